@@ -1,0 +1,115 @@
+"""The command line: a table of commands, each imported only when it runs.
+
+``COMMANDS`` maps a command's name to the module that defines it and to its line in the main help.
+A command module defines ``app = command_app(...)`` (see `paratope.cli.group`) with either one
+command or, given a summary, several sub-commands. Nothing of it is imported for the main help.
+
+Exit codes: 0 all done; 2 bad usage or unreadable input; 3 finished, with some rows in error;
+130 interrupted. A command ends with 3 by ``raise typer.Exit(3)``.
+"""
+
+import importlib
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any, NoReturn
+
+import typer
+from typer.core import TyperCommand
+
+from paratope.cli.group import HELP_OPTIONS, CommandGroup
+from paratope.errors import ParatopeError
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "predict": ("paratope.cli.predict", "Predict pKd with an interval for a table of pairs."),
+    "train": ("paratope.cli.train", "Train a model on a table of measurements."),
+    "evaluate": ("paratope.cli.evaluate", "Judge any table of measured and predicted values."),
+    "compare": ("paratope.cli.compare", "Put runs or prediction tables side by side."),
+    "data": ("paratope.cli.data", "Import, audit, split and simulate measurements."),
+    "models": ("paratope.cli.models", "List, show and join models."),
+    "encoders": ("paratope.cli.encoders", "List and download encoders; look after their cache."),
+    "doctor": ("paratope.cli.doctor", "Check this installation."),
+}
+
+
+def load_command(name: str) -> Any:
+    """The command or group of sub-commands behind a name in ``COMMANDS``, importing its module."""
+    module = importlib.import_module(COMMANDS[name][0])
+    command = typer.main.get_command(module.app)
+    command.name = name
+    return command
+
+
+class CommandTable(CommandGroup):
+    """The top-level group: lists ``COMMANDS`` unimported and imports the one that runs."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.commands = {
+            name: TyperCommand(name, help=summary) for name, (_, summary) in COMMANDS.items()
+        }
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Name, loaded command and remaining arguments."""
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, load_command(name) if command is not None else None, rest
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from paratope import __version__
+
+        typer.echo(f"paratope {__version__}")
+        raise typer.Exit()
+
+
+def root_command() -> Any:
+    """The ``paratope`` command itself."""
+    app = typer.Typer(
+        cls=CommandTable,
+        add_completion=False,
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        context_settings=HELP_OPTIONS,
+        epilog="Example: paratope predict pairs.csv -o predictions.csv",
+    )
+
+    @app.callback()
+    def paratope(
+        version: Annotated[
+            bool,
+            typer.Option(
+                "--version", callback=_print_version, is_eager=True, help="Print the version."
+            ),
+        ] = False,
+    ) -> None:
+        """How tightly an antibody binds an antigen (pKd), from sequence alone, with an interval."""
+
+    return typer.main.get_command(app)
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and leave with its exit code.
+
+    Parameters
+    ----------
+    arguments : sequence of str or None
+        What follows ``paratope``; the process's own arguments if None.
+
+    Raises
+    ------
+    SystemExit
+        Always, with the exit code.
+    """
+    try:
+        root_command().main(arguments, prog_name="paratope")
+    except ParatopeError as error:
+        _fail(str(error))
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        _fail(f"{place}{error.strerror or error}")
+    sys.exit(0)
+
+
+def _fail(message: str) -> NoReturn:
+    print(f"Error: {message}", file=sys.stderr)
+    sys.exit(2)

@@ -1,0 +1,58 @@
+"""Fixtures every test file may use."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The checkout's folder."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def data_root() -> Path:
+    """The folder of public data: PARATOPE_DATA, by default ../shared/data beside the checkout."""
+    folder = Path(os.environ.get("PARATOPE_DATA") or ROOT.parent / "shared" / "data").resolve()
+    if not folder.is_dir():
+        pytest.skip(f"public data not found at {folder}; set PARATOPE_DATA to their folder")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def reference_root(data_root: Path) -> Path:
+    """The folder of reference files (v2.6 release, vocabularies, draws) beside the data."""
+    folder = data_root.parent / "reference"
+    if not folder.is_dir():
+        pytest.skip(f"reference files not found at {folder}")
+    return folder
+
+
+class Finished(NamedTuple):
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def run_paratope(capsys: pytest.CaptureFixture[str]) -> Callable[..., Finished]:
+    """Run ``paratope ARGUMENTS`` in this process: ``run_paratope("predict", path, "-o", "-")``."""
+    from paratope.cli import main
+
+    def run(*arguments: object) -> Finished:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as left:
+            main([str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        code = left.value.code
+        return Finished(code if isinstance(code, int) else 0 if code is None else 1, out, err)
+
+    return run
