@@ -1,0 +1,171 @@
+"""The ``antiberty`` encoder: AntiBERTy (Ruffolo, Gray & Sulam 2021, arXiv:2112.07782), weights in a package.
+
+The weights come with ``antiberty==0.1.3``; nothing of that package is imported or run. They are read with
+``weights_only=True`` into the BERT of `transformers`. AntiBERTy was trained on single antibody chains and says
+nothing about other proteins.
+"""
+
+import functools
+import importlib.metadata
+import importlib.util
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from paratope.encoders.transformer import TokenizedUnit, TransformerEncoder
+from paratope.errors import EncoderError
+from paratope.sequences import AMINO_ACIDS
+
+PACKAGE_VERSION = "0.1.3"
+_MODEL = "trained_models/AntiBERTy_md_smooth"
+_CONFIG_KEYS = (
+    "vocab_size",
+    "hidden_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "intermediate_size",
+    "hidden_act",
+    "layer_norm_eps",
+    "max_position_embeddings",
+    "type_vocab_size",
+    "pad_token_id",
+)
+# What the checkpoint holds beyond a masked language model: a pooler, three classifiers, a constant.
+_UNUSED_WEIGHTS = ("bert.pooler.", "cls.species.", "cls.chain.", "cls.graft.", "position_ids")
+
+
+class AntibertyEncoder(TransformerEncoder):
+    """AntiBERTy's last hidden layer, one antibody chain at a time: ``[CLS] … [SEP]``.
+
+    Its vocabulary has no X: an X is read as ``[MASK]``, "some residue".
+
+    Parameters
+    ----------
+    device : str
+        ``auto``, ``cpu`` or ``cuda``.
+
+    Examples
+    --------
+    >>> encoder = AntibertyEncoder(device="cpu")
+    >>> encoder.encode([("EVQLVESGG", "DIQMTQ")])[0].shape
+    (15, 512)
+    """
+
+    name = f"antiberty@{PACKAGE_VERSION}"
+    dim = 512
+    max_residues = 510
+    paired = False
+
+    def __init__(self, device: str = "auto") -> None:
+        super().__init__(device)
+        self._folder = _weights_folder()
+
+    @functools.cached_property
+    def _vocabulary(self) -> dict[str, int]:
+        tokens = (self._folder.parent / "vocab.txt").read_text().split()
+        return {token: index for index, token in enumerate(tokens)}
+
+    def _load_model(self) -> Any:
+        import torch
+        from transformers.models.bert.configuration_bert import BertConfig
+        from transformers.models.bert.modeling_bert import BertForMaskedLM
+
+        fields = json.loads((self._folder / "config.json").read_text())
+        # the head's decoder has weights of its own
+        config = BertConfig(**{key: fields[key] for key in _CONFIG_KEYS}, tie_word_embeddings=False)
+        model = BertForMaskedLM(config)
+        path = self._folder / "pytorch_model.bin"
+        try:
+            weights = torch.load(path, weights_only=True, map_location="cpu")
+        except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+            raise EncoderError(f"{path} cannot be read ({error}); {_HOW_TO_INSTALL}") from error
+        used = {
+            key: value
+            for key, value in weights.items()
+            if not any(unused in key for unused in _UNUSED_WEIGHTS)
+        }
+        try:
+            model.load_state_dict(used, strict=True)
+        except RuntimeError as error:
+            raise EncoderError(f"{path}: unexpected weights: {error}; {_HOW_TO_INSTALL}") from error
+        return model
+
+    def _hidden(self, ids: Any, mask: Any) -> Any:
+        return self._model.bert(input_ids=ids, attention_mask=mask).last_hidden_state
+
+    def _tokenize(self, unit: tuple[str, ...]) -> TokenizedUnit:
+        (chain,) = unit
+        vocabulary = self._vocabulary
+        letters = ["[MASK]" if letter == "X" else letter for letter in chain]
+        ids = [vocabulary[token] for token in ("[CLS]", *letters, "[SEP]")]
+        return TokenizedUnit(ids, list(range(1, len(chain) + 1)))
+
+    def log_likelihoods(self, chain: str, masked: bool = False) -> np.ndarray:
+        """Log-probability of each residue at each position of a chain.
+
+        Parameters
+        ----------
+        chain : str
+            One antibody chain.
+        masked : bool
+            Whether to mask each position in turn (one forward pass per residue, slower, more honest) or to read
+            all positions from one pass over the chain as it is.
+
+        Returns
+        -------
+        numpy.ndarray
+            (residues, 20) float32, columns in the order of `paratope.sequences.AMINO_ACIDS`; each row's
+            probabilities sum to 1.
+
+        Raises
+        ------
+        EncoderError
+            As `encode`.
+        """
+        import torch
+
+        self._check_unit((chain,))
+        ids = self._tokenize((chain,)).ids
+        columns = [self._vocabulary[residue] for residue in AMINO_ACIDS]
+        positions = torch.arange(1, len(chain) + 1)
+        if masked:
+            mask_id = self._vocabulary["[MASK]"]
+            variants = [ids[:place] + [mask_id] + ids[place + 1 :] for place in positions.tolist()]
+            hidden = torch.cat(
+                [
+                    self._forward(variants[start : start + 32])[
+                        torch.arange(len(variants[start : start + 32])),
+                        positions[start : start + 32],
+                    ]
+                    for start in range(0, len(variants), 32)
+                ]
+            )
+        else:
+            hidden = self._forward([ids])[0, 1:-1]
+        with torch.inference_mode():
+            logits = self._model.cls(hidden)[:, columns]  # (residues, 20)
+            return torch.log_softmax(logits, dim=-1).cpu().numpy()
+
+
+_HOW_TO_INSTALL = (
+    f"reinstall its weights: pip install --force-reinstall antiberty=={PACKAGE_VERSION}"
+)
+
+
+def _weights_folder() -> Path:
+    spec = importlib.util.find_spec("antiberty")
+    if spec is None or not spec.submodule_search_locations:
+        raise EncoderError(
+            f"antiberty: the package with its weights is missing; pip install antiberty=={PACKAGE_VERSION}"
+        )
+    version = importlib.metadata.version("antiberty")
+    folder = Path(next(iter(spec.submodule_search_locations))) / _MODEL
+    if version != PACKAGE_VERSION or not (folder / "pytorch_model.bin").is_file():
+        raise EncoderError(
+            f"antiberty: version {version} is installed, whose weights are not those of {PACKAGE_VERSION}; "
+            f"pip install antiberty=={PACKAGE_VERSION}"
+        )
+    return folder

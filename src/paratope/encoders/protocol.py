@@ -1,0 +1,161 @@
+"""What every encoder is: residues in, one row of numbers per residue out."""
+
+import abc
+from collections.abc import Sequence
+from typing import Literal, Protocol, runtime_checkable
+
+import numpy as np
+
+from paratope.errors import EncoderError
+from paratope.sequences import ALPHABET
+
+_ALPHABET = frozenset(ALPHABET)
+Role = Literal["antibody", "antigen"]
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """A frozen map from the chains of one molecule to one vector per residue.
+
+    Attributes
+    ----------
+    name : str
+        Name with revision, such as ``"antiberty@0.1.3"``; two encoders of one name give equal numbers.
+    dim : int
+        Length of each residue's vector.
+    max_residues : int or None
+        Longest chain it takes (longest molecule, for a paired encoder); None for no limit.
+    paired : bool
+        Whether a chain's vectors depend on the other chain. An unpaired encoder sees each chain alone.
+    """
+
+    name: str
+    dim: int
+    max_residues: int | None
+    paired: bool
+
+    def encode(self, molecules: Sequence[tuple[str, ...]]) -> list[np.ndarray]:
+        """One float32 array (residues, dim) per molecule: chains in order, no special tokens."""
+        ...
+
+    def fit_length(
+        self, chains: tuple[str, ...], role: Role = "antigen"
+    ) -> tuple[tuple[str, ...], str | None]:
+        """Chains that the encoder takes, and a note if something had to be cut."""
+        ...
+
+
+class BaseEncoder(abc.ABC):
+    """What encoders share: checks of their input, chains encoded once, limits stated.
+
+    A child sets the attributes of `Encoder` and writes `_encode_units`; a unit is what is encoded together: one
+    chain, or for a paired encoder the whole molecule.
+    """
+
+    name: str
+    dim: int
+    max_residues: int | None = None
+    paired: bool = False
+
+    @abc.abstractmethod
+    def _encode_units(self, units: list[tuple[str, ...]]) -> list[np.ndarray]:
+        """One float32 array (residues, dim) per unit; units are checked and all different."""
+
+    def encode(self, molecules: Sequence[tuple[str, ...]]) -> list[np.ndarray]:
+        """Vectors of every residue of every molecule.
+
+        Parameters
+        ----------
+        molecules : sequence of tuple of str
+            Chains of each molecule, in `paratope.sequences.ALPHABET`; an antibody's are (heavy, light).
+
+        Returns
+        -------
+        list of numpy.ndarray
+            float32, (residues, dim) each: one row per residue, chains in order, no special tokens.
+
+        Raises
+        ------
+        EncoderError
+            If a chain is empty, holds a letter that is no residue, or is longer than `max_residues`.
+        """
+        split = [molecule_units(tuple(molecule), self.paired) for molecule in molecules]
+        unique = list(dict.fromkeys(unit for units in split for unit in units))
+        for unit in unique:
+            self._check_unit(unit)
+        rows = dict(zip(unique, self._encode_units(unique), strict=True))
+        for unit in unique:
+            expected = (sum(map(len, unit)), self.dim)
+            assert rows[unit].shape == expected, f"{self.name}: {rows[unit].shape} != {expected}"
+        return [np.concatenate([rows[unit] for unit in units]) for units in split]
+
+    def fit_length(
+        self, chains: tuple[str, ...], role: Role = "antigen"
+    ) -> tuple[tuple[str, ...], str | None]:
+        """Chains that the encoder takes, and a note if something had to be cut.
+
+        Parameters
+        ----------
+        chains : tuple of str
+            Chains of one molecule.
+        role : {"antigen", "antibody"}
+            An antigen's chain over the limit is cut at its end; an antibody's is refused, since its binding site
+            could be what is lost. A paired encoder refuses whatever is too long.
+
+        Returns
+        -------
+        chains : tuple of str
+        note : str or None
+            What was cut, for the reader of the row.
+
+        Raises
+        ------
+        EncoderError
+            If an antibody (or anything, for a paired encoder) is over the limit.
+        """
+        limit = self.max_residues
+        units = molecule_units(chains, self.paired)
+        if limit is None or all(sum(map(len, unit)) <= limit for unit in units):
+            return chains, None
+        if role == "antibody" or self.paired:
+            longest = max(sum(map(len, unit)) for unit in units)
+            raise EncoderError(
+                f"{role}: {longest} residues{' in all' if self.paired else ' in a chain'}; "
+                f"{self.name} takes at most {limit}; give the variable domains alone"
+                if role == "antibody"
+                else f"{role}: {longest} residues in all; {self.name} takes at most {limit}"
+            )
+        cut = [
+            f"antigen chain {number} cut from {len(chain)} to its first {limit} residues"
+            for number, chain in enumerate(chains, start=1)
+            if len(chain) > limit
+        ]
+        note = f"{'; '.join(cut)}: the limit of {self.name}"
+        return tuple(chain[:limit] for chain in chains), note
+
+    def _check_unit(self, unit: tuple[str, ...]) -> None:
+        if not unit or not all(unit):
+            raise EncoderError(f"{self.name}: a molecule needs at least one residue in each chain")
+        for chain in unit:
+            if strange := sorted(set(chain) - _ALPHABET):
+                raise EncoderError(
+                    f"{self.name}: {strange[0]!r} at position {chain.index(strange[0]) + 1} is no residue; "
+                    f"expected the letters {ALPHABET}; clean sequences with paratope.sequences first"
+                )
+        residues = sum(map(len, unit))
+        if self.max_residues is not None and residues > self.max_residues:
+            raise EncoderError(
+                f"{self.name}: {residues} residues; at most {self.max_residues} are taken; "
+                "cut the chain (fit_length does, and says so) or choose an encoder without that limit"
+            )
+
+
+def molecule_units(molecule: tuple[str, ...], paired: bool) -> tuple[tuple[str, ...], ...]:
+    """The parts of a molecule that are encoded together.
+
+    >>> molecule_units(("EVQL", "DIQM"), paired=False)
+    (('EVQL',), ('DIQM',))
+    >>> molecule_units(("EVQL", "DIQM"), paired=True)
+    (('EVQL', 'DIQM'),)
+    """
+    return (molecule,) if paired else tuple((chain,) for chain in molecule)
