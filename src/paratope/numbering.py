@@ -251,8 +251,8 @@ def _first_heavy(domains: tuple[Domain, ...]) -> Domain:
     heavy = _heavy_ones(domains)
     if not heavy:
         raise InputError(
-            f"heavy chain: this is a {_CHAIN_NAMES[domains[0].chain]}; expected a heavy chain (VH or "
-            "VHH)"
+            f"heavy chain: this is a {_CHAIN_NAMES[domains[0].chain]}; expected a heavy chain "
+            "(VH or VHH)"
         )
     return heavy[0]
 
