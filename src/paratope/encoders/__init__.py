@@ -23,8 +23,8 @@ class EncoderEntry:
     licence : str
         Of the weights.
     build : callable
-        ``build(location, device)``: `location` is what follows ``@`` in a specification, a revision or a folder,
-        or None.
+        ``build(location, device)``: `location` is what follows ``@`` in a specification, a
+        revision or a folder, or None.
     """
 
     summary: str
@@ -40,7 +40,7 @@ def _bundled(encoder_class: type, takes_device: bool) -> Callable[[str | None, s
         name, revision = encoder_class.name.split("@")
         if location not in (None, revision):
             raise EncoderError(
-                f"{name}: revision {location!r} is asked for, {revision!r} is what this installation has; "
+                f"{name}: revision {location!r} is asked for, {revision!r} is what is installed; "
                 f"use {name!r}, or install the version of paratope that the model was made with"
             )
         return encoder_class(device=device) if takes_device else encoder_class()
@@ -70,7 +70,8 @@ def load_encoder(spec: str, device: str = "auto") -> Encoder:
     Parameters
     ----------
     spec : str
-        ``NAME``, a key of `ENCODERS`; or ``NAME@REVISION``, as in `Encoder.name`; or ``NAME@FOLDER``.
+        ``NAME``, a key of `ENCODERS`; or ``NAME@REVISION``, as in `Encoder.name`; or
+        ``NAME@FOLDER``.
     device : str
         ``auto``, ``cpu`` or ``cuda``.
 

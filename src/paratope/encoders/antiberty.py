@@ -1,8 +1,8 @@
-"""The ``antiberty`` encoder: AntiBERTy (Ruffolo, Gray & Sulam 2021, arXiv:2112.07782), weights in a package.
+"""The ``antiberty`` encoder: AntiBERTy (Ruffolo, Gray & Sulam 2021, arXiv:2112.07782).
 
-The weights come with ``antiberty==0.1.3``; nothing of that package is imported or run. They are read with
-``weights_only=True`` into the BERT of `transformers`. AntiBERTy was trained on single antibody chains and says
-nothing about other proteins.
+Its weights come with ``antiberty==0.1.3``; nothing of that package is imported or run. They are read
+with ``weights_only=True`` into the BERT of `transformers`. AntiBERTy was trained on single antibody
+chains and says nothing about other proteins.
 """
 
 import functools
@@ -111,14 +111,15 @@ class AntibertyEncoder(TransformerEncoder):
         chain : str
             One antibody chain.
         masked : bool
-            Whether to mask each position in turn (one forward pass per residue, slower, more honest) or to read
-            all positions from one pass over the chain as it is.
+            Whether to mask each position in turn (one forward pass per residue: slow, and the
+            model does not see what it is asked about) or to read all positions from one pass over
+            the chain as it is.
 
         Returns
         -------
         numpy.ndarray
-            (residues, 20) float32, columns in the order of `paratope.sequences.AMINO_ACIDS`; each row's
-            probabilities sum to 1.
+            (residues, 20) float32, natural logarithm, columns in the order of
+            `paratope.sequences.AMINO_ACIDS`; each row's probabilities sum to 1.
 
         Raises
         ------
@@ -159,13 +160,14 @@ def _weights_folder() -> Path:
     spec = importlib.util.find_spec("antiberty")
     if spec is None or not spec.submodule_search_locations:
         raise EncoderError(
-            f"antiberty: the package with its weights is missing; pip install antiberty=={PACKAGE_VERSION}"
+            "antiberty: the package with its weights is missing; "
+            f"pip install antiberty=={PACKAGE_VERSION}"
         )
     version = importlib.metadata.version("antiberty")
     folder = Path(next(iter(spec.submodule_search_locations))) / _MODEL
     if version != PACKAGE_VERSION or not (folder / "pytorch_model.bin").is_file():
         raise EncoderError(
-            f"antiberty: version {version} is installed, whose weights are not those of {PACKAGE_VERSION}; "
-            f"pip install antiberty=={PACKAGE_VERSION}"
+            f"antiberty: version {version} is installed, which has not the weights of "
+            f"{PACKAGE_VERSION}; pip install antiberty=={PACKAGE_VERSION}"
         )
     return folder

@@ -20,13 +20,15 @@ class Encoder(Protocol):
     Attributes
     ----------
     name : str
-        Name with revision, such as ``"antiberty@0.1.3"``; two encoders of one name give equal numbers.
+        Name with revision, such as ``"antiberty@0.1.3"``; two encoders of one name give equal
+        numbers.
     dim : int
         Length of each residue's vector.
     max_residues : int or None
         Longest chain it takes (longest molecule, for a paired encoder); None for no limit.
     paired : bool
-        Whether a chain's vectors depend on the other chain. An unpaired encoder sees each chain alone.
+        Whether a chain's vectors depend on the other chain. An unpaired encoder sees each chain
+        alone.
     """
 
     name: str
@@ -48,8 +50,8 @@ class Encoder(Protocol):
 class BaseEncoder(abc.ABC):
     """What encoders share: checks of their input, chains encoded once, limits stated.
 
-    A child sets the attributes of `Encoder` and writes `_encode_units`; a unit is what is encoded together: one
-    chain, or for a paired encoder the whole molecule.
+    A child sets the attributes of `Encoder` and writes `_encode_units`; a unit is what is encoded
+    together: one chain, or for a paired encoder the whole molecule.
     """
 
     name: str
@@ -67,7 +69,8 @@ class BaseEncoder(abc.ABC):
         Parameters
         ----------
         molecules : sequence of tuple of str
-            Chains of each molecule, in `paratope.sequences.ALPHABET`; an antibody's are (heavy, light).
+            Chains of each molecule, in `paratope.sequences.ALPHABET`; an antibody's are
+            (heavy, light).
 
         Returns
         -------
@@ -77,7 +80,7 @@ class BaseEncoder(abc.ABC):
         Raises
         ------
         EncoderError
-            If a chain is empty, holds a letter that is no residue, or is longer than `max_residues`.
+            If a chain is empty, holds a letter that is no residue, or is over `max_residues`.
         """
         split = [molecule_units(tuple(molecule), self.paired) for molecule in molecules]
         unique = list(dict.fromkeys(unit for units in split for unit in units))
@@ -99,8 +102,8 @@ class BaseEncoder(abc.ABC):
         chains : tuple of str
             Chains of one molecule.
         role : {"antigen", "antibody"}
-            An antigen's chain over the limit is cut at its end; an antibody's is refused, since its binding site
-            could be what is lost. A paired encoder refuses whatever is too long.
+            An antigen's chain over the limit is cut at its end; an antibody's is refused, since
+            its binding site could be what is lost. A paired encoder refuses whatever is too long.
 
         Returns
         -------
@@ -139,14 +142,14 @@ class BaseEncoder(abc.ABC):
         for chain in unit:
             if strange := sorted(set(chain) - _ALPHABET):
                 raise EncoderError(
-                    f"{self.name}: {strange[0]!r} at position {chain.index(strange[0]) + 1} is no residue; "
-                    f"expected the letters {ALPHABET}; clean sequences with paratope.sequences first"
+                    f"{self.name}: {strange[0]!r} at position {chain.index(strange[0]) + 1} is no "
+                    f"residue; expected {ALPHABET}; clean sequences with paratope.sequences first"
                 )
         residues = sum(map(len, unit))
         if self.max_residues is not None and residues > self.max_residues:
             raise EncoderError(
                 f"{self.name}: {residues} residues; at most {self.max_residues} are taken; "
-                "cut the chain (fit_length does, and says so) or choose an encoder without that limit"
+                "cut the chain (fit_length does, and says so) or choose another encoder"
             )
 
 

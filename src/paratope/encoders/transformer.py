@@ -1,4 +1,4 @@
-"""What the transformer encoders share: the device, batches of like length, padding that changes nothing."""
+"""What transformer encoders share: device, batches of like length, padding without effect."""
 
 import abc
 import dataclasses
