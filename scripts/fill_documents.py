@@ -1,0 +1,116 @@
+"""Put numbers and tables into README.md and docs/ from the files that hold them.
+
+A document says where with a pair of comments::
+
+    <!-- begin:NAME -->
+    <!-- end:NAME -->
+
+and ``NAME`` is a key of ``BLOCKS``, or ``benchmark-TOPIC`` for benchmarks/results/TOPIC.md. What
+stands between is replaced. ``--check`` writes nothing and fails if a document is out of date.
+"""
+
+import argparse
+import ast
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "src" / "paratope"
+WHOLE_FOLDERS = {PACKAGE / "models" / "default"}
+PURPOSES = {
+    PACKAGE / "py.typed": "says that the package is typed",
+    PACKAGE / "models": "models that ship with the package",
+    PACKAGE / "models" / "default": "the default model, a bundle (see docs/model-card.md)",
+}
+BLOCK = re.compile(
+    r"(?P<begin><!-- begin:(?P<name>[\w-]+) -->\n).*?(?P<end><!-- end:(?P=name) -->)", re.DOTALL
+)
+
+
+def commands() -> str:
+    """Table of the commands, as in ``paratope --help``."""
+    from paratope.cli import COMMANDS
+
+    rows = [f"| `paratope {name}` | {summary} |" for name, (_, summary) in COMMANDS.items()]
+    return "\n".join(["| command | what it does |", "|---|---|", *rows])
+
+
+def tree() -> str:
+    """The package's files, each with the first line of its docstring or comment."""
+    lines = ["src/paratope/"]
+    _add_folder(PACKAGE, lines, indent="  ")
+    return "\n".join(["```", *lines, "```"])
+
+
+def _add_folder(folder: Path, lines: list[str], indent: str) -> None:
+    paths = [path for path in folder.iterdir() if path.name not in ("__init__.py", "__pycache__")]
+    for path in sorted(paths, key=lambda path: (path.is_dir(), path.name)):
+        name = path.name + "/" * path.is_dir()
+        lines.append(f"{indent + name:<26}  # {_purpose(path)}")
+        if path.is_dir() and path not in WHOLE_FOLDERS:
+            _add_folder(path, lines, indent + "  ")
+
+
+def _purpose(path: Path) -> str:
+    """First sentence of what a file or a package says about itself."""
+    if path in PURPOSES:
+        return PURPOSES[path]
+    source = path / "__init__.py" if path.is_dir() else path
+    text = source.read_text(encoding="utf-8")
+    if source.suffix == ".py":
+        line = (ast.get_docstring(ast.parse(text)) or "").split("\n")[0]
+    else:
+        line = text.split("\n")[0].lstrip("# ") if text.startswith("#") else ""
+    if not line:
+        raise ValueError(f"{source} does not begin with a line that says what it is")
+    return line.rstrip(".")
+
+
+BLOCKS: dict[str, Callable[[], str]] = {"commands": commands, "tree": tree}
+
+
+def content(name: str) -> str:
+    """Text of one block; KeyError with the valid names if there is no such block."""
+    if name in BLOCKS:
+        return BLOCKS[name]()
+    results = ROOT / "benchmarks" / "results"
+    page = results / f"{name.removeprefix('benchmark-')}.md"
+    if name.startswith("benchmark-") and page.is_file():
+        return page.read_text(encoding="utf-8").strip()
+    valid = [*BLOCKS, *(f"benchmark-{path.stem}" for path in sorted(results.glob("*.md")))]
+    raise KeyError(f"no block {name!r}; valid names: {', '.join(valid)}")
+
+
+def documents() -> list[Path]:
+    """The files that may hold blocks."""
+    return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def filled(text: str) -> str:
+    """A document's text with every block renewed."""
+    return BLOCK.sub(
+        lambda match: f"{match['begin']}{content(match['name'])}\n{match['end']}", text
+    )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--check", action="store_true", help="write nothing; fail if out of date")
+    check = parser.parse_args().check
+    outdated = []
+    for path in documents():
+        before = path.read_text(encoding="utf-8")
+        after = filled(before)
+        if before != after:
+            outdated.append(path.relative_to(ROOT))
+            if not check:
+                path.write_text(after, encoding="utf-8")
+    for path in outdated:
+        print(f"{'out of date' if check else 'renewed'}: {path}")
+    return 1 if check and outdated else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

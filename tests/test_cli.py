@@ -1,0 +1,188 @@
+"""The command line: fast help, examples that parse, exit codes, errors without tracebacks."""
+
+import errno
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from types import SimpleNamespace
+
+import pytest
+import typer
+
+import paratope
+import paratope.cli
+from command_lines import all_commands, check_command_line
+from conftest import Finished
+from paratope.cli import COMMANDS, load_command, root_command
+from paratope.cli.group import command_app
+from paratope.errors import InputError
+
+HEAVY = ("torch", "polars", "numpy", "transformers", "sklearn", "matplotlib", "lightgbm", "pandas")
+
+
+LEAVES = all_commands()
+
+
+def run_module(code: str) -> str:
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout
+
+
+def test_help_takes_less_than_half_a_second():
+    command = [sys.executable, "-c", "from paratope.cli import main; main()", "--help"]
+    times = []
+    for _ in range(5):
+        start = time.perf_counter()
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        times.append(time.perf_counter() - start)
+    assert all(name in done.stdout for name in COMMANDS)
+    assert min(times) < 0.5, times  # the machine may be busy; the command may not be slow
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["import paratope", "import paratope.cli; paratope.cli.root_command()"],
+)
+def test_nothing_heavy_is_imported_early(statement: str):
+    loaded = run_module(f"import sys; {statement}; print(*sys.modules)").split()
+    assert not set(HEAVY) & set(loaded)
+
+
+@pytest.mark.parametrize("name", LEAVES)
+def test_every_command_shows_examples_that_parse(name: str):
+    command = LEAVES[name]
+    assert command.help, f"paratope {name} has no help"
+    examples = [line for line in (command.epilog or "").split("\n") if "paratope " in line]
+    assert examples, f"paratope {name} has no example"
+    assert command.epilog.startswith(f"Example: paratope {name}")
+    for example in examples:
+        check_command_line(example[example.index("paratope ") :])
+
+
+@pytest.mark.parametrize("name", LEAVES)
+def test_at_most_twelve_options(name: str):
+    options = [
+        parameter
+        for parameter in LEAVES[name].params
+        if parameter.param_type_name == "option" and parameter.name != "help"
+    ]
+    assert len(options) <= 12, [option.name for option in options]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_of_every_command(name: str, run_paratope: Callable[..., Finished]):
+    done = run_paratope(name, "--help")
+    assert done.code == 0
+    assert "Usage: paratope" in done.out
+    assert run_paratope(name, "-h").out == done.out
+
+
+def test_main_help_says_what_each_module_says():
+    """The line in the table is all that the main help shows of a command."""
+    assert all(summary.endswith(".") and len(summary) < 60 for _, summary in COMMANDS.values())
+    assert all(load_command(name).name == name for name in COMMANDS)
+
+
+def test_version(run_paratope: Callable[..., Finished]):
+    assert run_paratope("--version") == Finished(0, f"paratope {paratope.__version__}\n", "")
+
+
+@pytest.mark.parametrize("arguments", [("predikt",), ("data", "lst")])
+def test_unknown_command_lists_the_valid_ones(
+    arguments: tuple[str, ...], run_paratope: Callable[..., Finished]
+):
+    done = run_paratope(*arguments)
+    assert done.code == 2
+    assert f"unknown command '{arguments[-1]}'" in done.err
+    valid = COMMANDS if len(arguments) == 1 else load_command(arguments[0]).commands
+    assert all(name in done.err for name in valid)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_unknown_option_is_bad_usage(name: str, run_paratope: Callable[..., Finished]):
+    done = run_paratope(name, "--no-such-option")
+    assert done.code == 2
+    assert "--no-such-option" in done.err
+    assert not done.out
+
+
+@pytest.fixture
+def command_that_raises(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], None]:
+    """Put a command ``boom`` into the table that raises what the test says."""
+
+    def install(error: BaseException) -> None:
+        app = command_app()
+
+        @app.command(epilog="Example: paratope boom")
+        def boom() -> None:
+            """Fail."""
+            raise error
+
+        monkeypatch.setitem(sys.modules, "paratope.cli.boom", SimpleNamespace(app=app))
+        monkeypatch.setitem(COMMANDS, "boom", ("paratope.cli.boom", "Fail."))
+
+    return install
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (InputError("row 3: no antigen"), 2, "Error: row 3: no antigen\n"),
+        (typer.Exit(3), 3, ""),
+        (KeyboardInterrupt(), 130, ""),
+        (
+            PermissionError(errno.EACCES, "Permission denied", "out.csv"),
+            2,
+            "Error: out.csv: Permission denied\n",
+        ),
+        (OSError(errno.ENOSPC, "No space left on device"), 2, "Error: No space left on device\n"),
+    ],
+)
+def test_exit_codes(
+    error: BaseException,
+    code: int,
+    message: str,
+    command_that_raises: Callable[[BaseException], None],
+    run_paratope: Callable[..., Finished],
+):
+    command_that_raises(error)
+    assert run_paratope("boom") == Finished(code, "", message)
+
+
+def test_our_own_mistakes_are_not_hidden(
+    command_that_raises: Callable[[BaseException], None], run_paratope: Callable[..., Finished]
+):
+    command_that_raises(ZeroDivisionError("a bug"))
+    with pytest.raises(ZeroDivisionError, match="a bug"):
+        paratope.cli.main(["boom"])
+
+
+def test_reader_that_goes_away_is_no_error():
+    program = (
+        "import sys, types, typer\n"
+        "from paratope.cli import COMMANDS, main\n"
+        "from paratope.cli.group import command_app\n"
+        "app = command_app()\n"
+        "@app.command()\n"
+        "def chatter():\n"
+        "    for number in range(100000): print(number)\n"
+        "sys.modules['chatter'] = types.SimpleNamespace(app=app)\n"
+        "COMMANDS['chatter'] = ('chatter', 'Talk.')\n"
+        "main(['chatter'])\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    assert process.stdout.readline() == "0\n"
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    process.stderr.close()
+    assert process.wait() in (0, 1)
+
+
+def test_root_lists_exactly_the_table():
+    assert list(root_command().commands) == list(COMMANDS)

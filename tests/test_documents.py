@@ -1,0 +1,236 @@
+"""What the documents say is so: tree, commands, numbers, dependencies, links."""
+
+import ast
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import fill_documents
+import paratope
+from command_lines import check_command_line
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "src" / "paratope"
+README = ROOT / "README.md"
+DOCUMENTS = fill_documents.documents()
+NAMES = [str(path.relative_to(ROOT)) for path in DOCUMENTS]
+IGNORED = {"__pycache__", ".ipynb_checkpoints"}
+
+FENCE = re.compile(r"^```(?P<language>\w*)\n(?P<body>.*?)^```", re.MULTILINE | re.DOTALL)
+INLINE_COMMAND = re.compile(r"`(paratope [^`]+)`")
+LINK = re.compile(r"\]\((?P<target>[^)#\s]+)(?:#[^)]*)?\)")
+
+# Words that belong to how the software is made, not to the software.
+FORBIDDEN = {
+    "machine path": re.compile(r"/(?:work|root|home|tmp|opt)/\w"),
+    "issue number": re.compile(r"\bissues? #?\d+\b|(?<![\w&])#\d+\b", re.IGNORECASE),
+    "unfinished": re.compile(r"\b(?:TODO|FIXME|XXX:|HACK)\b"),
+}
+
+
+def tracked_files() -> list[Path]:
+    """Text files of the repository, by git where it is there."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    return [path for name in listed.stdout.split("\0") if name and (path := ROOT / name).is_file()]
+
+
+def tree_entries() -> dict[str, str]:
+    """Paths of the README's tree below src/paratope, each with its comment."""
+    trees = [match["body"] for match in FENCE.finditer(README.read_text("utf-8"))]
+    (tree,) = (body for body in trees if body.startswith("src/paratope/"))
+    entries: dict[str, str] = {}
+    folders: list[str] = []
+    for line in tree.splitlines()[1:]:
+        indented, _, comment = line.partition("  #")
+        name = indented.strip()
+        depth = (len(indented) - len(indented.lstrip())) // 2 - 1
+        assert comment.strip(), f"no comment: {line}"
+        folders = [*folders[:depth], name.rstrip("/")]
+        entries["/".join(folders) + ("/" if name.endswith("/") else "")] = comment.strip()
+    return entries
+
+
+def test_tree_in_the_readme_is_the_tree_on_disk():
+    entries = tree_entries()
+    folders = {path for path in entries if path.endswith("/")}
+    leaf_folders = {
+        path for path in folders if not any(p.startswith(path) and p != path for p in entries)
+    }
+    on_disk = set()
+    for path in PACKAGE.rglob("*"):
+        if path.is_dir() or path.name == "__init__.py" or IGNORED & set(path.parts):
+            continue  # a package's __init__.py is the folder's own line
+        relative = path.relative_to(PACKAGE).as_posix()
+        whole = next((folder for folder in leaf_folders if relative.startswith(folder)), None)
+        on_disk.add(whole or relative)
+    files = {path for path in entries if not path.endswith("/")} | leaf_folders
+    assert sorted(on_disk - files) == [], "on disk, not in README.md"
+    assert sorted(files - on_disk) == [], "in README.md, not on disk"
+
+
+def command_lines() -> list[tuple[str, str]]:
+    """Every line that starts with ``paratope`` in a code block or between backticks."""
+    lines = []
+    for path, name in zip(DOCUMENTS, NAMES, strict=True):
+        text = path.read_text("utf-8")
+        for match in FENCE.finditer(text):
+            body = match["body"].replace("\\\n", " ")
+            lines += [
+                (name, line.strip().removeprefix("$ "))
+                for line in body.splitlines()
+                if line.strip().removeprefix("$ ").startswith("paratope ")
+            ]
+    return lines
+
+
+@pytest.mark.parametrize(("name", "line"), command_lines())
+def test_commands_in_documents_are_real(name: str, line: str):
+    check_command_line(line.split("  #")[0])
+
+
+@pytest.mark.parametrize(("path", "name"), zip(DOCUMENTS, NAMES, strict=True), ids=NAMES)
+def test_commands_named_in_the_text_exist(path: Path, name: str):
+    """In running text a command may be shortened, but its words must be real."""
+    from paratope.cli import COMMANDS, load_command
+
+    for match in INLINE_COMMAND.finditer(FENCE.sub("", path.read_text("utf-8"))):
+        words = match[1].split()[1:]
+        if words[0].startswith("-"):
+            continue
+        assert words[0] in COMMANDS, f"{name}: {match[0]}"
+        subcommands = getattr(load_command(words[0]), "commands", None)
+        if subcommands and len(words) > 1:
+            assert words[1] in subcommands, f"{name}: {match[0]}"
+
+
+@pytest.mark.parametrize(("path", "name"), zip(DOCUMENTS, NAMES, strict=True), ids=NAMES)
+def test_make_targets_named_in_documents_exist(path: Path, name: str):
+    rules = re.findall(r"^([a-z-]+%?):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
+    text = path.read_text("utf-8")
+    for target in re.findall(r"(?:^|`)make ([a-z][a-z-]*)", text, re.MULTILINE):
+        topic = target.removeprefix("benchmark-")
+        if topic != target and topic:
+            script = ROOT / "benchmarks" / f"benchmark_{topic.replace('-', '_')}.py"
+            assert script.is_file(), f"{name}: make {target}"
+        else:
+            assert target in rules or f"{target}%" in rules, f"{name}: make {target}"
+
+
+@pytest.mark.parametrize(("path", "name"), zip(DOCUMENTS, NAMES, strict=True), ids=NAMES)
+def test_links_lead_to_files(path: Path, name: str):
+    for match in LINK.finditer(path.read_text("utf-8")):
+        if not match["target"].startswith(("http://", "https://", "mailto:")):
+            assert (path.parent / match["target"]).exists(), f"{name}: {match['target']}"
+
+
+@pytest.mark.parametrize(("path", "name"), zip(DOCUMENTS, NAMES, strict=True), ids=NAMES)
+def test_numbers_are_those_of_the_result_files(path: Path, name: str):
+    text = path.read_text("utf-8")
+    assert fill_documents.filled(text) == text, f"{name} is out of date: make documents"
+
+
+def test_unknown_block_names_the_valid_ones():
+    text = "<!-- begin:nonsense -->\n<!-- end:nonsense -->"
+    with pytest.raises(KeyError, match=r"no block 'nonsense'; valid names: commands"):
+        fill_documents.filled(text)
+
+
+def test_filling_is_idempotent():
+    text = "before\n<!-- begin:commands -->\nold\n<!-- end:commands -->\nafter\n"
+    once = fill_documents.filled(text)
+    assert "paratope predict" in once
+    assert "old" not in once
+    assert fill_documents.filled(once) == once
+
+
+def test_nothing_speaks_of_how_it_was_made():
+    found = []
+    for path in tracked_files():
+        if path == Path(__file__) or path.suffix in {".safetensors", ".npz", ".parquet", ".xlsx"}:
+            continue
+        text = path.read_text("utf-8")
+        for what, pattern in FORBIDDEN.items():
+            found += [
+                f"{path.relative_to(ROOT)}: {what}: {match[0]}" for match in pattern.finditer(text)
+            ]
+    assert found == []
+
+
+def project() -> dict:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+
+
+def distribution(requirement: str) -> str:
+    return re.split(r"[\[<>=!~; ]", requirement, maxsplit=1)[0].lower().replace("_", "-")
+
+
+def test_dependencies_are_those_of_the_page():
+    page = (ROOT / "docs" / "dependencies.md").read_text("utf-8")
+    core, _, rest = page.partition("## Extras")
+    extras, _, _ = rest.partition("## Considered")
+    listed = {name.lower().replace("_", "-") for name in re.findall(r"^\| `([^`]+)`", core, re.M)}
+    table = project()["project"]
+    assert listed == {distribution(requirement) for requirement in table["dependencies"]}
+    optional = {
+        (extra, distribution(requirement))
+        for extra, requirements in table["optional-dependencies"].items()
+        for requirement in requirements
+        if extra != "all"
+    }
+    assert set(re.findall(r"^\| `([^`]+)` \| `([^`]+)` \|", extras, re.M)) == optional
+
+
+# Imported by another library on our behalf: what for is in docs/dependencies.md.
+BEHIND_POLARS = {"pyarrow", "fastexcel", "xlsxwriter", "pandas"}
+IMPORT_NAMES = {
+    "lightning-fabric": "lightning_fabric",
+    "huggingface-hub": "huggingface_hub",
+    "scikit-learn": "sklearn",
+}
+
+
+def test_every_dependency_is_used():
+    imported = set()
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                imported.add(node.module.split(".")[0])
+            elif isinstance(node, ast.Call) and node.args:  # find_spec("antiberty"), files(...)
+                first = node.args[0]
+                if isinstance(first, ast.Constant) and isinstance(first.value, str):
+                    imported.add(first.value)
+    table = project()["project"]
+    requirements = [*table["dependencies"]]
+    for extra, more in table["optional-dependencies"].items():
+        requirements += [] if extra == "all" else more
+    names = {distribution(requirement) for requirement in requirements} - BEHIND_POLARS
+    assert {name for name in names if IMPORT_NAMES.get(name, name) not in imported} == set()
+
+
+def test_pins_cover_what_the_project_asks_for():
+    pins = dict(
+        line.split("==")
+        for line in (ROOT / "constraints.txt").read_text("utf-8").splitlines()
+        if not line.startswith("#")
+    )
+    assert pins["torch"] == "2.13.0"
+    pinned = {name.lower().replace("_", "-") for name in pins}
+    table = project()
+    requirements = [*table["project"]["dependencies"], *table["dependency-groups"]["dev"]]
+    for extra in table["project"]["optional-dependencies"].values():
+        requirements += extra
+    assert {distribution(requirement) for requirement in requirements} - {"paratope"} <= pinned
+
+
+def test_versions_agree():
+    citation = (ROOT / "CITATION.cff").read_text("utf-8")
+    assert f"\nversion: {paratope.__version__}\n" in citation
