@@ -79,6 +79,13 @@ class PairBatch:
         """Number of rows."""
         return len(self.row)
 
+    def without_molecules(self) -> Self:
+        """The labels alone, for what is to be kept after the embeddings are no longer needed."""
+        none, no_mask = self.antibody.new_zeros(0, 0, 0), self.antibody_mask.new_zeros(0, 0)
+        return dataclasses.replace(
+            self, antibody=none, antibody_mask=no_mask, antigen=none, antigen_mask=no_mask
+        )
+
     def to(self, device: torch.device | str) -> Self:
         """The same batch on another device."""
         fields = {

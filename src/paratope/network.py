@@ -374,7 +374,7 @@ class FeedForward(nn.Module):
     def forward(self, states: Tensor) -> Tensor:
         """States of the same shape (B, L, dim)."""
         hidden = functional.gelu(self.widen(self.norm(states)))
-        return states + self.dropout(self.narrow(self.dropout(hidden)))
+        return states + self.dropout(self.narrow(hidden))
 
 
 class AttentionPooling(nn.Module):

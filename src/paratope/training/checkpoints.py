@@ -1,0 +1,78 @@
+"""Checkpoints: plain tensors and numbers, written whole or not at all."""
+
+import os
+import random
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from paratope.errors import TrainingError
+
+LATEST = "checkpoint_latest.pth"
+
+
+def save_checkpoint(state: dict[str, Any], folder: Path) -> Path:
+    """Write a state to ``checkpoint_latest.pth`` in `folder`; a crash leaves the old one intact.
+
+    Returns
+    -------
+    Path
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / LATEST
+    handle, temporary = tempfile.mkstemp(dir=folder, prefix=".checkpoint-", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    return target
+
+
+def load_checkpoint(folder: Path) -> dict[str, Any] | None:
+    """State in ``checkpoint_latest.pth``, or None if there is none.
+
+    Raises
+    ------
+    TrainingError
+        If the file is damaged.
+    """
+    path = folder / LATEST
+    if not path.is_file():
+        return None
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises a different type for each kind of damage
+        raise TrainingError(
+            f"{path}: damaged checkpoint ({type(error).__name__}); delete it to start afresh"
+        ) from error
+
+
+def random_state() -> dict[str, Any]:
+    """State of every random number generator, as plain values."""
+    version, words, gauss = random.getstate()
+    kind, keys, position, has_gauss, cached = np.random.get_state()
+    return {
+        "python": [version, list(words), gauss],
+        "numpy": [str(kind), torch.from_numpy(np.array(keys)), position, has_gauss, cached],
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    }
+
+
+def restore_random_state(state: dict[str, Any]) -> None:
+    """Put every random number generator where it was."""
+    version, words, gauss = state["python"]
+    random.setstate((version, tuple(words), gauss))
+    kind, keys, position, has_gauss, cached = state["numpy"]
+    np.random.set_state((kind, keys.numpy(), position, has_gauss, cached))
+    torch.set_rng_state(state["torch"])
+    if state["cuda"] and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all(state["cuda"])
