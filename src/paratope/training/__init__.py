@@ -1,5 +1,6 @@
 """Training: a table of measurements and a recipe in, a trained network and its run folder out."""
 
-from paratope.training.loop import FitResult, Scores, fit, score
+from paratope.training.fitting import fit
+from paratope.training.results import FitResult, Record, Scores, score
 
-__all__ = ["FitResult", "Scores", "fit", "score"]
+__all__ = ["FitResult", "Record", "Scores", "fit", "score"]

@@ -10,8 +10,12 @@ import numpy as np
 import torch
 
 from paratope.errors import TrainingError
+from paratope.network import NetworkConfig
+from paratope.recipes import Recipe
 
 LATEST = "checkpoint_latest.pth"
+# sections of a recipe that a run must keep when it goes on
+_FIXED = ("encoders", "network", "training", "loss", "schedule")
 
 
 def save_checkpoint(state: dict[str, Any], folder: Path) -> Path:
@@ -53,6 +57,23 @@ def load_checkpoint(folder: Path) -> dict[str, Any] | None:
         raise TrainingError(
             f"{path}: damaged checkpoint ({type(error).__name__}); delete it to start afresh"
         ) from error
+
+
+def check_same_run(state: dict[str, Any], recipe: Recipe, config: NetworkConfig) -> None:
+    """Make sure that a checkpoint belongs to a run of this recipe and network.
+
+    Raises
+    ------
+    TrainingError
+        Naming the sections of the recipe that differ.
+    """
+    own = recipe.model_dump(mode="json")
+    changed = [section for section in _FIXED if state["recipe"][section] != own[section]]
+    if changed or NetworkConfig(**state["network"]) != config:
+        raise TrainingError(
+            f"the checkpoint was made with other settings of {', '.join(changed) or 'encoders'}; "
+            "resume with the run's own run.toml, or start a new run in another folder"
+        )
 
 
 def random_state() -> dict[str, Any]:
