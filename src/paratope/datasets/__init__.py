@@ -1,12 +1,17 @@
 """Public sources of measured affinities, one importer per file, and the table that names them.
 
 >>> sorted(DATASETS)[:2]
-['absci_her2', 'general']
+['ab1101', 'ab645']
 """
 
+import dataclasses
 from pathlib import Path
 
+from paratope.datasets.ab_bind import AB_BIND
+from paratope.datasets.abbibench import ABBIBENCH, abbibench_scores, published_spearman
 from paratope.datasets.absci_her2 import ABSCI_HER2
+from paratope.datasets.alphaseq import ALPHASEQ
+from paratope.datasets.attabseq import AB645, AB1101, S1131
 from paratope.datasets.dataset import (
     DataFile,
     Dataset,
@@ -16,8 +21,9 @@ from paratope.datasets.dataset import (
     filter_licence,
     is_permissive,
 )
+from paratope.datasets.flab import FLAB
 from paratope.datasets.general import GENERAL
-from paratope.datasets.sabdab import SABDAB
+from paratope.datasets.sabdab import SABDAB, SABDAB_SUMMARY
 from paratope.datasets.skempi import SKEMPI, SKEMPI_RAW
 from paratope.datasets.training import training_rows
 from paratope.errors import InputError, unknown_name
@@ -27,10 +33,12 @@ __all__ = [
     "DataFile",
     "Dataset",
     "Imported",
+    "abbibench_scores",
     "data_root",
     "filter_licence",
     "is_permissive",
     "load_dataset",
+    "published_spearman",
     "training_rows",
 ]
 
@@ -40,13 +48,23 @@ DATASETS: dict[str, Dataset] = {
         SKEMPI,
         SKEMPI_RAW,
         SABDAB,
+        SABDAB_SUMMARY,
         ABSCI_HER2,
         GENERAL,
+        AB_BIND,
+        AB645,
+        AB1101,
+        S1131,
+        *ABBIBENCH,
+        ALPHASEQ,
+        FLAB,
     )
 }
 
 
-def load_dataset(name: str, root: Path | None = None, *, as_published: bool = False) -> Imported:
+def load_dataset(
+    name: str, root: Path | None = None, *, as_published: bool = False, antigen: str = ""
+) -> Imported:
     """Import a data set.
 
     Parameters
@@ -56,7 +74,9 @@ def load_dataset(name: str, root: Path | None = None, *, as_published: bool = Fa
     root : Path, optional
         Folder of public data (default `data_root`); for a table format, the table.
     as_published : bool
-        Keep flags as values and rows that are no antibodies, for comparison with published numbers.
+        Keep flags as values and rows that are no antibodies, to compare with published numbers.
+    antigen : str
+        For a table format without the antigen's sequence: its residues.
 
     Returns
     -------
@@ -70,13 +90,13 @@ def load_dataset(name: str, root: Path | None = None, *, as_published: bool = Fa
     if name not in DATASETS:
         raise InputError(unknown_name("data set", name, DATASETS))
     dataset = DATASETS[name]
-    if not dataset.files and root is None:
-        raise InputError(f"{name} is a table format: give the path of a table")
+    if not dataset.files:
+        if root is None:
+            raise InputError(f"{name} is a table format: give the path of a table")
+        return dataset.load(Path(root), as_published=as_published, antigen=antigen)
+    if antigen:
+        raise InputError(f"{name} holds its antigens; an antigen goes with a table format only")
     folder = Path(root) if root is not None else data_root()
     imported = dataset.load(folder, as_published=as_published)
     different = checked(folder, dataset.files)
-    if not different:
-        return imported
-    return Imported(
-        imported.measurements, imported.counts, imported.notes + different, imported.added
-    )
+    return dataclasses.replace(imported, notes=imported.notes + different)

@@ -12,6 +12,8 @@ from paratope.errors import InputError
 from paratope.sequences import Antibody, Antigen, Pair, clean_antibody, clean_antigen
 
 MISSING = frozenset({"", "na", "n/a", "nan", "none", "null"})
+# Stands for an antigen that a source only names: one residue of which nothing is known.
+UNKNOWN_ANTIGEN = "X"
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 _Result = TypeVar("_Result")
 
@@ -71,7 +73,31 @@ class SourceRow:
         return InputError(f"{self.path}, line {self.line}, column {column!r}: {problem}")
 
 
-def read_rows(path: Path, columns: Sequence[str], separator: str = ",") -> Iterator[SourceRow]:
+def celsius_as_K(row: SourceRow, column: str) -> float | None:
+    """A temperature in degrees Celsius as Kelvin, None if it is missing."""
+    celsius = row.optional_number(column)
+    return None if celsius is None else celsius + 273.15
+
+
+def header_of(path: Path, separator: str = ",", *, encoding: str = "utf-8-sig") -> list[str]:
+    """Column names of a table; raises `InputError` if it cannot be read."""
+    try:
+        with path.open(newline="", encoding=encoding) as stream:
+            return [name.strip() for name in next(csv.reader(stream, delimiter=separator), [])]
+    except OSError as problem:
+        raise InputError(f"{path}: cannot be read: {problem.strerror or problem}") from problem
+    except (UnicodeDecodeError, csv.Error) as problem:
+        raise InputError(f"{path}: not a text table: {problem}") from problem
+
+
+def read_rows(
+    path: Path,
+    columns: Sequence[str],
+    separator: str = ",",
+    *,
+    encoding: str = "utf-8-sig",
+    pad: bool = False,
+) -> Iterator[SourceRow]:
     """Rows of a table with a header, one at a time.
 
     Parameters
@@ -80,6 +106,9 @@ def read_rows(path: Path, columns: Sequence[str], separator: str = ",") -> Itera
     columns : sequence of str
         Those that must be there.
     separator : str
+    encoding : str
+    pad : bool
+        Take rows with fewer fields than the header as having empty ones at the end.
 
     Yields
     ------
@@ -92,15 +121,18 @@ def read_rows(path: Path, columns: Sequence[str], separator: str = ",") -> Itera
         number of fields than the header (as in a truncated file).
     """
     try:
-        with path.open(newline="", encoding="utf-8-sig", errors="strict") as stream:
-            yield from _rows(path, csv.reader(stream, delimiter=separator), columns, separator)
+        with path.open(newline="", encoding=encoding) as stream:
+            reader = csv.reader(stream, delimiter=separator)
+            yield from _rows(path, reader, columns, separator, pad)
     except OSError as problem:
         raise InputError(f"{path}: cannot be read: {problem.strerror or problem}") from problem
     except (UnicodeDecodeError, csv.Error) as problem:
         raise InputError(f"{path}: not a text table: {problem}") from problem
 
 
-def _rows(path: Path, reader: Any, columns: Sequence[str], separator: str) -> Iterator[SourceRow]:
+def _rows(
+    path: Path, reader: Any, columns: Sequence[str], separator: str, pad: bool
+) -> Iterator[SourceRow]:
     header = [name.strip() for name in next(reader, [])]
     _check_header(path, header, columns, separator)
     number = 0
@@ -108,6 +140,8 @@ def _rows(path: Path, reader: Any, columns: Sequence[str], separator: str) -> It
         if not any(field.strip() for field in fields):
             continue
         number += 1
+        if pad:
+            fields = fields + [""] * (len(header) - len(fields))
         if len(fields) != len(header):
             raise InputError(
                 f"{path}, line {reader.line_num}: {len(fields)} fields where the header has "

@@ -5,11 +5,13 @@ structure's Kd comes from its own paper, and values of different papers differ b
 before biology does.
 """
 
+import dataclasses
 import datetime
+import re
 from collections import Counter
 from pathlib import Path
 
-from paratope.datasets.dataset import DataFile, Dataset, Imported, require, tally
+from paratope.datasets.dataset import DataFile, Dataset, Imported, locate, require, tally
 from paratope.datasets.rows import SourceRow, pair_of, read_rows
 from paratope.errors import InputError
 from paratope.measurements import Conditions, Measurement, Origin
@@ -38,7 +40,7 @@ SUMMARY_COLUMNS = (
     "pdb", "Hchain", "Lchain", "antigen_chain", "antigen_type", "date", "scfv", "affinity",
     "affinity_method", "temperature", "pmid",
 )  # fmt: skip
-KELVIN = 273.15
+ZERO_CELSIUS_K = 273.15
 
 
 def iso_date(text: str) -> str:
@@ -107,6 +109,106 @@ def _pkd_of(text: str) -> float:
     return kd_M_to_pkd(kd_M)
 
 
+def import_summary(path: Path, joined: Path | None = None) -> Imported:
+    """Measurements of the summary as published.
+
+    Parameters
+    ----------
+    path : Path
+        The summary: tab-separated, blank lines, ``None`` and ``NA`` for missing values, and rows
+        whose last fields are missing or have changed places.
+    joined : Path, optional
+        The table joined with sequences. Without it there are no sequences, hence no measurements:
+        the counts and a note say so.
+
+    Returns
+    -------
+    Imported
+        An entry that lists several copies of one complex counts once. Row numbers are the
+        summary's.
+
+    Raises
+    ------
+    InputError
+        If a file is damaged.
+    """
+    sequences: dict[str, list[Measurement]] = {}
+    if joined is not None:
+        for known in import_joined(joined).measurements:
+            sequences.setdefault(known.origin.complex_id, []).append(known)
+    measurements: list[Measurement] = []
+    counts: Counter[str] = Counter()
+    seen: set[tuple[str, str]] = set()
+    for row in read_rows(path, SUMMARY_COLUMNS, "\t", pad=True):
+        if not row.text("affinity"):
+            counts["no affinity"] += 1
+            continue
+        if row.number("affinity") <= 0:
+            counts["affinity not positive"] += 1
+            continue
+        pkd = row.read("affinity", _pkd_of)
+        key = (row["pdb"], f"{pkd:.6f}")
+        match = _nearest(sequences.get(row["pdb"], []), pkd)
+        if key in seen:
+            counts["further copy of an entry"] += 1
+        elif match is None:
+            counts["affinity, no sequences"] += 1
+        else:
+            counts["measured"] += 1
+            measurements.append(_summary_row(row, match, pkd))
+        seen.add(key)
+    notes = ()
+    if counts["affinity, no sequences"]:
+        notes = (
+            f"{counts['affinity, no sequences']} entries with an affinity have no sequences: the "
+            f"summary holds none. Join the chains of each PDB entry into {JOINED.path} "
+            f"(columns {', '.join(JOINED_COLUMNS)})",
+        )
+    return Imported(tuple(measurements), tally(counts), notes)
+
+
+def _nearest(known: list[Measurement], pkd: float) -> Measurement | None:
+    """The entry's measurement of the same Kd (to 1 %), if there is one."""
+    same = [row for row in known if row.pkd is not None and abs(row.pkd - pkd) < 0.005]
+    return same[0] if same else None
+
+
+def _summary_row(row: SourceRow, match: Measurement, pkd: float) -> Measurement:
+    method, celsius, pubmed = _tail(row)
+    origin = dataclasses.replace(
+        match.origin,
+        source="sabdab_summary",
+        row=row.row,
+        date=row.read("date", iso_date),
+        reference=pubmed,
+    )
+    return dataclasses.replace(
+        match,
+        pkd=pkd,
+        assay=f"sabdab:{pubmed or row['pdb']}",
+        conditions=Conditions(
+            "scFv" if row["scfv"] == "True" else "",
+            method or match.conditions.method,
+            None if celsius is None else celsius + ZERO_CELSIUS_K,
+        ),
+        origin=origin,
+    )
+
+
+def _tail(row: SourceRow) -> tuple[str, float | None, str]:
+    """Method, temperature and PubMed number, by what they look like: some rows shift them."""
+    method, celsius, pubmed = "", None, ""
+    for column in ("affinity_method", "temperature", "pmid"):
+        text = row.text(column)
+        if re.fullmatch(r"\d{6,}", text):
+            pubmed = text
+        elif re.fullmatch(r"\d{1,2}(\.\d+)?", text):
+            celsius = float(text)
+        elif text and text != "Unknown":
+            method = text
+    return method, celsius, pubmed
+
+
 def load_joined(root: Path, *, as_published: bool = False) -> Imported:
     """The joined table under a data root; it holds no flags `as_published` could keep."""
     del as_published
@@ -122,4 +224,22 @@ SABDAB = Dataset(
     files=(JOINED,),
     citation=CITATION,
     load=load_joined,
+)
+
+
+def load_summary(root: Path, *, as_published: bool = False) -> Imported:
+    """The summary under a data root, with the joined table's sequences if it is there."""
+    del as_published
+    return import_summary(require(root, SUMMARY), locate(root, JOINED))
+
+
+SABDAB_SUMMARY = Dataset(
+    "sabdab_summary",
+    "SAbDab summary as published, sequences from the joined table where it is there",
+    LICENCE,
+    permissive=True,
+    may_train=True,
+    files=(SUMMARY, dataclasses.replace(JOINED, required=False)),
+    citation=CITATION,
+    load=load_summary,
 )
