@@ -1,11 +1,23 @@
 """Encoders: frozen maps from a molecule's chains to one vector per residue, in one table."""
 
 import dataclasses
-from collections.abc import Callable
+from typing import Any
 
 from paratope.encoders.antiberty import AntibertyEncoder
+from paratope.encoders.bert import IGBERT, IgBertEncoder
+from paratope.encoders.esm2 import ESM2_MODELS, Esm2Encoder
+from paratope.encoders.hub import HubModel, locate
+from paratope.encoders.near import NearEncoder
 from paratope.encoders.protocol import BaseEncoder, Encoder, molecule_units
 from paratope.encoders.residue import ResidueEncoder
+from paratope.encoders.t5 import (
+    IGT5,
+    IGT5_UNPAIRED,
+    PROTT5,
+    IgT5Encoder,
+    IgT5UnpairedEncoder,
+    ProtT5Encoder,
+)
 from paratope.errors import EncoderError, unknown_name
 
 __all__ = ["ENCODERS", "BaseEncoder", "Encoder", "EncoderEntry", "load_encoder", "molecule_units"]
@@ -18,49 +30,75 @@ class EncoderEntry:
     Attributes
     ----------
     summary : str
+    encoder_class : type
     weights : str
         Where its weights come from.
     licence : str
         Of the weights.
-    build : callable
-        ``build(location, device)``: `location` is what follows ``@`` in a specification, a
-        revision or a folder, or None.
+    dim : int
+    hub : HubModel or None
+        The published model, if its weights are not installed with the package.
     """
 
     summary: str
+    encoder_class: Any
     weights: str
     licence: str
-    build: Callable[[str | None, str], Encoder]
+    dim: int
+    hub: HubModel | None = None
 
+    @property
+    def max_residues(self) -> int | None:
+        """Longest chain it takes (longest molecule, for a paired encoder)."""
+        return self.encoder_class.max_residues
 
-def _bundled(encoder_class: type, takes_device: bool) -> Callable[[str | None, str], Encoder]:
-    """An encoder that comes installed: its only revision is the one that is there."""
+    @property
+    def paired(self) -> bool:
+        """Whether heavy and light chain are encoded together."""
+        return self.encoder_class.paired
 
-    def build(location: str | None, device: str) -> Encoder:
-        name, revision = encoder_class.name.split("@")
+    def build(self, location: str | None, device: str) -> Encoder:
+        """The encoder; `location` is what follows ``@`` in a specification, or None."""
+        if self.hub is not None:
+            return self.encoder_class(self.hub, locate(self.hub, location), device)
+        name, revision = self.encoder_class.name.split("@")
         if location not in (None, revision):
             raise EncoderError(
                 f"{name}: revision {location!r} is asked for, {revision!r} is what is installed; "
                 f"use {name!r}, or install the version of paratope that the model was made with"
             )
-        return encoder_class(device=device) if takes_device else encoder_class()
+        return self.encoder_class(device)
 
-    return build
+
+def _bundled(encoder_class: Any, summary: str, weights: str, licence: str) -> EncoderEntry:
+    return EncoderEntry(summary, encoder_class, weights, licence, encoder_class.dim)
+
+
+def _published(model: HubModel, encoder_class: Any, summary: str) -> EncoderEntry:
+    dim = model.architecture[encoder_class.dim_field]
+    return EncoderEntry(summary, encoder_class, model.repository, "MIT", dim, model)
 
 
 ENCODERS: dict[str, EncoderEntry] = {
-    "residue": EncoderEntry(
-        "BLOSUM62, physico-chemical descriptors and identity of each residue; for any protein",
-        "none",
-        "MIT",
-        _bundled(ResidueEncoder, takes_device=False),
+    "residue": _bundled(
+        ResidueEncoder, "identity, BLOSUM62, physical properties; any protein", "none", "MIT"
     ),
-    "antiberty": EncoderEntry(
-        "AntiBERTy, a language model of single antibody chains; for antibodies only",
-        "bundled (package antiberty)",
-        "MIT",
-        _bundled(AntibertyEncoder, takes_device=True),
+    "antiberty": _bundled(
+        AntibertyEncoder, "AntiBERTy; antibody chains only", "package antiberty", "MIT"
     ),
+    "near": _bundled(
+        NearEncoder, "NEAR, made for homology; any protein", "extra [near]", "BSD-3-Clause"
+    ),
+    "igt5": _published(IGT5, IgT5Encoder, "IgT5; heavy and light chain together"),
+    "igt5-unpaired": _published(
+        IGT5_UNPAIRED, IgT5UnpairedEncoder, "IgT5 of single antibody chains"
+    ),
+    "igbert": _published(IGBERT, IgBertEncoder, "IgBert; heavy and light chain together"),
+    "prott5": _published(PROTT5, ProtT5Encoder, "ProtT5-XL; any protein"),
+    **{
+        model.name: _published(model, Esm2Encoder, f"ESM-2 {model.name[5:].upper()}; any protein")
+        for model in ESM2_MODELS
+    },
 }
 
 

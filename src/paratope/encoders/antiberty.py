@@ -1,8 +1,8 @@
 """The ``antiberty`` encoder: AntiBERTy (Ruffolo, Gray & Sulam 2021, arXiv:2112.07782).
 
-Its weights come with ``antiberty==0.1.3``; nothing of that package is imported or run. They are read
-with ``weights_only=True`` into the BERT of `transformers`. AntiBERTy was trained on single antibody
-chains and says nothing about other proteins.
+Its weights come with ``antiberty==0.1.3``; nothing of that package is imported or run. They are
+read with ``weights_only=True`` into the BERT of `transformers`. AntiBERTy was trained on single
+antibody chains and says nothing about other proteins.
 """
 
 import functools

@@ -118,6 +118,11 @@ def residue_table() -> np.ndarray:
 class ResidueEncoder(BaseEncoder):
     """Each residue's own properties; a residue's row does not depend on its neighbours.
 
+    Parameters
+    ----------
+    device : str
+        Accepted as by every encoder; nothing here runs on a GPU.
+
     Examples
     --------
     >>> [rows.shape for rows in ResidueEncoder().encode([("EVQL", "DIQ"), ("MK",)])]
@@ -128,6 +133,9 @@ class ResidueEncoder(BaseEncoder):
     dim = 51
     max_residues = None
     paired = False
+
+    def __init__(self, device: str = "auto") -> None:
+        self.device = device
 
     def _encode_units(self, units: list[tuple[str, ...]]) -> list[np.ndarray]:
         letters = np.zeros(128, dtype=np.intp)
