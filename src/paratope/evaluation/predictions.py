@@ -1,0 +1,314 @@
+"""A table of measured and predicted values, from any file that has both."""
+
+import dataclasses
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from paratope.errors import InputError
+from paratope.metrics import Judged, judged
+from paratope.tables import match_columns, read_frame
+from paratope.units import (
+    Censoring,
+    dg_kcal_mol_to_pkd,
+    flip_censoring,
+    parse_bounded_number,
+    parse_kd,
+)
+
+Labels = NDArray[Any]
+
+_TRUE = ("true", "y_true", "true_label", "measured", "actual", "experimental", "label")
+_PRED = ("pred", "y_pred", "prediction", "predicted", "predicted_pkd", "pred_pkd", "pkd_pred")
+_VALUES = ("pkd", "kd_M", "kd_uM", "kd_nM", "kd_pM", "kd", "dg_kcal_mol", "score")
+_KD_UNITS = {"kd": "M", "kd_m": "M", "kd_um": "uM", "kd_nm": "nM", "kd_pm": "pM"}
+_CENSORING = ("censoring", "relation", "qualifier", "operator", "inequality")
+_GROUP = ("group", "antigen_cluster", "cluster", "groups")
+_SOURCE = ("source", "src", "dataset", "origin")
+_RELATIONS = {
+    "<": Censoring.AT_MOST,
+    "<=": Censoring.AT_MOST,
+    "at_most": Censoring.AT_MOST,
+    ">": Censoring.AT_LEAST,
+    ">=": Censoring.AT_LEAST,
+    "at_least": Censoring.AT_LEAST,
+    "": Censoring.EXACT,
+    "=": Censoring.EXACT,
+    "exact": Censoring.EXACT,
+}
+_SPLITS = {"training": "train", "val": "validation", "valid": "validation", "dev": "validation"}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class PredictionTable:
+    """Rows that have both values, with what else the table says of them.
+
+    Attributes
+    ----------
+    source : str
+        File name.
+    rows : Judged
+        n rows.
+    index : int array (n,)
+        Number of each row in the table, from 0.
+    labels : dict of str to array (n,)
+        Text of the columns that were found: ``split``, ``antigen``, ``assay``, ``source``,
+        ``group``, ``id``, ``heavy``, ``light``.
+    columns : dict of str to str
+        What each role was read from, such as ``{"measured": "true", "predicted": "pred"}``.
+    total : int
+        Rows of the table.
+    left_out : dict of str to int
+        Why the others are not judged, and how many.
+    faulty : int
+        Of these, rows whose value cannot be read or whose prediction is an error.
+    """
+
+    source: str
+    rows: Judged
+    index: NDArray[np.int64]
+    labels: Mapping[str, Labels]
+    columns: Mapping[str, str]
+    total: int
+    left_out: Mapping[str, int]
+    faulty: int = 0
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def take(self, keep: Any) -> "PredictionTable":
+        """The rows of a boolean mask or an index array."""
+        return dataclasses.replace(
+            self,
+            rows=self.rows.take(keep),
+            index=self.index[keep],
+            labels={name: values[keep] for name, values in self.labels.items()},
+        )
+
+    def part(self, split: str) -> "PredictionTable | None":
+        """Rows of one part of the split, or None if there are none."""
+        if "split" not in self.labels or not (keep := self.labels["split"] == split).any():
+            return None
+        return self.take(keep)
+
+    def grouping(self) -> tuple[str, Labels]:
+        """What intervals resample: the group column, else the antigen, else single rows."""
+        for name in ("group", "antigen"):
+            if name in self.labels:
+                return self.columns[name], self.labels[name]
+        return "row", np.arange(len(self))
+
+
+def read_predictions(
+    source: Any,
+    *,
+    true: str | None = None,
+    pred: str | None = None,
+    group: str | None = None,
+) -> PredictionTable:
+    """Read any table with measured and predicted values.
+
+    Parameters
+    ----------
+    source : path, ``"-"``, polars or pandas frame
+        Anything `paratope.tables` reads.
+    true, pred, group : str, optional
+        Column of the measured values, the predicted values, and the groups that intervals resample;
+        found by their usual names otherwise.
+
+    Returns
+    -------
+    PredictionTable
+
+    Raises
+    ------
+    InputError
+        If a column is missing or no row has both values.
+
+    Examples
+    --------
+    >>> frame = pl.DataFrame({"true": ["7.1", "<5"], "pred": ["7.0", "6.2"]})
+    >>> read_predictions(frame).rows.censoring.tolist()
+    [0, -1]
+    """
+    name, frame = _frame(source)
+    columns = _roles(name, frame, true, pred, group)
+    measured, codes, bad_measured = _measured(frame, columns)
+    predicted = _numbers(frame, columns["predicted"])
+    reasons: Counter[str] = Counter()
+    empty = _empty(frame, columns["measured"])
+    no_measured, no_predicted = ~np.isfinite(measured), ~np.isfinite(predicted)
+    bad_predicted = no_predicted & ~_empty(frame, columns["predicted"])
+    if "error" in columns:
+        bad_predicted |= no_predicted & ~_empty(frame, columns["error"])
+    for reason, mask in (
+        ("no measured value", empty),
+        ("measured value cannot be read", bad_measured),
+        ("prediction is an error", ~no_measured & bad_predicted),
+        ("no prediction", ~no_measured & no_predicted & ~bad_predicted),
+    ):
+        if count := int(mask.sum()):
+            reasons[reason] = count
+    keep = ~no_measured & ~no_predicted
+    if not keep.any():
+        why = "; ".join(f"{count} rows: {reason}" for reason, count in reasons.items())
+        raise InputError(
+            f"{name}: no row has both a measured value (column {columns['measured']!r}) and a "
+            f"predicted one (column {columns['predicted']!r}): {why or 'the table has no rows'}"
+        )
+    optional = {
+        role: _numbers(frame, columns[column])[keep]
+        for role, column in (("low", "pkd_low"), ("high", "pkd_high"), ("p_strong", "p_strong"))
+        if column in columns
+    }
+    if not all(np.isfinite(optional.get(end, np.zeros(1))).all() for end in ("low", "high")):
+        optional = {role: values for role, values in optional.items() if role == "p_strong"}
+        reasons["intervals ignored: some are empty"] = 0
+    if not np.isfinite(optional.get("p_strong", np.zeros(1))).all():
+        del optional["p_strong"]
+    coverage = _numbers(frame, columns["coverage"])[keep] if "coverage" in columns else None
+    rows = judged(
+        measured[keep],
+        predicted[keep],
+        censoring=codes[keep],
+        low=optional.get("low"),
+        high=optional.get("high"),
+        coverage=coverage,
+        p_strong=optional.get("p_strong"),
+    )
+    return PredictionTable(
+        source=name,
+        rows=rows,
+        index=np.flatnonzero(keep),
+        labels=_labels(frame.filter(pl.Series(keep)), columns),
+        columns=columns,
+        total=frame.height,
+        left_out=dict(reasons),
+        faulty=int((bad_measured | (~no_measured & bad_predicted)).sum()),
+    )
+
+
+def _frame(source: Any) -> tuple[str, pl.DataFrame]:
+    if isinstance(source, pl.DataFrame):
+        return "table", source
+    if hasattr(source, "columns") and hasattr(source, "to_numpy"):
+        return "table", pl.from_pandas(source)
+    table = read_frame(source)
+    return table.source, table.frame
+
+
+def _roles(
+    name: str, frame: pl.DataFrame, true: str | None, pred: str | None, group: str | None
+) -> dict[str, str]:
+    """Which column plays which role."""
+    by_lower = {column.strip().lower(): column for column in reversed(frame.columns)}
+
+    def first(names: tuple[str, ...], *, without: str | None = None) -> str | None:
+        found = (by_lower.get(candidate.lower()) for candidate in names)
+        return next((column for column in found if column and column != without), None)
+
+    for option, given in (("--true", true), ("--pred", pred), ("--group", group)):
+        if given is not None and given not in frame.columns:
+            raise InputError(
+                f"{name}: {option} {given}: there is no such column; columns found: "
+                f"{', '.join(frame.columns)}"
+            )
+    kept = tuple(f"{value}_measured" for value in _VALUES) + ("measured_pkd", "pkd_true")
+    predicted = pred or first(_PRED, without=true)
+    # beside a prediction called pkd, kd_nM is its twin and not a measurement
+    values = _VALUES if predicted else ("kd", "kd_M", "dg_kcal_mol")
+    measured = true or first((*_TRUE, *kept, *values), without=predicted)
+    predicted = predicted or first(("pkd", "score"), without=measured)
+    for role, found, names, option in (
+        ("measured", measured, (*_TRUE, "pkd_measured", "kd"), "--true"),
+        ("predicted", predicted, (*_PRED, "pkd"), "--pred"),
+    ):
+        if found is None:
+            raise InputError(
+                f"{name}: no column of {role} values. Columns found: {', '.join(frame.columns)}. "
+                f"Known names: {', '.join(names)}. Name yours with {option} COLUMN"
+            )
+    roles = {"measured": str(measured), "predicted": str(predicted)}
+    wanted = ("id", "heavy", "light", "antigen", "antigen_name", "assay", "split")
+    taken = set(roles.values())
+    rest = [column for column in frame.columns if column not in taken]
+    roles |= match_columns(rest, wanted=(*wanted, "pkd_low", "pkd_high", "p_strong"))
+    extra = {"group": group or first(_GROUP), "source": first(_SOURCE)}
+    extra |= {"censoring": first(_CENSORING), "coverage": first(("coverage",))}
+    extra |= {"error": first(("error",))}
+    if extra["error"] and frame.schema[extra["error"]].is_numeric():
+        extra["error"] = None  # a column of residuals
+    return roles | {role: column for role, column in extra.items() if column}
+
+
+def _text(frame: pl.DataFrame, column: str) -> pl.Series:
+    return frame[column].cast(pl.String).fill_null("").str.strip_chars()
+
+
+def _empty(frame: pl.DataFrame, column: str) -> NDArray[np.bool_]:
+    return _text(frame, column).str.to_lowercase().is_in(["", "nan", "na", "null"]).to_numpy()
+
+
+def _numbers(frame: pl.DataFrame, column: str) -> NDArray[np.float64]:
+    values = _text(frame, column).cast(pl.Float64, strict=False).fill_null(np.nan).to_numpy()
+    return np.where(np.isfinite(values), values, np.nan)
+
+
+def _measured(
+    frame: pl.DataFrame, columns: Mapping[str, str]
+) -> tuple[NDArray[np.float64], NDArray[np.int8], NDArray[np.bool_]]:
+    """Measured pKd, censoring codes, and which rows hold something that cannot be read."""
+    kind = columns["measured"].lower().removesuffix("_measured")
+    texts = _text(frame, columns["measured"])
+    relations = _text(frame, columns["censoring"]) if "censoring" in columns else None
+    empty = _empty(frame, columns["measured"])
+    if kind in _KD_UNITS or kind == "dg_kcal_mol":
+        values = np.full(len(texts), np.nan)
+    else:
+        values = _numbers(frame, columns["measured"])
+    codes = np.zeros(len(texts), dtype=np.int8)
+    bad = np.zeros(len(texts), dtype=bool)
+    code_of = {Censoring.AT_MOST: -1, Censoring.EXACT: 0, Censoring.AT_LEAST: 1}
+    for row in np.flatnonzero(~np.isfinite(values) & ~empty):
+        try:
+            value, censoring = _read_value(texts[int(row)], kind)
+        except InputError:
+            bad[row] = True
+            continue
+        values[row], codes[row] = value, code_of[censoring]
+    if relations is not None:
+        for row in np.flatnonzero((relations != "").to_numpy()):
+            relation = _RELATIONS.get(relations[int(row)].lower())
+            if relation is None:
+                bad[row], values[row] = True, np.nan
+            elif relation is not Censoring.EXACT:
+                flips = kind in _KD_UNITS or kind == "dg_kcal_mol"
+                codes[row] = code_of[flip_censoring(relation) if flips else relation]
+    return values, codes, bad
+
+
+def _read_value(text: str, kind: str) -> tuple[float, Censoring]:
+    if kind in _KD_UNITS:
+        pkd, censoring = parse_kd(text, _KD_UNITS[kind])
+        if pkd is None:
+            raise InputError("a non-binder without a bound")
+        return pkd, censoring
+    value, censoring = parse_bounded_number(text)
+    if kind == "dg_kcal_mol":
+        return dg_kcal_mol_to_pkd(value), flip_censoring(censoring)
+    return value, censoring
+
+
+def _labels(frame: pl.DataFrame, columns: Mapping[str, str]) -> dict[str, Labels]:
+    roles = ("id", "heavy", "light", "antigen", "assay", "source", "group", "split")
+    found = {role: _text(frame, columns[role]).to_numpy() for role in roles if role in columns}
+    if "antigen_name" in columns and "antigen" not in found:
+        found["antigen"] = _text(frame, columns["antigen_name"]).to_numpy()
+    if "split" in found:
+        lower = [value.lower() for value in found["split"]]
+        found["split"] = np.array([_SPLITS.get(value, value) for value in lower], dtype=object)
+    return found
