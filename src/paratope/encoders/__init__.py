@@ -1,12 +1,13 @@
 """Encoders: frozen maps from a molecule's chains to one vector per residue, in one table."""
 
 import dataclasses
+import os
 from typing import Any
 
 from paratope.encoders.antiberty import AntibertyEncoder
 from paratope.encoders.bert import IGBERT, IgBertEncoder
 from paratope.encoders.esm2 import ESM2_MODELS, Esm2Encoder
-from paratope.encoders.hub import HubModel, locate
+from paratope.encoders.hub import HubModel, download, locate
 from paratope.encoders.near import NearEncoder
 from paratope.encoders.protocol import BaseEncoder, Encoder, molecule_units
 from paratope.encoders.residue import ResidueEncoder
@@ -18,9 +19,17 @@ from paratope.encoders.t5 import (
     IgT5UnpairedEncoder,
     ProtT5Encoder,
 )
-from paratope.errors import EncoderError, unknown_name
+from paratope.errors import EncoderError, ParatopeError, unknown_name
 
-__all__ = ["ENCODERS", "BaseEncoder", "Encoder", "EncoderEntry", "load_encoder", "molecule_units"]
+__all__ = [
+    "ENCODERS",
+    "BaseEncoder",
+    "Encoder",
+    "EncoderEntry",
+    "download_encoder",
+    "load_encoder",
+    "molecule_units",
+]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -57,6 +66,14 @@ class EncoderEntry:
         """Whether heavy and light chain are encoded together."""
         return self.encoder_class.paired
 
+    def is_here(self) -> bool:
+        """Whether its weights are on this machine."""
+        try:
+            self.build(None, "auto")
+        except ParatopeError:
+            return False
+        return True
+
     def build(self, location: str | None, device: str) -> Encoder:
         """The encoder; `location` is what follows ``@`` in a specification, or None."""
         if self.hub is not None:
@@ -84,7 +101,7 @@ ENCODERS: dict[str, EncoderEntry] = {
         ResidueEncoder, "identity, BLOSUM62, physical properties; any protein", "none", "MIT"
     ),
     "antiberty": _bundled(
-        AntibertyEncoder, "AntiBERTy; antibody chains only", "package antiberty", "MIT"
+        AntibertyEncoder, "AntiBERTy; antibody chains only", "bundled (package antiberty)", "MIT"
     ),
     "near": _bundled(
         NearEncoder, "NEAR, made for homology; any protein", "extra [near]", "BSD-3-Clause"
@@ -125,9 +142,39 @@ def load_encoder(spec: str, device: str = "auto") -> Encoder:
     >>> load_encoder("residue").name
     'residue@1'
     """
+    name, location = _parse(spec)
+    return ENCODERS[name].build(location, device)
+
+
+def download_encoder(spec: str, folder: str | os.PathLike[str] | None = None) -> str:
+    """Fetch an encoder's weights from their hub, and what to type to use them.
+
+    Parameters
+    ----------
+    spec : str
+        ``NAME`` or ``NAME@COMMIT``.
+    folder : path-like, optional
+        Where to put plain files; default the hub's own cache.
+
+    Raises
+    ------
+    EncoderError
+        If the encoder is unknown or the hub cannot be reached.
+    """
+    name, revision = _parse(spec)
+    entry = ENCODERS[name]
+    if entry.hub is None:
+        return f"{name}: nothing to download ({entry.weights})"
+    files = download(entry.hub, revision, folder)
+    use = name if folder is None and revision in (None, entry.hub.revision) else None
+    use = use or (f"{name}@{files.revision}" if folder is None else f"{name}@{folder}")
+    return f"{entry.hub.repository} {files.revision} is in {files.folder}; use it as {use}"
+
+
+def _parse(spec: str) -> tuple[str, str | None]:
     name, at, location = spec.partition("@")
     if name not in ENCODERS:
         raise EncoderError(unknown_name("encoder", name, ENCODERS))
     if at and not location:
         raise EncoderError(f"{spec!r}: nothing after '@'; expected a revision or a folder")
-    return ENCODERS[name].build(location or None, device)
+    return name, location or None

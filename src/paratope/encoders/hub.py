@@ -174,9 +174,9 @@ def read_vocabulary(folder: Path) -> dict[str, int]:
     """
     try:
         if (path := folder / "tokenizer.json").is_file():
-            from tokenizers import Tokenizer
+            from transformers import PreTrainedTokenizerFast
 
-            return Tokenizer.from_file(str(path)).get_vocab(with_added_tokens=True)
+            return PreTrainedTokenizerFast(tokenizer_file=str(path)).get_vocab()
         if (path := folder / "spiece.model").is_file():
             from sentencepiece import SentencePieceProcessor
 
@@ -185,7 +185,7 @@ def read_vocabulary(folder: Path) -> dict[str, int]:
         if (path := folder / "vocab.txt").is_file():
             tokens = path.read_text(encoding="utf-8").split()
             return {token: index for index, token in enumerate(tokens)}
-    except Exception as error:  # tokenizers raises bare Exception
+    except Exception as error:  # the libraries raise bare Exception, too
         raise EncoderError(f"{path} cannot be read: {error}") from error
     raise EncoderError(
         f"{folder} holds no vocabulary; expected tokenizer.json, spiece.model or vocab.txt"
