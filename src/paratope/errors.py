@@ -1,7 +1,7 @@
 """Errors a user can meet. Each says what it got, what it expected and what to do.
 
-Anything a user hands over that is wrong raises a `ParatopeError`; the command line prints its message
-without a traceback. `assert` is for our own mistakes.
+Anything a user hands over that is wrong raises a `ParatopeError`; the command line prints its
+message without a traceback. `assert` is for our own mistakes.
 """
 
 
@@ -11,6 +11,10 @@ class ParatopeError(Exception):
 
 class InputError(ParatopeError):
     """A sequence, a value or a table cannot be read as what it should be."""
+
+
+class OutputError(ParatopeError):
+    """A file cannot be written: its name, its folder, permission or space."""
 
 
 class EncoderError(ParatopeError):

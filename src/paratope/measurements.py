@@ -1,4 +1,4 @@
-"""Measured affinities: value, censoring, where it came from; merging of replicates and conflicts."""
+"""Measured affinities: value, censoring, origin; merging of replicates and conflicts."""
 
 import dataclasses
 import math
@@ -56,7 +56,16 @@ class Origin:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Conditions:
-    """How it was measured: construct (Fab, IgG, scFv, VHH), method (SPR, ITC, ...), temperature in K."""
+    """How it was measured.
+
+    Attributes
+    ----------
+    format : str
+        Construct: Fab, IgG, scFv, VHH.
+    method : str
+        SPR, BLI, ITC, KinExA, ...
+    temperature_K : float or None
+    """
 
     format: str = ""
     method: str = ""
@@ -133,33 +142,42 @@ def bound_non_binders(
 ) -> list[Measurement]:
     """Give every non-binder without a Kd its bound: the weakest pKd measured in its assay.
 
+    Where an assay measured scores and no pKd, the bound is its weakest score.
+
     Parameters
     ----------
     measurements : sequence of Measurement
     default_pkd : float, optional
-        The assay's stated limit, used instead where it is given, and for assays without any measured pKd.
+        The assay's stated limit, used instead where it is given; also for assays without any value.
 
     Returns
     -------
     list of Measurement
-        In the same order; those that cannot be bounded (no pKd in the assay, no default) keep None.
+        In the same order; those that cannot be bounded (nothing measured, no default) keep None.
 
     Examples
     --------
+    >>> from paratope.sequences import Antibody, Antigen
     >>> pair = Pair(Antibody("EVQL"), Antigen(("MKV",)))
     >>> rows = [Measurement(pair, 7.5), Measurement(pair, None, Censoring.AT_MOST)]
     >>> bound_non_binders(rows)[1].pkd
     7.5
     """
-    weakest: dict[str, float] = {}
+    weakest_pkd: dict[str, float] = {}
+    weakest_score: dict[str, float] = {}
     for row in measurements:
-        if row.pkd is not None and row.censoring is not Censoring.AT_LEAST:
-            weakest[row.assay] = min(row.pkd, weakest.get(row.assay, math.inf))
+        if row.censoring is Censoring.AT_LEAST:
+            continue
+        if row.pkd is not None:
+            weakest_pkd[row.assay] = min(row.pkd, weakest_pkd.get(row.assay, math.inf))
+        if row.score is not None:
+            weakest_score[row.assay] = min(row.score, weakest_score.get(row.assay, math.inf))
     bounded = []
     for row in measurements:
         if row.pkd is None and row.delta_pkd is None and row.score is None:
-            limit = default_pkd if default_pkd is not None else weakest.get(row.assay)
-            row = dataclasses.replace(row, pkd=limit)
+            limit = default_pkd if default_pkd is not None else weakest_pkd.get(row.assay)
+            score = weakest_score.get(row.assay) if limit is None else None
+            row = dataclasses.replace(row, pkd=limit, score=score)
         bounded.append(row)
     return bounded
 
@@ -217,7 +235,11 @@ def _merge(rows: list[Measurement], tolerance: float) -> Merged:
             value < bound - tolerance for bound in lower
         )
         best = next(row for row in rows if row.censoring is Censoring.EXACT)
-        return Merged(dataclasses.replace(best, pkd=value), len(rows), sd, conflict)
+        delta = best.delta_pkd
+        if delta is not None and best.pkd is not None:
+            delta += value - best.pkd  # relative to the same parent
+        merged = dataclasses.replace(best, pkd=value, delta_pkd=delta)
+        return Merged(merged, len(rows), sd, conflict)
     conflict = bool(upper and lower and min(upper) < max(lower) - tolerance)
     if upper:
         best = min(

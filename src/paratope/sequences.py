@@ -8,6 +8,7 @@ from paratope.errors import InputError
 AMINO_ACIDS = "ACDEFGHIKLMNPQRSTVWY"
 ALPHABET = AMINO_ACIDS + "X"
 _REPLACED = {"U": "C", "B": "X", "Z": "X", "J": "X", "O": "X"}
+_READABLE = frozenset(ALPHABET) | _REPLACED.keys()
 _CHAIN_SEPARATORS = re.compile(r"[|:]")
 MAX_RESIDUES = 100_000
 
@@ -52,7 +53,7 @@ class Pair:
 
 
 def clean_sequence(text: str, what: str = "sequence") -> tuple[str, tuple[str, ...]]:
-    """Residues of one chain, upper case, without white space, gaps at the ends, or a trailing stop ``*``.
+    """Residues of one chain: upper case, no white space, gaps at the ends or trailing stop ``*``.
 
     Parameters
     ----------
@@ -71,7 +72,8 @@ def clean_sequence(text: str, what: str = "sequence") -> tuple[str, tuple[str, .
     Raises
     ------
     InputError
-        If nothing is left, a letter is no residue (named with its position, from 1), or the text is DNA or RNA.
+        If nothing is left, a letter is no residue (named with its position from 1 in the text
+        without white space), or the text is DNA or RNA.
 
     Examples
     --------
@@ -80,21 +82,30 @@ def clean_sequence(text: str, what: str = "sequence") -> tuple[str, tuple[str, .
     >>> clean_sequence("EVQUZ")
     ('EVQCX', ('1 U read as C', '1 of B/Z/J/O read as X'))
     """
-    residues = "".join(text.split()).upper().rstrip("*").strip("-")
+    letters = "".join(text.split())
+    residues = letters.rstrip("*-").lstrip("-")
+    first = len(letters) - len(letters.lstrip("-")) + 1
     if not residues:
         raise InputError(f"{what}: empty")
     if len(residues) > MAX_RESIDUES:
         raise InputError(f"{what}: {len(residues)} residues; at most {MAX_RESIDUES} are read")
+    if residues.isascii():  # upper-casing turns some other letters into residues
+        residues = residues.upper()
     if len(residues) >= 30 and not set(residues) - set("ACGTUN"):
         kind = "RNA" if "U" in residues and "T" not in residues else "DNA"
         raise InputError(
             f"{what}: this is {kind} ({len(residues)} bases), not protein; translate it first"
         )
-    for position, letter in enumerate(residues, start=1):
-        if letter not in ALPHABET and letter not in _REPLACED:
-            raise InputError(
-                f"{what}: {letter!r} at position {position} is not an amino acid; expected the letters {ALPHABET}"
-            )
+    present = set(residues)
+    if present - _READABLE:
+        for position, letter in enumerate(residues, start=first):
+            if letter.upper() not in _READABLE or not letter.isascii():
+                raise InputError(
+                    f"{what}: {letter!r} at position {position} is not an amino acid; expected the "
+                    f"letters {ALPHABET}"
+                )
+    if not present & _REPLACED.keys():
+        return residues, ()
     notes = []
     if "U" in residues:
         notes.append(f"{residues.count('U')} U read as C")
@@ -105,7 +116,9 @@ def clean_sequence(text: str, what: str = "sequence") -> tuple[str, tuple[str, .
 
 
 def clean_antigen(text: str, name: str = "") -> tuple[Antigen, tuple[str, ...]]:
-    """Antigen of one text; chains are separated by ``|`` or ``:``. Raises `InputError` as `clean_sequence`.
+    """Antigen of one text; chains are separated by ``|`` or ``:``.
+
+    Raises `InputError` as `clean_sequence`.
 
     >>> clean_antigen("MKV:GGS")[0].chains
     ('MKV', 'GGS')
@@ -128,21 +141,26 @@ def clean_antibody(
 ) -> tuple[Antibody, tuple[str, ...]]:
     """Antibody of its chains as text; ``"H|L"`` in `heavy` alone gives both.
 
-    An empty `light` means a single domain. Whether the chains are antibody domains, swapped, or an scFv is for
-    `paratope.numbering` to say. Raises `InputError` as `clean_sequence`.
+    An empty `light` means a single domain. Whether the chains are antibody domains, swapped, or an
+    scFv is for `paratope.numbering` to say. Raises `InputError` as `clean_sequence`.
 
     >>> clean_antibody("EVQL|DIQM")[0]
     Antibody(heavy='EVQL', light='DIQM', name='')
     """
     light = light if light and light.strip() else None
-    if light is None:
-        parts = [part for part in _CHAIN_SEPARATORS.split(heavy) if part.strip()]
-        if len(parts) == 2:
-            heavy, light = parts
-        elif len(parts) > 2:
-            raise InputError(
-                f"heavy chain: {len(parts)} chains where at most two (heavy|light) are expected"
-            )
+    parts = [part for part in _CHAIN_SEPARATORS.split(heavy) if part.strip()]
+    if len(parts) > 2:
+        raise InputError(
+            f"heavy chain: {len(parts)} chains where at most two (heavy|light) are expected"
+        )
+    if len(parts) == 2 and light is not None:
+        raise InputError(
+            "heavy chain: it holds two chains (heavy|light) and a light chain is given beside it; "
+            "give the light chain once"
+        )
+    if parts:
+        heavy = parts[0]
+        light = parts[1] if len(parts) == 2 else light
     heavy_residues, notes = clean_sequence(heavy, "heavy chain")
     all_notes = [f"heavy chain: {note}" for note in notes]
     light_residues = None

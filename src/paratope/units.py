@@ -1,8 +1,9 @@
 """Affinity units: Kd, pKd and ΔG. The only file that takes a logarithm of a Kd.
 
-pKd = -log10(Kd / 1 M); ΔG = RT ln(Kd / 1 M) = -RT ln(10) pKd, negative for binding. ΔΔG = ΔG(mutant) -
-ΔG(parent), positive when the mutant binds more weakly. R is the CODATA 2018 molar gas constant
-(Tiesinga et al. 2021, Rev. Mod. Phys. 93, 025010): 8.314462618 J/(mol K), with 4184 J to the kcal.
+pKd = -log10(Kd / 1 M); ΔG = RT ln(Kd / 1 M) = -RT ln(10) pKd, negative for binding.
+ΔΔG = ΔG(mutant) - ΔG(parent), positive when the mutant binds more weakly. R is the CODATA 2018
+molar gas constant (Tiesinga et al. 2021, Rev. Mod. Phys. 93, 025010): 8.314462618 J/(mol K), with
+4184 J to the kcal.
 """
 
 import enum
@@ -33,16 +34,30 @@ class Censoring(enum.Enum):
     AT_MOST = "at_most"
 
 
-_PREFIX = {"": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9, "p": 1e-12, "f": 1e-15, "a": 1e-18}
+_EXPONENT = {"": 0, "m": 3, "u": 6, "n": 9, "p": 12, "f": 15, "a": 18}
 _KD_TEXT = re.compile(
     r"^\s*(?:k[dD]\s*[=:]?\s*)?(?P<bound><=|>=|<|>|~|≤|≥|=)?\s*"
-    r"(?P<number>[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:\s*[eE]\s*[+-]?\d+)?)\s*"
-    r"(?P<unit>[afpnumμµ]?M|[afpnumμµ]?mol/[lL])?\s*$",
+    r"(?P<number>[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:\s*[eE]\s*[+-]?\d+)?)"
+    r"(?:\s*[x×*·]\s*10\s*\^?\s*(?P<power>[+-]?\d+))?\s*"
+    r"(?P<unit>[afpnumμµ]?M|[afpnuAFPNU]m|[AFPNU]M|[afpnumμµ]?mol/[lL])?\s*$",
+)
+_TEMPERATURE = re.compile(
+    r"^\s*(?P<number>-?\d+(?:\.\d*)?)\s*(?:°|deg(?:rees)?\.?)?\s*(?P<unit>[KkCc])?(?:elsius|elvin)?"
+    r"\s*(?:\(.*\))?\s*$"
 )
 # "no binding" in the words tables use for it
 _NO_BINDING = {
-    "n.b", "nb", "n.b.", "no binding", "no bind", "non-binder", "nonbinder", "non binder", "nbd", "not binding",
-}  # fmt: skip
+    "n.b",
+    "nb",
+    "n.b.",
+    "nbd",
+    "no binding",
+    "no bind",
+    "not binding",
+    "non-binder",
+    "nonbinder",
+    "non binder",
+}
 _NOT_MEASURED = {
     "",
     "na",
@@ -98,7 +113,7 @@ def pkd_to_kd_M(pkd: float) -> float:
 
 
 def kd_nM_to_pkd(kd_nM: float) -> float:
-    """pKd of a dissociation constant in nmol/L; raises `InputError` unless it is positive and finite.
+    """pKd of a dissociation constant in nmol/L; `InputError` unless it is positive and finite.
 
     >>> round(kd_nM_to_pkd(3.2), 3)
     8.495
@@ -196,8 +211,8 @@ def parse_kd(text: str, default_unit: str = "M") -> tuple[float | None, Censorin
     Returns
     -------
     pkd : float or None
-        None for a non-binder without a number: its bound is the assay's weakest measured pKd, which only
-        the whole table knows (see `paratope.measurements.bound_non_binders`).
+        None for a non-binder without a number: its bound is the assay's weakest measured pKd, which
+        only the whole table knows (see `paratope.measurements.bound_non_binders`).
     censoring : Censoring
         About pKd: ``AT_MOST`` for a Kd that is *larger* than the number.
 
@@ -223,17 +238,73 @@ def parse_kd(text: str, default_unit: str = "M") -> tuple[float | None, Censorin
     match = _KD_TEXT.match(text)
     if match is None:
         raise InputError(
-            f"cannot read {text!r} as a Kd; expected a number with a unit, such as '3.2 nM', '>10 uM', '1E-09' (M), or 'n.b.'"
+            f"cannot read {text!r} as a Kd; expected a number with a unit, such as '3.2 nM', "
+            "'>10 uM', '1E-09' (M), or 'n.b.'"
         )
     unit = (match["unit"] or default_unit).replace("μ", "u").replace("µ", "u")
     unit = re.sub(r"mol/[lL]$", "M", unit)
-    factor = _PREFIX[unit[:-1]]
-    number = float(match["number"].replace(" ", ""))
-    if number <= 0:
-        raise InputError(f"Kd must be positive, got {text!r}")
+    prefix = unit[:-1] if unit == "mM" else unit[:-1].lower()
+    if prefix not in _EXPONENT or unit[-1:] not in ("M", "m"):
+        raise InputError(f"unknown unit of Kd: {default_unit!r}; expected M, mM, uM, nM, pM or fM")
+    number = float("".join(match["number"].split()))
+    if not 0 < number < math.inf:
+        raise InputError(f"Kd must be a positive finite number, got {text!r}")
     # 9 - log10(x) rather than -log10(x * 1e-9): exact for whole powers of ten
-    pkd = round(-math.log10(factor)) - math.log10(number)
+    pkd = _EXPONENT[prefix] - int(match["power"] or 0) - math.log10(number)
     return pkd, flip_censoring(_direction(match["bound"]))
+
+
+def is_no_binding(text: str) -> bool:
+    """Whether a value says, in words, that nothing binds.
+
+    >>> is_no_binding("N.B."), is_no_binding("3 nM")
+    (True, False)
+    """
+    return text.strip().lower() in _NO_BINDING
+
+
+def is_not_measured(text: str) -> bool:
+    """Whether a value is empty or a word for "not measured".
+
+    >>> is_not_measured("n.d."), is_not_measured("")
+    (True, True)
+    """
+    return text.strip().lower() in _NOT_MEASURED
+
+
+def parse_temperature_K(text: str, unit: str = "") -> float:
+    """Temperature in kelvin of what people write.
+
+    Parameters
+    ----------
+    text : str
+        ``"298"``, ``"25 °C"``, ``"37C"``, ``"298.15 K"``; words in brackets after it are ignored.
+    unit : str
+        ``"K"`` or ``"C"`` of a bare number; if empty, numbers from 200 up are kelvin.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    InputError
+        If it is no number, or not between 250 K and 400 K, where proteins are measured.
+
+    Examples
+    --------
+    >>> parse_temperature_K("25 °C"), parse_temperature_K("298(assumed)")
+    (298.15, 298.0)
+    """
+    match = _TEMPERATURE.match(text)
+    if match is None:
+        raise InputError(f"expected a temperature such as '298' or '25 °C', got {text!r}")
+    number = float(match["number"])
+    unit = (match["unit"] or unit or ("K" if number >= 200 else "C")).upper()
+    kelvin = number if unit == "K" else number + 273.15
+    if not 250 <= kelvin <= 400:
+        raise InputError(f"expected a temperature between 250 K and 400 K, got {text!r}")
+    return kelvin
 
 
 def _direction(bound: str | None) -> Censoring:
