@@ -1,9 +1,9 @@
 """The command line: fast help, examples that parse, exit codes, errors without tracebacks."""
 
 import errno
+import resource
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from types import SimpleNamespace
 
@@ -31,14 +31,16 @@ def run_module(code: str) -> str:
 
 
 def test_help_takes_less_than_half_a_second():
+    """Processor time, so that a busy machine does not matter; best of five."""
     command = [sys.executable, "-c", "from paratope.cli import main; main()", "--help"]
-    times = []
+    seconds = []
     for _ in range(5):
-        start = time.perf_counter()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         done = subprocess.run(command, capture_output=True, text=True, check=True)
-        times.append(time.perf_counter() - start)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        seconds.append(after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime)
     assert all(name in done.stdout for name in COMMANDS)
-    assert min(times) < 0.5, times  # the machine may be busy; the command may not be slow
+    assert min(seconds) < 0.5, seconds
 
 
 @pytest.mark.parametrize(
@@ -159,29 +161,37 @@ def test_our_own_mistakes_are_not_hidden(
         paratope.cli.main(["boom"])
 
 
-def test_reader_that_goes_away_is_no_error():
+TALK = {
+    "printing": "for number in range(100000): print(number)",
+    "a table": "write_table(pl.DataFrame({'number': range(100000)}), '-')",
+}
+
+
+@pytest.mark.parametrize("how", TALK)
+def test_reader_that_goes_away_is_no_error(how: str):
     program = (
-        "import sys, types, typer\n"
+        "import sys, types\n"
+        "import polars as pl\n"
         "from paratope.cli import COMMANDS, main\n"
         "from paratope.cli.group import command_app\n"
+        "from paratope.tables import write_table\n"
         "app = command_app()\n"
         "@app.command()\n"
         "def chatter():\n"
-        "    for number in range(100000): print(number)\n"
+        f"    {TALK[how]}\n"
         "sys.modules['chatter'] = types.SimpleNamespace(app=app)\n"
         "COMMANDS['chatter'] = ('chatter', 'Talk.')\n"
         "main(['chatter'])\n"
     )
-    process = subprocess.Popen(
-        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    assert process.stderr is not None
-    assert process.stdout.readline() == "0\n"
-    process.stdout.close()
-    assert process.stderr.read() == ""
-    process.stderr.close()
-    assert process.wait() in (0, 1)
+    command = [sys.executable, "-c", program]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline()
+        process.stdout.close()
+        said = process.stderr.read()
+    assert said == b""
+    assert process.returncode in (0, 1)
 
 
 def test_root_lists_exactly_the_table():

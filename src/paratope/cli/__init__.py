@@ -8,7 +8,9 @@ Exit codes: 0 all done; 2 bad usage or unreadable input; 3 finished, with some r
 130 interrupted. A command ends with 3 by ``raise typer.Exit(3)``.
 """
 
+import errno
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from typing import Annotated, Any, NoReturn
@@ -103,11 +105,26 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     try:
         root_command().main(arguments, prog_name="paratope")
     except ParatopeError as error:
+        if _is_broken_pipe(error.__cause__):
+            _leave_quietly()
         _fail(str(error))
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
         _fail(f"{place}{error.strerror or error}")
     sys.exit(0)
+
+
+def _is_broken_pipe(error: BaseException | None) -> bool:
+    """Also as polars tells it: an OSError without its number, which stands in the text."""
+    return isinstance(error, BrokenPipeError) or (
+        isinstance(error, OSError) and f"os error {errno.EPIPE}" in str(error)
+    )
+
+
+def _leave_quietly() -> NoReturn:
+    """Leave when the reader of our output has gone, as ``head`` does."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing to flush to
+    sys.exit(1)
 
 
 def _fail(message: str) -> NoReturn:

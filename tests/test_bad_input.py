@@ -1,0 +1,400 @@
+"""What users hand over by mistake: one clear message, the right exit code, nothing half-written."""
+
+import csv
+import io
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import polars as pl
+import pytest
+
+from conftest import Finished
+from paratope.cli.doctor import D13_HEAVY, D13_LIGHT, LYSOZYME
+
+Row = dict[str, object]
+GOOD: Row = {"id": "d13", "heavy": D13_HEAVY, "light": D13_LIGHT, "antigen": LYSOZYME}
+SHORT_ANTIGEN = LYSOZYME[:60]
+DNA = "ATGGAAGTTCAGCTGGTTGAATCTGGTGGTGGTCTGGTTCAGCCG" * 3
+
+
+def table(*rows: Row) -> str:
+    """Rows as CSV text; the first row's keys are the header."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]))
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def measured(*values: object, column: str = "pkd") -> str:
+    return table(*({**GOOD, "id": f"m{n}", column: value} for n, value in enumerate(values)))
+
+
+PAIRS = table(GOOD)
+
+
+def snapshot(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+class Refused(NamedTuple):
+    """Input that cannot be used at all: `name` is written with `content`, then `arguments` run.
+
+    In the arguments ``{in}`` is that file, ``{out}`` a file to write, ``{dir}`` their folder.
+    """
+
+    content: str | bytes | Callable[[Path], None]
+    says: tuple[str, ...]
+    name: str = "pairs.csv"
+    arguments: str = "predict {in} -o {out}"
+
+
+def parquet(cut: int) -> Callable[[Path], None]:
+    def write(path: Path) -> None:
+        pl.DataFrame([GOOD]).write_parquet(path)
+        path.write_bytes(path.read_bytes()[:-cut])
+
+    return write
+
+
+def damaged_xlsx(path: Path) -> None:
+    pl.DataFrame([GOOD]).write_excel(path)
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+
+
+def link_to_itself(path: Path) -> None:
+    path.symlink_to(path)
+
+
+REFUSED = {
+    # the file
+    "no such file": Refused(lambda path: None, ("pairs.csv", "no such file")),
+    "empty": Refused("", ("pairs.csv", "empty")),
+    "white space": Refused("\n  \n\t\n", ("pairs.csv", "empty")),
+    "header only": Refused("id,heavy,light,antigen\n", ("header but no rows",)),
+    "binary": Refused(bytes(range(256)) * 8, ("binary file", "expected CSV")),
+    "a PDF": Refused(b"%PDF-1.7\n%...", ("PDF",)),
+    "old Excel": Refused(b"\xd0\xcf\x11\xe0" + bytes(600), ("xls", "save it as XLSX"), "pairs.xls"),
+    "truncated Parquet": Refused(parquet(40), ("damaged Parquet",), "pairs.parquet"),
+    "text called Parquet": Refused(PAIRS, ("not a parquet file but text",), "pairs.parquet"),
+    "damaged XLSX": Refused(damaged_xlsx, ("XLSX",), "pairs.xlsx"),
+    "damaged gzip": Refused(b"\x1f\x8b\x08\x00" + bytes(30), ("damaged gzip",), "pairs.csv.gz"),
+    "a folder": Refused(lambda path: path.mkdir(), ("this is a folder",)),
+    "unreadable": Refused(link_to_itself, ("cannot be read",)),
+    "UTF-16 cut short": Refused(PAIRS.encode("utf-16")[:-1], ("UTF-16", "save the file as UTF-8")),
+    # the columns
+    "wrong delimiter": Refused(
+        PAIRS.replace(",", "|"), ("no column for heavy", "Columns found", "--columns")
+    ),
+    "no heavy column": Refused(
+        PAIRS.replace("heavy", "sequence_1"),
+        ("no column for heavy", "sequence_1", "Known names", "vh", "--columns heavy="),
+    ),
+    "no antigen column": Refused(
+        PAIRS.replace("antigen", "protein"), ("no column for antigen", "protein", "FASTA")
+    ),
+    "no header": Refused(PAIRS.split("\n", 1)[1], ("looks like data", "header line")),
+    "--columns of nothing": Refused(
+        PAIRS, ("no column 'VH'", "heavy"), arguments="predict {in} -o {out} --columns heavy=VH"
+    ),
+    "--columns without =": Refused(
+        PAIRS, ("expected NAME=YOUR_COLUMN",), arguments="predict {in} -o {out} --columns heavy"
+    ),
+    "--columns unknown": Refused(
+        PAIRS, ("unknown column", "heavy"), arguments="predict {in} -o {out} --columns hevy=id"
+    ),
+    # FASTA
+    "FASTA without antigen": Refused(
+        f">d13\n{D13_HEAVY}\n", ("no column for antigen", "FASTA"), "library.fasta"
+    ),
+    "FASTA without records": Refused("EVQLVESGG\n", ("expected a FASTA record",), "library.fasta"),
+    "antigen FASTA of DNA": Refused(
+        f">gene\n{DNA}\n",
+        ("DNA", "translate"),
+        "ag.fasta",
+        f"predict --heavy {D13_HEAVY} --antigen {{in}} -o {{out}}",
+    ),
+    "antigen FASTA with an empty record": Refused(
+        ">a\n>b\nMKV\n",
+        ("'a' has no sequence",),
+        "ag.fasta",
+        f"predict --heavy {D13_HEAVY} --antigen {{in}} -o {{out}}",
+    ),
+    # what it is asked to do
+    "no input at all": Refused(PAIRS, ("--heavy",), arguments="predict -o {out}"),
+    "heavy chain without antigen": Refused(
+        PAIRS, ("antigen",), arguments=f"predict --heavy {D13_HEAVY} -o {{out}}"
+    ),
+    "unknown model": Refused(
+        PAIRS, ("no-such-model", "default"), arguments="predict {in} -o {out} --model no-such-model"
+    ),
+    "model folder without a model": Refused(
+        PAIRS, ("{dir}",), arguments="predict {in} -o {out} --model {dir}"
+    ),
+    "unknown device": Refused(
+        PAIRS, ("abacus", "cpu"), arguments="predict {in} -o {out} --device abacus"
+    ),
+    "threshold that is no number": Refused(
+        PAIRS, ("strong",), arguments="predict {in} -o {out} --strong-threshold tight"
+    ),
+    "parent that is not there": Refused(
+        PAIRS, ("nobody",), arguments="predict {in} -o {out} --parent nobody"
+    ),
+    # the output
+    "output into no folder": Refused(
+        PAIRS, ("folder does not exist",), arguments="predict {in} -o {dir}/none/out.csv"
+    ),
+    "output is a folder": Refused(PAIRS, ("folder",), arguments="predict {in} -o {dir}"),
+    "output of an unknown kind": Refused(
+        PAIRS, ("unknown kind of table", ".csv"), arguments="predict {in} -o {dir}/out.docx"
+    ),
+    "output below a file": Refused(
+        PAIRS, ("cannot write",), arguments="predict {in} -o {in}/out.csv"
+    ),
+    # training
+    "train without values": Refused(
+        PAIRS, ("no column for pkd", "kd_nM"), arguments="train {in} -o {dir}/run"
+    ),
+    "train on the wrong unit": Refused(
+        measured(3.7, 12.0, 250.0, column="kd_M"),
+        ("looks like a Kd in nM", "kd_nM"),
+        arguments="train {in} -o {dir}/run",
+    ),
+    "train on negative Kd": Refused(
+        measured(-3.7, -1, column="kd_nM"), ("-3.7",), arguments="train {in} -o {dir}/run"
+    ),
+    "train on nothing measured": Refused(
+        measured("NaN", "", "n/a"), ("no measured value",), arguments="train {in} -o {dir}/run"
+    ),
+    "unknown recipe": Refused(
+        measured(8.0, 7.0), ("v9", "default"), arguments="train {in} --recipe v9 -o {dir}/run"
+    ),
+    # evaluation
+    "evaluate without predictions": Refused(
+        measured(8.0, 7.0), ("no column for pred",), arguments="evaluate {in} -o {dir}/report"
+    ),
+    "evaluate text for numbers": Refused(
+        "true,pred\n7.1,high\n8.0,low\n", ("high",), "p.csv", "evaluate {in} -o {dir}/report"
+    ),
+    "evaluate nothing but NaN": Refused(
+        "true,pred\nNaN,7\nNaN,8\n", ("true",), "p.csv", "evaluate {in} -o {dir}/report"
+    ),
+    "compare with nothing": Refused(
+        PAIRS, ("nowhere",), arguments="compare {dir}/nowhere {dir}/nowhere2"
+    ),
+    # data
+    "audit of an empty file": Refused("", ("empty",), arguments="data audit {in}"),
+    "split of an unknown kind": Refused(
+        measured(8.0, 7.0), ("moon", "antigen"), arguments="data split {in} --by moon -o {dir}/s"
+    ),
+    "import of an unknown source": Refused(
+        PAIRS, ("no_such_set", "skempi"), arguments="data import no_such_set -o {out}"
+    ),
+}
+
+
+@pytest.fixture(autouse=True)
+def cache_of_its_own(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch):
+    cache = tmp_path_factory.getbasetemp() / "bad-input-cache"
+    monkeypatch.setenv("PARATOPE_CACHE", str(cache))
+
+
+def prepare(path: Path, content: str | bytes | Callable[[Path], None]) -> None:
+    if callable(content):
+        content(path)
+    else:
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+
+
+def one_message(done: Finished) -> str:
+    """The message of a failed command, however the terminal wrapped it; asserts it is clear."""
+    assert "Traceback" not in done.err
+    assert done.err.strip(), "no message"
+    assert done.err.count("Error") == 1, done.err
+    return " ".join(done.err.replace("│", " ").split())
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_refused(case: str, tmp_path: Path, run_paratope: Callable[..., Finished]):
+    refused = REFUSED[case]
+    folder = tmp_path / "given"
+    folder.mkdir()
+    source = folder / refused.name
+    prepare(source, refused.content)
+    names = {"in": source, "out": folder / "out.csv", "dir": folder}
+    before = snapshot(folder)
+    done = run_paratope(*(word.format(**names) for word in refused.arguments.split()))
+    message = one_message(done)
+    assert done.code == 2, message
+    for part in refused.says:
+        assert part.format(**names).lower() in message.lower()
+    assert not done.out
+    assert snapshot(folder) == before, "something was written"
+
+
+class Kept(NamedTuple):
+    """A row that is wrong or doubtful among good ones: the table is finished all the same."""
+
+    changes: dict[str, object]
+    says: tuple[str, ...]
+    column: str = "error"
+
+
+KEPT = {
+    "a digit": Kept(
+        {"heavy": D13_HEAVY[:9] + "1" + D13_HEAVY[9:]}, ("'1' at position 10", "heavy")
+    ),
+    "DNA": Kept({"heavy": DNA}, ("DNA", "translate")),
+    "RNA": Kept({"antigen": DNA.replace("T", "U")}, ("RNA",)),
+    "no antigen": Kept({"antigen": ""}, ("antigen", "empty")),
+    "no heavy chain": Kept({"heavy": ""}, ("heavy", "empty")),
+    "NaN for a sequence": Kept({"antigen": "NaN"}, ("antigen",)),
+    "no antibody": Kept({"heavy": LYSOZYME, "light": ""}, ("antibody",)),
+    "one residue": Kept({"heavy": "E"}, ("too short",)),
+    "three chains": Kept(
+        {"heavy": f"{D13_HEAVY}|{D13_LIGHT}|{D13_LIGHT}", "light": ""}, ("3 chains",)
+    ),
+    "swapped chains": Kept({"heavy": D13_LIGHT, "light": D13_HEAVY}, ("swapped",), "note"),
+    "an antigen of 10,000 residues": Kept(
+        {"antigen": (LYSOZYME * 80)[:10000]}, ("10,000",), "note"
+    ),
+    "duplicate id": Kept({"id": "first"}, ("first",), "note"),
+    "selenocysteine": Kept({"antigen": "U" + LYSOZYME}, ("U read as C",), "note"),
+}
+
+
+@pytest.mark.parametrize("case", KEPT)
+def test_kept(case: str, tmp_path: Path, run_paratope: Callable[..., Finished]):
+    kept = KEPT[case]
+    good: Row = {**GOOD, "antigen": SHORT_ANTIGEN, "well": "A1"}
+    rows = [
+        {**good, "id": "first"},
+        {**good, "id": "doubtful", **kept.changes, "well": "A2"},
+        {**good, "id": "last", "well": "A3"},
+    ]
+    source, output = tmp_path / "pairs.csv", tmp_path / "out.csv"
+    source.write_text(table(*rows))
+    done = run_paratope("predict", source, "-o", output)
+    assert "Traceback" not in done.err
+    assert done.code == (3 if kept.column == "error" else 0), done.err
+    with output.open() as file:
+        written = list(csv.DictReader(file))
+    assert [row["well"] for row in written] == ["A1", "A2", "A3"]
+    first, doubtful, last = written
+    for part in kept.says:
+        assert part.lower() in doubtful[kept.column].lower(), doubtful
+    for row in (first, last):
+        assert row["error"] == ""
+        assert 4 <= float(row["pkd"]) <= 14
+    if kept.column == "error":
+        assert doubtful["pkd"] == doubtful["pkd_low"] == doubtful["pkd_high"] == ""
+        assert "line 3" in doubtful["error"]
+    else:
+        assert doubtful["error"] == ""
+        assert 4 <= float(doubtful["pkd"]) <= 14
+
+
+def test_swapped_chains_give_the_same_number(tmp_path: Path, run_paratope):
+    swapped = {**GOOD, "id": "swapped", "heavy": D13_LIGHT, "light": D13_HEAVY}
+    (tmp_path / "pairs.csv").write_text(table(GOOD, swapped))
+    done = run_paratope("predict", tmp_path / "pairs.csv", "-o", "-")
+    right, put_right = csv.DictReader(io.StringIO(done.out))
+    assert right["pkd"] == put_right["pkd"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read and write everything")
+@pytest.mark.parametrize("what", ["input", "output"])
+def test_no_permission(what: str, tmp_path: Path, run_paratope: Callable[..., Finished]):
+    folder = tmp_path / "closed"
+    folder.mkdir()
+    source = tmp_path / "pairs.csv"
+    source.write_text(PAIRS)
+    (source if what == "input" else folder).chmod(0)
+    done = run_paratope("predict", source, "-o", folder / "out.csv")
+    folder.chmod(0o700)
+    assert done.code == 2
+    assert "no permission" in one_message(done)
+
+
+def test_full_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_paratope: Callable[..., Finished]
+):
+    """The old file stays as it was, and no piece of the new one is left."""
+    (tmp_path / "pairs.csv").write_text(PAIRS)
+    output = tmp_path / "out.csv"
+    output.write_text("what was there before\n")
+    before = snapshot(tmp_path)
+
+    def no_space(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", no_space)
+    done = run_paratope("predict", tmp_path / "pairs.csv", "-o", output)
+    assert done.code == 2
+    assert "No space left on device" in one_message(done)
+    assert snapshot(tmp_path) == before
+
+
+@pytest.fixture(scope="module")
+def bundle_files() -> Path:
+    import paratope.models
+
+    return Path(paratope.models.__path__[0]) / "default"
+
+
+BUNDLE_FILES = ["config.json", "model.safetensors", "calibration.json"]
+
+
+@pytest.mark.parametrize("name", BUNDLE_FILES)
+@pytest.mark.parametrize("damage", ["missing", "cut short", "altered"])
+def test_damaged_model_folder(
+    name: str,
+    damage: str,
+    bundle_files: Path,
+    tmp_path: Path,
+    run_paratope: Callable[..., Finished],
+):
+    bundle = tmp_path / "bundle"
+    shutil.copytree(bundle_files, bundle)
+    (tmp_path / "pairs.csv").write_text(PAIRS)
+    damaged = bundle / name
+    content = damaged.read_bytes()
+    middle = len(content) // 2
+    if damage == "missing":
+        damaged.unlink()
+    elif damage == "cut short":
+        damaged.write_bytes(content[:middle])
+    else:
+        flipped = bytes(byte ^ 0xFF for byte in content[middle : middle + 8])
+        damaged.write_bytes(content[:middle] + flipped + content[middle + 8 :])
+    done = run_paratope(
+        "predict", tmp_path / "pairs.csv", "-o", tmp_path / "out.csv", "--model", bundle
+    )
+    assert done.code == 2
+    assert name in one_message(done)
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_bad_standard_input(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_paratope: Callable[..., Finished]
+):
+    nothing = tmp_path / "nothing"
+    nothing.touch()
+    with nothing.open() as empty:
+        monkeypatch.setattr("sys.stdin", empty)
+        done = run_paratope("predict", "-", "-o", "-")
+    assert done.code == 2
+    assert "stdin" in one_message(done)
+    assert not done.out
+
+
+def test_there_are_at_least_thirty():
+    assert len(REFUSED) + len(KEPT) + 3 * len(BUNDLE_FILES) >= 30

@@ -1,0 +1,58 @@
+"""The examples run: the notebook, the Python in the documents, the table a newcomer predicts."""
+
+import re
+from pathlib import Path
+
+import nbclient
+import nbformat
+import polars as pl
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+NOTEBOOK = ROOT / "examples" / "quickstart.ipynb"
+PYTHON = re.compile(r"^```python\n(?P<body>.*?)^```", re.MULTILINE | re.DOTALL)
+WITH_PYTHON = [
+    path
+    for path in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    if PYTHON.search(path.read_text("utf-8"))
+]
+
+
+def test_quickstart_notebook_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PARATOPE_CACHE", str(tmp_path))
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    client = nbclient.NotebookClient(
+        notebook, timeout=240, resources={"metadata": {"path": str(NOTEBOOK.parent)}}
+    )
+    client.execute()
+    outputs = [
+        output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs
+    ]
+    assert outputs
+    shown = [output.text for output in outputs if output.output_type == "stream"]
+    assert not [text for text in shown if "Warning" in text]
+
+
+def test_quickstart_notebook_is_committed_without_outputs():
+    """What it shows is what a reader's own model says, not what ours said once."""
+    for cell in nbformat.read(NOTEBOOK, as_version=4).cells:
+        assert cell.cell_type != "code" or (not cell.outputs and cell.execution_count is None)
+
+
+@pytest.mark.parametrize("path", WITH_PYTHON, ids=lambda path: path.name)
+def test_python_in_documents_runs(
+    path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.chdir(ROOT)
+    names: dict[str, object] = {}
+    for match in PYTHON.finditer(path.read_text("utf-8")):
+        exec(compile(match["body"], path.name, "exec"), names)
+    assert "Error" not in capsys.readouterr().out
+
+
+def test_example_pairs_are_a_dozen_and_one():
+    table = pl.read_csv(ROOT / "examples" / "pairs.csv")
+    assert {"id", "heavy", "light", "antigen"} <= set(table.columns)
+    assert table.height >= 13
+    assert table["id"].n_unique() == table.height
