@@ -1,0 +1,23 @@
+"""Measured pairs as arrays, and batches of them: padding, masks, buckets, each molecule once.
+
+Many rows of a table share one antigen, so a batch holds its unique molecules and says by index
+which row uses which: the network's towers then run once per molecule and only the interaction runs
+once per row.
+"""
+
+from paratope.batches.examples import CENSORING_CODES, Chains, Examples, fit_molecule
+from paratope.batches.pair_batch import Embeddings, PairBatch, collate, pad
+from paratope.batches.plan import BatchPlan, batches_by_length
+
+__all__ = [
+    "CENSORING_CODES",
+    "BatchPlan",
+    "Chains",
+    "Embeddings",
+    "Examples",
+    "PairBatch",
+    "batches_by_length",
+    "collate",
+    "fit_molecule",
+    "pad",
+]
