@@ -23,6 +23,7 @@ from paratope.datasets.dataset import (
 )
 from paratope.datasets.flab import FLAB
 from paratope.datasets.general import GENERAL
+from paratope.datasets.plain import PLAIN
 from paratope.datasets.sabdab import SABDAB, SABDAB_SUMMARY
 from paratope.datasets.skempi import SKEMPI, SKEMPI_RAW
 from paratope.datasets.training import training_rows
@@ -58,6 +59,7 @@ DATASETS: dict[str, Dataset] = {
         *ABBIBENCH,
         ALPHASEQ,
         FLAB,
+        PLAIN,
     )
 }
 

@@ -8,10 +8,12 @@ assay is no bound, so it is counted and left out.
 
 import functools
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 from paratope.datasets.dataset import Dataset, Imported, tally
 from paratope.datasets.rows import UNKNOWN_ANTIGEN, SourceRow, header_of, pair_of, read_rows
+from paratope.errors import InputError
 from paratope.measurements import Conditions, Measurement, Origin
 from paratope.numbering import find_domains
 from paratope.sequences import Pair
@@ -30,16 +32,21 @@ def log10_kd_nM_to_pkd(log10_kd_nM: float) -> float:
     return 9.0 - log10_kd_nM
 
 
-def import_table(path: Path, *, antigen: str = "", licence: str = "none stated") -> Imported:
+def import_table(
+    path: Path, *, antigens: Mapping[str, str] | None = None, licence: str = "none stated"
+) -> Imported:
     """Measurements of an AlphaSeq table.
 
     Parameters
     ----------
     path : Path
-    antigen : str
-        Residues of the target, for the table that only names it; one unknown residue if empty.
+    antigens : mapping of str to str, optional
+        Target's name to its residues, for the table that only names its targets: rows of other
+        targets (negative controls) are then left out. Without it, every antigen is one unknown
+        residue.
     licence : str
-        Terms under which the table was published.
+        Terms under which the table was published; those of the first public one are
+        CC-BY-NC-SA-4.0.
 
     Returns
     -------
@@ -49,43 +56,61 @@ def import_table(path: Path, *, antigen: str = "", licence: str = "none stated")
     Raises
     ------
     InputError
-        If the file is damaged or has neither header.
+        If the file is damaged, has neither header, or no row is of a target given.
     """
     interactions = "alphaseq_affinity" in header_of(path)
-    columns = INTERACTION_COLUMNS if interactions else ANTIBODY_COLUMNS
-    affinity = columns[2] if interactions else "Pred_affinity"
+    affinity = "alphaseq_affinity" if interactions else "Pred_affinity"
     measurements: list[Measurement] = []
     counts: Counter[str] = Counter()
-    for row in read_rows(path, columns):
+    targets: set[str] = set()
+    for row in read_rows(path, INTERACTION_COLUMNS if interactions else ANTIBODY_COLUMNS):
+        targets.add(row.values.get("Target", ""))
         value = row.optional_number(affinity)
         if value is None:
             counts["no affinity"] += 1
-            continue
-        pair = _interaction(row) if interactions else _antibody(row, antigen)
-        if pair is None:
-            counts["not an antibody"] += 1
-            continue
-        counts["measured"] += 1
-        run = "" if interactions else f":{row['Target']}:{row['Assay']}"
-        origin = Origin(path.stem, row.row, licence, row.values.get("POI", ""))
-        measurements.append(
-            Measurement(
-                pair,
-                log10_kd_nM_to_pkd(value),
-                assay=f"{path.stem}{run}",
-                conditions=Conditions("scFv", "AlphaSeq"),
-                origin=origin,
-            )
-        )
+        elif interactions:
+            _take(measurements, counts, row, _interaction(row), value, licence)
+        elif antigens and row["Target"] not in antigens:
+            counts["target without a sequence"] += 1
+        else:
+            _take(measurements, counts, row, _antibody(row, antigens or {}), value, licence)
+    if antigens and not targets & set(antigens):
+        raise InputError(f"{path}: no row of {sorted(antigens)}; its targets: {sorted(targets)}")
     notes = ()
-    if not interactions and not antigen:
-        notes = ("the target's sequence is not in the table; give it as the antigen",)
+    if not interactions and not antigens:
+        notes = (f"no sequences of the targets {sorted(targets)}; give them as the antigen",)
     return Imported(tuple(measurements), tally(counts), notes)
 
 
-def _antibody(row: SourceRow, antigen: str) -> Pair:
-    chains = (antigen or UNKNOWN_ANTIGEN, row["Target"])
-    return pair_of(row, (row["HC"], row["LC"], row["POI"]), chains)
+def _take(
+    measurements: list[Measurement],
+    counts: Counter[str],
+    row: SourceRow,
+    pair: Pair | None,
+    log10_kd_nM: float,
+    licence: str,
+) -> None:
+    """Count a row that has an affinity, and keep its measurement if it holds an antibody."""
+    if pair is None:
+        counts["not an antibody"] += 1
+        return
+    counts["measured"] += 1
+    table = row.path.name.split(".")[0]
+    run = f":{row['Target']}:{row['Assay']}" if "Target" in row.values else ""
+    measurements.append(
+        Measurement(
+            pair,
+            log10_kd_nM_to_pkd(log10_kd_nM),
+            assay=f"{table}{run}",
+            conditions=Conditions("scFv", "AlphaSeq"),
+            origin=Origin(table, row.row, licence, row.values.get("POI", "")),
+        )
+    )
+
+
+def _antibody(row: SourceRow, antigens: Mapping[str, str]) -> Pair:
+    antigen = antigens.get(row["Target"], UNKNOWN_ANTIGEN)
+    return pair_of(row, (row["HC"], row["LC"], row["POI"]), (antigen, row["Target"]))
 
 
 def _interaction(row: SourceRow) -> Pair | None:
@@ -104,9 +129,18 @@ def _is_antibody(chain: str) -> bool:
 
 
 def load(path: Path, *, as_published: bool = False, antigen: str = "") -> Imported:
-    """An AlphaSeq table; `path` is the table itself."""
+    """An AlphaSeq table; `path` is the table itself, `antigen` is ``TARGET=RESIDUES``.
+
+    Several targets are separated by commas.
+    """
     del as_published
-    return import_table(path, antigen=antigen)
+    antigens: dict[str, str] = {}
+    for part in filter(None, antigen.split(",")):
+        name, equals, residues = (piece.strip() for piece in part.partition("="))
+        if not (name and equals and residues):
+            raise InputError(f"expected the antigen as TARGET=RESIDUES, got {part!r}")
+        antigens[name] = residues
+    return import_table(path, antigens=antigens or None)
 
 
 ALPHASEQ = Dataset(

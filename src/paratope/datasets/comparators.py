@@ -202,3 +202,10 @@ def _ab645_rows(path: Path) -> dict[Key, deque[int]]:
 
 def _folder(root: Path | None) -> Path:
     return Path(root) if root is not None else data_root()
+
+
+COMPARATORS: dict[str, tuple[DataFile, ...]] = {
+    "gearbind": (GEARBIND,),
+    "protattba": tuple(PROTATTBA.values()),
+    "graphinity": tuple(GRAPHINITY.values()),
+}

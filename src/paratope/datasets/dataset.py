@@ -22,6 +22,8 @@ LICENCES: dict[str, bool] = {
     "own": True,  # the user's own table
     "none stated": False,
     "non-commercial": False,
+    "CC-BY-NC-4.0": False,
+    "CC-BY-NC-SA-4.0": False,
 }
 
 

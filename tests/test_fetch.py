@@ -1,0 +1,295 @@
+"""Fetching published files: resumed, verified, all or nothing, against a server that misbehaves."""
+
+import dataclasses
+import hashlib
+import http.server
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from paratope.datasets import DATASETS, comparators
+from paratope.datasets import fetch as fetching
+from paratope.datasets.dataset import DataFile, Dataset, Imported
+from paratope.datasets.fetch import checksum_table, fetch
+from paratope.errors import InputError, OutputError
+
+CONTENT = bytes(range(256)) * 2000  # 512,000 bytes: several blocks
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+
+
+class Origin:
+    """A web server of one file, and how it behaves."""
+
+    def __init__(self) -> None:
+        self.content = CONTENT
+        self.cut_after: list[int] = []  # bytes sent in the 1st, 2nd, ... answer before the cut
+        self.statuses: list[int] = []  # answers before the first proper one
+        self.ranges = True
+        self.requests: list[str | None] = []  # the Range header of each request
+        self.url = ""
+
+    def answer(self, handler: http.server.BaseHTTPRequestHandler) -> None:
+        wanted = handler.headers.get("Range")
+        self.requests.append(wanted)
+        if self.statuses:
+            handler.send_error(self.statuses.pop(0))
+            return
+        if not handler.path.endswith("data.csv"):
+            handler.send_error(404)
+            return
+        start = 0
+        if wanted and self.ranges:
+            start = int(wanted.removeprefix("bytes=").rstrip("-"))
+            if start >= len(self.content):
+                handler.send_error(416)
+                return
+            handler.send_response(206)
+            last = len(self.content) - 1
+            handler.send_header("Content-Range", f"bytes {start}-{last}/{len(self.content)}")
+        else:
+            handler.send_response(200)
+        handler.send_header("Content-Length", str(len(self.content) - start))
+        handler.end_headers()
+        body = self.content[start:]
+        if self.cut_after:
+            body = body[: self.cut_after.pop(0)]
+        handler.wfile.write(body)
+        handler.close_connection = True
+
+
+@pytest.fixture
+def origin() -> Iterator[Origin]:
+    state = Origin()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            state.answer(self)
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    state.url = f"http://127.0.0.1:{server.server_port}"
+    yield state
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def dataset_of(*files: DataFile) -> Dataset:
+    return Dataset("toy", "", "MIT", True, False, files, "", lambda root: Imported((), {}))
+
+
+@pytest.fixture
+def toy(origin: Origin, monkeypatch: pytest.MonkeyPatch) -> DataFile:
+    """A data set of one file that the server publishes, put into the real table."""
+    file = DataFile("toy/data.csv", SHA256, url=f"{origin.url}/data.csv")
+    monkeypatch.setitem(DATASETS, "toy", dataset_of(file))
+    return file
+
+
+def get(folder: Path, **options: object) -> fetching.Fetched:
+    return fetch("toy", folder, pause_s=0.001, **options)  # type: ignore[arg-type]
+
+
+def assert_whole(folder: Path) -> None:
+    assert (folder / "toy/data.csv").read_bytes() == CONTENT
+    assert [path.name for path in (folder / "toy").iterdir()] == ["data.csv"]
+
+
+def test_downloads_verifies_and_reports_progress(toy: DataFile, tmp_path: Path):
+    seen: list[tuple[str, int, int | None]] = []
+    fetched = get(tmp_path, progress=lambda *values: seen.append(values))
+    assert fetched.downloaded == (tmp_path / "toy/data.csv",)
+    assert_whole(tmp_path)
+    assert seen[-1] == ("data.csv", len(CONTENT), len(CONTENT))
+    assert len(seen) > 3
+
+
+def test_a_file_already_there_is_not_downloaded_again(
+    toy: DataFile, origin: Origin, tmp_path: Path
+):
+    get(tmp_path)
+    before = len(origin.requests)
+    fetched = get(tmp_path)
+    assert (fetched.downloaded, fetched.present) == ((), (tmp_path / "toy/data.csv",))
+    assert len(origin.requests) == before
+
+
+def test_a_damaged_file_is_replaced(toy: DataFile, tmp_path: Path):
+    (tmp_path / "toy").mkdir()
+    (tmp_path / "toy/data.csv").write_bytes(CONTENT[:1000])
+    get(tmp_path)
+    assert_whole(tmp_path)
+
+
+def test_cut_connections_are_resumed_where_they_ended(
+    toy: DataFile, origin: Origin, tmp_path: Path
+):
+    origin.cut_after = [100_000, 150_000]
+    get(tmp_path)
+    assert_whole(tmp_path)
+    assert origin.requests == [None, "bytes=100000-", "bytes=250000-"]
+
+
+def test_a_later_run_resumes_what_an_earlier_one_left(
+    toy: DataFile, origin: Origin, tmp_path: Path
+):
+    origin.cut_after = [70_000] + [0] * 9
+    with pytest.raises(InputError, match="gave up after 3 tries"):
+        get(tmp_path, attempts=3)
+    assert not (tmp_path / "toy/data.csv").exists()
+    assert (tmp_path / "toy/data.csv.part").stat().st_size == 70_000
+    origin.cut_after, origin.requests = [], []
+    get(tmp_path)
+    assert_whole(tmp_path)
+    assert origin.requests == ["bytes=70000-"]
+
+
+def test_a_server_without_ranges_is_read_from_the_start(
+    toy: DataFile, origin: Origin, tmp_path: Path
+):
+    origin.ranges, origin.cut_after = False, [100_000]
+    get(tmp_path)
+    assert_whole(tmp_path)
+
+
+def test_a_left_over_of_another_file_is_started_over(toy: DataFile, origin: Origin, tmp_path: Path):
+    (tmp_path / "toy").mkdir()
+    (tmp_path / "toy/data.csv.part").write_bytes(b"x" * 9000)
+    get(tmp_path)
+    assert_whole(tmp_path)
+
+
+@pytest.mark.parametrize("extra", [0, 77])
+def test_a_left_over_as_long_as_the_file_or_longer(
+    toy: DataFile, origin: Origin, tmp_path: Path, extra: int
+):
+    (tmp_path / "toy").mkdir()
+    (tmp_path / "toy/data.csv.part").write_bytes(CONTENT + b"y" * extra)
+    get(tmp_path)
+    assert_whole(tmp_path)
+
+
+def test_a_stumbling_server_is_asked_again(toy: DataFile, origin: Origin, tmp_path: Path):
+    origin.statuses = [503, 429, 500]
+    get(tmp_path)
+    assert_whole(tmp_path)
+
+
+def test_wrong_checksum_keeps_nothing_and_says_both(toy: DataFile, origin: Origin, tmp_path: Path):
+    origin.content = CONTENT[:-1] + b"!"
+    with pytest.raises(InputError) as caught:
+        get(tmp_path)
+    found = hashlib.sha256(origin.content).hexdigest()
+    assert found in str(caught.value)
+    assert SHA256 in str(caught.value)
+    assert list((tmp_path / "toy").iterdir()) == []
+
+
+def test_wrong_checksum_leaves_the_file_that_was_there(
+    toy: DataFile, origin: Origin, tmp_path: Path
+):
+    (tmp_path / "toy").mkdir()
+    (tmp_path / "toy/data.csv").write_bytes(b"mine")
+    origin.content = b"other"
+    with pytest.raises(InputError):
+        get(tmp_path)
+    assert (tmp_path / "toy/data.csv").read_bytes() == b"mine"
+
+
+def test_a_file_the_server_does_not_have_is_not_asked_for_twice(
+    toy: DataFile, origin: Origin, tmp_path: Path
+):
+    origin.statuses = [404]
+    with pytest.raises(InputError, match="answered 404"):
+        get(tmp_path)
+    assert len(origin.requests) == 1
+
+
+def test_offline_says_which_file_to_put_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    url = "http://127.0.0.1:9/data.csv"  # the discard port: nobody listens
+    monkeypatch.setitem(DATASETS, "toy", dataset_of(DataFile("toy/data.csv", SHA256, url=url)))
+    with pytest.raises(InputError) as caught:
+        get(tmp_path, attempts=2)
+    message = str(caught.value)
+    assert url in message
+    assert str(tmp_path / "toy/data.csv") in message
+    assert SHA256 in message
+
+
+def test_a_mirror_has_the_layout_of_the_data_root(toy: DataFile, origin: Origin, tmp_path: Path):
+    moved = dataclasses.replace(toy, url="http://127.0.0.1:9/elsewhere.csv")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(DATASETS, "toy", dataset_of(moved))
+        get(tmp_path, base_url=f"{origin.url}/mirror/")
+    assert_whole(tmp_path)
+
+
+def test_files_that_are_published_nowhere_are_named(
+    toy: DataFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    derived = DataFile("toy/joined.csv", "0" * 64, made="data.csv joined with chains")
+    monkeypatch.setitem(DATASETS, "toy", dataset_of(toy, derived))
+    fetched = get(tmp_path)
+    assert_whole(tmp_path)
+    (missing,) = fetched.missing
+    assert "joined.csv" in missing
+    assert "data.csv joined with chains" in missing
+    monkeypatch.setitem(DATASETS, "toy", dataset_of(derived))
+    with pytest.raises(InputError, match="not published as a file"):
+        get(tmp_path)
+
+
+def test_unwritable_folder(toy: DataFile, tmp_path: Path):
+    (tmp_path / "toy").write_text("a file where a folder should be")
+    with pytest.raises(OutputError, match="cannot be written"):
+        get(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("skempy", "unknown data set 'skempy'; valid names: .*gearbind.*skempi"),
+        ("flab", "nothing to fetch"),
+    ],
+)
+def test_names_that_cannot_be_fetched(name: str, message: str, tmp_path: Path):
+    with pytest.raises(InputError, match=message):
+        fetch(name, tmp_path)
+
+
+def test_only_http_is_spoken(toy: DataFile, tmp_path: Path):
+    with pytest.raises(InputError, match="starts with http"):
+        get(tmp_path, base_url="file:///etc")
+
+
+def test_default_folder_is_the_data_root(
+    toy: DataFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("PARATOPE_DATA", str(tmp_path))
+    fetch("toy", pause_s=0.001)
+    assert_whole(tmp_path)
+
+
+def test_checksum_table_is_that_of_the_public_files(data_root: Path):
+    table = checksum_table()
+    assert len(table) >= 25
+    for file in table.values():
+        path = data_root / file.path
+        assert path.is_file(), file.path
+        assert hashlib.sha256(path.read_bytes()).hexdigest() == file.sha256, file.path
+
+
+def test_every_file_is_published_or_says_how_it_was_made():
+    for file in checksum_table().values():
+        assert bool(file.url) != bool(file.made), file.path
+        if file.url:
+            assert file.url.startswith("https://raw.githubusercontent.com/"), file.path
+            commit = file.url.split("/")[5]
+            assert len(commit) == 40, f"{file.path}: the commit is pinned"
+    assert set(comparators.COMPARATORS) == {"gearbind", "protattba", "graphinity"}
