@@ -36,7 +36,7 @@ class Censoring(enum.Enum):
 
 _EXPONENT = {"": 0, "m": 3, "u": 6, "n": 9, "p": 12, "f": 15, "a": 18}
 _KD_TEXT = re.compile(
-    r"^\s*(?:k[dD]\s*[=:]?\s*)?(?P<bound><=|>=|<|>|~|≤|≥|=)?\s*"
+    r"^\s*(?:[kK]_?[dD]\s*[=:]?\s*)?(?P<bound><=|>=|<|>|~|≤|≥|=)?\s*"
     r"(?P<number>[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:\s*[eE]\s*[+-]?\d+)?)"
     r"(?:\s*[x×*·]\s*10\s*\^?\s*(?P<power>[+-]?\d+))?\s*"
     r"(?P<unit>[afpnumμµ]?M|[afpnuAFPNU]m|[AFPNU]M|[afpnumμµ]?mol/[lL])?\s*$",

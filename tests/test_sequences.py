@@ -1,0 +1,150 @@
+"""Cleaning of what people paste."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from paratope.errors import InputError
+from paratope.sequences import (
+    ALPHABET,
+    AMINO_ACIDS,
+    MAX_RESIDUES,
+    Antibody,
+    clean_antibody,
+    clean_antigen,
+    clean_sequence,
+)
+
+# without the five letters of nucleic acids in every position, so that nothing looks like DNA
+PROTEIN = st.text(ALPHABET, min_size=1, max_size=60).map(lambda text: "W" + text)
+
+
+@given(PROTEIN)
+def test_clean_residues_stay_as_they_are(residues: str):
+    assert clean_sequence(residues) == (residues, ())
+
+
+@given(PROTEIN, st.sampled_from(["", "*", " *", "\n"]), st.sampled_from([" ", "\n", "\r\n", "\t"]))
+def test_case_white_space_and_stop_do_not_matter(residues: str, tail: str, space: str):
+    pasted = space.join(residues.lower()[i : i + 10] for i in range(0, len(residues), 10)) + tail
+    assert clean_sequence(pasted) == (residues, ())
+
+
+@given(st.text(ALPHABET + "UBZJO", min_size=1, max_size=60).map(lambda text: "W" + text))
+def test_cleaning_twice_changes_nothing_more(text: str):
+    once, _ = clean_sequence(text)
+    assert clean_sequence(once) == (once, ())
+    assert len(once) == len(text)
+
+
+@given(st.text(max_size=80))
+def test_any_text_gives_residues_or_an_input_error(text: str):
+    try:
+        residues, _ = clean_sequence(text)
+    except InputError:
+        return
+    assert residues
+    assert set(residues) <= set(ALPHABET)
+
+
+def test_alphabet_is_the_twenty_and_x():
+    assert len(AMINO_ACIDS) == 20
+    assert set(ALPHABET) == set(AMINO_ACIDS) | {"X"}
+
+
+def test_rare_letters_are_replaced_and_noted():
+    assert clean_sequence("MKUUV") == ("MKCCV", ("2 U read as C",))
+    residues, notes = clean_sequence("MBZJOV")
+    assert residues == "MXXXXV"
+    assert notes == ("4 of B/Z/J/O read as X",)
+
+
+@pytest.mark.parametrize(
+    ("text", "letter", "position"),
+    [
+        ("EVQ1", "1", 4),
+        ("ev ql\n5v", "5", 5),
+        ("--EV?", "?", 5),
+        ("EV-Q", "-", 3),
+        ("EV*Q", "*", 3),
+    ],
+)
+def test_other_characters_are_named_with_their_position(text: str, letter: str, position: int):
+    with pytest.raises(InputError) as caught:
+        clean_sequence(text, "light chain")
+    assert str(caught.value).startswith(f"light chain: {letter!r} at position {position} is not")
+    assert ALPHABET in str(caught.value)
+
+
+@pytest.mark.parametrize("letter", ["ß", "ſ", "ﬁ", "А", "\u200b", "K"])  # noqa: RUF001
+def test_letters_that_only_look_like_residues_are_refused(letter: str):
+    with pytest.raises(InputError, match="at position 3 is not an amino acid"):
+        clean_sequence("EV" + letter)
+
+
+@pytest.mark.parametrize("text", ["", "  ", "\n", "*", "--", "-*"])
+def test_empty(text: str):
+    with pytest.raises(InputError, match="antigen: empty"):
+        clean_sequence(text, "antigen")
+
+
+def test_dna_and_rna_are_called_what_they_are():
+    with pytest.raises(InputError, match="this is DNA .45 bases.*translate it first"):
+        clean_sequence("ATGGAAGTTCAGCTG" * 3)
+    with pytest.raises(InputError, match="this is RNA"):
+        clean_sequence("AUGGAAGUUCAGCUG" * 3)
+    # too short to tell: a peptide of glycine and alanine is a protein
+    assert clean_sequence("GAGAG")[0] == "GAGAG"
+
+
+def test_too_long():
+    with pytest.raises(InputError, match=f"at most {MAX_RESIDUES}"):
+        clean_sequence("W" * (MAX_RESIDUES + 1))
+    assert len(clean_sequence("W" * 10_000)[0]) == 10_000
+
+
+@given(st.lists(PROTEIN, min_size=1, max_size=4), st.sampled_from("|:"))
+def test_antigen_chains_round_trip(chains: list[str], mark: str):
+    antigen, notes = clean_antigen(mark.join(chains), "x")
+    assert antigen.chains == tuple(chains)
+    assert antigen.name == "x"
+    assert notes == ()
+
+
+def test_antigen_errors_and_notes_name_the_chain():
+    with pytest.raises(InputError, match="antigen chain 2: '1' at position 2"):
+        clean_antigen("MKV:M1V")
+    assert clean_antigen("MKV|MBV")[1] == ("antigen chain 2: 1 of B/Z/J/O read as X",)
+    with pytest.raises(InputError, match="antigen: empty"):
+        clean_antigen(" : ")
+
+
+@given(PROTEIN, PROTEIN, st.sampled_from("|:"))
+def test_heavy_and_light_in_one_text(heavy: str, light: str, mark: str):
+    together, _ = clean_antibody(f"{heavy}{mark}{light}")
+    apart, _ = clean_antibody(heavy, light)
+    assert together == apart == Antibody(heavy, light)
+    assert together.chains == (heavy, light)
+
+
+@pytest.mark.parametrize("light", [None, "", "  "])
+def test_no_light_chain(light: str | None):
+    antibody, _ = clean_antibody("EVQL", light, "nb")
+    assert antibody == Antibody("EVQL", None, "nb")
+    assert antibody.chains == ("EVQL",)
+
+
+def test_too_many_chains():
+    with pytest.raises(InputError, match="3 chains where at most two"):
+        clean_antibody("EVQL|DIQM|EVQL")
+    with pytest.raises(InputError, match="give the light chain once"):
+        clean_antibody("EVQL|DIQM", "DIQM")
+
+
+def test_antibody_notes_and_errors_name_the_chain():
+    assert clean_antibody("EVQU", "DIQB")[1] == (
+        "heavy chain: 1 U read as C",
+        "light chain: 1 of B/Z/J/O read as X",
+    )
+    with pytest.raises(InputError, match="light chain: '7' at position 1"):
+        clean_antibody("EVQL", "7")

@@ -1,0 +1,205 @@
+"""Kd, pKd and ΔG: inverses, signs, units, bounds."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from paratope.errors import InputError
+from paratope.units import (
+    Censoring,
+    ddg_kcal_mol_to_delta_pkd,
+    dg_kcal_mol_to_pkd,
+    flip_censoring,
+    is_no_binding,
+    is_not_measured,
+    kd_M_to_pkd,
+    kd_nM_to_pkd,
+    parse_bounded_number,
+    parse_kd,
+    parse_temperature_K,
+    pkd_to_dg_kcal_mol,
+    pkd_to_kd_M,
+    pkd_to_kd_nM,
+)
+
+PKD = st.floats(-5, 20)
+TEMPERATURE = st.floats(250, 400)
+EXACT, AT_LEAST, AT_MOST = Censoring.EXACT, Censoring.AT_LEAST, Censoring.AT_MOST
+
+
+@given(PKD)
+def test_kd_M_round_trip(pkd: float):
+    assert kd_M_to_pkd(pkd_to_kd_M(pkd)) == pytest.approx(pkd, abs=1e-9)
+
+
+@given(PKD)
+def test_kd_nM_round_trip(pkd: float):
+    assert kd_nM_to_pkd(pkd_to_kd_nM(pkd)) == pytest.approx(pkd, abs=1e-9)
+
+
+@given(PKD)
+def test_molar_and_nanomolar_agree(pkd: float):
+    assert pkd_to_kd_nM(pkd) == pytest.approx(1e9 * pkd_to_kd_M(pkd), rel=1e-9)
+
+
+@given(PKD, TEMPERATURE)
+def test_dg_round_trip(pkd: float, kelvin: float):
+    dg = pkd_to_dg_kcal_mol(pkd, kelvin)
+    assert dg_kcal_mol_to_pkd(dg, kelvin) == pytest.approx(pkd, abs=1e-9)
+
+
+@given(PKD, PKD)
+def test_ddg_of_a_weaker_mutant_is_positive_and_its_delta_pkd_negative(
+    mutant: float, parent: float
+):
+    ddg = pkd_to_dg_kcal_mol(mutant) - pkd_to_dg_kcal_mol(parent)
+    assert ddg_kcal_mol_to_delta_pkd(ddg) == pytest.approx(mutant - parent, abs=1e-9)
+    if mutant < parent - 1e-9:
+        assert ddg > 0
+
+
+def test_known_values():
+    assert kd_M_to_pkd(1e-9) == 9.0
+    assert kd_nM_to_pkd(1.0) == 9.0
+    # RT ln 10 at 298.15 K is 1.364 kcal/mol: a factor of ten in Kd
+    assert pkd_to_dg_kcal_mol(1.0) == pytest.approx(-1.3642, abs=1e-4)
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, math.nan, math.inf])
+@pytest.mark.parametrize("convert", [kd_M_to_pkd, kd_nM_to_pkd])
+def test_a_kd_that_is_no_positive_number_is_refused(convert, value: float):
+    with pytest.raises(InputError, match="positive number"):
+        convert(value)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_free_energy_that_is_no_number_is_refused(value: float):
+    with pytest.raises(InputError, match="finite"):
+        dg_kcal_mol_to_pkd(value)
+
+
+@pytest.mark.parametrize(
+    ("text", "pkd", "censoring"),
+    [
+        ("3.2 nM", 8.494850021680094, EXACT),
+        ("3.2nM", 8.494850021680094, EXACT),
+        ("3.2 nm", 8.494850021680094, EXACT),
+        ("3.2 NM", 8.494850021680094, EXACT),
+        (">10 uM", 5.0, AT_MOST),
+        ("> 10 µM", 5.0, AT_MOST),
+        (">= 10 μM", 5.0, AT_MOST),
+        ("≥10 um", 5.0, AT_MOST),
+        ("<1 pM", 12.0, AT_LEAST),
+        ("≤ 1 pM", 12.0, AT_LEAST),
+        ("~2 fM", 15.0 - math.log10(2), EXACT),
+        ("1E-09", 9.0, EXACT),
+        ("1e-9 M", 9.0, EXACT),
+        ("1 mM", 3.0, EXACT),
+        ("1 nmol/L", 9.0, EXACT),
+        ("1.5 x 10^-9 M", 9 - math.log10(1.5), EXACT),
+        ("1.5×10-9", 9 - math.log10(1.5), EXACT),
+        ("Kd = 5 nM", 9 - math.log10(5), EXACT),
+        (">2.8E-06", 6 - math.log10(2.8), AT_MOST),
+        (".5 nM", 9 - math.log10(0.5), EXACT),
+        ("n.b.", None, AT_MOST),
+        ("n.b", None, AT_MOST),
+        (" NB ", None, AT_MOST),
+        ("no binding", None, AT_MOST),
+        ("Non-binder", None, AT_MOST),
+    ],
+)
+def test_kd_as_people_write_it(text: str, pkd: float | None, censoring: Censoring):
+    value, found = parse_kd(text)
+    assert found is censoring
+    assert value is None if pkd is None else value == pytest.approx(pkd, abs=1e-12)
+
+
+def test_a_bare_number_has_the_default_unit_and_a_unit_of_its_own_wins():
+    assert parse_kd("10", "nM")[0] == 8.0
+    assert parse_kd("10 pM", "nM")[0] == 11.0
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "no measured value"),
+        ("NaN", "no measured value"),
+        ("n.d.", "no measured value"),
+        ("0 nM", "positive"),
+        ("-3 nM", "positive"),
+        ("1e999 nM", "positive finite"),
+        ("3,2 nM", "cannot read"),
+        ("3.2 kg", "cannot read"),
+        ("strong", "cannot read"),
+        ("3.2 nM ± 0.1", "cannot read"),
+    ],
+)
+def test_a_kd_that_cannot_be_read(text: str, says: str):
+    with pytest.raises(InputError, match=says):
+        parse_kd(text)
+
+
+def test_an_unknown_default_unit_is_refused():
+    with pytest.raises(InputError, match="unknown unit"):
+        parse_kd("3", "furlong")
+
+
+@given(st.floats(1e-3, 1e6), st.sampled_from(["M", "mM", "uM", "nM", "pM", "fM"]))
+def test_units_of_kd_agree(number: float, unit: str):
+    exponent = {"M": 0, "mM": 3, "uM": 6, "nM": 9, "pM": 12, "fM": 15}[unit]
+    pkd, censoring = parse_kd(f"{number!r} {unit}")
+    assert censoring is EXACT
+    assert pkd == pytest.approx(exponent - math.log10(number), abs=1e-9)
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False), st.sampled_from(["", "<", ">", ">=", "≤"]))
+def test_bounded_numbers_keep_their_direction(number: float, bound: str):
+    value, censoring = parse_bounded_number(f"{bound} {number!r}")
+    assert value == number
+    assert (
+        censoring is {"": EXACT, "<": AT_MOST, ">": AT_LEAST, ">=": AT_LEAST, "≤": AT_MOST}[bound]
+    )
+
+
+@pytest.mark.parametrize("text", ["", "abc", "1,5", "nan", "inf", "1e999", "7 nM", "<<5"])
+def test_text_that_is_no_bounded_number(text: str):
+    with pytest.raises(InputError, match="number"):
+        parse_bounded_number(text)
+
+
+@pytest.mark.parametrize("censoring", Censoring)
+def test_flipping_twice_changes_nothing(censoring: Censoring):
+    assert flip_censoring(flip_censoring(censoring)) is censoring
+
+
+@pytest.mark.parametrize(
+    ("text", "unit", "kelvin"),
+    [
+        ("298", "", 298.0),
+        ("298(assumed)", "", 298.0),
+        ("25", "", 298.15),
+        ("25 °C", "", 298.15),
+        ("37C", "", 310.15),
+        ("37 Celsius", "", 310.15),
+        ("298.15 K", "", 298.15),
+        ("25", "C", 298.15),
+        ("310", "K", 310.0),
+    ],
+)
+def test_temperature(text: str, unit: str, kelvin: float):
+    assert parse_temperature_K(text, unit) == pytest.approx(kelvin)
+
+
+@pytest.mark.parametrize("text", ["", "room", "0 K", "900", "-80"])
+def test_temperature_that_cannot_be_read(text: str):
+    with pytest.raises(InputError, match="temperature"):
+        parse_temperature_K(text)
+
+
+def test_words_for_nothing():
+    assert is_no_binding(" N.B. ")
+    assert not is_no_binding("")
+    assert is_not_measured(" NA ")
+    assert not is_not_measured("0")
