@@ -20,6 +20,7 @@ from paratope.units import PKD_MAX_OUTPUT, PKD_MIN_OUTPUT
 
 # log-variances of a pKd the network can state: standard deviations from 0.05 to 7.4
 LOG_VARIANCE_RANGE = (-6.0, 4.0)
+_MIDDLE_LOG_VARIANCE = sum(LOG_VARIANCE_RANGE) / 2
 OUTPUTS = ("bounded", "free")
 
 
@@ -226,7 +227,9 @@ class Network(nn.Module):
             mean = self.output_center + self.output_spread * answer[:, 0]
             if self.config.output == "bounded":
                 mean = bounded(mean, PKD_MIN_OUTPUT, PKD_MAX_OUTPUT)
-            return NetworkOutput(mean, bounded(answer[:, 1], *LOG_VARIANCE_RANGE), answer[:, 2])
+            # untrained, about as unsure as the labels are spread
+            log_variance = answer[:, 1] + 2 * torch.log(self.output_spread) - _MIDDLE_LOG_VARIANCE
+            return NetworkOutput(mean, bounded(log_variance, *LOG_VARIANCE_RANGE), answer[:, 2])
 
 
 class Tower(nn.Module):

@@ -102,9 +102,10 @@ class ScheduleSettings(_Section):
 
 
 class DataSettings(_Section):
-    """What the run was trained on: a table, and a split by kind or by file."""
+    """What the run was trained on: a table, its columns' names, a split by kind or by file."""
 
     table: str = ""
+    columns: str = ""
     split: str = ""
 
 

@@ -2,5 +2,6 @@
 
 from paratope.training.fitting import fit
 from paratope.training.results import FitResult, Record, Scores, score
+from paratope.training.table import TrainedTable, train_table
 
-__all__ = ["FitResult", "Record", "Scores", "fit", "score"]
+__all__ = ["FitResult", "Record", "Scores", "TrainedTable", "fit", "score", "train_table"]

@@ -1,8 +1,6 @@
 """Checkpoints: plain tensors and numbers, written whole or not at all."""
 
-import os
 import random
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +10,7 @@ import torch
 from paratope.errors import TrainingError
 from paratope.network import NetworkConfig
 from paratope.recipes import Recipe
+from paratope.tables import atomic_file
 
 LATEST = "checkpoint_latest.pth"
 # sections of a recipe that a run must keep when it goes on
@@ -27,16 +26,8 @@ def save_checkpoint(state: dict[str, Any], folder: Path) -> Path:
     """
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / LATEST
-    handle, temporary = tempfile.mkstemp(dir=folder, prefix=".checkpoint-", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with atomic_file(target) as file:
+        torch.save(state, file)
     return target
 
 

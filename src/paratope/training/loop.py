@@ -196,7 +196,7 @@ class TrainingLoop:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a saved state; raises `TrainingError` if it is of another network or recipe."""
+        """Go on from a saved state; `TrainingError` if it is of another network or recipe."""
         check_same_run(state, self.recipe, self.config)
         self.network.load_state_dict(state["model_state_dict"])
         self.optimizer.load_state_dict(state["optimizer_state_dict"])

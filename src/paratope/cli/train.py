@@ -1,0 +1,123 @@
+"""``paratope train``: a table of measurements and a recipe in, a run folder out."""
+
+import json
+import math
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from paratope.cli.group import command_app
+
+app = command_app()
+
+
+@app.command(
+    epilog="Example: paratope train measurements.csv --recipe default --encoders antiberty,residue "
+    "--set training.max_epochs=20 -o run/"
+)
+def train(
+    table: Annotated[
+        str | None,
+        typer.Argument(help="Table with heavy, light, antigen and a measured pKd or Kd."),
+    ] = None,
+    recipe: Annotated[
+        str, typer.Option(help="Name of a recipe, or a TOML file such as a run's run.toml.")
+    ] = "default",
+    output: Annotated[Path, typer.Option("-o", "--output", help="Run folder.")] = Path("run"),
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a key; may be repeated."),
+    ] = None,
+    encoders: Annotated[
+        str | None, typer.Option(metavar="AB,AG", help="Antibody and antigen encoder.")
+    ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(
+            help="Kind of split (random, antibody, antigen, ...) or a file with a column split. "
+            "By default by antigen cluster; by antibody where there is one antigen."
+        ),
+    ] = None,
+    columns: Annotated[
+        str | None, typer.Option(help="Names of your columns, such as heavy=VH,pkd=affinity.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of everything random.")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the folder's checkpoint, if any.")
+    ] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    list_recipes: Annotated[
+        bool, typer.Option("--list", help="List the recipes and leave.")
+    ] = False,
+    show: Annotated[
+        bool, typer.Option("--show", help="Print the recipe with every key and leave.")
+    ] = False,
+) -> None:
+    """Train a model on a table of measurements."""
+    from paratope.recipes import RECIPES, load_recipe, recipe_toml
+
+    if list_recipes:
+        for name in RECIPES:
+            typer.echo(f"{name:9}{load_recipe(name).summary}")
+        return
+    options = _settings(encoders=encoders, split=split, columns=columns, seed=seed)
+    chosen = load_recipe(recipe, [*(changes or ()), *options])
+    if show:
+        typer.echo(recipe_toml(chosen), nl=False)
+        return
+    source = table or chosen.data.table
+    if not source:
+        raise typer.BadParameter("missing; give a table of measurements", param_hint="TABLE")
+    from paratope.training import train_table
+
+    trained = train_table(source, chosen, output, device=device, resume=resume, on_epoch=_say_epoch)
+    _say(f"Split by {trained.split}: {_listed(trained.part_sizes)}.")
+    for note, count in {**trained.notes, **trained.left_out}.items():
+        _say(f"{count} {note}.")
+    result = trained.result
+    _say(f"Ended: {result.stopped}. Best epoch: {result.best_epoch}. Run folder: {output}")
+    if trained.left_out:
+        raise typer.Exit(3)
+
+
+def _settings(**given: str | int | None) -> list[str]:
+    """Options that stand for keys of the recipe, as ``key=value``."""
+    keys = {"split": "data.split", "columns": "data.columns", "seed": "training.seed"}
+    changes = [
+        f"{keys[name]}={json.dumps(value)}"  # a JSON string or number is a TOML one
+        for name, value in given.items()
+        if name in keys and value is not None
+    ]
+    encoders = given.get("encoders")
+    if encoders is not None:
+        names = str(encoders).split(",")
+        if len(names) != 2 or not all(names):
+            raise typer.BadParameter(
+                f"got {encoders!r}; expected two encoders, such as antiberty,residue",
+                param_hint="--encoders",
+            )
+        changes += [
+            f"encoders.antibody={json.dumps(names[0].strip())}",
+            f"encoders.antigen={json.dumps(names[1].strip())}",
+        ]
+    return changes
+
+
+def _say_epoch(record: dict[str, Any]) -> None:
+    line = f"epoch {record['epoch']:3}  loss {record['train_loss']:.3f}"
+    for name, title in (("loss", "validation loss"), ("spearman", "Spearman"), ("rmse", "RMSE")):
+        value = record[f"validation_{name}"]
+        if not math.isnan(value):
+            line += f"  {title} {value:.3f}"
+    _say(line)
+    if record["warning"]:
+        _say(f"Warning: {record['warning']}")
+
+
+def _listed(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in counts.items())
+
+
+def _say(text: str) -> None:
+    typer.echo(text, err=True)

@@ -1,0 +1,131 @@
+"""The history of a run: as a table, as a summary in the form of the v2.6 release, as a figure."""
+
+import io
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from paratope.training.results import Record
+
+# The first columns, by the names the v2.6 release gave them.
+RELEASE_COLUMNS = {
+    "epoch": "Epoch",
+    "train_loss": "Train Loss",
+    "validation_spearman": "Val Spearman",
+    "validation_recall_percent": "Val Recall",
+    "learning_rate": "Learning Rate",
+}
+# A recall (in percent) that swings by more than this from epoch to epoch makes a run unstable.
+MAX_STABLE_RECALL_SD = 10.0
+
+
+def history_table(history: Sequence[Record]) -> pl.DataFrame:
+    """One row per epoch: the release's columns first, then all others, titled alike.
+
+    >>> history_table([{"epoch": 1, "train_loss": 0.5, "validation_loss": 0.6}]).columns
+    ['Epoch', 'Train Loss', 'Val Spearman', 'Val Recall', 'Learning Rate', 'Val Loss']
+    """
+    names = [*RELEASE_COLUMNS]
+    names += [name for record in history for name in record if name not in names]
+    columns = {}
+    for name in dict.fromkeys(names):
+        columns[_title(name)] = [record.get(name) for record in history]
+    return pl.DataFrame(columns)
+
+
+def summarise(history: pl.DataFrame) -> dict[str, Any]:
+    """Summary of a history with the release's columns, under the release's keys.
+
+    Parameters
+    ----------
+    history : polars.DataFrame
+        Columns ``Epoch``, ``Train Loss``, ``Val Spearman``, ``Val Recall`` (percent) and
+        ``Learning Rate``.
+
+    Returns
+    -------
+    dict
+        ``total_epochs``, ``best_spearman``, ``best_spearman_epoch``, ``best_recall``,
+        ``lowest_loss``, ``recall_std`` (population), ``max_recall_jump`` between epochs,
+        ``current_lr``, ``status`` (``"stable"``, ``"unstable"``, or ``"unknown"`` where no recall
+        was measured). What was not measured is None.
+
+    Examples
+    --------
+    >>> history = history_table(
+    ...     [
+    ...         {"epoch": 1, "validation_spearman": 0.3, "validation_recall_percent": 100.0},
+    ...         {"epoch": 2, "validation_spearman": 0.4, "validation_recall_percent": 20.0},
+    ...     ]
+    ... )
+    >>> summary = summarise(history)
+    >>> summary["best_spearman_epoch"], summary["recall_std"], summary["status"]
+    (2, 40.0, 'unstable')
+    """
+    spearman, recall, loss, rate = (
+        _numbers(history[RELEASE_COLUMNS[name]])
+        for name in (
+            "validation_spearman",
+            "validation_recall_percent",
+            "train_loss",
+            "learning_rate",
+        )
+    )
+    best = int(np.nanargmax(spearman)) if np.isfinite(spearman).any() else None
+    known = recall[np.isfinite(recall)]
+    spread = float(np.std(known)) if len(known) else None
+    stable = "unknown" if spread is None else "stable"
+    return {
+        "total_epochs": len(history),
+        "best_spearman": None if best is None else float(spearman[best]),
+        "best_spearman_epoch": None if best is None else int(history["Epoch"][best]),
+        "best_recall": float(known.max()) if len(known) else None,
+        "lowest_loss": _or_none(np.nanmin(loss)) if np.isfinite(loss).any() else None,
+        "recall_std": spread,
+        "max_recall_jump": float(np.abs(np.diff(known)).max()) if len(known) > 1 else None,
+        "current_lr": _or_none(rate[-1]) if len(rate) else None,
+        "status": "unstable" if spread is not None and spread > MAX_STABLE_RECALL_SD else stable,
+    }
+
+
+def history_figure(history: pl.DataFrame, title: str) -> bytes:
+    """Loss, Spearman, recall and learning rate over the epochs, as a PNG."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 7), layout="constrained")
+    figure.suptitle(title)
+    panels = {
+        "Loss": ("Train Loss", "Val Loss"),
+        "Spearman": ("Val Spearman",),
+        "Recall at pKd ≥ 9, %": ("Val Recall",),
+        "Learning rate": ("Learning Rate",),
+    }
+    for axes, (name, columns) in zip(figure.subplots(2, 2).flat, panels.items(), strict=True):
+        for column in columns:
+            if column in history.columns:
+                axes.plot(history["Epoch"], _numbers(history[column]), "o-", ms=3, label=column)
+        axes.set(title=name, xlabel="epoch")
+        axes.grid(alpha=0.3)
+        if len(columns) > 1:
+            axes.legend()
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=120)
+    return buffer.getvalue()
+
+
+def _title(name: str) -> str:
+    if name in RELEASE_COLUMNS:
+        return RELEASE_COLUMNS[name]
+    words = name.removesuffix("_percent").replace("validation", "val").split("_")
+    return " ".join({"rmse": "RMSE"}.get(word, word.capitalize()) for word in words)
+
+
+def _numbers(column: pl.Series) -> np.ndarray:
+    return np.array([math.nan if value is None else value for value in column], dtype=np.float64)
+
+
+def _or_none(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None

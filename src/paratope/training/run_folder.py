@@ -1,0 +1,168 @@
+"""The run folder: what a run was, how it went, what came out; every file whole or absent.
+
+::
+
+    run.toml                          every setting; `train --recipe run.toml` runs it again
+    checkpoints/checkpoint_latest.pth
+    training_history_<recipe>.csv, .png
+    training_summary_<recipe>.json
+    metrics.json                      of the test and validation rows
+    test_predictions.csv              id, true, pred, error = pred - true, sd, censoring
+"""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from paratope.batches import CENSORING_CODES
+from paratope.errors import OutputError, TrainingError
+from paratope.measurements import Measurement
+from paratope.metrics import compute, judged
+from paratope.recipes import Recipe, recipe_toml
+from paratope.tables import atomic_file, write_table
+from paratope.training.checkpoints import LATEST
+from paratope.training.history import history_figure, history_table, summarise
+from paratope.training.results import FitResult, Scores
+
+Part = tuple[Sequence[str], Sequence[Measurement]]
+# our metrics -> the names in the release's metrics.json
+_RELEASE_METRICS = {"recall_percent": "recall", "precision_percent": "precision"}
+_FIGURES = 9  # significant figures of a float32
+
+
+def prepare_run_folder(folder: Path, recipe: Recipe, resume: bool) -> Path:
+    """Make the folder and write ``run.toml``.
+
+    Raises
+    ------
+    TrainingError
+        If the folder holds a run already and `resume` is not asked for.
+    OutputError
+        If the folder cannot be made.
+    """
+    if (folder / "checkpoints" / LATEST).exists() and not resume:
+        raise TrainingError(
+            f"{folder} holds a run already; go on with --resume, or give another folder"
+        )
+    try:
+        (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot make the run folder {folder}: {error.strerror}") from error
+    _write(folder / "run.toml", recipe_toml(recipe).encode())
+    return folder
+
+
+def write_run(
+    folder: Path,
+    result: FitResult,
+    parts: Mapping[str, Part],
+    scores: Mapping[str, Scores],
+    about: Mapping[str, Any],
+) -> None:
+    """Write what came out of a run.
+
+    Parameters
+    ----------
+    folder : Path
+        Made by `prepare_run_folder`.
+    result : FitResult
+    parts : mapping of str to (ids, measurements)
+        ``"validation"`` and ``"test"`` are judged where they have rows.
+    scores : mapping of str to Scores
+        What the network says of them.
+    about : mapping
+        Further entries of ``metrics.json``: rows, split, encoders.
+    """
+    name = result.recipe.name
+    history = history_table(result.history)
+    write_table(history, folder / f"training_history_{name}.csv", keep=history.columns)
+    _write(folder / f"training_history_{name}.png", history_figure(history, f"Recipe {name}"))
+    summary = {**summarise(history), "best_epoch": result.best_epoch, "stopped": result.stopped}
+    _write_json(folder / f"training_summary_{name}.json", summary)
+    metrics: dict[str, Any] = {
+        short: part_metrics(parts[part][1], scores[part])
+        for short, part in (("test", "test"), ("val", "validation"))
+    }
+    metrics["hyperparameters"] = hyperparameters(result.recipe)
+    metrics |= {"recipe": name, "best_epoch": result.best_epoch, **about}
+    _write_json(folder / "metrics.json", metrics)
+    predictions = prediction_table(*parts["test"], scores["test"])
+    write_table(predictions, folder / "test_predictions.csv", keep=predictions.columns)
+
+
+def part_metrics(measurements: Sequence[Measurement], scores: Scores) -> dict[str, float | None]:
+    """Every metric of some rows that they carry enough for; those of the release by its names."""
+    if not measurements:
+        return {"rows": 0}
+    codes = [CENSORING_CODES[measurement.censoring] for measurement in measurements]
+    measured = [measurement.pkd for measurement in measurements]
+    values = compute(judged(np.array(measured, float), scores.mean, censoring=codes))
+    named = {_RELEASE_METRICS.get(name, name): value for name, value in values.items()}
+    return {"rows": len(measurements), **named}
+
+
+def prediction_table(
+    ids: Sequence[str], measurements: Sequence[Measurement], scores: Scores
+) -> pl.DataFrame:
+    """Measured and predicted pKd; ``censoring`` says of which rows only a bound is known."""
+    measured = np.array([measurement.pkd for measurement in measurements], dtype=np.float64)
+    predicted = scores.mean.astype(np.float64)
+    return pl.DataFrame(
+        {
+            "id": list(ids),
+            "true": _rounded(measured),
+            "pred": _rounded(predicted),
+            "error": _rounded(predicted - measured),
+            "sd": _rounded(np.exp(0.5 * scores.log_variance.astype(np.float64))),
+            "censoring": [measurement.censoring.value for measurement in measurements],
+        }
+    )
+
+
+def hyperparameters(recipe: Recipe) -> dict[str, Any]:
+    """What the release called hyper-parameters, by its names."""
+    training, schedule = recipe.training, recipe.schedule
+    return {
+        "batch_size": training.batch_size,
+        "gradient_accumulation": training.accumulate,
+        "learning_rate": training.learning_rate,
+        "dropout": recipe.network.dropout,
+        "huber_weight": recipe.loss.huber,
+        "spearman_weight": recipe.loss.soft_spearman,
+        "class_weight": recipe.loss.strong_binder_bce,
+        "loss": recipe.loss_weights(),
+        "use_cross_attention": recipe.network.use_cross_attention,
+        "warmup_epochs": schedule.warmup_epochs,
+        "epochs": training.max_epochs,
+        "seed": training.seed,
+    }
+
+
+def _rounded(values: np.ndarray) -> list[float]:
+    return [float(f"{value:.{_FIGURES}g}") for value in values]
+
+
+def _write_json(path: Path, content: Any) -> None:
+    text = json.dumps(_plain(content), indent=2, allow_nan=False, ensure_ascii=False)
+    _write(path, f"{text}\n".encode())
+
+
+def _plain(value: Any) -> Any:
+    """JSON has no NaN: what is not defined is null."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def _write(path: Path, content: bytes) -> None:
+    with atomic_file(path) as file:
+        file.write(content)

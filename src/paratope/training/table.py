@@ -1,0 +1,248 @@
+"""`train_table`: a user's table and a recipe in, a run folder with a trained network out."""
+
+import dataclasses
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from paratope.batches import Examples, fit_molecule
+from paratope.embedding_store import EmbeddingStore
+from paratope.encoders import Encoder, load_encoder
+from paratope.errors import EncoderError, TrainingError
+from paratope.measurements import Measurement
+from paratope.recipes import Recipe
+from paratope.sequences import Antibody, Antigen, Pair
+from paratope.tables import InputTable, parse_columns, read_table
+from paratope.training.fitting import fit
+from paratope.training.parts import PARTS, parts_of
+from paratope.training.results import FitResult, Record, Scores, score
+from paratope.training.run_folder import prepare_run_folder, write_run
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class TrainedTable:
+    """A network trained on a table, and what it was trained on.
+
+    Attributes
+    ----------
+    result : FitResult
+    recipe : Recipe
+        With table and split filled in.
+    antibody_encoder, antigen_encoder : str
+        Names with revisions.
+    ids : tuple of str
+        Identifiers of the rows used.
+    measurements : tuple of Measurement
+        Of the rows used, cut to what the encoders see.
+    parts : ndarray of str
+        ``"train"``, ``"validation"`` or ``"test"`` for each of them; empty for unused rows.
+    scores : dict of str to Scores
+        What the network says of each part's rows, in their order.
+    left_out : dict of str to int
+        Rows that could not be used, by why.
+    notes : dict of str to int
+        What was changed in rows, and in how many.
+    split : str
+        How the parts were found.
+    """
+
+    result: FitResult
+    recipe: Recipe
+    antibody_encoder: str
+    antigen_encoder: str
+    ids: tuple[str, ...]
+    measurements: tuple[Measurement, ...]
+    parts: np.ndarray
+    scores: dict[str, Scores]
+    left_out: dict[str, int]
+    notes: dict[str, int]
+    split: str
+
+    @property
+    def part_sizes(self) -> dict[str, int]:
+        """Rows of each part."""
+        return {name: int((self.parts == name).sum()) for name in PARTS}
+
+    def part(self, name: str) -> tuple[list[str], list[Measurement]]:
+        """Identifiers and measurements of one part."""
+        rows = np.flatnonzero(self.parts == name)
+        return [self.ids[row] for row in rows], [self.measurements[row] for row in rows]
+
+
+def train_table(
+    source: str | Path,
+    recipe: Recipe,
+    folder: str | Path,
+    *,
+    device: str = "auto",
+    resume: bool = False,
+    progress: bool | None = None,
+    on_epoch: Callable[[Record], None] | None = None,
+) -> TrainedTable:
+    """Train on a table of measurements and write the run folder.
+
+    Rows that cannot be used (in error, without a pKd, refused by an encoder) are counted and left
+    out.
+
+    Parameters
+    ----------
+    source : path
+        Table with heavy, light, antigen and a measured value; see `paratope.tables.read_table`.
+    recipe : Recipe
+        ``data.split`` says how the rows are split, ``data.columns`` which columns to read (such as
+        ``"heavy=VH"``), ``encoders`` which encoders read them.
+    folder : path
+        Run folder; made if it does not exist.
+    device : str
+        ``"auto"``, ``"cpu"`` or ``"cuda"``.
+    resume : bool
+        Go on from the folder's checkpoint, if there is one.
+    progress : bool, optional
+        Show bars on stderr; by default if that is a terminal.
+    on_epoch : callable, optional
+        Called with every epoch's record.
+
+    Returns
+    -------
+    TrainedTable
+
+    Raises
+    ------
+    InputError
+        If the table cannot be read or split.
+    TrainingError
+        If no row can be used, or the folder holds another run and `resume` is not asked for.
+    """
+    data = recipe.data.model_copy(update={"table": str(source)})
+    recipe = recipe.model_copy(update={"data": data})
+    run = prepare_run_folder(Path(folder), recipe, resume)
+    columns = parse_columns(data.columns) if data.columns else None
+    table = read_table(source, columns=columns, require="measured")
+    antibody_encoder = load_encoder(recipe.encoders.antibody, device)
+    antigen_encoder = load_encoder(recipe.encoders.antigen, device)
+    rows = usable_rows(table, antibody_encoder, antigen_encoder, recipe.encoders.max_residues)
+    parts, how = parts_of(rows.measurements, rows.ids, recipe.data.split, recipe.training.seed)
+    examples = {
+        name: Examples.from_measurements(
+            [rows.measurements[row] for row in np.flatnonzero(parts == name)]
+        )
+        for name in PARTS
+    }
+    shown = bool(progress) if progress is not None else True  # a store shows none off a terminal
+    with (
+        EmbeddingStore(antibody_encoder) as antibodies,
+        EmbeddingStore(antigen_encoder) as antigens,
+    ):
+        for part in examples.values():
+            antibodies.fill(part.antibodies, progress=shown)
+            antigens.fill(part.antigens, progress=shown)
+        result = fit(
+            examples["train"],
+            examples["validation"],
+            recipe,
+            antibodies,
+            antigens,
+            folder=run / "checkpoints",
+            resume=resume,
+            device=device,
+            progress=progress,
+            on_epoch=on_epoch,
+        )
+        network = result.network()
+        scores = {
+            name: score(network, part, antibodies, antigens) for name, part in examples.items()
+        }
+    trained = TrainedTable(
+        result=result,
+        recipe=recipe,
+        antibody_encoder=antibody_encoder.name,
+        antigen_encoder=antigen_encoder.name,
+        ids=rows.ids,
+        measurements=rows.measurements,
+        parts=parts,
+        scores=scores,
+        left_out=rows.left_out,
+        notes=rows.notes,
+        split=how,
+    )
+    write_run(run, result, {name: trained.part(name) for name in PARTS}, scores, _about(trained))
+    return trained
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class UsableRows:
+    """Rows of a table that can be trained on, and what became of the rest."""
+
+    ids: tuple[str, ...]
+    measurements: tuple[Measurement, ...]
+    left_out: dict[str, int]
+    notes: dict[str, int]
+
+
+def usable_rows(
+    table: InputTable, antibody_encoder: Encoder, antigen_encoder: Encoder, max_residues: int
+) -> UsableRows:
+    """Rows with a pKd and molecules the encoders take, cut to what these see.
+
+    Raises
+    ------
+    TrainingError
+        If there is none; the message tells the first row's error.
+    """
+    left_out: Counter[str] = Counter()
+    notes: Counter[str] = Counter()
+    errors: list[str] = []
+    ids, kept = [], []
+    for row in table.rows:
+        measurement = row.measurement
+        if row.error is not None or measurement is None:
+            left_out["rows in error"] += 1
+            errors.append(row.error or f"row {row.id!r}: no measured value")
+            continue
+        if measurement.pkd is None:
+            left_out["rows without a pKd"] += 1
+            errors.append(f"row {row.id!r}: no pKd")
+            continue
+        try:
+            pair, changed = _fit_pair(
+                measurement.pair, antibody_encoder, antigen_encoder, max_residues
+            )
+        except EncoderError as error:
+            left_out["rows refused by an encoder"] += 1
+            errors.append(f"row {row.id!r}: {error}")
+            continue
+        notes.update(changed)
+        ids.append(row.id)
+        kept.append(dataclasses.replace(measurement, pair=pair))
+    if not kept:
+        first = errors[0] if errors else "the table has no rows"
+        raise TrainingError(f"{table.source}: no row can be trained on; first error: {first}")
+    return UsableRows(tuple(ids), tuple(kept), dict(left_out), dict(notes))
+
+
+def _fit_pair(
+    pair: Pair, antibody_encoder: Encoder, antigen_encoder: Encoder, max_residues: int
+) -> tuple[Pair, Sequence[str]]:
+    antibody, first = fit_molecule(antibody_encoder, pair.antibody.chains, "antibody", max_residues)
+    antigen, second = fit_molecule(antigen_encoder, pair.antigen.chains, "antigen", max_residues)
+    heavy, *light = antibody
+    cut = Pair(
+        Antibody(heavy, light[0] if light else None, pair.antibody.name),
+        Antigen(antigen, pair.antigen.name),
+    )
+    return cut, ["rows cut to what the encoders see"] if first or second else []
+
+
+def _about(trained: TrainedTable) -> dict[str, object]:
+    return {
+        "rows": trained.part_sizes,
+        "left_out": trained.left_out,
+        "notes": trained.notes,
+        "split": trained.split,
+        "encoders": {
+            "antibody": trained.antibody_encoder,
+            "antigen": trained.antigen_encoder,
+        },
+    }
