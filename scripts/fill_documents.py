@@ -17,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+COMMENT = re.compile(r"\s*(?:#|<!--|\{#-?)\s*(?P<text>[^\n]+?)\s*(?:-->|-?#\}|\n)")
 PACKAGE = ROOT / "src" / "paratope"
 WHOLE_FOLDERS = {PACKAGE / "models" / "default"}
 PURPOSES = {
@@ -35,6 +36,32 @@ def commands() -> str:
 
     rows = [f"| `paratope {name}` | {summary} |" for name, (_, summary) in COMMANDS.items()]
     return "\n".join(["| command | what it does |", "|---|---|", *rows])
+
+
+def encoders() -> str:
+    """Table of the encoders, as in ``paratope encoders list``."""
+    from paratope.encoders import ENCODERS
+
+    rows = [
+        f"| `{name}` | {entry.summary} | {entry.dim} | {entry.max_residues or 'any'} | "
+        f"{entry.weights} | {entry.licence} |"
+        for name, entry in ENCODERS.items()
+    ]
+    header = "| encoder | what it is | numbers per residue | longest chain | weights | licence |"
+    return "\n".join([header, "|---|---|---|---|---|---|", *rows])
+
+
+def datasets() -> str:
+    """Table of the public sources, as in ``paratope data list``."""
+    from paratope.datasets import DATASETS
+
+    rows = [
+        f"| `{name}` | {dataset.summary} | {dataset.licence} | "
+        f"{'yes' if dataset.may_train else 'no'} |"
+        for name, dataset in DATASETS.items()
+    ]
+    header = "| name | what it is | licence | may train a shipped model |"
+    return "\n".join([header, "|---|---|---|---|", *rows])
 
 
 def tree() -> str:
@@ -60,15 +87,22 @@ def _purpose(path: Path) -> str:
     source = path / "__init__.py" if path.is_dir() else path
     text = source.read_text(encoding="utf-8")
     if source.suffix == ".py":
-        line = (ast.get_docstring(ast.parse(text)) or "").split("\n")[0]
+        line = " ".join((ast.get_docstring(ast.parse(text)) or "").split("\n\n")[0].split())
+        line = line.split(". ")[0]
     else:
-        line = text.split("\n")[0].lstrip("# ") if text.startswith("#") else ""
+        comment = COMMENT.match(text)  # of TOML, HTML or a template
+        line = comment["text"].split(". ")[0] if comment else ""
     if not line:
         raise ValueError(f"{source} does not begin with a line that says what it is")
     return line.rstrip(".")
 
 
-BLOCKS: dict[str, Callable[[], str]] = {"commands": commands, "tree": tree}
+BLOCKS: dict[str, Callable[[], str]] = {
+    "commands": commands,
+    "datasets": datasets,
+    "encoders": encoders,
+    "tree": tree,
+}
 
 
 def content(name: str) -> str:

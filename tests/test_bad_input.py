@@ -345,12 +345,12 @@ def test_full_disk(
 
 @pytest.fixture(scope="module")
 def bundle_files() -> Path:
-    import paratope.models
+    from paratope.predictor import bundled_folder
 
-    return Path(paratope.models.__path__[0]) / "default"
+    return bundled_folder("default")
 
 
-BUNDLE_FILES = ["config.json", "model.safetensors", "calibration.json"]
+BUNDLE_FILES = ["config.json", "model.safetensors", "calibration.json", "familiarity.json"]
 
 
 @pytest.mark.parametrize("name", BUNDLE_FILES)

@@ -97,15 +97,22 @@ def check_encoders() -> Iterator[Check]:
     """Bundled encoders encode; the others are here or not."""
     from paratope.encoders import ENCODERS, load_encoder
 
+    absent = []
     for name, entry in ENCODERS.items():
-        bundled = entry.weights == "none" or entry.weights.startswith("bundled")
-        try:
+        if entry.hub is None and not entry.weights.startswith("extra"):
             encoder = load_encoder(name)
-            rows = encoder.encode([(D13_HEAVY,)])[0].shape
-        except ParatopeError as error:
-            yield Check(f"encoder {name}", "fail" if bundled else "note", str(error))
+            residues, numbers = encoder.encode([(D13_HEAVY,)])[0].shape
+            detail = f"{encoder.name} encodes, {residues} x {numbers}"
+            yield Check(f"encoder {name}", "ok", detail)
+        elif entry.is_here():
+            yield Check(f"encoder {name}", "ok", f"{load_encoder(name).name} is here")
+        elif entry.hub is None:
+            yield Check(f"encoder {name}", "note", f"not installed: {entry.weights}")
         else:
-            yield Check(f"encoder {name}", "ok", f"{encoder.name}: {rows[0]} x {rows[1]}")
+            absent.append(name)
+    if absent:
+        how = "get one with 'paratope encoders download NAME'"
+        yield Check("other encoders", "note", f"not on this machine: {', '.join(absent)}; {how}")
 
 
 def check_default_model() -> Iterator[Check]:
@@ -157,7 +164,8 @@ def run_checks() -> Iterator[Check]:
         try:
             yield from check()
         except Exception as error:
-            yield Check(name, "fail", f"{type(error).__name__}: {error}")
+            kind = "" if isinstance(error, ParatopeError) else f"{type(error).__name__}: "
+            yield Check(name, "fail", f"{kind}{error}")
 
 
 app = command_app()
