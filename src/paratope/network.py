@@ -20,7 +20,6 @@ from paratope.units import PKD_MAX_OUTPUT, PKD_MIN_OUTPUT
 
 # log-variances of a pKd the network can state: standard deviations from 0.05 to 7.4
 LOG_VARIANCE_RANGE = (-6.0, 4.0)
-_MIDDLE_LOG_VARIANCE = sum(LOG_VARIANCE_RANGE) / 2
 OUTPUTS = ("bounded", "free")
 
 
@@ -144,6 +143,7 @@ class Network(nn.Module):
 
     output_center: Tensor
     output_spread: Tensor
+    output_doubt: Tensor
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
@@ -163,6 +163,7 @@ class Network(nn.Module):
         # where and how wide the training labels lie; part of the weights, not trained
         self.register_buffer("output_center", torch.tensor(0.0))
         self.register_buffer("output_spread", torch.tensor(1.0))
+        self.register_buffer("output_doubt", torch.tensor(0.0))
 
     def set_output_scale(self, mean: float, sd: float) -> None:
         """Let the untrained network answer about the labels' mean, in units of their spread."""
@@ -172,7 +173,9 @@ class Network(nn.Module):
             inside = min(max(mean, PKD_MIN_OUTPUT + margin), PKD_MAX_OUTPUT - margin)
             center = unbounded(inside, PKD_MIN_OUTPUT, PKD_MAX_OUTPUT)
         self.output_center.fill_(center)
-        self.output_spread.fill_(max(sd, 0.1))
+        sd = min(max(sd, 0.1), 5.0)
+        self.output_spread.fill_(sd)
+        self.output_doubt.fill_(unbounded(2 * math.log(sd), *LOG_VARIANCE_RANGE))
 
     def forward(self, batch: PairBatch) -> NetworkOutput:
         """Answer for every row of a batch; each tower runs once per unique molecule."""
@@ -227,9 +230,8 @@ class Network(nn.Module):
             mean = self.output_center + self.output_spread * answer[:, 0]
             if self.config.output == "bounded":
                 mean = bounded(mean, PKD_MIN_OUTPUT, PKD_MAX_OUTPUT)
-            # untrained, about as unsure as the labels are spread
-            log_variance = answer[:, 1] + 2 * torch.log(self.output_spread) - _MIDDLE_LOG_VARIANCE
-            return NetworkOutput(mean, bounded(log_variance, *LOG_VARIANCE_RANGE), answer[:, 2])
+            log_variance = bounded(answer[:, 1] + self.output_doubt, *LOG_VARIANCE_RANGE)
+            return NetworkOutput(mean, log_variance, answer[:, 2])
 
 
 class Tower(nn.Module):

@@ -1,0 +1,326 @@
+"""The network depends on every residue of both sides and on nothing else."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from paratope.batches import PairBatch
+from paratope.errors import ModelError
+from paratope.network import Network, NetworkConfig, bounded, unbounded
+from paratope.recipes import RECIPES, load_recipe
+
+ANTIBODY_DIM, ANTIGEN_DIM = 12, 9
+SMALL = {"dim": 16, "heads": 4, "regressor": (24,)}
+TOLERANCE = 1e-5
+
+
+def config_of(recipe: str, **changes) -> NetworkConfig:
+    settings = {**load_recipe(recipe).network.model_dump(), **SMALL, **changes}
+    return NetworkConfig(ANTIBODY_DIM, ANTIGEN_DIM, **settings)
+
+
+@pytest.fixture(params=RECIPES)
+def network(request) -> Network:
+    """A small network of every recipe, its last layer not tiny so that changes show."""
+    torch.manual_seed(0)
+    return Network(config_of(request.param)).eval()
+
+
+def molecules(lengths: list[int], dim: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    tokens = torch.zeros(len(lengths), max(lengths), dim)
+    mask = torch.zeros(len(lengths), max(lengths), dtype=torch.bool)
+    for number, length in enumerate(lengths):
+        tokens[number, :length] = torch.randn(length, dim, generator=generator)
+        mask[number, :length] = True
+    return tokens, mask
+
+
+def make_batch(antibody_lengths=(7, 11, 9, 5), antigen_lengths=(13, 6), rows=None) -> PairBatch:
+    """Rows pair every antibody with every antigen unless given as (antibody, antigen)."""
+    antibody, antibody_mask = molecules(list(antibody_lengths), ANTIBODY_DIM, 1)
+    antigen, antigen_mask = molecules(list(antigen_lengths), ANTIGEN_DIM, 2)
+    if rows is None:
+        rows = [(b, g) for b in range(len(antibody)) for g in range(len(antigen))]
+    count = len(rows)
+    return PairBatch(
+        antibody=antibody,
+        antibody_mask=antibody_mask,
+        antibody_index=torch.tensor([b for b, _ in rows]),
+        antigen=antigen,
+        antigen_mask=antigen_mask,
+        antigen_index=torch.tensor([g for _, g in rows]),
+        pkd=torch.linspace(5, 11, count),
+        censoring=torch.zeros(count, dtype=torch.long),
+        assay=torch.zeros(count, dtype=torch.long),
+        weight=torch.ones(count),
+        row=torch.arange(count),
+    )
+
+
+def answers(network: Network, batch: PairBatch) -> torch.Tensor:
+    with torch.no_grad():
+        return torch.stack(list(network(batch)))  # (3, B)
+
+
+def longer(
+    tokens: torch.Tensor, mask: torch.Tensor, more: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The same molecules with more padding, which is filled with garbage."""
+    garbage = 100 * torch.randn(len(tokens), more, tokens.shape[2])
+    padded = torch.cat([torch.where(mask[..., None], tokens, 100.0), garbage], dim=1)
+    return padded, torch.cat([mask, torch.zeros(len(mask), more, dtype=torch.bool)], dim=1)
+
+
+def test_padding_does_not_change_the_prediction(network):
+    batch = make_batch()
+    antibody, antibody_mask = longer(batch.antibody, batch.antibody_mask, 17)
+    antigen, antigen_mask = longer(batch.antigen, batch.antigen_mask, 40)
+    padded = dataclasses.replace(
+        batch,
+        antibody=antibody,
+        antibody_mask=antibody_mask,
+        antigen=antigen,
+        antigen_mask=antigen_mask,
+    )
+    assert torch.allclose(answers(network, batch), answers(network, padded), atol=TOLERANCE)
+
+
+def test_batch_order_does_not_change_the_prediction(network):
+    batch = make_batch()
+    order = torch.randperm(batch.size)
+    turned = dataclasses.replace(
+        batch,
+        antibody_index=batch.antibody_index[order],
+        antigen_index=batch.antigen_index[order],
+    )
+    assert torch.allclose(
+        answers(network, batch)[:, order], answers(network, turned), atol=TOLERANCE
+    )
+
+
+def test_batch_size_does_not_change_the_prediction(network):
+    batch = make_batch()
+    whole = answers(network, batch)
+    for row in range(batch.size):
+        b, g = int(batch.antibody_index[row]), int(batch.antigen_index[row])
+        alone = dataclasses.replace(
+            batch,
+            antibody=batch.antibody[b : b + 1, batch.antibody_mask[b]],
+            antibody_mask=batch.antibody_mask[b : b + 1, batch.antibody_mask[b]],
+            antibody_index=torch.tensor([0]),
+            antigen=batch.antigen[g : g + 1, batch.antigen_mask[g]],
+            antigen_mask=batch.antigen_mask[g : g + 1, batch.antigen_mask[g]],
+            antigen_index=torch.tensor([0]),
+            row=torch.tensor([row]),
+        )
+        assert torch.allclose(whole[:, row], answers(network, alone)[:, 0], atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("side", ["antibody", "antigen"])
+@pytest.mark.parametrize("change", ["remove", "shuffle", "swap", "one residue"])
+def test_either_molecule_changes_the_prediction(network, side, change):
+    batch = make_batch(antigen_lengths=(13, 13), antibody_lengths=(11, 11), rows=[(0, 0), (1, 1)])
+    tokens, mask = getattr(batch, side).clone(), getattr(batch, f"{side}_mask").clone()
+    if change == "remove":
+        mask[:] = False
+    elif change == "shuffle":
+        tokens = tokens[:, torch.randperm(tokens.shape[1], generator=torch.Generator())]
+    elif change == "swap":
+        tokens = tokens.flip(0)
+    else:
+        tokens[:, 4] = torch.randn(tokens.shape[2])
+    changed = dataclasses.replace(batch, **{side: tokens, f"{side}_mask": mask})
+    difference = (answers(network, batch) - answers(network, changed)).abs()
+    assert torch.isfinite(difference).all()
+    assert (difference[0] > 1e-4).all(), difference  # the pKd of both rows
+
+
+def test_both_sides_may_be_absent(network):
+    batch = make_batch()
+    empty = dataclasses.replace(
+        batch,
+        antibody_mask=torch.zeros_like(batch.antibody_mask),
+        antigen_mask=torch.zeros_like(batch.antigen_mask),
+    )
+    found = answers(network, empty)
+    assert torch.isfinite(found).all()
+    assert torch.allclose(found, found[:, :1].expand_as(found))
+
+
+def test_each_side_attends_to_the_other_by_residue():
+    torch.manual_seed(0)
+    network = Network(config_of("default")).eval()
+    batch = make_batch(rows=[(0, 0), (1, 1)], antibody_lengths=(7, 11))
+    antibody = network.antibody_tower(batch.antibody, batch.antibody_mask)
+    antigen = network.antigen_tower(batch.antigen, batch.antigen_mask)
+    layer = network.interactions[0]
+    sides = [
+        (layer.antibody_attends, antibody, antigen, batch.antibody_mask, batch.antigen_mask),
+        (layer.antigen_attends, antigen, antibody, batch.antigen_mask, batch.antibody_mask),
+    ]
+    for attention, states, context, mask, context_mask in sides:
+        weights = attention.weights(states, context, context_mask)  # (B, heads, Lq, Lk)
+        assert weights.shape == (2, 4, states.shape[1], context.shape[1])
+        assert (weights.sum(-1) < 1).all()  # the rest went to nothing
+        assert (weights.masked_select(~context_mask[:, None, None, :]) == 0).all()
+        here = weights[0][:, mask[0]][:, :, context_mask[0]]
+        assert (here.std(dim=-1) > 1e-4).all()  # differ by the residue that is heard
+        assert (here.std(dim=-2) > 1e-6).all()  # and by the residue that listens
+
+
+def test_attention_weights_are_those_the_forward_pass_uses():
+    torch.manual_seed(0)
+    network = Network(config_of("default")).eval()
+    batch = make_batch(rows=[(0, 0), (1, 1)], antibody_lengths=(7, 11))
+    attention = network.interactions[0].antibody_attends
+    states, context = torch.randn(2, 11, 16), torch.randn(2, 13, 16)
+    heard = attention(states, context, batch.antigen_mask)
+    weights = attention.weights(states, context, batch.antigen_mask)
+    value = attention.key_value(context).chunk(2, dim=-1)[1].unflatten(-1, (4, -1)).transpose(1, 2)
+    expected = attention.out((weights @ value).transpose(1, 2).flatten(2))
+    assert torch.allclose(heard, expected, atol=TOLERANCE)
+
+
+def test_pooling_weights_differ_by_residue_and_leave_out_padding():
+    torch.manual_seed(0)
+    network = Network(config_of("default")).eval()
+    states, mask = molecules([9, 4], 16, 3)
+    weights = network.antibody_pooling.weights(states, mask)  # (B, L, heads)
+    assert (weights[~mask] == 0).all()
+    assert (weights[1, :4].std(dim=0) > 1e-4).all()
+
+
+def test_gradients_reach_every_parameter(network):
+    network.train()
+    mean, log_variance, strong_logit = network(make_batch())
+    (mean.sum() + log_variance.sum() + strong_logit.sum()).backward()
+    without = [
+        name
+        for name, parameter in network.named_parameters()
+        if parameter.grad is None or not (parameter.grad.abs() > 0).any()
+    ]
+    assert without == []
+
+
+@pytest.mark.parametrize("raw", [-1e4, -300.0, -1.0, 0.0, 2.0, 300.0, 1e4])
+def test_bounded_output_keeps_a_gradient_everywhere(raw):
+    value = torch.tensor(raw, requires_grad=True)
+    result = bounded(value, 4.0, 14.0)
+    result.backward()
+    assert result.dtype == torch.float32
+    assert 4.0 < float(result.detach()) < 14.0
+    assert value.grad is not None
+    assert float(value.grad) > 0
+
+
+def test_bounded_output_is_smooth():
+    raw = torch.linspace(-30, 30, 6001, dtype=torch.float64)
+    values = bounded(raw, 4.0, 14.0)
+    slope = values.diff() / raw.diff()
+    assert (slope > 0).all()
+    assert slope.diff().abs().max() < 0.01  # no kink: the slope of a clamp jumps by 1
+    assert float(slope.max()) == pytest.approx(1.0, abs=1e-3)
+
+
+@pytest.mark.parametrize("pkd", [4.2, 6.0, 9.0, 13.7])
+def test_unbounded_is_the_inverse(pkd):
+    raw = torch.tensor(unbounded(pkd, 4.0, 14.0), dtype=torch.float64)
+    assert float(bounded(raw, 4.0, 14.0)) == pytest.approx(pkd)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_predictions_stay_in_range_for_absurd_input(recipe):
+    torch.manual_seed(0)
+    network = Network(config_of(recipe)).eval()
+    with torch.no_grad():
+        network.regressor[-1].weight.mul_(1e4)
+    batch = make_batch()
+    mean = answers(network, batch)[0]
+    outside = (mean < 4) | (mean > 14)
+    if network.config.output == "bounded":
+        assert not outside.any()
+    else:
+        assert outside.any()  # recipes with a free output may leave the range
+
+
+@pytest.mark.parametrize(("pkd", "sd"), [(8.3, 1.2), (13.9, 0.2), (4.0, 3.0)])
+@pytest.mark.parametrize("recipe", ["default", "v2.6"])
+def test_output_scale_sets_where_an_untrained_network_answers(recipe, pkd, sd):
+    network = Network(config_of(recipe)).eval()
+    network.set_output_scale(pkd, sd)
+    with torch.no_grad():
+        network.regressor[-1].weight.zero_()
+        network.regressor[-1].bias.zero_()
+    output = network(make_batch())
+    expected = min(max(pkd, 4.5), 13.5) if recipe == "default" else pkd
+    assert float(output.mean[0].detach()) == pytest.approx(expected, abs=1e-4)
+    assert float(torch.exp(0.5 * output.log_variance[0].detach())) == pytest.approx(sd, rel=1e-4)
+    copy = Network(network.config)
+    copy.load_state_dict(network.state_dict())  # the scale travels with the weights
+    assert torch.equal(answers(copy.eval(), make_batch()), answers(network, make_batch()))
+
+
+def test_outputs_are_float32_under_mixed_precision(network):
+    batch = make_batch()
+    with torch.autocast("cpu", dtype=torch.bfloat16), torch.no_grad():
+        mixed = network(batch)
+    assert [tensor.dtype for tensor in mixed] == [torch.float32] * 3
+    assert torch.allclose(mixed.mean, answers(network, batch)[0], atol=0.1)
+
+
+def test_towers_run_once_and_interact_serves_every_pair(network):
+    batch = make_batch()
+    antibody = network.antibody_tower(batch.antibody, batch.antibody_mask)
+    antigen = network.antigen_tower(batch.antigen, batch.antigen_mask)
+    assert antibody.shape == (4, 11, 16)
+    assert antigen.shape == (2, 13, 16)
+    one = torch.zeros(4, dtype=torch.long)
+    with torch.no_grad():
+        # a block of a screen: four antibodies, one antigen
+        block = network.interact(
+            antibody, batch.antibody_mask, antigen[:1], batch.antigen_mask[:1], None, one
+        )
+        aligned = network.interact(
+            antibody,
+            batch.antibody_mask,
+            antigen[:1].expand(4, -1, -1),
+            batch.antigen_mask[:1].expand(4, -1),
+        )
+    rows = batch.antigen_index == 0
+    whole = answers(network, batch)[:, rows]
+    assert torch.allclose(torch.stack(list(block)), whole, atol=TOLERANCE)
+    assert torch.allclose(torch.stack(list(aligned)), whole, atol=TOLERANCE)
+
+
+def test_without_cross_attention_sides_meet_only_in_the_regressor():
+    network = Network(config_of("v2.5"))
+    assert not load_recipe("v2.5").network.use_cross_attention
+    assert len(network.interactions) == 0
+    assert not any("attends" in name for name, _ in network.named_parameters())
+
+
+def test_recipe_v26_has_about_50_million_trainable_parameters():
+    with torch.device("meta"):
+        network = Network(NetworkConfig(1024, 2560, **load_recipe("v2.6").network.model_dump()))
+    count = sum(parameter.numel() for parameter in network.parameters())
+    assert 45e6 <= count <= 55e6
+
+
+def test_default_network_is_small():
+    network = Network(NetworkConfig(512, 51, **load_recipe("default").network.model_dump()))
+    assert sum(parameter.numel() for parameter in network.parameters()) < 2e6
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"dim": 18}, "multiple of network.heads, got 18 and 4"),
+        ({"kernel": 4}, "must be odd, got 4"),
+        ({"output": "clamped"}, "one of .*bounded.*free.*, got 'clamped'"),
+    ],
+)
+def test_impossible_sizes_are_refused_in_words(changes, message):
+    with pytest.raises(ModelError, match=message):
+        config_of("default", **changes)
