@@ -13,7 +13,7 @@ from paratope.measurements import Conditions, Measurement, Origin
 from paratope.numbering import find_domains, prepare_antibody
 from paratope.sequences import Antibody, Antigen, Pair, clean_antibody, clean_antigen
 from paratope.tables.blocks import Block
-from paratope.tables.values import Values, read_values
+from paratope.tables.values import Values, WrongUnitError, read_values
 from paratope.units import Censoring, is_not_measured, parse_bounded_number, parse_temperature_K
 
 
@@ -194,6 +194,8 @@ class RowReader:
                     "'parent_antigen'"
                 )
         except InputError as problem:
+            if isinstance(problem, WrongUnitError):
+                self._unread[f"column {problem.column!r}: out of range, {problem.hint}"] += 1
             error = self.located(row.id, row.line, str(problem))
             return dataclasses.replace(row, error=error)
         measurement = self._measurement(row, row.pair, values, conditions, cells)

@@ -30,6 +30,15 @@ _NO, _YES = (
 )
 
 
+class WrongUnitError(InputError):
+    """A value no assay can measure; `hint` says which unit it probably has."""
+
+    def __init__(self, column: str, message: str, hint: str) -> None:
+        super().__init__(f"column {column!r}: {message}; {hint}")
+        self.column = column
+        self.hint = hint
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Values:
     """What the measured columns of a row say; all numbers None is a non-binder without a bound."""
@@ -139,14 +148,14 @@ def _read(canonical: str, text: str, column: str, temperature_K: float) -> _Read
             if canonical in ("dg_kcal_mol", "ddg_kcal_mol"):
                 to_pkd = dg_kcal_mol_to_pkd if canonical[1] == "g" else ddg_kcal_mol_to_delta_pkd
                 pkd, censoring = to_pkd(pkd, temperature_K), flip_censoring(censoring)
-        if canonical not in ("ddg_kcal_mol", "score"):
-            _check_range(canonical, text, pkd)
     except InputError as error:
         raise InputError(f"column {column!r}: {error}") from None
+    if canonical not in ("ddg_kcal_mol", "score"):
+        _check_range(canonical, text, column, pkd)
     return _Reading(canonical, text, pkd, censoring)
 
 
-def _check_range(canonical: str, text: str, pkd: float) -> None:
+def _check_range(canonical: str, text: str, column: str, pkd: float) -> None:
     """Refuse what no assay can measure, and say which unit the number probably has."""
     if PKD_MIN_MEASURABLE <= pkd <= PKD_MAX_MEASURABLE:
         return
@@ -155,7 +164,7 @@ def _check_range(canonical: str, text: str, pkd: float) -> None:
         if pkd < PKD_MIN_MEASURABLE
         else f"a pKd of {pkd:.3g} is stronger than any assay measures (1 fM)"
     )
-    raise InputError(f"{text!r}: {what}; {_likely_unit(canonical, text)}")
+    raise WrongUnitError(column, f"{text!r}: {what}", _likely_unit(canonical, text))
 
 
 def _likely_unit(canonical: str, text: str) -> str:
