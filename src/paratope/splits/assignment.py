@@ -129,7 +129,8 @@ def deal_in_order(groups: np.ndarray, rank: np.ndarray, shares: np.ndarray) -> n
     values, place, counts = np.unique(top[groups], return_inverse=True, return_counts=True)
     if len(values) < len(shares):
         raise InputError(
-            f"there are {len(values)} distinct value(s) to order by, too few for {len(shares)} parts"
+            f"there are {len(values)} distinct value(s) to order by, "
+            f"too few for {len(shares)} parts"
         )
     reached = np.cumsum(counts)
     wanted = np.cumsum(shares)[:-1] * len(groups)

@@ -1,16 +1,17 @@
 """Groups of related molecules: antigens by alignment, both kinds by being the same molecule."""
 
+import functools
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from paratope.errors import InputError
 from paratope.sequences import Antigen
-from paratope.splits.search import search
+from paratope.splits.search import Hits, search
 
 # A containment of fewer residues than this is chance.
 MIN_FRAGMENT = 5
-# Ends that two constructs of one molecule may differ in (tags, signal residues), as a share of the shorter.
+# Ends that two constructs of one molecule may differ in, as a share of the shorter.
 _LOOSE_END = 0.05
 _ANCHOR = 12
 # Chains of one length this close to a leader are aligned through it.
@@ -62,10 +63,10 @@ def antigen_clusters(
 ) -> np.ndarray:
     """Clusters of related antigens by single linkage.
 
-    Two antigens are linked if any chain of one is related to any chain of the other: by a local alignment
-    (MMseqs2, BLOSUM62) whose identity and coverage, both of the shorter chain, reach the thresholds and whose
-    identity is above the twilight zone of its length; by an ungapped placement of a peptide that chance does
-    not give; or by containment, however long (fragments).
+    Two antigens are linked if any chain of one is related to any chain of the other: by a local
+    alignment (MMseqs2, BLOSUM62) whose identity and coverage, both of the shorter chain, reach the
+    thresholds and whose identity is above the twilight zone of its length; by an ungapped placement
+    of a peptide that chance does not give; or by containment, however long (fragments).
 
     Parameters
     ----------
@@ -101,11 +102,15 @@ def antigen_clusters(
         )
     if not all(antigen.chains for antigen in antigens):
         raise InputError("an antigen without chains cannot be clustered")
-    chains = list(dict.fromkeys(chain for antigen in antigens for chain in antigen.chains))
+    chains = sorted({chain for antigen in antigens for chain in antigen.chains})
     number = {chain: place for place, chain in enumerate(chains)}
     first, second = chain_links(chains, identity, coverage)
     # chains of one antigen hold together; the antigen stands behind its chains
-    members = [(len(chains) + row, number[chain]) for row, antigen in enumerate(antigens) for chain in antigen.chains]  # fmt: skip
+    members = [
+        (len(chains) + row, number[chain])
+        for row, antigen in enumerate(antigens)
+        for chain in antigen.chains
+    ]
     ends = np.array(members, np.int64).reshape(-1, 2)
     labels = linked(
         len(chains) + len(antigens),
@@ -118,15 +123,13 @@ def antigen_clusters(
 def chain_links(
     chains: Sequence[str], identity: float, coverage: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs of distinct chains that belong together, as two arrays of numbers (see `antigen_clusters`)."""
-    leader, distance = _leaders(chains)
-    heads = np.flatnonzero(leader == np.arange(len(chains)))
+    """Pairs of distinct chains that belong together, as two arrays of their numbers."""
+    leader, distance, heads, hits = leader_hits(tuple(chains))
     place = {int(head): row for row, head in enumerate(heads)}
     # a follower may be this much more alike to another chain than its leader is
     slack = np.zeros(len(heads))
     for follower, head in enumerate(leader.tolist()):
         slack[place[head]] = max(slack[place[head]], distance[follower])
-    hits = search([chains[head] for head in heads])
     allowed = slack[hits.first] + slack[hits.second]
     keep = hits.related & (hits.identity >= identity - allowed - 1e-9)
     keep &= hits.coverage >= coverage - allowed - 1e-9
@@ -138,8 +141,27 @@ def chain_links(
     return np.concatenate(first), np.concatenate(second)
 
 
+@functools.lru_cache(maxsize=2)
+def leader_hits(chains: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray, Hits]:
+    """Alignments of chains among which mutants are aligned through one of them, their leader.
+
+    Returns
+    -------
+    leader : np.ndarray of int, (chains,)
+        The leader of each chain; itself for most.
+    distance : np.ndarray of float, (chains,)
+        Share of residues in which a chain differs from its leader, at most 5 %.
+    heads : np.ndarray of int, (leaders,)
+    hits : Hits
+        Between leaders, numbered by their place in `heads`.
+    """
+    leader, distance = _leaders(chains)
+    heads = np.flatnonzero(leader == np.arange(len(chains)))
+    return leader, distance, heads, search([chains[head] for head in heads.tolist()])
+
+
 def _leaders(chains: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """For each chain the first chain of its length within a small Hamming distance, and that distance."""
+    """For each chain the first one of its length within a small Hamming distance; the distance."""
     leader, distance = np.arange(len(chains)), np.zeros(len(chains))
     lengths = np.array([len(chain) for chain in chains], np.int64)
     for length in np.unique(lengths[lengths > 0]):
@@ -157,8 +179,8 @@ def _leaders(chains: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
 def same_molecule(molecules: Sequence[tuple[str, ...]]) -> np.ndarray:
     """Clusters of molecules that are one up to fragments, tags, constant domains and loose ends.
 
-    Two molecules are the same if every chain of one lies in some chain of the other, up to 5 % of the chain at
-    either end. A substitution in between makes them different: mutants are not the same molecule.
+    Two molecules are the same if every chain of one lies in some chain of the other, up to 5 % of
+    the chain at either end. A substitution in between makes them different molecules.
 
     Parameters
     ----------
@@ -172,7 +194,7 @@ def same_molecule(molecules: Sequence[tuple[str, ...]]) -> np.ndarray:
 
     Examples
     --------
-    >>> same_molecule([("EVQLVESGGGLVQ",), ("MKAEVQLVESGGGLVQHHHHHH",), ("EVQLVESPGGLVQ",)]).tolist()
+    >>> same_molecule([("EVQLVESGGGLV",), ("MKAEVQLVESGGGLVHHHHHH",), ("EVQLVESPGGLV",)]).tolist()
     [0, 0, 1]
     """
     chains = list(dict.fromkeys(chain for molecule in molecules for chain in molecule))

