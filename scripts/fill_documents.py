@@ -22,6 +22,7 @@ PACKAGE = ROOT / "src" / "paratope"
 WHOLE_FOLDERS = {PACKAGE / "models" / "default"}
 PURPOSES = {
     PACKAGE / "py.typed": "says that the package is typed",
+    PACKAGE / "audit" / "page.html": "the audit's page, a template",
     PACKAGE / "models": "models that ship with the package",
     PACKAGE / "models" / "default": "the default model, a bundle (see docs/model-card.md)",
 }
@@ -36,6 +37,33 @@ def commands() -> str:
 
     rows = [f"| `paratope {name}` | {summary} |" for name, (_, summary) in COMMANDS.items()]
     return "\n".join(["| command | what it does |", "|---|---|", *rows])
+
+
+def domains() -> str:
+    """What ``in``, ``near`` and ``out`` mean, with the limits that the code uses."""
+    from paratope import calibration, familiarity
+
+    same, near, family = (
+        f"{limit:.0%}".replace("%", " %")
+        for limit in (
+            familiarity.SAME_ANTIGEN_IDENTITY,
+            familiarity.NEAR_ANTIGEN_IDENTITY,
+            familiarity.SAME_FAMILY_IDENTITY,
+        )
+    )
+    rows, of_group = calibration.MIN_ROWS, calibration.MAX_ROWS_OF_GROUP
+    lines = [
+        "| domain | meaning |",
+        "|---|---|",
+        f"| `in` | the antigen was in the training set (identity at least {same}), and an antibody "
+        f"with similar CDRs (at least {family}) was measured against it |",
+        f"| `near` | a relative of the antigen (at least {near}) was in the training set |",
+        "| `out` | nothing like the antigen was |",
+        "",
+        f"A calibration of its own takes {rows} held-out rows, of which at most {of_group} of one "
+        "antigen cluster count.",
+    ]
+    return "\n".join(lines)
 
 
 def encoders() -> str:
@@ -100,6 +128,7 @@ def _purpose(path: Path) -> str:
 BLOCKS: dict[str, Callable[[], str]] = {
     "commands": commands,
     "datasets": datasets,
+    "domains": domains,
     "encoders": encoders,
     "tree": tree,
 }
