@@ -62,7 +62,7 @@ def gaussian_nll(output: NetworkOutput, batch: PairBatch) -> LossValue:
         output.log_variance + error**2 * torch.exp(-output.log_variance) + math.log(2 * math.pi)
     )
     standard = error * torch.exp(-0.5 * output.log_variance)
-    bound = -torch.special.log_ndtr(standard * batch.censoring)
+    bound = -LogNormalCdf.apply(standard * batch.censoring)
     return LossValue(_mean(torch.where(batch.censoring == 0, exact, bound), batch.weight), 0)
 
 
@@ -130,6 +130,22 @@ def pairwise_rank(output: NetworkOutput, batch: PairBatch, margin: float = 0.3) 
         return LossValue(output.mean.sum() * 0.0, dropped)
     lead = output.mean[stronger] - output.mean[weaker]
     return LossValue((margin - lead).clamp(min=0).mean(), dropped)
+
+
+class LogNormalCdf(torch.autograd.Function):
+    """log Φ(x), with a gradient that stays finite in float32 far out in the lower tail."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        """log Φ of each value."""
+        ctx.save_for_backward(values)
+        return torch.special.log_ndtr(values)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        """φ / Φ = sqrt(2 / π) / erfcx(-x / sqrt 2), about -x for very negative x."""
+        (values,), (gradient,) = ctx.saved_tensors, gradients
+        return gradient * math.sqrt(2 / math.pi) / torch.special.erfcx(-values / math.sqrt(2))
 
 
 class SoftRank(torch.autograd.Function):

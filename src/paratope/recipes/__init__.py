@@ -258,6 +258,8 @@ def _set(settings: dict[str, Any], change: str) -> None:
     place: dict[str, Any] = settings
     for part in parts[:-1]:
         place = place.setdefault(part, {})
+        if not isinstance(place, dict):
+            raise TrainingError(f"{part} must be a section with keys, got {part} = {place!r}")
     place[parts[-1]] = value
 
 

@@ -1,0 +1,325 @@
+"""Every loss: its value by another route, its gradient, extremes, and what it does with bounds."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy import special, stats
+
+from paratope.batches import PairBatch
+from paratope.errors import TrainingError
+from paratope.losses import LOSSES, STRONG_PKD, Objective, SoftRank
+from paratope.network import NetworkOutput
+from paratope.recipes import load_recipe
+
+ALL = sorted(LOSSES)
+
+
+def labels(pkd, censoring=None, assay=None, weight=None, dtype=torch.float64) -> PairBatch:
+    count = len(pkd)
+    none, no_mask = torch.zeros(0, 0, 0), torch.zeros(0, 0, dtype=torch.bool)
+    index = torch.zeros(count, dtype=torch.long)
+    return PairBatch(
+        antibody=none,
+        antibody_mask=no_mask,
+        antibody_index=index,
+        antigen=none,
+        antigen_mask=no_mask,
+        antigen_index=index,
+        pkd=torch.as_tensor(pkd, dtype=dtype),
+        censoring=torch.as_tensor(np.zeros(count) if censoring is None else censoring).long(),
+        assay=torch.as_tensor(np.zeros(count) if assay is None else assay).long(),
+        weight=torch.as_tensor(np.ones(count) if weight is None else weight, dtype=dtype),
+        row=torch.arange(count),
+    )
+
+
+def outputs(mean, log_variance=None, logit=None, dtype=torch.float64) -> NetworkOutput:
+    count = len(mean)
+    return NetworkOutput(
+        torch.as_tensor(mean, dtype=dtype),
+        torch.as_tensor(np.zeros(count) if log_variance is None else log_variance, dtype=dtype),
+        torch.as_tensor(np.zeros(count) if logit is None else logit, dtype=dtype),
+    )
+
+
+@pytest.fixture
+def case() -> tuple[NetworkOutput, PairBatch]:
+    """Twenty rows, some of them bounds, in three assays."""
+    random = np.random.default_rng(3)
+    pkd = random.uniform(4, 11, 20)
+    censoring = np.where(np.arange(20) % 5 == 1, -1, np.where(np.arange(20) % 7 == 2, 1, 0))
+    batch = labels(pkd, censoring, np.arange(20) % 3, random.uniform(0.5, 2, 20))
+    mean = pkd + random.normal(0, 1.5, 20)
+    return outputs(mean, random.normal(0, 0.7, 20), random.normal(0, 2, 20)), batch
+
+
+def one_sided(output: NetworkOutput, batch: PairBatch) -> np.ndarray:
+    errors = []
+    columns = as_arrays(output.mean, batch.pkd, batch.censoring)
+    for predicted, measured, code in zip(*columns, strict=True):
+        error = predicted - measured
+        if (code < 0 and error < 0) or (code > 0 and error > 0):
+            error = 0.0
+        errors.append(error)
+    return np.array(errors)
+
+
+def as_arrays(*tensors: torch.Tensor) -> list[np.ndarray]:
+    return [tensor.detach().numpy() for tensor in tensors]
+
+
+def expected_huber(output, batch):
+    return np.average(special.huber(1.0, one_sided(output, batch)), weights=batch.weight)
+
+
+def expected_mse(output, batch):
+    return np.average(one_sided(output, batch) ** 2, weights=batch.weight)
+
+
+def expected_focal(output, batch):
+    error = one_sided(output, batch)
+    return np.average((1 + error**2) ** 2 * error**2, weights=batch.weight)
+
+
+def expected_nll(output, batch):
+    mean, variance, pkd, code = as_arrays(
+        output.mean, output.log_variance.exp(), batch.pkd, batch.censoring
+    )
+    normal = stats.norm(mean, np.sqrt(variance))
+    loss = np.where(
+        code == 0, -normal.logpdf(pkd), np.where(code < 0, -normal.logcdf(pkd), -normal.logsf(pkd))
+    )
+    return np.average(loss, weights=batch.weight)
+
+
+def expected_spearman(output, batch):
+    exact = (batch.censoring == 0).numpy()
+    ranks = []
+    for values in as_arrays(output.mean, batch.pkd):
+        values = values[exact]
+        ranks.append([0.5 + sum(special.expit(a - b) for b in values) for a in values])
+    return 1 - stats.pearsonr(*ranks).statistic
+
+
+def expected_rank(output, batch):
+    mean, pkd, code, assay = as_arrays(output.mean, batch.pkd, batch.censoring, batch.assay)
+    terms = []
+    for i in range(len(mean)):
+        for j in range(len(mean)):
+            if assay[i] == assay[j] and code[i] >= 0 and code[j] <= 0 and pkd[i] - pkd[j] > 0.3:
+                terms.append(max(0.0, 0.3 - (mean[i] - mean[j])))
+    return np.mean(terms)
+
+
+def expected_bce(output, batch):
+    logit, pkd, code = as_arrays(output.strong_logit, batch.pkd, batch.censoring)
+    strong = pkd >= STRONG_PKD
+    known = (code == 0) | ((code < 0) & ~strong) | ((code > 0) & strong)
+    probability = special.expit(logit)
+    loss = -np.where(strong, np.log(probability), np.log1p(-probability))
+    return np.average(loss[known], weights=batch.weight[torch.from_numpy(known)])
+
+
+EXPECTED = {
+    "huber": expected_huber,
+    "mse": expected_mse,
+    "focal_regression": expected_focal,
+    "gaussian_nll": expected_nll,
+    "soft_spearman": expected_spearman,
+    "pairwise_rank": expected_rank,
+    "strong_binder_bce": expected_bce,
+}
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_value_agrees_with_another_implementation(name, case):
+    output, batch = case
+    found = float(LOSSES[name].function(output, batch).value)
+    assert found == pytest.approx(EXPECTED[name](output, batch), rel=1e-6)
+    assert found > 0
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_gradient_agrees_with_differences(name, case):
+    output, batch = case
+
+    def value(mean, log_variance, logit):
+        return LOSSES[name].function(NetworkOutput(mean, log_variance, logit), batch).value
+
+    inputs = tuple(tensor.clone().requires_grad_() for tensor in output)
+    assert torch.autograd.gradcheck(value, inputs)
+
+
+@pytest.mark.parametrize("extreme", [-1e4, -30.0, 4.0, 14.0, 1e4])
+@pytest.mark.parametrize("log_variance", [-6.0, 4.0])
+@pytest.mark.parametrize("name", ALL)
+def test_finite_at_extremes(name, extreme, log_variance):
+    batch = labels([4, 14, 6, 9, 9, 5], [0, 0, -1, 1, 0, 0], dtype=torch.float32)
+    count = batch.size
+    leaves = [
+        torch.full((count,), value, requires_grad=True)
+        for value in (extreme, log_variance, extreme)
+    ]
+    loss = LOSSES[name].function(NetworkOutput(*leaves), batch).value
+    loss.backward()
+    assert torch.isfinite(loss)
+    for leaf in leaves:
+        assert leaf.grad is None or torch.isfinite(leaf.grad).all()
+
+
+@pytest.mark.parametrize("name", ["huber", "mse", "focal_regression", "gaussian_nll"])
+def test_a_bound_costs_only_beyond_it(name):
+    loss = LOSSES[name].function
+    far_below = float(loss(outputs([1.0]), labels([5.0], [-1])).value)
+    far_above = float(loss(outputs([9.0]), labels([5.0], [-1])).value)
+    assert far_below == pytest.approx(0, abs=1e-4)  # true pKd at most 5, predicted 1: right
+    assert far_above > 1
+    assert float(loss(outputs([9.0]), labels([5.0], [1])).value) == pytest.approx(0, abs=1e-4)
+    assert float(loss(outputs([1.0]), labels([5.0], [1])).value) > 1
+    assert loss(outputs([1.0]), labels([5.0], [1])).dropped == 0
+
+
+def test_soft_spearman_drops_and_counts_bounds():
+    output = outputs([5, 6, 7, 1])
+    with_bound = LOSSES["soft_spearman"].function(output, labels([5, 6, 7, 12], [0, 0, 0, -1]))
+    without = LOSSES["soft_spearman"].function(outputs([5, 6, 7]), labels([5, 6, 7]))
+    assert with_bound.dropped == 1
+    assert float(with_bound.value) == pytest.approx(float(without.value))
+
+
+def test_strong_binder_bce_drops_bounds_that_leave_it_open():
+    loss = LOSSES["strong_binder_bce"].function
+    pkd, codes = [10.0, 8.0, 8.0, 10.0], [-1, 1, -1, 1]  # open, open, weak, strong
+    found = loss(outputs([0, 0, 0, 0], logit=[3, 3, -2, 2]), labels(pkd, codes))
+    assert found.dropped == 2
+    assert float(found.value) == pytest.approx(math.log1p(math.exp(-2)))
+
+
+def test_pairwise_rank_looks_inside_one_assay_only():
+    loss = LOSSES["pairwise_rank"].function
+    backwards = outputs([7.0, 5.0])
+    assert float(loss(backwards, labels([5, 7], assay=[0, 1])).value) == 0
+    assert float(loss(backwards, labels([5, 7], assay=[1, 1])).value) == pytest.approx(2.3)
+
+
+def test_pairwise_rank_uses_bounds_that_settle_an_order():
+    loss = LOSSES["pairwise_rank"].function
+    output = outputs([7.0, 5.0])
+    settled = loss(output, labels([5, 7], [-1, 0]))  # at most 5 against 7
+    assert (float(settled.value), settled.dropped) == (pytest.approx(2.3), 0)
+    open_ = loss(output, labels([5, 7], [1, 0]))  # at least 5 against 7: unknown
+    assert (float(open_.value), open_.dropped) == (0, 1)
+
+
+def test_pairwise_rank_leaves_differences_within_the_margin_alone():
+    loss = LOSSES["pairwise_rank"].function
+    assert float(loss(outputs([7.0, 5.0]), labels([5.0, 5.25])).value) == 0
+    assert float(loss(outputs([7.0, 5.0]), labels([5.0, 5.25]), margin=0.1).value) > 2
+
+
+def test_soft_ranks_become_ranks_at_low_temperature():
+    values = torch.tensor([3.0, 1.0, 2.0, 2.0], dtype=torch.float64)
+    ranks = SoftRank.apply(values, 1e-3)
+    assert ranks.tolist() == pytest.approx(stats.rankdata(values).tolist())
+
+
+@pytest.mark.parametrize("block", [1, 7, 64])
+def test_soft_ranks_do_not_depend_on_the_block(block, monkeypatch):
+    values = torch.randn(50, dtype=torch.float64, requires_grad=True)
+    upstream = torch.randn(50, dtype=torch.float64)
+    whole = SoftRank.apply(values, 0.5)
+    (gradient,) = torch.autograd.grad(whole, values, upstream)
+    monkeypatch.setattr(SoftRank, "BLOCK_VALUES", block * 50)
+    parts = SoftRank.apply(values, 0.5)
+    assert torch.allclose(parts, whole)
+    assert torch.allclose(torch.autograd.grad(parts, values, upstream)[0], gradient)
+
+
+def test_soft_spearman_of_4096_rows_needs_less_than_256_MB():
+    reset, status = Path("/proc/self/clear_refs"), Path("/proc/self/status")
+    if not reset.exists():
+        pytest.skip("peak memory of a process is read from /proc, which is not here")
+
+    def kilobytes(key: str) -> int:
+        (line,) = (line for line in status.read_text().splitlines() if line.startswith(key))
+        return int(line.split()[1])
+
+    count = 4096
+    mean = torch.randn(count, requires_grad=True)
+    batch = labels(np.random.default_rng(0).normal(8, 1, count), dtype=torch.float32)
+    zeros = torch.zeros(count)
+    loss = LOSSES["soft_spearman"].function
+    loss(NetworkOutput(mean[:8], zeros[:8], zeros[:8]), labels(np.arange(8.0))).value.backward()
+    reset.write_text("5")  # forget the peak so far
+    before = kilobytes("VmRSS")
+    loss(NetworkOutput(mean, zeros, zeros), batch).value.backward()
+    assert (kilobytes("VmHWM") - before) / 1024 < 256
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_batch_without_usable_rows_gives_zero_and_a_gradient(name):
+    mean = torch.tensor([8.0], requires_grad=True)
+    logit = torch.tensor([1.0], requires_grad=True)
+    batch = labels([9.5], [-1], dtype=torch.float32)
+    value = LOSSES[name].function(NetworkOutput(mean, torch.zeros(1), logit), batch).value
+    assert torch.isfinite(value)
+    value.backward()
+
+
+@pytest.mark.parametrize("name", [name for name in ALL if LOSSES[name].used is not None])
+def test_shares_of_micro_batches_make_the_loss_of_the_whole(name, case):
+    output, batch = case
+    objective = Objective({name: 0.7}, {})
+    whole, _, dropped = objective(output, batch)
+    cuts = [slice(0, 3), slice(3, 12), slice(12, 20)]
+    parts = [
+        labels(
+            batch.pkd[cut].numpy(),
+            batch.censoring[cut].numpy(),
+            batch.assay[cut].numpy(),
+            batch.weight[cut].numpy(),
+        )
+        for cut in cuts
+    ]
+    answers = [NetworkOutput(*(tensor[cut] for tensor in output)) for cut in cuts]
+    triples = zip(answers, parts, objective.shares(parts), strict=True)
+    results = [objective(*triple) for triple in triples]
+    assert float(sum(total for total, _, _ in results)) == pytest.approx(float(whole))
+    assert sum(one[name] for _, _, one in results) == dropped[name]
+
+
+def test_objective_is_the_weighted_sum_of_a_recipe(case):
+    output, batch = case
+    recipe = load_recipe("v2.6")
+    total, values, dropped = Objective(recipe.loss_weights(), recipe.loss_constants())(
+        output, batch
+    )
+    assert sorted(values) == ["huber", "soft_spearman", "strong_binder_bce"]
+    expected = (
+        0.5 * values["huber"] + 0.4 * values["soft_spearman"] + 0.1 * values["strong_binder_bce"]
+    )
+    assert float(total) == pytest.approx(expected, rel=1e-6)
+    assert dropped["soft_spearman"] == int((batch.censoring != 0).sum())
+
+
+def test_constants_of_a_recipe_reach_their_losses(case):
+    output, batch = case
+    recipe = load_recipe("v2.6", ["loss.huber_delta=0.1", "loss.huber=1.0"])
+    _, values, _ = Objective(recipe.loss_weights(), recipe.loss_constants())(output, batch)
+    error = one_sided(output, batch)
+    assert values["huber"] == pytest.approx(
+        np.average(special.huber(0.1, error), weights=batch.weight)
+    )
+
+
+def test_unknown_loss_lists_the_losses():
+    with pytest.raises(TrainingError, match="unknown loss 'hinge'; valid names: focal_regression"):
+        Objective({"hinge": 1.0}, {})
+
+
+def test_every_loss_can_be_asked_for_in_a_recipe():
+    recipe = load_recipe("default", [f"loss.{name}=1" for name in ALL])
+    assert sorted(recipe.loss_weights()) == ALL

@@ -1,0 +1,205 @@
+"""Recipes: the released numbers, checked keys, files that read back."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from paratope.encoders import ENCODERS
+from paratope.errors import TrainingError
+from paratope.recipes import RECIPES, Recipe, load_recipe, recipe_toml, valid_keys
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_loads_and_reads_back(name, tmp_path):
+    recipe = load_recipe(name)
+    assert recipe.name == name
+    assert recipe.summary
+    path = tmp_path / "run.toml"
+    path.write_text(recipe_toml(recipe), encoding="utf-8")
+    assert load_recipe(path) == recipe
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_names_encoders_that_exist(name):
+    encoders = load_recipe(name).encoders
+    assert {encoders.antibody, encoders.antigen} <= set(ENCODERS)
+
+
+RELEASED = {
+    "v2.5": {
+        "encoders.antibody": "esm2-650m",
+        "encoders.antigen": "esm2-650m",
+        "encoders.max_residues": 512,
+        "network.use_cross_attention": False,
+        "network.output": "free",
+        "loss.focal_regression": 1.0,
+        "loss.focal_gamma": 2.0,
+        "training.learning_rate": 4e-3,
+        "training.weight_decay": 0.01,
+        "training.batch_size": 12,
+        "training.accumulate": 4,
+        "training.patience": 10,
+        "schedule.name": "warmup_cosine",
+    },
+    "v2.6": {
+        "encoders.antibody": "igt5",
+        "encoders.antigen": "esm2-3b",
+        "encoders.max_residues": 512,
+        "network.heads": 8,
+        "network.dropout": 0.3,
+        "network.use_cross_attention": True,
+        "network.output": "free",
+        "loss.huber": 0.5,
+        "loss.huber_delta": 1.0,
+        "loss.soft_spearman": 0.4,
+        "loss.spearman_temperature": 1.0,
+        "loss.strong_binder_bce": 0.1,
+        "training.learning_rate": 5e-4,
+        "training.weight_decay": 0.01,
+        "training.batch_size": 32,
+        "training.accumulate": 4,
+        "training.patience": 10,
+        "training.min_delta": 0.001,
+        "training.max_epochs": 50,
+        "schedule.name": "warmup_cosine",
+        "schedule.warmup_epochs": 5,
+    },
+    "v2.7": {
+        "encoders.antibody": "igt5",
+        "encoders.antigen": "esm2-3b",
+        "network.dropout": 0.1,
+        "network.output": "bounded",
+        "loss.mse": 0.7,
+        "loss.strong_binder_bce": 0.3,
+        "training.learning_rate": 1e-3,
+        "training.weight_decay": 1e-5,
+        "training.batch_size": 16,
+        "training.accumulate": 8,
+        "training.patience": 15,
+        "schedule.name": "plateau",
+        "schedule.factor": 0.6,
+        "schedule.patience": 10,
+        "schedule.min_learning_rate": 1e-6,
+    },
+}
+
+
+@pytest.mark.parametrize("name", RELEASED)
+def test_released_recipes_hold_the_released_numbers(name):
+    recipe = load_recipe(name)
+    for key, expected in RELEASED[name].items():
+        section, _, setting = key.partition(".")
+        assert getattr(getattr(recipe, section), setting) == expected, key
+    assert set(recipe.loss_weights()) == {
+        key.removeprefix("loss.")
+        for key in RELEASED[name]
+        if key.startswith("loss.") and key.removeprefix("loss.") in recipe.loss_weights()
+    }
+
+
+def test_default_runs_on_bundled_encoders():
+    recipe = load_recipe("default")
+    assert (recipe.encoders.antibody, recipe.encoders.antigen) == ("antiberty", "residue")
+    assert set(recipe.loss_weights()) == {"gaussian_nll", "pairwise_rank", "strong_binder_bce"}
+
+
+@pytest.mark.parametrize(
+    ("change", "section", "key", "value"),
+    [
+        ("training.learning_rate=1e-4", "training", "learning_rate", 1e-4),
+        ("training.max_epochs = 3", "training", "max_epochs", 3),
+        ("encoders.antibody=residue", "encoders", "antibody", "residue"),
+        ('encoders.antibody="esm2-8m"', "encoders", "antibody", "esm2-8m"),
+        ("network.regressor=[64, 32]", "network", "regressor", (64, 32)),
+        ("network.use_cross_attention=false", "network", "use_cross_attention", False),
+        ("data.columns=heavy=VH,pkd=affinity", "data", "columns", "heavy=VH,pkd=affinity"),
+    ],
+)
+def test_a_key_can_be_set(change, section, key, value):
+    assert getattr(getattr(load_recipe("default", [change]), section), key) == value
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("training.lr=1", r"unknown key 'training.lr'; valid keys of \[training\]: accumulate"),
+        ("trainig.seed=1", "unknown key 'trainig.seed'; valid keys: .*training.seed"),
+        ("seed=1", "unknown key 'seed'; valid keys: "),
+        ("training.seed", "expected section.key=value, such as training.learning_rate=1e-4"),
+        ("training.seed=-1", "training.seed: .*greater than or equal to 0, got -1"),
+        ("training.learning_rate=fast", "training.learning_rate: .*number.*got 'fast'"),
+        ("training.learning_rate=nan", "training.learning_rate: .*, got nan"),
+        ("schedule.name=cosine", "schedule.name: .*'warmup_cosine', 'plateau' or 'constant'"),
+        ("network.dropout=1.0", "network.dropout: .*less than 1, got 1.0"),
+    ],
+)
+def test_a_wrong_setting_says_what_is_right(change, message):
+    with pytest.raises(TrainingError, match=message):
+        load_recipe("default", [change])
+
+
+def test_a_recipe_needs_a_loss():
+    off = [f"loss.{name}=0" for name in load_recipe("default").loss_weights()]
+    with pytest.raises(TrainingError, match="no loss has a weight above 0"):
+        load_recipe("default", off)
+
+
+def test_unknown_recipe_lists_the_recipes():
+    with pytest.raises(TrainingError, match="unknown recipe 'v3'; valid names: default, v2.5"):
+        load_recipe("v3")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[training]\nlearning_rate = ", "cannot be read as TOML"),
+        ("[training]\nlr = 1", "unknown key 'training.lr'"),
+        ("[trainer]\nlr = 1", "unknown key 'trainer'; valid keys: "),
+        ("training = 1", "training: .*got 1"),
+        ("", "no loss has a weight"),
+    ],
+)
+def test_a_bad_file_is_explained(tmp_path, text, message):
+    path = tmp_path / "mine.toml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(TrainingError, match=message):
+        load_recipe(path)
+
+
+def test_a_bad_section_can_be_set_over_without_a_crash(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text("training = 1", encoding="utf-8")
+    with pytest.raises(TrainingError, match="training"):
+        load_recipe(path, ["training.seed=2"])
+
+
+@given(
+    name=st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc")), max_size=30),
+    rate=st.floats(1e-9, 10),
+    widths=st.lists(st.integers(1, 4096), max_size=4),
+    steps=st.integers(0, 10**6),
+)
+def test_any_values_survive_the_file(tmp_path_factory, name, rate, widths, steps):
+    recipe = load_recipe("default")
+    recipe = Recipe.model_validate(
+        {
+            **recipe.model_dump(),
+            "name": name,
+            "network": {**recipe.network.model_dump(), "regressor": widths},
+            "training": {
+                **recipe.training.model_dump(),
+                "learning_rate": rate,
+                "checkpoint_steps": steps,
+            },
+            "data": {"table": name, "split": "antigen"},
+        }
+    )
+    path = tmp_path_factory.mktemp("recipes") / "run.toml"
+    path.write_text(recipe_toml(recipe), encoding="utf-8")
+    assert load_recipe(path) == recipe
+
+
+def test_valid_keys_are_sectioned():
+    keys = set(valid_keys())
+    assert {"encoders.antibody", "network.dim", "training.accumulate", "loss.huber"} <= keys
+    assert {"schedule.name", "data.split", "name", "summary"} <= keys
