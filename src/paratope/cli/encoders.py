@@ -71,7 +71,7 @@ def cache(
         return
     caches = list_caches()
     for stored in caches:
-        count = "unreadable" if stored.entries is None else f"{stored.entries} molecules"
+        count = "unreadable" if stored.entries is None else f"{stored.entries} entries"
         typer.echo(f"{stored.encoder}\t{count}\t{stored.size_bytes / 1e6:.1f} MB")
     total = sum(stored.size_bytes for stored in caches)
     typer.echo(f"{folder}: {total / 1e6:.1f} MB of embeddings, {len(caches)} encoders")

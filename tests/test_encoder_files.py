@@ -1,0 +1,384 @@
+"""Where published encoders' files are found, fetched and read: no pickle, nothing half loaded."""
+
+import hashlib
+import http.server
+import json
+import os
+import pickle
+import re
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from conftest import Finished
+from paratope.encoders import ENCODERS, download_encoder, load_encoder
+from paratope.encoders.hub import FOLDER_VARIABLE, fingerprint, read_vocabulary
+from paratope.errors import EncoderError
+from tiny_models import PUBLISHED, sentencepiece_model, tiny_folder, vocabularies
+
+__all__ = ["tiny_folder", "vocabularies"]  # fixtures
+
+CHAIN = "EVQLVESGGGLVQPGGSLRLSCAASGFNIKDTYIHWVRQ"
+
+
+@pytest.fixture
+def hub_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache of the hub."""
+    from huggingface_hub import constants
+
+    folder = tmp_path / "hub"
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(folder))
+    monkeypatch.delenv(FOLDER_VARIABLE, raising=False)
+    return folder
+
+
+@pytest.fixture
+def copied(tiny_folder: Callable[[str], Path], tmp_path: Path) -> Callable[[str], Path]:
+    """A copy of a tiny model's files, to be damaged."""
+
+    def copy(name: str) -> Path:
+        return Path(shutil.copytree(tiny_folder(name), tmp_path / name))
+
+    return copy
+
+
+@pytest.mark.parametrize("name", ["igt5", "igt5-unpaired", "prott5"])
+def test_t5_vocabulary_is_read_from_sentencepiece(
+    name: str,
+    tiny_folder: Callable[[str], Path],
+    vocabularies: dict[str, list[str]],
+    tmp_path: Path,
+):
+    """The published repositories hold spiece.model and no tokenizer.json."""
+    import sentencepiece
+
+    pieces = vocabularies["prott5"][:28]
+    proto = sentencepiece_model(pieces)
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_folder(name), folder, ignore=shutil.ignore_patterns("tokenizer*"))
+    (folder / "spiece.model").write_bytes(proto)
+    processor = sentencepiece.SentencePieceProcessor(model_file=str(folder / "spiece.model"))
+    assert processor.EncodeAsPieces("V Q L") == ["▁V", "▁Q", "▁L"]
+    assert read_vocabulary(folder) == {piece: index for index, piece in enumerate(pieces)}
+    first = load_encoder(f"{name}@{folder}", device="cpu").encode([(CHAIN,)])[0]
+    second = load_encoder(f"{name}@{tiny_folder(name)}", device="cpu").encode([(CHAIN,)])[0]
+    np.testing.assert_array_equal(first, second)
+
+
+def cache_snapshot(cache: Path, repository: str, commit: str, files: Path) -> None:
+    """Put files where the hub's client would."""
+    storage = cache / f"models--{repository.replace('/', '--')}"
+    shutil.copytree(files, storage / "snapshots" / commit)
+    (storage / "refs").mkdir(exist_ok=True)
+    (storage / "refs" / "main").write_text(commit)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_what_is_not_here_says_how_to_get_it(name: str, hub_cache: Path):
+    with pytest.raises(EncoderError) as refusal:
+        load_encoder(name)
+    message = str(refusal.value)
+    assert f"paratope encoders download {name}" in message
+    assert f"{name}@FOLDER" in message
+    assert FOLDER_VARIABLE in message
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_the_revision_is_pinned_or_recorded(
+    name: str, hub_cache: Path, tiny_folder: Callable[[str], Path]
+):
+    model = ENCODERS[name].hub
+    assert model is not None
+    first, second = model.revision or "1" * 40, "2" * 40
+    cache_snapshot(hub_cache, model.repository, first, tiny_folder(name))
+    assert load_encoder(name).name == f"{name}@{first}"
+    cache_snapshot(hub_cache, model.repository, second, tiny_folder(name))
+    # a newer one on the machine changes nothing where the table pins a commit
+    assert load_encoder(name).name == f"{name}@{model.revision or second}"
+    assert load_encoder(f"{name}@{first}").name == f"{name}@{first}"
+    with pytest.raises(EncoderError, match=f"encoders download {name}@{'3' * 40}"):
+        load_encoder(f"{name}@{'3' * 40}")
+
+
+def test_a_folder_for_all_encoders(
+    hub_cache: Path,
+    tiny_folder: Callable[[str], Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    folder = Path(shutil.copytree(tiny_folder("esm2-8m"), tmp_path / "all" / "esm2-8m"))
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "all"))
+    encoder = load_encoder("esm2-8m", device="cpu")
+    assert encoder.name == f"esm2-8m@folder-{fingerprint(folder)}"
+    # so that a model that was trained with it finds it again
+    assert load_encoder(encoder.name).name == encoder.name
+    with pytest.raises(EncoderError, match="not on this machine"):
+        load_encoder("esm2-8m@folder-0123456789abcdef")
+
+
+def test_the_name_of_a_folder_follows_its_contents(copied: Callable[[str], Path]):
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    folder = copied("esm2-8m")
+    name = load_encoder(f"esm2-8m@{folder}").name
+    assert load_encoder(f"esm2-8m@{folder}").name == name
+    path = folder / "model.safetensors"
+    weights = load_file(path)
+    weights["embeddings.word_embeddings.weight"] += torch.tensor(1e-3)
+    save_file(weights, path, metadata={"format": "pt"})
+    assert load_encoder(f"esm2-8m@{folder}").name != name
+
+
+def test_folders_that_cannot_be_used(copied: Callable[[str], Path], tmp_path: Path):
+    with pytest.raises(EncoderError, match="there is no folder"):
+        load_encoder(f"esm2-8m@{tmp_path / 'nowhere'}")
+    with pytest.raises(EncoderError, match=r"expected a model of type 'bert', got 'esm'"):
+        load_encoder(f"igbert@{copied('esm2-8m')}")
+    folder = copied("prott5")
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(EncoderError, match="holds no weights"):
+        load_encoder(f"prott5@{folder}")
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "message"),
+    [
+        ("model.safetensors", b"", "cannot be read"),
+        ("model.safetensors", b"not a tensor", "cannot be read"),
+        ("config.json", b"{", "cannot be read"),
+        ("config.json", b"[]", "expected a model of type"),
+        ("vocab.txt", b"A B C", "no token"),
+        ("vocab.txt", None, "holds no vocabulary"),
+        ("vocab.txt", b"\xff\xfe\xff", "cannot be read"),
+    ],
+)
+def test_damaged_files(
+    copied: Callable[[str], Path], name: str, damage: bytes | None, message: str
+):
+    folder = copied("esm2-8m")
+    for other in folder.glob("tokenizer*"):
+        other.unlink()
+    if damage is None:
+        (folder / name).unlink()
+    else:
+        (folder / name).write_bytes(damage)
+    with pytest.raises(EncoderError, match=message):
+        load_encoder(f"esm2-8m@{folder}", device="cpu").encode([(CHAIN,)])
+
+
+@pytest.mark.parametrize("name", ["esm2-8m", "igbert", "prott5"])
+def test_a_missing_weight_is_no_random_weight(name: str, copied: Callable[[str], Path]):
+    from safetensors.torch import load_file, save_file
+
+    folder = copied(name)
+    weights = load_file(folder / "model.safetensors")
+    lost = next(key for key in sorted(weights) if re.search(r"\.1\..*(query|\.q)\.weight", key))
+    del weights[lost]
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(EncoderError, match=f"no {lost}"):
+        load_encoder(f"{name}@{folder}", device="cpu").encode([(CHAIN,)])
+
+
+class Malice:
+    """A pickle that would make a file when it is read."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, tuple[str]]:
+        return os.mkdir, (str(self.path),)
+
+
+def test_no_pickle_is_run(copied: Callable[[str], Path], tmp_path: Path):
+    folder = copied("esm2-8m")
+    (folder / "model.safetensors").unlink()
+    proof = tmp_path / "was-run"
+    (folder / "pytorch_model.bin").write_bytes(pickle.dumps(Malice(proof)))
+    with pytest.raises(EncoderError, match="cannot be read"):
+        load_encoder(f"esm2-8m@{folder}", device="cpu").encode([(CHAIN,)])
+    assert not proof.exists()
+
+
+def test_no_code_of_a_model_is_run(copied: Callable[[str], Path], tmp_path: Path):
+    folder = copied("esm2-8m")
+    config = json.loads((folder / "config.json").read_text())
+    config["auto_map"] = {"AutoModel": "evil.EvilModel", "AutoConfig": "evil.EvilConfig"}
+    (folder / "config.json").write_text(json.dumps(config))
+    proof = tmp_path / "was-run"
+    (folder / "evil.py").write_text(f"import os; os.mkdir({str(proof)!r})")
+    load_encoder(f"esm2-8m@{folder}", device="cpu").encode([(CHAIN,)])
+    assert not proof.exists()
+
+
+@pytest.mark.parametrize("name", ["esm2-8m", "igbert"])
+def test_weights_as_the_hub_holds_them(
+    name: str, copied: Callable[[str], Path], tiny_folder: Callable[[str], Path]
+):
+    """Published checkpoints are of the masked language model, some as PyTorch files only."""
+    import torch
+    import transformers
+
+    folder = copied(name)
+    loaded: Any = load_encoder(f"{name}@{folder}", device="cpu")
+    kind = "Esm" if name.startswith("esm") else "Bert"
+    config = getattr(transformers, f"{kind}Config").from_pretrained(folder)
+    whole = getattr(transformers, f"{kind}ForMaskedLM")(config)
+    whole.base_model.load_state_dict(loaded._model.state_dict())
+    (folder / "model.safetensors").unlink()
+    torch.save(whole.state_dict(), folder / "pytorch_model.bin")
+    expected = load_encoder(f"{name}@{tiny_folder(name)}", device="cpu").encode([(CHAIN,)])[0]
+    rows = load_encoder(f"{name}@{folder}", device="cpu").encode([(CHAIN,)])[0]
+    np.testing.assert_allclose(rows, expected, atol=1e-6)
+
+
+def test_half_precision_weights_are_used_in_single_precision(copied: Callable[[str], Path]):
+    """ProtT5 is published in half precision."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    folder = copied("prott5")
+    weights = load_file(folder / "model.safetensors")
+    halved = {key: value.half() for key, value in weights.items()}
+    save_file(halved, folder / "model.safetensors", metadata={"format": "pt"})
+    encoder: Any = load_encoder(f"prott5@{folder}", device="cpu")
+    assert encoder.encode([(CHAIN,)])[0].dtype == np.float32
+    assert {parameter.dtype for parameter in encoder._model.parameters()} == {torch.float32}
+
+
+def test_loading_says_nothing(
+    copied: Callable[[str], Path], capfd: pytest.CaptureFixture[str], caplog: Any
+):
+    load_encoder(f"esm2-8m@{copied('esm2-8m')}", device="cpu").encode([(CHAIN,)])
+    out, err = capfd.readouterr()
+    assert (out, err) == ("", "")
+    assert not caplog.records
+
+
+# a hub of our own, in this process
+
+COMMIT = "c0ffee" + "0" * 34
+
+
+@pytest.fixture
+def hub(
+    tiny_folder: Callable[[str], Path], hub_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[list[str]]:
+    """A server that speaks as the hub does, with one model; gives the list of paths asked for."""
+    from huggingface_hub import constants
+
+    files = {path.name: path.read_bytes() for path in tiny_folder("igt5").iterdir()}
+    files |= {"README.md": b"text", "pytorch_model.bin": b"the same again", "evil.py": b"boom()"}
+    asked: list[str] = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+        def do_HEAD(self) -> None:
+            self.do_GET()
+
+        def do_GET(self) -> None:
+            path = self.path.split("?")[0]
+            asked.append(path)
+            headers = {"X-Repo-Commit": COMMIT}
+            if path.startswith("/api/models/Exscientia/IgT5/tree/"):
+                body = json.dumps(
+                    [
+                        {
+                            "type": "file",
+                            "path": name,
+                            "size": len(data),
+                            "oid": hashlib.sha1(data).hexdigest(),
+                        }
+                        for name, data in files.items()
+                    ]
+                ).encode()
+            elif path.startswith("/api/models/Exscientia/IgT5"):
+                siblings = [{"rfilename": name} for name in files]
+                body = json.dumps(
+                    {"id": "Exscientia/IgT5", "sha": COMMIT, "siblings": siblings}
+                ).encode()
+            elif (name := path.rsplit("/", 1)[-1]) in files and "/resolve/" in path:
+                body = files[name]
+                headers["ETag"] = f'"{hashlib.sha1(body).hexdigest()}"'
+            else:
+                self.send_error(404)
+                return
+            self.send_response(200)
+            for key, value in {**headers, "Content-Length": str(len(body))}.items():
+                self.send_header(key, value)
+            self.end_headers()
+            if self.command == "GET":
+                self.wfile.write(body)
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        monkeypatch.setattr(constants, "ENDPOINT", address)
+        template = address + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        yield asked
+        server.shutdown()
+        thread.join()
+
+
+def test_download_into_the_cache(hub: list[str], run_paratope: Callable[..., Finished]):
+    done = run_paratope("encoders", "download", "igt5")
+    assert done.code == 0, done.err
+    assert COMMIT in done.out
+    # what is not needed stays there: other formats, texts, code
+    fetched = {path.rsplit("/", 1)[-1] for path in hub if "/resolve/" in path}
+    assert "model.safetensors" in fetched
+    assert not fetched & {"README.md", "pytorch_model.bin", "evil.py"}
+    before = len(hub)
+    encoder = load_encoder("igt5", device="cpu")
+    assert encoder.name == f"igt5@{COMMIT}"
+    assert encoder.encode([(CHAIN, CHAIN)])[0].shape == (2 * len(CHAIN), 32)
+    assert len(hub) == before  # loading asks nobody
+
+
+def test_download_into_a_folder(
+    hub: list[str], run_paratope: Callable[..., Finished], tmp_path: Path
+):
+    folder = tmp_path / "carried" / "igt5"
+    done = run_paratope("encoders", "download", "igt5", "--folder", folder)
+    assert done.code == 0, done.err
+    assert f"igt5@{folder}" in done.out
+    # the commit travels with the files, so that the name is the same everywhere
+    assert load_encoder(f"igt5@{folder}").name == f"igt5@{COMMIT}"
+
+
+def test_download_without_a_network(
+    hub_cache: Path, monkeypatch: pytest.MonkeyPatch, run_paratope: Callable[..., Finished]
+):
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    done = run_paratope("encoders", "download", "esm2-8m")
+    assert done.code == 2
+    assert "could not be downloaded" in done.err
+    assert "esm2-8m@FOLDER" in done.err
+
+
+def test_nothing_to_download():
+    assert "nothing to download" in download_encoder("residue")
+    with pytest.raises(EncoderError, match="unknown encoder"):
+        download_encoder("esm9")
+
+
+def test_list_shows_every_encoder(run_paratope: Callable[..., Finished], hub_cache: Path):
+    done = run_paratope("encoders", "list")
+    assert done.code == 0
+    lines = {line.split()[0]: line for line in done.out.splitlines()[1:]}
+    assert list(lines) == list(ENCODERS)
+    for name, entry in ENCODERS.items():
+        assert f" {entry.dim} " in lines[name]
+        assert (" yes " in lines[name]) == entry.is_here()
+        assert entry.licence in lines[name]
