@@ -3,3 +3,19 @@
 `evaluate` turns any table of measured and predicted values into a `Report`; `compare` puts several
 on the same rows. Neither needs a model.
 """
+
+from paratope.evaluation.diagnostics import Finding, diagnose
+from paratope.evaluation.page import render_page, write_report
+from paratope.evaluation.predictions import PredictionTable, read_predictions
+from paratope.evaluation.report import Report, evaluate
+
+__all__ = [
+    "Finding",
+    "PredictionTable",
+    "Report",
+    "diagnose",
+    "evaluate",
+    "read_predictions",
+    "render_page",
+    "write_report",
+]
