@@ -70,7 +70,7 @@ def import_table(
             counts["mutation not in the mutant's chains"] += 1
             continue
         flagged = flagged and not as_published
-        fate = "flag ddG = 8 as censored" if flagged else "measured"
+        fate = attabseq.FLAGGED if flagged else "measured"
         counts["as published" if as_published else fate] += 1
         measurements.append(_measurement(row, match, None if flagged else delta))
     notes = ()

@@ -40,6 +40,7 @@ S1131_FILE = DataFile(
     sha256="8d454a13ad1070816ed956224d81e2f8cd95bce985aa56d794700afeaec74fe8",
     url=f"{_COMMIT}/S1131.csv",
 )
+FLAGGED = "flag ddG = 8 as censored"
 _CHAINS = ("antibody_light_seq", "antibody_heavy_seq", "antigen_a_seq", "antigen_b_seq")
 COLUMNS = ("PDB", "Partners", "Mutation", *_CHAINS, *(f"{name}_mut" for name in _CHAINS), "ddG")
 S1131_COLUMNS = ("PDB", "Partners", "mutation", "a", "b", "a_mut", "b_mut", "ddG")
@@ -90,11 +91,14 @@ def import_table(path: Path, source: str, *, as_published: bool = False) -> Impo
     counts: Counter[str] = Counter()
     for row in read_rows(path, COLUMNS):
         parent, mutant = chains_of(row, "", row["PDB"]), chains_of(row, "_mut", row["PDB"])
-        fate = "as published" if as_published else _fate(row)
+        delta, flagged = delta_of(row, "ddG")
+        fate = "as published" if as_published else _fate(row, flagged)
         counts[fate] += 1
         if fate.startswith(("not", "mutation")):
             continue
-        measurements.append(_measurement(row, source, mutant, parent, fate))
+        measurements.append(
+            _measurement(row, source, mutant, parent, None if fate == FLAGGED else delta)
+        )
     return Imported(tuple(bound_flags(measurements)), tally(counts))
 
 
@@ -127,22 +131,22 @@ def is_carried(row: SourceRow) -> bool:
     return changed >= expected_changes(mutations_of(row))
 
 
-def _fate(row: SourceRow) -> str:
+def _fate(row: SourceRow, flagged: bool) -> str:
     if not is_antibody(row):
         return "not an antibody"
     if not is_carried(row):
         return "mutation not in the mutant's chains"
-    return "flag ddG = 8 as censored" if delta_of(row, "ddG")[1] else "measured"
+    return FLAGGED if flagged else "measured"
 
 
-def _measurement(row: SourceRow, source: str, mutant: Pair, parent: Pair, fate: str) -> Measurement:
-    delta, _ = delta_of(row, "ddG")
-    flagged = fate.startswith("flag")
+def _measurement(
+    row: SourceRow, source: str, mutant: Pair, parent: Pair, delta: float | None
+) -> Measurement:
     return Measurement(
         mutant,
-        censoring=Censoring.AT_MOST if flagged else Censoring.EXACT,
+        censoring=Censoring.AT_MOST if delta is None else Censoring.EXACT,
         assay=f"{source}:{row['PDB']}",
-        delta_pkd=None if flagged else delta,
+        delta_pkd=delta,
         parent=parent,
         conditions=Conditions(method=row.values.get("Assay Name", "")),
         origin=Origin(

@@ -12,6 +12,7 @@ from pathlib import Path
 from paratope.datasets.dataset import DataFile, Dataset, Imported, require, tally
 from paratope.datasets.rows import SourceRow, pair_of, read_rows
 from paratope.measurements import Measurement, Origin
+from paratope.numbering import find_domains
 
 TABLE = DataFile(
     "general/general_pkd_research.csv",
@@ -56,12 +57,14 @@ def import_table(path: Path, *, as_published: bool = False) -> Imported:
     ----------
     path : Path
     as_published : bool
-        Keep rows that hold one domain of a single-chain antibody, as a lone heavy chain.
+        Keep every row, its chains as they stand; a light chain alone is then the heavy one.
 
     Returns
     -------
     Imported
-        A light chain that repeats the heavy one is a VHH.
+        Swapped chains are put right. A light chain equal to the heavy one is a VHH. One that is a
+        piece of it is a chain given twice and cut short, which for a single-chain Fv loses a
+        domain, so such rows are left out.
 
     Raises
     ------
@@ -71,32 +74,43 @@ def import_table(path: Path, *, as_published: bool = False) -> Imported:
     measurements: list[Measurement] = []
     counts: Counter[str] = Counter()
     for row in read_rows(path, COLUMNS):
-        fate = _fate(row)
-        if fate == "one domain of a single-chain antibody" and as_published:
-            fate = "measured, one domain of a single-chain antibody"
+        fate = "as published" if as_published else _fate(row)
         counts[fate] += 1
-        if fate.startswith("measured"):
-            measurements.append(_row(row))
+        if fate.startswith(("as published", "measured")):
+            measurements.append(_row(row, fate))
     return Imported(tuple(measurements), tally(counts))
 
 
 def _fate(row: SourceRow) -> str:
-    if pdb_code(row["pdb"])[:4] in FC_COMPLEXES:
+    heavy, light = row["vh"], row["vl"]
+    if pdb_code(row["pdb"]) in FC_COMPLEXES:
         return "not an antibody"
-    if not row["vh"]:
+    if not heavy:
         return "no heavy chain"
-    if not row["vl"]:
+    if not light:
         return "one domain of a single-chain antibody"
-    return "measured, VHH" if row["vh"] == row["vl"] else "measured"
+    if light != heavy and light in heavy:
+        return "one chain given twice, cut short"
+    if not _has_heavy_domain(heavy):
+        swapped = _has_heavy_domain(light)
+        return "measured, chains swapped" if swapped else "not an antibody"
+    return "measured, VHH" if light == heavy else "measured"
 
 
-def _row(row: SourceRow) -> Measurement:
+def _has_heavy_domain(chain: str) -> bool:
+    return any(domain.chain == "H" for domain in find_domains(chain))
+
+
+def _row(row: SourceRow, fate: str) -> Measurement:
     code = pdb_code(row["pdb"])
     cluster = row.number("antigen_cluster")
     if cluster != int(cluster):
         raise row.error("antigen_cluster", f"expected a whole number, got {cluster}")
+    heavy, light = row["vh"] or row["vl"], row["vl"]
+    if fate == "measured, chains swapped":
+        heavy, light = light, heavy
     return Measurement(
-        pair_of(row, (row["vh"], row["vl"], code), (row["antigen"], "")),
+        pair_of(row, (heavy, light, code), (row["antigen"], "")),
         row.number("pkd"),
         assay=f"general:{code}",
         origin=Origin(

@@ -122,12 +122,14 @@ def read_rows(
     """
     try:
         with path.open(newline="", encoding=encoding) as stream:
-            reader = csv.reader(stream, delimiter=separator)
+            reader = csv.reader(stream, delimiter=separator, strict=True)
             yield from _rows(path, reader, columns, separator, pad)
     except OSError as problem:
         raise InputError(f"{path}: cannot be read: {problem.strerror or problem}") from problem
     except (UnicodeDecodeError, csv.Error) as problem:
-        raise InputError(f"{path}: not a text table: {problem}") from problem
+        raise InputError(
+            f"{path}: not a text table, or truncated ({problem}): fetch it again"
+        ) from problem
 
 
 def _rows(

@@ -141,12 +141,14 @@ def import_raw(path: Path, joined: Path | None = None) -> Imported:
         if "AB/AG" not in row["Hold_out_type"]:
             counts["not an antibody"] += 1
             continue
+        row.read("Affinity_mut (M)", parse_affinity)
         waiting = sequences.get((row["#Pdb"], row["Mutation(s)_cleaned"], row["Reference"]))
         if not waiting:
             counts["antibody, no sequences"] += 1
             continue
         match = waiting.popleft()
-        same = dataclasses.replace(match, row=row.row, line=row.line)
+        values = {**match.values, "raw_affinity_mut": row["Affinity_mut (M)"]}
+        same = SourceRow(path, row.row, row.line, values)
         measurement, parent = _joined_row(same, bounds, wild)
         mutants.append((measurement, parent))
         counts[_fate(measurement)] += 1
