@@ -12,8 +12,9 @@ from typing import Literal
 
 import numpy as np
 
+from paratope.audit.columns import ValueColumn, is_continuous
 from paratope.audit.report import Finding, percent, plain, row_numbers
-from paratope.audit.subject import Subject, ValueColumn, is_continuous
+from paratope.audit.subject import Subject
 
 Place = Literal["low end", "high end", "apart", "within"]
 
@@ -84,7 +85,7 @@ def point_masses(values: np.ndarray) -> list[Mass]:
     roundness = _roundness(different)
     masses = []
     for k in suspects:
-        rate = expected[k] * _favour(counts, expected, roundness, k)
+        rate = expected[k] * _favour(counts, expected, roundness, int(k))
         log10_p = _log10_tail(counts[k], rate) + np.log10(len(different))
         if log10_p < np.log10(P_LIMIT) and counts[k] >= 2 * rate + 3:
             place = _place(values, different[k])

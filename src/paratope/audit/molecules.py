@@ -1,4 +1,4 @@
-"""What the sequences are: antibodies or not, chains swapped or repeated, antigens under two names."""
+"""What the sequences are: antibodies or not, swapped or repeated chains, antigens and names."""
 
 import re
 from collections import defaultdict
@@ -162,9 +162,10 @@ def _names_against_sequences(
         yield Finding(
             "antigen_two_names", "warning", 0.95, subject.name, subject.roles["antigen_name"],
             f"{_some(len(double), 'antigen')} with the same residues under two or more names",
-            "Give each antigen one name: splits and per-antigen metrics by name would leak otherwise.",
+            "Give each antigen one name: splits and per-antigen metrics by name would leak "
+            "otherwise.",
             len(rows), row_numbers(rows),
-            tuple(named([f"{n!r} ({len(r)})" for n, r in spelt.items()]) for spelt in list(double.values())[:3]),
+            tuple(_with_counts(spelt) for spelt in list(double.values())[:3]),
         )  # fmt: skip
     strangers = {
         name: different for name, found in by_name.items() if (different := _unrelated(found))
@@ -177,8 +178,8 @@ def _names_against_sequences(
         yield Finding(
             "name_two_antigens", "warning", 0.9, subject.name, subject.roles["antigen_name"],
             f"{_some(len(strangers), 'name')} for sequences that have little in common",
-            "Check that the right sequence stands beside the name; give different antigens different "
-            "names.",
+            "Check that the right sequence stands beside the name; give different antigens "
+            "different names.",
             len(rows), row_numbers(rows), tuple(strangers)[:4],
         )  # fmt: skip
 
@@ -244,8 +245,12 @@ def _spellings(subject: Subject, names: list[str | None]) -> Iterator[Finding]:
             f"{_some(len(double), 'antigen name')} spelt in more than one way",
             "Give each antigen one spelling: grouping by name takes them for different antigens.",
             len(rows), row_numbers(rows),
-            tuple(named([f"{n!r} ({len(r)})" for n, r in found.items()]) for found in double[:3]),
+            tuple(_with_counts(found) for found in double[:3]),
         )  # fmt: skip
+
+
+def _with_counts(spelt: dict[str, list[int]]) -> str:
+    return named([f"{name!r} ({len(rows)} rows)" for name, rows in spelt.items()])
 
 
 def _spelling(name: str) -> str:

@@ -1,13 +1,14 @@
-"""The same pairs in two tables: another unit, a turned sign, a logarithm of a logarithm, overlap."""
+"""The same pairs in two tables: another unit, a turned sign, a log of a log, overlap."""
 
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
+from paratope.audit.columns import KCAL_PER_LOG10, ValueColumn
 from paratope.audit.relations import UNIT_STEPS
 from paratope.audit.report import Finding, plain
-from paratope.audit.subject import KCAL_PER_LOG10, Subject, ValueColumn, domains_of
+from paratope.audit.subject import Subject, domains_of
 
 MIN_MATCHED = 15
 MATCH_R2 = 0.98

@@ -1,6 +1,7 @@
 """What an audit hands back: findings, as one page for a terminal, a program or a browser."""
 
 import dataclasses
+import importlib.resources
 import json
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
@@ -122,8 +123,9 @@ class AuditReport:
         """The report as one self-contained page: no script, no file beside it, no network."""
         import jinja2
 
+        page = importlib.resources.files("paratope.audit").joinpath("page.html").read_text("utf-8")
         environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-        return environment.from_string(_PAGE).render(report=self, severities=SEVERITIES)
+        return environment.from_string(page).render(report=self, severities=SEVERITIES)
 
     def print(self, console: "Console | None" = None) -> None:
         """Print the report on a terminal."""
@@ -196,35 +198,3 @@ def named(names: Sequence[str], limit: int = MAX_EXAMPLES) -> str:
 
 def _count(number: int, noun: str) -> str:
     return f"{number or 'no'} {noun}{'s' * (number != 1)}"
-
-
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>Audit</title>
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<style>
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem;
-  color: #1b1f24; background: #fff; }
-h1 { font-size: 1.6rem; margin: 0 0 .2rem; } h2 { font-size: 1.15rem; margin: 2rem 0 .5rem; }
-article { border-left: .35rem solid #888; padding: .1rem 0 .1rem 1rem; margin: 1rem 0; }
-.error { border-color: #b3261e; } .warning { border-color: #b26a00; } .info { border-color: #2f6fb0; }
-p { margin: .3rem 0; } .meta { color: #57606a; font-size: .9rem; }
-table { border-collapse: collapse; } td, th { text-align: left; padding: .15rem 1rem .15rem 0;
-  vertical-align: top; } code { font-family: ui-monospace, monospace; font-size: .9em;
-  overflow-wrap: anywhere; }
-@media (prefers-color-scheme: dark) { body { background: #15181c; color: #e6e8ea; }
-  .meta { color: #9aa4ae; } }
-</style></head><body>
-<h1>Audit</h1><p>{{ report.summary }}</p>
-{% for severity in severities %}{% set found = report.findings | selectattr("severity", "equalto", severity) | list %}
-{% if found %}<h2>{{ {"error": "Errors", "warning": "Warnings", "info": "Notes"}[severity] }}</h2>
-{% for f in found %}<article class="{{ severity }}"><p><strong>{{ f.message }}</strong></p>
-<p class="meta">{{ f.table }}{% if f.column %}, column <code>{{ f.column }}</code>{% endif %} ·
-<code>{{ f.code }}</code> · {{ "%.0f" | format(100 * f.confidence) }} % sure{% if f.count %} · {{ f.count }} rows{% endif %}
-{%- if f.rows %} (rows {{ f.rows[:20] | join(", ") }}{% if f.rows | length > 20 %} …{% endif %}){% endif %}</p>
-<p>{{ f.advice }}</p>{% if f.examples %}<ul class="meta">{% for e in f.examples %}<li><code>{{ e }}</code></li>{% endfor %}</ul>{% endif %}
-</article>{% endfor %}{% endif %}{% endfor %}
-<h2>What was read</h2>{% for t in report.tables %}<p>{{ t.name }}: {{ t.rows }} rows</p>
-<table><tr><th>column</th><th>taken for</th></tr>{% for name, role in t.columns.items() %}
-<tr><td><code>{{ name }}</code></td><td>{{ role }}</td></tr>{% endfor %}</table>{% endfor %}
-</body></html>
-"""

@@ -4,15 +4,16 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from paratope.audit.columns import KCAL_PER_LOG10, ValueColumn
 from paratope.audit.report import Finding, percent, plain, row_numbers
-from paratope.audit.subject import KCAL_PER_LOG10, Subject, ValueColumn
+from paratope.audit.subject import Subject
 
 # SD of one measurement (log10) that laboratories reach between each other
 USUAL_SD = 0.5
 CONFLICT_LOG10 = 1.0
 CONFLICT_SDS = 5.0
 DOMINANT_ANTIGEN = 0.5
-DOMINANT_ANTIBODY = 0.25
+DOMINANT_ANTIBODY = 0.15
 MAX_COMPARED = 1500
 
 
@@ -77,7 +78,8 @@ def _repeated_ids(subject: Subject) -> Iterator[Finding]:
             "duplicate_id", "warning", 0.9, subject.name, subject.roles["id"],
             f"{len(clashes)} rows carry an id that another pair has already",
             "Give every row its own id, or join tables by more than the id.",
-            len(clashes), row_numbers(clashes), tuple(sorted({names[r] or "" for r in clashes})[:4]),
+            len(clashes), row_numbers(clashes),
+            tuple(sorted({names[r] or "" for r in clashes})[:4]),
         )  # fmt: skip
     elif plain_repeats and (subject.pair_codes < 0).all():
         seen: set[str] = set()
@@ -151,7 +153,7 @@ def _repeated_rows(
     yield Finding(
         "duplicate_row", "warning", float(np.clip(1.0 - p, 0.9, 0.98)), subject.name, column.name,
         f"{len(rows)} rows repeat a pair of the same assay with exactly the same value"
-        + (f", where replicates would agree by chance in about {by_chance:.1f}" if by_chance else ""),
+        + (f", where chance would make about {by_chance:.1f} agree" if by_chance else ""),
         "Keep one of each: copies give false weight and leak between training and test rows."
         + (" Their ids differ." if ids_differ else ""),
         len(rows), row_numbers(sorted(rows)), tuple(subject.shown(row) for row in sorted(rows)[:4]),
@@ -212,11 +214,12 @@ def _conflicts(
             message += f"; {len(bad)} of them differ by more than {limit:.1f}"
         yield Finding(
             "conflict", "warning", 0.9 if surprising else 0.8, subject.name, column.name, message,
-            "Find out which value is right, or keep the median; no model can be better than this SD.",
+            "Find out which value is right, or keep the median; no model can be better than this "
+            "SD.",
             len(rows), row_numbers(rows),
             tuple(
                 f"rows {', '.join(str(int(r) + 1) for r in group[:4])}: "
-                + ", ".join(plain(column.values[r]) for r in group[:4])
+                + ", ".join(plain(float(column.values[r])) for r in group[:4])
                 for group in bad[:4]
             ),
         )  # fmt: skip
@@ -259,9 +262,10 @@ def _near_duplicates(subject: Subject) -> Iterator[Finding]:
         fragments = sorted(set(contained))
         yield Finding(
             "fragment_duplicate", "warning", 0.9, subject.name, subject.roles.get("heavy", ""),
-            f"{len(fragments)} antibodies are another one of the table with one or two residues cut "
-            "off an end",
-            "Treat them as the same antibody: cut all to the variable domain, then merge replicates.",
+            f"{len(fragments)} antibodies are another one of the table with one or two residues "
+            "cut off an end",
+            "Treat them as the same antibody: cut all to the variable domain, then merge "
+            "replicates.",
             len(fragments), row_numbers(fragments),
             tuple(subject.shown(row) for row in fragments[:4]),
         )  # fmt: skip
@@ -301,8 +305,9 @@ def check_dominance(subject: Subject) -> Iterator[Finding]:
             rows = np.flatnonzero(codes == int(counts.argmax()))
             yield Finding(
                 f"dominant_{what}", "warning", 0.95, subject.name, subject.roles.get(what, ""),
-                f"one {what} of {different} makes up {percent(top, total)} of the rows ({top} of {total})",
-                f"Pooled metrics mostly describe this {what}: report them per {what}, weight rows, or "
-                "cap its share.",
+                f"one {what} of {different} makes up {percent(top, total)} of the rows ({top} of "
+                f"{total})",
+                f"Pooled metrics mostly describe this {what}: report them per {what}, weight rows, "
+                "or cap its share.",
                 len(rows), row_numbers(rows), (subject.shown(int(rows[0])),),
             )  # fmt: skip

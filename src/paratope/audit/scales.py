@@ -1,12 +1,13 @@
-"""Units and scales within one column: impossible values, the wrong unit, islands, a log of a log."""
+"""Units within one column: impossible values, a wrong unit, islands, a log of a log."""
 
 import dataclasses
 from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from paratope.audit.columns import KCAL_PER_LOG10, ValueColumn
 from paratope.audit.report import Finding, percent, plain, row_numbers
-from paratope.audit.subject import KCAL_PER_LOG10, Subject, ValueColumn
+from paratope.audit.subject import Subject
 from paratope.units import PKD_MAX_MEASURABLE, PKD_MIN_MEASURABLE
 
 UNITS = {0.0: "M", -3.0: "mM", -6.0: "uM", -9.0: "nM", -12.0: "pM"}
@@ -15,8 +16,10 @@ PLAUSIBLE_PKD = (3.0, 13.0)
 MAX_DDG_KCAL_MOL = 12.0
 MIN_ISLAND = 4
 MIN_ISLAND_SHARE = 0.005
-# rows a valley between two islands may hold
-VALLEY_SHARE = 0.002
+# rows a valley between two islands may hold, tried in turn
+VALLEY_SHARES = (0.0, 0.002, 0.01, 0.02)
+# values next to a valley that tell how dense its shores are
+EDGE_ROWS = 12
 MIN_VALLEY = 0.8
 P_LIMIT = 1e-3
 
@@ -43,7 +46,7 @@ def _log10(values: np.ndarray) -> np.ndarray:
 
 
 def check_units(subject: Subject) -> Iterator[Finding]:
-    """Columns whose values cannot be in the unit their name says, and values no assay can measure."""
+    """Columns that cannot be in the unit their name says, and values no assay can measure."""
     for column in subject.labels:
         values = column.values[column.exact]
         if len(values) < 5:
@@ -64,15 +67,15 @@ def _whole_column(subject: Subject, column: ValueColumn, values: np.ndarray) -> 
         if np.mean(values > 0) > 0.8 and np.median(values) > 2:
             return _unit_finding(
                 subject, column, "dg_sign", 0.95,
-                f"{percent(int((values > 0).sum()), len(values))} of the ΔG are positive: binding has "
-                "a negative ΔG",
+                f"{percent(int((values > 0).sum()), len(values))} of the ΔG are positive: binding "
+                "has a negative ΔG",
                 "Turn the sign: ΔG = RT ln(Kd), about -12 kcal/mol at 1 nM.",
             )  # fmt: skip
         if np.median(values) < -25:
             return _unit_finding(
                 subject, column, "unit_column", 0.9,
-                f"the median ΔG is {plain(float(np.median(values)))}, beyond any antibody in kcal/mol: "
-                "probably kJ/mol",
+                f"the median ΔG is {plain(float(np.median(values)))}, beyond any antibody in "
+                "kcal/mol: probably kJ/mol",
                 "Divide by 4.184.",
             )  # fmt: skip
     if column.kind == "ddg":
@@ -102,8 +105,8 @@ def _kd_column(subject: Subject, column: ValueColumn, values: np.ndarray) -> Fin
     if np.mean(values <= 0) > 0.02 and (values <= 0).sum() >= 3:
         return _unit_finding(
             subject, column, "log_as_kd", 0.97,
-            f"{int((values <= 0).sum())} of {len(values)} values are zero or negative: a Kd cannot be, "
-            "its logarithm can",
+            f"{int((values <= 0).sum())} of {len(values)} values are zero or negative: a Kd cannot "
+            "be, its logarithm can",
             "If these are log10(Kd), taking the logarithm once more gives wrong pKd: convert with "
             "9 - value (from nM) or -value (from M) and name the column pkd.",
         )  # fmt: skip
@@ -119,7 +122,8 @@ def _kd_column(subject: Subject, column: ValueColumn, values: np.ndarray) -> Fin
     said = UNITS[column.unit_log10_M]
     return _unit_finding(
         subject, column, "unit_column", 0.97,
-        f"as {said} these values would be a median pKd of {np.median(logs):.1f}, which no antibody has"
+        f"as {said} these values would be a median pKd of {np.median(logs):.1f}, which no antibody "
+        "has"
         + (f"; they are plausible as {' or '.join(fitting)}" if fitting else ""),
         f"Check the unit; {said} is what the column's name says.",
     )  # fmt: skip
@@ -135,8 +139,8 @@ def _ddg_column(subject: Subject, column: ValueColumn, values: np.ndarray) -> Fi
     if strengthening > max(0.62, margin) and np.median(moved) < -0.1:
         return _unit_finding(
             subject, column, "ddg_sign", 0.8,
-            f"{100 * strengthening:.0f} % of the ΔΔG are negative, as if most mutations strengthened "
-            "binding",
+            f"{100 * strengthening:.0f} % of the ΔΔG are negative, as if most mutations "
+            "strengthened binding",
             "ΔΔG > 0 means weaker binding here; some sources use the reverse. Turn the sign if so.",
         )  # fmt: skip
     return None
@@ -175,7 +179,7 @@ def _impossible(subject: Subject, column: ValueColumn) -> Iterator[Finding]:
         f"{len(rows)} of {int(column.exact.sum())} values are {limits}: no assay measures that",
         "Look for another unit, a flag (-1, 0, 999) or a slip of the decimal point in these rows.",
         len(rows), row_numbers(rows),
-        tuple(f"{subject.shown(int(r))}: {plain(column.values[r])}" for r in rows[:4]),
+        tuple(f"{subject.shown(int(r))}: {plain(float(column.values[r]))}" for r in rows[:4]),
     )  # fmt: skip
 
 
@@ -210,9 +214,19 @@ def find_island(column: ValueColumn) -> Island | None:
     if len(rows) < 20:
         return None
     order = rows[np.argsort(logs[rows], kind="stable")]
-    ordered = logs[order]
+    candidates = [
+        island
+        for share in VALLEY_SHARES
+        if (island := _split_at_valley(column, order, logs[order], int(share * len(rows))))
+    ]
+    return min(candidates, key=lambda island: island.log10_p, default=None)
+
+
+def _split_at_valley(
+    column: ValueColumn, order: np.ndarray, ordered: np.ndarray, allowed: int
+) -> Island | None:
+    """The widest valley with so many rows in it, if it is too wide for the values around it."""
     count = len(ordered)
-    allowed = int(VALLEY_SHARE * count)
     least = max(MIN_ISLAND, int(np.ceil(MIN_ISLAND_SHARE * count)))
     left = np.arange(least - 1, count - least - allowed)
     if len(left) == 0:
@@ -241,13 +255,11 @@ def find_island(column: ValueColumn) -> Island | None:
 
 def _edge_spacing(side: np.ndarray) -> float:
     """Mean distance between the values nearest to the valley, point masses counted once."""
-    nearest = np.unique(side[:200])
+    number = max(EDGE_ROWS, len(side) // 10)
+    nearest = np.unique(side[:number])
     if len(nearest) < 3:
         return 0.0
-    if side[0] > side[-1]:
-        nearest = nearest[::-1]
-    nearest = nearest[: min(12, len(nearest))]
-    return float(abs(nearest[-1] - nearest[0]) / (len(nearest) - 1))
+    return float((nearest[-1] - nearest[0]) / (len(nearest) - 1))
 
 
 def _empty_valley(expected: float, seen: int) -> float:
@@ -298,7 +310,7 @@ def _island_finding(subject: Subject, column: ValueColumn, island: Island) -> Fi
         "Rows of another unit or source, most likely. Convert them, or give them their own assay. "
         "Correlations over both groups measure only that they differ.",
         len(rows), row_numbers(rows),
-        tuple(f"{subject.shown(int(r))}: {plain(column.values[r])}" for r in rows[:4]),
+        tuple(f"{subject.shown(int(r))}: {plain(float(column.values[r]))}" for r in rows[:4]),
     )  # fmt: skip
 
 
@@ -317,7 +329,7 @@ def _explained_by(subject: Subject, rows: np.ndarray, exact: np.ndarray) -> str:
 
 
 def _likely_forms(values: np.ndarray, others: np.ndarray | None) -> list[str]:
-    """What values could have been written as, so that they fit the others (or any plausible pKd)."""
+    """What values may have been written as, so that they fit the others or any plausible pKd."""
     low, high = PLAUSIBLE_PKD if others is None else np.quantile(others, [0.005, 0.995])
     middle = 0.5 * (PLAUSIBLE_PKD[0] + PLAUSIBLE_PKD[1]) if others is None else np.median(others)
     fits = []
@@ -326,10 +338,8 @@ def _likely_forms(values: np.ndarray, others: np.ndarray | None) -> list[str]:
             continue
         pkd = back(values)
         inside = np.isfinite(pkd) & (pkd >= low - 0.5) & (pkd <= high + 0.5)
-        # a Kd spans decades; a few numbers close together are no Kd
-        if "Kd in" in name and np.nanstd(pkd) < 0.2:
-            continue
-        if inside.mean() > 0.9:
+        # a Kd spans decades: numbers close together are none
+        if inside.mean() > 0.9 and not ("Kd in" in name and np.nanstd(pkd) < 0.2):
             fits.append((abs(float(np.nanmedian(pkd)) - float(middle)), name))
     return [name for _, name in sorted(fits)[:3]]
 
@@ -341,10 +351,16 @@ def check_double_log(subject: Subject) -> Iterator[Finding]:
     for column in subject.labels:
         values = column.values[column.exact]
         # bounds cut a distribution's tail, which leaves it as skewed
-        if column.kind not in ("pkd", "score") or len(values) < 100 or (column.bounds != 0).any():
+        if len(values) < 100 or (column.bounds != 0).any():
+            continue
+        if column.kind == "kd":
+            inner = values[values > 0]
+            values = 9.0 - np.log10(inner)
+        elif column.kind in ("pkd", "score"):
+            inner = 10.0 ** (9.0 - np.clip(values, -50.0, 50.0))
+        else:
             continue
         low, high = np.quantile(values, [0.01, 0.99])
-        inner = 10.0 ** (9.0 - values)
         if not (7.0 < low and high - low < 2.5 and 0 < inner.min() and inner.max() < 12.0):
             continue
         skew, inner_skew = float(stats.skew(values)), float(stats.skew(inner))
@@ -352,10 +368,10 @@ def check_double_log(subject: Subject) -> Iterator[Finding]:
             continue
         yield Finding(
             "unusual_range", "warning", 0.75, subject.name, column.name,
-            f"98 % of the values lie between {low:.2f} and {high:.2f}, with a sharp lower edge and a "
-            "long upper tail; 10^(9 - value) is symmetric and looks like log10(Kd/nM): this may be "
-            "9 - log10 of a number that was a logarithm already",
-            "Use the order only, or find the source: if it holds log10(Kd/nM), pKd is 9 minus that. "
-            "Audit both tables together to make sure.",
+            f"98 % of the values are a pKd between {low:.2f} and {high:.2f}, with a sharp lower "
+            "edge and a long upper tail. Undone, they are symmetric and look like log10(Kd/nM): a "
+            "logarithm may have been taken of a logarithm",
+            "Use the order only, or find the source: if it holds log10(Kd/nM), pKd is 9 minus "
+            "that; audit both tables together to make sure.",
             len(values),
         )  # fmt: skip

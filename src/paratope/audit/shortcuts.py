@@ -5,8 +5,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from paratope.audit.columns import ValueColumn, rank_correlation
 from paratope.audit.report import Finding, row_numbers
-from paratope.audit.subject import Subject, ValueColumn
+from paratope.audit.subject import Subject
 
 PERMUTATIONS = 400
 FOLDS = 5
@@ -146,7 +147,7 @@ def check_copies(subject: Subject) -> Iterator[Finding]:
         rows = np.flatnonzero(column.exact & label.exact)
         if len(rows) < 20:
             continue
-        strength = _rank_correlation(label.logs()[rows], column.values[rows])
+        strength = _strength(label.logs()[rows], column.values[rows])
         if abs(strength) >= COPY_CORRELATION:
             yield _copy(subject, label, column.name, abs(strength), rows)
     numeric = {column.name for column in subject.values}
@@ -158,12 +159,10 @@ def check_copies(subject: Subject) -> Iterator[Finding]:
             yield _copy(subject, label, name, 1.0, rows)
 
 
-def _rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
-    from scipy import stats
-
+def _strength(first: np.ndarray, second: np.ndarray) -> float:
     if len(np.unique(first)) < 10 or len(np.unique(second)) < 10:
         return 0.0
-    return float(stats.spearmanr(first, second).statistic)
+    return rank_correlation(first, second)
 
 
 def _holding(subject: Subject, label: ValueColumn, name: str) -> np.ndarray:

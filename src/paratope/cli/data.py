@@ -1,0 +1,324 @@
+"""``paratope data``: public sources, audits, splits and simulated tables."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from paratope.cli.group import command_app
+from paratope.errors import InputError
+
+if TYPE_CHECKING:
+    from paratope.datasets import Dataset
+
+app = command_app("Import, audit, split and simulate measurements.")
+
+Seed = Annotated[int, typer.Option(min=0, help="Same seed, same result.")]
+SHOWN_ERRORS = 5
+
+
+@app.command("list", epilog="Example: paratope data list")
+def list_datasets(
+    folder: Annotated[
+        Path | None, typer.Option(help="Folder of public data; by default PARATOPE_DATA.")
+    ] = None,
+) -> None:
+    """List every source: terms, whether it may train a shared model, whether it is here, rows."""
+    import sys
+
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from paratope.datasets import DATASETS, data_root
+
+    root = folder or data_root()
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for column in ("name", "terms", "permissive", "may train", "files", "measurements"):
+        table.add_column(column, no_wrap=True)
+    table.add_column("what it is")
+    for dataset in DATASETS.values():
+        files, count = _found(dataset, root)
+        table.add_row(
+            dataset.name,
+            escape(dataset.licence),
+            "yes" if dataset.permissive else "no",
+            "yes" if dataset.may_train else "no",
+            files,
+            count,
+            escape(dataset.summary),
+        )
+    # one line each where no terminal sets the width
+    Console(width=None if sys.stdout.isatty() else 200).print(table)
+    typer.echo(f"Folder of public data: {root}", err=True)
+
+
+def _found(dataset: "Dataset", root: Path) -> tuple[str, str]:
+    """Whether a source's files are there, and how many measurements an import gives."""
+    from paratope.datasets import load_dataset
+    from paratope.datasets.dataset import locate
+    from paratope.errors import ParatopeError
+
+    if not dataset.files:
+        return "format", "–"
+    missing = [file for file in dataset.files if locate(root, file) is None]
+    if any(file.required for file in missing):
+        return "missing", "–"
+    try:
+        count = str(len(load_dataset(dataset.name, root).measurements))
+    except ParatopeError:
+        return "damaged", "–"
+    return ("here" if not missing else "in part"), count
+
+
+@app.command(
+    "import",
+    epilog="Example: paratope data import skempi -o skempi.csv --licence permissive\n\n"
+    "Example: paratope data import alphaseq --from run.csv --antigen GSHM... -o run-pkd.csv",
+)
+def import_dataset(
+    name: Annotated[str, typer.Argument(help="A name that `paratope data list` shows.")],
+    output: Annotated[str, typer.Option("-o", "--output", help="Table to write; - for stdout.")],
+    source: Annotated[
+        Path | None,
+        typer.Option("--from", help="Folder of public data, or the table of a format."),
+    ] = None,
+    antigen: Annotated[
+        str, typer.Option(help="Antigen's residues, for a format that does not hold them.")
+    ] = "",
+    licence: Annotated[
+        str, typer.Option(help="permissive: only rows that may be used freely; or any.")
+    ] = "any",
+    as_published: Annotated[
+        bool, typer.Option("--as-published", help="Keep flags as values and non-antibodies.")
+    ] = False,
+) -> None:
+    """Turn a public source into a plain table that every other command reads."""
+    from paratope.datasets import filter_licence, load_dataset
+    from paratope.tables import write_table
+    from paratope.tables.export import frame_from_measurements
+
+    imported = load_dataset(name, source, as_published=as_published, antigen=antigen)
+    imported = filter_licence(imported, licence)
+    if not imported.measurements:
+        raise InputError(f"{name}: no measurement is left with --licence {licence}")
+    write_table(frame_from_measurements(imported.measurements), output)
+    _say(f"{name}: {imported.rows} rows read, {len(imported.measurements)} measurements written")
+    for fate, count in {**imported.counts, **imported.added}.items():
+        _say(f"  {count} {fate}")
+    for note in imported.notes:
+        _say(f"  {note}")
+
+
+@app.command(epilog="Example: paratope data fetch skempi")
+def fetch(
+    name: Annotated[str, typer.Argument(help="A name that `paratope data list` shows.")],
+    folder: Annotated[
+        Path | None, typer.Option(help="Where to put it; by default PARATOPE_DATA.")
+    ] = None,
+    base_url: Annotated[
+        str | None, typer.Option(help="A mirror, instead of each file's origin.")
+    ] = None,
+) -> None:
+    """Download a source's public files from their origin, resumed and verified."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn
+
+    from paratope.datasets.fetch import fetch as fetch_files
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def show(file: str, done: int, total: int | None) -> None:
+            if file not in tasks:
+                tasks[file] = bars.add_task(file, total=total)
+            bars.update(tasks[file], completed=done, total=total)
+
+        fetched = fetch_files(name, folder, base_url, progress=show)
+    for path in fetched.downloaded:
+        typer.echo(f"{path}: downloaded, checksum right")
+    for path in fetched.present:
+        typer.echo(f"{path}: was there, checksum right")
+    for missing in fetched.missing:
+        _say(missing)
+
+
+@app.command(
+    epilog="Example: paratope data audit measurements.csv\n\n"
+    "Example: paratope data audit landscape.csv alphaseq.csv --html audit.html --json audit.json"
+)
+def audit(
+    tables: Annotated[
+        list[str], typer.Argument(help="Tables; several are compared with each other, too.")
+    ],
+    html: Annotated[Path | None, typer.Option(help="Also write one self-contained page.")] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Also write every finding with all its rows.")
+    ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with code 3 if there are errors or warnings.")
+    ] = False,
+) -> None:
+    """Say what is wrong with a table and how sure that is: units, floors, flags, conflicts, ..."""
+    from paratope.audit import audit as audit_tables
+    from paratope.tables import atomic_file
+
+    report = audit_tables(*tables)
+    for target, text in ((html, report.to_html), (json_file, report.to_json)):
+        if target is not None:
+            with atomic_file(target) as file:
+                file.write(text().encode())
+    report.print()
+    if strict and report.count("error") + report.count("warning"):
+        raise typer.Exit(3)
+
+
+@app.command(
+    epilog="Example: paratope data split measurements.csv --by antigen -o split/\n\n"
+    "Example: paratope data split measurements.csv --by antibody --folds 5 -o folds/"
+)
+def split(
+    table: Annotated[str, typer.Argument(help="Table of measurements; - for stdin.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for split and proof.")],
+    by: Annotated[
+        str,
+        typer.Option(help="random, antibody, antigen, both, position, mutations, date or column."),
+    ] = "antigen",
+    fractions: Annotated[
+        str | None,
+        typer.Option(help="Shares of train, validation and test; or of train and test."),
+    ] = None,
+    folds: Annotated[int | None, typer.Option(help="Equal folds instead of fractions.")] = None,
+    column: Annotated[str | None, typer.Option(help="Your column, with --by column.")] = None,
+    region: Annotated[
+        str, typer.Option(help="What antibodies are compared by: cdr3, cdrs or variable.")
+    ] = "cdr3",
+    identity: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            max=1.0,
+            help="Above this, molecules stay together: antibodies .8, antigens .3.",
+        ),
+    ] = None,
+    columns: Annotated[
+        str | None, typer.Option(help="Names of your columns, such as heavy=VH,pkd=affinity.")
+    ] = None,
+    seed: Seed = 0,
+) -> None:
+    """Split measurements so that nothing leaks, with the proof: split.csv and proof.json."""
+    from paratope.splits import split_measurements, write_split
+    from paratope.tables import parse_columns, read_table
+
+    if by == "column" and not column:
+        raise typer.BadParameter("--by column needs --column NAME", param_hint="--column")
+    read = read_table(
+        table, columns=parse_columns(columns) if columns else None, require="measured"
+    )
+    rows = [row.index for row in read.rows if row.measurement is not None]
+    if not rows:
+        raise InputError(f"{read.source}: no row can be read; the first: {read.failed[0].error}")
+    thresholds = {}
+    if identity is not None:
+        name = "antigen_identity" if by == "antigen" else "antibody_identity"
+        thresholds[name] = identity
+    done = split_measurements(
+        read.measurements,
+        by,
+        fractions=_numbers(fractions) if fractions else None,
+        folds=folds,
+        seed=seed,
+        region=region,
+        labels=_labels(read.frame, column, rows) if column else None,
+        **thresholds,
+    )
+    write_split(read.frame, done, output, rows)
+    sizes = ", ".join(f"{name} {size}" for name, size in done.proof["sizes"].items())
+    _say(f"{output}: {sizes}")
+    for note in done.proof.get("notes", ()):
+        _say(f"  {note}")
+    _say_failed([row.error or "" for row in read.failed])
+    if read.failed:
+        raise typer.Exit(3)
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise typer.BadParameter(
+            f"expected numbers such as .8,.1,.1, got {text!r}", param_hint="--fractions"
+        ) from None
+
+
+def _labels(frame: "object", column: str, rows: Sequence[int]) -> list[str]:
+    import polars as pl
+
+    assert isinstance(frame, pl.DataFrame)
+    if column not in frame.columns:
+        raise InputError(f"no column {column!r}; columns found: {', '.join(frame.columns)}")
+    texts = frame[column].cast(pl.String).fill_null("").to_list()
+    return [texts[row] for row in rows]
+
+
+@app.command(
+    epilog="Example: paratope data simulate -o table.csv --antibodies 200 --antigens 3 --noise 0.3 "
+    "--floor 5 --seed 1"
+)
+def simulate(
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="Table; the truth goes beside it as truth.json.")
+    ],
+    antibodies: Annotated[int, typer.Option(min=1, help="How many antibodies.")] = 200,
+    antigens: Annotated[int, typer.Option(min=1, help="How many antigens.")] = 3,
+    assays: Annotated[int, typer.Option(min=1, help="How many, each with its own offset.")] = 1,
+    replicates: Annotated[int, typer.Option(min=1, help="Measurements of each pair.")] = 1,
+    measured: Annotated[float, typer.Option(help="Share of all pairs that is measured.")] = 1.0,
+    noise: Annotated[float, typer.Option(help="SD of one measurement, log10.")] = 0.3,
+    floor: Annotated[
+        float | None, typer.Option(help="pKd below which only a bound is reported.")
+    ] = None,
+    epistasis: Annotated[float, typer.Option(help="SD of one interaction within.")] = 0.15,
+    coupling: Annotated[float, typer.Option(help="SD of one contact with the antigen.")] = 0.1,
+    single_domain: Annotated[
+        bool, typer.Option("--single-domain", help="VHH: no light chains.")
+    ] = False,
+    seed: Seed = 0,
+) -> None:
+    """Simulate measurements whose truth is known: table.csv and truth.json."""
+    from paratope.datasets.simulated import simulate as simulate_landscape
+    from paratope.tables import atomic_file, write_table
+    from paratope.tables.export import frame_from_measurements
+
+    simulation = simulate_landscape(
+        antibodies=antibodies,
+        antigens=antigens,
+        assays=assays,
+        replicates=replicates,
+        measured=measured,
+        noise_sd=noise,
+        floor_pkd=floor,
+        epistatic_sd=epistasis,
+        contact_sd=coupling,
+        light_chains=not single_domain,
+        seed=seed,
+    )
+    write_table(frame_from_measurements(simulation.measurements), output)
+    truth = output.parent / "truth.json"
+    with atomic_file(truth) as file:
+        file.write(simulation.truth.to_json().encode())
+    _say(f"{output}: {len(simulation.measurements)} measurements; {truth}: what is true")
+
+
+def _say_failed(errors: Sequence[str]) -> None:
+    for error in errors[:SHOWN_ERRORS]:
+        _say(f"  {error}")
+    if len(errors) > SHOWN_ERRORS:
+        _say(f"  … and {len(errors) - SHOWN_ERRORS} more rows in error")
+
+
+def _say(message: str) -> None:
+    typer.echo(message, err=True)

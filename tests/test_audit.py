@@ -1,0 +1,646 @@
+import dataclasses
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+
+from paratope.audit import TABLE_CHECKS, AuditReport, Finding, audit
+from paratope.audit.masses import point_masses
+from paratope.datasets.simulated import simulate
+from paratope.errors import InputError
+from paratope.tables.export import frame_from_measurements
+from paratope.units import pkd_to_dg_kcal_mol
+
+
+def clean_table(seed, **options):
+    """A table without faults whose size, noise, censoring and rounding follow the seed."""
+    rng = np.random.default_rng([seed, 1])
+    drawn = {
+        "antibodies": int(rng.integers(60, 260)),
+        "antigens": int(rng.integers(1, 6)),
+        "assays": int(rng.integers(1, 3)),
+        "replicates": int(rng.choice([1, 1, 2, 3])),
+        "measured": float(rng.uniform(0.5, 1.0)),
+        "backgrounds": int(rng.integers(1, 5)),
+        "noise_sd": float(rng.uniform(0.05, 0.5)),
+        "floor_pkd": float(rng.choice([5.0, 6.0, 6.5, 7.0])) if rng.random() < 0.6 else None,
+        "ceiling_pkd": 9.5 if rng.random() < 0.2 else None,
+        "decimals": int(rng.choice([2, 3])),
+        "light_chains": bool(rng.random() < 0.7),
+        "seed": seed,
+    }
+    return frame_from_measurements(simulate(**(drawn | options)).measurements)
+
+
+def plain_table(seed, **options):
+    """A clean table without bounds, its pkd numeric."""
+    options = {"floor_pkd": None, "ceiling_pkd": None, **options}
+    return clean_table(seed, **options).with_columns(pl.col("pkd").cast(pl.Float64))
+
+
+def alarms(report):
+    return [finding for finding in report.findings if finding.severity != "info"]
+
+
+def found(report, *codes, rows=None, share=0.9):
+    """The finding with one of the codes; it must name most of the rows and few others."""
+    hits = report.of(*codes)
+    assert hits, f"expected one of {codes}, found {[f.code for f in report.findings]}"
+    if rows is not None:
+        best = max(hits, key=lambda f: len(set(f.rows) & set(rows)))
+        named, right = set(best.rows), set(rows)
+        assert len(named & right) >= share * len(right), (best.message, len(named & right))
+        assert len(named - right) <= max(2, 0.2 * len(right)), (best.message, len(named - right))
+        return best
+    return hits[0]
+
+
+def as_column(frame, kind, name):
+    """The same measurements in another unit, under another name."""
+    forms = {
+        "pkd": lambda pkd: pkd,
+        "kd_nM": lambda pkd: 10.0 ** (9.0 - pkd),
+        "kd_M": lambda pkd: 10.0**-pkd,
+        "score": lambda pkd: np.exp(0.4 * pkd),
+        "dg": pkd_to_dg_kcal_mol,
+    }
+    pkd = frame["pkd"].to_numpy()
+    return frame.drop("pkd").with_columns(pl.Series(name, forms[kind](pkd)))
+
+
+# ---------------------------------------------------------------- no false alarms
+
+
+@pytest.mark.parametrize("block", range(2))
+def test_clean_tables_raise_no_alarm(block):
+    raised = [
+        seed for seed in range(12 * block, 12 * block + 12) if alarms(audit(clean_table(seed)))
+    ]
+    assert len(raised) <= 1, raised
+
+
+@pytest.mark.slow
+def test_at_most_five_percent_of_two_hundred_clean_tables_raise_an_alarm():
+    raised = {}
+    for seed in range(1000, 1200):
+        codes = [finding.code for finding in alarms(audit(clean_table(seed)))]
+        if codes:
+            raised[seed] = codes
+    assert len(raised) <= 10, raised
+
+
+# ---------------------------------------------------------------- planted faults, unseen seeds
+
+SEEDS = range(4)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [("pkd", "pkd"), ("kd_nM", "Kd (nM)"), ("kd_M", "kd_M"), ("score", "fitness"), ("dg", "dG")],
+)
+def test_a_planted_floor_is_found(seed, kind, name):
+    rng = np.random.default_rng([seed, 2])
+    frame = plain_table(seed, antigens=2)
+    pkd = frame["pkd"].to_numpy()
+    limit = round(float(np.quantile(pkd, rng.uniform(0.06, 0.35))), int(rng.integers(0, 2)))
+    limit = max(limit, round(float(np.quantile(pkd, 0.06)) + 0.05, 1))
+    frame = frame.with_columns(pl.Series("pkd", np.maximum(pkd, limit)))
+    rows = np.flatnonzero(frame["pkd"].to_numpy() == limit) + 1
+    report = audit(as_column(frame, kind, name))
+    finding = found(report, "floor", rows=rows.tolist(), share=1.0)
+    assert finding.column == name
+    assert finding.advice.startswith("Write >" if kind in ("kd_nM", "kd_M", "dg") else "Write <")
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("name", ["pkd", "enrichment", "ddG"])
+def test_a_planted_flag_is_found(seed, name):
+    rng = np.random.default_rng([seed, 3])
+    frame = plain_table(seed, antigens=2)
+    values = frame["pkd"].to_numpy().copy()
+    values = {"pkd": values, "enrichment": values - 8.0, "ddG": 7.5 - values}[name].round(2)
+    flag = float(rng.choice([-1.0, 0.0, 99.0, 999.0, 8.0 if name == "ddG" else 14.0]))
+    if name != "pkd":
+        flag = float(rng.choice([-9.0, 99.0, 999.0]))
+    rows = rng.choice(len(values), max(5, int(rng.uniform(0.02, 0.15) * len(values))), False)
+    values[rows] = flag
+    report = audit(frame.drop("pkd").with_columns(pl.Series(name, values)))
+    finding = found(
+        report, "flag", "floor", "ceiling", "impossible_value", rows=(rows + 1).tolist()
+    )
+    assert finding.column == name
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_planted_mass_within_the_values_is_found(seed):
+    rng = np.random.default_rng([seed, 4])
+    frame = plain_table(seed, antigens=2, assays=1)
+    values = frame["pkd"].to_numpy().copy()
+    value = round(float(np.quantile(values, rng.uniform(0.3, 0.7))), 1)
+    count = int(rng.uniform(0.08, 0.2) * len(values)) + 10
+    rows = rng.choice(len(values), count, False)
+    values[rows] = value
+    report = audit(frame.with_columns(pl.Series("pkd", values)))
+    found(report, "point_mass", rows=(rows + 1).tolist())
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("form", ["log10(Kd/nM)", "Kd in nM as M", "factor 1e9", "negative"])
+def test_a_planted_island_of_another_unit_is_found(seed, form):
+    rng = np.random.default_rng([seed, 5])
+    frame = plain_table(seed, antigens=2, mean_pkd=8.0)
+    values = frame["pkd"].to_numpy().copy()
+    rows = rng.choice(len(values), max(8, int(rng.uniform(0.03, 0.3) * len(values))), False)
+    change = {
+        "log10(Kd/nM)": lambda pkd: 9.0 - pkd,
+        "Kd in nM as M": lambda pkd: pkd - 9.0,
+        "factor 1e9": lambda pkd: pkd + 9.0,
+        "negative": lambda pkd: -pkd,
+    }[form]
+    values[rows] = change(values[rows])
+    report = audit(frame.with_columns(pl.Series("pkd", values)))
+    finding = found(report, "island", "unit_rows", rows=(rows + 1).tolist())
+    assert finding.severity == "error"
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_rows_a_thousandfold_off_are_found_where_other_rows_tell(seed):
+    rng = np.random.default_rng([seed, 6])
+    frame = plain_table(seed, antigens=5, assays=1, measured=1.0, noise_sd=0.2, replicates=1)
+    values = frame["pkd"].to_numpy().copy()
+    rows = rng.choice(len(values), int(rng.uniform(0.02, 0.1) * len(values)) + 5, False)
+    values[rows] += 3.0 * rng.choice([-1, 1])
+    report = audit(frame.with_columns(pl.Series("pkd", values)))
+    found(report, "unit_rows", "island", rows=(rows + 1).tolist(), share=0.8)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize(
+    ("said", "held"),
+    [("kd_M", "kd_nM"), ("kd_nM", "kd_M"), ("pkd", "kd_M"), ("pkd", "kd_nM"), ("pkd", "dg"),
+     ("pkd", "minus"), ("pkd", "log_nM"), ("kd_nM", "log_nM"), ("dg", "minus dg")],
+)  # fmt: skip
+def test_a_column_in_another_unit_than_its_name_says_is_found(seed, said, held):
+    frame = plain_table(seed)
+    pkd = frame["pkd"].to_numpy()
+    values = {
+        "kd_nM": 10.0 ** (9.0 - pkd),
+        "kd_M": 10.0**-pkd,
+        "dg": pkd_to_dg_kcal_mol(pkd),
+        "minus dg": -pkd_to_dg_kcal_mol(pkd),
+        "minus": -pkd,
+        "log_nM": 9.0 - pkd,
+    }[held]
+    report = audit(frame.drop("pkd").with_columns(pl.Series(said, values)))
+    if (said, held) == ("kd_nM", "log_nM"):  # where all are positive, only the shape tells
+        finding = found(report, "log_as_kd", "unusual_range", "impossible_value")
+    else:
+        finding = found(report, "unit_column", "dg_sign")
+        assert finding.severity == "error"
+    assert finding.column == said
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_an_assay_in_another_unit_is_found_by_shared_pairs(seed):
+    rng = np.random.default_rng([seed, 7])
+    frame = plain_table(seed, assays=2, measured=1.0, assay_offset_sd=0.15)
+    step = float(rng.choice([-3.0, 3.0]))
+    shifted = pl.when(pl.col("assay") == "assay-2").then(pl.col("pkd") + step)
+    report = audit(frame.with_columns(shifted.otherwise(pl.col("pkd")).alias("pkd")))
+    finding = found(report, "unit_shift")
+    assert finding.severity == "error"
+    assert f"10^{abs(step):g}" in finding.message
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_an_assay_with_its_sign_turned_is_found(seed):
+    frame = plain_table(seed, assays=2, measured=1.0).rename({"pkd": "score"})
+    turned = pl.when(pl.col("assay") == "assay-2").then(15.0 - pl.col("score"))
+    table = frame.with_columns(turned.otherwise(pl.col("score")).alias("score"))
+    assert found(audit(table), "sign")
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_columns_that_disagree_in_some_rows_are_found(seed):
+    rng = np.random.default_rng([seed, 8])
+    frame = plain_table(seed)
+    kd_nM = 10.0 ** (9.0 - frame["pkd"].to_numpy())
+    rows = rng.choice(len(kd_nM), 3 + int(0.03 * len(kd_nM)), False)
+    kd_nM[rows] *= 1e3
+    report = audit(frame.with_columns(pl.Series("kd_nM", kd_nM)))
+    finding = found(report, "columns_disagree", rows=(rows + 1).tolist(), share=1.0)
+    assert "10^3" in finding.message
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_turned_ddg_is_found(seed):
+    rng = np.random.default_rng([seed, 9])
+    ddg = rng.gamma(1.5, 0.9, 200) - 0.4
+    frame = pl.DataFrame({"mutation": [f"A{k}G" for k in range(200)], "ddG": ddg.round(2)})
+    assert not audit(frame).of("ddg_sign")
+    assert found(audit(frame.with_columns(-pl.col("ddG"))), "ddg_sign")
+    pkd = 9.0 - ddg / 1.364 + rng.normal(0, 0.2, 200)
+    both = frame.with_columns(pl.Series("pkd", pkd.round(2)))
+    assert not audit(both).of("ddg_sign")
+    turned = audit(both.with_columns(-pl.col("ddG"))).of("ddg_sign")
+    assert any(finding.severity == "error" for finding in turned)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_conflicting_duplicates_are_found_with_their_sd(seed):
+    rng = np.random.default_rng([seed, 10])
+    frame = plain_table(seed, replicates=1, assays=1)
+    rows = rng.choice(frame.height, int(rng.uniform(0.03, 0.2) * frame.height) + 3, False)
+    size = rng.uniform(1.5, 3.0)
+    copies = frame[rows.tolist()].with_columns(
+        (pl.col("pkd") + size).round(2), pl.col("id") + "-again"
+    )
+    finding = found(audit(pl.concat([frame, copies])), "conflict")
+    assert finding.count == 2 * len(rows)
+    assert f"SD of {size / np.sqrt(2):.2f}"[:8] in finding.message
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("replicates", [1, 2])
+def test_repeated_rows_are_found(seed, replicates):
+    rng = np.random.default_rng([seed, 11])
+    frame = plain_table(seed, replicates=replicates, noise_sd=0.3, decimals=3)
+    rows = np.sort(rng.choice(frame.height, max(6, int(0.05 * frame.height)), False))
+    copies = frame[rows.tolist()].with_columns(pl.col("id") + "-again")
+    table = pl.concat([frame, copies])
+    report = audit(table)
+    found(report, "duplicate_row", rows=list(range(frame.height + 1, table.height + 1)))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("fault", ["another name", "spelling", "wrong sequence"])
+def test_antigen_names_that_do_not_match_are_found(seed, fault):
+    rng = np.random.default_rng([seed, 12])
+    frame = plain_table(seed, antigens=4)
+    rows = np.flatnonzero(frame["antigen_name"].to_numpy() == "antigen-2")
+    rows = np.sort(rng.choice(rows, max(2, len(rows) // 5), False))
+    names, sequences = frame["antigen_name"].to_list(), frame["antigen"].to_list()
+    other = frame.filter(pl.col("antigen_name") == "antigen-3")["antigen"][0]
+    for row in rows:
+        if fault == "another name":
+            names[row] = "PD-L9"
+        elif fault == "spelling":
+            names[row] = "Antigen 2"
+        else:
+            sequences[row] = other
+    report = audit(
+        frame.with_columns(pl.Series("antigen_name", names), pl.Series("antigen", sequences))
+    )
+    code = {
+        "another name": "antigen_two_names",
+        "spelling": "antigen_spelling",
+        "wrong sequence": "name_two_antigens",
+    }[fault]
+    found(report, code, rows=None if fault == "wrong sequence" else (rows + 1).tolist())
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize(
+    "fault", ["non_antibody", "swapped_chains", "repeated_chain", "unreadable_sequence"]
+)
+def test_chains_that_are_not_what_their_column_says_are_found(seed, fault):
+    rng = np.random.default_rng([seed, 13])
+    frame = plain_table(seed, light_chains=True)
+    heavy, light = frame["heavy"].to_list(), frame["light"].to_list()
+    rows = np.sort(rng.choice(frame.height, int(rng.uniform(0.01, 0.2) * frame.height) + 1, False))
+    for row in rows:
+        if fault == "non_antibody":
+            heavy[row] = "".join(rng.permutation(list(heavy[row])))
+        elif fault == "swapped_chains":
+            heavy[row], light[row] = light[row], heavy[row]
+        elif fault == "repeated_chain":
+            light[row] = heavy[row]
+        else:
+            heavy[row] = heavy[row][:50] + "1" + heavy[row][50:]
+    report = audit(frame.with_columns(pl.Series("heavy", heavy), pl.Series("light", light)))
+    found(report, fault, rows=(rows + 1).tolist(), share=1.0)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_cut_copies_of_an_antibody_are_found(seed):
+    rng = np.random.default_rng([seed, 14])
+    frame = plain_table(seed, antigens=1, replicates=1, assays=1)
+    rows = np.sort(rng.choice(frame.height, 5, False))
+    copies = frame[rows.tolist()].with_columns(
+        pl.col("heavy").str.slice(1), pl.col("id") + "-cut", pl.col("pkd") + 0.11
+    )
+    report = audit(pl.concat([frame, copies]))
+    found(report, "fragment_duplicate", rows=list(range(frame.height + 1, frame.height + 6)))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("what", ["antigen", "antibody"])
+def test_dominance_is_found(seed, what):
+    rng = np.random.default_rng([seed, 15])
+    frame = plain_table(seed, antigens=5, measured=1.0, replicates=1)
+    if what == "antigen":
+        keep = (frame["antigen_name"].to_numpy() == "antigen-1") | (rng.random(frame.height) < 0.12)
+        table = frame.filter(pl.Series(keep))
+    else:
+        one = frame.filter(pl.col("heavy") == frame["heavy"][0])
+        noise = rng.normal(0, 0.3, one.height * 60).round(3)
+        table = pl.concat([frame, pl.concat([one] * 60).with_columns(pl.col("pkd") + noise)])
+        table = table.with_columns(pl.Series("id", [str(k) for k in range(table.height)]))
+    found(audit(table), f"dominant_{what}")
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_length_shortcut_is_found(seed):
+    rng = np.random.default_rng([seed, 16])
+    frame = plain_table(seed, antibodies=200)
+    slope = rng.uniform(0.3, 0.6) * rng.choice([-1, 1])
+    table = frame.with_columns(
+        (pl.col("pkd") + slope * (pl.col("heavy").str.len_chars() - 120).cast(pl.Float64)).round(3)
+    )
+    assert found(audit(table), "length_shortcut").column == "pkd"
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("name", ["feature_7", "note"])
+def test_a_copy_of_the_label_in_another_column_is_found(seed, name):
+    frame = plain_table(seed)
+    if name == "note":
+        copy = [f"binder at {value:.2f} in round 2" for value in frame["pkd"]]
+    else:
+        copy = (2.5 * frame["pkd"] - 3.0).to_list()
+    finding = found(audit(frame.with_columns(pl.Series(name, copy))), "label_copy")
+    assert finding.column == name
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_missing_unreadable_and_impossible_cells_and_repeated_ids_are_found(seed):
+    rng = np.random.default_rng([seed, 17])
+    frame = plain_table(seed, antigens=1, assays=1, replicates=1)
+    a, b, c, d = (rng.choice(np.arange(k, frame.height, 4), 4, False) for k in range(4))
+    values = [repr(value) for value in frame["pkd"].to_list()]
+    ids = frame["id"].to_list()
+    for row in a:
+        values[row] = ""
+    for row in b:
+        values[row] = "see lab book"
+    for row, value in zip(c, ("-3.1", "41.7", "0.003", "120.4"), strict=True):
+        values[row] = value
+    for row in d:
+        ids[row] = ids[(row + 1) % frame.height]
+    report = audit(frame.with_columns(pl.Series("pkd", values), pl.Series("id", ids)))
+    found(report, "missing", rows=(a + 1).tolist(), share=1.0)
+    found(report, "unreadable_value", rows=(b + 1).tolist(), share=1.0)
+    found(report, "impossible_value", rows=(c + 1).tolist(), share=1.0)
+    assert found(report, "duplicate_id").count >= 3
+
+
+# ---------------------------------------------------------------- several tables
+
+
+def alphaseq(seed, form):
+    """An AlphaSeq-like table (log10 of Kd in nM, some below zero) and one made from it."""
+    rng = np.random.default_rng([seed, 18])
+    rows = simulate(antibodies=300, antigens=1, seed=seed).measurements
+    heavy = [row.pair.antibody.heavy for row in rows]
+    log_nM = rng.normal(2.3, 1.0, 300)
+    log_nM[:12] = -np.abs(log_nM[:12])
+    source = pl.DataFrame({"Sequence": heavy, "value": log_nM})
+    kept = log_nM > 0 if form == "log of log" else np.ones(300, bool)
+    made = {
+        "log of log": 9.0 - np.log10(np.abs(log_nM)),
+        "pkd": 9.0 - log_nM,
+        "minus": -log_nM,
+        "same": log_nM,
+    }[form]
+    table = pl.DataFrame({"vh": np.array(heavy)[kept], "binding_score": made[kept]})
+    return table, source
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_log_of_a_log_is_found_from_both_tables_and_suspected_from_one(seed):
+    table, source = alphaseq(seed, "log of log")
+    report = audit(table, source)
+    finding = found(report, "double_log")
+    assert finding.severity == "error"
+    assert finding.column == "binding_score"
+    assert finding.table == "table 1"
+    assert not audit(table).of("double_log")
+    assert found(audit(source, table), "double_log").table == "table 2"
+
+
+@pytest.mark.parametrize("form", ["pkd", "same"])
+def test_tables_that_agree_are_no_log_of_a_log(form):
+    report = audit(*alphaseq(3, form))
+    assert not report.of("double_log", "sign")
+
+
+def test_a_turned_sign_between_tables_is_found():
+    assert audit(*alphaseq(4, "minus")).of("sign")
+
+
+def test_tables_that_overlap_are_noted():
+    frame = plain_table(5, antigens=2)
+    report = audit(frame, frame.head(60))
+    assert found(report, "shared_rows").severity == "info"
+
+
+# ---------------------------------------------------------------- the traps of the public files
+
+
+def test_the_release_file(reference_root):
+    report = audit(reference_root / "v2.6_release" / "test_predictions.csv")
+    floor = found(report, "floor")
+    assert (floor.column, floor.count, floor.severity) == ("true", 8775, "error")
+    assert "exactly 6," in floor.message
+    seven = found(report, "point_mass")
+    assert (seven.column, seven.count) == ("true", 351)
+    island = found(report, "island")
+    assert 1000 < island.count < 1060
+    assert island.severity == "error"
+    assert "log10(Kd/nM)" in island.message
+    assert "9 different values" in found(report, "few_values").message
+
+
+@pytest.mark.parametrize(("name", "rows"), [("AB645", 27), ("AB1101", 50)])
+def test_the_flag_of_ab_bind(data_root, name, rows):
+    finding = found(audit(data_root / "attabseq" / f"{name}.csv"), "flag", "floor")
+    assert (finding.column, finding.count) == ("ddG", rows)
+    assert "exactly 8," in finding.message
+
+
+def test_the_flag_of_ab_bind_as_published(data_root):
+    report = audit(data_root / "ab_bind" / "AB-Bind_experimental_data.csv")
+    assert "exactly 8," in found(report, "flag", "floor").message
+
+
+def test_the_floor_of_3gbn(data_root):
+    report = audit(data_root / "abbibench" / "3gbn_h1_benchmarking_data.csv")
+    finding = found(report, "floor")
+    assert (finding.column, finding.count) == ("binding_score", 214)
+    assert "exactly 7," in finding.message
+
+
+def test_aayl49_alone_is_unusual_and_with_its_source_a_log_of_a_log(data_root):
+    path = data_root / "abbibench" / "aayl49_benchmarking_data.csv"
+    alone = audit(path)
+    assert found(alone, "unusual_range").severity == "warning"
+    assert not alone.of("double_log")
+    table = pl.read_csv(path)
+    log_nM = 10.0 ** (9.0 - table["binding_score"].to_numpy())
+    noise = np.random.default_rng(0).normal(0, 0.01, len(log_nM))
+    source = pl.DataFrame(
+        {"HC": table["mut_heavy_chain_seq"], "Pred_affinity": (log_nM + noise).round(4)}
+    )
+    finding = found(audit(path, source), "double_log")
+    assert finding.severity == "error"
+    assert finding.confidence > 0.9
+    assert finding.table == str(path)
+
+
+def test_landscapes_without_such_faults_are_not_called_unusual(data_root):
+    for name in ("1n8z", "2fjg", "3gbn_h1"):
+        report = audit(data_root / "abbibench" / f"{name}_benchmarking_data.csv")
+        assert not report.of("unusual_range", "double_log", "unit_column", "island")
+
+
+def test_non_antibodies_and_swapped_chains_of_the_merged_table(data_root):
+    report = audit(data_root / "general" / "general_pkd_research.csv")
+    assert report.of("non_antibody")
+    assert report.of("swapped_chains")
+    assert report.of("repeated_chain")
+
+
+def test_rows_of_absci_given_twice(data_root):
+    report = audit(data_root / "absci_her2" / "absci_her2_with_sequences.csv")
+    assert found(report, "duplicate_row").count == 422
+
+
+# ---------------------------------------------------------------- point masses by themselves
+
+
+@pytest.mark.parametrize("decimals", [1, 2, 3, None])
+@pytest.mark.parametrize("size", [40, 300, 4000])
+def test_rounding_alone_is_no_point_mass(decimals, size):
+    for seed in range(10):
+        values = np.random.default_rng([seed, size]).normal(7.5, 1.1, size)
+        if decimals is not None:
+            values = values.round(decimals)
+        assert point_masses(values) == [], (seed, point_masses(values))
+
+
+def test_kd_of_two_digits_are_no_point_masses():
+    for seed in range(10):
+        pkd = np.random.default_rng(seed).normal(8.0, 1.0, 500)
+        kd_nM = np.array([float(f"{10 ** (9 - value):.1e}") for value in pkd])
+        assert point_masses(9.0 - np.log10(kd_nM)) == []
+
+
+def test_people_like_round_numbers_and_that_is_no_point_mass():
+    rng = np.random.default_rng(1)
+    values = rng.normal(7.5, 1.5, 600).round(2)
+    liked = rng.random(600) < 0.25
+    values[liked] = values[liked].round(0)
+    masses = [mass for mass in point_masses(values) if mass.place != "within"]
+    assert masses == []
+
+
+# ---------------------------------------------------------------- the report
+
+
+def test_report_as_json_and_html_say_the_same_as_the_findings():
+    frame = plain_table(1, antigens=2)
+    frame = frame.with_columns(pl.col("pkd").clip(lower_bound=7.0), pl.lit("<b>&").alias("<b>note"))
+    report = audit(frame)
+    record = json.loads(report.to_json())
+    assert record["summary"] == report.summary
+    assert [f["code"] for f in record["findings"]] == [f.code for f in report.findings]
+    assert record["findings"][0]["rows"] == list(report.findings[0].rows)
+    page = report.to_html()
+    assert "<b>note" not in page
+    assert "&lt;b&gt;note" in page
+    for finding in report.findings:
+        assert finding.code in page
+    assert "http" not in page
+    assert "<script" not in page
+
+
+def test_report_prints_every_finding(capsys):
+    report = audit(plain_table(2, antigens=2).with_columns(pl.col("pkd").clip(lower_bound=7.0)))
+    report.print()
+    printed = " ".join(capsys.readouterr().out.split())
+    for finding in report.findings:
+        assert finding.code in printed
+    assert report.summary in printed
+
+
+def test_findings_are_ordered_by_gravity():
+    def finding(severity, confidence):
+        return Finding("code", severity, confidence, "t", "", "m", "a")
+
+    from paratope.audit.report import ordered
+
+    jumbled = [
+        finding("info", 1.0),
+        finding("error", 0.5),
+        finding("warning", 0.9),
+        finding("error", 0.9),
+    ]
+    assert [(f.severity, f.confidence) for f in ordered(jumbled)] == [
+        ("error", 0.9), ("error", 0.5), ("warning", 0.9), ("info", 1.0),
+    ]  # fmt: skip
+
+
+def test_every_finding_says_what_to_do():
+    frame = plain_table(3, antigens=3).with_columns(pl.col("pkd").clip(lower_bound=7.0))
+    report = audit(frame)
+    assert isinstance(report, AuditReport)
+    for finding in report.findings:
+        assert finding.advice.endswith(".")
+        assert finding.message
+        assert dataclasses.asdict(finding)["count"] >= len(finding.rows) or not finding.rows
+
+
+def test_pandas_frames_polars_frames_and_files_give_the_same(tmp_path):
+    frame = plain_table(4).with_columns(pl.col("pkd").clip(lower_bound=7.0))
+    path = tmp_path / "table.csv"
+    frame.write_csv(path)
+    codes = [
+        [(f.code, f.count) for f in audit(table).findings]
+        for table in (frame, frame.to_pandas(), path, str(path))
+    ]
+    assert codes[0] == codes[1] == codes[2] == codes[3]
+
+
+def test_tables_that_cannot_be_audited(tmp_path):
+    with pytest.raises(InputError, match="no table given"):
+        audit()
+    with pytest.raises(InputError, match="no rows"):
+        audit(pl.DataFrame({"heavy": [], "pkd": []}))
+    with pytest.raises(InputError):
+        audit(tmp_path / "absent.csv")
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        pl.DataFrame({"a": ["x"]}),
+        pl.DataFrame({"a": [None, None]}, schema={"a": pl.String}),
+        pl.DataFrame({"pkd": [7.0]}),
+        pl.DataFrame({"pkd": ["n.b.", "<5", ">9", "", "inf"]}),
+        pl.DataFrame({"heavy": ["EVQL", None], "pkd": [7.0, 8.0]}),
+        pl.DataFrame({"true": [7.0] * 60, "pred": [8.0] * 60}),
+        pl.DataFrame({"antigen": ["HER2"] * 30, "score": list(range(30))}),
+    ],
+)
+def test_poor_tables_do_not_break_any_check(frame):
+    assert audit(frame).tables[0].rows == frame.height
+
+
+def test_every_check_of_the_table_runs_alone():
+    from paratope.audit.subject import read_subject
+
+    subject = read_subject("t", plain_table(5))
+    for check in TABLE_CHECKS.values():
+        assert all(isinstance(finding, Finding) for finding in check(subject))
