@@ -216,10 +216,9 @@ def _xlsx_blocks(opened: Opened, block_rows: int | None) -> Iterator[Block]:
         frame = pl.DataFrame(sheet)
     except fastexcel.FastExcelError as error:
         raise InputError(f"{opened.name}: not a readable XLSX file: {_one_line(error)}") from None
-    empty = pl.all_horizontal(pl.all().is_null())
-    frame = frame.with_row_index("_line", offset=2).filter(~empty)
-    lines = frame["_line"].to_list()
-    frame = frame.drop("_line")
+    filled = frame.select(~pl.all_horizontal(pl.all().is_null())).to_series()
+    lines = [row for row, kept in enumerate(filled, start=2) if kept]  # the header is row 1
+    frame = frame.filter(filled)
     step = block_rows or max(frame.height, 1)
     for start in range(0, frame.height, step):
         stop = start + step
