@@ -188,7 +188,10 @@ def import_s1131(path: Path, *, as_published: bool = False) -> Imported:
                 origin=Origin("s1131", row.row, LICENCE, name, split_mutations(row["mutation"])),
             )
         )
-    return Imported(tuple(measurements), tally(counts))
+    notes = ()
+    if not measurements:
+        notes = ("no row holds an antibody; as_published keeps them for comparison",)
+    return Imported(tuple(measurements), tally(counts), notes)
 
 
 @functools.cache

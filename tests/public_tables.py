@@ -1,0 +1,75 @@
+"""The public tables and what becomes of their rows, for the tests that read them."""
+
+import csv
+import functools
+from pathlib import Path
+
+from paratope.datasets import DATASETS, Imported, load_dataset
+
+NOT_CARRIED = "mutation not in the mutant's chains"
+FLAG = "flag ddG = 8 as censored"
+
+# What becomes of every row of the public files, verified by hand.
+COUNTS: dict[str, dict[str, int]] = {
+    "skempi": {"measured": 1054, "non-binder": 78, "censored": 39},
+    "skempi_raw": {
+        "not an antibody": 5874,
+        "measured": 1054,
+        "non-binder": 78,
+        "antibody, no sequences": 40,
+        "censored": 39,
+    },
+    "sabdab": {"measured": 220, "measured, single-chain antibody": 11, "no heavy chain": 1},
+    "sabdab_summary": {
+        "no affinity": 5381,
+        "further copy of an entry": 68,
+        "affinity, no sequences": 40,
+        "measured": 33,
+        "affinity not positive": 1,
+    },
+    "absci_her2": {
+        "spr-control, non-binder": 1097,
+        "zero-shot, measured": 422,
+        "spr-control, repeats a row of zero-shot": 422,
+        "spr-control, measured": 336,
+    },
+    "general": {
+        "measured": 2079,
+        "one chain given twice, cut short": 25,
+        "one domain of a single-chain antibody": 11,
+        "measured, VHH": 11,
+        "measured, chains swapped": 7,
+        "not an antibody": 1,
+        "no heavy chain": 1,
+    },
+    "ab_bind": {
+        "measured": 644,
+        "not an antibody": 379,
+        FLAG: 50,
+        NOT_CARRIED: 27,
+        "no sequences": 1,
+    },
+    "ab645": {"measured": 537, "not an antibody": 81, FLAG: 27},
+    "ab1101": {"measured": 644, "not an antibody": 379, FLAG: 50, NOT_CARRIED: 27},
+    "s1131": {"not an antibody": 1131},
+    "abbibench_1n8z": {"measured": 419},
+    "abbibench_2fjg": {"score": 2223},
+    "abbibench_3gbn_h1": {"measured": 1673, "floor 7.0 as censored": 214},
+    "abbibench_aayl49": {"score": 4312},
+}
+MAIN_FILE = {name: DATASETS[name].files[0].path for name in COUNTS}
+PUBLIC = sorted(COUNTS)
+
+
+def published(path: Path, separator: str = ",") -> list[dict[str, str]]:
+    """Rows of a file, read without the package."""
+    encoding = "latin-1" if "AB-Bind" in path.name else "utf-8-sig"
+    with path.open(newline="", encoding=encoding) as stream:
+        lines = [fields for fields in csv.reader(stream, delimiter=separator) if any(fields)]
+    return [dict(zip(lines[0], fields, strict=False)) for fields in lines[1:]]
+
+
+@functools.cache
+def load_public(root: Path, name: str, as_published: bool = False) -> Imported:
+    """Import a public data set, once per session."""
+    return load_dataset(name, root, as_published=as_published)

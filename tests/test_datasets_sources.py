@@ -1,0 +1,253 @@
+"""Importers of absolute affinities: SKEMPI, SAbDab, Absci HER2, the merged table."""
+
+import functools
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from paratope.datasets import (
+    absci_her2,
+    filter_licence,
+    general,
+    is_permissive,
+    sabdab,
+    skempi,
+)
+from paratope.measurements import Censoring
+from paratope.numbering import prepare_antibody
+from public_tables import load_public, published
+
+AT_MOST, AT_LEAST, EXACT = Censoring.AT_MOST, Censoring.AT_LEAST, Censoring.EXACT
+
+
+@pytest.fixture
+def load(data_root: Path):
+    """Import a public data set, once per session."""
+    return functools.partial(load_public, data_root)
+
+
+# SKEMPI
+
+
+def test_skempi_values_are_the_published_ones(load, data_root: Path):
+    imported = load("skempi")
+    mutants = {row.origin.row: row for row in imported.measurements if row.origin.mutations}
+    assert len(mutants) == 1171
+    for number, row in enumerate(published(data_root / skempi.JOINED.path), start=1):
+        mutant = mutants[number]
+        assert mutant.parent is not None
+        text = row["raw_affinity_mut"]
+        if row["pkd"]:
+            assert mutant.pkd == pytest.approx(float(row["pkd"]), abs=1e-9)
+            sign = {">": AT_MOST, "<": AT_LEAST}.get(text[0], EXACT)
+            assert mutant.censoring is sign, text
+        else:
+            assert text.startswith("n.b")
+            assert mutant.censoring is AT_MOST
+        if mutant.delta_pkd is not None and row["pkd"]:
+            delta = float(row["pkd"]) - float(row["pkd_wt"])
+            assert mutant.delta_pkd == pytest.approx(delta, abs=1e-9)
+            assert np.sign(round(delta, 6)) == -np.sign(round(float(row["ddG_kcal"]), 6))
+        assert mutant.origin.mutations == tuple(row["mutation"].split(","))
+        assert mutant.origin.reference == row["reference"]
+        assert mutant.conditions.temperature_K == float(row["temperature"][:3])
+        assert mutant.conditions.method == row["method"]
+
+
+def test_skempi_mutants_differ_from_their_parent_as_their_names_say(load):
+    for row in load("skempi").measurements:
+        if row.parent is None:
+            continue
+        before = "".join((*row.parent.antibody.chains, *row.parent.antigen.chains))
+        after = "".join((*row.pair.antibody.chains, *row.pair.antigen.chains))
+        assert len(before) == len(after)
+        changes = [(a, b) for a, b in zip(before, after, strict=True) if a != b]
+        named = [(name[0], name[-1]) for name in row.origin.mutations if name[0] != name[-1]]
+        assert Counter(changes) == Counter(named)
+
+
+def test_skempi_wild_types_are_measurements_too(load, data_root: Path):
+    imported = load("skempi")
+    wild = [row for row in imported.measurements if not row.origin.mutations]
+    rows = published(data_root / skempi.JOINED.path)
+    distinct = {(r["pdb"], r["partners"], r["reference"], float(r["kd_wt_M"])) for r in rows}
+    assert imported.added == {"wild type": len(distinct)} == {"wild type": 75}
+    assert len(wild) == 75
+    assert all(row.delta_pkd is None and row.parent is None for row in wild)
+    values = {(row.assay, round(row.pkd or 0, 6)) for row in wild}
+    for row in rows:
+        assay = f"skempi_v2:{row['pdb']}_{row['partners']}:{row['reference']}"
+        assert (assay, round(float(row["pkd_wt"]), 6)) in values
+
+
+def test_skempi_wild_types_published_as_bounds_are_bounds(load, data_root: Path, tmp_path: Path):
+    bounded = {
+        row.origin.complex_id: row.pkd
+        for row in load("skempi").measurements
+        if not row.origin.mutations and row.censoring is not EXACT
+    }
+    assert bounded == {
+        "1CZ8_HL_VW": pytest.approx(9.853872, abs=1e-6),
+        "4I77_HL_Z": pytest.approx(11.0),
+    }
+    assert all(
+        row.delta_pkd is None
+        for row in load("skempi").measurements
+        if row.origin.complex_id == "4I77_HL_Z"
+    )
+    (tmp_path / "joined.csv").symlink_to(data_root / skempi.JOINED.path)
+    alone = skempi.import_joined(tmp_path / "joined.csv")
+    assert all(row.censoring is EXACT for row in alone.measurements[:75])
+    assert any("count as exact" in note for note in alone.notes)
+
+
+def test_skempi_non_binders_are_bounded_by_their_own_assay(load):
+    measurements = load("skempi").measurements
+    weakest: dict[str, float] = {}
+    for row in measurements:
+        if row.censoring is not AT_LEAST:
+            weakest[row.assay] = min(row.pkd or 0.0, weakest.get(row.assay, 99.0))
+    bounds = [row for row in measurements if row.censoring is AT_MOST]
+    assert len(bounds) == 78 + 20
+    assert all(row.pkd is not None and row.pkd >= weakest[row.assay] for row in bounds)
+
+
+def test_skempi_raw_joins_row_by_row(load, data_root: Path):
+    raw, joined = load("skempi_raw"), load("skempi")
+    assert [(row.pair, row.pkd, row.censoring, row.delta_pkd) for row in raw.measurements] == [
+        (row.pair, row.pkd, row.censoring, row.delta_pkd) for row in joined.measurements
+    ]
+    rows = published(data_root / skempi.RAW.path, ";")
+    for row in raw.measurements:
+        origin = rows[row.origin.row - 1]
+        assert origin["#Pdb"] == row.origin.complex_id
+        if row.origin.mutations:
+            assert origin["Mutation(s)_cleaned"] == ",".join(row.origin.mutations)
+
+
+def test_skempi_raw_alone_says_how_to_get_sequences(data_root: Path):
+    imported = skempi.import_raw(data_root / skempi.RAW.path)
+    assert imported.measurements == ()
+    assert imported.counts == {"not an antibody": 5874, "antibody, no sequences": 1211}
+    assert "Give them by joining the chains of each PDB entry" in imported.notes[0]
+    assert skempi.JOINED.path in imported.notes[0]
+
+
+# SAbDab
+
+
+def test_sabdab_values_dates_and_chains(load, data_root: Path):
+    imported = load("sabdab")
+    rows = published(data_root / sabdab.JOINED.path)
+    for row in imported.measurements:
+        source = rows[row.origin.row - 1]
+        assert row.origin.complex_id == source["pdb"]
+        assert row.pkd == pytest.approx(float(source["pkd"]), abs=1e-9)
+        month, day, year = source["date"].split("/")
+        century = "19" if int(year) > 68 else "20"
+        assert row.origin.date == f"{century}{year}-{month}-{day}"
+        if source["light"]:
+            assert row.pair.antibody.chains == (source["vh"], source["vl"])
+    assert "4f9l" not in {row.origin.complex_id for row in imported.measurements}
+
+
+def test_sabdab_single_chain_antibodies_keep_both_domains(load):
+    single = [row for row in load("sabdab").measurements if row.pair.antibody.light is None]
+    assert len(single) == 11
+    for row in single:
+        antibody, notes = prepare_antibody(row.pair.antibody)
+        assert antibody.light is not None
+        assert "scFv" in notes[0]
+
+
+def test_sabdab_summary_is_read_in_spite_of_its_rows(load, data_root: Path, tmp_path: Path):
+    rows = published(data_root / sabdab.SUMMARY.path, "\t")
+    joined = {row.origin.complex_id: row for row in load("sabdab").measurements}
+    for row in load("sabdab_summary").measurements:
+        source = rows[row.origin.row - 1]
+        assert source["pdb"] == row.origin.complex_id
+        assert 10 ** -(row.pkd or 0) == pytest.approx(float(source["affinity"]), rel=1e-9)
+        assert row.pair == joined[row.origin.complex_id].pair
+        temperature = row.conditions.temperature_K
+        assert temperature is None or 273 < temperature < 320
+        assert not row.conditions.method.isdigit()
+    alone = sabdab.import_summary(data_root / sabdab.SUMMARY.path)
+    assert alone.measurements == ()
+    assert "have no sequences" in alone.notes[0]
+
+
+def test_sabdab_summary_rows_with_shifted_fields(tmp_path: Path, data_root: Path):
+    names = sabdab.SUMMARY_COLUMNS
+    lines = ["\t".join(names), ""]
+    for tail in (["SPR", "25", "12345678"], ["12345678", "SPR", "25"], ["12345678"]):
+        fields = ["5w08", "H", "L", "A", "protein", "05/30/17", "False", "4.0e-08", *tail]
+        lines += ["\t".join(fields), ""]
+        (tmp_path / "summary.tsv").write_text("\n".join(lines))
+        imported = sabdab.import_summary(tmp_path / "summary.tsv", data_root / sabdab.JOINED.path)
+        (row,) = imported.measurements
+        assert row.origin.reference == "12345678"
+        assert row.conditions.method == "SPR"
+        assert row.conditions.temperature_K == (298.15 if len(tail) == 3 else None)
+        lines = lines[:2]
+
+
+# Absci HER2
+
+
+def test_absci_rows_count_once_and_non_binders_are_bounds(load):
+    imported = load("absci_her2")
+    binders = [row for row in imported.measurements if row.censoring is EXACT]
+    others = [row for row in imported.measurements if row.censoring is AT_MOST]
+    assert (len(binders), len(others)) == (758, 1097)
+    weakest = min(row.pkd or 0 for row in binders)
+    assert weakest == pytest.approx(5.597928, abs=1e-6)
+    assert {row.pkd for row in others} == {weakest}
+    assert len({row.pair for row in imported.measurements}) == 1855
+    sets = Counter(row.origin.complex_id for row in imported.measurements)
+    assert sets == {"zero-shot": 422, "spr-control": 1433}
+    assert len(load("absci_her2", True).measurements) == 2277
+
+
+def test_absci_values_are_the_published_ones(load, data_root: Path):
+    rows = published(data_root / absci_her2.JOINED.path)
+    for row in load("absci_her2").measurements:
+        source = rows[row.origin.row - 1]
+        assert row.pair.antibody.heavy == source["heavy"]
+        if source["pkd"]:
+            assert row.pkd == pytest.approx(float(source["pkd"]), abs=1e-9)
+
+
+# merged table
+
+
+def test_general_terms_and_clusters(load, data_root: Path):
+    every = load("general", True)
+    rows = published(data_root / general.TABLE.path)
+    assert sum((row.pkd or 0) >= 4 for row in every.measurements) == 2070
+    assert len({row.origin.fold for row in every.measurements}) == 253
+    for row, source in zip(every.measurements, rows, strict=True):
+        trainable = "SKEMPI_ABAG" in source["src"] or "SAbDab+FASTA" in source["src"]
+        assert is_permissive(row.origin.licence) == trainable
+        assert row.origin.fold == int(source["antigen_cluster"])
+    assert len(filter_licence(every).measurements) == 1164
+    assert "4JAN" in {row.origin.complex_id for row in every.measurements}  # read as a date
+
+
+def test_general_drops_fc_complexes(data_root: Path, tmp_path: Path):
+    lines = (data_root / general.TABLE.path).read_text().splitlines()
+    fields = lines[1].split(",")
+    fields[4] = "1T83"
+    (tmp_path / "table.csv").write_text("\n".join([lines[0], ",".join(fields), lines[2]]))
+    imported = general.import_table(tmp_path / "table.csv")
+    assert imported.counts == {"not an antibody": 1, "one chain given twice, cut short": 1}
+
+
+def test_general_repeated_and_swapped_chains(load):
+    imported = load("general")
+    assert sum(row.pair.antibody.light is None for row in imported.measurements) == 11
+    notes = Counter(
+        note for row in imported.measurements for note in prepare_antibody(row.pair.antibody)[1]
+    )
+    assert not any("swapped" in note for note in notes)
