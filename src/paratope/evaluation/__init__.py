@@ -4,15 +4,18 @@
 on the same rows. Neither needs a model.
 """
 
+from paratope.evaluation.comparison import Comparison, compare
 from paratope.evaluation.diagnostics import Finding, diagnose
 from paratope.evaluation.page import render_page, write_report
 from paratope.evaluation.predictions import PredictionTable, read_predictions
 from paratope.evaluation.report import Report, evaluate
 
 __all__ = [
+    "Comparison",
     "Finding",
     "PredictionTable",
     "Report",
+    "compare",
     "diagnose",
     "evaluate",
     "read_predictions",

@@ -5,13 +5,15 @@ import math
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from paratope import figures
 from paratope.errors import InputError
 from paratope.evaluation.breakdowns import Breakdown, Estimate
 from paratope.evaluation.diagnostics import shortened
 from paratope.evaluation.report import Report, metric_direction
 from paratope.metrics import METRICS
-from paratope.tables import atomic_file
+from paratope.tables import atomic_file, write_table
 
 # Metrics by what they answer, in the order of the page.
 METRIC_GROUPS = {
@@ -41,15 +43,15 @@ _TITLES = {
 
 
 def number(value: float | None, unit: str = "") -> str:
-    """A metric for people: three decimals, one for percentages, a dash where undefined.
+    """A metric for people: three decimals, two for percentages, a dash where undefined.
 
     >>> number(0.39456), number(99.963, "%"), number(float("nan"))
-    ('0.395', '100.0 %', '–')
+    ('0.395', '99.96 %', '–')
     """
     if value is None or not math.isfinite(value):
         return "–"
     if unit == "%":
-        return f"{value:.1f} %"
+        return f"{value:.2f} %"
     return f"{value:.3f}".replace("-", "\N{MINUS SIGN}")
 
 
@@ -183,7 +185,9 @@ def render_page(report: Report) -> str:
 
 
 def write_report(report: Report, folder: str | Path) -> Path:
-    """Write ``metrics.json`` and ``report.html`` into a folder, made if need be.
+    """Write ``metrics.json``, ``report.html`` and ``judged_rows.csv`` into a folder.
+
+    The folder is made if need be. The rows are what `paratope.evaluation.compare` reads.
 
     Returns
     -------
@@ -200,7 +204,24 @@ def write_report(report: Report, folder: str | Path) -> Path:
         file.write(report.to_json().encode("utf-8"))
     with atomic_file(target / "report.html") as file:
         file.write(page.encode("utf-8"))
+    write_table(_judged_rows(report), target / "judged_rows.csv")
     return target / "report.html"
+
+
+def _judged_rows(report: Report) -> pl.DataFrame:
+    """Measured and predicted value of each judged row, with what identifies it."""
+    table = report.table
+    sign = {-1: "<", 0: "", 1: ">"}
+    kept = [role for role in ("id", "antigen", "assay", "source", "group") if role in table.labels]
+    return pl.DataFrame(
+        {
+            "row": table.index + 1,
+            **{role: [str(label) for label in table.labels[role]] for role in kept},
+            "true": table.rows.measured,
+            "relation": [sign[int(code)] for code in table.rows.censoring],
+            "pred": table.rows.predicted,
+        }
+    )
 
 
 def read_metrics(path: str | Path) -> dict[str, Any]:

@@ -1,0 +1,74 @@
+"""``paratope compare``: predictors side by side on the same rows."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from paratope.cli.group import command_app
+
+app = command_app()
+
+
+@app.command(
+    epilog="Example: paratope compare run-a run-b   or: paratope compare table.csv --pred model_a "
+    "--pred model_b --group antigen_cluster"
+)
+def compare(
+    sources: Annotated[
+        list[str],
+        typer.Argument(help="Tables of predictions, run folders or report folders.", metavar="A B"),
+    ],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="JSON file for all the numbers.")
+    ] = None,
+    true: Annotated[str | None, typer.Option(help="Column of the measured values.")] = None,
+    pred: Annotated[
+        list[str] | None, typer.Option(help="Prediction column; repeat for several.")
+    ] = None,
+    group: Annotated[
+        str | None, typer.Option(help="Column whose groups are drawn and swapped.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
+) -> None:
+    """Put runs or prediction tables side by side, with a paired test that respects groups."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from paratope.evaluation.comparison import COMPARED
+    from paratope.evaluation.comparison import compare as put_side_by_side
+    from paratope.evaluation.page import interval_text, number
+    from paratope.tables import atomic_file
+
+    found = put_side_by_side(sources, true=true, preds=pred or (), group=group, seed=seed)
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(
+        f"{found.rows:,} rows that all have; {found.groups:,} groups ({escape(found.grouping)})"
+    )
+    for name, dropped in zip(found.names, found.dropped, strict=True):
+        if dropped:
+            console.print(f"{escape(name)}: {dropped:,} rows left out, which another one lacks")
+    table = Table("predictor", *COMPARED, box=None, pad_edge=False)
+    for name, metrics in zip(found.names, found.metrics, strict=True):
+        table.add_row(
+            escape(name),
+            *(
+                f"{number(metrics[key].value)} ({interval_text(metrics[key]) or 'no interval'})"
+                for key in COMPARED
+            ),
+        )
+    console.print(table)
+    console.print(f"\n[bold]Difference to {escape(found.names[0])}[/]")
+    table = Table("predictor", "metric", "difference", "95 % interval", "p", box=None)
+    for one in found.differences:
+        ends = one.interval
+        shown = "" if ends is None else f"{number(ends.low)} to {number(ends.high)}"
+        table.add_row(escape(one.name), one.metric, number(one.value), shown, number(one.p_value))
+    console.print(table)
+    if output is not None:
+        with atomic_file(output) as file:
+            text = json.dumps(found.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
+            file.write((text + "\n").encode("utf-8"))
+        typer.echo(f"written: {output}", err=True)
