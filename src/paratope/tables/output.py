@@ -2,6 +2,7 @@
 
 import contextlib
 import gzip
+import io
 import math
 import os
 import secrets
@@ -172,10 +173,19 @@ class TableWriter:
             try:
                 self._finish()
             except BaseException as failure:
+                self._abandon()
                 if not self._stack.__exit__(type(failure), failure, failure.__traceback__):
                     raise
                 return
+        else:
+            self._abandon()
         self._stack.__exit__(kind, error, traceback)
+
+    def _abandon(self) -> None:
+        """Close the Parquet writer while its file is open: it writes a footer even when dropped."""
+        if self._parquet is not None:
+            with contextlib.suppress(Exception):
+                self._parquet.close()
 
     def _finish(self) -> None:
         assert self._file is not None
@@ -184,7 +194,7 @@ class TableWriter:
         if self._held:
             frame = pl.concat(self._held)
             _check_xlsx(frame, self._target)
-            _write_xlsx(frame, self._file)
+            self._file.write(_xlsx_bytes(frame))
         self._file.flush()
 
     def _write_parquet(self, frame: pl.DataFrame) -> None:
@@ -269,11 +279,13 @@ def _check_xlsx(frame: pl.DataFrame, target: object) -> None:
             )
 
 
-def _write_xlsx(frame: pl.DataFrame, file: Any) -> None:
+def _xlsx_bytes(frame: pl.DataFrame) -> bytes:
     import xlsxwriter
 
     # text stays text: nothing a user wrote becomes a formula, a link or a number
     options = {"strings_to_formulas": False, "strings_to_urls": False, "in_memory": True}
-    with xlsxwriter.Workbook(file, options) as book:
+    content = io.BytesIO()
+    with xlsxwriter.Workbook(content, options) as book:
         floats = [name for name, dtype in frame.schema.items() if dtype.is_float()]
         frame.with_columns(pl.col(floats).fill_nan(None)).write_excel(book)
+    return content.getvalue()

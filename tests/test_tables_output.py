@@ -1,0 +1,263 @@
+"""Writing tables: whole or not at all, the user's text untouched."""
+
+import gzip
+import os
+import stat
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
+
+import pandas as pd
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from paratope.errors import OutputError, ParatopeError
+from paratope.tables import TableWriter, atomic_file, read_frame, write_table
+from paratope.tables.output import three_decimals
+
+FRAME = pl.DataFrame(
+    {
+        "id": ["a", "b", "c"],
+        "pkd": [8.49485, float("nan"), None],
+        "kd_nM": [3.2, 0.00012345, 1234567.8],
+        "n": [1, 2, None],
+        "well": ["A1, left", '"quoted"\nline', None],
+    }
+)
+NAMES = ["t.csv", "t.tsv", "t.parquet", "t.xlsx", "t.csv.gz"]
+
+
+def written(frame: pl.DataFrame, name: str, **options) -> str:
+    with tempfile.TemporaryDirectory() as folder:
+        write_table(frame, Path(folder) / name, **options)
+        assert [path.name for path in Path(folder).iterdir()] == [name]
+        return (Path(folder) / name).read_text()
+
+
+def test_csv_has_three_decimals_and_empty_cells():
+    assert written(FRAME, "t.csv") == (
+        "id,pkd,kd_nM,n,well\n"
+        'a,8.495,3.200,1,"A1, left"\n'
+        'b,,0.000123,2,"""quoted""\nline"\n'
+        "c,,1234567.800,,\n"
+    )
+
+
+def test_text_columns_and_kept_numbers_are_untouched():
+    frame = pl.DataFrame({"kd": ["1.23456789", "007", "1e5"], "od": [0.123456, 3e-9, None]})
+    assert written(frame, "t.csv", keep=["od"]) == ("kd,od\n1.23456789,0.123456\n007,3e-9\n1e5,\n")
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False, min_value=-1e12, max_value=1e12))
+def test_a_written_number_is_the_number(value: float):
+    text = three_decimals(value)
+    assert text is not None
+    assert float(text) == pytest.approx(value, abs=0.0005 if abs(value) >= 0.001 else 0, rel=0.006)
+    assert (float(text) == 0) == (value == 0)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_kind_reads_back(name: str, tmp_path: Path):
+    write_table(FRAME, tmp_path / name)
+    frame = read_frame(tmp_path / name).frame
+    assert frame.columns == FRAME.columns
+    assert frame["id"].to_list() == ["a", "b", "c"]
+    assert frame["well"].to_list() == FRAME["well"].to_list()
+    assert [None if v is None else float(v) for v in frame["n"]] == [1, 2, None]
+
+
+def test_parquet_and_xlsx_keep_all_digits(tmp_path: Path):
+    for name in ("t.parquet", "t.xlsx"):
+        write_table(FRAME, tmp_path / name)
+        assert read_frame(tmp_path / name).frame["kd_nM"].to_list() == FRAME["kd_nM"].to_list()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_blocks_are_one_table(name: str, tmp_path: Path):
+    whole, blocks = tmp_path / f"whole_{name}", tmp_path / f"blocks_{name}"
+    write_table(FRAME, whole)
+    with TableWriter(blocks) as writer:
+        for row in range(3):
+            writer.write(FRAME[row : row + 1])
+    assert read_frame(blocks).frame.equals(read_frame(whole).frame)
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.csv.gz", "t.parquet"])
+def test_the_same_table_gives_the_same_bytes(name: str, tmp_path: Path):
+    write_table(FRAME, tmp_path / name)
+    first = (tmp_path / name).read_bytes()
+    write_table(FRAME, tmp_path / name)
+    assert (tmp_path / name).read_bytes() == first
+
+
+def test_pandas_frames_are_written_too(tmp_path: Path):
+    write_table(pd.DataFrame({"id": ["a"], "pkd": [8.12345]}), tmp_path / "t.csv")
+    assert (tmp_path / "t.csv").read_text() == "id,pkd\na,8.123\n"
+
+
+def test_stdout():
+    code = (
+        "import polars as pl\n"
+        "from paratope.tables import write_table\n"
+        "write_table(pl.DataFrame({'id': ['ä'], 'pkd': [8.12345]}), '-')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+    assert done.stdout == "id,pkd\nä,8.123\n".encode()
+
+
+def test_text_is_no_formula_no_link_and_no_number_in_excel(tmp_path: Path):
+    cells = ["=1+1", "http://example.org", "007", "@SUM(A1)"]
+    write_table(pl.DataFrame({"notes": cells, "id": ["a", "b", "c", "d"]}), tmp_path / "t.xlsx")
+    assert read_frame(tmp_path / "t.xlsx").frame["notes"].to_list() == cells
+
+
+# failures
+
+
+FAILURES = {
+    "no folder": ("none/t.csv", "its folder does not exist; make it first"),
+    "a folder": (".", "unknown kind of table|this is a folder"),
+    "unknown kind": ("t.docx", "expected a name ending in .csv, .tsv, .parquet, .xlsx"),
+    "no kind": ("table", "expected a name ending in"),
+    "compressed Parquet": ("t.parquet.gz", "expected a name ending in"),
+    "below a file": ("file.csv/t.csv", "cannot write"),
+}
+
+
+@pytest.mark.parametrize("case", FAILURES)
+def test_what_cannot_be_written(case: str, tmp_path: Path):
+    name, says = FAILURES[case]
+    (tmp_path / "file.csv").write_text("mine")
+    with pytest.raises(OutputError, match=says) as caught:
+        write_table(FRAME, tmp_path / name)
+    assert isinstance(caught.value, ParatopeError)
+    assert [path.name for path in tmp_path.iterdir()] == ["file.csv"]
+
+
+def test_a_folder_with_the_name_of_a_table(tmp_path: Path):
+    (tmp_path / "t.csv").mkdir()
+    with pytest.raises(OutputError, match="this is a folder"):
+        write_table(FRAME, tmp_path / "t.csv")
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+@pytest.mark.parametrize("name", NAMES)
+def test_a_failure_leaves_the_old_file_and_nothing_else(
+    call: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    target = tmp_path / name
+    target.write_bytes(b"old")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, call, full)
+    with pytest.raises(OutputError, match=f"cannot write {target}: No space left on device"):
+        write_table(FRAME, target)
+    monkeypatch.undo()
+    assert target.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_full_disk(name: str, tmp_path: Path):
+    """The system refuses to let a file grow, as a full disk does."""
+    code = (
+        "import resource, sys, numpy, polars as pl\n"
+        "from paratope.errors import OutputError\n"
+        "from paratope.tables import write_table\n"
+        "text = numpy.random.default_rng(0).integers(0, 10**15, 50_000).astype(str)\n"
+        "frame = pl.DataFrame({'id': text, 'x': numpy.random.default_rng(1).random(50_000)})\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
+        "try:\n"
+        "    write_table(frame, sys.argv[1])\n"
+        "except OutputError as error:\n"
+        "    print(error)\n"
+    )
+    command = [sys.executable, "-W", "error", "-c", code, str(tmp_path / name)]
+    done = subprocess.run(command, capture_output=True, check=True, text=True)
+    assert "cannot write" in done.stdout
+    assert done.stderr == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_error_between_blocks_leaves_nothing(name: str, tmp_path: Path):
+
+    def interrupted() -> None:
+        with TableWriter(tmp_path / name) as writer:
+            writer.write(FRAME)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_lists_do_not_fit_into_text(tmp_path: Path):
+    frame = pl.DataFrame({"id": ["a"], "chains": [["x", "y"]]})
+    with pytest.raises(OutputError, match="fit into Parquet only"):
+        write_table(frame, tmp_path / "t.csv")
+    assert list(tmp_path.iterdir()) == []
+    write_table(frame, tmp_path / "t.parquet")
+
+
+def test_excels_limits(tmp_path: Path):
+    with pytest.raises(OutputError, match="column 'antigen' holds 40000 characters.*32767"):
+        write_table(pl.DataFrame({"antigen": ["W" * 40_000]}), tmp_path / "t.xlsx")
+    with pytest.raises(OutputError, match="1048576 rows, an XLSX sheet holds 1048575"):
+        write_table(pl.DataFrame({"n": range(1_048_576)}), tmp_path / "t.xlsx")
+    assert list(tmp_path.iterdir()) == []
+
+
+# the file itself
+
+
+def test_permissions_are_those_of_any_new_file_or_of_the_old_one(tmp_path: Path):
+    plain, new, old = tmp_path / "plain", tmp_path / "new.csv", tmp_path / "old.csv"
+    plain.touch()
+    write_table(FRAME, new)
+    assert stat.S_IMODE(new.stat().st_mode) == stat.S_IMODE(plain.stat().st_mode)
+    old.touch()
+    old.chmod(0o640)
+    write_table(FRAME, old)
+    assert stat.S_IMODE(old.stat().st_mode) == 0o640
+
+
+def test_a_link_stays_a_link(tmp_path: Path):
+    (tmp_path / "data").mkdir()
+    target, link = tmp_path / "data" / "t.csv", tmp_path / "link.csv"
+    link.symlink_to(target)
+    write_table(FRAME, link)
+    assert link.is_symlink()
+    assert target.read_text().startswith("id,pkd")
+
+
+def test_a_pipe_is_written_directly(tmp_path: Path):
+    pipe = tmp_path / "pipe.csv"
+    os.mkfifo(pipe)
+    got: list[bytes] = []
+    reader = threading.Thread(target=lambda: got.append(pipe.read_bytes()))
+    reader.start()
+    write_table(pl.DataFrame({"id": ["a"]}), pipe)
+    reader.join(timeout=10)
+    assert got == [b"id\na\n"]
+    assert list(tmp_path.iterdir()) == [pipe]
+
+
+def test_atomic_file_appears_when_complete(tmp_path: Path):
+    target = tmp_path / "x"
+    with atomic_file(target) as file:
+        file.write(b"half")
+        assert not target.exists()
+        file.write(b" and half")
+    assert target.read_bytes() == b"half and half"
+
+
+def test_gzip_is_gzip(tmp_path: Path):
+    write_table(FRAME, tmp_path / "t.tsv.gz")
+    assert gzip.decompress((tmp_path / "t.tsv.gz").read_bytes()).startswith(b"id\tpkd\tkd_nM")
