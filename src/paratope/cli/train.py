@@ -69,12 +69,14 @@ def train(
     source = table or chosen.data.table
     if not source:
         raise typer.BadParameter("missing; give a table of measurements", param_hint="TABLE")
+    from paratope.runs import write_model_of_run
     from paratope.training import train_table
 
     trained = train_table(source, chosen, output, device=device, resume=resume, on_epoch=_say_epoch)
     _say(f"Split by {trained.split}: {_listed(trained.part_sizes)}.")
     for note, count in {**trained.notes, **trained.left_out}.items():
         _say(f"{count} {note}.")
+    write_model_of_run(trained, output)
     result = trained.result
     _say(f"Ended: {result.stopped}. Best epoch: {result.best_epoch}. Run folder: {output}")
     if trained.left_out:

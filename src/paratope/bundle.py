@@ -1,0 +1,181 @@
+"""A model as a folder of plain files, written whole or not at all, checked when read.
+
+``config.json`` names format version, encoders, network and recipe, and holds a checksum of every
+other file; ``model.safetensors`` holds the trained weights of all networks; ``calibration.json``,
+``familiarity.json``, ``metrics.json``, ``environment.json`` and ``card.md`` are what they say.
+Nothing in it is ever unpickled or executed. Equal inputs give equal bytes.
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from paratope.errors import ModelError, OutputError
+
+FORMAT_VERSION = 1
+_REQUIRED = ("model.safetensors", "calibration.json", "familiarity.json")
+_OPTIONAL = ("metrics.json", "card.md", "environment.json")
+
+
+@dataclasses.dataclass(frozen=True)
+class Bundle:
+    """Contents of a model folder.
+
+    Attributes
+    ----------
+    config : dict
+        ``encoders`` (antibody, antigen: names with revisions), ``network``, ``members``,
+        ``recipe``.
+    weights : mapping of str to Tensor
+        ``"<member>.<parameter>"``.
+    calibration, familiarity : dict
+        As their classes write them.
+    metrics, environment : dict
+    card : str
+        Markdown.
+    """
+
+    config: dict[str, Any]
+    weights: Mapping[str, Any]
+    calibration: dict[str, Any]
+    familiarity: dict[str, Any]
+    metrics: dict[str, Any]
+    environment: dict[str, Any]
+    card: str
+
+
+def write_bundle(bundle: Bundle, folder: str | os.PathLike[str]) -> Path:
+    """Write a bundle as a folder, replacing a bundle that is there.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written, or the folder holds something that is no bundle.
+    """
+    from safetensors.torch import save
+
+    target = Path(folder)
+    if target.exists() and (
+        not target.is_dir() or (any(target.iterdir()) and not (target / "config.json").is_file())
+    ):
+        raise OutputError(f"{target} exists and is no model folder; choose another name")
+    contents = {
+        "model.safetensors": save({name: bundle.weights[name] for name in sorted(bundle.weights)}),
+        "calibration.json": _json_bytes(bundle.calibration, indent=None),
+        "familiarity.json": _json_bytes(bundle.familiarity, indent=None),
+        "metrics.json": _json_bytes(bundle.metrics),
+        "environment.json": _json_bytes(bundle.environment),
+        "card.md": bundle.card.encode("utf-8"),
+    }
+    checksums = {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}
+    config = {"format_version": FORMAT_VERSION, **bundle.config, "sha256": checksums}
+    contents["config.json"] = _json_bytes(config)
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}.tmp")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary.mkdir()
+        for name, data in contents.items():
+            with (temporary / name).open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        if target.exists():
+            old = target.with_name(f".{target.name}.{secrets.token_hex(8)}.old")
+            target.rename(old)
+            temporary.rename(target)
+            shutil.rmtree(old)
+        else:
+            temporary.rename(target)
+    except OSError as error:
+        raise OutputError(f"cannot write the model folder {target}: {error.strerror}") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return target
+
+
+def read_bundle(folder: str | os.PathLike[str]) -> Bundle:
+    """Read a bundle and check every file against its checksum.
+
+    Raises
+    ------
+    ModelError
+        If the folder or a file of it is missing, altered, or of another format version.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    source = Path(folder)
+    if not source.is_dir():
+        raise ModelError(f"{source}: no such model folder")
+    config = _read_json(source, "config.json")
+    version = config.get("format_version")
+    if version != FORMAT_VERSION:
+        raise ModelError(
+            f"{source}: model format version {version!r}; this paratope reads {FORMAT_VERSION}; "
+            "install the version of paratope that made it, or train it anew"
+        )
+    checksums = config.get("sha256")
+    if not isinstance(checksums, dict) or not set(_REQUIRED) <= set(checksums):
+        raise ModelError(f"{source}: config.json lists no checksums; the folder is incomplete")
+    contents: dict[str, bytes] = {}
+    for name, expected in checksums.items():
+        if name not in (*_REQUIRED, *_OPTIONAL):
+            raise ModelError(f"{source}: config.json names {name!r}, which no model folder holds")
+        contents[name] = _read(source, name)
+        if hashlib.sha256(contents[name]).hexdigest() != expected:
+            raise ModelError(
+                f"{source}: {name} is not the file that was saved (checksum differs); "
+                "copy the folder again from where it was made"
+            )
+    try:
+        weights = load(contents["model.safetensors"])
+    except SafetensorError as error:
+        raise ModelError(f"{source}: model.safetensors cannot be read: {error}") from error
+    documents = {
+        name: _parse(source, name, contents[name]) if name in contents else {}
+        for name in ("calibration.json", "familiarity.json", "metrics.json", "environment.json")
+    }
+    return Bundle(
+        config,
+        weights,
+        documents["calibration.json"],
+        documents["familiarity.json"],
+        documents["metrics.json"],
+        documents["environment.json"],
+        contents.get("card.md", b"").decode("utf-8", errors="replace"),
+    )
+
+
+def _read(folder: Path, name: str) -> bytes:
+    try:
+        return (folder / name).read_bytes()
+    except FileNotFoundError:
+        raise ModelError(f"{folder}: {name} is missing; this is no complete model folder") from None
+    except OSError as error:
+        raise ModelError(f"{folder}: cannot read {name}: {error.strerror}") from error
+
+
+def _read_json(folder: Path, name: str) -> dict[str, Any]:
+    return _parse(folder, name, _read(folder, name))
+
+
+def _parse(folder: Path, name: str, data: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(data)
+    except ValueError as error:
+        raise ModelError(f"{folder}: {name} is no JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise ModelError(f"{folder}: {name} should hold a JSON object, got {type(value).__name__}")
+    return value
+
+
+def _json_bytes(value: object, indent: int | None = 2) -> bytes:
+    separators = None if indent else (",", ":")
+    text = json.dumps(value, indent=indent, separators=separators, sort_keys=True, allow_nan=False)
+    return (text + "\n").encode()

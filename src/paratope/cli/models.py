@@ -1,0 +1,60 @@
+"""``paratope models``: what there is, what a model is made of, several as one."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from paratope.cli.group import command_app
+
+app = command_app("List, show and join models.")
+
+
+@app.command("list", epilog="Example: paratope models list")
+def list_models() -> None:
+    """List the models that come with the package."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from paratope.bundle import read_bundle
+    from paratope.predictor import BUNDLED_MODELS, bundled_folder
+
+    table = Table()
+    for name in ("model", "encoders", "networks", "size", "folder"):
+        table.add_column(name, overflow="fold")
+    for name in BUNDLED_MODELS:
+        folder = bundled_folder(name)
+        config = read_bundle(folder).config
+        encoders = f"{config['encoders']['antibody']}, {config['encoders']['antigen']}"
+        size = sum(file.stat().st_size for file in folder.iterdir()) / 1e6
+        table.add_row(name, encoders, str(config["members"]), f"{size:.1f} MB", str(folder))
+    Console().print(table)
+
+
+@app.command("show", epilog="Example: paratope models show default")
+def show(
+    model: Annotated[str, typer.Argument(help="Model folder, or bundled name.")] = "default",
+) -> None:
+    """Show a model's card."""
+    from rich.console import Console
+    from rich.markdown import Markdown
+
+    from paratope.bundle import read_bundle
+    from paratope.predictor import find_model
+
+    card = read_bundle(find_model(model)).card
+    console = Console()
+    console.print(Markdown(card) if console.is_terminal else card, soft_wrap=True)
+
+
+@app.command("ensemble", epilog="Example: paratope models ensemble run-1 run-2 run-3 -o joined")
+def ensemble(
+    runs: Annotated[list[str], typer.Argument(help="Run folders or model folders.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Model folder to write.")],
+) -> None:
+    """Join trained models of one shape into one that averages them."""
+    from paratope.bundle import write_bundle
+    from paratope.joining import join_models
+
+    folder = write_bundle(join_models(runs), output)
+    typer.echo(f"{folder}: joined {len(runs)} models")

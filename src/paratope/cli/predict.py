@@ -1,0 +1,182 @@
+"""``paratope predict``: a table, or one pair, to pKd with intervals."""
+
+import contextlib
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from paratope.cli.group import command_app
+from paratope.errors import InputError
+
+app = command_app()
+
+
+@app.command(
+    epilog="Example: paratope predict pairs.csv -o predictions.csv   or: paratope predict "
+    "--heavy EVQL… --light DIQM… --antigen TQVC…"
+)
+def predict(
+    table: Annotated[
+        str | None,
+        typer.Argument(help="CSV, TSV, Parquet, XLSX or antibody FASTA; - reads CSV from stdin."),
+    ] = None,
+    output: Annotated[
+        str | None,
+        typer.Option("--output", "-o", help="File (.csv .tsv .parquet .xlsx); - is stdout."),
+    ] = None,
+    heavy: Annotated[
+        str | None, typer.Option(help="One heavy chain, VHH or scFv, instead of a table.")
+    ] = None,
+    light: Annotated[str | None, typer.Option(help="Its light chain.")] = None,
+    antigen: Annotated[
+        str | None,
+        typer.Option(help="Its antigen; or, with a table, a FASTA file to pair all with."),
+    ] = None,
+    model: Annotated[str, typer.Option(help="Model folder, or bundled name.")] = "default",
+    parent: Annotated[
+        str | None, typer.Option(help="Id of the row to compare with: adds ΔpKd columns.")
+    ] = None,
+    columns: Annotated[
+        str | None, typer.Option(help="Names of your columns, as heavy=VH,antigen=target.")
+    ] = None,
+    coverage: Annotated[float, typer.Option(help="Share the intervals are to cover.")] = 0.9,
+    strong_threshold: Annotated[float, typer.Option(help="pKd that counts as strong.")] = 9.0,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+) -> None:
+    """Predict pKd with an interval for every row of a table, or for one pair."""
+    from paratope.predictor import Predictor
+
+    source = _source(table, heavy, light, antigen)
+    _check_output(output)
+    reading: dict[str, Any] = {"columns": _columns(columns)}
+    if heavy is None and antigen is not None:
+        reading["antigens"] = _antigen_source(antigen)
+    predictor = Predictor.load(model, device)
+    options = {"coverage": coverage, "strong_threshold_pkd": strong_threshold}
+    counts = _run(predictor, source, reading, parent, options, output)
+    _summarise(counts)
+    if counts["in error"]:
+        raise typer.Exit(3)
+
+
+def _run(
+    predictor: Any,
+    source: Any,
+    reading: dict[str, Any],
+    parent: str | None,
+    options: dict[str, Any],
+    output: str | None,
+) -> Counter[str]:
+    from paratope.predictor import OUTPUT_COLUMNS, PARENT_COLUMNS, iter_predictions
+    from paratope.tables import TableWriter, iter_tables, read_table
+
+    if parent is not None or not isinstance(source, str):
+        whole = _one_pair(source) if not isinstance(source, str) else read_table(source, **reading)
+        tables = iter([whole])
+        if parent is not None:
+            options["parent_pkd"] = predictor.parent_pkd(whole, parent)
+    else:
+        tables = iter_tables(source, **reading)
+    counts: Counter[str] = Counter()
+    on_screen = output is None and sys.stdout.isatty()
+    with contextlib.ExitStack() as stack:
+        writer = None
+        for frame, predictions in iter_predictions(predictor, tables, **options):
+            counts.update("in error" if one.error else one.domain for one in predictions)
+            if on_screen:
+                _show(predictions)
+                continue
+            if writer is None:
+                own = set(frame.columns) - {*OUTPUT_COLUMNS, *PARENT_COLUMNS}
+                writer = stack.enter_context(TableWriter(output or "-", keep=own))
+            writer.write(frame)
+    return counts
+
+
+def _source(table: str | None, heavy: str | None, light: str | None, antigen: str | None) -> Any:
+    if table is not None and (heavy is not None or light is not None):
+        raise InputError("give either a table, or --heavy, --light and --antigen; not both")
+    if table is not None:
+        return table
+    if heavy is None:
+        raise InputError("nothing to predict: give a table, or --heavy (--light) and --antigen")
+    if antigen is None:
+        raise InputError("--heavy needs --antigen: the antigen's residues, or a FASTA file of it")
+    return {"id": "1", "heavy": heavy, "light": light or "", "antigen": antigen}
+
+
+def _one_pair(pair: dict[str, str]) -> Any:
+    import polars as pl
+
+    from paratope.tables import read_antigens, table_from_frame
+
+    if Path(pair["antigen"]).is_file():
+        antigens = read_antigens(pair["antigen"])
+        frame = pl.DataFrame([{key: pair[key] for key in ("id", "heavy", "light")}])
+        return table_from_frame(frame, source="command line", antigens=antigens)
+    return table_from_frame(pl.DataFrame([pair]), source="command line")
+
+
+def _antigen_source(antigen: str) -> Any:
+    from paratope.sequences import clean_antigen
+
+    if Path(antigen).is_file():
+        return antigen
+    try:
+        return [clean_antigen(antigen, "antigen")[0]]
+    except InputError as error:
+        raise InputError(
+            f"--antigen {antigen!r} is neither a FASTA file that exists nor an antigen: {error}"
+        ) from error
+
+
+def _columns(text: str | None) -> dict[str, str] | None:
+    from paratope.tables import parse_columns
+
+    return parse_columns(text) if text else None
+
+
+def _check_output(output: str | None) -> None:
+    """Fail before the work, not after it."""
+    if output in (None, "-"):
+        return
+    from paratope.tables import TableWriter
+
+    TableWriter(output)  # refuses unknown suffixes
+    folder = Path(output).absolute().parent
+    if not folder.is_dir():
+        raise InputError(
+            f"cannot write {output}: its folder {folder} does not exist; make it first"
+        )
+
+
+def _show(predictions: list[Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"{predictions[0].coverage:.0%} intervals; Kd in nM", title_justify="left")
+    for name in ("id", "pKd", "interval", "Kd (nM)", "P(strong)", "domain", "note"):
+        table.add_column(name, overflow="fold")
+    for one in predictions:
+        if one.error:
+            table.add_row(one.id, "", "", "", "", "", f"[red]{one.error}[/red]")
+            continue
+        interval = f"{one.pkd_low:.2f} to {one.pkd_high:.2f}"
+        kd = f"{one.kd_nM:.3g}"
+        table.add_row(
+            one.id, f"{one.pkd:.2f}", interval, kd, f"{one.p_strong:.2f}", one.domain, one.note
+        )
+    Console().print(table)
+
+
+def _summarise(counts: Counter[str]) -> None:
+    total = sum(counts.values())
+    good = total - counts["in error"]
+    domains = ", ".join(f"{counts[name]} {name}" for name in ("in", "near", "out"))
+    line = f"{good} of {total} rows predicted (domain: {domains})"
+    if counts["in error"]:
+        line += f"; {counts['in error']} in error, see the column error"
+    print(line, file=sys.stderr)

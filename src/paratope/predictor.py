@@ -1,0 +1,485 @@
+"""The one object users hold: load a model, predict a table, save it."""
+
+import dataclasses
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from paratope.batches import fit_molecule
+from paratope.bundle import Bundle, read_bundle, write_bundle
+from paratope.calibration import DEFAULT_COVERAGE, Calibration
+from paratope.embedding_store import EmbeddingStore
+from paratope.encoders import Encoder, load_encoder
+from paratope.ensemble import (
+    Ensemble,
+    RawScores,
+    network_config_from_json,
+    network_config_to_json,
+)
+from paratope.errors import EncoderError, InputError, ModelError, unknown_name
+from paratope.familiarity import Familiarity
+from paratope.losses import STRONG_PKD
+from paratope.network import Network
+from paratope.sequences import Antibody, Antigen, Pair
+from paratope.tables import InputTable, TableRow, read_table, table_from_frame
+from paratope.units import pkd_to_kd_nM
+
+BUNDLED_MODELS = ("default",)
+OUTPUT_COLUMNS = (
+    "pkd",
+    "pkd_low",
+    "pkd_high",
+    "kd_nM",
+    "p_strong",
+    "domain",
+    "antigen_identity",
+    "antibody_identity",
+    "note",
+    "error",
+)
+PARENT_COLUMNS = ("delta_pkd", "delta_pkd_low", "delta_pkd_high", "p_stronger")
+_OUT_OF_DOMAIN = "out of domain: the antigen resembles none that the model was trained on"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Prediction:
+    """What is predicted for one row; numbers are None where `error` is set.
+
+    Attributes
+    ----------
+    id : str
+    pkd, pkd_low, pkd_high : float or None
+        Calibrated pKd and its interval.
+    coverage : float
+        Share of rows like the held-out ones that the interval is to cover.
+    kd_nM : float or None
+    p_strong : float or None
+        Probability that the pKd is at least the threshold.
+    domain : str
+        ``in``, ``near`` or ``out``; empty where `error` is set.
+    antigen_identity, antibody_identity : float or None
+        To the closest molecules the model was trained on, 0 to 1.
+    note, error : str
+    delta_pkd, delta_pkd_low, delta_pkd_high, p_stronger : float or None
+        Against the parent, if one was named.
+    """
+
+    id: str
+    coverage: float
+    pkd: float | None = None
+    pkd_low: float | None = None
+    pkd_high: float | None = None
+    kd_nM: float | None = None
+    p_strong: float | None = None
+    domain: str = ""
+    antigen_identity: float | None = None
+    antibody_identity: float | None = None
+    note: str = ""
+    error: str = ""
+    delta_pkd: float | None = None
+    delta_pkd_low: float | None = None
+    delta_pkd_high: float | None = None
+    p_stronger: float | None = None
+
+
+class Predictor:
+    """A trained model with its calibration and its knowledge of what it was trained on.
+
+    Use `Predictor.load`.
+
+    Parameters
+    ----------
+    bundle : Bundle
+    device : str
+        ``auto``, ``cpu`` or ``cuda``.
+    cache : path, optional
+        Folder of the embedding stores; default as `EmbeddingStore`.
+
+    Raises
+    ------
+    ModelError
+        If the bundle's parts do not fit together.
+    EncoderError
+        If one of its encoders is not here.
+    """
+
+    def __init__(
+        self, bundle: Bundle, device: str = "auto", cache: str | os.PathLike[str] | None = None
+    ) -> None:
+        self.bundle = bundle
+        config = bundle.config
+        try:
+            names = config["encoders"]["antibody"], config["encoders"]["antigen"]
+            members = int(config["members"])
+            self.max_residues = int(config["encoders"].get("max_residues", 0))
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelError(f"config.json is not what a model bundle holds: {error!r}") from error
+        self.antibody_encoder = load_encoder(names[0], device)
+        self.antigen_encoder = load_encoder(names[1], device)
+        self.calibration = Calibration.from_json(bundle.calibration)
+        self.familiarity = Familiarity.from_json(bundle.familiarity)
+        self._antibody_store = EmbeddingStore(self.antibody_encoder, cache)
+        self._antigen_store = EmbeddingStore(self.antigen_encoder, cache)
+        networks = _networks(bundle, members, device)
+        self.ensemble = Ensemble(networks, self._antibody_store, self._antigen_store)
+
+    @classmethod
+    def load(
+        cls,
+        source: str | os.PathLike[str] = "default",
+        device: str = "auto",
+        cache: str | os.PathLike[str] | None = None,
+    ) -> "Predictor":
+        """A model of a folder, or else of a bundled name.
+
+        Parameters
+        ----------
+        source : path or str
+            A model folder (or a run folder, whose ``bundle`` is taken), or a name of
+            `BUNDLED_MODELS`.
+        device : str
+        cache : path, optional
+
+        Raises
+        ------
+        ModelError
+            If there is no such model, or its folder is incomplete or altered.
+        """
+        return cls(read_bundle(find_model(source)), device, cache)
+
+    def save(self, folder: str | os.PathLike[str]) -> Path:
+        """Write the model as a folder; raises `OutputError` if it cannot be written."""
+        return write_bundle(self.bundle, folder)
+
+    def predict(
+        self,
+        source: Any,
+        *,
+        parent: str | None = None,
+        coverage: float = DEFAULT_COVERAGE,
+        strong_threshold_pkd: float = STRONG_PKD,
+        columns: Mapping[str, str] | None = None,
+    ) -> Any:
+        """Predict every row of a table.
+
+        Parameters
+        ----------
+        source : path, DataFrame (polars or pandas), InputTable, or sequence of Pair
+        parent : str, optional
+            Id of the row that the others are compared with.
+        coverage : float
+            Of the intervals, 0.01 to 0.99.
+        strong_threshold_pkd : float
+            pKd from which a binder counts as strong, for ``p_strong``.
+        columns : mapping of str to str, optional
+            Canonical name to the table's column, where the name is not known.
+
+        Returns
+        -------
+        DataFrame
+            `OUTPUT_COLUMNS` (with a parent also `PARENT_COLUMNS`), then the table's own columns,
+            rows in order; pandas if a pandas frame came in, else polars. A row that cannot be
+            predicted has its ``error`` and no numbers.
+
+        Raises
+        ------
+        InputError
+            If the table cannot be read, or the parent is not in it.
+        """
+        is_pandas = hasattr(source, "iloc")
+        table = _as_table(source, columns)
+        parent_pkd = None if parent is None else self.parent_pkd(table, parent)
+        predictions = self.predict_rows(
+            table.rows,
+            parent_pkd=parent_pkd,
+            coverage=coverage,
+            strong_threshold_pkd=strong_threshold_pkd,
+        )
+        frame = prediction_frame(table, predictions, with_parent=parent is not None)
+        return frame.to_pandas() if is_pandas else frame
+
+    def predict_pkd(self, pairs: Sequence[Pair]) -> np.ndarray:
+        """Calibrated pKd of pairs, (n,); raises `InputError` if one cannot be predicted."""
+        predictions = self.predict_rows(_as_table(pairs, None).rows)
+        for prediction in predictions:
+            if prediction.error:
+                raise InputError(prediction.error)
+        return np.array([prediction.pkd for prediction in predictions], dtype=float)
+
+    def parent_pkd(self, table: InputTable, parent: str) -> float:
+        """Predicted pKd of the row with an id; raises `InputError` if there is none."""
+        rows = [row for row in table.rows if row.id == parent]
+        if not rows:
+            known = ", ".join(row.id for row in table.rows[:5])
+            raise InputError(
+                f"{table.source}: no row has the id {parent!r} named as parent; ids begin {known}"
+            )
+        prediction = self.predict_rows(rows[:1])[0]
+        if prediction.pkd is None:
+            raise InputError(f"the parent {parent!r} cannot be predicted: {prediction.error}")
+        return prediction.pkd
+
+    def predict_rows(
+        self,
+        rows: Sequence[TableRow],
+        *,
+        parent_pkd: float | None = None,
+        coverage: float = DEFAULT_COVERAGE,
+        strong_threshold_pkd: float = STRONG_PKD,
+    ) -> list[Prediction]:
+        """Predictions of rows as read, in order; see `predict`."""
+        pairs: list[Pair] = []
+        cut_notes: list[str | None] = []
+        place: dict[int, int] = {}
+        errors = {}
+        for number, row in enumerate(rows):
+            if row.error is not None or row.pair is None:
+                errors[number] = row.error or "no pair in this row"
+                continue
+            try:
+                pair, note = self._fit(row.pair)
+            except EncoderError as error:
+                errors[number] = f"row {row.id!r}: {error}"
+                continue
+            place[number] = len(pairs)
+            pairs.append(pair)
+            cut_notes.append(note)
+        closeness = self.familiarity.judge(pairs)
+        domains = [close.domain for close in closeness]
+        raw = self.raw_scores(pairs)
+        answer = self.calibration.apply(*raw, domains, coverage, strong_threshold_pkd)
+        change = None
+        if parent_pkd is not None:
+            change = self.calibration.difference(answer.pkd, parent_pkd, domains, coverage)
+        predictions = []
+        for number, row in enumerate(rows):
+            if number in errors:
+                note = "; ".join(row.notes)
+                predictions.append(Prediction(row.id, coverage, note=note, error=errors[number]))
+                continue
+            index = place[number]
+            close = closeness[index]
+            about = (*row.notes, cut_notes[index])
+            if close.domain == "out":
+                about = (*about, _OUT_OF_DOMAIN)
+            predictions.append(
+                Prediction(
+                    row.id,
+                    coverage,
+                    pkd=float(answer.pkd[index]),
+                    pkd_low=float(answer.low[index]),
+                    pkd_high=float(answer.high[index]),
+                    kd_nM=pkd_to_kd_nM(float(answer.pkd[index])),
+                    p_strong=float(answer.p_strong[index]),
+                    domain=close.domain,
+                    antigen_identity=close.antigen_identity,
+                    antibody_identity=close.antibody_identity,
+                    note="; ".join(note for note in about if note),
+                    **{} if change is None else _change_of(change, index),
+                )
+            )
+        return predictions
+
+    def raw_scores(self, pairs: Sequence[Pair]) -> RawScores:
+        """Uncalibrated answers of pairs cut to variable domains and to the encoders' limits."""
+        antibodies = [pair.antibody.chains for pair in pairs]
+        antigens = [pair.antigen.chains for pair in pairs]
+        self._antibody_store.fill(dict.fromkeys(antibodies), progress=True)
+        self._antigen_store.fill(dict.fromkeys(antigens), progress=True)
+        return self.ensemble.score_pairs(antibodies, antigens)
+
+    def _fit(self, pair: Pair) -> tuple[Pair, str | None]:
+        return fit_pair(pair, self.antibody_encoder, self.antigen_encoder, self.max_residues)
+
+
+def fit_pair(
+    pair: Pair, antibody_encoder: Encoder, antigen_encoder: Encoder, max_residues: int = 0
+) -> tuple[Pair, str | None]:
+    """A pair cut to what the encoders see, and a note if something had to be cut.
+
+    Raises `EncoderError` if an encoder refuses a molecule.
+    """
+    antibody, antigen = pair.antibody, pair.antigen
+    heavy_light, note = fit_molecule(antibody_encoder, antibody.chains, "antibody", max_residues)
+    chains, antigen_note = fit_molecule(antigen_encoder, antigen.chains, "antigen", max_residues)
+    fitted = Pair(
+        Antibody(heavy_light[0], (*heavy_light[1:], None)[0], antibody.name),
+        Antigen(chains, antigen.name),
+    )
+    return fitted, "; ".join(text for text in (note, antigen_note) if text) or None
+
+
+def find_model(source: str | os.PathLike[str]) -> Path:
+    """Folder of a model: an existing folder, a run folder's bundle, or a bundled name.
+
+    Raises
+    ------
+    ModelError
+        If it is none of these.
+    """
+    folder = Path(source)
+    if folder.is_dir():
+        has_bundle = not (folder / "config.json").exists() and (folder / "bundle").is_dir()
+        return folder / "bundle" if has_bundle else folder
+    if str(source) in BUNDLED_MODELS:
+        return bundled_folder(str(source))
+    raise ModelError(f"{unknown_name('model', str(source), BUNDLED_MODELS)}; or a model folder")
+
+
+def bundled_folder(name: str) -> Path:
+    """Where a model that comes with the package is."""
+    return Path(str(resources.files("paratope"))) / "models" / name
+
+
+def make_bundle(
+    networks: Sequence[Network],
+    encoders: Mapping[str, Any],
+    recipe: Mapping[str, Any],
+    calibration: Calibration,
+    familiarity: Familiarity,
+    *,
+    metrics: Mapping[str, Any],
+    environment: Mapping[str, Any],
+    card: str,
+) -> Bundle:
+    """Parts of a model as a bundle.
+
+    Parameters
+    ----------
+    networks : sequence of Network
+        Of one shape.
+    encoders : mapping
+        ``antibody`` and ``antigen``: names with revisions; ``max_residues``.
+    recipe : mapping
+        Settings of the training runs.
+    calibration : Calibration
+    familiarity : Familiarity
+    metrics, environment : mapping
+        Plain values.
+    card : str
+        Markdown.
+
+    Raises
+    ------
+    ModelError
+        If the networks are of different shapes.
+    """
+    if len({network.config for network in networks}) != 1:
+        raise ModelError("the networks of a bundle must have one shape; these differ")
+    weights = {
+        f"{number}.{name}": tensor.detach().cpu().contiguous()
+        for number, network in enumerate(networks)
+        for name, tensor in network.state_dict().items()
+    }
+    config = {
+        "encoders": dict(encoders),
+        "network": network_config_to_json(networks[0].config),
+        "members": len(networks),
+        "recipe": dict(recipe),
+    }
+    return Bundle(
+        config,
+        weights,
+        calibration.to_json(),
+        familiarity.to_json(),
+        dict(metrics),
+        dict(environment),
+        card,
+    )
+
+
+def prediction_frame(
+    table: InputTable, predictions: Sequence[Prediction], with_parent: bool = False
+) -> pl.DataFrame:
+    """Predictions beside the user's own columns, row by row.
+
+    A column of the user's that has the name of an output column comes back as ``NAME_measured``
+    (``pkd``, ``kd_nM``) or ``NAME_input``.
+    """
+    names = OUTPUT_COLUMNS + (PARENT_COLUMNS if with_parent else ())
+    text = {"domain", "note", "error"}
+    data = [
+        pl.Series(
+            name,
+            [None if (value := getattr(one, name)) == "" else value for one in predictions],
+            pl.String if name in text else pl.Float64,
+        )
+        for name in names
+    ]
+    taken = set(names) | set(table.frame.columns)
+    renamed = {}
+    for name in table.frame.columns:
+        if name not in names:
+            continue
+        new = f"{name}_{'measured' if name in ('pkd', 'kd_nM') else 'input'}"
+        while new in taken:
+            new += "_"
+        taken.add(new)
+        renamed[name] = new
+    return pl.DataFrame(data).hstack(table.frame.rename(renamed))
+
+
+def _as_table(source: Any, columns: Mapping[str, str] | None) -> InputTable:
+    if isinstance(source, InputTable):
+        return source
+    if isinstance(source, str | os.PathLike) or hasattr(source, "read"):
+        return read_table(source, columns=columns)
+    if isinstance(source, Sequence) and all(isinstance(item, Pair) for item in source):
+        return table_from_frame(_pairs_frame(source))
+    return table_from_frame(source, columns=columns)
+
+
+def _pairs_frame(pairs: Sequence[Pair]) -> pl.DataFrame:
+    return pl.DataFrame(
+        {
+            "id": [pair.antibody.name or str(n) for n, pair in enumerate(pairs, start=1)],
+            "heavy": [pair.antibody.heavy for pair in pairs],
+            "light": [pair.antibody.light or "" for pair in pairs],
+            "antigen": ["|".join(pair.antigen.chains) for pair in pairs],
+        },
+        schema=dict.fromkeys(("id", "heavy", "light", "antigen"), pl.String),
+    )
+
+
+def _change_of(change: Any, index: int) -> dict[str, Any]:
+    values = (change.delta, change.low, change.high, change.p_stronger)
+    return {name: float(array[index]) for name, array in zip(PARENT_COLUMNS, values, strict=True)}
+
+
+def _networks(bundle: Bundle, members: int, device: str) -> list[Network]:
+    from paratope.encoders.transformer import resolve_device
+
+    config = network_config_from_json(bundle.config.get("network"))
+    states: list[dict[str, Any]] = [{} for _ in range(members)]
+    for name, tensor in bundle.weights.items():
+        number, _, parameter = name.partition(".")
+        if not number.isdigit() or int(number) >= members:
+            raise ModelError(f"model.safetensors holds {name!r}, of no network of this model")
+        states[int(number)][parameter] = tensor
+    networks = []
+    for number, state in enumerate(states):
+        network = Network(config)
+        try:
+            network.load_state_dict(state)
+        except RuntimeError as error:
+            raise ModelError(
+                f"model.safetensors does not fit config.json (network {number}): "
+                f"{' '.join(str(error).split())[:300]}"
+            ) from error
+        networks.append(network.to(resolve_device(device)))
+    return networks
+
+
+def iter_predictions(
+    predictor: Predictor, tables: Iterator[InputTable], **options: Any
+) -> Iterator[tuple[pl.DataFrame, list[Prediction]]]:
+    """Predictions of a table that comes in blocks, block by block; options of `predict_rows`."""
+    for table in tables:
+        predictions = predictor.predict_rows(table.rows, **options)
+        with_parent = options.get("parent_pkd") is not None
+        yield prediction_frame(table, predictions, with_parent), predictions

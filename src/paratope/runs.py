@@ -1,0 +1,146 @@
+"""From a finished training run to a model: calibrated on rows it did not see, with its card."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from paratope.batches import CENSORING_CODES
+from paratope.bundle import Bundle, write_bundle
+from paratope.calibration import Calibration, HeldOut
+from paratope.errors import ModelError
+from paratope.familiarity import Familiarity
+from paratope.joining import calibration_lines, environment
+from paratope.measurements import Measurement
+from paratope.predictor import make_bundle
+from paratope.splits import antigen_clusters
+from paratope.training import Scores, TrainedTable
+
+
+def held_out(
+    measurements: Sequence[Measurement], scores: Scores, familiarity: Familiarity
+) -> HeldOut:
+    """What one network says of rows it was not trained on, as a calibration takes it.
+
+    Parameters
+    ----------
+    measurements : sequence of Measurement
+        With a pKd; cut to what the network saw.
+    scores : Scores
+        Of these rows, in order.
+    familiarity : Familiarity
+        Of the rows the network was trained on.
+    """
+    pairs = [measurement.pair for measurement in measurements]
+    clusters = antigen_clusters([pair.antigen for pair in pairs]) if pairs else []
+    return HeldOut(
+        mean=scores.mean.astype(float),
+        sd=np.exp(0.5 * scores.log_variance.astype(float)),
+        strong_logit=scores.strong_logit.astype(float),
+        pkd=np.array([measurement.pkd for measurement in measurements], dtype=float),
+        censoring=np.array([CENSORING_CODES[one.censoring] for one in measurements], dtype=int),
+        domain=np.array([close.domain for close in familiarity.judge(pairs)], dtype=str),
+        group=np.array([str(cluster) for cluster in clusters], dtype=str),
+        assay=np.array([measurement.assay for measurement in measurements], dtype=str),
+    )
+
+
+def bundle_of_run(trained: TrainedTable, metrics: dict[str, Any]) -> Bundle:
+    """The model of a run: its network, calibrated on the validation rows.
+
+    The pKd is the network's own; intervals and probabilities are calibrated. Without enough
+    validation rows (two with an exact pKd) the test rows help out, and the card says so.
+
+    Parameters
+    ----------
+    trained : TrainedTable
+    metrics : dict
+        Contents of the run's ``metrics.json``.
+
+    Raises
+    ------
+    ModelError
+        If no row was held out: an interval cannot be given then.
+    """
+    _, train = trained.part("train")
+    familiarity = Familiarity.of_pairs(measurement.pair for measurement in train)
+    used = ["validation"]
+    rows = _held_out_part(trained, "validation", familiarity)
+    if int(np.sum(rows.censoring == 0)) < 2:
+        used.append("test")
+        rows = HeldOut.joined([rows, _held_out_part(trained, "test", familiarity)])
+    try:
+        calibration = Calibration(rows)
+    except ModelError as error:
+        raise ModelError(
+            f"the network is trained, but cannot be made a model: {error}; "
+            "give more rows, or a split with validation rows"
+        ) from error
+    encoders = {
+        "antibody": trained.antibody_encoder,
+        "antigen": trained.antigen_encoder,
+        "max_residues": trained.recipe.encoders.max_residues,
+    }
+    return make_bundle(
+        [trained.result.network()],
+        encoders,
+        trained.recipe.model_dump(mode="json"),
+        calibration,
+        familiarity,
+        metrics=metrics,
+        environment=environment(),
+        card=_card(trained, calibration, metrics, used),
+    )
+
+
+def write_model_of_run(trained: TrainedTable, folder: str | Path) -> Path:
+    """Write ``bundle/`` into a run folder; errors as `bundle_of_run` and `write_bundle`."""
+    run = Path(folder)
+    metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
+    return write_bundle(bundle_of_run(trained, metrics), run / "bundle")
+
+
+def _held_out_part(trained: TrainedTable, part: str, familiarity: Familiarity) -> HeldOut:
+    _, measurements = trained.part(part)
+    return held_out(measurements, trained.scores[part], familiarity)
+
+
+def _card(
+    trained: TrainedTable, calibration: Calibration, metrics: dict[str, Any], used: list[str]
+) -> str:
+    recipe = trained.recipe
+    test = metrics.get("test", {})
+    lines = [
+        f"# Model of recipe {recipe.name}",
+        "",
+        f"Trained on `{Path(recipe.data.table).name}`, split by {trained.split}: "
+        + ", ".join(f"{count} {name}" for name, count in trained.part_sizes.items())
+        + " rows.",
+        f"Encoders: {trained.antibody_encoder} (antibody), {trained.antigen_encoder} (antigen). "
+        f"Best epoch: {trained.result.best_epoch}; {trained.result.stopped}.",
+        "",
+        f"## Calibration, on the rows of: {' and '.join(used)}",
+        "",
+        *calibration_lines(calibration),
+        "",
+        "Coverage of an interval is marginal: a share of rows like these, not a promise about "
+        "each row.",
+        "",
+        "## Test rows",
+        "",
+    ]
+    shown = ("rows", "rmse", "mae", "r2", "spearman", "pearson")
+    lines += [
+        f"- {name}: {test[name]:.3f}"
+        if isinstance(test[name], float)
+        else f"- {name}: {test[name]}"
+        for name in shown
+        if test.get(name) is not None
+    ]
+    left_out = {**trained.left_out, **trained.notes}
+    if left_out:
+        lines += ["", "## Rows changed or left out", ""]
+        lines += [f"- {count} {what}" for what, count in left_out.items()]
+    return "\n".join(lines) + "\n"
