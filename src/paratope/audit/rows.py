@@ -201,6 +201,8 @@ def _conflicts(
     lowest = sd * np.sqrt(freedom / stats.chi2.ppf(0.999, freedom))
     # a table of honest replicates with this much noise holds some wide ones
     comparisons = sum(len(g) * (len(g) - 1) / 2 for g in groups)
+    # a spread known from few pairs is known badly
+    robust *= 1.0 + 2.5 / np.sqrt(len(groups))
     honest = np.sqrt(2.0) * min(robust, usual) + 1e-9
     expected = comparisons * 2.0 * float(stats.norm.sf(limit / honest))
     surprising = len(bad) > 0 and float(stats.poisson.sf(len(bad) - 1, expected)) < 1e-3

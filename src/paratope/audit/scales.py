@@ -315,17 +315,20 @@ def _island_finding(subject: Subject, column: ValueColumn, island: Island) -> Fi
 
 
 def _explained_by(subject: Subject, rows: np.ndarray, exact: np.ndarray) -> str:
-    """Antigens whose rows the island consists of, if it cuts through none."""
-    codes = subject.antigen_codes
+    """Antigens, or very few pairs, whose rows the island consists of, if it cuts through none."""
     inside = np.zeros(subject.rows, dtype=bool)
     inside[rows] = True
-    members = np.unique(codes[rows])
-    if (members < 0).any() or len(np.unique(codes[exact])) < 2:
-        return ""
-    theirs = exact & np.isin(codes, members)
-    if inside[theirs].mean() < 0.95:
-        return ""
-    return "one antigen" if len(members) == 1 else f"{len(members)} antigens"
+    for codes, noun, most in (
+        (subject.antigen_codes, "antigen", len(rows)),
+        (subject.pair_codes, "pair", 3),
+    ):
+        members = np.unique(codes[rows])
+        if (members < 0).any() or len(members) > most or len(np.unique(codes[exact])) < 2:
+            continue
+        theirs = exact & np.isin(codes, members)
+        if inside[theirs].mean() >= 0.95:
+            return f"one {noun}" if len(members) == 1 else f"{len(members)} {noun}s"
+    return ""
 
 
 def _likely_forms(values: np.ndarray, others: np.ndarray | None) -> list[str]:

@@ -1,0 +1,370 @@
+import csv
+import functools
+import http.server
+import json
+import threading
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from paratope.datasets import DATASETS, load_dataset
+from paratope.datasets.simulated import simulate
+from paratope.measurements import (
+    Censoring,
+    Conditions,
+    Measurement,
+    Origin,
+    bound_non_binders,
+)
+from paratope.numbering import prepare_antibody
+from paratope.sequences import AMINO_ACIDS, Antibody, Antigen, Pair
+from paratope.tables import read_table, table_from_frame
+from paratope.tables.export import frame_from_measurements
+
+
+def same(first, second):
+    """Whether two measurements say the same, names of antibodies and places in files apart."""
+    for name in ("pkd", "delta_pkd", "score"):
+        a, b = getattr(first, name), getattr(second, name)
+        if (a is None) != (b is None) or (a is not None and abs(a - b) > 1e-9):
+            return False
+    pairs = [(first.pair, second.pair)]
+    if (first.parent is None) != (second.parent is None):
+        return False
+    if first.parent is not None:
+        pairs.append((first.parent, second.parent))
+    for a, b in pairs:
+        prepared, _ = prepare_antibody(a.antibody)
+        if prepared.chains != b.antibody.chains or a.antigen.chains != b.antigen.chains:
+            return False
+    where = ("complex_id", "mutations", "date", "reference", "fold")
+    return (
+        first.censoring is second.censoring
+        and first.assay == second.assay
+        and first.conditions == second.conditions
+        and all(getattr(first.origin, k) == getattr(second.origin, k) for k in where)
+    )
+
+
+# ---------------------------------------------------------------- simulate
+
+
+def test_simulate_writes_a_table_that_reads_back_and_its_truth(run_paratope, tmp_path):
+    path = tmp_path / "table.csv"
+    finished = run_paratope(
+        *("data", "simulate", "-o", path, "--antibodies", 30, "--antigens", 2, "--noise", 0.2),
+        *("--floor", 6.5, "--seed", 3),
+    )
+    assert finished.code == 0, finished.err
+    simulation = simulate(antibodies=30, antigens=2, noise_sd=0.2, floor_pkd=6.5, seed=3)
+    table = read_table(path, require="measured")
+    assert not table.failed
+    assert len(table.measurements) == 60
+    for read, made in zip(table.measurements, simulation.measurements, strict=True):
+        assert same(made, read)
+    assert any(row.censoring is Censoring.AT_MOST for row in table.measurements)
+    truth = json.loads((tmp_path / "truth.json").read_text())
+    np.testing.assert_allclose(truth["pkd"], simulation.truth.pkd, atol=1e-6)
+    assert truth["parameters"]["seed"] == 3
+
+
+def test_simulate_is_deterministic_and_single_domains_have_no_light_chain(run_paratope, tmp_path):
+    texts = []
+    for name in ("a", "b"):
+        folder = tmp_path / name
+        folder.mkdir()
+        target = folder / "table.csv"
+        arguments = ("--antibodies", 15, "--single-domain", "--seed", 5)
+        assert run_paratope("data", "simulate", "-o", target, *arguments).code == 0
+        texts.append((target.read_text(), (folder / "truth.json").read_text()))
+    assert texts[0] == texts[1]
+    assert "light" not in texts[0][0].splitlines()[0].split(",") or all(
+        not row["light"] for row in csv.DictReader(texts[0][0].splitlines())
+    )
+
+
+def test_simulate_refuses_what_cannot_be(run_paratope, tmp_path):
+    finished = run_paratope("data", "simulate", "-o", tmp_path / "t.csv", "--measured", 2)
+    assert finished.code == 2
+    assert "measured must be in (0, 1]" in finished.err
+    assert not list(tmp_path.iterdir())
+
+
+# ---------------------------------------------------------------- import and list
+
+
+@pytest.mark.parametrize("name", ["skempi", "absci_her2", "sabdab"])
+def test_import_writes_a_table_that_reads_back_losslessly(run_paratope, tmp_path, data_root, name):
+    path = tmp_path / "table.csv"
+    finished = run_paratope("data", "import", name, "--from", data_root, "-o", path)
+    assert finished.code == 0, finished.err
+    imported = load_dataset(name, data_root)
+    table = read_table(path, require="measured")
+    assert not table.failed
+    expected = bound_non_binders(imported.measurements)
+    assert all(same(a, b) for a, b in zip(expected, table.measurements, strict=True))
+    sources = pl.read_csv(path, infer_schema_length=0)
+    rows = [str(row.origin.row) if row.origin.row else None for row in imported.measurements]
+    assert sources["source_row"].to_list() == rows
+    assert sources["licence"].to_list() == [row.origin.licence for row in imported.measurements]
+    assert f"{imported.rows} rows read" in finished.err
+    for fate in imported.counts:
+        assert fate in finished.err
+
+
+def test_import_keeps_only_permissive_rows(run_paratope, tmp_path, data_root):
+    path = tmp_path / "table.csv"
+    arguments = ("data", "import", "general", "--from", data_root, "-o", path)
+    assert run_paratope(*arguments, "--licence", "permissive").code == 0
+    kept = set(pl.read_csv(path, infer_schema_length=0)["licence"])
+    assert kept == {"SKEMPI-v2", "CC-BY-4.0"}
+    arguments = ("data", "import", "ab645", "--from", data_root, "-o", path)
+    finished = run_paratope(*arguments, "--licence", "permissive")
+    assert finished.code == 2
+    assert "no measurement is left" in finished.err
+
+
+def test_import_reads_a_format_and_writes_to_stdout(run_paratope, tmp_path):
+    source = tmp_path / "own.csv"
+    rows = simulate(antibodies=5, antigens=1, seed=1).measurements
+    frame_from_measurements(rows).select("heavy", "light", "antigen", "pkd").write_csv(source)
+    finished = run_paratope("data", "import", "plain", "--from", source, "-o", "-")
+    assert finished.code == 0, finished.err
+    assert len(list(csv.DictReader(finished.out.splitlines()))) == 5
+
+
+def test_import_of_unknown_or_missing_data_says_what_to_do(run_paratope, tmp_path):
+    unknown = run_paratope("data", "import", "skempi9", "-o", tmp_path / "t.csv")
+    assert unknown.code == 2
+    assert "valid names" in unknown.err
+    missing = run_paratope("data", "import", "skempi", "--from", tmp_path, "-o", tmp_path / "t.csv")
+    assert missing.code == 2
+    assert "paratope data fetch" in missing.err
+    assert not (tmp_path / "t.csv").exists()
+
+
+def test_list_names_every_source_with_terms_and_counts(run_paratope, data_root):
+    finished = run_paratope("data", "list", "--folder", data_root)
+    assert finished.code == 0
+    lines = {line.split()[0]: line for line in finished.out.splitlines() if line.strip()}
+    for dataset in DATASETS.values():
+        assert dataset.licence in lines[dataset.name]
+    assert f" {len(load_dataset('skempi', data_root).measurements)} " in lines["skempi"]
+    assert "here" in lines["skempi"]
+
+
+def test_list_says_what_is_missing(run_paratope, tmp_path):
+    finished = run_paratope("data", "list", "--folder", tmp_path)
+    assert finished.code == 0
+    line = next(line for line in finished.out.splitlines() if line.startswith("skempi "))
+    assert "missing" in line
+
+
+def test_fetch_downloads_from_a_mirror_and_then_finds_it_there(run_paratope, tmp_path, data_root):
+    handler = functools.partial(_Quiet, directory=str(data_root))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        mirror = f"http://127.0.0.1:{server.server_port}"
+        arguments = ("data", "fetch", "sabdab", "--folder", tmp_path, "--base-url", mirror)
+        first = run_paratope(*arguments)
+        second = run_paratope(*arguments)
+        server.shutdown()
+    assert first.code == 0, first.err
+    assert "downloaded, checksum right" in first.out
+    assert "was there" in second.out
+    wanted = (data_root / "sabdab" / "sabdab_affinity.csv").read_bytes()
+    assert (tmp_path / "sabdab" / "sabdab_affinity.csv").read_bytes() == wanted
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, format, *arguments):
+        pass
+
+
+# ---------------------------------------------------------------- audit
+
+
+def faulty(tmp_path):
+    path = tmp_path / "faulty.csv"
+    rows = simulate(antibodies=120, antigens=1, seed=2).measurements
+    frame = frame_from_measurements(rows).with_columns(pl.col("pkd").cast(pl.Float64).clip(7.0))
+    frame.write_csv(path)
+    return path
+
+
+def test_audit_prints_and_writes_all_three_forms(run_paratope, tmp_path):
+    path, page, record = faulty(tmp_path), tmp_path / "a.html", tmp_path / "a.json"
+    finished = run_paratope("data", "audit", path, "--html", page, "--json", record)
+    assert finished.code == 0, finished.err
+    assert "floor" in finished.out
+    found = json.loads(record.read_text())["findings"]
+    assert any(finding["code"] == "floor" for finding in found)
+    assert all(finding["code"] in page.read_text() for finding in found)
+
+
+def test_strict_audit_fails_on_a_faulty_table_only(run_paratope, tmp_path):
+    clean = tmp_path / "clean.csv"
+    arguments = ("--antibodies", 80, "--antigens", 2, "--floor", 6, "--seed", 4)
+    run_paratope("data", "simulate", "-o", clean, *arguments)
+    assert run_paratope("data", "audit", clean, "--strict").code == 0
+    assert run_paratope("data", "audit", faulty(tmp_path), "--strict").code == 3
+    assert run_paratope("data", "audit", faulty(tmp_path)).code == 0
+
+
+def test_audit_of_several_tables_compares_them(run_paratope, tmp_path):
+    first, second = faulty(tmp_path), tmp_path / "other.csv"
+    frame = pl.read_csv(first).with_columns(pl.col("pkd") + 3.0)
+    frame.write_csv(second)
+    finished = run_paratope("data", "audit", first, second)
+    assert "unit_shift" in finished.out
+    assert "2 tables" in finished.out
+
+
+def test_audit_of_what_is_no_table(run_paratope, tmp_path):
+    empty = tmp_path / "empty.csv"
+    empty.write_text("")
+    assert run_paratope("data", "audit", empty).code == 2
+    assert run_paratope("data", "audit", tmp_path / "absent.csv").code == 2
+    assert run_paratope("data", "audit").code == 2
+
+
+# ---------------------------------------------------------------- split
+
+
+def test_split_writes_every_row_with_its_part_and_a_proof(run_paratope, tmp_path):
+    table, folder = tmp_path / "t.csv", tmp_path / "split"
+    arguments = ("--antibodies", 40, "--antigens", 8, "--seed", 1)
+    run_paratope("data", "simulate", "-o", table, *arguments)
+    finished = run_paratope("data", "split", table, "--by", "antigen", "-o", folder, "--seed", 2)
+    assert finished.code == 0, finished.err
+    before, after = pl.read_csv(table), pl.read_csv(folder / "split.csv")
+    assert after.columns == [*before.columns, "split"]
+    assert after.drop("split").equals(before)
+    assert set(after["split"]) == {"train", "validation", "test"}
+    parts = after.group_by("antigen").agg(pl.col("split").n_unique())
+    assert parts["split"].to_list() == [1] * 8
+    proof = json.loads((folder / "proof.json").read_text())
+    assert proof["by"] == "antigen"
+    assert proof["shared_antigens"] == 0
+
+
+def test_split_into_folds_by_a_column_and_by_fractions(run_paratope, tmp_path):
+    table = tmp_path / "t.csv"
+    rows = simulate(antibodies=30, antigens=2, seed=1).measurements
+    frame = frame_from_measurements(rows)
+    frame = frame.with_columns(pl.Series("plate", [f"p{k % 3}" for k in range(frame.height)]))
+    frame.write_csv(table)
+    by_column = run_paratope(
+        "data", "split", table, "--by", "column", "--column", "plate", "-o", tmp_path / "c"
+    )
+    assert by_column.code == 0, by_column.err
+    written = pl.read_csv(tmp_path / "c" / "split.csv")
+    assert (written["split"] == written["plate"]).all()
+    arguments = ("data", "split", table, "--by", "random")
+    assert run_paratope(*arguments, "--folds", 3, "-o", tmp_path / "f").code == 0
+    assert set(pl.read_csv(tmp_path / "f" / "split.csv")["split"]) == {0, 1, 2}
+    assert run_paratope(*arguments, "--fractions", ".5,.5", "-o", tmp_path / "h").code == 0
+    assert set(pl.read_csv(tmp_path / "h" / "split.csv")["split"]) == {"train", "test"}
+
+
+def test_split_keeps_bad_rows_without_a_part_and_says_so(run_paratope, tmp_path):
+    table = tmp_path / "t.csv"
+    rows = simulate(antibodies=30, antigens=1, seed=1).measurements
+    frame = frame_from_measurements(rows)
+    values = frame["pkd"].to_list()
+    values[4] = "unclear"
+    frame.with_columns(pl.Series("pkd", values)).write_csv(table)
+    finished = run_paratope("data", "split", table, "--by", "random", "-o", tmp_path / "s")
+    assert finished.code == 3
+    assert "unclear" in finished.err
+    parts = pl.read_csv(tmp_path / "s" / "split.csv")["split"].to_list()
+    assert not parts[4]
+    assert all(parts[:4] + parts[5:])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--by", "moon"), "valid names"),
+        (("--by", "column"), "--column NAME"),
+        (("--by", "column", "--column", "plate"), "no column 'plate'"),
+        (("--by", "random", "--fractions", "a,b"), "expected numbers"),
+        (("--by", "random", "--fractions", ".5,.1"), "sum to 1"),
+    ],
+)
+def test_bad_splits_are_refused(run_paratope, tmp_path, arguments, message):
+    table = tmp_path / "t.csv"
+    run_paratope("data", "simulate", "-o", table, "--antibodies", 20, "--antigens", 1)
+    finished = run_paratope("data", "split", table, "-o", tmp_path / "s", *arguments)
+    assert finished.code == 2
+    assert message in " ".join(finished.err.replace("│", " ").split())
+    assert not (tmp_path / "s").exists()
+
+
+# ---------------------------------------------------------------- the plain format
+
+VHH = (
+    "QVQLVESGGGLVQPGGSLRLSCAASGFTFSSYAMSWVRQAPGKGLEWVSAISGSGGSTYYADSVKGRFTISRDNSKN"
+    "TLYLQMNSLRAEDTAVYYCAKDRLSITIRPRYYGLDVWGQGTLVTVSS"
+)
+numbers = st.floats(2.5, 14.0)
+antigens = st.lists(
+    st.text(AMINO_ACIDS, min_size=35, max_size=60).map("W{}".format), min_size=1, max_size=3
+)
+words = st.sampled_from(["", "SPR", "a b", "x,y", 'say "hi"'])
+
+
+@st.composite
+def measurements(draw):
+    antigen = Antigen(tuple(draw(antigens)), draw(words))
+    pair = Pair(Antibody(VHH, None, draw(st.sampled_from(["a", "b", ""]))), antigen)
+    kind = draw(st.sampled_from(["pkd", "score", "delta", "both", "none"]))
+    censoring = Censoring.AT_MOST if kind == "none" else draw(st.sampled_from(Censoring))
+    parent = Pair(Antibody(VHH.replace("SYAMS", "SYAMA")), antigen)
+    has_delta = kind in ("delta", "both")
+    return Measurement(
+        pair,
+        pkd=draw(numbers) if kind in ("pkd", "both") else None,
+        censoring=censoring,
+        assay=draw(st.sampled_from(["SPR", "a,b"])),
+        delta_pkd=draw(st.floats(-4.0, 4.0)) if has_delta else None,
+        parent=parent if has_delta else None,
+        score=draw(st.floats(-1e3, 1e3)) if kind == "score" else None,
+        conditions=Conditions("VHH", draw(words), draw(st.sampled_from([None, 298.15, 310.0]))),
+        origin=Origin(
+            complex_id=draw(st.sampled_from(["", "1ABC"])),
+            mutations=draw(st.sampled_from([(), ("SH31A",), ("SH31A", "YH32F")])),
+            date=draw(st.sampled_from(["", "2024-05-31"])),
+            reference=draw(st.sampled_from(["", "123456"])),
+            fold=draw(st.sampled_from([None, 0, 3])),
+        ),
+    )  # fmt: skip
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(measurements(), min_size=1, max_size=6))
+def test_any_measurements_survive_the_plain_format(rows):
+    table = table_from_frame(frame_from_measurements(rows), require="measured")
+    assert not table.failed, [row.error for row in table.failed]
+    expected = bound_non_binders(rows)
+    for made, read in zip(expected, table.measurements, strict=True):
+        assert same(made, read), (made, read)
+
+
+def test_ids_of_the_plain_format_are_unique():
+    pair = Pair(Antibody(VHH, None, "a"), Antigen(("M" * 40,)))
+    other = Pair(Antibody(VHH, None, "a-2"), Antigen(("M" * 40,)))
+    rows = [Measurement(pair, 7.0), Measurement(pair, 7.5), Measurement(other, 8.0)]
+    ids = frame_from_measurements(rows)["id"].to_list()
+    assert len(set(ids)) == 3
+    assert ids[0] == "a"
+
+
+def test_help_of_every_subcommand_has_an_example(run_paratope):
+    for name in ("list", "import", "fetch", "audit", "split", "simulate"):
+        finished = run_paratope("data", name, "--help")
+        assert finished.code == 0
+        assert f"paratope data {name}" in " ".join(finished.out.split())
