@@ -70,6 +70,11 @@ def damaged_xlsx(path: Path) -> None:
     path.write_bytes(content[: len(content) // 2])
 
 
+def folder_beside(path: Path) -> None:
+    path.mkdir()
+    (path.parent / "real.csv").write_text(PAIRS)
+
+
 def link_to_itself(path: Path) -> None:
     path.symlink_to(path)
 
@@ -101,7 +106,7 @@ REFUSED = {
     "no antigen column": Refused(
         PAIRS.replace("antigen", "protein"), ("no column for antigen", "protein", "FASTA")
     ),
-    "no header": Refused(PAIRS.split("\n", 1)[1], ("looks like data", "header line")),
+    "no header": Refused(PAIRS.split("\n", 1)[1] * 2, ("looks like data", "header line")),
     "--columns of nothing": Refused(
         PAIRS, ("no column 'VH'", "heavy"), arguments="predict {in} -o {out} --columns heavy=VH"
     ),
@@ -150,9 +155,11 @@ REFUSED = {
     ),
     # the output
     "output into no folder": Refused(
-        PAIRS, ("folder does not exist",), arguments="predict {in} -o {dir}/none/out.csv"
+        PAIRS, ("does not exist; make it first",), arguments="predict {in} -o {dir}/none/out.csv"
     ),
-    "output is a folder": Refused(PAIRS, ("folder",), arguments="predict {in} -o {dir}"),
+    "output is a folder": Refused(
+        folder_beside, ("this is a folder",), arguments="predict {dir}/real.csv -o {in}"
+    ),
     "output of an unknown kind": Refused(
         PAIRS, ("unknown kind of table", ".csv"), arguments="predict {in} -o {dir}/out.docx"
     ),
@@ -179,10 +186,15 @@ REFUSED = {
     ),
     # evaluation
     "evaluate without predictions": Refused(
-        measured(8.0, 7.0), ("no column for pred",), arguments="evaluate {in} -o {dir}/report"
+        measured(8.0, 7.0),
+        ("measured values", "Columns found"),
+        arguments="evaluate {in} -o {dir}/report",
     ),
     "evaluate text for numbers": Refused(
-        "true,pred\n7.1,high\n8.0,low\n", ("high",), "p.csv", "evaluate {in} -o {dir}/report"
+        "true,pred\n7.1,high\n8.0,low\n",
+        ("'pred'", "2 rows"),
+        "p.csv",
+        "evaluate {in} -o {dir}/report",
     ),
     "evaluate nothing but NaN": Refused(
         "true,pred\nNaN,7\nNaN,8\n", ("true",), "p.csv", "evaluate {in} -o {dir}/report"

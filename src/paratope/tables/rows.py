@@ -171,8 +171,11 @@ class RowReader:
         return any(find_domains(chain) for chain in antigen.chains)
 
     def _antigen(self, cells: Mapping[str, str]) -> tuple[Antigen, tuple[str, ...]]:
+        text = cells["antigen"]
         try:
-            antigen, notes = _cached_antigen(cells["antigen"])
+            if text.strip() and is_not_measured(text):  # "NaN", "NA": letters of residues, too
+                raise InputError(f"antigen: missing ({text.strip()!r}); expected its residues")
+            antigen, notes = _cached_antigen(text)
         except InputError as problem:
             raise InputError(f"column {self.columns['antigen']!r}: {problem}") from None
         return dataclasses.replace(antigen, name=cells.get("antigen_name", "").strip()), notes

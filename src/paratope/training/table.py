@@ -117,7 +117,6 @@ def train_table(
     """
     data = recipe.data.model_copy(update={"table": str(source)})
     recipe = recipe.model_copy(update={"data": data})
-    run = prepare_run_folder(Path(folder), recipe, resume)
     columns = parse_columns(data.columns) if data.columns else None
     table = read_table(source, columns=columns, require="measured")
     antibody_encoder = load_encoder(recipe.encoders.antibody, device)
@@ -130,6 +129,7 @@ def train_table(
         )
         for name in PARTS
     }
+    run = prepare_run_folder(Path(folder), recipe, resume)  # not before the table proved usable
     shown = bool(progress) if progress is not None else True  # a store shows none off a terminal
     with (
         EmbeddingStore(antibody_encoder) as antibodies,
