@@ -166,7 +166,7 @@ def _leaders(chains: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     lengths = np.array([len(chain) for chain in chains], np.int64)
     for length in np.unique(lengths[lengths > 0]):
         left = np.flatnonzero(lengths == length)
-        residues = np.frombuffer("".join(chains[row] for row in left).encode(), np.uint8)
+        residues = np.frombuffer("".join(chains[row] for row in left.tolist()).encode(), np.uint8)
         residues = residues.reshape(-1, int(length))
         while len(left) > 1:
             apart = (residues != residues[0]).mean(1)

@@ -145,6 +145,9 @@ def _by_position(task: Task) -> Plan:
         return Plan(joined(task.together, _sharing_positions(task, touched)))
     rng = np.random.default_rng(task.seed)
     order = [everything[place] for place in rng.permutation(len(everything))]
+    # positions mutated on their own come first: rows mutated elsewhere too say less about them
+    typical = _typical_mutations(touched)
+    order.sort(key=lambda place: int(np.log2(typical[place])))
     sizes = np.bincount(task.together)
     part = np.zeros(len(sizes), np.int64)
     facts: dict = {}
@@ -171,6 +174,15 @@ def _group_positions(task: Task) -> list[set[Hashable]]:
     for group, places in zip(task.together, mutated_positions(task.measurements), strict=True):
         touched[group] |= places
     return touched
+
+
+def _typical_mutations(touched: list[set[Hashable]]) -> dict[Hashable, float]:
+    """For each position how many positions a group that mutates it mutates: the median."""
+    counts: dict[Hashable, list[int]] = {}
+    for places in touched:
+        for place in places:
+            counts.setdefault(place, []).append(len(places))
+    return {place: float(np.median(found)) for place, found in counts.items()}
 
 
 def _sharing_positions(task: Task, touched: list[set[Hashable]]) -> np.ndarray:
