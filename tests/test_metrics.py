@@ -1,0 +1,203 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+from sklearn import metrics as sk
+
+from paratope.errors import InputError
+from paratope.metrics import (
+    COVERAGE_LEVELS,
+    METRICS,
+    Judged,
+    at_threshold,
+    best_cut,
+    compute,
+    errors,
+    judged,
+    metric,
+    r2_parts,
+    selective_risk_curve,
+)
+from paratope.units import Censoring
+
+
+def rows_with_everything(count: int = 300, seed: int = 0) -> Judged:
+    rng = np.random.default_rng(seed)
+    measured = rng.normal(8.5, 1.2, count)
+    sd = rng.uniform(0.4, 1.2, count)
+    predicted = measured + rng.normal(0, 1, count) * sd
+    return judged(
+        np.maximum(measured, 6.0),
+        predicted,
+        censoring=np.where(measured < 6.0, -1, 0),
+        low=predicted - stats.norm.ppf(0.95) * sd,
+        high=predicted + stats.norm.ppf(0.95) * sd,
+        coverage=0.9,
+        p_strong=stats.norm.cdf((predicted - 9) / sd),
+    )
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_every_metric_is_finite_where_it_applies_and_does_not_depend_on_row_order(name: str):
+    rows = rows_with_everything()
+    info = METRICS[name]
+    assert info.applies(rows)
+    value = info.fn(rows)
+    assert math.isfinite(value)
+    order = np.random.default_rng(1).permutation(len(rows))
+    assert info.fn(rows.take(order)) == pytest.approx(value, abs=1e-9)
+    assert info.summary
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_every_metric_is_best_for_a_perfect_prediction(name: str):
+    rows = rows_with_everything().exact()
+    perfect = Judged(
+        rows.measured, rows.measured, rows.censoring, rows.measured - 1, rows.measured + 1,
+        rows.coverage, (rows.measured >= 9).astype(float),
+    )  # fmt: skip
+    info, got = METRICS[name], METRICS[name].fn(perfect)
+    if info.direction == "max" and name not in ("selective_gain_percent",):
+        assert math.isnan(got) or got >= info.fn(rows) - 1e-9
+    if info.direction == "zero" or name in ("rmse", "mae", "top_1_regret", "top_10_regret"):
+        assert got == pytest.approx(0, abs=1e-12)
+
+
+def test_agrees_with_the_libraries():
+    rows = rows_with_everything().exact()
+    m, p = rows.measured, rows.predicted
+    got = compute(rows)
+    assert got["rmse"] == pytest.approx(sk.root_mean_squared_error(m, p))
+    assert got["mae"] == pytest.approx(sk.mean_absolute_error(m, p))
+    assert got["r2"] == pytest.approx(sk.r2_score(m, p))
+    assert got["kendall"] == pytest.approx(stats.kendalltau(m, p)[0])
+    assert got["concordance"] == pytest.approx((stats.kendalltau(m, p)[0] + 1) / 2)
+    assert got["recall_percent"] == pytest.approx(100 * sk.recall_score(m >= 9, p >= 9))
+    assert got["precision_percent"] == pytest.approx(100 * sk.precision_score(m >= 9, p >= 9))
+    assert got["f1_percent"] == pytest.approx(100 * sk.f1_score(m >= 9, p >= 9))
+
+
+def test_r2_is_correlation_minus_scale_minus_bias():
+    rows = rows_with_everything().exact()
+    parts = r2_parts(rows)
+    assert parts["correlation"] - parts["scale"] - parts["bias"] == pytest.approx(parts["r2"])
+    assert parts["r2"] == pytest.approx(METRICS["r2"].fn(rows), abs=1e-9)
+
+
+def test_a_met_bound_is_no_error_and_a_broken_one_is_the_distance():
+    rows = judged([5, 5, 9, 9], [4, 6.5, 10, 8], censoring=[Censoring.AT_MOST, Censoring.AT_MOST,
+        Censoring.AT_LEAST,
+        Censoring.AT_LEAST])  # fmt: skip
+    assert errors(rows).tolist() == [0, 1.5, 0, -1]
+    assert METRICS["mae"].fn(rows) == pytest.approx(0.625)
+    assert METRICS["bounds_respected_percent"].fn(rows) == 50
+
+
+def test_a_bound_that_leaves_the_threshold_open_is_not_counted():
+    rows = judged([10, 8, 9.5, 9.5], [9.9, 9.9, 9.9, 8.0], censoring=[-1, -1, 0, 0])
+    # "at most 10" may or may not reach 9; "at most 8" does not
+    assert at_threshold(rows) == {
+        "recall_percent": 50.0, "precision_percent": 50.0, "f1_percent": 50.0,
+    }  # fmt: skip
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 6), st.integers(0, 6), st.sampled_from([-1, 0, 1])),
+        min_size=2, max_size=30,
+    )
+)  # fmt: skip
+def test_concordance_counts_every_pair_of_known_order(values: list[tuple[int, int, int]]):
+    measured, predicted, codes = (
+        np.array(column, dtype=float) for column in zip(*values, strict=True)
+    )
+    score = pairs = 0.0
+    for i in range(len(values)):
+        for j in range(len(values)):
+            upper = math.inf if codes[i] > 0 else measured[i]
+            lower = -math.inf if codes[j] < 0 else measured[j]
+            if upper < lower:
+                pairs += 1
+                score += 0.5 + 0.5 * np.sign(predicted[j] - predicted[i])
+    got = METRICS["concordance"](measured, predicted, censoring=codes.astype(int))
+    assert math.isnan(got) if pairs == 0 else got == pytest.approx(score / pairs)
+
+
+def test_ties_at_the_edge_of_a_budget_count_by_expectation():
+    measured = np.r_[np.full(10, 9.5), np.full(90, 6.0)]
+    flat = judged(measured, np.full(100, 8.0))
+    assert METRICS["recall_top_10_percent"].fn(flat) == pytest.approx(10)
+    assert METRICS["enrichment_top_10"].fn(flat) == pytest.approx(1)
+    three = judged([9.0, 8.0, 7.0], [5.0, 5.0, 5.0])
+    assert METRICS["top_1_regret"].fn(three) == pytest.approx(1.0)
+
+
+def test_top_k_regret_equals_brute_force_over_tie_orders():
+    rng = np.random.default_rng(3)
+    measured, predicted = rng.normal(8, 1, 40), rng.integers(0, 4, 40).astype(float)
+    best = []
+    for _ in range(4000):
+        order = np.lexsort((rng.random(40), -predicted))
+        best.append(measured[order[:10]].max())
+    got = METRICS["top_10_regret"](measured, predicted)
+    assert got == pytest.approx(measured.max() - np.mean(best), abs=0.03)
+
+
+def test_coverage_of_a_true_gaussian_is_its_level():
+    rng = np.random.default_rng(0)
+    sd = rng.uniform(0.3, 1.5, 40_000)
+    predicted = rng.normal(8, 1, 40_000)
+    half = stats.norm.ppf(0.9) * sd  # an 80 % interval
+    rows = judged(
+        predicted + rng.normal(0, 1, 40_000) * sd, predicted,
+        low=predicted - half, high=predicted + half, coverage=0.8,
+    )  # fmt: skip
+    for level in COVERAGE_LEVELS:
+        got = METRICS[f"coverage_{round(100 * level)}_percent"].fn(rows)
+        assert got == pytest.approx(100 * level, abs=0.8)
+    assert METRICS["miscalibration_area"].fn(rows) < 0.01
+    assert METRICS["ence"].fn(rows) < 0.03
+    assert METRICS["selective_gain_percent"].fn(rows) > 20
+    share, risk = selective_risk_curve(rows)
+    assert share[-1] == 1
+    assert risk[-1] == pytest.approx(METRICS["rmse"].fn(rows))
+    tight = Judged(rows.measured, rows.predicted, rows.censoring, rows.predicted - half / 2,
+                   rows.predicted + half / 2, rows.coverage)  # fmt: skip
+    assert METRICS["miscalibration_area"].fn(tight) > 0.15
+    assert METRICS["ence"].fn(tight) > 0.5
+
+
+def test_the_cut_is_chosen_for_the_best_f1():
+    rng = np.random.default_rng(0)
+    measured = rng.normal(8.5, 1, 400)
+    rows = judged(measured, measured - 2 + rng.normal(0, 0.3, 400))  # biased: nothing reaches 9
+    cut = best_cut(rows)
+    assert 6.5 < cut < 7.5
+    assert at_threshold(rows, cut)["f1_percent"] > 80
+    assert at_threshold(rows)["recall_percent"] < 20
+    best = max(at_threshold(rows, c)["f1_percent"] for c in rows.predicted)
+    assert at_threshold(rows, cut)["f1_percent"] == pytest.approx(best)
+
+
+def test_undefined_is_nan_and_never_an_exception():
+    for rows in (
+        judged([7.0], [7.0]),
+        judged([7.0, 7.0, 7.0], [8.0, 8.0, 8.0]),
+        judged([5.0, 5.0], [4.0, 6.0], censoring=[-1, -1]),
+    ):
+        for name, value in compute(rows).items():
+            assert isinstance(value, float), name
+
+
+def test_wrong_input_is_told():
+    with pytest.raises(InputError, match="unknown metric 'rsme'.*rmse"):
+        metric("rsme")
+    with pytest.raises(InputError, match=r"one value per row"):
+        judged([1.0, 2.0], [1.0])
+    with pytest.raises(InputError, match="finite"):
+        judged([1.0, math.nan], [1.0, 2.0])
+    with pytest.raises(InputError, match="pkd_low"):
+        METRICS["width_90"]([1.0], [1.0])
