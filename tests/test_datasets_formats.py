@@ -57,8 +57,13 @@ def test_alphaseq_targets_are_only_named(tmp_path: Path):
     assert "['Control_1', 'MIT_Target']" in imported.notes[0]
     with pytest.raises(InputError, match=r"no row of \['Spike'\]; its targets: \['Control_1'"):
         load_dataset("alphaseq", path, antigen=f"Spike={PEPTIDE}")
-    with pytest.raises(InputError, match="TARGET=RESIDUES"):
+    with pytest.raises(InputError, match="has the targets .*TARGET=RESIDUES"):
         load_dataset("alphaseq", path, antigen=PEPTIDE)
+    with pytest.raises(InputError, match="TARGET=RESIDUES, got 'Control_1='"):
+        load_dataset("alphaseq", path, antigen=f"MIT_Target={PEPTIDE},Control_1=")
+    one = write(tmp_path, "one.csv", ALPHASEQ[: ALPHASEQ.rindex("AAYL1")])
+    imported = load_dataset("alphaseq", one, antigen=PEPTIDE)
+    assert imported.measurements[0].pair.antigen.chains == (PEPTIDE,)
 
 
 def test_alphaseq_interactions_find_the_antibody(tmp_path: Path):
@@ -74,6 +79,8 @@ def test_alphaseq_interactions_find_the_antibody(tmp_path: Path):
     path = write(tmp_path, "interactions.csv", "\n".join([header, *rows]))
     imported = load_dataset("alphaseq", path)
     assert imported.counts == {"measured": 2, "not an antibody": 1, "no affinity": 1}
+    with pytest.raises(InputError, match="holds its antigens"):
+        load_dataset("alphaseq", path, antigen=PEPTIDE)
     assert [row.pkd for row in imported.measurements] == [8.0, 6.0]
     assert {row.pair.antigen.chains for row in imported.measurements} == {(PEPTIDE,)}
 

@@ -129,18 +129,32 @@ def _is_antibody(chain: str) -> bool:
 
 
 def load(path: Path, *, as_published: bool = False, antigen: str = "") -> Imported:
-    """An AlphaSeq table; `path` is the table itself, `antigen` is ``TARGET=RESIDUES``.
+    """An AlphaSeq table; `path` is the table itself.
 
-    Several targets are separated by commas.
+    `antigen` is the residues of its target, or ``TARGET=RESIDUES,…`` where it has several.
     """
     del as_published
+    return import_table(path, antigens=_antigens(path, antigen) if antigen else None)
+
+
+def _antigens(path: Path, text: str) -> dict[str, str]:
+    if "alphaseq_affinity" in header_of(path):
+        raise InputError(f"{path} holds its antigens; give none")
+    if "=" not in text:
+        targets = sorted({row["Target"] for row in read_rows(path, ANTIBODY_COLUMNS)})
+        if len(targets) > 1:
+            raise InputError(
+                f"{path} has the targets {targets}: give the antigen as TARGET=RESIDUES, several "
+                f"separated by commas, got {text!r}"
+            )
+        return {targets[0]: text}
     antigens: dict[str, str] = {}
-    for part in filter(None, antigen.split(",")):
-        name, equals, residues = (piece.strip() for piece in part.partition("="))
-        if not (name and equals and residues):
+    for part in text.split(","):
+        name, _, residues = (piece.strip() for piece in part.partition("="))
+        if not (name and residues):
             raise InputError(f"expected the antigen as TARGET=RESIDUES, got {part!r}")
         antigens[name] = residues
-    return import_table(path, antigens=antigens or None)
+    return antigens
 
 
 ALPHASEQ = Dataset(
