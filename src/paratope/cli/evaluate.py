@@ -27,8 +27,8 @@ SHOWN = (
 
 
 @app.command(
-    epilog="Example: paratope evaluate predictions.csv -o report/   or: paratope evaluate t.csv "
-    "--true measured_pkd --pred model_a --group antigen_cluster"
+    epilog="Example: paratope evaluate predictions.csv -o report/\n\n"
+    "Example: paratope evaluate t.csv --true measured_pkd --pred model_a --group antigen_cluster"
 )
 def evaluate(
     table: Annotated[

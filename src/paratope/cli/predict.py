@@ -15,8 +15,8 @@ app = command_app()
 
 
 @app.command(
-    epilog="Example: paratope predict pairs.csv -o predictions.csv   or: paratope predict "
-    "--heavy EVQL… --light DIQM… --antigen TQVC…"
+    epilog="Example: paratope predict pairs.csv -o predictions.csv\n\n"
+    "Example: paratope predict --heavy EVQL… --light DIQM… --antigen TQVC…"
 )
 def predict(
     table: Annotated[
