@@ -34,7 +34,7 @@ TINY = {
 @pytest.fixture(scope="session")
 def vocabularies(reference_root: Path) -> dict[str, list[str]]:
     published = json.loads((reference_root / "vocabularies.json").read_text())
-    return {**published, "igbert": IGBERT_TOKENS.split()}
+    return {**published, "igbert": list(IGBERT_TOKENS.split(" "))}
 
 
 def tokenizer_of(name: str, vocabularies: dict[str, list[str]], folder: Path) -> Any:

@@ -260,7 +260,9 @@ def _cached_snapshot(repository: str, revision: str | None) -> Path | None:
 
 
 def _checked(model: HubModel, files: LocalFiles) -> LocalFiles:
-    if not any(files.folder.glob("*.safetensors")) and not any(files.folder.glob("*.bin")):
+    if not any(files.folder.glob("*.safetensors")) and not any(
+        files.folder.glob("pytorch_model*.bin")
+    ):
         raise EncoderError(
             f"{model.name}: {files.folder} holds no weights (model.safetensors or "
             f"pytorch_model.bin); run 'paratope encoders download {model.name}'"
