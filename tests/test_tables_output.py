@@ -198,6 +198,12 @@ def test_an_error_between_blocks_leaves_nothing(name: str, tmp_path: Path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_failure_to_read_meanwhile_is_not_called_one_to_write(tmp_path: Path):
+    with pytest.raises(FileNotFoundError), atomic_file(tmp_path / "t.csv"):
+        (tmp_path / "other").read_bytes()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_lists_do_not_fit_into_text(tmp_path: Path):
     frame = pl.DataFrame({"id": ["a"], "chains": [["x", "y"]]})
     with pytest.raises(OutputError, match="fit into Parquet only"):

@@ -1,6 +1,7 @@
 """Writing tables: whole or not at all, by the suffix of the name."""
 
 import contextlib
+import errno
 import gzip
 import io
 import math
@@ -20,6 +21,9 @@ SUFFIXES = (".csv", ".tsv", ".parquet", ".xlsx")
 # Excel's own limits
 _XLSX_MAX_CHARACTERS = 32_767
 _XLSX_MAX_ROWS = 1_048_575
+_WRITE_ERRORS = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EPIPE}
+)
 
 
 @contextlib.contextmanager
@@ -53,15 +57,18 @@ def atomic_file(target: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
         with _as_output_error(target), path.open("wb") as device:
             yield device
         return
-    temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(8)}.tmp")
+    temporary = path.with_name(f".paratope-{secrets.token_hex(8)}.tmp")
     try:
         with _as_output_error(target):
             if path.is_dir():
                 raise IsADirectoryError(None, "this is a folder; expected a file name")
-            with temporary.open("xb") as file:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
+            file = temporary.open("xb")
+        # what the caller does meanwhile may fail to read something else: that is not our error
+        with _as_output_error(target, only=_WRITE_ERRORS), file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        with _as_output_error(target):
             if path.exists():
                 temporary.chmod(path.stat().st_mode & 0o7777)
             os.replace(temporary, path)
@@ -77,10 +84,13 @@ def atomic_file(target: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
 
 
 @contextlib.contextmanager
-def _as_output_error(target: object) -> Iterator[None]:
+def _as_output_error(target: object, only: frozenset[int] | None = None) -> Iterator[None]:
+    """Say what failed; with `only`, for these error numbers, others pass."""
     try:
         yield
     except OSError as error:
+        if only is not None and error.errno not in only:
+            raise
         reason = error.strerror or str(error)
         if isinstance(error, FileNotFoundError):
             reason = "its folder does not exist; make it first"
@@ -151,16 +161,17 @@ class TableWriter:
         assert self._file is not None
         if self._suffix == ".xlsx":
             self._held.append(frame)
-        elif self._suffix == ".parquet":
-            self._write_parquet(frame)
         else:
-            with self._readable_failure():
-                text = _for_text(frame, self._keep)
-                text.write_csv(
-                    self._file,
-                    include_header=not self._started,
-                    separator="\t" if self._suffix == ".tsv" else ",",
-                )
+            # the libraries' own OSErrors carry no number
+            with _as_output_error(self._target), self._readable_failure():
+                if self._suffix == ".parquet":
+                    self._write_parquet(frame)
+                else:
+                    _for_text(frame, self._keep).write_csv(
+                        self._file,
+                        include_header=not self._started,
+                        separator="\t" if self._suffix == ".tsv" else ",",
+                    )
         self._started = True
 
     def __exit__(
@@ -190,7 +201,8 @@ class TableWriter:
     def _finish(self) -> None:
         assert self._file is not None
         if self._parquet is not None:
-            self._parquet.close()
+            with _as_output_error(self._target):
+                self._parquet.close()
         if self._held:
             frame = pl.concat(self._held)
             _check_xlsx(frame, self._target)
