@@ -62,7 +62,7 @@ default-model: $(STAMP) ## train the model that ships (needs the public data)
 
 pins: $(STAMP) ## write constraints.txt from what is installed
 	@{ sed -n '/^#/p' constraints.txt; $(BIN)/python -m pip freeze --all --exclude paratope \
-	| sed -E 's/\+cpu$$//'; } > constraints.new
+	| sed -E 's/\+cpu$$//' | LC_ALL=C sort -f; } > constraints.new
 	@mv constraints.new constraints.txt
 
 clean: ## remove the environment and everything the tasks wrote

@@ -39,6 +39,13 @@ def commands() -> str:
     return "\n".join(["| command | what it does |", "|---|---|", *rows])
 
 
+def default_model() -> str:
+    """What the default model's card says first: everything between its title and first section."""
+    card = (PACKAGE / "models" / "default" / "card.md").read_text(encoding="utf-8")
+    _, _, text = card.partition("\n")
+    return text.split("\n## ")[0].strip()
+
+
 def domains() -> str:
     """What ``in``, ``near`` and ``out`` mean, with the limits that the code uses."""
     from paratope import calibration, familiarity
@@ -128,6 +135,7 @@ def _purpose(path: Path) -> str:
 BLOCKS: dict[str, Callable[[], str]] = {
     "commands": commands,
     "datasets": datasets,
+    "default-model": default_model,
     "domains": domains,
     "encoders": encoders,
     "tree": tree,

@@ -26,7 +26,7 @@ LINK = re.compile(r"\]\((?P<target>[^)#\s]+)(?:#[^)]*)?\)")
 # Words that belong to how the software is made, not to the software.
 FORBIDDEN = {
     "machine path": re.compile(r"/(?:work|root|home|tmp|opt)/\w"),
-    "issue number": re.compile(r"\bissues? #?\d+\b|(?<![\w&])#\d+\b", re.IGNORECASE),
+    "issue number": re.compile(r"\bissues? #?\d+\b|(?<![\w&])#\d{1,2}\b", re.IGNORECASE),
     "unfinished": re.compile(r"\b(?:TODO|FIXME|XXX:|HACK)\b"),
 }
 
@@ -95,7 +95,7 @@ def test_commands_in_documents_are_real(name: str, line: str):
     check_command_line(line.split("  #")[0])
 
 
-@pytest.mark.parametrize(("path", "name"), zip(DOCUMENTS, NAMES, strict=True), ids=NAMES)
+@pytest.mark.parametrize(("path", "name"), list(zip(DOCUMENTS, NAMES, strict=True)), ids=NAMES)
 def test_commands_named_in_the_text_exist(path: Path, name: str):
     """In running text a command may be shortened, but its words must be real."""
     from paratope.cli import COMMANDS, load_command
@@ -110,7 +110,7 @@ def test_commands_named_in_the_text_exist(path: Path, name: str):
             assert words[1] in subcommands, f"{name}: {match[0]}"
 
 
-@pytest.mark.parametrize(("path", "name"), zip(DOCUMENTS, NAMES, strict=True), ids=NAMES)
+@pytest.mark.parametrize(("path", "name"), list(zip(DOCUMENTS, NAMES, strict=True)), ids=NAMES)
 def test_make_targets_named_in_documents_exist(path: Path, name: str):
     rules = re.findall(r"^([a-z-]+%?):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
     text = path.read_text("utf-8")
@@ -123,14 +123,14 @@ def test_make_targets_named_in_documents_exist(path: Path, name: str):
             assert target in rules or f"{target}%" in rules, f"{name}: make {target}"
 
 
-@pytest.mark.parametrize(("path", "name"), zip(DOCUMENTS, NAMES, strict=True), ids=NAMES)
+@pytest.mark.parametrize(("path", "name"), list(zip(DOCUMENTS, NAMES, strict=True)), ids=NAMES)
 def test_links_lead_to_files(path: Path, name: str):
     for match in LINK.finditer(path.read_text("utf-8")):
         if not match["target"].startswith(("http://", "https://", "mailto:")):
             assert (path.parent / match["target"]).exists(), f"{name}: {match['target']}"
 
 
-@pytest.mark.parametrize(("path", "name"), zip(DOCUMENTS, NAMES, strict=True), ids=NAMES)
+@pytest.mark.parametrize(("path", "name"), list(zip(DOCUMENTS, NAMES, strict=True)), ids=NAMES)
 def test_numbers_are_those_of_the_result_files(path: Path, name: str):
     text = path.read_text("utf-8")
     assert fill_documents.filled(text) == text, f"{name} is out of date: make documents"
