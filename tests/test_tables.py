@@ -123,6 +123,14 @@ def test_two_columns_of_one_name():
     assert "another column is called 'well' too: read as 'well_2'" in table.notes[0]
 
 
+def test_the_document_names_every_column_that_is_read(repository: Path):
+    text = (repository / "docs" / "inputs.md").read_text("utf-8")
+    of_predictions = {"true", "pred", "split", "antigen_name"}
+    assert [
+        name for name in ALIASES if f"`{name}`" not in text and name not in of_predictions
+    ] == []
+
+
 # rows
 
 
