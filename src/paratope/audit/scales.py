@@ -174,9 +174,12 @@ def _impossible(subject: Subject, column: ValueColumn) -> Iterator[Finding]:
     rows = np.flatnonzero(bad)
     if len(rows) == 0:
         return
+    logs, good = column.logs(), column.exact & ~bad
+    likely = _likely_forms(logs[rows], logs[good]) if len(rows) >= 3 and good.sum() >= 20 else []
     yield Finding(
         "impossible_value", "error", 0.95, subject.name, column.name,
-        f"{len(rows)} of {int(column.exact.sum())} values are {limits}: no assay measures that",
+        f"{len(rows)} of {int(column.exact.sum())} values are {limits}: no assay measures that"
+        + (f". They would fit the others if they were {' or '.join(likely[:2])}" if likely else ""),
         "Look for another unit, a flag (-1, 0, 999) or a slip of the decimal point in these rows.",
         len(rows), row_numbers(rows),
         tuple(f"{subject.shown(int(r))}: {plain(float(column.values[r]))}" for r in rows[:4]),
