@@ -62,6 +62,8 @@ def test_get_encodes_what_is_missing_and_keeps_it(tmp_path: Path):
         assert AB in store
         np.testing.assert_array_equal(store.get(AB), first)
         assert len(encoder.calls) == 2
+        with pytest.raises(EncoderError, match="no chain"):
+            store.get(())
         first[:] = 0  # the caller's own copy
         assert store.get(AB).any()
         assert store.get(AB).dtype == np.float32

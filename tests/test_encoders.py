@@ -162,8 +162,6 @@ def test_chains_over_the_limit_are_refused_or_cut_with_a_note(encoder: Encoder):
     ],
 )
 def test_what_is_no_sequence_is_refused(encoder: Encoder, molecule: tuple, message: str):
-    if molecule == () and not encoder.paired:
-        pytest.skip("no chain, nothing to encode")
     with pytest.raises(EncoderError, match=message):
         encoder.encode([molecule])
 

@@ -154,11 +154,13 @@ class BaseEncoder(abc.ABC):
 
 
 def molecule_units(molecule: tuple[str, ...], paired: bool) -> tuple[tuple[str, ...], ...]:
-    """The parts of a molecule that are encoded together.
+    """The parts of a molecule that are encoded together; `EncoderError` if it has no chain.
 
     >>> molecule_units(("EVQL", "DIQM"), paired=False)
     (('EVQL',), ('DIQM',))
     >>> molecule_units(("EVQL", "DIQM"), paired=True)
     (('EVQL', 'DIQM'),)
     """
+    if not molecule:
+        raise EncoderError("a molecule needs at least one residue; this one has no chain")
     return (molecule,) if paired else tuple((chain,) for chain in molecule)
