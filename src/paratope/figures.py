@@ -276,6 +276,9 @@ def figure_bytes(figure: Figure, kind: str = "svg") -> bytes:
     buffer = io.BytesIO()
     metadata = {"Date": None, "Creator": None} if kind == "svg" else {"Software": None}
     with rc_context(_STYLE):
+        if figure.get_layout_engine() is not None:  # laid out once: a second time moves it a little
+            figure.draw_without_rendering()
+            figure.set_layout_engine("none")
         figure.savefig(buffer, format=kind, dpi=150, metadata=metadata)
     return buffer.getvalue()
 

@@ -20,7 +20,7 @@ Severity = Literal["alarm", "warning", "note"]
 COLLAPSE_TIE_SHARE = 0.2
 COLLAPSE_SPREAD = 0.1
 DOMINANCE_SHARE = 0.5
-ISLAND_SHARE = 0.002
+ISLAND_SHARE = 0.01
 FLOOR_SHARE = 0.01
 FLOOR_RATIO = 10.0
 FLOOR_ROWS = 8
@@ -318,7 +318,7 @@ def value_range(table: PredictionTable) -> list[Finding]:
     return [
         Finding(
             "range",
-            "warning",
+            "warning" if outside.mean() >= 0.01 else "note",
             f"{outside.sum():,} predictions ({percent(outside.mean())}) lie outside pKd "
             f"{PKD_MIN_OUTPUT:g} to "
             f"{PKD_MAX_OUTPUT:g} (from {predicted.min():.4g} to {predicted.max():.4g}).",

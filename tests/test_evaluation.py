@@ -1,0 +1,468 @@
+import json
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from scipy import stats
+
+from paratope.errors import InputError
+from paratope.evaluation import compare, diagnose, evaluate, read_predictions, render_page
+from paratope.evaluation.bootstrap import draw_weights, effective_freedom, metric_intervals
+from paratope.evaluation.breakdowns import BIN_NAMES, bin_of
+from paratope.evaluation.comparison import swap_test
+from paratope.evaluation.noise import noise_ceiling
+from paratope.evaluation.statistics import STATISTICS, build_statistic
+from paratope.metrics import METRICS, Judged, judged
+
+
+def hierarchy(
+    seed: int, groups: int = 40, least: int = 3
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Measured, predicted and group, with unequal groups that share level, error and noise."""
+    rng = np.random.default_rng(seed)
+    sizes = np.minimum(least + rng.geometric(0.12, groups), 60)
+    group = np.repeat(np.arange(groups), sizes)
+    measured = rng.normal(8, 1, groups)[group] + rng.normal(0, 0.8, len(group))
+    noise = np.exp(rng.normal(-0.4, 0.4, groups))[group] * rng.normal(0, 1, len(group))
+    predicted = 8 + 0.6 * (measured - 8) + rng.normal(0.3, 0.6, groups)[group] + noise
+    return measured, predicted, group
+
+
+def frame_of(seed: int = 0, **columns: Any) -> pl.DataFrame:
+    measured, predicted, group = hierarchy(seed)
+    return pl.DataFrame(
+        {"true": measured, "pred": predicted, "group": [f"c{g}" for g in group], **columns}
+    )
+
+
+def codes(findings: Any) -> set[str]:
+    return {finding.code for finding in findings}
+
+
+# --- the v2.6 release ---
+
+
+def test_release_numbers_are_reproduced_and_explained(
+    reference_root: Path, run_paratope: Callable[..., Any], tmp_path: Path
+):
+    folder = reference_root / "v2.6_release"
+    done = run_paratope("evaluate", folder / "test_predictions.csv", "-o", tmp_path / "report")
+    assert done.code == 0, done.err
+    got = json.loads((tmp_path / "report" / "metrics.json").read_text())["metrics"]
+    published = json.loads((folder / "metrics.json").read_text())["test"]
+    for name, value in published.items():
+        ours = f"{name}_percent" if name in ("recall", "precision") else name
+        assert got[ours]["value"] == pytest.approx(value, abs=1e-6), name
+    page = (tmp_path / "report" / "report.html").read_text()
+    for text in (" ".join(done.out.split()), page):
+        for words in (
+            "9 distinct values", "81.8 %", "mean predictor is better", "r 0.202", "36.6 %",
+            "at a floor", "Bias +1.36", "Spearman 0.261", "correlation 0.485", "AUROC 0.569",
+        ):  # fmt: skip
+            assert words in text, words
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_another_collapsed_table_is_diagnosed_as_well(seed: int):
+    rng = np.random.default_rng(seed)
+    levels = 9.5 + np.sort(rng.uniform(-0.5, 0.5, 4))
+    floor = round(float(rng.uniform(4.5, 6.5)), 2)
+    measured = rng.normal(8.2, 0.9, 3000)
+    measured[rng.random(3000) < 0.3] = floor
+    island = rng.random(3000) < 0.04
+    measured[island] = rng.normal(1.0, 1.0, island.sum())
+    predicted = rng.choice(levels, 3000, p=[0.1, 0.1, 0.7, 0.1]) + 1.0
+    predicted[island] = rng.choice([0.5, 1.5], island.sum())
+    found = {f.code: f for f in diagnose(read_predictions(_two(measured, predicted)))}
+    assert {"collapse", "constant", "island", "floor", "bias"} <= set(found)
+    assert found["collapse"].numbers["distinct"] == 6
+    assert "6 distinct values" in found["collapse"].text
+    assert found["floor"].numbers["largest_value"] == pytest.approx(floor)
+    assert found["island"].severity == "alarm"
+
+
+def _two(measured: Any, predicted: Any) -> pl.DataFrame:
+    return pl.DataFrame({"true": measured, "pred": predicted})
+
+
+def test_an_honest_table_raises_no_warning():
+    alarms = 0
+    for seed in range(40):
+        measured, _, _ = hierarchy(seed)
+        predicted = measured + np.random.default_rng(seed).normal(0, 0.7, len(measured))
+        findings = diagnose(read_predictions(_two(measured, predicted)))
+        alarms += any(f.severity != "note" for f in findings)
+    assert alarms <= 2
+
+
+def test_rounded_values_are_no_floor():
+    rng = np.random.default_rng(0)
+    table = _two(np.round(rng.normal(8, 1, 2000), 1), rng.normal(8, 1, 2000))
+    assert "floor" not in codes(diagnose(read_predictions(table)))
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        (lambda t, p: (t, 0.02 * p), "collapse"),
+        (lambda t, p: (t, p - 3), "bias"),
+        (lambda t, p: (t, -p), "inverted"),
+        (lambda t, p: (t, p + 12), "range"),
+        (lambda t, p: (np.where(t > 8, t + 9, t), p), "island"),
+        (lambda t, p: ([f"<{x:.3f}" if x < 7 else str(x) for x in t], p), "censored"),
+    ],
+)
+def test_each_rule_finds_what_it_is_for(change: Callable[..., Any], code: str):
+    measured, predicted, _ = hierarchy(0)
+    predicted = np.maximum(predicted + np.mean(measured - predicted), 4.5)
+    table = read_predictions(_two(*change(measured, predicted)))
+    assert code in codes(diagnose(table))
+    assert code not in codes(diagnose(read_predictions(_two(measured, predicted))))
+
+
+def test_dominance_of_one_antigen_is_told():
+    measured, predicted, _ = hierarchy(0)
+    antigen = np.where(np.arange(len(measured)) % 5 == 0, "B", "A")
+    table = _two(measured, predicted).with_columns(antigen=pl.Series(antigen))
+    (finding,) = [f for f in diagnose(read_predictions(table)) if f.code == "dominance"]
+    assert finding.numbers["share"] == pytest.approx(0.8, abs=0.01)
+
+
+# --- intervals ---
+
+
+@pytest.mark.parametrize("name", STATISTICS)
+def test_weight_one_is_the_metric_and_weights_are_repeats(name: str):
+    measured, predicted, group = hierarchy(0, groups=12)
+    predicted = np.round(predicted, 1)  # ties
+    code = np.where(measured < 7.2, -1, 0) if name == "concordance" else np.zeros(len(measured))
+    rows = judged(measured, predicted, censoring=code.astype(int), low=predicted - 1,
+                  high=predicted + 1.5)  # fmt: skip
+    statistic = build_statistic(name, rows, group, 12)
+    assert statistic is not None
+    assert statistic(np.ones((1, 12)))[0] == pytest.approx(METRICS[name].fn(rows), abs=1e-9)
+    weights = draw_weights(12, 3, seed=1)
+    for drawn, value in zip(weights, statistic(weights), strict=True):
+        repeated = rows.take(np.repeat(np.arange(len(rows)), drawn[group].astype(int)))
+        assert value == pytest.approx(METRICS[name].fn(repeated), abs=1e-9)
+
+
+def test_groups_of_unequal_influence_count_as_few():
+    rng = np.random.default_rng(0)
+    even, uneven = rng.normal(0, 1, 200), np.r_[rng.normal(0, 30, 3), rng.normal(0, 1, 197)]
+    assert effective_freedom(even) > 100
+    assert effective_freedom(uneven) < 10
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_intervals_cover_the_truth_as_often_as_they_say():
+    names = ("spearman", "pearson", "rmse", "mae", "bias", "r2", "auroc", "kendall")
+    measured, predicted, _ = hierarchy(10_000, groups=60_000)
+    truth = {name: METRICS[name](measured, predicted) for name in names}
+    covered = dict.fromkeys(names, 0)
+    simulations = 200
+    for seed in range(simulations):
+        measured, predicted, group = hierarchy(seed, groups=40)
+        found = metric_intervals(judged(measured, predicted), group, names, seed=seed)
+        for name in names:
+            covered[name] += not found[name].excludes(truth[name])
+    low, high = stats.binom.ppf([0.005, 0.995], simulations, 0.95)
+    assert all(low <= count <= high for count in covered.values()), covered
+
+
+def test_intervals_over_groups_are_wider_than_over_rows_when_groups_share_errors():
+    measured, predicted, group = hierarchy(0)
+    rows = judged(measured, predicted)
+    by_group = metric_intervals(rows, group, ["bias"])["bias"]
+    by_row = metric_intervals(rows, np.arange(len(rows)), ["bias"])["bias"]
+    assert by_group.high - by_group.low > 2 * (by_row.high - by_row.low)
+
+
+# --- reading ---
+
+
+@pytest.mark.parametrize(
+    ("columns", "measured", "predicted"),
+    [
+        ({"true": [7.0], "pred": [8.0]}, 7.0, 8.0),
+        ({"y_true": [7.0], "y_pred": [8.0], "error": [1.0]}, 7.0, 8.0),
+        ({"pkd_measured": [7.0], "pkd": [8.0], "kd_nM": [10.0]}, 7.0, 8.0),
+        ({"kd": ["100 nM"], "pkd": [8.0], "kd_nM": [10.0]}, 7.0, 8.0),
+        ({"kd_nM_measured": [100.0], "pkd": [8.0], "kd_nM": [10.0]}, 7.0, 8.0),
+        ({"pkd": [7.0], "prediction": [8.0]}, 7.0, 8.0),
+        ({"KD_nM": ["100"], "predicted": [8.0]}, 7.0, 8.0),
+    ],
+)
+def test_columns_are_found(columns: dict[str, list[Any]], measured: float, predicted: float):
+    table = read_predictions(pl.DataFrame(columns))
+    assert table.rows.measured.tolist() == pytest.approx([measured])
+    assert table.rows.predicted.tolist() == [predicted]
+
+
+def test_bounds_are_read_from_text_and_from_a_column_and_flipped_for_kd():
+    text = read_predictions(pl.DataFrame({"true": ["<5", ">= 9", "7"], "pred": [4, 9, 7]}))
+    assert text.rows.censoring.tolist() == [-1, 1, 0]
+    kd = read_predictions(pl.DataFrame({"kd": [">10 uM", "<1 nM"], "pred": [4, 9]}))
+    assert kd.rows.measured.tolist() == [5, 9]
+    assert kd.rows.censoring.tolist() == [-1, 1]
+    column = pl.DataFrame({"true": [5, 9], "relation": ["<", ""], "pred": [4, 9]})
+    assert read_predictions(column).rows.censoring.tolist() == [-1, 0]
+    column = pl.DataFrame({"kd_nM": [1e4, 1], "relation": [">", "="], "pred": [4, 9]})
+    assert read_predictions(column).rows.censoring.tolist() == [-1, 0]
+
+
+def test_rows_that_cannot_be_judged_are_counted_with_their_reason(
+    tmp_path: Path, run_paratope: Callable[..., Any]
+):
+    path = tmp_path / "t.csv"
+    path.write_text("id,true,pred,error\n1,7,7.5,\n2,,6,\n3,abc,6,\n4,8,,no heavy chain\n5,8,8,\n")
+    table = read_predictions(str(path))
+    assert len(table) == 2
+    assert table.left_out == {
+        "no measured value": 1, "measured value cannot be read": 1, "prediction is an error": 1,
+    }  # fmt: skip
+    assert run_paratope("evaluate", path).code == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a,b\n1,2\n", "Columns found: a, b"),
+        ("true,b\n1,2\n", "no column of predicted values"),
+        ("true,pred\n7,\n", "no row has both"),
+        ("true,pred\n", "no rows"),
+    ],
+)
+def test_unusable_tables_are_refused_with_advice(
+    text: str, words: str, tmp_path: Path, run_paratope: Callable[..., Any]
+):
+    path = tmp_path / "t.csv"
+    path.write_text(text)
+    done = run_paratope("evaluate", path, "-o", tmp_path / "out")
+    assert done.code == 2
+    assert words in " ".join(done.err.split())
+    assert not (tmp_path / "out").exists()
+
+
+def test_named_columns_win(tmp_path: Path):
+    frame = frame_of().with_columns(other=pl.col("true") + 1)
+    report = evaluate(frame, true="other", pred="pred", group="group", draws=50)
+    assert report.values["bias"] == pytest.approx(evaluate(frame, draws=50).values["bias"] - 1)
+    with pytest.raises(InputError, match="--pred nope"):
+        read_predictions(frame, pred="nope")
+
+
+# --- report ---
+
+
+def rich_frame() -> pl.DataFrame:
+    measured, predicted, group = hierarchy(5)
+    rng = np.random.default_rng(5)
+    names = np.array(["train", "valid", "test"])
+    return pl.DataFrame(
+        {
+            "id": [f"r{i}" for i in range(len(measured))],
+            "true": [f"<{x:.3f}" if x < 6.5 else f"{x:.4f}" for x in measured],
+            "pred": predicted,
+            "pkd_low": predicted - 1.5,
+            "pkd_high": predicted + 1.5,
+            "p_strong": stats.norm.cdf(predicted - 9),
+            "antigen": [f"ag{g}" for g in group],
+            "assay": rng.choice(["spr", "bli"], len(measured)),
+            "source": rng.choice(["lab1", "lab2"], len(measured)),
+            "split": names[group % 3],
+        }
+    )
+
+
+def test_report_has_every_part():
+    report = evaluate(rich_frame(), baselines=False, draws=200)
+    data = json.loads(report.to_json())
+    assert report.part == "test"
+    assert set(METRICS) == set(data["metrics"])
+    assert set(data["by"]) == {"antigen", "assay", "source", "bin", "split"}
+    assert [level["name"] for level in data["by"]["split"]["levels"]] == [
+        "train", "validation", "test",
+    ]  # fmt: skip
+    assert data["by"]["antigen"]["macro"]["spearman"]["low"] is not None
+    levels = data["by"]["antigen"]["levels"]
+    big = [lv["metrics"]["spearman"] for lv in levels if lv["exact"] >= 5]
+    macro = data["by"]["antigen"]["macro"]["spearman"]["value"]
+    assert macro == pytest.approx(np.mean([v for v in big if v is not None]))
+    names = {r["name"] for r in data["baselines"]}
+    assert {"constant", "constant (hindsight)", "antigen mean", "assay mean"} <= names
+    assert {"cut", "recall_percent", "precision_percent", "f1_percent"} == set(
+        data["chosen_threshold"]
+    )
+    assert data["rows"]["at_most"] > 0
+    assert set(data["curves"]) == {"calibration", "selective_risk"}
+
+
+def test_every_interval_holds_its_value():
+    for estimate in evaluate(rich_frame(), baselines=False, draws=200).metrics.values():
+        if estimate.interval is not None:
+            low, high = estimate.interval.low, estimate.interval.high
+            assert low - 1e-9 <= estimate.value <= high + 1e-9
+
+
+def test_bins_take_a_bound_only_where_it_is_decided():
+    rows = judged([4, 5, 5, 6, 11, 11, 9], [7] * 7, censoring=[0, 0, -1, -1, 0, 1, 1])
+    got = [BIN_NAMES[i] if i >= 0 else None for i in bin_of(rows)]
+    assert got == ["< 5", "5–7", "< 5", None, "≥ 11", "≥ 11", None]
+
+
+def test_same_input_gives_the_same_bytes():
+    first, second = (evaluate(rich_frame(), baselines=False, draws=100) for _ in range(2))
+    assert first.to_json() == second.to_json()
+    assert render_page(first) == render_page(second)
+
+
+class _Page(HTMLParser):
+    """Collects what would be fetched, and the ids."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.outside: list[str] = []
+        self.ids: list[str] = []
+        self.drawings = 0
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.drawings += tag == "svg"
+        for name, value in attrs:
+            if name in ("src", "href", "xlink:href") and not (value or "").startswith("#"):
+                self.outside.append(f"{tag} {name}={value}")
+            if name == "id":
+                self.ids.append(str(value))
+
+
+def test_page_is_self_contained_and_escapes_names():
+    frame = rich_frame().with_columns(assay=pl.lit("<script>alert(1)</script>"))
+    text = render_page(evaluate(frame, baselines=False, draws=50))
+    page = _Page()
+    page.feed(text)
+    assert page.outside == []
+    assert page.drawings == 5
+    assert len(page.ids) == len(set(page.ids))
+    assert "<script" not in text
+    assert not re.search(r"@import|url\((?!#)", text)
+
+
+def test_noise_ceiling_recovers_the_replicate_sd():
+    rng = np.random.default_rng(0)
+    truth = np.repeat(rng.normal(8, 1, 300), 2)
+    frame = pl.DataFrame(
+        {
+            "true": truth + rng.normal(0, 0.4, 600),
+            "pred": truth,
+            "heavy": [f"H{i // 2}" for i in range(600)],
+            "antigen": ["A"] * 600,
+        }
+    )
+    table = read_predictions(frame)
+    found = noise_ceiling(table)
+    assert found is not None
+    assert found.pairs == 300
+    assert found.sd == pytest.approx(0.4, abs=0.04)
+    assert METRICS["rmse"].fn(table.rows) == pytest.approx(found.rmse_floor, abs=0.04)
+    assert METRICS["pearson"].fn(table.rows) == pytest.approx(found.pearson_ceiling, abs=0.02)
+
+
+def test_baselines_are_fitted_on_the_training_rows(run_paratope: Callable[..., Any]):
+    baselines = pytest.importorskip("paratope.baselines", reason="baselines are not there")
+    rng = np.random.default_rng(0)
+    heavy = (
+        "EVQLVESGGGLVQPGGSLRLSCAASGFNIKDTYIHWVRQAPGKGLEWVARIYPTNGYTRYADSVKGRFTISADTSKNTAYLQMNSLRAED"
+    )
+    heavies = [
+        heavy
+        + "TAVYYCSRWGGDGFYAMDYWGQGTLVTVSS".replace(
+            "GGDGF", "".join(rng.choice(list("AGSTDEFWY"), 5))
+        )
+        for _ in range(60)
+    ]
+    measured = rng.normal(8, 1, 60)
+    frame = pl.DataFrame(
+        {"heavy": heavies, "antigen": ["MKVLAAGIVGLCAKTQ"] * 60, "true": measured,
+         "pred": measured, "split": ["train"] * 40 + ["test"] * 20}
+    )  # fmt: skip
+    report = evaluate(frame, draws=50)
+    fitted = {r.name: r for r in report.references if "fitted on 40" in r.note}
+    assert set(fitted) == set(baselines.BASELINES) & {r.name for r in report.references}
+    assert fitted["constant"].values["rmse"] > 0
+
+
+# --- comparison ---
+
+
+def test_a_better_predictor_is_found_and_an_equal_one_is_not():
+    frame = frame_of(3)
+    rng = np.random.default_rng(0)
+    worse = frame["pred"] + rng.normal(0, 2, frame.height)
+    frame = frame.with_columns(worse=worse, same=frame["pred"] + rng.normal(0, 1e-3, frame.height))
+    found = compare([frame], preds=["pred", "worse", "same"], permutations=99)
+    by = {(one.name, one.metric): one for one in found.differences}
+    assert by["worse", "spearman"].value < 0
+    assert by["worse", "spearman"].interval is not None
+    assert by["worse", "spearman"].interval.excludes(0)
+    assert by["worse", "rmse"].p_value == pytest.approx(0.01)
+    assert by["same", "rmse"].p_value > 0.05
+
+
+@pytest.mark.slow
+def test_the_swap_test_keeps_its_level_when_groups_share_errors():
+    rejected = 0
+    for seed in range(200):
+        measured, left, group = hierarchy(seed, groups=30)
+        rng = np.random.default_rng(seed + 1000)
+        right = left + rng.normal(0, 0.6, 30)[group]
+        left = left + rng.normal(0, 0.6, 30)[group]
+        p = swap_test("rmse", judged(measured, left), judged(measured, right), group,
+                      permutations=99, seed=seed)  # fmt: skip
+        rejected += p <= 0.05
+    assert rejected <= stats.binom.ppf(0.995, 200, 0.05)
+
+
+def test_tables_are_matched_by_id_and_run_folders_are_read(
+    tmp_path: Path, run_paratope: Callable[..., Any]
+):
+    frame = frame_of(1).with_columns(id=pl.Series([f"x{i}" for i in range(frame_of(1).height)]))
+    (tmp_path / "run").mkdir()
+    frame.write_csv(tmp_path / "run" / "test_predictions.csv")
+    shuffled = frame.sample(fraction=1.0, shuffle=True, seed=2).head(frame.height - 5)
+    shuffled.with_columns(pred=pl.col("pred") + 0.5).write_csv(tmp_path / "b.csv")
+    found = compare([tmp_path / "run", tmp_path / "b.csv"], permutations=19)
+    assert found.rows == frame.height - 5
+    assert found.dropped == (5, 0)
+    bias = [metrics["bias"].value for metrics in found.metrics]
+    assert bias[1] - bias[0] == pytest.approx(0.5)
+    done = run_paratope("compare", tmp_path / "run", tmp_path / "b.csv", "-o", tmp_path / "c.json")
+    assert done.code == 0, done.err
+    assert json.loads((tmp_path / "c.json").read_text())["differences"][0]["minus"] == "run"
+
+
+def test_tables_of_different_rows_are_refused(tmp_path: Path):
+    first, second = frame_of(1), frame_of(2)
+    with pytest.raises(InputError, match="cannot be matched|disagree about the measured value"):
+        compare([first, second])
+    with pytest.raises(InputError, match="at least two"):
+        compare([first])
+    with pytest.raises(InputError, match="a folder without predictions"):
+        compare([tmp_path, tmp_path])
+
+
+def test_report_folders_can_be_compared(tmp_path: Path, run_paratope: Callable[..., Any]):
+    frame_of(1).write_csv(tmp_path / "t.csv")
+    assert run_paratope("evaluate", tmp_path / "t.csv", "-o", tmp_path / "a").code == 0
+    found = compare([tmp_path / "a", tmp_path / "a"], permutations=19)
+    assert all(one.value == 0 for one in found.differences)
+    assert found.grouping == "group"
+
+
+def test_judged_is_what_metrics_take():
+    assert isinstance(read_predictions(frame_of()).rows, Judged)
