@@ -9,7 +9,7 @@ import numpy as np
 from paratope.baselines.lookup import Families, variable_chains
 from paratope.errors import InputError
 from paratope.numbering import number_chain
-from paratope.sequences import AMINO_ACIDS, Antibody, Pair
+from paratope.sequences import AMINO_ACIDS, Pair
 from paratope.splits.antibodies import region_text
 from paratope.splits.families import differences, parent_chains
 
@@ -142,14 +142,13 @@ def kmer_counts(pairs: list[Pair]) -> np.ndarray:
     found = np.zeros((len(pairs), 3 * width + 2 * len(letters)), np.float32)
     known: dict[str, np.ndarray] = {}
     for row, pair in enumerate(pairs):
-        variable = variable_chains(pair)
-        light = variable[1] if len(variable) > 1 else ""
-        texts = (variable[0], light, "|".join(pair.antigen.chains))
+        heavy, light = region_text(pair.antibody.chains, "variable")
+        texts = (heavy, light, "|".join(pair.antigen.chains))
         for number, text in enumerate(texts):
             if text not in known:
                 known[text] = _words(text, place)
             found[row, number * width : (number + 1) * width] = known[text]
-        for number, region in enumerate(region_text(Antibody(*variable).chains, "cdrs")):
+        for number, region in enumerate(region_text(pair.antibody.chains, "cdrs")):
             start = 3 * width + number * len(letters)
             for letter, count in Counter(region).items():
                 if letter in letters:

@@ -1,0 +1,257 @@
+"""Baselines: one interface, no surprises, and each learns what it can and nothing else."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import minimize
+from scipy.stats import norm
+
+from paratope.baselines import BASELINES, expected_values, training_values
+from paratope.datasets import load_dataset
+from paratope.errors import InputError, TrainingError
+from paratope.measurements import Measurement
+from paratope.sequences import AMINO_ACIDS, Antibody, Antigen, Pair
+from paratope.splits import split_measurements
+from paratope.units import Censoring
+
+HEAVY = (
+    "EVQLVESGGGLVQPGGSLRLSCAASGFNIKDTYIHWVRQAPGKGLEWVARIYPTNGYTRYADSVKGRFTISADTSKNTAYLQMNSLRAEDTAVYYC"
+    "SRWGGDGFYAMDYWGQGTLVTVSS"
+)
+VHH = (
+    "QVQLVESGGGLVQPGGSLRLSCAASGFTFSSYAMSWVRQAPGKGLEWVSAISGSGGSTYYADSVKGRFTISRDNSKNTLYLQMNSLRAEDTAVYYC"
+    "AKDRLSITIRPRYYGLDVWGQGTLVTVSS"
+)
+LIGHT = (
+    "DIQMTQSPSSLSASVGDRVTITCRASQDVNTAVAWYQQKPGKAPKLLIYSASFLYSGVPSRFSGSRSGTDFTLTISSLQPEDFATYYC"
+    "QQHYTTPPTFGQGTKVEIK"
+)
+LYSOZYME = "KVFGRCELAAAMKRHGLDNYRGYSLGNWVCAAKFESNFNTQATNRNTDGSTDYGILQINSRWWCNDGRTPGSRNLCNIPC"
+RAS = "MTEYKLVVVGAGGVGKSALTIQLIQNHFVDEYDPTIEDSYRKQVVIDGETCLLDILDTAGQEEYSAMRDQYMRTGEGFLC"
+EFFECT = dict(zip(range(96, 108), np.linspace(-1, 1, 12), strict=True))
+
+
+def variants(count, seed=0, antigen=LYSOZYME, noise=0.05):
+    """Mutants of one antibody whose CDR-H3 positions add up, with their pKd."""
+    rng = np.random.default_rng(seed)
+    made = []
+    for _ in range(count):
+        letters, value = list(HEAVY), 8.0
+        for place in rng.choice(list(EFFECT), rng.integers(0, 4), replace=False):
+            letters[place] = rng.choice(list("AKDFW"))
+            value += EFFECT[int(place)] * (letters[place] != HEAVY[place])
+        pair = Pair(Antibody("".join(letters), LIGHT), Antigen((antigen,)))
+        made.append(Measurement(pair, value + noise * rng.normal()))
+    return made
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return variants(150) + [
+        Measurement(Pair(row.pair.antibody, Antigen((RAS,))), 5.0) for row in variants(20, 1)
+    ]
+
+
+STRANGE = [
+    Pair(Antibody(VHH), Antigen((RAS[::-1],))),
+    Pair(Antibody("MKV"), Antigen(("X",))),
+    Pair(Antibody(HEAVY[:-3] + "X", LIGHT), Antigen((LYSOZYME, RAS))),
+    Pair(Antibody(LIGHT + "GGGGSGGGGSGGGGS" + HEAVY), Antigen(("GIVEQ",))),
+]
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_every_baseline_answers_any_pair(rows, name):
+    model = BASELINES[name]().fit(rows)
+    found = model.predict_pkd([*STRANGE, *(row.pair for row in rows)])
+    assert found.shape == (len(STRANGE) + len(rows),)
+    assert found.dtype == np.float64
+    assert np.isfinite(found).all()
+    assert model.predict_pkd([]).shape == (0,)
+    assert (model.name, bool(model.summary)) == (name, True)
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_every_baseline_repeats_exactly_and_ignores_companions(rows, name):
+    pairs = [*STRANGE, *(row.pair for row in rows[:20])]
+    first, again = (BASELINES[name]().fit(rows).predict_pkd(pairs) for _ in range(2))
+    assert (first == again).all()
+    model = BASELINES[name]().fit(rows)
+    alone = np.concatenate([model.predict_pkd([pair]) for pair in pairs])
+    np.testing.assert_allclose(alone, first, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", BASELINES)
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_every_baseline_fits_few_rows(rows, name, count):
+    model = BASELINES[name]().fit(rows[:count])
+    found = model.predict_pkd([rows[0].pair, *STRANGE])
+    assert np.isfinite(found).all()
+    if count == 1:
+        np.testing.assert_allclose(found, rows[0].pkd, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_every_baseline_takes_bounds_and_only_bounds(rows, name):
+    bounded = [Measurement(row.pair, 5.0, Censoring.AT_MOST) for row in rows[:20]]
+    for made in ([*rows[20:60], *bounded], bounded[:3]):
+        found = BASELINES[name]().fit(made).predict_pkd([row.pair for row in rows[:30]])
+        assert np.isfinite(found).all()
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_every_baseline_refuses_what_it_cannot_do(rows, name):
+    with pytest.raises(TrainingError, match=name):
+        BASELINES[name]().predict_pkd([rows[0].pair])
+    empty = [Measurement(rows[0].pair, None, Censoring.AT_MOST)]
+    for made in ([], empty):
+        with pytest.raises(InputError, match="at least one"):
+            BASELINES[name]().fit(made)
+
+
+@pytest.mark.parametrize("name", ["one_hot_ridge", "one_hot_gp", "boosted_kmers", "mutation_type"])
+def test_regressions_learn_an_additive_landscape(name):
+    train, test = variants(300, 2), variants(100, 3)
+    truth = np.array([row.pkd for row in test])
+    found = BASELINES[name]().fit(train).predict_pkd([row.pair for row in test])
+    error = np.sqrt(((found - truth) ** 2).mean())
+    worst = {"one_hot_ridge": 0.15, "one_hot_gp": 0.3, "boosted_kmers": 0.75, "mutation_type": 0.9}
+    assert error < worst[name] * truth.std()
+
+
+def test_one_hot_aligns_by_imgt_position():
+    """An insertion in CDR-H3 shifts all that follows; the effect learned behind it still holds."""
+    rng = np.random.default_rng(0)
+    train = []
+    for _ in range(200):
+        letters = list(HEAVY)
+        letters[118] = rng.choice(["S", "A"])  # framework 4, behind the loop
+        letters[30] = rng.choice(["D", "E", "N"])
+        pair = Pair(Antibody("".join(letters), LIGHT), Antigen((LYSOZYME,)))
+        train.append(Measurement(pair, 9.0 if letters[118] == "A" else 7.0))
+    longer = HEAVY[:102] + "GG" + HEAVY[102:]
+    changed = longer[:120] + "A" + longer[121:]
+    pairs = [Pair(Antibody(heavy, LIGHT), Antigen((LYSOZYME,))) for heavy in (longer, changed)]
+    low, high = BASELINES["one_hot_ridge"]().fit(train).predict_pkd(pairs)
+    assert high - low > 1.5
+
+
+def test_means_know_the_antigen_and_the_complex(rows):
+    mutant = Antigen((LYSOZYME[:10] + "W" + LYSOZYME[11:],))
+    pairs = [
+        rows[0].pair,
+        Pair(rows[0].pair.antibody, mutant),
+        Pair(Antibody(VHH), Antigen((RAS,))),
+        Pair(Antibody(VHH), Antigen(("GSHMGSHMGSHM",))),
+    ]
+    values = np.array([row.pkd for row in rows])
+    lysozyme = values[:150].mean()
+    for name in ("antigen_mean", "complex_mean"):
+        found = BASELINES[name]().fit(rows).predict_pkd(pairs)
+        np.testing.assert_allclose(found, [lysozyme, lysozyme, 5.0, values.mean()])
+    other = [Measurement(Pair(Antibody(VHH), Antigen((LYSOZYME,))), 3.0)] * 5
+    pairs = [rows[0].pair, Pair(Antibody(VHH), Antigen((LYSOZYME,)))]
+    by_complex = BASELINES["complex_mean"]().fit([*rows, *other]).predict_pkd(pairs)
+    np.testing.assert_allclose(by_complex, [lysozyme, 3.0])
+    by_antigen = BASELINES["antigen_mean"]().fit([*rows, *other]).predict_pkd(pairs)
+    assert by_antigen[0] == by_antigen[1] < lysozyme
+
+
+def test_nearest_neighbour_is_the_mean_of_the_nearest():
+    pair = variants(1)[0].pair
+    near = [Antibody(HEAVY[:place] + "W" + HEAVY[place + 1 :], LIGHT) for place in (5, 40, 70)]
+    made = [
+        Measurement(Pair(one, pair.antigen), value)
+        for one, value in zip(near, (6.0, 7.0, 8.0), strict=True)
+    ]
+    made += [Measurement(Pair(Antibody(VHH), Antigen((RAS,))), 1.0)] * 10
+    found = (
+        BASELINES["nearest_neighbour"]()
+        .fit(made)
+        .predict_pkd([Pair(Antibody(HEAVY, LIGHT), pair.antigen)])
+    )
+    assert found[0] == pytest.approx(7.0)
+
+
+def test_length_only_reads_no_residue(rows):
+    model = BASELINES["length_only"]().fit(rows)
+    swapped = [
+        Pair(row.pair.antibody, Antigen((row.pair.antigen.chains[0][::-1],))) for row in rows
+    ]
+    assert (model.predict_pkd(swapped) == model.predict_pkd([row.pair for row in rows])).all()
+
+
+def test_mutation_count_falls_with_mutations():
+    rng = np.random.default_rng(1)
+    made = []
+    for count in [*range(6)] * 10:
+        letters = list(HEAVY)
+        for place in rng.choice(len(letters), count, replace=False):
+            letters[place] = rng.choice([x for x in AMINO_ACIDS if x != letters[place]])
+        pair = Pair(Antibody("".join(letters), LIGHT), Antigen((LYSOZYME,)))
+        made.append(Measurement(pair, 9.0 - 0.5 * count))
+    found = BASELINES["mutation_count"]().fit(made).predict_pkd([row.pair for row in made])
+    assert np.abs(found - [row.pkd for row in made]).max() < 0.2
+
+
+# ---- bounds
+
+
+@given(st.integers(0, 10_000), st.floats(-0.5, 1.0))
+@settings(max_examples=15, deadline=None)
+def test_expected_values_have_the_mean_of_maximum_likelihood(seed, limit):
+    rng = np.random.default_rng(seed)
+    values = rng.normal(size=60)
+    low = values < -limit
+    signs = [Censoring.AT_MOST if one else Censoring.EXACT for one in low]
+    values = np.where(low, -limit, values)
+
+    def loss(parameters):
+        mean, log_sd = parameters
+        sd = np.exp(log_sd)
+        exact = norm.logpdf(values[~low], mean, sd).sum()
+        return -exact - norm.logcdf(values[low], mean, sd).sum()
+
+    precise = {"xatol": 1e-8, "fatol": 1e-10}
+    fitted = minimize(loss, [values.mean(), 0.0], method="Nelder-Mead", options=precise)
+    found = expected_values(values, signs)
+    assert found.mean() == pytest.approx(fitted.x[0], abs=1e-3)
+    assert (found[low] <= values[low]).all()
+    assert (found[~low] == values[~low]).all()
+
+
+def test_bounds_are_mirrored():
+    values = np.array([6.0, 7.0, 8.0, 9.0])
+    up = expected_values(values, [Censoring.EXACT] * 3 + [Censoring.AT_LEAST])
+    down = expected_values(-values, [Censoring.EXACT] * 3 + [Censoring.AT_MOST])
+    np.testing.assert_allclose(up, -down)
+    assert up[-1] > 9.0
+
+
+def test_scores_serve_where_there_is_no_pkd(rows):
+    scored = [Measurement(row.pair, score=float(n)) for n, row in enumerate(rows[:5])]
+    kept, values = training_values(scored)
+    assert (len(kept), values.tolist()) == (5, [0.0, 1.0, 2.0, 3.0, 4.0])
+    kept, values = training_values([*scored, rows[0]])
+    assert (len(kept), values[0]) == (1, rows[0].pkd)
+
+
+def test_on_skempi_a_random_split_flatters_lookups_and_an_antigen_split_does_not(data_root):
+    measurements = [
+        row for row in load_dataset("skempi", data_root).measurements if row.pkd is not None
+    ]
+    skill = {}
+    for by in ("random", "antigen"):
+        split = split_measurements(measurements, by, fractions=(0.8, 0.2))
+        train = [measurements[row] for row in split.rows("train")]
+        test = [measurements[row] for row in split.rows("test")]
+        truth = np.array([row.pkd for row in test])
+        errors = {}
+        for name in ("constant", "complex_mean", "nearest_neighbour"):
+            found = BASELINES[name]().fit(train).predict_pkd([row.pair for row in test])
+            errors[name] = np.sqrt(((found - truth) ** 2).mean())
+        best = min(errors["complex_mean"], errors["nearest_neighbour"])
+        skill[by] = 1 - best / errors["constant"]
+    assert skill["random"] > 0.25
+    assert skill["antigen"] < skill["random"] / 2

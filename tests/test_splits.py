@@ -1,0 +1,587 @@
+"""Splits: what stays together, what the proof says, and both against brute force."""
+
+import dataclasses
+import json
+from collections import Counter
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from paratope.datasets import load_dataset
+from paratope.errors import InputError, ParatopeError
+from paratope.measurements import Measurement, Origin
+from paratope.sequences import AMINO_ACIDS, Antibody, Antigen, Pair
+from paratope.splits import (
+    KINDS,
+    antibody_clusters,
+    antigen_clusters,
+    mutated_positions,
+    replicate_groups,
+    same_molecule,
+    split_measurements,
+    tiers,
+    write_split,
+)
+from paratope.splits import search as search_module
+from paratope.splits.assignment import deal, deal_in_order
+from paratope.splits.clusters import linked
+
+VH = (
+    "EVQLVESGGGLVQPGGSLRLSCAASGFNIKDTYIHWVRQAPGKGLEWVARIYPTNGYTRYADSVKGRFTISADTSKNTAYLQMNSLRAEDTAVYYC"
+    "{}WGQGTLVTVSS"
+)
+VL = (
+    "DIQMTQSPSSLSASVGDRVTITCRASQDVNTAVAWYQQKPGKAPKLLIYSASFLYSGVPSRFSGSRSGTDFTLTISSLQPEDFATYYC"
+    "QQHYTTPPTFGQGTKVEIK"
+)
+CH1 = "ASTKGPSVFPLAPSSKSTSGGTAALGCLVKDYFPEPVTVSWNSGALTSGVHTFPAVLQSSGLYSLSSVVTV"
+
+
+def random_chain(rng, length):
+    return "".join(rng.choice(list(AMINO_ACIDS), length))
+
+
+def mutated(rng, chain, share):
+    letters = list(chain)
+    for place in rng.choice(len(letters), int(round(share * len(letters))), replace=False):
+        letters[place] = rng.choice([x for x in AMINO_ACIDS if x != letters[place]])
+    return "".join(letters)
+
+
+@pytest.fixture(scope="module")
+def rows():
+    """60 pairs: 6 antigen families x 2 antigens x 5 antibodies of 12 CDR-H3 families."""
+    rng = np.random.default_rng(5)
+    made = []
+    for family in range(6):
+        antigen = random_chain(rng, 90)
+        for version in range(2):
+            chain = mutated(rng, antigen, 0.4 * version)
+            loop = random_chain(rng, 14)
+            for copy in range(5):
+                antibody = Antibody(VH.format(mutated(rng, loop, 1 / 14 if copy else 0)), VL)
+                origin = Origin(date=f"20{10 + family}-0{version + 1}-01")
+                pair = Pair(antibody, Antigen((chain,)))
+                made.append(Measurement(pair, float(rng.normal(8, 1)), origin=origin))
+    return made
+
+
+def identity_by_alignment(first, second):
+    """Identity of the best global alignment (match 1, mismatch and gap -1), of the shorter."""
+    score = np.zeros((len(first) + 1, len(second) + 1), int)
+    same = np.zeros_like(score)
+    score[:, 0], score[0, :] = -np.arange(len(first) + 1), -np.arange(len(second) + 1)
+    for i, a in enumerate(first, start=1):
+        for j, b in enumerate(second, start=1):
+            score[i, j], same[i, j] = max(
+                (score[i - 1, j - 1] + (1 if a == b else -1), same[i - 1, j - 1] + (a == b)),
+                (score[i - 1, j] - 1, same[i - 1, j]),
+                (score[i, j - 1] - 1, same[i, j - 1]),
+            )
+    return same[-1, -1] / min(len(first), len(second))
+
+
+def edit_distance(first, second):
+    row = list(range(len(second) + 1))
+    for i, a in enumerate(first, start=1):
+        before, row[0] = row[0], i
+        for j, b in enumerate(second, start=1):
+            before, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, before + (a != b))
+    return row[-1]
+
+
+def crossing(split):
+    parts = split.assignment
+    return [(i, j) for i in range(len(parts)) for j in range(i) if parts[i] != parts[j]]
+
+
+# ---- antigen clusters
+
+
+def test_antigen_clusters_find_families_and_keep_strangers_apart():
+    rng = np.random.default_rng(0)
+    families = [random_chain(rng, length) for length in (80, 150, 300)]
+    antigens, truth = [], []
+    for number, chain in enumerate(families):
+        for share in (0, 0.02, 0.1, 0.4):
+            antigens.append(Antigen((mutated(rng, chain, share),)))
+            truth.append(number)
+    order = rng.permutation(len(antigens))
+    found = antigen_clusters([antigens[i] for i in order])
+    assert linked_equal(found, np.array(truth)[order])
+
+
+def linked_equal(first, second):
+    return len(set(zip(first, second, strict=True))) == len(set(first)) == len(set(second))
+
+
+def test_fragments_join_their_antigen_however_short():
+    rng = np.random.default_rng(1)
+    whole, other = random_chain(rng, 200), random_chain(rng, 200)
+    parts = ((0, 5), (190, 10), (50, 20), (100, 60), (1, 199))
+    fragments = [whole[start : start + length] for start, length in parts]
+    for fragment in fragments[:2]:
+        labels = antigen_clusters([Antigen((chain,)) for chain in (fragment, other, whole)])
+        assert labels.tolist() == [0, 1, 0]
+    labels = antigen_clusters([Antigen((chain,)) for chain in (other, whole, *fragments)])
+    assert labels.tolist() == [0, 1, 1, 1, 1, 1, 1]
+
+
+def test_near_identical_peptides_join_and_unrelated_ones_do_not():
+    peptides = ["NANPNANPNANPNAN", "NANPNANPNVNPNAN", "CQYDLSTRRLKC", "CQYDLSTRALKC", "GWTLMHKEF"]
+    labels = antigen_clusters([Antigen((peptide,)) for peptide in peptides])
+    assert labels.tolist() == [0, 0, 1, 1, 2]
+
+
+def test_antigens_are_linked_by_any_chain_pair():
+    rng = np.random.default_rng(2)
+    a, b, c = (random_chain(rng, 120) for _ in range(3))
+    antigens = [Antigen((a, b)), Antigen((c,)), Antigen((mutated(rng, b, 0.3),)), Antigen((a,))]
+    assert antigen_clusters(antigens).tolist() == [0, 1, 0, 0]
+
+
+def test_identity_and_coverage_are_of_the_shorter_chain():
+    rng = np.random.default_rng(3)
+    domain = random_chain(rng, 100)
+    long = random_chain(rng, 300) + mutated(rng, domain, 0.3) + random_chain(rng, 300)
+    half = domain[:45] + random_chain(rng, 55)
+    antigens = [Antigen((domain,)), Antigen((long,))]
+    assert antigen_clusters(antigens).tolist() == [0, 0]
+    assert antigen_clusters(antigens, identity=0.8).tolist() == [0, 1]
+    assert antigen_clusters([antigens[0], Antigen((half,))], coverage=0.9).tolist() == [0, 1]
+    assert antigen_clusters([antigens[0], Antigen((half,))], coverage=0.3).tolist() == [0, 0]
+
+
+def test_clusters_ignore_the_order_of_rows_and_repeat_exactly(rows):
+    antigens = [row.pair.antigen for row in rows]
+    first = antigen_clusters(antigens)
+    order = np.random.default_rng(0).permutation(len(antigens))
+    assert (antigen_clusters(antigens) == first).all()
+    assert linked_equal(antigen_clusters([antigens[i] for i in order]), first[order])
+
+
+def test_the_prefilter_for_many_antigens_finds_the_same_families(rows, monkeypatch):
+    antigens = [row.pair.antigen for row in rows]
+    expected = antigen_clusters(antigens)
+    monkeypatch.setattr(search_module, "EXHAUSTIVE_RESIDUES", 0)
+    from paratope.splits.clusters import leader_hits
+
+    leader_hits.cache_clear()
+    assert (antigen_clusters(antigens) == expected).all()
+    leader_hits.cache_clear()
+
+
+def test_search_between_two_lists_names_both_sides():
+    rng = np.random.default_rng(4)
+    chain, other = random_chain(rng, 100), random_chain(rng, 100)
+    hits = search_module.search([other, chain], [mutated(rng, chain, 0.2), "MKVLAAGIT"])
+    best = np.argmax(hits.identity * hits.related)
+    assert (hits.first[best], hits.second[best]) == (1, 0)
+    assert hits.identity[best] == pytest.approx(0.8, abs=0.05)
+
+
+def test_a_missing_mmseqs_says_what_to_do(monkeypatch, tmp_path):
+    monkeypatch.setenv("MMSEQS2_PATH", str(tmp_path / "absent"))
+    search_module.mmseqs_binary.cache_clear()
+    with pytest.raises(ParatopeError, match="MMSEQS2_PATH"):
+        search_module.search(["A" * 60, "C" * 60])
+    search_module.mmseqs_binary.cache_clear()
+
+
+@pytest.mark.parametrize("identity", [0, 1.1, -1])
+def test_thresholds_out_of_range_are_refused(identity):
+    with pytest.raises(InputError, match="identity"):
+        antigen_clusters([Antigen(("MKV",))], identity=identity)
+    with pytest.raises(InputError, match="identity"):
+        antibody_clusters([Antibody(VH.format("ARD"))], identity=identity)
+
+
+# ---- antibody clusters
+
+
+@pytest.mark.parametrize("region", ["cdr3", "cdrs"])
+def test_antibody_clusters_equal_brute_force_single_linkage(region):
+    rng = np.random.default_rng(6)
+    loops = [random_chain(rng, length) for length in (8, 12, 15, 20)]
+    loops += [mutated(rng, loop, share) for loop in loops for share in (0.1, 0.2, 0.4)]
+    loops += [loop[:-1] for loop in loops[:4]]
+    antibodies = [Antibody(VH.format("AR" + loop), VL) for loop in loops]
+    from paratope.numbering import cdrs
+
+    found = [cdrs(antibody) for antibody in antibodies]
+    keys = ("H3",) if region == "cdr3" else ("H1", "H2", "H3", "L1", "L2", "L3")
+    texts = ["".join(one[key] for key in keys) for one in found]
+    threshold = 0.8 if region == "cdr3" else 0.93
+    links = [
+        (i, j)
+        for i, a in enumerate(texts)
+        for j, b in enumerate(texts[:i])
+        if min(len(a), len(b)) >= 0.8 * max(len(a), len(b))
+        and (max(len(a), len(b)) - edit_distance(a, b)) / min(len(a), len(b)) >= threshold
+    ]
+    expected = linked(len(texts), *np.array(links).T)
+    assert len(set(expected)) < len(texts)
+    clusters = antibody_clusters(antibodies, region, threshold)
+    if region == "cdr3":
+        assert linked_equal(clusters, expected)
+    else:  # heavy and light are compared apart: never less alike than joined
+        assert len(set(clusters)) <= len(set(expected))
+
+
+def test_a_heavy_chain_alone_is_compared_with_pairs_by_the_heavy_chain():
+    antibodies = [Antibody(VH.format("ARDYW")), Antibody(VH.format("ARDYW"), VL)]
+    assert antibody_clusters(antibodies, "cdrs").tolist() == [0, 0]
+
+
+def test_chains_that_are_no_antibody_are_grouped_by_themselves():
+    chain = random_chain(np.random.default_rng(7), 100)
+    antibodies = [Antibody(chain), Antibody(VH.format("ARDYW")), Antibody(chain[:-1])]
+    assert antibody_clusters(antibodies).tolist() == [0, 1, 0]
+
+
+# ---- what stays together in every kind
+
+
+def awkward_rows():
+    """Groups that every kind must keep whole, by name, among rows that may go anywhere."""
+    rng = np.random.default_rng(8)
+    heavy = VH.format("ARDGYSSGWYFDY")
+    mutant = VH.format("ARDGYASGWYFDY")
+    antigen = random_chain(rng, 120)
+    a = Pair(Antibody(heavy, VL), Antigen((antigen,)))
+    b = Pair(Antibody(mutant, VL), Antigen((antigen,)))
+    renamed = Pair(Antibody(heavy, VL, "other"), Antigen((antigen,), "name"))
+    fab = Pair(Antibody(heavy + CH1, VL), Antigen((antigen,)))
+    fragment = Pair(Antibody(heavy, VL), Antigen((antigen[20:90],)))
+    tagged = Pair(Antibody(heavy, VL), Antigen(("M" + antigen + "GSHHHHHH",)))
+    single = Pair(Antibody(VL + "GGGGSGGGGSGGGGS" + heavy), Antigen((antigen,)))
+    named = {
+        "replicates": [Measurement(a, 8.0), Measurement(renamed, 8.3)],
+        "constant domains": [Measurement(a, 8.0), Measurement(fab, 8.3)],
+        "antigen fragment": [Measurement(a, 8.0), Measurement(fragment, 8.3)],
+        "tags": [Measurement(a, 8.0), Measurement(tagged, 8.3)],
+        "scFv": [Measurement(a, 8.0), Measurement(single, 8.1)],
+        "reverse mutants": [
+            Measurement(b, delta_pkd=-1.0, parent=a),
+            Measurement(a, delta_pkd=1.0, parent=b),
+        ],
+    }
+    others = [
+        Measurement(
+            Pair(
+                Antibody(VH.format("AR" + random_chain(rng, 12)), VL),
+                Antigen((random_chain(rng, 100),)),
+            ),  # fmt: skip
+            7.0,
+        )
+        for _ in range(16)
+    ]
+    return named, others
+
+
+@pytest.mark.parametrize("by", KINDS)
+@pytest.mark.parametrize("name", awkward_rows()[0])
+def test_every_kind_keeps_one_thing_in_one_part(by, name):
+    named, others = awkward_rows()
+    # dates, labels and mutations that pull the rows apart
+    made = [*named[name], *others]
+    made = [
+        dataclasses.replace(row, origin=Origin(date=f"20{10 + place % 20}"))
+        for place, row in enumerate(made)
+    ]
+    labels = [f"lab {place}" for place in range(len(made))] if by == "column" else None
+    if by in ("position", "mutations"):  # something to mutate
+        made += [
+            Measurement(
+                dataclasses.replace(
+                    row.pair,
+                    antibody=Antibody(
+                        row.pair.antibody.heavy[: -1 - n]
+                        + "A"
+                        + row.pair.antibody.heavy[len(row.pair.antibody.heavy) - n :],
+                        VL,
+                    ),
+                ),  # fmt: skip
+                7.0,
+                parent=row.pair,
+            )
+            for n, row in enumerate(others)
+        ]
+    split = split_measurements(made, by, fractions=(0.5, 0.5), labels=labels)
+    assert split.groups[0] == split.groups[1]
+    assert split.assignment[0] == split.assignment[1]
+    assert split.proof["shared_pairs"] == 0
+
+
+def test_mutants_are_not_replicates():
+    named, _ = awkward_rows()
+    first, second = named["reverse mutants"]
+    alone = [Measurement(first.pair, 8.0), Measurement(second.pair, 8.0)]
+    assert replicate_groups(alone).tolist() == [0, 1]
+    assert replicate_groups([first, second]).tolist() == [0, 0]
+
+
+@given(st.text(AMINO_ACIDS, min_size=20, max_size=60), st.integers(0, 8), st.integers(0, 8))
+@hypothesis_settings(max_examples=30, deadline=None)
+def test_any_fragment_is_the_same_molecule(chain, start, end):
+    fragment = chain[start : len(chain) - end]
+    assert same_molecule([(chain,), (fragment,)]).tolist() == [0, 0]
+
+
+# ---- the kinds and their proofs
+
+
+def test_antigen_split_by_brute_force_alignment_of_every_pair(rows):
+    split = split_measurements(rows, "antigen", fractions=(0.6, 0.2, 0.2))
+    assert set(split.assignment) == {"train", "validation", "test"}
+    # unrelated random chains reach at most this in a global alignment; families are built at 0.6
+    worst = max(
+        identity_by_alignment(a, b)
+        for a, b in {
+            (rows[i].pair.antigen.chains[0], rows[j].pair.antigen.chains[0])
+            for i, j in crossing(split)
+        }
+    )
+    assert worst < 0.45
+    assert split.proof["antigen_max_identity"] < 0.3
+    assert split.proof["shared_antigens"] == split.proof["shared_pairs"] == 0
+
+
+def test_antibody_proof_equals_brute_force(rows):
+    from paratope.numbering import cdrs
+
+    split = split_measurements(rows, "antibody", folds=3)
+    loops = [cdrs(row.pair.antibody)["H3"] for row in rows]
+    best = 0.0
+    for i, j in crossing(split):
+        a, b = sorted((loops[i], loops[j]), key=len)
+        if len(a) >= 0.8 * len(b):
+            best = max(best, (len(b) - edit_distance(a, b)) / len(a))
+    assert split.proof["antibody_max_identity"]["cdr3"] == pytest.approx(best, abs=1e-4)
+    assert best < 0.8
+    assert split.proof["shared_antibodies"] == 0
+
+
+def test_both_leaks_neither_antibodies_nor_antigens(rows):
+    proof = split_measurements(rows, "both", fractions=(0.6, 0.4)).proof
+    assert proof["shared_antibodies"] == proof["shared_antigens"] == 0
+    assert proof["antigen_max_identity_related"] < 0.3
+    assert proof["antibody_max_identity"]["cdr3"] < 0.8
+
+
+def test_random_split_of_mutants_is_shown_to_leak(rows):
+    proof = split_measurements(rows, "random").proof
+    assert proof["shared_antigens"] > 0
+    assert proof["antigen_max_identity"] == 1.0
+    assert any("antigens" in said for said in proof["leaks"])
+
+
+def landscape():
+    """Every single mutant of a stretch of CDR-H3, some double mutants, and the parent."""
+    loop = "ARDGYSSGWYFDY"
+    made = []
+    antigen = Antigen((random_chain(np.random.default_rng(9), 100),))
+    for place in range(2, 11):
+        for letter in "AKDFW":
+            if letter != loop[place]:
+                made.append(loop[:place] + letter + loop[place + 1 :])
+    made += [loop[:3] + "W" + loop[4:8] + "K" + loop[9:], loop]
+    return [Measurement(Pair(Antibody(VH.format(one), VL), antigen), 8.0) for one in made]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_position_split_tests_positions_never_mutated_in_training(seed):
+    made = landscape()
+    split = split_measurements(made, "position", seed=seed)
+    parent = VH.format("ARDGYSSGWYFDY")
+    touched = [
+        {
+            place
+            for place, (a, b) in enumerate(zip(parent, row.pair.antibody.heavy, strict=True))
+            if a != b
+        }  # fmt: skip
+        for row in made
+    ]
+    trained = set().union(*(touched[row] for row in split.rows("train")))
+    for part in ("validation", "test"):
+        assert len(split.rows(part))
+        assert all(touched[row] - trained for row in split.rows(part))
+    assert split.proof["held_positions_mutated_in_train"] == 0
+    assert split.proof["positions_held_for_test"] >= 1
+    assert split.assignment[-1] == "train"  # the parent
+
+
+def test_position_folds_share_no_position():
+    made = landscape()
+    split = split_measurements(made, "position", folds=4)
+    positions = mutated_positions(made)
+    for i, j in crossing(split):
+        assert not positions[i] & positions[j]
+
+
+def test_mutations_split_trains_on_few_and_tests_on_many():
+    made = landscape()
+    split = split_measurements(made, "mutations", fractions=(0.9, 0.1))
+    counts = np.array([len(found) for found in mutated_positions(made)])
+    assert counts[split.rows("train")].max() < counts[split.rows("test")].min()
+
+
+def test_mutated_positions_follow_the_given_parent_and_its_insertions():
+    antigen = Antigen(("MKVLAAGIT",))
+    parent = Pair(Antibody("EVQLVESGG"), antigen)
+    child = Pair(Antibody("EVQLKESGG"), Antigen(("MKVLAGIT",)))
+    (found,) = mutated_positions([Measurement(child, delta_pkd=0.0, parent=parent)])
+    assert {(role, place) for role, _, place in found} == {("heavy", 4), ("antigen0", 4)} or {
+        (role, place) for role, _, place in found
+    } == {("heavy", 4), ("antigen0", 5)}
+
+
+def test_date_split_trains_on_the_past(rows):
+    split = split_measurements(rows, "date", fractions=(0.5, 0.25, 0.25))
+    date = np.array([row.origin.date for row in rows])
+    assert max(date[split.rows("train")]) < min(date[split.rows("validation")])
+    assert max(date[split.rows("validation")]) < min(date[split.rows("test")])
+
+
+def test_a_pair_measured_twice_counts_as_new(rows):
+    old = dataclasses.replace(rows[0], origin=Origin(date="1999-01-01"))
+    new = dataclasses.replace(rows[0], origin=Origin(date="2030-01-01"))
+    split = split_measurements([old, *rows[1:], new], "date")
+    assert split.assignment[0] == split.assignment[-1] == "test"
+
+
+def test_dates_must_be_dates(rows):
+    wrong = [dataclasses.replace(rows[0], origin=Origin(date="03/17/19")), *rows[1:]]
+    with pytest.raises(InputError, match="03/17/19"):
+        split_measurements(wrong, "date")
+    with pytest.raises(InputError, match="date"):
+        split_measurements([dataclasses.replace(row, origin=Origin()) for row in rows], "date")
+
+
+def test_given_parts_are_kept_and_their_leaks_told(rows):
+    labels = ["train" if place % 2 else "test" for place in range(len(rows))]
+    split = split_measurements(rows, "column", labels=labels)
+    assert split.assignment.tolist() == labels
+    assert split.proof["leaks"]
+    folds = [dataclasses.replace(row, origin=Origin(fold=n % 3)) for n, row in enumerate(rows)]
+    assert split_measurements(folds, "column").assignment.tolist() == [n % 3 for n in range(60)]
+
+
+def test_labels_are_groups_when_fractions_are_asked_for(rows):
+    labels = [str(place // 6) for place in range(len(rows))]
+    split = split_measurements(rows, "column", labels=labels, fractions=(0.7, 0.3))
+    for label in set(labels):
+        parts = {p for p, own in zip(split.assignment, labels, strict=True) if own == label}
+        assert len(parts) == 1
+
+
+# ---- sizes, seeds, words
+
+
+@given(st.lists(st.integers(1, 30), min_size=30, max_size=60), st.integers(0, 5))
+@hypothesis_settings(max_examples=40, deadline=None)
+def test_parts_come_close_to_the_wanted_sizes_and_cut_no_group(sizes, seed):
+    groups = np.repeat(np.arange(len(sizes)), sizes)
+    shares = np.array([0.8, 0.1, 0.1])
+    parts = deal(groups, shares, seed)
+    assert all(len(set(parts[groups == group])) == 1 for group in range(len(sizes)))
+    got = np.bincount(parts, minlength=3)
+    assert (np.abs(got - shares * len(groups)) <= max(sizes)).all()
+    assert (got > 0).all()
+    assert (deal(groups, shares, seed) == parts).all()
+
+
+def test_ranks_are_cut_between_values():
+    rank = np.repeat([0.0, 1.0, 2.0], [50, 1, 1])
+    parts = deal_in_order(np.arange(52), rank, np.array([0.8, 0.1, 0.1]))
+    assert Counter(parts.tolist()) == {0: 50, 1: 1, 2: 1}
+    with pytest.raises(InputError, match="2 distinct"):
+        deal_in_order(np.arange(51), rank[:51], np.array([0.8, 0.1, 0.1]))
+
+
+def test_seeds_repeat_and_differ_and_are_in_the_proof(rows):
+    first, again, other = (split_measurements(rows, "random", seed=seed) for seed in (1, 1, 2))
+    assert (first.assignment == again.assignment).all()
+    assert first.proof == again.proof
+    assert (first.assignment != other.assignment).any()
+    assert first.proof["seed"] == 1
+    assert first.proof["input_sha256"] == other.proof["input_sha256"]
+    assert first.proof["assignment_sha256"] != other.proof["assignment_sha256"]
+    changed = [dataclasses.replace(rows[0], pkd=1.0), *rows[1:]]
+    changed_proof = split_measurements(changed, "random").proof
+    assert changed_proof["input_sha256"] != first.proof["input_sha256"]
+
+
+def test_a_giant_group_is_told(rows):
+    giant = [row for row in rows if row.pair.antigen == rows[0].pair.antigen] * 30
+    split = split_measurements([*giant, *rows], "antigen", fractions=(0.4, 0.3, 0.3))
+    assert any("largest group" in note for note in split.proof["notes"])
+    assert split.proof["sizes"]["train"] == split.proof["largest_group"]
+
+
+def test_one_antigen_cannot_be_split_by_antigen_and_says_so():
+    with pytest.raises(InputError, match=r"1 group\(s\).*split by something else"):
+        split_measurements(landscape(), "antigen")
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"by": "species"}, "valid names: antibody, antigen, both"),
+        ({"fractions": (0.5, 0.4)}, "sum to 1"),
+        ({"fractions": (1.0,)}, "two"),
+        ({"fractions": (1.2, -0.2)}, "positive"),
+        ({"folds": 1}, "at least 2"),
+        ({"folds": 3, "fractions": (0.5, 0.5)}, "either"),
+        ({"by": "column"}, "label for every row"),
+        ({"by": "column", "labels": ["a"]}, "1 labels for 60"),
+        ({"by": "column", "labels": ["a"] * 59 + [" "]}, "row 60"),
+        ({"labels": ["a"] * 60}, "split by column"),
+        ({"by": "antibody", "region": "cdr7"}, "cdr3"),
+    ],
+)
+def test_wrong_requests_say_what_is_right(rows, asked, said):
+    with pytest.raises(InputError, match=said):
+        split_measurements(rows, **{"by": "random", **asked})
+    with pytest.raises(InputError, match="no measurements"):
+        split_measurements([])
+
+
+def test_split_and_proof_are_written(rows, tmp_path):
+    split = split_measurements(rows, "antigen", folds=3)
+    frame = pl.DataFrame({"id": [str(n) for n in range(61)], "well": ["A1"] * 61})
+    write_split(frame, split, tmp_path / "out", rows=range(1, 61))
+    table = pl.read_csv(tmp_path / "out" / "split.csv", infer_schema=False)
+    assert table.columns == ["id", "well", "split"]
+    assert not table["split"][0]
+    assert table["split"][1:].to_list() == [str(part) for part in split.assignment]
+    written = json.loads((tmp_path / "out" / "proof.json").read_text())
+    assert written == json.loads(json.dumps(split.proof))
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["proof.json", "split.csv"]
+
+
+def test_tiers_of_one_antigen_leave_out_the_impossible_with_the_reason():
+    found = tiers(landscape(), seed=3)
+    assert list(found) == ["random", "unseen position"]
+    reasons = found["random"].proof["tiers_impossible"]
+    assert set(reasons) == {"unseen antibody", "unseen antigen"}
+    assert "group" in reasons["unseen antigen"]
+
+
+def test_skempi_leaks_at_random_and_not_by_antigen(data_root):
+    measurements = load_dataset("skempi", data_root).measurements
+    found = tiers(measurements)
+    assert list(found) == ["random", "unseen position", "unseen antibody", "unseen antigen"]
+    random, antigen = found["random"].proof, found["unseen antigen"].proof
+    assert random["shared_antigens"] >= 20
+    assert random["antigen_max_identity"] == 1.0
+    assert antigen["shared_antigens"] == antigen["shared_pairs"] == random["shared_pairs"] == 0
+    assert antigen["antigen_max_identity_related"] < 0.3
+    assert found["unseen antibody"].proof["shared_antibodies"] == 0
+    assert found["unseen position"].proof["held_positions_mutated_in_train"] == 0
+    for split in found.values():
+        assert split.proof["sizes"]["train"] == pytest.approx(0.8 * len(measurements), rel=0.05)
