@@ -222,7 +222,9 @@ def evaluate(
     training = None if test is None else training
     references = table_references(table, training)
     if baselines:
-        references += fitted_references(table, training, train)
+        fitted = fitted_references(table, training, train)
+        made = {one.name.replace("_", " ") for one in fitted if one.values}
+        references = [one for one in references if one.name not in made] + fitted
     chosen: dict[str, float] = {}
     if validation is not None and test is not None:
         cut = best_cut(validation.rows)
