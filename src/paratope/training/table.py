@@ -124,9 +124,7 @@ def train_table(
     rows = usable_rows(table, antibody_encoder, antigen_encoder, recipe.encoders.max_residues)
     parts, how = parts_of(rows.measurements, rows.ids, recipe.data.split, recipe.training.seed)
     examples = {
-        name: Examples.from_measurements(
-            [rows.measurements[row] for row in np.flatnonzero(parts == name)]
-        )
+        name: Examples.from_measurements([rows.cut[row] for row in np.flatnonzero(parts == name)])
         for name in PARTS
     }
     run = prepare_run_folder(Path(folder), recipe, resume)  # not before the table proved usable
@@ -160,7 +158,7 @@ def train_table(
         antibody_encoder=antibody_encoder.name,
         antigen_encoder=antigen_encoder.name,
         ids=rows.ids,
-        measurements=rows.measurements,
+        measurements=rows.cut,
         parts=parts,
         scores=scores,
         left_out=rows.left_out,
@@ -173,10 +171,11 @@ def train_table(
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class UsableRows:
-    """Rows of a table that can be trained on, and what became of the rest."""
+    """Rows of a table that can be trained on, as read and as cut to what the encoders see."""
 
     ids: tuple[str, ...]
     measurements: tuple[Measurement, ...]
+    cut: tuple[Measurement, ...]
     left_out: dict[str, int]
     notes: dict[str, int]
 
@@ -194,7 +193,7 @@ def usable_rows(
     left_out: Counter[str] = Counter()
     notes: Counter[str] = Counter()
     errors: list[str] = []
-    ids, kept = [], []
+    ids, kept, cut = [], [], []
     for row in table.rows:
         measurement = row.measurement
         if row.error is not None or measurement is None:
@@ -215,11 +214,12 @@ def usable_rows(
             continue
         notes.update(changed)
         ids.append(row.id)
-        kept.append(dataclasses.replace(measurement, pair=pair))
+        kept.append(measurement)
+        cut.append(dataclasses.replace(measurement, pair=pair))
     if not kept:
         first = errors[0] if errors else "the table has no rows"
         raise TrainingError(f"{table.source}: no row can be trained on; first error: {first}")
-    return UsableRows(tuple(ids), tuple(kept), dict(left_out), dict(notes))
+    return UsableRows(tuple(ids), tuple(kept), tuple(cut), dict(left_out), dict(notes))
 
 
 def _fit_pair(

@@ -1,0 +1,598 @@
+"""Training: repeatable, resumable, watched, and a run folder that says what happened."""
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+from paratope.batches import BatchPlan, Examples
+from paratope.embedding_store import EmbeddingStore
+from paratope.encoders import load_encoder
+from paratope.errors import InputError, TrainingError
+from paratope.measurements import Measurement
+from paratope.monitors import EarlyStopping, collapse
+from paratope.recipes import Recipe, ScheduleSettings, load_recipe
+from paratope.sequences import AMINO_ACIDS, Antibody, Antigen, Pair
+from paratope.training import FitResult, fit, score, train_table
+from paratope.training.checkpoints import load_checkpoint
+from paratope.training.history import history_table, summarise
+from paratope.training.schedules import Schedule
+from paratope.units import Censoring
+
+TINY = [
+    *("network.dim=8", "network.heads=2", "network.tower_layers=1", "network.regressor=[8]"),
+    *("training.batch_size=4", "training.max_epochs=3", "training.patience=0"),
+]
+
+
+def tiny(*changes: str, name: str = "default") -> Recipe:
+    return load_recipe(name, [*TINY, *changes])
+
+
+def rows(count: int, seed: int = 0) -> list[Measurement]:
+    random = np.random.default_rng(seed)
+
+    def sequence(length: int) -> str:
+        return "".join(random.choice(list(AMINO_ACIDS), length))
+
+    antigens = [Antigen((sequence(12 + 5 * number),)) for number in range(3)]
+    kinds = (Censoring.EXACT, Censoring.EXACT, Censoring.AT_MOST)
+    return [
+        Measurement(
+            Pair(Antibody(sequence(9 + number % 4), sequence(8)), antigens[number % 3]),
+            float(random.uniform(5, 11)),
+            kinds[number % 3],
+            f"assay {number % 2}",
+        )
+        for number in range(count)
+    ]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Training and validation examples with their store."""
+    train, validation = Examples.from_measurements(rows(18)), Examples.from_measurements(rows(9, 1))
+    with EmbeddingStore(load_encoder("residue"), tmp_path_factory.mktemp("store")) as store:
+        for part in (train, validation):
+            store.fill((*part.antibodies, *part.antigens))
+        yield train, validation, store
+
+
+def run(data, recipe: Recipe, **options) -> FitResult:
+    train, validation, store = data
+    return fit(train, validation, recipe, store, store, device="cpu", **options)
+
+
+def same_weights(left: FitResult, right: FitResult) -> bool:
+    return left.state.keys() == right.state.keys() and all(
+        torch.equal(left.state[name], right.state[name]) for name in left.state
+    )
+
+
+def comparable(history) -> list[str]:
+    return [repr(sorted(record.items())) for record in history]
+
+
+# repeatable
+
+
+def test_one_seed_gives_equal_weights_and_another_does_not(data):
+    first, second = run(data, tiny()), run(data, tiny())
+    assert same_weights(first, second)
+    assert comparable(first.history) == comparable(second.history)
+    assert not same_weights(first, run(data, tiny("training.seed=1")))
+
+
+@pytest.mark.parametrize("name", ["default", "v2.5", "v2.6", "v2.7"])
+def test_every_recipe_trains_and_scores_alike_afterwards(data, name):
+    result = run(data, tiny("training.accumulate=2", "training.max_epochs=2", name=name))
+    assert result.stopped == "all 2 epochs done"
+    assert [record["epoch"] for record in result.history] == [1, 2]
+    train, validation, store = data
+    scores = score(result.network(), validation, store, store)
+    again = score(result.network(), validation, store, store, batch_size=2)
+    assert np.allclose(scores.mean, again.mean, atol=1e-5)
+    exact = validation.censoring == 0
+    best = result.history[result.best_epoch - 1]
+    error = scores.mean - validation.pkd
+    beyond = np.where(exact, error, np.maximum(error, 0))
+    assert best["validation_rmse"] == pytest.approx(np.sqrt(np.mean(beyond**2)), rel=1e-4)
+
+
+def test_training_moves_every_weight(data):
+    recipe = tiny("training.weight_decay=0", "loss.strong_binder_bce=0.5")
+    before = run(data, tiny("training.max_epochs=1", "training.learning_rate=1e-12"))
+    after = run(data, recipe)
+    still = [
+        name
+        for name in before.state
+        if not name.startswith("output_") and torch.equal(before.state[name], after.state[name])
+    ]
+    assert still == []
+
+
+# accumulation
+
+
+def test_accumulation_equals_a_big_batch(data):
+    steady = ["network.dropout=0", "loss.pairwise_rank=0", "training.max_epochs=1"]
+    steady += ["training.gradient_clip=0", "schedule.name=constant", "schedule.warmup_epochs=0"]
+    train, validation, store = data
+    whole = run(data, tiny(*steady, "training.batch_size=18"))
+    parts = run(data, tiny(*steady, "training.batch_size=4", "training.accumulate=5"))
+    assert whole.history[0]["train_loss"] == pytest.approx(parts.history[0]["train_loss"], abs=1e-6)
+    for name, tensor in whole.state.items():
+        # one AdamW step moves a weight by about the rate, 1e-3; here both move it alike
+        assert torch.allclose(tensor, parts.state[name], atol=1e-5), name
+    scores = [score(one.network(), train, store, store).mean for one in (whole, parts)]
+    assert np.allclose(*scores, atol=1e-4)
+
+
+# schedules
+
+
+def test_warmup_cosine_follows_the_released_rates():
+    recipe = load_recipe("v2.6")
+    schedule = Schedule(recipe.schedule, recipe.training.learning_rate, 1, 50)
+    rates = [schedule.rate(step) for step in range(50)]
+    assert rates[:5] == pytest.approx([1e-4, 2e-4, 3e-4, 4e-4, 5e-4])
+    # epochs 6 to 11 of the release's own history, before its second schedule cut in
+    assert rates[5:11] == pytest.approx(
+        [4.99391e-4, 4.97567e-4, 4.94537e-4, 4.90315e-4, 4.84923e-4, 4.78386e-4], rel=1e-5
+    )
+    assert rates[-1] == pytest.approx(0)
+
+
+def test_plateau_cuts_the_rate_only_after_patience():
+    settings = ScheduleSettings(name="plateau", factor=0.5, patience=2, min_learning_rate=0.2)
+    schedule = Schedule(settings, 1.0, steps_per_epoch=10, max_epochs=9)
+    trace = []
+    for spearman in [0.1, 0.2, 0.2, 0.1, 0.2, 0.3, 0.1, 0.1, math.nan, 0.1, 0.1, 0.1]:
+        trace.append(schedule.rate(len(trace) * 10))
+        schedule.after_epoch(spearman)
+    assert trace == [1, 1, 1, 1, 1, 0.5, 0.5, 0.5, 0.5, 0.25, 0.25, 0.25]
+    assert schedule.rate(999) == 0.2
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        (["schedule.name=constant", "schedule.warmup_epochs=0"], [1e-3, 1e-3, 1e-3]),
+        (["schedule.name=plateau", "schedule.patience=0", "schedule.factor=0.5"], None),
+        (["schedule.name=warmup_cosine", "schedule.warmup_epochs=1"], [1e-3, 5e-4, 0]),
+    ],
+)
+def test_one_schedule_drives_the_rate(data, changes, expected):
+    rates = [record["learning_rate"] for record in run(data, tiny(*changes)).history]
+    if expected is None:  # cut by half after every epoch that did not raise the Spearman
+        assert all(rate in (1e-3, 5e-4, 2.5e-4) for rate in rates)
+    else:
+        assert rates == pytest.approx(expected, abs=1e-12)
+
+
+# stopping and choosing
+
+
+def test_early_stopping_replays_the_release(reference_root):
+    history = pl.read_csv(reference_root / "v2.6_release" / "training_history_v2.6.csv")
+    training = load_recipe("v2.6").training
+    stopping = EarlyStopping(training.patience, training.min_delta)
+    stops = [
+        epoch
+        for epoch, value in zip(history["Epoch"], history["Val Spearman"], strict=True)
+        if stopping.update(epoch, value)
+    ]
+    assert stops == [15]
+
+
+def test_a_run_stops_when_nothing_improves_and_keeps_the_best(data):
+    recipe = tiny(
+        *("training.max_epochs=40", "training.patience=2", "training.learning_rate=0.3"),
+        *("training.monitor=rmse", "schedule.name=constant", "schedule.warmup_epochs=0"),
+    )
+    result = run(data, recipe)
+    assert result.stopped == "validation rmse did not improve for 2 epochs"
+    errors = [record["validation_rmse"] for record in result.history]
+    assert result.best_epoch == 1 + int(np.argmin(errors)) == len(errors) - 2
+
+
+def test_without_validation_the_last_epoch_is_taken(data):
+    train, _, store = data
+    result = fit(train, None, tiny("training.patience=1"), store, store, device="cpu")
+    assert (result.best_epoch, result.stopped) == (3, "all 3 epochs done")
+    assert math.isnan(result.best_spearman)
+
+
+def test_nothing_to_train_on_is_said(data):
+    with pytest.raises(TrainingError, match="nothing to train on"):
+        fit(Examples.from_measurements([]), None, tiny(), data[2], data[2])
+
+
+# monitors
+
+
+class Poisoned:
+    """A store in which one molecule's embedding is not a number."""
+
+    def __init__(self, store, molecule) -> None:
+        self.store, self.molecule = store, molecule
+
+    def get(self, molecule):
+        values = np.array(self.store.get(molecule))
+        if molecule == self.molecule:
+            values[0, 0] = np.nan
+        return values
+
+
+def test_a_nan_stops_the_run_and_is_located(data, tmp_path):
+    train, validation, store = data
+    bad = train.antibodies[train.antibody_index[11]]
+    with pytest.raises(TrainingError) as caught:
+        fit(train, validation, tiny(), Poisoned(store, bad), store, device="cpu", folder=tmp_path)
+    message = str(caught.value)
+    assert "antibody embedding is NaN or infinite for training rows 11" in message
+    assert "epoch 1, step from batch" in message
+
+
+def test_a_nan_leaves_the_last_checkpoint_as_it_was(data, tmp_path):
+    train, validation, store = data
+    recipe = tiny("training.max_epochs=9")
+
+    class Spoiled(Poisoned):
+        def get(self, molecule):
+            return super().get(molecule) if done else self.store.get(molecule)
+
+    done: list[bytes] = []
+    checkpoint = tmp_path / "checkpoint_latest.pth"
+
+    def remember(record):
+        if record["epoch"] == 2:
+            done.append(checkpoint.read_bytes())
+
+    store_of_antigens = Spoiled(store, train.antigens[0])
+    with pytest.raises(TrainingError, match="epoch 3.*antigen embedding"):
+        fit(
+            *(train, validation, recipe, store, store_of_antigens),
+            device="cpu",
+            folder=tmp_path,
+            on_epoch=remember,
+        )
+    assert checkpoint.read_bytes() == done[0]
+    state = load_checkpoint(tmp_path)
+    assert state is not None
+    assert state["epoch"] == 2
+    assert all(torch.isfinite(tensor).all() for tensor in state["model_state_dict"].values())
+
+
+def test_collapse_flags_the_released_predictions(reference_root):
+    frame = pl.read_csv(reference_root / "v2.6_release" / "test_predictions.csv")
+    found = collapse(frame["pred"].to_numpy(), frame["true"].to_numpy())
+    assert found.distinct == 9
+    assert found.tie_share == pytest.approx(19610 / 23961)
+    assert found.warning.startswith("predictions have collapsed: 9 distinct values in 23961 rows")
+
+
+@pytest.mark.parametrize(
+    ("predicted", "warned"),
+    [
+        (np.linspace(5, 11, 40), False),
+        (np.linspace(7.9, 8.1, 40), True),
+        (np.where(np.arange(40) < 20, 9.0625, np.linspace(5, 11, 40)), True),
+        (np.repeat([6.0, 7.0, 8.0, 9.0, 10.0], 8), True),
+    ],
+)
+def test_collapse_knows_ties_few_values_and_no_spread(predicted, warned):
+    assert bool(collapse(predicted, np.linspace(5, 11, 40)).warning) is warned
+
+
+def test_a_collapsed_run_warns_in_its_history_and_stops_if_asked(data):
+    train, _, store = data
+    flat = tiny("training.learning_rate=1e-9", "training.stop_on_collapse=true")
+    network_is_flat = dataclasses.replace(train, pkd=np.linspace(-1e3, 1e3, 18, dtype=np.float32))
+    network_is_flat = dataclasses.replace(network_is_flat, censoring=np.zeros(18, np.int64))
+    result = fit(train, network_is_flat, flat, store, store, device="cpu")
+    assert len(result.history) == 1
+    assert "their spread is" in result.history[0]["warning"]
+    assert result.stopped.startswith("after epoch 1: predictions have collapsed")
+
+
+# checkpoints
+
+
+class StopHereError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("steps", [1, 4, 5, 9])
+def test_a_resumed_run_ends_as_if_never_interrupted(data, tmp_path, monkeypatch, steps):
+    """Dropout on, accumulation on, sums of the epoch under way, best so far: all go on."""
+    train, validation, store = data
+    recipe = tiny(
+        *("training.accumulate=2", "training.checkpoint_steps=1", "training.max_epochs=4"),
+        *("training.batch_size=3", "training.balance=antigen", "training.monitor=spearman"),
+    )
+    whole = run(data, recipe)
+
+    from paratope.training import loop
+
+    saved = loop.save_checkpoint
+    calls = []
+
+    def save_then_stop(state, folder):
+        saved(state, folder)
+        calls.append(state["progress"]["step"])
+        if calls[-1] == steps:
+            raise StopHereError
+
+    monkeypatch.setattr(loop, "save_checkpoint", save_then_stop)
+    with pytest.raises(StopHereError):
+        run(data, recipe, folder=tmp_path)
+    monkeypatch.setattr(loop, "save_checkpoint", saved)
+    torch.manual_seed(99)  # whatever state the new process is in
+    resumed = run(data, recipe, folder=tmp_path, resume=True)
+    assert same_weights(whole, resumed)
+    assert comparable(whole.history) == comparable(resumed.history)
+    assert (whole.best_epoch, whole.stopped) == (resumed.best_epoch, resumed.stopped)
+
+
+def test_resuming_a_finished_run_returns_it(data, tmp_path):
+    first = run(data, tiny(), folder=tmp_path)
+    before = (tmp_path / "checkpoint_latest.pth").read_bytes()
+    again = run(data, tiny(), folder=tmp_path, resume=True)
+    assert same_weights(first, again)
+    assert (tmp_path / "checkpoint_latest.pth").read_bytes() == before
+
+
+def test_resuming_without_a_checkpoint_starts_afresh(data, tmp_path):
+    assert same_weights(run(data, tiny(), folder=tmp_path, resume=True), run(data, tiny()))
+
+
+def test_a_checkpoint_is_plain_and_has_the_promised_keys(data, tmp_path):
+    result = run(data, tiny(), folder=tmp_path)
+    state = torch.load(tmp_path / "checkpoint_latest.pth", weights_only=True)
+    promised = "model_state_dict optimizer_state_dict scheduler_state_dict epoch best_val_spearman"
+    assert set(promised.split()) <= set(state)
+    assert state["epoch"] == 3
+    spearmans = [record["validation_spearman"] for record in result.history]
+    assert state["best_val_spearman"] == pytest.approx(max(spearmans))
+    assert list(tmp_path.iterdir()) == [tmp_path / "checkpoint_latest.pth"]
+
+
+def test_a_checkpoint_of_the_default_network_is_small(data, tmp_path):
+    run(data, load_recipe("default", ["training.max_epochs=1"]), folder=tmp_path)
+    assert (tmp_path / "checkpoint_latest.pth").stat().st_size < 50e6
+
+
+def test_resuming_with_other_settings_is_refused(data, tmp_path):
+    run(data, tiny(), folder=tmp_path)
+    with pytest.raises(TrainingError, match="other settings of network, loss"):
+        run(data, tiny("network.dropout=0.5", "loss.mse=1"), folder=tmp_path, resume=True)
+
+
+def test_a_damaged_checkpoint_is_detected(data, tmp_path):
+    run(data, tiny(), folder=tmp_path)
+    path = tmp_path / "checkpoint_latest.pth"
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(TrainingError, match="damaged checkpoint"):
+        run(data, tiny(), folder=tmp_path, resume=True)
+
+
+# history
+
+
+def test_summary_reproduces_the_release(reference_root):
+    release = reference_root / "v2.6_release"
+    found = summarise(pl.read_csv(release / "training_history_v2.6.csv"))
+    expected = json.loads((release / "training_summary_v2.6.json").read_text())
+    assert found.keys() == expected.keys()
+    for key, value in expected.items():
+        assert found[key] == (value if key == "status" else pytest.approx(value, rel=1e-12)), key
+    assert found["recall_std"] == pytest.approx(39.35001416511261, rel=1e-12)
+    assert (found["best_spearman_epoch"], found["status"]) == (12, "unstable")
+
+
+def test_history_table_begins_with_the_released_columns(data):
+    table = history_table(run(data, tiny()).history)
+    assert table.columns[:5] == "Epoch,Train Loss,Val Spearman,Val Recall,Learning Rate".split(",")
+    assert {"Val Loss", "Val RMSE", "Train Loss Gaussian Nll", "Warning"} <= set(table.columns)
+    assert len(table) == 3
+
+
+def test_summary_of_a_run_without_validation(data):
+    train, _, store = data
+    summary = summarise(history_table(fit(train, None, tiny(), store, store).history))
+    assert summary["best_spearman"] is None
+    assert summary["status"] == "unknown"
+
+
+def test_dropped_rows_are_counted_in_the_history(data):
+    recipe = tiny("loss.soft_spearman=0.1", "training.balance=none")
+    train = data[0]
+    record = run(data, recipe).history[0]
+    assert record["train_dropped_soft_spearman"] == int((train.censoring != 0).sum())
+    assert record["train_dropped_gaussian_nll"] == 0
+    assert len(BatchPlan(train, 4)) == 5
+
+
+# tables
+
+FAST = ["encoders.antibody=residue", *TINY, "training.max_epochs=1"]
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setenv("PARATOPE_CACHE", str(tmp_path / "cache"))
+    return tmp_path
+
+
+HEAVY = (
+    "EVQLVESGGGLVQPGGSLRLSCAASGFNIKDTYIHWVRQAPGKGLEWVARIYPTNGYTRYADSVKGRFTISADTSKNT"
+    "AYLQMNSLRAEDTAVYYCSRWGGDGFYAMDYWGQGTLVTVSS"
+)
+LIGHT = (
+    "DIQMTQSPSSLSASVGDRVTITCRASQDVNTAVAWYQQKPGKAPKLLIYSASFLYSGVPSRFSGSRSGTDFTLTISSLQPEDF"
+    "ATYYCQQHYTTPPTFGQGTKVEIK"
+)
+
+
+def user_table(folder: Path, count: int = 12, bad: bool = False) -> Path:
+    """Mutants of one antibody against two antigens, as a user would write them."""
+    lines = ["id,VH,VL,antigen,Kd (nM),well"]
+    for number in range(count):
+        heavy = HEAVY[:101] + AMINO_ACIDS[number % 20] + HEAVY[102:]
+        antigen = ("MKTAYIAKQRQISFVKSHFSRQ", "GSHMLEDPVAGTWYRNE")[number % 2]
+        lines.append(f"ab{number},{heavy},{LIGHT},{antigen},{10 ** (number % 5 - 1)},A{number}")
+    if bad:
+        lines.append(f"worse,{HEAVY},{LIGHT},MKTAYIAKQRQ,not measured yet,B1")
+    path = folder / "table.csv"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def test_train_table_writes_the_run_folder(cache):
+    recipe = load_recipe("default", [*FAST, "data.columns=kd_nM=Kd (nM)", "data.split=random"])
+    trained = train_table(user_table(cache), recipe, cache / "run", device="cpu")
+    run_folder = cache / "run"
+    assert sorted(path.name for path in run_folder.iterdir()) == [
+        "checkpoints",
+        "metrics.json",
+        "run.toml",
+        "test_predictions.csv",
+        "training_history_default.csv",
+        "training_history_default.png",
+        "training_summary_default.json",
+    ]
+    metrics = json.loads((run_folder / "metrics.json").read_text())
+    for part in ("test", "val"):
+        released = {"rmse", "mae", "r2", "spearman", "pearson", "recall", "precision"}
+        assert released <= set(metrics[part])
+    assert metrics["hyperparameters"]["batch_size"] == 4
+    assert metrics["rows"] == trained.part_sizes
+    predictions = pl.read_csv(run_folder / "test_predictions.csv")
+    assert predictions.columns[:4] == ["id", "true", "pred", "error"]
+    assert predictions["id"].to_list() == trained.part("test")[0]
+    assert np.allclose(predictions["pred"] - predictions["true"], predictions["error"], atol=1e-6)
+    assert np.allclose(predictions["pred"], trained.scores["test"].mean, atol=1e-6)
+    assert (run_folder / "training_history_default.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_run_toml_runs_again_to_the_same_weights(cache):
+    recipe = load_recipe("default", [*FAST, "data.columns=kd_nM=Kd (nM)", "data.split=random"])
+    first = train_table(user_table(cache), recipe, cache / "run", device="cpu")
+    again = load_recipe(cache / "run" / "run.toml")
+    second = train_table(again.data.table, again, cache / "again", device="cpu")
+    assert same_weights(first.result, second.result)
+    assert (cache / "run" / "run.toml").read_bytes() == (cache / "again" / "run.toml").read_bytes()
+
+
+def test_a_split_file_is_obeyed(cache):
+    table = user_table(cache)
+    parts = ["train"] * 6 + ["test"] * 3 + ["validation"] * 2 + [""]
+    frame = (
+        pl.read_csv(table).with_columns(pl.Series("split", parts)).sample(fraction=1, shuffle=True)
+    )
+    frame.write_csv(cache / "split.csv")
+    recipe = load_recipe("default", [*FAST, "data.columns=kd_nM=Kd (nM)"])
+    recipe = recipe.model_copy(
+        update={"data": recipe.data.model_copy(update={"split": str(cache / "split.csv")})}
+    )
+    trained = train_table(table, recipe, cache / "run", device="cpu")
+    assert trained.part_sizes == {"train": 6, "validation": 2, "test": 3}
+    assert trained.part("test")[0] == ["ab6", "ab7", "ab8"]
+    assert list(trained.parts) == parts
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("id,part\nab0,train\n", "no column split.*found id, part"),
+        ("id,split\nab0,learn\n", "holds 'learn'; expected train, validation, test"),
+        ("id,split\nab0,train\nab0,test\n", "id 'ab0' is in two parts, train and test"),
+        ("id,split\nother,train\n", "it is of another table"),
+        ("id,split\nab0,test\n", "no row is in the part 'train'"),
+    ],
+)
+def test_a_wrong_split_file_is_explained(cache, text, message):
+    (cache / "split.csv").write_text(text, encoding="utf-8")
+    settings = [*FAST, "data.columns=kd_nM=Kd (nM)", f'data.split="{cache / "split.csv"}"']
+    recipe = load_recipe("default", settings)
+    with pytest.raises(TrainingError, match=message):
+        train_table(user_table(cache), recipe, cache / "run", device="cpu")
+
+
+def test_unknown_kind_of_split_lists_the_kinds(cache):
+    recipe = load_recipe("default", [*FAST, "data.columns=kd_nM=Kd (nM)", "data.split=chance"])
+    with pytest.raises(InputError, match="'chance'.*antigen"):
+        train_table(user_table(cache), recipe, cache / "run", device="cpu")
+
+
+def test_a_recipes_limit_of_residues_is_reported(cache):
+    settings = [
+        *FAST,
+        "data.columns=kd_nM=Kd (nM)",
+        "data.split=random",
+        "encoders.max_residues=20",
+    ]
+    recipe = load_recipe("default", settings)
+    trained = train_table(user_table(cache), recipe, cache / "run", device="cpu")
+    assert trained.notes == {"rows cut to what the encoders see": 12}
+    assert {len(row.pair.antigen.chains[0]) for row in trained.measurements} == {20, 17}
+
+
+# the command
+
+
+def test_train_command(cache, run_paratope):
+    table = user_table(cache, bad=True)
+    options = ("--encoders", "residue,residue", "--split", "random", "--columns", "kd_nM=Kd (nM)")
+    small = [item for change in (*TINY, "training.max_epochs=1") for item in ("--set", change)]
+    finished = run_paratope("train", table, "-o", cache / "run", *options, *small)
+    assert finished.code == 3, finished.err  # one row in error: counted, left out, said
+    assert "1 rows in error." in finished.err
+    assert "all 1 epochs done" in finished.err
+    assert (cache / "run" / "metrics.json").is_file()
+
+    refused = run_paratope("train", table, "-o", cache / "run", *options, *small)
+    assert refused.code == 2
+    assert "holds a run already; go on with --resume" in refused.err
+    resumed = run_paratope("train", table, "-o", cache / "run", *options, *small, "--resume")
+    assert resumed.code == 3, resumed.err
+
+
+def test_recipes_are_listed_and_shown(run_paratope):
+    listed = run_paratope("train", "--list")
+    assert [line.split()[0] for line in listed.out.splitlines()] == [
+        *("default", "v2.5", "v2.6", "v2.7"),
+    ]
+    shown = run_paratope("train", "--recipe", "v2.6", "--seed", "5", "--show")
+    assert "learning_rate = 0.0005" in shown.out
+    assert "seed = 5" in shown.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "missing; give a table of measurements"),
+        (("t.csv", "--recipe", "v3"), "unknown recipe 'v3'; valid names"),
+        (("t.csv", "--set", "loss.hinge=1"), "unknown key 'loss.hinge'; valid keys of [loss]"),
+        (("t.csv", "--encoders", "residue"), "expected two encoders, such as antiberty,residue"),
+    ],
+)
+def test_bad_usage_is_explained(run_paratope, arguments, message):
+    finished = run_paratope("train", *arguments)
+    assert finished.code == 2
+    assert message in " ".join(finished.err.replace("│", " ").split())
+
+
+@pytest.mark.slow
+def test_the_joined_skempi_table_trains_as_it_is(cache, data_root):
+    source = data_root / "skempi_v2" / "skempi_v2_antibody_antigen.csv"
+    trained = train_table(source, load_recipe("default", FAST), cache / "run", device="cpu")
+    assert trained.split == "antigen"
+    assert sum(trained.part_sizes.values()) == len(trained.ids) > 1000
+    assert min(trained.part_sizes.values()) > 50
