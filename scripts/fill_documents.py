@@ -18,11 +18,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMENT = re.compile(r"\s*(?:#|<!--|\{#-?)\s*(?P<text>[^\n]+?)\s*(?:-->|-?#\}|\n)")
+SENTENCE_END = re.compile(r"\.\s+(?=[A-Z`])")  # not that of "et al. 2023"
 PACKAGE = ROOT / "src" / "paratope"
-WHOLE_FOLDERS = {PACKAGE / "models" / "default"}
+WHOLE_FOLDERS = {PACKAGE / "models" / "default", PACKAGE / "evaluation" / "templates"}
 PURPOSES = {
     PACKAGE / "py.typed": "says that the package is typed",
     PACKAGE / "audit" / "page.html": "the audit's page, a template",
+    PACKAGE / "evaluation" / "templates": "the report's page",
     PACKAGE / "models": "models that ship with the package",
     PACKAGE / "models" / "default": "the default model, a bundle (see docs/model-card.md)",
 }
@@ -99,6 +101,16 @@ def datasets() -> str:
     return "\n".join([header, "|---|---|---|---|", *rows])
 
 
+def layers() -> str:
+    """The order of the package's nouns, low to high, as the test of layers has it."""
+    source = (ROOT / "tests" / "test_layers.py").read_text(encoding="utf-8")
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "LAYERS":
+            text = next(part.value for part in ast.walk(node) if isinstance(part, ast.Constant))
+            return "> " + " → ".join(f"`{noun}`" for noun in str(text).split())
+    raise ValueError("tests/test_layers.py has no LAYERS")
+
+
 def tree() -> str:
     """The package's files, each with the first line of its docstring or comment."""
     lines = ["src/paratope/"]
@@ -123,13 +135,13 @@ def _purpose(path: Path) -> str:
     text = source.read_text(encoding="utf-8")
     if source.suffix == ".py":
         line = " ".join((ast.get_docstring(ast.parse(text)) or "").split("\n\n")[0].split())
-        line = line.split(". ")[0]
     else:
         comment = COMMENT.match(text)  # of TOML, HTML or a template
-        line = comment["text"].split(". ")[0] if comment else ""
+        line = comment["text"] if comment else ""
     if not line:
         raise ValueError(f"{source} does not begin with a line that says what it is")
-    return line.rstrip(".")
+    first = SENTENCE_END.split(line)[0].replace("`", "")
+    return first if first.endswith("...") else first.rstrip(".")
 
 
 BLOCKS: dict[str, Callable[[], str]] = {
@@ -138,6 +150,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "default-model": default_model,
     "domains": domains,
     "encoders": encoders,
+    "layers": layers,
     "tree": tree,
 }
 

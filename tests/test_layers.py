@@ -10,7 +10,8 @@ import pytest
 LAYERS = (
     "errors units sequences numbering measurements tables datasets audit splits "
     "encoders embedding_store batches network losses metrics recipes monitors training "
-    "familiarity calibration ensemble bundle predictor joining runs baselines figures evaluation cli"
+    "familiarity calibration ensemble bundle prediction predictor joining runs "
+    "baselines figures evaluation cli"
 ).split()
 
 PACKAGE = Path(__file__).resolve().parents[1] / "src" / "paratope"

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from paratope.errors import ParatopeError
     from paratope.measurements import Measurement
-    from paratope.predictor import Prediction, Predictor
+    from paratope.prediction import Prediction
+    from paratope.predictor import Predictor
     from paratope.sequences import Antibody, Antigen, Pair
     from paratope.tables import read_fasta, read_table, write_table
     from paratope.units import Censoring
@@ -42,7 +43,7 @@ _HOMES = {
     "Measurement": "paratope.measurements",
     "Pair": "paratope.sequences",
     "ParatopeError": "paratope.errors",
-    "Prediction": "paratope.predictor",
+    "Prediction": "paratope.prediction",
     "Predictor": "paratope.predictor",
     "read_fasta": "paratope.tables",
     "read_table": "paratope.tables",
