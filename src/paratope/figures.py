@@ -110,7 +110,7 @@ def predicted_versus_measured(rows: Judged) -> Figure:
 def residuals(rows: Judged) -> Figure:
     """Error against measured pKd, with the mean error of ten equal slices of the rows."""
     with rc_context(_STYLE):
-        figure, axes = _figure(width=5.8)
+        figure, axes = _figure()
         axes.axhline(0, color=GREY, linewidth=1)
         error = errors(rows)
         _density(axes, rows.measured, error, figure)
@@ -120,7 +120,9 @@ def residuals(rows: Judged) -> Figure:
         axes.plot(
             centres, means, "o-", color=VERMILION, markersize=5, label="mean of a tenth of the rows"
         )
-        axes.legend(loc="upper right")
+        low, high = axes.get_ylim()
+        axes.set_ylim(low, high + 0.16 * (high - low))  # room for the legend
+        axes.legend(loc="upper right", ncols=2)
         axes.set(
             xlabel="measured pKd",
             ylabel="predicted - measured, log10 units",
@@ -133,7 +135,7 @@ def calibration(rows: Judged) -> Figure:
     """Share of exact rows inside their interval against the share the interval claims."""
     claimed, observed = calibration_curve(rows)
     with rc_context(_STYLE):
-        figure, axes = _figure(width=4.8)
+        figure, axes = _figure()
         axes.plot([0, 100], [0, 100], color=GREY, linewidth=1, label="as claimed")
         axes.fill_between(100 * claimed, 100 * claimed, 100 * observed, color=BLUE, alpha=0.15)
         axes.plot(100 * claimed, 100 * observed, color=BLUE, linewidth=2, label="observed")
@@ -153,7 +155,7 @@ def selective_risk(rows: Judged) -> Figure:
     """RMSE when only the rows with the narrowest intervals are kept."""
     share, risk = selective_risk_curve(rows)
     with rc_context(_STYLE):
-        figure, axes = _figure(width=4.8)
+        figure, axes = _figure()
         axes.plot(100 * share, risk, "o-", color=BLUE, markersize=4)
         axes.axhline(risk[-1], color=GREY, linewidth=1)
         axes.set(
@@ -180,7 +182,7 @@ def per_bin(
         log10 units; NaN where undefined.
     """
     with rc_context(_STYLE):
-        figure, axes = _figure(width=5.8)
+        figure, axes = _figure()
         place = np.arange(len(names))
         axes.bar(place - 0.2, rmse, width=0.38, color=BLUE, label="RMSE")
         axes.bar(place + 0.2, bias, width=0.38, color=ORANGE, label="bias (predicted - measured)")

@@ -103,7 +103,7 @@ def show(report: Any) -> None:
             column.justify = "right"
         for one in report.references:
             cells = (number(one.values.get(name)) for name in ("spearman", "pearson", "rmse"))
-            table.add_row(escape(one.name), *cells, escape(one.note))
+            table.add_row(escape(one.name.replace("_", " ")), *cells, escape(one.note))
         console.print(table)
     colours = {"alarm": "red", "warning": "yellow", "note": "blue"}
     if report.findings:

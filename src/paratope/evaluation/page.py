@@ -169,7 +169,11 @@ def render_page(report: Report) -> str:
         reference_columns=[(name, METRICS[name].summary) for name in reference_columns],
         model_cells=[number(report.values.get(name)) for name in reference_columns],
         references=[
-            (r.name, r.note, [number(r.values.get(name)) for name in reference_columns])
+            (
+                r.name.replace("_", " "),
+                r.note,
+                [number(r.values.get(name)) for name in reference_columns],
+            )
             for r in report.references
         ],
         breakdown_columns=[(name, METRICS[name].summary) for name in BREAKDOWN_COLUMNS],

@@ -102,7 +102,10 @@ class Report:
             ],
             "noise_ceiling": None
             if self.noise is None
-            else {k: plain(v) for k, v in dataclasses.asdict(self.noise).items()},
+            else {
+                k: v if isinstance(v, int) else plain(v)
+                for k, v in dataclasses.asdict(self.noise).items()
+            },
             "findings": [
                 {
                     "code": finding.code,
