@@ -357,7 +357,7 @@ def test_full_disk(
 
 @pytest.fixture(scope="module")
 def bundle_files() -> Path:
-    from paratope.predictor import bundled_folder
+    from paratope.bundle import bundled_folder
 
     return bundled_folder("default")
 

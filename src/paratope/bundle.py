@@ -12,13 +12,19 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from paratope.errors import ModelError, OutputError
+from paratope.calibration import Calibration
+from paratope.ensemble import network_config_to_json
+from paratope.errors import ModelError, OutputError, unknown_name
+from paratope.familiarity import Familiarity
+from paratope.network import Network
 
 FORMAT_VERSION = 1
+BUNDLED_MODELS = ("default",)
 _REQUIRED = ("model.safetensors", "calibration.json", "familiarity.json")
 _OPTIONAL = ("metrics.json", "card.md", "environment.json")
 
@@ -149,6 +155,85 @@ def read_bundle(folder: str | os.PathLike[str]) -> Bundle:
         documents["metrics.json"],
         documents["environment.json"],
         contents.get("card.md", b"").decode("utf-8", errors="replace"),
+    )
+
+
+def find_model(source: str | os.PathLike[str]) -> Path:
+    """Folder of a model: an existing folder, a run folder's bundle, or a bundled name.
+
+    Raises
+    ------
+    ModelError
+        If it is none of these.
+    """
+    folder = Path(source)
+    if folder.is_dir():
+        has_bundle = not (folder / "config.json").exists() and (folder / "bundle").is_dir()
+        return folder / "bundle" if has_bundle else folder
+    if str(source) in BUNDLED_MODELS:
+        return bundled_folder(str(source))
+    raise ModelError(f"{unknown_name('model', str(source), BUNDLED_MODELS)}; or a model folder")
+
+
+def bundled_folder(name: str) -> Path:
+    """Where a model that comes with the package is."""
+    return Path(str(resources.files("paratope"))) / "models" / name
+
+
+def make_bundle(
+    networks: Sequence[Network],
+    encoders: Mapping[str, Any],
+    recipe: Mapping[str, Any],
+    calibration: Calibration,
+    familiarity: Familiarity,
+    *,
+    metrics: Mapping[str, Any],
+    environment: Mapping[str, Any],
+    card: str,
+) -> Bundle:
+    """Parts of a model as a bundle.
+
+    Parameters
+    ----------
+    networks : sequence of Network
+        Of one shape.
+    encoders : mapping
+        ``antibody`` and ``antigen``: names with revisions; ``max_residues``.
+    recipe : mapping
+        Settings of the training runs.
+    calibration : Calibration
+    familiarity : Familiarity
+    metrics, environment : mapping
+        Plain values.
+    card : str
+        Markdown.
+
+    Raises
+    ------
+    ModelError
+        If the networks are of different shapes.
+    """
+    if len({network.config for network in networks}) != 1:
+        raise ModelError("the networks of a bundle must have one shape; these differ")
+    weights = {
+        f"{number}.{name}": tensor.detach().cpu().contiguous()
+        for number, network in enumerate(networks)
+        for name, tensor in network.state_dict().items()
+    }
+    config = {
+        "encoders": dict(encoders),
+        "network": network_config_to_json(networks[0].config),
+        "members": len(networks),
+        "recipe": dict(recipe),
+    }
+    return Bundle(
+        config,
+        weights,
+        calibration.to_json(),
+        familiarity.to_json(),
+        dict(metrics),
+        dict(environment),
+        card,
     )
 
 

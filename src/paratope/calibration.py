@@ -33,6 +33,8 @@ MAX_ROWS_OF_GROUP = 60
 _SLOPE_RANGE = (0.05, 1.25)
 # Rows of evidence that the prior "the raw mean is right" is worth.
 _PRIOR_ROWS = 10.0
+# Width of the bells that smooth the distribution of errors of a difference, in its own SD.
+_BELL = 0.25
 
 
 @dataclasses.dataclass(frozen=True)
@@ -239,6 +241,8 @@ class Calibration:
         """
         if not 0.01 <= coverage <= 0.99:
             raise InputError(f"coverage must be between 0.01 and 0.99, got {coverage}")
+        from scipy.special import ndtr
+
         delta = np.asarray(pkd, float) - parent_pkd
         half, p_stronger = np.zeros(len(delta)), np.zeros(len(delta))
         for row, domain in enumerate(domains):
@@ -246,7 +250,8 @@ class Calibration:
             rank = min(math.ceil((len(errors) + 1) * coverage), len(errors))
             half[row] = np.sort(np.abs(errors))[rank - 1]
             both = np.concatenate([errors, -errors])
-            share = np.mean(delta[row] + both > 0) + 0.5 * np.mean(delta[row] + both == 0)
+            # the held-out errors, each as a small bell, so that a tiny difference counts a little
+            share = np.mean(ndtr((delta[row] + both) / (_BELL * both.std() + 1e-9)))
             # never quite 0 or 1: as if one more error on each side had been seen
             p_stronger[row] = (share * len(both) + 1) / (len(both) + 2)
         return Difference(delta, delta - half, delta + half, p_stronger)

@@ -5,11 +5,10 @@ from collections.abc import Sequence
 from importlib import metadata
 from typing import Any
 
-from paratope.bundle import Bundle, read_bundle
+from paratope.bundle import Bundle, find_model, read_bundle
 from paratope.calibration import Calibration, HeldOut
 from paratope.errors import ModelError
 from paratope.familiarity import Familiarity
-from paratope.predictor import find_model
 
 _LIBRARIES = ("torch", "numpy", "safetensors", "immunum", "transformers")
 

@@ -1,9 +1,7 @@
 """The one object users hold: load a model, predict a table, save it."""
 
-import dataclasses
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -11,80 +9,21 @@ import numpy as np
 import polars as pl
 
 from paratope.batches import fit_molecule
-from paratope.bundle import Bundle, read_bundle, write_bundle
+from paratope.bundle import Bundle, find_model, read_bundle, write_bundle
 from paratope.calibration import DEFAULT_COVERAGE, Calibration
 from paratope.embedding_store import EmbeddingStore
 from paratope.encoders import Encoder, load_encoder
-from paratope.ensemble import (
-    Ensemble,
-    RawScores,
-    network_config_from_json,
-    network_config_to_json,
-)
-from paratope.errors import EncoderError, InputError, ModelError, unknown_name
+from paratope.ensemble import Ensemble, RawScores, network_config_from_json
+from paratope.errors import EncoderError, InputError, ModelError
 from paratope.familiarity import Familiarity
 from paratope.losses import STRONG_PKD
 from paratope.network import Network
+from paratope.prediction import PARENT_COLUMNS, Prediction, prediction_frame
 from paratope.sequences import Antibody, Antigen, Pair
 from paratope.tables import InputTable, TableRow, read_table, table_from_frame
 from paratope.units import pkd_to_kd_nM
 
-BUNDLED_MODELS = ("default",)
-OUTPUT_COLUMNS = (
-    "pkd",
-    "pkd_low",
-    "pkd_high",
-    "kd_nM",
-    "p_strong",
-    "domain",
-    "antigen_identity",
-    "antibody_identity",
-    "note",
-    "error",
-)
-PARENT_COLUMNS = ("delta_pkd", "delta_pkd_low", "delta_pkd_high", "p_stronger")
 _OUT_OF_DOMAIN = "out of domain: the antigen resembles none that the model was trained on"
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Prediction:
-    """What is predicted for one row; numbers are None where `error` is set.
-
-    Attributes
-    ----------
-    id : str
-    pkd, pkd_low, pkd_high : float or None
-        Calibrated pKd and its interval.
-    coverage : float
-        Share of rows like the held-out ones that the interval is to cover.
-    kd_nM : float or None
-    p_strong : float or None
-        Probability that the pKd is at least the threshold.
-    domain : str
-        ``in``, ``near`` or ``out``; empty where `error` is set.
-    antigen_identity, antibody_identity : float or None
-        To the closest molecules the model was trained on, 0 to 1.
-    note, error : str
-    delta_pkd, delta_pkd_low, delta_pkd_high, p_stronger : float or None
-        Against the parent, if one was named.
-    """
-
-    id: str
-    coverage: float
-    pkd: float | None = None
-    pkd_low: float | None = None
-    pkd_high: float | None = None
-    kd_nM: float | None = None
-    p_strong: float | None = None
-    domain: str = ""
-    antigen_identity: float | None = None
-    antibody_identity: float | None = None
-    note: str = ""
-    error: str = ""
-    delta_pkd: float | None = None
-    delta_pkd_low: float | None = None
-    delta_pkd_high: float | None = None
-    p_stronger: float | None = None
 
 
 class Predictor:
@@ -141,7 +80,7 @@ class Predictor:
         ----------
         source : path or str
             A model folder (or a run folder, whose ``bundle`` is taken), or a name of
-            `BUNDLED_MODELS`.
+            `paratope.bundle.BUNDLED_MODELS`.
         device : str
         cache : path, optional
 
@@ -182,7 +121,8 @@ class Predictor:
         Returns
         -------
         DataFrame
-            `OUTPUT_COLUMNS` (with a parent also `PARENT_COLUMNS`), then the table's own columns,
+            `paratope.prediction.OUTPUT_COLUMNS` (with a parent also its `PARENT_COLUMNS`), then the
+            table's own columns,
             rows in order; pandas if a pandas frame came in, else polars. A row that cannot be
             predicted has its ``error`` and no numbers.
 
@@ -205,6 +145,8 @@ class Predictor:
 
     def predict_pkd(self, pairs: Sequence[Pair]) -> np.ndarray:
         """Calibrated pKd of pairs, (n,); raises `InputError` if one cannot be predicted."""
+        if not pairs:
+            return np.zeros(0)
         predictions = self.predict_rows(_as_table(pairs, None).rows)
         for prediction in predictions:
             if prediction.error:
@@ -312,116 +254,6 @@ def fit_pair(
         Antigen(chains, antigen.name),
     )
     return fitted, "; ".join(text for text in (note, antigen_note) if text) or None
-
-
-def find_model(source: str | os.PathLike[str]) -> Path:
-    """Folder of a model: an existing folder, a run folder's bundle, or a bundled name.
-
-    Raises
-    ------
-    ModelError
-        If it is none of these.
-    """
-    folder = Path(source)
-    if folder.is_dir():
-        has_bundle = not (folder / "config.json").exists() and (folder / "bundle").is_dir()
-        return folder / "bundle" if has_bundle else folder
-    if str(source) in BUNDLED_MODELS:
-        return bundled_folder(str(source))
-    raise ModelError(f"{unknown_name('model', str(source), BUNDLED_MODELS)}; or a model folder")
-
-
-def bundled_folder(name: str) -> Path:
-    """Where a model that comes with the package is."""
-    return Path(str(resources.files("paratope"))) / "models" / name
-
-
-def make_bundle(
-    networks: Sequence[Network],
-    encoders: Mapping[str, Any],
-    recipe: Mapping[str, Any],
-    calibration: Calibration,
-    familiarity: Familiarity,
-    *,
-    metrics: Mapping[str, Any],
-    environment: Mapping[str, Any],
-    card: str,
-) -> Bundle:
-    """Parts of a model as a bundle.
-
-    Parameters
-    ----------
-    networks : sequence of Network
-        Of one shape.
-    encoders : mapping
-        ``antibody`` and ``antigen``: names with revisions; ``max_residues``.
-    recipe : mapping
-        Settings of the training runs.
-    calibration : Calibration
-    familiarity : Familiarity
-    metrics, environment : mapping
-        Plain values.
-    card : str
-        Markdown.
-
-    Raises
-    ------
-    ModelError
-        If the networks are of different shapes.
-    """
-    if len({network.config for network in networks}) != 1:
-        raise ModelError("the networks of a bundle must have one shape; these differ")
-    weights = {
-        f"{number}.{name}": tensor.detach().cpu().contiguous()
-        for number, network in enumerate(networks)
-        for name, tensor in network.state_dict().items()
-    }
-    config = {
-        "encoders": dict(encoders),
-        "network": network_config_to_json(networks[0].config),
-        "members": len(networks),
-        "recipe": dict(recipe),
-    }
-    return Bundle(
-        config,
-        weights,
-        calibration.to_json(),
-        familiarity.to_json(),
-        dict(metrics),
-        dict(environment),
-        card,
-    )
-
-
-def prediction_frame(
-    table: InputTable, predictions: Sequence[Prediction], with_parent: bool = False
-) -> pl.DataFrame:
-    """Predictions beside the user's own columns, row by row.
-
-    A column of the user's that has the name of an output column comes back as ``NAME_measured``
-    (``pkd``, ``kd_nM``) or ``NAME_input``.
-    """
-    names = OUTPUT_COLUMNS + (PARENT_COLUMNS if with_parent else ())
-    text = {"domain", "note", "error"}
-    data = [
-        pl.Series(
-            name,
-            [None if (value := getattr(one, name)) == "" else value for one in predictions],
-            pl.String if name in text else pl.Float64,
-        )
-        for name in names
-    ]
-    taken = set(names) | set(table.frame.columns)
-    renamed = {}
-    for name in table.frame.columns:
-        if name not in names:
-            continue
-        new = f"{name}_{'measured' if name in ('pkd', 'kd_nM') else 'input'}"
-        while new in taken:
-            new += "_"
-        taken.add(new)
-        renamed[name] = new
-    return pl.DataFrame(data).hstack(table.frame.rename(renamed))
 
 
 def _as_table(source: Any, columns: Mapping[str, str] | None) -> InputTable:

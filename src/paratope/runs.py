@@ -8,13 +8,12 @@ from typing import Any
 import numpy as np
 
 from paratope.batches import CENSORING_CODES
-from paratope.bundle import Bundle, write_bundle
+from paratope.bundle import Bundle, make_bundle, write_bundle
 from paratope.calibration import Calibration, HeldOut
 from paratope.errors import ModelError
 from paratope.familiarity import Familiarity
 from paratope.joining import calibration_lines, environment
 from paratope.measurements import Measurement
-from paratope.predictor import make_bundle
 from paratope.splits import antigen_clusters
 from paratope.training import Scores, TrainedTable
 

@@ -16,8 +16,7 @@ def list_models() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from paratope.bundle import read_bundle
-    from paratope.predictor import BUNDLED_MODELS, bundled_folder
+    from paratope.bundle import BUNDLED_MODELS, bundled_folder, read_bundle
 
     table = Table()
     for name in ("model", "encoders", "networks", "size", "folder"):
@@ -39,8 +38,7 @@ def show(
     from rich.console import Console
     from rich.markdown import Markdown
 
-    from paratope.bundle import read_bundle
-    from paratope.predictor import find_model
+    from paratope.bundle import find_model, read_bundle
 
     card = read_bundle(find_model(model)).card
     console = Console()

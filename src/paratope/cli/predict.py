@@ -70,7 +70,8 @@ def _run(
     options: dict[str, Any],
     output: str | None,
 ) -> Counter[str]:
-    from paratope.predictor import OUTPUT_COLUMNS, PARENT_COLUMNS, iter_predictions
+    from paratope.prediction import OUTPUT_COLUMNS, PARENT_COLUMNS
+    from paratope.predictor import iter_predictions
     from paratope.tables import TableWriter, iter_tables, read_table
 
     if parent is not None or not isinstance(source, str):

@@ -1,0 +1,176 @@
+"""Calibrated answers: intervals cover what they say, per domain; rankings are kept."""
+
+import numpy as np
+import pytest
+
+from paratope.calibration import MAX_ROWS_OF_GROUP, Calibration, HeldOut
+from paratope.errors import InputError, ModelError
+
+NOISE = {"in": 0.4, "near": 0.8, "out": 1.6}
+
+
+def simulated(count: int, seed: int, domains: tuple[str, ...] = ("in", "near", "out")) -> HeldOut:
+    """Raw answers that are off by half a pKd and twice as wide as the truth, noise by domain."""
+    random = np.random.default_rng(seed)
+    domain = random.choice(domains, count)
+    truth = random.normal(8, 1, count)
+    noise = np.array([NOISE[name] for name in domain])
+    raw = 2 * truth - 8 + 0.5 + random.normal(0, 2 * noise)
+    group = random.integers(0, count // 10, count).astype(str)
+    return HeldOut(
+        raw,
+        noise * random.uniform(0.8, 1.2, count),
+        raw - 9,
+        truth,
+        np.zeros(count, int),
+        domain,
+        group,
+        group,
+    )
+
+
+@pytest.mark.parametrize("rescale", [False, True])
+@pytest.mark.parametrize("coverage", [0.5, 0.8, 0.9, 0.95])
+def test_intervals_cover_what_they_say_in_every_domain(coverage: float, rescale: bool):
+    calibration = Calibration(simulated(3000, 0), rescale)
+    new = simulated(6000, 1)
+    answer = calibration.apply(new.mean, new.sd, new.strong_logit, new.domain.tolist(), coverage)
+    inside = (answer.low <= new.pkd) & (new.pkd <= answer.high)
+    for domain in NOISE:
+        assert abs(inside[new.domain == domain].mean() - coverage) < 0.045
+
+
+def test_less_familiar_domains_get_wider_intervals():
+    calibration = Calibration(simulated(3000, 0), rescale=True)
+    one = np.ones(3)
+    answer = calibration.apply(8 * one, one, one, ["in", "near", "out"])
+    width = answer.high - answer.low
+    # the same raw spread of 1 stands for less error where noise was small
+    assert np.all(answer.low < answer.pkd)
+    assert np.all(answer.pkd < answer.high)
+    new = simulated(3000, 2)
+    given = calibration.apply(new.mean, new.sd, new.strong_logit, new.domain.tolist())
+    means = [np.mean((given.high - given.low)[new.domain == name]) for name in NOISE]
+    assert means[0] < means[1] < means[2]
+    assert np.all(np.isfinite(width))
+
+
+def test_scaling_lowers_the_error_and_keeps_the_ranking():
+    calibration = Calibration(simulated(2000, 0), rescale=True)
+    new = simulated(2000, 1, ("near",))
+    answer = calibration.apply(new.mean, new.sd, new.strong_logit, ["near"] * 2000)
+    error_before = np.sqrt(np.mean((new.mean - new.pkd) ** 2))
+    assert np.sqrt(np.mean((answer.pkd - new.pkd) ** 2)) < 0.8 * error_before
+    inside = (answer.pkd > 4) & (answer.pkd < 14)
+    order = np.argsort(new.mean[inside])
+    assert np.all(np.diff(answer.pkd[inside][order]) > 0)
+
+
+def test_without_scaling_the_pkd_is_the_networks():
+    calibration = Calibration(simulated(2000, 0))
+    mean = np.array([5.0, 8.25, 11.0])
+    answer = calibration.apply(mean, np.ones(3), mean - 9, ["in", "near", "out"])
+    assert answer.pkd.tolist() == mean.tolist()
+
+
+def test_probability_of_strong_is_calibrated_and_falls_with_the_threshold():
+    calibration = Calibration(simulated(4000, 0), rescale=True)
+    new = simulated(8000, 1)
+    arguments = (new.mean, new.sd, new.strong_logit, new.domain.tolist())
+    p_strong = calibration.apply(*arguments).p_strong
+    for low, high in ((0.0, 0.2), (0.4, 0.6), (0.8, 1.0)):
+        chosen = (p_strong >= low) & (p_strong <= high)
+        assert abs(np.mean(new.pkd[chosen] >= 9) - p_strong[chosen].mean()) < 0.08
+    stricter = calibration.apply(*arguments, threshold_pkd=10.0).p_strong
+    assert np.all(stricter < p_strong)
+
+
+def test_difference_to_the_parent():
+    calibration = Calibration(simulated(3000, 0), rescale=True)
+    pkd = np.array([7.0, 8.0, 9.0])
+    change = calibration.difference(pkd, 8.0, ["in", "in", "in"])
+    assert change.delta.tolist() == [-1.0, 0.0, 1.0]
+    assert change.p_stronger[1] == pytest.approx(0.5)
+    assert change.p_stronger[0] == pytest.approx(1 - change.p_stronger[2])
+    assert 0 < change.p_stronger[0] < 0.5
+    assert np.all((change.low < change.delta) & (change.delta < change.high))
+
+
+def test_differences_are_covered():
+    calibration = Calibration(simulated(4000, 0), rescale=True)
+    new = simulated(4000, 1, ("near",))
+    answer = calibration.apply(new.mean, new.sd, new.strong_logit, ["near"] * 4000)
+    truth, predicted = np.diff(new.pkd)[::2], np.diff(answer.pkd)[::2]
+    change = calibration.difference(predicted, 0.0, ["near"] * len(predicted))
+    assert abs(np.mean((change.low <= truth) & (truth <= change.high)) - 0.9) < 0.05
+
+
+def test_a_domain_with_few_rows_borrows_from_less_familiar_ones():
+    rows = simulated(2000, 0)
+    few = np.flatnonzero(rows.domain != "in")
+    calibration = Calibration(
+        rows.rows(np.concatenate([few, np.flatnonzero(rows.domain == "in")[:5]]))
+    )
+    summary = calibration.summary()
+    assert summary["in"]["borrowed"]
+    assert not summary["near"]["borrowed"]
+    assert summary["in"]["rmse_pkd"] >= 0.9 * summary["near"]["rmse_pkd"]
+
+
+def test_one_large_group_is_not_the_calibration():
+    rows = simulated(400, 0, ("out",))
+    crowd = simulated(4000, 1, ("out",))
+    crowd = HeldOut(**{**crowd.__dict__, "group": np.full(4000, "crowd")})
+    both = Calibration(HeldOut.joined([rows, crowd]))
+    assert both.summary()["out"]["rows"] == 400 + MAX_ROWS_OF_GROUP
+
+
+def test_censored_rows_train_no_interval_and_inform_the_classifier():
+    rows = simulated(500, 0, ("out",))
+    bound = HeldOut(**{**rows.__dict__, "censoring": np.full(500, -1), "pkd": np.full(500, 5.0)})
+    joined = Calibration(HeldOut.joined([rows, bound]))
+    alone = Calibration(rows)
+    assert joined.summary()["out"]["rmse_pkd"] == alone.summary()["out"]["rmse_pkd"]
+    raw = (np.array([9.0]), np.array([1.6]), np.array([0.0]), ["out"])
+    assert joined.apply(*raw).p_strong[0] < alone.apply(*raw).p_strong[0]
+
+
+def test_json_round_trip():
+    calibration = Calibration(simulated(300, 0), rescale=True)
+    again = Calibration.from_json(calibration.to_json())
+    raw = (np.array([7.0, 9.0]), np.ones(2), np.zeros(2), ["in", "out"])
+    for one, other in zip(
+        calibration.apply(*raw).__dict__.values(), again.apply(*raw).__dict__.values(), strict=True
+    ):
+        np.testing.assert_allclose(one, other, atol=1e-4)
+    assert again.to_json() == calibration.to_json()
+
+
+@pytest.mark.parametrize("coverage", [0.0, 1.0, 90.0, -0.1, float("nan")])
+def test_coverage_out_of_range(coverage: float):
+    calibration = Calibration(simulated(300, 0))
+    one = np.ones(1)
+    with pytest.raises(InputError, match=r"between 0.01 and 0.99"):
+        calibration.apply(one, one, one, ["in"], coverage)
+    with pytest.raises(InputError, match=r"between 0.01 and 0.99"):
+        calibration.difference(one, 0.0, ["in"], coverage)
+
+
+def test_too_few_rows_are_refused():
+    rows = simulated(300, 0)
+    with pytest.raises(ModelError, match="at least 2"):
+        Calibration(rows.rows(np.arange(1)))
+
+
+@pytest.mark.parametrize("damage", ["missing", "short", "text"])
+def test_damaged_file_is_refused(damage: str):
+    data = Calibration(simulated(50, 0)).to_json()
+    columns = data["held_out"]
+    if damage == "missing":
+        del columns["sd"]
+    elif damage == "short":
+        columns["sd"] = columns["sd"][:-1]
+    else:
+        columns["sd"] = ["wide"] * 50
+    with pytest.raises(ModelError, match=r"calibration\.json"):
+        Calibration.from_json(data)

@@ -1,0 +1,311 @@
+"""Loading a model and predicting: parity with training, company, columns, errors, parents."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+
+from conftest import Finished
+from paratope.bundle import make_bundle, read_bundle, write_bundle
+from paratope.calibration import Calibration
+from paratope.cli.doctor import D13_HEAVY, D13_LIGHT, LYSOZYME
+from paratope.errors import InputError, ModelError
+from paratope.joining import join_models
+from paratope.prediction import OUTPUT_COLUMNS, PARENT_COLUMNS
+from paratope.predictor import Predictor
+from paratope.sequences import Antibody, Antigen, Pair
+from trained_models import TrainedRun, tiny_predictor, tiny_run, train_tiny
+
+__all__ = ["tiny_predictor", "tiny_run"]  # fixtures
+
+
+@pytest.fixture
+def frame(tiny_run: TrainedRun) -> pl.DataFrame:
+    return pl.read_csv(tiny_run.table).head(12)
+
+
+def test_predictions_of_the_bundle_are_those_of_the_trained_network(
+    tiny_run: TrainedRun, tiny_predictor: Predictor
+):
+    written = pl.read_csv(tiny_run.folder / "test_predictions.csv")
+    ids, measurements = tiny_run.trained.part("test")
+    assert written["id"].cast(pl.String).to_list() == ids
+    served = tiny_predictor.predict_pkd([measurement.pair for measurement in measurements])
+    np.testing.assert_allclose(served, written["pred"].to_numpy(), atol=1e-4)
+    np.testing.assert_allclose(served, tiny_run.trained.scores["test"].mean, atol=1e-4)
+
+
+def test_company_and_order_do_not_matter(tiny_predictor: Predictor, frame: pl.DataFrame):
+    together = tiny_predictor.predict(frame)["pkd"].to_numpy()
+    backwards = tiny_predictor.predict(frame.reverse())["pkd"].to_numpy()[::-1]
+    alone = [tiny_predictor.predict(frame[row])["pkd"][0] for row in range(3)]
+    np.testing.assert_allclose(backwards, together, atol=1e-5)
+    np.testing.assert_allclose(alone, together[:3], atol=1e-5)
+
+
+def test_output_columns_then_the_users_own_unchanged(
+    tiny_predictor: Predictor, frame: pl.DataFrame
+):
+    table = frame.with_columns(well=pl.lit("A01"), notes=pl.lit('say "hi", ü'))
+    out = tiny_predictor.predict(table)
+    assert tuple(out.columns[: len(OUTPUT_COLUMNS)]) == OUTPUT_COLUMNS
+    own = out.select(out.columns[len(OUTPUT_COLUMNS) :])
+    assert own.rename({"pkd_measured": "pkd"}).equals(table)
+    assert out["pkd"].is_finite().all()
+    assert (out["pkd_low"] <= out["pkd"]).all()
+    assert (out["pkd"] <= out["pkd_high"]).all()
+    assert set(out["domain"]) <= {"in", "near", "out"}
+    np.testing.assert_allclose(-np.log10(out["kd_nM"].to_numpy() * 1e-9), out["pkd"], atol=1e-9)
+
+
+def test_a_row_in_error_has_no_numbers_and_stops_nothing(tiny_predictor: Predictor):
+    table = pl.DataFrame(
+        {
+            "heavy": [D13_HEAVY, LYSOZYME, "EVQ7", D13_HEAVY],
+            "light": [D13_LIGHT] * 4,
+            "antigen": [LYSOZYME, LYSOZYME, LYSOZYME, ""],
+        }
+    )
+    out = tiny_predictor.predict(table)
+    assert out["error"].is_null().to_list() == [True, False, False, False]
+    for name in ("pkd", "pkd_low", "pkd_high", "kd_nM", "p_strong"):
+        assert out[name].is_null().to_list() == [False, True, True, True]
+
+
+def test_pandas_in_pandas_out(tiny_predictor: Predictor, frame: pl.DataFrame):
+    data = frame.to_pandas()
+    out = tiny_predictor.predict(data)
+    assert isinstance(out, pd.DataFrame)
+    assert out["heavy"].tolist() == data["heavy"].tolist()
+    assert np.isfinite(out["pkd"]).all()
+
+
+def test_constant_domains_do_not_change_the_number(tiny_predictor: Predictor):
+    ch1 = "ASTKGPSVFPLAPSSKSTSGGTAALGCLVKDYFPEPVTVSWNSGALTSGVHTFPAVLQSSGLYSLSSVVTVPSSSLGTQTYICNV"
+    antigen = Antigen((LYSOZYME,))
+    domain = Pair(Antibody(D13_HEAVY, D13_LIGHT), antigen)
+    fab = Pair(Antibody(D13_HEAVY + ch1, D13_LIGHT), antigen)
+    one, other = tiny_predictor.predict_pkd([domain, fab])
+    assert one == pytest.approx(other, abs=1e-6)
+
+
+def test_swapped_chains_are_put_right_with_a_note(tiny_predictor: Predictor):
+    table = pl.DataFrame(
+        {
+            "heavy": [D13_HEAVY, D13_LIGHT],
+            "light": [D13_LIGHT, D13_HEAVY],
+            "antigen": [LYSOZYME] * 2,
+        }
+    )
+    out = tiny_predictor.predict(table)
+    assert out["pkd"][0] == pytest.approx(out["pkd"][1], abs=1e-6)
+    assert "swap" in out["note"][1]
+
+
+def test_sense(tiny_predictor: Predictor, frame: pl.DataFrame):
+    """A mutant differs, another antigen differs."""
+    heavy, antigen = frame["heavy"][0], frame["antigen"][0]
+    mutant = heavy[:30] + ("A" if heavy[30] != "A" else "W") + heavy[31:]
+    light = frame["light"][0]
+    pairs = [
+        Pair(Antibody(heavy, light), Antigen((antigen,))),
+        Pair(Antibody(mutant, light), Antigen((antigen,))),
+        Pair(Antibody(heavy, light), Antigen((antigen[::-1],))),
+    ]
+    parent, changed, other = tiny_predictor.predict_pkd(pairs)
+    assert abs(parent - changed) > 1e-5
+    assert abs(parent - other) > 1e-5
+
+
+def test_parent_adds_differences(tiny_predictor: Predictor, frame: pl.DataFrame):
+    parent = str(frame["id"][3])
+    out = tiny_predictor.predict(frame, parent=parent)
+    names = OUTPUT_COLUMNS + PARENT_COLUMNS
+    assert tuple(out.columns[: len(names)]) == names
+    assert out["delta_pkd"][3] == 0
+    assert out["p_stronger"][3] == pytest.approx(0.5)
+    np.testing.assert_allclose(out["delta_pkd"], out["pkd"] - out["pkd"][3], atol=1e-9)
+    apart = out["delta_pkd"].abs() > 1e-6
+    assert ((out["p_stronger"] > 0.5) == (out["delta_pkd"] > 0)).filter(apart).all()
+    assert (out["delta_pkd_low"] < out["delta_pkd"]).all()
+
+
+def test_unknown_parent(tiny_predictor: Predictor, frame: pl.DataFrame):
+    with pytest.raises(InputError, match="no row has the id 'wild type'"):
+        tiny_predictor.predict(frame, parent="wild type")
+
+
+def test_coverage_widens_and_threshold_lowers(tiny_predictor: Predictor, frame: pl.DataFrame):
+    narrow = tiny_predictor.predict(frame, coverage=0.5)
+    wide = tiny_predictor.predict(frame, coverage=0.9, strong_threshold_pkd=10)
+    assert (wide["pkd_high"] - wide["pkd_low"] > narrow["pkd_high"] - narrow["pkd_low"]).all()
+    assert (wide["p_strong"] < narrow["p_strong"]).all()
+
+
+def test_saved_model_is_the_same_model(
+    tiny_predictor: Predictor, tiny_run: TrainedRun, frame: pl.DataFrame, tmp_path: Path
+):
+    folder = tiny_predictor.save(tmp_path / "copy")
+    again = Predictor.load(folder, device="cpu", cache=tmp_path / "cache")
+    assert again.predict(frame).equals(tiny_predictor.predict(frame))
+    for file in folder.iterdir():
+        assert file.read_bytes() == (tiny_run.folder / "bundle" / file.name).read_bytes()
+
+
+def test_two_runs_with_one_seed_give_one_model(tiny_run: TrainedRun, tmp_path: Path):
+    again = train_tiny(tmp_path)
+    one = read_bundle(tiny_run.folder / "bundle")
+    other = read_bundle(again.folder / "bundle")
+    assert one.weights.keys() == other.weights.keys()
+    assert all(bool((one.weights[name] == other.weights[name]).all()) for name in one.weights)
+
+
+def test_ensemble_averages(
+    tiny_run: TrainedRun, tiny_predictor: Predictor, frame: pl.DataFrame, tmp_path: Path
+):
+    second = train_tiny(tmp_path, seed=1)
+    joined = write_bundle(join_models([str(tiny_run.folder), str(second.folder)]), tmp_path / "j")
+    cache = tmp_path / "cache"
+    one = tiny_predictor.predict(frame)["pkd"]
+    other = Predictor.load(second.folder, cache=cache).predict(frame)["pkd"]
+    mean = Predictor.load(joined, cache=cache).predict(frame)["pkd"]
+    np.testing.assert_allclose(mean, (one + other) / 2, atol=1e-5)
+    assert len(read_bundle(joined).card) > 100
+
+
+def test_ensemble_of_different_shapes_is_refused(tiny_run: TrainedRun, tmp_path: Path):
+    bundle = read_bundle(tiny_run.folder / "bundle")
+    other = write_bundle(
+        type(bundle)(
+            {**bundle.config, "encoders": {"antibody": "antiberty@0.1.3", "antigen": "residue@1"}},
+            *(getattr(bundle, name) for name in list(bundle.__dict__)[1:]),
+        ),
+        tmp_path / "other",
+    )
+    with pytest.raises(ModelError, match="encoders"):
+        join_models([str(tiny_run.folder), str(other)])
+    with pytest.raises(ModelError, match="at least two"):
+        join_models([str(tiny_run.folder)])
+
+
+@pytest.mark.parametrize(
+    "name", ["config.json", "model.safetensors", "calibration.json", "familiarity.json", "card.md"]
+)
+@pytest.mark.parametrize("damage", ["missing", "altered", "empty"])
+def test_damaged_model_folder(
+    tiny_run: TrainedRun, tmp_path: Path, name: str, damage: str, tiny_predictor: Predictor
+):
+    folder = tiny_predictor.save(tmp_path / "model")
+    file = folder / name
+    if damage == "missing":
+        file.unlink()
+    elif damage == "altered":
+        content = bytearray(file.read_bytes())
+        content[len(content) // 2] ^= 1
+        file.write_bytes(bytes(content))
+        if name == "config.json":
+            file.write_text("{" + file.read_text(errors="replace"))
+    else:
+        file.write_bytes(b"")
+    with pytest.raises(ModelError) as error:
+        Predictor.load(folder)
+    assert name in str(error.value) or str(folder) in str(error.value)
+
+
+def test_unknown_model_lists_the_known_ones():
+    with pytest.raises(ModelError, match=r"valid names: default; or a model folder"):
+        Predictor.load("deafult")
+
+
+def test_a_folder_of_somebody_else_is_not_replaced(tiny_predictor: Predictor, tmp_path: Path):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(Exception, match="is no model folder"):
+        tiny_predictor.save(tmp_path)
+    assert (tmp_path / "thesis.txt").read_text() == "years of work"
+
+
+def test_networks_of_different_shapes_make_no_bundle(tiny_predictor: Predictor):
+    import dataclasses
+
+    from paratope.network import Network
+
+    config = tiny_predictor.ensemble.config
+    networks = [Network(config), Network(dataclasses.replace(config, dim=16))]
+    with pytest.raises(ModelError, match="one shape"):
+        make_bundle(
+            networks,
+            {},
+            {},
+            tiny_predictor.calibration,
+            tiny_predictor.familiarity,
+            metrics={},
+            environment={},
+            card="",
+        )
+
+
+def test_states_run_once_and_score_any_pairing(tiny_predictor: Predictor, frame: pl.DataFrame):
+    """The three steps of a scorer give what `score_pairs` gives."""
+    antibodies = [(h, v) for h, v in zip(frame["heavy"][:3], frame["light"][:3], strict=True)]
+    antigens = [(text,) for text in frame["antigen"].unique(maintain_order=True).to_list()[:2]]
+    ensemble = tiny_predictor.ensemble
+    left = ensemble.antibody_state(antibodies)
+    right = ensemble.antigen_state(antigens)
+    index = [(a, g) for a in range(len(antibodies)) for g in range(len(antigens))]
+    grid = ensemble.score(left, right, [a for a, _ in index], [g for _, g in index])
+    rows = ensemble.score_pairs([antibodies[a] for a, _ in index], [antigens[g] for _, g in index])
+    for one, other in zip(grid, rows, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+    assert math.isfinite(float(grid.sd.max()))
+
+
+def test_no_rows(tiny_predictor: Predictor):
+    assert tiny_predictor.predict_pkd([]).shape == (0,)
+
+
+def test_calibration_is_of_held_out_rows(tiny_run: TrainedRun, tiny_predictor: Predictor):
+    ids, _ = tiny_run.trained.part("validation")
+    assert len(tiny_predictor.calibration.held_out) == len(ids)
+    assert isinstance(tiny_predictor.calibration, Calibration)
+
+
+def test_command_predicts_one_pair(
+    tiny_run: TrainedRun, run_paratope: Callable[..., Finished], tmp_path: Path
+):
+    arguments = ("--heavy", D13_HEAVY, "--light", D13_LIGHT, "--antigen", LYSOZYME)
+    done = run_paratope(
+        "predict", *arguments, "--model", tiny_run.folder, "-o", tmp_path / "one.csv"
+    )
+    assert done.code == 0, done.err
+    out = pl.read_csv(tmp_path / "one.csv")
+    assert out.columns[: len(OUTPUT_COLUMNS)] == list(OUTPUT_COLUMNS)
+    assert "1 of 1 rows predicted" in done.err
+
+
+def test_command_with_a_parent(
+    tiny_run: TrainedRun, run_paratope: Callable[..., Finished], tmp_path: Path
+):
+    target = tmp_path / "out.csv"
+    parent = pl.read_csv(tiny_run.table)["id"][0]
+    done = run_paratope(
+        *("predict", tiny_run.table, "--model", tiny_run.folder, "-o", target),
+        *("--parent", parent),
+    )
+    assert done.code == 0, done.err
+    assert set(PARENT_COLUMNS) <= set(pl.read_csv(target).columns)
+
+
+def test_command_joins_models(
+    tiny_run: TrainedRun, run_paratope: Callable[..., Finished], tmp_path: Path
+):
+    target = tmp_path / "joined"
+    done = run_paratope("models", "ensemble", tiny_run.folder, tiny_run.folder, "-o", target)
+    assert done.code == 0, done.err
+    assert read_bundle(target).config["members"] == 2
+    shown = run_paratope("models", "show", target)
+    assert shown.code == 0
+    assert "Ensemble of 2 models" in shown.out

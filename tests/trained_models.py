@@ -1,0 +1,57 @@
+"""A real small model, trained on simulated measurements, for tests of what is built on models."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from paratope.datasets.simulated import simulate
+from paratope.predictor import Predictor
+from paratope.recipes import load_recipe
+from paratope.runs import write_model_of_run
+from paratope.tables import write_table
+from paratope.tables.export import frame_from_measurements
+from paratope.training import TrainedTable, train_table
+
+TINY_RECIPE = (
+    "encoders.antibody='residue'",
+    "network.dim=8",
+    "network.heads=2",
+    "network.tower_layers=1",
+    "network.regressor=[16]",
+    "training.max_epochs=3",
+    "data.split='antibody'",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainedRun:
+    """A run folder, the table it was trained on, and what the training gave."""
+
+    folder: Path
+    table: Path
+    trained: TrainedTable
+
+
+def train_tiny(folder: Path, seed: int = 0) -> TrainedRun:
+    """Train a tiny model on 90 simulated pairs; a few seconds."""
+    folder.mkdir(parents=True, exist_ok=True)
+    table = folder / "measurements.csv"
+    measurements = simulate(antibodies=45, antigens=2, seed=7).measurements
+    write_table(frame_from_measurements(measurements), table)
+    recipe = load_recipe("default", [*TINY_RECIPE, f"training.seed={seed}"])
+    trained = train_table(str(table), recipe, folder / "run", progress=False)
+    write_model_of_run(trained, folder / "run")
+    return TrainedRun(folder / "run", table, trained)
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> TrainedRun:
+    """A finished run with its model."""
+    return train_tiny(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="session")
+def tiny_predictor(tiny_run: TrainedRun, tmp_path_factory: pytest.TempPathFactory) -> Predictor:
+    """The tiny run's model, loaded."""
+    return Predictor.load(tiny_run.folder, device="cpu", cache=tmp_path_factory.mktemp("cache"))
