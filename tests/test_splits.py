@@ -275,7 +275,7 @@ def awkward_rows():
             Pair(
                 Antibody(VH.format("AR" + random_chain(rng, 12)), VL),
                 Antigen((random_chain(rng, 100),)),
-            ),  # fmt: skip
+            ),
             7.0,
         )
         for _ in range(16)
@@ -305,7 +305,7 @@ def test_every_kind_keeps_one_thing_in_one_part(by, name):
                         + row.pair.antibody.heavy[len(row.pair.antibody.heavy) - n :],
                         VL,
                     ),
-                ),  # fmt: skip
+                ),
                 7.0,
                 parent=row.pair,
             )
@@ -403,7 +403,7 @@ def test_position_split_tests_positions_never_mutated_in_training(seed):
             place
             for place, (a, b) in enumerate(zip(parent, row.pair.antibody.heavy, strict=True))
             if a != b
-        }  # fmt: skip
+        }
         for row in made
     ]
     trained = set().union(*(touched[row] for row in split.rows("train")))
