@@ -556,6 +556,13 @@ def test_train_command(cache, run_paratope):
     assert "1 rows in error." in finished.err
     assert "all 1 epochs done" in finished.err
     assert (cache / "run" / "metrics.json").is_file()
+    predicted = run_paratope("predict", table, "--model", cache / "run" / "bundle", "-o", "-")
+    assert predicted.code == 0, predicted.err
+    frame = pl.read_csv(predicted.out.encode())
+    tested = pl.read_csv(cache / "run" / "test_predictions.csv")
+    both = tested.join(frame, on="id")
+    assert len(both) == len(tested) > 0
+    assert np.allclose(both["pred"], both["pkd"], atol=5e-4 + 1e-4)  # three decimals are written
 
     refused = run_paratope("train", table, "-o", cache / "run", *options, *small)
     assert refused.code == 2

@@ -140,8 +140,13 @@ def search(queries: Sequence[str], targets: Sequence[str] | None = None) -> Hits
 
 def _peptide_hits(peptides: Sequence[str], chains: Sequence[str]) -> Hits:
     """Ungapped placements of every short chain on every chain at least as long."""
-    short = [number for number, chain in enumerate(peptides) if len(chain) < PEPTIDE_RESIDUES]
-    if not short or not chains:
+    longest = max(map(len, chains), default=0)
+    short = [
+        number
+        for number, chain in enumerate(peptides)
+        if len(chain) < PEPTIDE_RESIDUES and len(chain) <= longest
+    ]
+    if not short:
         return Hits.none()
     text = np.frombuffer("".join(chains).encode(), np.uint8)
     lengths = np.array([len(chain) for chain in chains])
