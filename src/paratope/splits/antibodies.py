@@ -14,6 +14,8 @@ REGIONS = ("cdr3", "cdrs", "variable")
 # Loops whose lengths differ by more than this factor are different loops.
 _LENGTH_RATIO = 0.8
 _BLOCK_CELLS = 4_000_000
+# Edit distances that `highest_identity` tries before full ones.
+_CUTOFFS = (3, 12, 40)
 
 
 @functools.lru_cache(maxsize=65536)
@@ -120,30 +122,70 @@ def identity_blocks(
         Of the shorter; 0 where the lengths differ too much.
     """
     columns = texts if others is None else others
+    for start, identity, _ in _blocks(texts, columns, None):
+        yield start, identity
+
+
+def highest_identity(texts: Sequence[tuple[str, str]], others: Sequence[tuple[str, str]]) -> float:
+    """Highest identity between two lists, as in `identity_blocks`, without all full distances.
+
+    Distances are first computed only up to a few edits, which is fast; more only while a pair
+    beyond them could still be the most alike.
+
+    >>> highest_identity([("ARDYW", "")], [("ARDFW", ""), ("GGGGG", "")])
+    0.8
+    """
+    for cutoff in (*_CUTOFFS, None):
+        best = beyond = 0.0
+        for _, identity, exact in _blocks(texts, others, cutoff):
+            best = max(best, float(identity.max(initial=0.0, where=exact)))
+            beyond = max(beyond, float(identity.max(initial=0.0, where=~exact)))
+        if best >= beyond:
+            break
+    return round(best, 4)
+
+
+def _blocks(
+    texts: Sequence[tuple[str, str]], columns: Sequence[tuple[str, str]], cutoff: int | None
+) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """Identities by blocks, and which are exact: beyond the cutoff they are upper bounds."""
     rows = max(1, _BLOCK_CELLS // max(1, len(columns)))
     for start in range(0, len(texts), rows):
         block = texts[start : start + rows]
-        longer, shorter, distance = _compared([t[0] for t in block], [t[0] for t in columns])
+        heavy = _compared([t[0] for t in block], [t[0] for t in columns], cutoff)
+        longer, shorter, distance = heavy
+        exact = np.full(distance.shape, True) if cutoff is None else distance <= cutoff
         if any(t[1] for t in block) and any(t[1] for t in columns):
-            light = _compared([t[1] for t in block], [t[1] for t in columns])
+            light = _compared([t[1] for t in block], [t[1] for t in columns], cutoff)
             both = np.array([bool(t[1]) for t in block])[:, None]
             both = both & np.array([bool(t[1]) for t in columns])[None, :]
             longer += np.where(both, light[0], 0)
             shorter += np.where(both, light[1], 0)
             distance += np.where(both, light[2], 0)
+            if cutoff is not None:
+                exact &= ~both | (light[2] <= cutoff)
         matched = (longer - distance).astype(np.float32) / np.maximum(shorter, 1)
         matched[shorter < _LENGTH_RATIO * longer] = 0
-        yield start, matched
+        yield start, matched, exact
 
 
 def _compared(
-    rows: Sequence[str], columns: Sequence[str]
+    rows: Sequence[str], columns: Sequence[str], cutoff: int | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Longer length, shorter length and edit distance of all pairs, each int32 (rows, columns)."""
     from rapidfuzz.distance import Levenshtein
     from rapidfuzz.process import cdist
 
+    row_texts, row_of = np.unique(np.array(rows, object), return_inverse=True)
+    column_texts, column_of = np.unique(np.array(columns, object), return_inverse=True)
+    distance = cdist(
+        row_texts.tolist(),
+        column_texts.tolist(),
+        scorer=Levenshtein.distance,
+        score_cutoff=cutoff,
+        dtype=np.int32,
+        workers=2,
+    )[np.ix_(row_of, column_of)]
     left = np.array([len(text) for text in rows], np.int32)[:, None]
     right = np.array([len(text) for text in columns], np.int32)[None, :]
-    distance = cdist(rows, columns, scorer=Levenshtein.distance, dtype=np.int32, workers=2)
     return np.maximum(left, right), np.minimum(left, right), distance

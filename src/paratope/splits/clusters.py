@@ -208,13 +208,14 @@ def same_molecule(molecules: Sequence[tuple[str, ...]]) -> np.ndarray:
             holders[chain].append(number)
     first, second = [], []
     for number, molecule in enumerate(distinct):
-        around: set[int] | None = None
-        for chain in set(molecule):
-            places = {place for longer in inside[chain] for place in holders[longer]}
-            around = places if around is None else around & places
-        for place in around or ():
-            first.append(number)
-            second.append(place)
+        own = set(molecule)
+        # start from the chain that fewest molecules could hold: a common light chain is in all
+        rarest = min(own, key=lambda chain: sum(len(holders[one]) for one in inside[chain]))
+        for place in {place for longer in inside[rarest] for place in holders[longer]}:
+            others = distinct[place]
+            if all(not inside[chain].isdisjoint(others) for chain in own):
+                first.append(number)
+                second.append(place)
     labels = linked(len(distinct), np.array(first, np.int64), np.array(second, np.int64))
     by_molecule = dict(zip(distinct, labels.tolist(), strict=True))
     return renumbered([by_molecule[molecule] for molecule in molecules])

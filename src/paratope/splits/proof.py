@@ -9,7 +9,7 @@ from importlib.metadata import version
 import numpy as np
 
 from paratope.measurements import Measurement
-from paratope.splits.antibodies import identity_blocks, region_text
+from paratope.splits.antibodies import highest_identity, region_text
 from paratope.splits.clusters import leader_hits, same_molecule
 from paratope.splits.search import EXHAUSTIVE_RESIDUES, search
 
@@ -120,9 +120,8 @@ def _antibody_identity(texts: list[tuple[str, str]], parts: np.ndarray) -> float
     for place, side in enumerate(sides):
         others = [text for other in sides[place + 1 :] for text in by_part[other]]
         if others:
-            for _, block in identity_blocks(by_part[side], others):
-                best = max(best, float(block.max()))
-    return round(best, 4)
+            best = max(best, highest_identity(by_part[side], others))
+    return best
 
 
 def _antigen_identity(
