@@ -26,7 +26,7 @@ PURPOSES = {
     PACKAGE / "audit" / "page.html": "the audit's page, a template",
     PACKAGE / "evaluation" / "templates": "the report's page",
     PACKAGE / "models": "models that ship with the package",
-    PACKAGE / "models" / "default": "the default model, a bundle (see docs/model-card.md)",
+    PACKAGE / "models" / "default": "the default model, a bundle; its card: paratope models show",
 }
 BLOCK = re.compile(
     r"(?P<begin><!-- begin:(?P<name>[\w-]+) -->\n).*?(?P<end><!-- end:(?P=name) -->)", re.DOTALL
