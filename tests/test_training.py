@@ -374,6 +374,14 @@ def test_resuming_with_other_settings_is_refused(data, tmp_path):
         run(data, tiny("network.dropout=0.5", "loss.mse=1"), folder=tmp_path, resume=True)
 
 
+def test_resuming_with_other_rows_is_refused(data, tmp_path):
+    train, validation, store = data
+    run(data, tiny(), folder=tmp_path)
+    other = dataclasses.replace(train, pkd=train.pkd + np.float32(0.1))
+    with pytest.raises(TrainingError, match="other training rows"):
+        fit(other, validation, tiny(), store, store, folder=tmp_path, resume=True, device="cpu")
+
+
 def test_a_damaged_checkpoint_is_detected(data, tmp_path):
     run(data, tiny(), folder=tmp_path)
     path = tmp_path / "checkpoint_latest.pth"
@@ -569,6 +577,12 @@ def test_train_command(cache, run_paratope):
     assert "holds a run already; go on with --resume" in refused.err
     resumed = run_paratope("train", table, "-o", cache / "run", *options, *small, "--resume")
     assert resumed.code == 3, resumed.err
+    before = (cache / "run" / "run.toml").read_bytes()
+    changed = (*small, "--set", "training.learning_rate=0.5", "--resume")
+    refused = run_paratope("train", table, "-o", cache / "run", *options, *changed)
+    assert refused.code == 2
+    assert "other settings of training" in refused.err
+    assert (cache / "run" / "run.toml").read_bytes() == before
 
 
 def test_recipes_are_listed_and_shown(run_paratope):
@@ -587,6 +601,7 @@ def test_recipes_are_listed_and_shown(run_paratope):
         ((), "missing; give a table of measurements"),
         (("t.csv", "--recipe", "v3"), "unknown recipe 'v3'; valid names"),
         (("t.csv", "--set", "loss.hinge=1"), "unknown key 'loss.hinge'; valid keys of [loss]"),
+        (("t.csv", "--device", "abacus"), "unknown device 'abacus'; valid names: auto, cpu, cuda"),
         (("t.csv", "--encoders", "residue"), "expected two encoders, such as antiberty,residue"),
     ],
 )

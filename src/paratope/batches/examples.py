@@ -1,6 +1,7 @@
 """Measured pairs as arrays over unique molecules."""
 
 import dataclasses
+import hashlib
 from collections.abc import Hashable, Sequence
 from typing import Self, TypeVar
 
@@ -120,6 +121,14 @@ class Examples:
             if weights is None
             else np.asarray(weights, np.float32),
         )
+
+    def fingerprint(self) -> str:
+        """SHA-256 of every row's molecules, value, censoring, assay and weight, in order."""
+        digest = hashlib.sha256(repr((self.antibodies, self.antigens, self.assays)).encode())
+        columns = (self.antibody_index, self.antigen_index, self.assay, self.censoring)
+        for column in (*columns, self.pkd, self.weight):
+            digest.update(np.ascontiguousarray(column).tobytes())
+        return digest.hexdigest()
 
     def lengths(self) -> tuple[np.ndarray, np.ndarray]:
         """Residues of each row's antibody and antigen, (n,) each."""

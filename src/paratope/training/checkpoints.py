@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
 from paratope.errors import TrainingError
 from paratope.network import NetworkConfig
@@ -50,13 +51,20 @@ def load_checkpoint(folder: Path) -> dict[str, Any] | None:
         ) from error
 
 
-def check_same_run(state: dict[str, Any], recipe: Recipe, config: NetworkConfig) -> None:
-    """Make sure that a checkpoint belongs to a run of this recipe and network.
+def weights_of(network: nn.Module) -> dict[str, Tensor]:
+    """A copy of a network's weights, on the CPU."""
+    return {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
+
+
+def check_same_run(
+    state: dict[str, Any], recipe: Recipe, config: NetworkConfig, fingerprint: str
+) -> None:
+    """Make sure that a checkpoint belongs to a run of this recipe, network and training rows.
 
     Raises
     ------
     TrainingError
-        Naming the sections of the recipe that differ.
+        Naming the sections of the recipe that differ, or saying that the rows do.
     """
     own = recipe.model_dump(mode="json")
     changed = [section for section in _FIXED if state["recipe"][section] != own[section]]
@@ -64,6 +72,11 @@ def check_same_run(state: dict[str, Any], recipe: Recipe, config: NetworkConfig)
         raise TrainingError(
             f"the checkpoint was made with other settings of {', '.join(changed) or 'encoders'}; "
             "resume with the run's own run.toml, or start a new run in another folder"
+        )
+    if state["training_rows"] != fingerprint:
+        raise TrainingError(
+            "the checkpoint was made with other training rows: the table or its split has changed; "
+            "start a new run in another folder"
         )
 
 

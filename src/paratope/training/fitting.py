@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from lightning_fabric import Fabric
 
 from paratope.batches import Embeddings, Examples
+from paratope.encoders.transformer import resolve_device
 from paratope.errors import TrainingError
 from paratope.network import Network, NetworkConfig
 from paratope.recipes import Recipe
@@ -58,19 +60,25 @@ def fit(
 
     Raises
     ------
+    EncoderError
+        If there is no such device.
     TrainingError
         If there are no examples, the checkpoint is of other settings, or numbers are no longer
         finite.
     """
     if not len(train):
         raise TrainingError("nothing to train on: no row has a measured pKd")
+    place = resolve_device(device)
+    devices = 1 if place.index is None else [place.index]
+    precision = recipe.training.precision
+    fabric = Fabric(accelerator=place.type, devices=devices, precision=precision)
     stores = (antibody_store, antigen_store)
     seed = recipe.training.seed
     random.seed(seed)
     np.random.seed(seed)  # libraries may draw from the global generators
     torch.manual_seed(seed)
     network = untrained_network(recipe, train, stores)
-    loop = TrainingLoop(network, train, validation, recipe, stores, folder, device)
+    loop = TrainingLoop(network, train, validation, recipe, stores, folder, fabric)
     state = load_checkpoint(folder) if resume and folder is not None else None
     if state is not None:
         loop.load_state_dict(state)

@@ -11,7 +11,6 @@ import torch
 from lightning_fabric import Fabric
 from rich.console import Console
 from rich.progress import track
-from torch import Tensor
 
 from paratope.batches import BatchPlan, Embeddings, Examples, collate
 from paratope.losses import Objective
@@ -23,6 +22,7 @@ from paratope.training.checkpoints import (
     random_state,
     restore_random_state,
     save_checkpoint,
+    weights_of,
 )
 from paratope.training.progress import Progress
 from paratope.training.results import FitResult, Record
@@ -47,8 +47,8 @@ class TrainingLoop:
         Of antibodies and of antigens.
     folder : Path or None
         Where checkpoints go.
-    device : str
-        ``"auto"``, ``"cpu"`` or ``"cuda"``.
+    fabric : Fabric
+        Device and precision.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class TrainingLoop:
         recipe: Recipe,
         stores: tuple[Embeddings, Embeddings],
         folder: Path | None,
-        device: str,
+        fabric: Fabric,
     ) -> None:
         settings = recipe.training
         self.train, self.recipe, self.stores, self.folder = train, recipe, stores, folder
@@ -68,8 +68,8 @@ class TrainingLoop:
         optimizer = torch.optim.AdamW(
             network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
         )
-        self.fabric = Fabric(accelerator=device, devices=1, precision=settings.precision)
-        self.network, self.optimizer = self.fabric.setup(network, optimizer)
+        self.fabric = fabric
+        self.network, self.optimizer = fabric.setup(network, optimizer)
         self.objective = Objective(recipe.loss_weights(), recipe.loss_constants())
         self.plan = BatchPlan(
             train, settings.batch_size, settings.seed, settings.balance, settings.balance_power
@@ -79,7 +79,7 @@ class TrainingLoop:
             recipe.schedule, settings.learning_rate, steps, settings.max_epochs
         )
         self.early_stopping = EarlyStopping(settings.patience, settings.min_delta)
-        self.progress = Progress(best_state=self._weights())
+        self.progress = Progress(best_state=weights_of(self.network))
 
     def run(self, show: bool, on_epoch: Callable[[Record], None] | None) -> FitResult:
         """Train until the recipe's end or no more gain; `show` draws a bar on stderr."""
@@ -145,19 +145,15 @@ class TrainingLoop:
         epoch = self.plan.epoch + 1
         rate = float(self.optimizer.param_groups[0]["lr"])
         found = validate(
-            self.network,
-            self.objective,
-            self.validation,
-            self.stores,
-            settings.batch_size,
-            self.fabric.device,
+            *(self.network, self.objective, self.validation, self.stores),
+            *(settings.batch_size, self.fabric.device),
         )
         record = {"epoch": epoch, "learning_rate": rate, **progress.take_sums(), **found}
         progress.history.append(record)
         self.schedule.after_epoch(record["validation_spearman"])
         value = _DIRECTION[settings.monitor] * record[f"validation_{settings.monitor}"]
         if progress.is_best(epoch, value, record["validation_spearman"]):
-            progress.best_state = self._weights()
+            progress.best_state = weights_of(self.network)
         self.plan.start_epoch(epoch)
         no_gain = self.early_stopping.update(epoch, value)
         if record["warning"] and settings.stop_on_collapse:
@@ -169,10 +165,6 @@ class TrainingLoop:
             progress.stopped = f"all {settings.max_epochs} epochs done"
         return record
 
-    def _weights(self) -> dict[str, Tensor]:
-        state = self.network.state_dict()
-        return {name: tensor.detach().cpu().clone() for name, tensor in state.items()}
-
     def _checkpoint(self) -> None:
         if self.folder is not None:
             save_checkpoint(self.state_dict(), self.folder)
@@ -182,7 +174,7 @@ class TrainingLoop:
         spearmans = [record["validation_spearman"] for record in self.progress.history]
         known = [value for value in spearmans if not math.isnan(value)]
         return {
-            "model_state_dict": self._weights(),
+            "model_state_dict": weights_of(self.network),
             "optimizer_state_dict": self.optimizer.state_dict(),
             "scheduler_state_dict": self.schedule.state_dict(),
             "epoch": len(self.progress.history),
@@ -191,13 +183,14 @@ class TrainingLoop:
             "early_stopping": self.early_stopping.state_dict(),
             "plan": self.plan.state_dict(),
             "random": random_state(),
+            "training_rows": self.train.fingerprint(),
             "network": dataclasses.asdict(self.config),
             "recipe": self.recipe.model_dump(mode="json"),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a saved state; `TrainingError` if it is of another network or recipe."""
-        check_same_run(state, self.recipe, self.config)
+        check_same_run(state, self.recipe, self.config, self.train.fingerprint())
         self.network.load_state_dict(state["model_state_dict"])
         self.optimizer.load_state_dict(state["optimizer_state_dict"])
         self.schedule.load_state_dict(state["scheduler_state_dict"])

@@ -45,7 +45,9 @@ def prepare_run_folder(folder: Path, recipe: Recipe, resume: bool) -> Path:
     OutputError
         If the folder cannot be made.
     """
-    if (folder / "checkpoints" / LATEST).exists() and not resume:
+    if (folder / "checkpoints" / LATEST).exists():
+        if resume:  # its run.toml stays; what is resumed must agree with it
+            return folder
         raise TrainingError(
             f"{folder} holds a run already; go on with --resume, or give another folder"
         )

@@ -10,6 +10,7 @@ import numpy as np
 from paratope.batches import Examples, fit_molecule
 from paratope.embedding_store import EmbeddingStore
 from paratope.encoders import Encoder, load_encoder
+from paratope.encoders.transformer import resolve_device
 from paratope.errors import EncoderError, TrainingError
 from paratope.measurements import Measurement
 from paratope.recipes import Recipe
@@ -117,6 +118,7 @@ def train_table(
     """
     data = recipe.data.model_copy(update={"table": str(source)})
     recipe = recipe.model_copy(update={"data": data})
+    resolve_device(device)  # a wrong one is said before the table is read
     columns = parse_columns(data.columns) if data.columns else None
     table = read_table(source, columns=columns, require="measured")
     antibody_encoder = load_encoder(recipe.encoders.antibody, device)
