@@ -5,6 +5,7 @@ import pytest
 
 from paratope.calibration import MAX_ROWS_OF_GROUP, Calibration, HeldOut
 from paratope.errors import InputError, ModelError
+from paratope.units import PKD_MAX_MEASURABLE, PKD_MIN_MEASURABLE
 
 NOISE = {"in": 0.4, "near": 0.8, "out": 1.6}
 
@@ -174,3 +175,10 @@ def test_damaged_file_is_refused(damage: str):
         columns["sd"] = ["wide"] * 50
     with pytest.raises(ModelError, match=r"calibration\.json"):
         Calibration.from_json(data)
+
+
+def test_few_rows_give_the_whole_range():
+    calibration = Calibration(simulated(300, 0).rows(np.arange(4)))
+    one = np.ones(1)
+    answer = calibration.apply(8 * one, one, one, ["out"], coverage=0.95)
+    assert (answer.low[0], answer.high[0]) == (PKD_MIN_MEASURABLE, PKD_MAX_MEASURABLE)

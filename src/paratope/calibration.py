@@ -9,6 +9,7 @@ marginal: a share of rows like the held-out ones, not a promise about each row.
 
 import dataclasses
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -215,13 +216,16 @@ class Calibration:
             stratum = self._strata[str(domain)]
             pkd[rows] = self._scaled(stratum, mean[rows])
             sigma = np.maximum(sd[rows], 1e-3)
-            intervals = self._regressor(str(domain)).predict_int(
-                pkd[rows],
-                sigmas=sigma,
-                confidence=coverage,
-                y_min=PKD_MIN_MEASURABLE,
-                y_max=PKD_MAX_MEASURABLE,
-            )
+            with warnings.catch_warnings():
+                # too few rows for this coverage: the interval is all that can be measured, rightly
+                warnings.simplefilter("ignore", UserWarning)
+                intervals = self._regressor(str(domain)).predict_int(
+                    pkd[rows],
+                    sigmas=sigma,
+                    confidence=coverage,
+                    y_min=PKD_MIN_MEASURABLE,
+                    y_max=PKD_MAX_MEASURABLE,
+                )
             low[rows], high[rows] = intervals[:, 0], intervals[:, 1]
             features = _strong_features(pkd[rows], sigma, strong_logit[rows], threshold_pkd)
             p_strong[rows] = _sigmoid(features @ np.asarray(stratum.strong))
