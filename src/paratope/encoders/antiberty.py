@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from paratope.encoders.hub import quiet_transformers
 from paratope.encoders.transformer import TokenizedUnit, TransformerEncoder
 from paratope.errors import EncoderError
 from paratope.sequences import AMINO_ACIDS
@@ -76,7 +77,6 @@ class AntibertyEncoder(TransformerEncoder):
         fields = json.loads((self._folder / "config.json").read_text())
         # the head's decoder has weights of its own
         config = BertConfig(**{key: fields[key] for key in _CONFIG_KEYS}, tie_word_embeddings=False)
-        model = BertForMaskedLM(config)
         path = self._folder / "pytorch_model.bin"
         try:
             weights = torch.load(path, weights_only=True, map_location="cpu")
@@ -88,9 +88,15 @@ class AntibertyEncoder(TransformerEncoder):
             if not any(unused in key for unused in _UNUSED_WEIGHTS)
         }
         try:
-            model.load_state_dict(used, strict=True)
+            with quiet_transformers():  # without the weights at random that a constructor draws
+                read: Any = BertForMaskedLM.from_pretrained
+                model, report = read(None, config=config, state_dict=used, output_loading_info=True)
         except RuntimeError as error:
             raise EncoderError(f"{path}: unexpected weights: {error}; {_HOW_TO_INSTALL}") from error
+        if wrong := sorted(str(key) for keys in report.values() for key in keys):
+            raise EncoderError(
+                f"{path}: unexpected weights: {', '.join(wrong[:3])}; {_HOW_TO_INSTALL}"
+            )
         return model
 
     def _hidden(self, ids: Any, mask: Any) -> Any:

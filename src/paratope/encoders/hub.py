@@ -203,7 +203,7 @@ def load_weights(model_class: Any, files: LocalFiles, **options: Any) -> Any:
     import torch
 
     try:
-        with _quiet_transformers():
+        with quiet_transformers():
             model, report = model_class.from_pretrained(
                 files.folder,
                 local_files_only=True,
@@ -225,8 +225,8 @@ def load_weights(model_class: Any, files: LocalFiles, **options: Any) -> Any:
 
 
 @contextlib.contextmanager
-def _quiet_transformers() -> Iterator[None]:
-    """No bar and no report of unused weights; missing ones are looked at by `load_weights`."""
+def quiet_transformers() -> Iterator[None]:
+    """No bar and no report while a model is read; what is missing is for the caller to see."""
     from transformers.utils import logging
 
     level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
