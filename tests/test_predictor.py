@@ -286,6 +286,18 @@ def test_command_predicts_one_pair(
     assert "1 of 1 rows predicted" in done.err
 
 
+def test_command_takes_an_antigen_too_long_for_a_file_name(
+    tiny_run: TrainedRun, run_paratope: Callable[..., Finished]
+):
+    antigen = "|".join([LYSOZYME] * 40)  # longer than any path may be
+    done = run_paratope(
+        *("predict", "--heavy", D13_HEAVY, "--light", D13_LIGHT, "--antigen", antigen),
+        *("--model", tiny_run.folder),
+    )
+    assert done.code == 0, done.err
+    assert "1 of 1 rows predicted" in done.err
+
+
 def test_command_with_a_parent(
     tiny_run: TrainedRun, run_paratope: Callable[..., Finished], tmp_path: Path
 ):

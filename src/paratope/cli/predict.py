@@ -1,6 +1,7 @@
 """``paratope predict``: a table, or one pair, to pKd with intervals."""
 
 import contextlib
+import os
 import sys
 from collections import Counter
 from pathlib import Path
@@ -114,7 +115,7 @@ def _one_pair(pair: dict[str, str]) -> Any:
 
     from paratope.tables import read_antigens, table_from_frame
 
-    if Path(pair["antigen"]).is_file():
+    if os.path.isfile(pair["antigen"]):  # no error for residues too many to be a file's name
         antigens = read_antigens(pair["antigen"])
         frame = pl.DataFrame([{key: pair[key] for key in ("id", "heavy", "light")}])
         return table_from_frame(frame, source="command line", antigens=antigens)
@@ -124,7 +125,7 @@ def _one_pair(pair: dict[str, str]) -> Any:
 def _antigen_source(antigen: str) -> Any:
     from paratope.sequences import clean_antigen
 
-    if Path(antigen).is_file():
+    if os.path.isfile(antigen):
         return antigen
     try:
         return [clean_antigen(antigen, "antigen")[0]]
