@@ -125,7 +125,7 @@ def write(results, rows, folder, record):
         "",
         f"{rows:,} simulated measurements; limits: {LIMIT_SECONDS} s, {LIMIT_GB} GB. Proofs",
         f"included; the load of other programs when it ran: {load:.1f} (CPU seconds do not count",
-        "them).",
+        "them). Refused: fewer groups than parts.",
         "",
         "| table | split by | seconds | CPU seconds | peak GB | groups | shared pairs |",
         "|---|---|---|---|---|---|---|",
