@@ -48,6 +48,12 @@ def default_model() -> str:
     return text.split("\n## ")[0].strip()
 
 
+def default_model_card() -> str:
+    """The default model's card, without its title."""
+    card = (PACKAGE / "models" / "default" / "card.md").read_text(encoding="utf-8")
+    return card.partition("\n")[2].strip()
+
+
 def domains() -> str:
     """What ``in``, ``near`` and ``out`` mean, with the limits that the code uses."""
     from paratope import calibration, familiarity
@@ -148,6 +154,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "commands": commands,
     "datasets": datasets,
     "default-model": default_model,
+    "default-model-card": default_model_card,
     "domains": domains,
     "encoders": encoders,
     "layers": layers,

@@ -147,6 +147,8 @@ def _check_output(output: str | None) -> None:
         return
     from paratope.tables import TableWriter
 
+    if Path(output).is_dir():
+        raise InputError(f"cannot write {output}: this is a folder; expected a file name")
     TableWriter(output)  # refuses unknown suffixes
     folder = Path(output).absolute().parent
     if not folder.is_dir():
