@@ -5,6 +5,11 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
+# Where the public data are, for tests, benchmarks and the default model; set it to your own folder.
+ifneq ($(wildcard ../shared/data),)
+export PARATOPE_DATA ?= $(abspath ../shared/data)
+endif
+
 # The first Python of at least 3.11 that really runs; `make setup PYTHON=/path/to/python` overrides.
 PYTHON ?= $(shell for name in python3 python3.11 python3.12 python3.13 python3.14 python; do \
 	"$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
