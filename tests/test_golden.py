@@ -1,0 +1,100 @@
+"""The default model: what it is, what it says of well-known pairs, that it makes sense."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from paratope.bundle import bundled_folder, read_bundle
+from paratope.numbering import cdrs
+from paratope.predictor import Predictor
+from paratope.sequences import Antibody, Antigen, Pair
+
+GOLDEN = Path(__file__).parent / "golden" / "default_model.json"
+REGENERATE = (
+    "the default model's predictions changed; if that is meant, run "
+    "`.venv/bin/python tests/golden/regenerate.py` and say so in CHANGELOG.md"
+)
+
+
+@pytest.fixture(scope="module")
+def predictor(tmp_path_factory: pytest.TempPathFactory) -> Predictor:
+    return Predictor.load("default", device="cpu", cache=tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="module")
+def examples(predictor: Predictor, repository: Path) -> pl.DataFrame:
+    return predictor.predict(repository / "examples" / "pairs.csv")
+
+
+def test_released_predictions(examples: pl.DataFrame):
+    golden = json.loads(GOLDEN.read_text())
+    assert examples["id"].to_list() == golden["id"], REGENERATE
+    assert examples["domain"].to_list() == golden["domain"], REGENERATE
+    for name in ("pkd", "pkd_low", "pkd_high", "p_strong"):
+        np.testing.assert_allclose(examples[name], golden[name], atol=1e-4, err_msg=REGENERATE)
+
+
+def test_size_and_members():
+    folder = bundled_folder("default")
+    assert sum(file.stat().st_size for file in folder.iterdir()) <= 20e6
+    assert read_bundle(folder).config["members"] >= 3
+
+
+def test_card_and_readme_lead_with_the_truth(repository: Path):
+    """What the first sentence claims follows from the numbers on unseen antigens."""
+    bundle = read_bundle(bundled_folder("default"))
+    unseen = bundle.metrics["unseen_antigens"]
+    proven = (
+        unseen["rmse_difference_95"][1] < 0 and unseen["within_antigen_spearman"]["mean_95"][0] > 0
+    )
+    first = next(line for line in bundle.card.splitlines()[1:] if line)
+    claim = "Better than the constant" if proven else "No better than the constant"
+    assert first.startswith(f"**{claim} on unseen antigens")
+    assert first in (repository / "README.md").read_text()
+
+
+def test_held_out_intervals_cover():
+    """Nominal 90 % covers 85 to 95 % of held-out rows, in every domain that has rows."""
+    metrics = read_bundle(bundled_folder("default")).metrics
+    for part in ("unseen_antigens", "unseen_antibodies"):
+        for domain, reached in metrics[part]["coverage_reached"].items():
+            if metrics[part]["rows_by_domain"][domain] >= 40:
+                assert 0.85 <= reached <= 0.95, (part, domain)
+
+
+def test_heavy_cdrs_to_alanine_lower_the_pkd(predictor: Predictor, examples: pl.DataFrame):
+    row = examples.filter(pl.col("id") == "trastuzumab-HER2")
+    heavy, light, antigen = (row[name][0] for name in ("heavy", "light", "antigen"))
+    parent = Antibody(heavy, light)
+    bare = heavy
+    for name in ("H1", "H2", "H3"):
+        loop = cdrs(parent)[name]
+        bare = bare.replace(loop, "A" * len(loop))
+    target = Antigen(tuple(antigen.split("|")))
+    before, after = predictor.predict_pkd(
+        [Pair(parent, target), Pair(Antibody(bare, light), target)]
+    )
+    assert after < before
+
+
+def test_point_mutants_differ(predictor: Predictor, examples: pl.DataFrame):
+    row = examples.filter(pl.col("id") == "trastuzumab-HER2")
+    heavy, light = row["heavy"][0], row["light"][0]
+    target = Antigen(tuple(row["antigen"][0].split("|")))
+    mutants = [heavy[:98] + letter + heavy[99:] for letter in "ACDEFGHIKLMNPQRSTVWY"]
+    values = predictor.predict_pkd([Pair(Antibody(one, light), target) for one in mutants])
+    assert len(np.unique(values.round(4))) == len(mutants)
+
+
+def test_the_absurd_pair_is_out_of_domain_and_says_so(examples: pl.DataFrame):
+    row = examples.filter(pl.col("id") == "trastuzumab-ubiquitin")
+    assert row["domain"][0] == "out"
+    assert "out of domain" in row["note"][0]
+
+
+def test_known_pairs_are_in_domain(examples: pl.DataFrame):
+    row = examples.filter(pl.col("id").is_in(["trastuzumab-HER2", "D1.3-lysozyme"]))
+    assert row["domain"].to_list() == ["in", "in"]
