@@ -14,8 +14,11 @@ No setting is chosen on held-out rows: the recipe is fixed before. Run with `mak
 import argparse
 import dataclasses
 import json
+import multiprocessing
+import os
 import time
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +42,7 @@ from paratope.recipes import Recipe, load_recipe
 from paratope.runs import held_out
 from paratope.sequences import Antibody, Pair
 from paratope.splits import antigen_clusters, split_measurements
-from paratope.training import fit, score
+from paratope.training import FitResult, fit, score
 
 # Every epoch is run, as nothing held out may stop the training; sources are drawn by assay, so that
 # one large campaign does not fill every batch.
@@ -82,10 +85,10 @@ def main() -> None:
     for store, side in zip(stores, ("antibody", "antigen"), strict=True):
         store.fill([getattr(one.pair, side).chains for one in measurements], progress=True)
     if options.inner:
-        inner_folds(measurements, clusters, recipe, stores)
+        inner_folds(measurements, clusters, recipe)
         return
-    by_antigen = cross_validate(measurements, clusters, "antigen", recipe, stores)
-    by_antibody = cross_validate(measurements, clusters, "antibody", recipe, stores)
+    by_antigen = cross_validate(measurements, clusters, "antigen", recipe)
+    by_antibody = cross_validate(measurements, clusters, "antibody", recipe)
     rows = HeldOut.joined([by_antigen.rows, by_antibody.rows])
     calibration = Calibration(rows, rescale=True)
     metrics = {
@@ -119,13 +122,12 @@ def inner_folds(
     measurements: Sequence[Measurement],
     clusters: np.ndarray,
     recipe: Recipe,
-    stores: tuple[EmbeddingStore, EmbeddingStore],
 ) -> None:
     """Print what a recipe reaches on folds inside the training rows of the first outer fold."""
     outer = split_measurements(measurements, "antigen", folds=FOLDS, seed=0).assignment.astype(int)
     rows = np.flatnonzero(outer != outer.min())
     inner = [measurements[int(row)] for row in rows]
-    validation = cross_validate(inner, clusters[rows], "antigen", recipe, stores, INNER_FOLDS)
+    validation = cross_validate(inner, clusters[rows], "antigen", recipe, INNER_FOLDS)
     print(json.dumps(judge(validation, inner, clusters[rows]), indent=1))
 
 
@@ -158,41 +160,63 @@ def cross_validate(
     clusters: np.ndarray,
     kind: str,
     recipe: Recipe,
-    stores: tuple[EmbeddingStore, EmbeddingStore],
     folds: int = FOLDS,
 ) -> CrossValidation:
     """Train on all folds but one, for every fold; nothing of the fold is looked at in training."""
     fold = split_measurements(measurements, kind, folds=folds, seed=0).assignment.astype(int)
     numbers = sorted(set(fold.tolist()))
-    networks: list[Network] = []
-    parts: list[HeldOut] = []
-    places: list[np.ndarray] = []
+    parts = [(fold == number, number) for number in numbers]
+    jobs = [
+        (
+            [measurements[int(row)] for row in np.flatnonzero(~inside)],
+            [measurements[int(row)] for row in np.flatnonzero(inside)],
+            recipe.model_copy(
+                update={
+                    "training": recipe.training.model_copy(
+                        update={"seed": recipe.training.seed + number}
+                    )
+                }
+            ),
+            f"{kind} fold {number}",
+        )
+        for inside, number in parts
+    ]
+    # one thread each, so that the numbers do not depend on how many run at once
+    with ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("spawn")) as pool:
+        results = list(pool.map(train_fold, jobs))
     constant = np.zeros(len(measurements))
-    for number in numbers:
-        inside = np.flatnonzero(fold == number)
-        outside = np.flatnonzero(fold != number)
-        train = [measurements[int(row)] for row in outside]
-        test = [measurements[int(row)] for row in inside]
-        seed = recipe.training.seed + number
-        seeded = recipe.model_copy(
-            update={"training": recipe.training.model_copy(update={"seed": seed})}
+    answers, places = [], []
+    for (_, held), (inside, _) in zip(results, parts, strict=True):
+        train = [measurements[int(row)] for row in np.flatnonzero(~inside)]
+        groups = np.array([f"c{cluster}" for cluster in clusters[inside]])
+        answers.append(dataclasses.replace(held, group=groups))
+        places.append(np.flatnonzero(inside))
+        constant[inside] = balanced_mean(train, clusters[~inside])
+    rows = HeldOut.joined(answers).rows(np.argsort(np.concatenate(places)))
+    return CrossValidation([result.network() for result, _ in results], fold, rows, constant)
+
+
+Job = tuple[list[Measurement], list[Measurement], Recipe, str]
+
+
+def train_fold(job: Job) -> tuple[FitResult, HeldOut]:
+    """Train without a fold's rows, then answer for them; runs in a process of its own."""
+    import torch
+
+    torch.set_num_threads(1)
+    train, test, recipe, name = job
+    started = time.time()
+    with (
+        EmbeddingStore(load_encoder(recipe.encoders.antibody)) as antibodies,
+        EmbeddingStore(load_encoder(recipe.encoders.antigen)) as antigens,
+    ):
+        result = fit(
+            Examples.from_measurements(train), None, recipe, antibodies, antigens, progress=False
         )
-        started = time.time()
-        result = fit(Examples.from_measurements(train), None, seeded, *stores, progress=False)
-        networks.append(result.network())
-        scores = score(networks[-1], Examples.from_measurements(test), *stores)
-        known = Familiarity.of_pairs(measurement.pair for measurement in train)
-        answers = held_out(test, scores, known)
-        parts.append(
-            dataclasses.replace(answers, group=np.array([f"c{clusters[row]}" for row in inside]))
-        )
-        places.append(inside)
-        constant[inside] = balanced_mean(train, clusters[outside])
-        print(
-            f"{kind} fold {number}: {len(inside)} rows, {time.time() - started:.0f} s", flush=True
-        )
-    rows = HeldOut.joined(parts).rows(np.argsort(np.concatenate(places)))
-    return CrossValidation(networks, fold, rows, constant)
+        scores = score(result.network(), Examples.from_measurements(test), antibodies, antigens)
+    known = Familiarity.of_pairs(measurement.pair for measurement in train)
+    print(f"{name}: {len(test)} rows, {time.time() - started:.0f} s", flush=True)
+    return result, held_out(test, scores, known)
 
 
 def balanced_mean(measurements: Sequence[Measurement], clusters: np.ndarray) -> float:
