@@ -1,6 +1,11 @@
 """Fixtures every test file may use."""
 
 import os
+
+# Matrices here are small: threads would only wait for each other, and runs are repeatable on one.
+# Set before anything imports torch, and inherited by the processes that tests start.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
