@@ -1,5 +1,9 @@
 """Calibrated answers: intervals cover what they say, per domain; rankings are kept."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -182,3 +186,24 @@ def test_few_rows_give_the_whole_range():
     one = np.ones(1)
     answer = calibration.apply(8 * one, one, one, ["out"], coverage=0.95)
     assert (answer.low[0], answer.high[0]) == (PKD_MIN_MEASURABLE, PKD_MAX_MEASURABLE)
+
+
+def test_few_rows_warn_nobody_even_the_first_time_in_a_process():
+    # crepes turns its own warnings on when it is imported, so only a fresh process shows it
+    script = (
+        "import warnings, numpy as np; from test_calibration import simulated;"
+        "from paratope.calibration import Calibration;"
+        "few = Calibration(simulated(300, 0).rows(np.arange(4))); one = np.ones(1);"
+        "filters = list(warnings.filters);"
+        "few.apply(8 * one, one, one, ['out'], coverage=0.95);"
+        "few.apply(8 * one, one, one, ['in'], coverage=0.95);"
+        "print(warnings.filters == filters)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert (done.stdout, done.stderr) == ("True\n", "")

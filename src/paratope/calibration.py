@@ -216,10 +216,11 @@ class Calibration:
             stratum = self._strata[str(domain)]
             pkd[rows] = self._scaled(stratum, mean[rows])
             sigma = np.maximum(sd[rows], 1e-3)
+            regressor = self._regressor(str(domain))
             with warnings.catch_warnings():
                 # too few rows for this coverage: the interval is all that can be measured, rightly
                 warnings.simplefilter("ignore", UserWarning)
-                intervals = self._regressor(str(domain)).predict_int(
+                intervals = regressor.predict_int(
                     pkd[rows],
                     sigmas=sigma,
                     confidence=coverage,
@@ -274,7 +275,8 @@ class Calibration:
 
     def _regressor(self, domain: str) -> Any:
         if domain not in self._regressors:
-            from crepes import ConformalRegressor
+            with warnings.catch_warnings():  # crepes has its warnings always shown; undone here
+                from crepes import ConformalRegressor
 
             stratum = self._strata[domain]
             regressor = ConformalRegressor()
