@@ -6,16 +6,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 
 from paratope.batches import CENSORING_CODES
 from paratope.bundle import Bundle, make_bundle, write_bundle
-from paratope.calibration import Calibration, HeldOut
+from paratope.calibration import MIN_ROWS, Calibration, HeldOut
 from paratope.errors import ModelError
 from paratope.familiarity import Familiarity
 from paratope.joining import calibration_lines, environment
 from paratope.measurements import Measurement
 from paratope.splits import antigen_clusters
+from paratope.tables import write_table
 from paratope.training import Scores, TrainedTable
+from paratope.training.run_folder import prediction_table
 
 
 def held_out(
@@ -95,10 +98,43 @@ def bundle_of_run(trained: TrainedTable, metrics: dict[str, Any]) -> Bundle:
 
 
 def write_model_of_run(trained: TrainedTable, folder: str | Path) -> Path:
-    """Write ``bundle/`` into a run folder; errors as `bundle_of_run` and `write_bundle`."""
+    """Write ``bundle/`` into a run folder, and its intervals into ``test_predictions.csv``.
+
+    Errors as `bundle_of_run` and `write_bundle`; what the run wrote before stays as it is then.
+    """
     run = Path(folder)
     metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
-    return write_bundle(bundle_of_run(trained, metrics), run / "bundle")
+    bundle = bundle_of_run(trained, metrics)
+    predictions = _with_intervals(trained, bundle)
+    written = write_bundle(bundle, run / "bundle")
+    write_table(predictions, run / "test_predictions.csv", keep=predictions.columns)
+    return written
+
+
+def calibration_warning(calibration: Calibration) -> str:
+    """A sentence for the user if intervals rest on too few rows to be narrow; else empty."""
+    exact = int(np.sum(calibration.held_out.censoring == 0))
+    if exact >= MIN_ROWS:
+        return ""
+    return (
+        f"The intervals rest on {exact} held-out rows, fewer than {MIN_ROWS}: they are wide and "
+        "rough."
+    )
+
+
+def _with_intervals(trained: TrainedTable, bundle: Bundle) -> pl.DataFrame:
+    """Test predictions with the model's intervals: ``pkd_low``, ``pkd_high`` after ``error``."""
+    ids, measurements = trained.part("test")
+    scores = trained.scores["test"]
+    table = prediction_table(ids, measurements, scores)
+    rows = held_out(measurements, scores, Familiarity.from_json(bundle.familiarity))
+    answer = Calibration.from_json(bundle.calibration).apply(
+        rows.mean, rows.sd, rows.strong_logit, list(rows.domain)
+    )
+    first = table.columns.index("error") + 1
+    for number, (name, values) in enumerate((("pkd_low", answer.low), ("pkd_high", answer.high))):
+        table.insert_column(first + number, pl.Series(name, values.round(6), pl.Float64))
+    return table
 
 
 def _held_out_part(trained: TrainedTable, part: str, familiarity: Familiarity) -> HeldOut:
@@ -124,6 +160,7 @@ def _card(
         "",
         *calibration_lines(calibration),
         "",
+        *([warning, ""] if (warning := calibration_warning(calibration)) else []),
         "Coverage of an interval is marginal: a share of rows like these, not a promise about "
         "each row.",
         "",

@@ -7,7 +7,8 @@
     training_history_<recipe>.csv, .png
     training_summary_<recipe>.json
     metrics.json                      of the test and validation rows
-    test_predictions.csv              id, true, pred, error = pred - true, sd, censoring
+    test_predictions.csv              id, true, pred, error = pred - true, sd, censoring; with
+                                      the run's model also pkd_low and pkd_high after error
 """
 
 import json

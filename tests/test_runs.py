@@ -1,0 +1,88 @@
+"""A finished run becomes a model, or says why not and stays whole."""
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from conftest import Finished
+from paratope.predictor import Predictor
+from paratope.runs import calibration_warning
+from trained_models import TINY_RECIPE, TrainedRun, tiny_predictor, tiny_run
+
+__all__ = ["tiny_predictor", "tiny_run"]  # fixtures
+
+
+def test_test_predictions_carry_the_models_intervals(
+    tiny_run: TrainedRun, tiny_predictor: Predictor
+):
+    written = pl.read_csv(tiny_run.folder / "test_predictions.csv")
+    assert written.columns == [
+        *("id", "true", "pred", "error"),
+        *("pkd_low", "pkd_high", "sd", "censoring"),
+    ]
+    ids, measurements = tiny_run.trained.part("test")
+    assert written["id"].to_list() == ids
+    answer = tiny_predictor.predict([measurement.pair for measurement in measurements])
+    for name in ("pkd_low", "pkd_high"):
+        assert np.allclose(written[name], answer[name], atol=5e-4 + 1e-4)  # three decimals written
+    assert np.allclose(written["pred"], answer["pkd"], atol=1e-4)
+
+
+def test_intervals_of_a_run_are_judged(
+    tiny_run: TrainedRun, tmp_path: Path, run_paratope: Callable[..., Finished]
+):
+    done = run_paratope("evaluate", tiny_run.folder / "test_predictions.csv", "-o", tmp_path / "r")
+    assert done.code == 0, done.err
+    assert "coverage" in (tmp_path / "r" / "metrics.json").read_text(encoding="utf-8")
+
+
+def test_few_calibration_rows_are_said(tiny_run: TrainedRun, tiny_predictor: Predictor):
+    warning = calibration_warning(tiny_predictor.calibration)
+    assert "10 held-out rows, fewer than 40" in warning
+    assert warning in (tiny_run.folder / "bundle" / "card.md").read_text(encoding="utf-8")
+
+
+def train(table: Path, folder: Path, run_paratope: Callable[..., Finished], split: str) -> Finished:
+    parts = pl.read_csv(table).select("id").with_row_index()
+    test = "test" if "test" in split else "train"
+    part = pl.when(pl.col("index") < 60).then(pl.lit("train")).otherwise(pl.lit(test))
+    if "one validation" in split:
+        part = pl.when(pl.col("index") == 0).then(pl.lit("validation")).otherwise(part)
+    parts.select("id", part.alias("split")).write_csv(folder.parent / "split.csv")
+    options = [item for change in TINY_RECIPE[:-1] for item in ("--set", change)]
+    options += ["--encoders", "residue,residue", "--split", str(folder.parent / "split.csv")]
+    return run_paratope("train", table, "-o", folder, *options)
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PARATOPE_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.mark.parametrize("split", ["all in train", "one validation row"])
+def test_without_rows_to_calibrate_on_the_run_stays_whole(
+    split: str, tiny_run: TrainedRun, tmp_path: Path, run_paratope: Callable[..., Finished]
+):
+    done = train(tiny_run.table, tmp_path / "run", run_paratope, split)
+    assert done.code == 2
+    assert "the network is trained, but cannot be made a model" in done.err
+    assert "give more rows, or a split with validation rows" in done.err
+    assert not (tmp_path / "run" / "bundle").exists()
+    for name in ("metrics.json", "test_predictions.csv", "checkpoints/checkpoint_latest.pth"):
+        assert (tmp_path / "run" / name).is_file()
+
+
+def test_test_rows_help_out_where_validation_has_none(
+    tiny_run: TrainedRun, tmp_path: Path, run_paratope: Callable[..., Finished]
+):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        done = train(tiny_run.table, tmp_path / "run", run_paratope, "test and no validation")
+    assert done.code == 0, done.err
+    assert "Warning: The intervals rest on 30 held-out rows" in done.err
+    card = (tmp_path / "run" / "bundle" / "card.md").read_text(encoding="utf-8")
+    assert "on the rows of: validation and test" in card
