@@ -13,10 +13,10 @@ from scipy import stats
 from paratope.errors import InputError
 from paratope.evaluation import compare, diagnose, evaluate, read_predictions, render_page
 from paratope.evaluation.bootstrap import draw_weights, effective_freedom, metric_intervals
-from paratope.evaluation.breakdowns import BIN_NAMES, bin_of
+from paratope.evaluation.breakdowns import BIN_NAMES, bin_of, break_down, break_down
 from paratope.evaluation.comparison import swap_test
 from paratope.evaluation.noise import noise_ceiling
-from paratope.evaluation.statistics import STATISTICS, build_statistic
+from paratope.evaluation.statistics import STATISTICS, WITHOUT_INTERVAL, build_statistic
 from paratope.metrics import METRICS, Judged, judged
 
 
@@ -140,9 +140,11 @@ def test_dominance_of_one_antigen_is_told():
 def test_weight_one_is_the_metric_and_weights_are_repeats(name: str):
     measured, predicted, group = hierarchy(0, groups=12)
     predicted = np.round(predicted, 1)  # ties
-    code = np.where(measured < 7.2, -1, 0) if name == "concordance" else np.zeros(len(measured))
-    rows = judged(measured, predicted, censoring=code.astype(int), low=predicted - 1,
-                  high=predicted + 1.5)  # fmt: skip
+    bounded = name in ("concordance", "bounds_respected_percent", "ence", "selective_gain_percent")
+    code = np.where(measured < 7.2, -1, 0) if bounded else np.zeros(len(measured))
+    reach = np.random.default_rng(1).uniform(0.4, 2.0, len(measured))
+    rows = judged(measured, predicted, censoring=code.astype(int), low=predicted - reach,
+                  high=predicted + 1.5, p_strong=stats.norm.cdf(measured - 9))  # fmt: skip
     statistic = build_statistic(name, rows, group, 12)
     assert statistic is not None
     assert statistic(np.ones((1, 12)))[0] == pytest.approx(METRICS[name].fn(rows), abs=1e-9)
@@ -152,6 +154,11 @@ def test_weight_one_is_the_metric_and_weights_are_repeats(name: str):
         assert value == pytest.approx(METRICS[name].fn(repeated), abs=1e-9)
 
 
+def test_every_metric_has_an_interval_or_a_reason():
+    assert set(STATISTICS) | set(WITHOUT_INTERVAL) == set(METRICS)
+    assert not set(STATISTICS) & set(WITHOUT_INTERVAL)
+
+
 def test_groups_of_unequal_influence_count_as_few():
     rng = np.random.default_rng(0)
     even, uneven = rng.normal(0, 1, 200), np.r_[rng.normal(0, 30, 3), rng.normal(0, 1, 197)]
@@ -159,10 +166,30 @@ def test_groups_of_unequal_influence_count_as_few():
     assert effective_freedom(uneven) < 10
 
 
+def test_macro_interval_over_assays_is_that_of_drawing_groups_and_averaging():
+    measured, predicted, group = hierarchy(3)
+    assay = np.where(np.random.default_rng(0).random(len(measured)) < 0.3, "spr", "bli")
+    frame = _two(measured, predicted).with_columns(
+        assay=pl.Series(assay), group=pl.Series(group).cast(pl.String)
+    )
+    found = break_down(read_predictions(frame), "assay").macro["bias"]
+    error = predicted - measured
+    rng = np.random.default_rng(9)
+    drawn = []
+    for _ in range(600):
+        rows = np.concatenate([np.flatnonzero(group == g) for g in rng.choice(40, 40)])
+        drawn.append(np.mean([error[rows][assay[rows] == a].mean() for a in ("spr", "bli")]))
+    assert found.value == pytest.approx(np.mean([error[assay == a].mean() for a in ("spr", "bli")]))
+    assert found.interval is not None
+    half = (found.interval.high - found.interval.low) / 2
+    assert half == pytest.approx(2.03 * np.std(drawn), rel=0.15)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_intervals_cover_the_truth_as_often_as_they_say():
-    names = ("spearman", "pearson", "rmse", "mae", "bias", "r2", "auroc", "kendall")
+    names = ("spearman", "pearson", "rmse", "mae", "bias", "r2", "auroc", "kendall",
+             "recall_top_10_percent")  # fmt: skip
     measured, predicted, _ = hierarchy(10_000, groups=60_000)
     truth = {name: METRICS[name](measured, predicted) for name in names}
     covered = dict.fromkeys(names, 0)
@@ -290,7 +317,10 @@ def test_report_has_every_part():
     assert [level["name"] for level in data["by"]["split"]["levels"]] == [
         "train", "validation", "test",
     ]  # fmt: skip
-    assert data["by"]["antigen"]["macro"]["spearman"]["low"] is not None
+    for by in ("antigen", "assay", "source", "bin"):
+        for name in ("spearman", "rmse"):
+            macro = data["by"][by]["macro"][name]
+            assert macro["low"] < macro["value"] < macro["high"], (by, name)
     levels = data["by"]["antigen"]["levels"]
     big = [lv["metrics"]["spearman"] for lv in levels if lv["exact"] >= 5]
     macro = data["by"]["antigen"]["macro"]["spearman"]["value"]

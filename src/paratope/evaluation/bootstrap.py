@@ -31,6 +31,7 @@ _JACKKNIFE_GROUPS = 200
 _Scale = tuple[Callable[[Floats], Floats], Callable[[Floats], Floats]]
 SCALES: Mapping[str, _Scale] = {
     "identity": (lambda x: x, lambda z: z),
+    "not negative": (lambda x: x, lambda z: np.maximum(z, 0.0)),
     "correlation": (lambda x: np.arctanh(np.clip(x, -1 + 1e-12, 1 - 1e-12)), np.tanh),
     "positive": (lambda x: np.log(np.maximum(x, 1e-12)), np.exp),
     "share": (
@@ -50,8 +51,12 @@ def scale_of(name: str) -> str:
         return "correlation"
     if name in ("rmse", "mae") or name.startswith("width"):
         return "positive"
-    if name in ("auroc", "average_precision", "concordance"):
+    if name in ("auroc", "auroc_p_strong", "average_precision", "concordance"):
         return "share"
+    if name in ("miscalibration_area", "ence") or name.startswith("enrichment"):
+        return "not negative"
+    if name == "selective_gain_percent":  # may be negative
+        return "identity"
     return "percent" if name.endswith("_percent") else "identity"
 
 

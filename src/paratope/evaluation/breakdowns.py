@@ -2,12 +2,16 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from paratope.evaluation.bootstrap import (
+    DRAWS,
+    LARGE_DRAWS,
+    LARGE_ROWS,
     Interval,
     draw_weights,
     group_codes,
@@ -16,7 +20,8 @@ from paratope.evaluation.bootstrap import (
     scale_of,
 )
 from paratope.evaluation.predictions import PredictionTable
-from paratope.evaluation.statistics import mean_of
+from paratope.evaluation.statistics import build_statistic
+from paratope.evaluation.weighted import Floats, Statistic, mean_of
 from paratope.metrics import METRICS, Judged
 
 BIN_EDGES = (5.0, 7.0, 9.0, 11.0)
@@ -41,6 +46,12 @@ LEVEL_METRICS = (
 )
 # Below this many exact rows a level counts in no average and has no correlation.
 MIN_LEVEL_ROWS = 5
+# Averages over levels that groups cross have intervals of these metrics, up to so many levels.
+CROSSED_METRICS = (
+    "spearman", "pearson", "rmse", "mae", "bias", "r2", "within_half_log_percent",
+    "within_one_log_percent", "coverage_90_percent", "width_90",
+)  # fmt: skip
+MAX_CROSSED_LEVELS = 30
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -129,9 +140,8 @@ def _macro(levels: list[tuple[Level, int]], seed: int) -> tuple[dict[str, Estima
         if not known.any():
             continue
         statistic = mean_of(np.where(known, values, 0.0), known, groups, weights.shape[1])
-        scale = scale_of(name) if scale_of(name) != "correlation" else "identity"
         macro[name] = Estimate(
-            float(values[known].mean()), interval_of(statistic, weights, scale=scale)
+            float(values[known].mean()), interval_of(statistic, weights, scale=_macro_scale(name))
         )
     return macro, len(used)
 
@@ -145,8 +155,8 @@ def break_down(table: PredictionTable, by: str, *, seed: int = 0) -> Breakdown:
             for number, name in enumerate(BIN_NAMES)
             if (place == number).any()
         )
-        used = [level for level in levels if level.exact >= MIN_LEVEL_ROWS]
-        return Breakdown(by, levels, _plain_means(used), len(used), int((place < 0).sum()))
+        macro, used_levels = _crossed_macro(table, levels, np.array([*BIN_NAMES, ""])[place], seed)
+        return Breakdown(by, levels, macro, used_levels, int((place < 0).sum()))
     labels = table.labels[by]
     codes, _ = group_codes(labels.tolist())
     grouping, group_labels = table.grouping()
@@ -161,8 +171,7 @@ def break_down(table: PredictionTable, by: str, *, seed: int = 0) -> Breakdown:
     if inside:
         macro, used_levels = _macro(found, seed)
     else:  # a level spans groups: drawing groups does not draw levels
-        used = [level for level, _ in found if level.exact >= MIN_LEVEL_ROWS]
-        macro, used_levels = _plain_means(used), len(used)
+        macro, used_levels = _crossed_macro(table, [level for level, _ in found], labels, seed)
     ordered = [level for level, _ in found]
     if by == "split":
         rank = {"train": 0, "validation": 1, "test": 2}
@@ -172,11 +181,45 @@ def break_down(table: PredictionTable, by: str, *, seed: int = 0) -> Breakdown:
     return Breakdown(by, tuple(ordered), macro, used_levels)
 
 
-def _plain_means(levels: list[Level]) -> dict[str, Estimate]:
-    means = {}
+def _crossed_macro(
+    table: PredictionTable, levels: Sequence[Level], labels: NDArray[Any], seed: int
+) -> tuple[dict[str, Estimate], int]:
+    """Mean over levels that share groups: each draw of groups gives every level new rows."""
+    used = [level for level in levels if level.exact >= MIN_LEVEL_ROWS]
+    groups, count = join_groups(group_codes(table.grouping()[1].tolist())[0], seed)
+    draws = DRAWS if len(table) <= LARGE_ROWS else LARGE_DRAWS
+    weights = draw_weights(count, draws, seed)
+    members = [np.flatnonzero(labels == level.name) for level in used]
+    macro: dict[str, Estimate] = {}
     for name in LEVEL_METRICS:
-        values = [level.values.get(name, math.nan) for level in levels]
-        known = [value for value in values if math.isfinite(value)]
-        if known:
-            means[name] = Estimate(sum(known) / len(known))
-    return means
+        values = np.array([level.values.get(name, math.nan) for level in used])
+        known = np.isfinite(values)
+        if not known.any():
+            continue
+        interval = None
+        if name in CROSSED_METRICS and len(used) <= MAX_CROSSED_LEVELS:
+            kept = [index for index, there in zip(members, known, strict=True) if there]
+            statistic = _mean_over(name, table.rows, groups, count, kept)
+            interval = interval_of(statistic, weights, scale=_macro_scale(name), seed=seed)
+        macro[name] = Estimate(float(values[known].mean()), interval)
+    return macro, len(used)
+
+
+def _mean_over(
+    name: str, rows: Judged, groups: NDArray[np.int64], count: int, members: list[NDArray[Any]]
+) -> Statistic:
+    """Mean of a metric over levels; a level that a draw leaves without rows counts in no mean."""
+    built = (build_statistic(name, rows.take(index), groups[index], count) for index in members)
+    statistics = [statistic for statistic in built if statistic is not None]
+
+    def mean(weights: Floats) -> Floats:
+        values = np.stack([statistic(weights) for statistic in statistics])
+        known = np.isfinite(values)
+        return np.where(known, values, 0.0).sum(axis=0) / known.sum(axis=0)
+
+    return mean
+
+
+def _macro_scale(name: str) -> str:
+    scale = scale_of(name)
+    return "identity" if scale == "correlation" else scale

@@ -9,9 +9,11 @@ import polars as pl
 
 from paratope import figures
 from paratope.errors import InputError
+from paratope.evaluation.bootstrap import MIN_GROUPS
 from paratope.evaluation.breakdowns import Breakdown, Estimate
 from paratope.evaluation.diagnostics import shortened
 from paratope.evaluation.report import Report, metric_direction
+from paratope.evaluation.statistics import missing_interval
 from paratope.metrics import METRICS
 from paratope.tables import atomic_file, write_table
 
@@ -111,6 +113,17 @@ def _metric_rows(report: Report, names: tuple[str, ...]) -> list[dict[str, str]]
     return rows
 
 
+def _without_interval(report: Report) -> str:
+    """Why some intervals are missing, empty where none is."""
+    if report.groups < MIN_GROUPS:
+        return f"fewer than {MIN_GROUPS} groups, so that no metric has any"
+    reasons = {}
+    for name, estimate in report.metrics.items():
+        if estimate.interval is None and math.isfinite(estimate.value):
+            reasons.setdefault(missing_interval(name, len(report.table)), []).append(name)
+    return "; ".join(f"{', '.join(names)}: {reason}" for reason, names in reasons.items())
+
+
 def _breakdown_rows(breakdown: Breakdown) -> dict[str, Any]:
     def cells(values: Any) -> list[str]:
         return [number(values.get(name), METRICS[name].unit) for name in BREAKDOWN_COLUMNS]
@@ -163,6 +176,7 @@ def render_page(report: Report) -> str:
         findings=report.findings,
         parts={name: number(value) for name, value in report.r2_parts.items()},
         groups={title: rows for title, rows in groups.items() if rows},
+        without_interval=_without_interval(report),
         chosen={
             k: number(v, "%" if "percent" in k else "") for k, v in data["chosen_threshold"].items()
         },

@@ -5,37 +5,26 @@ here takes rows and the group of each row and returns a statistic: weights (draw
 (draws,). With all weights 1 it equals the metric of the same name in `paratope.metrics.METRICS`.
 """
 
+import dataclasses
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from paratope.metrics import STRONG_PKD, Judged, errors, known_at_least, scaled_interval
-
-Floats = NDArray[Any]
-Groups = NDArray[np.int64]
-Statistic = Callable[[Floats], Floats]
+from paratope.evaluation import interval_statistics
+from paratope.evaluation.weighted import Floats, Groups, Statistic, group_sums, mean_of
+from paratope.metrics import (
+    COVERAGE_LEVELS,
+    STRONG_PKD,
+    Judged,
+    errors,
+    known_at_least,
+)
 
 # Above this many rows, statistics over all pairs of rows get no interval.
 PAIRWISE_ROWS = 4000
-
-
-def _sums(columns: list[Floats], groups: Groups, count: int) -> Floats:
-    """Per-group sums (groups, columns)."""
-    return np.stack([np.bincount(groups, column, minlength=count) for column in columns], axis=1)
-
-
-def mean_of(values: Floats, keep: NDArray[np.bool_], groups: Groups, count: int) -> Statistic:
-    """Mean of `values` over the kept rows."""
-    table = _sums([np.where(keep, values, 0.0), keep.astype(float)], groups, count)
-
-    def statistic(weights: Floats) -> Floats:
-        total = weights @ table
-        return total[:, 0] / total[:, 1]
-
-    return statistic
+PAIRWISE = ("kendall", "concordance")
 
 
 def _all(rows: Judged) -> NDArray[np.bool_]:
@@ -60,23 +49,12 @@ def _within(limit: float, rows: Judged, groups: Groups, count: int) -> Statistic
     return mean_of(100 * inside, _all(rows), groups, count)
 
 
-def _coverage(level: float, rows: Judged, groups: Groups, count: int) -> Statistic:
-    low, high = scaled_interval(rows, level)
-    inside = ((rows.measured >= low) & (rows.measured <= high)).astype(float)
-    return mean_of(100 * inside, rows.censoring == 0, groups, count)
-
-
-def _width(level: float, rows: Judged, groups: Groups, count: int) -> Statistic:
-    low, high = scaled_interval(rows, level)
-    return mean_of(high - low, _all(rows), groups, count)
-
-
 def _moments(rows: Judged, groups: Groups, count: int) -> Statistic:
     """Weighted counts, means and (co)variances of exact rows, (draws, 6)."""
     keep = (rows.censoring == 0).astype(float)
     shift = rows.measured.mean() if len(rows) else 0.0
     x, y = (rows.measured - shift) * keep, (rows.predicted - shift) * keep
-    table = _sums([keep, x, y, x * x, y * y, x * y], groups, count)
+    table = group_sums([keep, x, y, x * x, y * y, x * y], groups, count)
 
     def statistic(weights: Floats) -> Floats:
         total = weights @ table
@@ -191,7 +169,7 @@ def _average_precision(rows: Judged, groups: Groups, count: int) -> Statistic:
 def _at_threshold(which: str, rows: Judged, groups: Groups, count: int) -> Statistic:
     positive, rows, groups = _strong(rows, groups)
     called = (rows.predicted >= STRONG_PKD).astype(float)
-    table = _sums([positive * called, positive, called], groups, count)
+    table = group_sums([positive * called, positive, called], groups, count)
 
     def statistic(weights: Floats) -> Floats:
         hits, positives, calls = (weights @ table).T
@@ -245,6 +223,31 @@ def _concordance(rows: Judged, groups: Groups, count: int) -> Statistic:
     return statistic
 
 
+def _p_strong_auroc(rows: Judged, groups: Groups, count: int) -> Statistic:
+    assert rows.p_strong is not None
+    return _auroc(dataclasses.replace(rows, predicted=rows.p_strong), groups, count)
+
+
+def _found_in_budget(
+    share: float, relative: bool, rows: Judged, groups: Groups, count: int
+) -> Statistic:
+    """Percent of strong binders in the top share, or that over the share itself."""
+    positive, rows, groups = _strong(rows, groups)
+    ties = _Ties(-rows.predicted)
+
+    def statistic(weights: Floats) -> Floats:
+        by_row = weights[:, groups]
+        total = by_row.sum(axis=1, keepdims=True)
+        budget = np.maximum(1, np.round(share * total))
+        run, hits = ties.totals(by_row), ties.totals(by_row * positive)
+        before = np.cumsum(run, axis=1) - run
+        taken = np.clip((budget - before) / np.maximum(run, 1e-12), 0.0, 1.0)
+        recall = (hits * taken).sum(axis=1) / hits.sum(axis=1)
+        return recall * total[:, 0] / budget[:, 0] if relative else 100 * recall
+
+    return _in_blocks(statistic, len(rows))
+
+
 _on = functools.partial
 STATISTICS: Mapping[str, Callable[[Judged, Groups, int], Statistic]] = {
     "spearman": _spearman,
@@ -262,15 +265,45 @@ STATISTICS: Mapping[str, Callable[[Judged, Groups, int], Statistic]] = {
     "recall_percent": _on(_at_threshold, "recall"),
     "precision_percent": _on(_at_threshold, "precision"),
     "f1_percent": _on(_at_threshold, "f1"),
-    **{f"coverage_{level}_percent": _on(_coverage, level / 100) for level in (50, 80, 90, 95)},
-    **{f"width_{level}": _on(_width, level / 100) for level in (50, 80, 90, 95)},
+    "auroc_p_strong": _p_strong_auroc,
+    **{
+        name: _on(_found_in_budget, share / 100, relative)
+        for share in (5, 10)
+        for name, relative in (
+            (f"recall_top_{share}_percent", False),
+            (f"enrichment_top_{share}", True),
+        )
+    },
+    **{
+        f"coverage_{round(100 * at)}_percent": _on(interval_statistics.coverage, at)
+        for at in COVERAGE_LEVELS
+    },
+    **{f"width_{round(100 * at)}": _on(interval_statistics.width, at) for at in COVERAGE_LEVELS},
+    "miscalibration_area": interval_statistics.miscalibration,
+    "ence": interval_statistics.ence,
+    "selective_gain_percent": interval_statistics.selective_gain,
+    "bounds_respected_percent": interval_statistics.bounds_respected,
 }
+# Metrics without an interval, and why.
+WITHOUT_INTERVAL: Mapping[str, str] = dict.fromkeys(
+    ("top_1_regret", "top_10_regret"),
+    "hangs on the single best row, which a third of all draws leave out",
+)
 
 
 def build_statistic(name: str, rows: Judged, groups: Groups, count: int) -> Statistic | None:
     """The statistic of a metric's name, or None where it has none or the table is too large."""
     if name not in STATISTICS:
         return None
-    if name in ("kendall", "concordance") and max(len(rows), count) > PAIRWISE_ROWS:
+    if name in PAIRWISE and max(len(rows), count) > PAIRWISE_ROWS:
         return None
     return STATISTICS[name](rows, groups, count)
+
+
+def missing_interval(name: str, rows: int) -> str:
+    """Why a metric of a table has no interval, for people."""
+    if name in WITHOUT_INTERVAL:
+        return WITHOUT_INTERVAL[name]
+    if name in PAIRWISE and rows > PAIRWISE_ROWS:
+        return f"takes all pairs of rows, which are too many above {PAIRWISE_ROWS:,} rows"
+    return "too many draws leave it undefined"
