@@ -152,6 +152,15 @@ REFUSED = {
     "threshold that is no number": Refused(
         PAIRS, ("strong",), arguments="predict {in} -o {out} --strong-threshold tight"
     ),
+    "threshold in nM": Refused(
+        PAIRS, ("from 4 to 14", "got 0.5"), arguments="predict {in} -o {out} --strong-threshold 0.5"
+    ),
+    "threshold that is NaN": Refused(
+        PAIRS, ("got nan",), arguments="predict {in} -o {out} --strong-threshold nan"
+    ),
+    "coverage in percent": Refused(
+        PAIRS, ("between 0.01 and 0.99",), arguments="predict {in} -o {out} --coverage 95"
+    ),
     "parent that is not there": Refused(
         PAIRS, ("nobody",), arguments="predict {in} -o {out} --parent nobody"
     ),

@@ -38,6 +38,17 @@ _PRIOR_ROWS = 10.0
 _BELL = 0.25
 
 
+def check_options(coverage: float, threshold_pkd: float = STRONG_PKD) -> None:
+    """Raise `InputError` if a coverage or a threshold is none that can be asked for."""
+    if not 0.01 <= coverage <= 0.99:
+        raise InputError(f"coverage must be between 0.01 and 0.99, got {coverage}")
+    if not PKD_MIN_OUTPUT <= threshold_pkd <= PKD_MAX_OUTPUT:
+        raise InputError(
+            f"a strong binder's threshold is a pKd from {PKD_MIN_OUTPUT:g} to {PKD_MAX_OUTPUT:g}, "
+            f"such as 9 for 1 nM; got {threshold_pkd:g}"
+        )
+
+
 @dataclasses.dataclass(frozen=True)
 class HeldOut:
     """Raw answers about rows the model was not trained on, and what was measured; n rows.
@@ -199,15 +210,14 @@ class Calibration:
         coverage : float
             Share of rows the interval is to cover, 0.01 to 0.99.
         threshold_pkd : float
-            What counts as strong.
+            What counts as strong, 4 to 14.
 
         Raises
         ------
         InputError
-            If `coverage` is out of its range.
+            As `check_options`.
         """
-        if not 0.01 <= coverage <= 0.99:
-            raise InputError(f"coverage must be between 0.01 and 0.99, got {coverage}")
+        check_options(coverage, threshold_pkd)
         domain_of_row = np.asarray(domains)
         pkd, p_strong = np.zeros(len(mean)), np.zeros(len(mean))
         low, high = np.zeros(len(mean)), np.zeros(len(mean))
@@ -244,8 +254,7 @@ class Calibration:
         The interval comes from differences between held-out rows of one assay, so it holds for
         variants of one antibody against one antigen.
         """
-        if not 0.01 <= coverage <= 0.99:
-            raise InputError(f"coverage must be between 0.01 and 0.99, got {coverage}")
+        check_options(coverage)
         from scipy.special import ndtr
 
         delta = np.asarray(pkd, float) - parent_pkd

@@ -69,22 +69,27 @@ def train(
     source = table or chosen.data.table
     if not source:
         raise typer.BadParameter("missing; give a table of measurements", param_hint="TABLE")
-    from paratope.bundle import read_bundle
-    from paratope.calibration import Calibration
-    from paratope.runs import calibration_warning, write_model_of_run
     from paratope.training import train_table
 
     trained = train_table(source, chosen, output, device=device, resume=resume, on_epoch=_say_epoch)
     _say(f"Split by {trained.split}: {_listed(trained.part_sizes)}.")
     for note, count in {**trained.notes, **trained.left_out}.items():
         _say(f"{count} {note}.")
-    bundle = read_bundle(write_model_of_run(trained, output))
-    if warning := calibration_warning(Calibration.from_json(bundle.calibration)):
-        _say(f"Warning: {warning}")
+    _make_model(trained, output)
     result = trained.result
     _say(f"Ended: {result.stopped}. Best epoch: {result.best_epoch}. Run folder: {output}")
     if trained.left_out:
         raise typer.Exit(3)
+
+
+def _make_model(trained: Any, run: Path) -> None:
+    from paratope.bundle import read_bundle
+    from paratope.calibration import Calibration
+    from paratope.runs import calibration_warning, write_model_of_run
+
+    bundle = read_bundle(write_model_of_run(trained, run))
+    if warning := calibration_warning(Calibration.from_json(bundle.calibration)):
+        _say(f"Warning: {warning}")
 
 
 def _settings(**given: str | int | None) -> list[str]:
