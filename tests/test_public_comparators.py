@@ -1,51 +1,120 @@
-"""Published numbers come out again from the published rows."""
+"""Published numbers come out again from the published rows, and nothing sees its own fold."""
 
-import importlib.util
+import dataclasses
+import json
+import sys
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
+import polars as pl
 import pytest
 
 from paratope.datasets.abbibench import ASSAYS
+from paratope.measurements import Measurement, Origin
 from paratope.metrics import METRICS
+from paratope.sequences import Antibody, Antigen, Pair
+
+HEAVY = (
+    "EVQLVESGGGLVQPGGSLRLSCAASGFNIKDTYIHWVRQAPGKGLEWVARIYPTNGYTRYADSVKGRFTISADTSKNTAYLQ"
+    "MNSLRAEDTAVYYCSRWGGDGFYAMDYWGQGTLVTVSS"
+)
 
 
 @pytest.fixture(scope="module")
 def benchmark(repository: Path) -> ModuleType:
-    path = repository / "benchmarks" / "benchmark_public.py"
-    spec = importlib.util.spec_from_file_location("benchmark_public", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    folder = str(repository / "benchmarks")
+    sys.path.insert(0, folder)
+    try:
+        import benchmark_public
+    finally:
+        sys.path.remove(folder)
+    return benchmark_public
+
+
+@pytest.fixture(scope="module")
+def predictors(benchmark: ModuleType) -> ModuleType:
+    return sys.modules["public_predictors"]
+
+
+@pytest.fixture(scope="module")
+def tables(benchmark: ModuleType) -> ModuleType:
+    return sys.modules["public_tables"]
+
+
+@pytest.fixture(scope="module")
+def few(benchmark: ModuleType) -> ModuleType:
+    return sys.modules["public_few_shot"]
+
+
+def mutant(place: int, residue: str, value: float, complex_id: str = "c") -> Measurement:
+    heavy = HEAVY[:place] + residue + HEAVY[place + 1 :]
+    antigen = Antigen(("MKVLAAGITKLPQRSTVWYD",))
+    return Measurement(
+        Pair(Antibody(heavy), antigen),
+        delta_pkd=value,
+        parent=Pair(Antibody(HEAVY), antigen),
+        origin=Origin("set", place + 1, complex_id=complex_id),
+    )
+
+
+def words_of(chain: str) -> set[str]:
+    return {chain[start : start + 12] for start in range(len(chain) - 11)}
 
 
 def test_gearbind_on_all_antibody_rows(benchmark: ModuleType, data_root: Path):
-    lines = {line["predictor"]: line for line in benchmark.gearbind(data_root)}
+    frame = benchmark.gearbind_predictions(data_root)
+    lines = {line["predictor"]: line for line in benchmark.gearbind_lines(frame, stated=True)}
     for model, published in benchmark.GEARBIND_PUBLISHED.items():
-        assert lines[model]["rows"] == "940"
-        assert float(lines[model]["Pearson"]) == pytest.approx(published, abs=5e-4)
+        assert lines[model]["rows"] == 940
+        assert lines[model]["pearson"] == pytest.approx(published, abs=5e-4)
+        low, high = lines[model]["pearson_95"]
+        assert low < published < high
 
 
-@pytest.mark.parametrize(("name", "mean_alone"), [("ab645", 0.42), ("ab1101", 0.58)])
-def test_protattba_and_what_the_complex_alone_gives(
-    name: str, mean_alone: float, benchmark: ModuleType, data_root: Path
+def test_rows_that_the_network_shares_with_gearbind(benchmark: ModuleType, data_root: Path):
+    frame, rows = benchmark.gearbind_joined(data_root)
+    assert len(frame) == len(rows) == 908
+    for complex_id, mutations, row in zip(
+        frame["complex_id"], frame["mutations"], rows, strict=True
+    ):
+        assert row.origin.complex_id == complex_id
+        assert ",".join(row.origin.mutations) == mutations
+        assert row.parent is not None
+        assert row.pair != row.parent
+    folds = frame.group_by("complex_id").agg(pl.col("fold").n_unique())
+    assert folds["fold"].max() == 1
+
+
+@pytest.mark.parametrize(("name", "rows", "flags"), [("ab645", 645, 27), ("ab1101", 1100, 50)])
+def test_protattba_on_all_rows(
+    name: str, rows: int, flags: int, benchmark: ModuleType, data_root: Path
 ):
-    model, baseline = benchmark.protattba(data_root, name)
-    published = benchmark.PROTATTBA_PUBLISHED[name]
-    assert float(model["Pearson"]) == pytest.approx(published, abs=1e-3)
-    assert float(baseline["Pearson"]) == pytest.approx(mean_alone, abs=0.01)
+    frame, measurements = benchmark.protattba_frame(data_root, name)
+    line = benchmark.protattba_line(frame, name)
+    assert line["rows"] == len(measurements) == rows
+    assert line["pearson"] == pytest.approx(benchmark.PROTATTBA_PUBLISHED[name], abs=1e-3)
+    assert int((frame["ddg_kcal_mol"] == 8.0).sum()) == flags
+
+
+@pytest.mark.parametrize(("name", "reached"), [("ab645", 0.42), ("ab1101", 0.58)])
+def test_what_the_complex_alone_gives_on_random_folds(
+    name: str, reached: float, benchmark: ModuleType, data_root: Path
+):
+    frame, _ = benchmark.protattba_frame(data_root, name)
+    measured = frame["ddg_kcal_mol"].to_numpy()
+    complexes = frame["complex_id"].to_list()
+    mean = benchmark.complex_mean(measured, complexes, frame["fold"].to_numpy())
+    assert METRICS["pearson"](measured, mean) == pytest.approx(reached, abs=0.01)
 
 
 @pytest.mark.parametrize("assay", ASSAYS)
 def test_abbibench_spearman(assay: str, benchmark: ModuleType, data_root: Path):
     lines = benchmark.abbibench(data_root, assay)
-    stated = [line for line in lines if line["published"]]
+    stated = [line for line in lines if "published" in line]
     assert len(stated) >= 30
     for line in stated:
-        assert float(line["Spearman"]) == pytest.approx(float(line["published"]), abs=0.01)
+        assert line["spearman"] == pytest.approx(line["published"], abs=0.01)
 
 
 def test_complex_mean_never_sees_its_own_fold(benchmark: ModuleType):
@@ -53,3 +122,137 @@ def test_complex_mean_never_sees_its_own_fold(benchmark: ModuleType):
     got = benchmark.complex_mean(measured, ["a", "a", "b", "a"], np.array([0, 1, 1, 1]))
     assert got.tolist() == [6.0, 1.0, 1.0, 1.0]
     assert np.isnan(METRICS["pearson"](measured[1:], got[1:]))
+
+
+@pytest.fixture
+def data(benchmark: ModuleType, predictors: ModuleType, tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("PARATOPE_CACHE", str(tmp_path))
+    rows = [mutant(place, "A", -0.1 * place, "cd"[place % 2]) for place in range(30, 42)]
+    recipe = benchmark.load_recipe(
+        "default", ["encoders.antibody=residue", "training.max_epochs=1"]
+    )
+    encode = predictors.Encoders.of(recipe)
+    delta = np.array([row.delta_pkd for row in rows])
+    made = predictors.DeltaRows.of(rows, delta, np.arange(12) % 3, encode)
+    return made, recipe, encode
+
+
+def test_training_rows_of_a_fold(data, predictors: ModuleType):
+    made, _, _ = data
+    train = made.training(1, parents=True)
+    held = {made.rows[place].pair for place in (1, 4, 7, 10)}
+    assert held.isdisjoint(row.pair for row in train)
+    assert len(train) == 8 + 2  # mutants, and the parent of each complex
+    assert [row.pkd for row in train[8:]] == [predictors.PARENT_PKD] * 2
+    assert {row.assay for row in train[8:]} == {"c", "d"}
+    assert [row.pkd for row in train[:2]] == pytest.approx([8 - 3.0, 8 - 3.2])
+
+
+def test_predictions_of_a_fold_do_not_hang_on_its_labels(data, predictors: ModuleType):
+    made, recipe, encode = data
+    changed = predictors.DeltaRows(
+        tuple(
+            dataclasses.replace(row, pkd=2.0) if fold == 1 else row
+            for row, fold in zip(made.rows, made.folds, strict=True)
+        ),
+        made.folds,
+    )
+    inside = made.folds == 1
+    for predict in (
+        lambda rows: predictors.network_ddg(rows, recipe, encode),
+        lambda rows: predictors.baseline_ddg("one_hot_ridge", rows),
+    ):
+        before, after = predict(made), predict(changed)
+        assert before[inside].tolist() == after[inside].tolist()
+        assert before[~inside].tolist() != after[~inside].tolist()
+
+
+def test_ddg_is_positive_for_weaker_binding(data, predictors: ModuleType):
+    made, _, _ = data
+    got = predictors.baseline_ddg("constant", made)
+    first = np.mean(
+        [row.delta_pkd for row, fold in zip(made.rows, made.folds, strict=True) if fold]
+    )
+    assert got[0] == pytest.approx(-1.3643 * first, rel=1e-3)
+    assert (got > 0).all()
+
+
+def test_prior_leaves_out_every_relative(
+    benchmark: ModuleType, predictors: ModuleType, data_root: Path, tmp_path: Path, monkeypatch
+):
+    monkeypatch.setenv("PARATOPE_CACHE", str(tmp_path))
+    recipe = benchmark.load_recipe("default", ["encoders.antibody=residue"])
+    antigens = [
+        benchmark.load_dataset(f"abbibench_{assay}", data_root).measurements[0].pair.antigen
+        for assay in ASSAYS
+    ]
+    encode = predictors.Encoders.of(recipe)
+    rows, left_out = predictors.prior_rows(antigens, benchmark.UNNAMED_ANTIGENS, encode)
+    assert left_out > 1900
+    assert len(rows) > 1000
+    words = {
+        chain[i : i + 12]
+        for one in antigens
+        for chain in one.chains
+        for i in range(len(chain) - 11)
+    }
+    for row in rows:
+        assert row.origin.source != "absci_her2"
+        assert "hemagglutinin" not in row.pair.antigen.name.lower()
+        for chain in row.pair.antigen.chains:
+            assert words.isdisjoint(words_of(chain))
+
+
+def test_within_a_complex_one_number_counts_as_nothing(tables: ModuleType):
+    measured = np.arange(24.0)
+    predicted = np.where(measured < 12, measured, 3.0)
+    line = tables.within_groups(measured, predicted, (measured >= 12).astype(int))
+    assert line == {"per_complex": 0.5, "complexes": 2}
+    assert tables.within_groups(measured[:5], predicted[:5], np.zeros(5, int)) == {}
+
+
+def test_table_has_intervals_and_gaps(tables: ModuleType):
+    line = {"predictor": "x", "rows": 3, "pearson": 0.5, "pearson_95": [0.1, 0.8], "rmse": None}
+    lines = tables.table([line]).splitlines()
+    assert lines[0] == "| predictor | rows | Pearson | RMSE |"
+    assert lines[2] == "| x | 3 | 0.500 (0.10 to 0.80) | – |"
+
+
+def test_few_shot_uses_the_reference_draws(few: ModuleType, benchmark: ModuleType, data_root: Path):
+    name = "1n8z"
+    rows = benchmark.load_dataset(f"abbibench_{name}", data_root, as_published=True).measurements
+    path = data_root / ASSAYS[name].data.path
+    found = few.few_shot(data_root, name, path, rows, {24: 2})
+    draws = few.reference_draws(data_root)
+    sequences, labels = draws.landscape(str(path))
+    random = next(line for line in found if line["mode"] == "random")
+    assert random["trained_on"] == "24"
+    assert random["test_rows"] == str(len(sequences) - 24)
+    train, test = draws.draw(sequences, 24, "random", 1)
+    by_heavy = {row.pair.antibody.heavy: row.pair for row in rows}
+    variants = [
+        Measurement(by_heavy[sequence], score=float(label))
+        for sequence, label in zip(sequences, labels, strict=True)
+    ]
+    expected = few.rank("mutation_type", variants, labels, train, test)
+    assert random["each_repeat"]["mutation_type"][1] == pytest.approx(expected, abs=1e-4)
+
+
+def test_few_shot_says_which_file_is_missing(few: ModuleType, tmp_path: Path):
+    with pytest.raises(Exception, match=r"draws\.py: the reference draws are not there"):
+        few.reference_draws(tmp_path / "data")
+
+
+def test_a_section_is_written_with_what_it_was_made_by(benchmark: ModuleType, tmp_path: Path):
+    settings = benchmark.Settings(epochs=2)
+    line = {"predictor": "x", "rows": 3, "pearson": 0.5}
+    record = benchmark.circumstances("python benchmark", ("numpy",))
+    section = benchmark.Section("A set", ("A note.",), [line])
+    benchmark.write("set", section, settings, tmp_path, record)
+    text = (tmp_path / "public_set.md").read_text(encoding="utf-8")
+    assert text.startswith("# A set\n\nA note.\n\nNetwork: default recipe, 2 epochs")
+    content = json.loads((tmp_path / "public_set.json").read_text(encoding="utf-8"))
+    assert content["lines"] == [line]
+    assert content["settings"]["epochs"] == 2
+    assert content["command"] == "python benchmark"
+    assert {"machine", "versions", "date"} <= set(content)
