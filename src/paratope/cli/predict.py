@@ -4,6 +4,7 @@ import contextlib
 import os
 import sys
 from collections import Counter
+from collections.abc import Generator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -73,18 +74,20 @@ def _run(
 ) -> Counter[str]:
     from paratope.prediction import OUTPUT_COLUMNS, PARENT_COLUMNS
     from paratope.predictor import iter_predictions
-    from paratope.tables import TableWriter, iter_tables, read_table
+    from paratope.tables import TableWriter, read_table
 
-    if parent is not None or not isinstance(source, str):
-        whole = _one_pair(source) if not isinstance(source, str) else read_table(source, **reading)
-        tables = iter([whole])
-        if parent is not None:
-            options["parent_pkd"] = predictor.parent_pkd(whole, parent)
-    else:
-        tables = iter_tables(source, **reading)
+    whole = None
+    if not isinstance(source, str):
+        whole = _one_pair(source)
+    elif parent is not None:
+        whole = read_table(source, **reading)
+    if whole is not None and parent is not None:
+        options["parent_pkd"] = predictor.parent_pkd(whole, parent)
+    tables = _blocks(source, reading) if whole is None else _just(whole)
     counts: Counter[str] = Counter()
     on_screen = output is None and sys.stdout.isatty()
     with contextlib.ExitStack() as stack:
+        stack.enter_context(contextlib.closing(tables))  # the file is let go if a block fails
         writer = None
         for frame, predictions in iter_predictions(predictor, tables, **options):
             counts.update("in error" if one.error else one.domain for one in predictions)
@@ -96,6 +99,16 @@ def _run(
                 writer = stack.enter_context(TableWriter(output or "-", keep=own))
             writer.write(frame)
     return counts
+
+
+def _blocks(source: str, reading: dict[str, Any]) -> Generator[Any, None, None]:
+    from paratope.tables import iter_tables
+
+    yield from iter_tables(source, **reading)
+
+
+def _just(whole: Any) -> Generator[Any, None, None]:
+    yield whole
 
 
 def _source(table: str | None, heavy: str | None, light: str | None, antigen: str | None) -> Any:

@@ -1,0 +1,188 @@
+"""The predict and models commands as a user types them: streams, parents, blocks, bad rows."""
+
+import io
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from conftest import Finished
+from paratope.bundle import read_bundle
+from paratope.cli.doctor import D13_HEAVY, D13_LIGHT, LYSOZYME
+from paratope.prediction import OUTPUT_COLUMNS, PARENT_COLUMNS
+from paratope.tables import iter_tables
+from trained_models import TrainedRun, tiny_run
+
+__all__ = ["tiny_run"]  # fixture
+
+Run = Callable[..., Finished]
+HEADER = "id,heavy,light,antigen,format,temperature,method,well\n"
+
+
+def line(name: str, heavy: str = D13_HEAVY, antigen: str = LYSOZYME) -> str:
+    return f"{name},{heavy},{D13_LIGHT},{antigen},Fab,25 °C,SPR,0{name}\n"
+
+
+TABLE = HEADER + line("wild") + line("mutant", D13_HEAVY.replace("DYR", "AYA"))
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PARATOPE_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def type_in(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Put a text where standard input is read."""
+
+    def give(text: str) -> None:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+
+    return give
+
+
+def frame_of(text: str) -> pl.DataFrame:
+    return pl.read_csv(text.encode(), infer_schema=False)
+
+
+def test_stdin_to_stdout_is_the_file_to_the_file(
+    tiny_run: TrainedRun, tmp_path: Path, run_paratope: Run, type_in: Callable[[str], None]
+):
+    type_in(TABLE)
+    piped = run_paratope("predict", "-", "--model", tiny_run.folder, "-o", "-")
+    assert piped.code == 0, piped.err
+    assert "2 of 2 rows predicted" in piped.err  # and nothing of that on stdout
+    source, target = tmp_path / "in.csv", tmp_path / "out.csv"
+    source.write_text(TABLE, encoding="utf-8")
+    assert run_paratope("predict", source, "--model", tiny_run.folder, "-o", target).code == 0
+    assert piped.out.splitlines() == target.read_text(encoding="utf-8").splitlines()
+    assert frame_of(piped.out).columns == [*OUTPUT_COLUMNS, *HEADER.strip().split(",")]
+
+
+def test_assay_metadata_comes_back_as_it_was_written(
+    tiny_run: TrainedRun, run_paratope: Run, type_in: Callable[[str], None]
+):
+    type_in(TABLE)
+    out = frame_of(run_paratope("predict", "-", "--model", tiny_run.folder).out)
+    own = frame_of(TABLE).columns
+    assert out.select(own).equals(frame_of(TABLE))
+
+
+def test_a_parent_of_a_table_from_stdin(
+    tiny_run: TrainedRun, run_paratope: Run, type_in: Callable[[str], None]
+):
+    type_in(TABLE)
+    done = run_paratope("predict", "-", "--model", tiny_run.folder, "--parent", "wild")
+    assert done.code == 0, done.err
+    out = pl.read_csv(done.out.encode())
+    assert set(PARENT_COLUMNS) <= set(out.columns)
+    assert out["delta_pkd"][0] == 0
+    assert out["p_stronger"][0] == 0.5
+    assert abs(out["delta_pkd"][1] - (out["pkd"][1] - out["pkd"][0])) < 2e-3
+    assert (out["delta_pkd_low"] < out["delta_pkd"]).all()
+    assert (out["delta_pkd"] < out["delta_pkd_high"]).all()
+    assert out["p_stronger"].is_between(0, 1, closed="none").all()
+
+
+@pytest.mark.parametrize(
+    ("parent", "message"),
+    [
+        ("nobody", "stdin: no row has the id 'nobody' named as parent; ids begin wild, mutant"),
+        ("bad", "the parent 'bad' cannot be predicted: row 'bad', line 4, column 'antigen'"),
+    ],
+)
+def test_a_parent_that_cannot_be(
+    tiny_run: TrainedRun,
+    run_paratope: Run,
+    type_in: Callable[[str], None],
+    parent: str,
+    message: str,
+):
+    type_in(TABLE + line("bad", antigen=""))
+    done = run_paratope("predict", "-", "--model", tiny_run.folder, "--parent", parent)
+    assert (done.code, done.out) == (2, "")
+    assert message in done.err
+
+
+def test_nothing_but_bad_rows_is_a_table_all_the_same(
+    tiny_run: TrainedRun, tmp_path: Path, run_paratope: Run
+):
+    source, target = tmp_path / "in.csv", tmp_path / "out.csv"
+    text = HEADER + line("a", antigen="") + line("b", heavy="EVQ1L") + line("c", heavy="E")
+    source.write_text(text, encoding="utf-8")
+    done = run_paratope("predict", source, "--model", tiny_run.folder, "-o", target)
+    assert done.code == 3
+    assert "0 of 3 rows predicted" in done.err
+    out = pl.read_csv(target, infer_schema=False)
+    assert out["id"].to_list() == ["a", "b", "c"]
+    assert out["error"].null_count() == 0
+    assert all(out[name].null_count() == 3 for name in OUTPUT_COLUMNS[:8])
+
+
+def test_tables_are_predicted_block_by_block(
+    tiny_run: TrainedRun, tmp_path: Path, run_paratope: Run, monkeypatch: pytest.MonkeyPatch
+):
+    source, whole, blocks = tmp_path / "in.csv", tmp_path / "whole.csv", tmp_path / "blocks.csv"
+    rows = pl.read_csv(tiny_run.table).head(11)
+    rows.write_csv(source)
+    assert run_paratope("predict", source, "--model", tiny_run.folder, "-o", whole).code == 0
+
+    sizes = []
+
+    def small(table, **options):
+        for block in iter_tables(table, 4, **options):
+            sizes.append(len(block.rows))
+            yield block
+
+    monkeypatch.setattr("paratope.tables.iter_tables", small)
+    done = run_paratope("predict", source, "--model", tiny_run.folder, "-o", blocks)
+    assert sizes == [4, 4, 3]
+    assert "11 of 11 rows predicted" in done.err
+    assert blocks.read_bytes() == whole.read_bytes()
+
+
+def test_a_bad_option_is_said_before_anything_is_written(
+    tiny_run: TrainedRun, tmp_path: Path, run_paratope: Run, type_in: Callable[[str], None]
+):
+    for option in (("--coverage", "95"), ("--strong-threshold", "0.5")):
+        type_in(TABLE)
+        target = tmp_path / "out.csv"
+        done = run_paratope("predict", "-", "--model", tiny_run.folder, "-o", target, *option)
+        assert done.code == 2
+        assert option[1] in done.err
+        assert not target.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("show", "nobody"), "unknown model 'nobody'; valid names: default; or a model folder"),
+        (("ensemble", "{run}", "-o", "{new}"), "an ensemble joins at least two models, got 1"),
+        (("ensemble", "{run}", "nobody", "-o", "{new}"), "unknown model 'nobody'"),
+        (("ensemble", "{run}", "{run}", "-o", "{taken}"), "exists and is no model folder"),
+        (("ensemble", "-o", "{new}"), "Missing argument"),
+    ],
+)
+def test_models_says_what_is_wrong(
+    arguments: tuple[str, ...],
+    message: str,
+    tiny_run: TrainedRun,
+    tmp_path: Path,
+    run_paratope: Run,
+):
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "thesis.txt").write_text("years of work", encoding="utf-8")
+    names = {"run": tiny_run.folder, "new": tmp_path / "new", "taken": tmp_path / "taken"}
+    done = run_paratope("models", *(argument.format(**names) for argument in arguments))
+    assert done.code == 2
+    assert message in " ".join(done.err.split())
+    assert not (tmp_path / "new").exists()
+    assert [file.name for file in (tmp_path / "taken").iterdir()] == ["thesis.txt"]
+
+
+def test_show_of_a_run_is_the_card_of_its_model(tiny_run: TrainedRun, run_paratope: Run):
+    shown = run_paratope("models", "show", tiny_run.folder)
+    assert shown.code == 0
+    assert shown.out.strip() == read_bundle(tiny_run.folder / "bundle").card.strip()
