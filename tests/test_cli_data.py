@@ -285,6 +285,45 @@ def test_split_keeps_bad_rows_without_a_part_and_says_so(run_paratope, tmp_path)
     assert all(parts[:4] + parts[5:])
 
 
+def test_identities_of_a_split_by_both_are_those_asked_for(run_paratope, tmp_path):
+    shape = ("--antibodies", 40, "--antigens", 6, "--measured", 0.03, "--seed", 5)
+    run_paratope("data", "simulate", "-o", tmp_path / "t.csv", *shape)
+    asked = ("--by", "both", "--identity", 0.95, "--antigen-identity", 0.7, "--folds", 2)
+    done = run_paratope("data", "split", tmp_path / "t.csv", *asked, "-o", tmp_path / "s")
+    assert done.code == 0, done.err
+    parameters = json.loads((tmp_path / "s" / "proof.json").read_text())["parameters"]
+    assert parameters["antibody_identity"] == 0.95
+    assert parameters["antigen_identity"] == 0.7
+    asked = ("--by", "random", "--identity", 0.95)
+    done = run_paratope("data", "split", tmp_path / "t.csv", *asked, "-o", tmp_path / "s")
+    assert done.code == 2
+    assert "not by random" in " ".join(done.err.split())
+
+
+def test_dates_of_another_form_are_told(run_paratope, tmp_path, data_root):
+    table = data_root / "sabdab" / "sabdab_affinity.csv"
+    done = run_paratope("data", "split", table, "--by", "date", "-o", tmp_path / "s")
+    assert done.code == 2
+    assert "expected dates such as 2024-05-31" in done.err
+    run_paratope("data", "import", "sabdab", "-o", tmp_path / "t.csv")
+    done = run_paratope("data", "split", tmp_path / "t.csv", "--by", "date", "-o", tmp_path / "s")
+    assert done.code == 0, done.err
+
+
+def test_a_source_without_antibodies_says_so(run_paratope, tmp_path, data_root):
+    done = run_paratope("data", "import", "s1131", "-o", tmp_path / "t.csv")
+    assert done.code == 2
+    assert "1131 not an antibody" in done.err
+
+
+def test_simulate_to_stdout_leaves_no_file(run_paratope, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = run_paratope("data", "simulate", "-o", "-", "--antibodies", 3)
+    assert done.code == 0, done.err
+    assert done.out.startswith("id,heavy")
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

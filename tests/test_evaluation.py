@@ -10,14 +10,23 @@ import polars as pl
 import pytest
 from scipy import stats
 
+from paratope.datasets.simulated import simulate
 from paratope.errors import InputError
-from paratope.evaluation import compare, diagnose, evaluate, read_predictions, render_page
+from paratope.evaluation import (
+    compare,
+    diagnose,
+    evaluate,
+    evaluate_tiers,
+    read_predictions,
+    render_page,
+)
 from paratope.evaluation.bootstrap import draw_weights, effective_freedom, metric_intervals
-from paratope.evaluation.breakdowns import BIN_NAMES, bin_of, break_down, break_down
+from paratope.evaluation.breakdowns import BIN_NAMES, bin_of, break_down
 from paratope.evaluation.comparison import swap_test
 from paratope.evaluation.noise import noise_ceiling
 from paratope.evaluation.statistics import STATISTICS, WITHOUT_INTERVAL, build_statistic
 from paratope.metrics import METRICS, Judged, judged
+from paratope.tables.export import frame_from_measurements
 
 
 def hierarchy(
@@ -425,6 +434,84 @@ def test_baselines_are_fitted_on_the_training_rows(run_paratope: Callable[..., A
     fitted = {r.name: r for r in report.references if "fitted on 40" in r.note}
     assert set(fitted) == set(baselines.BASELINES) & {r.name for r in report.references}
     assert fitted["constant"].values["rmse"] > 0
+
+
+def test_baselines_never_learn_from_rows_that_are_judged(tmp_path: Path):
+    simulated = frame_from_measurements(simulate(antibodies=30, antigens=2, seed=1).measurements)
+    split = ["train"] * 30 + ["test"] * 30
+    whole = simulated.with_columns(split=pl.Series(split))
+    whole.write_csv(tmp_path / "split.csv")
+    whole.drop("split").write_csv(tmp_path / "all.csv")
+    judged_rows = whole.filter(pl.col("split") == "test").drop("split")
+    judged_rows = judged_rows.with_columns(pred=pl.col("pkd")).rename({"pkd": "pkd_measured"})
+    by_file = {
+        name: {r.name: r for r in evaluate(judged_rows, train=tmp_path / name, draws=20).references}
+        for name in ("split.csv", "all.csv")
+    }
+    for found in by_file.values():
+        assert found["nearest_neighbour"].values["rmse"] > 0.05
+        assert "fitted on 30 training rows" in found["nearest_neighbour"].note
+    assert "30 more hold pairs that are judged" in by_file["all.csv"]["constant"].note
+    values = [found["one_hot_ridge"].values["rmse"] for found in by_file.values()]
+    assert values[0] == pytest.approx(values[1])
+
+
+# --- tiers ---
+
+
+def test_tiers_make_one_report(tmp_path: Path, run_paratope: Callable[..., Any]):
+    table, folder = tmp_path / "t.csv", tmp_path / "tiers"
+    rows = simulate(antibodies=30, antigens=8, seed=2).measurements
+    frame_from_measurements(rows).write_csv(table)
+    done = run_paratope("data", "split", table, "--by", "tiers", "-o", folder)
+    assert done.code == 0, done.err
+    names = ["random", "unseen position", "unseen antibody", "unseen antigen"]
+    for name in names:
+        own = folder / name.replace(" ", "-")
+        proof = json.loads((own / "proof.json").read_text())
+        split = pl.read_csv(own / "split.csv")
+        assert dict(split["split"].value_counts().iter_rows()) == proof["sizes"]
+        assert proof["shared_pairs"] == 0
+    assert (
+        json.loads((folder / "unseen-antigen" / "proof.json").read_text())["shared_antigens"] == 0
+    )
+    stacked = pl.read_csv(folder / "tiers.csv")
+    assert stacked["tier"].unique(maintain_order=True).to_list() == names
+    rng = np.random.default_rng(0)
+    error = rng.normal(0, 0.5, stacked.height)
+    predicted = stacked.with_columns(pred=pl.col("pkd") + error).rename({"pkd": "pkd_measured"})
+    predicted.write_csv(tmp_path / "predicted.csv")
+    done = run_paratope("evaluate", tmp_path / "predicted.csv", "-o", tmp_path / "report")
+    assert done.code == 0, done.err
+    assert all(name in done.out for name in (*names, "these predictions", "one hot ridge"))
+    data = json.loads((tmp_path / "report" / "metrics.json").read_text())["tiers"]
+    assert list(data) == names
+    for name in names:
+        tested = predicted.filter((pl.col("tier") == name) & (pl.col("split") == "test"))
+        rmse = float(((tested["pred"] - tested["pkd_measured"]) ** 2).mean() ** 0.5)
+        assert data[name]["metrics"]["rmse"]["value"] == pytest.approx(rmse)
+        assert {"one_hot_ridge", "nearest_neighbour"} <= {
+            b["name"] for b in data[name]["baselines"]
+        }
+        assert (tmp_path / "report" / name.replace(" ", "-") / "report.html").is_file()
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert all(f"<th>{name}</th>" in page for name in names)
+
+
+def test_tiers_may_be_folders_or_files(tmp_path: Path, run_paratope: Callable[..., Any]):
+    for name, seed in (("easy", 1), ("hard", 2)):
+        (tmp_path / name).mkdir()
+        frame_of(seed).write_csv(tmp_path / name / "test_predictions.csv")
+    found = evaluate_tiers([tmp_path / "easy", tmp_path / "hard"], draws=20)
+    assert list(found.reports) == ["easy", "hard"]
+    files = [tmp_path / name / "test_predictions.csv" for name in ("easy", "hard")]
+    assert list(evaluate_tiers(files, draws=20).reports) == ["easy", "hard"]
+    with pytest.raises(InputError, match="two tiers are called 'easy'"):
+        evaluate_tiers([tmp_path / "easy", tmp_path / "easy"], draws=20)
+    with pytest.raises(InputError, match="needs a column 'tier'"):
+        evaluate_tiers([tmp_path / "easy"])
+    alone = run_paratope("evaluate", tmp_path / "easy")
+    assert alone.code == 0, alone.err
 
 
 # --- comparison ---

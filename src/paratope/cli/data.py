@@ -11,6 +11,7 @@ from paratope.errors import InputError
 
 if TYPE_CHECKING:
     from paratope.datasets import Dataset
+    from paratope.splits import Split
 
 app = command_app("Import, audit, split and simulate measurements.")
 
@@ -102,7 +103,9 @@ def import_dataset(
     imported = load_dataset(name, source, as_published=as_published, antigen=antigen)
     imported = filter_licence(imported, licence)
     if not imported.measurements:
-        raise InputError(f"{name}: no measurement is left with --licence {licence}")
+        fates = "; ".join(f"{count} {fate}" for fate, count in imported.counts.items())
+        notes = "".join(f". {note}" for note in imported.notes)
+        raise InputError(f"{name}: no measurement is left with --licence {licence}: {fates}{notes}")
     write_table(frame_from_measurements(imported.measurements), output)
     _say(f"{name}: {imported.rows} rows read, {len(imported.measurements)} measurements written")
     for fate, count in {**imported.counts, **imported.added}.items():
@@ -178,14 +181,18 @@ def audit(
 
 @app.command(
     epilog="Example: paratope data split measurements.csv --by antigen -o split/\n\n"
-    "Example: paratope data split measurements.csv --by antibody --folds 5 -o folds/"
+    "Example: paratope data split measurements.csv --by antibody --folds 5 -o folds/\n\n"
+    "Example: paratope data split measurements.csv --by tiers -o tiers/"
 )
 def split(
     table: Annotated[str, typer.Argument(help="Table of measurements; - for stdin.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for split and proof.")],
     by: Annotated[
         str,
-        typer.Option(help="random, antibody, antigen, both, position, mutations, date or column."),
+        typer.Option(
+            help="random, antibody, antigen, both, position, mutations, date or column; or tiers: "
+            "random, unseen position, unseen antibody and unseen antigen at once."
+        ),
     ] = "antigen",
     fractions: Annotated[
         str | None,
@@ -201,8 +208,13 @@ def split(
         typer.Option(
             min=0.0,
             max=1.0,
-            help="Above this, molecules stay together: antibodies .8, antigens .3.",
+            help="Above this, antibodies (by default .8) or, by antigen, antigens (.3) stay "
+            "together.",
         ),
+    ] = None,
+    antigen_identity: Annotated[
+        float | None,
+        typer.Option(min=0.0, max=1.0, help="The same of antigens, with --by both."),
     ] = None,
     columns: Annotated[
         str | None, typer.Option(help="Names of your columns, such as heavy=VH,pkd=affinity.")
@@ -210,9 +222,12 @@ def split(
     seed: Seed = 0,
 ) -> None:
     """Split measurements so that nothing leaks, with the proof: split.csv and proof.json."""
-    from paratope.splits import split_measurements, write_split
+    from paratope.splits import split_measurements, tiers, write_split, write_tiers
     from paratope.tables import parse_columns, read_table
 
+    thresholds = _thresholds(by, identity, antigen_identity)
+    if by == "tiers" and (folds is not None or column):
+        raise typer.BadParameter("--by tiers takes --fractions only", param_hint="--by")
     if by == "column" and not column:
         raise typer.BadParameter("--by column needs --column NAME", param_hint="--column")
     read = read_table(
@@ -221,14 +236,22 @@ def split(
     rows = [row.index for row in read.rows if row.measurement is not None]
     if not rows:
         raise InputError(f"{read.source}: no row can be read; the first: {read.failed[0].error}")
-    thresholds = {}
-    if identity is not None:
-        name = "antigen_identity" if by == "antigen" else "antibody_identity"
-        thresholds[name] = identity
+    for note in read.notes:
+        _say(f"  {note}")
+    shares = _numbers(fractions) if fractions else None
+    if by == "tiers":
+        found = tiers(read.measurements, seed, **({"fractions": shares} if shares else {}))
+        write_tiers(read.frame, found, output, rows)
+        for name, one in found.items():
+            _say_split(output / name.replace(" ", "-"), one)
+        for name, reason in found["random"].proof["tiers_impossible"].items():
+            _say(f"no tier {name}: {reason}")
+        _say_failed([row.error or "" for row in read.failed])
+        raise typer.Exit(3 if read.failed else 0)
     done = split_measurements(
         read.measurements,
         by,
-        fractions=_numbers(fractions) if fractions else None,
+        fractions=shares,
         folds=folds,
         seed=seed,
         region=region,
@@ -236,13 +259,30 @@ def split(
         **thresholds,
     )
     write_split(read.frame, done, output, rows)
-    sizes = ", ".join(f"{name} {size}" for name, size in done.proof["sizes"].items())
-    _say(f"{output}: {sizes}")
-    for note in done.proof.get("notes", ()):
-        _say(f"  {note}")
+    _say_split(output, done)
     _say_failed([row.error or "" for row in read.failed])
     if read.failed:
         raise typer.Exit(3)
+
+
+def _thresholds(by: str, identity: float | None, antigen: float | None) -> dict[str, float]:
+    """Identities of antibodies and antigens, where the kind of split has any."""
+    if identity is not None and by not in ("antibody", "antigen", "both"):
+        hint = f"splits by antibody, antigen or both have an identity, not by {by}"
+        raise typer.BadParameter(hint, param_hint="--identity")
+    if antigen is not None and by not in ("antigen", "both"):
+        hint = f"splits by antigen or both have antigen groups, not by {by}"
+        raise typer.BadParameter(hint, param_hint="--antigen-identity")
+    chosen = {"antigen_identity" if by == "antigen" else "antibody_identity": identity}
+    chosen |= {} if antigen is None else {"antigen_identity": antigen}
+    return {name: value for name, value in chosen.items() if value is not None}
+
+
+def _say_split(folder: Path, done: "Split") -> None:
+    sizes = ", ".join(f"{name} {size}" for name, size in done.proof["sizes"].items())
+    _say(f"{folder}: {sizes}")
+    for note in done.proof.get("notes", ()):
+        _say(f"  {note}")
 
 
 def _numbers(text: str) -> tuple[float, ...]:
@@ -307,6 +347,9 @@ def simulate(
         seed=seed,
     )
     write_table(frame_from_measurements(simulation.measurements), output)
+    if str(output) == "-":
+        _say("the truth is written beside a file only: give -o FILE")
+        return
     truth = output.parent / "truth.json"
     with atomic_file(truth) as file:
         file.write(simulation.truth.to_json().encode())

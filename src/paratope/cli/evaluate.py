@@ -28,11 +28,16 @@ SHOWN = (
 
 @app.command(
     epilog="Example: paratope evaluate predictions.csv -o report/\n\n"
-    "Example: paratope evaluate t.csv --true measured_pkd --pred model_a --group antigen_cluster"
+    "Example: paratope evaluate t.csv --true measured --pred model_a --group antigen_cluster\n\n"
+    "Example: paratope evaluate run-random run-unseen-antibody run-unseen-antigen -o tiers/"
 )
 def evaluate(
-    table: Annotated[
-        str, typer.Argument(help="Table with measured and predicted values; - reads stdin.")
+    tables: Annotated[
+        list[str],
+        typer.Argument(
+            help="Table with measured and predicted values, run folder or report folder; - reads "
+            "stdin. Several, or a column 'tier': tiers side by side.",
+        ),
     ],
     output: Annotated[
         Path | None,
@@ -53,17 +58,56 @@ def evaluate(
 ) -> None:
     """Judge predictions: metrics with intervals, baselines, and what is wrong, in plain words."""
     from paratope.evaluation import evaluate as judge
-    from paratope.evaluation import write_report
+    from paratope.evaluation import evaluate_tiers, write_report, write_tiers
+    from paratope.evaluation.comparison import predictions_file
+    from paratope.evaluation.tiers import has_tiers
 
-    report = judge(
-        table, true=true, pred=pred, group=group, train=train, baselines=baselines, seed=seed
-    )
-    show(report)
-    if output is not None:
-        page = write_report(report, output)
+    options: dict[str, Any] = {"true": true, "pred": pred, "group": group, "train": train}
+    options |= {"baselines": baselines, "seed": seed}
+    page = None
+    if len(tables) > 1 or has_tiers(tables[0]):
+        found = evaluate_tiers(tables, **options)
+        if output is not None:
+            page = write_tiers(found, output)
+        show_tiers(found)
+        faulty = any(report.table.faulty for report in found.reports.values())
+    else:
+        source = tables[0] if tables[0] == "-" else str(predictions_file(tables[0]))
+        report = judge(source, **options)
+        if output is not None:  # before printing: a closed pipe must not cost the files
+            page = write_report(report, output)
+        show(report)
+        faulty = bool(report.table.faulty)
+    if page is not None:
         typer.echo(f"written: {page.parent / 'metrics.json'}, {page}", err=True)
-    if report.table.faulty:
+    if faulty:
         raise typer.Exit(3)
+
+
+def show_tiers(found: Any) -> None:
+    """Print the tiers side by side."""
+    import sys
+
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from paratope.evaluation.tiers import tier_rows
+    from paratope.metrics import METRICS
+
+    width = None if sys.stdout.isatty() else 200  # one line each where no terminal sets it
+    console = Console(highlight=False, soft_wrap=True, width=width)
+    for metric in ("spearman", "rmse"):
+        console.print(f"[bold]{metric}[/]: {METRICS[metric].summary} (95 % interval)")
+        table = Table("predictor", *(escape(name) for name in found.reports), box=None)
+        for name, cells in tier_rows(found, metric):
+            table.add_row(escape(name), *cells)
+        console.print(table)
+    for name, report in found.reports.items():
+        said = [f"{one.severity}: {one.text}" for one in report.findings]
+        console.print(f"[bold]{escape(name)}[/]: {len(report.table):,} rows judged")
+        for text in said:
+            console.print(f"  {escape(text)}")
 
 
 def show(report: Any) -> None:

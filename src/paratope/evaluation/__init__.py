@@ -9,16 +9,20 @@ from paratope.evaluation.diagnostics import Finding, diagnose
 from paratope.evaluation.page import render_page, write_report
 from paratope.evaluation.predictions import PredictionTable, read_predictions
 from paratope.evaluation.report import Report, evaluate
+from paratope.evaluation.tiers import TierReport, evaluate_tiers, write_tiers
 
 __all__ = [
     "Comparison",
     "Finding",
     "PredictionTable",
     "Report",
+    "TierReport",
     "compare",
     "diagnose",
     "evaluate",
+    "evaluate_tiers",
     "read_predictions",
     "render_page",
     "write_report",
+    "write_tiers",
 ]

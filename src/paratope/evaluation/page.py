@@ -147,58 +147,72 @@ def _breakdown_rows(breakdown: Breakdown) -> dict[str, Any]:
     }
 
 
-def render_page(report: Report) -> str:
-    """The report as one self-contained HTML page."""
+def environment() -> Any:
+    """The templates of pages."""
     import jinja2
 
-    environment = jinja2.Environment(
+    return jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+
+
+def render_page(report: Report) -> str:
+    """The report as one self-contained HTML page."""
     data = report.to_dict()
     reference_columns = ("spearman", "pearson", "rmse", "mae", "r2", "auroc")
     groups = {title: _metric_rows(report, names) for title, names in METRIC_GROUPS.items()}
-    return environment.get_template("report.html").render(
-        title=data["source"],
-        data=data,
-        headline=[
-            (label, number(report.metrics[name].value), interval_text(report.metrics[name]), more)
-            for name, label, more in (
-                ("spearman", "Spearman", "rank correlation"),
-                ("pearson", "Pearson", "linear correlation"),
-                ("rmse", "RMSE", "log10 units"),
-                ("bias", "Bias", "predicted − measured"),
-            )
-        ],
-        findings=report.findings,
-        parts={name: number(value) for name, value in report.r2_parts.items()},
-        groups={title: rows for title, rows in groups.items() if rows},
-        without_interval=_without_interval(report),
-        chosen={
-            k: number(v, "%" if "percent" in k else "") for k, v in data["chosen_threshold"].items()
-        },
-        reference_columns=[(name, METRICS[name].summary) for name in reference_columns],
-        model_cells=[number(report.values.get(name)) for name in reference_columns],
-        references=[
-            (
-                r.name.replace("_", " "),
-                r.note,
-                [number(r.values.get(name)) for name in reference_columns],
-            )
-            for r in report.references
-        ],
-        breakdown_columns=[(name, METRICS[name].summary) for name in BREAKDOWN_COLUMNS],
-        breakdowns=[_breakdown_rows(breakdown) for breakdown in report.breakdowns],
-        noise=None
-        if data["noise_ceiling"] is None
-        else {
-            name: value if isinstance(value, int) else number(value)
-            for name, value in data["noise_ceiling"].items()
-        },
-        figures=report_figures(report),
+    return (
+        environment()
+        .get_template("report.html")
+        .render(
+            title=data["source"],
+            data=data,
+            headline=[
+                (
+                    label,
+                    number(report.metrics[name].value),
+                    interval_text(report.metrics[name]),
+                    more,
+                )
+                for name, label, more in (
+                    ("spearman", "Spearman", "rank correlation"),
+                    ("pearson", "Pearson", "linear correlation"),
+                    ("rmse", "RMSE", "log10 units"),
+                    ("bias", "Bias", "predicted − measured"),
+                )
+            ],
+            findings=report.findings,
+            parts={name: number(value) for name, value in report.r2_parts.items()},
+            groups={title: rows for title, rows in groups.items() if rows},
+            without_interval=_without_interval(report),
+            chosen={
+                k: number(v, "%" if "percent" in k else "")
+                for k, v in data["chosen_threshold"].items()
+            },
+            reference_columns=[(name, METRICS[name].summary) for name in reference_columns],
+            model_cells=[number(report.values.get(name)) for name in reference_columns],
+            references=[
+                (
+                    r.name.replace("_", " "),
+                    r.note,
+                    [number(r.values.get(name)) for name in reference_columns],
+                )
+                for r in report.references
+            ],
+            breakdown_columns=[(name, METRICS[name].summary) for name in BREAKDOWN_COLUMNS],
+            breakdowns=[_breakdown_rows(breakdown) for breakdown in report.breakdowns],
+            noise=None
+            if data["noise_ceiling"] is None
+            else {
+                name: value if isinstance(value, int) else number(value)
+                for name, value in data["noise_ceiling"].items()
+            },
+            figures=report_figures(report),
+        )
     )
 
 

@@ -14,7 +14,7 @@ from paratope.evaluation.predictions import PredictionTable
 from paratope.measurements import Censoring, Measurement
 from paratope.metrics import METRICS, Judged
 from paratope.sequences import Pair
-from paratope.tables import read_table, table_from_frame
+from paratope.tables import match_columns, read_table, table_from_frame
 
 REFERENCE_METRICS = ("spearman", "pearson", "rmse", "mae", "r2", "auroc", "within_one_log_percent")
 
@@ -118,6 +118,25 @@ def measurements_of(table: PredictionTable) -> tuple[Measurement, ...]:
     )
 
 
+def _residues(pair: Pair) -> tuple[str, str | None, tuple[str, ...]]:
+    """What makes two pairs the same under any name."""
+    return pair.antibody.heavy, pair.antibody.light, pair.antigen.chains
+
+
+def _training_rows(path: str | Path) -> tuple[Measurement, ...]:
+    """Measurements of a table; of its training rows alone where it has a split."""
+    table = read_table(path, require="measured")
+    split = match_columns(table.frame.columns, wanted=("split",)).get("split")
+    parts = table.frame[split].cast(pl.String).fill_null("").to_list() if split else []
+    parts = [part.strip().lower() for part in parts]
+    chosen = {"train", "training"} & set(parts)
+    return tuple(
+        row.measurement
+        for row in table.rows
+        if row.measurement is not None and (not chosen or parts[row.index] in chosen)
+    )
+
+
 def fitted_references(
     table: PredictionTable,
     train: PredictionTable | None,
@@ -133,15 +152,20 @@ def fitted_references(
     train : PredictionTable, optional
         Training rows of the same table.
     train_file : path, optional
-        A table of measurements to fit on instead.
+        A table of measurements to fit on instead: its ``train`` rows where it has a split, without
+        the pairs that are judged.
     names : sequence of str, optional
         Which baselines; all by default.
     """
     pairs = pairs_of(table)
     if pairs is None:
         return []
+    seen = 0
     if train_file is not None:
-        measurements = read_table(train_file, require="measured").measurements
+        measurements = _training_rows(train_file)
+        judged_pairs = {_residues(pair) for pair in pairs if pair is not None}
+        unseen = tuple(row for row in measurements if _residues(row.pair) not in judged_pairs)
+        seen, measurements = len(measurements) - len(unseen), unseen
     elif train is not None:
         measurements = measurements_of(train)
     else:
@@ -157,6 +181,8 @@ def fitted_references(
     found = []
     for name in names or BASELINES:
         note = f"fitted on {len(measured):,} training rows"
+        if seen:
+            note += f" ({seen:,} more hold pairs that are judged, left out)"
         if not keep.all():
             note += f"; on the {len(kept):,} rows with readable sequences"
         try:

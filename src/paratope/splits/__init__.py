@@ -6,7 +6,7 @@ from paratope.splits.families import mutated_positions
 from paratope.splits.groups import replicate_groups
 from paratope.splits.kinds import KINDS
 from paratope.splits.proof import prove
-from paratope.splits.split import Split, split_measurements, tiers, write_split
+from paratope.splits.split import Split, split_measurements, tiers, write_split, write_tiers
 
 __all__ = [
     "KINDS",
@@ -20,4 +20,5 @@ __all__ = [
     "split_measurements",
     "tiers",
     "write_split",
+    "write_tiers",
 ]

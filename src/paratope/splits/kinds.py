@@ -117,7 +117,9 @@ def _by_date(task: Task) -> Plan:
     if wrong is not None:
         raise InputError(f"dates must be YYYY, YYYY-MM or YYYY-MM-DD, got {wrong!r}")
     if not any(dates):
-        raise InputError("no row has a date; a split by date needs a column 'date'")
+        raise InputError(
+            "no row has a date; a split by date needs a column 'date' with dates such as 2024-05-31"
+        )
     order = {date: place for place, date in enumerate(sorted(set(dates)))}
     undated = dates.count("")
     notes = (f"{undated} rows without a date count as the oldest",) if undated else ()

@@ -4,7 +4,7 @@ import dataclasses
 import json
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -251,3 +251,36 @@ def write_split(
         file.flush()
         os.fsync(file.fileno())
     os.replace(file.name, Path(folder) / "proof.json")
+
+
+def write_tiers(
+    frame: pl.DataFrame,
+    splits: Mapping[str, Split],
+    folder: str | os.PathLike[str],
+    rows: Sequence[int] | None = None,
+) -> None:
+    """Write each of `tiers` into a folder of its own, and all of them into ``tiers.csv``.
+
+    Parameters
+    ----------
+    frame : polars.DataFrame
+        The table as read.
+    splits : dict of str to Split
+        From `tiers`.
+    folder : path
+        Made if it is not there. The tier "unseen antigen" goes to ``unseen-antigen``; ``tiers.csv``
+        holds the table once for each tier, with the columns ``tier`` and ``split``.
+    rows : sequence of int, optional
+        Row of the frame of each measurement, where some rows hold none; those are left out.
+    """
+    stacked = []
+    for tier, split in splits.items():
+        write_split(frame, split, Path(folder) / tier.replace(" ", "-"), rows)
+        kept = frame if rows is None else frame[list(rows)]
+        stacked.append(
+            kept.with_columns(
+                pl.lit(tier).alias("tier"),
+                pl.Series("split", [str(part) for part in split.assignment], dtype=pl.String),
+            )
+        )
+    write_table(pl.concat(stacked), Path(folder) / "tiers.csv")
