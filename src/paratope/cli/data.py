@@ -1,6 +1,6 @@
 """``paratope data``: public sources, audits, splits and simulated tables."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,10 +12,30 @@ from paratope.errors import InputError
 if TYPE_CHECKING:
     from paratope.datasets import Dataset
     from paratope.splits import Split
+    from paratope.tables import InputTable
 
 app = command_app("Import, audit, split and simulate measurements.")
 
 Seed = Annotated[int, typer.Option(min=0, help="Same seed, same result.")]
+Kind = Annotated[
+    str,
+    typer.Option(
+        help="random, antibody, antigen, both, position, mutations, date or column; or tiers: "
+        "random, unseen position, unseen antibody and unseen antigen at once."
+    ),
+]
+Identity = Annotated[
+    float | None,
+    typer.Option(
+        min=0.0,
+        max=1.0,
+        help="Above this, antibodies (by default .8) or, by antigen, antigens (.3) stay together.",
+    ),
+]
+AntigenIdentity = Annotated[
+    float | None,
+    typer.Option(min=0.0, max=1.0, help="The same of antigens, with --by both."),
+]
 SHOWN_ERRORS = 5
 
 
@@ -187,13 +207,7 @@ def audit(
 def split(
     table: Annotated[str, typer.Argument(help="Table of measurements; - for stdin.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for split and proof.")],
-    by: Annotated[
-        str,
-        typer.Option(
-            help="random, antibody, antigen, both, position, mutations, date or column; or tiers: "
-            "random, unseen position, unseen antibody and unseen antigen at once."
-        ),
-    ] = "antigen",
+    by: Kind = "antigen",
     fractions: Annotated[
         str | None,
         typer.Option(help="Shares of train, validation and test; or of train and test."),
@@ -203,19 +217,8 @@ def split(
     region: Annotated[
         str, typer.Option(help="What antibodies are compared by: cdr3, cdrs or variable.")
     ] = "cdr3",
-    identity: Annotated[
-        float | None,
-        typer.Option(
-            min=0.0,
-            max=1.0,
-            help="Above this, antibodies (by default .8) or, by antigen, antigens (.3) stay "
-            "together.",
-        ),
-    ] = None,
-    antigen_identity: Annotated[
-        float | None,
-        typer.Option(min=0.0, max=1.0, help="The same of antigens, with --by both."),
-    ] = None,
+    identity: Identity = None,
+    antigen_identity: AntigenIdentity = None,
     columns: Annotated[
         str | None, typer.Option(help="Names of your columns, such as heavy=VH,pkd=affinity.")
     ] = None,
@@ -223,31 +226,21 @@ def split(
 ) -> None:
     """Split measurements so that nothing leaks, with the proof: split.csv and proof.json."""
     from paratope.splits import split_measurements, tiers, write_split, write_tiers
-    from paratope.tables import parse_columns, read_table
 
     thresholds = _thresholds(by, identity, antigen_identity)
     if by == "tiers" and (folds is not None or column):
         raise typer.BadParameter("--by tiers takes --fractions only", param_hint="--by")
     if by == "column" and not column:
         raise typer.BadParameter("--by column needs --column NAME", param_hint="--column")
-    read = read_table(
-        table, columns=parse_columns(columns) if columns else None, require="measured"
-    )
+    read = _read_measured(table, columns)
     rows = [row.index for row in read.rows if row.measurement is not None]
-    if not rows:
-        raise InputError(f"{read.source}: no row can be read; the first: {read.failed[0].error}")
-    for note in read.notes:
-        _say(f"  {note}")
     shares = _numbers(fractions) if fractions else None
     if by == "tiers":
         found = tiers(read.measurements, seed, **({"fractions": shares} if shares else {}))
         write_tiers(read.frame, found, output, rows)
-        for name, one in found.items():
-            _say_split(output / name.replace(" ", "-"), one)
-        for name, reason in found["random"].proof["tiers_impossible"].items():
-            _say(f"no tier {name}: {reason}")
-        _say_failed([row.error or "" for row in read.failed])
-        raise typer.Exit(3 if read.failed else 0)
+        _say_tiers(output, found)
+        _end_with([row.error or "" for row in read.failed])
+        return
     done = split_measurements(
         read.measurements,
         by,
@@ -260,9 +253,19 @@ def split(
     )
     write_split(read.frame, done, output, rows)
     _say_split(output, done)
-    _say_failed([row.error or "" for row in read.failed])
-    if read.failed:
-        raise typer.Exit(3)
+    _end_with([row.error or "" for row in read.failed])
+
+
+def _read_measured(table: str, columns: str | None) -> "InputTable":
+    from paratope.tables import parse_columns, read_table
+
+    chosen = parse_columns(columns) if columns else None
+    read = read_table(table, columns=chosen, require="measured")
+    if len(read.failed) == len(read.rows):
+        raise InputError(f"{read.source}: no row can be read; the first: {read.failed[0].error}")
+    for note in read.notes:
+        _say(f"  {note}")
+    return read
 
 
 def _thresholds(by: str, identity: float | None, antigen: float | None) -> dict[str, float]:
@@ -356,11 +359,21 @@ def simulate(
     _say(f"{output}: {len(simulation.measurements)} measurements; {truth}: what is true")
 
 
-def _say_failed(errors: Sequence[str]) -> None:
+def _say_tiers(folder: Path, found: "Mapping[str, Split]") -> None:
+    for name, one in found.items():
+        _say_split(folder / name.replace(" ", "-"), one)
+    for name, reason in found["random"].proof["tiers_impossible"].items():
+        _say(f"no tier {name}: {reason}")
+
+
+def _end_with(errors: Sequence[str]) -> None:
+    """Say which rows are in error and end with 3 if any is."""
     for error in errors[:SHOWN_ERRORS]:
         _say(f"  {error}")
     if len(errors) > SHOWN_ERRORS:
         _say(f"  … and {len(errors) - SHOWN_ERRORS} more rows in error")
+    if errors:
+        raise typer.Exit(3)
 
 
 def _say(message: str) -> None:
