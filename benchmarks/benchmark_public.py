@@ -75,6 +75,7 @@ class Section:
     notes: tuple[str, ...]
     lines: list[Line]
     titles: dict[str, str] | None = None
+    network: bool = True
 
 
 def complex_mean(measured: np.ndarray, complexes: Sequence[str], folds: np.ndarray) -> np.ndarray:
@@ -150,7 +151,7 @@ def skempi(root: Path, settings: Settings) -> dict[str, Section]:
     return {
         "skempi": Section(f"{title}, rows with sequences", same, lines),
         "skempi_all_rows": Section(
-            f"{title}, all rows", notes, gearbind_lines(whole, stated=True)
+            f"{title}, all rows", notes, gearbind_lines(whole, stated=True), network=False
         ),
     }  # fmt: skip
 
@@ -345,7 +346,7 @@ def few_shot_section(root: Path, settings: Settings) -> dict[str, Section]:
         "reported. Baselines that see nothing that differs inside a landscape are left out. "
         "No network is fitted here.",
     )
-    section = Section("AbBiBench, few-shot baselines", notes, lines, FEW_SHOT_TITLES)
+    section = Section("AbBiBench, few-shot baselines", notes, lines, FEW_SHOT_TITLES, network=False)
     return {"abbibench_few_shot": section}
 
 
@@ -363,7 +364,7 @@ def write(name: str, section: Section, settings: Settings, folder: Path, record:
     """Print a section and write its two files."""
     trained = f"Network: default recipe, {settings.epochs} epochs, dropout and seed as in it."
     lines = [f"# {section.title}", ""]
-    for note in (*section.notes, *((trained,) if name != "abbibench_few_shot" else ())):
+    for note in (*section.notes, *((trained,) if section.network else ())):
         lines += [note, ""]
     lines.append(table(section.lines, section.titles))
     sys.stdout.write("\n" + "\n".join(lines) + "\n")
