@@ -143,6 +143,20 @@ def test_tables_are_predicted_block_by_block(
     assert blocks.read_bytes() == whole.read_bytes()
 
 
+@pytest.mark.parametrize("parent", [(), ("--parent", "wild")])
+def test_what_is_odd_about_the_whole_table_is_said_once(
+    parent: tuple[str, ...], tiny_run: TrainedRun, tmp_path: Path, run_paratope: Run
+):
+    source, antigens = tmp_path / "in.csv", tmp_path / "antigens.fasta"
+    source.write_text(TABLE.replace(",", ";"), encoding="utf-8")
+    antigens.write_text(f">lysozyme\n{LYSOZYME}\n", encoding="utf-8")
+    options = ("--antigen", antigens, "--model", tiny_run.folder, *parent)
+    done = run_paratope("predict", source, *options)
+    assert done.code == 0, done.err
+    assert done.err.count("Note: ") == 2, done.err
+    assert "column 'antigen' is not read" in done.err
+
+
 def test_a_bad_option_is_said_before_anything_is_written(
     tiny_run: TrainedRun, tmp_path: Path, run_paratope: Run, type_in: Callable[[str], None]
 ):

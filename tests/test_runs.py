@@ -46,8 +46,14 @@ def test_few_calibration_rows_are_said(tiny_run: TrainedRun, tiny_predictor: Pre
     assert warning in (tiny_run.folder / "bundle" / "card.md").read_text(encoding="utf-8")
 
 
-def train(table: Path, folder: Path, run_paratope: Callable[..., Finished], split: str) -> Finished:
-    parts = pl.read_csv(table).select("id").with_row_index()
+def train(
+    table: Path,
+    folder: Path,
+    run_paratope: Callable[..., Finished],
+    split: str,
+    separator: str = ",",
+) -> Finished:
+    parts = pl.read_csv(table, separator=separator).select("id").with_row_index()
     test = "test" if "test" in split else "train"
     part = pl.when(pl.col("index") < 60).then(pl.lit("train")).otherwise(pl.lit(test))
     if "one validation" in split:
@@ -86,3 +92,13 @@ def test_test_rows_help_out_where_validation_has_none(
     assert "Warning: The intervals rest on 30 held-out rows" in done.err
     card = (tmp_path / "run" / "bundle" / "card.md").read_text(encoding="utf-8")
     assert "on the rows of: validation and test" in card
+
+
+def test_what_is_odd_about_the_whole_table_is_said(
+    tiny_run: TrainedRun, tmp_path: Path, run_paratope: Callable[..., Finished]
+):
+    odd = tmp_path / "semicolons.csv"
+    pl.read_csv(tiny_run.table).write_csv(odd, separator=";")
+    done = train(odd, tmp_path / "run", run_paratope, "one validation row and test", ";")
+    assert "Note: " in done.err
+    assert "';'" in done.err or "semicolon" in done.err

@@ -4,7 +4,7 @@ import contextlib
 import os
 import sys
 from collections import Counter
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -104,11 +104,21 @@ def _run(
 def _blocks(source: str, reading: dict[str, Any]) -> Generator[Any, None, None]:
     from paratope.tables import iter_tables
 
-    yield from iter_tables(source, **reading)
+    said: set[str] = set()
+    for table in iter_tables(source, **reading):
+        _say_notes(note for note in table.notes if note not in said)
+        said.update(table.notes)
+        yield table
 
 
 def _just(whole: Any) -> Generator[Any, None, None]:
+    _say_notes(whole.notes)
     yield whole
+
+
+def _say_notes(notes: Iterable[str]) -> None:
+    for note in notes:
+        print(f"Note: {note}", file=sys.stderr)
 
 
 def _source(table: str | None, heavy: str | None, light: str | None, antigen: str | None) -> Any:

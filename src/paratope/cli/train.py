@@ -72,6 +72,8 @@ def train(
     from paratope.training import train_table
 
     trained = train_table(source, chosen, output, device=device, resume=resume, on_epoch=_say_epoch)
+    for note in trained.table_notes:
+        _say(f"Note: {note}")
     _say(f"Split by {trained.split}: {_listed(trained.part_sizes)}.")
     for note, count in {**trained.notes, **trained.left_out}.items():
         _say(f"{count} {note}.")

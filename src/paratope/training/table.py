@@ -47,6 +47,8 @@ class TrainedTable:
         What was changed in rows, and in how many.
     split : str
         How the parts were found.
+    table_notes : tuple of str
+        What is to be known about the table as a whole.
     """
 
     result: FitResult
@@ -60,6 +62,7 @@ class TrainedTable:
     left_out: dict[str, int]
     notes: dict[str, int]
     split: str
+    table_notes: tuple[str, ...] = ()
 
     @property
     def part_sizes(self) -> dict[str, int]:
@@ -166,6 +169,7 @@ def train_table(
         left_out=rows.left_out,
         notes=rows.notes,
         split=how,
+        table_notes=tuple(table.notes),
     )
     write_run(run, result, {name: trained.part(name) for name in PARTS}, scores, _about(trained))
     return trained
