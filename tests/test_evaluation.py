@@ -452,6 +452,9 @@ def test_baselines_never_learn_from_rows_that_are_judged(tmp_path: Path):
         assert found["nearest_neighbour"].values["rmse"] > 0.05
         assert "fitted on 30 training rows" in found["nearest_neighbour"].note
     assert "30 more hold pairs that are judged" in by_file["all.csv"]["constant"].note
+    (tmp_path / "judged.csv").write_text(whole.filter(pl.col("split") == "test").write_csv())
+    report = evaluate(judged_rows, train=tmp_path / "judged.csv", draws=20)
+    assert "all 30 training rows hold pairs that are judged" in report.references[-1].note
     values = [found["one_hot_ridge"].values["rmse"] for found in by_file.values()]
     assert values[0] == pytest.approx(values[1])
 

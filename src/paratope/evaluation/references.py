@@ -172,6 +172,9 @@ def fitted_references(
         return []
     measured = [row for row in measurements if row.pkd is not None]
     keep = np.array([pair is not None for pair in pairs])
+    if not measured and seen:
+        note = f"not fitted: all {seen:,} training rows hold pairs that are judged"
+        return [Reference("fitted baselines", note, {})]
     if not measured or not keep.any():
         return []
     from paratope.baselines import BASELINES
