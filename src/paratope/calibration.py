@@ -1,7 +1,7 @@
 """From a model's raw answers to a pKd with an interval that covers what it says.
 
 A calibration is made of predictions of rows that the model did not see (`HeldOut`), apart for each
-domain (`paratope.familiarity`): the raw mean is scaled towards what was measured, the interval is a
+domain (`paratope.familiarity`) but for the line that scales the raw mean: the interval is a
 split-conformal one (Papadopoulos et al. 2002; normalised by the predicted spread, Mondrian by
 domain: Vovk et al. 2005), the probability of a strong binder is a logistic regression. Coverage is
 marginal: a share of rows like the held-out ones, not a promise about each row.
@@ -34,6 +34,8 @@ MAX_ROWS_OF_GROUP = 60
 _SLOPE_RANGE = (0.05, 1.25)
 # Rows of evidence that the prior "the raw mean is right" is worth.
 _PRIOR_ROWS = 10.0
+# Rounds in which it settles which bounds the line goes beyond; a handful is the rule.
+_MAX_ROUNDS = 100
 # Width of the bells that smooth the distribution of errors of a difference, in its own SD.
 _BELL = 0.25
 
@@ -156,8 +158,8 @@ class Calibration:
     held_out : HeldOut
         At least two rows with an exact pKd.
     rescale : bool
-        Whether the raw mean is scaled towards what was measured, apart for each domain. Without it
-        the pKd is the networks' own, and only intervals and probabilities are calibrated.
+        Whether the raw mean is scaled towards what was measured. Without it the pKd is the
+        networks' own, and only intervals and probabilities are calibrated.
 
     Raises
     ------
@@ -189,6 +191,10 @@ class Calibration:
             )
         self.held_out = held_out
         self.rescale = rescale
+        # one line for all domains: a mutant may be of another domain than its parent, and their
+        # order must stay as the networks have it
+        everything = held_out.rows(_capped(held_out.group))
+        self._line = _shrunken_line(everything) if rescale else (0.0, 1.0)
         self._strata = {domain: self._fit(domain) for domain in DOMAINS}
         self._regressors: dict[str, Any] = {}
 
@@ -300,9 +306,7 @@ class Calibration:
         rows, borrowed = self._rows_for(domain)
         capped = rows.rows(_capped(rows.group))
         exact = capped.rows(capped.censoring == 0)
-        intercept, slope = (0.0, 1.0)
-        if self.rescale:
-            intercept, slope = _shrunken_line(exact.mean, exact.pkd)
+        intercept, slope = self._line
         scaled = np.clip(intercept + slope * capped.mean, PKD_MIN_OUTPUT, PKD_MAX_OUTPUT)
         residuals = (capped.pkd - scaled)[capped.censoring == 0]
         sigmas = np.maximum(exact.sd, 1e-3)
@@ -348,16 +352,27 @@ def _capped(group: np.ndarray) -> np.ndarray:
     return np.sort(np.concatenate(chosen))
 
 
-def _shrunken_line(raw: np.ndarray, measured: np.ndarray) -> tuple[float, float]:
-    """Intercept and slope of measured against raw, by ridge regression towards 0 and 1."""
-    center = raw.mean()
-    spread = float(np.sum((raw - center) ** 2))
-    typical = max(spread / len(raw), 1e-6)
-    error = measured - raw
-    shift = float(error.sum() / (len(raw) + _PRIOR_ROWS))
-    tilt = float(np.sum((raw - center) * error) / (spread + _PRIOR_ROWS * typical))
-    slope = float(np.clip(1.0 + tilt, *_SLOPE_RANGE))
-    return float(center + shift - slope * center), slope
+def _shrunken_line(rows: HeldOut) -> tuple[float, float]:
+    """Intercept and slope of measured against raw, by ridge regression towards 0 and 1.
+
+    A bound counts where the line goes beyond it, as a value at the bound.
+    """
+    center = rows.mean.mean()
+    tilted = rows.mean - center
+    intercept, slope = 0.0, 1.0
+    for _ in range(_MAX_ROUNDS):
+        beyond = np.sign(intercept + slope * rows.mean - rows.pkd) == -rows.censoring
+        counted = (rows.censoring == 0) | beyond
+        x, error = tilted[counted], (rows.pkd - rows.mean)[counted]
+        prior = _PRIOR_ROWS * np.diag([1.0, max(float(np.mean(x**2)), 1e-6)])
+        design = np.column_stack([np.ones(len(x)), x])
+        shift, tilt = np.linalg.solve(design.T @ design + prior, design.T @ error)
+        new_slope = float(np.clip(1.0 + tilt, *_SLOPE_RANGE))
+        new_intercept = float(center + shift - new_slope * center)
+        if abs(new_intercept - intercept) + abs(new_slope - slope) < 1e-9:
+            break
+        intercept, slope = new_intercept, new_slope
+    return intercept, slope
 
 
 def _strong_features(
