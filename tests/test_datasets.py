@@ -22,7 +22,7 @@ from paratope.datasets.dataset import LICENCES
 from paratope.errors import InputError
 from paratope.measurements import Censoring, Measurement
 from paratope.numbering import prepare_antibody
-from public_tables import COUNTS, MAIN_FILE, PUBLIC, load_public, published
+from published_files import COUNTS, MAIN_FILE, PUBLIC, load_public, published
 
 AT_MOST, AT_LEAST, EXACT = Censoring.AT_MOST, Censoring.AT_LEAST, Censoring.EXACT
 

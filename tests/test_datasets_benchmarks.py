@@ -24,7 +24,7 @@ from paratope.datasets.comparators import (
 from paratope.errors import InputError
 from paratope.measurements import Censoring
 from paratope.units import ddg_kcal_mol_to_delta_pkd
-from public_tables import load_public, published
+from published_files import load_public, published
 
 AT_MOST, AT_LEAST, EXACT = Censoring.AT_MOST, Censoring.AT_LEAST, Censoring.EXACT
 

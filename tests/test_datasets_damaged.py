@@ -14,7 +14,7 @@ from paratope.datasets import (
 )
 from paratope.errors import InputError
 from paratope.measurements import Censoring
-from public_tables import MAIN_FILE, PUBLIC
+from published_files import MAIN_FILE, PUBLIC
 
 AT_MOST, AT_LEAST, EXACT = Censoring.AT_MOST, Censoring.AT_LEAST, Censoring.EXACT
 

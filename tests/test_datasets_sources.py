@@ -17,7 +17,7 @@ from paratope.datasets import (
 )
 from paratope.measurements import Censoring
 from paratope.numbering import prepare_antibody
-from public_tables import load_public, published
+from published_files import load_public, published
 
 AT_MOST, AT_LEAST, EXACT = Censoring.AT_MOST, Censoring.AT_LEAST, Censoring.EXACT
 
