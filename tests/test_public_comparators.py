@@ -181,6 +181,7 @@ def test_prior_leaves_out_every_relative(
     benchmark: ModuleType, predictors: ModuleType, data_root: Path, tmp_path: Path, monkeypatch
 ):
     monkeypatch.setenv("PARATOPE_CACHE", str(tmp_path))
+    monkeypatch.setenv("PARATOPE_DATA", str(data_root))
     recipe = benchmark.load_recipe("default", ["encoders.antibody=residue"])
     antigens = [
         benchmark.load_dataset(f"abbibench_{assay}", data_root).measurements[0].pair.antigen
