@@ -26,12 +26,13 @@ import numpy as np
 
 from paratope.batches import Examples
 from paratope.bundle import Bundle, bundled_folder, make_bundle, read_bundle, write_bundle
-from paratope.calibration import DEFAULT_COVERAGE, Calibration, HeldOut
+from paratope.calibration import DEFAULT_COVERAGE, Calibration
 from paratope.datasets import training_rows
 from paratope.embedding_store import EmbeddingStore
 from paratope.encoders import load_encoder
 from paratope.errors import ParatopeError
 from paratope.familiarity import DOMAINS, Familiarity
+from paratope.held_out import HeldOut
 from paratope.joining import environment
 from paratope.measurements import Measurement
 from paratope.metrics import METRICS

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from paratope.calibration import MAX_ROWS_OF_GROUP, Calibration, HeldOut
+from paratope.calibration import MAX_ROWS_OF_GROUP, Calibration
 from paratope.errors import InputError, ModelError
+from paratope.held_out import HeldOut
 from paratope.units import PKD_MAX_MEASURABLE, PKD_MIN_MEASURABLE
 
 NOISE = {"in": 0.4, "near": 0.8, "out": 1.6}

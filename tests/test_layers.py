@@ -10,7 +10,7 @@ import pytest
 LAYERS = (
     "errors units sequences numbering measurements tables datasets audit splits "
     "encoders embedding_store batches network losses metrics recipes monitors training "
-    "familiarity calibration ensemble bundle prediction predictor joining runs "
+    "familiarity held_out calibration ensemble bundle prediction predictor joining runs "
     "baselines figures evaluation cli"
 ).split()
 

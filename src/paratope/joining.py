@@ -6,9 +6,10 @@ from importlib import metadata
 from typing import Any
 
 from paratope.bundle import Bundle, find_model, read_bundle
-from paratope.calibration import Calibration, HeldOut
+from paratope.calibration import Calibration
 from paratope.errors import ModelError
 from paratope.familiarity import Familiarity
+from paratope.held_out import HeldOut
 
 _LIBRARIES = ("torch", "numpy", "safetensors", "immunum", "transformers")
 

@@ -10,9 +10,10 @@ import polars as pl
 
 from paratope.batches import CENSORING_CODES
 from paratope.bundle import Bundle, make_bundle, write_bundle
-from paratope.calibration import MIN_ROWS, Calibration, HeldOut
+from paratope.calibration import MIN_ROWS, Calibration
 from paratope.errors import ModelError
 from paratope.familiarity import Familiarity
+from paratope.held_out import HeldOut
 from paratope.joining import calibration_lines, environment
 from paratope.measurements import Measurement
 from paratope.splits import antigen_clusters
