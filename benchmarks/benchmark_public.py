@@ -60,7 +60,7 @@ class Settings:
 
     epochs: int = 4
     network_cutoffs: tuple[int, ...] = CUTOFFS[:1]
-    zero_shot_rows: int = 200
+    zero_shot_rows: int = 5000  # all there are
 
     def recipe(self) -> Recipe:
         """The default recipe with its number of epochs."""
