@@ -449,8 +449,8 @@ def card(metrics: dict[str, Any]) -> str:
         "The constant is the mean of the training rows, each antigen cluster weighted by the root "
         "of its size. Numbers are of exact rows, each predicted by a network that did not see its "
         "group and calibrated on other folds; intervals are a bootstrap over antigen clusters. "
-        "That one line scales the pKd of all domains was decided after these held-out rows had been "
-        "seen (docs/LOG.md), so the RMSE of the model is a little too good.",
+        "That one line scales the pKd of all domains was decided after these held-out rows had "
+        "been seen (docs/LOG.md), so the RMSE of the model is a little too good.",
         "",
         "## RMSE by source, antigen clusters held out",
         "",
