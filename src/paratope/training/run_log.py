@@ -1,0 +1,98 @@
+"""``log.txt`` of a run folder: one line for everything that happened, as it happens.
+
+A line is a time (UTC), a phase and its values::
+
+    2026-03-01T09:30:00.125Z batch epoch=2 batch=7/32 window=3/4 step=12
+    2026-03-01T09:30:00.350Z checkpoint epoch=2 batch=8/32 step=13
+    2026-03-01T09:30:00.371Z saved megabytes=1.8 seconds=0.021
+
+Lines reach the operating system at once, so the last one says where a killed run was.
+"""
+
+import fcntl
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Self
+
+from paratope.errors import OutputError, TrainingError
+
+LOG = "log.txt"
+
+
+class RunLog:
+    """Writes what happens in a run; as a context, to a file that no other run writes to meanwhile.
+
+    Parameters
+    ----------
+    path : Path, optional
+        Appended to; nothing is written without it.
+    say : callable, optional
+        Also told every note, in words for the user.
+
+    Raises
+    ------
+    TrainingError
+        On entering, if another process is writing the file.
+    OutputError
+        If it cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "log.txt"
+    >>> with RunLog(path, say=print) as log:
+    ...     log.event("step", epoch=1, step=3, learning_rate=0.0005)
+    ...     log.note("no checkpoint: starting afresh")
+    no checkpoint: starting afresh
+    >>> [line.split(" ", 1)[1] for line in path.read_text().splitlines()]
+    ['step epoch=1 step=3 learning_rate=0.0005', 'note no checkpoint: starting afresh']
+    """
+
+    def __init__(self, path: Path | None = None, say: Callable[[str], None] | None = None) -> None:
+        self.path = path
+        self._say = say
+        self._file: IO[str] | None = None
+
+    def __enter__(self) -> Self:
+        if self.path is None:
+            return self
+        try:
+            self._file = self.path.open("a", encoding="utf-8", buffering=1)
+        except OSError as error:
+            raise OutputError(f"cannot write {self.path}: {error.strerror}") from error
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._file.close()
+            raise TrainingError(
+                f"{self.path.parent}: another process is training into this folder; wait for it, "
+                "or give another folder"
+            ) from None
+        except OSError:
+            pass  # a file system without locks: nothing to go by
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def event(self, phase: str, **values: object) -> None:
+        """Write a line of a phase and its values."""
+        self._write(" ".join([phase, *(f"{name}={_short(item)}" for name, item in values.items())]))
+
+    def note(self, text: str) -> None:
+        """Write a line in words, and say it."""
+        self._write(f"note {text}")
+        if self._say is not None:
+            self._say(text)
+
+    def _write(self, text: str) -> None:
+        if self._file is not None:
+            time = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3]
+            self._file.write(f"{time}Z {' '.join(text.split())}\n")
+
+
+def _short(value: object) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
