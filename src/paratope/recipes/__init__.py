@@ -101,6 +101,24 @@ class ScheduleSettings(_Section):
     patience: int = Field(default=10, ge=0)
 
 
+Reaction = Literal["off", "warn", "stop"]
+
+
+class MonitorSettings(_Section):
+    """What each monitor of a run does about what it finds; see `paratope.monitors`.
+
+    ``"warn"`` says it and writes it into the history, ``"stop"`` also ends the run, ``"off"`` does
+    not look. Numbers that are not finite always end a run. ``training.stop_on_collapse = true`` is
+    another way to write ``monitors.collapse = "stop"``.
+    """
+
+    collapse: Reaction = "warn"
+    overfitting: Reaction = "warn"
+    recall: Reaction = "warn"
+    range: Reaction = "warn"
+    gradients: Reaction = "warn"
+
+
 class DataSettings(_Section):
     """What the run was trained on: a table, its columns' names, a split by kind or by file."""
 
@@ -126,6 +144,7 @@ class Recipe(_Section):
     training: TrainingSettings = TrainingSettings()
     loss: LossSettings = LossSettings()
     schedule: ScheduleSettings = ScheduleSettings()
+    monitors: MonitorSettings = MonitorSettings()
     data: DataSettings = DataSettings()
 
     @pydantic.model_validator(mode="after")

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from paratope.monitors import recall_stability
 from paratope.training.results import Record
 
 # The first columns, by the names the v2.6 release gave them.
@@ -18,8 +19,6 @@ RELEASE_COLUMNS = {
     "validation_recall_percent": "Val Recall",
     "learning_rate": "Learning Rate",
 }
-# A recall (in percent) that swings by more than this from epoch to epoch makes a run unstable.
-MAX_STABLE_RECALL_SD = 10.0
 
 
 def history_table(history: Sequence[Record]) -> pl.DataFrame:
@@ -76,18 +75,17 @@ def summarise(history: pl.DataFrame) -> dict[str, Any]:
     )
     best = int(np.nanargmax(spearman)) if np.isfinite(spearman).any() else None
     known = recall[np.isfinite(recall)]
-    spread = float(np.std(known)) if len(known) else None
-    stable = "unknown" if spread is None else "stable"
+    stability = recall_stability(known.tolist())
     return {
         "total_epochs": len(history),
         "best_spearman": None if best is None else float(spearman[best]),
         "best_spearman_epoch": None if best is None else int(history["Epoch"][best]),
         "best_recall": float(known.max()) if len(known) else None,
         "lowest_loss": _or_none(np.nanmin(loss)) if np.isfinite(loss).any() else None,
-        "recall_std": spread,
-        "max_recall_jump": float(np.abs(np.diff(known)).max()) if len(known) > 1 else None,
+        "recall_std": stability.sd,
+        "max_recall_jump": stability.max_jump,
         "current_lr": _or_none(rate[-1]) if len(rate) else None,
-        "status": "unstable" if spread is not None and spread > MAX_STABLE_RECALL_SD else stable,
+        "status": stability.status,
     }
 
 

@@ -14,7 +14,7 @@ from rich.progress import track
 
 from paratope.batches import BatchPlan, Embeddings, Examples, collate
 from paratope.losses import Objective
-from paratope.monitors import EarlyStopping, check_finite_gradients, check_finite_output
+from paratope.monitors import EarlyStopping, Monitors, check_finite_output
 from paratope.network import Network
 from paratope.recipes import Recipe
 from paratope.training.checkpoints import (
@@ -27,7 +27,7 @@ from paratope.training.checkpoints import (
 from paratope.training.progress import Progress
 from paratope.training.results import FitResult, Record
 from paratope.training.schedules import Schedule
-from paratope.training.validation import validate
+from paratope.training.validation import Validation
 
 # monitored value -> 1 if higher is better, -1 if lower is
 _DIRECTION = {"spearman": 1.0, "rmse": -1.0, "loss": -1.0}
@@ -63,7 +63,6 @@ class TrainingLoop:
     ) -> None:
         settings = recipe.training
         self.train, self.recipe, self.stores, self.folder = train, recipe, stores, folder
-        self.validation = validation if validation is not None and len(validation) else None
         self.config = network.config
         optimizer = torch.optim.AdamW(
             network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
@@ -71,6 +70,8 @@ class TrainingLoop:
         self.fabric = fabric
         self.network, self.optimizer = fabric.setup(network, optimizer)
         self.objective = Objective(recipe.loss_weights(), recipe.loss_constants())
+        self.validation = Validation(train, validation, recipe, self.objective, stores)
+        self.monitors = Monitors(recipe)
         self.plan = BatchPlan(
             train, settings.batch_size, settings.seed, settings.balance, settings.balance_power
         )
@@ -111,30 +112,31 @@ class TrainingLoop:
             disable=not show,
         ):
             window = batches[start : start + settings.accumulate]
-            self._step(window, f"epoch {self.plan.epoch + 1}, step from batch {start + 1}")
+            self._step(window, start + 1)
             self.plan.position = start + len(window)
             if settings.checkpoint_steps and self.progress.step % settings.checkpoint_steps == 0:
                 self._checkpoint()
         return self._finish_epoch()
 
-    def _step(self, window: list[np.ndarray], place: str) -> None:
-        """One optimiser step over the rows of a window of batches."""
+    def _step(self, window: list[np.ndarray], first: int) -> None:
+        """One optimiser step over the rows of a window of batches, numbered from `first` on."""
+        place = f"epoch {self.plan.epoch + 1}, batch"
         for group in self.optimizer.param_groups:
             group["lr"] = self.schedule.rate(self.progress.step)
         self.optimizer.zero_grad()
         device = self.fabric.device
         batches = [collate(self.train, rows, *self.stores).to(device) for rows in window]
-        for batch, share in zip(batches, self.objective.shares(batches), strict=True):
+        shares = self.objective.shares(batches)
+        for number, (batch, share) in enumerate(zip(batches, shares, strict=True), first):
             output = self.network(batch)
             total, values, dropped = self.objective(output, batch, share)
-            check_finite_output(output, values, batch, place)
+            check_finite_output(output, values, batch, f"{place} {number}")
             self.fabric.backward(total)
-            self.progress.add({"loss": float(total.detach())})
-            self.progress.add({f"loss_{name}": values[name] * share[name] for name in values})
-            self.progress.add({f"dropped_{name}": float(n) for name, n in dropped.items()})
-        check_finite_gradients(self.network, place)
-        if self.recipe.training.gradient_clip:
-            limit = self.recipe.training.gradient_clip
+            losses = {f"loss_{name}": values[name] * share[name] for name in values}
+            drops = {f"dropped_{name}": float(count) for name, count in dropped.items()}
+            self.progress.add({"loss": float(total.detach()), **losses, **drops})
+        self.monitors.after_backward(self.network, f"{place} {first} on", np.concatenate(window))
+        if limit := self.recipe.training.gradient_clip:
             self.fabric.clip_gradients(self.network, self.optimizer, max_norm=limit)
         self.optimizer.step()
         self.progress.add({"steps": 1.0})
@@ -144,11 +146,9 @@ class TrainingLoop:
         settings, progress = self.recipe.training, self.progress
         epoch = self.plan.epoch + 1
         rate = float(self.optimizer.param_groups[0]["lr"])
-        found = validate(
-            *(self.network, self.objective, self.validation, self.stores),
-            *(settings.batch_size, self.fabric.device),
-        )
+        found, answers = self.validation.after_epoch(self.network, epoch, self.fabric.device)
         record = {"epoch": epoch, "learning_rate": rate, **progress.take_sums(), **found}
+        record |= self.monitors.after_epoch(record, answers, progress.history)
         progress.history.append(record)
         self.schedule.after_epoch(record["validation_spearman"])
         value = _DIRECTION[settings.monitor] * record[f"validation_{settings.monitor}"]
@@ -156,9 +156,9 @@ class TrainingLoop:
             progress.best_state = weights_of(self.network)
         self.plan.start_epoch(epoch)
         no_gain = self.early_stopping.update(epoch, value)
-        if record["warning"] and settings.stop_on_collapse:
-            progress.stopped = f"after epoch {epoch}: {record['warning']}"
-        elif no_gain and self.validation is not None:
+        if self.monitors.stop:
+            progress.stopped = self.monitors.stop
+        elif no_gain and self.validation.rows is not None:
             waited = self.early_stopping.waited
             progress.stopped = f"validation {settings.monitor} did not improve for {waited} epochs"
         elif epoch >= settings.max_epochs:
@@ -182,6 +182,7 @@ class TrainingLoop:
             "progress": self.progress.state_dict(),
             "early_stopping": self.early_stopping.state_dict(),
             "plan": self.plan.state_dict(),
+            "monitors": self.monitors.state_dict(),
             "random": random_state(),
             "training_rows": self.train.fingerprint(),
             "network": dataclasses.asdict(self.config),
@@ -197,4 +198,5 @@ class TrainingLoop:
         self.progress.load_state_dict(state["progress"])
         self.early_stopping.load_state_dict(state["early_stopping"])
         self.plan.load_state_dict(state["plan"])
+        self.monitors.load_state_dict(state["monitors"])
         restore_random_state(state["random"])
