@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from paratope.encoders.hub import quiet_transformers
-from paratope.encoders.transformer import TokenizedUnit, TransformerEncoder
+from paratope.encoders.transformer import TokenizedUnit, TokenTable, TransformerEncoder
 from paratope.errors import EncoderError
-from paratope.sequences import AMINO_ACIDS
+from paratope.sequences import ALPHABET, AMINO_ACIDS
 
 PACKAGE_VERSION = "0.1.3"
 _MODEL = "trained_models/AntiBERTy_md_smooth"
@@ -69,6 +69,18 @@ class AntibertyEncoder(TransformerEncoder):
         tokens = (self._folder.parent / "vocab.txt").read_text().split()
         return {token: index for index, token in enumerate(tokens)}
 
+    @functools.cached_property
+    def token_table(self) -> TokenTable:
+        """What its token ids mean."""
+        ids = self._vocabulary
+        return TokenTable(
+            residues={letter: ids[_token(letter)] for letter in ALPHABET},
+            special=frozenset((ids["[CLS]"], ids["[SEP]"])),
+            ends=frozenset((ids["[SEP]"],)),
+            pad=ids["[PAD]"],
+            unknown=ids["[UNK]"],
+        )
+
     def _load_model(self) -> Any:
         import torch
         from transformers.models.bert.configuration_bert import BertConfig
@@ -105,8 +117,7 @@ class AntibertyEncoder(TransformerEncoder):
     def _tokenize(self, unit: tuple[str, ...]) -> TokenizedUnit:
         (chain,) = unit
         vocabulary = self._vocabulary
-        letters = ["[MASK]" if letter == "X" else letter for letter in chain]
-        ids = [vocabulary[token] for token in ("[CLS]", *letters, "[SEP]")]
+        ids = [vocabulary[token] for token in ("[CLS]", *map(_token, chain), "[SEP]")]
         return TokenizedUnit(ids, list(range(1, len(chain) + 1)))
 
     def log_likelihoods(self, chain: str, masked: bool = False) -> np.ndarray:
@@ -160,6 +171,10 @@ class AntibertyEncoder(TransformerEncoder):
 _HOW_TO_INSTALL = (
     f"reinstall its weights: pip install --force-reinstall antiberty=={PACKAGE_VERSION}"
 )
+
+
+def _token(letter: str) -> str:
+    return "[MASK]" if letter == "X" else letter
 
 
 def _weights_folder() -> Path:

@@ -5,7 +5,7 @@ import functools
 from typing import Any
 
 from paratope.encoders.hub import HubModel, LocalFiles, load_weights, read_vocabulary
-from paratope.encoders.transformer import TokenizedUnit, TransformerEncoder
+from paratope.encoders.transformer import TokenizedUnit, TokenTable, TransformerEncoder
 from paratope.errors import EncoderError
 from paratope.sequences import ALPHABET
 
@@ -71,9 +71,17 @@ class LanguageModelEncoder(TransformerEncoder):
         assert all(vocabulary[letter] != vocabulary[self.unknown_token] for letter in ALPHABET)
         return vocabulary
 
-    @property
-    def _pad_id(self) -> int:
-        return self._vocabulary[self.pad_token]
+    @functools.cached_property
+    def token_table(self) -> TokenTable:
+        """What its token ids mean."""
+        ids = self._vocabulary
+        return TokenTable(
+            residues={letter: ids[letter] for letter in ALPHABET},
+            special=frozenset(ids[token] for token in (*self.start_tokens, *self.end_tokens)),
+            ends=frozenset(ids[token] for token in self.end_tokens),
+            pad=ids[self.pad_token],
+            unknown=ids[self.unknown_token],
+        )
 
     def _tokenize(self, unit: tuple[str, ...]) -> TokenizedUnit:
         vocabulary = self._vocabulary

@@ -4,6 +4,7 @@ import abc
 import dataclasses
 import functools
 import threading
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -74,10 +75,32 @@ class TokenizedUnit:
     residue_positions: list[int]
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class TokenTable:
+    """What the token ids of an encoder mean.
+
+    Attributes
+    ----------
+    residues : mapping of str to int
+        Id of each letter of `paratope.sequences.ALPHABET`.
+    special : frozenset of int
+        Tokens around and between chains.
+    ends : frozenset of int
+        Those of them after which a chain is over.
+    pad, unknown : int
+    """
+
+    residues: Mapping[str, int]
+    special: frozenset[int]
+    ends: frozenset[int]
+    pad: int
+    unknown: int
+
+
 class TransformerEncoder(BaseEncoder):
     """An encoder that is a transformer of `transformers`, loaded when it is first needed.
 
-    A child writes `_load_model` and `_tokenize`.
+    A child writes `_load_model`, `_tokenize` and `token_table`.
     """
 
     def __init__(self, device: str = "auto") -> None:
@@ -94,10 +117,6 @@ class TransformerEncoder(BaseEncoder):
     def _tokenize(self, unit: tuple[str, ...]) -> TokenizedUnit:
         """Tokens of one unit, with one position per residue and no unknown token."""
 
-    @property
-    def _pad_id(self) -> int:
-        return 0
-
     def _hidden(self, ids: "torch.Tensor", mask: "torch.Tensor") -> "torch.Tensor":
         """Last hidden states (B, T, dim) of token ids (B, T) and their mask (B, T)."""
         return self._model(input_ids=ids, attention_mask=mask).last_hidden_state
@@ -111,29 +130,58 @@ class TransformerEncoder(BaseEncoder):
     def _loaded_model(self) -> Any:
         return self._load_model().eval().requires_grad_(False).to(resolve_device(self.device))
 
+    @property
+    @abc.abstractmethod
+    def token_table(self) -> TokenTable:
+        """What its token ids mean."""
+
+    @property
+    def language_model(self) -> Any:
+        """The model of `transformers`, in evaluation mode, its weights frozen."""
+        return self._model
+
+    def tokenize(self, unit: tuple[str, ...]) -> TokenizedUnit:
+        """Tokens of one unit (see `BaseEncoder`); `EncoderError` if it cannot be encoded."""
+        self._check_unit(unit)
+        return self._tokenize(unit)
+
+    def residue_states(self, units: Sequence[TokenizedUnit]) -> list["torch.Tensor"]:
+        """Last hidden states of each unit's residues, (residues, dim), on the model's device.
+
+        Gradients are recorded where weights of the model take part in training.
+        """
+        states = dict(self._states(units))
+        return [states[number] for number in range(len(units))]
+
     def _encode_units(self, units: list[tuple[str, ...]]) -> list[np.ndarray]:
         import torch
 
-        tokenized = [self._tokenize(unit) for unit in units]
         rows: list[np.ndarray] = [np.empty(0)] * len(units)
-        for batch in length_batches([len(unit.ids) for unit in tokenized]):
-            hidden = self._forward([tokenized[index].ids for index in batch])
-            for row, index in enumerate(batch):
-                positions = torch.tensor(tokenized[index].residue_positions, device=hidden.device)
-                rows[index] = hidden[row, positions].cpu().numpy()
+        with torch.inference_mode():
+            for index, states in self._states([self._tokenize(unit) for unit in units]):
+                rows[index] = states.cpu().numpy()
         return rows
+
+    def _states(self, units: Sequence[TokenizedUnit]) -> Iterator[tuple[int, "torch.Tensor"]]:
+        """Number and residues' states of each unit, batch by batch."""
+        import torch
+
+        for batch in length_batches([len(unit.ids) for unit in units]):
+            hidden = self._forward([units[index].ids for index in batch])
+            for row, index in enumerate(batch):
+                positions = torch.tensor(units[index].residue_positions, device=hidden.device)
+                yield index, hidden[row, positions]
 
     def _forward(self, batch: list[list[int]]) -> "torch.Tensor":
         """Last hidden states (B, T, dim) of lists of token ids, padded to the longest."""
         import torch
 
         longest = max(map(len, batch))
-        ids = torch.full((len(batch), longest), self._pad_id)
+        ids = torch.full((len(batch), longest), self.token_table.pad)
         mask = torch.zeros((len(batch), longest), dtype=torch.long)
         for row, tokens in enumerate(batch):
             ids[row, : len(tokens)] = torch.tensor(tokens)
             mask[row, : len(tokens)] = 1
         model = self._model
         device = next(model.parameters()).device
-        with torch.inference_mode():
-            return self._hidden(ids.to(device), mask.to(device)).float()
+        return self._hidden(ids.to(device), mask.to(device)).float()
