@@ -4,9 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paratope.encoders import ENCODERS
+from paratope.encoders import ENCODERS, load_encoder
+from paratope.encoders.transformer import TransformerEncoder
 from paratope.errors import TrainingError
 from paratope.recipes import RECIPES, Recipe, load_recipe, recipe_toml, valid_keys
+from tiny_models import tiny_folder, vocabularies
+
+__all__ = ["tiny_folder", "vocabularies"]  # fixtures
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -29,7 +33,7 @@ RELEASED = {
     "v2.5": {
         "encoders.antibody": "esm2-650m",
         "encoders.antigen": "esm2-650m",
-        "encoders.max_residues": 512,
+        "encoders.max_residues": 510,
         "network.use_cross_attention": False,
         "network.output": "free",
         "loss.focal_regression": 1.0,
@@ -44,7 +48,7 @@ RELEASED = {
     "v2.6": {
         "encoders.antibody": "igt5",
         "encoders.antigen": "esm2-3b",
-        "encoders.max_residues": 512,
+        "encoders.max_residues": 510,
         "network.heads": 8,
         "network.dropout": 0.3,
         "network.use_cross_attention": True,
@@ -203,3 +207,14 @@ def test_valid_keys_are_sectioned():
     keys = set(valid_keys())
     assert {"encoders.antibody", "network.dim", "training.accumulate", "loss.huber"} <= keys
     assert {"schedule.name", "data.split", "name", "summary"} <= keys
+
+
+@pytest.mark.parametrize("name", RELEASED)
+def test_no_side_of_a_release_has_more_than_512_tokens(name, tiny_folder):
+    settings = load_recipe(name).encoders
+    for spec in (settings.antibody, settings.antigen):
+        encoder = load_encoder(f"{spec}@{tiny_folder(spec)}", device="cpu")
+        assert isinstance(encoder, TransformerEncoder)
+        heavy = 260 if encoder.paired else settings.max_residues
+        chains = ("W" * heavy, *["W" * (settings.max_residues - heavy)] * encoder.paired)
+        assert len(encoder.tokenize(chains).ids) == 512
