@@ -12,6 +12,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from paratope.dual_encoder import DualEncoderWithCrossAttention
     from paratope.errors import ParatopeError
     from paratope.measurements import Measurement
     from paratope.prediction import Prediction
@@ -26,6 +27,7 @@ __all__ = [
     "Antibody",
     "Antigen",
     "Censoring",
+    "DualEncoderWithCrossAttention",
     "Measurement",
     "Pair",
     "ParatopeError",
@@ -40,6 +42,7 @@ _HOMES = {
     "Antibody": "paratope.sequences",
     "Antigen": "paratope.sequences",
     "Censoring": "paratope.units",
+    "DualEncoderWithCrossAttention": "paratope.dual_encoder",
     "Measurement": "paratope.measurements",
     "Pair": "paratope.sequences",
     "ParatopeError": "paratope.errors",

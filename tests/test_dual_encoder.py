@@ -1,0 +1,315 @@
+"""The release's model class: token ids of both sides in, the network's pKd out."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import paratope
+from paratope import DualEncoderWithCrossAttention, Pair, Predictor
+from paratope.datasets.simulated import simulate
+from paratope.dual_encoder import ChainTokenizer
+from paratope.encoders import load_encoder
+from paratope.errors import EncoderError, InputError, ModelError
+from paratope.recipes import load_recipe
+from paratope.runs import write_model_of_run
+from paratope.sequences import ALPHABET
+from paratope.tables import write_table
+from paratope.tables.export import frame_from_measurements
+from paratope.training import train_table
+from tiny_models import tiny_folder, tokenizer_of, vocabularies
+
+__all__ = ["tiny_folder", "vocabularies"]  # fixtures
+
+HEAVY = "EVQLVESGGGLVQPGGSLRLSCAASGFNIKDTYIHWVRQAPGKGLEWVARIYPTNGYTRY"
+LIGHT = "DIQMTQSPSSLSASVGDRVTITCRASQDVNTAVAWYQQKPGKAPKLLIYS"
+ANTIGEN = "MQIFVKTLTGKTITLEVEPSDTIENVKAKIQDKEGIPPDQQRLIFAGKQLEDGRTLSDYNIQKESTLHLVLRLRGG"
+SMALL = ("network.dim=16", "network.heads=2", "network.regressor=[16]", "network.feed_forward=1")
+
+
+def answer(model: Any, antibodies: list[str], antigens: list[str]) -> torch.Tensor:
+    left, right = model.antibody_tokenizer(antibodies), model.antigen_tokenizer(antigens)
+    with torch.no_grad():
+        return model(
+            left["input_ids"],
+            left["attention_mask"],
+            right["input_ids"],
+            right["attention_mask"],
+        )
+
+
+@pytest.fixture(scope="module")
+def model(tiny_folder: Callable[[str], Path]) -> DualEncoderWithCrossAttention:
+    torch.manual_seed(0)
+    return DualEncoderWithCrossAttention(
+        num_labels=1,
+        dropout=0.3,
+        use_cross_attention=True,
+        antibody_encoder=f"igt5@{tiny_folder('igt5')}",
+        antigen_encoder=f"esm2-3b@{tiny_folder('esm2-3b')}",
+        recipe=load_recipe("v2.6", SMALL),
+    ).eval()
+
+
+# the network
+
+
+def test_the_release_s_call_builds_the_network_of_recipe_v26(monkeypatch):
+    """Without any encoder on the machine: those are needed for the first answer only."""
+    monkeypatch.delenv("PARATOPE_ENCODERS", raising=False)
+    model = paratope.DualEncoderWithCrossAttention(
+        num_labels=1, dropout=0.3, use_cross_attention=True
+    )
+    assert (model.config.antibody_dim, model.config.antigen_dim) == (1024, 2560)
+    assert 45e6 <= sum(parameter.numel() for parameter in model.parameters()) <= 55e6
+    assert model.config.dropout == 0.3
+    with pytest.raises(EncoderError, match="paratope encoders download igt5"):
+        model.antibody_tokenizer  # noqa: B018 - the access itself is what is tested
+
+
+def test_without_cross_attention_it_pools_as_v25(model, tiny_folder):
+    pooled = DualEncoderWithCrossAttention(
+        use_cross_attention=False,
+        dropout=0.1,
+        antibody_encoder=model.antibody_encoder,
+        antigen_encoder=model.antigen_encoder,
+        recipe=model.recipe,
+    ).eval()
+    assert len(pooled.interactions) == 0
+    assert pooled.config.dropout == 0.1
+    both = [answer(one, [f"{HEAVY}|{LIGHT}"], [ANTIGEN]) for one in (model, pooled)]
+    assert all(torch.isfinite(value).all() for value in both)
+    # averages do not say where a residue stands but through the tower's small windows; attention
+    # between the sides is gone: what one side says does not depend on the other
+    state = pooled.antibody_tower(torch.randn(1, 5, 32), torch.ones(1, 5).bool())
+    assert state.shape == (1, 5, 16)
+    assert type(pooled.antibody_pooling).__name__ == "MeanPooling"
+
+
+def test_only_one_label():
+    with pytest.raises(ModelError, match="num_labels=3; this network has one label, the pKd"):
+        DualEncoderWithCrossAttention(num_labels=3)
+
+
+# tokens
+
+
+@pytest.mark.parametrize("name", ["igt5", "prott5", "esm2-8m", "igbert"])
+def test_token_ids_are_those_of_the_published_tokenizer(name, tiny_folder, vocabularies, tmp_path):
+    encoder = load_encoder(f"{name}@{tiny_folder(name)}", device="cpu")
+    published = tokenizer_of(name, vocabularies, tmp_path)
+    text = HEAVY if name.startswith("esm2") else " ".join(HEAVY)
+    expected = published(text, return_tensors="pt")
+    found = ChainTokenizer(encoder, "antibody")(HEAVY)
+    assert found["input_ids"].tolist() == expected["input_ids"].tolist()
+    assert found["attention_mask"].tolist() == expected["attention_mask"].tolist()
+
+
+def test_heavy_and_light_are_parted_as_igt5_wants_it(model, vocabularies, tmp_path):
+    published = tokenizer_of("igt5", vocabularies, tmp_path)
+    text = f"{' '.join(HEAVY)} </s> {' '.join(LIGHT)}"
+    expected = published(text, return_tensors="pt")["input_ids"]
+    found = model.antibody_tokenizer(f"{HEAVY}|{LIGHT}")["input_ids"]
+    assert found.tolist() == expected.tolist()
+
+
+@settings(deadline=None, max_examples=25)
+@given(sequence=st.text(ALPHABET, min_size=1, max_size=29))
+@pytest.mark.parametrize("name", ["igt5", "esm2-8m", "igbert", "antiberty", "residue"])
+def test_no_valid_sequence_has_an_unknown_token(name, sequence, tiny_folder):
+    spec = name if name in ("antiberty", "residue") else f"{name}@{tiny_folder(name)}"
+    tokenizer = ChainTokenizer(load_encoder(spec, device="cpu"), "antibody")
+    table = tokenizer._tokens.token_table
+    ids = tokenizer(sequence)["input_ids"][0].tolist()
+    assert table.unknown not in ids
+    letters = {number: letter for letter, number in table.residues.items()}
+    assert "".join(letters[one] for one in ids if one not in table.special) == sequence
+
+
+def test_text_without_spaces_through_t5_s_own_tokenizer_is_refused(model, vocabularies, tmp_path):
+    """What the v2.6 release did, unseen: one residue and one unknown token for any antibody."""
+    published = tokenizer_of("igt5", vocabularies, tmp_path)
+    raw = published(HEAVY, return_tensors="pt")
+    antigen = model.antigen_tokenizer(ANTIGEN)
+    with pytest.raises(InputError, match="antibody: row 0 .* unknown token.*spaces between"):
+        model(raw["input_ids"], raw["attention_mask"], *antigen.values())
+
+
+def test_truncation_is_said(model):
+    with pytest.warns(UserWarning, match="the last 4 of 76 residues are left out"):
+        found = model.antigen_tokenizer(ANTIGEN, truncation=True, max_length=74)
+    assert found["input_ids"].shape == (1, 74)
+    with pytest.raises(InputError, match="may be done with truncation=True only"):
+        model.antigen_tokenizer(ANTIGEN, truncation=False, max_length=74)
+    with pytest.warns(UserWarning, match="left out"):
+        long = model.antigen_tokenizer("MKV" * 250)
+    assert long["input_ids"].shape == (1, 512)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "message"),
+    [
+        (("EVQ1",), {}, "'1' at position 4"),
+        (([],), {}, "no sequence"),
+        ((["EVQ", "EV"],), {"padding": False}, "need padding=True"),
+        (("EVQ",), {"return_tensors": "np"}, "expected 'pt'"),
+        (("EVQ",), {"max_length": 1}, "no room beside"),
+    ],
+)
+def test_what_the_tokenizer_refuses(model, arguments, options, message):
+    with pytest.raises(InputError, match=message):
+        model.antibody_tokenizer(*arguments, **options)
+
+
+# answers
+
+
+def test_padding_and_companions_do_not_matter(model):
+    antibodies = [f"{HEAVY}|{LIGHT}", HEAVY[:20], f"{HEAVY[:40]}|{LIGHT[:30]}"]
+    antigens = [ANTIGEN[:30], f"{ANTIGEN}|{ANTIGEN[:12]}", ANTIGEN[:7]]
+    together = answer(model, antibodies, antigens)
+    for row in range(3):
+        alone = answer(model, [antibodies[row]], [antigens[row]])
+        assert torch.allclose(alone, together[row : row + 1], atol=1e-5)
+    left, right = model.antibody_tokenizer(antibodies), model.antigen_tokenizer(antigens)
+    wider = [
+        torch.nn.functional.pad(side[key], (0, 9), value=0)
+        for side in (left, right)
+        for key in side
+    ]
+    pad_id = model.antigen_encoder.token_table.pad
+    wider[2][wider[3] == 0] = pad_id
+    with torch.no_grad():
+        assert torch.allclose(model(*wider), together, atol=1e-5)
+        wider[2][wider[3] == 0] = 5  # whatever stands where the mask is 0
+        assert torch.allclose(model(*wider), together, atol=1e-5)
+
+
+def test_special_tokens_are_no_residues(model):
+    """The network sees as many states as there are residues, on both sides."""
+    tokens = model.antibody_tokenizer([f"{HEAVY}|{LIGHT}", HEAVY])
+    states, mask = model._embed("antibody", tokens["input_ids"], tokens["attention_mask"])
+    assert mask.sum(dim=1).tolist() == [len(HEAVY) + len(LIGHT), len(HEAVY)]
+    expected = model.antibody_encoder.encode([(HEAVY, LIGHT), (HEAVY,)])
+    for row, rows in enumerate(expected):
+        assert np.allclose(states[row, : len(rows)].numpy(), rows, atol=1e-5)
+
+
+def test_both_sides_matter(model):
+    base = answer(model, [f"{HEAVY}|{LIGHT}"], [ANTIGEN])
+    mutant = HEAVY[:30] + "W" + HEAVY[31:]
+    assert (answer(model, [f"{mutant}|{LIGHT}"], [ANTIGEN]) - base).abs() > 1e-6
+    assert (answer(model, [f"{HEAVY}|{LIGHT}"], [ANTIGEN[::-1]]) - base).abs() > 1e-6
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda a, g: (a[0].float(), a[1], *g), "whole numbers of one shape"),
+        (lambda a, g: (a[0], a[1][:, :3], *g), "whole numbers of one shape"),
+        (lambda a, g: (a[0], torch.zeros_like(a[1]), *g), "no residue in it"),
+        (lambda a, g: (torch.full_like(a[0], 30), a[1], *g), "id 30, which is no residue"),
+        (lambda a, g: (a[0].repeat(2, 1), a[1].repeat(2, 1), *g), "2 antibodies and 1 antigens"),
+    ],
+)
+def test_tokens_that_are_none_are_explained(model, change, message):
+    antibody = tuple(model.antibody_tokenizer(HEAVY).values())
+    antigen = tuple(model.antigen_tokenizer(ANTIGEN).values())
+    with pytest.raises(InputError, match=message):
+        model(*change(antibody, antigen))
+
+
+def test_the_network_can_be_trained_through_it(model):
+    tokens = (*model.antibody_tokenizer(HEAVY).values(), *model.antigen_tokenizer(ANTIGEN).values())
+    model(*tokens).sum().backward()
+    assert model.antibody_tower.project.weight.grad.abs().sum() > 0
+    assert not any(
+        weight.requires_grad for weight in model.antibody_encoder.language_model.parameters()
+    )
+    model.zero_grad()
+
+
+# checkpoints
+
+
+def train_small(folder: Path, *changes: str) -> tuple[Path, list[Pair]]:
+    """A run of recipe v2.6, and the pairs it was trained on."""
+    measurements = simulate(antibodies=8, antigens=2, seed=3).measurements
+    table = folder / "table.csv"
+    write_table(frame_from_measurements(measurements), table)
+    recipe = load_recipe(
+        "v2.6",
+        [*SMALL, "training.max_epochs=1", "training.batch_size=4", "data.split='random'", *changes],
+    )
+    trained = train_table(table, recipe, folder / "run", device="cpu", progress=False)
+    write_model_of_run(trained, folder / "run")
+    return folder / "run", [
+        measurement.pkd and measurement.pair for measurement in trained.measurements
+    ]
+
+
+@pytest.mark.parametrize(
+    "encoders", [("igt5", "esm2-3b"), ("esm2-650m", "esm2-650m"), ("antiberty", "residue")]
+)
+def test_a_checkpoint_of_a_run_gives_the_pkd_of_its_model(
+    encoders, tiny_folder, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("PARATOPE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("PARATOPE_ENCODERS", str(tmp_path / "encoders"))
+    (tmp_path / "encoders").mkdir()
+    for name in set(encoders) - {"antiberty", "residue"}:
+        (tmp_path / "encoders" / name).symlink_to(tiny_folder(name))
+    run, pairs = train_small(
+        tmp_path, f"encoders.antibody={encoders[0]}", f"encoders.antigen={encoders[1]}"
+    )
+    path = run / "checkpoints" / "checkpoint_latest.pth"
+    checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    promised = "model_state_dict optimizer_state_dict scheduler_state_dict epoch best_val_spearman"
+    assert set(promised.split()) <= set(checkpoint)
+    model = DualEncoderWithCrossAttention(
+        num_labels=1,
+        dropout=0.3,
+        use_cross_attention=True,
+        antibody_encoder=encoders[0],
+        antigen_encoder=encoders[1],
+        recipe=run / "run.toml",
+    )
+    model.load_state_dict(checkpoint["model_state_dict"])
+    model.eval()
+    antibodies = ["|".join(pair.antibody.chains) for pair in pairs]
+    antigens = ["|".join(pair.antigen.chains) for pair in pairs]
+    found = answer(model, antibodies, antigens).numpy()
+    predictor = Predictor.load(run, device="cpu", cache=tmp_path / "cache")
+    expected = predictor.raw_scores(pairs).mean
+    assert np.ptp(expected) > 1e-3
+    assert np.allclose(found, expected, atol=1e-4)
+    again = DualEncoderWithCrossAttention.from_checkpoint(path)
+    assert np.array_equal(answer(again, antibodies, antigens).numpy(), found)
+
+
+def test_a_checkpoint_of_other_sizes_is_explained(model):
+    other = DualEncoderWithCrossAttention(
+        antibody_encoder="residue", antigen_encoder="residue", recipe="default"
+    )
+    with pytest.raises(ModelError, match=r"other sizes or encoders; .*from_checkpoint\(path\)"):
+        model.load_state_dict(other.state_dict())
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint", None])
+def test_a_file_that_is_no_checkpoint_is_explained(content, tmp_path):
+    path = tmp_path / "checkpoint_latest.pth"
+    if content is None:
+        torch.save({"epoch": 1}, path)
+    else:
+        path.write_bytes(content)
+    with pytest.raises(
+        ModelError, match=r"checkpoint_latest.pth: (cannot be read|not a checkpoint)"
+    ):
+        DualEncoderWithCrossAttention.from_checkpoint(path)
+    with pytest.raises(ModelError, match="cannot be read"):
+        DualEncoderWithCrossAttention.from_checkpoint(tmp_path / "nowhere.pth")
