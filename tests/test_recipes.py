@@ -1,13 +1,22 @@
 """Recipes: the released numbers, checked keys, files that read back."""
 
+import re
+import shlex
+import tomllib
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from paratope.datasets.simulated import simulate
 from paratope.encoders import ENCODERS, load_encoder
 from paratope.encoders.transformer import TransformerEncoder
 from paratope.errors import TrainingError
 from paratope.recipes import RECIPES, Recipe, load_recipe, recipe_toml, valid_keys
+from paratope.tables import write_table
+from paratope.tables.export import frame_from_measurements
+from paratope.training.run_folder import hyperparameters
 from tiny_models import tiny_folder, vocabularies
 
 __all__ = ["tiny_folder", "vocabularies"]  # fixtures
@@ -218,3 +227,72 @@ def test_no_side_of_a_release_has_more_than_512_tokens(name, tiny_folder):
         heavy = 260 if encoder.paired else settings.max_residues
         chains = ("W" * heavy, *["W" * (settings.max_residues - heavy)] * encoder.paired)
         assert len(encoder.tokenize(chains).ids) == 512
+
+
+# the release's command, as docs/recipes.md translates it
+
+
+@pytest.fixture(scope="module")
+def translated(repository: Path) -> list[tuple[str, str, str]]:
+    """The release's options, each with its value and what stands for it here."""
+    text = (repository / "docs" / "recipes.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `--(\w+) (\S+)` \| `--set (\S+)` \|$", text, re.MULTILINE)
+    assert len(rows) == 7
+    return rows
+
+
+def test_every_option_of_the_release_s_command_is_translated(translated, reference_root):
+    note = (reference_root / "v2.6_release" / "README_v2.6.md").read_text(encoding="utf-8")
+    command = note.partition("train_ultra_speed_v26.py")[2].partition("```")[0]
+    options = re.findall(r"--(\w+) (\S+)", command)
+    assert options == [(option, value) for option, value, _ in translated]
+    for _, value, change in translated:
+        assert change.endswith(f"={value}")
+
+
+def test_the_translated_command_gives_the_run_toml_of_the_recipe(
+    translated, repository, tiny_folder, tmp_path, monkeypatch, run_paratope
+):
+    text = (repository / "docs" / "recipes.md").read_text(encoding="utf-8")
+    (command,) = re.findall(
+        r"^paratope (train table.csv --recipe v2.6 -o run/ \\\n(?:.*\\\n)*.*)$", text, re.M
+    )
+    words = shlex.split(command.replace("\\\n", " "))
+    assert [word for word in words if "=" in word] == [change for _, _, change in translated]
+    encoders = tmp_path / "encoders"
+    encoders.mkdir()
+    for name in ("igt5", "esm2-3b"):
+        (encoders / name).symlink_to(tiny_folder(name))
+    monkeypatch.setenv("PARATOPE_ENCODERS", str(encoders))
+    monkeypatch.setenv("PARATOPE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    measurements = simulate(antibodies=6, antigens=2, seed=3).measurements
+    write_table(frame_from_measurements(measurements), tmp_path / "table.csv")
+    small = ["network.dim=8", "network.regressor=[8]", "training.max_epochs=1"]
+    cut = [item for change in small for item in ("--set", change)]
+    for arguments in (words, ["train", "table.csv", "--recipe", "v2.6", "-o", "plain/"]):
+        done = run_paratope(*arguments, *cut, "--split", "random")
+        assert done.code == 0, done.err
+    written = (tmp_path / "run" / "run.toml").read_bytes()
+    assert written == (tmp_path / "plain" / "run.toml").read_bytes()
+    shown = run_paratope(*words, "--show").out
+    assert shown == run_paratope("train", "--recipe", "v2.6", "--show").out
+    assert tomllib.loads(shown)["loss"]["soft_spearman"] == 0.4
+
+
+def test_changed_options_land_in_run_toml_under_their_keys(translated, run_paratope, tmp_path):
+    """By the names that the release's metrics.json gave them."""
+    values = {"batch_size": 8, "gradient_accumulation": 3, "learning_rate": 2e-4, "dropout": 0.15}
+    values |= {"huber_weight": 0.7, "spearman_weight": 0.2, "class_weight": 0.05}
+    assert set(values) == {option for option, _, _ in translated}
+    for option, value, change in translated:
+        key = change.partition("=")[0]
+        shown = run_paratope(
+            "train", "--recipe", "v2.6", "--set", f"{key}={values[option]}", "--show"
+        )
+        (tmp_path / "run.toml").write_text(shown.out)
+        changed = hyperparameters(load_recipe(tmp_path / "run.toml"))
+        before = hyperparameters(load_recipe("v2.6"))
+        assert before[option] == float(value)
+        assert changed[option] == values[option]
+        assert {name for name in before if before[name] != changed[name]} <= {option, "loss"}
