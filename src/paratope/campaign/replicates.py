@@ -1,0 +1,191 @@
+"""Replicates of one pair in one assay as one row, their spread kept as its noise."""
+
+import dataclasses
+from collections import defaultdict
+from collections.abc import Hashable, Sequence
+
+import numpy as np
+
+# Replicates further apart than this many standard deviations of the assay's values, or than one
+# log10 of Kd, contradict each other.
+CONTRADICTION_SDS = 1.5
+CONTRADICTION_LOG10 = 1.0
+# A variance of two or three replicates says little: it is averaged with that of all replicates of
+# the assay, which counts as much as this many degrees of freedom (as limma does; Smyth 2004).
+_PRIOR_FREEDOM = 4.0
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Readings:
+    """All measurements of one pair in one assay.
+
+    Attributes
+    ----------
+    first : int
+        Index of the first of them among all measurements.
+    exact, upper, lower : tuple of float
+        Values, bounds from above (the true value is at most this), bounds from below.
+    """
+
+    first: int
+    exact: tuple[float, ...]
+    upper: tuple[float, ...]
+    lower: tuple[float, ...]
+
+    def __len__(self) -> int:
+        return len(self.exact) + len(self.upper) + len(self.lower)
+
+    def value(self) -> tuple[float, int]:
+        """The merged value and its censoring code: median, tightest bound, or middle of bounds."""
+        if self.exact:
+            return float(np.median(self.exact)), 0
+        if self.upper and self.lower:
+            return (min(self.upper) + max(self.lower)) / 2, 0
+        return (min(self.upper), -1) if self.upper else (max(self.lower), 1)
+
+    def spread(self) -> np.ndarray:
+        """Values that tell the noise: the exact ones and the bounds that they contradict."""
+        if not self.exact:
+            both = [min(self.upper), max(self.lower)] if self.upper and self.lower else []
+            return np.array(both)
+        middle = float(np.median(self.exact))
+        broken = [bound for bound in self.upper if bound < middle]
+        broken += [bound for bound in self.lower if bound > middle]
+        return np.array([*self.exact, *broken])
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class MergedRows:
+    """One row for each pair in each assay; m rows.
+
+    Attributes
+    ----------
+    first : np.ndarray of int, (m,)
+        Index of a measurement of each.
+    values, noise_sd : np.ndarray of float, (m,)
+    censoring, replicates : np.ndarray of int, (m,)
+    notes : tuple of str
+    """
+
+    first: np.ndarray
+    values: np.ndarray
+    censoring: np.ndarray
+    replicates: np.ndarray
+    noise_sd: np.ndarray
+    notes: tuple[str, ...]
+
+
+def merge(
+    keys: Sequence[Hashable],
+    assays: Sequence[str],
+    values: Sequence[float],
+    censoring: Sequence[int],
+    *,
+    log10: bool,
+) -> MergedRows:
+    """Merge the measurements of each pair in each assay.
+
+    Parameters
+    ----------
+    keys : sequence, (n,)
+        What each measurement is of.
+    assays : sequence of str, (n,)
+    values : sequence of float, (n,)
+    censoring : sequence of int, (n,)
+        -1, 0 or 1 as in `Campaign`.
+    log10 : bool
+        Whether values are on a log10 scale, where a difference of 1 contradicts in any assay.
+
+    Returns
+    -------
+    MergedRows
+        In order of first appearance. Where exact values are there, their median counts, and bounds
+        they satisfy say nothing more.
+
+    Examples
+    --------
+    >>> found = merge("aab", ["spr"] * 3, [7.0, 7.4, 9.0], [0, 0, 0], log10=True)
+    >>> found.values.tolist(), found.replicates.tolist(), found.noise_sd.round(2).tolist()
+    ([7.2, 9.0], [2, 1], [0.2, nan])
+    """
+    groups: dict[tuple[str, Hashable], list[int]] = defaultdict(list)
+    for index, (key, assay) in enumerate(zip(keys, assays, strict=True)):
+        groups[assay, key].append(index)
+    readings = [
+        Readings(
+            rows[0],
+            *(
+                tuple(float(values[row]) for row in rows if censoring[row] == code)
+                for code in (0, -1, 1)
+            ),
+        )
+        for rows in groups.values()
+    ]
+    merged = [one.value() for one in readings]
+    of_assay: dict[str, list[int]] = defaultdict(list)
+    for place, (assay, _) in enumerate(groups):
+        of_assay[assay].append(place)
+    noise = np.full(len(readings), np.nan)
+    counts = np.array([len(one) for one in readings])
+    notes = []
+    for assay, places in of_assay.items():
+        some = [readings[place] for place in places]
+        middle = np.array([merged[place][0] for place in places])
+        noise[places], said = _noise(some, middle, assay, log10)
+        notes += said
+        if any("copies" in note for note in said):
+            counts[places] = 1
+    return MergedRows(
+        np.array([one.first for one in readings]),
+        np.array([value for value, _ in merged]),
+        np.array([code for _, code in merged]),
+        counts,
+        noise,
+        tuple(notes),
+    )
+
+
+def _noise(
+    readings: Sequence[Readings], middle: np.ndarray, assay: str, log10: bool
+) -> tuple[np.ndarray, list[str]]:
+    """Noise of each merged value of one assay, and what to say of its replicates."""
+    spreads = [one.spread() for one in readings]
+    counts = np.array([len(one) for one in spreads])
+    repeated = counts > 1
+    noise = np.full(len(readings), np.nan)
+    if not repeated.any():
+        return noise, []
+    variance = np.array([one.var(ddof=1) if len(one) > 1 else 0.0 for one in spreads])
+    freedom = np.maximum(counts - 1, 0)
+    pooled = float((variance * freedom).sum() / freedom.sum())
+    if pooled == 0:
+        said = (
+            f"assay {assay!r}: all {int(repeated.sum())} repeated variants have exactly the same "
+            "value again: read as copies of one measurement, not as replicates"
+        )
+        return noise, [said]
+    moderated = (_PRIOR_FREEDOM * pooled + freedom * variance) / (_PRIOR_FREEDOM + freedom)
+    noise[repeated] = np.sqrt(moderated / np.maximum(counts, 1))[repeated]
+    return noise, _contradictions(spreads, middle, assay, np.sqrt(pooled), log10)
+
+
+def _contradictions(
+    spreads: Sequence[np.ndarray], middle: np.ndarray, assay: str, sd: float, log10: bool
+) -> list[str]:
+    """A warning if replicates contradict each other, with what that costs."""
+    total = float(middle.std(ddof=1)) if len(middle) > 1 else 0.0
+    tolerance = CONTRADICTION_SDS * total if total > 0 else CONTRADICTION_LOG10
+    if log10:
+        tolerance = min(tolerance, CONTRADICTION_LOG10)
+    repeated = [one for one in spreads if len(one) > 1]
+    wide = sum(float(np.ptp(one)) > tolerance for one in repeated)
+    if not wide:
+        return []
+    unit = " log10" if log10 else ""
+    text = (
+        f"assay {assay!r}: replicates of {wide} of {len(repeated)} repeated variants contradict "
+        f"each other (more than {tolerance:.2g}{unit} apart); one measurement has a standard "
+        f"deviation of {sd:.2g}{unit} where variants differ by {total:.2g}: such rows count for "
+        "less, and intervals are wider"
+    )
+    return [text]
