@@ -12,6 +12,9 @@ from paratope.monitors.gradients import GradientPeaks
 from paratope.monitors.predictions import collapse, out_of_range
 from paratope.recipes import Recipe
 
+# A spread of predictions that grows by this factor from one epoch to the next has not collapsed.
+_GROWTH = 1.5
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Answers:
@@ -59,9 +62,8 @@ class Monitors:
             self.reactions["collapse"] = "stop"
         self.gradients = GradientPeaks()
         self.stop = ""
-        # until the warm-up is over, a network that answers about the mean has not collapsed
         warmed = recipe.schedule.name == "warmup_cosine"
-        self._first_epoch = recipe.schedule.warmup_epochs if warmed else 0
+        self._warmup = recipe.schedule.warmup_epochs if warmed else 0
 
     def watches(self, name: str) -> bool:
         """Whether a monitor is on."""
@@ -115,8 +117,12 @@ class Monitors:
             found = collapse(answers.predicted, answers.measured)
             columns |= {"distinct": found.distinct, "tie_share": found.tie_share}
             columns["spread_ratio"] = found.spread_ratio
-            over = history[-1]["epoch"] >= self._first_epoch
-            said["collapse"] = found.warning if over else ""
+            # an untrained network answers about the mean; one that still learns to differ from it,
+            # or is being warmed up, has not collapsed
+            before = history[-2].get("spread_ratio", np.nan) if len(history) > 1 else np.nan
+            young = len(history) == 1 or history[-1]["epoch"] < self._warmup
+            grows = found.spread_ratio > _GROWTH * before
+            said["collapse"] = "" if young or grows else found.warning
 
     def _range(self, history: list[Any], answers: Answers, columns: dict, said: dict) -> None:
         if self.watches("range"):

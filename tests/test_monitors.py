@@ -1,0 +1,414 @@
+"""Monitors: each fault is planted in a real run and named; a healthy run is left in peace."""
+
+import dataclasses
+import math
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from paratope.batches import Examples
+from paratope.embedding_store import EmbeddingStore
+from paratope.encoders import load_encoder
+from paratope.errors import TrainingError
+from paratope.measurements import Measurement
+from paratope.monitors import (
+    GradientPeaks,
+    out_of_range,
+    overfitting,
+    recall_stability,
+    recall_warning,
+)
+from paratope.recipes import RECIPES, load_recipe, recipe_toml
+from paratope.sequences import Antibody, Antigen, Pair
+from paratope.training import fit, fitting
+from paratope.training.history import history_table
+from small_runs import TINY, data, tiny
+
+__all__ = ["data"]  # a fixture
+
+STEADY = ["schedule.name=constant", "training.learning_rate=0.01"]
+
+
+def learnable(count: int, seed: int) -> Examples:
+    """Pairs whose pKd grows with the tryptophans of the antibody: a small network learns that."""
+    random = np.random.default_rng(seed)
+    measurements = []
+    for _ in range(count):
+        bulky = int(random.integers(0, 13))
+        letters = np.array(list("W" * bulky + "G" * (12 - bulky)))
+        random.shuffle(letters)
+        pair = Pair(Antibody("".join(letters)), Antigen(("MKTAYIAKQR",)))
+        measurements.append(Measurement(pair, 5 + 0.5 * bulky + float(random.normal(0, 0.1))))
+    return Examples.from_measurements(measurements)
+
+
+@pytest.fixture(scope="module")
+def easy(tmp_path_factory):
+    """Training and validation examples that are quickly learned, with their store."""
+    train, validation = learnable(64, 0), learnable(32, 1)
+    with EmbeddingStore(load_encoder("residue"), tmp_path_factory.mktemp("easy")) as store:
+        for part in (train, validation):
+            store.fill((*part.antibodies, *part.antigens))
+        yield train, validation, store
+
+
+def fit_easy(easy, *changes: str, name: str = "default", **options):
+    train, validation, store = easy
+    settings = [*TINY, *STEADY, "training.batch_size=8", *changes]
+    return fit(train, validation, load_recipe(name, settings), store, store, **options)
+
+
+# a healthy run
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_healthy_run_is_left_in_peace(easy, name):
+    result = fit_easy(easy, "training.max_epochs=5", "training.accumulate=1", name=name)
+    assert result.best_spearman > 0.9
+    for record in result.history:
+        assert record["warning"] == record["warned"] == record["dead_gradients"] == ""
+        assert record["dead_unit_share"] == record["share_out_of_range"] == 0
+        assert record["tie_share"] < 0.3
+        assert record["distinct"] > 10
+        assert record["loss_gap"] == record["validation_loss"] - record["train_sample_loss"]
+        assert math.isfinite(record["recall_sd"])
+    table = history_table(result.history)
+    titles = "Loss Gap,Train Sample Loss,Distinct,Tie Share,Spread Ratio,Share Out Of Range,"
+    titles += "Recall Sd,Recall Jump,Dead Unit Share,Dead Gradients,Warned,Warning"
+    assert set(titles.split(",")) <= set(table.columns)
+
+
+# numbers that are not finite
+
+
+def owned(examples: Examples) -> Examples:
+    """The same examples with measured values of their own."""
+    return dataclasses.replace(examples, pkd=examples.pkd.copy())
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_an_infinite_label_is_named_and_leaves_the_checkpoint(data, tmp_path):
+    train, validation, store = data
+    train = owned(train)
+    kept = []
+
+    def spoil(record):
+        kept.append(contents(tmp_path))
+        train.pkd[7] = np.inf
+
+    recipe = tiny("training.accumulate=2", "training.balance=none")
+    with pytest.raises(TrainingError) as caught:
+        fit(train, validation, recipe, store, store, folder=tmp_path, on_epoch=spoil)
+    assert "epoch 2, batch " in str(caught.value)
+    assert "measured pKd is NaN or infinite for training rows 7 (counted" in str(caught.value)
+    assert contents(tmp_path) == kept[0]
+
+
+def test_a_loss_that_overflows_is_named(data):
+    train, validation, store = data
+    train = owned(train)
+    train.pkd[3] = 1e12
+    recipe = tiny("training.balance=none", "loss.focal_regression=1")
+    with pytest.raises(TrainingError) as caught:
+        fit(train, validation, recipe, store, store)
+    found = str(caught.value)
+    assert "loss focal_regression is inf although predictions and measured values" in found
+    rows = found.partition("training rows ")[2].partition(" (counted")[0].split(", ")
+    assert "3" in rows
+    assert len(rows) == 4
+
+
+class Spoiled:
+    """A store in which one molecule's embedding holds an infinite number."""
+
+    def __init__(self, store, molecule) -> None:
+        self.store, self.molecule = store, molecule
+
+    def get(self, molecule):
+        values = np.array(self.store.get(molecule))
+        values[-1, -1] = np.inf if molecule == self.molecule else values[-1, -1]
+        return values
+
+
+def test_a_validation_row_is_named_too(data):
+    train, validation, store = data
+    spoiled = Spoiled(store, validation.antibodies[validation.antibody_index[4]])
+    with pytest.raises(TrainingError, match="^epoch 1, validation: antibody embedding is NaN"):
+        fit(train, validation, tiny(), spoiled, store)
+    with pytest.raises(TrainingError, match="for validation rows 4 "):
+        fit(train, validation, tiny(), spoiled, store)
+
+
+def changed_network(monkeypatch, change) -> None:
+    """Let `fit` begin with a network that was changed."""
+    untrained = fitting.untrained_network
+
+    def network(*arguments):
+        built = untrained(*arguments)
+        change(built)
+        return built
+
+    monkeypatch.setattr(fitting, "untrained_network", network)
+
+
+def test_a_gradient_that_is_not_finite_is_named(data, tmp_path, monkeypatch):
+    train, validation, store = data
+    steps = []
+
+    def spoil(gradient):
+        steps.append(1)
+        return gradient * math.nan if len(steps) > 7 else gradient
+
+    changed_network(monkeypatch, lambda net: net.antigen_tower.project.weight.register_hook(spoil))
+    kept = []
+    with pytest.raises(TrainingError) as caught:
+        fit(
+            *(train, validation, tiny("training.balance=none"), store, store),
+            folder=tmp_path,
+            on_epoch=lambda record: kept.append(contents(tmp_path)),
+        )
+    message = str(caught.value)
+    assert message.startswith(
+        "epoch 2, batch 3 on: the gradient of antigen_tower.project.weight is"
+    )
+    assert "in a step over training rows " in message
+    assert contents(tmp_path) == kept[-1]
+
+
+# overfitting
+
+
+def test_both_sides_of_the_gap_are_the_same_loss(data):
+    train, _, store = data
+    result = fit(train, train, tiny("network.dropout=0.5"), store, store)
+    for record in result.history:
+        assert record["train_sample_loss"] == pytest.approx(record["validation_loss"], abs=1e-6)
+        assert record["train_sample_loss"] != pytest.approx(record["train_loss"], abs=1e-3)
+
+
+OVERFIT = [
+    *("training.max_epochs=12", "network.dropout=0", "training.weight_decay=0"),
+    *("loss.gaussian_nll=0", "loss.pairwise_rank=0", "loss.strong_binder_bce=0", "loss.mse=1"),
+    *("training.balance=none", *STEADY),
+]
+
+
+def test_an_overfitted_run_is_told_and_ends_if_asked(data):
+    """Random labels: what is learned of the training rows is wrong for all others."""
+    train, validation, store = data
+    result = fit(train, validation, tiny(*OVERFIT), store, store)
+    warned = [record for record in result.history if "overfitting" in record["warned"]]
+    first = warned[0]
+    assert first["epoch"] > 3
+    assert "overfitting: since epoch" in first["warning"]
+    assert "raise network.dropout" in first["warning"]
+    best = min(result.history, key=lambda record: record["validation_loss"])
+    assert first["train_sample_loss"] < best["train_sample_loss"]
+    assert first["validation_loss"] > best["validation_loss"]
+    assert first["loss_gap"] > best["loss_gap"]
+    recipe = tiny(*OVERFIT, "monitors.overfitting=stop")
+    stopped = fit(train, validation, recipe, store, store)
+    assert len(stopped.history) == first["epoch"]
+    assert stopped.stopped == f"after epoch {first['epoch']}: {first['warning']}"
+
+
+@given(
+    st.lists(st.tuples(st.floats(-5, 5), st.floats(-5, 5)), min_size=1, max_size=12),
+    st.sampled_from([0.5, 1.0, 4.0]),
+    st.sampled_from([-8.0, 0.0, 8.0]),
+)
+def test_overfitting_does_not_depend_on_the_losses_zero_and_scale(losses, scale, shift):
+    rounded = [(round(left, 2), round(right, 2)) for left, right in losses]
+    plain = overfitting([left for left, _ in rounded], [right for _, right in rounded])
+    moved = overfitting(
+        [scale * left + shift for left, _ in rounded],
+        [scale * right + shift for _, right in rounded],
+    )
+    assert moved.gap == pytest.approx(scale * plain.gap, abs=1e-9)
+    close = 1e-9  # comparisons of equal numbers may fall either way once they are moved
+    left, right = np.array(rounded).T
+    margins = np.abs(right - right.min() - 0.1 * (left[0] - left))
+    if (margins > close).all() and len(set(right)) == len(right) == len(set(left)):
+        gaps = right - left
+        if len({round(gap, 6) for gap in gaps}) == len(gaps):
+            assert bool(moved.warning) == bool(plain.warning)
+
+
+def test_overfitting_needs_all_of_it():
+    falling, worse = [1.0, 0.8, 0.6, 0.5, 0.4], [1.0, 0.9, 1.2, 1.3, 1.4]
+    assert overfitting(falling, worse).warning
+    assert not overfitting(falling[:4], worse[:4]).warning  # two epochs only
+    assert not overfitting([1.0, 0.8, 0.9, 1.1, 1.2], worse).warning  # both get worse
+    assert not overfitting(falling, [1.0, 0.9, 0.92, 0.92, 0.92]).warning  # hardly worse
+    assert not overfitting(falling, [1.0, 0.9, 0.85, 0.8, 0.78]).warning  # gap grows, both better
+    assert not overfitting([], []).warning
+    assert math.isnan(overfitting([0.4], [math.nan]).gap)
+
+
+# recall
+
+
+def test_the_releases_recall_is_unstable(reference_root):
+    history = pl.read_csv(reference_root / "v2.6_release" / "training_history_v2.6.csv")
+    recalls = history["Val Recall"].to_list()
+    found = recall_stability(recalls)
+    assert found.sd == pytest.approx(39.35001416511261, rel=1e-12)
+    assert found.max_jump == pytest.approx(85.64277865950433, rel=1e-12)
+    assert found.status == "unstable"
+    told = [epoch for epoch in range(1, 16) if recall_warning(recalls[:epoch], strong=8000)]
+    assert told[0] == 3
+    warning = recall_warning(recalls[:3], strong=8000)
+    assert "swung between 14.4 % and 100.0 %" in warning
+    assert "largest fall 85.6 points" in warning
+
+
+def test_a_recall_that_rises_or_rests_on_few_rows_is_no_swing():
+    assert not recall_warning([0.0, 20.0, 60.0, 90.0, 95.0], strong=50)
+    assert not recall_warning([100.0, 0.0, 100.0], strong=9)
+    assert recall_warning([100.0, 0.0, 100.0], strong=10)
+    assert not recall_warning([100.0, 14.0, *[90.0] * 5], strong=50)  # long ago
+    assert not recall_warning([math.nan, 50.0], strong=50)
+
+
+def test_a_swinging_recall_is_told_and_ends_the_run_if_asked(easy):
+    """The release's fault: nothing is learned, and one shared output crosses 9 up and down."""
+    train, validation, store = easy
+    random = np.random.default_rng(0)
+    parts = [
+        dataclasses.replace(part, pkd=random.normal(9, 0.5, len(part)).astype(np.float32))
+        for part in (train, validation)
+    ]
+    changes = ["training.learning_rate=0.1", "training.max_epochs=12", "monitors.recall=stop"]
+    result = fit_easy((*parts, store), *changes, "training.balance=none", name="v2.7")
+    last = result.history[-1]
+    assert "recall" in last["warned"].split(", ")
+    assert "recall of strong binders (pKd >= 9) is unstable" in result.stopped
+    recalls = [record["validation_recall_percent"] for record in result.history]
+    assert last["recall_sd"] == pytest.approx(np.std(recalls))
+    assert last["recall_jump"] == pytest.approx(np.abs(np.diff(recalls)).max())
+
+
+# range
+
+
+def test_out_of_range_counts_both_ends():
+    found = out_of_range(np.array([3.999, 4.0, 9.0, 14.0, 14.001]), np.full(5, 9.0))
+    assert found.share == 0.4
+    assert found.warning.startswith("40.0 % of the predictions lie outside pKd 4 to 14")
+
+
+def test_impossible_predictions_are_told_and_end_the_run_if_asked(data):
+    """Labels in another unit pull a free output out of the range; a bounded one stays inside."""
+    train, validation, store = data
+    strange = [dataclasses.replace(part, pkd=part.pkd - 8) for part in (train, validation)]
+    for output, reaction in (("free", "warn"), ("free", "stop"), ("bounded", "stop")):
+        recipe = tiny(f"network.output={output}", f"monitors.range={reaction}")
+        result = fit(*strange, recipe, store, store)
+        record = result.history[0]
+        assert ("range" in record["warned"]) == (output == "free")
+        assert record["share_out_of_range"] == (1.0 if output == "free" else 0.0)
+        assert len(result.history) == (1 if (output, reaction) == ("free", "stop") else 3)
+        if output == "free":
+            assert "100.0 % of the predictions lie outside pKd 4 to 14" in record["warning"]
+            assert "of the measured values" in record["warning"]
+
+
+# dead gradients
+
+
+def test_parts_without_a_gradient_are_named_and_end_the_run_if_asked(data, monkeypatch):
+    train, validation, store = data
+
+    def kill(network):
+        torch.nn.init.constant_(network.regressor[1].bias, -1e4)  # its GELU gives 0 ever after
+
+    changed_network(monkeypatch, kill)
+    warned = fit(train, validation, tiny(), store, store)
+    assert len(warned.history) == 3
+    record = warned.history[0]
+    dead = record["dead_gradients"].split(", ")
+    assert {"antibody_tower", "antigen_tower", "interactions"} <= set(dead)
+    assert "regressor.3.bias" not in dead  # the answer's own offset still learns
+    assert record["dead_unit_share"] == 1
+    assert "exactly zero for the whole epoch" in record["warning"]
+    assert "100 % of the hidden units got no gradient" in record["warning"]
+    stopped = fit(train, validation, tiny("monitors.gradients=stop"), store, store)
+    assert len(stopped.history) == 1
+    assert stopped.stopped.startswith("after epoch 1: dead gradients: the gradient of antibody_to")
+
+
+def test_dead_units_are_counted_and_vanished_parameters_named(data, monkeypatch):
+    train, validation, store = data
+
+    def hurt(network):
+        with torch.no_grad():
+            network.regressor[1].bias[:3] = -1e4
+        network.antigen_tower.position_scale.register_hook(lambda gradient: gradient * 1e-12)
+        network.antibody_tower.requires_grad_(False)  # frozen on purpose: nothing to tell
+
+    changed_network(monkeypatch, hurt)
+    record = fit(train, validation, tiny("training.max_epochs=1"), store, store).history[0]
+    assert record["dead_gradients"] == "antigen_tower.position_scale"
+    assert "the gradient of antigen_tower.position_scale was below 1e-08" in record["warning"]
+    network = fitting.untrained_network(tiny(), train, (store, store))
+    weights = [one for one in network.parameters() if one.requires_grad and one.dim() > 1][:-1]
+    assert record["dead_unit_share"] == 3 / sum(len(weight) for weight in weights)
+
+
+def test_gradient_peaks_go_on_from_a_checkpoint(tmp_path):
+    network = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Linear(4, 1))
+    whole, before, after = GradientPeaks(), GradientPeaks(), GradientPeaks()
+    for step in range(4):
+        for number, parameter in enumerate(network.parameters()):
+            parameter.grad = torch.full_like(parameter, float(number == step))
+        peaks = [whole, before if step < 2 else after]
+        for one in peaks:
+            one.add(network, "here", [0])
+        if step == 1:
+            torch.save(before.state_dict(), tmp_path / "state.pth")
+            after.load_state_dict(torch.load(tmp_path / "state.pth", weights_only=True))
+    assert after.state_dict().keys() == whole.state_dict().keys()
+    assert all(torch.equal(after.peaks[name], whole.peaks[name]) for name in whole.peaks)
+    assert whole.take().parameters == after.take().parameters == ()
+    assert whole.take().warning == ""  # taken: begun anew
+
+
+# settings
+
+
+def test_monitors_that_are_off_leave_no_trace(data):
+    train, validation, store = data
+    names = ("collapse", "overfitting", "recall", "range", "gradients")
+    off = [f"monitors.{name}=off" for name in names]
+    plain, unwatched = (
+        fit(train, validation, tiny(*changes), store, store) for changes in ([], off)
+    )
+    gone = plain.history[0].keys() - unwatched.history[0].keys()
+    assert gone == {
+        *("distinct", "tie_share", "spread_ratio", "share_out_of_range", "recall_sd"),
+        *("recall_jump", "loss_gap", "train_sample_loss", "dead_unit_share", "dead_gradients"),
+    }
+    for name, weights in plain.state.items():  # watching changes nothing that is learned
+        assert torch.equal(weights, unwatched.state[name])
+
+
+def test_settings_are_shown_and_checked(run_paratope):
+    shown = run_paratope("train", "--show", "--set", "monitors.gradients=stop").out
+    section = shown.partition("[monitors]")[2].partition("[")[0]
+    assert section.split("\n")[1:6] == [
+        *('collapse = "warn"', 'overfitting = "warn"', 'recall = "warn"', 'range = "warn"'),
+        'gradients = "stop"',
+    ]
+    with pytest.raises(TrainingError, match=r"monitors.recall: .*'off', 'warn' or 'stop'"):
+        load_recipe("default", ["monitors.recall=sometimes"])
+    with pytest.raises(TrainingError, match=r"valid keys of \[monitors\]: collapse, gradients"):
+        load_recipe("default", ["monitors.speed=warn"])
+    assert "[monitors]" in recipe_toml(load_recipe("v2.6"))
