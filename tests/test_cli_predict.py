@@ -86,6 +86,37 @@ def test_a_parent_of_a_table_from_stdin(
     assert out["p_stronger"].is_between(0, 1, closed="none").all()
 
 
+def test_mutations_of_the_antibody_given(tiny_run: TrainedRun, run_paratope: Run):
+    chains = ("--heavy", D13_HEAVY, "--light", D13_LIGHT, "--antigen", LYSOZYME)
+    model = ("--model", tiny_run.folder)
+    variants = ("--mutations", "H:Q1E", "--mutations", "H:Q1E+L:D1E")
+    done = run_paratope("predict", *chains, *model, *variants, "-o", "-")
+    assert done.code == 0, done.err
+    out = pl.read_csv(done.out.encode())
+    assert out["id"].to_list() == ["parent", "H:Q1E", "H:Q1E+L:D1E"]
+    assert out["delta_pkd"][0] == 0
+    assert (out["delta_pkd_low"] < out["delta_pkd_high"]).all()
+    mutated = ("--heavy", "E" + D13_HEAVY[1:], "--light", "E" + D13_LIGHT[1:])
+    same = run_paratope("predict", *mutated, "--antigen", LYSOZYME, *model, "-o", "-")
+    assert pl.read_csv(same.out.encode())["pkd"][0] == out["pkd"][2]
+    wrong = run_paratope("predict", *chains, *model, "--mutations", "H:W1E", "-o", "-")
+    assert wrong.code == 3
+    assert "the parent has Q at place 1 of its heavy chain, not W" in wrong.out
+
+
+def test_mutations_of_a_table_are_in_its_column(
+    tiny_run: TrainedRun, run_paratope: Run, type_in: Callable[[str], None]
+):
+    done = run_paratope("predict", "-", "--model", tiny_run.folder, "--mutations", "H:Q1E")
+    assert done.code == 2
+    assert "in a table, give them in a column 'mutations'" in done.err
+    type_in(f"id,heavy,light,antigen,mutations\n"
+            f"wild,{D13_HEAVY},{D13_LIGHT},{LYSOZYME},\nv,,,,H:Q1E\n")  # fmt: skip
+    done = run_paratope("predict", "-", "--model", tiny_run.folder, "--parent", "wild")
+    assert done.code == 0, done.err
+    assert pl.read_csv(done.out.encode())["error"].null_count() == 2
+
+
 @pytest.mark.parametrize(
     ("parent", "message"),
     [

@@ -14,6 +14,8 @@ from paratope.cli.group import command_app
 from paratope.errors import InputError
 
 app = command_app()
+# Id of the antibody that --mutations are made of.
+PARENT_ID = "parent"
 
 
 @app.command(
@@ -33,6 +35,10 @@ def predict(
         str | None, typer.Option(help="One heavy chain, VHH or scFv, instead of a table.")
     ] = None,
     light: Annotated[str | None, typer.Option(help="Its light chain.")] = None,
+    mutations: Annotated[
+        list[str] | None,
+        typer.Option(help="Variant of the one antibody, as H:S31A,L:T93Y; may be repeated."),
+    ] = None,
     antigen: Annotated[
         str | None,
         typer.Option(help="Its antigen; or, with a table, a FASTA file to pair all with."),
@@ -51,11 +57,13 @@ def predict(
     """Predict pKd with an interval for every row of a table, or for one pair."""
     from paratope.predictor import Predictor
 
-    source = _source(table, heavy, light, antigen)
+    source = _source(table, heavy, light, antigen, mutations or [])
     _check_output(output)
     reading: dict[str, Any] = {"columns": _columns(columns)}
     if heavy is None and antigen is not None:
         reading["antigens"] = _antigen_source(antigen)
+    if mutations and parent is None:
+        parent = PARENT_ID
     predictor = Predictor.load(model, device)
     options = {"coverage": coverage, "strong_threshold_pkd": strong_threshold}
     counts = _run(predictor, source, reading, parent, options, output)
@@ -78,9 +86,9 @@ def _run(
 
     whole = None
     if not isinstance(source, str):
-        whole = _one_pair(source)
+        whole = _one_antibody(source)
     elif parent is not None:
-        whole = read_table(source, **reading)
+        whole = read_table(source, parent=parent, **reading)
     if whole is not None and parent is not None:
         options["parent_pkd"] = predictor.parent_pkd(whole, parent)
     tables = _blocks(source, reading) if whole is None else _just(whole)
@@ -121,7 +129,18 @@ def _say_notes(notes: Iterable[str]) -> None:
         print(f"Note: {note}", file=sys.stderr)
 
 
-def _source(table: str | None, heavy: str | None, light: str | None, antigen: str | None) -> Any:
+def _source(
+    table: str | None,
+    heavy: str | None,
+    light: str | None,
+    antigen: str | None,
+    mutations: list[str],
+) -> Any:
+    if table is not None and mutations:
+        raise InputError(
+            "--mutations are of the antibody given by --heavy and --light; in a table, give them "
+            "in a column 'mutations'"
+        )
     if table is not None and (heavy is not None or light is not None):
         raise InputError("give either a table, or --heavy, --light and --antigen; not both")
     if table is not None:
@@ -130,19 +149,33 @@ def _source(table: str | None, heavy: str | None, light: str | None, antigen: st
         raise InputError("nothing to predict: give a table, or --heavy (--light) and --antigen")
     if antigen is None:
         raise InputError("--heavy needs --antigen: the antigen's residues, or a FASTA file of it")
-    return {"id": "1", "heavy": heavy, "light": light or "", "antigen": antigen}
+    one = {"heavy": heavy, "light": light or "", "antigen": antigen}
+    if not mutations:
+        return [{"id": "1", **one}]
+    rows = [{"id": PARENT_ID, **one, "parent": "", "mutations": ""}]
+    nothing = dict.fromkeys(one, "")
+    return rows + [
+        {"id": text, **nothing, "parent": PARENT_ID, "mutations": text} for text in mutations
+    ]
 
 
-def _one_pair(pair: dict[str, str]) -> Any:
+def _one_antibody(rows: list[dict[str, str]]) -> Any:
+    """The pair given on the command line, and variants of it."""
     import polars as pl
 
     from paratope.tables import read_antigens, table_from_frame
 
-    if os.path.isfile(pair["antigen"]):  # no error for residues too many to be a file's name
-        antigens = read_antigens(pair["antigen"])
-        frame = pl.DataFrame([{key: pair[key] for key in ("id", "heavy", "light")}])
-        return table_from_frame(frame, source="command line", antigens=antigens)
-    return table_from_frame(pl.DataFrame([pair]), source="command line")
+    frame = pl.DataFrame(rows)
+    antigen = rows[0]["antigen"]
+    if not os.path.isfile(antigen):  # no error for residues too many to be a file's name
+        return table_from_frame(frame, source="command line")
+    antigens = read_antigens(antigen)
+    if len(rows) > 1 and len(antigens) > 1:
+        raise InputError(
+            f"{antigen}: {len(antigens)} antigens; --mutations are compared on one. "
+            "paratope scan --combine compares variants on several"
+        )
+    return table_from_frame(frame.drop("antigen"), source="command line", antigens=antigens)
 
 
 def _antigen_source(antigen: str) -> Any:

@@ -37,7 +37,8 @@ def parse_mutation(text: str, parent: Antibody | Pair | None = None) -> Mutation
     ----------
     text : str
     parent : Antibody or Pair, optional
-        Needed for IMGT numbers; with it, the mutation is checked against it.
+        Needed for IMGT numbers; with it, the mutation is checked against it (one of the antigen
+        only if it is a pair).
 
     Raises
     ------
@@ -69,7 +70,7 @@ def parse_mutation(text: str, parent: Antibody | Pair | None = None) -> Mutation
                 "give the parent, or the place in the sequence such as H:S31A"
             )
         mutation = _from_imgt(match, parent)
-    if parent is not None:
+    if isinstance(parent, Pair) or (parent is not None and mutation.chain in ("H", "L")):
         check_mutation(parent, mutation)
     return mutation
 

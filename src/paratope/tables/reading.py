@@ -15,16 +15,20 @@ from paratope.tables.blocks import Block, read_blocks
 from paratope.tables.fasta import read_antigens
 from paratope.tables.rows import RowReader, TableRow
 from paratope.tables.sources import Source, open_source
+from paratope.tables.variants import PARENT_COLUMNS
 
 Require = Literal["pair", "measured"]
 
-_PAIR_COLUMNS = ("id", "heavy", "light", "antigen", "antigen_name")
+_PAIR_COLUMNS = (
+    *("id", "heavy", "light", "antigen", "antigen_name"),
+    *("mutations", *PARENT_COLUMNS),
+)
 _MEASURED_COLUMNS = (
     *_PAIR_COLUMNS,
     *VALUE_COLUMNS,
-    *("binder", "parent", "parent_heavy", "parent_light", "parent_antigen", "parent_pkd"),
+    *("binder", "parent_pkd"),
     *("assay", "format", "method", "temperature"),
-    *("date", "reference", "complex", "mutations", "fold"),
+    *("date", "reference", "complex", "fold"),
 )
 
 
@@ -71,6 +75,8 @@ def read_table(
     antigens: Source | Sequence[Antigen] | None = None,
     require: Require = "pair",
     limit_pkd: float | None = None,
+    default_antigen: Antigen | None = None,
+    parent: str | None = None,
 ) -> InputTable:
     r"""Read a table of pairs, or of measurements.
 
@@ -88,6 +94,12 @@ def read_table(
         reads a measurement in every row.
     limit_pkd : float, optional
         Weakest pKd the assay can see, for non-binders; by default the weakest measured in it.
+    default_antigen : Antigen, optional
+        Antigen of the rows that give none; without it such rows are errors, and so is a table
+        without an antigen column.
+    parent : str, optional
+        Id of the row that rows of mutations without a heavy chain are variants of, where no parent
+        is named beside them.
 
     Returns
     -------
@@ -112,7 +124,8 @@ def read_table(
     row 'ab1', line 2, column 'VH': heavy chain: '1' at position 4 is not an amino acid;
     expected the letters ACDEFGHIKLMNPQRSTVWYX
     """
-    options = {"columns": columns, "antigens": antigens, "require": require, "limit_pkd": limit_pkd}
+    options: dict[str, Any] = {"columns": columns, "antigens": antigens, "require": require}
+    options |= {"limit_pkd": limit_pkd, "default_antigen": default_antigen, "parent": parent}
     (table,) = _tables(source, None, **options)
     return table
 
@@ -125,16 +138,19 @@ def iter_tables(
     antigens: Source | Sequence[Antigen] | None = None,
     require: Require = "pair",
     limit_pkd: float | None = None,
+    default_antigen: Antigen | None = None,
+    parent: str | None = None,
 ) -> Iterator[InputTable]:
     """Read a table of any size in blocks of at most `block_rows` rows of the file.
 
     As `read_table`, in bounded memory for text and Parquet. Row indices run on through the blocks.
-    A ``parent`` must be in the same block or before it; non-binders are bounded by `limit_pkd`, or
-    the weakest value of their block.
+    A parent's row must be in the same block or before it; non-binders are bounded by `limit_pkd`,
+    or the weakest value of their block.
     """
     if block_rows < 1:
         raise InputError(f"block_rows must be at least 1, got {block_rows}")
-    options = {"columns": columns, "antigens": antigens, "require": require, "limit_pkd": limit_pkd}
+    options: dict[str, Any] = {"columns": columns, "antigens": antigens, "require": require}
+    options |= {"limit_pkd": limit_pkd, "default_antigen": default_antigen, "parent": parent}
     yield from _tables(source, block_rows, **options)
 
 
@@ -146,6 +162,8 @@ def table_from_frame(
     antigens: Source | Sequence[Antigen] | None = None,
     require: Require = "pair",
     limit_pkd: float | None = None,
+    default_antigen: Antigen | None = None,
+    parent: str | None = None,
 ) -> InputTable:
     """A table of a polars or pandas frame, as `read_table`.
 
@@ -171,7 +189,7 @@ def table_from_frame(
     if frame.height == 0:
         raise InputError(f"{source}: the table has no rows")
     block = Block(frame, [0] * frame.height)
-    reader = _reader(source, block, columns, antigens, require)
+    reader = _reader(source, block, columns, antigens, require, default_antigen, parent)
     return _table(reader, block, limit_pkd)
 
 
@@ -206,12 +224,16 @@ def _tables(
     antigens: Source | Sequence[Antigen] | None,
     require: Require,
     limit_pkd: float | None,
+    default_antigen: Antigen | None,
+    parent: str | None,
 ) -> Iterator[InputTable]:
     reader: RowReader | None = None
     with open_source(source) as opened:
         for block in read_blocks(opened, block_rows):
             if reader is None:
-                reader = _reader(opened.name, block, columns, antigens, require)
+                reader = _reader(
+                    opened.name, block, columns, antigens, require, default_antigen, parent
+                )
                 block.table_notes[:0] = opened.notes
             yield _table(reader, block, limit_pkd)
         if reader is None:
@@ -224,6 +246,8 @@ def _reader(
     columns: Mapping[str, str] | None,
     antigens: Source | Sequence[Antigen] | None,
     require: Require,
+    default_antigen: Antigen | None,
+    parent: str | None,
 ) -> RowReader:
     """Match the columns and make what reads the rows."""
     if require not in ("pair", "measured"):
@@ -234,7 +258,8 @@ def _reader(
         wanted = tuple(name for name in wanted if name not in VALUE_COLUMNS or name in chosen)
     matched = match_columns(block.frame.columns, columns, wanted)
     found = block.frame.columns
-    if "heavy" not in matched:
+    of_mutations = {"mutations", "parent_heavy"} <= matched.keys()
+    if "heavy" not in matched and not of_mutations:
         raise InputError(missing_column(source, "heavy", found))
     partners = _antigens(antigens)
     if partners is not None:
@@ -244,7 +269,11 @@ def _reader(
                 f"{source}: every row is paired with the antigens given; column {name!r} is not "
                 "read"
             )
-    elif "antigen" not in matched:
+    elif (
+        "antigen" not in matched
+        and default_antigen is None
+        and not (of_mutations and "parent_antigen" in matched)
+    ):
         raise InputError(
             missing_column(source, "antigen", found) + ", or give the antigens as a FASTA file"
         )
@@ -252,7 +281,9 @@ def _reader(
         names = ", ".join(VALUE_COLUMNS)
         raise InputError(f"{missing_column(source, 'pkd', found)}; or give one of {names}")
     assay = "stdin" if source == "stdin" else Path(source).name.split(".")[0]
-    return RowReader(source, matched, partners, require == "measured", assay)
+    return RowReader(
+        source, matched, partners, require == "measured", assay, default_antigen, parent
+    )
 
 
 def _antigens(antigens: Source | Sequence[Antigen] | None) -> tuple[Antigen, ...] | None:

@@ -14,6 +14,7 @@ from paratope.numbering import find_domains, prepare_antibody
 from paratope.sequences import Antibody, Antigen, Pair, clean_antibody, clean_antigen
 from paratope.tables.blocks import Block
 from paratope.tables.values import Values, WrongUnitError, read_values
+from paratope.tables.variants import Molecules, Variants
 from paratope.units import Censoring, is_not_measured, parse_bounded_number, parse_temperature_K
 
 
@@ -61,6 +62,10 @@ class RowReader:
         Whether to read measurements.
     assay : str
         For rows that name none.
+    default_antigen : Antigen or None
+        For rows that give none; None makes them errors.
+    parent : str or None
+        Id of the row that rows of mutations alone are variants of, where they name none.
     """
 
     def __init__(
@@ -70,26 +75,37 @@ class RowReader:
         antigens: tuple[Antigen, ...] | None,
         measured: bool,
         assay: str,
+        default_antigen: Antigen | None = None,
+        parent: str | None = None,
     ) -> None:
         self.source = source
         self.columns = dict(columns)
         self.antigens = antigens
         self.measured = measured
         self._assay = assay
+        self._default_antigen = default_antigen
         self._index = 0
         self._row_number = 0
         # hashes, not ids: eight bytes a row however long the ids are
         self._first_seen: dict[int, int] = {}
         self._parents: dict[str, tuple[Pair, float | None]] = {}
         self._unread: Counter[str] = Counter()
+        self._variants = Variants(self.columns, parent, self._antibody, self._antigen)
 
     def read(self, block: Block) -> list[TableRow]:
         """The rows of a block, each repeated for every antigen given."""
         texts = {name: as_text(block.frame[column]) for name, column in self.columns.items()}
         rows: list[TableRow] = []
         cells_of: list[dict[str, str]] = []
+        every_cells = [
+            dict(zip(texts, row, strict=True)) for row in zip(*texts.values(), strict=True)
+        ]
+        for position, cells in enumerate(every_cells):  # a parent may stand behind its variants
+            if position not in block.errors:
+                number = self._row_number + position + 1
+                self._variants.remember(cells.get("id", "").strip() or str(number), cells)
         for position, line in enumerate(block.lines):
-            cells = {name: values[position] for name, values in texts.items()}
+            cells = every_cells[position]
             notes = (block.notes[position],) if position in block.notes else ()
             made = self._read_row(cells, line, notes, block.errors.get(position))
             rows += made
@@ -122,44 +138,53 @@ class RowReader:
         else:
             row_id = str(self._row_number)
         partners: tuple[Antigen | None, ...] = self.antigens or (None,)
-        antibody, error = None, None
+        molecules, error = None, None
         if broken is not None:
             error = self.located(row_id, line, broken)
         else:
             try:
-                antibody, changed = self._antibody(cells)
-                notes += changed
+                molecules = self._molecules(cells)
+                notes += molecules.notes
             except InputError as problem:
                 error = self.located(row_id, line, str(problem))
         rows = []
         for partner in partners:
             name = f"{row_id}/{partner.name}" if partner and len(partners) > 1 else row_id
             pair, more, failure = None, (), error
-            if antibody is not None:
-                named = dataclasses.replace(antibody, name=row_id)
+            if molecules is not None:
+                named = dataclasses.replace(molecules.antibody, name=row_id)
                 try:
-                    antigen, more = (partner, ()) if partner else self._antigen(cells)
-                    pair = Pair(named, antigen)
+                    antigen = partner or molecules.antigen
+                    if antigen is None:
+                        antigen, more = self._antigen(cells)
+                    pair = Pair(named, molecules.paired_with(antigen))
                 except InputError as problem:
                     failure = self.located(row_id, line, str(problem))
             rows.append(TableRow(self._index, line, name, pair, None, (*notes, *more), failure))
             self._index += 1
         return rows
 
+    def _molecules(self, cells: Mapping[str, str]) -> Molecules:
+        if self._variants.is_variant(cells):
+            return self._variants.build(cells)
+        antibody, notes = self._antibody(cells)
+        return Molecules(antibody, notes=notes)
+
     def _antibody(self, cells: Mapping[str, str]) -> tuple[Antibody, tuple[str, ...]]:
         light = cells.get("light", "")
         light = "" if is_not_measured(light) else light  # "None", "NA": a single domain
         try:
-            antibody, notes = clean_antibody(cells["heavy"], light)
+            antibody, notes = clean_antibody(cells.get("heavy", ""), light)
             antibody, more = prepare_antibody(antibody)
         except InputError as problem:
             at_light = str(problem).startswith("light chain") and light
-            column = self.columns["light" if at_light else "heavy"]
+            name = "light" if at_light else "heavy"
+            column = self.columns.get(name, name)
             hint = ""
             if str(problem).startswith("heavy chain: no antibody") and self._antigen_is_antibody(
                 cells
             ):
-                hint = f"; column {self.columns['antigen']!r} holds one: are the two exchanged?"
+                hint = f"; column {self._antigen_column!r} holds one: are the two exchanged?"
             raise InputError(f"column {column!r}: {problem}{hint}") from None
         return antibody, notes + more
 
@@ -171,14 +196,23 @@ class RowReader:
         return any(find_domains(chain) for chain in antigen.chains)
 
     def _antigen(self, cells: Mapping[str, str]) -> tuple[Antigen, tuple[str, ...]]:
-        text = cells["antigen"]
+        text = cells.get("antigen", "")
+        if self._default_antigen is not None and is_not_measured(text):
+            name = cells.get("antigen_name", "").strip()
+            return dataclasses.replace(
+                self._default_antigen, name=name or self._default_antigen.name
+            ), ()
         try:
             if text.strip() and is_not_measured(text):  # "NaN", "NA": letters of residues, too
                 raise InputError(f"antigen: missing ({text.strip()!r}); expected its residues")
             antigen, notes = _cached_antigen(text)
         except InputError as problem:
-            raise InputError(f"column {self.columns['antigen']!r}: {problem}") from None
+            raise InputError(f"column {self._antigen_column!r}: {problem}") from None
         return dataclasses.replace(antigen, name=cells.get("antigen_name", "").strip()), notes
+
+    @property
+    def _antigen_column(self) -> str:
+        return self.columns.get("antigen", "antigen")
 
     def _measured(self, row: TableRow, cells: Mapping[str, str]) -> TableRow:
         if row.pair is None:
@@ -259,7 +293,7 @@ class RowReader:
             return ""
 
     def _with_parents(self, rows: list[TableRow], cells_of: list[dict[str, str]]) -> list[TableRow]:
-        """Resolve parents, and give ΔpKd where parent and row have an exact pKd."""
+        """Resolve parents; of a pKd, a ΔpKd and the parent's pKd, two give the third."""
         for row in rows:
             if row.pair is not None:
                 exact = row.measurement and row.measurement.censoring is Censoring.EXACT
@@ -283,7 +317,10 @@ class RowReader:
         delta = measurement.delta_pkd
         if delta is None and measurement.pkd is not None and parent_pkd is not None:
             delta = measurement.pkd - parent_pkd
-        changed = dataclasses.replace(measurement, parent=parent, delta_pkd=delta)
+        pkd = measurement.pkd
+        if pkd is None and delta is not None and parent_pkd is not None:
+            pkd = parent_pkd + delta
+        changed = dataclasses.replace(measurement, parent=parent, pkd=pkd, delta_pkd=delta)
         return dataclasses.replace(row, measurement=changed)
 
     def _parent(
