@@ -1,10 +1,24 @@
-"""Checkpoints: plain tensors and numbers, written whole or not at all."""
+"""Checkpoints: plain tensors and numbers, written whole or not at all, checked when read.
 
-import random
+A folder holds the latest checkpoint, the one before it, and the weights of the best epoch these two
+speak of::
+
+    checkpoint_latest.pth     weights, optimiser, schedule and everything else to go on from
+    checkpoint_previous.pth   the same one checkpoint earlier: taken if the latest is damaged
+    best_epoch_<n>.pth        weights of the best epoch so far
+
+Each is what `torch.save` writes, and ends in the SHA-256 of all its other bytes, as the comment
+that a ZIP archive may carry: `torch.load` reads the file as any other.
+"""
+
+import contextlib
+import hashlib
+import os
+import struct
+from collections import deque
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -14,41 +28,209 @@ from paratope.recipes import Recipe
 from paratope.tables import atomic_file
 
 LATEST = "checkpoint_latest.pth"
-# sections of a recipe that a run must keep when it goes on
-_FIXED = ("encoders", "network", "training", "loss", "schedule")
+PREVIOUS = "checkpoint_previous.pth"
+BEST = "best_epoch_{}.pth"
+# sections of a recipe that may change when a run goes on; of the data, the rows are compared
+_FREE = ("data", "monitors")
+_MARK = b"sha256:"
+_COMMENT = len(_MARK) + 64  # bytes: the mark and a SHA-256 in hexadecimal digits
+_READ = 1 << 20  # bytes hashed at a time
 
 
-def save_checkpoint(state: dict[str, Any], folder: Path) -> Path:
-    """Write a state to ``checkpoint_latest.pth`` in `folder`; a crash leaves the old one intact.
+class DamageError(Exception):
+    """A file is not what was saved; the message says why."""
+
+
+class Checkpoints:
+    """The checkpoints of one run.
+
+    Parameters
+    ----------
+    folder : Path
+        Made when the first is saved.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> checkpoints = Checkpoints(Path(tempfile.mkdtemp()))
+    >>> state = {"epoch": 1, "progress": {"best_epoch": 0, "best_state": {}}}
+    >>> _ = checkpoints.save(state)
+    >>> found, notes = checkpoints.load()
+    >>> found["epoch"], notes
+    (1, [])
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._best_written: dict[str, str] = {}  # name -> checksum
+        self._best_used: deque[set[str]] = deque(maxlen=2)  # by the last two checkpoints
+        self._best_used.append({path.name for path in folder.glob(BEST.format("*"))})
+
+    def save(self, state: dict[str, Any]) -> Path:
+        """Write the latest checkpoint and keep the one before; a crash leaves a good one.
+
+        The best weights, in ``state["progress"]["best_state"]``, go to a file of their own, once.
+
+        Returns
+        -------
+        Path
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        progress = {**state["progress"]}
+        best = self._save_best(progress.pop("best_state"), state, progress["best_epoch"])
+        progress |= {"best_file": best, "best_checksum": self._best_written.get(best, "")}
+        target = self.folder / LATEST
+        with atomic_file(target) as file:
+            write_checked({**state, "progress": progress}, file)
+            self._keep_previous()
+        self._best_used.append({best})
+        for path in self.folder.glob(BEST.format("*")):
+            if path.name not in set().union(*self._best_used):
+                path.unlink()
+        return target
+
+    def load(self) -> tuple[dict[str, Any] | None, list[str]]:
+        """The newest good checkpoint, or None if there is none at all; and what is to be said.
+
+        Raises
+        ------
+        TrainingError
+            If there are checkpoints, but none is whole.
+        """
+        notes: list[str] = []
+        for path in self.paths():
+            try:
+                state = self._read(path)
+            except DamageError as damage:
+                notes.append(f"{path} is damaged: {damage}.")
+                continue
+            if notes:
+                notes.append(f"The newest good checkpoint is {path.name}; it is used instead.")
+            return state, notes
+        if notes:
+            raise TrainingError(
+                f"no checkpoint is whole: {' '.join(notes)} Delete {self.folder} to start afresh"
+            )
+        return None, []
+
+    def paths(self) -> list[Path]:
+        """Checkpoints there are, newest first."""
+        paths = (self.folder / LATEST, self.folder / PREVIOUS)
+        return [path for path in paths if path.is_file()]
+
+    def _read(self, path: Path) -> dict[str, Any]:
+        state, _ = read_checked(path)
+        progress = state["progress"]
+        name = progress["best_file"]
+        if name:
+            try:
+                best, checksum = read_checked(self.folder / name)
+            except DamageError as damage:
+                raise DamageError(f"the best weights it needs, {name}: {damage}") from damage
+            if checksum != progress["best_checksum"]:
+                raise DamageError(f"the best weights it needs, {name}, are of another run")
+            progress["best_state"] = best["model_state_dict"]
+            self._best_written = {name: checksum}
+        return state
+
+    def _save_best(self, weights: dict[str, Tensor], state: dict[str, Any], epoch: int) -> str:
+        if not epoch:  # nothing learned yet: the seed gives these weights again
+            return ""
+        name = BEST.format(epoch)
+        if name not in self._best_written:
+            content = {
+                "model_state_dict": weights,
+                "epoch": epoch,
+                "best_val_spearman": state["best_val_spearman"],
+            }
+            with atomic_file(self.folder / name) as file:
+                self._best_written = {name: write_checked(content, file)}
+        return name
+
+    def _keep_previous(self) -> None:
+        """Let the latest checkpoint be the previous one too, at no moment missing."""
+        latest, previous = self.folder / LATEST, self.folder / PREVIOUS
+        if not latest.is_file():
+            return
+        spare = self.folder / ".paratope-previous.tmp"
+        spare.unlink(missing_ok=True)
+        try:
+            os.link(latest, spare)
+            os.replace(spare, previous)
+        except OSError:  # a file system without hard links
+            os.replace(latest, previous)
+        with contextlib.suppress(OSError):  # two names of one file are not replaced
+            spare.unlink()
+
+
+def write_checked(state: dict[str, Any], file: IO[bytes]) -> str:
+    """Save a state into an empty file, its checksum at the end.
 
     Returns
     -------
-    Path
+    str
+        SHA-256 of what `torch.save` wrote.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    target = folder / LATEST
-    with atomic_file(target) as file:
-        torch.save(state, file)
-    return target
+    hashing = _HashingWriter(file)
+    torch.save(state, cast(IO[bytes], hashing))  # it only ever writes
+    comment = _MARK + hashing.digest.hexdigest().encode()
+    file.seek(-2, os.SEEK_END)  # the archive ends in the length of its comment, which is 0 so far
+    file.write(struct.pack("<H", len(comment)) + comment)
+    return hashing.digest.hexdigest()
 
 
-def load_checkpoint(folder: Path) -> dict[str, Any] | None:
-    """State in ``checkpoint_latest.pth``, or None if there is none.
+def read_checked(path: Path) -> tuple[dict[str, Any], str]:
+    """A state that `write_checked` saved, and its checksum.
 
     Raises
     ------
-    TrainingError
-        If the file is damaged.
+    DamageError
+        If a byte is not as it was saved, or the file is missing.
     """
-    path = folder / LATEST
-    if not path.is_file():
-        return None
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises a different type for each kind of damage
-        raise TrainingError(
-            f"{path}: damaged checkpoint ({type(error).__name__}); delete it to start afresh"
-        ) from error
+        with path.open("rb") as file:
+            checksum = _verified_checksum(file)
+            file.seek(0)
+            return torch.load(file, map_location="cpu", weights_only=True), checksum
+    except FileNotFoundError:
+        raise DamageError("the file is missing") from None
+    except OSError as error:
+        raise DamageError(f"it cannot be read ({error.strerror})") from error
+
+
+def _verified_checksum(file: IO[bytes]) -> str:
+    size = file.seek(0, os.SEEK_END)
+    ending = 2 + _COMMENT
+    file.seek(max(0, size - ending))
+    length, comment = file.read(2), file.read()
+    if length != struct.pack("<H", _COMMENT) or not comment.startswith(_MARK):
+        raise DamageError("it does not end in its checksum: it was cut off, or written anew")
+    file.seek(0)
+    digest = hashlib.sha256()
+    left = size - ending
+    while left:
+        block = file.read(min(left, _READ))
+        digest.update(block)
+        left -= len(block)
+    digest.update(b"\0\0")
+    if digest.hexdigest().encode() != comment.removeprefix(_MARK):
+        raise DamageError("its checksum differs: it was altered")
+    return digest.hexdigest()
+
+
+class _HashingWriter:
+    """A file that hashes what is written to it."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file = file
+        self.digest = hashlib.sha256()
+
+    def write(self, data: bytes) -> int:
+        self.digest.update(data)
+        return self.file.write(data)
+
+    def flush(self) -> None:
+        self.file.flush()
 
 
 def weights_of(network: nn.Module) -> dict[str, Tensor]:
@@ -57,9 +239,9 @@ def weights_of(network: nn.Module) -> dict[str, Tensor]:
 
 
 def check_same_run(
-    state: dict[str, Any], recipe: Recipe, config: NetworkConfig, fingerprint: str
+    state: dict[str, Any], recipe: Recipe, config: NetworkConfig, rows: dict[str, str | None]
 ) -> None:
-    """Make sure that a checkpoint belongs to a run of this recipe, network and training rows.
+    """Make sure that a checkpoint belongs to a run of this recipe, network and these rows.
 
     Raises
     ------
@@ -67,37 +249,21 @@ def check_same_run(
         Naming the sections of the recipe that differ, or saying that the rows do.
     """
     own = recipe.model_dump(mode="json")
-    changed = [section for section in _FIXED if state["recipe"][section] != own[section]]
+    changed = [
+        name
+        for name, settings in own.items()
+        if isinstance(settings, dict)
+        and name not in _FREE
+        and state["recipe"].get(name) != settings
+    ]
     if changed or NetworkConfig(**state["network"]) != config:
         raise TrainingError(
             f"the checkpoint was made with other settings of {', '.join(changed) or 'encoders'}; "
             "resume with the run's own run.toml, or start a new run in another folder"
         )
-    if state["training_rows"] != fingerprint:
+    other = [part for part, fingerprint in rows.items() if state["rows"][part] != fingerprint]
+    if other:
         raise TrainingError(
-            "the checkpoint was made with other training rows: the table or its split has changed; "
-            "start a new run in another folder"
+            f"the checkpoint was made with other {' and '.join(other)} rows: the table or its "
+            "split has changed; start a new run in another folder"
         )
-
-
-def random_state() -> dict[str, Any]:
-    """State of every random number generator, as plain values."""
-    version, words, gauss = random.getstate()
-    kind, keys, position, has_gauss, cached = np.random.get_state()
-    return {
-        "python": [version, list(words), gauss],
-        "numpy": [str(kind), torch.from_numpy(np.array(keys)), position, has_gauss, cached],
-        "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-    }
-
-
-def restore_random_state(state: dict[str, Any]) -> None:
-    """Put every random number generator where it was."""
-    version, words, gauss = state["python"]
-    random.setstate((version, tuple(words), gauss))
-    kind, keys, position, has_gauss, cached = state["numpy"]
-    np.random.set_state((kind, keys.numpy(), position, has_gauss, cached))
-    torch.set_rng_state(state["torch"])
-    if state["cuda"] and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(state["cuda"])

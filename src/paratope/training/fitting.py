@@ -12,11 +12,14 @@ from lightning_fabric import Fabric
 from paratope.batches import Embeddings, Examples
 from paratope.encoders.transformer import resolve_device
 from paratope.errors import TrainingError
+from paratope.fine_tuning import build_network, embedding_width
+from paratope.interruption import Interruption
 from paratope.network import Network, NetworkConfig
 from paratope.recipes import Recipe
-from paratope.training.checkpoints import load_checkpoint
+from paratope.training.checkpoints import Checkpoints
 from paratope.training.loop import TrainingLoop
 from paratope.training.results import FitResult, Record
+from paratope.training.run_log import RunLog
 
 
 def fit(
@@ -31,6 +34,8 @@ def fit(
     device: str = "auto",
     progress: bool | None = None,
     on_epoch: Callable[[Record], None] | None = None,
+    log: RunLog | None = None,
+    interruption: Interruption | None = None,
 ) -> FitResult:
     """Train a network by a recipe.
 
@@ -53,6 +58,10 @@ def fit(
         Show a bar on stderr; by default if that is a terminal.
     on_epoch : callable, optional
         Called with every epoch's record.
+    log : RunLog, optional
+        Told what happens.
+    interruption : Interruption, optional
+        Heeded between batches; `Interrupted` is raised once the last step is saved.
 
     Returns
     -------
@@ -63,8 +72,8 @@ def fit(
     EncoderError
         If there is no such device.
     TrainingError
-        If there are no examples, the checkpoint is of other settings, or numbers are no longer
-        finite.
+        If there are no examples, the checkpoint is of other settings or rows, no checkpoint is
+        whole, or numbers are no longer finite.
     """
     if not len(train):
         raise TrainingError("nothing to train on: no row has a measured pKd")
@@ -78,20 +87,44 @@ def fit(
     np.random.seed(seed)  # libraries may draw from the global generators
     torch.manual_seed(seed)
     network = untrained_network(recipe, train, stores)
-    loop = TrainingLoop(network, train, validation, recipe, stores, folder, fabric)
-    state = load_checkpoint(folder) if resume and folder is not None else None
-    if state is not None:
-        loop.load_state_dict(state)
+    log = log or RunLog()
+    checkpoints = None if folder is None else Checkpoints(folder)
+    loop = TrainingLoop(
+        *(network, train, validation, recipe, stores, checkpoints, fabric),
+        *(log, interruption or Interruption()),
+    )
+    if resume and checkpoints is not None:
+        _resume(loop, checkpoints, log)
     return loop.run(sys.stderr.isatty() if progress is None else progress, on_epoch)
+
+
+def _resume(loop: TrainingLoop, checkpoints: Checkpoints, log: RunLog) -> None:
+    """Bring a new loop to where its newest good checkpoint is, and say where that is."""
+    state, notes = checkpoints.load()
+    for note in notes:
+        log.note(note)
+    if state is None:
+        log.note(f"There is no checkpoint in {checkpoints.folder}: starting afresh.")
+        return
+    loop.load_state_dict(state)
+    progress, plan = loop.progress, loop.plan
+    if progress.stopped:
+        log.note(f"Training is done already: {progress.stopped}.")
+    else:
+        log.note(
+            f"Going on in epoch {plan.epoch + 1}, after {plan.position} of {len(plan)} batches "
+            f"and {progress.step} steps in all."
+        )
 
 
 def untrained_network(
     recipe: Recipe, examples: Examples, stores: tuple[Embeddings, Embeddings]
 ) -> Network:
     """The recipe's network for the embeddings in the stores, answering about the labels' mean."""
-    antibody_dim = stores[0].get(examples.antibodies[0]).shape[1]
-    antigen_dim = stores[1].get(examples.antigens[0]).shape[1]
-    network = Network(NetworkConfig(antibody_dim, antigen_dim, **recipe.network.model_dump()))
+    antibody_dim = embedding_width(stores[0], examples.antibodies[0])
+    antigen_dim = embedding_width(stores[1], examples.antigens[0])
+    config = NetworkConfig(antibody_dim, antigen_dim, **recipe.network.model_dump())
+    network = build_network(config, recipe.lora, recipe.encoders.by_side)
     exact = examples.pkd[examples.censoring == 0]
     known = exact if len(exact) else examples.pkd
     network.set_output_scale(float(known.mean()), float(known.std()))

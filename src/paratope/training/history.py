@@ -118,7 +118,9 @@ def _title(name: str) -> str:
     if name in RELEASE_COLUMNS:
         return RELEASE_COLUMNS[name]
     words = name.removesuffix("_percent").replace("validation", "val").split("_")
-    return " ".join({"rmse": "RMSE"}.get(word, word.capitalize()) for word in words)
+    return " ".join(
+        {"rmse": "RMSE", "mb": "MB", "gpu": "GPU"}.get(word, word.capitalize()) for word in words
+    )
 
 
 def _numbers(column: pl.Series) -> np.ndarray:

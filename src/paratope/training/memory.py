@@ -7,6 +7,9 @@ from pathlib import Path
 
 import torch
 
+# entries of an epoch's record that differ from one run to the next of the same recipe
+TIME_AND_MEMORY = ("seconds", "peak_memory_mb", "peak_gpu_memory_mb")
+
 
 def peak_memory_mb() -> float:
     """Most main memory held so far, in MB of 10⁶ bytes.

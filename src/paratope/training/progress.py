@@ -7,7 +7,9 @@ from typing import Any
 
 from torch import Tensor
 
-from paratope.training.results import Record
+from paratope.network import NetworkConfig
+from paratope.recipes import Recipe
+from paratope.training.results import FitResult, Record
 
 
 @dataclasses.dataclass(slots=True)
@@ -20,6 +22,8 @@ class Progress:
         Optimiser steps done.
     sums : dict
         Sums over the steps of the epoch under way.
+    seconds : float
+        That epoch has taken so far, in whichever processes.
     history : list of dict
         Records of the epochs done.
     best_epoch : int
@@ -35,6 +39,7 @@ class Progress:
 
     step: int = 0
     sums: dict[str, float] = dataclasses.field(default_factory=dict)
+    seconds: float = 0.0
     history: list[Record] = dataclasses.field(default_factory=list)
     best_epoch: int = 0
     best_value: float = -math.inf
@@ -57,6 +62,28 @@ class Progress:
         self.sums = {}
         return means
 
+    def take_seconds(self) -> float:
+        """How long the epoch took, and begin anew."""
+        seconds, self.seconds = round(self.seconds, 3), 0.0
+        return seconds
+
+    def highest_spearman(self) -> float:
+        """Of all epochs; NaN if there is none."""
+        spearmans = [record["validation_spearman"] for record in self.history]
+        return max((value for value in spearmans if not math.isnan(value)), default=math.nan)
+
+    def result(self, config: NetworkConfig, recipe: Recipe) -> FitResult:
+        """What a run that has ended gives."""
+        return FitResult(
+            config=config,
+            recipe=recipe,
+            state=self.best_state,
+            history=tuple(self.history),
+            best_epoch=self.best_epoch,
+            best_spearman=self.best_spearman,
+            stopped=self.stopped,
+        )
+
     def is_best(self, epoch: int, value: float, spearman: float) -> bool:
         """Take in an epoch's monitored value; True if its weights are the best so far.
 
@@ -74,6 +101,6 @@ class Progress:
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from another's state."""
+        """Go on from another's state; without best weights in it, keep these, the untrained."""
         for field in dataclasses.fields(self):
-            setattr(self, field.name, state[field.name])
+            setattr(self, field.name, state.get(field.name, getattr(self, field.name)))

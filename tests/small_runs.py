@@ -1,0 +1,106 @@
+"""Small training runs on random molecules, for tests of training."""
+
+import numpy as np
+import pytest
+import torch
+
+from paratope.batches import Examples
+from paratope.embedding_store import EmbeddingStore
+from paratope.encoders import load_encoder
+from paratope.measurements import Measurement
+from paratope.recipes import Recipe, load_recipe
+from paratope.sequences import AMINO_ACIDS, Antibody, Antigen, Pair
+from paratope.training import FitResult, fit
+from paratope.training.memory import TIME_AND_MEMORY
+from paratope.training.run_log import RunLog
+from paratope.units import Censoring
+
+TINY = [
+    *("network.dim=8", "network.heads=2", "network.tower_layers=1", "network.regressor=[8]"),
+    *("training.batch_size=4", "training.max_epochs=3", "training.patience=0"),
+]
+
+
+def tiny(*changes: str, name: str = "default") -> Recipe:
+    return load_recipe(name, [*TINY, *changes])
+
+
+def rows(count: int, seed: int = 0) -> list[Measurement]:
+    random = np.random.default_rng(seed)
+
+    def sequence(length: int) -> str:
+        return "".join(random.choice(list(AMINO_ACIDS), length))
+
+    antigens = [Antigen((sequence(12 + 5 * number),)) for number in range(3)]
+    kinds = (Censoring.EXACT, Censoring.EXACT, Censoring.AT_MOST)
+    return [
+        Measurement(
+            Pair(Antibody(sequence(9 + number % 4), sequence(8)), antigens[number % 3]),
+            float(random.uniform(5, 11)),
+            kinds[number % 3],
+            f"assay {number % 2}",
+        )
+        for number in range(count)
+    ]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Training and validation examples with their store."""
+    train, validation = Examples.from_measurements(rows(18)), Examples.from_measurements(rows(9, 1))
+    with EmbeddingStore(load_encoder("residue"), tmp_path_factory.mktemp("store")) as store:
+        for part in (train, validation):
+            store.fill((*part.antibodies, *part.antigens))
+        yield train, validation, store
+
+
+def run(data, recipe: Recipe, **options) -> FitResult:
+    train, validation, store = data
+    return fit(train, validation, recipe, store, store, device="cpu", **options)
+
+
+def same_weights(left: FitResult, right: FitResult) -> bool:
+    return left.state.keys() == right.state.keys() and all(
+        torch.equal(left.state[name], right.state[name]) for name in left.state
+    )
+
+
+def comparable(history) -> list[str]:
+    """Records of a history without time and memory."""
+    return [
+        repr(sorted(item for item in record.items() if item[0] not in TIME_AND_MEMORY))
+        for record in history
+    ]
+
+
+class StopHereError(Exception):
+    pass
+
+
+class StoppingLog(RunLog):
+    """Ends a run, or does something else, the n-th time that a phase begins."""
+
+    def __init__(self, phase: str, count: int, action=None) -> None:
+        super().__init__()
+        self.phase, self.left, self.action = phase, count, action
+
+    def event(self, phase: str, **values: object) -> None:
+        self.left -= phase == self.phase
+        if phase == self.phase and self.left == 0:
+            if self.action is None:
+                raise StopHereError
+            self.action()
+
+
+def same_run(left: FitResult, right: FitResult) -> bool:
+    return (
+        same_weights(left, right)
+        and comparable(left.history) == comparable(right.history)
+        and (left.best_epoch, left.stopped) == (right.best_epoch, right.stopped)
+    )
+
+
+LONG = (
+    *("training.accumulate=2", "training.checkpoint_steps=1", "training.max_epochs=4"),
+    *("training.batch_size=3", "training.balance=antigen", "training.monitor=spearman"),
+)

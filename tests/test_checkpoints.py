@@ -1,0 +1,167 @@
+"""Checkpoints: plain, whole, no litter; damage is detected and the newest good one used."""
+
+import errno
+import io
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from paratope.errors import TrainingError
+from paratope.recipes import load_recipe
+from paratope.training.checkpoints import (
+    LATEST,
+    PREVIOUS,
+    DamageError,
+    read_checked,
+)
+from paratope.training.run_log import RunLog
+from small_runs import LONG, StopHereError, StoppingLog, data, run, same_run, tiny
+
+__all__ = ["data"]  # a fixture
+
+
+@pytest.fixture(scope="module")
+def whole(data):
+    return run(data, tiny(*LONG))
+
+
+def test_a_checkpoint_is_plain_and_has_the_promised_keys(data, tmp_path):
+    result = run(data, tiny(), folder=tmp_path)
+    state = torch.load(tmp_path / LATEST, weights_only=True)
+    promised = "model_state_dict optimizer_state_dict scheduler_state_dict epoch best_val_spearman"
+    assert set(promised.split()) <= set(state)
+    assert state["epoch"] == 3
+    spearmans = [record["validation_spearman"] for record in result.history]
+    assert state["best_val_spearman"] == pytest.approx(max(spearmans))
+    best = torch.load(tmp_path / state["progress"]["best_file"], weights_only=True)
+    assert best["epoch"] == result.best_epoch
+    assert all(
+        torch.equal(result.state[name], best["model_state_dict"][name])
+        for name in best["model_state_dict"]
+    )
+
+
+def test_only_what_is_needed_is_kept(data, tmp_path):
+    """Latest, previous and the best weights that these two speak of: no litter in a long run."""
+    result = run(data, tiny("training.max_epochs=6", "training.monitor=loss"), folder=tmp_path)
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names <= {LATEST, PREVIOUS, *(f"best_epoch_{epoch}.pth" for epoch in range(1, 7))}
+    assert f"best_epoch_{result.best_epoch}.pth" in names
+    assert len(names) in (3, 4)
+
+
+def test_best_weights_are_not_in_the_checkpoint_twice(data, tmp_path):
+    run(data, load_recipe("default", ["training.max_epochs=2"]), folder=tmp_path)
+    state = torch.load(tmp_path / LATEST, weights_only=True)
+    weights = sum(tensor.nbytes for tensor in state["model_state_dict"].values())
+    assert (tmp_path / LATEST).stat().st_size < 3.2 * weights + 100_000
+
+
+# damage
+
+
+@pytest.fixture(scope="module")
+def interrupted(data, whole, tmp_path_factory):
+    """A folder of checkpoints of a run ended in its third epoch."""
+    folder = tmp_path_factory.mktemp("interrupted")
+    with pytest.raises(StopHereError):
+        run(data, tiny(*LONG), folder=folder, log=StoppingLog("step", 8))
+    return folder
+
+
+def cut(content: bytes) -> bytes:
+    return content[: len(content) // 2]
+
+
+def cut_short(content: bytes) -> bytes:
+    return content[:-1]
+
+
+def emptied(content: bytes) -> bytes:
+    return b""
+
+
+def one_bit(content: bytes) -> bytes:
+    place = len(content) // 3
+    return content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
+
+
+def ending(content: bytes) -> bytes:
+    return content[:-40] + bytes([content[-40] ^ 1]) + content[-39:]
+
+
+def longer(content: bytes) -> bytes:
+    return content + b"0"
+
+
+def edited(content: bytes) -> bytes:
+    """Whole in every way that torch looks at, but not what was saved."""
+    state = torch.load(io.BytesIO(content), weights_only=True)
+    state["model_state_dict"]["regressor.1.bias"] += 1.0
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("damage", [cut, cut_short, emptied, one_bit, ending, longer, edited])
+def test_the_newest_good_checkpoint_is_used(data, whole, interrupted, tmp_path, damage):
+    shutil.copytree(interrupted, tmp_path, dirs_exist_ok=True)
+    latest = tmp_path / LATEST
+    latest.write_bytes(damage(latest.read_bytes()))
+    said: list[str] = []
+    resumed = run(data, tiny(*LONG), folder=tmp_path, resume=True, log=RunLog(say=said.append))
+    assert same_run(whole, resumed)
+    assert said[0].startswith(f"{latest} is damaged: it")
+    assert said[1] == f"The newest good checkpoint is {PREVIOUS}; it is used instead."
+    assert said[2].startswith("Going on in epoch ")
+
+
+@given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
+def test_any_altered_bit_is_detected(interrupted, place, bit):
+    content = bytearray((interrupted / LATEST).read_bytes())
+    content[int(place * len(content))] ^= 1 << bit
+    with tempfile.TemporaryDirectory() as folder:
+        damaged = Path(folder) / LATEST
+        damaged.write_bytes(content)
+        with pytest.raises(DamageError):
+            read_checked(damaged)
+
+
+def test_damaged_best_weights_are_detected(data, whole, interrupted, tmp_path):
+    shutil.copytree(interrupted, tmp_path, dirs_exist_ok=True)
+    for path in tmp_path.glob("best_epoch_*.pth"):
+        path.write_bytes(one_bit(path.read_bytes()))
+    with pytest.raises(TrainingError, match=r"no checkpoint is whole: .*best weights .*altered"):
+        run(data, tiny(*LONG), folder=tmp_path, resume=True)
+
+
+def test_without_the_latest_the_previous_is_used(data, whole, interrupted, tmp_path):
+    """A run may be killed where a file system cannot have two names for one file."""
+    shutil.copytree(interrupted, tmp_path, dirs_exist_ok=True)
+    (tmp_path / LATEST).unlink()
+    assert same_run(whole, run(data, tiny(*LONG), folder=tmp_path, resume=True))
+
+
+def test_a_file_system_without_hard_links(data, whole, tmp_path, monkeypatch):
+    def no_links(*_: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", no_links)
+    assert same_run(whole, run(data, tiny(*LONG), folder=tmp_path))
+    epochs = [read_checked(tmp_path / name)[0]["progress"]["step"] for name in (LATEST, PREVIOUS)]
+    assert epochs == [12, 12]  # at the last step, and after the epoch it ends
+
+
+def test_all_checkpoints_damaged_is_an_error(data, interrupted, tmp_path):
+    """Days of training are not thrown away silently."""
+    shutil.copytree(interrupted, tmp_path, dirs_exist_ok=True)
+    for name in (LATEST, PREVIOUS):
+        (tmp_path / name).write_bytes(b"")
+    with pytest.raises(TrainingError, match=f"no checkpoint is whole.*Delete {tmp_path} to start"):
+        run(data, tiny(*LONG), folder=tmp_path, resume=True)
