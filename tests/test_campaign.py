@@ -1,0 +1,379 @@
+"""Campaigns from tables: what is learned, replicates, parents, and what cannot be learned."""
+
+import io
+import math
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from paratope.campaign import (
+    UNKNOWN_ANTIGEN,
+    Campaign,
+    antibody_families,
+    campaign_of,
+    find_parents,
+)
+from paratope.campaign.replicates import merge
+from paratope.datasets import DATASETS
+from paratope.errors import InputError
+from paratope.measurements import Censoring, Measurement
+from paratope.mutations import apply_mutations, parse_mutations
+from paratope.sequences import Antibody, Antigen, Pair
+from paratope.tables import read_table, table_from_frame
+from test_numbering import LYSOZYME, VH, VHH, VK
+
+PARENT = Antibody(VH, VK, "wt")
+ANTIGEN = Antigen((LYSOZYME,), "HEL")
+
+
+def variant(text: str, name: str = "") -> Pair:
+    made = apply_mutations(PARENT, parse_mutations(text, PARENT))
+    return Pair(Antibody(made.heavy, made.light, name or text), ANTIGEN)
+
+
+def measured(text: str, value: float, assay: str = "spr", **more) -> Measurement:
+    return Measurement(variant(text), pkd=value, assay=assay, **more)
+
+
+def table(rows: list[dict[str, object]]) -> pl.DataFrame:
+    return pl.DataFrame(rows, infer_schema_length=None)
+
+
+def row_of(text: str, **columns: object) -> dict[str, object]:
+    antibody = variant(text).antibody
+    return {"id": text, "heavy": antibody.heavy, "light": antibody.light, **columns}
+
+
+# what is learned
+
+
+def test_a_table_without_antigens():
+    frame = table([row_of("WT", kd_nM=1), row_of("H:D31A", kd_nM=10), row_of("H:Y33A", kd_nM=100)])
+    campaign = campaign_of(frame)
+    assert campaign.label == "pkd"
+    assert campaign.values.tolist() == [9.0, 8.0, 7.0]
+    assert campaign.antigens == ()
+    assert campaign.default_antigen == UNKNOWN_ANTIGEN
+    assert all(pair.antigen == UNKNOWN_ANTIGEN for pair in campaign.pairs)
+    with pytest.raises(InputError, match="no column for antigen"):  # elsewhere it is needed
+        table_from_frame(frame)
+
+
+def test_rows_without_an_antigen_get_the_only_one():
+    rows = [row_of("WT", pkd=9, antigen=LYSOZYME), row_of("H:D31A", pkd=8, antigen="")]
+    campaign = campaign_of(table(rows))
+    assert [pair.antigen.chains for pair in campaign.pairs] == [(LYSOZYME,)] * 2
+    assert campaign.default_antigen == Antigen((LYSOZYME,))
+    assert any("1 rows name no antigen: read as the one" in note for note in campaign.notes)
+    rows.append(row_of("H:Y33A", pkd=7, antigen="MKVLAAGIVGLLLAQWERTY"))
+    several = campaign_of(table(rows))
+    assert len(several.antigens) == 2
+    assert several.default_antigen is None
+    assert several.pairs[1].antigen == UNKNOWN_ANTIGEN
+
+
+@pytest.mark.parametrize("name", ["score", "fitness", "enrichment"])
+def test_scores_of_any_unit(name: str):
+    rows = [row_of("WT", **{name: "140"}), row_of("H:D31A", **{name: "<-3"})]
+    campaign = campaign_of(table(rows))
+    assert campaign.label == "score"
+    assert campaign.values.tolist() == [140.0, -3.0]
+    assert campaign.censoring.tolist() == [0, -1]
+
+
+def test_ddg_with_the_parents_pkd_is_a_pkd():
+    rows = [
+        row_of("WT", kd_nM="1", ddg_kcal_mol="", parent=""),
+        row_of("H:D31A", kd_nM="", ddg_kcal_mol="1.3642", parent="WT"),
+    ]
+    campaign = campaign_of(table(rows))
+    assert campaign.label == "pkd"
+    assert campaign.values == pytest.approx([9.0, 8.0], abs=1e-3)
+    stated = [row_of("H:D31A", ddg_kcal_mol="1.3642", parent_heavy=VH, parent_pkd="8.5")]
+    assert campaign_of(table(stated)).values == pytest.approx([7.5], abs=1e-3)
+    # also where the parent was measured in rows that were not read of a table
+    delta = Measurement(variant("H:D31A"), delta_pkd=-1.0, parent=variant("WT"), assay="b")
+    assert campaign_of([measured("WT", 9.0), delta]).values.tolist() == [9.0, 8.0]
+
+
+def test_ddg_alone_is_a_score_with_the_parent_at_zero():
+    rows = [
+        row_of(text, ddg_kcal_mol=value, parent_heavy=VH, parent_light=VK)
+        for text, value in (("H:D31A", 1.3642), ("H:Y33A", -1.3642))
+    ]
+    campaign = campaign_of(table(rows))
+    assert campaign.label == "score"
+    assert campaign.values == pytest.approx([-1, 1, 0], abs=1e-3)
+    assert campaign.pairs[2].antibody.chains == (VH, VK)
+    assert [parent.antibody.chains for parent in campaign.parents] == [(VH, VK)]
+    assert any("changes of pKd" in note and "parent_pkd" in note for note in campaign.notes)
+
+
+def test_a_score_for_all_goes_before_a_pkd_for_some():
+    rows = [row_of("WT", score=10, pkd="9"), row_of("H:D31A", score=5, pkd="")]
+    campaign = campaign_of(table(rows))
+    assert campaign.label == "score"
+    assert any("pKd of 1 rows is not used" in note for note in campaign.notes)
+    both = campaign_of(table([row_of("WT", score=10, pkd=9), row_of("H:D31A", score=5, pkd=8)]))
+    assert both.label == "pkd"
+    assert any("scores of 2 rows are not used" in note for note in both.notes)
+
+
+def test_mixed_units_are_refused_with_what_to_do():
+    rows = [row_of("WT", score="", pkd="9"), row_of("H:D31A", score="5", pkd="")]
+    with pytest.raises(InputError) as caught:
+        campaign_of(table(rows))
+    said = str(caught.value)
+    assert "mixed units: 1 rows have a pKd or Kd" in said
+    assert "1 rows have only a score" in said
+    assert "--columns" in said
+
+
+def test_mixed_units_in_one_column_are_errors_of_their_rows():
+    rows = [row_of("WT", kd_nM="1"), row_of("H:D31A", kd_nM="10"), row_of("H:Y33A", kd_nM="3e-9")]
+    campaign = campaign_of(table(rows))
+    assert campaign.values.tolist() == [9.0, 8.0]
+    assert len(campaign.left_out) == 1
+    assert "it looks like a Kd in M" in campaign.left_out[0]
+    assert any(note.startswith("1 of 3 rows are left out; first: row") for note in campaign.notes)
+
+
+def test_several_antigens_and_assays():
+    other = Antigen(("MKVLAAGIVGLLLAQWERTYMKVLA",), "other")
+    rows = [
+        measured("WT", 9.0),
+        measured("WT", 8.5, "elisa"),
+        measured("H:D31A", 8.0),
+        Measurement(Pair(PARENT, other), pkd=6.0, assay="spr"),
+    ]
+    campaign = campaign_of(rows)
+    assert len(campaign) == 4
+    assert campaign.assays == ("spr", "elisa")
+    assert campaign.assay.tolist() == [0, 1, 0, 0]
+    assert [antigen.name for antigen in campaign.antigens] == ["HEL", "other"]
+    assert campaign_of(rows, assay="elisa").assays == ("elisa", "spr")
+    with pytest.raises(InputError, match="unknown assay 'bli'; valid names: elisa, spr"):
+        campaign_of(rows, assay="bli")
+
+
+def test_assays_without_a_shared_variant_are_named():
+    rows = [measured("WT", 9.0), measured("H:D31A", 8.0), measured("H:Y33A", 7.0, "elisa")]
+    (note,) = [note for note in campaign_of(rows).notes if "elisa" in note]
+    assert "no variant was also measured in 'spr'" in note
+    assert "measuring two or three" in note
+    linked = [*rows, measured("WT", 8.0, "elisa")]
+    assert not [note for note in campaign_of(linked).notes if "offset" in note]
+
+
+# replicates
+
+
+def test_replicates_are_merged_and_their_spread_kept():
+    rows = [measured("WT", value) for value in (9.0, 9.2, 9.4)]
+    rows += [measured("H:D31A", value) for value in (8.0, 8.2)] + [measured("H:Y33A", 6.0)]
+    campaign = campaign_of(rows)
+    assert campaign.values == pytest.approx([9.2, 8.1, 6.0])
+    assert campaign.replicates.tolist() == [3, 2, 1]
+    assert math.isnan(campaign.noise_sd[2])
+    assert 0.05 < campaign.noise_sd[0] < campaign.noise_sd[1] < 0.2
+    assert campaign.notes == ()
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("abcd"), st.sampled_from("xy"), st.floats(4, 12)), min_size=1
+    )
+)
+def test_merging_keeps_every_row_once(rows: list[tuple[str, str, float]]):
+    keys, assays, values = zip(*rows, strict=True)
+    merged = merge(keys, assays, values, [0] * len(rows), log10=True)
+    assert len(merged.values) == len(set(zip(keys, assays, strict=True)))
+    for first, value in zip(merged.first, merged.values, strict=True):
+        own = [v for k, a, v in rows if (k, a) == (keys[first], assays[first])]
+        assert min(own) <= value <= max(own)
+    if not any("copies" in note for note in merged.notes):
+        assert merged.replicates.sum() == len(rows)
+    finite = merged.noise_sd[np.isfinite(merged.noise_sd)]
+    assert (finite >= 0).all()
+
+
+def test_copies_are_no_replicates():
+    campaign = campaign_of([measured("WT", 9.0), measured("WT", 9.0), measured("H:D31A", 7.0)])
+    assert campaign.replicates.tolist() == [1, 1]
+    assert np.isnan(campaign.noise_sd).all()
+    assert any("copies of one measurement" in note for note in campaign.notes)
+
+
+def test_contradictory_replicates_are_said_and_count_for_less():
+    rng = np.random.default_rng(0)
+    letters = "ACDEFGHIKLMNPQRSTVWY".replace("D", "")
+    rows = []
+    for number, letter in enumerate(letters):
+        truth = 7 + 2 * rng.random()
+        second = truth + (2.5 if number % 3 == 0 else 0.1 * rng.standard_normal())
+        rows += [measured(f"H:D31{letter}", truth), measured(f"H:D31{letter}", second)]
+    campaign = campaign_of(rows)
+    (note,) = campaign.notes
+    assert "replicates of 7 of 19 repeated variants contradict each other" in note
+    wild = np.arange(19) % 3 == 0
+    assert campaign.noise_sd[wild].min() > 1.2 * campaign.noise_sd[~wild].max()
+    calm = campaign_of([row for place, row in enumerate(rows) if (place // 2) % 3])
+    assert campaign.noise_sd[~wild].min() > 3 * calm.noise_sd.max()  # the assay is worth less
+
+
+def test_bounds_stay_bounds():
+    most, least = {"censoring": Censoring.AT_MOST}, {"censoring": Censoring.AT_LEAST}
+    rows = [
+        measured("WT", 9.0),
+        measured("H:D31A", 5.0, **most),
+        measured("H:D31A", 4.5, **most),
+        measured("H:Y33A", 10.0, **least),
+        measured("H:Y33F", 7.0),
+        measured("H:Y33F", 8.0, **most),  # satisfied: says nothing more
+        measured("H:Y33W", 7.0, **least),
+        measured("H:Y33W", 8.0, **most),
+    ]
+    campaign = campaign_of(rows)
+    assert campaign.values.tolist() == [9.0, 4.5, 10.0, 7.0, 7.5]
+    assert campaign.censoring.tolist() == [0, -1, 1, 0, 0]
+    assert campaign.noise_sd[4] > 0
+    broken = campaign_of([measured("WT", 9.0), measured("WT", 6.0, **most)])
+    assert broken.noise_sd[0] > 1
+    assert any("contradict" in note for note in broken.notes)
+
+
+def test_non_binders_are_bounded_by_the_weakest():
+    rows = [row_of("WT", kd="1 nM"), row_of("H:D31A", kd="1 uM"), row_of("H:Y33A", kd="n.b.")]
+    campaign = campaign_of(table(rows))
+    assert campaign.values.tolist() == [9.0, 6.0, 6.0]
+    assert campaign.censoring.tolist() == [0, 0, -1]
+
+
+# parents
+
+
+def test_parents_by_column_by_name_and_by_consensus():
+    singles = ["H:D31A", "H:Y33A", "L:Q3A"]
+    rows = [measured(text, 8.0) for text in singles]
+    (found,) = campaign_of(rows).parents
+    assert found.antibody.chains == PARENT.chains  # nobody measured it
+    assert found.antibody.name == "consensus"
+    (found,) = campaign_of([*rows, Measurement(variant("H:T32A", "wild-type"), 7.0)]).parents
+    assert found.antibody.name == "wild-type"
+    named = [Measurement(row.pair, 8.0, parent=variant("H:Y52A", "mother")) for row in rows]
+    (found,) = campaign_of(named).parents
+    assert found.antibody.name == "mother"
+
+
+def test_several_parents_and_indels():
+    nanobody = [Antibody(VHH.replace("GPY", loop), None, loop) for loop in ("GPY", "GAY", "GY")]
+    rows = [Measurement(Pair(one, ANTIGEN), 7.0) for one in nanobody]
+    rows += [measured(text, 8.0) for text in ("WT", "H:D31A", "H:103insG")]
+    parents = campaign_of(rows).parents
+    assert {parent.antibody.chains for parent in parents} == {(VHH,), (VH, VK)}
+    assert antibody_families([row.pair.antibody for row in rows]).tolist() == [0, 0, 0, 1, 1, 1]
+
+
+def test_unrelated_antibodies_have_no_parent():
+    rows = [measured("WT", 8.0), Measurement(Pair(Antibody(VHH), ANTIGEN), 7.0)]
+    assert find_parents(rows[1:]) == ((), ())
+    (found,) = campaign_of(rows).parents  # called wt, with no variant of it measured
+    assert found.antibody.name == "WT"
+
+
+def test_a_wrong_parent_is_said_and_not_believed():
+    rows = [
+        {**row_of(text, pkd=value), "parent": "nano"}
+        for text, value in (("H:D31A", 8.0), ("H:Y33A", 7.0), ("L:Q3A", 7.5))
+    ]
+    frame = table([{"id": "nano", "heavy": VHH, "light": "", "pkd": 9.0, "parent": ""}, *rows])
+    campaign = campaign_of(frame)
+    (note,) = [note for note in campaign.notes if "wrong parent" in note]
+    assert "'nano' agrees with 3 of the 3 rows that name it (first 'H:D31A')" in note
+    assert (VH, VK) in [parent.antibody.chains for parent in campaign.parents]
+    assert (VHH,) not in [parent.antibody.chains for parent in campaign.parents]
+    missing = table([{**row_of("H:D31A", pkd=8.0), "parent": "nobody"}, row_of("WT", pkd=9.0)])
+    campaign = campaign_of(missing)
+    assert len(campaign) == 1
+    assert "no row 'nobody' that can be read" in campaign.left_out[0]
+
+
+def test_mutations_that_the_parent_does_not_have_are_said():
+    rows = [
+        {**row_of("WT", pkd=9.0), "mutations": "", "parent": ""},
+        {**row_of("H:D31A", pkd=8.0), "mutations": "H:D31A", "parent": "WT"},
+        {**row_of("H:Y33A", pkd=8.0), "mutations": "H:S31A", "parent": "WT"},
+        {**row_of("H:Y33F", pkd=8.0), "mutations": "H:Y33W", "parent": "WT"},
+    ]
+    (note,) = campaign_of(table(rows)).notes
+    assert note.startswith("wrong parent or mutations in 2 rows (the sequences are believed)")
+    assert "the parent has D at place 31" in note
+
+
+# next to nothing
+
+
+def test_one_measurement_and_equal_values_are_said():
+    assert "one measurement" in campaign_of([measured("WT", 9.0)]).notes[0]
+    equal = campaign_of([measured("WT", 7.0), measured("H:D31A", 7.0)])
+    assert "all 2 values are equal within their assay (7)" in equal.notes[0]
+
+
+def test_only_bounds_are_refused():
+    rows = [row_of("WT", kd=">10 uM"), row_of("H:D31A", kd=">10 uM")]
+    with pytest.raises(InputError, match=r"all 2 values are bounds \(2 at most 5\)") as caught:
+        campaign_of(table(rows))
+    assert "measure at least one variant inside the assay's range" in str(caught.value)
+    few = [measured("WT", 9.0)] + [
+        measured(f"H:D31{letter}", 5.0, censoring=Censoring.AT_MOST) for letter in "ACEFGH"
+    ]
+    assert any("only 1 of 7 values are measured" in note for note in campaign_of(few).notes)
+
+
+def test_no_usable_row():
+    with pytest.raises(InputError, match="no measurement can be used, of 1 rows; first error"):
+        campaign_of(table([{"heavy": "EVQL", "pkd": 7}]))
+    with pytest.raises(InputError, match="got a sequence of str"):
+        campaign_of(["EVQL"])  # type: ignore[list-item]
+    with pytest.raises(InputError, match="no measurement can be used"):
+        campaign_of([])
+
+
+# as an object
+
+
+def test_rows_and_measurements():
+    campaign = campaign_of([measured("WT", 9.0), measured("H:D31A", 8.0), measured("H:Y33A", 7.0)])
+    some = campaign.rows(np.array([False, True, True]))
+    assert len(some) == 2
+    assert some.values.tolist() == [8.0, 7.0]
+    assert some.parents == campaign.parents
+    again = campaign_of(campaign.measurements())
+    assert again.values.tolist() == campaign.values.tolist()
+    assert again.pairs == campaign.pairs
+    assert campaign.assay_names.tolist() == ["spr"] * 3
+
+
+def test_files_are_read_too(tmp_path: Path):
+    frame = table([row_of("WT", pkd=9.0), row_of("H:D31A", pkd=8.0)])
+    path = tmp_path / "plate.csv"
+    frame.write_csv(path)
+    assert campaign_of(path).assays == ("plate",)
+    assert campaign_of(frame.to_pandas()).values.tolist() == [9.0, 8.0]
+    content = io.BytesIO(path.read_bytes())
+    read = read_table(content, require="measured", default_antigen=ANTIGEN)
+    assert campaign_of(read).antigens == (ANTIGEN,)
+
+
+@pytest.mark.parametrize("name", ["absci_her2", "abbibench_2fjg", "abbibench_3gbn_h1"])
+def test_public_campaigns(name: str, data_root: Path):
+    campaign = campaign_of(DATASETS[name].load(data_root).measurements)
+    assert isinstance(campaign, Campaign)
+    assert len(campaign.parents) == 1
+    assert len(campaign.assays) == 1
+    assert campaign.label == ("score" if name.endswith("2fjg") else "pkd")
+    assert (campaign.censoring == -1).any() == (name != "abbibench_2fjg")
