@@ -270,7 +270,7 @@ def test_parents_by_column_by_name_and_by_consensus():
 
 
 def test_several_parents_and_indels():
-    nanobody = [Antibody(VHH.replace("GPY", loop), None, loop) for loop in ("GPY", "GAY", "GY")]
+    nanobody = [Antibody(VHH.replace("GPY", loop), None, loop) for loop in ("GPY", "GPF", "GY")]
     rows = [Measurement(Pair(one, ANTIGEN), 7.0) for one in nanobody]
     rows += [measured(text, 8.0) for text in ("WT", "H:D31A", "H:103insG")]
     parents = campaign_of(rows).parents
