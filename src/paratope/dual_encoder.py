@@ -14,6 +14,7 @@ from paratope.encoders import ENCODERS, Encoder, load_encoder, molecule_units
 from paratope.encoders.protocol import Role
 from paratope.encoders.tokens import TokenEncoder, token_encoder, units_of_tokens
 from paratope.errors import EncoderError, InputError, ModelError
+from paratope.fine_tuning import AdaptedTower, adapt
 from paratope.network import Network, NetworkConfig
 from paratope.recipes import Recipe, load_recipe
 from paratope.sequences import clean_antibody, clean_antigen
@@ -196,6 +197,8 @@ class DualEncoderWithCrossAttention(Network):
         self.recipe = settings
         self._given: Mapping[str, str | Encoder] = given
         self._encoders: dict[str, Encoder] = {}
+        named = {side: one if isinstance(one, str) else one.name for side, one in given.items()}
+        adapt(self, settings.lora, named)  # an encoder that was trained is one of its own
 
     @classmethod
     def from_checkpoint(
@@ -288,16 +291,11 @@ class DualEncoderWithCrossAttention(Network):
                 f"{len(antibody_input_ids)} antibodies and {len(antigen_input_ids)} antigens; "
                 "expected one antigen for each antibody"
             )
-        antibody, antibody_mask = self._embed(
+        antibody, antibody_mask = self._latent(
             "antibody", antibody_input_ids, antibody_attention_mask
         )
-        antigen, antigen_mask = self._embed("antigen", antigen_input_ids, antigen_attention_mask)
-        output = self.interact(
-            self.antibody_tower(antibody, antibody_mask),
-            antibody_mask,
-            self.antigen_tower(antigen, antigen_mask),
-            antigen_mask,
-        )
+        antigen, antigen_mask = self._latent("antigen", antigen_input_ids, antigen_attention_mask)
+        output = self.interact(antibody, antibody_mask, antigen, antigen_mask)
         return output.mean
 
     def load_state_dict(
@@ -312,6 +310,15 @@ class DualEncoderWithCrossAttention(Network):
                 "DualEncoderWithCrossAttention.from_checkpoint(path) builds the one of a run: "
                 f"{' '.join(str(error).split())[:300]}"
             ) from error
+
+    def _latent(self, side: Role, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Latents (B, L, dim) of residues, and their mask (B, L)."""
+        tower = getattr(self, f"{side}_tower")
+        if isinstance(tower, AdaptedTower):
+            tower.move_encoder(self.output_center.device)
+            tower = tower.tower
+        states, inside = self._embed(side, ids, mask)
+        return tower(states, inside), inside
 
     def _embed(self, side: Role, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Residues' states (B, L, dim), zero where padded, and their mask (B, L)."""
@@ -329,6 +336,9 @@ class DualEncoderWithCrossAttention(Network):
         return tokens.to(device), inside.to(device)
 
     def _encoder(self, side: Role) -> Encoder:
+        tower = getattr(self, f"{side}_tower")
+        if isinstance(tower, AdaptedTower):
+            return tower.encoder
         if side not in self._encoders:
             given = self._given[side]
             device = str(self.output_center.device)

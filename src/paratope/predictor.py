@@ -11,14 +11,15 @@ import polars as pl
 from paratope.batches import fit_molecule
 from paratope.bundle import Bundle, find_model, read_bundle, write_bundle
 from paratope.calibration import DEFAULT_COVERAGE, Calibration
-from paratope.embedding_store import EmbeddingStore
 from paratope.encoders import Encoder, load_encoder
 from paratope.ensemble import Ensemble, RawScores, network_config_from_json
 from paratope.errors import EncoderError, InputError, ModelError
 from paratope.familiarity import Familiarity
+from paratope.fine_tuning import build_network, open_store
 from paratope.losses import STRONG_PKD
 from paratope.network import Network
 from paratope.prediction import PARENT_COLUMNS, Prediction, prediction_frame
+from paratope.recipes import LoraSettings
 from paratope.sequences import Antibody, Antigen, Pair
 from paratope.tables import InputTable, TableRow, read_table, table_from_frame
 from paratope.units import pkd_to_kd_nM
@@ -56,15 +57,16 @@ class Predictor:
             names = config["encoders"]["antibody"], config["encoders"]["antigen"]
             members = int(config["members"])
             self.max_residues = int(config["encoders"].get("max_residues", 0))
+            lora = LoraSettings.model_validate(config["encoders"].get("lora", {}))
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(f"config.json is not what a model bundle holds: {error!r}") from error
         self.antibody_encoder = load_encoder(names[0], device)
         self.antigen_encoder = load_encoder(names[1], device)
         self.calibration = Calibration.from_json(bundle.calibration)
         self.familiarity = Familiarity.from_json(bundle.familiarity)
-        self._antibody_store = EmbeddingStore(self.antibody_encoder, cache)
-        self._antigen_store = EmbeddingStore(self.antigen_encoder, cache)
-        networks = _networks(bundle, members, device)
+        self._antibody_store = open_store(self.antibody_encoder, "antibody", lora, cache)
+        self._antigen_store = open_store(self.antigen_encoder, "antigen", lora, cache)
+        networks = _networks(bundle, members, device, lora)
         self.ensemble = Ensemble(networks, self._antibody_store, self._antigen_store)
 
     @classmethod
@@ -283,7 +285,7 @@ def _change_of(change: Any, index: int) -> dict[str, Any]:
     return {name: float(array[index]) for name, array in zip(PARENT_COLUMNS, values, strict=True)}
 
 
-def _networks(bundle: Bundle, members: int, device: str) -> list[Network]:
+def _networks(bundle: Bundle, members: int, device: str, lora: LoraSettings) -> list[Network]:
     from paratope.encoders.transformer import resolve_device
 
     config = network_config_from_json(bundle.config.get("network"))
@@ -295,7 +297,7 @@ def _networks(bundle: Bundle, members: int, device: str) -> list[Network]:
         states[int(number)][parameter] = tensor
     networks = []
     for number, state in enumerate(states):
-        network = Network(config)
+        network = build_network(config, lora, bundle.config["encoders"], device)
         try:
             network.load_state_dict(state)
         except RuntimeError as error:

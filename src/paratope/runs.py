@@ -9,17 +9,19 @@ import numpy as np
 import polars as pl
 
 from paratope.batches import CENSORING_CODES
-from paratope.bundle import Bundle, make_bundle, write_bundle
+from paratope.bundle import Bundle, make_bundle, read_bundle, write_bundle
 from paratope.calibration import MIN_ROWS, Calibration
-from paratope.errors import ModelError
+from paratope.errors import ModelError, ParatopeError
 from paratope.familiarity import Familiarity
 from paratope.held_out import HeldOut
 from paratope.joining import calibration_lines, environment
 from paratope.measurements import Measurement
+from paratope.recipes import Recipe, load_recipe
 from paratope.splits import antigen_clusters
-from paratope.tables import write_table
+from paratope.tables import atomic_file, write_table
 from paratope.training import Scores, TrainedTable
-from paratope.training.run_folder import prediction_table
+from paratope.training.run_folder import input_files, prediction_table, result_files
+from paratope.training.run_log import LOG, RunLog
 
 
 def held_out(
@@ -81,11 +83,14 @@ def bundle_of_run(trained: TrainedTable, metrics: dict[str, Any]) -> Bundle:
             f"the network is trained, but cannot be made a model: {error}; "
             "give more rows, or a split with validation rows"
         ) from error
+    recipe = trained.recipe
     encoders = {
         "antibody": trained.antibody_encoder,
         "antigen": trained.antigen_encoder,
-        "max_residues": trained.recipe.encoders.max_residues,
+        "max_residues": recipe.encoders.max_residues,
     }
+    if recipe.lora.rank:
+        encoders["lora"] = recipe.lora.model_dump(mode="json")
     return make_bundle(
         [trained.result.network()],
         encoders,
@@ -99,17 +104,42 @@ def bundle_of_run(trained: TrainedTable, metrics: dict[str, Any]) -> Bundle:
 
 
 def write_model_of_run(trained: TrainedTable, folder: str | Path) -> Path:
-    """Write ``bundle/`` into a run folder, and its intervals into ``test_predictions.csv``.
+    """Write ``bundle/`` and ``card.md`` into a run folder, and intervals into its predictions.
 
-    Errors as `bundle_of_run` and `write_bundle`; what the run wrote before stays as it is then.
+    The bundle comes last: where it is, the run is finished. Errors as `bundle_of_run` and
+    `write_bundle`; if there can be no model, what the run wrote before stays as it is.
     """
     run = Path(folder)
-    metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
-    bundle = bundle_of_run(trained, metrics)
-    predictions = _with_intervals(trained, bundle)
-    written = write_bundle(bundle, run / "bundle")
-    write_table(predictions, run / "test_predictions.csv", keep=predictions.columns)
+    with RunLog(run / LOG) as log:
+        log.event("model")
+        metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
+        bundle = bundle_of_run(trained, metrics)
+        predictions = _with_intervals(trained, bundle)
+        write_table(predictions, run / "test_predictions.csv", keep=predictions.columns)
+        with atomic_file(run / "card.md") as file:
+            file.write(bundle.card.encode())
+        log.event("bundle")
+        written = write_bundle(bundle, run / "bundle")
+        log.event("finished")
     return written
+
+
+def is_finished(folder: str | Path, recipe: Recipe) -> bool:
+    """Whether a folder holds all that a run of this recipe, on these very files, gives.
+
+    Every result is there, the bundle is whole, and neither the recipe nor the table and split that
+    it names are others than the run's.
+    """
+    run = Path(folder)
+    try:
+        same = load_recipe(run / "run.toml") == recipe
+        metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
+        read_bundle(run / "bundle")
+    except (ParatopeError, OSError, ValueError):
+        return False
+    names = (*result_files(recipe.name), "card.md")
+    whole = all((run / name).is_file() for name in names)
+    return same and whole and metrics.get("inputs") == input_files(recipe)
 
 
 def calibration_warning(calibration: Calibration) -> str:

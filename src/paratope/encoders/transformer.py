@@ -157,6 +157,7 @@ class TransformerEncoder(BaseEncoder):
         import torch
 
         rows: list[np.ndarray] = [np.empty(0)] * len(units)
+        _ = self._model  # loaded here: tensors made in inference mode can never be trained with
         with torch.inference_mode():
             for index, states in self._states([self._tokenize(unit) for unit in units]):
                 rows[index] = states.cpu().numpy()

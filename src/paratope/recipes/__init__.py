@@ -29,6 +29,11 @@ class EncoderSettings(_Section):
     antigen: str = "residue"
     max_residues: int = Field(default=0, ge=0)
 
+    @property
+    def by_side(self) -> dict[str, str]:
+        """Antibody's and antigen's encoder."""
+        return {"antibody": self.antibody, "antigen": self.antigen}
+
 
 class NetworkSettings(_Section):
     """Sizes of the network; see `paratope.network.NetworkConfig`."""
@@ -119,6 +124,19 @@ class MonitorSettings(_Section):
     gradients: Reaction = "warn"
 
 
+class LoraSettings(_Section):
+    """Training of the encoders themselves by low-rank changes; see `paratope.fine_tuning`.
+
+    `rank` 0 leaves them as they are. `alpha` / `rank` is the changes' scale; `targets` are the
+    projections that are changed (none named: query and value); `side` says whose.
+    """
+
+    rank: int = Field(default=0, ge=0)
+    alpha: int = Field(default=16, ge=1)
+    targets: tuple[str, ...] = ()
+    side: Literal["antibody", "antigen", "both"] = "both"
+
+
 class DataSettings(_Section):
     """What the run was trained on: a table, its columns' names, a split by kind or by file."""
 
@@ -145,6 +163,7 @@ class Recipe(_Section):
     loss: LossSettings = LossSettings()
     schedule: ScheduleSettings = ScheduleSettings()
     monitors: MonitorSettings = MonitorSettings()
+    lora: LoraSettings = LoraSettings()
     data: DataSettings = DataSettings()
 
     @pydantic.model_validator(mode="after")

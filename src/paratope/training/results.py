@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from paratope.batches import Embeddings, Examples, batches_by_length, collate
+from paratope.fine_tuning import build_network
 from paratope.network import Network, NetworkConfig
 from paratope.recipes import Recipe
 
@@ -63,7 +64,7 @@ class FitResult:
 
     def network(self) -> Network:
         """The trained network, ready to predict."""
-        network = Network(self.config)
+        network = build_network(self.config, self.recipe.lora, self.recipe.encoders.by_side)
         network.load_state_dict(self.state)
         return network.eval()
 

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from paratope.batches import Examples, fit_molecule
-from paratope.embedding_store import EmbeddingStore
 from paratope.encoders import Encoder, load_encoder
 from paratope.encoders.transformer import resolve_device
 from paratope.errors import EncoderError, TrainingError
+from paratope.fine_tuning import open_store
+from paratope.interruption import Interruption
 from paratope.measurements import Measurement
 from paratope.recipes import Recipe
 from paratope.sequences import Antibody, Antigen, Pair
@@ -19,7 +20,7 @@ from paratope.tables import InputTable, parse_columns, read_table
 from paratope.training.fitting import fit
 from paratope.training.parts import PARTS, parts_of
 from paratope.training.results import FitResult, Record, Scores, score
-from paratope.training.run_folder import prepare_run_folder, write_run
+from paratope.training.run_folder import input_files, open_run_folder, write_run
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -84,6 +85,8 @@ def train_table(
     resume: bool = False,
     progress: bool | None = None,
     on_epoch: Callable[[Record], None] | None = None,
+    on_note: Callable[[str], None] | None = None,
+    interruption: Interruption | None = None,
 ) -> TrainedTable:
     """Train on a table of measurements and write the run folder.
 
@@ -107,6 +110,10 @@ def train_table(
         Show bars on stderr; by default if that is a terminal.
     on_epoch : callable, optional
         Called with every epoch's record.
+    on_note : callable, optional
+        Told in words where a resumed run goes on, and what was wrong with a checkpoint.
+    interruption : Interruption, optional
+        Heeded while training; `Interrupted` is raised once the last step is saved.
 
     Returns
     -------
@@ -123,6 +130,7 @@ def train_table(
     recipe = recipe.model_copy(update={"data": data})
     resolve_device(device)  # a wrong one is said before the table is read
     columns = parse_columns(data.columns) if data.columns else None
+    inputs = input_files(recipe)
     table = read_table(source, columns=columns, require="measured")
     antibody_encoder = load_encoder(recipe.encoders.antibody, device)
     antigen_encoder = load_encoder(recipe.encoders.antigen, device)
@@ -132,46 +140,49 @@ def train_table(
         name: Examples.from_measurements([rows.cut[row] for row in np.flatnonzero(parts == name)])
         for name in PARTS
     }
-    run = prepare_run_folder(Path(folder), recipe, resume)  # not before the table proved usable
-    shown = bool(progress) if progress is not None else True  # a store shows none off a terminal
-    with (
-        EmbeddingStore(antibody_encoder) as antibodies,
-        EmbeddingStore(antigen_encoder) as antigens,
-    ):
-        for part in examples.values():
-            antibodies.fill(part.antibodies, progress=shown)
-            antigens.fill(part.antigens, progress=shown)
-        result = fit(
-            examples["train"],
-            examples["validation"],
-            recipe,
-            antibodies,
-            antigens,
-            folder=run / "checkpoints",
-            resume=resume,
-            device=device,
-            progress=progress,
-            on_epoch=on_epoch,
+    run = Path(folder)
+    # not before the table proved usable
+    with open_run_folder(run, recipe, resume, on_note) as log:
+        shown = bool(progress) if progress is not None else True  # a store shows none off a tty
+        with (
+            open_store(antibody_encoder, "antibody", recipe.lora) as antibodies,
+            open_store(antigen_encoder, "antigen", recipe.lora) as antigens,
+        ):
+            for part in examples.values():
+                antibodies.fill(part.antibodies, progress=shown)
+                antigens.fill(part.antigens, progress=shown)
+            result = fit(
+                *(examples["train"], examples["validation"], recipe, antibodies, antigens),
+                folder=run / "checkpoints",
+                resume=resume,
+                device=device,
+                progress=progress,
+                on_epoch=on_epoch,
+                log=log,
+                interruption=interruption,
+            )
+            log.event("scores")
+            network = result.network()
+            scores = {
+                name: score(network, part, antibodies, antigens) for name, part in examples.items()
+            }
+        trained = TrainedTable(
+            result=result,
+            recipe=recipe,
+            antibody_encoder=antibody_encoder.name,
+            antigen_encoder=antigen_encoder.name,
+            ids=rows.ids,
+            measurements=rows.cut,
+            parts=parts,
+            scores=scores,
+            left_out=rows.left_out,
+            notes=rows.notes,
+            split=how,
+            table_notes=tuple(table.notes),
         )
-        network = result.network()
-        scores = {
-            name: score(network, part, antibodies, antigens) for name, part in examples.items()
-        }
-    trained = TrainedTable(
-        result=result,
-        recipe=recipe,
-        antibody_encoder=antibody_encoder.name,
-        antigen_encoder=antigen_encoder.name,
-        ids=rows.ids,
-        measurements=rows.cut,
-        parts=parts,
-        scores=scores,
-        left_out=rows.left_out,
-        notes=rows.notes,
-        split=how,
-        table_notes=tuple(table.notes),
-    )
-    write_run(run, result, {name: trained.part(name) for name in PARTS}, scores, _about(trained))
+        log.event("results")
+        about = {**_about(trained), "inputs": inputs}
+        write_run(run, result, {name: trained.part(name) for name in PARTS}, scores, about)
     return trained
 
 

@@ -1,0 +1,378 @@
+"""LoRA: what is trained, what is saved, that it is served as trained, and never mixed up."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.torch import load_file
+
+from paratope import DualEncoderWithCrossAttention, Predictor
+from paratope.batches import Examples, collate
+from paratope.embedding_store import EmbeddingStore, list_caches
+from paratope.encoders import load_encoder
+from paratope.encoders.transformer import TransformerEncoder
+from paratope.errors import MissingExtraError, TrainingError
+from paratope.fine_tuning import AdaptedTower, Letters, build_network, chains_of
+from paratope.measurements import Measurement
+from paratope.network import NetworkConfig
+from paratope.recipes import LoraSettings, Recipe, load_recipe
+from paratope.runs import write_model_of_run
+from paratope.sequences import ALPHABET, AMINO_ACIDS, Antibody, Antigen, Pair
+from paratope.training import FitResult, fit, score, train_table
+from tiny_models import tiny_folder, vocabularies
+
+__all__ = ["tiny_folder", "vocabularies"]  # fixtures
+
+pytest.importorskip("peft", reason="the extra [research] is not installed")
+
+# a nanobody's domain, for one short chain a pair
+VHH = (
+    "QVQLVESGGGLVQAGGSLRLSCAASGRTFSSYAMGWFRQAPGKEREFVAAISWSGGSTYYADSVKGRFTISRDNAKNTVYLQM"
+    "NSLKPEDTAVYYCAAGGYELRDRTYGQWGQGTQVTVSS"
+)
+ANTIGENS = ("MKTAYIAKQRQISFVKSHFSRQ", "GSHMLEDPVAGTWYRNE")
+TINY = (
+    *("network.dim=8", "network.heads=2", "network.tower_layers=1", "network.regressor=[8]"),
+    *("training.batch_size=4", "training.max_epochs=2", "training.patience=0"),
+    *("training.learning_rate=0.01", "data.split=random", "lora.rank=4"),
+)
+
+
+def user_table(folder: Path, count: int = 12) -> Path:
+    lines = ["id,heavy,antigen,kd_nM"]
+    for number in range(count):
+        mutant = VHH[:101] + AMINO_ACIDS[number % 20] + VHH[102:]
+        lines.append(f"vhh{number},{mutant},{ANTIGENS[number % 2]},{10 ** (number % 5 - 1)}")
+    path = folder / "table.csv"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def plain_rows() -> np.ndarray:
+    """What AntiBERTy itself says of the nanobody."""
+    return load_encoder("antiberty", "cpu").encode([(VHH,)])[0]
+
+
+@pytest.fixture(scope="module")
+def adapted(tmp_path_factory, plain_rows):
+    """A run of the default recipe with AntiBERTy adapted: folder, cache, what training gave."""
+    folder = tmp_path_factory.mktemp("lora")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PARATOPE_CACHE", str(folder / "cache"))
+        recipe = load_recipe("default", [*TINY, "lora.side=antibody"])
+        trained = train_table(user_table(folder), recipe, folder / "run", device="cpu")
+        write_model_of_run(trained, folder / "run")
+    return folder, trained
+
+
+# the adapter
+
+
+@given(st.lists(st.text(ALPHABET, min_size=1, max_size=9), min_size=1, max_size=4))
+def test_letters_read_back(chains):
+    letters = Letters(load_encoder("residue"))
+    assert chains_of(letters.get(tuple(chains))[:, 0]) == tuple(chains)
+    assert letters.fill([tuple(chains)]) == 0
+
+
+@pytest.mark.parametrize("name", ["igt5", "esm2-8m", "igbert", "prott5"])
+def test_an_adapter_adds_the_product_of_its_two_matrices(name, tiny_folder):
+    """Against the same encoder with the changed weights written into it."""
+    spec = f"{name}@{tiny_folder(name)}"
+    dim = load_encoder(spec, "cpu").dim
+    settings = LoraSettings(rank=3, alpha=6, side="antibody")
+    network = build_network(
+        NetworkConfig(dim, 51, dim=8, heads=2), settings, {"antibody": spec}, "cpu"
+    )
+    tower = network.antibody_tower
+    assert isinstance(tower, AdaptedTower)
+    molecules = [("EVQLVES", "DIQM"), ("GGA",)]
+    before = tower.encode(molecules, torch.device("cpu"))
+    merged = load_encoder(spec, "cpu")
+    assert isinstance(merged, TransformerEncoder)
+    for molecule, rows in zip(molecules, before, strict=True):
+        expected = merged.encode([molecule])[0]
+        assert np.allclose(rows[: len(expected)].detach().numpy(), expected, atol=1e-5)
+    torch.manual_seed(0)
+    projections = {
+        name.replace(".", "-"): part
+        for name, part in merged.language_model.base_model.named_modules()
+    }
+    changed = 0
+    with torch.no_grad():
+        for key, weight in tower.adapters.items():
+            if key.endswith("lora_B"):
+                weight.normal_()
+                other = tower.adapters[key.replace("lora_B", "lora_A")]
+                projection = projections[key.removesuffix("-lora_B")]
+                projection.weight += 6 / 3 * weight @ other
+                changed += 1
+    assert changed == 4  # two projections in each of two layers
+    after = tower.encode(molecules, torch.device("cpu"))
+    for number, molecule in enumerate(molecules):
+        expected = merged.encode([molecule])[0]
+        rows = after[number, : len(expected)].detach().numpy()
+        assert np.allclose(rows, expected, atol=1e-4)
+        assert not np.allclose(rows, before[number, : len(expected)].detach().numpy(), atol=1e-2)
+
+
+def test_gradients_reach_the_adapter_and_nothing_else_of_the_encoder(tiny_folder):
+    network = small_network(tiny_folder)
+    examples = Examples.from_measurements(measurements(6))
+    letters = Letters(load_encoder("residue"))
+    network.train()
+    network(collate(examples, range(6), letters, letters)).mean.sum().backward()
+    for side in (network.antibody_tower, network.antigen_tower):
+        assert isinstance(side, AdaptedTower)
+        grown = [weight for key, weight in side.adapters.items() if key.endswith("lora_B")]
+        assert all(weight.grad is not None and weight.grad.abs().max() > 0 for weight in grown)
+        frozen = [one for one in side.encoder.language_model.parameters() if not one.requires_grad]
+        assert len(frozen) > 10
+        assert all(one.grad is None for one in frozen)
+        assert not side.encoder.language_model.training
+    assert not any("embeddings" in name for name in network.state_dict())
+
+
+def test_answers_do_not_depend_on_padding_and_companions(tiny_folder):
+    network = small_network(tiny_folder).eval()
+    with torch.no_grad():
+        for weight in network.parameters():
+            weight.add_(torch.randn_like(weight) * 0.05)
+    examples = Examples.from_measurements(measurements(6))
+    letters = Letters(load_encoder("residue"))
+    with torch.no_grad():
+        together = network(collate(examples, range(6), letters, letters)).mean
+        for row in range(6):
+            alone = network(collate(examples, [row], letters, letters)).mean
+            assert torch.allclose(alone, together[row : row + 1], atol=1e-5)
+    assert together.max() - together.min() > 1e-4
+
+
+def small_network(tiny_folder: Callable[[str], Path]):
+    """Both sides adapted: the antibody's paired, the antigen's chain by chain."""
+    torch.manual_seed(0)
+    encoders = {
+        "antibody": f"igt5@{tiny_folder('igt5')}",
+        "antigen": f"esm2-8m@{tiny_folder('esm2-8m')}",
+    }
+    config = NetworkConfig(32, 24, dim=8, heads=2, tower_layers=1)
+    return build_network(config, LoraSettings(rank=2), encoders, "cpu")
+
+
+def measurements(count: int, seed: int = 0) -> list[Measurement]:
+    random = np.random.default_rng(seed)
+
+    def sequence(length: int) -> str:
+        return "".join(random.choice(list(AMINO_ACIDS), length))
+
+    antigens = [Antigen((sequence(12), sequence(5))), Antigen((sequence(19),))]
+    return [
+        Measurement(
+            Pair(Antibody(sequence(9 + number % 4), sequence(8)), antigens[number % 2]),
+            float(random.uniform(5, 11)),
+        )
+        for number in range(count)
+    ]
+
+
+# a run
+
+
+def test_a_run_trains_the_encoder(adapted):
+    _, trained = adapted
+    state = trained.result.state
+    grown = {name: value for name, value in state.items() if name.endswith("lora_B")}
+    assert len(grown) == 16  # query and value in each of eight layers
+    assert all(bool(value.abs().max() > 1e-4) for value in grown.values())
+    assert not any(name.startswith("antigen_tower.adapters") for name in state)
+    history = trained.result.history
+    assert history[-1]["train_loss"] < history[0]["train_loss"]
+
+
+def test_the_bundle_holds_adapter_and_settings_and_no_encoder(adapted):
+    folder, trained = adapted
+    bundle = folder / "run" / "bundle"
+    weights = load_file(bundle / "model.safetensors")
+    grown = [name for name in weights if name.endswith("lora_B")]
+    assert len(grown) == 16
+    for name in grown:
+        assert torch.equal(weights[name], trained.result.state[name.removeprefix("0.")])
+    assert (bundle / "model.safetensors").stat().st_size < 1e6  # AntiBERTy has 26 M weights
+    config = json.loads((bundle / "config.json").read_text())
+    assert config["encoders"]["lora"] == {
+        "rank": 4,
+        "alpha": 16,
+        "targets": [],
+        "side": "antibody",
+    }
+    checkpoint = folder / "run" / "checkpoints" / "checkpoint_latest.pth"
+    assert checkpoint.stat().st_size < 5e6
+
+
+def test_the_model_serves_what_was_trained(adapted, tmp_path):
+    folder, trained = adapted
+    predictor = Predictor.load(folder / "run", device="cpu", cache=tmp_path)
+    for part in ("train", "validation", "test"):
+        pairs = [measurement.pair for measurement in trained.part(part)[1]]
+        served = predictor.raw_scores(pairs)
+        expected = trained.scores[part]
+        assert np.abs(served.mean - expected.mean).max() < 1e-4
+        assert np.abs(served.sd - np.exp(0.5 * expected.log_variance)).max() < 1e-4
+    frame = predictor.predict(pairs)
+    assert frame["error"].to_list() == [""] * len(pairs) or not any(frame["error"].to_list())
+    saved = predictor.save(tmp_path / "copy")
+    again = Predictor.load(saved, device="cpu", cache=tmp_path)
+    assert np.array_equal(again.raw_scores(pairs).mean, predictor.raw_scores(pairs).mean)
+
+
+def test_adapted_and_plain_embeddings_never_meet(adapted, plain_rows, tmp_path, monkeypatch):
+    folder, trained = adapted
+    stored = {entry.encoder.partition("@")[0] for entry in list_caches(folder / "cache")}
+    assert stored == {"residue"}  # nothing of the adapted side was kept
+    plain = load_encoder("antiberty", "cpu")
+    with EmbeddingStore(plain, tmp_path) as store:
+        store.fill([(VHH,)])
+    predictor = Predictor.load(folder / "run", device="cpu", cache=tmp_path)
+    pairs = [measurement.pair for measurement in trained.measurements]
+    predictor.raw_scores([*pairs, Pair(Antibody(VHH), pairs[0].antigen)])
+    with EmbeddingStore(plain, tmp_path) as store:
+        assert len(store) == 1  # neither read nor written by the model
+        assert np.array_equal(store.get((VHH,)), plain_rows)
+    # the adapter sits in a copy of the encoder that is the model's own
+    assert np.array_equal(load_encoder("antiberty", "cpu").encode([(VHH,)])[0], plain_rows)
+    assert np.array_equal(predictor.antibody_encoder.encode([(VHH,)])[0], plain_rows)
+    tower = predictor.ensemble.networks[0].antibody_tower
+    assert isinstance(tower, AdaptedTower)
+    with torch.inference_mode():
+        changed = tower.encode([(VHH,)], torch.device("cpu"))[0].numpy()
+    assert np.abs(changed - plain_rows).max() > 1e-3
+
+
+def test_the_release_s_class_loads_a_fine_tuned_checkpoint(adapted, tmp_path):
+    folder, trained = adapted
+    path = folder / "run" / "checkpoints" / "checkpoint_latest.pth"
+    model = DualEncoderWithCrossAttention.from_checkpoint(path)
+    network = trained.result.network()
+    state = torch.load(path, weights_only=True)["model_state_dict"]
+    network.load_state_dict(state)
+    pairs = [measurement.pair for measurement in trained.measurements[:3]]
+    tokens = (
+        *model.antibody_tokenizer(["|".join(pair.antibody.chains) for pair in pairs]).values(),
+        *model.antigen_tokenizer(["|".join(pair.antigen.chains) for pair in pairs]).values(),
+    )
+    with torch.no_grad():
+        found = model(*tokens).numpy()
+    with EmbeddingStore(load_encoder("residue"), tmp_path) as antigens:
+        letters = Letters(load_encoder("residue"))
+        expected = score(network, Examples.from_pairs(pairs), letters, antigens).mean
+    assert np.allclose(found, expected, atol=1e-4)
+
+
+# going on
+
+
+class StopHereError(Exception):
+    pass
+
+
+class StoppingLetters(Letters):
+    """Letters that fail after so many molecules."""
+
+    left = -1
+
+    def get(self, molecule):
+        self.left -= 1
+        if self.left == 0:
+            raise StopHereError
+        return super().get(molecule)
+
+
+def small_run(
+    tiny_folder, recipe: Recipe, folder: Path, stop_after: int = -1, **options
+) -> FitResult:
+    letters = StoppingLetters(load_encoder(f"igt5@{tiny_folder('igt5')}"))
+    letters.left = stop_after
+    others = Letters(load_encoder(f"esm2-8m@{tiny_folder('esm2-8m')}"))
+    parts = [Examples.from_measurements(measurements(count, count)) for count in (14, 4)]
+    return fit(*parts, recipe, letters, others, folder=folder, device="cpu", **options)
+
+
+@pytest.mark.parametrize("stop_after", [9, 27])  # inside the first epoch, and the second
+def test_a_resumed_run_is_the_same_to_the_bit(stop_after, tiny_folder, tmp_path):
+    recipe = load_recipe(
+        "default",
+        [
+            *TINY,
+            *("training.max_epochs=3", "training.checkpoint_steps=1", "training.accumulate=2"),
+            *("training.batch_size=3", "training.balance=none"),
+            f"encoders.antibody='igt5@{tiny_folder('igt5')}'",
+            f"encoders.antigen='esm2-8m@{tiny_folder('esm2-8m')}'",
+        ],
+    )
+    whole = small_run(tiny_folder, recipe, tmp_path / "whole")
+    with pytest.raises(StopHereError):
+        small_run(tiny_folder, recipe, tmp_path / "parts", stop_after)
+    state = torch.load(tmp_path / "parts" / "checkpoint_latest.pth", weights_only=True)
+    assert state["plan"]["position"] > 0  # between two steps of an epoch
+    torch.manual_seed(99)
+    resumed = small_run(tiny_folder, recipe, tmp_path / "parts", resume=True)
+    assert whole.state.keys() == resumed.state.keys()
+    assert any("lora_A" in name for name in whole.state)
+    assert all(torch.equal(whole.state[name], resumed.state[name]) for name in whole.state)
+    losses = [[record["train_loss"] for record in one.history] for one in (whole, resumed)]
+    assert losses[0] == losses[1]
+    other = recipe.model_copy(update={"lora": LoraSettings(rank=4, alpha=8)})
+    with pytest.raises(TrainingError, match="other settings of lora"):
+        small_run(tiny_folder, other, tmp_path / "parts", resume=True)
+
+
+# what is wrong
+
+
+def test_without_peft_the_extra_is_named(monkeypatch, tmp_path, run_paratope):
+    monkeypatch.setitem(sys.modules, "peft", None)
+    monkeypatch.setenv("PARATOPE_CACHE", str(tmp_path / "cache"))
+    config = NetworkConfig(512, 51, dim=8, heads=2)
+    with pytest.raises(MissingExtraError, match=r"pip install 'paratope\[research\]'"):
+        build_network(config, LoraSettings(rank=1, side="antibody"), {"antibody": "antiberty"})
+    small = [item for change in TINY for item in ("--set", change)]
+    options = ("--set", "lora.side=antibody", "-o", tmp_path / "run")
+    done = run_paratope("train", user_table(tmp_path), *small, *options)
+    assert done.code == 2
+    assert "LoRA fine-tuning" in done.err
+    assert "paratope[research]" in done.err
+    assert "Traceback" not in done.err
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            LoraSettings(rank=1),
+            "lora.side=both: the antigen encoder residue@1 is not one that LoRA can train; "
+            "use lora.side=antibody",
+        ),
+        (
+            LoraSettings(rank=1, side="antibody", targets=("query", "qkv")),
+            "antiberty@0.1.3 has no projection 'qkv'; valid names: dense, key, query, value",
+        ),
+    ],
+)
+def test_wrong_settings_are_explained(settings, message):
+    config = NetworkConfig(512, 51, dim=8, heads=2)
+    with pytest.raises(TrainingError, match=message):
+        build_network(config, settings, {"antibody": "antiberty", "antigen": "residue"}, "cpu")
+
+
+def test_rank_0_is_no_adapter():
+    config = NetworkConfig(51, 51, dim=8, heads=2)
+    network = build_network(config, LoraSettings(), {"antibody": "residue", "antigen": "residue"})
+    assert not any(isinstance(part, AdaptedTower) for part in network.modules())
+    assert load_recipe("v2.6").lora.rank == 0
