@@ -10,7 +10,7 @@ import pytest
 LAYERS = (
     "errors interruption units sequences numbering mutations liabilities measurements tables "
     "datasets audit splits campaign encoders embedding_store batches network losses metrics "
-    "recipes fine_tuning dual_encoder monitors training familiarity held_out calibration "
+    "recipes fine_tuning dual_encoder monitors loggers training familiarity held_out calibration "
     "ensemble bundle prediction predictor joining runs baselines figures evaluation cli"
 ).split()
 

@@ -14,6 +14,7 @@ from paratope.encoders.transformer import resolve_device
 from paratope.errors import TrainingError
 from paratope.fine_tuning import build_network, embedding_width
 from paratope.interruption import Interruption
+from paratope.loggers import LoggerSet
 from paratope.network import Network, NetworkConfig
 from paratope.recipes import Recipe
 from paratope.training.checkpoints import Checkpoints
@@ -34,6 +35,7 @@ def fit(
     device: str = "auto",
     progress: bool | None = None,
     on_epoch: Callable[[Record], None] | None = None,
+    loggers: LoggerSet | None = None,
     log: RunLog | None = None,
     interruption: Interruption | None = None,
 ) -> FitResult:
@@ -58,6 +60,8 @@ def fit(
         Show a bar on stderr; by default if that is a terminal.
     on_epoch : callable, optional
         Called with every epoch's record.
+    loggers : LoggerSet, optional
+        Given the history after every epoch.
     log : RunLog, optional
         Told what happens.
     interruption : Interruption, optional
@@ -95,7 +99,15 @@ def fit(
     )
     if resume and checkpoints is not None:
         _resume(loop, checkpoints, log)
-    return loop.run(sys.stderr.isatty() if progress is None else progress, on_epoch)
+    written = loggers or LoggerSet({}, log.note)
+
+    def after_epoch(record: Record) -> None:
+        written.log(loop.progress.history)
+        if on_epoch is not None:
+            on_epoch(record)
+
+    written.log(loop.progress.history)  # what a run that was killed did not come to
+    return loop.run(sys.stderr.isatty() if progress is None else progress, after_epoch)
 
 
 def _resume(loop: TrainingLoop, checkpoints: Checkpoints, log: RunLog) -> None:

@@ -2,14 +2,15 @@
 
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 
 from paratope.monitors import recall_stability
-from paratope.training.results import Record
+from paratope.tables import write_table
 
 # The first columns, by the names the v2.6 release gave them.
 RELEASE_COLUMNS = {
@@ -21,7 +22,7 @@ RELEASE_COLUMNS = {
 }
 
 
-def history_table(history: Sequence[Record]) -> pl.DataFrame:
+def history_table(history: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
     """One row per epoch: the release's columns first, then all others, titled alike.
 
     >>> history_table([{"epoch": 1, "train_loss": 0.5, "validation_loss": 0.6}]).columns
@@ -33,6 +34,29 @@ def history_table(history: Sequence[Record]) -> pl.DataFrame:
     for name in dict.fromkeys(names):
         columns[_title(name)] = [record.get(name) for record in history]
     return pl.DataFrame(columns)
+
+
+class HistoryFile:
+    """``training_history_<recipe>.csv`` of a run folder, whole after every epoch.
+
+    Parameters
+    ----------
+    folder : Path
+        Run folder.
+    recipe_name : str
+    """
+
+    def __init__(self, folder: Path, recipe_name: str) -> None:
+        self.path = folder / f"training_history_{recipe_name}.csv"
+
+    def log(self, history: Sequence[Mapping[str, Any]]) -> None:
+        """Write the history so far."""
+        if history:
+            table = history_table(history)
+            write_table(table, self.path, keep=table.columns)
+
+    def close(self, status: str) -> None:
+        """Nothing is open."""
 
 
 def summarise(history: pl.DataFrame) -> dict[str, Any]:

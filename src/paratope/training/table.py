@@ -13,11 +13,13 @@ from paratope.encoders.transformer import resolve_device
 from paratope.errors import EncoderError, TrainingError
 from paratope.fine_tuning import open_store
 from paratope.interruption import Interruption
+from paratope.loggers import check_loggers, open_loggers
 from paratope.measurements import Measurement
 from paratope.recipes import Recipe
 from paratope.sequences import Antibody, Antigen, Pair
 from paratope.tables import InputTable, parse_columns, read_table
 from paratope.training.fitting import fit
+from paratope.training.history import HistoryFile
 from paratope.training.parts import PARTS, parts_of
 from paratope.training.results import FitResult, Record, Scores, score
 from paratope.training.run_folder import input_files, open_run_folder, write_run
@@ -86,6 +88,7 @@ def train_table(
     progress: bool | None = None,
     on_epoch: Callable[[Record], None] | None = None,
     on_note: Callable[[str], None] | None = None,
+    loggers: Sequence[str] = (),
     interruption: Interruption | None = None,
 ) -> TrainedTable:
     """Train on a table of measurements and write the run folder.
@@ -112,6 +115,8 @@ def train_table(
         Called with every epoch's record.
     on_note : callable, optional
         Told in words where a resumed run goes on, and what was wrong with a checkpoint.
+    loggers : sequence of str
+        Where epochs are written beside the run folder's CSV; see `paratope.loggers.LOGGERS`.
     interruption : Interruption, optional
         Heeded while training; `Interrupted` is raised once the last step is saved.
 
@@ -129,6 +134,7 @@ def train_table(
     data = recipe.data.model_copy(update={"table": str(source)})
     recipe = recipe.model_copy(update={"data": data})
     resolve_device(device)  # a wrong one is said before the table is read
+    loggers = check_loggers(loggers)
     columns = parse_columns(data.columns) if data.columns else None
     inputs = input_files(recipe)
     table = read_table(source, columns=columns, require="measured")
@@ -147,6 +153,7 @@ def train_table(
         with (
             open_store(antibody_encoder, "antibody", recipe.lora) as antibodies,
             open_store(antigen_encoder, "antigen", recipe.lora) as antigens,
+            open_loggers(loggers, run, recipe, log.note, HistoryFile(run, recipe.name)) as written,
         ):
             for part in examples.values():
                 antibodies.fill(part.antibodies, progress=shown)
@@ -158,6 +165,7 @@ def train_table(
                 device=device,
                 progress=progress,
                 on_epoch=on_epoch,
+                loggers=written,
                 log=log,
                 interruption=interruption,
             )
