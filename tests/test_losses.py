@@ -1,12 +1,15 @@
 """Every loss: its value by another route, its gradient, extremes, and what it does with bounds."""
 
+import inspect
 import math
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from scipy import special, stats
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from paratope.batches import PairBatch
 from paratope.errors import TrainingError
@@ -153,6 +156,33 @@ def test_gradient_agrees_with_differences(name, case):
     assert torch.autograd.gradcheck(value, inputs)
 
 
+@pytest.mark.parametrize("name", ALL)
+def test_formula_and_source_are_in_the_docstring(name):
+    text = inspect.getdoc(LOSSES[name].function)
+    assert text is not None
+    assert re.search(r"Source: .*\b(18|19|20)\d\d\b", text, re.DOTALL), name
+    assert re.search(r"[²+\-/^]|max\(", text.partition("Source:")[0]), name
+
+
+@pytest.mark.parametrize("code", [-1, 1])
+@pytest.mark.parametrize("bound", [5.0, 8.0, 10.0])
+@pytest.mark.parametrize("name", ALL)
+def test_a_bound_is_used_or_counted_by_name(name, bound, code):
+    """Where no prediction for the row makes a difference, it must be counted; and only there."""
+    exact = [4.5, 6.0, 7.5, 9.5, 11.0]
+    batch = labels([*exact, bound], [0] * len(exact) + [code])
+    objective = Objective({name: 1.0}, {})
+    matters, counted = False, set()
+    for predicted in np.linspace(2, 16, 29):
+        mean = torch.tensor([*exact, predicted], dtype=torch.float64, requires_grad=True)
+        logit = torch.zeros(6, dtype=torch.float64, requires_grad=True)
+        total, _, dropped = objective(NetworkOutput(mean, torch.zeros_like(mean), logit), batch)
+        grown = torch.autograd.grad(total, (mean, logit), allow_unused=True)
+        matters |= any(one is not None and abs(float(one[-1])) > 1e-12 for one in grown)
+        counted.add(dropped[name])
+    assert counted == ({0} if matters else {1})
+
+
 @pytest.mark.parametrize("extreme", [-1e4, -30.0, 4.0, 14.0, 1e4])
 @pytest.mark.parametrize("log_variance", [-6.0, 4.0])
 @pytest.mark.parametrize("name", ALL)
@@ -257,6 +287,34 @@ def test_soft_spearman_of_4096_rows_needs_less_than_256_MB():
     before = kilobytes("VmRSS")
     loss(NetworkOutput(mean, zeros, zeros), batch).value.backward()
     assert (kilobytes("VmHWM") - before) / 1024 < 256
+
+
+@pytest.mark.parametrize("block", [1 << 21, 3000])
+def test_soft_spearman_costs_what_its_docstring_says(block, monkeypatch):
+    """2 n² sigmoids forwards and n² backwards, no more than a block of them at a time."""
+    monkeypatch.setattr(SoftRank, "BLOCK_VALUES", block)
+    sizes: list[int] = []
+
+    class Count(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            if "sigmoid" in str(func):
+                sizes.append(args[0].numel())
+            return func(*args, **(kwargs or {}))
+
+    count = 100
+    mean = torch.randn(count, requires_grad=True)
+    batch = labels(np.linspace(4, 12, count), dtype=torch.float32)
+    with Count():
+        value = (
+            LOSSES["soft_spearman"]
+            .function(NetworkOutput(mean, torch.zeros(count), torch.zeros(count)), batch)
+            .value
+        )
+        forwards = sum(sizes)
+        value.backward()
+    assert forwards == 2 * count**2
+    assert sum(sizes) == 3 * count**2
+    assert max(sizes) <= block
 
 
 @pytest.mark.parametrize("name", ALL)
