@@ -9,7 +9,7 @@ import pytest
 # From low to high: a module may import only what stands left of it.
 LAYERS = (
     "errors interruption units sequences numbering mutations liabilities measurements tables "
-    "datasets audit splits campaign encoders embedding_store batches network losses metrics "
+    "datasets audit splits campaign encoders embedding_store likelihood batches network losses metrics "
     "recipes fine_tuning dual_encoder monitors loggers training familiarity held_out calibration "
     "ensemble bundle prediction predictor joining runs baselines figures evaluation cli"
 ).split()

@@ -10,13 +10,20 @@ import importlib.metadata
 import importlib.util
 import json
 import pickle
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from paratope.encoders.hub import quiet_transformers
-from paratope.encoders.transformer import TokenizedUnit, TokenTable, TransformerEncoder
+from paratope.encoders.transformer import (
+    TokenizedUnit,
+    TokenTable,
+    TransformerEncoder,
+    length_batches,
+    resolve_device,
+)
 from paratope.errors import EncoderError
 from paratope.sequences import ALPHABET, AMINO_ACIDS
 
@@ -34,6 +41,15 @@ _CONFIG_KEYS = (
     "type_vocab_size",
     "pad_token_id",
 )
+# Classes of its species classifier, in the order of its outputs.
+SPECIES = ("camel", "human", "mouse", "rabbit", "rat", "rhesus")
+_SPECIES_WEIGHTS = tuple(
+    f"{layer}.{kind}"
+    for layer in ("bert.pooler.dense", "cls.species")
+    for kind in ("weight", "bias")
+)
+# Chains whose species is remembered from the pass that encoded them.
+_REMEMBERED = 50_000
 # What the checkpoint holds beyond a masked language model: a pooler, three classifiers, a constant.
 _UNUSED_WEIGHTS = ("bert.pooler.", "cls.species.", "cls.chain.", "cls.graft.", "position_ids")
 
@@ -63,6 +79,7 @@ class AntibertyEncoder(TransformerEncoder):
     def __init__(self, device: str = "auto") -> None:
         super().__init__(device)
         self._folder = _weights_folder()
+        self._species: dict[bytes, np.ndarray] = {}
 
     @functools.cached_property
     def _vocabulary(self) -> dict[str, int]:
@@ -94,6 +111,9 @@ class AntibertyEncoder(TransformerEncoder):
             weights = torch.load(path, weights_only=True, map_location="cpu")
         except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
             raise EncoderError(f"{path} cannot be read ({error}); {_HOW_TO_INSTALL}") from error
+        self._species_head = [
+            weights[name].to(resolve_device(self.device)) for name in _SPECIES_WEIGHTS
+        ]
         used = {
             key: value
             for key, value in weights.items()
@@ -113,6 +133,53 @@ class AntibertyEncoder(TransformerEncoder):
 
     def _hidden(self, ids: Any, mask: Any) -> Any:
         return self._model.bert(input_ids=ids, attention_mask=mask).last_hidden_state
+
+    def _forward(self, batch: list[list[int]]) -> Any:
+        import torch
+
+        hidden = super()._forward(batch)
+        pooler, pooler_bias, species, species_bias = self._species_head
+        with torch.inference_mode():  # of the first token, as the classifier was trained
+            pooled = torch.tanh(hidden[:, 0] @ pooler.T + pooler_bias)
+            logits = (pooled @ species.T + species_bias).cpu().numpy()
+        if len(self._species) > _REMEMBERED:
+            self._species.clear()
+        self._species.update(zip(map(bytes, batch), logits, strict=True))
+        return hidden
+
+    def species_logits(self, chains: Sequence[str]) -> np.ndarray:
+        """What AntiBERTy's own classifier says about the species of chains.
+
+        Chains that this encoder has just encoded cost nothing more.
+
+        Parameters
+        ----------
+        chains : sequence of str
+
+        Returns
+        -------
+        numpy.ndarray
+            (chains, 6) float32: logits in the order of `SPECIES`.
+
+        Raises
+        ------
+        EncoderError
+            As `encode`.
+        """
+        for chain in chains:
+            self._check_unit((chain,))
+        ids = [self._tokenize((chain,)).ids for chain in chains]
+        found = {bytes(one): self._species.get(bytes(one)) for one in ids}
+        missing = [
+            one for one in {bytes(one): one for one in ids}.values() if found[bytes(one)] is None
+        ]
+        for batch in length_batches([len(one) for one in missing]):
+            self._forward([missing[index] for index in batch])
+            found |= {
+                bytes(missing[index]): self._species[bytes(missing[index])] for index in batch
+            }
+        rows = [found[bytes(one)] for one in ids]
+        return np.array(rows, dtype=np.float32).reshape(len(chains), len(SPECIES))
 
     def _tokenize(self, unit: tuple[str, ...]) -> TokenizedUnit:
         (chain,) = unit
