@@ -324,6 +324,7 @@ def test_train_table_writes_the_run_folder(cache):
     run_folder = cache / "run"
     assert sorted(path.name for path in run_folder.iterdir()) == [
         "checkpoints",
+        "log.txt",
         "metrics.json",
         "run.toml",
         "test_predictions.csv",
@@ -432,7 +433,8 @@ def test_train_command(cache, run_paratope):
     assert refused.code == 2
     assert "holds a run already; go on with --resume" in refused.err
     resumed = run_paratope("train", table, "-o", cache / "run", *options, *small, "--resume")
-    assert resumed.code == 3, resumed.err
+    assert resumed.code == 0, resumed.err
+    assert resumed.err == f"{cache / 'run'} is finished: nothing is left to do.\n"
     before = (cache / "run" / "run.toml").read_bytes()
     changed = (*small, "--set", "training.learning_rate=0.5", "--resume")
     refused = run_paratope("train", table, "-o", cache / "run", *options, *changed)

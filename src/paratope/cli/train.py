@@ -2,12 +2,15 @@
 
 import json
 import math
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from paratope.cli.group import command_app
+from paratope.interruption import Interrupted, Interruption
 
 app = command_app()
 
@@ -44,9 +47,18 @@ def train(
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of everything random.")] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the folder's checkpoint, if any.")
+        bool, typer.Option("--resume", help="Go on with the run in the folder, if any.")
     ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    loggers: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--logger",
+            metavar="NAME",
+            help="tensorboard, wandb or mlflow: the history also in their form, in the run folder. "
+            "May be repeated.",
+        ),
+    ] = None,
     list_recipes: Annotated[
         bool, typer.Option("--list", help="List the recipes and leave.")
     ] = False,
@@ -62,6 +74,8 @@ def train(
             typer.echo(f"{name:9}{load_recipe(name).summary}")
         return
     options = _settings(encoders=encoders, split=split, columns=columns, seed=seed)
+    if resume and table is None and recipe == "default" and (output / "run.toml").is_file():
+        recipe = str(output / "run.toml")
     chosen = load_recipe(recipe, [*(changes or ()), *options])
     if show:
         typer.echo(recipe_toml(chosen), nl=False)
@@ -69,19 +83,57 @@ def train(
     source = table or chosen.data.table
     if not source:
         raise typer.BadParameter("missing; give a table of measurements", param_hint="TABLE")
+    with Interruption() as interruption:
+        try:
+            left_out = _train(source, chosen, output, device, resume, loggers or (), interruption)
+        except Interrupted as interrupted:
+            _say(f"Stopped: {interrupted}. {_how_to_go_on(output)}")
+            raise typer.Exit(interrupted.exit_code) from None
+    if left_out:
+        raise typer.Exit(3)
+
+
+def _train(
+    source: str,
+    recipe: Any,
+    run: Path,
+    device: str,
+    resume: bool,
+    loggers: Sequence[str],
+    interruption: Interruption,
+) -> bool:
+    """Train, or find the run finished; whether rows were left out."""
+    from paratope.runs import is_finished
     from paratope.training import train_table
 
-    trained = train_table(source, chosen, output, device=device, resume=resume, on_epoch=_say_epoch)
+    data = recipe.data.model_copy(update={"table": source})
+    if resume and is_finished(run, recipe.model_copy(update={"data": data})):
+        _say(f"{run} is finished: nothing is left to do.")
+        return False
+    trained = train_table(
+        *(source, recipe, run),
+        device=device,
+        resume=resume,
+        on_epoch=_say_epoch,
+        on_note=_say,
+        loggers=loggers,
+        interruption=interruption,
+    )
     for note in trained.table_notes:
         _say(f"Note: {note}")
     _say(f"Split by {trained.split}: {_listed(trained.part_sizes)}.")
     for note, count in {**trained.notes, **trained.left_out}.items():
         _say(f"{count} {note}.")
-    _make_model(trained, output)
+    _make_model(trained, run)
     result = trained.result
-    _say(f"Ended: {result.stopped}. Best epoch: {result.best_epoch}. Run folder: {output}")
-    if trained.left_out:
-        raise typer.Exit(3)
+    _say(f"Ended: {result.stopped}. Best epoch: {result.best_epoch}. Run folder: {run}")
+    return bool(trained.left_out)
+
+
+def _how_to_go_on(run: Path) -> str:
+    if not (run / "run.toml").is_file():
+        return "Nothing was written yet."
+    return f"Go on with: {shlex.join(['paratope', 'train', '-o', str(run), '--resume'])}"
 
 
 def _make_model(trained: Any, run: Path) -> None:

@@ -85,6 +85,7 @@ class TrainingLoop:
                     record = self._train_epoch(show)
                 except Interrupted:
                     self._checkpoint()  # of the last mark: batches since then are forgotten
+                    self.log.note(f"Saved after {self.progress.step} steps.")
                     raise
                 self._mark()
                 self._checkpoint()

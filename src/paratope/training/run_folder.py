@@ -3,17 +3,23 @@
 ::
 
     run.toml                          every setting; `train --recipe run.toml` runs it again
-    checkpoints/checkpoint_latest.pth
+    log.txt                           every batch, step, checkpoint and file, as it happened
+    checkpoints/checkpoint_latest.pth, checkpoint_previous.pth, best_epoch_<n>.pth
     training_history_<recipe>.csv, .png
     training_summary_<recipe>.json
     metrics.json                      of the test and validation rows
     test_predictions.csv              id, true, pred, error = pred - true, sd, censoring; with
                                       the run's model also pkd_low and pkd_high after error
+    card.md, bundle/                  written by `paratope.runs.write_model_of_run`
 """
 
+import contextlib
+import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,38 +32,85 @@ from paratope.measurements import Measurement
 from paratope.metrics import compute, judged
 from paratope.recipes import Recipe, recipe_toml
 from paratope.tables import atomic_file, write_table
-from paratope.training.checkpoints import LATEST
+from paratope.training.checkpoints import Checkpoints
 from paratope.training.history import history_figure, history_table, summarise
 from paratope.training.results import FitResult, Scores
+from paratope.training.run_log import LOG, RunLog
 
 Part = tuple[Sequence[str], Sequence[Measurement]]
 # our metrics -> the names in the release's metrics.json
 _RELEASE_METRICS = {"recall_percent": "recall", "precision_percent": "precision"}
 _FIGURES = 9  # significant figures of a float32
+# what a writer that was killed leaves behind
+_LEFTOVERS = (".paratope-*.tmp", "checkpoints/.paratope-*.tmp", ".bundle.*.tmp", ".bundle.*.old")
 
 
-def prepare_run_folder(folder: Path, recipe: Recipe, resume: bool) -> Path:
-    """Make the folder and write ``run.toml``.
+@contextlib.contextmanager
+def open_run_folder(
+    folder: Path, recipe: Recipe, resume: bool, say: Callable[[str], None] | None = None
+) -> Iterator[RunLog]:
+    """The log of a run folder, which is made with its ``run.toml``, or cleaned up and gone on with.
+
+    No other process may open it meanwhile.
+
+    Parameters
+    ----------
+    folder : Path
+    recipe : Recipe
+    resume : bool
+        Go on with the run in it, if there is one.
+    say : callable, optional
+        Told every note of the log.
 
     Raises
     ------
     TrainingError
-        If the folder holds a run already and `resume` is not asked for.
+        If the folder holds a run already and `resume` is not asked for, or if another process is
+        training into it.
     OutputError
         If the folder cannot be made.
     """
-    if (folder / "checkpoints" / LATEST).exists():
-        if resume:  # its run.toml stays; what is resumed must agree with it
-            return folder
+    begun = bool(Checkpoints(folder / "checkpoints").paths())
+    if not resume and (begun or (folder / "bundle").exists()):
         raise TrainingError(
             f"{folder} holds a run already; go on with --resume, or give another folder"
+        )
+    if not begun and (folder / "bundle").exists():
+        raise TrainingError(
+            f"{folder} holds a finished run of other settings or data and no checkpoint; give "
+            "another folder"
         )
     try:
         (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"cannot make the run folder {folder}: {error.strerror}") from error
-    _write(folder / "run.toml", recipe_toml(recipe).encode())
-    return folder
+    with RunLog(folder / LOG, say) as log:
+        log.event("resume" if begun else "start", recipe=recipe.name, process=os.getpid())
+        for pattern in _LEFTOVERS:
+            for path in folder.glob(pattern):
+                log.event("removed", leftover=path.name)
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        if not begun:  # a run that is gone on with keeps its own, and must agree with it
+            _write(folder / "run.toml", recipe_toml(recipe).encode())
+        yield log
+
+
+def input_files(recipe: Recipe) -> dict[str, str]:
+    """SHA-256 of the files a recipe names, its table and its split, by name."""
+    found = {}
+    for name in (recipe.data.table, recipe.data.split):
+        if name and Path(name).is_file():
+            with Path(name).open("rb") as file:
+                found[name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found
+
+
+def result_files(recipe_name: str) -> tuple[str, ...]:
+    """Files of a finished run that are to be read by people and programs."""
+    return (
+        *(f"training_history_{recipe_name}.csv", f"training_history_{recipe_name}.png"),
+        *(f"training_summary_{recipe_name}.json", "metrics.json", "test_predictions.csv"),
+    )
 
 
 def write_run(
@@ -72,14 +125,14 @@ def write_run(
     Parameters
     ----------
     folder : Path
-        Made by `prepare_run_folder`.
+        Opened by `open_run_folder`.
     result : FitResult
     parts : mapping of str to (ids, measurements)
         ``"validation"`` and ``"test"`` are judged where they have rows.
     scores : mapping of str to Scores
         What the network says of them.
     about : mapping
-        Further entries of ``metrics.json``: rows, split, encoders.
+        Further entries of ``metrics.json``: rows, split, encoders, inputs.
     """
     name = result.recipe.name
     history = history_table(result.history)

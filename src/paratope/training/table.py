@@ -135,25 +135,17 @@ def train_table(
     recipe = recipe.model_copy(update={"data": data})
     resolve_device(device)  # a wrong one is said before the table is read
     loggers = check_loggers(loggers)
-    columns = parse_columns(data.columns) if data.columns else None
-    inputs = input_files(recipe)
-    table = read_table(source, columns=columns, require="measured")
-    antibody_encoder = load_encoder(recipe.encoders.antibody, device)
-    antigen_encoder = load_encoder(recipe.encoders.antigen, device)
-    rows = usable_rows(table, antibody_encoder, antigen_encoder, recipe.encoders.max_residues)
-    parts, how = parts_of(rows.measurements, rows.ids, recipe.data.split, recipe.training.seed)
-    examples = {
-        name: Examples.from_measurements([rows.cut[row] for row in np.flatnonzero(parts == name)])
-        for name in PARTS
-    }
-    run = Path(folder)
+    material = _material(recipe, device)
+    run, examples = Path(folder), material.examples
     # not before the table proved usable
     with open_run_folder(run, recipe, resume, on_note) as log:
-        shown = bool(progress) if progress is not None else True  # a store shows none off a tty
+        antibody_encoder, antigen_encoder = material.encoders
+        history = HistoryFile(run, recipe.name)
+        shown = progress is not False  # a store shows no bar off a terminal
         with (
             open_store(antibody_encoder, "antibody", recipe.lora) as antibodies,
             open_store(antigen_encoder, "antigen", recipe.lora) as antigens,
-            open_loggers(loggers, run, recipe, log.note, HistoryFile(run, recipe.name)) as written,
+            open_loggers(loggers, run, recipe, log.note, history) as written,
         ):
             for part in examples.values():
                 antibodies.fill(part.antibodies, progress=shown)
@@ -174,24 +166,59 @@ def train_table(
             scores = {
                 name: score(network, part, antibodies, antigens) for name, part in examples.items()
             }
-        trained = TrainedTable(
-            result=result,
-            recipe=recipe,
-            antibody_encoder=antibody_encoder.name,
-            antigen_encoder=antigen_encoder.name,
-            ids=rows.ids,
-            measurements=rows.cut,
-            parts=parts,
-            scores=scores,
-            left_out=rows.left_out,
-            notes=rows.notes,
-            split=how,
-            table_notes=tuple(table.notes),
-        )
+        trained = material.trained(result, scores)
         log.event("results")
-        about = {**_about(trained), "inputs": inputs}
+        about = {**_about(trained), "inputs": material.inputs}
         write_run(run, result, {name: trained.part(name) for name in PARTS}, scores, about)
     return trained
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Material:
+    """What a table holds for a recipe: rows in parts, read by the recipe's encoders."""
+
+    encoders: tuple[Encoder, Encoder]
+    rows: "UsableRows"
+    parts: np.ndarray
+    split: str
+    examples: dict[str, Examples]
+    table_notes: tuple[str, ...]
+    inputs: dict[str, str]
+
+    def trained(self, result: FitResult, scores: dict[str, Scores]) -> TrainedTable:
+        antibody_encoder, antigen_encoder = self.encoders
+        return TrainedTable(
+            result=result,
+            recipe=result.recipe,
+            antibody_encoder=antibody_encoder.name,
+            antigen_encoder=antigen_encoder.name,
+            ids=self.rows.ids,
+            measurements=self.rows.cut,
+            parts=self.parts,
+            scores=scores,
+            left_out=self.rows.left_out,
+            notes=self.rows.notes,
+            split=self.split,
+            table_notes=self.table_notes,
+        )
+
+
+def _material(recipe: Recipe, device: str) -> _Material:
+    data = recipe.data
+    inputs = input_files(recipe)
+    columns = parse_columns(data.columns) if data.columns else None
+    table = read_table(data.table, columns=columns, require="measured")
+    encoders = (
+        load_encoder(recipe.encoders.antibody, device),
+        load_encoder(recipe.encoders.antigen, device),
+    )
+    rows = usable_rows(table, *encoders, recipe.encoders.max_residues)
+    parts, how = parts_of(rows.measurements, rows.ids, data.split, recipe.training.seed)
+    examples = {
+        name: Examples.from_measurements([rows.cut[row] for row in np.flatnonzero(parts == name)])
+        for name in PARTS
+    }
+    return _Material(encoders, rows, parts, how, examples, tuple(table.notes), inputs)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
