@@ -58,7 +58,7 @@ def predict(
     from paratope.predictor import Predictor
 
     source = _source(table, heavy, light, antigen, mutations or [])
-    _check_output(output)
+    check_output(output)
     reading: dict[str, Any] = {"columns": _columns(columns)}
     if heavy is None and antigen is not None:
         reading["antigens"] = _antigen_source(antigen)
@@ -197,7 +197,7 @@ def _columns(text: str | None) -> dict[str, str] | None:
     return parse_columns(text) if text else None
 
 
-def _check_output(output: str | None) -> None:
+def check_output(output: str | None) -> None:
     """Fail before the work, not after it."""
     if output in (None, "-"):
         return
