@@ -1,0 +1,20 @@
+"""What to measure next in a campaign: candidates, filters, a batch chosen jointly, reasons."""
+
+from paratope.suggestion.acquisition import ACQUISITIONS
+from paratope.suggestion.candidates import GENERATORS
+from paratope.suggestion.filters import Filters, parse_filters
+from paratope.suggestion.next_round import NextRound, Suggestion, campaign_model, suggest
+from paratope.suggestion.output import suggestion_frame, write_next_round
+
+__all__ = [
+    "ACQUISITIONS",
+    "GENERATORS",
+    "Filters",
+    "NextRound",
+    "Suggestion",
+    "campaign_model",
+    "parse_filters",
+    "suggest",
+    "suggestion_frame",
+    "write_next_round",
+]
