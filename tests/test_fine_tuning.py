@@ -18,7 +18,7 @@ from paratope.embedding_store import EmbeddingStore, list_caches
 from paratope.encoders import load_encoder
 from paratope.encoders.transformer import TransformerEncoder
 from paratope.errors import MissingExtraError, TrainingError
-from paratope.fine_tuning import AdaptedTower, Letters, build_network, chains_of
+from paratope.fine_tuning import AdaptedTower, Letters, build_network, chains_of, open_store
 from paratope.measurements import Measurement
 from paratope.network import NetworkConfig
 from paratope.recipes import LoraSettings, Recipe, load_recipe
@@ -194,6 +194,7 @@ def test_a_run_trains_the_encoder(adapted):
     assert not any(name.startswith("antigen_tower.adapters") for name in state)
     history = trained.result.history
     assert history[-1]["train_loss"] < history[0]["train_loss"]
+    assert not any("adapters" in record["warning"] for record in history)
 
 
 def test_the_bundle_holds_adapter_and_settings_and_no_encoder(adapted):
@@ -253,6 +254,19 @@ def test_adapted_and_plain_embeddings_never_meet(adapted, plain_rows, tmp_path, 
     with torch.inference_mode():
         changed = tower.encode([(VHH,)], torch.device("cpu"))[0].numpy()
     assert np.abs(changed - plain_rows).max() > 1e-3
+
+
+def test_a_fine_tuned_model_without_peft_names_the_extra(adapted, monkeypatch):
+    folder, _ = adapted
+    monkeypatch.setitem(sys.modules, "peft", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'paratope\[research\]'"):
+        Predictor.load(folder / "run", device="cpu")
+
+
+def test_the_card_says_what_was_trained(adapted):
+    folder, _ = adapted
+    card = (folder / "run" / "bundle" / "card.md").read_text()
+    assert "LoRA of rank 4 on the antibody encoder" in card
 
 
 def test_the_release_s_class_loads_a_fine_tuned_checkpoint(adapted, tmp_path):
@@ -369,6 +383,11 @@ def test_wrong_settings_are_explained(settings, message):
     config = NetworkConfig(512, 51, dim=8, heads=2)
     with pytest.raises(TrainingError, match=message):
         build_network(config, settings, {"antibody": "antiberty", "antigen": "residue"}, "cpu")
+
+
+def test_a_wrong_side_is_said_before_anything_is_encoded():
+    with pytest.raises(TrainingError, match="use lora.side=antibody"):
+        open_store(load_encoder("residue"), "antigen", LoraSettings(rank=1))
 
 
 def test_rank_0_is_no_adapter():

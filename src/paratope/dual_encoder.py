@@ -213,7 +213,8 @@ class DualEncoderWithCrossAttention(Network):
         Parameters
         ----------
         path : path
-            Such as ``run/checkpoints/checkpoint_latest.pth``. Nothing in it is executed.
+            Such as ``run/checkpoints/checkpoint_latest.pth``, or the weights of the best epoch
+            beside it. Nothing in it is executed.
         antibody_encoder, antigen_encoder : str or Encoder, optional
             Where the run's encoders are, if not where they were.
 
@@ -224,8 +225,8 @@ class DualEncoderWithCrossAttention(Network):
         """
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
-            recipe = Recipe.model_validate(state["recipe"])
             weights = state["model_state_dict"]
+            recipe = _recipe_of(state, Path(path))
         except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
             first = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise ModelError(f"{path}: cannot be read as a checkpoint: {first}") from error
@@ -345,6 +346,16 @@ class DualEncoderWithCrossAttention(Network):
             encoder = load_encoder(given, device) if isinstance(given, str) else given
             self._encoders[side] = encoder
         return self._encoders[side]
+
+
+def _recipe_of(state: Mapping[str, Any], path: Path) -> Recipe:
+    """Settings of a checkpoint, from itself or from the run folder it is in."""
+    if "recipe" in state:
+        return Recipe.model_validate(state["recipe"])
+    settings = path.resolve().parents[1] / "run.toml"
+    if not settings.is_file():
+        raise KeyError("recipe")
+    return load_recipe(settings)
 
 
 def _dim(encoder: str | Encoder) -> int:

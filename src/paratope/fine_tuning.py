@@ -10,6 +10,7 @@ gradients. So nothing an adapted encoder gives is ever in the store of embedding
 there reaches an adapted side.
 """
 
+import importlib.util
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Self
 
@@ -144,8 +145,12 @@ def adapted_sides(settings: LoraSettings) -> tuple[Role, ...]:
 def open_store(
     encoder: Encoder, side: Role, settings: LoraSettings, cache: Any = None
 ) -> EmbeddingStore | Letters:
-    """What a network reads molecules of a side from: stored embeddings, or letters."""
+    """What a network reads molecules of a side from: stored embeddings, or letters.
+
+    Raises what `build_network` does, before anything is encoded.
+    """
     if side in adapted_sides(settings):
+        _check_adaptable(encoder, side, settings)
         return Letters(encoder)
     return EmbeddingStore(encoder, cache)
 
@@ -190,12 +195,8 @@ def adapt(
     """Let a network train its encoders; see `build_network`."""
     for side in adapted_sides(settings):
         encoder = load_encoder(encoders[side], device)
-        if not isinstance(encoder, TransformerEncoder):
-            other = next(one for one in SIDES if one != side)
-            raise TrainingError(
-                f"lora.side={settings.side}: the {side} encoder {encoder.name} is not one that "
-                f"LoRA can train; use lora.side={other}, or a language model"
-            )
+        _check_adaptable(encoder, side, settings)
+        assert isinstance(encoder, TransformerEncoder)
         setattr(
             network,
             f"{side}_tower",
@@ -203,12 +204,22 @@ def adapt(
         )
 
 
+def _check_adaptable(encoder: Encoder, side: Role, settings: LoraSettings) -> None:
+    """Make sure that an encoder can be adapted, and that peft is there to do it."""
+    if not isinstance(encoder, TransformerEncoder):
+        other = next(one for one in SIDES if one != side)
+        raise TrainingError(
+            f"lora.side={settings.side}: the {side} encoder {encoder.name} is not one that LoRA "
+            f"can train; use lora.side={other}, or a language model"
+        )
+    if importlib.util.find_spec("peft") is None:
+        raise MissingExtraError("LoRA fine-tuning (lora.rank above 0)", "research")
+
+
 def _inject(encoder: TransformerEncoder, settings: LoraSettings) -> dict[str, nn.Parameter]:
     """Put an adapter into an encoder's model; its weights by name."""
-    try:
-        from peft import LoraConfig, inject_adapter_in_model
-    except ImportError:
-        raise MissingExtraError("LoRA fine-tuning (lora.rank above 0)", "research") from None
+    from peft import LoraConfig, inject_adapter_in_model
+
     model = encoder.language_model.base_model  # without a head, which no residue's state sees
     targets = settings.targets or DEFAULT_TARGETS[model.config.model_type]
     lora = LoraConfig(r=settings.rank, lora_alpha=settings.alpha, target_modules=list(targets))

@@ -13,6 +13,7 @@ from paratope.bundle import Bundle, make_bundle, read_bundle, write_bundle
 from paratope.calibration import MIN_ROWS, Calibration
 from paratope.errors import ModelError, ParatopeError
 from paratope.familiarity import Familiarity
+from paratope.fine_tuning import adapted_sides
 from paratope.held_out import HeldOut
 from paratope.joining import calibration_lines, environment
 from paratope.measurements import Measurement
@@ -173,6 +174,14 @@ def _held_out_part(trained: TrainedTable, part: str, familiarity: Familiarity) -
     return held_out(measurements, trained.scores[part], familiarity)
 
 
+def _fine_tuning(recipe: Recipe) -> str:
+    sides = adapted_sides(recipe.lora)
+    if not sides:
+        return ""
+    plural = "s" if len(sides) > 1 else ""
+    return f"LoRA of rank {recipe.lora.rank} on the {' and '.join(sides)} encoder{plural}. "
+
+
 def _card(
     trained: TrainedTable, calibration: Calibration, metrics: dict[str, Any], used: list[str]
 ) -> str:
@@ -185,6 +194,7 @@ def _card(
         + ", ".join(f"{count} {name}" for name, count in trained.part_sizes.items())
         + " rows.",
         f"Encoders: {trained.antibody_encoder} (antibody), {trained.antigen_encoder} (antigen). "
+        f"{_fine_tuning(recipe)}"
         f"Best epoch: {trained.result.best_epoch}; {trained.result.stopped}.",
         "",
         f"## Calibration, on the rows of: {' and '.join(used)}",
