@@ -1,13 +1,6 @@
-"""Every plot. Each function takes arrays and returns a figure; nothing global is touched.
+"""Plots of predictions, training and comparisons. Each takes arrays and returns a figure."""
 
-Colours are Okabe and Ito's, told apart by colour-blind readers; densities use cividis. The same
-input gives the same bytes: no dates or random identifiers are written.
-"""
-
-import io
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib import rc_context
@@ -16,43 +9,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from paratope.errors import InputError
+from paratope.figures.style import BLUE, GREY, ORANGE, SERIES, STYLE, VERMILION, new_figure
 from paratope.metrics import Judged, calibration_curve, errors, selective_risk_curve
 
-BLUE, ORANGE, GREEN, VERMILION, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#6B7280"
-SERIES = (BLUE, VERMILION, GREEN, ORANGE)
 # Above this many rows, points become hexagons coloured by how many rows they hold.
 DENSE_ROWS = 1500
-
-_STYLE: dict[Any, Any] = {
-    "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],
-    "font.size": 10,
-    "axes.labelsize": 10.5,
-    "axes.titlesize": 11,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.edgecolor": "#9CA3AF",
-    "axes.linewidth": 0.8,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": "#E5E7EB",
-    "grid.linewidth": 0.7,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "xtick.color": "#4B5563",
-    "ytick.color": "#4B5563",
-    "axes.labelcolor": "#111827",
-    "legend.frameon": False,
-    "legend.fontsize": 9,
-    "svg.hashsalt": "paratope",
-    "svg.fonttype": "path",
-}
-
-
-def _figure(width: float = 5.4, height: float = 4.6) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure, figure.add_subplot()
 
 
 def _density(axes: Axes, x: np.ndarray, y: np.ndarray, figure: Figure) -> None:
@@ -76,8 +37,8 @@ def predicted_versus_measured(rows: Judged) -> Figure:
     Figure
         Both axes in pKd, on the same scale.
     """
-    with rc_context(_STYLE):
-        figure, axes = _figure()
+    with rc_context(STYLE):
+        figure, axes = new_figure()
         both = np.concatenate([rows.measured, rows.predicted])
         pad = 0.04 * max(float(np.ptp(both)), 1.0)
         low, high = float(both.min()) - pad, float(both.max()) + pad
@@ -109,8 +70,8 @@ def predicted_versus_measured(rows: Judged) -> Figure:
 
 def residuals(rows: Judged) -> Figure:
     """Error against measured pKd, with the mean error of ten equal slices of the rows."""
-    with rc_context(_STYLE):
-        figure, axes = _figure()
+    with rc_context(STYLE):
+        figure, axes = new_figure()
         axes.axhline(0, color=GREY, linewidth=1)
         error = errors(rows)
         _density(axes, rows.measured, error, figure)
@@ -134,8 +95,8 @@ def residuals(rows: Judged) -> Figure:
 def calibration(rows: Judged) -> Figure:
     """Share of exact rows inside their interval against the share the interval claims."""
     claimed, observed = calibration_curve(rows)
-    with rc_context(_STYLE):
-        figure, axes = _figure()
+    with rc_context(STYLE):
+        figure, axes = new_figure()
         axes.plot([0, 100], [0, 100], color=GREY, linewidth=1, label="as claimed")
         axes.fill_between(100 * claimed, 100 * claimed, 100 * observed, color=BLUE, alpha=0.15)
         axes.plot(100 * claimed, 100 * observed, color=BLUE, linewidth=2, label="observed")
@@ -154,8 +115,8 @@ def calibration(rows: Judged) -> Figure:
 def selective_risk(rows: Judged) -> Figure:
     """RMSE when only the rows with the narrowest intervals are kept."""
     share, risk = selective_risk_curve(rows)
-    with rc_context(_STYLE):
-        figure, axes = _figure()
+    with rc_context(STYLE):
+        figure, axes = new_figure()
         axes.plot(100 * share, risk, "o-", color=BLUE, markersize=4)
         axes.axhline(risk[-1], color=GREY, linewidth=1)
         axes.set(
@@ -181,8 +142,8 @@ def per_bin(
     rmse, bias : sequence of float
         log10 units; NaN where undefined.
     """
-    with rc_context(_STYLE):
-        figure, axes = _figure()
+    with rc_context(STYLE):
+        figure, axes = new_figure()
         place = np.arange(len(names))
         axes.bar(place - 0.2, rmse, width=0.38, color=BLUE, label="RMSE")
         axes.bar(place + 0.2, bias, width=0.38, color=ORANGE, label="bias (predicted - measured)")
@@ -205,8 +166,8 @@ def comparison(
     label: str,
 ) -> Figure:
     """One metric of several models with its intervals, one line each."""
-    with rc_context(_STYLE):
-        figure, axes = _figure(width=6.0, height=1.2 + 0.42 * len(names))
+    with rc_context(STYLE):
+        figure, axes = new_figure(width=6.0, height=1.2 + 0.42 * len(names))
         place = np.arange(len(names))[::-1]
         middle = np.asarray(values, dtype=float)
         reach = np.stack([middle - np.asarray(low, float), np.asarray(high, float) - middle])
@@ -254,7 +215,7 @@ def training_history(
                     f"training history: {label} / {name} has {len(values)} values for "
                     f"{len(epochs)} epochs"
                 )
-    with rc_context(_STYLE):
+    with rc_context(STYLE):
         figure = Figure(figsize=(6.4, 0.6 + 2.1 * len(panels)), layout="constrained")
         FigureCanvasAgg(figure)
         grid = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
@@ -271,23 +232,3 @@ def training_history(
             "epoch" if best_epoch is None else f"epoch (dashed: best, {best_epoch:g})"
         )
     return figure
-
-
-def figure_bytes(figure: Figure, kind: str = "svg") -> bytes:
-    """The figure as ``"svg"`` or ``"png"``; equal figures give equal bytes."""
-    buffer = io.BytesIO()
-    metadata = {"Date": None, "Creator": None} if kind == "svg" else {"Software": None}
-    with rc_context(_STYLE):
-        if figure.get_layout_engine() is not None:  # laid out once: a second time moves it a little
-            figure.draw_without_rendering()
-            figure.set_layout_engine("none")
-        figure.savefig(buffer, format=kind, dpi=150, metadata=metadata)
-    return buffer.getvalue()
-
-
-def save_figure(figure: Figure, path: str | Path) -> None:
-    """Write a figure to a ``.png`` or ``.svg`` file, atomically."""
-    from paratope.tables import atomic_file
-
-    with atomic_file(Path(path)) as target:
-        target.write(figure_bytes(figure, Path(path).suffix.lstrip(".").lower()))
