@@ -1,5 +1,11 @@
 """Every plot. Each function takes arrays and returns a figure; nothing global is touched."""
 
+from paratope.figures.campaigns import (
+    PositionShare,
+    held_out_predictions,
+    learning_curve,
+    position_importance,
+)
 from paratope.figures.charts import (
     DENSE_ROWS,
     calibration,
@@ -29,14 +35,18 @@ __all__ = [
     "GREEN",
     "GREY",
     "ORANGE",
+    "PositionShare",
     "SERIES",
     "STYLE",
     "VERMILION",
     "calibration",
     "comparison",
     "figure_bytes",
+    "held_out_predictions",
+    "learning_curve",
     "new_figure",
     "per_bin",
+    "position_importance",
     "predicted_versus_measured",
     "residuals",
     "save_figure",
