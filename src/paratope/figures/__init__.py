@@ -16,6 +16,13 @@ from paratope.figures.charts import (
     selective_risk,
     training_history,
 )
+from paratope.figures.scans import (
+    RESIDUE_ORDER,
+    heat_map,
+    position_profile,
+    ranked_changes,
+    specificity,
+)
 from paratope.figures.style import (
     BLUE,
     GREEN,
@@ -35,6 +42,7 @@ __all__ = [
     "GREEN",
     "GREY",
     "ORANGE",
+    "RESIDUE_ORDER",
     "PositionShare",
     "SERIES",
     "STYLE",
@@ -44,12 +52,16 @@ __all__ = [
     "figure_bytes",
     "held_out_predictions",
     "learning_curve",
+    "heat_map",
     "new_figure",
     "per_bin",
     "position_importance",
+    "position_profile",
     "predicted_versus_measured",
+    "ranked_changes",
     "residuals",
     "save_figure",
     "selective_risk",
+    "specificity",
     "training_history",
 ]
