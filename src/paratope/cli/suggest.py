@@ -63,7 +63,7 @@ def suggest(
     ] = 1,
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same batch.")] = 0,
 ) -> None:
-    """Choose the next plate: candidates generated or your own, filtered, diverse, each explained."""
+    """Choose the next plate: from your candidates or generated ones, diverse, each explained."""
     from paratope.cli.predict import check_output
     from paratope.predictor import Predictor
     from paratope.suggestion import campaign_model, write_next_round

@@ -38,6 +38,7 @@ from paratope.suggestion.selection import (
     enough,
     joint_belief,
     preselect,
+    probability_above,
 )
 from paratope.tables import InputTable, TableRow
 
@@ -348,20 +349,8 @@ def _probabilities(
     own = np.arange(count)
     parent = np.array([count + 1 + numbers.index(one.parent) for one in some])
     return tuple(
-        _probability_above(mean, covariance, own, other)
-        for other in (np.full(count, count), parent)
+        probability_above(mean, covariance, own, other) for other in (np.full(count, count), parent)
     )  # type: ignore[return-value]
-
-
-def _probability_above(
-    mean: np.ndarray, covariance: np.ndarray, one: np.ndarray, other: np.ndarray
-) -> np.ndarray:
-    """P(one > other) under a joint normal distribution."""
-    from scipy.special import ndtr
-
-    difference = mean[one] - mean[other]
-    variance = covariance[one, one] + covariance[other, other] - 2 * covariance[one, other]
-    return ndtr(difference / np.sqrt(np.maximum(variance, 1e-12)))
 
 
 def _nearest(candidate: Candidate, knowledge: Knowledge) -> int:

@@ -1,0 +1,114 @@
+"""A replay as files: every round as a table, the comparison as JSON, a figure."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from paratope.campaign_simulation.comparison import METRICS, Comparison, Interval
+from paratope.campaign_simulation.landscape import Landscape
+from paratope.campaign_simulation.replay import Replay
+from paratope.figures import save_figure
+from paratope.figures.rounds import campaign_rounds
+from paratope.tables import atomic_file, write_table
+
+
+def write_replay(
+    landscape: Landscape, replayed: Replay, comparison: Comparison, folder: Path
+) -> list[Path]:
+    """Write ``rounds.csv``, ``summary.json`` and ``rounds.png`` into a folder.
+
+    Parameters
+    ----------
+    landscape : Landscape
+    replayed : Replay
+    comparison : Comparison
+    folder : Path
+        Made if it is not there.
+
+    Returns
+    -------
+    list of Path
+        The files written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    written = [folder / name for name in ("rounds.csv", "summary.json", "rounds.png")]
+    frame = pl.DataFrame(
+        [one._asdict() for one in replayed.results], infer_schema_length=None
+    ).fill_nan(None)
+    write_table(frame, written[0])
+    text = json.dumps(summary(landscape, replayed, comparison), indent=2, sort_keys=True) + "\n"
+    with atomic_file(written[1]) as file:
+        file.write(text.encode())
+    label = "pKd" if landscape.campaign.label == "pkd" else "score"
+    plan = replayed.plan
+    measured = [plan.start + number * plan.batch for number in range(plan.rounds + 1)]
+    figure = campaign_rounds(
+        measured,
+        {name: _series(comparison, name, "best") for name in replayed.strategies},
+        {name: _series(comparison, name, "recall") for name in replayed.strategies},
+        label=f"best {label} found",
+        recall_label=f"share of the best {plan.top} found, %",
+        limit=float(landscape.values.max()),
+    )
+    save_figure(figure, written[2])
+    return written
+
+
+def summary(landscape: Landscape, replayed: Replay, comparison: Comparison) -> dict[str, Any]:
+    """What ``summary.json`` holds."""
+    plan = replayed.plan
+    return {
+        "landscape": {
+            "variants": len(landscape),
+            "label": landscape.campaign.label,
+            "best": float(landscape.values.max()),
+            "top": int(landscape.top(plan.top).sum()),
+            "notes": list(landscape.notes),
+        },
+        "plan": {
+            name: getattr(plan, name)
+            for name in ("batch", "rounds", "repeats", "start", "top", "seed")
+        },
+        "rounds": {
+            name: {metric: [_numbers(one) for one in by_metric[metric]] for metric in METRICS}
+            for name, by_metric in comparison.rounds.items()
+        },
+        "saved": [
+            {
+                "against": one.rival,
+                "metric": one.metric,
+                "rounds": _numbers(one.rounds),
+                "measurements": one.variants,
+            }
+            for one in comparison.saved
+        ],
+        "better_than_best": {
+            name: better for name in replayed.strategies if (better := _better(replayed, name))
+        },
+    }
+
+
+def _better(replayed: Replay, name: str) -> dict[str, float]:
+    """Variants that were expected to beat the best before them, and that did, a round."""
+    rows = [
+        one
+        for one in replayed.results
+        if one.strategy == name and math.isfinite(one.expected_better)
+    ]
+    if not rows:
+        return {}
+    return {
+        "expected": sum(one.expected_better for one in rows) / len(rows),
+        "found": sum(one.found_better for one in rows) / len(rows),
+    }
+
+
+def _numbers(one: Interval) -> dict[str, float | None]:
+    return {name: value if math.isfinite(value) else None for name, value in one._asdict().items()}
+
+
+def _series(comparison: Comparison, name: str, metric: str) -> list[Interval]:
+    return comparison.rounds[name][metric]
