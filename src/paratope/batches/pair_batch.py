@@ -1,8 +1,7 @@
 """A batch: rows over the unique molecules they use, padded and masked."""
 
-import dataclasses
 from collections.abc import Sequence
-from typing import Protocol, Self
+from typing import NamedTuple, Protocol, Self
 
 import numpy as np
 import torch
@@ -19,8 +18,7 @@ class Embeddings(Protocol):
         ...
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class PairBatch:
+class PairBatch(NamedTuple):
     """Rows of measured pairs over the unique molecules they use.
 
     Attributes
@@ -65,16 +63,13 @@ class PairBatch:
     def without_molecules(self) -> Self:
         """The labels alone, for what is to be kept after the embeddings are no longer needed."""
         none, no_mask = self.antibody.new_zeros(0, 0, 0), self.antibody_mask.new_zeros(0, 0)
-        return dataclasses.replace(
-            self, antibody=none, antibody_mask=no_mask, antigen=none, antigen_mask=no_mask
+        return self._replace(
+            antibody=none, antibody_mask=no_mask, antigen=none, antigen_mask=no_mask
         )
 
     def to(self, device: torch.device | str) -> Self:
         """The same batch on another device."""
-        fields = {
-            field.name: getattr(self, field.name).to(device) for field in dataclasses.fields(self)
-        }
-        return type(self)(**fields)
+        return type(self)(*(tensor.to(device) for tensor in self))
 
 
 def collate(
