@@ -133,7 +133,8 @@ def open_loggers(
     Parameters
     ----------
     names : iterable of str
-        See `check_loggers`.
+        See `check_loggers`. Those that have written into the folder before go on without being
+        named.
     folder : Path
         Run folder; it exists.
     recipe : Recipe
@@ -160,7 +161,8 @@ def open_loggers(
     loggers = LoggerSet({} if csv is None else {_ALWAYS: csv}, say)
     status = "failed"
     try:
-        for name in check_loggers(names):
+        before = [name for name in LOGGERS if (folder / name).is_dir()]
+        for name in check_loggers([*names, *before]):
             kind = LOGGERS[name]
             try:
                 built = getattr(importlib.import_module(kind.module), kind.name)(folder, recipe)

@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +22,10 @@ class WandbLogger:
     Nothing is sent: ``wandb sync`` does that, if the user wants it, or ``WANDB_MODE=online`` in the
     environment. Neither code, nor the machine's state, nor crashes of the library are reported.
 
+    The library writes its file late, so a killed run loses epochs there. A run that goes on is
+    therefore written anew from its first epoch, under the same identifier, and takes the place of
+    what was there.
+
     Parameters
     ----------
     folder : Path
@@ -32,10 +37,11 @@ class WandbLogger:
         self.folder, self.config = folder.resolve(), dict(settings(recipe))
         self.path = self.folder / "wandb" / "run.json"
         self.path.parent.mkdir(exist_ok=True)
-        self.state = read_state(self.path) or {"id": secrets.token_hex(4), "epoch": 0}
+        self.state = {"id": secrets.token_hex(4), "closed_after": 0} | read_state(self.path)
         write_state(self.path, self.state)
+        self.logged = 0
         self._run: Run | None = None
-        if not self.state["epoch"]:
+        if not self.state["closed_after"]:
             self._open()
 
     def _open(self) -> "Run":
@@ -43,12 +49,14 @@ class WandbLogger:
         import wandb
 
         if self._run is None:
+            mode = os.environ.get("WANDB_MODE") or "offline"
             self._run = wandb.init(
                 project=os.environ.get("WANDB_PROJECT") or PROJECT,
                 name=self.folder.name,
                 id=self.state["id"],
+                resume="allow" if mode == "online" else None,
                 dir=self.folder,
-                mode="online" if os.environ.get("WANDB_MODE") == "online" else "offline",
+                mode=mode,  # type: ignore[arg-type] - the user's; wandb checks it
                 config=self.config,
                 settings=wandb.Settings(
                     silent=True,
@@ -65,14 +73,22 @@ class WandbLogger:
 
     def log(self, history: Sequence[Record]) -> None:
         """Write the epochs that are not written yet."""
-        for record in history[self.state["epoch"] :]:
-            epoch = record["epoch"]
+        if len(history) <= self.state["closed_after"]:
+            return  # all of them were written before
+        for record in history[self.logged :]:
+            run, epoch = self._open(), record["epoch"]
             text = {"warning": record["warning"]} if record.get("warning") else {}
-            self._open().log({**numbers(record), **text, "epoch": epoch}, step=epoch)
-            self.state["epoch"] = epoch
-            write_state(self.path, self.state)
+            if epoch >= run.step:  # what a server has already is not sent again
+                run.log({**numbers(record), **text, "epoch": epoch}, step=epoch, commit=True)
+            self.logged = epoch
 
     def close(self, status: str) -> None:
-        """Finish the run."""
-        if self._run is not None:
-            self._run.finish(exit_code=0 if status == "finished" else 1)
+        """Finish the run; its file is whole from now on."""
+        if self._run is None:
+            return
+        written = Path(self._run.dir).parent
+        self._run.finish(exit_code=0 if status == "finished" else 1)
+        for path in self.path.parent.glob(f"offline-run-*-{self.state['id']}"):
+            if path != written:
+                shutil.rmtree(path)
+        write_state(self.path, {**self.state, "closed_after": self.logged})

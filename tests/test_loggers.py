@@ -1,0 +1,276 @@
+"""Loggers: what was logged is read back; every epoch once, whatever happened; nothing is sent."""
+
+import contextlib
+import json
+import math
+import struct
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from paratope.errors import MissingExtraError, TrainingError
+from paratope.interruption import Interrupted
+from paratope.loggers import LOGGERS, LoggerSet, check_loggers, open_loggers
+from paratope.recipes import load_recipe
+from paratope.training.history import HistoryFile, history_table
+from small_runs import data, run, tiny
+from test_offline import Offline
+
+__all__ = ["data"]  # a fixture
+
+RECIPE = load_recipe("default")
+Steps = dict[str, list[tuple[int, float]]]
+
+
+def record(epoch: int, **values) -> dict:
+    return {"epoch": epoch, "train_loss": 1 / epoch, "validation_rmse": math.nan, **values}
+
+
+def tensorboard_scalars(run: Path) -> Steps:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(run / "tensorboard"), size_guidance={"scalars": 0}).Reload()
+    return {
+        name: [(event.step, event.value) for event in events.Scalars(name)]
+        for name in events.Tags()["scalars"]
+    }
+
+
+def wandb_records(path: Path) -> Iterator:
+    """Records of an offline run's file: LevelDB's log format behind seven bytes."""
+    from wandb.proto import wandb_internal_pb2
+
+    content, at, piece = path.read_bytes(), 7, b""
+    while at + 7 <= len(content):
+        left = 32768 - at % 32768
+        _, length, kind = struct.unpack_from("<IHB", content, at)
+        if left < 7 or not kind:
+            at += left
+            continue
+        piece += content[at + 7 : at + 7 + length]
+        at += 7 + length
+        if kind in (1, 4):  # whole, or the last of several pieces
+            found = wandb_internal_pb2.Record()
+            found.ParseFromString(piece)
+            yield found
+            piece = b""
+
+
+def items(entries) -> dict:
+    return {item.key or ".".join(item.nested_key): json.loads(item.value_json) for item in entries}
+
+
+def wandb_scalars(run: Path) -> Steps:
+    scalars: Steps = defaultdict(list)
+    for path in sorted((run / "wandb").glob("offline-run-*/*.wandb")):
+        for found in wandb_records(path):
+            values = items(found.history.item)
+            for name, value in values.items():
+                scalars[name].append((values["_step"], value))
+    return scalars
+
+
+def mlflow_scalars(run: Path) -> Steps:
+    client, known = mlflow_client(run)
+    return {
+        name: [
+            (metric.step, metric.value)
+            for metric in client.get_metric_history(known.info.run_id, name)
+        ]
+        for name in known.data.metrics
+    }
+
+
+def mlflow_client(run: Path):
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(tracking_uri=f"sqlite:///{run / 'mlflow' / 'mlflow.db'}")
+    (experiment,) = client.search_experiments(filter_string="name = 'paratope'")
+    (known,) = client.search_runs([experiment.experiment_id])
+    return client, known
+
+
+# a real run, killed, gone on with, offline
+
+TRAIN = """
+import os, signal, sys
+from pathlib import Path
+from paratope.datasets.simulated import simulate
+from paratope.recipes import load_recipe
+from paratope.tables import write_table
+from paratope.tables.export import frame_from_measurements
+from paratope.training import train_table
+
+folder, resume = Path(sys.argv[1]), len(sys.argv) > 2
+table = folder / "table.csv"
+if not resume:
+    rows = simulate(antibodies=20, antigens=1, seed=3).measurements
+    write_table(frame_from_measurements(rows), table)
+recipe = load_recipe("default", [
+    "encoders.antibody=residue", "network.dim=8", "network.heads=2", "network.regressor=[8]",
+    "training.max_epochs=4", "training.batch_size=4", "data.split=random",
+    "monitors.range=stop" if resume else "monitors.range=warn",
+])
+
+def after(record):
+    if record["epoch"] == 2 and not resume:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+assert not {"tensorboard", "wandb", "mlflow"} & set(sys.modules)  # until they are used
+loggers = [] if resume else ["tensorboard,wandb", "mlflow"]
+train_table(table, recipe, folder / "run 1%", resume=resume, on_epoch=after, loggers=loggers)
+"""
+
+
+def test_a_killed_run_is_logged_once_and_nothing_is_sent(tmp_path):
+    offline = Offline(tmp_path)
+    killed = offline.python(TRAIN, tmp_path)
+    assert killed.returncode == -9, killed.stderr
+    folder = tmp_path / "run 1%"
+    history = folder / "training_history_default.csv"
+    assert pl.read_csv(history)["Epoch"].to_list() == [1, 2]  # on disk, though it was killed
+    resumed = offline.python(TRAIN, tmp_path, "resume")
+    assert resumed.returncode == 0, resumed.stderr
+    assert offline.attempts() == ""
+
+    table = pl.read_csv(history)
+    columns = {
+        "train_loss": "Train Loss",
+        "validation_rmse": "Val RMSE",
+        "learning_rate": "Learning Rate",
+        "loss_gap": "Loss Gap",
+        "spread_ratio": "Spread Ratio",
+        "epoch": "Epoch",
+    }
+    for read in (tensorboard_scalars, wandb_scalars, mlflow_scalars):
+        scalars = read(folder)
+        for name, title in columns.items():
+            steps = [step for step, _ in scalars[name]]
+            values = [value for _, value in scalars[name]]
+            assert steps == [1, 2, 3, 4], (read.__name__, name)
+            assert values == pytest.approx(table[title].to_list(), rel=1e-6)
+
+    _, known = mlflow_client(folder)
+    assert known.info.status == "FINISHED"
+    assert known.info.run_name == "run 1%"
+    assert known.data.params["training.learning_rate"] == "0.001"
+    (written,) = (folder / "wandb").glob("offline-run-*/*.wandb")
+    records = list(wandb_records(written))
+    (begun,) = [found.run for found in records if found.HasField("run")]
+    config = items(begun.config.update)
+    assert config["network.dim"] == 8
+    assert not begun.HasField("git")
+    assert [found.exit.exit_code for found in records if found.HasField("exit")] == [0]
+
+
+# TensorBoard in detail
+
+
+def test_an_epoch_that_was_cut_short_is_written_again_as_a_whole(tmp_path):
+    history = [record(epoch, warning="hm" if epoch == 2 else "") for epoch in (1, 2, 3)]
+    with open_loggers(["tensorboard"], tmp_path, RECIPE, print) as loggers:
+        loggers.log(history[:1])
+        loggers.log(history[:2])
+        logger = loggers.loggers["tensorboard"]
+        logger._open().add_scalar("train_loss", 9.0, 3)  # and there it was killed
+    with open_loggers([], tmp_path, RECIPE, print) as loggers:  # goes on without being named
+        for count in (2, 3, 3):
+            loggers.log(history[:count])
+    scalars = tensorboard_scalars(tmp_path)
+    assert scalars["train_loss"] == [(1, 1.0), (2, 0.5), (3, pytest.approx(1 / 3))]
+    assert scalars.keys() == {"train_loss", "epoch"}  # what is not a number is left out
+    files = list((tmp_path / "tensorboard").iterdir())
+    with open_loggers([], tmp_path, RECIPE, print) as loggers:
+        loggers.log(history)
+    assert list((tmp_path / "tensorboard").iterdir()) == files  # nothing new, nothing written
+
+
+def test_warnings_and_the_recipe_are_texts(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    with open_loggers(["tensorboard"], tmp_path, RECIPE, print) as loggers:
+        loggers.log([record(1, warning="predictions have collapsed")])
+    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    texts = {
+        name: events.Tensors(f"{name}/text_summary")[0].tensor_proto.string_val[0].decode()
+        for name in ("warning", "recipe")
+    }
+    assert texts["warning"] == "predictions have collapsed"
+    assert "[training]\nmax_epochs = 30" in texts["recipe"]
+
+
+# what goes wrong
+
+
+def test_names_are_checked_before_anything_is_read(run_paratope, tmp_path):
+    finished = run_paratope("train", "no_such_table.csv", "--logger", "tensorboard,neptune")
+    assert finished.code == 2
+    message = "unknown logger 'neptune'; valid names: csv, mlflow, tensorboard, wandb"
+    assert message in " ".join(finished.err.split())
+
+
+@pytest.mark.parametrize("name", LOGGERS)
+def test_a_missing_library_names_the_extra(name, monkeypatch):
+    for absent in LOGGERS[name].needs:
+        with monkeypatch.context() as patched:
+            find = "importlib.util.find_spec"
+            patched.setattr(find, lambda module, absent=absent: None if module == absent else 1)
+            with pytest.raises(MissingExtraError) as caught:
+                check_loggers([name])
+        assert str(caught.value) == (
+            f"the logger {name} needs an optional part: pip install 'paratope[research]'"
+        )
+
+
+def test_a_logger_that_cannot_be_opened_ends_the_run_before_it_begins(tmp_path):
+    (tmp_path / "tensorboard").write_text("a file where a folder should be")
+    with pytest.raises(TrainingError, match="^the logger tensorboard cannot be opened: "):
+        with open_loggers(["tensorboard"], tmp_path, RECIPE, print):
+            pass
+
+
+class Sometimes:
+    """A logger whose disk is full now and then."""
+
+    def __init__(self) -> None:
+        self.full, self.lengths, self.closed = False, [], ""
+
+    def log(self, history) -> None:
+        if self.full:
+            raise OSError(28, "No space left on device")
+        self.lengths.append(len(history))
+
+    def close(self, status) -> None:
+        self.closed = status
+
+
+def test_training_goes_on_where_a_logger_fails(data, tmp_path):
+    said, logger = [], Sometimes()
+
+    def fill(record):
+        logger.full = record["epoch"] < 3
+
+    loggers = LoggerSet({"disk": logger, "csv": HistoryFile(tmp_path, "default")}, said.append)
+    result = run(data, tiny("training.max_epochs=4"), loggers=loggers, on_epoch=fill)
+    assert logger.lengths == [0, 1, 4]
+    assert len(said) == 1
+    assert "The logger disk could not write (OSError: [Errno 28] No space left" in said[0]
+    written = pl.read_csv(tmp_path / "training_history_default.csv")
+    assert written.columns == history_table(result.history).columns
+    assert written["Epoch"].to_list() == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [(None, "finished"), (Interrupted(15), "stopped"), (TrainingError("NaN"), "failed")],
+)
+def test_loggers_are_told_how_it_ended(error, status, tmp_path):
+    logger = Sometimes()
+    expected = contextlib.nullcontext() if error is None else pytest.raises(type(error))
+    with expected, open_loggers(["csv"], tmp_path, RECIPE, print, csv=logger):
+        if error is not None:
+            raise error
+    assert logger.closed == status
