@@ -10,8 +10,8 @@ import pytest
 LAYERS = (
     "errors interruption units sequences numbering mutations liabilities measurements tables "
     "datasets audit splits campaign encoders embedding_store likelihood batches network losses metrics "
-    "recipes fine_tuning dual_encoder monitors loggers training familiarity held_out calibration "
-    "ensemble bundle prediction predictor joining runs baselines figures evaluation adaptation suggestion campaign_simulation cli"
+    "recipes fine_tuning dual_encoder monitors loggers training search familiarity held_out calibration "
+    "ensemble bundle prediction predictor joining run_card runs baselines figures scanning evaluation adaptation suggestion campaign_simulation cli"
 ).split()
 
 PACKAGE = Path(__file__).resolve().parents[1] / "src" / "paratope"

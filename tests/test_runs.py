@@ -1,5 +1,7 @@
 """A finished run becomes a model, or says why not and stays whole."""
 
+import dataclasses
+import json
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +12,8 @@ import pytest
 
 from conftest import Finished
 from paratope.predictor import Predictor
-from paratope.runs import calibration_warning
+from paratope.run_card import calibration_warning
+from paratope.runs import bundle_of_run
 from trained_models import TINY_RECIPE, TrainedRun, tiny_predictor, tiny_run
 
 __all__ = ["tiny_predictor", "tiny_run"]  # fixtures
@@ -44,6 +47,38 @@ def test_few_calibration_rows_are_said(tiny_run: TrainedRun, tiny_predictor: Pre
     warning = calibration_warning(tiny_predictor.calibration)
     assert "10 held-out rows, fewer than 40" in warning
     assert warning in (tiny_run.folder / "bundle" / "card.md").read_text(encoding="utf-8")
+
+
+def test_the_card_is_written_from_the_numbers(tiny_run: TrainedRun):
+    card = (tiny_run.folder / "card.md").read_text(encoding="utf-8")
+    assert card == (tiny_run.folder / "bundle" / "card.md").read_text(encoding="utf-8")
+    metrics = json.loads((tiny_run.folder / "metrics.json").read_text(encoding="utf-8"))
+    for name, title in (("spearman", "Spearman ρ"), ("rmse", "RMSE"), ("r2", "R²")):
+        assert f"| {title} | {metrics['val'][name]:.3f} | {metrics['test'][name]:.3f} |" in card
+    result = tiny_run.trained.result
+    best = result.history[result.best_epoch - 1]
+    assert f"| {result.best_epoch} (best) | {best['train_loss']:.3f} |" in card
+    assert "- batch_size: 32\n" in card
+    weights = sum(parameter.numel() for parameter in result.network().parameters())
+    assert f"Network: {weights:,} weights, 8 wide, with cross-attention, output bounded." in card
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "found"),
+    [
+        (9.0625, 9.0625, "- validation rows: predictions have collapsed: 1 distinct value"),
+        (-2.0, 10.0, "% of the predictions lie outside pKd 4 to 14 (from -2.000 to 10.000"),
+    ],
+)
+def test_the_card_says_what_is_wrong_with_predictions(tiny_run: TrainedRun, low, high, found):
+    trained = tiny_run.trained
+    metrics = json.loads((tiny_run.folder / "metrics.json").read_text(encoding="utf-8"))
+    assert found not in bundle_of_run(trained, metrics).card
+    scores = {
+        name: dataclasses.replace(one, mean=np.linspace(low, high, len(one.mean)))
+        for name, one in trained.scores.items()
+    }
+    assert found in bundle_of_run(dataclasses.replace(trained, scores=scores), metrics).card
 
 
 def train(

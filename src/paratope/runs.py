@@ -10,14 +10,14 @@ import polars as pl
 
 from paratope.batches import CENSORING_CODES
 from paratope.bundle import Bundle, make_bundle, read_bundle, write_bundle
-from paratope.calibration import MIN_ROWS, Calibration
+from paratope.calibration import Calibration
 from paratope.errors import ModelError, ParatopeError
 from paratope.familiarity import Familiarity
-from paratope.fine_tuning import adapted_sides
 from paratope.held_out import HeldOut
-from paratope.joining import calibration_lines, environment
+from paratope.joining import environment
 from paratope.measurements import Measurement
 from paratope.recipes import Recipe, load_recipe
+from paratope.run_card import run_card
 from paratope.splits import antigen_clusters
 from paratope.tables import atomic_file, write_table
 from paratope.training import Scores, TrainedTable
@@ -100,7 +100,7 @@ def bundle_of_run(trained: TrainedTable, metrics: dict[str, Any]) -> Bundle:
         familiarity,
         metrics=metrics,
         environment=environment(),
-        card=_card(trained, calibration, metrics, used),
+        card=run_card(trained, calibration, metrics, used),
     )
 
 
@@ -143,17 +143,6 @@ def is_finished(folder: str | Path, recipe: Recipe) -> bool:
     return same and whole and metrics.get("inputs") == input_files(recipe)
 
 
-def calibration_warning(calibration: Calibration) -> str:
-    """A sentence for the user if intervals rest on too few rows to be narrow; else empty."""
-    exact = int(np.sum(calibration.held_out.censoring == 0))
-    if exact >= MIN_ROWS:
-        return ""
-    return (
-        f"The intervals rest on {exact} held-out rows, fewer than {MIN_ROWS}: they are wide and "
-        "rough."
-    )
-
-
 def _with_intervals(trained: TrainedTable, bundle: Bundle) -> pl.DataFrame:
     """Test predictions with the model's intervals: ``pkd_low``, ``pkd_high`` after ``error``."""
     ids, measurements = trained.part("test")
@@ -172,52 +161,3 @@ def _with_intervals(trained: TrainedTable, bundle: Bundle) -> pl.DataFrame:
 def _held_out_part(trained: TrainedTable, part: str, familiarity: Familiarity) -> HeldOut:
     _, measurements = trained.part(part)
     return held_out(measurements, trained.scores[part], familiarity)
-
-
-def _fine_tuning(recipe: Recipe) -> str:
-    sides = adapted_sides(recipe.lora)
-    if not sides:
-        return ""
-    plural = "s" if len(sides) > 1 else ""
-    return f"LoRA of rank {recipe.lora.rank} on the {' and '.join(sides)} encoder{plural}. "
-
-
-def _card(
-    trained: TrainedTable, calibration: Calibration, metrics: dict[str, Any], used: list[str]
-) -> str:
-    recipe = trained.recipe
-    test = metrics.get("test", {})
-    lines = [
-        f"# Model of recipe {recipe.name}",
-        "",
-        f"Trained on `{Path(recipe.data.table).name}`, split by {trained.split}: "
-        + ", ".join(f"{count} {name}" for name, count in trained.part_sizes.items())
-        + " rows.",
-        f"Encoders: {trained.antibody_encoder} (antibody), {trained.antigen_encoder} (antigen). "
-        f"{_fine_tuning(recipe)}"
-        f"Best epoch: {trained.result.best_epoch}; {trained.result.stopped}.",
-        "",
-        f"## Calibration, on the rows of: {' and '.join(used)}",
-        "",
-        *calibration_lines(calibration),
-        "",
-        *([warning, ""] if (warning := calibration_warning(calibration)) else []),
-        "Coverage of an interval is marginal: a share of rows like these, not a promise about "
-        "each row.",
-        "",
-        "## Test rows",
-        "",
-    ]
-    shown = ("rows", "rmse", "mae", "r2", "spearman", "pearson")
-    lines += [
-        f"- {name}: {test[name]:.3f}"
-        if isinstance(test[name], float)
-        else f"- {name}: {test[name]}"
-        for name in shown
-        if test.get(name) is not None
-    ]
-    left_out = {**trained.left_out, **trained.notes}
-    if left_out:
-        lines += ["", "## Rows changed or left out", ""]
-        lines += [f"- {count} {what}" for what, count in left_out.items()]
-    return "\n".join(lines) + "\n"

@@ -59,6 +59,16 @@ def train(
             "May be repeated.",
         ),
     ] = None,
+    trials: Annotated[
+        int | None,
+        typer.Option(
+            "--search",
+            min=1,
+            metavar="N",
+            help="First try N recipes around this one on grouped validation of the training rows, "
+            "then train the best. Keys given by --set stay.",
+        ),
+    ] = None,
     list_recipes: Annotated[
         bool, typer.Option("--list", help="List the recipes and leave.")
     ] = False,
@@ -74,7 +84,7 @@ def train(
             typer.echo(f"{name:9}{load_recipe(name).summary}")
         return
     options = _settings(encoders=encoders, split=split, columns=columns, seed=seed)
-    if resume and table is None and recipe == "default" and (output / "run.toml").is_file():
+    if resume and not trials and table is None and recipe == "default" and (output / "run.toml").is_file():
         recipe = str(output / "run.toml")
     chosen = load_recipe(recipe, [*(changes or ()), *options])
     if show:
@@ -85,12 +95,50 @@ def train(
         raise typer.BadParameter("missing; give a table of measurements", param_hint="TABLE")
     with Interruption() as interruption:
         try:
+            if trials:
+                pins = [change.partition("=")[0].strip() for change in (*(changes or ()), *options)]
+                chosen = _search(source, chosen, output, trials, pins, device, resume, interruption)
             left_out = _train(source, chosen, output, device, resume, loggers or (), interruption)
         except Interrupted as interrupted:
             _say(f"Stopped: {interrupted}. {_how_to_go_on(output)}")
             raise typer.Exit(interrupted.exit_code) from None
     if left_out:
         raise typer.Exit(3)
+
+
+def _search(
+    source: str,
+    recipe: Any,
+    run: Path,
+    trials: int,
+    pins: Sequence[str],
+    device: str,
+    resume: bool,
+    interruption: Interruption,
+) -> Any:
+    """The best recipe of a search."""
+    from paratope.search import search
+
+    def say(trial: Any) -> None:
+        value = "" if trial.objective is None else f"  Spearman {trial.objective:.3f}"
+        values = ", ".join(
+            f"{key} {value:.3g}" if isinstance(value, float) else f"{key} {value}"
+            for key, value in trial.values.items()
+        )
+        _say(f"trial {trial.number:3} {trial.state}{value}  {values}")
+
+    found = search(
+        *(source, recipe, run, trials),
+        pins=pins,
+        device=device,
+        resume=resume,
+        on_trial=say,
+        on_note=_say,
+        interruption=interruption,
+    )
+    best = found.best
+    _say(f"Best: trial {best.number}, Spearman {best.objective:.3f}; training it now.")
+    return found.recipe
 
 
 def _train(
@@ -132,14 +180,16 @@ def _train(
 
 def _how_to_go_on(run: Path) -> str:
     if not (run / "run.toml").is_file():
-        return "Nothing was written yet."
+        begun = (run / "search" / "search.json").is_file()
+        return "Go on with the same command and --resume." if begun else "Nothing was written yet."
     return f"Go on with: {shlex.join(['paratope', 'train', '-o', str(run), '--resume'])}"
 
 
 def _make_model(trained: Any, run: Path) -> None:
     from paratope.bundle import read_bundle
     from paratope.calibration import Calibration
-    from paratope.runs import calibration_warning, write_model_of_run
+    from paratope.run_card import calibration_warning
+    from paratope.runs import write_model_of_run
 
     bundle = read_bundle(write_model_of_run(trained, run))
     if warning := calibration_warning(Calibration.from_json(bundle.calibration)):
