@@ -32,6 +32,8 @@ from paratope.campaign import Campaign
 MORE = (24, 96, 384)
 # Fewer variants than this make every number of a report rough.
 _FEW = 20
+# A trivial model that ranks better by less than this is no reason to follow it.
+_NOTABLE = 0.02
 
 
 @dataclasses.dataclass(frozen=True)
@@ -209,7 +211,7 @@ def expect(
 def _planned_folds(campaign: Campaign, effort: Effort, seed: int) -> dict[Kind, Folds]:
     random = random_folds(campaign, effort.folds, effort.rounds, seed)
     equal = np.ptp(campaign.values) == 0
-    reason = "all values are equal" if equal else random.reason
+    reason = random.reason or ("all values are equal" if equal else "")
     if reason:
         return {kind: Folds(kind, reason=reason) for kind in KINDS}
     planned: dict[Kind, Folds] = {"random": random}
@@ -289,7 +291,7 @@ def _behind(validations: Mapping[Kind, Validation]) -> list[str]:
         if one.model is None:
             continue
         for name, (gap, _, high) in one.ahead.items():
-            if high < 0:
+            if high < 0 and gap <= -_NOTABLE:
                 found.append(
                     f"on {kind} folds {name.replace('_', ' ')} ranks better "
                     f"(Spearman {-gap:+.2f}): its ranking is the one to follow there"

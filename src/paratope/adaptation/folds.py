@@ -1,8 +1,8 @@
 """Which rows of a campaign are held out together: at random, by mutation, by position."""
 
 import dataclasses
-from collections.abc import Hashable, Sequence
-from typing import Literal
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import numpy as np
 
@@ -14,6 +14,8 @@ from paratope.sequences import Antibody, Pair
 Kind = Literal["random", "unseen mutation", "unseen position"]
 KINDS: tuple[Kind, ...] = ("random", "unseen mutation", "unseen position")
 
+# Parent, chain, place, and what the residue becomes (not where only places matter).
+Token = tuple[Any, ...]
 # Fewer rows than this can neither train nor judge anything.
 MIN_ROWS = 8
 # What must be left to train on when mutations or positions are held out.
@@ -103,7 +105,7 @@ def random_folds(campaign: Campaign, folds: int, rounds: int, seed: int) -> Fold
     return Folds("random", tuple(found))
 
 
-def mutations_of(campaign: Campaign) -> list[frozenset[Hashable]]:
+def mutations_of(campaign: Campaign) -> list[frozenset[Token]]:
     """Mutations of each row against the parent it differs least from.
 
     Returns
@@ -112,15 +114,15 @@ def mutations_of(campaign: Campaign) -> list[frozenset[Hashable]]:
         (parent, chain, place, what it becomes) for each row; empty for parents and for antibodies
         that are like no parent.
     """
-    known: dict[tuple[str, ...], frozenset[Hashable]] = {}
+    known: dict[tuple[str, ...], frozenset[Token]] = {}
     for pair in campaign.pairs:
         if pair.antibody.chains not in known:
             known[pair.antibody.chains] = _mutations(pair.antibody, campaign.parents)
     return [known[pair.antibody.chains] for pair in campaign.pairs]
 
 
-def _mutations(antibody: Antibody, parents: Sequence[Pair]) -> frozenset[Hashable]:
-    best: frozenset[Hashable] | None = None
+def _mutations(antibody: Antibody, parents: Sequence[Pair]) -> frozenset[Token]:
+    best: frozenset[Token] | None = None
     for number, parent in enumerate(parents):
         try:
             changes = mutations_between(parent.antibody, antibody)
@@ -147,11 +149,14 @@ def unseen_folds(campaign: Campaign, kind: Kind, folds: int, seed: int) -> Folds
         At most so many.
     seed : int
     """
+    by_position = kind == "unseen position"
+    what = "position" if by_position else "mutation"
     rows = mutations_of(campaign)
-    if kind == "unseen position":
-        rows = [frozenset(token[:3] for token in row) for row in rows]  # type: ignore[index]
+    places = [frozenset(token[:3] for token in row) for row in rows]
+    if not by_position and sum(map(len, rows)) and _count(rows) == _count(places):
+        return Folds(kind, reason="each position is mutated in one way only: as for positions")
+    rows = places if by_position else rows
     tokens = sorted({token for row in rows for token in row}, key=str)
-    what = kind.removeprefix("unseen ")
     if not campaign.parents:
         return Folds(kind, reason="the antibodies are unrelated: no parent whose mutations to tell")
     if len(tokens) < 2:
@@ -178,6 +183,10 @@ def unseen_folds(campaign: Campaign, kind: Kind, folds: int, seed: int) -> Folds
             f"{len(campaign)} rows",
         )
     return Folds(kind, tuple((fold,) for fold in found))
+
+
+def _count(rows: Sequence[frozenset[Token]]) -> int:
+    return len({token for row in rows for token in row})
 
 
 def _held_out(has: np.ndarray, queue: Sequence[int], folds: int) -> list[int]:

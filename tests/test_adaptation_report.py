@@ -1,0 +1,347 @@
+"""What to expect of a campaign's model: folds that hold out, honest scores, learning curves."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from paratope.adaptation import expectation as expectation_module
+from paratope.adaptation.expectation import Effort, effort_for, expect
+from paratope.adaptation.folds import (
+    KINDS,
+    mutations_of,
+    random_folds,
+    unseen_folds,
+    variant_groups,
+)
+from paratope.adaptation.learning_curve import DOUBLING_MEAN, Point, curve_sizes, fit_curve
+from paratope.adaptation.validation import Ranking, assay_spearman, coverage, cross_validate
+from paratope.adaptation.wording import markdown, model_table, sentences, standards_table
+from paratope.baselines import BASELINES
+from paratope.campaign import Campaign, campaign_of
+from paratope.datasets import DATASETS
+from paratope.measurements import Censoring, Measurement
+from paratope.mutations import apply_mutations, mutations_between, parse_mutations
+from paratope.sequences import Antibody, Antigen, Pair
+from test_numbering import LYSOZYME, VH, VHH, VK
+
+PARENT = Antibody(VH, VK, "wt")
+ANTIGEN = Antigen((LYSOZYME,))
+LETTERS = "ACDEFGHIKLMNPQRSTVWY"
+PLACES = tuple(range(26, 34)) + tuple(range(98, 106))
+QUICK = Effort(3, 1, 2, ((20, 1),))
+
+
+class OneHot:
+    """A real small model: the one-hot Gaussian process, with the training values' spread."""
+
+    def __init__(self, campaign: Campaign) -> None:
+        self.model = BASELINES["one_hot_gp"]().fit(campaign.measurements())
+        self.sd = float(campaign.values.std()) + 1e-6
+
+    def predict(self, pairs, assay=None):
+        del assay
+        return self.model.predict_pkd(pairs), np.full(len(pairs), self.sd)
+
+
+class Mean(OneHot):
+    """Learns nothing: one value for all."""
+
+    def predict(self, pairs, assay=None):
+        del assay
+        return np.full(len(pairs), self.model.mean), np.full(len(pairs), self.sd)
+
+
+def plate(count: int = 48, seed: int = 0, noise: float = 0.1, mutations: int = 2) -> Campaign:
+    """Variants whose places and residues have effects that add up."""
+    rng = np.random.default_rng(seed)
+    place_effect = dict(zip(PLACES, rng.normal(0, 1, len(PLACES)), strict=True))
+    letter_effect = dict(zip(LETTERS, rng.normal(0, 0.5, len(LETTERS)), strict=True))
+    rows = []
+    for number in range(count):
+        changed, value = [], 8.0
+        for place in rng.choice(PLACES, mutations, replace=False):
+            after = rng.choice([one for one in LETTERS if one != VH[place - 1]])
+            changed.append(f"H:{VH[place - 1]}{place}{after}")
+            value += place_effect[int(place)] + letter_effect[str(after)]
+        made = apply_mutations(PARENT, parse_mutations(",".join(changed), PARENT))
+        pair = Pair(Antibody(made.heavy, made.light, f"v{number}"), ANTIGEN)
+        rows.append(Measurement(pair, value + noise * rng.standard_normal(), assay="spr"))
+    return campaign_of([Measurement(Pair(PARENT, ANTIGEN), 8.0, assay="spr"), *rows])
+
+
+CAMPAIGN = plate()
+
+
+# folds
+
+
+def test_random_folds_judge_every_row_once_a_round():
+    folds = random_folds(CAMPAIGN, 5, 2, seed=0)
+    assert len(folds.rounds) == 2
+    for one in folds.rounds:
+        assert sorted(np.concatenate([fold.test for fold in one])) == list(range(len(CAMPAIGN)))
+        for fold in one:
+            assert not set(fold.train) & set(fold.test)
+            assert len(fold.train) + len(fold.test) == len(CAMPAIGN)
+    assert [fold.test.tolist() for fold in folds.rounds[0]] != [
+        fold.test.tolist() for fold in folds.rounds[1]
+    ]
+
+
+def test_no_fold_parts_a_variant_from_itself():
+    """The same variant in two assays, or against two antigens, is on one side of every fold."""
+    twice = [
+        *CAMPAIGN.measurements(),
+        *(dataclasses.replace(row, assay="bli") for row in CAMPAIGN.measurements()[:40]),
+    ]
+    campaign = campaign_of(twice)
+    groups = variant_groups(campaign.pairs)
+    for kind in KINDS:
+        folds = (
+            random_folds(campaign, 4, 1, 0)
+            if kind == "random"
+            else unseen_folds(campaign, kind, 3, 0)
+        )
+        assert folds.rounds, folds.reason
+        for fold in (fold for one in folds.rounds for fold in one):
+            assert not set(groups[fold.train]) & set(groups[fold.test])
+
+
+@pytest.mark.parametrize("kind", KINDS[1:])
+def test_what_is_held_out_was_never_trained_on(kind):
+    rows = mutations_of(CAMPAIGN)
+    folds = unseen_folds(CAMPAIGN, kind, 4, seed=1)
+    assert len(folds.rounds) >= 3
+    for (fold,) in folds.rounds:
+        width = 4 if kind == "unseen mutation" else 3
+        trained = {token[:width] for row in fold.train for token in rows[row]}
+        assert len(fold.train) >= len(CAMPAIGN) / 4
+        for row in fold.test:
+            assert any(token[:width] not in trained for token in rows[row])
+
+
+def test_mutations_are_those_of_the_parent():
+    rows = mutations_of(CAMPAIGN)
+    (parent,) = CAMPAIGN.parents
+    for pair, found in zip(CAMPAIGN.pairs, rows, strict=True):
+        real = mutations_between(parent.antibody, pair.antibody)
+        assert {token[1:] for token in found} == {(m.chain, m.position, m.after) for m in real}
+
+
+def test_folds_that_make_no_sense_say_why():
+    few = CAMPAIGN.rows(np.arange(5))
+    assert (
+        "5 variants cannot be both learned from and judged on" in random_folds(few, 5, 1, 0).reason
+    )
+    unrelated = dataclasses.replace(CAMPAIGN, parents=())
+    assert "unrelated" in unseen_folds(unrelated, "unseen position", 3, 0).reason
+    same = [Measurement(pair, 7.0 + 0.1 * n) for n, pair in enumerate([CAMPAIGN.pairs[0]] * 3)]
+    lonely = campaign_of([*same, Measurement(CAMPAIGN.pairs[1], 6.0)])
+    assert unseen_folds(lonely, "unseen position", 3, 0).reason
+    other = Pair(Antibody(VHH), ANTIGEN)
+    assert mutations_of(campaign_of([Measurement(other, 7.0)])) == [frozenset()]
+
+
+def test_one_residue_at_each_position_needs_no_two_kinds(data_root: Path):
+    """In 3gbn_h1 every position is either germline or mature: the two kinds are one."""
+    campaign = campaign_of(DATASETS["abbibench_3gbn_h1"].load(data_root).measurements[:300])
+    assert "one way only" in unseen_folds(campaign, "unseen mutation", 3, 0).reason
+    assert unseen_folds(campaign, "unseen position", 3, 0).rounds
+
+
+# scores
+
+
+def test_a_constant_has_no_ranking():
+    """The mean of the others is low where a row is high: that must not count as a ranking."""
+    folds = random_folds(CAMPAIGN, 10, 2, seed=0)
+    held_out = cross_validate(CAMPAIGN, folds, Mean, standards=("constant",))
+    pooled = assay_spearman(
+        CAMPAIGN.values[held_out.row], held_out.mean, CAMPAIGN.assay[held_out.row]
+    )
+    assert pooled < -0.3  # what a naive report would say
+    found = Ranking(CAMPAIGN, held_out, 0).score(held_out.mean)
+    assert np.isnan(found.spearman)
+    assert found.rmse == pytest.approx(float(CAMPAIGN.values.std()), rel=0.1)
+
+
+def test_spearman_is_within_assays():
+    x = np.array([1.0, 2, 3, 11, 12, 13])
+    y = np.array([3.0, 2, 1, 13, 12, 11])
+    assert assay_spearman(x, y, np.zeros(6, int)) > 0.4  # the offset alone
+    assert assay_spearman(x, y, np.array([0, 0, 0, 1, 1, 1])) == pytest.approx(-1)
+
+
+def test_intervals_of_the_spearman_cover_the_truth():
+    """A model of a known correlation: its 95 % interval holds it 19 times of 20."""
+    inside = 0
+    folds = random_folds(CAMPAIGN, 5, 1, seed=0)
+    held_out = cross_validate(CAMPAIGN, folds, Mean, standards=())
+    rows = held_out.row
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        signal = rng.standard_normal(len(rows))
+        other = 0.6 * signal + 0.8 * rng.standard_normal(len(rows))
+        truth = 6 / np.pi * np.arcsin(0.6 / 2)  # of a bivariate normal
+        values = np.empty(len(rows))
+        values[rows] = signal
+        changed = dataclasses.replace(CAMPAIGN, values=values)
+        flat = dataclasses.replace(held_out, centre=np.zeros(len(rows)))
+        found = Ranking(changed, flat, seed).score(other)
+        inside += found.low <= truth <= found.high
+    assert 52 <= inside <= 60
+
+
+def test_coverage_counts_exact_rows():
+    folds = random_folds(CAMPAIGN, 5, 1, seed=0)
+    held_out = cross_validate(CAMPAIGN, folds, OneHot, standards=())
+    sharp = dataclasses.replace(held_out, mean=CAMPAIGN.values[held_out.row], sd=held_out.sd * 0)
+    assert coverage(CAMPAIGN, sharp) == {"50%": 1.0, "80%": 1.0, "90%": 1.0}
+    wide = coverage(CAMPAIGN, held_out)
+    assert wide["50%"] <= wide["80%"] <= wide["90%"]
+    bounds = dataclasses.replace(CAMPAIGN, censoring=np.full(len(CAMPAIGN), -1))
+    assert coverage(bounds, sharp) == {}
+
+
+# learning curves
+
+
+def test_sizes_leave_rows_to_judge():
+    assert curve_sizes(24) == ((12, 2),)
+    assert curve_sizes(9) == ()
+    for variants in (24, 96, 384, 2000):
+        assert all(8 <= size <= variants / 2 for size, _ in curve_sizes(variants))
+
+
+def test_a_curve_of_few_points_keeps_to_what_is_known_of_campaigns():
+    curve = fit_curve([Point(19, 0.4, 2)], 24, (24, 96))
+    assert curve is not None
+    assert curve.slope == pytest.approx(DOUBLING_MEAN)
+    first, second = curve.gains
+    assert 0 < first.low < first.gain < first.high
+    assert second.gain > first.gain
+    steep = fit_curve([Point(48, 0.1, 4), Point(96, 0.5, 4), Point(300, 0.8, 4)], 400, (96,))
+    assert steep is not None
+    assert steep.slope > 1.3 * DOUBLING_MEAN
+    assert fit_curve([], 24, (24,)) is None
+    assert [gain.more for gain in fit_curve([Point(8, 0.2, 1)], 10, (24, 96)).gains] == [24]
+
+
+@pytest.mark.parametrize(
+    ("name", "sizes"),
+    [("abbibench_2fjg", (48, 192)), ("abbibench_3gbn_h1", (24, 96)), ("absci_her2", (48, 144))],
+)
+def test_foretold_gains_hold_on_landscapes(name: str, sizes: tuple[int, int], data_root: Path):
+    """What a small draw foretells of a larger one is in its interval."""
+    campaign = campaign_of(DATASETS[name].load(data_root).measurements)
+    exact = np.flatnonzero(campaign.censoring == 0)
+    order = np.random.default_rng(0).permutation(exact)
+    small, large = campaign.rows(order[: sizes[0]]), campaign.rows(order[: sizes[1]])
+    rest = campaign.rows(order[sizes[1] : sizes[1] + 400])
+    found = expect(small, OneHot, effort=Effort(5, 1, 0, curve_sizes(sizes[0])))
+    curve = dataclasses.replace(found).curve
+    assert curve is not None
+    (gain,) = fit_curve(curve.points, sizes[0], (sizes[1] - sizes[0],)).gains  # type: ignore
+    real = [
+        assay_spearman(rest.values, OneHot(one).predict(rest.pairs)[0], rest.assay)
+        for one in (small, large)
+    ]
+    noise = 2 / np.sqrt(len(rest))
+    assert gain.low - noise <= real[1] - real[0] <= gain.high + noise
+
+
+# the report
+
+
+@pytest.fixture(scope="module")
+def report():
+    return expect(CAMPAIGN, OneHot, effort=QUICK)
+
+
+def test_a_report_of_what_can_be_learned(report):
+    assert report.learned
+    assert report.validations["random"].model.spearman > 0.5
+    assert report.validations["unseen position"].model.spearman < (
+        report.validations["random"].model.spearman
+    )
+    for one in report.validations.values():
+        assert set(one.standards) == set(one.ahead)
+        assert set(one.coverage) == {"50%", "80%", "90%"}
+        gap, low, high = one.ahead["one_hot_gp"]  # the same model
+        assert (gap, low, high) == (0, 0, 0)
+    assert report.curve.points[-1].size > report.curve.points[0].size
+
+
+def test_a_report_is_the_same_again(report):
+    again = expect(CAMPAIGN, OneHot, effort=QUICK)
+    assert again.to_json() == report.to_json()
+    assert expect(CAMPAIGN, OneHot, effort=QUICK, seed=1).to_json() != report.to_json()
+
+
+def test_progress_ends_at_its_end():
+    seen: list[tuple[int, int]] = []
+    expect(CAMPAIGN, Mean, effort=QUICK, progress=lambda done, total: seen.append((done, total)))
+    assert [done for done, _ in seen] == list(range(1, len(seen) + 1))
+    assert seen[-1][0] == seen[-1][1]
+    assert len(seen) <= QUICK.fits
+
+
+def test_a_model_that_learns_nothing_is_said_so():
+    rng = np.random.default_rng(3)
+    noise = dataclasses.replace(CAMPAIGN, values=rng.permutation(CAMPAIGN.values))
+    found = expect(noise, OneHot, effort=QUICK)
+    assert not found.learned
+    assert "learned nothing yet" in found.warnings[0]
+    found = expect(CAMPAIGN, Mean, effort=QUICK)
+    assert not found.learned
+    assert "same value" in found.warnings[0]
+    assert any("one hot gp ranks better" in text for text in found.warnings)
+
+
+def test_campaigns_too_small_to_judge_say_so():
+    one = expect(CAMPAIGN.rows(np.arange(1)), OneHot)
+    assert not one.learned
+    assert one.warnings == (
+        "how good the model is cannot be told: 1 variant cannot be both learned from and judged "
+        "on; at least 8 are needed",
+    )
+    assert one.to_json()["validations"]["random"] == {"reason": one.validations["random"].reason}
+    equal = dataclasses.replace(CAMPAIGN, values=np.full(len(CAMPAIGN), 7.0))
+    assert "all values are equal" in expect(equal, OneHot).warnings[0]
+    small = expect(CAMPAIGN.rows(np.arange(12)), OneHot)
+    assert any("every number of this report is rough" in text for text in small.warnings)
+
+
+def test_bounds_take_part():
+    codes = np.where(CAMPAIGN.values < np.quantile(CAMPAIGN.values, 0.3), -1, 0)
+    floor = np.quantile(CAMPAIGN.values, 0.3)
+    censored = dataclasses.replace(
+        CAMPAIGN, values=np.maximum(CAMPAIGN.values, floor), censoring=codes
+    )
+    found = expect(censored, OneHot, effort=QUICK)
+    assert found.validations["random"].model.spearman > 0.3
+    assert censored.measurements()[int(np.argmin(CAMPAIGN.values))].censoring is Censoring.AT_MOST
+
+
+def test_words_and_tables(report):
+    header, rows = model_table(report)
+    assert len(rows) == 3
+    assert all(len(row) == len(header) for row in rows)
+    header, rows = standards_table(report)
+    assert rows[0][0] == "this model"
+    assert len(rows) == 1 + len(expectation_module.STANDARDS)
+    said = sentences(report)
+    assert any("24 more measurements should buy about +" in text for text in said)
+    text = "\n".join(markdown(report))
+    assert "| held out |" in text
+    assert "one-hot Gaussian process" in text
+    few = expect(CAMPAIGN.rows(np.arange(3)), OneHot)
+    assert "**Warning:** How good the model is cannot be told" in "\n".join(markdown(few))
+    assert sentences(few)[0].startswith("Not judged on variants at random: 3 variants")
+
+
+def test_larger_campaigns_get_fewer_refits():
+    fits = [effort_for(count).fits for count in (24, 96, 384, 2000)]
+    assert fits == sorted(fits, reverse=True)
