@@ -18,14 +18,17 @@ from paratope.errors import TrainingError
 from paratope.measurements import Measurement
 from paratope.monitors import (
     GradientPeaks,
+    curves,
+    gradients,
     out_of_range,
     overfitting,
+    predictions,
     recall_stability,
     recall_warning,
 )
-from paratope.recipes import RECIPES, load_recipe, recipe_toml
+from paratope.recipes import RECIPES, MonitorSettings, load_recipe, recipe_toml
 from paratope.sequences import Antibody, Antigen, Pair
-from paratope.training import fit, fitting
+from paratope.training import fit, fitting, validation
 from paratope.training.history import history_table
 from small_runs import TINY, data, tiny
 
@@ -412,3 +415,27 @@ def test_settings_are_shown_and_checked(run_paratope):
     with pytest.raises(TrainingError, match=r"valid keys of \[monitors\]: collapse, gradients"):
         load_recipe("default", ["monitors.speed=warn"])
     assert "[monitors]" in recipe_toml(load_recipe("v2.6"))
+
+
+def test_the_page_states_the_limits_of_the_code(repository):
+    page = (repository / "docs" / "recipes.md").read_text("utf-8")
+    section = " ".join(page.partition("## Monitors")[2].partition("## Loggers")[0].split())
+    for text in (
+        f"fewer than {predictions.MIN_DISTINCT} distinct predictions",
+        f"more than {100 * predictions.MAX_TIE_SHARE:g} % of them equal",
+        f"a spread below {100 * predictions.MIN_SPREAD_RATIO:g} % of the measured",
+        f"for {curves.OVERFITTED_EPOCHS} epochs",
+        f"above its minimum by {100 * curves.MIN_RISE:g} %",
+        f"in the latest {curves.RECALL_WINDOW} epochs",
+        f"fell by more than {curves.MAX_RECALL_FALL:g} points",
+        f"a standard deviation above {curves.MAX_STABLE_RECALL_SD:g};",
+        f"at least {curves.MIN_STRONG} strong binders",
+        f"more than {100 * predictions.MAX_OUTSIDE_SHARE:g} % of the predictions lie outside",
+        f"AdamW's ε of {gradients.VANISHED:g}",
+        f"more than {100 * gradients.MAX_DEAD_UNITS:g} % of the hidden units",
+        f"at most {validation.MAX_SAMPLE} training rows",
+    ):
+        assert text in section, text
+    assert set(MonitorSettings.model_fields) == {
+        part.partition("`")[0] for part in section.split("`monitors.")[1:] if " = " not in part[:25]
+    }
