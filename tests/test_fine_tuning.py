@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 from hypothesis import given
@@ -287,6 +288,41 @@ def test_the_release_s_class_loads_a_fine_tuned_checkpoint(adapted, tmp_path):
         letters = Letters(load_encoder("residue"))
         expected = score(network, Examples.from_pairs(pairs), letters, antigens).mean
     assert np.allclose(found, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["v2.5", "v2.6"])
+def test_the_releases_encoders_are_trained_and_served(
+    name, tiny_folder, tmp_path, monkeypatch, run_paratope
+):
+    """From the command line, both sides; antigens of two chains; against the release's class."""
+    monkeypatch.setenv("PARATOPE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("PARATOPE_ENCODERS", str(tmp_path / "encoders"))
+    (tmp_path / "encoders").mkdir()
+    encoders = load_recipe(name).encoders
+    for one in {encoders.antibody, encoders.antigen}:
+        (tmp_path / "encoders" / one).symlink_to(tiny_folder(one))
+    table = user_table(tmp_path)
+    table.write_text(table.read_text().replace(ANTIGENS[0], "|".join(ANTIGENS)))
+    small = (*TINY, "training.max_epochs=1", "lora.rank=2")
+    changes = [item for change in small for item in ("--set", change)]
+    done = run_paratope("train", table, "--recipe", name, *changes, "-o", tmp_path / "run")
+    assert done.code == 0, done.err
+    assert not list_caches(tmp_path / "cache")
+    done = run_paratope("predict", table, "--model", tmp_path / "run", "-o", tmp_path / "p.csv")
+    assert done.code == 0, done.err
+    predicted = pl.read_csv(tmp_path / "p.csv")
+    tested = pl.read_csv(tmp_path / "run" / "test_predictions.csv").join(predicted, on="id")
+    assert len(tested) > 0
+    assert np.allclose(tested["pred"], tested["pkd"], atol=6e-4)  # three decimals are written
+    path = tmp_path / "run" / "checkpoints" / "checkpoint_latest.pth"
+    model = DualEncoderWithCrossAttention.from_checkpoint(path)
+    rows = predicted.to_dicts()
+    tokens = (
+        *model.antibody_tokenizer([row["heavy"] for row in rows]).values(),
+        *model.antigen_tokenizer([row["antigen"] for row in rows]).values(),
+    )
+    with torch.no_grad():
+        assert np.allclose(model(*tokens).numpy(), predicted["pkd"], atol=6e-4)
 
 
 # going on
