@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from paratope.measurements import Measurement
     from paratope.prediction import Prediction
     from paratope.predictor import Predictor
+    from paratope.scanning import Scan, scan
     from paratope.sequences import Antibody, Antigen, Pair
     from paratope.tables import read_fasta, read_table, write_table
     from paratope.units import Censoring
@@ -33,8 +34,10 @@ __all__ = [
     "ParatopeError",
     "Prediction",
     "Predictor",
+    "Scan",
     "read_fasta",
     "read_table",
+    "scan",
     "write_table",
 ]
 
@@ -48,8 +51,10 @@ _HOMES = {
     "ParatopeError": "paratope.errors",
     "Prediction": "paratope.prediction",
     "Predictor": "paratope.predictor",
+    "Scan": "paratope.scanning",
     "read_fasta": "paratope.tables",
     "read_table": "paratope.tables",
+    "scan": "paratope.scanning",
     "write_table": "paratope.tables",
 }
 

@@ -29,6 +29,8 @@ class Likelihood:
         One that is loaded already; what it has just encoded costs no second pass.
     cache : path-like, optional
         Folder of the caches; default as `EmbeddingStore`.
+    progress : bool
+        Whether to show bars on stderr, if that is a terminal.
 
     Raises
     ------
@@ -48,7 +50,9 @@ class Likelihood:
         self,
         encoder: AntibertyEncoder | None = None,
         cache: str | os.PathLike[str] | None = None,
+        progress: bool = False,
     ) -> None:
+        self._progress = progress
         encoder = AntibertyEncoder() if encoder is None else encoder
         self._frequencies = EmbeddingStore(_Frequencies(encoder), cache)
         self._species = EmbeddingStore(_Species(encoder), cache)
@@ -68,6 +72,7 @@ class Likelihood:
         np.ndarray
             (residues, 20), columns in the order of `AMINO_ACIDS`; rows sum to 1.
         """
+        self._frequencies.fill([(chain,)], self._progress)
         return np.exp(self._frequencies.get((chain,)).astype(float))
 
     def log_ratio(self, chain: str, place: int, residue: str) -> float:
@@ -102,7 +107,7 @@ class Likelihood:
             (chains,), natural logarithm.
         """
         molecules = [(chain,) for chain in chains]
-        self._species.fill(molecules)
+        self._species.fill(molecules, self._progress)
         logits = np.array([self._species.get(one)[0] for one in molecules], dtype=float)
         logits = logits.reshape(len(molecules), len(SPECIES))
         primate = np.isin(SPECIES, PRIMATES)

@@ -24,6 +24,7 @@ from paratope.errors import ParatopeError
 COMMANDS: dict[str, tuple[str, str]] = {
     "predict": ("paratope.cli.predict", "Predict pKd with an interval for a table of pairs."),
     "suggest": ("paratope.cli.suggest", "Choose the antibodies to make next in a campaign."),
+    "scan": ("paratope.cli.scan", "Predict every mutant of an antibody; heat maps, liabilities."),
     "train": ("paratope.cli.train", "Train a model on a table of measurements."),
     "evaluate": ("paratope.cli.evaluate", "Judge any table of measured and predicted values."),
     "compare": ("paratope.cli.compare", "Put runs or prediction tables side by side."),

@@ -1,0 +1,164 @@
+"""``paratope scan``: every mutant of an antibody, as a table and heat maps."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from paratope.cli.group import command_app
+from paratope.errors import InputError
+
+app = command_app()
+
+
+@app.command(
+    epilog="Example: paratope scan --heavy EVQL… --light DIQM… --antigen TQVC… -o scan/\n\n"
+    "Example: paratope scan --table parents.csv --id wt --model my-campaign --regions CDR -o s/\n"
+    "\nExample: paratope scan --heavy EVQL… --antigen panel.fasta --combine H:S31A,H:Y105W -o scan/"
+)
+def scan(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for tables and figures.")],
+    heavy: Annotated[str | None, typer.Option(help="Heavy chain, VHH or scFv.")] = None,
+    light: Annotated[str | None, typer.Option(help="Its light chain.")] = None,
+    antigen: Annotated[
+        str | None,
+        typer.Option(help="Antigen, or a FASTA file: the target first, then others to tell apart."),
+    ] = None,
+    table: Annotated[
+        str | None, typer.Option(help="Table with the antibody, instead of --heavy.")
+    ] = None,
+    row_id: Annotated[str | None, typer.Option("--id", help="Its id in the table.")] = None,
+    model: Annotated[str, typer.Option(help="Model folder, or bundled name.")] = "default",
+    regions: Annotated[
+        str | None, typer.Option(help="What to mutate: CDR, FR, H, L, H3, LFR1, …; all by default.")
+    ] = None,
+    alanine: Annotated[bool, typer.Option("--alanine", help="To alanine only.")] = False,
+    combine: Annotated[
+        str | None, typer.Option(help="Combinations of these only, such as H:S31A,L:T93Y.")
+    ] = None,
+    max_mutations: Annotated[int, typer.Option(help="In one combination.")] = 3,
+    coverage: Annotated[float, typer.Option(help="Share the intervals are to cover.")] = 0.9,
+) -> None:
+    """Predict every mutant of an antibody against its parent: table, heat maps, liabilities."""
+    from paratope.mutations import parse_regions
+    from paratope.scanning import scan as run
+    from paratope.scanning import write_scan
+
+    if combine is not None and (alanine or regions is not None):
+        raise InputError("--combine takes neither --alanine nor --regions; give one of them")
+    if output.exists() and not output.is_dir():
+        raise InputError(f"cannot write {output}: this is a file; expected a folder")
+    antibody, antigens = _subject(table, row_id, heavy, light, antigen)
+    found = run(
+        model,
+        antibody,
+        antigens,
+        alanine=alanine,
+        combine=() if combine is None else _chosen(combine, antibody),
+        max_mutations=max_mutations,
+        regions=None if regions is None else parse_regions(regions),
+        coverage=coverage,
+        progress=True,
+    )
+    written = write_scan(found, output)
+    _show(found)
+    for note in found.notes:
+        print(f"Note: {note}", file=sys.stderr)
+    print(f"written: {', '.join(map(str, written))}", file=sys.stderr)
+    if found.variants["error"].null_count() < found.variants.height:
+        raise typer.Exit(3)
+
+
+def _subject(
+    table: str | None,
+    row_id: str | None,
+    heavy: str | None,
+    light: str | None,
+    antigen: str | None,
+) -> tuple[Any, Any]:
+    """Antibody and antigens that the options name."""
+    import polars as pl
+
+    from paratope.tables import read_antigens, read_table, table_from_frame
+
+    if (table is None) == (heavy is None):
+        raise InputError("give --heavy (--light) and --antigen, or --table and --id")
+    if row_id is not None and table is None:
+        raise InputError("--id is of a row of --table; give the table too")
+    given = None
+    if antigen is not None:
+        is_file = os.path.isfile(antigen)  # no error for residues too many to be a file's name
+        given = read_antigens(antigen) if is_file else _antigen(antigen)
+    if table is not None:
+        # one antigen at a time: ids stay as they are in the table
+        read = read_table(table, antigens=None if given is None else given[:1])
+        row = _row(read, row_id)
+    elif given is None:
+        raise InputError("--heavy needs --antigen: the antigen's residues, or a FASTA file of it")
+    else:
+        frame = pl.DataFrame([{"id": "the antibody", "heavy": heavy, "light": light or ""}])
+        row = table_from_frame(frame, source="command line", antigens=given[:1]).rows[0]
+    if row.pair is None:
+        raise InputError(row.error or "the row holds no pair")
+    for note in row.notes:
+        print(f"Note: {note}", file=sys.stderr)
+    return row.pair.antibody, given or (row.pair.antigen,)
+
+
+def _antigen(text: str) -> tuple[Any, ...]:
+    from paratope.sequences import clean_antigen
+
+    try:
+        return (clean_antigen(text, "the antigen")[0],)
+    except InputError as error:
+        raise InputError(
+            f"--antigen {text!r} is neither a FASTA file that exists nor an antigen: {error}"
+        ) from error
+
+
+def _row(table: Any, row_id: str | None) -> Any:
+    if row_id is None:
+        if len(table.rows) == 1:
+            return table.rows[0]
+        raise InputError(f"{table.source} has {len(table.rows)} rows; choose one by --id")
+    for row in table.rows:
+        if row.id == row_id:
+            return row
+    known = ", ".join(row.id for row in table.rows[:5])
+    raise InputError(f"{table.source}: no row has the id {row_id!r}; ids begin {known}")
+
+
+def _chosen(text: str, antibody: Any) -> list[Any]:
+    """Mutations to combine; unlike those of one variant, several may be of one place."""
+    import re
+
+    from paratope.mutations import parse_mutation
+
+    return [parse_mutation(part, antibody) for part in re.split("[,+;]", text) if part.strip()]
+
+
+def _show(found: Any) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from paratope.scanning.changes import value_columns
+
+    delta, low, high = value_columns(found.unit)[3:6]
+    title = "ΔpKd" if found.unit == "pkd" else "Δscore"
+    best = found.variants.drop_nulls(delta).sort(delta, descending=True).head(10)
+    table = Table(title="Predicted strongest", title_justify="left", box=None)
+    for name in ("mutations", "IMGT", "region", title, "interval", "P(stronger)", "liabilities"):
+        table.add_column(name, overflow="fold")
+    for row in best.iter_rows(named=True):
+        table.add_row(
+            row["mutations"],
+            row["mutations_imgt"],
+            row["region"] or "",
+            f"{row[delta]:+.2f}",
+            f"{row[low]:+.2f} to {row[high]:+.2f}",
+            f"{row['p_stronger']:.2f}",
+            row["liabilities_gained"] or "",
+        )
+    Console().print(table)

@@ -1,0 +1,270 @@
+"""A scan: every variant of a parent, predicted, with what else is known of it."""
+
+import dataclasses
+import hashlib
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from paratope import __version__
+from paratope.calibration import DEFAULT_COVERAGE, check_options
+from paratope.encoders.antiberty import AntibertyEncoder
+from paratope.errors import InputError
+from paratope.likelihood import Likelihood
+from paratope.mutations import Mutation, apply_mutations, format_mutations
+from paratope.numbering import prepare_antibody
+from paratope.scanning.cache import ScanCache, model_checksum
+from paratope.scanning.changes import (
+    Reference,
+    predict_changes,
+    predict_reference,
+    value_columns,
+)
+from paratope.scanning.specificity import antigen_names, specificity_table
+from paratope.scanning.traits import (
+    frequency_columns,
+    humanness_columns,
+    liability_columns,
+    place_columns,
+)
+from paratope.scanning.variants import Mutations, alanine_mutants, combinations, single_mutants
+from paratope.sequences import Antibody, Antigen, Pair
+
+KINDS = ("single", "alanine", "combinations")
+# Predicted changes that spread less than this share of an interval's half-width rank nothing.
+FLAT = 0.25
+
+
+@dataclasses.dataclass(frozen=True)
+class Scan:
+    """What a scan found.
+
+    Attributes
+    ----------
+    kind : str
+        One of `KINDS`.
+    parent : Antibody
+        Cut to its variable domains.
+    antigens : tuple of Antigen
+        The target first.
+    references : tuple of Reference
+        The parent's prediction against each antigen.
+    variants : polars.DataFrame
+        One row per variant: its mutations, where they are, prediction against the target and
+        change against the parent with interval, liabilities, frequencies, humanness, chains.
+    specificity : polars.DataFrame or None
+        With several antigens: the parent and every variant against each.
+    coverage : float
+        Of the intervals.
+    notes : tuple of str
+        What a reader must know before believing the numbers.
+    """
+
+    kind: str
+    parent: Antibody
+    antigens: tuple[Antigen, ...]
+    references: tuple[Reference, ...]
+    variants: pl.DataFrame
+    specificity: pl.DataFrame | None
+    coverage: float
+    notes: tuple[str, ...]
+
+    @property
+    def unit(self) -> str:
+        """``"pkd"``, or ``"score"`` for a model adapted on scores."""
+        return self.references[0].unit
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the antigens, no two alike."""
+        return antigen_names(self.antigens)
+
+
+def scan(
+    model: Any,
+    antibody: Antibody,
+    antigens: Antigen | Sequence[Antigen],
+    *,
+    alanine: bool = False,
+    combine: Sequence[Mutation] = (),
+    max_mutations: int = 3,
+    regions: Sequence[str] | None = None,
+    coverage: float = DEFAULT_COVERAGE,
+    progress: bool = False,
+    cache: str | os.PathLike[str] | None = None,
+) -> Scan:
+    """Predict variants of an antibody: all single mutants, alanines, or combinations.
+
+    Parameters
+    ----------
+    model : Predictor, or a folder or bundled name of one
+        A folder or name is loaded only if the answer is not in the cache.
+    antibody : Antibody
+    antigens : Antigen, or sequence of Antigen
+        The target first; others give the table of specificity.
+    alanine : bool
+        Mutate every residue to alanine only.
+    combine : sequence of Mutation
+        Look at combinations of these instead of single mutants.
+    max_mutations : int
+        In one combination.
+    regions : sequence of str, optional
+        Keys of `paratope.mutations.REGION_NAMES` to mutate; all by default.
+    coverage : float
+        Of the intervals.
+    progress : bool
+        Whether to count on stderr, if that is a terminal.
+    cache : path-like, optional
+        Folder of the caches; default as `EmbeddingStore`.
+
+    Raises
+    ------
+    InputError
+        If the antibody is none, has no residue in the regions, a mutation does not fit it, or the
+        parent cannot be predicted.
+    """
+    check_options(coverage)
+    targets = (antigens,) if isinstance(antigens, Antigen) else tuple(antigens)
+    if not targets:
+        raise InputError("no antigen given; expected at least one, the target first")
+    parent, notes = prepare_antibody(antibody)
+    kind, chosen = _variants(parent, alanine, combine, max_mutations, regions)
+    checksum = model_checksum(model)
+    kept = _kept(checksum, parent, targets, chosen, coverage, cache)
+    found = None if kept is None else kept.read()
+    if found is None:
+        tables, references = _compute(model, parent, targets, chosen, coverage, progress, cache)
+        if kept is not None:
+            values = {"references": [dataclasses.asdict(one) for one in references]}
+            kept.write(tables, values)
+    else:
+        tables, values = found
+        references = tuple(Reference(**one) for one in values["references"])
+    variants = tables["variants"]
+    notes = (*notes, *_warnings(variants, references[0], coverage))
+    specificity = tables.get("specificity")
+    return Scan(kind, parent, targets, references, variants, specificity, coverage, notes)
+
+
+def _variants(
+    parent: Antibody,
+    alanine: bool,
+    combine: Sequence[Mutation],
+    max_mutations: int,
+    regions: Sequence[str] | None,
+) -> tuple[str, list[Mutations]]:
+    if combine:
+        if alanine or regions is not None:
+            raise InputError("combinations are of the mutations given: no alanine scan, no regions")
+        return "combinations", combinations(parent, combine, max_mutations)
+    if alanine:
+        return "alanine", alanine_mutants(parent, regions)
+    return "single", single_mutants(parent, regions)
+
+
+def _kept(
+    checksum: str | None,
+    parent: Antibody,
+    antigens: Sequence[Antigen],
+    variants: Sequence[Mutations],
+    coverage: float,
+    cache: str | os.PathLike[str] | None,
+) -> ScanCache | None:
+    """Where the answer is kept; None for a model without a checksum."""
+    if checksum is None:
+        return None
+    question = hashlib.sha256("\n".join(map(format_mutations, variants)).encode()).hexdigest()
+    molecules = ["|".join(parent.chains)]
+    for antigen, name in zip(antigens, antigen_names(antigens), strict=True):
+        molecules += [name, "|".join(antigen.chains)]
+    return ScanCache([__version__, checksum, question, repr(coverage), *molecules], cache)
+
+
+def _compute(
+    model: Any,
+    parent: Antibody,
+    antigens: Sequence[Antigen],
+    variants: Sequence[Mutations],
+    coverage: float,
+    progress: bool,
+    cache: str | os.PathLike[str] | None,
+) -> tuple[dict[str, pl.DataFrame], tuple[Reference, ...]]:
+    predictor = _loaded(model, cache)
+    antibodies = [apply_mutations(parent, mutations) for mutations in variants]
+    names = [format_mutations(mutations) for mutations in variants]
+    references = []
+    changes = []
+    for antigen in antigens:
+        pair = Pair(parent, antigen)
+        reference = predict_reference(predictor, pair, coverage)
+        pairs = [
+            (name, Pair(antibody, antigen))
+            for name, antibody in zip(names, antibodies, strict=True)
+        ]
+        references.append(reference)
+        changes.append(predict_changes(predictor, pair, reference, pairs, coverage, progress))
+    encoder = getattr(predictor, "antibody_encoder", None)
+    own = encoder if isinstance(encoder, AntibertyEncoder) else None
+    likelihood = Likelihood(own, cache, progress)
+    places = place_columns(parent, variants)
+    table = pl.concat(
+        [
+            places,
+            changes[0].drop("note", "error"),
+            liability_columns(parent, antibodies),
+            frequency_columns(likelihood, parent, variants),
+            humanness_columns(likelihood, parent, antibodies),
+            changes[0].select("note", "error"),
+            pl.DataFrame(
+                {
+                    "heavy": [one.heavy for one in antibodies],
+                    "light": [one.light for one in antibodies],
+                },
+                schema={"heavy": pl.String, "light": pl.String},
+            ),
+        ],
+        how="horizontal",
+    )
+    tables = {"variants": table}
+    if len(antigens) > 1:
+        tables["specificity"] = specificity_table(
+            places, antigen_names(antigens), references, changes
+        )
+    return tables, tuple(references)
+
+
+def _loaded(model: Any, cache: str | os.PathLike[str] | None) -> Any:
+    if not isinstance(model, str | os.PathLike):
+        return model
+    from paratope.predictor import Predictor
+
+    return Predictor.load(model, cache=cache)
+
+
+def _warnings(variants: pl.DataFrame, parent: Reference, coverage: float) -> list[str]:
+    """What a reader must know before believing the numbers."""
+    said = []
+    delta, low, high = (variants[name] for name in value_columns(parent.unit)[3:6])
+    known = delta.drop_nulls()
+    failed = len(delta) - len(known)
+    if failed:
+        said.append(f"{failed} of {len(delta)} variants could not be predicted: see column error")
+    if parent.domain == "out":
+        said.append(
+            "the antigen resembles none that the model was trained on: on such antigens its card "
+            "says how well it ranks variants"
+        )
+    if len(known) >= 10:
+        spread = float(np.subtract(*np.quantile(known.to_numpy(), [0.95, 0.05])))
+        half = float(((high - low) / 2).median())  # type: ignore[arg-type]
+        if spread / 2 < FLAT * half:
+            what = "ΔpKd" if parent.unit == "pkd" else "changes of the score"
+            said.append(
+                f"the predicted {what} are nearly flat: 90 % of them lie within {spread:.2f} of "
+                f"each other, while the {coverage:.0%} interval of each is ±{half:.2f}. Do not "
+                "choose mutants by them; measure a plate and adapt the model to it (paratope adapt)"
+            )
+    return said
