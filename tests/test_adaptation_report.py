@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 
 from paratope.adaptation import expectation as expectation_module
 from paratope.adaptation.expectation import Effort, effort_for, expect
@@ -16,7 +17,14 @@ from paratope.adaptation.folds import (
     variant_groups,
 )
 from paratope.adaptation.learning_curve import DOUBLING_MEAN, Point, curve_sizes, fit_curve
-from paratope.adaptation.validation import Ranking, assay_spearman, coverage, cross_validate
+from paratope.adaptation.validation import (
+    COVERAGES,
+    Judgement,
+    Ranking,
+    assay_spearman,
+    coverage,
+    cross_validate,
+)
 from paratope.adaptation.wording import markdown, model_table, sentences, standards_table
 from paratope.baselines import BASELINES
 from paratope.campaign import Campaign, campaign_of
@@ -40,17 +48,19 @@ class OneHot:
         self.model = BASELINES["one_hot_gp"]().fit(campaign.measurements())
         self.sd = float(campaign.values.std()) + 1e-6
 
-    def predict(self, pairs, assay=None):
+    def judge(self, pairs, assay):
         del assay
-        return self.model.predict_pkd(pairs), np.full(len(pairs), self.sd)
+        mean = self.model.predict_pkd(pairs)
+        reach = np.outer(norm.ppf(0.5 + 0.5 * np.array(COVERAGES)), np.full(len(pairs), self.sd))
+        return Judgement(mean, mean - reach, mean + reach)
 
 
 class Mean(OneHot):
     """Learns nothing: one value for all."""
 
-    def predict(self, pairs, assay=None):
-        del assay
-        return np.full(len(pairs), self.model.mean), np.full(len(pairs), self.sd)
+    def judge(self, pairs, assay):
+        found = super().judge(pairs, assay)
+        return found._replace(mean=np.full(len(pairs), self.model.mean))
 
 
 def plate(count: int = 48, seed: int = 0, noise: float = 0.1, mutations: int = 2) -> Campaign:
@@ -197,7 +207,8 @@ def test_intervals_of_the_spearman_cover_the_truth():
 def test_coverage_counts_exact_rows():
     folds = random_folds(CAMPAIGN, 5, 1, seed=0)
     held_out = cross_validate(CAMPAIGN, folds, OneHot, standards=())
-    sharp = dataclasses.replace(held_out, mean=CAMPAIGN.values[held_out.row], sd=held_out.sd * 0)
+    truth = np.stack([CAMPAIGN.values[held_out.row]] * len(COVERAGES))
+    sharp = dataclasses.replace(held_out, low=truth, high=truth)
     assert coverage(CAMPAIGN, sharp) == {"50%": 1.0, "80%": 1.0, "90%": 1.0}
     wide = coverage(CAMPAIGN, held_out)
     assert wide["50%"] <= wide["80%"] <= wide["90%"]
@@ -245,7 +256,7 @@ def test_foretold_gains_hold_on_landscapes(name: str, sizes: tuple[int, int], da
     assert curve is not None
     (gain,) = fit_curve(curve.points, sizes[0], (sizes[1] - sizes[0],)).gains  # type: ignore
     real = [
-        assay_spearman(rest.values, OneHot(one).predict(rest.pairs)[0], rest.assay)
+        assay_spearman(rest.values, OneHot(one).judge(rest.pairs, rest.assay).mean, rest.assay)
         for one in (small, large)
     ]
     noise = 2 / np.sqrt(len(rest))

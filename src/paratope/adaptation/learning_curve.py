@@ -111,10 +111,8 @@ def _spearman(campaign: Campaign, fold: Fold, fit: Fit) -> float:
     train, test = campaign.rows(fold.train), campaign.rows(fold.test)
     if np.ptp(train.values) == 0:
         return float("nan")
-    mean, _ = fit(train).predict(test.pairs, test.assay_names.tolist())
-    if np.ptp(mean) < 1e-9:
-        return 0.0
-    return assay_spearman(test.values, np.asarray(mean, float), test.assay)
+    mean = fit(train).judge(test.pairs, test.assay).mean
+    return 0.0 if np.ptp(mean) < 1e-9 else assay_spearman(test.values, mean, test.assay)
 
 
 def fit_curve(points: Sequence[Point], variants: int, more: Sequence[int]) -> LearningCurve | None:

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -22,13 +22,26 @@ _DRAWS = 400
 _MIN_VARIANTS = 5
 
 
+class Judgement(NamedTuple):
+    """What a model says of new measurements of n variants, in the campaign's units.
+
+    Attributes
+    ----------
+    mean : np.ndarray of float, (n,)
+    low, high : np.ndarray of float, (coverages, n)
+        Ends of the intervals that claim `COVERAGES`.
+    """
+
+    mean: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+
 class Fitted(Protocol):
     """What is judged: a model of a campaign."""
 
-    def predict(
-        self, pairs: Sequence[Pair], assay: Sequence[str] | str | None = None
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and standard deviation of what a measurement of each pair would give, (n,) each."""
+    def judge(self, pairs: Sequence[Pair], assay: np.ndarray) -> Judgement:
+        """Of pairs, each in the assay of that index."""
         ...
 
 
@@ -46,8 +59,9 @@ class HeldOutRows:
     round : np.ndarray of int, (m,)
     centre : np.ndarray of float, (m,)
         Mean of the training rows of the row's assay.
-    mean, sd : np.ndarray of float, (m,)
-        Of the campaign's model.
+    mean : np.ndarray of float, (m,)
+    low, high : np.ndarray of float, (coverages, m)
+        As `Judgement`, of the campaign's model.
     standards : mapping of str to np.ndarray, (m,)
         Predictions of the trivial models.
     """
@@ -56,7 +70,8 @@ class HeldOutRows:
     round: np.ndarray
     centre: np.ndarray
     mean: np.ndarray
-    sd: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
     standards: Mapping[str, np.ndarray]
 
 
@@ -106,8 +121,8 @@ def cross_validate(
         parts[-1]["round"] = np.full(len(fold.test), _round_of(folds, number))
         advance()
     joined = {
-        name: np.concatenate([part[name] for part in parts])
-        for name in ("row", "round", "centre", "mean", "sd")
+        name: np.concatenate([part[name] for part in parts], axis=-1)
+        for name in ("row", "round", "centre", "mean", "low", "high")
     }
     others = {
         name: np.concatenate([part["standards"][name] for part in parts]) for name in standards
@@ -126,7 +141,7 @@ def _round_of(folds: Folds, number: int) -> int:
 def _judge(campaign: Campaign, fold: Fold, fit: Fit, standards: Sequence[str]) -> dict[str, Any]:
     train, test = campaign.rows(fold.train), campaign.rows(fold.test)
     centres = assay_means(train)
-    mean, sd = fit(train).predict(test.pairs, test.assay_names.tolist())
+    found = fit(train).judge(test.pairs, test.assay)
     shift = centres[test.assay]
     level = centres[train.assay]
     flat = dataclasses.replace(train, values=train.values - level)  # one scale for all assays
@@ -138,8 +153,7 @@ def _judge(campaign: Campaign, fold: Fold, fit: Fit, standards: Sequence[str]) -
     return {
         "row": fold.test,
         "centre": shift,
-        "mean": np.asarray(mean, float),
-        "sd": np.asarray(sd, float),
+        **found._asdict(),
         "standards": others,
     }
 
@@ -255,15 +269,13 @@ class Ranking:
 
 def coverage(campaign: Campaign, held_out: HeldOutRows) -> dict[str, float]:
     """Share of exact held-out values inside the model's intervals, by what these claim."""
-    from scipy.stats import norm
-
     exact = campaign.censoring[held_out.row] == 0
-    off = np.abs(campaign.values[held_out.row] - held_out.mean)[exact]
-    sd = held_out.sd[exact]
+    value = campaign.values[held_out.row]
+    inside = (held_out.low <= value) & (value <= held_out.high)
     return {
-        f"{claimed:.0%}": float(np.mean(off <= norm.ppf((1 + claimed) / 2) * sd))
-        for claimed in COVERAGES
-        if len(off)
+        f"{claimed:.0%}": float(np.mean(found[exact]))
+        for claimed, found in zip(COVERAGES, inside, strict=True)
+        if exact.any()
     }
 
 
