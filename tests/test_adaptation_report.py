@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import norm
 
 from paratope.adaptation import expectation as expectation_module
-from paratope.adaptation.expectation import Effort, effort_for, expect
+from paratope.adaptation.expectation import Effort, common_scale, effort_for, expect
 from paratope.adaptation.folds import (
     KINDS,
     mutations_of,
@@ -356,3 +356,20 @@ def test_words_and_tables(report):
 def test_larger_campaigns_get_fewer_refits():
     fits = [effort_for(count).fits for count in (24, 96, 384, 2000)]
     assert fits == sorted(fits, reverse=True)
+
+
+def test_scores_of_another_unit_do_not_disturb_the_ranking():
+    """An ELISA in counts beside one in ratios: ranks are compared within each."""
+    half = np.arange(len(CAMPAIGN)) % 2
+    rows = [
+        Measurement(pair, score=1000 * value if other else value, assay="counts" * other or "ratio")
+        for pair, value, other in zip(CAMPAIGN.pairs, CAMPAIGN.values, half.tolist(), strict=True)
+    ]
+    campaign = common_scale(campaign_of(rows))
+    parts = [campaign.values[campaign.assay == number] for number in (0, 1)]
+    assert parts[0].mean() == pytest.approx(parts[1].mean())
+    assert parts[0].std() == pytest.approx(parts[1].std())
+    found = expect(campaign_of(rows), OneHot, effort=QUICK)
+    assert found.label == "score"
+    assert found.validations["random"].model.spearman > 0.3
+    assert found.validations["random"].model.rmse < 5
