@@ -81,7 +81,7 @@ def run_card(
         "",
         "## Settings",
         "",
-        *(f"- {name}: {_shown(value)}" for name, value in metrics["hyperparameters"].items()),
+        *(f"- {name}: {_setting(value)}" for name, value in metrics["hyperparameters"].items()),
     ]
     left_out = {**trained.left_out, **trained.notes}
     if left_out:
@@ -138,7 +138,7 @@ def _faults(trained: TrainedTable) -> list[str]:
         for judged in (collapse(predicted, measured), out_of_range(predicted, measured)):
             found += [f"- {part} rows: {judged.warning}"] if judged.warning else []
     best = trained.result.history[trained.result.best_epoch - 1]
-    if best.get("warning"):
+    if set(best.get("warned", "").split(", ")) - {"", "collapse", "range"}:
         found.append(f"- in the best epoch: {best['warning']}")
     return found
 
@@ -154,8 +154,10 @@ def _fine_tuning(recipe: Recipe) -> str:
 def _shown(value: Any) -> str:
     if value is None or (isinstance(value, float) and not np.isfinite(value)):
         return "–"
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def _setting(value: Any) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{name} {_shown(item)}" for name, item in value.items())
-    if isinstance(value, float):
-        return f"{value:.3f}" if value == 0 or abs(value) >= 0.001 else f"{value:.3g}"
-    return str(value)
+        return ", ".join(f"{name} {_setting(item)}" for name, item in value.items())
+    return f"{value:g}" if isinstance(value, float) else str(value)
