@@ -84,7 +84,13 @@ def train(
             typer.echo(f"{name:9}{load_recipe(name).summary}")
         return
     options = _settings(encoders=encoders, split=split, columns=columns, seed=seed)
-    if resume and not trials and table is None and recipe == "default" and (output / "run.toml").is_file():
+    if (
+        resume
+        and not trials
+        and table is None
+        and recipe == "default"
+        and (output / "run.toml").is_file()
+    ):
         recipe = str(output / "run.toml")
     chosen = load_recipe(recipe, [*(changes or ()), *options])
     if show:
@@ -180,7 +186,7 @@ def _train(
 
 def _how_to_go_on(run: Path) -> str:
     if not (run / "run.toml").is_file():
-        begun = (run / "search" / "search.json").is_file()
+        begun = (run / "search").is_dir()
         return "Go on with the same command and --resume." if begun else "Nothing was written yet."
     return f"Go on with: {shlex.join(['paratope', 'train', '-o', str(run), '--resume'])}"
 

@@ -1,0 +1,320 @@
+"""Search: trials inside the training rows, the same after an interruption, the best as a run."""
+
+import csv
+import dataclasses
+import json
+import math
+import signal
+import sys
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("optuna", reason="the extra [research] is not installed")
+
+from paratope import search as searching
+from paratope.datasets.simulated import simulate
+from paratope.errors import MissingExtraError, TrainingError
+from paratope.interruption import Interrupted, Interruption
+from paratope.recipes import RECIPES, Recipe, load_recipe
+from paratope.search import FOLDS, SPACE, Choice, Range, Trial, search, search_space
+from paratope.search.inner_folds import InnerFolds
+from paratope.search.outcome import DONE, FAILED, PRUNED, best_of, trials_table
+from paratope.search.space import own_values, with_values
+from paratope.search.trials import NO_RANKING
+from paratope.tables import write_table
+from paratope.tables.export import frame_from_measurements
+from trained_models import TINY_RECIPE
+
+SEARCH_RECIPE = (*TINY_RECIPE, "training.max_epochs=2", "network.tower_layers=0")
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("search") / "measurements.csv"
+    rows = simulate(antibodies=36, antigens=2, backgrounds=4, seed=3).measurements
+    write_table(frame_from_measurements(rows), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def recipe() -> Recipe:
+    return load_recipe("default", SEARCH_RECIPE)
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PARATOPE_CACHE", str(tmp_path_factory.getbasetemp() / "search-cache"))
+
+
+@pytest.fixture(scope="module")
+def found(table: Path, recipe: Recipe, tmp_path_factory: pytest.TempPathFactory):
+    folder = tmp_path_factory.mktemp("found")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PARATOPE_CACHE", str(tmp_path_factory.getbasetemp() / "search-cache"))
+        return folder, search(table, recipe, folder, 3, progress=False)
+
+
+def without_time(trials) -> list[Trial]:
+    return [dataclasses.replace(trial, seconds=0.0) for trial in trials]
+
+
+# the space
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_searched_value_makes_a_valid_recipe(name: str):
+    recipe = load_recipe(name)
+    space = search_space(recipe)
+    own = own_values(recipe, space)
+    for key, domain in space.items():
+        ends = domain.values if isinstance(domain, Choice) else (domain.low, domain.high)
+        assert min(ends) <= own[key] <= max(ends)
+        if isinstance(domain, Choice):
+            assert own[key] in ends
+        for value in ends:
+            changed = with_values(recipe, {key: value})
+            assert own_values(changed, [key]) == {key: value}
+            assert changed.network.dim % changed.network.heads == 0
+
+
+def test_the_space_is_what_the_table_says():
+    space = search_space(load_recipe("v2.6"))
+    assert [key for key in space if not key.startswith("loss.")] == [
+        key for key in SPACE if not key.startswith("loss.")
+    ]
+    assert {key for key in space if key.startswith("loss.")} == {
+        "loss.soft_spearman",
+        "loss.strong_binder_bce",
+    }  # the heaviest, Huber, stays
+    assert space["training.learning_rate"] == Range(5e-5, 5e-3, log=True)
+    assert space["network.dim"] == Choice((512, 1024, 2048))
+    assert "network.layers" not in search_space(load_recipe("v2.5"))  # no cross-attention
+
+
+def test_pinned_keys_are_not_searched_and_something_must_be_left(table: Path, tmp_path: Path):
+    recipe = load_recipe("default")
+    everything = search_space(recipe)
+    assert "network.dropout" not in search_space(recipe, ["network.dropout"])
+    with pytest.raises(TrainingError, match="nothing to search"):
+        search_space(recipe, everything)
+    with pytest.raises(TrainingError, match="nothing to search"):
+        search(table, recipe, tmp_path / "run", 2, pins=everything)
+    assert not (tmp_path / "run").exists()
+
+
+# the rows
+
+
+def test_folds_are_of_training_rows_alone_and_cut_no_group(table: Path, recipe: Recipe):
+    inner = InnerFolds.of_table(table, recipe, FOLDS, "cpu")
+    assert inner.split == "antibody"  # as the run's own split is
+    assert len(inner.names) == FOLDS
+    families = [
+        {
+            row.pair.antibody.chains
+            for row, one in zip(inner.rows, inner.fold, strict=True)
+            if one == n
+        }
+        for n in inner.names
+    ]
+    for place, first in enumerate(families):
+        assert all(first.isdisjoint(second) for second in families[place + 1 :])
+    for train, validation in inner.examples():
+        assert len(train) + len(validation) == len(inner.rows)
+        assert set(train.antibodies).isdisjoint(validation.antibodies)
+
+
+def test_held_out_rows_have_no_influence(table: Path, recipe: Recipe, found, tmp_path: Path):
+    inner = InnerFolds.of_table(table, recipe, FOLDS, "cpu")
+    used = {(row.pair.antibody.chains, row.pair.antigen.chains) for row in inner.rows}
+    with table.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    changed = 0
+    for row in rows:
+        antibody = tuple(filter(None, (row["heavy"], row.get("light"))))
+        if (antibody, tuple(row["antigen"].split("|"))) not in used:
+            row["pkd"], changed = "4.5", changed + 1
+    assert 0 < changed < len(rows) / 2
+    other = tmp_path / "changed.csv"
+    with other.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    again = search(other, recipe, tmp_path / "run", 3, progress=False)
+    assert without_time(again.trials) == without_time(found[1].trials)
+
+
+# the trials
+
+
+def test_a_search_writes_its_trials_and_its_best(found, recipe: Recipe):
+    folder, result = found
+    first = result.trials[0]
+    assert first.values == own_values(recipe, search_space(recipe))  # the recipe itself
+    assert len({json.dumps(trial.values) for trial in result.trials}) == 3
+    for trial in result.trials:
+        assert trial.state == DONE
+        assert len(trial.folds) == FOLDS
+        assert trial.objective == pytest.approx(np.mean(trial.folds))
+        assert trial.epochs == FOLDS * recipe.training.max_epochs
+    assert result.best.objective == max(trial.objective for trial in result.trials)
+    assert own_values(result.recipe, result.best.values) == result.best.values
+    with (folder / "search" / "trials.csv").open(encoding="utf-8", newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert [line["trial"] for line in lines] == ["1", "2", "3"]
+    assert [line["best"] == "true" for line in lines].count(True) == 1
+    assert {"state", "spearman", *search_space(recipe)} <= set(lines[0])
+    best = load_recipe(folder / "search" / "best.toml")
+    assert best == result.recipe
+    assert best.name == "default-search"
+    assert (folder / "search" / "trials.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_an_interrupted_search_goes_on_to_the_same_trials(
+    table: Path, recipe: Recipe, found, tmp_path: Path
+):
+    def stop(trial: Trial) -> None:
+        if trial.number == 1:
+            signal.raise_signal(signal.SIGTERM)
+
+    with Interruption() as interruption, pytest.raises(Interrupted):
+        search(
+            *(table, recipe, tmp_path, 3),
+            progress=False,
+            on_trial=stop,
+            interruption=interruption,
+        )
+    kept = json.loads((tmp_path / "search" / "search.json").read_text("utf-8"))
+    assert len(kept["trials"]) == 1
+    with pytest.raises(TrainingError, match="holds a search already; go on with --resume"):
+        search(table, recipe, tmp_path, 3, progress=False)
+    notes: list[str] = []
+    result = search(
+        *(table, recipe, tmp_path, 3), resume=True, progress=False, on_note=notes.append
+    )
+    assert notes == ["Going on after 1 of 3 trials."]
+    assert without_time(result.trials) == without_time(found[1].trials)
+
+
+def test_a_finished_search_is_read_not_repeated(table: Path, recipe: Recipe, found, monkeypatch):
+    folder, result = found
+    monkeypatch.setattr(searching.trials, "fit", None)
+    again = search(table, recipe, folder, 3, resume=True, progress=False)
+    assert again == result
+
+
+def test_another_search_does_not_go_on(table: Path, recipe: Recipe, found, tmp_path: Path):
+    folder, _ = found
+    for other, pins in (
+        (load_recipe("default", [*SEARCH_RECIPE, "training.seed=9"]), ()),
+        (recipe, ("network.dropout",)),
+    ):
+        with pytest.raises(TrainingError, match="holds a search with other"):
+            search(table, other, folder, 3, pins=pins, resume=True, progress=False)
+
+
+def test_a_damaged_search_is_said_in_words(table: Path, recipe: Recipe, tmp_path: Path):
+    (tmp_path / "search").mkdir()
+    (tmp_path / "search" / "search.json").write_text('{"trials": [{"number"', encoding="utf-8")
+    with pytest.raises(TrainingError, match=r"search\.json: damaged .* delete .* search afresh"):
+        search(table, recipe, tmp_path, 3, resume=True, progress=False)
+
+
+def test_a_hopeless_trial_is_given_up(table: Path, recipe: Recipe, tmp_path: Path, monkeypatch):
+    """After five trials that rank well, one that does not is ended before its last epoch."""
+
+    @dataclasses.dataclass
+    class Fitted:
+        best_spearman: float
+
+    made: list[int] = []
+
+    def fit_by_number(train, validation, recipe, *stores, on_epoch, **more):
+        value = 0.1 if len(made) >= 5 * FOLDS else 0.8
+        made.append(1)
+        for epoch in range(1, recipe.training.max_epochs + 1):
+            on_epoch({"epoch": epoch, "validation_spearman": value})
+        return Fitted(value)
+
+    monkeypatch.setattr(searching.trials, "fit", fit_by_number)
+    longer = with_values(recipe, {"training.max_epochs": 4})
+    result = search(table, longer, tmp_path, 6, progress=False)
+    *good, bad = result.trials
+    assert [trial.state for trial in good] == [DONE] * 5
+    assert bad.state == PRUNED
+    assert bad.epochs < FOLDS * 4
+    assert bad.objective == pytest.approx(0.1)
+    assert result.best.number == 1  # the earliest of equals
+
+
+def test_a_trial_that_fails_is_kept_and_the_search_goes_on(
+    table: Path, recipe: Recipe, tmp_path: Path, monkeypatch
+):
+    def fail(*arguments, **more):
+        raise TrainingError("epoch 1, batch 1: mean is NaN")
+
+    monkeypatch.setattr(searching.trials, "fit", fail)
+    with pytest.raises(TrainingError, match="none of the 2 trials ended well.*mean is NaN"):
+        search(table, recipe, tmp_path, 2, progress=False)
+    with (tmp_path / "search" / "trials.csv").open(encoding="utf-8", newline="") as file:
+        assert [line["state"] for line in csv.DictReader(file)] == [FAILED, FAILED]
+
+
+def test_no_ranking_is_the_worst_objective():
+    trials = [
+        Trial(
+            1, DONE, {"network.dropout": 0.1}, NO_RANKING, (NO_RANKING,), {1: NO_RANKING}, 1, 1.0
+        ),
+        Trial(2, DONE, {"network.dropout": 0.2}, -0.2, (-0.2,), {1: -0.2}, 1, 1.0),
+        Trial(3, PRUNED, {"network.dropout": 0.3}, 0.9, (), {1: 0.9}, 1, 1.0),
+    ]
+    assert best_of(trials) is trials[1]
+    assert trials_table(trials)["best"].to_list() == [False, True, False]
+    assert searching.trials._ranking(math.nan) == NO_RANKING
+    assert Trial.from_dict(json.loads(json.dumps(trials[0].to_dict()))) == trials[0]
+
+
+def test_a_missing_extra_is_named(table: Path, recipe: Recipe, tmp_path: Path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'paratope\[research\]'"):
+        search(table, recipe, tmp_path, 2)
+    assert not list(tmp_path.iterdir())
+
+
+# the command
+
+
+def test_the_command_searches_then_trains_the_best(table: Path, tmp_path: Path, run_paratope):
+    pinned = [part for one in SEARCH_RECIPE for part in ("--set", one)]
+    command = ["train", table, *pinned, "--search", "2", "-o", tmp_path / "run"]
+    done = run_paratope(*command)
+    assert done.code == 0, done.err
+    assert "trial 1" in done.err
+    assert "Best" in done.err
+    run = tomllib.loads((tmp_path / "run" / "run.toml").read_text("utf-8"))
+    best = tomllib.loads((tmp_path / "run" / "search" / "best.toml").read_text("utf-8"))
+    assert run["name"] == "default-search"
+    assert {**run, "data": {}} == {**best, "data": {}}
+    assert run["network"]["dim"] == 8  # set by the user, so not searched
+    assert (tmp_path / "run" / "bundle" / "config.json").is_file()
+    again = run_paratope(*command, "--resume")
+    assert again.code == 0, again.err
+    assert "nothing is left to do" in again.err
+    refused = run_paratope(*command)
+    assert refused.code == 2
+    assert "--resume" in refused.err
+
+
+def test_the_command_says_how_to_go_on(table: Path, tmp_path: Path, run_paratope, monkeypatch):
+    def interrupted(*arguments, **more):
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(searching.trials, "fit", interrupted)
+    done = run_paratope(
+        "train", table, "--search", "2", "-o", tmp_path / "run", *("--set", SEARCH_RECIPE[0])
+    )
+    assert done.code == 130
+    assert "the same command and --resume" in done.err
