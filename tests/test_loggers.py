@@ -22,6 +22,8 @@ from test_offline import Offline
 __all__ = ["data"]  # a fixture
 
 RECIPE = load_recipe("default")
+# mlflow's own use of a newer sqlalchemy, when its store is first imported
+mlflow_warns = pytest.mark.filterwarnings("ignore:The ``noload`` loader:DeprecationWarning")
 Steps = dict[str, list[tuple[int, float]]]
 
 
@@ -125,6 +127,8 @@ train_table(table, recipe, folder / "run 1%", resume=resume, on_epoch=after, log
 """
 
 
+@pytest.mark.slow  # two processes that import torch, wandb and mlflow
+@mlflow_warns
 def test_a_killed_run_is_logged_once_and_nothing_is_sent(tmp_path):
     offline = Offline(tmp_path)
     killed = offline.python(TRAIN, tmp_path)
@@ -145,7 +149,7 @@ def test_a_killed_run_is_logged_once_and_nothing_is_sent(tmp_path):
         "spread_ratio": "Spread Ratio",
         "epoch": "Epoch",
     }
-    for read in (tensorboard_scalars, wandb_scalars, mlflow_scalars):
+    for read in READERS.values():
         scalars = read(folder)
         for name, title in columns.items():
             steps = [step for step, _ in scalars[name]]
@@ -164,6 +168,55 @@ def test_a_killed_run_is_logged_once_and_nothing_is_sent(tmp_path):
     assert config["network.dim"] == 8
     assert not begun.HasField("git")
     assert [found.exit.exit_code for found in records if found.HasField("exit")] == [0]
+
+
+# each logger
+
+
+READERS = {
+    "tensorboard": tensorboard_scalars,
+    "wandb": wandb_scalars,
+    "mlflow": mlflow_scalars,
+}
+
+
+@mlflow_warns
+@pytest.mark.parametrize("name", LOGGERS)
+def test_what_was_logged_is_read_back_and_goes_on(name, tmp_path):
+    folder = tmp_path / "run 1%"
+    folder.mkdir()
+    history = [record(epoch, warning="collapsed" if epoch == 2 else "") for epoch in (1, 2, 3, 4)]
+    with contextlib.suppress(Interrupted), open_loggers([name], folder, RECIPE, print) as loggers:
+        loggers.log([])
+        loggers.log(history[:1])
+        loggers.log(history[:2])
+        raise Interrupted(15)
+    for _ in range(2):  # goes on without being named; the second time nothing is left to write
+        with open_loggers([], folder, RECIPE, print) as loggers:
+            assert list(loggers.loggers) == [name]
+            for count in (2, 3, 4):
+                loggers.log(history[:count])
+    scalars = READERS[name](folder)
+    assert scalars["train_loss"] == [(n, pytest.approx(1 / n)) for n in (1, 2, 3, 4)]
+    assert [value for _, value in scalars["epoch"]] == [1, 2, 3, 4]
+    assert "validation_rmse" not in scalars  # it is not a number
+    assert dict(texts_of(name, folder)) == {2: "collapsed"}
+
+
+def texts_of(name: str, folder: Path) -> list[tuple[int, str]]:
+    """Warnings that were logged, by epoch."""
+    if name == "wandb":
+        return wandb_scalars(folder)["warning"]
+    if name == "mlflow":
+        tags = mlflow_client(folder)[1].data.tags
+        return [(int(tag[-1]), text) for tag, text in tags.items() if tag.startswith("warning")]
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(folder / "tensorboard")).Reload()
+    return [
+        (event.step, event.tensor_proto.string_val[0].decode())
+        for event in events.Tensors("warning/text_summary")
+    ]
 
 
 # TensorBoard in detail
