@@ -12,6 +12,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
+from torch import nn
 
 from paratope import DualEncoderWithCrossAttention, Predictor
 from paratope.batches import Examples, collate
@@ -45,7 +46,7 @@ TINY = (
 )
 
 
-def user_table(folder: Path, count: int = 12) -> Path:
+def user_table(folder: Path, count: int = 10) -> Path:
     lines = ["id,heavy,antigen,kd_nM"]
     for number in range(count):
         mutant = VHH[:101] + AMINO_ACIDS[number % 20] + VHH[102:]
@@ -139,6 +140,37 @@ def test_gradients_reach_the_adapter_and_nothing_else_of_the_encoder(tiny_folder
         assert all(one.grad is None for one in frozen)
         assert not side.encoder.language_model.training
     assert not any("embeddings" in name for name in network.state_dict())
+
+
+def test_layers_of_one_batch_at_a_time_give_the_same_gradients(tiny_folder, monkeypatch):
+    """Several batches: each is passed again for its gradient, and nothing else changes."""
+    examples = Examples.from_measurements(measurements(6))
+    letters = Letters(load_encoder("residue"))
+    gradients, passes = [], []
+    for budget in (4096, 40):
+        network = small_network(tiny_folder)
+        tower = network.antibody_tower
+        assert isinstance(tower, AdaptedTower)
+        for key, weight in tower.adapters.items():
+            if key.endswith("lora_B"):
+                nn.init.constant_(weight, 0.01)
+        tower.tokens_at_once = budget
+        calls = []
+        encode = tower.encoder.residue_states
+        monkeypatch.setattr(
+            tower.encoder,
+            "residue_states",
+            lambda units, e=encode, c=calls: c.append(1) or e(units),
+        )
+        network(collate(examples, range(6), letters, letters)).mean.sum().backward()
+        gradients.append([weight.grad for weight in tower.adapters.values()])
+        passes.append(len(calls))
+    assert passes[0] == 1
+    assert passes[1] >= 4
+    assert passes[1] % 2 == 0
+    for left, right in zip(*gradients, strict=True):
+        assert left is not None
+        assert torch.allclose(left, right, rtol=1e-4, atol=1e-7)
 
 
 def test_answers_do_not_depend_on_padding_and_companions(tiny_folder):

@@ -296,3 +296,10 @@ def test_changed_options_land_in_run_toml_under_their_keys(translated, run_parat
         assert before[option] == float(value)
         assert changed[option] == values[option]
         assert {name for name in before if before[name] != changed[name]} <= {option, "loss"}
+
+
+def test_the_keys_of_fine_tuning_are_documented(repository):
+    text = (repository / "docs" / "recipes.md").read_text(encoding="utf-8")
+    keys = [key for key in valid_keys() if key.startswith("lora.")]
+    assert len(keys) == 4
+    assert [key for key in keys if f"| `{key}` |" not in text] == []

@@ -12,17 +12,18 @@ there reaches an adapted side.
 
 import importlib.util
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from paratope.batches import Embeddings
 from paratope.embedding_store import EmbeddingStore
 from paratope.encoders import Encoder, load_encoder, molecule_units
 from paratope.encoders.protocol import Role
-from paratope.encoders.transformer import TransformerEncoder
+from paratope.encoders.transformer import TOKENS_PER_BATCH, TransformerEncoder, length_batches
 from paratope.errors import MissingExtraError, TrainingError
 from paratope.network import Network, NetworkConfig
 from paratope.recipes import LoraSettings
@@ -101,6 +102,8 @@ class AdaptedTower(nn.Module):
     settings : LoraSettings
     """
 
+    tokens_at_once = TOKENS_PER_BATCH
+
     def __init__(
         self, tower: nn.Module, encoder: TransformerEncoder, settings: LoraSettings
     ) -> None:
@@ -121,10 +124,29 @@ class AdaptedTower(nn.Module):
         split = [molecule_units(molecule, self.encoder.paired) for molecule in molecules]
         units = list(dict.fromkeys(unit for units in split for unit in units))
         self.move_encoder(device)
-        states = self.encoder.residue_states([self.encoder.tokenize(unit) for unit in units])
-        known = dict(zip(units, states, strict=True))
+        known = dict(zip(units, self._states(units), strict=True))
         rows = [torch.cat([known[unit] for unit in units]) for units in split]
         return nn.utils.rnn.pad_sequence(rows, batch_first=True)
+
+    def _states(self, units: list[tuple[str, ...]]) -> list[Tensor]:
+        """States of each unit's residues; with gradients, only one batch's layers are kept.
+
+        A large encoder's layers of a whole training batch fit no memory. Of several batches each is
+        passed once more when its gradient is due.
+        """
+        tokenized = [self.encoder.tokenize(unit) for unit in units]
+        batches = length_batches([len(unit.ids) for unit in tokenized], self.tokens_at_once)
+        known: dict[int, Tensor] = {}
+        for batch in batches:
+            part = [tokenized[index] for index in batch]
+            if len(batches) > 1 and torch.is_grad_enabled():
+                states = checkpoint(
+                    self.encoder.residue_states, part, use_reentrant=False, preserve_rng_state=False
+                )
+            else:
+                states = self.encoder.residue_states(part)
+            known.update(zip(batch, cast(list[Tensor], states), strict=True))
+        return [known[index] for index in range(len(units))]
 
     def move_encoder(self, device: torch.device) -> None:
         """Put the encoder, which does not follow ``tower.to(device)``, where its adapter is."""
