@@ -1,7 +1,7 @@
 """Every plot. Each function takes arrays and returns a figure; nothing global is touched."""
 
 from paratope.figures.campaigns import (
-    PositionShare,
+    PositionEffect,
     held_out_predictions,
     learning_curve,
     position_importance,
@@ -43,7 +43,7 @@ __all__ = [
     "GREY",
     "ORANGE",
     "RESIDUE_ORDER",
-    "PositionShare",
+    "PositionEffect",
     "SERIES",
     "STYLE",
     "VERMILION",

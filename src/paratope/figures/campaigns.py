@@ -18,14 +18,32 @@ _CDR_SHADE = "#FDF1DC"
 _CHAIN_TITLES = {"H": "Heavy chain", "L": "Light chain"}
 
 
-class PositionShare(NamedTuple):
-    """How much one position matters: chain, IMGT number, region, share of all, variants seen."""
+class PositionEffect(NamedTuple):
+    """What a model has learned of one position.
+
+    Attributes
+    ----------
+    chain : str
+        ``"H"`` or ``"L"``.
+    position : str
+        IMGT number.
+    region : str
+        Such as ``"CDR3"``.
+    size : float
+        Root mean square of the learned effects of the mutations measured there, in the campaign's
+        units; 0 where there are none.
+    mean : float
+        Their mean: above 0 they strengthen.
+    changes : int
+        How many different mutations were measured.
+    """
 
     chain: str
     position: str
     region: str
-    share: float
-    variants: int
+    size: float
+    mean: float
+    changes: int
 
 
 def held_out_predictions(rows: Judged, unit: str, assays: Sequence[str] | None = None) -> Figure:
@@ -140,33 +158,34 @@ def _ticks(low: float, high: float) -> list[int]:
     return [one for one in plates if low * 0.95 <= one <= high * 1.05] or [round(low), round(high)]
 
 
-def position_importance(positions: Sequence[PositionShare]) -> Figure:
+def position_importance(positions: Sequence[PositionEffect], unit: str) -> Figure:
     """Which positions and regions move the predictions, along the chains.
 
     Parameters
     ----------
-    positions : sequence of PositionShare
-        In order along the chains; shares add up to 1 over all of them.
+    positions : sequence of PositionEffect
+        All positions, in order along the chains.
+    unit : str
+        Name of the values, such as ``"pKd"``.
     """
     chains = [
         chain for chain in dict.fromkeys(one.chain for one in positions) if chain in _CHAIN_TITLES
     ]
-    others = [one for one in positions if one.chain not in _CHAIN_TITLES]
     with rc_context(STYLE):
         count = len(chains) + 1
-        figure = Figure(figsize=(9.2, 2.1 * len(chains) + 2.0), layout="constrained")
+        figure = Figure(figsize=(9.2, 2.2 * len(chains) + 2.1), layout="constrained")
         FigureCanvasAgg(figure)
         panels = figure.subplots(count, 1, squeeze=False)[:, 0]
-        top = 100 * max((one.share for one in positions), default=0.0)
+        top = max((one.size for one in positions), default=0.0)
         for axes, chain in zip(panels, chains, strict=False):
-            _chain_panel(axes, [one for one in positions if one.chain == chain], chain, top)
-        _region_panel(panels[-1], positions, bool(others))
+            _chain_panel(axes, [one for one in positions if one.chain == chain], chain, top, unit)
+        _region_panel(panels[-1], [one for one in positions if one.chain in chains], unit)
     return figure
 
 
-def _chain_panel(axes: Axes, positions: Sequence[PositionShare], chain: str, top: float) -> None:
-    place = np.arange(len(positions))
-    shares = 100 * np.array([one.share for one in positions])
+def _chain_panel(
+    axes: Axes, positions: Sequence[PositionEffect], chain: str, top: float, unit: str
+) -> None:
     start = 0
     for end in range(1, len(positions) + 1):
         if end == len(positions) or positions[end].region != positions[start].region:
@@ -178,37 +197,46 @@ def _chain_panel(axes: Axes, positions: Sequence[PositionShare], chain: str, top
                 textcoords="offset points", ha="center", fontsize=8, color=GREY,
             )  # fmt: skip
             start = end
-    colours = [BLUE if one.variants else "#9CA3AF" for one in positions]
-    axes.bar(place, shares, width=0.85, color=colours)
-    for row in np.argsort(-shares)[:8]:
-        if shares[row] > 0.1 * top:
+    sizes = np.array([one.size for one in positions])
+    for weakens, colour, name in (
+        (True, VERMILION, "mutations weaken, on the whole"),
+        (False, BLUE, "mutations strengthen, on the whole"),
+    ):
+        rows = [row for row, one in enumerate(positions) if (one.mean < 0) == weakens]
+        axes.bar(rows, sizes[rows], width=0.85, color=colour, label=name)
+    for row in np.argsort(-sizes)[:8]:
+        if sizes[row] > 0.1 * top:
             axes.annotate(
-                positions[row].position, (row, shares[row]), (0, 2), textcoords="offset points",
+                positions[row].position, (row, sizes[row]), (0, 2), textcoords="offset points",
                 ha="center", fontsize=7, rotation=90,
             )  # fmt: skip
     shown = [row for row, one in enumerate(positions) if _is_round(one.position)]
     axes.set_xticks(shown, [positions[row].position for row in shown], fontsize=8)
     axes.grid(visible=False, axis="x")
-    axes.set(xlim=(-1, len(positions)), ylim=(0, 1.18 * top if top else 1), ylabel="share, %")
-    unseen = "" if all(one.variants for one in positions) else " (grey: not varied so far)"
-    axes.set_title(f"{_CHAIN_TITLES[chain]}, IMGT numbers{unseen}", pad=16)
+    axes.set(xlim=(-1, len(positions)), ylim=(0, 1.2 * top if top else 1), ylabel=f"effect, {unit}")
+    varied = sum(one.changes > 0 for one in positions)
+    axes.set_title(f"{_CHAIN_TITLES[chain]}: {varied} positions varied (IMGT numbers)", pad=16)
+    if chain == "H":
+        axes.legend(loc="upper left", fontsize=8)
+
+
+def _region_panel(axes: Axes, positions: Sequence[PositionEffect], unit: str) -> None:
+    squares: dict[str, float] = {}
+    changes: dict[str, int] = {}
+    for one in positions:
+        name = f"{one.chain} {one.region}"
+        squares[name] = squares.get(name, 0.0) + one.changes * one.size**2
+        changes[name] = changes.get(name, 0) + one.changes
+    names = [name for name, count in changes.items() if count]
+    heights = [float(np.sqrt(squares[name] / changes[name])) for name in names]
+    colours = [ORANGE if "CDR" in name else GREY for name in names]
+    axes.bar(np.arange(len(names)), heights, color=colours, width=0.65)
+    labels = [f"{name}\n{changes[name]} mutations" for name in names]
+    axes.set_xticks(np.arange(len(names)), labels, fontsize=8)
+    axes.grid(visible=False, axis="x")
+    axes.set(ylabel=f"effect, {unit}", xlim=(-0.6, max(len(names), 4) - 0.4))
+    axes.set_title("A typical measured mutation, by region")
 
 
 def _is_round(position: str) -> bool:
     return position == "1" or position.endswith("0") and position.isdecimal()
-
-
-def _region_panel(axes: Axes, positions: Sequence[PositionShare], with_antigen: bool) -> None:
-    totals: dict[str, float] = {}
-    for one in positions:
-        name = f"{one.chain} {one.region}" if one.chain in _CHAIN_TITLES else "antigen"
-        totals[name] = totals.get(name, 0.0) + 100 * one.share
-    if not with_antigen:
-        totals.pop("antigen", None)
-    place = np.arange(len(totals))
-    colours = [ORANGE if "CDR" in name else BLUE for name in totals]
-    axes.bar(place, list(totals.values()), color=colours, width=0.7)
-    axes.set_xticks(place, list(totals), rotation=35, ha="right", fontsize=8)
-    axes.grid(visible=False, axis="x")
-    axes.set(ylabel="share, %")
-    axes.set_title("Regions")
