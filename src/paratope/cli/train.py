@@ -77,6 +77,7 @@ def train(
     ] = False,
 ) -> None:
     """Train a model on a table of measurements."""
+    from paratope.loggers import check_loggers
     from paratope.recipes import RECIPES, load_recipe, recipe_toml
 
     if list_recipes:
@@ -99,12 +100,13 @@ def train(
     source = table or chosen.data.table
     if not source:
         raise typer.BadParameter("missing; give a table of measurements", param_hint="TABLE")
+    names = check_loggers(loggers or ())  # a wrong one is said before a search begins
     with Interruption() as interruption:
         try:
             if trials:
                 pins = [change.partition("=")[0].strip() for change in (*(changes or ()), *options)]
                 chosen = _search(source, chosen, output, trials, pins, device, resume, interruption)
-            left_out = _train(source, chosen, output, device, resume, loggers or (), interruption)
+            left_out = _train(source, chosen, output, device, resume, names, interruption)
         except Interrupted as interrupted:
             _say(f"Stopped: {interrupted}. {_how_to_go_on(output)}")
             raise typer.Exit(interrupted.exit_code) from None
