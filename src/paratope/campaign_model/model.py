@@ -1,0 +1,353 @@
+"""What is learned of a campaign: a Gaussian process over variants, on the scale of its values."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy.special import ndtr, ndtri
+
+from paratope.campaign import UNKNOWN_ANTIGEN, Campaign
+from paratope.campaign_model.grams import OFFSETS, even, some, term, train_grams, wanted_terms
+from paratope.campaign_model.importance import Importance, importance
+from paratope.campaign_model.rows import check_campaign, observations, scale_values
+from paratope.gaussian_process import GaussianProcess, fit, shared_weights
+from paratope.kernels import Features, Featuriser, LanguageModel, ParentSites, Scales
+from paratope.label_scale import LabelScale
+from paratope.sequences import Pair
+
+# Weights are found on at most this many rows; the process itself takes all of them.
+FITTING_ROWS = 800
+BLOCK_ROWS = 1000
+# Variants that agree with a parent in less of their antibody sites are another antibody.
+SAME_ANTIBODY = 0.85
+SAME_ANTIGEN = 0.9
+# Errors of a standard normal that the errors seen are mixed with, so that few do not rule.
+_NORMAL_ROWS = 20
+_SITE_FOLDS = 5
+
+
+class Posterior(NamedTuple):
+    """Joint Gaussian of noise-free latent values.
+
+    Attributes
+    ----------
+    mean : np.ndarray, (n,)
+    covariance : np.ndarray, (n, n)
+    """
+
+    mean: np.ndarray
+    covariance: np.ndarray
+
+
+class Answer(NamedTuple):
+    """What the model says of n pairs, latent.
+
+    Attributes
+    ----------
+    mean, sd : np.ndarray, (n,)
+        Of a new measurement: noise included.
+    domain : np.ndarray of str, (n,)
+        ``in``: only sites were changed that measured variants change, too; ``near``: others as
+        well; ``out``: another antibody or antigen.
+    note : tuple of str
+        Why a pair is out of the domain.
+    """
+
+    mean: np.ndarray
+    sd: np.ndarray
+    domain: np.ndarray
+    note: tuple[str, ...]
+
+
+class CampaignModel:
+    """A fitted model of a campaign; `CampaignModel.fit` makes one.
+
+    Parameters
+    ----------
+    campaign : Campaign
+    parents : sequence of Pair
+    sites : sequence of ParentSites
+    scale : LabelScale
+    scales : Scales
+    train : Features
+    weights, noise : dict of str to float
+        By term, and by assay.
+    language : LanguageModel or None
+    prior : object or None
+        With ``predict_pkd(pairs)``: a general model.
+    sites_of_bounds : tuple of np.ndarray, optional
+        What stands for the censored rows.
+    """
+
+    def __init__(
+        self,
+        campaign: Campaign,
+        parents: Sequence[Pair],
+        sites: Sequence[ParentSites],
+        scale: LabelScale,
+        scales: Scales,
+        train: Features,
+        weights: Mapping[str, float],
+        noise: Sequence[float],
+        language: LanguageModel | None,
+        prior: Any = None,
+        sites_of_bounds: tuple[np.ndarray, np.ndarray] | None = None,
+    ) -> None:
+        self.campaign, self.parents, self.sites = campaign, tuple(parents), tuple(sites)
+        self.scale, self.scales, self.train = scale, scales, train
+        self.language, self.prior = language, prior
+        self.weights = dict(weights)
+        antigens = tuple(one.chains for one in campaign.antigens) or (UNKNOWN_ANTIGEN.chains,)
+        self.featuriser = Featuriser(self.parents, self.sites, antigens)
+        grams, self._centring = train_grams(train, campaign, scales, list(self.weights))
+        self.process = GaussianProcess(
+            np.array([self.weights[name] for name in self.weights]),
+            np.array(noise, float),
+            grams,
+            observations(campaign, scale),
+            sites_of_bounds,
+        )
+        self._changed_sites = set(train.changes.key.tolist())
+        self.errors = {"in": self._errors_within(), "near": self._errors_at_new_sites()}
+
+    @classmethod
+    def fit(
+        cls,
+        campaign: Campaign,
+        *,
+        language: LanguageModel | None = None,
+        prior: Any = None,
+        terms: Sequence[str] | None = None,
+    ) -> "CampaignModel":
+        """Learn from a campaign.
+
+        Parameters
+        ----------
+        campaign : Campaign
+            At least two rows, at most `MAX_ROWS`; not all of one value.
+        language : LanguageModel, optional
+            Without one, terms that need it are left out.
+        prior : object, optional
+            With ``predict_pkd(pairs)``; its answers become a linear term of learned weight.
+        terms : sequence of str, optional
+            Of `paratope.kernels.TERMS`; all by default.
+
+        Raises
+        ------
+        InputError
+            If there is nothing to learn from.
+        TrainingError
+            If gpytorch is missing.
+        """
+        check_campaign(campaign)
+        parents = campaign.parents or (_commonest(campaign),)
+        sites = [ParentSites.of(parent, language) for parent in parents]
+        antigens = tuple(one.chains for one in campaign.antigens) or (UNKNOWN_ANTIGEN.chains,)
+        featuriser = Featuriser(parents, sites, antigens)
+        prior_pkd = None if prior is None else prior.predict_pkd(campaign.pairs)
+        train = featuriser.features(campaign.pairs, language, prior_pkd)
+        scales = Scales.of(train, sites)
+        scale = LabelScale.of(scale_values(campaign))
+        wanted = wanted_terms(terms, language, prior, campaign)
+        rows = even(len(campaign), FITTING_ROWS)
+        part = campaign.rows(rows)
+        grams, centring = train_grams(some(train, rows), part, scales, wanted)
+        names = [name for name in wanted if name in centring]
+        process = fit(grams, observations(part, scale), shared_weights(names, OFFSETS))
+        weights = dict(zip(names, process.weights.tolist(), strict=True))
+        return cls(
+            campaign, parents, sites, scale, scales, train, weights, process.noise.tolist(),
+            language, prior,
+        )  # fmt: skip
+
+    def answer(self, pairs: Sequence[Pair], assay: int = 0) -> Answer:
+        """Latent mean and spread of a new measurement of each pair, in blocks."""
+        means, spreads, domains, notes = [], [], [], []
+        noise = float(self.process.noise[min(assay, len(self.process.noise) - 1)])
+        for start in range(0, len(pairs), BLOCK_ROWS):
+            block = pairs[start : start + BLOCK_ROWS]
+            features = self._features(block)
+            cross, own = self._cross(features, assay), self._own(features, assay)
+            mean, variance = self.process.mean(cross), self.process.variance(cross, own)
+            domain, note = self._judge(block, features)
+            lost = domain == "out"
+            mean[lost] = 0.0  # nothing is known but the campaign's middle
+            variance[lost] = np.maximum(variance[lost], 1.0)
+            means.append(mean)
+            spreads.append(np.sqrt(variance + noise))
+            domains.append(domain)
+            notes += note
+        if not means:
+            return Answer(np.zeros(0), np.zeros(0), np.zeros(0, str), ())
+        return Answer(
+            np.concatenate(means), np.concatenate(spreads), np.concatenate(domains), tuple(notes)
+        )
+
+    def posterior(self, pairs: Sequence[Pair], assay: int = 0) -> Posterior:
+        """Joint distribution of the noise-free latent values; m² numbers of memory."""
+        features = self._features(pairs)
+        cross = self._cross(features, assay)
+        between = self._between(features, features)
+        return Posterior(self.process.mean(cross), self.process.joint(cross, between))
+
+    def variance(self, pairs: Sequence[Pair], assay: int = 0) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and variance of each noise-free latent value, in blocks."""
+        found = self.answer(pairs, assay)
+        return found.mean, np.maximum(found.sd**2 - float(self.process.noise[0]), 1e-9)
+
+    @property
+    def noise_variance(self) -> float:
+        """Of one measurement in the main assay, latent."""
+        return float(self.process.noise[0])
+
+    def to_label(self, latent: np.ndarray) -> np.ndarray:
+        """Latent values in the campaign's units."""
+        return self.scale.to_label(latent)
+
+    def predict(self, pairs: Sequence[Pair], assay: int = 0) -> np.ndarray:
+        """The value expected (the median) of each pair, in the campaign's units, (n,)."""
+        return self.to_label(self.answer(pairs, assay).mean)
+
+    def interval(self, answer: Answer, coverage: float) -> tuple[np.ndarray, np.ndarray]:
+        """Bounds, in the campaign's units, that cover a share of new measurements."""
+        reach = np.array([self._reach(domain, coverage) for domain in answer.domain])
+        half = reach * answer.sd
+        return self.to_label(answer.mean - half), self.to_label(answer.mean + half)
+
+    def exceeds(self, answer: Answer, value: float) -> np.ndarray:
+        """Probability that a new measurement is above a value in the campaign's units, (n,)."""
+        threshold = float(self.scale.to_latent(np.array([value]))[0])
+        widen = np.array([self._reach(domain, 0.68) / ndtri(0.84) for domain in answer.domain])
+        return ndtr((answer.mean - threshold) / (widen * answer.sd))
+
+    def difference(
+        self, pairs: Sequence[Pair], parent: Pair, coverage: float
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Change against a parent in the campaign's units: value, bounds, probability above 0.
+
+        What both have in common cancels: the variance is that of the difference.
+        """
+        means, deviations = [], []
+        for start in range(0, len(pairs), BLOCK_ROWS):
+            block = (*pairs[start : start + BLOCK_ROWS], parent)
+            found = self.posterior(block)
+            own = np.diag(found.covariance)
+            variance = own[:-1] + own[-1] - 2 * found.covariance[:-1, -1]
+            means.append(np.append(found.mean[:-1], found.mean[-1]))
+            deviations.append(np.sqrt(np.maximum(variance, 1e-9)))
+        latent = np.concatenate([part[:-1] for part in means])
+        sd = np.concatenate(deviations)
+        base = float(means[0][-1])
+        domain = self.answer(pairs).domain
+        reach = np.array([self._reach(one, coverage) for one in domain])
+        start_value = float(self.to_label(np.array([base]))[0])
+        value = self.to_label(latent) - start_value
+        low = self.to_label(latent - reach * sd) - start_value
+        high = self.to_label(latent + reach * sd) - start_value
+        return value, low, high, ndtr((latent - base) / sd)
+
+    def importance(self) -> Importance:
+        """Learned effects by site, and what each term of the kernel explains."""
+        return importance(self)
+
+    def _reach(self, domain: str, coverage: float) -> float:
+        """Half width of the interval in standard deviations, from the errors that were seen."""
+        seen = self.errors["in" if domain == "in" else "near"]
+        levels = (np.arange(_NORMAL_ROWS) + 0.5) / _NORMAL_ROWS
+        both = np.concatenate([np.abs(seen), ndtri(0.5 + 0.5 * levels)])
+        reach = float(np.quantile(both, min(1.0, coverage * (1 + 1 / len(both)))))
+        if domain != "in":  # never surer at unseen sites than at seen ones
+            reach = max(reach, self._reach("in", coverage))
+        return reach
+
+    def _errors_within(self) -> np.ndarray:
+        """Standardised errors of the exact rows, each from all others."""
+        mean, variance = self.process.left_out()
+        exact = self.campaign.censoring == 0
+        return ((self.process.site_target - mean) / np.sqrt(variance))[exact]
+
+    def _errors_at_new_sites(self) -> np.ndarray:
+        """Standardised errors of exact rows from rows that leave their sites alone."""
+        keys = np.unique(self.train.changes.key)
+        order = np.random.default_rng(0).permutation(len(keys))
+        exact = self.campaign.censoring == 0
+        errors = []
+        for fold in range(_SITE_FOLDS):
+            held = keys[order[fold::_SITE_FOLDS]]
+            touched = np.zeros(len(self.train), bool)
+            columns = np.isin(self.train.changes.key[self.train.column], held)
+            touched[self.train.row[columns]] = True
+            test = np.flatnonzero(touched & exact)
+            if len(test) < 3 or len(self.train) - int(touched.sum()) < 5:
+                continue
+            mean, variance = self._without(np.flatnonzero(touched), test)
+            errors.append((self.process.site_target[test] - mean) / np.sqrt(variance))
+        return np.concatenate(errors) if errors else np.zeros(0)
+
+    def _without(self, left_out: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        mean, variance = self.process.without(left_out)
+        place = np.searchsorted(left_out, test)
+        return mean[place], variance[place]
+
+    def _features(self, pairs: Sequence[Pair]) -> Features:
+        prior_pkd = None
+        if self.prior is not None and "general_model" in self.weights:
+            prior_pkd = self.prior.predict_pkd(pairs)
+        return self.featuriser.features(pairs, self.language, prior_pkd)
+
+    def _cross(self, features: Features, assay: int) -> np.ndarray:
+        total = np.zeros((len(features), len(self.train)))
+        for name, weight in self.weights.items():
+            gram = term(name, features, self.train, self.scales, assay, self.campaign)
+            total += weight * self._centring[name].cross(gram)
+        return total
+
+    def _between(self, a: Features, b: Features) -> np.ndarray:
+        total = np.zeros((len(a), len(b)))
+        for name, weight in self.weights.items():
+            means = [
+                term(name, one, self.train, self.scales, 0, self.campaign).mean(1)
+                for one in ((a, b) if a is not b else (a,))
+            ]
+            gram = term(name, a, b, self.scales, 0, None)
+            total += weight * self._centring[name].between(gram, means[0], means[-1])
+        return total
+
+    def _own(self, features: Features, assay: int) -> np.ndarray:
+        total = np.zeros(len(features))
+        for name, weight in self.weights.items():
+            own = np.diag(term(name, features, features, self.scales, assay, None))
+            mean = term(name, features, self.train, self.scales, assay, self.campaign).mean(1)
+            centring = self._centring[name]
+            total += weight * (own - 2 * mean + centring.mean) / centring.scale
+        return total
+
+    def _judge(self, pairs: Sequence[Pair], features: Features) -> tuple[np.ndarray, list[str]]:
+        domain, notes = np.full(len(pairs), "in", dtype="<U4"), [""] * len(pairs)
+        keys = features.changes.key
+        new = ~np.isin(keys, list(self._changed_sites)) if len(keys) else np.zeros(0, bool)
+        unseen = features.totals(new.astype(float))
+        domain[unseen > 0] = "near"
+        count = features.totals(~np.char.startswith(keys, "A")) if len(keys) else unseen
+        total = max(len(self.featuriser.sites), 1)
+        named = bool(self.campaign.antigens)
+        for number, pair in enumerate(pairs):
+            if count[number] > (1 - SAME_ANTIBODY) * total:
+                domain[number] = "out"
+                notes[number] = (
+                    "another antibody than the campaign's: nothing is known of it but the "
+                    "campaign's middle"
+                )
+            elif named and features.antigen[number] < 0:
+                if pair.antigen.chains == UNKNOWN_ANTIGEN.chains:
+                    continue
+                domain[number] = "out"
+                notes[number] = (
+                    "another antigen than the campaign's: nothing is known of it but the "
+                    "campaign's middle"
+                )
+        return domain, notes
+
+
+def _commonest(campaign: Campaign) -> Pair:
+    return campaign.pairs[int(np.argmax(campaign.values))]

@@ -1,0 +1,87 @@
+"""A campaign's rows as observations: one scale for all assays, each row's share of the noise."""
+
+import numpy as np
+
+from paratope.campaign import Campaign
+from paratope.errors import InputError
+from paratope.gaussian_process import Observations
+from paratope.label_scale import LabelScale
+
+# The exact process takes at most this many rows.
+MAX_ROWS = 5000
+# Replicates of a row that the campaign's common noise is worth.
+_COMMON_NOISE_ROWS = 4.0
+
+
+def check_campaign(campaign: Campaign) -> None:
+    """Raise `InputError` if nothing can be learned from a campaign's rows."""
+    exact = campaign.values[campaign.censoring == 0]
+    if len(campaign) < 2:
+        raise InputError(
+            f"a campaign needs at least two measured variants, got {len(campaign)}; 24 or more "
+            "begin to be useful"
+        )
+    if not len(exact):
+        raise InputError(
+            f"all {len(campaign)} measurements are bounds (< or >): none says how strong a variant "
+            "is; measure some of the stronger ones exactly"
+        )
+    if len(campaign) > MAX_ROWS:
+        raise InputError(
+            f"{len(campaign)} measured variants; the exact Gaussian process takes at most "
+            f"{MAX_ROWS}"
+        )
+    if len(exact) == len(campaign) and np.ptp(exact) == 0:
+        raise InputError(
+            f"all {len(campaign)} measured values are {exact[0]:g}: there is nothing to learn; "
+            "check the column, or measure variants that differ"
+        )
+
+
+def observations(campaign: Campaign, scale: LabelScale) -> Observations:
+    """A campaign's values, latent, and how much of the assay's noise each row has."""
+    return Observations(
+        scale.to_latent(_common_units(campaign)),
+        campaign.censoring,
+        campaign.assay,
+        _noise_share(campaign),
+    )
+
+
+def _common_units(campaign: Campaign) -> np.ndarray:
+    """Values on the first assay's scale: scores of other assays by their mean and spread."""
+    values = campaign.values.astype(float).copy()
+    if campaign.label == "pkd" or len(campaign.assays) == 1:
+        return values
+    exact = campaign.censoring == 0
+    own = values[exact & (campaign.assay == 0)]
+    if len(own) < 2 or own.std() == 0:
+        return values
+    for number in range(1, len(campaign.assays)):
+        rows = campaign.assay == number
+        other = values[exact & rows]
+        if len(other) >= 2 and other.std() > 0:
+            values[rows] = (values[rows] - other.mean()) / other.std() * own.std() + own.mean()
+    return values
+
+
+def scale_values(campaign: Campaign) -> np.ndarray:
+    """Exact values on the first assay's scale."""
+    return _common_units(campaign)[campaign.censoring == 0]
+
+
+def _noise_share(campaign: Campaign) -> np.ndarray:
+    """1 / replicates; where they scatter more or less than is common, that in part."""
+    share = 1.0 / np.maximum(campaign.replicates, 1)
+    known = np.isfinite(campaign.noise_sd) & (campaign.replicates > 1)
+    if not known.any():
+        return share
+    single = campaign.noise_sd**2 * campaign.replicates
+    common = float(np.median(single[known])) or float(single[known].mean())
+    if common <= 0:
+        return share
+    freedom = np.maximum(campaign.replicates - 1, 0)
+    ratio = (_COMMON_NOISE_ROWS + freedom * np.nan_to_num(single) / common) / (
+        _COMMON_NOISE_ROWS + freedom
+    )
+    return np.where(known, share * ratio, share)
