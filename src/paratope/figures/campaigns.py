@@ -107,6 +107,7 @@ def learning_curve(
     spearman: Sequence[float],
     line: Mapping[str, Sequence[float]],
     variants: int,
+    trained: int,
     standards: Mapping[str, float],
 ) -> Figure:
     """Spearman correlation with held-out values by the number of measured variants.
@@ -119,8 +120,10 @@ def learning_curve(
         ``variants``, ``spearman``, ``low`` and ``high`` of the fitted line.
     variants : int
         Measured so far: the line is dashed beyond.
+    trained : int
+        Variants that trivial models were trained on.
     standards : mapping of str to float
-        Spearman of trivial models with the present measurements.
+        Their Spearman correlations.
     """
     with rc_context(STYLE):
         figure, axes = new_figure(5.8, 4.0)
@@ -133,7 +136,7 @@ def learning_curve(
         for (name, value), colour in zip(
             standards.items(), (VERMILION, GREEN, ORANGE), strict=False
         ):
-            axes.plot([variants], [value], "D", color=colour, markersize=5, label=name)
+            axes.plot([trained], [value], "D", color=colour, markersize=5, label=name)
         axes.axvline(variants, color=GREY, linewidth=1, linestyle=":")
         axes.annotate(
             f"now: {variants}", (variants, 0.95), (4, 0), xycoords=("data", "axes fraction"),

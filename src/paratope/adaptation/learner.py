@@ -1,0 +1,44 @@
+"""A campaign's model as the report judges it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from paratope.adaptation.validation import COVERAGES, Fit, Judgement
+from paratope.campaign import Campaign
+from paratope.campaign_model import CampaignModel
+from paratope.sequences import Pair
+
+
+class Learner:
+    """A fitted campaign model, asked in the assays of the rows.
+
+    Parameters
+    ----------
+    model : CampaignModel
+    """
+
+    def __init__(self, model: CampaignModel) -> None:
+        self.model = model
+
+    def judge(self, pairs: Sequence[Pair], assay: np.ndarray) -> Judgement:
+        """Medians and intervals of new measurements of pairs, each in the assay of that index."""
+        mean = np.empty(len(pairs))
+        low, high = np.empty((2, len(COVERAGES), len(pairs)))
+        for number in np.unique(assay):
+            rows = np.flatnonzero(assay == number)
+            answer = self.model.answer([pairs[row] for row in rows.tolist()], int(number))
+            mean[rows] = self.model.to_label(answer.mean)
+            for place, claimed in enumerate(COVERAGES):
+                low[place, rows], high[place, rows] = self.model.interval(answer, claimed)
+        return Judgement(mean, low, high)
+
+
+def fitting(language: Any = None, prior: Any = None) -> Fit:
+    """What fits a campaign, with a language model and a general model, as `expect` takes it."""
+
+    def fit(campaign: Campaign) -> Learner:
+        return Learner(CampaignModel.fit(campaign, language=language, prior=prior))
+
+    return fit
