@@ -327,3 +327,11 @@ def test_loggers_are_told_how_it_ended(error, status, tmp_path):
         if error is not None:
             raise error
     assert logger.closed == status
+
+
+def test_the_page_lists_every_logger(repository):
+    page = (repository / "docs" / "recipes.md").read_text("utf-8")
+    table = page.partition("## Loggers")[2].partition("```\n")[0]
+    assert [line.split("`")[1] for line in table.splitlines() if line.startswith("| `")][1:] == [
+        *LOGGERS
+    ]
