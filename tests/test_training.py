@@ -441,6 +441,21 @@ def test_a_recipes_limit_of_residues_is_reported(cache):
 # the command
 
 
+def test_sides_longer_than_a_release_takes_are_cut_and_counted(cache, run_paratope):
+    long, short = "MKTAYIAKQRQISFVKSHFS" * 30, "GSHMLEDPVAGTWYRNE"  # 600 and 17 residues
+    text = user_table(cache).read_text(encoding="utf-8")
+    (cache / "table.csv").write_text(text.replace("MKTAYIAKQRQISFVKSHFSRQ", long), encoding="utf-8")
+    assert short in text
+    settings = (*TINY, "training.max_epochs=1", "training.checkpoint_steps=0")
+    small = [item for change in settings for item in ("--set", change)]
+    options = ("--encoders", "residue,residue", "--split", "random", "--columns", "kd_nM=Kd (nM)")
+    table, output = cache / "table.csv", cache / "run"
+    done = run_paratope("train", table, "--recipe", "v2.6", "-o", output, *options, *small)
+    assert done.code == 0, done.err
+    assert "6 rows cut to what the encoders see." in done.err
+    assert "- 6 rows cut to what the encoders see" in (output / "card.md").read_text("utf-8")
+
+
 def test_train_command(cache, run_paratope):
     table = user_table(cache, bad=True)
     options = ("--encoders", "residue,residue", "--split", "random", "--columns", "kd_nM=Kd (nM)")
