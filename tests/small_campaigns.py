@@ -45,6 +45,10 @@ class SmallCampaignModel:
         covariance = self._kernel(pairs, pairs) - cross @ cho_solve(self._solve, cross.T)
         return Normal(cross @ self._weights, covariance)
 
+    def variance(self, pairs: Sequence[Pair]) -> tuple[np.ndarray, np.ndarray]:
+        found = self.posterior(pairs)
+        return found.mean, np.diagonal(found.covariance)
+
     def to_label(self, values: np.ndarray) -> np.ndarray:
         return self._centre + self._scale * np.asarray(values)
 

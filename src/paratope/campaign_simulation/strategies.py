@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -77,7 +77,7 @@ class Strategy(Protocol):
 class RandomStrategy:
     """Draws variants at random."""
 
-    name: ClassVar[str] = "random"
+    name: str = "random"
 
     def choose(self, landscape: Landscape, measured: np.ndarray, batch: int, seed: int) -> Choice:
         """As `Strategy.choose`."""

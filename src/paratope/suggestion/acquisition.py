@@ -21,8 +21,12 @@ from paratope.errors import InputError, MissingExtraError, unknown_name
 _DRAWS = 128
 # Standard deviations that an unexplored candidate is worth at explore 0.5.
 _UCB_AT_HALF = 2.0
-# Beyond these, the margin of the expected improvement changes nothing any more.
-_LEAST_EXPLORE, _MOST_EXPLORE = 0.01, 0.99
+# Below this, the margin of the expected improvement changes nothing any more.
+_LEAST_EXPLORE = 0.01
+# Covariances of candidates with incumbents that are held at once.
+_CELLS = 4_000_000
+# Candidates that are valued anew at once.
+_AT_ONCE = 64
 _JITTER = 1e-6
 
 
@@ -71,55 +75,105 @@ class Acquisition(abc.ABC):
         self.explore = explore
         self.seed = seed
         self.mean = belief.mean[: belief.candidates]
-        covariance = np.array(belief.covariance, dtype=float)
-        places = np.arange(len(covariance))
-        covariance[places, places] += _JITTER * float(np.mean(covariance[places, places]) + 1e-12)
-        self.covariance = covariance
+        self.covariance = np.array(belief.covariance, dtype=float)
 
     def values(self) -> np.ndarray:
         """What each candidate is worth as the next choice, (candidates,)."""
-        return self.mean if self.explore == 0.0 else self._values()
+        every = np.arange(self.belief.candidates)
+        return self.mean if self.explore == 0.0 else self._values(every)
 
-    def choose(self, place: int) -> None:
-        """Take a candidate: the covariance becomes what it will be once that is measured."""
-        column = self.covariance[:, place].copy()
-        self.covariance -= np.outer(column, column) / (column[place] + self.belief.noise_variance)
+    def best(self, still_open: np.ndarray) -> int:
+        """Number of the candidate that is worth most.
+
+        Parameters
+        ----------
+        still_open : np.ndarray of bool, (candidates,)
+            Which may be chosen; at least one.
+        """
+        return int(np.argmax(np.where(still_open, self.values(), -np.inf)))
 
     @abc.abstractmethod
-    def _values(self) -> np.ndarray: ...
+    def choose(self, place: int) -> None:
+        """Take a candidate."""
+
+    @abc.abstractmethod
+    def _values(self, some: np.ndarray) -> np.ndarray:
+        """What some candidates are worth, (some,)."""
 
 
 class NoisyExpectedImprovement(Acquisition):
-    """By how much the candidate is expected to beat the best measured, whose truth is uncertain.
+    """By how much the candidate is expected to beat the best measured and the best chosen so far.
 
-    botorch's ``qLogNoisyExpectedImprovement`` (Ament et al. 2023, arXiv 2310.20708) with a margin
-    on the best measured: the log-odds of `explore` times the median standard deviation of the
-    candidates. 0.5 is no margin; a positive one asks for more than a slight improvement.
+    botorch's ``qLogNoisyExpectedImprovement`` (Ament et al. 2023, arXiv 2310.20708): the truth of
+    the measured ones is uncertain, and the choices so far are pending, drawn jointly with the
+    candidate. `explore` of 0.5 is just that. Below, what is to be beaten is lowered by its log-odds
+    times the median standard deviation of the candidates: so much is gained anyway that the mean
+    decides. Above, all standard deviations are multiplied by twice `explore`.
     """
 
     name = "nei"
     summary = "noisy expected improvement over the best measured"
 
-    def _values(self) -> np.ndarray:
+    def __init__(self, belief: Belief, explore: float, seed: int) -> None:
+        super().__init__(belief, explore, seed)
+        self.covariance *= max(1.0, 2.0 * explore) ** 2
+        self._incumbents = list(range(belief.candidates, len(belief.mean)))
+        self._bounds = np.full(belief.candidates, np.inf)
+
+    def choose(self, place: int) -> None:
+        """Take a candidate: from now on it is to be beaten, too."""
+        self._incumbents.append(place)
+
+    def best(self, still_open: np.ndarray) -> int:
+        """As `Acquisition.best`.
+
+        The more there is to beat, the less each candidate is worth: what it was worth before is a
+        bound, and only those are valued anew whose bound is above the best (Minoux 1978).
+        """
+        if self.explore == 0.0:
+            return super().best(still_open)
+        stale = np.ones(self.belief.candidates, dtype=bool)
+        while True:
+            bounds = np.where(still_open, self._bounds, -np.inf)
+            order = np.argsort(-bounds, kind="stable")
+            if not stale[order[0]]:
+                return int(order[0])
+            unbounded = bool(np.isinf(bounds[order[0]]))
+            some = order[: len(order) if unbounded else _AT_ONCE]
+            some = some[stale[some] & still_open[some]]
+            self._bounds[some] = self._values(some)
+            stale[some] = False
+
+    def _values(self, some: np.ndarray) -> np.ndarray:
         torch, botorch = _libraries()
-        count, total = self.belief.candidates, len(self.belief.mean)
-        explore = min(max(self.explore, _LEAST_EXPLORE), _MOST_EXPLORE)
-        spread = float(np.median(_deviations(self.belief.covariance)[:count]))
-        margin = spread * float(np.log(explore / (1.0 - explore)))
+        count = self.belief.candidates
+        incumbents = np.array(self._incumbents)
+        margin = self._margin()
+        # an incumbent's number is beyond those of the candidates: an entry of its own
+        mean = np.concatenate([self.mean, self.belief.mean[incumbents]])
+        model = index_model(mean, self.covariance, np.concatenate([np.arange(count), incumbents]))
         objective = botorch.acquisition.objective.GenericMCObjective(
             lambda samples, X: samples[..., 0] + margin * (X[..., 0] >= count)
         )
         sampler = botorch.sampling.SobolQMCNormalSampler(torch.Size([_DRAWS]), seed=self.seed)
         with torch.no_grad():
             acquisition = botorch.acquisition.logei.qLogNoisyExpectedImprovement(
-                index_model(self.belief.mean, self.covariance),
-                _column(np.arange(count, total)),
+                model,
+                _column(np.arange(count, len(mean))),
                 sampler=sampler,
                 objective=objective,
                 prune_baseline=False,
                 cache_root=True,
             )
-            return acquisition(_column(np.arange(count))[:, None, :]).numpy()
+            parts = np.array_split(some, 1 + len(some) * len(incumbents) ** 2 // _CELLS)
+            found = [acquisition(_column(part)[:, None, :]).numpy() for part in parts]
+        return np.concatenate(found)
+
+    def _margin(self) -> float:
+        """What is added to the values that are to be beaten."""
+        explore = min(max(self.explore, _LEAST_EXPLORE), 0.5)
+        spread = float(np.median(_deviations(self.belief.covariance)[: self.belief.candidates]))
+        return spread * float(np.log(explore / (1.0 - explore)))
 
 
 class UpperConfidence(Acquisition):
@@ -132,14 +186,26 @@ class UpperConfidence(Acquisition):
     name = "ucb"
     summary = "mean plus standard deviations"
 
-    def _values(self) -> np.ndarray:
+    def __init__(self, belief: Belief, explore: float, seed: int) -> None:
+        super().__init__(belief, explore, seed)
+        self.variance = np.diagonal(self.covariance).copy()
+        self._factors = np.zeros((0, len(self.variance)))
+
+    def choose(self, place: int) -> None:
+        """Take a candidate: variances become what they will be once it is measured."""
+        own = self._factors[:, place]
+        column = self.covariance[place] - own @ self._factors
+        factor = column / np.sqrt(column[place] + self.belief.noise_variance)
+        self._factors = np.vstack([self._factors, factor])
+        self.variance = np.maximum(self.variance - factor**2, 0.0)
+
+    def _values(self, some: np.ndarray) -> np.ndarray:
         torch, botorch = _libraries()
-        count = self.belief.candidates
         beta = (2.0 * _UCB_AT_HALF * self.explore) ** 2
-        model = index_model(self.belief.mean, self.covariance)
+        model = index_model(self.belief.mean, self.variance)
         acquisition = botorch.acquisition.analytic.UpperConfidenceBound(model, beta=beta)
         with torch.no_grad():
-            return acquisition(_column(np.arange(count))[:, None, :]).numpy()
+            return acquisition(_column(some)[:, None, :]).numpy()
 
 
 class Thompson(Acquisition):
@@ -160,18 +226,18 @@ class Thompson(Acquisition):
     def choose(self, place: int) -> None:
         """Draws are independent of each other: nothing changes."""
 
-    def _values(self) -> np.ndarray:
+    def _values(self, some: np.ndarray) -> np.ndarray:
         torch, botorch = _libraries()
         count = self.belief.candidates
         sampler = botorch.sampling.IIDNormalSampler(
             torch.Size([1]), seed=int(self._random.integers(2**31))
         )
         if self._posterior is None:
-            some = self.covariance[:count, :count]
-            self._posterior = index_model(self.mean, some).posterior(_column(np.arange(count)))
+            model = index_model(self.mean, self.covariance[:count, :count])
+            self._posterior = model.posterior(_column(np.arange(count)))
         with torch.no_grad():
             draw = sampler(self._posterior)[0, :, 0].numpy()
-        return self.mean + 2.0 * self.explore * (draw - self.mean)
+        return (self.mean + 2.0 * self.explore * (draw - self.mean))[some]
 
 
 ACQUISITIONS: dict[str, type[Acquisition]] = {
@@ -190,13 +256,16 @@ def acquisition_kind(name: str) -> type[Acquisition]:
     return ACQUISITIONS[name]
 
 
-def index_model(mean: np.ndarray, covariance: np.ndarray) -> Any:
+def index_model(mean: np.ndarray, covariance: np.ndarray, entries: np.ndarray | None = None) -> Any:
     """A botorch model whose inputs are numbers of entries of a joint normal distribution.
 
     Parameters
     ----------
     mean : np.ndarray, (n,)
-    covariance : np.ndarray, (n, n)
+    covariance : np.ndarray, (m, m) or (m,)
+        Variances alone are enough for one entry at a time.
+    entries : np.ndarray of int, (n,), optional
+        Row of the covariance that each entry has; by default its own.
 
     Returns
     -------
@@ -210,19 +279,27 @@ def index_model(mean: np.ndarray, covariance: np.ndarray) -> Any:
     """
     torch, botorch = _libraries()
     from gpytorch.distributions import MultivariateNormal
+    from linear_operator import to_linear_operator
 
     class IndexModel(botorch.models.gpytorch.GPyTorchModel):
         num_outputs = 1
         batch_shape = torch.Size([])
 
         def posterior(self, X: Any, **options: Any) -> Any:
-            entries = X[..., 0].long()  # (…, q)
-            block = all_covariance[entries[..., :, None], entries[..., None, :]]  # (…, q, q)
-            return botorch.posteriors.GPyTorchPosterior(
-                MultivariateNormal(all_mean[entries], block)
-            )
+            numbers = X[..., 0].long()  # (…, q)
+            rows = all_rows[numbers]
+            if all_covariance.ndim == 1:
+                block = all_covariance[rows][..., None]  # (…, 1, 1)
+            else:
+                block = all_covariance[rows[..., :, None], rows[..., None, :]]  # (…, q, q)
+                block = block + jitter * torch.eye(block.shape[-1], dtype=block.dtype)
+            # as an operator: nothing is factorised before it is needed
+            normal = MultivariateNormal(all_mean[numbers], to_linear_operator(block))
+            return botorch.posteriors.GPyTorchPosterior(normal)
 
     all_mean, all_covariance = torch.from_numpy(mean), torch.from_numpy(covariance)
+    jitter = _JITTER * float(covariance.max())
+    all_rows = torch.from_numpy(np.arange(len(mean)) if entries is None else entries)
     return IndexModel()
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 
 import numpy as np
@@ -25,7 +26,9 @@ GENERATORS: dict[str, tuple[str, int]] = {
 # Longer lists of changes make a digest instead of an id.
 _LONGEST_ID = 60
 _BEST_VARIANTS = 12
-_TOP_MUTATIONS = 60
+_TOP_MUTATIONS = 80
+# Of them, at one place of the sequence.
+_TOP_AT_ONE_PLACE = 5
 # Draws for each candidate wanted before a generator gives up.
 _PATIENCE = 8
 # A mutation, or a variant, of rank r is drawn with a weight of exp(-r / this).
@@ -254,8 +257,14 @@ class _Lot:
         if not clean:
             return []
         scores = score_of([made[mutation].pair for mutation in clean])
-        order = np.argsort(-scores, kind="stable")[:_TOP_MUTATIONS]
-        return [clean[place] for place in order]
+        taken: list[Mutation] = []
+        here: Counter[tuple[str, int]] = Counter()
+        for place in np.argsort(-scores, kind="stable"):
+            one = clean[place]
+            if here[one.chain, one.position] < _TOP_AT_ONE_PLACE:
+                here[one.chain, one.position] += 1
+                taken.append(one)
+        return taken[:_TOP_MUTATIONS]
 
     def _is_liability(self, antibody: Antibody) -> bool:
         if not self.forbidden:
@@ -285,11 +294,15 @@ class _Lot:
         weights = _rank_weights(len(promising))
         while True:
             size = 2 if kind == "double" else int(self.random.integers(3, self.most + 1))
-            size = min(size, len(promising))
-            drawn = self.random.choice(len(promising), size, replace=False, p=weights)
-            mutations = [promising[place] for place in drawn]
-            clash = any(_clash(a, b) for i, a in enumerate(mutations) for b in mutations[:i])
-            yield None if clash else self._made(_ordered(mutations), kind)
+            # exponential races: the order of a weighted draw without replacement
+            order = np.argsort(self.random.exponential(size=len(weights)) / weights)
+            taken: list[Mutation] = []
+            for place in order:
+                if not any(_clash(promising[place], one) for one in taken):
+                    taken.append(promising[place])
+                if len(taken) == size:
+                    break
+            yield self._made(_ordered(taken), kind) if len(taken) == size else None
 
     def _recombined(self) -> Iterator[Candidate | None]:
         """Children of two measured variants: all mutations of both, or about half of them."""

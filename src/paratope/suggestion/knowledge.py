@@ -8,15 +8,13 @@ from typing import Any
 import numpy as np
 from rapidfuzz.distance import Levenshtein
 
-from paratope.campaign.parents import PARENT_IDENTITY
+from paratope.campaign.parents import FAMILY_IDENTITY
 from paratope.errors import InputError
 from paratope.mutations import Mutation, mutations_between
 from paratope.sequences import Antibody, Antigen, Pair
 
-# Pairs whose joint posterior is asked for at once where only means and variances are wanted.
-_BLOCK = 512
 # An antibody that differs from every parent in more than this share of residues is another one.
-MAX_PARENT_DISTANCE = 1.0 - PARENT_IDENTITY
+MAX_PARENT_DISTANCE = 1.0 - FAMILY_IDENTITY
 # Parents whose variants are generated; of more, those with the best measured variants.
 MAX_PARENTS = 5
 
@@ -184,14 +182,17 @@ def distance_between(one: Antibody, other: Antibody, limit: int) -> int | None:
 
 
 def marginals(model: Any, pairs: Sequence[Pair]) -> tuple[np.ndarray, np.ndarray]:
-    """Posterior mean and standard deviation of pairs, (n,) each, on the model's own scale."""
-    means, deviations = [np.zeros(0)], [np.zeros(0)]
-    for start in range(0, len(pairs), _BLOCK):
-        posterior = model.posterior(pairs[start : start + _BLOCK])
-        means.append(np.asarray(posterior.mean, dtype=float))
-        variance = np.diagonal(np.asarray(posterior.covariance, dtype=float))
-        deviations.append(np.sqrt(np.maximum(variance, 0.0)))
-    return np.concatenate(means), np.concatenate(deviations)
+    """Posterior mean and standard deviation of pairs, (n,) each, on the model's own scale.
+
+    Parameters
+    ----------
+    model : CampaignModel
+    pairs : sequence of Pair
+    """
+    if not pairs:
+        return np.zeros(0), np.zeros(0)
+    mean, variance = model.variance(pairs)
+    return np.asarray(mean, float), np.sqrt(np.maximum(np.asarray(variance, float), 0.0))
 
 
 def _as_pair(parent: Pair | Antibody, antigen: Antigen) -> Pair:

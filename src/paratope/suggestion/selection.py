@@ -157,8 +157,7 @@ def choose_batch(belief: Belief, spacing: Spacing, choosing: Choosing) -> list[i
     acquisition = acquisition_kind(choosing.acquisition)(belief, choosing.explore, choosing.seed)
     chosen: list[int] = []
     while len(chosen) < choosing.batch and spacing.open.any():
-        values = np.where(spacing.open, acquisition.values(), -np.inf)
-        place = int(np.argmax(values))
+        place = acquisition.best(spacing.open)
         chosen.append(place)
         spacing.take(place)
         acquisition.choose(place)

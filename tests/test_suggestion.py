@@ -1,0 +1,711 @@
+"""The next round: candidates, filters, acquisition, diversity, output, clear errors."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rapidfuzz.distance import Levenshtein
+
+from paratope.errors import InputError, ModelError
+from paratope.liabilities import LIABILITIES, find_liabilities, new_liabilities
+from paratope.mutations import mutations_between, parse_mutations, positions_in
+from paratope.numbering import number_chain
+from paratope.sequences import Antibody, Antigen, Pair
+from paratope.suggestion import (
+    ACQUISITIONS,
+    GENERATORS,
+    NextRound,
+    parse_filters,
+    suggest,
+    suggestion_frame,
+    write_next_round,
+)
+from paratope.suggestion.acquisition import (
+    Belief,
+    NoisyExpectedImprovement,
+    UpperConfidence,
+    acquisition_kind,
+    index_model,
+)
+from paratope.suggestion.candidates import Candidate, Generation, generate
+from paratope.suggestion.filters import leave_out
+from paratope.suggestion.knowledge import Knowledge, knowledge_of, marginals, molecule
+from paratope.suggestion.places import allowed_places
+from paratope.suggestion.selection import Choosing, Spacing, choose_batch, preselect
+from paratope.tables import read_table
+from small_campaigns import (
+    HEAVY,
+    LIGHT,
+    TARGET,
+    WILD_TYPE,
+    SmallCampaignPredictor,
+    simulated_campaign,
+    small_campaign,
+)
+
+FEW = "single:150,neighbour:60,double:60,combinatorial:60,recombination:60"
+
+
+@pytest.fixture(scope="module")
+def predictor() -> SmallCampaignPredictor:
+    return SmallCampaignPredictor(small_campaign())
+
+
+@pytest.fixture(scope="module")
+def knowledge(predictor: SmallCampaignPredictor) -> Knowledge:
+    return knowledge_of(predictor.campaign)
+
+
+@pytest.fixture(scope="module")
+def found(predictor: SmallCampaignPredictor) -> NextRound:
+    return suggest(predictor, 24, candidates=FEW)
+
+
+def flat(pairs: list[Pair]) -> np.ndarray:
+    return np.zeros(len(pairs))
+
+
+def made(knowledge: Knowledge, kinds: dict[str, int], **options: object) -> list[Candidate]:
+    return generate(knowledge, Generation(kinds, **options), flat)  # type: ignore[arg-type]
+
+
+def mutant(*changes: str) -> str:
+    """The wild type's heavy chain with changes such as ``W99S``."""
+    residues = list(HEAVY)
+    for change in changes:
+        assert residues[int(change[1:-1]) - 1] == change[0]
+        residues[int(change[1:-1]) - 1] = change[-1]
+    return "".join(residues)
+
+
+# Candidates
+
+
+def test_single_mutants_are_all_of_the_cdrs_and_nothing_measured(knowledge: Knowledge):
+    singles = made(knowledge, {"single": 100_000})
+    places = [*positions_in(WILD_TYPE, "H", ["H1", "H2", "H3"])]
+    places += positions_in(WILD_TYPE, "L", ["L1", "L2", "L3"])
+    measured = [one for one in knowledge.variants if len(one.mutations) == 1]
+    # no cysteine, not the residue itself, not what was measured
+    assert len(singles) == len(places) * 18 - len(measured)
+    assert all(len(one.mutations) == 1 and one.mutations[0].after != "C" for one in singles)
+
+
+@pytest.mark.parametrize("kind", GENERATORS)
+def test_every_kind_gives_new_different_mutants_within_its_number(kind: str, knowledge: Knowledge):
+    candidates = made(knowledge, {kind: 80})
+    assert 0 < len(candidates) <= 80
+    molecules = {molecule(one.pair) for one in candidates}
+    assert len(molecules) == len(candidates)
+    assert not molecules & knowledge.measured
+    for one in candidates:
+        parent = knowledge.parents[one.parent].antibody
+        assert mutations_between(parent, one.pair.antibody) == one.mutations
+        assert one.origin == kind
+        assert len(one.mutations) <= max(len(v.mutations) for v in knowledge.variants)
+
+
+def test_doubles_have_two_and_combinations_more(knowledge: Knowledge):
+    kinds = made(knowledge, {"double": 40, "combinatorial": 40}, max_mutations=5)
+    sizes = {one.origin: set() for one in kinds}
+    for one in kinds:
+        sizes[one.origin].add(len(one.mutations))
+    assert sizes["double"] == {2}
+    assert sizes["combinatorial"] <= {3, 4, 5}
+    assert 5 in sizes["combinatorial"]
+
+
+def test_recombinants_have_mutations_of_their_two_sources_only(knowledge: Knowledge):
+    of = {one.name: set(one.mutations) for one in knowledge.variants}
+    children = made(knowledge, {"recombination": 50}, max_mutations=6)
+    assert children
+    for one in children:
+        first, second = one.sources
+        assert set(one.mutations) <= of[first] | of[second]
+        assert set(one.mutations) not in (of[first], of[second])
+
+
+def test_neighbours_are_one_residue_from_a_good_variant(knowledge: Knowledge):
+    pairs = {one.name: one.pair.antibody.heavy for one in knowledge.variants}
+    for one in made(knowledge, {"neighbour": 50}, regions="H3"):
+        assert Levenshtein.distance(pairs[one.sources[0]], one.pair.antibody.heavy) == 1
+
+
+def test_promising_mutations_are_combined(knowledge: Knowledge):
+    """Where single mutants to tyrosine score highest, doubles are mostly of tyrosines."""
+
+    def likes_tyrosine(pairs: list[Pair]) -> np.ndarray:
+        return np.array([one.antibody.heavy.count("Y") for one in pairs], float)
+
+    doubles = generate(knowledge, Generation({"double": 50}), likes_tyrosine)
+    after = [mutation.after for one in doubles for mutation in one.mutations]
+    assert np.mean([letter == "Y" for letter in after]) > 0.5
+
+
+@pytest.mark.parametrize("kind", GENERATORS)
+def test_regions_and_excluded_residues_are_kept_by_every_kind(kind: str, knowledge: Knowledge):
+    allowed = set(allowed_places(WILD_TYPE.antibody, "H:107-110"))
+    candidates = made(knowledge, {kind: 60}, regions="H:107-110", excluded="CAR")
+    assert candidates
+    for one in candidates:
+        for mutation in one.mutations:
+            assert (mutation.chain, mutation.position) in allowed
+            assert mutation.after not in "CAR"
+
+
+def test_the_most_mutations_are_kept(knowledge: Knowledge):
+    kinds = dict.fromkeys(GENERATORS, 40)
+    assert max(len(one.mutations) for one in made(knowledge, kinds, max_mutations=1)) == 1
+    with pytest.raises(InputError, match="at least 1 mutation"):
+        Generation(kinds, max_mutations=0)
+
+
+def test_ten_thousand_candidates(knowledge: Knowledge):
+    assert len(made(knowledge, {"combinatorial": 10_000}, max_mutations=4)) == 10_000
+
+
+def test_single_domains_and_several_parents():
+    vhh = SmallCampaignPredictor(small_campaign(light=False))
+    found = suggest(vhh, 6, candidates="single:200")
+    assert all(one.candidate.pair.antibody.light is None for one in found.suggestions)
+    two = knowledge_of(SmallCampaignPredictor(simulated_campaign()).campaign)
+    assert len(two.parents) > 1
+    parents = {one.parent for one in made(two, {"single": 300, "recombination": 100})}
+    assert parents == set(range(len(two.parents)))
+
+
+def test_a_named_antibody_is_mutated(predictor: SmallCampaignPredictor):
+    found = suggest(predictor, 5, candidates="single:500", parent="v3")
+    base = next(p for p in predictor.campaign.campaign.pairs if p.antibody.name == "v3")
+    for one in found.suggestions:
+        assert Levenshtein.distance("".join(base.antibody.chains),
+                                    "".join(one.candidate.pair.antibody.chains)) == 1  # fmt: skip
+        assert one.candidate.name.startswith("v3.")
+    with pytest.raises(InputError, match=r"called 'v999'; names begin wt"):
+        suggest(predictor, 5, parent="v999")
+
+
+def test_places_by_region_imgt_number_and_residue():
+    antibody = WILD_TYPE.antibody
+    h3 = set(allowed_places(antibody, "H3"))
+    assert h3 == {("H", place) for place in positions_in(antibody, "H", ["H3"])}
+    assert set(allowed_places(antibody, "H:105-117")) == h3
+    assert allowed_places(antibody, "H:W99,L:H91") == (("H", 99), ("L", 91))
+    label = number_chain(HEAVY).positions[98]
+    assert allowed_places(antibody, f"H:{label}") == (("H", 99),)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("H9", "unknown region 'H9'"),
+        ("H:A99", "the parent has W at place 99 of chain H, not A"),
+        ("H:117-105", "ends before it begins"),
+        ("H:foo", "cannot be read; expected regions such as CDR"),
+        ("H:900", "no place of the parent is in them"),
+    ],
+)
+def test_places_that_are_none(text: str, message: str):
+    with pytest.raises(InputError, match=message):
+        allowed_places(WILD_TYPE.antibody, text)
+
+
+def test_light_chain_places_of_a_single_domain():
+    with pytest.raises(InputError, match="the parent has no light chain"):
+        allowed_places(Antibody(HEAVY), "L3")
+
+
+# Filters
+
+
+def test_only_new_liabilities_leave_out(knowledge: Knowledge):
+    singles = made(knowledge, {"single": 100_000}, excluded="")
+    filters = parse_filters()
+    kept, left_out = leave_out(singles, knowledge, filters)
+    assert len(kept) + len(left_out.reasons) == len(singles)
+    assert find_liabilities(WILD_TYPE.antibody)  # which the parent has, and nothing is lost for it
+    for one in kept[::20]:
+        new = new_liabilities(WILD_TYPE.antibody, one.pair.antibody)
+        assert not {liability.kind for liability in new} & set(filters.liabilities)
+        assert one.mutations[0].after != "C"
+    total = sum(left_out.counts.values())
+    assert total >= len(left_out.reasons) > 0
+    said = str(left_out)
+    assert said.startswith(f"{len(left_out.reasons):,} candidates left out: ")
+    assert all(f"{count:,} {kind}" in said for kind, count in left_out.counts.items())
+    assert "residue C" in left_out.counts
+
+
+def test_each_filter_is_overridable(knowledge: Knowledge):
+    singles = made(knowledge, {"single": 100_000}, excluded="")
+    _, before = leave_out(singles, knowledge, parse_filters())
+    for kind in before.counts:
+        allow = kind.removeprefix("residue ")
+        _, after = leave_out(singles, knowledge, parse_filters(allow=allow))
+        assert kind not in after.counts
+        assert {name for name in before.counts if name != kind} <= set(after.counts)
+    _, none = leave_out(singles, knowledge, parse_filters(allow="all,C"))
+    assert not none.reasons
+    _, more = leave_out(singles, knowledge, parse_filters(forbid="weak-deamidation,K"))
+    assert {"weak-deamidation", "residue K"} <= set(more.counts)
+
+
+def test_liabilities_of_the_parent_can_be_forbidden(knowledge: Knowledge):
+    singles = made(knowledge, {"single": 200})
+    kept, _ = leave_out(singles, knowledge, parse_filters(forbid="parental"))
+    assert all(
+        not {one.kind for one in find_liabilities(c.pair.antibody)}
+        & set(parse_filters().liabilities)
+        for c in kept
+    )
+    assert len(kept) < len(leave_out(singles, knowledge, parse_filters())[0])
+
+
+@pytest.mark.parametrize(
+    ("allow", "forbid", "message"),
+    [
+        (
+            "deamination",
+            "",
+            "unknown liability or residue 'deamination'; valid names: all, cdr-charge",
+        ),
+        ("deamidation", "deamidation", "both allowed and forbidden"),
+        ("CD", "", "unknown liability or residue 'CD'"),
+    ],
+)
+def test_filters_that_are_none(allow: str, forbid: str, message: str):
+    with pytest.raises(InputError, match=message):
+        parse_filters(allow, forbid)
+
+
+@given(
+    st.sets(st.sampled_from(sorted(LIABILITIES))), st.sets(st.sampled_from("ACDEFGHIKLMNPQRSTVWY"))
+)
+def test_what_is_forbidden_is_in_the_filters(kinds: set[str], residues: set[str]):
+    forbidden = parse_filters(forbid=",".join([*kinds, *residues]))
+    assert kinds <= set(forbidden.liabilities)
+    assert residues <= set(forbidden.residues)
+    allowed = parse_filters(allow=",".join([*kinds, *residues]))
+    assert not kinds & set(allowed.liabilities)
+    assert not residues & set(allowed.residues)
+
+
+# Acquisition
+
+
+def belief(seed: int = 0, count: int = 60, baseline: int = 6) -> Belief:
+    """Values over random points of a plane, a few of them measured."""
+    random = np.random.default_rng(seed)
+    points = random.normal(size=(count + baseline, 2))
+    distance = ((points[:, None] - points[None]) ** 2).sum(-1)
+    scale = np.exp(0.4 * random.normal(size=count + baseline))
+    covariance = scale[:, None] * np.exp(-distance / 2) * scale[None]
+    mean = random.multivariate_normal(np.zeros(count + baseline), covariance)
+    return Belief(mean, covariance, 0.05, count)
+
+
+def chosen(kind: str, explore: float, seed: int = 0, batch: int = 8) -> list[int]:
+    some = belief(seed)
+    antibodies = [Antibody(f"{number:04d}") for number in range(some.candidates)]
+    choosing = Choosing(batch, kind, explore, seed=seed)
+    return choose_batch(some, Spacing(antibodies, [set()] * some.candidates, choosing), choosing)
+
+
+@pytest.mark.parametrize("kind", ACQUISITIONS)
+def test_no_exploration_is_the_order_of_the_means(kind: str):
+    mean = belief().mean[:60]
+    assert chosen(kind, 0.0) == np.argsort(-mean, kind="stable")[:8].tolist()
+
+
+@pytest.mark.parametrize("kind", ACQUISITIONS)
+def test_more_exploration_gives_lower_means_and_more_uncertainty(kind: str):
+    means, deviations = [], []
+    for explore in (0.0, 0.25, 0.5, 0.75, 1.0):
+        of_mean, of_deviation = [], []
+        for seed in range(6):
+            some, rows = belief(seed), chosen(kind, explore, seed)
+            of_mean.append(some.mean[rows].mean())
+            of_deviation.append(np.sqrt(np.diagonal(some.covariance))[rows].mean())
+        means.append(np.mean(of_mean))
+        deviations.append(np.mean(of_deviation))
+    assert (np.diff(means) <= 1e-9).all(), means
+    assert deviations[-1] > deviations[0]
+    assert means[-1] < means[0]
+    if kind != "thompson":  # whose draws are chance
+        assert (np.diff(deviations) >= -1e-9).all(), deviations
+
+
+@pytest.mark.parametrize("kind", ACQUISITIONS)
+def test_a_batch_is_never_twice_the_same_and_by_its_seed(kind: str):
+    first = chosen(kind, 0.5, 3)
+    assert len(set(first)) == 8
+    assert chosen(kind, 0.5, 3) == first
+
+
+def test_thompson_draws_differ_by_seed():
+    some = belief()
+    draws = [acquisition_kind("thompson")(some, 0.5, seed).values() for seed in (1, 1, 2)]
+    assert (draws[0] == draws[1]).all()
+    assert not np.allclose(draws[0], draws[2])
+
+
+def test_values_are_those_of_their_formulas():
+    """The confidence bound, and expected improvement over a certain best, in closed form."""
+    from scipy.stats import norm
+
+    some = belief(1)
+    mean, sd = some.mean[:60], np.sqrt(np.diagonal(some.covariance))[:60]
+    bound = acquisition_kind("ucb")(some, 0.5, 0).values()
+    assert bound == pytest.approx(mean + 2 * sd, abs=1e-4)
+    certain = some.covariance.copy()
+    certain[60:] = certain[:, 60:] = 0.0
+    certain[60:, 60:] = 1e-8 * np.eye(6)
+    best = some.mean[60:].max()
+    z = (mean - best) / sd
+    improvement = sd * (z * norm.cdf(z) + norm.pdf(z))
+    logs = acquisition_kind("nei")(some._replace(covariance=certain), 0.5, 0).values()
+    clear = improvement > 0.02
+    assert np.exp(logs[clear]) == pytest.approx(improvement[clear], rel=0.15)
+
+
+def test_choosing_shrinks_what_is_alike():
+    """As exact conditioning on noisy measurements of the chosen ones has it."""
+    some = belief(2)
+    acquisition = UpperConfidence(some, 1.0, 0)
+    before = acquisition.variance.copy()
+    for place in (5, 17):
+        acquisition.choose(place)
+    cross = some.covariance[:, [5, 17]]
+    measured = some.covariance[np.ix_([5, 17], [5, 17])] + 0.05 * np.eye(2)
+    exact = np.diagonal(some.covariance) - (cross @ np.linalg.inv(measured) * cross).sum(1)
+    assert acquisition.variance == pytest.approx(exact, abs=1e-6)
+    assert (acquisition.variance <= before + 1e-12).all()
+    assert acquisition.variance[5] < 0.1 * before[5]
+
+
+def test_lazy_choices_are_those_of_valuing_all():
+    """Expected improvement, each time of every candidate, gives the same batch."""
+    some = belief(5)
+    lazy, full = (NoisyExpectedImprovement(some, 0.5, 1) for _ in range(2))
+    still_open = np.ones(some.candidates, dtype=bool)
+    for _ in range(6):
+        place = lazy.best(still_open)
+        assert place == int(np.argmax(np.where(still_open, full.values(), -np.inf)))
+        still_open[place] = False
+        lazy.choose(place)
+        full.choose(place)
+
+
+def test_a_batch_spreads_where_single_choices_would_not():
+    """Ten copies of the best candidate: one or two are taken, not all."""
+    mean = np.r_[np.full(10, 1.0), np.full(10, 0.7), 0.0]
+    covariance = np.eye(21)
+    covariance[:10, :10] = 0.999
+    np.fill_diagonal(covariance, 1.0)
+    some = Belief(mean, covariance, 0.05, 20)
+    for kind in ("nei", "ucb"):
+        choosing = Choosing(6, kind, 0.5)
+        antibodies = [Antibody(f"{n:03d}") for n in range(20)]
+        rows = choose_batch(some, Spacing(antibodies, [set()] * 20, choosing), choosing)
+        assert sum(row < 10 for row in rows) <= 2, kind
+
+
+def test_the_index_model_samples_the_joint_normal():
+    import torch
+
+    some = belief(4)
+    model = index_model(some.mean, some.covariance + 1e-6 * np.eye(66))
+    X = torch.tensor([[3.0], [7.0]], dtype=torch.double)
+    posterior = model.posterior(X)
+    assert posterior.mean[:, 0].numpy() == pytest.approx(some.mean[[3, 7]])
+    block = posterior.distribution.covariance_matrix.numpy()
+    assert block == pytest.approx(some.covariance[np.ix_([3, 7], [3, 7])], abs=1e-5)
+
+
+def test_unknown_acquisition_and_ranges():
+    for options, message in (
+        ({"acquisition": "ei"}, "unknown acquisition 'ei'; valid names: nei, thompson, ucb"),
+        ({"explore": 1.5}, "explore must be between 0 and 1"),
+        ({"batch": 0}, "a batch has at least 1"),
+        ({"min_distance": 0}, "minimal distance is at least 1"),
+        ({"max_per_position": 0}, "at least 1 per position"),
+    ):
+        with pytest.raises(InputError, match=message):
+            Choosing(**options)  # type: ignore[arg-type]
+
+
+def test_preselection_keeps_the_best_by_mean_and_by_bound():
+    random = np.random.default_rng(0)
+    mean, deviation = random.normal(size=500), random.uniform(0.1, 2, size=500)
+    kept = set(preselect(mean, deviation, 0.5, 100).tolist())
+    assert len(kept) == 100
+    assert set(np.argsort(-mean)[:30].tolist()) <= kept
+    assert set(np.argsort(-(mean + 2 * deviation))[:60].tolist()) <= kept
+
+
+# Diversity
+
+
+@pytest.mark.parametrize("distance", [2, 3])
+def test_minimal_distance_is_kept(distance: int, predictor: SmallCampaignPredictor):
+    found = suggest(predictor, 8, candidates=FEW, min_distance=distance, max_mutations=4)
+    texts = ["".join(one.candidate.pair.antibody.chains) for one in found.suggestions]
+    assert min(
+        Levenshtein.distance(a, b) for i, a in enumerate(texts) for b in texts[:i]
+    ) >= distance  # fmt: skip
+
+
+def test_cap_per_position_is_kept(predictor: SmallCampaignPredictor):
+    found = suggest(predictor, 10, candidates=FEW, max_per_position=2)
+    places = [m.position for one in found.suggestions for m in one.candidate.mutations]
+    assert max(places.count(place) for place in set(places)) <= 2
+
+
+def test_too_much_diversity_says_how_many_are_possible(predictor: SmallCampaignPredictor):
+    with pytest.raises(InputError, match=r"only \d+ of a batch of 24 can be chosen with any two 9"):
+        suggest(predictor, 24, candidates=FEW, min_distance=9)
+
+
+# The round as a whole
+
+
+def test_the_same_seed_gives_the_same_round(predictor: SmallCampaignPredictor, found: NextRound):
+    again = suggest(predictor, 24, candidates=FEW)
+    assert suggestion_frame(again).equals(suggestion_frame(found))
+    other = suggest(predictor, 24, candidates=FEW, seed=1)
+    assert not suggestion_frame(other)["id"].equals(suggestion_frame(found)["id"])
+
+
+def test_suggestions_are_better_than_their_candidates_and_explained(found: NextRound):
+    frame = suggestion_frame(found)
+    assert frame["rank"].to_list() == list(range(1, 25))
+    assert frame["id"].n_unique() == 24
+    assert frame["predicted_pkd"].mean() > 8.3  # the wild type has 8.0
+    assert (frame["predicted_pkd_low"] < frame["predicted_pkd"]).all()
+    assert (frame["predicted_pkd"] < frame["predicted_pkd_high"]).all()
+    for reason in frame["reason"]:
+        assert reason.startswith(("exploit: ", "explore: "))
+        assert "highest expected of" in reason
+    assert (frame["distance"] >= 1).all()
+
+
+def test_reasons_name_what_is_unknown(predictor: SmallCampaignPredictor):
+    bold = suggest(predictor, 12, candidates="single:500", explore=1.0, regions="L3,H3")
+    reasons = [one.reason for one in bold.suggestions if one.reason.startswith("explore")]
+    assert any("never mutated before" in reason for reason in reasons)
+    assert any(reason.endswith("position never measured before") for reason in reasons)
+    mixed = suggest(predictor, 24, candidates="recombination:60,neighbour:60", explore=0.0)
+    said = " ".join(one.reason for one in mixed.suggestions)
+    assert "recombination of v" in said
+    assert "with one residue changed" in said
+
+
+def test_probabilities_are_those_of_the_joint_distribution(
+    predictor: SmallCampaignPredictor, found: NextRound
+):
+    """Against draws from the model itself."""
+    pairs = [one.candidate.pair for one in found.suggestions[:6]]
+    best = found.knowledge.best.pair
+    posterior = predictor.campaign.posterior([*pairs, best, WILD_TYPE])
+    draws = np.random.default_rng(0).multivariate_normal(
+        posterior.mean, posterior.covariance + 1e-9 * np.eye(8), size=20_000
+    )
+    for number, one in enumerate(found.suggestions[:6]):
+        above = (draws[:, [number]] > draws[:, 6:]).mean(0)
+        assert one.p_beats_best == pytest.approx(above[0], abs=0.02)
+        assert one.p_beats_parent == pytest.approx(above[1], abs=0.02)
+
+
+def test_mutations_in_both_notations_lead_to_the_sequence(found: NextRound):
+    for row in suggestion_frame(found).iter_rows(named=True):
+        own = parse_mutations(row["mutations"], WILD_TYPE)
+        assert own == parse_mutations(row["mutations_imgt"], WILD_TYPE)
+        assert len(own) == row["mutation_count"]
+        assert own == mutations_between(WILD_TYPE.antibody, Antibody(row["heavy"], row["light"]))
+
+
+def test_files_can_be_read_back(found: NextRound, tmp_path: Path):
+    table, fasta = write_next_round(found, tmp_path / "next.csv")
+    assert fasta.name == "next.fasta"
+    from_table, from_fasta = read_table(table), read_table(fasta, default_antigen=TARGET)
+    assert len(from_table.rows) == len(from_fasta.rows) == 24
+    for one, other, suggestion in zip(
+        from_table.rows, from_fasta.rows, found.suggestions, strict=True
+    ):
+        assert one.id == other.id == suggestion.candidate.name
+        assert one.pair is not None
+        assert other.pair is not None
+        assert molecule(one.pair) == molecule(suggestion.candidate.pair) == molecule(other.pair)
+
+
+def test_the_filled_in_plate_is_a_campaign_and_predictions_are_no_measurements(
+    found: NextRound, tmp_path: Path
+):
+    from paratope.campaign import campaign_of
+
+    frame = suggestion_frame(found).with_columns(kd_nM=pl.lit(10.0))
+    campaign = campaign_of(frame)
+    assert campaign.values == pytest.approx(np.full(24, 8.0))
+    assert {pair.antibody.chains for pair in campaign.pairs} == {
+        one.candidate.pair.antibody.chains for one in found.suggestions
+    }
+
+
+def test_scores_are_called_scores():
+    campaign = small_campaign()
+    import dataclasses
+
+    scored = SmallCampaignPredictor(dataclasses.replace(campaign, label="score"))
+    frame = suggestion_frame(suggest(scored, 4, candidates="single:100"))
+    assert "predicted_score" in frame.columns
+    assert not [name for name in frame.columns if "pkd" in name or "kd" in name]
+
+
+# A pool
+
+
+def pool_text() -> str:
+    other = "GGGSSTKLMNPQRSTVWYACDEFGHIKLMNP"
+    rows = ["id,heavy,light,antigen,well"]
+    rows += [f"p{n},{mutant(c)},{LIGHT},{TARGET.chains[0]},A{n}" for n, c in enumerate(
+        ("W99S", "W99F", "G100A", "F104K", "Y105A", "G101P"))]  # fmt: skip
+    rows.append(f"known,{HEAVY},{LIGHT},{TARGET.chains[0]},B1")
+    rows.append(f"again,{mutant('W99S')},{LIGHT},{TARGET.chains[0]},B2")
+    rows.append(f"elsewhere,{mutant('W99D')},{LIGHT},{other},B3")
+    rows.append(f"broken,EVQL,{LIGHT},{TARGET.chains[0]},B4")
+    rows.append(f"single,{mutant('W99K')},,{TARGET.chains[0]},B5")
+    rows.append(f"stranger,{STRANGER},{LIGHT},{TARGET.chains[0]},B6")
+    rows.append(f"glycan,{mutant('D102N')},{LIGHT},{TARGET.chains[0]},B7")
+    return "\n".join(rows) + "\n"
+
+
+STRANGER = (
+    "QVQLQQPGAELVKPGASVKLSCKASGYTFTSYWMHWVKQRPGQGLEWIGEINPSNGRTNYNEKFKSKATLTVDKSSSTAYMQLS"
+    "SLTSEDSAVYYCARNYYGSSYWYFDVWGAGTTVTVSS"
+)
+
+
+def test_rows_of_a_pool_that_do_not_belong_are_refused_with_their_reason(
+    predictor: SmallCampaignPredictor, tmp_path: Path
+):
+    path = tmp_path / "pool.csv"
+    path.write_text(pool_text(), encoding="utf-8")
+    found = suggest(predictor, 3, candidates=str(path))
+    refused = dict(found.refused)
+    assert set(refused) == {"known", "again", "elsewhere", "broken", "single", "stranger"} | (
+        set(refused) & {f"p{n}" for n in range(6)}
+    )
+    assert refused["known"] == "already measured"
+    assert refused["again"] == "the same sequences as 'p0'"
+    assert refused["elsewhere"] == "another antigen than the campaign's (target)"
+    assert "too short" in refused["broken"]
+    assert refused["single"] == "no light chain, where the campaign's antibodies have one"
+    assert refused["stranger"].startswith("another antibody: it differs from every parent")
+    frame = suggestion_frame(found)
+    assert set(frame["id"]) <= {f"p{n}" for n in range(6)}
+    wells = {f"p{n}": f"A{n}" for n in range(6)}
+    assert frame["well"].to_list() == [wells[name] for name in frame["id"]]  # own columns stay
+    written = write_next_round(found, tmp_path / "next.csv")
+    assert pl.read_csv(written[2])["id"].to_list() == [one.id for one in found.refused]
+
+
+def test_a_pool_may_be_fasta_frame_or_pairs(predictor: SmallCampaignPredictor, tmp_path: Path):
+    fasta = tmp_path / "pool.fasta"
+    changes = ("W99S", "Y105A", "F104K")
+    fasta.write_text(
+        "".join(f">{c}_H\n{mutant(c, 'G100A')}\n>{c}_L\n{LIGHT}\n" for c in changes), "utf-8"
+    )
+    pairs = [Pair(Antibody(mutant(c, "G100A"), LIGHT, c), TARGET) for c in changes]
+    frame = pl.DataFrame({"id": changes, "VH": [p.antibody.heavy for p in pairs],
+                          "VL": [LIGHT] * 3})  # fmt: skip
+    rounds = [suggest(predictor, 3, candidates=pool) for pool in (fasta, pairs, frame)]
+    ids = [[one.candidate.name for one in found.suggestions] for found in rounds]
+    assert ids[0] == ids[1] == ids[2]
+
+
+def test_regions_and_mutations_limit_a_pool(predictor: SmallCampaignPredictor):
+    pairs = [
+        Pair(Antibody(mutant("W99S", "N28A"), LIGHT, "outside"), TARGET),
+        Pair(Antibody(mutant("W99S", "G100A", "G101P"), LIGHT, "many"), TARGET),
+        Pair(Antibody(mutant("W99S", "Y105A"), LIGHT, "good"), TARGET),
+    ]
+    found = suggest(predictor, 1, candidates=pairs, regions="H3", max_mutations=2)
+    assert dict(found.refused) == {
+        "outside": "mutated outside H3: H:N28A",
+        "many": "3 mutations, more than 2",
+    }
+
+
+# What cannot be done
+
+
+def test_a_batch_larger_than_the_candidates(predictor: SmallCampaignPredictor):
+    with pytest.raises(
+        InputError,
+        match=r"only 10 candidates are left for a batch of 20: 10 generated\. "
+        "Ask for a batch of at most 10, or more regions",
+    ):
+        suggest(predictor, 20, candidates="single:10", allow="all")
+
+
+def test_no_candidate_after_the_filters_says_which(predictor: SmallCampaignPredictor):
+    pool = [Pair(Antibody(mutant("W99M"), LIGHT, "m"), TARGET)]
+    with pytest.raises(
+        InputError,
+        match=r"no candidate is left for a batch of 1: 1 in the pool; 1 candidate left out: "
+        r"1 methionine-oxidation\. Ask for --allow methionine-oxidation, or a larger pool",
+    ):
+        suggest(predictor, 1, candidates=pool)
+
+
+def test_a_pool_of_another_antigen_alone(predictor: SmallCampaignPredictor):
+    pool = [Pair(Antibody(mutant("W99S", "Y105A"), LIGHT, "m"), Antigen(("MKVLAAGGST",)))]
+    with pytest.raises(InputError, match=r"1 of them refused: 1 another antigen than"):
+        suggest(predictor, 1, candidates=pool)
+
+
+@pytest.mark.parametrize("text", ["sinlge", "single:0", "double:many", ""])
+def test_unknown_kinds_of_candidates(text: str, predictor: SmallCampaignPredictor):
+    with pytest.raises(InputError, match="kind of candidates|at least 1 behind"):
+        suggest(predictor, 2, candidates=text)
+
+
+def test_a_model_that_is_no_campaign():
+    class General:
+        pass
+
+    with pytest.raises(ModelError, match="adapt one first: paratope adapt"):
+        suggest(General())
+
+
+def test_the_measured_antigen_is_taken_where_there_are_several():
+    campaign = small_campaign()
+    import dataclasses
+
+    other = Antigen(("MKVLAAGGSTMKVLAAGGST",), "other")
+    pairs = tuple(Pair(p.antibody, other) if n >= 30 else p for n, p in enumerate(campaign.pairs))
+    predictor = SmallCampaignPredictor(dataclasses.replace(campaign, pairs=pairs))
+    found = suggest(predictor, 3, candidates="single:100")
+    assert {one.candidate.pair.antigen for one in found.suggestions} == {TARGET}
+    assert any("2 antigens were measured" in note for note in found.notes)
+    chosen = pairs[35].antibody.name
+    found = suggest(predictor, 3, candidates="single:100", parent=chosen)
+    assert {one.candidate.pair.antigen for one in found.suggestions} == {other}
+
+
+def test_marginals_are_those_of_the_joint_distribution(predictor: SmallCampaignPredictor):
+    pairs = [one.pair for one in made(knowledge_of(predictor.campaign), {"single": 50})]
+    mean, deviation = marginals(predictor.campaign, pairs)
+    whole = predictor.campaign.posterior(pairs)
+    assert mean == pytest.approx(whole.mean)
+    assert deviation == pytest.approx(np.sqrt(np.diagonal(whole.covariance)))
+    assert all(len(one) == 0 for one in marginals(predictor.campaign, []))
+
+
+def test_stdout_gets_the_table_alone(found: NextRound, capsys: pytest.CaptureFixture[str]):
+    assert write_next_round(found, "-") == []
+    assert pl.read_csv(io.StringIO(capsys.readouterr().out)).height == 24
