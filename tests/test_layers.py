@@ -12,8 +12,8 @@ LAYERS = (
     "datasets audit splits campaign encoders embedding_store likelihood batches network "
     "losses metrics recipes fine_tuning dual_encoder monitors loggers training search "
     "familiarity held_out calibration ensemble kernels label_scale gaussian_process "
-    "campaign_model bundle prediction predictor joining run_card runs baselines figures "
-    "scanning evaluation adaptation suggestion campaign_simulation cli"
+    "campaign_model bundle campaign_bundle prediction predictor joining run_card runs "
+    "baselines figures scanning evaluation adaptation suggestion campaign_simulation cli"
 ).split()
 
 PACKAGE = Path(__file__).resolve().parents[1] / "src" / "paratope"

@@ -26,7 +26,10 @@ from paratope.network import Network
 FORMAT_VERSION = 1
 BUNDLED_MODELS = ("default",)
 _REQUIRED = ("model.safetensors", "calibration.json", "familiarity.json")
-_OPTIONAL = ("metrics.json", "card.md", "environment.json")
+_OPTIONAL = ("metrics.json", "card.md", "environment.json", "campaign.json")
+_DOCUMENTS = (
+    "calibration.json", "familiarity.json", "metrics.json", "environment.json", "campaign.json"
+)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +48,8 @@ class Bundle:
     metrics, environment : dict
     card : str
         Markdown.
+    campaign : dict
+        Of a model adapted to a campaign: its rows and what was learned; empty for others.
     """
 
     config: dict[str, Any]
@@ -54,6 +59,7 @@ class Bundle:
     metrics: dict[str, Any]
     environment: dict[str, Any]
     card: str
+    campaign: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def write_bundle(bundle: Bundle, folder: str | os.PathLike[str]) -> Path:
@@ -79,6 +85,8 @@ def write_bundle(bundle: Bundle, folder: str | os.PathLike[str]) -> Path:
         "environment.json": _json_bytes(bundle.environment),
         "card.md": bundle.card.encode("utf-8"),
     }
+    if bundle.campaign:
+        contents["campaign.json"] = _json_bytes(bundle.campaign, indent=None)
     checksums = {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}
     config = {"format_version": FORMAT_VERSION, **bundle.config, "sha256": checksums}
     contents["config.json"] = _json_bytes(config)
@@ -145,7 +153,7 @@ def read_bundle(folder: str | os.PathLike[str]) -> Bundle:
         raise ModelError(f"{source}: model.safetensors cannot be read: {error}") from error
     documents = {
         name: _parse(source, name, contents[name]) if name in contents else {}
-        for name in ("calibration.json", "familiarity.json", "metrics.json", "environment.json")
+        for name in _DOCUMENTS
     }
     return Bundle(
         config,
@@ -155,6 +163,7 @@ def read_bundle(folder: str | os.PathLike[str]) -> Bundle:
         documents["metrics.json"],
         documents["environment.json"],
         contents.get("card.md", b"").decode("utf-8", errors="replace"),
+        documents["campaign.json"],
     )
 
 

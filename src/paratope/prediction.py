@@ -19,6 +19,9 @@ OUTPUT_COLUMNS = (
     "note",
     "error",
 )
+# A model adapted on scores answers in these, and leaves the columns of pKd empty.
+SCORE_COLUMNS = ("score", "score_low", "score_high")
+SCORE_PARENT_COLUMNS = ("delta_score", "delta_score_low", "delta_score_high", "p_stronger")
 PARENT_COLUMNS = ("delta_pkd", "delta_pkd_low", "delta_pkd_high", "p_stronger")
 
 
@@ -43,6 +46,8 @@ class Prediction:
     note, error : str
     delta_pkd, delta_pkd_low, delta_pkd_high, p_stronger : float or None
         Against the parent, if one was named.
+    score, score_low, score_high, delta_score, delta_score_low, delta_score_high : float or None
+        The same of a model adapted on scores, in the scores' own unit; its pKd are None.
     """
 
     id: str
@@ -61,17 +66,39 @@ class Prediction:
     delta_pkd_low: float | None = None
     delta_pkd_high: float | None = None
     p_stronger: float | None = None
+    score: float | None = None
+    score_low: float | None = None
+    score_high: float | None = None
+    delta_score: float | None = None
+    delta_score_low: float | None = None
+    delta_score_high: float | None = None
+
+
+def output_columns(with_parent: bool = False, label: str = "pkd") -> tuple[str, ...]:
+    """Columns of a table of predictions, for a model that answers in pKd or in scores.
+
+    >>> output_columns(label="score")[:4]
+    ('score', 'score_low', 'score_high', 'pkd')
+    """
+    if label == "score":
+        return SCORE_COLUMNS + OUTPUT_COLUMNS + (SCORE_PARENT_COLUMNS if with_parent else ())
+    return OUTPUT_COLUMNS + (PARENT_COLUMNS if with_parent else ())
 
 
 def prediction_frame(
-    table: InputTable, predictions: Sequence[Prediction], with_parent: bool = False
+    table: InputTable,
+    predictions: Sequence[Prediction],
+    with_parent: bool = False,
+    label: str = "pkd",
 ) -> pl.DataFrame:
     """Predictions beside the user's own columns, row by row.
 
+    `label` is what the model answers in, ``"pkd"`` or ``"score"``.
+
     A column of the user's that has the name of an output column comes back as ``NAME_measured``
-    (``pkd``, ``kd_nM``) or ``NAME_input``.
+    (``pkd``, ``kd_nM``, ``score``) or ``NAME_input``.
     """
-    names = OUTPUT_COLUMNS + (PARENT_COLUMNS if with_parent else ())
+    names = output_columns(with_parent, label)
     text = {"domain", "note", "error"}
     data = [
         pl.Series(
@@ -86,7 +113,7 @@ def prediction_frame(
     for name in table.frame.columns:
         if name not in names:
             continue
-        new = f"{name}_{'measured' if name in ('pkd', 'kd_nM') else 'input'}"
+        new = f"{name}_{'measured' if name in ('pkd', 'kd_nM', 'score') else 'input'}"
         while new in taken:
             new += "_"
         taken.add(new)

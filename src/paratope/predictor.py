@@ -10,7 +10,9 @@ import polars as pl
 
 from paratope.batches import fit_molecule
 from paratope.bundle import Bundle, find_model, read_bundle, write_bundle
-from paratope.calibration import DEFAULT_COVERAGE, Calibration
+from paratope.calibration import DEFAULT_COVERAGE, Calibration, check_options
+from paratope.campaign_bundle import open_campaign
+from paratope.campaign_model import CampaignModel, prediction_columns
 from paratope.encoders import Encoder, load_encoder
 from paratope.ensemble import Ensemble, RawScores, network_config_from_json
 from paratope.errors import EncoderError, InputError, ModelError
@@ -52,7 +54,18 @@ class Predictor:
         self, bundle: Bundle, device: str = "auto", cache: str | os.PathLike[str] | None = None
     ) -> None:
         self.bundle = bundle
-        config = bundle.config
+        self.max_residues = 0
+        self._campaign: CampaignModel | None = None
+        self.familiarity = Familiarity.from_json(bundle.familiarity)
+        if bundle.campaign:
+            self._campaign = open_campaign(
+                bundle, device, cache, lambda inner: Predictor(inner, device, cache)
+            )
+        else:
+            self._open_networks(device, cache)
+
+    def _open_networks(self, device: str, cache: str | os.PathLike[str] | None) -> None:
+        bundle, config = self.bundle, self.bundle.config
         try:
             names = config["encoders"]["antibody"], config["encoders"]["antigen"]
             members = int(config["members"])
@@ -63,7 +76,6 @@ class Predictor:
         self.antibody_encoder = load_encoder(names[0], device)
         self.antigen_encoder = load_encoder(names[1], device)
         self.calibration = Calibration.from_json(bundle.calibration)
-        self.familiarity = Familiarity.from_json(bundle.familiarity)
         self._antibody_store = open_store(self.antibody_encoder, "antibody", lora, cache)
         self._antigen_store = open_store(self.antigen_encoder, "antigen", lora, cache)
         networks = _networks(bundle, members, device, lora)
@@ -92,6 +104,26 @@ class Predictor:
             If there is no such model, or its folder is incomplete or altered.
         """
         return cls(read_bundle(find_model(source)), device, cache)
+
+    @property
+    def label(self) -> str:
+        """What the model answers in: ``"pkd"``, or ``"score"`` if it was adapted on scores."""
+        return "pkd" if self._campaign is None else self._campaign.campaign.label
+
+    @property
+    def campaign(self) -> CampaignModel:
+        """What was learned of a campaign; raises `ModelError` for a model that is of none."""
+        if self._campaign is None:
+            raise ModelError(
+                "this model was not adapted to a campaign; make one of measurements with: "
+                "paratope adapt measurements.csv -o my-campaign"
+            )
+        return self._campaign
+
+    @property
+    def default_antigen(self) -> Antigen | None:
+        """What a row without an antigen is read with: a campaign's own; None for other models."""
+        return None if self._campaign is None else self._campaign.campaign.default_antigen
 
     def save(self, folder: str | os.PathLike[str]) -> Path:
         """Write the model as a folder; raises `OutputError` if it cannot be written."""
@@ -134,52 +166,54 @@ class Predictor:
             If the table cannot be read, or the parent is not in it.
         """
         is_pandas = hasattr(source, "iloc")
-        table = _as_table(source, columns)
-        parent_pkd = None if parent is None else self.parent_pkd(table, parent)
+        table = _as_table(source, columns, self.default_antigen)
         predictions = self.predict_rows(
             table.rows,
-            parent_pkd=parent_pkd,
+            parent=None if parent is None else self.parent(table, parent),
             coverage=coverage,
             strong_threshold_pkd=strong_threshold_pkd,
         )
-        frame = prediction_frame(table, predictions, with_parent=parent is not None)
+        frame = prediction_frame(table, predictions, parent is not None, self.label)
         return frame.to_pandas() if is_pandas else frame
 
     def predict_pkd(self, pairs: Sequence[Pair]) -> np.ndarray:
         """Calibrated pKd of pairs, (n,); raises `InputError` if one cannot be predicted."""
+        if self.label != "pkd":
+            raise InputError("this model was adapted on scores; it knows no pKd")
         if not pairs:
             return np.zeros(0)
+        if self._campaign is not None:
+            return self._campaign.predict(pairs)
         predictions = self.predict_rows(_as_table(pairs, None).rows)
         for prediction in predictions:
             if prediction.error:
                 raise InputError(prediction.error)
         return np.array([prediction.pkd for prediction in predictions], dtype=float)
 
-    def parent_pkd(self, table: InputTable, parent: str) -> float:
-        """Predicted pKd of the row with an id; raises `InputError` if there is none."""
-        rows = [row for row in table.rows if row.id == parent]
+    def parent(self, table: InputTable, row_id: str) -> Pair:
+        """The pair of the row with an id; raises `InputError` if there is none."""
+        rows = [row for row in table.rows if row.id == row_id]
         if not rows:
             known = ", ".join(row.id for row in table.rows[:5])
             raise InputError(
-                f"{table.source}: no row has the id {parent!r} named as parent; ids begin {known}"
+                f"{table.source}: no row has the id {row_id!r} named as parent; ids begin {known}"
             )
-        prediction = self.predict_rows(rows[:1])[0]
-        if prediction.pkd is None:
-            raise InputError(f"the parent {parent!r} cannot be predicted: {prediction.error}")
-        return prediction.pkd
+        if rows[0].pair is None:
+            raise InputError(f"the parent {row_id!r} cannot be predicted: {rows[0].error}")
+        return rows[0].pair
 
     def predict_rows(
         self,
         rows: Sequence[TableRow],
         *,
-        parent_pkd: float | None = None,
+        parent: Pair | None = None,
         coverage: float = DEFAULT_COVERAGE,
         strong_threshold_pkd: float = STRONG_PKD,
     ) -> list[Prediction]:
-        """Predictions of rows as read, in order; see `predict`."""
+        """Predictions of rows as read, in order; `parent` is what changes are counted from."""
+        check_options(coverage, strong_threshold_pkd)
         pairs: list[Pair] = []
-        cut_notes: list[str | None] = []
-        place: dict[int, int] = {}
+        about: dict[int, tuple[str, ...]] = {}
         errors = {}
         for number, row in enumerate(rows):
             if row.error is not None or row.pair is None:
@@ -190,44 +224,55 @@ class Predictor:
             except EncoderError as error:
                 errors[number] = f"row {row.id!r}: {error}"
                 continue
-            place[number] = len(pairs)
+            about[number] = (*row.notes, note or "")
             pairs.append(pair)
-            cut_notes.append(note)
-        closeness = self.familiarity.judge(pairs)
-        domains = [close.domain for close in closeness]
-        raw = self.raw_scores(pairs)
-        answer = self.calibration.apply(*raw, domains, coverage, strong_threshold_pkd)
-        change = None
-        if parent_pkd is not None:
-            change = self.calibration.difference(answer.pkd, parent_pkd, domains, coverage)
+        options = (coverage, strong_threshold_pkd)
+        answers = iter(
+            self._network_answers(pairs, parent, *options)
+            if self._campaign is None
+            else prediction_columns(
+                self._campaign, pairs, self.familiarity.judge(pairs), *options, parent
+            )
+        )
         predictions = []
         for number, row in enumerate(rows):
             if number in errors:
                 note = "; ".join(row.notes)
                 predictions.append(Prediction(row.id, coverage, note=note, error=errors[number]))
                 continue
-            index = place[number]
-            close = closeness[index]
-            about = (*row.notes, cut_notes[index])
-            if close.domain == "out":
-                about = (*about, _OUT_OF_DOMAIN)
-            predictions.append(
-                Prediction(
-                    row.id,
-                    coverage,
-                    pkd=float(answer.pkd[index]),
-                    pkd_low=float(answer.low[index]),
-                    pkd_high=float(answer.high[index]),
-                    kd_nM=pkd_to_kd_nM(float(answer.pkd[index])),
-                    p_strong=float(answer.p_strong[index]),
-                    domain=close.domain,
-                    antigen_identity=close.antigen_identity,
-                    antibody_identity=close.antibody_identity,
-                    note="; ".join(note for note in about if note),
-                    **{} if change is None else _change_of(change, index),
-                )
-            )
+            answer = next(answers)
+            notes = (*about[number], answer.pop("note"))
+            note = "; ".join(text for text in notes if text)
+            predictions.append(Prediction(row.id, coverage, note=note, **answer))
         return predictions
+
+    def _network_answers(
+        self, pairs: Sequence[Pair], parent: Pair | None, coverage: float, threshold_pkd: float
+    ) -> list[dict[str, Any]]:
+        """Fields of `Prediction` for each pair."""
+        closeness = self.familiarity.judge(pairs)
+        domains = [close.domain for close in closeness]
+        raw = self.raw_scores(pairs)
+        answer = self.calibration.apply(*raw, domains, coverage, threshold_pkd)
+        change = None
+        if parent is not None:
+            parent_pkd = float(self.predict_pkd([parent])[0])
+            change = self.calibration.difference(answer.pkd, parent_pkd, domains, coverage)
+        return [
+            {
+                "pkd": float(answer.pkd[index]),
+                "pkd_low": float(answer.low[index]),
+                "pkd_high": float(answer.high[index]),
+                "kd_nM": pkd_to_kd_nM(float(answer.pkd[index])),
+                "p_strong": float(answer.p_strong[index]),
+                "domain": close.domain,
+                "antigen_identity": close.antigen_identity,
+                "antibody_identity": close.antibody_identity,
+                "note": _OUT_OF_DOMAIN if close.domain == "out" else "",
+                **({} if change is None else _change_of(change, index)),
+            }
+            for index, close in enumerate(closeness)
+        ]
 
     def raw_scores(self, pairs: Sequence[Pair]) -> RawScores:
         """Uncalibrated answers of pairs cut to variable domains and to the encoders' limits."""
@@ -238,6 +283,8 @@ class Predictor:
         return self.ensemble.score_pairs(antibodies, antigens)
 
     def _fit(self, pair: Pair) -> tuple[Pair, str | None]:
+        if self._campaign is not None:
+            return pair, None
         return fit_pair(pair, self.antibody_encoder, self.antigen_encoder, self.max_residues)
 
 
@@ -258,14 +305,16 @@ def fit_pair(
     return fitted, "; ".join(text for text in (note, antigen_note) if text) or None
 
 
-def _as_table(source: Any, columns: Mapping[str, str] | None) -> InputTable:
+def _as_table(
+    source: Any, columns: Mapping[str, str] | None, default_antigen: Antigen | None = None
+) -> InputTable:
     if isinstance(source, InputTable):
         return source
     if isinstance(source, str | os.PathLike) or hasattr(source, "read"):
-        return read_table(source, columns=columns)
+        return read_table(source, columns=columns, default_antigen=default_antigen)
     if isinstance(source, Sequence) and all(isinstance(item, Pair) for item in source):
         return table_from_frame(_pairs_frame(source))
-    return table_from_frame(source, columns=columns)
+    return table_from_frame(source, columns=columns, default_antigen=default_antigen)
 
 
 def _pairs_frame(pairs: Sequence[Pair]) -> pl.DataFrame:
@@ -315,5 +364,5 @@ def iter_predictions(
     """Predictions of a table that comes in blocks, block by block; options of `predict_rows`."""
     for table in tables:
         predictions = predictor.predict_rows(table.rows, **options)
-        with_parent = options.get("parent_pkd") is not None
-        yield prediction_frame(table, predictions, with_parent), predictions
+        with_parent = options.get("parent") is not None
+        yield prediction_frame(table, predictions, with_parent, predictor.label), predictions

@@ -65,6 +65,8 @@ def predict(
     if mutations and parent is None:
         parent = PARENT_ID
     predictor = Predictor.load(model, device)
+    if predictor.default_antigen is not None:
+        reading["default_antigen"] = predictor.default_antigen
     options = {"coverage": coverage, "strong_threshold_pkd": strong_threshold}
     counts = _run(predictor, source, reading, parent, options, output)
     _summarise(counts)
@@ -80,7 +82,7 @@ def _run(
     options: dict[str, Any],
     output: str | None,
 ) -> Counter[str]:
-    from paratope.prediction import OUTPUT_COLUMNS, PARENT_COLUMNS
+    from paratope.prediction import output_columns
     from paratope.predictor import iter_predictions
     from paratope.tables import TableWriter, read_table
 
@@ -90,7 +92,7 @@ def _run(
     elif parent is not None:
         whole = read_table(source, parent=parent, **reading)
     if whole is not None and parent is not None:
-        options["parent_pkd"] = predictor.parent_pkd(whole, parent)
+        options["parent"] = predictor.parent(whole, parent)
     tables = _blocks(source, reading) if whole is None else _just(whole)
     counts: Counter[str] = Counter()
     on_screen = output is None and sys.stdout.isatty()
@@ -103,7 +105,7 @@ def _run(
                 _show(predictions)
                 continue
             if writer is None:
-                own = set(frame.columns) - {*OUTPUT_COLUMNS, *PARENT_COLUMNS}
+                own = set(frame.columns) - set(output_columns(parent is not None, predictor.label))
                 writer = stack.enter_context(TableWriter(output or "-", keep=own))
             writer.write(frame)
     return counts
@@ -217,18 +219,23 @@ def _show(predictions: list[Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=f"{predictions[0].coverage:.0%} intervals; Kd in nM", title_justify="left")
-    for name in ("id", "pKd", "interval", "Kd (nM)", "P(strong)", "domain", "note"):
+    scores = any(one.score is not None for one in predictions)
+    values = ("score", "interval") if scores else ("pKd", "interval", "Kd (nM)", "P(strong)")
+    title = f"{predictions[0].coverage:.0%} intervals" + ("" if scores else "; Kd in nM")
+    table = Table(title=title, title_justify="left")
+    for name in ("id", *values, "domain", "note"):
         table.add_column(name, overflow="fold")
     for one in predictions:
         if one.error:
-            table.add_row(one.id, "", "", "", "", "", f"[red]{one.error}[/red]")
-            continue
-        interval = f"{one.pkd_low:.2f} to {one.pkd_high:.2f}"
-        kd = f"{one.kd_nM:.3g}"
-        table.add_row(
-            one.id, f"{one.pkd:.2f}", interval, kd, f"{one.p_strong:.2f}", one.domain, one.note
-        )
+            nothing = [""] * (len(values) + 1)
+            table.add_row(one.id, *nothing, f"[red]{one.error}[/red]")
+        elif scores:
+            interval = f"{one.score_low:.3g} to {one.score_high:.3g}"
+            table.add_row(one.id, f"{one.score:.3g}", interval, one.domain, one.note)
+        else:
+            interval = f"{one.pkd_low:.2f} to {one.pkd_high:.2f}"
+            numbers = (f"{one.pkd:.2f}", interval, f"{one.kd_nM:.3g}", f"{one.p_strong:.2f}")
+            table.add_row(one.id, *numbers, one.domain, one.note)
     Console().print(table)
 
 

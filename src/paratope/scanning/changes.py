@@ -78,7 +78,7 @@ def predict_changes(
     for start in range(0, len(variants), ROWS_PER_BLOCK):
         block = variants[start : start + ROWS_PER_BLOCK]
         rows = [_row(start + number, name, pair) for number, (name, pair) in enumerate(block)]
-        answers += predictor.predict_rows(rows, parent_pkd=reference.value, coverage=coverage)
+        answers += predictor.predict_rows(rows, parent=parent, coverage=coverage)
         _count(len(answers), len(variants), progress)
     columns = {}
     for name in value_columns(reference.unit):
