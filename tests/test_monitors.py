@@ -1,6 +1,7 @@
 """Monitors: each fault is planted in a real run and named; a healthy run is left in peace."""
 
 import dataclasses
+import json
 import math
 from pathlib import Path
 
@@ -12,12 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from paratope.batches import Examples
+from paratope.datasets.simulated import simulate
 from paratope.embedding_store import EmbeddingStore
 from paratope.encoders import load_encoder
 from paratope.errors import TrainingError
 from paratope.measurements import Measurement
 from paratope.monitors import (
     GradientPeaks,
+    Monitors,
     curves,
     gradients,
     out_of_range,
@@ -28,7 +31,9 @@ from paratope.monitors import (
 )
 from paratope.recipes import RECIPES, MonitorSettings, load_recipe, recipe_toml
 from paratope.sequences import Antibody, Antigen, Pair
-from paratope.training import fit, fitting, validation
+from paratope.tables import write_table
+from paratope.tables.export import frame_from_measurements
+from paratope.training import fit, fitting, train_table, validation
 from paratope.training.history import history_table
 from small_runs import TINY, data, tiny
 
@@ -401,6 +406,28 @@ def test_monitors_that_are_off_leave_no_trace(data):
     }
     for name, weights in plain.state.items():  # watching changes nothing that is learned
         assert torch.equal(weights, unwatched.state[name])
+
+
+def test_stop_on_collapse_is_another_way_to_write_it():
+    ways = ("monitors.collapse=stop", "training.stop_on_collapse=true")
+    one, other = (Monitors(load_recipe("default", [way])).reactions for way in ways)
+    assert one == other
+    assert one["collapse"] == "stop"
+
+
+def test_warnings_are_in_the_runs_summary(tmp_path, monkeypatch):
+    monkeypatch.setenv("PARATOPE_CACHE", str(tmp_path / "cache"))
+    rows = simulate(antibodies=20, antigens=1, seed=3).measurements
+    rows = [dataclasses.replace(row, pkd=2 + row.pkd / 10) for row in rows]  # below 4, all of them
+    write_table(frame_from_measurements(rows), tmp_path / "strange.csv")
+    settings = ["encoders.antibody=residue", "network.output=free", "data.split=random"]
+    train_table(tmp_path / "strange.csv", tiny(*settings), tmp_path / "run", device="cpu")
+    summary = json.loads((tmp_path / "run" / "training_summary_default.json").read_text())
+    assert summary["warned"]["range"] == [1, 2, 3]
+    history = pl.read_csv(tmp_path / "run" / "training_history_default.csv")
+    assert history["Warned"].str.contains("range").all()
+    assert history["Warning"].str.contains("of the predictions lie outside pKd 4 to 14").all()
+    assert (history["Share Out Of Range"] == 1).all()
 
 
 def test_settings_are_shown_and_checked(run_paratope):

@@ -113,6 +113,19 @@ def summarise(history: pl.DataFrame) -> dict[str, Any]:
     }
 
 
+def warned_epochs(history: Sequence[Mapping[str, Any]]) -> dict[str, list[int]]:
+    """Epochs in which each monitor found a fault, by the monitor's name.
+
+    >>> warned_epochs([{"epoch": 1, "warned": ""}, {"epoch": 2, "warned": "collapse, range"}])
+    {'collapse': [2], 'range': [2]}
+    """
+    found: dict[str, list[int]] = {}
+    for record in history:
+        for name in filter(None, record["warned"].split(", ")):
+            found.setdefault(name, []).append(record["epoch"])
+    return found
+
+
 def history_figure(history: pl.DataFrame, title: str) -> bytes:
     """Loss, Spearman, recall and learning rate over the epochs, as a PNG."""
     from matplotlib.figure import Figure

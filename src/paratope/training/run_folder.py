@@ -33,7 +33,7 @@ from paratope.metrics import compute, judged
 from paratope.recipes import Recipe, recipe_toml
 from paratope.tables import atomic_file, write_table
 from paratope.training.checkpoints import Checkpoints
-from paratope.training.history import history_figure, history_table, summarise
+from paratope.training.history import history_figure, history_table, summarise, warned_epochs
 from paratope.training.results import FitResult, Scores
 from paratope.training.run_log import LOG, RunLog
 
@@ -139,6 +139,7 @@ def write_run(
     write_table(history, folder / f"training_history_{name}.csv", keep=history.columns)
     _write(folder / f"training_history_{name}.png", history_figure(history, f"Recipe {name}"))
     summary = {**summarise(history), "best_epoch": result.best_epoch, "stopped": result.stopped}
+    summary["warned"] = warned_epochs(result.history)
     _write_json(folder / f"training_summary_{name}.json", summary)
     metrics: dict[str, Any] = {
         short: part_metrics(parts[part][1], scores[part])
