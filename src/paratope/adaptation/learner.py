@@ -1,6 +1,6 @@
 """A campaign's model as the report judges it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,6 +8,7 @@ import numpy as np
 from paratope.adaptation.validation import COVERAGES, Fit, Judgement
 from paratope.campaign import Campaign
 from paratope.campaign_model import CampaignModel
+from paratope.kernels import LanguageModel
 from paratope.sequences import Pair
 
 
@@ -35,10 +36,28 @@ class Learner:
         return Judgement(mean, low, high)
 
 
-def fitting(language: Any = None, prior: Any = None) -> Fit:
+def fitting(language: LanguageModel | None = None, prior: Any = None) -> Fit:
     """What fits a campaign, with a language model and a general model, as `expect` takes it."""
 
+    remembered = None if language is None else _Remembering(language)
+
     def fit(campaign: Campaign) -> Learner:
-        return Learner(CampaignModel.fit(campaign, language=language, prior=prior))
+        return Learner(CampaignModel.fit(campaign, language=remembered, prior=prior))
 
     return fit
+
+
+class _Remembering:
+    """A language model that reads each parent once, however often a campaign is refitted."""
+
+    def __init__(self, language: LanguageModel) -> None:
+        self._language = language
+        self._tables: dict[str, np.ndarray] = {}
+
+    def embeddings(self, chains: Sequence[str]) -> Iterator[np.ndarray]:
+        return self._language.embeddings(chains)
+
+    def log_probabilities(self, chain: str) -> np.ndarray:
+        if chain not in self._tables:
+            self._tables[chain] = self._language.log_probabilities(chain)
+        return self._tables[chain]
