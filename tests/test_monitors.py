@@ -19,6 +19,7 @@ from paratope.encoders import load_encoder
 from paratope.errors import TrainingError
 from paratope.measurements import Measurement
 from paratope.monitors import (
+    Answers,
     GradientPeaks,
     Monitors,
     curves,
@@ -189,6 +190,31 @@ def test_a_gradient_that_is_not_finite_is_named(data, tmp_path, monkeypatch):
     )
     assert "in a step over training rows " in message
     assert contents(tmp_path) == kept[-1]
+
+
+# collapse
+
+
+@pytest.mark.parametrize(
+    ("recipe", "changes", "spreads", "told"),
+    [
+        ("v2.6", [], [0.001] * 6, [5, 6]),  # five epochs of warm-up
+        ("v2.7", [], [0.001] * 3, [2, 3]),
+        ("v2.7", [], [0.001, 0.01, 0.011, 0.02], [3]),  # still learning to differ in 2 and 4
+        ("v2.7", [], [0.001, 0.3, 0.001], [3]),
+        ("v2.7", ["monitors.collapse=off"], [0.001] * 3, []),
+    ],
+)
+def test_a_network_that_has_not_learned_yet_has_not_collapsed(recipe, changes, spreads, told):
+    monitors = Monitors(load_recipe(recipe, changes))
+    measured = np.linspace(5, 11, 40)
+    history = []
+    for epoch, spread in enumerate(spreads, start=1):
+        answers = Answers(8 + spread * (measured - 8), measured, strong=10)
+        record = {"epoch": epoch}
+        history.append({**record, **monitors.after_epoch(record, answers, history)})
+    found = [record["epoch"] for record in history if record["warned"] == "collapse"]
+    assert found == told
 
 
 # overfitting
