@@ -28,6 +28,7 @@ def heat_map(
     label: str,
     title: str,
     subtitle: str = "",
+    warning: str = "",
 ) -> Figure:
     """Change by each residue at each place of a chain; blue is stronger.
 
@@ -43,7 +44,8 @@ def heat_map(
         ``CDR1`` and so on: borders are drawn around the CDRs.
     label : str
         Of the colours, with the unit.
-    title, subtitle : str
+    title, subtitle, warning : str
+        The warning stands behind the subtitle, in red.
 
     Raises
     ------
@@ -58,7 +60,7 @@ def heat_map(
             f"heat map: {changes.shape} changes for {length} residues, {len(positions)} positions"
         )
     with rc_context({**STYLE, "axes.grid": False, "font.size": 8}):
-        figure = Figure(figsize=(2.2 + 0.148 * length, 5.3), layout="constrained")
+        figure = Figure(figsize=(2.2 + 0.148 * max(length, 40), 5.3), layout="constrained")
         FigureCanvasAgg(figure)
         top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(5.2, 1))
         bound = _scale(changes)
@@ -93,8 +95,11 @@ def heat_map(
             )  # fmt: skip
         top.set_xlim(-0.5, length - 0.5)
         figure.suptitle(title, x=0.01, ha="left", weight="bold", fontsize=11)
-        if subtitle:
-            top.set_title(subtitle, fontsize=8.5, weight="normal", color=_FAINT, pad=17)
+        top.set_title(subtitle, fontsize=8.5, weight="normal", color=_FAINT, pad=17)
+        if warning:
+            top.set_title(
+                warning, loc="right", fontsize=8.5, weight="bold", color="#B91C1C", pad=17
+            )
     return figure
 
 
@@ -143,6 +148,7 @@ def position_profile(
         axes.grid(visible=False, axis="x")
         axes.set_xlim(-0.7, len(values) - 0.3)
         axes.set_ylabel(label)
+        axes.set_xlabel("residue of the parent, and its IMGT number", color=_INK)
         axes.set_title(f"{title} (lines: intervals, cut at the frame)", pad=16)
     return figure
 

@@ -36,6 +36,8 @@ from paratope.sequences import Antibody, Antigen, Pair
 KINDS = ("single", "alanine", "combinations")
 # Predicted changes that spread less than this share of an interval's half-width rank nothing.
 FLAT = 0.25
+# Variants below which their spread says nothing.
+MIN_FOR_SPREAD = 10
 
 
 @dataclasses.dataclass(frozen=True)
@@ -247,24 +249,47 @@ def _loaded(model: Any, cache: str | os.PathLike[str] | None) -> Any:
 def _warnings(variants: pl.DataFrame, parent: Reference, coverage: float) -> list[str]:
     """What a reader must know before believing the numbers."""
     said = []
-    delta, low, high = (variants[name] for name in value_columns(parent.unit)[3:6])
-    known = delta.drop_nulls()
-    failed = len(delta) - len(known)
+    failed = variants[f"delta_{parent.unit}"].null_count()
     if failed:
-        said.append(f"{failed} of {len(delta)} variants could not be predicted: see column error")
+        said.append(
+            f"{failed} of {variants.height} variants could not be predicted: see column error"
+        )
     if parent.domain == "out":
         said.append(
             "the antigen resembles none that the model was trained on: on such antigens its card "
             "says how well it ranks variants"
         )
-    if len(known) >= 10:
-        spread = float(np.subtract(*np.quantile(known.to_numpy(), [0.95, 0.05])))
-        half = float(((high - low) / 2).median())  # type: ignore[arg-type]
-        if spread / 2 < FLAT * half:
-            what = "ΔpKd" if parent.unit == "pkd" else "changes of the score"
-            said.append(
-                f"the predicted {what} are nearly flat: 90 % of them lie within {spread:.2f} of "
-                f"each other, while the {coverage:.0%} interval of each is ±{half:.2f}. Do not "
-                "choose mutants by them; measure a plate and adapt the model to it (paratope adapt)"
-            )
+    if is_flat(variants, parent.unit):
+        what = "ΔpKd" if parent.unit == "pkd" else "changes of the score"
+        spread, half = _spread(variants, parent.unit)
+        said.append(
+            f"the predicted {what} are nearly flat: 90 % of them lie within {spread:.2f} of each "
+            f"other, while the {percent(coverage)} interval of each is ±{half:.2f}. Do not choose "
+            "mutants by them; measure a plate and adapt the model to it (paratope adapt)"
+        )
     return said
+
+
+def is_flat(variants: pl.DataFrame, unit: str) -> bool:
+    """Whether predicted changes spread so little beside their intervals that they rank nothing."""
+    spread, half = _spread(variants, unit)
+    return spread / 2 < FLAT * half
+
+
+def percent(share: float) -> str:
+    """A share as a percentage.
+
+    >>> percent(0.9)
+    '90 %'
+    """
+    return f"{100 * share:.3g} %"
+
+
+def _spread(variants: pl.DataFrame, unit: str) -> tuple[float, float]:
+    """Width that holds 90 % of the changes, and the half-width of the median interval."""
+    delta, low, high = (variants[name] for name in value_columns(unit)[3:6])
+    known = delta.drop_nulls().to_numpy()
+    if len(known) < MIN_FOR_SPREAD:
+        return float("inf"), 0.0
+    half = np.nanmedian((high - low).drop_nulls().to_numpy()) / 2
+    return float(np.subtract(*np.quantile(known, [0.95, 0.05]))), float(half)

@@ -11,7 +11,7 @@ from paratope import figures
 from paratope.errors import OutputError
 from paratope.mutations import chain_domain
 from paratope.scanning.changes import value_columns
-from paratope.scanning.mutational_scan import Scan
+from paratope.scanning.mutational_scan import Scan, is_flat, percent
 from paratope.tables import atomic_file, write_table
 
 TABLE, SPECIFICITY, SUMMARY = "scan.csv", "specificity.csv", "summary.md"
@@ -70,8 +70,8 @@ def summary(scan: Scan) -> str:
         f"# Scan of {scan.parent.name or 'the antibody'} against {scan.names[0]}",
         "",
         f"{scan.variants.height:,} {what}. The parent's predicted {_VALUES[scan.unit]} is "
-        f"{parent.value:.2f} ({scan.coverage:.0%} interval {parent.low:.2f} to {parent.high:.2f}; "
-        f"domain: {parent.domain}).",
+        f"{parent.value:.2f} ({percent(scan.coverage)} interval {parent.low:.2f} to "
+        f"{parent.high:.2f}; domain: {parent.domain}).",
         "",
     ]
     if scan.notes:
@@ -83,15 +83,16 @@ def summary(scan: Scan) -> str:
         "## Predicted strongest",
         "",
         f"| mutations | IMGT | region | {label} | interval | P(stronger) | new liabilities | "
-        "frequency |",
+        "ln frequency ratio |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for row in best.iter_rows(named=True):
-        frequency = "" if row["frequency"] is None else f"{row['frequency']:.3f}"
+        ratio = row["log_frequency_ratio"]
+        usual = "" if ratio is None else f"{ratio:+.1f}"
         lines.append(
             f"| {row['mutations']} | {row['mutations_imgt']} | {row['region'] or ''} | "
             f"{row[delta]:+.2f} | {row[delta_low]:+.2f} to {row[delta_high]:+.2f} | "
-            f"{row['p_stronger']:.2f} | {row['liabilities_gained'] or ''} | {frequency} |"
+            f"{row['p_stronger']:.2f} | {row['liabilities_gained'] or ''} | {usual} |"
         )
     with_new = scan.variants["liabilities_gained"].is_not_null().sum()
     lines += [
@@ -144,15 +145,17 @@ def _heat_map(scan: Scan, chain: str) -> Figure:
     for position, mutant, value in rows.select("position", "mutant", delta).iter_rows():
         changes[order.index(mutant), position - 1] = np.nan if value is None else value
     half = _half_width(scan)
+    scanned = sorted({position - 1 for position in rows["position"]})
     return figures.heat_map(
-        changes,
-        domain.residues,
-        domain.positions,
-        domain.regions,
+        changes[:, scanned],
+        "".join(domain.residues[at] for at in scanned),
+        [domain.positions[at] for at in scanned],
+        [domain.regions[at] for at in scanned],
         label=_LABELS[scan.unit],
         title=_title(scan, f"{_CHAINS[chain]}: predicted {_LABELS[scan.unit]} of single mutants"),
-        subtitle=f"blue: stronger than the parent (dots), red: weaker; the {scan.coverage:.0%} "
-        f"interval of one change is ±{half:.2f}",
+        subtitle="blue: stronger than the parent (dots), red: weaker; the "
+        f"{percent(scan.coverage)} interval of one change is ±{half:.2f}",
+        warning="nearly flat: ranks nothing" if is_flat(scan.variants, scan.unit) else "",
     )
 
 
@@ -181,7 +184,7 @@ def _combinations(scan: Scan) -> Figure:
         best[delta].to_list(),
         best[low].to_list(),
         best[high].to_list(),
-        label=f"predicted {_LABELS[scan.unit]}, {scan.coverage:.0%} interval",
+        label=f"predicted {_LABELS[scan.unit]}, {percent(scan.coverage)} interval",
         title=_title(scan, "Combinations"),
     )
 
@@ -201,7 +204,7 @@ def _specificity(scan: Scan) -> Figure:
         rows.select(pl.max_horizontal(*others)).to_series().to_numpy(),
         rows["mutations"].to_list(),
         label=_LABELS[scan.unit],
-        value_label=f"predicted {_VALUES[scan.unit]}, {scan.coverage:.0%} interval",
+        value_label=f"predicted {_VALUES[scan.unit]}, {percent(scan.coverage)} interval",
     )
 
 

@@ -1,0 +1,248 @@
+"""Scans: complete, equal to what predict says, kept, and honest about what they cannot rank."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from paratope.errors import InputError
+from paratope.liabilities import new_liabilities
+from paratope.likelihood import Likelihood
+from paratope.mutations import apply_mutations, parse_mutations
+from paratope.numbering import number_chain
+from paratope.predictor import Predictor
+from paratope.scanning import Scan, combinations, scan, single_mutants, summary, write_scan
+from paratope.scanning.cache import model_checksum
+from paratope.sequences import AMINO_ACIDS, Antibody, Antigen, Pair
+from test_numbering import CH1, LYSOZYME, VH, VHH, VK
+from trained_models import TrainedRun, tiny_predictor, tiny_run
+
+__all__ = ["tiny_predictor", "tiny_run"]  # fixtures
+
+PARENT = Antibody(VH, VK, "trastuzumab")
+TARGET, OTHER = Antigen((LYSOZYME,), "lysozyme"), Antigen((LYSOZYME[20:90],), "part of it")
+REGIONS = ("L2",)  # three residues
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One folder for all: AntiBERTy reads each chain once."""
+    return tmp_path_factory.mktemp("scans")
+
+
+@pytest.fixture(scope="module")
+def single(tiny_predictor: Predictor, cache: Path) -> Scan:
+    return scan(tiny_predictor, PARENT, [TARGET, OTHER], regions=REGIONS, cache=cache)
+
+
+def forbid_predictions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever asks the model fails."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise AssertionError("the model ran again")
+
+    monkeypatch.setattr(Predictor, "predict_rows", fail)
+    monkeypatch.setattr(Predictor, "load", fail)
+    monkeypatch.setattr(Likelihood, "frequencies", fail)
+
+
+def row_of(found: Scan, mutations: str) -> dict:
+    return found.variants.row(by_predicate=pl.col("mutations") == mutations, named=True)
+
+
+def test_every_single_mutant_is_there_once(single: Scan):
+    domain = number_chain(VK)
+    places = [place for place, region in enumerate(domain.regions, 1) if region == "CDR2"]
+    expected = {
+        f"L:{VK[place - 1]}{place}{residue}"
+        for place in places
+        for residue in AMINO_ACIDS
+        if residue != VK[place - 1]
+    }
+    assert len(places) == 3
+    assert set(single.variants["mutations"]) == expected
+    assert single.variants.height == len(expected)
+    assert set(single.variants["region"]) == {"L2"}
+    row = row_of(single, "L:S50A")
+    assert (row["chain"], row["position"], row["imgt"]) == ("L", 50, "56")
+    assert (row["wild_type"], row["mutant"]) == ("S", "A")
+    assert row["mutations_imgt"] == "L:56S→A"
+    assert (row["heavy"], row["light"]) == (VH, VK[:49] + "A" + VK[50:])
+
+
+def test_a_whole_antibody_has_about_4300():
+    assert len(single_mutants(PARENT)) == 19 * (len(VH) + len(VK))
+
+
+def test_predictions_are_those_of_predict(single: Scan, tiny_predictor: Predictor):
+    rows = single.variants.filter(pl.col("mutations").is_in(["L:S50A", "L:A51W"]))
+    table = pl.DataFrame(
+        {
+            "id": ["parent", *rows["mutations"]],
+            "heavy": [VH, *rows["heavy"]],
+            "light": [VK, *rows["light"]],
+            "antigen": [LYSOZYME] * 3,
+        }
+    )
+    expected = tiny_predictor.predict(table, parent="parent")
+    for name in ("pkd", "pkd_low", "pkd_high", "delta_pkd", "delta_pkd_low", "p_stronger"):
+        np.testing.assert_allclose(rows[name], expected[name][1:], atol=1e-4)
+    assert single.references[0].value == pytest.approx(expected["pkd"][0], abs=1e-4)
+    assert rows["domain"].to_list() == expected["domain"][1:].to_list()
+
+
+def test_frequencies_liabilities_and_humanness(single: Scan, cache: Path):
+    likelihood = Likelihood(cache=cache)
+    frequencies = likelihood.frequencies(VK)
+    row = row_of(single, "L:S50M")
+    assert row["frequency"] == pytest.approx(frequencies[49, AMINO_ACIDS.index("M")], rel=1e-3)
+    assert row["frequency_wild_type"] == pytest.approx(frequencies[49, AMINO_ACIDS.index("S")])
+    ratio = np.log(row["frequency"] / row["frequency_wild_type"])
+    assert row["log_frequency_ratio"] == pytest.approx(ratio)
+    assert row["liabilities_gained"] == "methionine-oxidation M L:56"
+    for one in single.variants.iter_rows(named=True):
+        variant = Antibody(one["heavy"], one["light"])
+        gained = "; ".join(map(str, new_liabilities(PARENT, variant)))
+        assert (one["liabilities_gained"] or "") == gained
+    heavy, light = likelihood.humanness([VH, row["light"]])
+    before = likelihood.humanness([VK])[0]
+    assert row["humanness_heavy"] == pytest.approx(heavy, abs=1e-4)
+    assert row["humanness_change"] == pytest.approx(light - before, abs=1e-4)
+
+
+def test_a_second_scan_asks_no_model(
+    single: Scan, cache: Path, tiny_run: TrainedRun, tiny_predictor
+):
+    with pytest.MonkeyPatch.context() as patch:
+        forbid_predictions(patch)
+        for model in (tiny_predictor, tiny_run.folder, str(tiny_run.folder)):
+            again = scan(model, PARENT, [TARGET, OTHER], regions=REGIONS, cache=cache)
+            assert again.variants.equals(single.variants)
+            assert again.specificity is not None
+            assert again.specificity.equals(single.specificity)
+            assert again.references == single.references
+            assert again.notes == single.notes
+        for other in ({"coverage": 0.5}, {"regions": ("L1",)}):
+            options = {"regions": REGIONS, **other}
+            with pytest.raises(AssertionError, match="ran again"):
+                scan(tiny_predictor, PARENT, [TARGET, OTHER], cache=cache, **options)
+
+
+def test_a_damaged_scan_is_worked_out_again(single: Scan, cache: Path, tiny_predictor: Predictor):
+    kept = sorted((cache / "scans").glob("*/variants.parquet"))
+    for path in kept:
+        path.write_bytes(path.read_bytes()[:-40] + b"x" * 40)
+    again = scan(tiny_predictor, PARENT, [TARGET, OTHER], regions=REGIONS, cache=cache)
+    assert again.variants.equals(single.variants)
+
+
+def test_a_model_that_was_never_written_is_not_kept(tiny_predictor: Predictor):
+    bundle = tiny_predictor.bundle
+    config = {key: value for key, value in bundle.config.items() if key != "sha256"}
+    unwritten = Predictor(dataclasses.replace(bundle, config=config), device="cpu")
+    assert model_checksum(unwritten) is None
+    assert model_checksum(tiny_predictor) is not None
+
+
+def test_several_antigens_are_told_apart(single: Scan, tiny_predictor: Predictor):
+    table = single.specificity
+    assert table is not None
+    assert table["mutations"].to_list() == ["WT", *single.variants["mutations"]]
+    on, off = f"pkd {TARGET.name}", f"pkd {OTHER.name}"
+    selectivity = table[f"selectivity {OTHER.name}"]
+    np.testing.assert_allclose(selectivity, table[on] - table[off])
+    np.testing.assert_allclose(table["selectivity_gain"], selectivity - selectivity[0], atol=1e-9)
+    np.testing.assert_allclose(table[on][1:], single.variants["pkd"])
+    direct = tiny_predictor.predict_pkd([Pair(PARENT, OTHER)])[0]
+    assert table[off][0] == pytest.approx(direct, abs=1e-4)
+
+
+def test_alanine_scan(tiny_predictor: Predictor, cache: Path):
+    found = scan(tiny_predictor, PARENT, TARGET, alanine=True, regions=("L2",), cache=cache)
+    assert found.variants["mutations"].to_list() == ["L:S50A", "L:A51G", "L:S52A"]
+    assert found.specificity is None
+
+
+def test_combinations(tiny_predictor: Predictor, cache: Path):
+    chosen = parse_mutations("H:D31A,H:T32Y,L:S50A") + parse_mutations("L:S50R,H:103insG")
+    found = scan(tiny_predictor, PARENT, TARGET, combine=chosen, max_mutations=2, cache=cache)
+    names = found.variants["mutations"].to_list()
+    assert names[:5] == ["H:D31A", "H:T32Y", "L:S50A", "L:S50R", "H:103insG"]
+    assert len(names) == 5 + 9  # all pairs but the two of one place
+    assert not any("S50A" in name and "S50R" in name for name in names)
+    row = row_of(found, "H:D31A,L:S50A")
+    variant = apply_mutations(PARENT, parse_mutations("H:D31A,L:S50A"))
+    assert (row["heavy"], row["light"]) == variant.chains
+    ones = [row_of(found, name)["log_frequency_ratio"] for name in ("H:D31A", "L:S50A")]
+    assert row["log_frequency_ratio"] == pytest.approx(sum(ones))
+    assert row_of(found, "H:103insG")["log_frequency_ratio"] is None
+    assert row["position"] is None
+
+
+def test_whole_chains_are_cut(tiny_predictor: Predictor, cache: Path, single: Scan):
+    whole = Antibody(VH + CH1, VK, "trastuzumab")
+    found = scan(tiny_predictor, whole, [TARGET, OTHER], regions=REGIONS, cache=cache)
+    assert found.variants.equals(single.variants)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"regions": ("L1",)}, "no residue in L1; it is a single domain"),
+        ({"combine": parse_mutations("L:S50A")}, "no light chain"),
+        ({"combine": parse_mutations("H:W1A")}, "the parent has D at place 1"),
+        ({"combine": parse_mutations("H:D1A"), "max_mutations": 0}, "at least 1 mutation"),
+        ({"combine": parse_mutations("H:D1A"), "alanine": True}, "no alanine scan, no regions"),
+        ({"coverage": 1.5}, "coverage must be between"),
+    ],
+)
+def test_what_cannot_be_scanned(options: dict, says: str, tiny_predictor: Predictor, cache: Path):
+    with pytest.raises(InputError, match=says):
+        scan(tiny_predictor, Antibody(VHH), TARGET, cache=cache, **options)
+
+
+def test_other_wrong_input(tiny_predictor: Predictor, cache: Path):
+    with pytest.raises(InputError, match="no antigen given"):
+        scan(tiny_predictor, PARENT, [], cache=cache)
+    with pytest.raises(InputError, match="no antibody variable domain"):
+        scan(tiny_predictor, Antibody(LYSOZYME), TARGET, cache=cache)
+    many = [mutations[0] for mutations in single_mutants(PARENT, ("H1",))]
+    with pytest.raises(InputError, match="combinations of 152 mutations, more than 100,000"):
+        combinations(PARENT, many, 4)
+
+
+def test_flat_predictions_are_called_so(single: Scan):
+    assert "nearly flat" in " ".join(single.notes)
+    assert "paratope adapt" in " ".join(single.notes)
+    # one that does rank: changes far wider than their intervals
+    wide = pl.col("delta_pkd") * 0 + pl.int_range(pl.len())
+    variants = single.variants.with_columns(
+        wide.alias("delta_pkd"),
+        (wide - 1).alias("delta_pkd_low"),
+        (wide + 1).alias("delta_pkd_high"),
+    )
+    from paratope.scanning.mutational_scan import is_flat
+
+    assert is_flat(single.variants, "pkd")
+    assert not is_flat(variants, "pkd")
+
+
+def test_the_folder(single: Scan, tiny_predictor: Predictor, cache: Path, tmp_path: Path):
+    written = write_scan(single, tmp_path / "scan")
+    assert {path.name for path in written} == {
+        *("scan.csv", "specificity.csv", "summary.md"),
+        *("heat_map_L.png", "heat_map_L.svg", "specificity.png", "specificity.svg"),
+    }
+    table = pl.read_csv(tmp_path / "scan" / "scan.csv")
+    assert table["mutations"].to_list() == single.variants["mutations"].to_list()
+    text = (tmp_path / "scan" / "summary.md").read_text(encoding="utf-8")
+    assert text == summary(single)
+    assert "57 single mutants" in text
+    assert "nearly flat" in text
+    assert "## The parent against each antigen" in text
+    assert (tmp_path / "scan" / "heat_map_L.png").read_bytes().startswith(b"\x89PNG")
+    alanine = scan(tiny_predictor, PARENT, TARGET, alanine=True, regions=("L2",), cache=cache)
+    names = {path.name for path in write_scan(alanine, tmp_path / "alanine")}
+    assert names == {"scan.csv", "summary.md", "alanine_L.png", "alanine_L.svg"}
