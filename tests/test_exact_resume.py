@@ -197,8 +197,15 @@ def test_resuming_with_other_rows_is_refused(data, tmp_path, part):
 # signals
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize(("phase", "count"), [("batch", 5), ("validation", 2), ("saved", 3)])
+@pytest.mark.parametrize(
+    ("number", "phase", "count"),
+    [
+        (signal.SIGINT, "batch", 5),
+        (signal.SIGTERM, "batch", 5),
+        (signal.SIGTERM, "validation", 2),
+        (signal.SIGINT, "saved", 3),
+    ],
+)
 def test_a_signal_saves_the_last_step_and_leaves(data, whole, tmp_path, number, phase, count):
     recipe = tiny(*LONG, "training.checkpoint_steps=0")
     log = StoppingLog(phase, count, lambda: signal.raise_signal(number))
