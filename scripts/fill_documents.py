@@ -107,6 +107,14 @@ def datasets() -> str:
     return "\n".join([header, "|---|---|---|---|", *rows])
 
 
+def search_space() -> str:
+    """Table of what ``paratope train --search`` may change."""
+    from paratope.search import SPACE
+
+    rows = [f"| `{key}` | {entry.what} |" for key, entry in SPACE.items()]
+    return "\n".join(["| key | tried |", "|---|---|", *rows])
+
+
 def layers() -> str:
     """The order of the package's nouns, low to high, as the test of layers has it."""
     source = (ROOT / "tests" / "test_layers.py").read_text(encoding="utf-8")
@@ -158,6 +166,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "domains": domains,
     "encoders": encoders,
     "layers": layers,
+    "search-space": search_space,
     "tree": tree,
 }
 
@@ -169,7 +178,8 @@ def content(name: str) -> str:
     results = ROOT / "benchmarks" / "results"
     page = results / f"{name.removeprefix('benchmark-')}.md"
     if name.startswith("benchmark-") and page.is_file():
-        return page.read_text(encoding="utf-8").strip()
+        text = page.read_text(encoding="utf-8").strip()
+        return re.sub(r"^# .*\n+", "", text)  # the document has a heading of its own
     valid = [*BLOCKS, *(f"benchmark-{path.stem}" for path in sorted(results.glob("*.md")))]
     raise KeyError(f"no block {name!r}; valid names: {', '.join(valid)}")
 
