@@ -15,66 +15,76 @@ from paratope.interruption import Interrupted, Interruption
 app = command_app()
 
 
+Table = Annotated[
+    str | None,
+    typer.Argument(help="Table with heavy, light, antigen and a measured pKd or Kd."),
+]
+RecipeName = Annotated[
+    str, typer.Option(help="Name of a recipe, or a TOML file such as a run's run.toml.")
+]
+RunFolder = Annotated[Path, typer.Option("-o", "--output", help="Run folder.")]
+Changes = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a key; may be repeated."),
+]
+EncoderPair = Annotated[
+    str | None, typer.Option(metavar="AB,AG", help="Antibody and antigen encoder.")
+]
+Split = Annotated[
+    str | None,
+    typer.Option(
+        help="Kind of split (random, antibody, antigen, ...) or a file with a column split. "
+        "By default by antigen cluster; by antibody where there is one antigen."
+    ),
+]
+Columns = Annotated[
+    str | None, typer.Option(help="Names of your columns, such as heavy=VH,pkd=affinity.")
+]
+Seed = Annotated[int | None, typer.Option(min=0, help="Seed of everything random.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder, if any.")]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Loggers = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--logger",
+        metavar="NAME",
+        help="tensorboard, wandb or mlflow: the history also in their form, in the run folder. "
+        "May be repeated.",
+    ),
+]
+Trials = Annotated[
+    int | None,
+    typer.Option(
+        "--search",
+        min=1,
+        metavar="N",
+        help="First try N recipes around this one on grouped validation of the training rows, "
+        "then train the best. Keys given by --set stay.",
+    ),
+]
+ListRecipes = Annotated[bool, typer.Option("--list", help="List the recipes and leave.")]
+Show = Annotated[bool, typer.Option("--show", help="Print the recipe with every key and leave.")]
+
+
 @app.command(
     epilog="Example: paratope train measurements.csv --recipe default --encoders antiberty,residue "
     "--set training.max_epochs=20 -o run/"
 )
 def train(
-    table: Annotated[
-        str | None,
-        typer.Argument(help="Table with heavy, light, antigen and a measured pKd or Kd."),
-    ] = None,
-    recipe: Annotated[
-        str, typer.Option(help="Name of a recipe, or a TOML file such as a run's run.toml.")
-    ] = "default",
-    output: Annotated[Path, typer.Option("-o", "--output", help="Run folder.")] = Path("run"),
-    changes: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change a key; may be repeated."),
-    ] = None,
-    encoders: Annotated[
-        str | None, typer.Option(metavar="AB,AG", help="Antibody and antigen encoder.")
-    ] = None,
-    split: Annotated[
-        str | None,
-        typer.Option(
-            help="Kind of split (random, antibody, antigen, ...) or a file with a column split. "
-            "By default by antigen cluster; by antibody where there is one antigen."
-        ),
-    ] = None,
-    columns: Annotated[
-        str | None, typer.Option(help="Names of your columns, such as heavy=VH,pkd=affinity.")
-    ] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Seed of everything random.")] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the run in the folder, if any.")
-    ] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    loggers: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--logger",
-            metavar="NAME",
-            help="tensorboard, wandb or mlflow: the history also in their form, in the run folder. "
-            "May be repeated.",
-        ),
-    ] = None,
-    trials: Annotated[
-        int | None,
-        typer.Option(
-            "--search",
-            min=1,
-            metavar="N",
-            help="First try N recipes around this one on grouped validation of the training rows, "
-            "then train the best. Keys given by --set stay.",
-        ),
-    ] = None,
-    list_recipes: Annotated[
-        bool, typer.Option("--list", help="List the recipes and leave.")
-    ] = False,
-    show: Annotated[
-        bool, typer.Option("--show", help="Print the recipe with every key and leave.")
-    ] = False,
+    table: Table = None,
+    recipe: RecipeName = "default",
+    output: RunFolder = Path("run"),
+    changes: Changes = None,
+    encoders: EncoderPair = None,
+    split: Split = None,
+    columns: Columns = None,
+    seed: Seed = None,
+    resume: Resume = False,
+    device: Device = "auto",
+    loggers: Loggers = None,
+    trials: Trials = None,
+    list_recipes: ListRecipes = False,
+    show: Show = False,
 ) -> None:
     """Train a model on a table of measurements."""
     from paratope.loggers import check_loggers
