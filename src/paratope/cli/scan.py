@@ -50,9 +50,9 @@ def scan(
         raise InputError("--combine takes neither --alanine nor --regions; give one of them")
     if output.exists() and not output.is_dir():
         raise InputError(f"cannot write {output}: this is a file; expected a folder")
-    antibody, antigens = _subject(table, row_id, heavy, light, antigen)
+    predictor, antibody, antigens = _subject(model, table, row_id, heavy, light, antigen)
     found = run(
-        model,
+        predictor,
         antibody,
         antigens,
         alanine=alanine,
@@ -72,49 +72,79 @@ def scan(
 
 
 def _subject(
+    model: str,
     table: str | None,
     row_id: str | None,
     heavy: str | None,
     light: str | None,
     antigen: str | None,
-) -> tuple[Any, Any]:
-    """Antibody and antigens that the options name."""
-    import polars as pl
-
-    from paratope.tables import read_antigens, read_table, table_from_frame
-
+) -> tuple[Any, Any, Any]:
+    """Antibody and antigens that the options name, and the model: loaded if it was asked."""
     if (table is None) == (heavy is None):
         raise InputError("give --heavy (--light) and --antigen, or --table and --id")
     if row_id is not None and table is None:
         raise InputError("--id is of a row of --table; give the table too")
-    given = None
-    if antigen is not None:
-        is_file = os.path.isfile(antigen)  # no error for residues too many to be a file's name
-        given = read_antigens(antigen) if is_file else _antigen(antigen)
+    given = None if antigen is None else _antigens(antigen)
+    predictor: Any = model
+    try:
+        row = _read(table, row_id, heavy, light, given, None)
+    except InputError:
+        if given is not None or (default := _default_antigen(model)) is None:
+            raise
+        predictor, own = default
+        row = _read(table, row_id, heavy, light, None, own)
+    for note in row.notes:
+        print(f"Note: {note}", file=sys.stderr)
+    return predictor, row.pair.antibody, given or (row.pair.antigen,)
+
+
+def _read(
+    table: str | None,
+    row_id: str | None,
+    heavy: str | None,
+    light: str | None,
+    given: Any,
+    default: Any,
+) -> Any:
+    """The row that holds the antibody, with its antigen."""
+    import polars as pl
+
+    from paratope.tables import read_table, table_from_frame
+
+    # one antigen at a time: ids stay as they are in the table
+    reading = {"antigens": None if given is None else given[:1], "default_antigen": default}
     if table is not None:
-        # one antigen at a time: ids stay as they are in the table
-        read = read_table(table, antigens=None if given is None else given[:1])
-        row = _row(read, row_id)
-    elif given is None:
+        row = _row(read_table(table, **reading), row_id)
+    elif given is None and default is None:
         raise InputError("--heavy needs --antigen: the antigen's residues, or a FASTA file of it")
     else:
         frame = pl.DataFrame([{"id": "the antibody", "heavy": heavy, "light": light or ""}])
-        row = table_from_frame(frame, source="command line", antigens=given[:1]).rows[0]
+        row = table_from_frame(frame, source="command line", **reading).rows[0]
     if row.pair is None:
         raise InputError(row.error or "the row holds no pair")
-    for note in row.notes:
-        print(f"Note: {note}", file=sys.stderr)
-    return row.pair.antibody, given or (row.pair.antigen,)
+    return row
 
 
-def _antigen(text: str) -> tuple[Any, ...]:
+def _default_antigen(model: str) -> tuple[Any, Any] | None:
+    """A campaign's model and its own antigen; None for a model without one."""
+    from paratope.predictor import Predictor
+
+    predictor = Predictor.load(model)
+    antigen = predictor.default_antigen
+    return None if antigen is None else (predictor, antigen)
+
+
+def _antigens(text: str) -> tuple[Any, ...]:
     from paratope.sequences import clean_antigen
+    from paratope.tables import read_antigens
 
+    if os.path.isfile(text):  # no error for residues too many to be a file's name
+        return read_antigens(text)
     try:
         return (clean_antigen(text, "the antigen")[0],)
     except InputError as error:
         raise InputError(
-            f"--antigen {text!r} is neither a FASTA file that exists nor an antigen: {error}"
+            f"--antigen {text[:40]!r} is neither a FASTA file that exists nor an antigen: {error}"
         ) from error
 
 

@@ -27,6 +27,8 @@ class Reference:
         ``"pkd"``, or ``"score"`` for a model adapted on scores.
     value, low, high : float
     domain : str
+    note : str
+        What its prediction is to be read with.
     """
 
     unit: str
@@ -34,6 +36,7 @@ class Reference:
     low: float
     high: float
     domain: str
+    note: str = ""
 
 
 def predict_reference(predictor: Any, parent: Pair, coverage: float) -> Reference:
@@ -43,7 +46,7 @@ def predict_reference(predictor: Any, parent: Pair, coverage: float) -> Referenc
         raise InputError(f"the parent cannot be predicted: {one.error}")
     unit = "pkd" if one.pkd is not None else "score"
     value, low, high = (getattr(one, name) for name in (unit, f"{unit}_low", f"{unit}_high"))
-    return Reference(unit, value, low, high, one.domain)
+    return Reference(unit, value, low, high, one.domain, one.note)
 
 
 def predict_changes(

@@ -254,11 +254,8 @@ def _warnings(variants: pl.DataFrame, parent: Reference, coverage: float) -> lis
         said.append(
             f"{failed} of {variants.height} variants could not be predicted: see column error"
         )
-    if parent.domain == "out":
-        said.append(
-            "the antigen resembles none that the model was trained on: on such antigens its card "
-            "says how well it ranks variants"
-        )
+    if parent.note:
+        said.append(f"of the parent: {parent.note}")
     if is_flat(variants, parent.unit):
         what = "ΔpKd" if parent.unit == "pkd" else "changes of the score"
         spread, half = _spread(variants, parent.unit)

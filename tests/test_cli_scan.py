@@ -1,0 +1,129 @@
+"""The scan command as a user types it."""
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from conftest import Finished
+from paratope.cli import scan as command
+from paratope.predictor import Predictor
+from test_numbering import LYSOZYME, VH, VHH, VK
+from trained_models import TrainedRun, tiny_run
+
+__all__ = ["tiny_run"]  # fixture
+
+Run = Callable[..., Finished]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def own_cache(tmp_path_factory: pytest.TempPathFactory):
+    """One folder for all tests: AntiBERTy reads each chain once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PARATOPE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+def table_of(path: Path, *rows: tuple) -> Path:
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([("id", "heavy", "light", "antigen"), *rows])
+    return path
+
+
+def test_a_row_of_a_table_and_the_same_antibody_by_its_chains(
+    tiny_run: TrainedRun, tmp_path: Path, run_paratope: Run
+):
+    source = table_of(tmp_path / "t.csv", ("x", VH, VK, LYSOZYME), ("wt", VHH, "", LYSOZYME))
+    options = ("--model", tiny_run.folder, "--alanine", "--regions", "H1")
+    done = run_paratope("scan", "--table", source, "--id", "wt", *options, "-o", tmp_path / "a")
+    assert done.code == 0, done.err
+    assert "Predicted strongest" in done.out
+    assert "Note: the predicted ΔpKd are nearly flat" not in done.out
+    first = pl.read_csv(tmp_path / "a" / "scan.csv")
+    assert set(first["region"]) == {"H1"}
+    assert set(first["mutant"]) <= {"A", "G"}
+    assert (tmp_path / "a" / "alanine_H.png").is_file()
+    with pytest.MonkeyPatch.context() as patch:  # kept: no model is loaded
+        patch.setattr(Predictor, "load", None)
+        done = run_paratope("scan", "--table", source, "--id", "wt", *options, "-o", tmp_path / "b")
+        assert done.code == 0, done.err
+        again = pl.read_csv(tmp_path / "b" / "scan.csv")
+    assert again.equals(first)
+    chains = ("--heavy", VHH, "--antigen", LYSOZYME)
+    done = run_paratope("scan", *chains, *options, "-o", tmp_path / "c")
+    assert pl.read_csv(tmp_path / "c" / "scan.csv").equals(first)
+
+
+def test_combinations_against_a_panel(tiny_run: TrainedRun, tmp_path: Path, run_paratope: Run):
+    panel = tmp_path / "panel.fasta"
+    panel.write_text(f">hen\n{LYSOZYME}\n>part\n{LYSOZYME[:60]}\n")
+    done = run_paratope(
+        *("scan", "--heavy", VHH, "--antigen", panel, "--model", tiny_run.folder),
+        *("--combine", "H:D1A,H:D1E+H:V2L", "--max-mutations", "2", "-o", tmp_path / "scan"),
+    )
+    assert done.code == 0, done.err
+    table = pl.read_csv(tmp_path / "scan" / "scan.csv")
+    assert table["mutations"].to_list() == [
+        *("H:D1A", "H:D1E", "H:V2L"),
+        *("H:D1A,H:V2L", "H:D1E,H:V2L"),
+    ]
+    specificity = pl.read_csv(tmp_path / "scan" / "specificity.csv")
+    assert {"pkd hen", "pkd part", "selectivity part", "selectivity_gain"} <= {*specificity.columns}
+    assert (tmp_path / "scan" / "combinations.svg").is_file()
+    assert (tmp_path / "scan" / "specificity.png").is_file()
+    assert "against hen" in (tmp_path / "scan" / "summary.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ((), "give --heavy (--light) and --antigen, or --table and --id"),
+        (("--heavy", VHH), "--heavy needs --antigen"),
+        (("--heavy", VHH, "--table", "t.csv"), "give --heavy (--light) and --antigen, or --table"),
+        (("--heavy", VHH, "--antigen", LYSOZYME, "--id", "x"), "--id is of a row of --table"),
+        (("--table", "t.csv"), "has 2 rows; choose one by --id"),
+        (("--table", "t.csv", "--id", "no"), "no row has the id 'no'; ids begin x, wt"),
+        (("--heavy", VHH, "--antigen", "no.fasta"), "neither a FASTA file that exists nor an ant"),
+        (("--heavy", LYSOZYME, "--antigen", LYSOZYME), "no antibody variable domain"),
+        (("--heavy", VHH, "--antigen", LYSOZYME, "--regions", "H9"), "unknown region 'H9'"),
+        (("--heavy", VHH, "--antigen", LYSOZYME, "--regions", "L"), "single domain, without a l"),
+        (
+            ("--heavy", VHH, "--antigen", LYSOZYME, "--combine", "H:W1A"),
+            "the parent has D at place",
+        ),
+        (("--heavy", VHH, "--antigen", LYSOZYME, "--combine", "H:D1A", "--alanine"), "neither"),
+        (("--heavy", VHH, "--antigen", LYSOZYME, "--model", "nobody"), "unknown model 'nobody'"),
+    ],
+)
+def test_wrong_arguments_are_said_and_nothing_is_written(
+    arguments: tuple,
+    says: str,
+    tiny_run: TrainedRun,
+    tmp_path: Path,
+    run_paratope: Run,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    table_of(tmp_path / "t.csv", ("x", VH, VK, LYSOZYME), ("wt", VHH, "", LYSOZYME))
+    monkeypatch.chdir(tmp_path)
+    model = () if "--model" in arguments else ("--model", tiny_run.folder)
+    done = run_paratope("scan", *arguments, *model, "-o", "scan")
+    assert done.code == 2, done.err
+    assert says in " ".join(done.err.split())
+    assert not (tmp_path / "scan").exists()
+
+
+def test_a_file_is_no_folder(tiny_run: TrainedRun, tmp_path: Path, run_paratope: Run):
+    (tmp_path / "scan").write_text("mine")
+    chains = ("--heavy", VHH, "--antigen", LYSOZYME, "--model", tiny_run.folder)
+    done = run_paratope("scan", *chains, "-o", tmp_path / "scan")
+    assert done.code == 2
+    assert "this is a file; expected a folder" in done.err
+    assert (tmp_path / "scan").read_text() == "mine"
+
+
+def test_at_most_twelve_flags():
+    (function,) = command.app.registered_commands
+    assert function.callback is not None
+    assert len(function.callback.__annotations__) - 1 <= 12  # without what it returns
