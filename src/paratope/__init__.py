@@ -12,6 +12,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from paratope.adaptation import Adapted, adapt
     from paratope.dual_encoder import DualEncoderWithCrossAttention
     from paratope.errors import ParatopeError
     from paratope.measurements import Measurement
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Adapted",
     "Antibody",
     "Antigen",
     "Censoring",
@@ -35,6 +37,7 @@ __all__ = [
     "Prediction",
     "Predictor",
     "Scan",
+    "adapt",
     "read_fasta",
     "read_table",
     "scan",
@@ -42,6 +45,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Adapted": "paratope.adaptation",
     "Antibody": "paratope.sequences",
     "Antigen": "paratope.sequences",
     "Censoring": "paratope.units",
@@ -52,6 +56,7 @@ _HOMES = {
     "Prediction": "paratope.prediction",
     "Predictor": "paratope.predictor",
     "Scan": "paratope.scanning",
+    "adapt": "paratope.adaptation",
     "read_fasta": "paratope.tables",
     "read_table": "paratope.tables",
     "scan": "paratope.scanning",

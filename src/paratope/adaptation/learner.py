@@ -38,11 +38,11 @@ class Learner:
 
 def fitting(language: LanguageModel | None = None, prior: Any = None) -> Fit:
     """What fits a campaign, with a language model and a general model, as `expect` takes it."""
-
     remembered = None if language is None else _Remembering(language)
+    general = None if prior is None else _RememberingPrior(prior)
 
     def fit(campaign: Campaign) -> Learner:
-        return Learner(CampaignModel.fit(campaign, language=remembered, prior=prior))
+        return Learner(CampaignModel.fit(campaign, language=remembered, prior=general))
 
     return fit
 
@@ -61,3 +61,19 @@ class _Remembering:
         if chain not in self._tables:
             self._tables[chain] = self._language.log_probabilities(chain)
         return self._tables[chain]
+
+
+class _RememberingPrior:
+    """A general model that is asked once for each pair."""
+
+    def __init__(self, prior: Any) -> None:
+        self._prior = prior
+        self._known: dict[object, float] = {}
+
+    def predict_pkd(self, pairs: Sequence[Pair]) -> np.ndarray:
+        keys = [(pair.antibody.chains, pair.antigen.chains) for pair in pairs]
+        new = {key: pair for key, pair in zip(keys, pairs, strict=True) if key not in self._known}
+        if new:
+            found = self._prior.predict_pkd(list(new.values()))
+            self._known.update(zip(new, np.asarray(found, float).tolist(), strict=True))
+        return np.array([self._known[key] for key in keys])

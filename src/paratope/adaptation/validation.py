@@ -58,7 +58,7 @@ class HeldOutRows:
         Row of the campaign.
     round : np.ndarray of int, (m,)
     centre : np.ndarray of float, (m,)
-        Mean of the training rows of the row's assay.
+        Middle of the training rows of the row's assay: what the constant predicts.
     mean : np.ndarray of float, (m,)
     low, high : np.ndarray of float, (coverages, m)
         As `Judgement`, of the campaign's model.
@@ -140,19 +140,18 @@ def _round_of(folds: Folds, number: int) -> int:
 
 def _judge(campaign: Campaign, fold: Fold, fit: Fit, standards: Sequence[str]) -> dict[str, Any]:
     train, test = campaign.rows(fold.train), campaign.rows(fold.test)
-    centres = assay_means(train)
     found = fit(train).judge(test.pairs, test.assay)
-    shift = centres[test.assay]
-    level = centres[train.assay]
-    flat = dataclasses.replace(train, values=train.values - level)  # one scale for all assays
-    measurements = flat.measurements()
-    others = {}
-    for name in standards:
-        baseline = BASELINES[name]().fit(measurements)
-        others[name] = shift + baseline.predict_pkd(test.pairs)
+    means = assay_means(train)
+    flat = dataclasses.replace(train, values=train.values - means[train.assay])
+    measurements = flat.measurements()  # all assays on one scale
+    others = {
+        name: means[test.assay] + BASELINES[name]().fit(measurements).predict_pkd(test.pairs)
+        for name in standards
+    }
+    middle = BASELINES["constant"]().fit(measurements).predict_pkd(test.pairs)
     return {
         "row": fold.test,
-        "centre": shift,
+        "centre": means[test.assay] + middle,
         **found._asdict(),
         "standards": others,
     }

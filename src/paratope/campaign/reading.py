@@ -16,7 +16,7 @@ from paratope.errors import InputError, unknown_name
 from paratope.measurements import Measurement, bound_non_binders
 from paratope.mutations import apply_mutations, parse_mutations
 from paratope.sequences import Antibody, Antigen, Pair
-from paratope.tables import InputTable, read_table, table_from_frame
+from paratope.tables import InputTable, read_antigens, read_table, table_from_frame
 from paratope.units import Censoring
 
 _CODES = {Censoring.AT_MOST: -1, Censoring.EXACT: 0, Censoring.AT_LEAST: 1}
@@ -139,6 +139,13 @@ def _measurements(
 def _table(source: Any, columns: Mapping[str, str] | None, antigens: Any) -> InputTable:
     if isinstance(source, InputTable):
         return source
+    if isinstance(antigens, str) or not isinstance(antigens, Sequence | None):
+        antigens = read_antigens(antigens)
+    if antigens is not None and len(antigens) != 1:
+        raise InputError(
+            f"{len(antigens)} antigens given for all rows; expected one, or a column 'antigen' "
+            "that says which row is of which"
+        )
     options: dict[str, Any] = {"columns": columns, "antigens": antigens, "require": "measured"}
     options["default_antigen"] = UNKNOWN_ANTIGEN
     if isinstance(source, str | os.PathLike) or hasattr(source, "read"):

@@ -23,8 +23,13 @@ from paratope.errors import ParatopeError
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "predict": ("paratope.cli.predict", "Predict pKd with an interval for a table of pairs."),
+    "adapt": ("paratope.cli.adapt", "Learn from a campaign's measurements; what to expect."),
     "suggest": ("paratope.cli.suggest", "Choose the antibodies to make next in a campaign."),
     "scan": ("paratope.cli.scan", "Predict every mutant of an antibody; heat maps, liabilities."),
+    "simulate-campaign": (
+        "paratope.cli.simulate_campaign",
+        "Replay a landscape: rounds saved by a model.",
+    ),
     "train": ("paratope.cli.train", "Train a model on a table of measurements."),
     "evaluate": ("paratope.cli.evaluate", "Judge any table of measured and predicted values."),
     "compare": ("paratope.cli.compare", "Put runs or prediction tables side by side."),

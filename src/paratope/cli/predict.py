@@ -61,7 +61,7 @@ def predict(
     check_output(output)
     reading: dict[str, Any] = {"columns": _columns(columns)}
     if heavy is None and antigen is not None:
-        reading["antigens"] = _antigen_source(antigen)
+        reading["antigens"] = antigen_source(antigen)
     if mutations and parent is None:
         parent = PARENT_ID
     predictor = Predictor.load(model, device)
@@ -180,7 +180,7 @@ def _one_antibody(rows: list[dict[str, str]]) -> Any:
     return table_from_frame(frame.drop("antigen"), source="command line", antigens=antigens)
 
 
-def _antigen_source(antigen: str) -> Any:
+def antigen_source(antigen: str) -> Any:
     from paratope.sequences import clean_antigen
 
     if os.path.isfile(antigen):

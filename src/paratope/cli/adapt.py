@@ -1,0 +1,131 @@
+"""``paratope adapt``: a plate's measurements to a model of the campaign."""
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from paratope.cli.group import command_app
+
+app = command_app()
+
+_WHAT = {
+    "reading": "Reading measurements",
+    "fitting": "Fitting",
+    "validating": "Finding out what to expect",
+}
+
+
+@app.command(
+    epilog="Example: paratope adapt measurements.csv -o my-campaign\n\n"
+    "Example: paratope adapt elisa.csv --columns score=OD450 --antigen her2.fasta -o my-campaign"
+    "\n\nThen: paratope predict pool.csv --model my-campaign -o predictions.csv"
+)
+def adapt(
+    table: Annotated[
+        str,
+        typer.Argument(
+            help="Table of heavy, light and a measured value (Kd, pKd, ΔG, ΔΔG, score); - is stdin."
+        ),
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Model folder to write.")],
+    antigen: Annotated[
+        str | None, typer.Option(help="Antigen of all rows, or its FASTA file; may be unknown.")
+    ] = None,
+    prior: Annotated[
+        str, typer.Option(help="General model to learn from, too: none, default or a folder.")
+    ] = "default",
+    report: Annotated[
+        bool, typer.Option("--report/--no-report", help="Find out what to expect of the model.")
+    ] = True,
+    columns: Annotated[
+        str | None, typer.Option(help="Names of your columns, such as heavy=VH,score=OD450.")
+    ] = None,
+    assay: Annotated[
+        str | None,
+        typer.Option(help="Assay on whose scale to predict; default: that with the most rows."),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the report's random folds.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+) -> None:
+    """Learn from a campaign's measurements: a model for its variants, and what to expect of it."""
+    from paratope.adaptation import adapt as learn
+    from paratope.cli.predict import antigen_source
+    from paratope.tables import parse_columns
+
+    with _progress() as show:
+        adapted = learn(
+            table,
+            output,
+            prior=prior,
+            report=report,
+            columns=parse_columns(columns) if columns else None,
+            antigens=None if antigen is None else antigen_source(antigen),
+            assay=assay,
+            seed=seed,
+            device=device,
+            progress=show,
+        )
+    for note in adapted.campaign.notes:
+        print(f"Note: {note}", file=sys.stderr)
+    if adapted.expectation is not None:
+        show_expectation(adapted.expectation)
+    count, variants = (
+        len(adapted.campaign),
+        len({p.antibody.chains for p in adapted.campaign.pairs}),
+    )
+    print(
+        f"learned from {count} values of {variants} antibodies; model: {output}, card: "
+        f"{output / 'card.md'}",
+        file=sys.stderr,
+    )
+    if adapted.campaign.left_out:
+        raise typer.Exit(3)
+
+
+def show_expectation(expectation: Any) -> None:
+    """Print what to expect of a campaign's model."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from paratope.adaptation import model_table, sentences, standards_table
+
+    # one line each where no terminal sets the width
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
+    console.print("[bold]What to expect[/], from variants held out of training:")
+    for header, rows in (model_table(expectation), standards_table(expectation)):
+        if not rows or len(header) == 1:
+            continue
+        table = Table(*(escape(name) for name in header), box=None, padding=(0, 2, 0, 0))
+        for row in rows:
+            table.add_row(*(escape(cell) for cell in row))
+        console.print(table)
+        console.print()
+    for text in sentences(expectation):
+        console.print(escape(text))
+    for text in expectation.warnings:
+        console.print(f"[bold yellow]Warning:[/] {escape(text)}")
+
+
+@contextlib.contextmanager
+def _progress() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar on stderr, if that is a terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
+        task = bar.add_task("", total=None)
+
+        def show(what: str, done: int, total: int) -> None:
+            known = total if total > 1 else None
+            bar.update(task, description=_WHAT[what], completed=done, total=known)
+
+        yield show
