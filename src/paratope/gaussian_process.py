@@ -200,7 +200,7 @@ def _most_probable(
         value = -objective(model(inputs), model.train_targets) * len(observed)
         value.backward()
         assert parameter.grad is not None
-        return float(value), parameter.grad.numpy().copy()
+        return float(value.detach()), parameter.grad.numpy().copy()
 
     # exact algebra at every size: the library's default turns to iterations from 800 rows on
     with gpytorch.settings.fast_computations(False, False, False):
