@@ -115,6 +115,18 @@ def search_space() -> str:
     return "\n".join(["| key | tried |", "|---|---|", *rows])
 
 
+def liabilities() -> str:
+    """Table of the kinds of liability, and whether a filter uses them by default."""
+    from paratope.liabilities import LIABILITIES
+
+    rows = [
+        f"| `{name}` | {kind.description} | {'yes' if kind.is_default else 'no'} | {kind.source} |"
+        for name, kind in LIABILITIES.items()
+    ]
+    header = "| kind | what | filters | source, of the motif or of the limit |"
+    return "\n".join([header, "|---|---|---|---|", *rows])
+
+
 def layers() -> str:
     """The order of the package's nouns, low to high, as the test of layers has it."""
     source = (ROOT / "tests" / "test_layers.py").read_text(encoding="utf-8")
@@ -166,6 +178,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "domains": domains,
     "encoders": encoders,
     "layers": layers,
+    "liabilities": liabilities,
     "search-space": search_space,
     "tree": tree,
 }
