@@ -81,7 +81,8 @@ class StoppingLog(RunLog):
     """Ends a run, or does something else, the n-th time that a phase begins."""
 
     def __init__(self, phase: str, count: int, action=None) -> None:
-        super().__init__()
+        self.said: list[str] = []
+        super().__init__(say=self.said.append)
         self.phase, self.left, self.action = phase, count, action
 
     def event(self, phase: str, **values: object) -> None:

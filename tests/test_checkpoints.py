@@ -19,6 +19,7 @@ from paratope.training.checkpoints import (
     PREVIOUS,
     DamageError,
     read_checked,
+    write_checked,
 )
 from paratope.training.run_log import RunLog
 from small_runs import LONG, StopHereError, StoppingLog, data, run, same_run, tiny
@@ -139,6 +140,30 @@ def test_damaged_best_weights_are_detected(data, whole, interrupted, tmp_path):
         path.write_bytes(one_bit(path.read_bytes()))
     with pytest.raises(TrainingError, match=r"no checkpoint is whole: .*best weights .*altered"):
         run(data, tiny(*LONG), folder=tmp_path, resume=True)
+
+
+class Trap:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self):
+        return Path.touch, (self.target,)
+
+
+def test_nothing_in_a_checkpoint_is_executed(data, whole, interrupted, tmp_path):
+    """Also not in one whose checksum is right; nor is another file taken for a checkpoint."""
+    shutil.copytree(interrupted, tmp_path, dirs_exist_ok=True)
+    for content in ({"progress": Trap(tmp_path / "executed")}, {"model_state_dict": {}}, [1, 2]):
+        with (tmp_path / LATEST).open("wb") as file:
+            write_checked(content, file)
+        log = StoppingLog("batch", 1)
+        with pytest.raises(StopHereError):
+            run(data, tiny(*LONG), folder=tmp_path, resume=True, log=log)
+        assert f"{tmp_path / LATEST} is damaged: it is " in log.said[0]
+        assert log.said[1].startswith("The newest good checkpoint is")
+    assert not (tmp_path / "executed").exists()
 
 
 def test_without_the_latest_the_previous_is_used(data, whole, interrupted, tmp_path):

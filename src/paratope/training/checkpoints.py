@@ -14,6 +14,7 @@ that a ZIP archive may carry: `torch.load` reads the file as any other.
 import contextlib
 import hashlib
 import os
+import pickle
 import struct
 from collections import deque
 from pathlib import Path
@@ -32,6 +33,11 @@ PREVIOUS = "checkpoint_previous.pth"
 BEST = "best_epoch_{}.pth"
 # sections of a recipe that may change when a run goes on; of the data, the rows are compared
 _FREE = ("data", "monitors")
+# what every checkpoint of a run holds, among other things
+_KEYS = frozenset(
+    "model_state_dict optimizer_state_dict scheduler_state_dict epoch best_val_spearman progress "
+    "plan random rows network recipe".split()
+)
 _MARK = b"sha256:"
 _COMMENT = len(_MARK) + 64  # bytes: the mark and a SHA-256 in hexadecimal digits
 _READ = 1 << 20  # bytes hashed at a time
@@ -53,11 +59,11 @@ class Checkpoints:
     --------
     >>> import tempfile
     >>> checkpoints = Checkpoints(Path(tempfile.mkdtemp()))
+    >>> checkpoints.load()
+    (None, [])
     >>> state = {"epoch": 1, "progress": {"best_epoch": 0, "best_state": {}}}
-    >>> _ = checkpoints.save(state)
-    >>> found, notes = checkpoints.load()
-    >>> found["epoch"], notes
-    (1, [])
+    >>> [path.name for path in (checkpoints.save(state), *checkpoints.paths())]
+    ['checkpoint_latest.pth', 'checkpoint_latest.pth']
     """
 
     def __init__(self, folder: Path) -> None:
@@ -120,8 +126,10 @@ class Checkpoints:
 
     def _read(self, path: Path) -> dict[str, Any]:
         state, _ = read_checked(path)
+        if not isinstance(state, dict) or not _KEYS <= state.keys():
+            raise DamageError("it is another kind of file, or of another version of paratope")
         progress = state["progress"]
-        name = progress["best_file"]
+        name = Path(progress["best_file"]).name
         if name:
             try:
                 best, checksum = read_checked(self.folder / name)
@@ -196,6 +204,9 @@ def read_checked(path: Path) -> tuple[dict[str, Any], str]:
         raise DamageError("the file is missing") from None
     except OSError as error:
         raise DamageError(f"it cannot be read ({error.strerror})") from error
+    except (RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
+        # whole, but made by somebody else: not of plain tensors, numbers and text alone
+        raise DamageError(f"it is no checkpoint ({type(error).__name__})") from error
 
 
 def _verified_checksum(file: IO[bytes]) -> str:
