@@ -138,9 +138,8 @@ def pad(embeddings: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
     longest = max(len(embedding) for embedding in embeddings)
     tokens = torch.zeros(len(embeddings), longest, embeddings[0].shape[1])
     mask = torch.zeros(len(embeddings), longest, dtype=torch.bool)
+    values = tokens.numpy()
     for number, embedding in enumerate(embeddings):
-        # an embedding may be a read-only view of the store; the copy into `tokens` is the only one
-        # made
-        tokens[number, : len(embedding)] = torch.from_numpy(np.array(embedding, dtype=np.float32))
+        values[number, : len(embedding)] = embedding  # the only copy, also of a read-only view
         mask[number, : len(embedding)] = True
     return tokens, mask
