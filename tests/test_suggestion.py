@@ -14,6 +14,7 @@ from paratope.errors import InputError, ModelError
 from paratope.liabilities import LIABILITIES, find_liabilities, new_liabilities
 from paratope.mutations import mutations_between, parse_mutations, positions_in
 from paratope.numbering import number_chain
+from paratope.predictor import Predictor
 from paratope.sequences import Antibody, Antigen, Pair
 from paratope.suggestion import (
     ACQUISITIONS,
@@ -46,6 +47,9 @@ from small_campaigns import (
     simulated_campaign,
     small_campaign,
 )
+from trained_models import tiny_predictor, tiny_run
+
+__all__ = ["tiny_predictor", "tiny_run"]  # fixtures
 
 FEW = "single:150,neighbour:60,double:60,combinatorial:60,recombination:60"
 
@@ -674,12 +678,9 @@ def test_unknown_kinds_of_candidates(text: str, predictor: SmallCampaignPredicto
         suggest(predictor, 2, candidates=text)
 
 
-def test_a_model_that_is_no_campaign():
-    class General:
-        pass
-
-    with pytest.raises(ModelError, match="adapt one first: paratope adapt"):
-        suggest(General())
+def test_a_model_that_is_no_campaign(tiny_predictor: Predictor):
+    with pytest.raises(ModelError, match="paratope adapt measurements.csv"):
+        suggest(tiny_predictor)
 
 
 def test_the_measured_antigen_is_taken_where_there_are_several():

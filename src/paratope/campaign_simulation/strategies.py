@@ -104,6 +104,8 @@ class BaselineStrategy:
 class ModelStrategy:
     """Fits a campaign model to what is measured, and chooses by its acquisition.
 
+    After plates from which nothing can be learned (all bounds, all equal), the next is random.
+
     Parameters
     ----------
     fit : callable
@@ -129,7 +131,10 @@ class ModelStrategy:
         """As `Strategy.choose`."""
         left = unmeasured(landscape, measured)
         choosing = Choosing(min(batch, len(left)), **self._options, seed=seed)
-        model = self._fit(landscape.campaign.rows(measured))
+        try:
+            model = self._fit(landscape.campaign.rows(measured))
+        except InputError:  # a plate of bounds, or of one value: nothing to learn from it yet
+            return RandomStrategy().choose(landscape, measured, batch, seed)
         pairs = landscape.campaign.pairs
         mean, deviation = marginals(model, [pairs[row] for row in left])
         places = preselect(mean, deviation, choosing.explore, enough(choosing.batch))

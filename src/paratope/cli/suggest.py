@@ -66,12 +66,11 @@ def suggest(
     """Choose the next plate: from your candidates or generated ones, diverse, each explained."""
     from paratope.cli.predict import check_output
     from paratope.predictor import Predictor
-    from paratope.suggestion import campaign_model, write_next_round
     from paratope.suggestion import suggest as choose
+    from paratope.suggestion import write_next_round
 
     check_output(output)
     predictor = Predictor.load(model)
-    campaign_model(predictor)
     found = choose(
         predictor,
         batch,

@@ -3,7 +3,7 @@
 from paratope.suggestion.acquisition import ACQUISITIONS
 from paratope.suggestion.candidates import GENERATORS
 from paratope.suggestion.filters import Filters, parse_filters
-from paratope.suggestion.next_round import NextRound, Suggestion, campaign_model, suggest
+from paratope.suggestion.next_round import NextRound, Suggestion, suggest
 from paratope.suggestion.output import suggestion_frame, write_next_round
 
 __all__ = [
@@ -12,7 +12,6 @@ __all__ = [
     "Filters",
     "NextRound",
     "Suggestion",
-    "campaign_model",
     "parse_filters",
     "suggest",
     "suggestion_frame",

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from paratope.errors import InputError, ModelError
+from paratope.errors import InputError
 from paratope.liabilities import Liability, new_liabilities
 from paratope.prediction import Prediction
 from paratope.sequences import Pair
@@ -178,7 +178,7 @@ def suggest(
     MissingExtraError
         If the extra ``campaign`` is not installed.
     """
-    model = campaign_model(predictor)
+    model = predictor.campaign
     choosing = Choosing(batch, acquisition, explore, min_distance, max_per_position, seed)
     filters = parse_filters(allow, forbid)
     knowledge = knowledge_of(model, parent)
@@ -215,20 +215,6 @@ def suggest(
         offer.pool,
         knowledge.notes,
     )
-
-
-def campaign_model(predictor: Any) -> Any:
-    """The campaign model behind a predictor; raises `ModelError` if it has none."""
-    try:
-        model = predictor.campaign
-    except AttributeError:
-        model = None
-    if model is None:
-        raise ModelError(
-            "this model was not adapted to a campaign, so it cannot say what to measure next; "
-            "adapt one first: paratope adapt measurements.csv -o my-campaign"
-        )
-    return model
 
 
 def _is_pool(candidates: Any) -> bool:

@@ -1,0 +1,248 @@
+"""Replayed campaigns: landscapes, strategies, what is saved, files, the command."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from conftest import Finished
+from paratope.campaign import Campaign, campaign_of
+from paratope.campaign_simulation import (
+    STRATEGIES,
+    Choice,
+    Landscape,
+    ModelStrategy,
+    Plan,
+    RandomStrategy,
+    compare,
+    landscape_of,
+    parse_strategies,
+    replay,
+    saved_rounds,
+    write_replay,
+)
+from paratope.campaign_simulation.comparison import interval
+from paratope.datasets.simulated import simulate
+from paratope.errors import InputError
+from paratope.tables import write_table
+from paratope.tables.export import frame_from_measurements
+from small_campaigns import SmallCampaignModel, small_campaign
+
+Run = Callable[..., Finished]
+
+
+@pytest.fixture(scope="module")
+def landscape() -> Landscape:
+    return landscape_of(small_campaign(220, seed=4))
+
+
+@pytest.fixture(scope="module")
+def replayed(landscape: Landscape):
+    strategies = parse_strategies("all", SmallCampaignModel, "ucb", 0.25)
+    return replay(landscape, strategies, Plan(batch=12, rounds=3, repeats=3))
+
+
+class Oracle:
+    """Knows every value: the best that any strategy can do."""
+
+    name = "oracle"
+
+    def choose(self, landscape: Landscape, measured: np.ndarray, batch: int, seed: int) -> Choice:
+        order = np.argsort(-landscape.values, kind="stable")
+        return Choice(tuple(row for row in order.tolist() if row not in set(measured))[:batch])
+
+
+def test_every_strategy_starts_from_the_same_plates_and_never_measures_twice(replayed, landscape):
+    assert replayed.strategies == tuple(STRATEGIES)
+    for metric in ("best", "recall"):
+        first = [replayed.curves(name, metric)[:, 0].tolist() for name in replayed.strategies]
+        assert all(one == first[0] for one in first)
+    assert {one.measured for one in replayed.results} == {12, 24, 36, 48}
+    for one in replayed.results:
+        assert one.best + one.regret == pytest.approx(landscape.values.max())
+        assert 0.0 <= one.recall <= 1.0
+
+
+def test_nothing_found_is_lost(replayed):
+    for name in replayed.strategies:
+        for metric in ("best", "recall"):
+            assert (np.diff(replayed.curves(name, metric), axis=1) >= 0).all()
+
+
+def test_a_model_finds_more_than_chance(replayed):
+    """On a landscape that is the sum of its mutations, every model does."""
+    chance = replayed.curves("random", "recall")[:, -1].mean()
+    for name in ("model", "greedy", "one_hot_gp"):
+        assert replayed.curves(name, "recall")[:, -1].mean() > chance + 0.1
+
+
+def test_the_best_possible_strategy_reaches_the_top_in_one_round(landscape: Landscape):
+    plan = Plan(batch=12, rounds=2, repeats=1, top=12)
+    found = compare(replay(landscape, [Oracle(), RandomStrategy()], plan))
+    assert found.rounds["oracle"]["recall"][1].mean == 1.0
+    assert found.rounds["oracle"]["regret"][1].mean == 0.0
+    assert all(one.rounds.mean >= 0 for one in found.saved)
+
+
+def test_the_same_seed_gives_the_same_replay(landscape: Landscape):
+    plans = [Plan(batch=10, rounds=1, repeats=2, seed=seed) for seed in (3, 3, 4)]
+    strategy = ModelStrategy(SmallCampaignModel, acquisition="thompson", explore=0.5)
+    found = [replay(landscape, [strategy], plan).curves("model", "batch_mean") for plan in plans]
+    assert (found[0] == found[1]).all()
+    assert (found[0] != found[2]).all()
+
+
+def test_strategies_see_measured_values_only(landscape: Landscape):
+    """Values of unmeasured variants exchanged: the same choice."""
+    measured = np.arange(0, 40)
+    shuffled = landscape.campaign.values.copy()
+    shuffled[40:] = np.random.default_rng(0).permutation(shuffled[40:])
+    import dataclasses
+
+    other = Landscape(dataclasses.replace(landscape.campaign, values=shuffled))
+    for strategy in parse_strategies("all", SmallCampaignModel, "nei", 0.5):
+        rows = strategy.choose(landscape, measured, 8, 1).rows
+        assert len(set(rows)) == 8
+        assert min(rows) >= 40
+        assert strategy.choose(other, measured, 8, 1).rows == rows
+
+
+def test_expected_and_found_numbers_of_better_ones_agree(landscape: Landscape):
+    """The probabilities of beating the best measured are neither bold nor shy, on the whole."""
+    plan = Plan(batch=15, rounds=2, repeats=6)
+    strategy = ModelStrategy(SmallCampaignModel, explore=0.5)
+    rows = [one for one in replay(landscape, [strategy], plan).results if one.round]
+    expected = np.mean([one.expected_better for one in rows])
+    found = np.mean([one.found_better for one in rows])
+    assert expected == pytest.approx(found, abs=2.0)
+    assert found > 0
+
+
+def test_rounds_saved_in_known_cases():
+    steady = np.array([[0.0, 1.0, 2.0, 3.0]])
+    fast = np.array([[0.0, 3.0, 3.0, 3.0]])
+    assert saved_rounds(fast, steady).tolist() == [2.0]
+    assert saved_rounds(steady, fast).tolist() == [-2.0]
+    assert saved_rounds(steady, steady).tolist() == [0.0]
+    assert interval(np.array([2.0])).mean == 2.0
+    found = interval(np.array([1.0, 2.0, 3.0]))
+    assert found.low == pytest.approx(2 - 4.303 / np.sqrt(3), abs=1e-3)
+    assert found.high == pytest.approx(2 + 4.303 / np.sqrt(3), abs=1e-3)
+
+
+def test_files(replayed, landscape: Landscape, tmp_path: Path):
+    written = write_replay(landscape, replayed, compare(replayed), tmp_path / "out")
+    assert [path.name for path in written] == ["rounds.csv", "summary.json", "rounds.png"]
+    frame = pl.read_csv(written[0])
+    assert frame.height == 3 * 4 * len(STRATEGIES)
+    summary = json.loads(written[1].read_text())
+    assert summary["landscape"]["variants"] == 220
+    assert [len(summary["rounds"][name]["best"]) for name in STRATEGIES] == [4] * len(STRATEGIES)
+    assert {(one["against"], one["metric"]) for one in summary["saved"]} == {
+        (name, metric) for name in STRATEGIES if name != "model" for metric in ("best", "recall")
+    }
+    assert set(summary["better_than_best"]) == {"model", "greedy"}
+    assert written[2].read_bytes().startswith(b"\x89PNG")
+    means = (
+        frame.filter(pl.col("strategy") == "model")
+        .group_by("round", maintain_order=True)
+        .agg(pl.col("recall").mean())["recall"]
+    )
+    stated = [one["mean"] for one in summary["rounds"]["model"]["recall"]]
+    assert means.to_list() == pytest.approx(stated, abs=1e-3)
+
+
+def test_one_antigen_and_one_assay_are_replayed():
+    rows = simulate(antibodies=40, antigens=2, assays=2, measured=0.8, seed=1).measurements
+    landscape = landscape_of(rows)
+    assert len({pair.antigen for pair in landscape.campaign.pairs}) == 1
+    assert len(set(landscape.campaign.assay.tolist())) == 1
+    assert [note.split(" ")[1].rstrip(":,") for note in landscape.notes] == ["antigens", "assays"]
+
+
+def test_bounds_are_no_reason_to_stop():
+    """Many variants at the assay's floor, as in display titrations; a first plate of bounds."""
+    rows = simulate(antibodies=80, antigens=1, floor_pkd=7.6, seed=2).measurements
+    landscape = landscape_of(rows)
+    assert (landscape.campaign.censoring == -1).sum() > 20
+
+    def refuse(campaign: Campaign) -> SmallCampaignModel:
+        raise InputError("all values are bounds")
+
+    plan = Plan(batch=10, rounds=1, repeats=1)
+    assert replay(landscape, [ModelStrategy(refuse)], plan).results[1].measured == 20
+
+
+@pytest.mark.parametrize(
+    ("plan", "message"),
+    [
+        (Plan(batch=60, rounds=5), r"take 360 variants, the landscape has 220: ask for at most 2"),
+        (Plan(batch=0), "batch must be at least 1"),
+        (Plan(start=1), "at least 2 variants"),
+    ],
+)
+def test_plans_that_do_not_fit(plan: Plan, message: str, landscape: Landscape):
+    with pytest.raises(InputError, match=message):
+        replay(landscape, [RandomStrategy()], plan)
+
+
+def test_landscapes_that_are_none():
+    campaign = small_campaign(40)
+    with pytest.raises(InputError, match="a landscape of 10 variants; expected at least 20"):
+        landscape_of(campaign.rows(np.arange(10)))
+    import dataclasses
+
+    flat = dataclasses.replace(campaign, values=np.full(40, 8.0))
+    with pytest.raises(InputError, match="all 40 variants have the value 8"):
+        landscape_of(flat)
+
+
+def test_unknown_strategies():
+    with pytest.raises(InputError, match="unknown strategy 'best'; valid names: all, greedy"):
+        parse_strategies("best", SmallCampaignModel, "ucb", 0.25)
+    with pytest.raises(InputError, match="no strategy is named"):
+        parse_strategies("", SmallCampaignModel, "ucb", 0.25)
+
+
+@pytest.mark.parametrize("label", ["pkd", pytest.param("score", marks=pytest.mark.slow)])
+def test_the_command_with_the_campaign_model(
+    label: str, tmp_path: Path, run_paratope: Run, monkeypatch: pytest.MonkeyPatch
+):
+    """The product's own model, two rounds, on values of either kind."""
+    monkeypatch.setenv("PARATOPE_CACHE", str(tmp_path / "cache"))
+    frame = frame_from_measurements(small_campaign(44).measurements())
+    table, out = tmp_path / "landscape.csv", tmp_path / "out"
+    write_table(frame.rename({"pkd": label} if label != "pkd" else {}), table)
+    arguments = ("--batch", 8, "--rounds", 2, "--repeats", 1, "--compare", "model,random")
+    done = run_paratope("simulate-campaign", table, *arguments, "-o", out)
+    assert done.code == 0, done.err
+    name = "pKd" if label == "pkd" else "score"
+    assert f"44 variants, best {name}" in done.out
+    assert "against random" in done.out
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["landscape"]["label"] == label
+    assert summary["plan"]["start"] == 8
+    assert pl.read_csv(out / "rounds.csv").height == 6
+
+
+def test_the_command_refuses_before_it_works(tmp_path: Path, run_paratope: Run):
+    table = tmp_path / "landscape.csv"
+    write_table(frame_from_measurements(small_campaign(30).measurements()), table)
+    done = run_paratope("simulate-campaign", table, "--batch", 24, "--rounds", 5)
+    assert done.code == 2
+    assert "the landscape has 30: ask for at most 0 rounds" in done.err
+    assert run_paratope("simulate-campaign", table, "--explore", 2).code == 2
+
+
+@pytest.mark.slow
+def test_an_imported_landscape(data_root: Path, tmp_path: Path, run_paratope: Run):
+    table = tmp_path / "1n8z.csv"
+    assert run_paratope("data", "import", "abbibench_1n8z", "-o", table).code == 0
+    campaign = campaign_of(str(table))
+    assert len(landscape_of(campaign)) == len(campaign) > 400
+    arguments = ("--batch", 24, "--rounds", 2, "--repeats", 1, "--compare", "one_hot_gp,random")
+    done = run_paratope("simulate-campaign", table, *arguments, "-o", tmp_path / "out")
+    assert done.code == 0, done.err
