@@ -7,6 +7,7 @@ what lies beyond them, by expectation propagation (Minka 2001; Rasmussen & Willi
 """
 
 import dataclasses
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -265,12 +266,14 @@ def _model(
 
 
 def _gpytorch() -> Any:
-    try:
-        import gpytorch
-    except ImportError as error:
-        raise TrainingError(
-            'adapting a model needs gpytorch; install it with: pip install "paratope[campaign]"'
-        ) from error
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of torch.jit, which it still uses
+        try:
+            import gpytorch
+        except ImportError as error:
+            raise TrainingError(
+                'adapting a model needs gpytorch; install it with: pip install "paratope[campaign]"'
+            ) from error
     return gpytorch
 
 
