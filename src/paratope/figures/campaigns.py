@@ -70,7 +70,7 @@ def held_out_predictions(rows: Judged, unit: str, assays: Sequence[str] | None =
         for colour, name in zip((*SERIES[: len(names)], *[GREY] * len(names)), names, strict=False):
             _points(axes, rows.take(of_row == name), colour, name)
         if len(names) > 1 or rows.censoring.any():
-            axes.legend(loc="upper left")
+            axes.legend(loc="lower right")
         axes.set(
             xlim=ends,
             ylim=ends,
@@ -83,12 +83,12 @@ def held_out_predictions(rows: Judged, unit: str, assays: Sequence[str] | None =
 
 
 def _points(axes: Axes, rows: Judged, colour: str, name: str) -> None:
-    if rows.low is not None and rows.high is not None and len(rows) <= _SHOWN_INTERVALS:
+    exact = rows.exact()
+    if exact.low is not None and exact.high is not None and len(rows) <= _SHOWN_INTERVALS:
         axes.vlines(
-            rows.measured, rows.low, rows.high, color=colour, alpha=0.18, linewidth=2, zorder=2
+            exact.measured, exact.low, exact.high, color=colour, alpha=0.18, linewidth=2, zorder=2
         )
     alpha = float(np.clip(14 / np.sqrt(max(len(rows), 1)), 0.35, 0.9))
-    exact = rows.exact()
     axes.scatter(
         exact.measured, exact.predicted, s=20, color=colour, alpha=alpha, linewidths=0,
         label=name or "measured", zorder=3,
