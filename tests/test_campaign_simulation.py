@@ -213,18 +213,18 @@ def test_the_command_with_the_campaign_model(
 ):
     """The product's own model, two rounds, on values of either kind."""
     monkeypatch.setenv("PARATOPE_CACHE", str(tmp_path / "cache"))
-    frame = frame_from_measurements(small_campaign(44).measurements())
+    frame = frame_from_measurements(small_campaign(26).measurements())
     table, out = tmp_path / "landscape.csv", tmp_path / "out"
     write_table(frame.rename({"pkd": label} if label != "pkd" else {}), table)
-    arguments = ("--batch", 8, "--rounds", 2, "--repeats", 1, "--compare", "model,random")
+    arguments = ("--batch", 6, "--rounds", 2, "--repeats", 1, "--compare", "model,random")
     done = run_paratope("simulate-campaign", table, *arguments, "-o", out)
     assert done.code == 0, done.err
     name = "pKd" if label == "pkd" else "score"
-    assert f"44 variants, best {name}" in done.out
+    assert f"26 variants, best {name}" in done.out
     assert "against random" in done.out
     summary = json.loads((out / "summary.json").read_text())
     assert summary["landscape"]["label"] == label
-    assert summary["plan"]["start"] == 8
+    assert summary["plan"]["start"] == 6
     assert pl.read_csv(out / "rounds.csv").height == 6
 
 

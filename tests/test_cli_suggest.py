@@ -1,0 +1,171 @@
+"""``paratope suggest`` as a user types it, on a campaign's folder."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from conftest import Finished
+from paratope.bundle import write_bundle
+from paratope.campaign import campaign_of
+from paratope.campaign_bundle import campaign_bundle
+from paratope.campaign_model import CampaignModel
+from paratope.mutations import apply_mutations, parse_mutations
+from paratope.predictor import Predictor
+from paratope.suggestion import suggest
+from paratope.tables import read_table
+from small_campaigns import HEAVY, LIGHT, TARGET, WILD_TYPE, simulated_campaign, small_campaign
+from trained_models import TrainedRun, tiny_run
+
+__all__ = ["tiny_run"]  # fixture
+
+Run = Callable[..., Finished]
+SINGLES = ("--candidates", "single:250,recombination:50")
+
+
+def write_campaign(folder: Path, **options: object) -> Path:
+    """A campaign's model, without a language model, as a folder."""
+    model = CampaignModel.fit(small_campaign(**options))  # type: ignore[arg-type]
+    bundle = campaign_bundle(model, metrics={}, environment={}, card="# A small campaign\n")
+    return write_bundle(bundle, folder)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_campaign(tmp_path_factory.mktemp("campaign") / "my-campaign")
+
+
+def test_a_plate_as_table_and_fasta(folder: Path, tmp_path: Path, run_paratope: Run):
+    target = tmp_path / "next.csv"
+    done = run_paratope("suggest", folder, "--batch", 12, *SINGLES, "-o", target)
+    assert done.code == 0, done.err
+    frame = pl.read_csv(target)
+    assert frame["rank"].to_list() == list(range(1, 13))
+    for row in frame.iter_rows(named=True):
+        made = apply_mutations(WILD_TYPE, parse_mutations(row["mutations_imgt"], WILD_TYPE))
+        assert (row["heavy"], row["light"]) == made.antibody.chains
+        assert row["predicted_pkd_low"] < row["predicted_pkd"] < row["predicted_pkd_high"]
+        assert 0 < row["p_beats_best"] < 1
+        assert row["predicted_kd_nM"] == pytest.approx(10 ** (9 - row["predicted_pkd"]), rel=0.01)
+    fasta = read_table(tmp_path / "next.fasta", default_antigen=TARGET)
+    assert [row.id for row in fasta.rows] == frame["id"].to_list()
+    assert "candidates left out: " in done.err
+    assert "Filters: n-glycosylation" in done.err
+    assert "12 chosen of " in done.err
+    assert f"written: {target}" in done.err
+
+
+def test_predictions_are_those_of_predict(folder: Path, tmp_path: Path, run_paratope: Run):
+    target, again = tmp_path / "next.csv", tmp_path / "predicted.csv"
+    run_paratope("suggest", folder, "-b", 6, *SINGLES, "-o", target)
+    assert run_paratope("predict", target, "--model", folder, "-o", again).code == 0
+    suggested, predicted = pl.read_csv(target), pl.read_csv(again)
+    for name in ("pkd", "pkd_low", "pkd_high"):
+        assert suggested[f"predicted_{name}"].to_list() == predicted[name].to_list()
+
+
+def test_the_next_round_does_not_repeat_this_one(tmp_path: Path, folder: Path):
+    """A plate, its values, a new model, the next plate: nothing is suggested twice."""
+    first = suggest(Predictor.load(folder), 10, candidates="single:250")
+    rows = [*small_campaign().measurements()]
+    plate = [one.candidate.pair for one in first.suggestions]
+    values = np.linspace(7.5, 9.0, len(plate))
+    rows += [
+        type(rows[0])(pair, float(value), assay="spr")
+        for pair, value in zip(plate, values, strict=True)
+    ]
+    model = CampaignModel.fit(campaign_of(rows))
+    bundle = campaign_bundle(model, metrics={}, environment={}, card="# Second\n")
+    second = suggest(Predictor.load(write_bundle(bundle, tmp_path / "second")), 10,
+                     candidates="single:250")  # fmt: skip
+    again = {one.candidate.name for one in second.suggestions}
+    assert not again & {one.candidate.name for one in first.suggestions}
+
+
+def test_on_the_screen(folder: Path, run_paratope: Run):
+    done = run_paratope("suggest", folder, "-b", 5, *SINGLES, "--explore", 0)
+    assert done.code == 0, done.err
+    assert "exploit: highest expected of" in " ".join(done.out.split())
+    piped = run_paratope("suggest", folder, "-b", 5, *SINGLES, "--explore", 0, "-o", "-")
+    assert pl.read_csv(piped.out.encode()).height == 5
+
+
+def test_options_reach_the_choice(folder: Path, tmp_path: Path, run_paratope: Run):
+    target = tmp_path / "next.csv"
+    options = ("--candidates", "double:200", "--regions", "H:105-117", "--max-mutations", 2)
+    options += ("--allow", "C,unpaired-cysteine,extra-disulfide", "--forbid", "A,G")
+    options += ("--acquisition", "nei", "--explore", 0.5, "--min-distance", 2, "--seed", 4)
+    done = run_paratope("suggest", folder, "-b", 8, *options, "-o", target)
+    assert done.code == 0, done.err
+    assert "residues A, G" in done.err
+    frame = pl.read_csv(target)
+    assert set(frame["mutation_count"]) == {2}
+    for text in frame["mutations_imgt"]:
+        for one in text.split(","):
+            assert 105 <= int("".join(c for c in one.split(":")[1] if c.isdigit())) <= 117
+            assert one[-1] not in "AG"
+
+
+def test_refused_rows_are_reported_and_leave_3(folder: Path, tmp_path: Path, run_paratope: Run):
+    pool = tmp_path / "pool.csv"
+    good = [HEAVY.replace("WGGDG", new) for new in ("SGGDG", "SAGDG", "SGPDG")]
+    rows = [f"g{n},{heavy},{LIGHT},{TARGET.chains[0]}" for n, heavy in enumerate(good)]
+    rows.append(f"far,{HEAVY.replace('WGGDG', 'KGGDG')},{LIGHT},MKVLAAGGSTMKVLAAGGST")
+    pool.write_text("id,heavy,light,antigen\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    target = tmp_path / "next.csv"
+    done = run_paratope("suggest", folder, "-b", 2, "--candidates", pool, "-o", target)
+    assert done.code == 3
+    assert "1 rows of the pool refused" in done.err
+    refused = pl.read_csv(tmp_path / "next-refused.csv")
+    assert refused["id"].to_list() == ["far"]
+    assert refused["reason"][0].startswith("another antigen than the campaign's")
+    assert pl.read_csv(target).height == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("-b", 400, "--candidates", "single:50"), "candidates are left for a batch of 400"),
+        (("--candidates", "sinlge"), "unknown kind of candidates 'sinlge'"),
+        (("--candidates", "no-such-pool.csv"), "no-such-pool.csv"),
+        (("--regions", "H9"), "unknown region 'H9'"),
+        (("--acquisition", "ei"), "unknown acquisition 'ei'; valid names: nei, thompson, ucb"),
+        (("--explore", 1.5), "explore must be between 0 and 1"),
+        (("--allow", "glycans"), "unknown liability or residue 'glycans'"),
+        (("--parent", "nobody"), "no parent or measured antibody is called 'nobody'"),
+        (("-o", "next.docx"), "next.docx"),
+    ],
+)
+def test_what_cannot_be_done_is_said(
+    arguments: tuple[object, ...], message: str, folder: Path, run_paratope: Run
+):
+    done = run_paratope("suggest", folder, *arguments)
+    assert done.code == 2
+    assert message in done.err
+    assert "Traceback" not in done.err
+
+
+def test_a_model_of_no_campaign(tiny_run: TrainedRun, run_paratope: Run):
+    done = run_paratope("suggest", tiny_run.folder)
+    assert done.code == 2
+    assert "paratope adapt measurements.csv -o my-campaign" in done.err
+
+
+@pytest.mark.parametrize("light", [True, False])
+def test_campaigns_of_every_shape(light: bool, tmp_path: Path):
+    """Paired and single domains, two backgrounds, loops of several lengths; scores."""
+    import dataclasses
+
+    campaign = dataclasses.replace(simulated_campaign(40, light_chains=light), label="score")
+    bundle = campaign_bundle(
+        CampaignModel.fit(campaign), metrics={}, environment={}, card="# Scores\n"
+    )
+    predictor = Predictor.load(write_bundle(bundle, tmp_path / "campaign"))
+    found = suggest(predictor, 6, candidates="single:100,recombination:100,neighbour:100")
+    assert found.label == "score"
+    for one in found.suggestions:
+        assert one.prediction.score is not None
+        assert one.prediction.pkd is None
+        assert (one.candidate.pair.antibody.light is None) is not light
