@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from paratope.batches import (
     BatchPlan,
     Examples,
+    Window,
     batches_by_length,
     collate,
     fit_molecule,
@@ -194,3 +195,27 @@ def test_a_recipes_limit_cuts_the_end_and_says_so():
 def test_an_encoders_refusal_is_passed_on():
     with pytest.raises(EncoderError):
         fit_molecule(load_encoder("antiberty"), ("A" * 600,), "antibody")
+
+
+def test_a_window_makes_each_batch_when_it_is_asked_for(examples, store):
+    class Counted:
+        reads = 0
+
+        def get(self, molecule):
+            self.reads += 1
+            return store.get(molecule)
+
+    counted = Counted()
+    rows = [np.array([0, 1, 2]), np.array([3, 4])]
+    window = Window(examples, rows, (counted, counted))
+    labels = window.labels()
+    assert counted.reads == 0
+    assert len(window) == len(labels) == 2
+    for batch, label, own in zip(window, labels, rows, strict=True):
+        whole = collate(examples, own, store, store)
+        for name, expected in whole._asdict().items():
+            assert torch.equal(getattr(batch, name), expected)
+            if not name.startswith(("antibody", "antigen")) or name.endswith("index"):
+                assert torch.equal(getattr(label, name), expected)
+    assert counted.reads > 0
+    assert [len(one.row) for one in window[1:]] == [2]

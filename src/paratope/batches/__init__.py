@@ -6,7 +6,7 @@ once per row.
 """
 
 from paratope.batches.examples import CENSORING_CODES, Chains, Examples, fit_molecule
-from paratope.batches.pair_batch import Embeddings, PairBatch, collate, pad
+from paratope.batches.pair_batch import Embeddings, PairBatch, Window, collate, pad
 from paratope.batches.plan import BatchPlan, batches_by_length
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "Embeddings",
     "Examples",
     "PairBatch",
+    "Window",
     "batches_by_length",
     "collate",
     "fit_molecule",

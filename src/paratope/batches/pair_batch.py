@@ -1,7 +1,7 @@
 """A batch: rows over the unique molecules they use, padded and masked."""
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol, Self
+from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
 import torch
@@ -99,19 +99,75 @@ def collate(
         [antibody_store.get(examples.antibodies[index]) for index in antibodies]
     )
     antigen, antigen_mask = pad([antigen_store.get(examples.antigens[index]) for index in antigens])
+    return _batch(
+        examples,
+        chosen,
+        (antibody, antibody_mask, torch.from_numpy(antibody_index)),
+        (antigen, antigen_mask, torch.from_numpy(antigen_index)),
+    )
+
+
+def _batch(
+    examples: Examples,
+    chosen: np.ndarray,
+    antibodies: tuple[Tensor, Tensor, Tensor],
+    antigens: tuple[Tensor, Tensor, Tensor],
+) -> PairBatch:
     return PairBatch(
-        antibody=antibody,
-        antibody_mask=antibody_mask,
-        antibody_index=torch.from_numpy(antibody_index),
-        antigen=antigen,
-        antigen_mask=antigen_mask,
-        antigen_index=torch.from_numpy(antigen_index),
+        *antibodies,
+        *antigens,
         pkd=torch.from_numpy(examples.pkd[chosen]),
         censoring=torch.from_numpy(examples.censoring[chosen]),
         assay=torch.from_numpy(examples.assay[chosen]),
         weight=torch.from_numpy(examples.weight[chosen]),
         row=torch.from_numpy(chosen),
     )
+
+
+class Window(Sequence[PairBatch]):
+    """Batches of one optimiser step, each made when it is asked for: one is held at a time.
+
+    Parameters
+    ----------
+    examples : Examples
+    rows : sequence of ndarray of int
+        Rows of each batch.
+    stores : tuple of Embeddings
+        Of antibodies and of antigens.
+    device : torch.device or str
+        Where the batches are to be.
+    """
+
+    def __init__(
+        self,
+        examples: Examples,
+        rows: Sequence[np.ndarray],
+        stores: tuple[Embeddings, Embeddings],
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.examples, self.rows, self.stores, self.device = examples, rows, stores, device
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, position: Any) -> Any:
+        """The batch of a position, or a window of a slice."""
+        if isinstance(position, slice):
+            return Window(self.examples, self.rows[position], self.stores, self.device)
+        return collate(self.examples, self.rows[position], *self.stores).to(self.device)
+
+    def labels(self) -> list[PairBatch]:
+        """Every batch without its molecules."""
+        none, no_mask = torch.zeros(0, 0, 0), torch.zeros(0, 0, dtype=torch.bool)
+        index = (self.examples.antibody_index, self.examples.antigen_index)
+        made = []
+        for rows in self.rows:
+            chosen = np.asarray(rows, dtype=np.int64)
+            places = [np.unique(one[chosen], return_inverse=True)[1] for one in index]
+            sides = (none, no_mask, torch.from_numpy(places[0]))
+            others = (none, no_mask, torch.from_numpy(places[1]))
+            made.append(_batch(self.examples, chosen, sides, others).to(self.device))
+        return made
 
 
 def pad(embeddings: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:

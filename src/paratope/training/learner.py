@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 
-from paratope.batches import PairBatch
+from paratope.batches import PairBatch, Window
 from paratope.losses import Objective
 from paratope.monitors import Monitors, check_finite_output
 from paratope.network import Network
@@ -85,8 +85,9 @@ class Learner:
             group["lr"] = self.schedule.rate(number)
         self.optimizer.zero_grad()
         sums: dict[str, float] = {"loss": 0.0}
+        labels = batches.labels() if isinstance(batches, Window) else batches
         for position, (batch, share) in enumerate(
-            zip(batches, self.objective.shares(batches), strict=True)
+            zip(batches, self.objective.shares(labels), strict=True)
         ):
             before_batch(position)
             output = self.network(batch)
@@ -97,7 +98,7 @@ class Learner:
             for name, value in values.items():
                 sums[f"loss_{name}"] = sums.get(f"loss_{name}", 0.0) + value * share[name]
                 sums[f"dropped_{name}"] = sums.get(f"dropped_{name}", 0.0) + dropped[name]
-        rows = np.concatenate([batch.row.cpu().numpy() for batch in batches])
+        rows = np.concatenate([batch.row.cpu().numpy() for batch in labels])
         monitors.after_backward(self.network, f"{places[0]} on", rows)
         if self.gradient_clip:
             self.fabric.clip_gradients(self.network, self.optimizer, max_norm=self.gradient_clip)

@@ -10,7 +10,7 @@ from lightning_fabric import Fabric
 from rich.console import Console
 from rich.progress import track
 
-from paratope.batches import BatchPlan, Embeddings, Examples, collate
+from paratope.batches import BatchPlan, Embeddings, Examples, Window
 from paratope.interruption import Interrupted, Interruption
 from paratope.monitors import EarlyStopping, Monitors
 from paratope.network import Network
@@ -117,8 +117,7 @@ class TrainingLoop:
             self.interruption.check()
             self._event("batch", first + position, window=f"{position + 1}/{count}")
 
-        device = self.fabric.device
-        batches = [collate(self.train, rows, *self.stores).to(device) for rows in window]
+        batches = Window(self.train, window, self.stores, self.fabric.device)
         places = [f"epoch {epoch}, batch {first + position}" for position in range(count)]
         sums = self.learner.step(self.progress.step, batches, places, self.monitors, before_batch)
         self.progress.add({**sums, "steps": 1.0})
