@@ -5,6 +5,7 @@ compared residue by residue where it has its parent's length. Nothing here is le
 """
 
 import dataclasses
+import functools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
@@ -82,13 +83,36 @@ class ParentSites:
         for role, chain in antibody_chains(pair) if language is not None else ():
             assert language is not None
             sites = [site for site, _ in antibody_sites(role, chain)]
-            rows = next(iter(language.embeddings([chain])))
-            domain = number_chain(chain)
-            rows = rows[domain.start : domain.end]
-            table = language.log_probabilities(chain)[domain.start : domain.end]
+            own = numbered(chain)
+            rows = next(iter(language.embeddings([chain])))[own.start : own.end]
+            table = language.log_probabilities(chain)[own.start : own.end]
             embedding |= zip(sites, rows, strict=True)
             log_probability |= zip(sites, table, strict=True)
         return cls(residues, place, region, embedding, log_probability)
+
+
+class Numbered(NamedTuple):
+    """A chain's variable domain: ``chain[start:end]``, its site labels, residues and regions."""
+
+    start: int
+    end: int
+    labels: tuple[str, ...]
+    residues: tuple[int, ...]
+    regions: tuple[int, ...]
+
+
+@functools.lru_cache(maxsize=32768)
+def numbered(chain: str) -> Numbered:
+    """A chain by IMGT numbers; one that is no antibody domain is counted from 1."""
+    residues = tuple(AMINO_ACIDS.find(residue) % (GAP + 1) for residue in chain)
+    try:
+        domain = number_chain(chain)
+    except InputError:
+        labels = tuple(str(place) for place in range(1, len(chain) + 1))
+        return Numbered(0, len(chain), labels, residues, (NO_REGION,) * len(chain))
+    regions = tuple(REGIONS.index(region) for region in domain.regions)
+    own = residues[domain.start : domain.end]
+    return Numbered(domain.start, domain.end, domain.positions, own, regions)
 
 
 def antibody_chains(pair: Pair) -> Iterator[tuple[str, str]]:
@@ -100,9 +124,9 @@ def antibody_chains(pair: Pair) -> Iterator[tuple[str, str]]:
 
 def antibody_sites(role: str, chain: str) -> Iterator[tuple[Site, int]]:
     """IMGT sites of a variable domain and the residues there."""
-    domain = number_chain(chain)
-    for label, residue in zip(domain.positions, domain.residues, strict=True):
-        yield Site(role, label), AMINO_ACIDS.find(residue) % (GAP + 1)
+    own = numbered(chain)
+    for label, residue in zip(own.labels, own.residues, strict=True):
+        yield Site(role, label), residue
 
 
 def sites_of(pair: Pair) -> Iterator[tuple[Site, int]]:
@@ -118,9 +142,9 @@ def regions_of(pair: Pair) -> dict[Site, int]:
     """Region of every antibody site."""
     found = {}
     for role, chain in antibody_chains(pair):
-        domain = number_chain(chain)
-        for label, region in zip(domain.positions, domain.regions, strict=True):
-            found[Site(role, label)] = REGIONS.index(region)
+        own = numbered(chain)
+        for label, region in zip(own.labels, own.regions, strict=True):
+            found[Site(role, label)] = region
     return found
 
 

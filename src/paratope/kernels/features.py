@@ -16,9 +16,9 @@ from paratope.kernels.changes import (
     antibody_chains,
     antibody_sites,
     number_of,
+    numbered,
     residue_descriptors,
 )
-from paratope.numbering import number_chain
 from paratope.sequences import Pair
 
 # Dimensions that are kept of a site's embedding: a fixed random projection keeps the distances of
@@ -241,10 +241,10 @@ class Featuriser:
             rows: dict[Site, np.ndarray] = {}
             average = np.zeros((len(self.roles), self.dim), np.float32)
             for role, chain in antibody_chains(pair):
-                domain = number_chain(chain)
-                embedding = next(rows_of)[domain.start : domain.end]
+                own_sites = numbered(chain)
+                embedding = next(rows_of)[own_sites.start : own_sites.end]
                 projected = embedding @ self._projection
-                sites = (Site(role, label) for label in domain.positions)
+                sites = (Site(role, label) for label in own_sites.labels)
                 rows |= zip(sites, projected, strict=True)
                 if role in self.roles:
                     average[self.roles.index(role)] = embedding.mean(0)

@@ -1,0 +1,200 @@
+"""One draw of a measured landscape, judged by our campaign model and by every baseline."""
+
+import dataclasses
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from paratope.baselines import BASELINES
+from paratope.campaign import Campaign
+from paratope.campaign_model import CampaignModel
+from paratope.datasets import load_dataset
+from paratope.datasets.abbibench import ASSAYS as ABBIBENCH
+from paratope.datasets.abbibench import abbibench_scores
+from paratope.kernels import TERMS, AntibodyLanguage
+from paratope.measurements import Measurement
+from paratope.metrics import METRICS
+from paratope.sequences import Antibody, Pair
+from public_few_shot import MIN_TEST_ROWS, MODES, REPEATS, reference_draws
+
+__all__ = ["ASSAYS", "MODES", "REPEATS", "Landscape", "campaign_draw", "dropped_term"]
+
+ASSAYS = tuple(ABBIBENCH)
+OURS = "paratope"
+LIKELIHOOD = "antiberty_likelihood"
+# Column of this table: name among the baselines. All see what differs inside a landscape.
+FITTED = {
+    "one_hot_ridge": "one_hot_ridge",
+    "one_hot_gp": "one_hot_gp",
+    "nearest_neighbour": "nearest_neighbour",
+    "boosted_kmers": "boosted_kmers",
+}
+BASELINE_COLUMNS = (*FITTED, LIKELIHOOD)
+COVERAGES = (0.5, 0.8, 0.9, 0.95)
+
+
+class Remembered:
+    """A language model that keeps the embeddings of a landscape in memory.
+
+    Parameters
+    ----------
+    language : AntibodyLanguage
+    """
+
+    def __init__(self, language: AntibodyLanguage) -> None:
+        self.language = language
+        self._rows: dict[str, np.ndarray] = {}
+        self._tables: dict[str, np.ndarray] = {}
+
+    def embeddings(self, chains: Sequence[str]) -> Iterator[np.ndarray]:
+        """As `AntibodyLanguage.embeddings`."""
+        missing = [chain for chain in dict.fromkeys(chains) if chain not in self._rows]
+        self._rows |= zip(missing, self.language.embeddings(missing), strict=True)
+        for chain in chains:
+            yield self._rows[chain]
+
+    def log_probabilities(self, chain: str) -> np.ndarray:
+        """As `AntibodyLanguage.log_probabilities`."""
+        if chain not in self._tables:
+            self._tables[chain] = self.language.log_probabilities(chain)
+        return self._tables[chain]
+
+
+@dataclasses.dataclass(frozen=True)
+class Landscape:
+    """The variants of one assay that the reference draws choose from; n of them.
+
+    Attributes
+    ----------
+    assay : str
+    sequences : list of str
+    values : np.ndarray, (n,)
+    likelihood : np.ndarray, (n,)
+        AntiBERTy's own, as published with the landscape.
+    pairs : tuple of Pair
+    draws : module
+    language : Remembered
+    """
+
+    assay: str
+    sequences: list[str]
+    values: np.ndarray
+    likelihood: np.ndarray
+    pairs: tuple[Pair, ...]
+    draws: Any
+    language: Remembered
+
+    @classmethod
+    def read(cls, root: Path, assay: str) -> "Landscape":
+        """The landscape, capped as the reference does."""
+        draws = reference_draws(root)
+        sequences, values = draws.landscape(str(root / ABBIBENCH[assay].data.path))
+        rows = load_dataset(f"abbibench_{assay}", root, as_published=True).measurements
+        context = rows[0].pair
+        pairs = tuple(
+            Pair(Antibody(heavy, context.antibody.light), context.antigen) for heavy in sequences
+        )
+        scores = abbibench_scores(assay, root)
+        known = dict(
+            zip(scores["heavy"], scores["AntiBERTy|log-likelihood"].cast(float), strict=True)
+        )
+        likelihood = np.array([known[heavy] for heavy in sequences], float)
+        language = Remembered(AntibodyLanguage())
+        return cls(assay, sequences, values, likelihood, pairs, draws, language)
+
+    def campaign(self, rows: np.ndarray) -> Campaign:
+        """Measured variants as a campaign; the parent is their own consensus."""
+        pairs = tuple(self.pairs[row] for row in rows)
+        heavy = "".join(
+            min(Counter(column).items(), key=lambda item: (-item[1], item[0]))[0]
+            for column in zip(*(pair.antibody.heavy for pair in pairs), strict=True)
+        )
+        parent = Pair(Antibody(heavy, pairs[0].antibody.light, "consensus"), pairs[0].antigen)
+        count = len(rows)
+        return Campaign(
+            pairs,
+            self.values[rows],
+            "score",
+            np.zeros(count, int),
+            np.zeros(count, int),
+            (self.assay,),
+            np.ones(count, int),
+            np.full(count, np.nan),
+            (parent,),
+        )
+
+
+def spearman(measured: np.ndarray, predicted: np.ndarray) -> float:
+    """Spearman; 0 if all predictions are one."""
+    value = METRICS["spearman"](measured, predicted)
+    return float(value) if np.isfinite(value) else 0.0
+
+
+def campaign_draw(
+    landscape: Landscape, mode: str, measured: int, repeat: int
+) -> dict[str, Any] | None:
+    """Spearman of every predictor on one draw, and coverage of our intervals."""
+    train, test = landscape.draws.draw(landscape.sequences, measured, mode, repeat)
+    if len(test) < MIN_TEST_ROWS:
+        return None
+    labels = landscape.values[test]
+    model = CampaignModel.fit(landscape.campaign(train), language=landscape.language)
+    pairs = [landscape.pairs[row] for row in test]
+    answer = model.answer(pairs)
+    found = {OURS: spearman(labels, answer.mean)}
+    rows = [
+        Measurement(landscape.pairs[row], score=float(landscape.values[row]), assay="a")
+        for row in train
+    ]
+    for column, name in FITTED.items():
+        fitted = BASELINES[name]().fit(rows)
+        found[column] = spearman(labels, fitted.predict_pkd(pairs))
+    found[LIKELIHOOD] = spearman(labels, landscape.likelihood[test])
+    bounds = {level: model.interval(answer, level) for level in COVERAGES}
+    # equal values are inside: labels that stand on a floor are many
+    coverage = {
+        str(level): float(np.mean((labels >= low - 1e-9) & (labels <= high + 1e-9)))
+        for level, (low, high) in bounds.items()
+    }
+    low, high = bounds[0.9]
+    return {
+        "assay": landscape.assay,
+        "mode": mode,
+        "measured": measured,
+        "repeat": repeat,
+        "trained_on": len(train),
+        "ranked": len(test),
+        "spearman": {name: round(value, 4) for name, value in found.items()},
+        "coverage": {level: round(value, 4) for level, value in coverage.items()},
+        "width_90": round(float(np.mean(high - low) / np.std(landscape.values)), 4),
+    }
+
+
+def dropped_term(
+    landscape: Landscape, mode: str, measured: int, repeat: int
+) -> list[dict[str, Any]]:
+    """Spearman of our model with all terms, and without each of them."""
+    train, test = landscape.draws.draw(landscape.sequences, measured, mode, repeat)
+    if len(test) < MIN_TEST_ROWS:
+        return []
+    campaign = landscape.campaign(train)
+    some = np.random.default_rng(repeat).permutation(test)[:400]
+    pairs, labels = [landscape.pairs[row] for row in some], landscape.values[some]
+    lines = []
+    for left_out in ("", *(name for name in TERMS if name not in ("general_model", "parent"))):
+        terms = [name for name in TERMS if name != left_out]
+        model = CampaignModel.fit(campaign, language=landscape.language, terms=terms)
+        lines.append(
+            {
+                "assay": landscape.assay,
+                "mode": mode,
+                "measured": measured,
+                "repeat": repeat,
+                "left_out": left_out,
+                "spearman": round(spearman(labels, model.answer(pairs).mean), 4),
+            }
+        )
+    return lines
