@@ -18,6 +18,7 @@ from paratope.figures.charts import (
 )
 from paratope.figures.scans import (
     RESIDUE_ORDER,
+    colour_scale,
     heat_map,
     position_profile,
     ranked_changes,
@@ -48,6 +49,7 @@ __all__ = [
     "STYLE",
     "VERMILION",
     "calibration",
+    "colour_scale",
     "comparison",
     "figure_bytes",
     "held_out_predictions",

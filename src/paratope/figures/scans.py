@@ -1,5 +1,6 @@
 """Plots of mutational scans: heat maps along a chain, profiles, combinations, specificity."""
 
+import textwrap
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,6 +17,10 @@ from paratope.figures.style import BLUE, GREY, ORANGE, STYLE, VERMILION
 RESIDUE_ORDER = "WFYMLIVCAGPSTNQHKRDE"
 # Colours saturate at this share of the absolute changes, and never below the smallest scale.
 _SATURATION, _SMALLEST_SCALE = 0.98, 0.05
+# Of a bold title, so that a long one is broken inside the figure.
+_LETTERS_PER_INCH = 9
+# Intervals are drawn into a profile if half of one is at most so many times the largest change.
+_WIDEST_LINES = 4
 _INK, _FAINT, _CDR_FILL = "#111827", "#6B7280", "#FDE68A"
 
 
@@ -29,6 +34,7 @@ def heat_map(
     title: str,
     subtitle: str = "",
     warning: str = "",
+    scale: float | None = None,
 ) -> Figure:
     """Change by each residue at each place of a chain; blue is stronger.
 
@@ -46,6 +52,8 @@ def heat_map(
         Of the colours, with the unit.
     title, subtitle, warning : str
         The warning stands behind the subtitle, in red.
+    scale : float, optional
+        Where the colours end, on both sides of 0 (`colour_scale`); that of `changes` by default.
 
     Raises
     ------
@@ -63,7 +71,7 @@ def heat_map(
         figure = Figure(figsize=(2.2 + 0.148 * max(length, 40), 5.3), layout="constrained")
         FigureCanvasAgg(figure)
         top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(5.2, 1))
-        bound = _scale(changes)
+        bound = colour_scale(changes) if scale is None else scale
         norm = TwoSlopeNorm(0, -bound, bound)
         image = top.imshow(
             np.ma.masked_invalid(changes), cmap="RdBu", norm=norm, aspect="auto",
@@ -94,7 +102,8 @@ def heat_map(
                 weight=weight, color=colour,
             )  # fmt: skip
         top.set_xlim(-0.5, length - 0.5)
-        figure.suptitle(title, x=0.01, ha="left", weight="bold", fontsize=11)
+        wrapped = textwrap.fill(title, int(_LETTERS_PER_INCH * figure.get_figwidth()))
+        figure.suptitle(wrapped, x=0.01, ha="left", weight="bold", fontsize=11)
         top.set_title(subtitle, fontsize=8.5, weight="normal", color=_FAINT, pad=17)
         if warning:
             top.set_title(
@@ -115,6 +124,8 @@ def position_profile(
 ) -> Figure:
     """One change for each place of a chain, as a bar, with its interval as a line.
 
+    Intervals far wider than all changes are not drawn, but named in the title.
+
     Parameters
     ----------
     changes, low, high : sequence of float
@@ -134,9 +145,11 @@ def position_profile(
         place = np.arange(len(values))
         colour = [BLUE if value > 0 else VERMILION for value in values]
         axes.bar(place, values, color=colour, width=0.75, zorder=3)
-        bound = max(3 * _scale(values), 0.3)
-        clipped = np.clip(low, -bound, bound), np.clip(high, -bound, bound)
-        axes.vlines(place, *clipped, color=GREY, linewidth=0.7, alpha=0.7, zorder=2)
+        bound = max(1.15 * float(np.nanmax(np.abs(values), initial=0.0)), _SMALLEST_SCALE)
+        half = float(np.nanmedian((np.asarray(high, float) - np.asarray(low, float)) / 2))
+        if half < _WIDEST_LINES * bound:  # wider ones would hide the bars, and say nothing apart
+            bound = max(bound, 1.05 * float(np.nanmax(np.abs([low, high]))))
+            axes.vlines(place, low, high, color=GREY, linewidth=0.7, alpha=0.7, zorder=2)
         axes.axhline(0, color=_INK, linewidth=0.8)
         axes.set_ylim(-bound, bound)
         for start, stop, name in _runs(regions):
@@ -149,7 +162,7 @@ def position_profile(
         axes.set_xlim(-0.7, len(values) - 0.3)
         axes.set_ylabel(label)
         axes.set_xlabel("residue of the parent, and its IMGT number", color=_INK)
-        axes.set_title(f"{title} (lines: intervals, cut at the frame)", pad=16)
+        axes.set_title(f"{title} (interval of each: ±{half:.2f})", pad=16)
     return figure
 
 
@@ -241,8 +254,8 @@ def specificity(
     return figure
 
 
-def _scale(changes: np.ndarray) -> float:
-    """Where the colours end: the same distance on both sides of 0."""
+def colour_scale(changes: np.ndarray) -> float:
+    """Where the colours of changes end: the same distance on both sides of 0."""
     sizes = np.abs(changes[np.isfinite(changes)])
     return max(float(np.quantile(sizes, _SATURATION)) if len(sizes) else 0.0, _SMALLEST_SCALE)
 

@@ -155,6 +155,7 @@ def _heat_map(scan: Scan, chain: str) -> Figure:
         title=_title(scan, f"{_CHAINS[chain]}: predicted {_LABELS[scan.unit]} of single mutants"),
         subtitle="blue: stronger than the parent (dots), red: weaker; the "
         f"{percent(scan.coverage)} interval of one change is ±{half:.2f}",
+        scale=figures.colour_scale(scan.variants[delta].to_numpy()),
         warning="nearly flat: ranks nothing" if is_flat(scan.variants, scan.unit) else "",
     )
 
