@@ -1,0 +1,402 @@
+"""`adapt` from Python and from the command line: models, reports, and every kind of bad input."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+import paratope
+from conftest import Finished
+from paratope.adaptation import Adapted, adapt
+from paratope.bundle import read_bundle
+from paratope.errors import InputError, ModelError, OutputError
+from paratope.mutations import apply_mutations, parse_mutations
+from paratope.prediction import OUTPUT_COLUMNS, SCORE_COLUMNS
+from paratope.predictor import Predictor
+from paratope.sequences import Antibody, Antigen
+from test_numbering import LYSOZYME, VH, VHH, VK
+
+Run = Callable[..., Finished]
+PARENT = Antibody(VH, VK, "wt")
+OTHER_ANTIGEN = "MKVLAAGIVGLLLAQWERTYHHGDSEEKKLMNPQRSTVWYACDEFGHIKLMNPQ"
+# places of CDR-H3 and of CDR-L3, and what mutating each of them costs
+EFFECTS = {
+    "H:W99": -1.0,
+    "H:G100": -0.5,
+    "H:G101": 0.4,
+    "H:D102": -0.2,
+    "L:Q89": -0.8,
+    "L:H91": 0.1,
+}
+LETTERS = "AFKSTV"
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Embeddings of all variants of these tests, made once."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(autouse=True)
+def own_cache(cache: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PARATOPE_CACHE", str(cache))
+
+
+def row_of(text: str, **columns: object) -> dict[str, object]:
+    made = apply_mutations(PARENT, parse_mutations(text, PARENT))
+    return {"id": text, "heavy": made.heavy, "light": made.light, **columns}
+
+
+def plate(column: str = "pkd", antigen: str | None = LYSOZYME, **more: object) -> pl.DataFrame:
+    """Single mutants and the wild type, 25 rows."""
+    rng = np.random.default_rng(0)
+    rows = [row_of("WT", **{column: 8.0})]
+    for place, effect in EFFECTS.items():
+        for number, letter in enumerate(LETTERS[:4]):
+            value = 8.0 + effect * (1 + 0.3 * number) + 0.05 * rng.standard_normal()
+            rows.append(row_of(f"{place}{letter}", **{column: round(value, 3)}))
+    frame = pl.DataFrame(rows)
+    if antigen is not None:
+        frame = frame.with_columns(pl.lit(antigen).alias("antigen"))
+    return frame.with_columns(**{name: pl.lit(value) for name, value in more.items()})
+
+
+def pool(antigen: str | None = LYSOZYME) -> pl.DataFrame:
+    """Double mutants that nobody measured."""
+    pairs = [
+        ("H:W99A", "L:Q89A"),
+        ("H:G101A", "L:H91A"),
+        ("H:G101F", "L:H91F"),
+        ("H:W99F", "H:D102A"),
+    ]
+    frame = pl.DataFrame([row_of(",".join(pair)) for pair in pairs])
+    return frame if antigen is None else frame.with_columns(pl.lit(antigen).alias("antigen"))
+
+
+@pytest.fixture(scope="module")
+def adapted(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Adapted:
+    """The plate's model with its report."""
+    folder = tmp_path_factory.mktemp("campaigns") / "my-campaign"
+    return adapt(plate(), folder, prior="none", cache=cache)
+
+
+@pytest.fixture(scope="module")
+def nameless(cache: Path) -> Adapted:
+    """A model of scores whose antigen nobody named."""
+    return adapt(plate("score", None), prior="default", report=False, cache=cache)
+
+
+# models
+
+
+def test_a_plate_becomes_a_model_folder(adapted: Adapted, cache: Path):
+    assert adapted.folder is not None
+    predictor = Predictor.load(adapted.folder, cache=cache)
+    frame = predictor.predict(pool())
+    assert frame.columns[: len(OUTPUT_COLUMNS)] == list(OUTPUT_COLUMNS)
+    assert frame["pkd"][0] < frame["pkd"][3] < frame["pkd"][1]  # effects add up
+    assert (frame["pkd_low"] < frame["pkd"]).all()
+    assert (frame["pkd"] < frame["pkd_high"]).all()
+    assert frame["domain"].to_list() == ["in"] * 4
+    again = adapted.predictor(cache=cache).predict(pool())
+    assert np.abs((frame["pkd"] - again["pkd"]).to_numpy()).max() < 1e-4
+
+
+def test_the_folder_holds_card_and_report(adapted: Adapted):
+    assert adapted.folder is not None
+    report = adapted.folder / "report"
+    names = {path.name for path in report.iterdir()}
+    assert names == {
+        "expectation.json", "held_out.csv", "held_out.png", "learning_curve.png", "positions.png"
+    }  # fmt: skip
+    assert {path.name for path in adapted.written} == names
+    card = (adapted.folder / "card.md").read_text("utf-8")
+    for said in ("25 values (25 exact, 0 bounds)", "| held out |", "one-hot ridge", "H:107",
+                 "24 more measurements", "General model beneath**: none"):  # fmt: skip
+        assert said in card
+    for line in card.splitlines():
+        if line.startswith("!["):
+            assert (adapted.folder / line.split("](")[1].rstrip(")")).is_file()
+    stored = json.loads((report / "expectation.json").read_text("utf-8"))
+    assert adapted.expectation is not None
+    assert stored == adapted.expectation.to_json()
+    assert read_bundle(adapted.folder).metrics == stored
+    held_out = pl.read_csv(report / "held_out.csv")
+    assert sorted(held_out["id"]) == sorted(plate()["id"])
+
+
+def test_the_report_finds_what_was_put_in(adapted: Adapted):
+    assert adapted.expectation is not None
+    assert adapted.expectation.learned
+    model = adapted.expectation.validations["random"].model
+    assert model is not None
+    assert model.spearman > 0.6
+    sites = adapted.model.importance().sites
+    strongest = max(sites, key=lambda one: one["spread"])
+    assert (strongest["chain"], strongest["imgt"]) in (("H", "107"), ("L", "105"))
+    assert strongest["effect"] < 0
+
+
+def test_equal_measurements_give_equal_bytes(cache: Path, tmp_path: Path):
+    folders = [tmp_path / place / "c" for place in "ab"]
+    for folder in folders:
+        adapt(plate(), folder, prior="none", report=False, cache=cache)
+    for path in sorted(folders[0].rglob("*")):
+        if path.is_file():
+            again = folders[1] / path.relative_to(folders[0])
+            assert again.read_bytes() == path.read_bytes(), path.name
+
+
+def test_scores_without_an_antigen(nameless: Adapted, cache: Path):
+    assert any("no general model is asked" in note for note in nameless.campaign.notes)
+    predictor = nameless.predictor(cache=cache)
+    for antigen in (None, LYSOZYME):  # an antigen nobody asked for does no harm
+        frame = predictor.predict(pool(antigen))
+        assert frame["error"].null_count() == 4
+        assert set(SCORE_COLUMNS) <= set(frame.columns)
+        assert frame["pkd"].null_count() == 4
+        assert frame["score"][0] < frame["score"][3] < frame["score"][1]
+        assert (frame["score_low"] < frame["score_high"]).all()
+
+
+def test_the_campaigns_only_antigen_need_not_be_repeated(adapted: Adapted, cache: Path):
+    predictor = adapted.predictor(cache=cache)
+    given, absent = predictor.predict(pool()), predictor.predict(pool(None))
+    assert absent["pkd"].to_list() == given["pkd"].to_list()
+    assert absent["domain"].to_list() == ["in"] * 4
+
+
+def test_a_general_model_beneath(cache: Path, tmp_path: Path):
+    found = adapt(plate(), tmp_path / "c", prior="default", report=False, cache=cache)
+    assert "general_model" in found.model.weights
+    assert "General model beneath**: default" in (tmp_path / "c" / "card.md").read_text("utf-8")
+    frame = Predictor.load(tmp_path / "c", cache=cache).predict(pool())
+    assert frame["pkd"][0] < frame["pkd"][1]
+    with pytest.raises(InputError, match="this is the model of a campaign; expected a general"):
+        adapt(plate(), prior=tmp_path / "c", cache=cache)
+    with pytest.raises(ModelError, match="unknown model 'nosuch'"):
+        adapt(plate(), prior="nosuch", cache=cache)
+
+
+def test_replicates_bounds_and_assays_together(cache: Path):
+    first = plate().with_columns(assay=pl.lit("spr"), pkd=pl.col("pkd").cast(pl.String))
+    second = first.with_columns(
+        assay=pl.lit("bli"), pkd=(pl.col("pkd").cast(pl.Float64) - 1.5).cast(pl.String)
+    )
+    frame = pl.concat([first, first[3:9], second[:12]])
+    weak = pl.col("pkd").cast(pl.Float64) < 6.4
+    frame = frame.with_columns(pkd=pl.when(weak).then(pl.lit("<6.4")).otherwise(pl.col("pkd")))
+    found = adapt(frame, prior="none", report=False, cache=cache)
+    assert found.campaign.assays == ("spr", "bli")
+    assert (found.campaign.censoring == -1).any()
+    predictor = found.predictor(cache=cache)
+    spr = predictor.predict(pool())["pkd"].to_numpy()
+    on_bli = adapt(frame, prior="none", report=False, cache=cache, assay="bli")
+    bli = on_bli.predictor(cache=cache).predict(pool())["pkd"].to_numpy()
+    assert 0.8 < float(np.mean(spr - bli)) < 2.2  # on the scale that was asked for
+
+
+def test_public_names():
+    assert paratope.adapt is adapt
+    assert paratope.Adapted is Adapted
+
+
+# the command
+
+
+def test_the_command_says_what_to_expect(tmp_path: Path, run_paratope: Run):
+    source, folder = tmp_path / "plate.csv", tmp_path / "my-campaign"
+    plate()[:10].write_csv(source)
+    done = run_paratope("adapt", source, "-o", folder, "--prior", "none")
+    assert done.code == 0, done.err
+    for said in ("What to expect", "variants at random", "one-hot Gaussian process",
+                 "24 more measurements should buy", "every number of this"):  # fmt: skip
+        assert said in done.out
+    assert "learned from 10 values of 10 antibodies" in done.err
+    pool().write_csv(tmp_path / "pool.csv")
+    target = tmp_path / "predictions.csv"
+    done = run_paratope("predict", tmp_path / "pool.csv", "--model", folder, "-o", target)
+    assert done.code == 0, done.err
+    assert pl.read_csv(target).height == 4
+
+
+def test_options_of_the_command(tmp_path: Path, run_paratope: Run):
+    source, folder = tmp_path / "elisa.csv", tmp_path / "c"
+    plate("OD450", None, well="A1").write_csv(source)
+    done = run_paratope(
+        "adapt", source, "-o", folder, "--columns", "score=OD450", "--no-report",
+        "--antigen", LYSOZYME, "--prior", "none",
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    assert "What to expect" not in done.out
+    assert Predictor.load(folder).label == "score"
+    assert not (folder / "report" / "expectation.json").exists()
+    assert "Not judged" in (folder / "card.md").read_text("utf-8")
+    assert (
+        run_paratope("adapt", source, "-o", folder, "--columns", "score=OD", "--no-report").code
+        == 2
+    )
+    unknown = run_paratope(
+        "adapt", source, "-o", folder, "--columns", "score=OD450", "--assay", "spr"
+    )
+    assert unknown.code == 2
+    assert "unknown assay 'spr'; valid names: elisa" in unknown.err
+
+
+# bad input: a clear message, and what can be had is had
+
+
+def failing(frame: pl.DataFrame, tmp_path: Path, run_paratope: Run, *more: str) -> str:
+    """What the command says, without a traceback and without a folder."""
+    source, folder = tmp_path / "plate.csv", tmp_path / "c"
+    frame.write_csv(source)
+    done = run_paratope("adapt", source, "-o", folder, "--prior", "none", "--no-report", *more)
+    assert done.code == 2, done.out + done.err
+    assert not folder.exists()
+    assert done.err.startswith("Error: ")
+    return done.err
+
+
+def test_one_measurement(tmp_path: Path, run_paratope: Run):
+    said = failing(plate()[:1], tmp_path, run_paratope)
+    assert "a campaign needs at least two measured variants, got 1; 24 or more" in said
+
+
+def test_all_values_equal(tmp_path: Path, run_paratope: Run):
+    said = failing(plate().with_columns(pkd=pl.lit(7.0)), tmp_path, run_paratope)
+    assert "all 25 measured values are 7: there is nothing to learn" in said
+
+
+def test_all_values_bounds(tmp_path: Path, run_paratope: Run):
+    said = failing(plate().with_columns(pkd=pl.lit("<5")), tmp_path, run_paratope)
+    assert "all 25 values are bounds (25 at most 5)" in said
+    assert "measure at least one variant inside the assay's range" in said
+
+
+def test_mixed_units(tmp_path: Path, run_paratope: Run):
+    pkd = plate()[:12].with_columns(score=pl.lit(None, pl.Float64))
+    score = plate("score")[12:].with_columns(pkd=pl.lit(None, pl.Float64)).select(pkd.columns)
+    said = failing(pl.concat([pkd, score]), tmp_path, run_paratope)
+    assert "mixed units: 12 rows have a pKd or Kd" in said
+    assert "13 rows have only a score" in said
+
+
+def test_mixed_units_within_a_column_leave_the_rest_usable(tmp_path: Path, run_paratope: Run):
+    """A Kd in M among Kd in nM: named, left out, the others learned from."""
+    frame = plate().with_columns(kd_nM=10 ** (9 - pl.col("pkd"))).drop("pkd")
+    frame[5, "kd_nM"] = 3e-9
+    source, folder = tmp_path / "plate.csv", tmp_path / "c"
+    frame.write_csv(source)
+    done = run_paratope("adapt", source, "-o", folder, "--prior", "none", "--no-report")
+    assert done.code == 3
+    assert "1 of 25 rows are left out" in done.err
+    assert "it looks like a Kd in M" in done.err
+    assert "learned from 24 values" in done.err
+    assert Predictor.load(folder).predict(pool())["error"].null_count() == 4
+
+
+def test_two_assays_without_overlap(cache: Path):
+    frame = plate().with_columns(
+        assay=pl.when(pl.int_range(pl.len()) < 13).then(pl.lit("spr")).otherwise(pl.lit("bli")),
+    )
+    found = adapt(frame, prior="none", report=False, cache=cache)
+    assert any("no variant was also measured in 'spr'" in note for note in found.campaign.notes)
+    assert found.predictor(cache=cache).predict(pool())["error"].null_count() == 4
+
+
+def test_a_wrong_parent_is_said_and_the_model_still_made(cache: Path):
+    nano = pl.DataFrame(
+        [{"id": "nano", "heavy": VHH, "light": "", "pkd": 6.0, "antigen": LYSOZYME}]
+    )
+    frame = pl.concat([plate(), nano]).with_columns(
+        parent=pl.when(pl.col("id") == "nano").then(pl.lit("")).otherwise(pl.lit("nano"))
+    )
+    found = adapt(frame, prior="none", report=False, cache=cache)
+    assert any("wrong parent: 'nano'" in note for note in found.campaign.notes)
+    predicted = found.predictor(cache=cache).predict(pool())["pkd"]
+    assert predicted[0] < predicted[1]
+
+
+def test_a_third_of_contradictory_replicates(cache: Path):
+    """Said, the noise grows, and the ranking is still of use."""
+    rng = np.random.default_rng(1)
+    shift = np.where(np.arange(25) % 3 == 0, 1.6, 0.0) * rng.choice([-1, 1], 25)
+    again = plate().with_columns(pkd=pl.col("pkd") + pl.Series(shift + 0.05 * rng.normal(size=25)))
+    found = adapt(pl.concat([plate(), again]), prior="none", report=False, cache=cache)
+    (note,) = [note for note in found.campaign.notes if "contradict" in note]
+    assert "replicates of 9 of 25 repeated variants contradict" in note
+    calm = adapt(plate(), prior="none", report=False, cache=cache)
+    assert found.model.noise_variance > calm.model.noise_variance
+    frames = [one.predictor(cache=cache).predict(pool()) for one in (found, calm)]
+    widths = [(frame["pkd_high"] - frame["pkd_low"]).mean() for frame in frames]
+    assert widths[0] > widths[1]  # type: ignore[operator]
+    assert frames[0]["pkd"][0] < frames[0]["pkd"][1]
+
+
+def test_a_pool_with_other_antigens(adapted: Adapted, cache: Path):
+    frame = pl.concat([pool(), pool(OTHER_ANTIGEN)])
+    out = adapted.predictor(cache=cache).predict(frame)
+    assert out["domain"].to_list() == ["in"] * 4 + ["out"] * 4
+    assert all("another antigen than the campaign's" in note for note in out["note"][4:])
+    width = (out["pkd_high"] - out["pkd_low"]).to_numpy()
+    assert width[4:].min() > width[:4].max()
+
+
+def test_sequences_of_another_antibody(adapted: Adapted, cache: Path):
+    other = pl.DataFrame([{"id": "nano", "heavy": VHH, "light": "", "antigen": LYSOZYME}])
+    frame = pl.concat([pool(), other])
+    out = adapted.predictor(cache=cache).predict(frame)
+    assert out["domain"].to_list() == ["in"] * 4 + ["out"]
+    assert "another antibody than the campaign's" in out["note"][4]
+    width = (out["pkd_high"] - out["pkd_low"]).to_numpy()
+    assert width[4] > width[:4].max()
+
+
+def test_several_antigens_given_for_all_rows(tmp_path: Path, run_paratope: Run):
+    fasta = tmp_path / "two.fasta"
+    fasta.write_text(f">a\n{LYSOZYME}\n>b\n{OTHER_ANTIGEN}\n")
+    said = failing(plate(antigen=None), tmp_path, run_paratope, "--antigen", str(fasta))
+    assert "2 antigens given for all rows; expected one, or a column 'antigen'" in said
+
+
+def test_a_folder_that_is_no_model_is_left_alone(tmp_path: Path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(OutputError, match="exists and is no model folder"):
+        adapt(plate(), tmp_path)
+    with pytest.raises(OutputError, match="this is a file; expected a folder"):
+        adapt(plate(), tmp_path / "notes.txt")
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_a_single_domain_campaign(cache: Path):
+    rows = []
+    for place in (28, 29, 30, 31, 100, 101):
+        for letter in "AST":
+            if VHH[place - 1] != letter:
+                heavy = VHH[: place - 1] + letter + VHH[place:]
+                rows.append({"heavy": heavy, "kd_nM": 10.0 + 3 * (place % 7), "antigen": LYSOZYME})
+    found = adapt(pl.DataFrame(rows), prior="none", report=False, cache=cache)
+    predicted = found.predictor(cache=cache).predict(pl.DataFrame([{"heavy": VHH}]))
+    assert predicted["error"].null_count() == 1
+    assert predicted["domain"][0] == "in"
+
+
+def test_indels_are_learned_from(cache: Path):
+    extra = pl.DataFrame(
+        [row_of(text, pkd=value, antigen=LYSOZYME)
+         for text, value in (("H:103insG", 7.0), ("H:G101del", 7.5), ("H:103insGS", 6.5))]
+    )  # fmt: skip
+    found = adapt(pl.concat([plate(), extra]), prior="none", report=False, cache=cache)
+    ask = pl.DataFrame([row_of("H:103insS"), row_of("WT")])
+    out = found.predictor(cache=cache).predict(ask)
+    assert out["error"].null_count() == 2
+    assert out["pkd"][0] < out["pkd"][1]
+
+
+def test_antigens_as_objects(cache: Path):
+    antigens = [Antigen((LYSOZYME,), "HEL")]
+    found = adapt(plate(antigen=None), antigens=antigens, prior="none", report=False, cache=cache)
+    assert found.campaign.antigens == tuple(antigens)
