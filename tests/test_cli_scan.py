@@ -114,6 +114,33 @@ def test_wrong_arguments_are_said_and_nothing_is_written(
     assert not (tmp_path / "scan").exists()
 
 
+@pytest.mark.slow
+def test_a_campaign_on_scores(tmp_path: Path, run_paratope: Run):
+    """Its own antigen and unit; nothing about a general model."""
+    pytest.importorskip("gpytorch")
+    places = [(place, residue) for place in range(97, 105) for residue in "AWE"]
+    rows = [("wt", VH, VK, LYSOZYME, 5.0)]
+    for place, residue in places:  # W helps, E hurts, more so in the middle
+        heavy = VH[: place - 1] + residue + VH[place:]
+        effect = {"A": -0.5, "W": 1.0, "E": -1.5}[residue] * (1.2 - abs(place - 100) / 5)
+        rows.append((f"v{place}{residue}", heavy, VK, LYSOZYME, round(5 + effect, 2)))
+    table = tmp_path / "plate.csv"
+    with table.open("w", newline="") as file:
+        csv.writer(file).writerows([("id", "heavy", "light", "antigen", "score"), *rows])
+    model = tmp_path / "campaign"
+    done = run_paratope("adapt", table, "-o", model, "--prior", "none", "--no-report")
+    assert done.code == 0, done.err
+    chains = ("--heavy", VH, "--light", VK, "--model", model)
+    done = run_paratope("scan", *chains, "--combine", "H:W99A,H:G100W", "-o", tmp_path / "scan")
+    assert done.code == 0, done.err
+    found = pl.read_csv(tmp_path / "scan" / "scan.csv")
+    assert "delta_pkd" not in found.columns
+    assert set(found["domain"]) <= {"in", "near"}
+    change = dict(zip(found["mutations"], found["delta_score"], strict=True))
+    assert change["H:G100W"] > 0.3 > -0.1 > change["H:W99A"]
+    assert (found["delta_score_low"] < found["delta_score_high"]).all()
+
+
 def test_a_file_is_no_folder(tiny_run: TrainedRun, tmp_path: Path, run_paratope: Run):
     (tmp_path / "scan").write_text("mine")
     chains = ("--heavy", VHH, "--antigen", LYSOZYME, "--model", tiny_run.folder)
