@@ -38,7 +38,10 @@ class SmallCampaignModel:
         self._solve = cho_factor(
             self._kernel(campaign.pairs, campaign.pairs) + _NOISE * np.eye(len(campaign))
         )
-        self._weights = cho_solve(self._solve, (campaign.values - self._centre) / self._scale)
+        self.scale = self
+        self.process = self
+        self.site_target = self.to_latent(campaign.values)
+        self._weights = cho_solve(self._solve, self.site_target)
 
     def posterior(self, pairs: Sequence[Pair]) -> Normal:
         cross = self._kernel(pairs, self.campaign.pairs)
@@ -48,6 +51,13 @@ class SmallCampaignModel:
     def variance(self, pairs: Sequence[Pair]) -> tuple[np.ndarray, np.ndarray]:
         found = self.posterior(pairs)
         return found.mean, np.diagonal(found.covariance)
+
+    def left_out(self) -> tuple[np.ndarray, np.ndarray]:
+        diagonal = np.diagonal(cho_solve(self._solve, np.eye(len(self.campaign))))
+        return self.site_target - self._weights / diagonal, 1.0 / diagonal
+
+    def to_latent(self, values: np.ndarray) -> np.ndarray:
+        return (np.asarray(values) - self._centre) / self._scale
 
     def to_label(self, values: np.ndarray) -> np.ndarray:
         return self._centre + self._scale * np.asarray(values)

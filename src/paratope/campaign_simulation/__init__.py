@@ -11,6 +11,7 @@ from paratope.campaign_simulation.strategies import (
     ModelStrategy,
     RandomStrategy,
     Strategy,
+    fitting_models,
     parse_strategies,
 )
 
@@ -28,6 +29,7 @@ __all__ = [
     "Saved",
     "Strategy",
     "compare",
+    "fitting_models",
     "landscape_of",
     "parse_strategies",
     "replay",

@@ -2,15 +2,18 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 
 import numpy as np
 
+from paratope.adaptation.learner import Learner, fitting
 from paratope.baselines import BASELINES
 from paratope.campaign import Campaign
 from paratope.campaign_simulation.landscape import Landscape
 from paratope.errors import InputError, unknown_name
+from paratope.kernels import LanguageModel
 from paratope.suggestion.knowledge import marginals
+from paratope.suggestion.odds import Odds
 from paratope.suggestion.selection import (
     BASELINE_VARIANTS,
     DEFAULT_ACQUISITION,
@@ -21,7 +24,6 @@ from paratope.suggestion.selection import (
     enough,
     joint_belief,
     preselect,
-    probability_above,
 )
 
 Fit = Callable[[Campaign], Any]
@@ -44,7 +46,7 @@ class Choice(NamedTuple):
     rows : tuple of int
         Of the landscape.
     expected_better : float
-        How many of them the strategy expects to beat the best measured; NaN if it does not say.
+        How many of them the strategy expects above the best value measured; NaN if it does not say.
     """
 
     rows: tuple[int, ...]
@@ -144,14 +146,10 @@ class ModelStrategy:
         belief = joint_belief(model, [pairs[row] for row in some], [pairs[row] for row in best])
         spacing = Spacing([pairs[row].antibody for row in some], [set()] * len(some), choosing)
         chosen = np.array(choose_batch(belief, spacing, choosing))
-        expected = probability_of_best(belief, chosen).sum()
-        return Choice(tuple(some[chosen].tolist()), float(expected))
-
-
-def probability_of_best(belief: Any, chosen: np.ndarray) -> np.ndarray:
-    """Probability of each chosen candidate of beating the first of the baseline, (chosen,)."""
-    other = np.full(len(chosen), belief.candidates)
-    return probability_above(belief.mean, belief.covariance, chosen, other)
+        taken = places[chosen]
+        highest = float(landscape.values[measured].max())
+        better = Odds(model).above_label(mean[taken], deviation[taken], highest)
+        return Choice(tuple(left[taken].tolist()), float(better.sum()))
 
 
 def unmeasured(landscape: Landscape, measured: np.ndarray) -> np.ndarray:
@@ -180,6 +178,19 @@ def remembering(fit: Fit) -> Fit:
         return known[key]
 
     return fitted
+
+
+def fitting_models(language: LanguageModel | None = None, prior: Any = None) -> Fit:
+    """What fits a campaign's model, with a language model and a general model.
+
+    Parameters
+    ----------
+    language : LanguageModel, optional
+    prior : object, optional
+        With ``predict_pkd(pairs)``.
+    """
+    learn = fitting(language, prior)
+    return lambda campaign: cast(Learner, learn(campaign)).model
 
 
 def parse_strategies(text: str, fit: Fit, acquisition: str, explore: float) -> list[Strategy]:

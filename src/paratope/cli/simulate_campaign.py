@@ -45,7 +45,6 @@ def simulate_campaign(
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same replay.")] = 0,
 ) -> None:
     """Replay a landscape: how many rounds the model saves against random, greedy and one-hot."""
-    from paratope.adaptation.learner import fitting
     from paratope.campaign_simulation import (
         Plan,
         landscape_of,
@@ -54,6 +53,7 @@ def simulate_campaign(
         write_replay,
     )
     from paratope.campaign_simulation import compare as compare_strategies
+    from paratope.campaign_simulation.strategies import fitting_models
     from paratope.kernels import AntibodyLanguage
     from paratope.predictor import Predictor
     from paratope.suggestion.selection import Choosing
@@ -65,8 +65,8 @@ def simulate_campaign(
     for note in (*landscape.campaign.notes, *landscape.notes):
         print(f"Note: {note}", file=sys.stderr)
     general = None if prior == "none" else Predictor.load(prior)
-    learn = fitting(AntibodyLanguage(), general)
-    strategies = parse_strategies(compare, lambda rows: learn(rows).model, acquisition, explore)
+    fit = fitting_models(AntibodyLanguage(), general)
+    strategies = parse_strategies(compare, fit, acquisition, explore)
     total = plan.repeats * plan.rounds * len(strategies)
     with _progress(total) as advance:
         found = replay(landscape, strategies, plan, advance)

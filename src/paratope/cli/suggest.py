@@ -108,10 +108,10 @@ def _say(found: Any) -> None:
         if len(found.refused) > SHOWN:
             print(f"  and {len(found.refused) - SHOWN:,} more", file=sys.stderr)
     beating = sum(one.p_beats_best for one in found.suggestions)
-    best = found.knowledge.best
+    name, value = found.best
     print(
         f"{len(found.suggestions)} chosen of {found.candidates:,} candidates; about {beating:.1f} "
-        f"of them expected to beat the best measured ({best.name})",
+        f"of them expected above the best measured ({name}, {value:.3g})",
         file=sys.stderr,
     )
 

@@ -155,8 +155,8 @@ def nearest_parent(parents: Sequence[Pair], antibody: Antibody) -> tuple[int, in
 
     Examples
     --------
-    >>> parents = [Pair(Antibody("EVQLV"), Antigen(("MKV",)))]
-    >>> nearest_parent(parents, Antibody("EVQAV")), nearest_parent(parents, Antibody("QQQQQ"))
+    >>> parents = [Pair(Antibody("EVQLVESGGG"), Antigen(("MKV",)))]
+    >>> nearest_parent(parents, Antibody("EVQAVESGGG")), nearest_parent(parents, Antibody("QQQQQ"))
     ((0, 1), (0, None))
     """
     best: tuple[int, int | None] = (0, None)

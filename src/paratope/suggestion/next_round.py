@@ -25,7 +25,9 @@ from paratope.suggestion.knowledge import (
     distance_between,
     knowledge_of,
     marginals,
+    molecule,
 )
+from paratope.suggestion.odds import Odds
 from paratope.suggestion.pool import Refused, pool_candidates, read_pool
 from paratope.suggestion.reasons import Coverage, Standing, reason
 from paratope.suggestion.selection import (
@@ -38,7 +40,6 @@ from paratope.suggestion.selection import (
     enough,
     joint_belief,
     preselect,
-    probability_above,
 )
 from paratope.tables import InputTable, TableRow
 
@@ -57,8 +58,8 @@ class Suggestion:
     candidate : Candidate
     prediction : Prediction
     p_beats_best, p_beats_parent : float
-        Probability that its true value is above that of the best measured variant, and of its
-        parent.
+        Probability that it will be measured above the best value measured so far, and above its
+        parent's (its predicted one, if it was not measured); see `paratope.suggestion.odds`.
     reason : str
     liabilities : tuple of Liability
         That its parent has not.
@@ -86,6 +87,8 @@ class NextRound:
         In order of choice.
     knowledge : Knowledge
     label : {"pkd", "score"}
+    best : tuple of (str, float)
+        Name and value of the best measured variant.
     filters : Filters
     left_out : LeftOut
     refused : tuple of Refused
@@ -99,6 +102,7 @@ class NextRound:
     suggestions: tuple[Suggestion, ...]
     knowledge: Knowledge
     label: str
+    best: tuple[str, float]
     filters: Filters
     left_out: LeftOut
     refused: tuple[Refused, ...]
@@ -208,6 +212,7 @@ def suggest(
         tuple(suggestions),
         knowledge,
         model.campaign.label,
+        best_measured(model, knowledge),
         filters,
         left_out,
         tuple(offer.refused),
@@ -300,7 +305,15 @@ def _described(
         TableRow(number, 0, one.name, one.pair, None, (), None) for number, one in enumerate(some)
     ]
     predictions = predictor.predict_rows(rows, coverage=coverage)
-    best, parents = _probabilities(predictor.campaign, knowledge, some)
+    model, odds = predictor.campaign, Odds(predictor.campaign)
+    places = np.array(chosen)
+    best = odds.above_label(mean[places], deviation[places], best_measured(model, knowledge)[1])
+    parents = {
+        number: odds.above_label(
+            mean[places], deviation[places], _parent_value(model, knowledge.parents[number])
+        )
+        for number in {one.parent for one in some}
+    }
     measured = Coverage(knowledge)
     found = []
     for number, candidate in enumerate(some):
@@ -313,7 +326,7 @@ def _described(
                 candidate,
                 predictions[number],
                 float(best[number]),
-                float(parents[number]),
+                float(parents[candidate.parent][number]),
                 reason(candidate, standing, choosing.batch, measured),
                 new_liabilities(knowledge.parents[candidate.parent].antibody, antibody),
                 _nearest(candidate, knowledge),
@@ -322,21 +335,35 @@ def _described(
     return found
 
 
-def _probabilities(
-    model: Any, knowledge: Knowledge, some: Sequence[Candidate]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Probability of each of beating the best measured, and its parent, (n,) each."""
-    numbers = sorted({one.parent for one in some})
-    references = [knowledge.best.pair, *(knowledge.parents[number] for number in numbers)]
-    posterior = model.posterior([*(one.pair for one in some), *references])
-    mean = np.asarray(posterior.mean, dtype=float)
-    covariance = np.asarray(posterior.covariance, dtype=float)
-    count = len(some)
-    own = np.arange(count)
-    parent = np.array([count + 1 + numbers.index(one.parent) for one in some])
-    return tuple(
-        probability_above(mean, covariance, own, other) for other in (np.full(count, count), parent)
-    )  # type: ignore[return-value]
+def best_measured(model: Any, knowledge: Knowledge) -> tuple[str, float]:
+    """Name and value, in the campaign's units, of the best measured variant.
+
+    Of the assay on whose scale predictions are; bounds from above do not count.
+    """
+    campaign = model.campaign
+    rows = [
+        row
+        for row, pair in enumerate(campaign.pairs)
+        if pair.antigen.chains == knowledge.antigen.chains
+        and campaign.assay[row] == 0
+        and campaign.censoring[row] >= 0
+    ]
+    if not rows:
+        best = knowledge.best
+        return best.name, float(model.to_label(np.array([best.mean]))[0])
+    row = max(rows, key=lambda one: float(campaign.values[one]))
+    return campaign.pairs[row].antibody.name, float(campaign.values[row])
+
+
+def _parent_value(model: Any, parent: Pair) -> float:
+    """A parent's measured value in the campaign's units, or else its predicted one."""
+    campaign = model.campaign
+    for row, pair in enumerate(campaign.pairs):
+        if molecule(pair) == molecule(parent) and campaign.assay[row] == 0:
+            if campaign.censoring[row] == 0:
+                return float(campaign.values[row])
+    mean, _ = marginals(model, [parent])
+    return float(model.to_label(mean)[0])
 
 
 def _nearest(candidate: Candidate, knowledge: Knowledge) -> int:

@@ -188,28 +188,3 @@ def enough(batch: int) -> int:
     (2000, 3000)
     """
     return max(JOINT_CANDIDATES, _LEAST_PER_CHOICE * batch)
-
-
-def probability_above(
-    mean: np.ndarray, covariance: np.ndarray, one: np.ndarray, other: np.ndarray
-) -> np.ndarray:
-    """P(one > other) under a joint normal distribution.
-
-    Parameters
-    ----------
-    mean : np.ndarray, (n,)
-    covariance : np.ndarray, (n, n)
-    one, other : np.ndarray of int, (m,)
-        Entries.
-
-    Examples
-    --------
-    >>> ends = np.array([0]), np.array([1])
-    >>> probability_above(np.array([1.0, 0.0]), np.array([[1.0, 1.0], [1.0, 1.0]]), *ends).tolist()
-    [1.0]
-    """
-    from scipy.special import ndtr
-
-    difference = mean[one] - mean[other]
-    variance = covariance[one, one] + covariance[other, other] - 2 * covariance[one, other]
-    return ndtr(difference / np.sqrt(np.maximum(variance, 1e-12)))
