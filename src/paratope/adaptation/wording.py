@@ -76,7 +76,7 @@ def sentences(expectation: Expectation) -> list[str]:
         if one.model is not None and best is not None:
             found.append(_standing(kind, one, best))
     if expectation.curve is not None:
-        found.append(gains_sentence(expectation.curve.gains))
+        found += gain_sentences(expectation.curve.gains)
     return found
 
 
@@ -89,18 +89,18 @@ def _standing(kind: Kind, one: Validation, best: str) -> str:
     )
 
 
-def gains_sentence(gains: Sequence[Gain]) -> str:
+def gain_sentences(gains: Sequence[Gain]) -> list[str]:
     """What more measurements should buy.
 
-    >>> gains_sentence([Gain(24, 0.021, 0.004, 0.038)])
-    '24 more measurements should buy about +0.02 Spearman (95 %: +0.00 to +0.04).'
+    >>> gain_sentences([Gain(24, 0.021, 0.004, 0.038)])
+    ['24 more measurements should buy about +0.02 Spearman (95 %: +0.00 to +0.04).']
     """
-    parts = [
+    found = [
         f"{one.more} more measurements should buy about {one.gain:+.2f} Spearman "
-        f"(95 %: {one.low:+.2f} to {one.high:+.2f})"
+        f"(95 %: {one.low:+.2f} to {one.high:+.2f})."
         for one in gains
     ]
-    return "; ".join(parts) + "." if parts else "Too few variants to foretell what more would buy."
+    return found or ["Too few variants to foretell what more would buy."]
 
 
 def spearman_text(score: Score) -> str:

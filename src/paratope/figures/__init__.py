@@ -4,6 +4,7 @@ from paratope.figures.campaigns import (
     PositionEffect,
     held_out_predictions,
     learning_curve,
+    plates,
     position_importance,
 )
 from paratope.figures.charts import (
@@ -57,6 +58,7 @@ __all__ = [
     "heat_map",
     "new_figure",
     "per_bin",
+    "plates",
     "position_importance",
     "position_profile",
     "predicted_versus_measured",

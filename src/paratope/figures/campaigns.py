@@ -46,7 +46,12 @@ class PositionEffect(NamedTuple):
     changes: int
 
 
-def held_out_predictions(rows: Judged, unit: str, assays: Sequence[str] | None = None) -> Figure:
+def held_out_predictions(
+    rows: Judged,
+    unit: str,
+    assays: Sequence[str] | None = None,
+    title: str = "Held-out variants",
+) -> Figure:
     """Predicted against measured values of rows that the model did not see.
 
     Parameters
@@ -58,6 +63,7 @@ def held_out_predictions(rows: Judged, unit: str, assays: Sequence[str] | None =
         Name of the values, such as ``"pKd"``.
     assays : sequence of str, optional
         Of each row; the first four get a colour each.
+    title : str
     """
     with rc_context(STYLE):
         figure, axes = new_figure(5.2, 4.8)
@@ -77,7 +83,7 @@ def held_out_predictions(rows: Judged, unit: str, assays: Sequence[str] | None =
             aspect="equal",
             xlabel=f"measured {unit}",
             ylabel=f"predicted {unit}, not having seen it",
-            title="Held-out variants",
+            title=title,
         )
     return figure
 
@@ -243,3 +249,39 @@ def _region_panel(axes: Axes, positions: Sequence[PositionEffect], unit: str) ->
 
 def _is_round(position: str) -> bool:
     return position == "1" or position.endswith("0") and position.isdecimal()
+
+
+def plates(values: Mapping[str, Sequence[float]], threshold: float, unit: str) -> Figure:
+    """Measured values of several sets of variants, one row of points each, with their means.
+
+    Parameters
+    ----------
+    values : mapping of str to sequence of float
+        By name, drawn from top to bottom.
+    threshold : float
+        What counts as a hit; a dashed line.
+    unit : str
+        Name of the values, such as ``"pKd"``.
+    """
+    with rc_context(STYLE):
+        figure, axes = new_figure(6.8, 1.1 + 0.75 * len(values))
+        place = np.arange(len(values))[::-1]
+        labels = []
+        for row, (name, some) in zip(place, values.items(), strict=True):
+            points = np.asarray(some, float)
+            spread = np.random.default_rng(0).uniform(-0.28, 0.28, len(points))
+            hits = points >= threshold
+            for chosen, colour in ((~hits, GREY), (hits, BLUE)):
+                axes.scatter(
+                    points[chosen], row + spread[chosen], s=10, color=colour, alpha=0.55,
+                    linewidths=0,
+                )  # fmt: skip
+            axes.plot([points.mean()] * 2, [row - 0.36, row + 0.36], color=VERMILION, linewidth=2.5)
+            labels.append(f"{name}\n{int(hits.sum())} of {len(points)} are hits")
+        axes.axvline(threshold, color=BLUE, linewidth=1, linestyle=(0, (4, 2)))
+        axes.set_yticks(place, labels)
+        axes.grid(visible=False, axis="y")
+        axes.set(
+            xlabel=f"measured {unit} (bars: means; dashed: hits)", ylim=(-0.55, len(values) - 0.45)
+        )
+    return figure
