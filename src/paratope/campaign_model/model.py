@@ -319,7 +319,7 @@ class CampaignModel:
             own = np.diag(term(name, features, features, self.scales, assay, None))
             mean = term(name, features, self.train, self.scales, assay, self.campaign).mean(1)
             centring = self._centring[name]
-            total += weight * (own - 2 * mean + centring.mean) / centring.scale
+            total += weight * centring.own(own, mean)
         return total
 
     def _judge(self, pairs: Sequence[Pair], features: Features) -> tuple[np.ndarray, list[str]]:
@@ -332,7 +332,9 @@ class CampaignModel:
         total = max(len(self.featuriser.sites), 1)
         named = bool(self.campaign.antigens)
         for number, pair in enumerate(pairs):
-            if count[number] > (1 - SAME_ANTIBODY) * total:
+            parent = self.parents[features.parent[number]]
+            other_format = (pair.antibody.light is None) != (parent.antibody.light is None)
+            if other_format or count[number] > (1 - SAME_ANTIBODY) * total:
                 domain[number] = "out"
                 notes[number] = (
                     "another antibody than the campaign's: nothing is known of it but the "

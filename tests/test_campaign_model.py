@@ -1,0 +1,333 @@
+import json
+
+import numpy as np
+import pytest
+from scipy.stats import spearmanr
+
+from paratope.bundle import write_bundle
+from paratope.campaign import Campaign
+from paratope.campaign_bundle import campaign_bundle
+from paratope.campaign_model import CampaignModel, check_campaign
+from paratope.campaign_model.rows import observations
+from paratope.errors import InputError, ModelError
+from paratope.kernels import AntibodyLanguage
+from paratope.label_scale import LabelScale
+from paratope.predictor import Predictor
+from paratope.sequences import Antibody, Antigen, Pair
+
+ROWS = 60
+
+
+VH = (
+    "EVQLVESGGGLVQPGGSLRLSCAASGFNIKDTYIHWVRQAPGKGLEWVARIYPTNGYTRYADSVKGRFTISADTSKNTAYLQMNSLRAEDTAVYYC"
+    "SRWGGDGFYAMDYWGQGTLVTVSS"
+)
+VL = (
+    "DIQMTQSPSSLSASVGDRVTITCRASQDVNTAVAWYQQKPGKAPKLLIYSASFLYSGVPSRFSGSRSGTDFTLTISSLQPEDFATYYCQQHYTTPP"
+    "TFGQGTKVEIK"
+)
+ANTIGEN = Antigen(("MKTAYIAKQRQISFVKSHFSRQLEERLGLIEVQ",), "target")
+PLACES = {"H": (29, 52, 98, 101, 104), "L": (27, 49, 91, 93)}  # from 0
+
+
+@pytest.fixture(scope="module")
+def landscape() -> Campaign:
+    """Up to three changes at nine places; every change has an effect, pairs of them too."""
+    random = np.random.default_rng(5)
+    places = [(chain, place) for chain, own in PLACES.items() for place in own]
+    effects = {(*place, residue): random.normal(0, 0.8) for place in places for residue in "ADFKSY"}
+    pairs, values = [], []
+    while len(pairs) < 160:
+        chains = {"H": list(VH), "L": list(VL)}
+        total = 8.0
+        for number in random.choice(len(places), size=random.integers(1, 4), replace=False):
+            chain, place = places[number]
+            residue = str(random.choice(list("ADFKSY")))
+            chains[chain][place] = residue
+            total += effects[chain, place, residue]
+        made = Pair(Antibody("".join(chains["H"]), "".join(chains["L"]), f"v{len(pairs)}"), ANTIGEN)
+        if made.antibody.chains not in {pair.antibody.chains for pair in pairs}:
+            pairs.append(made)
+            values.append(total + random.normal(0, 0.15))
+    count = len(pairs)
+    zeros = np.zeros(count, int)
+    parent = Pair(Antibody(VH, VL, "parent"), ANTIGEN)
+    return Campaign(
+        tuple(pairs), np.array(values), "pkd", zeros, zeros, ("plate",), np.ones(count, int),
+        np.full(count, np.nan), (parent,),
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def plate(landscape) -> Campaign:
+    return landscape.rows(np.arange(ROWS))
+
+
+@pytest.fixture(scope="module")
+def model(plate) -> CampaignModel:
+    return CampaignModel.fit(plate)
+
+
+@pytest.fixture(scope="module")
+def language(tmp_path_factory) -> AntibodyLanguage:
+    return AntibodyLanguage("cpu", tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="module")
+def small(landscape, language) -> CampaignModel:
+    return CampaignModel.fit(landscape.rows(np.arange(14)), language=language)
+
+
+def test_it_ranks_what_it_has_not_seen(model, landscape):
+    rest = landscape.rows(np.arange(ROWS, len(landscape)))
+    exact = rest.censoring == 0
+    predicted = model.predict(rest.pairs)
+    assert spearmanr(predicted[exact], rest.values[exact])[0] > 0.5
+
+
+def test_intervals_cover_what_they_say(model, landscape):
+    rest = landscape.rows(np.arange(ROWS, len(landscape)))
+    exact = rest.censoring == 0
+    answer = model.answer(rest.pairs)
+    low, high = model.interval(answer, 0.9)
+    inside = (rest.values >= low) & (rest.values <= high)
+    assert 0.75 <= inside[exact].mean() <= 1.0
+    narrow_low, narrow_high = model.interval(answer, 0.5)
+    assert (narrow_low >= low).all()
+    assert (narrow_high <= high).all()
+
+
+def test_a_variant_is_told_alike_in_any_company(small, landscape):
+    pairs = landscape.pairs[14:20]
+    together, alone = small.answer(pairs), small.answer(pairs[2:3])
+    assert together.mean[2] == pytest.approx(alone.mean[0], abs=1e-4)
+    assert together.sd[2] == pytest.approx(alone.sd[0], abs=1e-4)
+
+
+def test_answers_are_the_margins_of_the_posterior(small, landscape):
+    pairs = landscape.pairs[10:20]
+    joint, (mean, variance) = small.posterior(pairs), small.variance(pairs)
+    known = small.answer(pairs).domain != "out"
+    np.testing.assert_allclose(joint.mean[known], mean[known], atol=1e-5)
+    np.testing.assert_allclose(np.diag(joint.covariance)[known], variance[known], atol=1e-4)
+    np.testing.assert_allclose(joint.covariance, joint.covariance.T, atol=1e-8)
+
+
+def test_difference_to_itself_is_nothing(small, landscape):
+    parent = landscape.pairs[3]
+    value, low, high, stronger = small.difference([parent, landscape.pairs[15]], parent, 0.9)
+    assert abs(value[0]) < 1e-6
+    assert high[0] - low[0] < 0.1 * (high[1] - low[1])
+    assert stronger[0] == pytest.approx(0.5, abs=1e-3)
+
+
+def test_saved_and_loaded_it_answers_the_same(small, landscape, language, tmp_path):
+    bundle = campaign_bundle(small, metrics={}, environment={}, card="# A campaign\n")
+    folder = write_bundle(bundle, tmp_path / "campaign")
+    again = Predictor.load(folder, "cpu", language._store.path.parent.parent)
+    pairs = landscape.pairs[10:25]
+    before, after = small.answer(pairs), again.campaign.answer(pairs)
+    np.testing.assert_allclose(after.mean, before.mean, atol=1e-4)
+    np.testing.assert_allclose(after.sd, before.sd, atol=1e-4)
+    frame = again.predict(list(pairs))
+    np.testing.assert_allclose(frame["pkd"], small.predict(pairs), atol=1e-4)
+    assert (frame["pkd_low"] <= frame["pkd"]).all()
+    twice = write_bundle(bundle, tmp_path / "twice")
+    for name in ("campaign.json", "model.safetensors", "config.json"):
+        assert (folder / name).read_bytes() == (twice / name).read_bytes()
+
+
+def test_a_damaged_campaign_is_refused(small, tmp_path):
+    bundle = campaign_bundle(small, metrics={}, environment={}, card="")
+    del bundle.campaign["weights"]
+    folder = write_bundle(bundle, tmp_path / "campaign")
+    with pytest.raises(ModelError, match="not a campaign's model, or damaged"):
+        Predictor.load(folder)
+    (folder / "campaign.json").write_text(json.dumps({}))
+    with pytest.raises(ModelError, match="checksum differs"):
+        Predictor.load(folder)
+
+
+def test_scores_come_back_as_scores(landscape, tmp_path):
+    scores = landscape.rows(np.flatnonzero(landscape.censoring == 0)[:20])
+    scored = Campaign(
+        scores.pairs, 100 * scores.values - 500, "score", scores.censoring, scores.assay,
+        scores.assays, scores.replicates, scores.noise_sd, scores.parents,
+    )  # fmt: skip
+    fitted = CampaignModel.fit(scored)
+    bundle = campaign_bundle(fitted, metrics={}, environment={}, card="")
+    predictor = Predictor.load(write_bundle(bundle, tmp_path / "scored"))
+    frame = predictor.predict(list(scores.pairs), parent=scores.pairs[0].antibody.name or "1")
+    assert frame.columns[:3] == ["score", "score_low", "score_high"]
+    assert frame["pkd"].is_null().all()
+    assert frame["delta_score"][0] == pytest.approx(0.0, abs=1e-6)
+    assert spearmanr(frame["score"], scored.values)[0] > 0.7
+    with pytest.raises(InputError, match="adapted on scores"):
+        predictor.predict_pkd(list(scores.pairs))
+
+
+def test_scores_of_any_unit_rank_alike(landscape):
+    """Scaling and shifting the scores scales and shifts the predictions."""
+    rows = landscape.rows(np.flatnonzero(landscape.censoring == 0)[:24])
+
+    def predicted(factor: float, shift: float) -> np.ndarray:
+        campaign = Campaign(
+            rows.pairs, factor * rows.values + shift, "score", rows.censoring, rows.assay,
+            rows.assays, rows.replicates, rows.noise_sd, rows.parents,
+        )  # fmt: skip
+        return CampaignModel.fit(campaign).predict(landscape.pairs[40:60])
+
+    np.testing.assert_allclose(predicted(250.0, -30.0), 250.0 * predicted(1.0, 0.0) - 30.0,
+                               rtol=1e-3)  # fmt: skip
+
+
+def test_another_antigen_or_antibody_is_out_of_domain(model, plate):
+    own = plate.pairs[0]
+    other_antigen = Pair(own.antibody, Antigen(("GSGSGSGSGSGSGSGSGSGSGSGSGSGS",)))
+    vhh = Antibody(
+        "QVQLVESGGGLVQAGGSLRLSCAASGRTFSSYAMGWFRQAPGKEREFVAAISWSGGSTYYADSVKGRFTISRDNAKNTVYLQMNSLKPEDTAVYYC"
+        "AADRGSSWYYDYWGQGTQVTVSS"
+    )
+    answer = model.answer([own, other_antigen, Pair(vhh, own.antigen)])
+    assert answer.domain.tolist() == ["in", "out", "out"]
+    assert "another antigen" in answer.note[1]
+    assert "another antibody" in answer.note[2]
+    low, high = model.interval(answer, 0.9)
+    assert (high - low)[1:].min() > (high - low)[0]
+    middle = model.to_label(np.zeros(1))[0]
+    np.testing.assert_allclose(model.to_label(answer.mean[1:]), middle, atol=1e-6)
+
+
+def test_unseen_sites_are_near_and_wider(model, plate):
+    from paratope.mutations import apply_mutations, parse_mutations
+
+    parent = plate.parents[0]
+    changed = {
+        place
+        for pair in plate.pairs
+        for place, (a, b) in enumerate(
+            zip(parent.antibody.heavy, pair.antibody.heavy, strict=False)
+        )
+        if a != b
+    }
+    place = next(n for n in range(5, 110) if n not in changed)
+    before = parent.antibody.heavy[place]
+    text = f"H:{before}{place + 1}{'A' if before != 'A' else 'G'}"
+    new = Pair(apply_mutations(parent.antibody, parse_mutations(text)), parent.antigen)
+    answer = model.answer([parent, new])
+    assert answer.domain.tolist() == ["in", "near"]
+    low, high = model.interval(answer, 0.9)
+    assert high[1] - low[1] > high[0] - low[0]
+
+
+def test_bounds_are_not_values(landscape):
+    """Half the rows told as "at most 7": nearer the truth than 7 itself, or nothing, would be."""
+    exact = landscape.rows(np.flatnonzero(landscape.censoring == 0))
+    rows, rest = exact.rows(np.arange(40)), exact.rows(np.arange(40, len(exact)))
+    limit = float(np.median(rows.values))
+    low = rows.values < limit
+    told = np.where(low, limit, rows.values)
+
+    def error(campaign: Campaign) -> float:
+        predicted = CampaignModel.fit(campaign).predict(rest.pairs)
+        return float(np.sqrt(np.mean((predicted - rest.values) ** 2)))
+
+    def campaign(censoring: np.ndarray) -> Campaign:
+        return Campaign(
+            rows.pairs, told, "pkd", censoring, rows.assay, rows.assays, rows.replicates,
+            rows.noise_sd, rows.parents,
+        )  # fmt: skip
+
+    as_bounds, as_values = campaign(np.where(low, -1, 0)), campaign(np.zeros(40, int))
+    assert error(as_bounds) < error(as_values)
+
+
+def test_assays_with_an_offset_agree(landscape):
+    """A second assay, one unit higher: its rows teach the ranking, not the level."""
+    exact = landscape.rows(np.flatnonzero(landscape.censoring == 0)[:60])
+    second = (np.arange(60) % 2).astype(int)
+    shifted = Campaign(
+        exact.pairs, exact.values + 1.0 * second, "pkd", exact.censoring, second,
+        ("first", "second"), exact.replicates, exact.noise_sd, exact.parents,
+    )  # fmt: skip
+    model = CampaignModel.fit(shifted)
+    first = model.to_label(model.answer(exact.pairs, 0).mean)
+    other = model.to_label(model.answer(exact.pairs, 1).mean)
+    assert 0.6 < np.median(other - first) < 1.4
+    assert abs(np.mean(first - exact.values)) < 0.25
+
+
+def test_replicates_that_scatter_have_more_noise(plate):
+    sd = np.full(len(plate), np.nan)
+    sd[:4] = [0.05, 0.05, 0.05, 1.5]
+    replicates = np.ones(len(plate), int)
+    replicates[:4] = 3
+    campaign = Campaign(
+        plate.pairs, plate.values, "pkd", plate.censoring, plate.assay, plate.assays, replicates,
+        sd, plate.parents,
+    )  # fmt: skip
+    share = observations(campaign, LabelScale.of(plate.values)).noise_share
+    assert share[4] == 1.0
+    assert share[0] < 0.5
+    assert share[3] > share[0]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda rows: rows.rows([0]), "at least two measured variants"),
+        (lambda rows: rows.rows(np.repeat(0, 5)), "all 5 measured values are"),
+    ],
+)
+def test_nothing_to_learn_is_said(plate, change, message):
+    with pytest.raises(InputError, match=message):
+        check_campaign(change(plate))
+
+
+def test_only_bounds_are_said(plate):
+    import dataclasses
+
+    bounds = dataclasses.replace(plate, censoring=np.full(len(plate), -1))
+    with pytest.raises(InputError, match="are bounds"):
+        CampaignModel.fit(bounds)
+
+
+def test_importance_finds_the_sites_that_matter(model, plate):
+    found = model.importance()
+    assert set(found.terms) == set(model.weights)
+    assert sum(found.terms.values()) == pytest.approx(1.0, abs=0.02)
+    keys = {f"{one['chain']}{one['imgt']}" for one in found.sites}
+    assert keys == set(model.train.changes.key.tolist())
+    assert any(one["spread"] > 0.05 for one in found.sites)
+
+
+def test_a_general_model_has_a_learned_weight(landscape):
+    class Truth:
+        def predict_pkd(self, pairs):
+            return np.array([values[pair] for pair in pairs])
+
+    exact = landscape.rows(np.flatnonzero(landscape.censoring == 0))
+    values = dict(zip(exact.pairs, exact.values, strict=True))
+    some = exact.rows(np.arange(20))
+    rest = exact.rows(np.arange(20, 60))
+    knowing = CampaignModel.fit(some, prior=Truth()).predict(rest.pairs)
+    alone = CampaignModel.fit(some).predict(rest.pairs)
+    assert spearmanr(knowing, rest.values)[0] > spearmanr(alone, rest.values)[0] + 0.05
+    misled = Truth()
+    misled.predict_pkd = lambda pairs: -Truth().predict_pkd(pairs)  # the sign is learned, too
+    reversed_ = CampaignModel.fit(some, prior=misled).predict(rest.pairs)
+    np.testing.assert_allclose(reversed_, knowing, atol=0.05)
+
+
+def test_weights_are_found_on_some_rows_when_there_are_many(landscape, monkeypatch):
+    monkeypatch.setattr("paratope.campaign_model.model.FITTING_ROWS", 30)
+    model = CampaignModel.fit(landscape)
+    assert len(model.train) == len(landscape)
+    exact = landscape.censoring == 0
+    assert spearmanr(model.predict(landscape.pairs)[exact], landscape.values[exact])[0] > 0.6
+
+
+def test_blocks_do_not_matter(model, landscape, monkeypatch):
+    whole = model.answer(landscape.pairs).mean
+    monkeypatch.setattr("paratope.campaign_model.model.BLOCK_ROWS", 7)
+    np.testing.assert_allclose(model.answer(landscape.pairs).mean, whole, atol=1e-5)

@@ -1,0 +1,166 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import multivariate_normal, truncnorm
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
+
+from paratope.errors import TrainingError
+from paratope.gaussian_process import (
+    JITTER,
+    GaussianProcess,
+    Observations,
+    fit,
+    propagate_bounds,
+    shared_weights,
+)
+
+
+def exact(target: np.ndarray, groups: np.ndarray | None = None) -> Observations:
+    zeros = np.zeros(len(target), int)
+    return Observations(target, zeros, zeros if groups is None else groups, np.ones(len(target)))
+
+
+def gram(x: np.ndarray, y: np.ndarray, length: float = 1.0) -> np.ndarray:
+    return np.exp(-0.5 * (x[:, None] - y[None]) ** 2 / length**2)
+
+
+@pytest.fixture(scope="module")
+def curve() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    random = np.random.default_rng(0)
+    x = np.sort(random.uniform(0, 10, 60))
+    y = np.sin(x) + random.normal(0, 0.2, 60)
+    return x, (y - y.mean()) / y.std(), np.linspace(0, 10, 25)
+
+
+def test_mean_and_variance_are_those_of_another_implementation(curve):
+    x, y, new = curve
+    kernel = ConstantKernel(0.7, "fixed") * RBF(1.0, "fixed")
+    white = WhiteKernel(0.1 + JITTER, "fixed")
+    reference = GaussianProcessRegressor(kernel + white, optimizer=None, alpha=0.0)
+    reference.fit(x[:, None], y)
+    mean, sd = reference.predict(new[:, None], return_std=True)
+    process = GaussianProcess(np.array([0.7]), np.array([0.1]), gram(x, x)[None], exact(y))
+    cross = 0.7 * gram(new, x)
+    own = process.variance(cross, np.full(len(new), 0.7))
+    np.testing.assert_allclose(process.mean(cross), mean, atol=1e-9)
+    np.testing.assert_allclose(own + 0.1 + JITTER, sd**2, atol=1e-9)
+    joint = process.joint(cross, 0.7 * gram(new, new))
+    np.testing.assert_allclose(np.diag(joint), own, atol=1e-9)
+
+
+def test_rows_left_out_are_predicted_as_if_never_seen(curve):
+    x, y, _ = curve
+    process = GaussianProcess(np.array([0.7]), np.array([0.1]), gram(x, x)[None], exact(y))
+    mean, variance = process.left_out()
+    block_mean, block_variance = process.without(np.array([7]))
+    rest = np.delete(np.arange(len(x)), 7)
+    other = GaussianProcess(
+        np.array([0.7]), np.array([0.1]), gram(x[rest], x[rest])[None], exact(y[rest])
+    )
+    cross = 0.7 * gram(x[[7]], x[rest])
+    assert mean[7] == pytest.approx(other.mean(cross)[0], abs=1e-9)
+    expected = other.variance(cross, np.array([0.7]))[0] + 0.1 + JITTER
+    assert variance[7] == pytest.approx(expected, abs=1e-9)
+    assert block_mean[0] == pytest.approx(mean[7], abs=1e-9)
+    assert block_variance[0] == pytest.approx(expected, abs=1e-9)
+
+
+def test_the_fit_is_the_most_probable_one(curve):
+    """No step from the weights found raises the posterior, computed independently."""
+    x, y, _ = curve
+    grams = np.stack([gram(x, x, 1.0), gram(x, x, 5.0)])
+    centre = np.log([0.4, 0.4, 0.3])
+
+    def log_posterior(values: np.ndarray) -> float:
+        total = np.tensordot(np.exp(values[:2]), grams, 1)
+        total += (np.exp(values[2]) + JITTER + 1e-6) * np.eye(len(x))
+        return multivariate_normal(cov=total).logpdf(y) - 0.5 * np.sum((values - centre) ** 2)
+
+    found = fit(grams, exact(y), shared_weights(["a", "b"]))
+    best = np.log([*found.weights, *found.noise])
+    for direction in np.vstack([np.eye(3), -np.eye(3)]):
+        assert log_posterior(best + 0.05 * direction) < log_posterior(best)
+
+
+def test_a_prior_holds_the_weights_of_few_rows(curve):
+    x, y, _ = curve
+    grams = np.stack([gram(x, x, 1.0), gram(x, x, 5.0)])[:, :6, :6]
+    prior = shared_weights(["a", "b"])
+    firm = fit(grams, exact(y[:6]), prior, spread=0.01)
+    loose = fit(grams, exact(y[:6]), prior, spread=3.0)
+    assert np.abs(np.log(firm.weights / prior)).max() < 0.01
+    assert np.abs(np.log(loose.weights / prior)).max() > 0.1
+
+
+def test_assays_have_their_own_noise():
+    random = np.random.default_rng(3)
+    x = random.uniform(0, 10, 160)
+    groups = (np.arange(160) % 2).astype(int)
+    y = np.sin(x) + random.normal(0, np.where(groups == 0, 0.05, 0.8))
+    found = fit(gram(x, x)[None], exact(y - y.mean(), groups), np.array([0.8]), spread=2.0)
+    assert found.noise[1] > 10 * found.noise[0]
+
+
+def test_replicates_have_less_noise(curve):
+    x, y, _ = curve
+    share = np.where(np.arange(len(x)) == 30, 0.01, 1.0)
+    zeros = np.zeros(len(x), int)
+    grams, weights, noise = gram(x, x)[None], np.array([0.7]), np.array([0.5])
+    once = GaussianProcess(weights, noise, grams, exact(y))
+    often = GaussianProcess(weights, noise, grams, Observations(y, zeros, zeros, share))
+    here = 0.7 * gram(x[[30]], x)
+    assert abs(often.mean(here)[0] - y[30]) < abs(once.mean(here)[0] - y[30])
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.floats(-2, 2), st.floats(0.1, 3), st.floats(-2, 2), st.sampled_from([-1.0, 1.0]))
+def test_one_bound_gives_the_truncated_normal(mean, sd, bound, sign):
+    target, variance = propagate_bounds(
+        np.array([mean]), np.array([[sd**2]]), np.array([bound]), np.array([sign]), np.array([1e-8])
+    )
+    posterior = (mean / sd**2 + target[0] / variance[0]) / (1 / sd**2 + 1 / variance[0])
+    edge = (bound - mean) / sd
+    limits = (edge, np.inf) if sign > 0 else (-np.inf, edge)
+    expected = truncnorm(*limits, loc=mean, scale=sd).mean()
+    assert posterior == pytest.approx(expected, abs=2e-3 + 1e-3 * abs(expected))
+
+
+def test_bounds_count_as_inequalities_not_as_values():
+    """Rows at most 0 pull down what lies above 0, and leave alone what is below anyway."""
+    x = np.arange(12.0)
+    y = np.where(x < 6, -1.5, 1.5)
+    censoring = np.where(x == 2, -1, 0)
+    target = np.where(x == 2, 0.0, y)
+    zeros, ones = np.zeros(12, int), np.ones(12)
+    grams, weights, noise = gram(x, x, 2.0)[None], np.array([1.0]), np.array([0.05])
+    bound = GaussianProcess(weights, noise, grams, Observations(target, censoring, zeros, ones))
+    value = GaussianProcess(weights, noise, grams, Observations(target, zeros, zeros, ones))
+    here = gram(x[[2]], x, 2.0)
+    assert bound.mean(here)[0] < -1.0  # its neighbours say -1.5, which is at most 0
+    assert value.mean(here)[0] > -0.8
+    above = GaussianProcess(weights, noise, grams, Observations(target, -censoring, zeros, ones))
+    assert above.mean(here)[0] > value.mean(here)[0] - 0.5
+
+
+def test_all_rows_bounded_can_still_be_fitted():
+    x = np.arange(8.0)
+    zeros = np.zeros(8, int)
+    observed = Observations(np.zeros(8), np.where(x < 4, -1, 1), zeros, np.ones(8))
+    found = fit(gram(x, x, 2.0)[None], observed, np.array([0.8]))
+    mean = found.mean(found.weights[0] * gram(x, x, 2.0))
+    assert mean[:3].max() < mean[5:].min()
+
+
+def test_a_covariance_that_is_none_is_refused():
+    with pytest.raises(TrainingError, match="not positive definite"):
+        GaussianProcess(
+            np.array([1.0]), np.array([0.1]), -5 * np.ones((1, 3, 3)), exact(np.arange(3.0))
+        )
+
+
+def test_gpytorch_missing_names_the_extra(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "gpytorch", None)
+    with pytest.raises(TrainingError, match=r"paratope\[campaign\]"):
+        fit(np.eye(3)[None], exact(np.arange(3.0)), np.array([0.8]))
