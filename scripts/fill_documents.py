@@ -94,6 +94,30 @@ def encoders() -> str:
     return "\n".join([header, "|---|---|---|---|---|---|", *rows])
 
 
+def candidates() -> str:
+    """Table of what ``paratope suggest`` generates."""
+    from paratope.suggestion import GENERATORS
+
+    rows = [f"| `{name}` | {what} | {most:,} |" for name, (what, most) in GENERATORS.items()]
+    return "\n".join(["| kind | what it is | at most |", "|---|---|---|", *rows])
+
+
+def acquisitions() -> str:
+    """Table of the acquisitions of ``paratope suggest``."""
+    from paratope.suggestion import ACQUISITIONS
+
+    rows = [f"| `{name}` | {kind.summary} |" for name, kind in ACQUISITIONS.items()]
+    return "\n".join(["| `--acquisition` | takes next |", "|---|---|", *rows])
+
+
+def strategies() -> str:
+    """Table of what ``paratope simulate-campaign`` compares."""
+    from paratope.campaign_simulation import STRATEGIES
+
+    rows = [f"| `{name}` | {what} |" for name, what in STRATEGIES.items()]
+    return "\n".join(["| `--compare` | chooses |", "|---|---|", *rows])
+
+
 def datasets() -> str:
     """Table of the public sources, as in ``paratope data list``."""
     from paratope.datasets import DATASETS
@@ -171,6 +195,8 @@ def _purpose(path: Path) -> str:
 
 
 BLOCKS: dict[str, Callable[[], str]] = {
+    "acquisitions": acquisitions,
+    "candidates": candidates,
     "commands": commands,
     "datasets": datasets,
     "default-model": default_model,
@@ -178,6 +204,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "domains": domains,
     "encoders": encoders,
     "layers": layers,
+    "strategies": strategies,
     "liabilities": liabilities,
     "search-space": search_space,
     "tree": tree,
