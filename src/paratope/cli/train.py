@@ -40,7 +40,6 @@ Split = Annotated[
 Columns = Annotated[
     str | None, typer.Option(help="Names of your columns, such as heavy=VH,pkd=affinity.")
 ]
-Seed = Annotated[int | None, typer.Option(min=0, help="Seed of everything random.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder, if any.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Loggers = Annotated[
@@ -78,7 +77,6 @@ def train(
     encoders: EncoderPair = None,
     split: Split = None,
     columns: Columns = None,
-    seed: Seed = None,
     resume: Resume = False,
     device: Device = "auto",
     loggers: Loggers = None,
@@ -94,7 +92,7 @@ def train(
         for name in RECIPES:
             typer.echo(f"{name:9}{load_recipe(name).summary}")
         return
-    options = _settings(encoders=encoders, split=split, columns=columns, seed=seed)
+    options = _settings(encoders=encoders, split=split, columns=columns)
     if (
         resume
         and not trials
@@ -216,7 +214,7 @@ def _make_model(trained: Any, run: Path) -> None:
 
 def _settings(**given: str | int | None) -> list[str]:
     """Options that stand for keys of the recipe, as ``key=value``."""
-    keys = {"split": "data.split", "columns": "data.columns", "seed": "training.seed"}
+    keys = {"split": "data.split", "columns": "data.columns"}
     changes = [
         f"{keys[name]}={json.dumps(value)}"  # a JSON string or number is a TOML one
         for name, value in given.items()
