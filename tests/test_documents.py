@@ -17,6 +17,7 @@ PACKAGE = ROOT / "src" / "paratope"
 README = ROOT / "README.md"
 DOCUMENTS = fill_documents.documents()
 NAMES = [str(path.relative_to(ROOT)) for path in DOCUMENTS]
+_BINARY = {".safetensors", ".npz", ".parquet", ".xlsx", ".png"}
 IGNORED = {"__pycache__", ".ipynb_checkpoints"}
 
 FENCE = re.compile(r"^```(?P<language>\w*)\n(?P<body>.*?)^```", re.MULTILINE | re.DOTALL)
@@ -153,7 +154,7 @@ def test_filling_is_idempotent():
 def test_nothing_speaks_of_how_it_was_made():
     found = []
     for path in tracked_files():
-        if path == Path(__file__) or path.suffix in {".safetensors", ".npz", ".parquet", ".xlsx"}:
+        if path == Path(__file__) or path.suffix in _BINARY:
             continue
         text = path.read_text("utf-8")
         for what, pattern in FORBIDDEN.items():
