@@ -42,19 +42,29 @@ def write_replay(
     text = json.dumps(summary(landscape, replayed, comparison), indent=2, sort_keys=True) + "\n"
     with atomic_file(written[1]) as file:
         file.write(text.encode())
+    save_figure(replay_figure(landscape, replayed, comparison), written[2])
+    return written
+
+
+def replay_figure(landscape: Landscape, replayed: Replay, comparison: Comparison) -> Any:
+    """The figure of ``rounds.png``: best found and top found, strategy by strategy.
+
+    Parameters
+    ----------
+    landscape : Landscape
+    replayed : Replay
+    comparison : Comparison
+    """
     label = "pKd" if landscape.campaign.label == "pkd" else "score"
     plan = replayed.plan
-    measured = [plan.start + number * plan.batch for number in range(plan.rounds + 1)]
-    figure = campaign_rounds(
-        measured,
-        {name: _series(comparison, name, "best") for name in replayed.strategies},
-        {name: _series(comparison, name, "recall") for name in replayed.strategies},
+    return campaign_rounds(
+        [plan.start + number * plan.batch for number in range(plan.rounds + 1)],
+        {name: comparison.rounds[name]["best"] for name in replayed.strategies},
+        {name: comparison.rounds[name]["recall"] for name in replayed.strategies},
         label=f"best {label} found",
         recall_label=f"share of the best {plan.top} found, %",
         limit=float(landscape.values.max()),
     )
-    save_figure(figure, written[2])
-    return written
 
 
 def summary(landscape: Landscape, replayed: Replay, comparison: Comparison) -> dict[str, Any]:
@@ -108,7 +118,3 @@ def _better(replayed: Replay, name: str) -> dict[str, float]:
 
 def _numbers(one: Interval) -> dict[str, float | None]:
     return {name: value if math.isfinite(value) else None for name, value in one._asdict().items()}
-
-
-def _series(comparison: Comparison, name: str, metric: str) -> list[Interval]:
-    return comparison.rounds[name][metric]
