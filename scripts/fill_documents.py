@@ -195,9 +195,9 @@ def _purpose(path: Path) -> str:
 
 
 BLOCKS: dict[str, Callable[[], str]] = {
+    "commands": commands,
     "acquisitions": acquisitions,
     "candidates": candidates,
-    "commands": commands,
     "datasets": datasets,
     "default-model": default_model,
     "default-model-card": default_model_card,

@@ -11,6 +11,45 @@ app = command_app()
 
 SHOWN = 12
 
+Output = Annotated[
+    str | None,
+    typer.Option(
+        "--output", "-o", help="Table (.csv .tsv .parquet .xlsx), a FASTA beside it; - is stdout."
+    ),
+]
+Candidates = Annotated[
+    str,
+    typer.Option(
+        help="Your pool (table or FASTA); or what to generate: single, neighbour, double, "
+        "combinatorial, recombination, all; double:3000 for at most 3000."
+    ),
+]
+Regions = Annotated[
+    str | None,
+    typer.Option(help="Where to mutate: CDR, H3, IMGT H:105-117, places H:S31. Default: CDR."),
+]
+MaxMutations = Annotated[
+    int | None, typer.Option(min=1, help="Of the parent; default: as many as were measured.")
+]
+Parent = Annotated[
+    str | None, typer.Option(help="Parent or measured antibody to mutate, by its id.")
+]
+Acquisition = Annotated[
+    str, typer.Option(help="nei (noisy expected improvement), ucb or thompson.")
+]
+Explore = Annotated[
+    float, typer.Option(help="0: highest expected values; 1: where least is known.")
+]
+Allow = Annotated[
+    str, typer.Option(help="Liabilities, or residues such as C, not to leave out; or all.")
+]
+Forbid = Annotated[
+    str, typer.Option(help="Further ones to leave out; parental: those of the parent, too.")
+]
+MinDistance = Annotated[
+    int, typer.Option(min=1, help="Residues in which any two of the batch differ at least.")
+]
+
 
 @app.command(
     epilog="Example: paratope suggest my-campaign --batch 96 -o next.csv\n\n"
@@ -20,47 +59,17 @@ SHOWN = 12
 )
 def suggest(
     model: Annotated[str, typer.Argument(help="Campaign's folder, made by paratope adapt.")],
-    output: Annotated[
-        str | None,
-        typer.Option(
-            "--output",
-            "-o",
-            help="Table (.csv .tsv .parquet .xlsx), a FASTA beside it; - is stdout.",
-        ),
-    ] = None,
+    output: Output = None,
     batch: Annotated[int, typer.Option("--batch", "-b", min=1, help="How many.")] = 96,
-    candidates: Annotated[
-        str,
-        typer.Option(
-            help="Your pool (table or FASTA); or what to generate: single, neighbour, double, "
-            "combinatorial, recombination, all; double:3000 for at most 3000."
-        ),
-    ] = "all",
-    regions: Annotated[
-        str | None,
-        typer.Option(help="Where to mutate: CDR, H3, IMGT H:105-117, places H:S31. Default: CDR."),
-    ] = None,
-    max_mutations: Annotated[
-        int | None, typer.Option(min=1, help="Of the parent; default: as many as were measured.")
-    ] = None,
-    parent: Annotated[
-        str | None, typer.Option(help="Parent or measured antibody to mutate, by its id.")
-    ] = None,
-    acquisition: Annotated[
-        str, typer.Option(help="nei (noisy expected improvement), ucb or thompson.")
-    ] = "ucb",
-    explore: Annotated[
-        float, typer.Option(help="0: highest expected values; 1: where least is known.")
-    ] = 0.25,
-    allow: Annotated[
-        str, typer.Option(help="Liabilities, or residues such as C, not to leave out; or all.")
-    ] = "",
-    forbid: Annotated[
-        str, typer.Option(help="Further ones to leave out; parental: those of the parent, too.")
-    ] = "",
-    min_distance: Annotated[
-        int, typer.Option(min=1, help="Residues in which any two of the batch differ at least.")
-    ] = 1,
+    candidates: Candidates = "all",
+    regions: Regions = None,
+    max_mutations: MaxMutations = None,
+    parent: Parent = None,
+    acquisition: Acquisition = "ucb",
+    explore: Explore = 0.25,
+    allow: Allow = "",
+    forbid: Forbid = "",
+    min_distance: MinDistance = 1,
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same batch.")] = 0,
 ) -> None:
     """Choose the next plate: from your candidates or generated ones, diverse, each explained."""
@@ -70,9 +79,8 @@ def suggest(
     from paratope.suggestion import write_next_round
 
     check_output(output)
-    predictor = Predictor.load(model)
     found = choose(
-        predictor,
+        Predictor.load(model),
         batch,
         candidates=candidates,
         regions=regions,

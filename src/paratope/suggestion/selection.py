@@ -17,7 +17,7 @@ from paratope.suggestion.acquisition import Belief, acquisition_kind
 DEFAULT_ACQUISITION = "ucb"
 DEFAULT_EXPLORE = 0.25
 # The joint distribution is worked out for this many candidates; of more, the most promising ones.
-JOINT_CANDIDATES = 2000
+JOINT_CANDIDATES = 1000
 # Of them, this share by their mean alone, the rest by mean and standard deviation.
 _SHARE_BY_MEAN = 0.3
 _LEAST_PER_CHOICE = 5
@@ -185,6 +185,6 @@ def enough(batch: int) -> int:
     """How many candidates to judge jointly for a batch.
 
     >>> enough(96), enough(600)
-    (2000, 3000)
+    (1000, 3000)
     """
     return max(JOINT_CANDIDATES, _LEAST_PER_CHOICE * batch)
