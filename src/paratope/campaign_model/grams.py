@@ -1,7 +1,7 @@
 """Gram matrices of a campaign: the kernel's terms, and offsets of assays and antigens."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -43,11 +43,10 @@ def term(
     return TERMS[name](a, b, scales)
 
 
-def train_grams(
+def centred_terms(
     train: Features, campaign: Campaign, scales: Scales, names: Sequence[str]
-) -> tuple[np.ndarray, dict[str, Centring]]:
-    """Centred Gram matrices of the terms in which training rows differ, and how to centre."""
-    grams, centring = [], {}
+) -> Iterator[tuple[str, np.ndarray, Centring]]:
+    """Centred Gram matrix of each term in which training rows differ, and how to centre it."""
     for name in names:
         if name == "assay":
             gram = (campaign.assay[:, None] == campaign.assay[None]).astype(float)
@@ -55,9 +54,7 @@ def train_grams(
             gram = term(name, train, train, scales, 0, campaign)
         found = Centring.none(len(train)) if name == "constant" else Centring.of(gram)
         if found is not None:
-            centring[name] = found
-            grams.append(found.train(gram).astype(np.float32))
-    return np.stack(grams), centring
+            yield name, found.train(gram).astype(np.float32), found
 
 
 def some(train: Features, rows: np.ndarray) -> Features:

@@ -7,11 +7,17 @@ import numpy as np
 from scipy.special import ndtr, ndtri
 
 from paratope.campaign import UNKNOWN_ANTIGEN, Campaign
-from paratope.campaign_model.grams import OFFSETS, even, some, term, train_grams, wanted_terms
+from paratope.campaign_model.grams import OFFSETS, centred_terms, even, some, term, wanted_terms
 from paratope.campaign_model.importance import Importance, importance
-from paratope.campaign_model.rows import check_campaign, observations, scale_values
+from paratope.campaign_model.rows import (
+    MAX_ROWS,
+    at_most,
+    check_campaign,
+    observations,
+    scale_values,
+)
 from paratope.gaussian_process import GaussianProcess, fit, shared_weights
-from paratope.kernels import Features, Featuriser, LanguageModel, ParentSites, Scales
+from paratope.kernels import Centring, Features, Featuriser, LanguageModel, ParentSites, Scales
 from paratope.label_scale import LabelScale
 from paratope.sequences import Pair
 
@@ -99,11 +105,15 @@ class CampaignModel:
         self.weights = dict(weights)
         antigens = tuple(one.chains for one in campaign.antigens) or (UNKNOWN_ANTIGEN.chains,)
         self.featuriser = Featuriser(self.parents, self.sites, antigens)
-        grams, self._centring = train_grams(train, campaign, scales, list(self.weights))
+        self._centring: dict[str, Centring] = {}
+        signal = np.zeros((len(train), len(train)), np.float32)
+        for name, gram, found in centred_terms(train, campaign, scales, list(self.weights)):
+            self._centring[name] = found
+            signal += np.float32(self.weights[name]) * gram
         self.process = GaussianProcess(
-            np.array([self.weights[name] for name in self.weights]),
+            np.ones(1),
             np.array(noise, float),
-            grams,
+            signal[None],
             observations(campaign, scale),
             sites_of_bounds,
         )
@@ -124,7 +134,8 @@ class CampaignModel:
         Parameters
         ----------
         campaign : Campaign
-            At least two rows, at most `MAX_ROWS`; not all of one value.
+            At least two rows; not all of one value. Of more than `MAX_ROWS`, that many are drawn
+            at random and learned from, which is noted.
         language : LanguageModel, optional
             Without one, terms that need it are left out.
         prior : object, optional
@@ -140,6 +151,7 @@ class CampaignModel:
             If gpytorch is missing.
         """
         check_campaign(campaign)
+        campaign = at_most(campaign, MAX_ROWS)
         parents = campaign.parents or (_commonest(campaign),)
         sites = [ParentSites.of(parent, language) for parent in parents]
         antigens = tuple(one.chains for one in campaign.antigens) or (UNKNOWN_ANTIGEN.chains,)
@@ -151,8 +163,9 @@ class CampaignModel:
         wanted = wanted_terms(terms, language, prior, campaign)
         rows = even(len(campaign), FITTING_ROWS)
         part = campaign.rows(rows)
-        grams, centring = train_grams(some(train, rows), part, scales, wanted)
-        names = [name for name in wanted if name in centring]
+        found = list(centred_terms(some(train, rows), part, scales, wanted))
+        names = [name for name, _, _ in found]
+        grams = np.stack([gram for _, gram, _ in found])
         process = fit(grams, observations(part, scale), shared_weights(names, OFFSETS))
         weights = dict(zip(names, process.weights.tolist(), strict=True))
         return cls(

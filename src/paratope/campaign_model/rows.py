@@ -1,5 +1,7 @@
 """A campaign's rows as observations: one scale for all assays, each row's share of the noise."""
 
+import dataclasses
+
 import numpy as np
 
 from paratope.campaign import Campaign
@@ -26,16 +28,23 @@ def check_campaign(campaign: Campaign) -> None:
             f"all {len(campaign)} measurements are bounds (< or >): none says how strong a variant "
             "is; measure some of the stronger ones exactly"
         )
-    if len(campaign) > MAX_ROWS:
-        raise InputError(
-            f"{len(campaign)} measured variants; the exact Gaussian process takes at most "
-            f"{MAX_ROWS}"
-        )
     if len(exact) == len(campaign) and np.ptp(exact) == 0:
         raise InputError(
             f"all {len(campaign)} measured values are {exact[0]:g}: there is nothing to learn; "
             "check the column, or measure variants that differ"
         )
+
+
+def at_most(campaign: Campaign, most: int) -> Campaign:
+    """A campaign of at most so many rows, drawn at random; what was left out is noted."""
+    if len(campaign) <= most:
+        return campaign
+    rows = np.sort(np.random.default_rng(0).permutation(len(campaign))[:most])
+    note = (
+        f"{len(campaign)} measured variants: {most} drawn at random are learned from, which is "
+        "what an exact Gaussian process takes"
+    )
+    return dataclasses.replace(campaign.rows(rows), notes=(*campaign.notes, note))
 
 
 def observations(campaign: Campaign, scale: LabelScale) -> Observations:
