@@ -75,7 +75,7 @@ def judge(found: pl.DataFrame) -> dict[str, float]:
         "spearman": float(spearmanr(truth, value).statistic),
         "rmse": float(np.sqrt(np.mean((truth - value) ** 2))),
         "constant_rmse": float(truth.std()),
-        "coverage": float(inside.mean() or 0.0),
+        "coverage": float(inside.to_numpy().mean()),
     }
 
 

@@ -25,7 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "predict": ("paratope.cli.predict", "Predict pKd with an interval for a table of pairs."),
     "adapt": ("paratope.cli.adapt", "Learn from a campaign's measurements; what to expect."),
     "suggest": ("paratope.cli.suggest", "Choose the antibodies to make next in a campaign."),
-    "scan": ("paratope.cli.scan", "Predict every mutant of an antibody; heat maps, liabilities."),
+    "scan": ("paratope.cli.scan", "Predict all mutants of an antibody; heat maps, liabilities."),
     "simulate-campaign": (
         "paratope.cli.simulate_campaign",
         "Replay a landscape: rounds saved by a model.",
