@@ -72,7 +72,7 @@ def judge(found: pl.DataFrame) -> dict[str, float]:
     inside = (found["pkd_low"] <= found["truth"]) & (found["truth"] <= found["pkd_high"])
     return {
         "rows": found.height,
-        "spearman": float(spearmanr(truth, value).statistic),
+        "spearman": float(spearmanr(truth, value)[0]),
         "rmse": float(np.sqrt(np.mean((truth - value) ** 2))),
         "constant_rmse": float(truth.std()),
         "coverage": float(inside.to_numpy().mean()),
