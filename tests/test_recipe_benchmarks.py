@@ -192,6 +192,7 @@ def test_the_page_of_training_speed_compares_with_its_targets(speed: ModuleType)
         **{"checkpoint_seconds": 2.0, "gflop_per_pair": 60.0, "gflop_per_second": 130.0},
         **{"peak_gflop_per_second": 180.0, "peaks": [170.0, 180.0], "padding_percent": 6.0},
         "load_average_after": 0.5,
+        "store_gb": 0.8,
     }
     rows = [line for line in speed.page(found, load_recipe("v2.6")) if line.startswith("| ")]
     ends = [line.rsplit(":", 1)[-1].strip(" |") for line in rows[1:]]
