@@ -164,3 +164,9 @@ def test_gpytorch_missing_names_the_extra(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "gpytorch", None)
     with pytest.raises(TrainingError, match=r"paratope\[campaign\]"):
         fit(np.eye(3)[None], exact(np.arange(3.0)), np.array([0.8]))
+
+
+def test_grams_that_are_no_covariance_are_refused_by_the_fit():
+    wrong = np.full((1, 6, 6), -3.0) + np.eye(6)
+    with pytest.raises(TrainingError, match="could not be fitted|not positive definite"):
+        fit(wrong, exact(np.arange(6.0)), np.array([5.0]), spread=0.01)

@@ -25,6 +25,8 @@ SPREAD = 1.0
 JITTER = 1e-4
 _MAX_STEPS = 60
 _SWEEPS = 30
+# Times that a covariance that cannot be factorised is given ten times more on its diagonal.
+_JITTERS = 6
 _DAMPING = 0.7
 # What a bound counts as before the model has said how likely it is: a value there, with this noise.
 _FIRST_BOUND_VARIANCE = 1.0
@@ -190,6 +192,9 @@ def _most_probable(
     from scipy.optimize import minimize
 
     gpytorch = _gpytorch()
+    from linear_operator.utils.errors import NotPSDError
+    from linear_operator.utils.warnings import NumericalWarning
+
     model, objective = _model(gpytorch, grams, observed, sites, centre, spread, start)
     parameter = model.covar_module.log_scale
 
@@ -204,8 +209,15 @@ def _most_probable(
         return float(value.detach()), parameter.grad.numpy().copy()
 
     # exact algebra at every size: the library's default turns to iterations from 800 rows on
-    with gpytorch.settings.fast_computations(False, False, False):
-        found = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": _MAX_STEPS})
+    exact = gpytorch.settings.fast_computations(False, False, False)
+    patient = gpytorch.settings.cholesky_max_tries(_JITTERS)
+    steps = {"maxiter": _MAX_STEPS}
+    try:
+        with exact, patient, warnings.catch_warnings():
+            warnings.simplefilter("ignore", NumericalWarning)  # of the jitter that was asked for
+            found = minimize(loss, start, jac=True, method="L-BFGS-B", options=steps)
+    except NotPSDError as error:
+        raise TrainingError(f"the Gaussian process could not be fitted: {error}") from error
     if not np.isfinite(found.x).all():
         raise TrainingError("the Gaussian process could not be fitted: weights are not finite")
     return found.x

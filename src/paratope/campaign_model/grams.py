@@ -9,7 +9,7 @@ from paratope.campaign import Campaign
 from paratope.kernels import LANGUAGE_TERMS, TERMS, Centring, Features, Scales
 
 # Terms that tell assays and antigens apart; not shared out, as an offset may be large.
-OFFSETS = ("assay", "antigen", "constant")
+OFFSETS = ("assay", "antigen")
 
 
 def wanted_terms(
@@ -22,18 +22,13 @@ def wanted_terms(
     if prior is None:
         names = [name for name in names if name != "general_model"]
     offsets = [("assay", len(campaign.assays)), ("antigen", len(campaign.antigens))]
-    names += [name for name, count in offsets if count > 1]
-    if campaign.censoring.any():  # the middle of the values is not that of the bounds
-        names.append("constant")
-    return names
+    return names + [name for name, count in offsets if count > 1]
 
 
 def term(
     name: str, a: Features, b: Features, scales: Scales, assay: int, campaign: Campaign | None
 ) -> np.ndarray:
     """A term between new variants `a` of an assay and `b`: the training rows, or new ones too."""
-    if name == "constant":
-        return np.ones((len(a), len(b)))
     if name == "assay":
         if campaign is None:
             return np.ones((len(a), len(b)))
@@ -52,7 +47,7 @@ def centred_terms(
             gram = (campaign.assay[:, None] == campaign.assay[None]).astype(float)
         else:
             gram = term(name, train, train, scales, 0, campaign)
-        found = Centring.none(len(train)) if name == "constant" else Centring.of(gram)
+        found = Centring.of(gram)
         if found is not None:
             yield name, found.train(gram).astype(np.float32), found
 

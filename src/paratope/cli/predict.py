@@ -181,6 +181,7 @@ def _one_antibody(rows: list[dict[str, str]]) -> Any:
 
 
 def antigen_source(antigen: str) -> Any:
+    """A FASTA file that exists, or the residues themselves; raises `InputError` for neither."""
     from paratope.sequences import clean_antigen
 
     if os.path.isfile(antigen):

@@ -343,12 +343,6 @@ class Centring:
     column_mean: np.ndarray  # (n,)
     mean: float
     scale: float
-    shifts: bool = True  # False: a term that is left as it is
-
-    @classmethod
-    def none(cls, count: int) -> "Centring":
-        """What leaves a term of `count` training variants as it is."""
-        return cls(np.zeros(count), 0.0, 1.0, shifts=False)
 
     @classmethod
     def of(cls, gram: np.ndarray) -> "Centring | None":
@@ -366,14 +360,13 @@ class Centring:
 
     def cross(self, gram: np.ndarray) -> np.ndarray:
         """(new, training) values of the term."""
-        own = gram.mean(1, keepdims=True) * self.shifts
+        own = gram.mean(1, keepdims=True)
         return (gram - own - self.column_mean[None] + self.mean) / self.scale
 
     def between(self, gram: np.ndarray, left: np.ndarray, right: np.ndarray) -> np.ndarray:
         """(new, new) values; `left` and `right` are their means over the training variants."""
-        shift = (left[:, None] + right[None]) * self.shifts
-        return (gram - shift + self.mean) / self.scale
+        return (gram - left[:, None] - right[None] + self.mean) / self.scale
 
     def own(self, diagonal: np.ndarray, mean: np.ndarray) -> np.ndarray:
         """Values of new variants with themselves; `mean` as in `between`."""
-        return (diagonal - 2 * mean * self.shifts + self.mean) / self.scale
+        return (diagonal - 2 * mean + self.mean) / self.scale
