@@ -62,7 +62,7 @@ def adapt(
     measurements: Any,
     output: str | os.PathLike[str] | None = None,
     *,
-    prior: str | os.PathLike[str] = "default",
+    prior: str | os.PathLike[str] = NO_PRIOR,
     report: bool = True,
     columns: Mapping[str, str] | None = None,
     antigens: Any = None,

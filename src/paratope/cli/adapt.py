@@ -37,7 +37,7 @@ def adapt(
     ] = None,
     prior: Annotated[
         str, typer.Option(help="General model to learn from, too: none, default or a folder.")
-    ] = "default",
+    ] = "none",
     report: Annotated[
         bool, typer.Option("--report/--no-report", help="Find out what to expect of the model.")
     ] = True,
