@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from paratope.batches import PairBatch
 from paratope.errors import ModelError
+from paratope.recomputation import linear_of_gelu
 from paratope.units import PKD_MAX_OUTPUT, PKD_MIN_OUTPUT
 
 # log-variances of a pKd the network can state: standard deviations from 0.05 to 7.4
@@ -378,8 +379,8 @@ class FeedForward(nn.Module):
 
     def forward(self, states: Tensor) -> Tensor:
         """States of the same shape (B, L, dim)."""
-        hidden = functional.gelu(self.widen(self.norm(states)))
-        return states + self.dropout(self.narrow(hidden))
+        hidden = self.widen(self.norm(states))
+        return states + self.dropout(linear_of_gelu(hidden, self.narrow))
 
 
 class AttentionPooling(nn.Module):
