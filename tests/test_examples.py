@@ -58,17 +58,50 @@ def reader_folder(tmp_path: Path, run_paratope: Callable[..., Finished]) -> Path
     table = tmp_path / "measurements.csv"
     done = run_paratope("data", "simulate", "-o", table, "--antibodies", 20, "--antigens", 2)
     assert done.code == 0, done.err
+    rows = pl.read_csv(table)
+    rows.select("id", "heavy", "light", "antigen").head(5).write_csv(tmp_path / "pool.csv")
     return tmp_path
 
 
-@pytest.mark.parametrize("path", WITH_PYTHON, ids=lambda path: path.name)
+# Examples that encode hundreds of mutants.
+HEAVY = dict.fromkeys(("scan.md", "suggest.md"), pytest.mark.slow)
+# Examples that need a run of the release's large encoders are run with small ones elsewhere.
+ELSEWHERE = {"recipes.md": "tests/test_dual_encoder.py"}
+
+
+def campaign_names(folder: Path) -> dict[str, object]:
+    """What scan.md and suggest.md speak of: a campaign, and an antibody of it."""
+    import paratope
+
+    rows = pl.read_csv(folder / "measurements.csv").filter(
+        pl.col("antigen") == pl.col("antigen").first()
+    )
+    paratope.adapt(rows, folder / "my-campaign", report=False)
+    return {name: rows[name][0] for name in ("heavy", "light", "antigen")}
+
+
+def test_examples_that_run_elsewhere_are_read_there():
+    for page, test in ELSEWHERE.items():
+        assert page in (ROOT / test).read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(path, marks=HEAVY.get(path.name, ())) for path in WITH_PYTHON],
+    ids=lambda path: path.name,
+)
 def test_python_in_documents_runs(
     path: Path, reader_folder: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ):
     if '"data"' in "".join(blocks(path)):
         (reader_folder / "data").symlink_to(request.getfixturevalue("data_root"))
     monkeypatch.chdir(reader_folder)
+    monkeypatch.setenv("PARATOPE_CACHE", str(reader_folder / "cache"))
+    if path.name in ELSEWHERE:
+        return
     names: dict[str, object] = {}
+    if path.name in ("scan.md", "suggest.md"):
+        names |= campaign_names(reader_folder)
     for body in blocks(path):
         exec(compile(body, path.name, "exec"), names)
 

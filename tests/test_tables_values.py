@@ -225,7 +225,7 @@ def test_ddg_above_zero_is_weaker_than_the_parent_row():
         {"id": "m", "heavy": MUTANT, "kd_nM": "", "ddg_kcal_mol": "1.3642", "parent": "wt"},
     )
     wild_type, mutant = table.measurements
-    assert mutant.pkd is None
+    assert mutant.pkd == pytest.approx(8.0, abs=1e-4)
     assert mutant.delta_pkd == pytest.approx(-1.0, abs=1e-4)
     assert mutant.parent == wild_type.pair
     assert wild_type.delta_pkd is None
