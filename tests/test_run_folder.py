@@ -83,7 +83,8 @@ def test_time_and_memory_are_in_the_history(tiny_run: TrainedRun):
     history = pl.read_csv(tiny_run.folder / f"training_history_{tiny_run.trained.recipe.name}.csv")
     assert (history["Seconds"] > 0).all()
     assert history["Peak Memory MB"].is_sorted()
-    assert 50 < history["Peak Memory MB"][-1] <= peak_memory_mb()
+    # the history rounds to 0.1 MB
+    assert 50 < history["Peak Memory MB"][-1] <= round(peak_memory_mb(), 1)
 
 
 def test_an_epochs_seconds_add_up_over_interruptions(data, tmp_path):
