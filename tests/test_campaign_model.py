@@ -198,6 +198,56 @@ def test_another_antigen_or_antibody_is_out_of_domain(model, plate):
     np.testing.assert_allclose(model.to_label(answer.mean[1:]), middle, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("change", "domain", "note"),
+    [
+        (lambda own: own + "GSHHHHHH", "near", "8 residues more at its ends (a tag"),
+        (lambda own: own[6:], "near", "6 residues fewer at its ends"),
+        (lambda own: own[:8] + "W" + own[9:] + "GSHHHHHH", "near", "1 residue changed, 8 residues"),
+        (lambda own: own[:8] + "W" + own[9:], "near", "1 residue changed"),
+        (lambda own: own[:16] + "WWWW" + own[20:], "out", "another antigen"),
+        (lambda own: own + "|" + own[::-1], "near", "2 chains for 1"),
+    ],
+    ids=["tag", "truncated", "mutant with tag", "mutant", "homologue of 88 %", "with a partner"],
+)
+def test_other_constructs_of_the_antigen_are_near_and_said(model, plate, change, domain, note):
+    own = plate.pairs[0]
+    antigen = Antigen(tuple(change(own.antigen.chains[0]).split("|")), "construct")
+    answer = model.answer([own, Pair(own.antibody, antigen)])
+    assert answer.domain.tolist() == ["in", domain]
+    assert note in answer.note[1]
+    assert answer.note[0] == ""
+    if "more" in note or "fewer" in note:
+        assert answer.mean[1] == pytest.approx(answer.mean[0])
+        low, high = model.interval(answer, 0.9)
+        assert high[1] - low[1] >= high[0] - low[0]
+
+
+def test_a_difference_in_the_middle_of_a_long_antigen_is_counted():
+    from paratope.campaign_model.antigens import CampaignAntigens
+
+    random = np.random.default_rng(2)
+    long = "".join(random.choice(list("ACDEFGHIKLMNPQRSTVWY"), 600))
+    known = CampaignAntigens([Antigen((long,))])
+    shorter = long[100:300] + long[305:]
+    homologue = "".join("A" if n % 20 == 10 and r != "A" else r for n, r in enumerate(long)) + "GSG"
+    other = "".join(random.permutation(list(long)))
+    found = known.read([Antigen((one,)) for one in (shorter, homologue, other, long)])
+    assert "5 residues changed, 100 residues fewer at its ends" in found[0].note
+    assert "3 residues more at its ends" in found[1].note
+    changed = int(found[1].note.split(": ")[1].split()[0])
+    assert changed == sum(a != b for a, b in zip(long, homologue, strict=False))
+    assert found[2].antigen is None
+    assert found[3] == (Antigen((long,)), "", False)
+
+
+def test_a_campaign_without_an_antigen_takes_any():
+    from paratope.campaign_model.antigens import CampaignAntigens
+
+    (found,) = CampaignAntigens([]).read([ANTIGEN])
+    assert found == (ANTIGEN, "", False)
+
+
 def test_unseen_sites_are_near_and_wider(model, plate):
     from paratope.mutations import apply_mutations, parse_mutations
 

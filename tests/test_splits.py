@@ -175,6 +175,11 @@ def test_the_prefilter_for_many_antigens_finds_the_same_families(rows, monkeypat
     leader_hits.cache_clear()
 
 
+def test_a_search_without_any_alignment_has_no_hits():
+    hits = search_module.search(["GS" * 14], ["MKTAYIAKQRQISFVKSHFSRQLEERLGLIEVQ"])
+    assert len(hits.first) == 0
+
+
 def test_search_between_two_lists_names_both_sides():
     rng = np.random.default_rng(4)
     chain, other = random_chain(rng, 100), random_chain(rng, 100)

@@ -7,6 +7,7 @@ import numpy as np
 from scipy.special import ndtr, ndtri
 
 from paratope.campaign import UNKNOWN_ANTIGEN, Campaign
+from paratope.campaign_model.antigens import CampaignAntigens
 from paratope.campaign_model.grams import OFFSETS, centred_terms, even, some, term, wanted_terms
 from paratope.campaign_model.importance import Importance, importance
 from paratope.campaign_model.rows import (
@@ -26,7 +27,6 @@ FITTING_ROWS = 800
 BLOCK_ROWS = 1000
 # Variants that agree with a parent in less of their antibody sites are another antibody.
 SAME_ANTIBODY = 0.85
-SAME_ANTIGEN = 0.9
 # Errors of a standard normal that the errors seen are mixed with, so that few do not rule.
 _NORMAL_ROWS = 20
 _SITE_FOLDS = 5
@@ -56,7 +56,7 @@ class Answer(NamedTuple):
         ``in``: only sites were changed that measured variants change, too; ``near``: others as
         well; ``out``: another antibody or antigen.
     note : tuple of str
-        Why a pair is out of the domain.
+        Why a pair is out of the domain, or in what its antigen differs.
     """
 
     mean: np.ndarray
@@ -105,6 +105,7 @@ class CampaignModel:
         self.weights = dict(weights)
         antigens = tuple(one.chains for one in campaign.antigens) or (UNKNOWN_ANTIGEN.chains,)
         self.featuriser = Featuriser(self.parents, self.sites, antigens)
+        self.antigens = CampaignAntigens(campaign.antigens, [one.antigen for one in self.parents])
         self._centring: dict[str, Centring] = {}
         signal = np.zeros((len(train), len(train)), np.float32)
         for name, gram, found in centred_terms(train, campaign, scales, list(self.weights)):
@@ -306,7 +307,12 @@ class CampaignModel:
         prior_pkd = None
         if self.prior is not None and "general_model" in self.weights:
             prior_pkd = self.prior.predict_pkd(pairs)
-        return self.featuriser.features(pairs, self.language, prior_pkd)
+        readings = self.antigens.read([pair.antigen for pair in pairs])
+        read = [
+            Pair(pair.antibody, reading.antigen or pair.antigen)
+            for pair, reading in zip(pairs, readings, strict=True)
+        ]
+        return self.featuriser.features(read, self.language, prior_pkd)
 
     def _cross(self, features: Features, assay: int) -> np.ndarray:
         total = np.zeros((len(features), len(self.train)))
@@ -343,8 +349,8 @@ class CampaignModel:
         domain[unseen > 0] = "near"
         count = features.totals(~np.char.startswith(keys, "A")) if len(keys) else unseen
         total = max(len(self.featuriser.sites), 1)
-        named = bool(self.campaign.antigens)
-        for number, pair in enumerate(pairs):
+        readings = self.antigens.read([pair.antigen for pair in pairs])
+        for number, (pair, reading) in enumerate(zip(pairs, readings, strict=True)):
             parent = self.parents[features.parent[number]]
             other_format = (pair.antibody.light is None) != (parent.antibody.light is None)
             if other_format or count[number] > (1 - SAME_ANTIBODY) * total:
@@ -353,14 +359,16 @@ class CampaignModel:
                     "another antibody than the campaign's: nothing is known of it but the "
                     "campaign's middle"
                 )
-            elif named and features.antigen[number] < 0:
-                if pair.antigen.chains == UNKNOWN_ANTIGEN.chains:
-                    continue
+            elif reading.antigen is None:
                 domain[number] = "out"
                 notes[number] = (
                     "another antigen than the campaign's: nothing is known of it but the "
                     "campaign's middle"
                 )
+            else:
+                notes[number] = reading.note
+                if reading.replaced:  # what differs is not compared, so it may matter
+                    domain[number] = "near"
         return domain, notes
 
 

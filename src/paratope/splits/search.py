@@ -199,16 +199,15 @@ def _mmseqs_hits(queries: Sequence[str], targets: Sequence[str] | None) -> Hits:
         if run.returncode != 0:
             said = (run.stderr or run.stdout).strip().splitlines()[-3:]
             raise ParatopeError(f"MMseqs2 failed with exit code {run.returncode}: {' '.join(said)}")
+        if not (here / "hits.tsv").stat().st_size:
+            return Hits.none()
         table = pl.read_csv(
             here / "hits.tsv",
             separator="\t",
             has_header=False,
             new_columns=columns.split(","),
             schema_overrides=[pl.Int64, pl.Int64, pl.Float64] + [pl.Int64] * 7,
-            raise_if_empty=False,
         )
-    if table.is_empty():
-        return Hits.none()
     column = {name: table[name].to_numpy() for name in table.columns}
     shorter = np.minimum(column["qlen"], column["tlen"])
     covered = np.where(
