@@ -11,7 +11,7 @@ LAYERS = (
     "errors interruption units sequences numbering mutations liabilities measurements tables "
     "datasets audit splits campaign encoders embedding_store likelihood batches recomputation "
     "network losses metrics recipes fine_tuning dual_encoder monitors loggers training search "
-    "familiarity held_out calibration ensemble kernels label_scale gaussian_process "
+    "familiarity held_out calibration ensemble kernels label_scale gaussian_process sparse_process "
     "campaign_model bundle campaign_bundle prediction predictor joining run_card runs "
     "baselines figures scanning evaluation adaptation suggestion campaign_simulation cli"
 ).split()

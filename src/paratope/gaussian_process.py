@@ -24,10 +24,10 @@ NOISE = 0.3
 SPREAD = 1.0
 JITTER = 1e-4
 _MAX_STEPS = 60
-_SWEEPS = 30
+SWEEPS = 30
 # Times that a covariance that cannot be factorised is given ten times more on its diagonal.
 _JITTERS = 6
-_DAMPING = 0.7
+DAMPING = 0.7
 # What a bound counts as before the model has said how likely it is: a value there, with this noise.
 _FIRST_BOUND_VARIANCE = 1.0
 _ROUNDS = 2
@@ -361,26 +361,41 @@ def propagate_bounds(
     True
     """
     precision, shift = np.full(len(mean), 1e-6), np.zeros(len(mean))
-    for _ in range(_SWEEPS):
+    for _ in range(SWEEPS):
         factor = _factorised(covariance + np.diag(1.0 / precision))
         half = solve_triangular(factor[0], covariance, lower=True)
         spread = np.maximum(np.diag(covariance) - np.einsum("ij,ij->j", half, half), 1e-9)
         centre = mean + covariance @ cho_solve(factor, shift / precision - mean)
         cavity = 1.0 / np.maximum(1.0 / spread - precision, 1e-9)
         middle = cavity * (centre / spread - shift)
-        width = np.sqrt(cavity + noise)
-        reach = sign * (middle - bound) / width
-        ratio = np.exp(-0.5 * reach**2 - 0.5 * np.log(2 * np.pi) - log_ndtr(reach))
-        tilted = middle + sign * cavity * ratio / width
-        narrowed = cavity - cavity**2 * ratio * (reach + ratio) / width**2
-        new = np.clip(1.0 / np.maximum(narrowed, 1e-9) - 1.0 / cavity, 1e-6, 1e6)
-        moved = tilted / np.maximum(narrowed, 1e-9) - middle / cavity
+        new, moved = stand_in(middle, cavity, bound, sign, noise)
         change = float(np.abs(new - precision).max())
-        precision = precision + _DAMPING * (new - precision)
-        shift = shift + _DAMPING * (moved - shift)
+        precision = precision + DAMPING * (new - precision)
+        shift = shift + DAMPING * (moved - shift)
         if change < 1e-6:
             break
     return shift / precision, 1.0 / precision
+
+
+def stand_in(
+    middle: np.ndarray, cavity: np.ndarray, bound: np.ndarray, sign: np.ndarray, noise: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Precision and precision times target of what stands for each bound, (m,) each.
+
+    Parameters
+    ----------
+    middle, cavity : np.ndarray, (m,)
+        Mean and variance of each value as all else tells it.
+    bound, sign, noise : np.ndarray, (m,)
+        As in `propagate_bounds`.
+    """
+    width = np.sqrt(cavity + noise)
+    reach = sign * (middle - bound) / width
+    ratio = np.exp(-0.5 * reach**2 - 0.5 * np.log(2 * np.pi) - log_ndtr(reach))
+    tilted = middle + sign * cavity * ratio / width
+    narrowed = cavity - cavity**2 * ratio * (reach + ratio) / width**2
+    precision = np.clip(1.0 / np.maximum(narrowed, 1e-9) - 1.0 / cavity, 1e-6, 1e6)
+    return precision, tilted / np.maximum(narrowed, 1e-9) - middle / cavity
 
 
 def shared_weights(terms: Sequence[str], offsets: Sequence[str] = ()) -> np.ndarray:
