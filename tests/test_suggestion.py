@@ -651,6 +651,20 @@ def test_rows_of_a_pool_that_do_not_belong_are_refused_with_their_reason(
     assert pl.read_csv(written[2])["id"].to_list() == [one.id for one in found.refused]
 
 
+def test_a_pool_of_another_construct_of_the_antigen_belongs(predictor: SmallCampaignPredictor):
+    (chain,) = TARGET.chains
+    tagged = Antigen((chain + "GSHHHHHH",), "tagged")
+    pool = [Pair(Antibody(mutant(c), LIGHT, c), tagged) for c in ("W99S", "W99F", "G100A")]
+    pool += [Pair(Antibody(HEAVY, LIGHT, "known"), tagged), Pair(pool[0].antibody, TARGET)]
+    found = suggest(predictor, 1, candidates=pool)
+    assert {one.reason for one in found.refused} >= {
+        "already measured",
+        "the same sequences as 'W99S'",
+    }
+    (note,) = found.notes
+    assert "of the pool: antigen differs from the campaign's: 8 residues more at its ends" in note
+
+
 def test_a_pool_may_be_fasta_frame_or_pairs(predictor: SmallCampaignPredictor, tmp_path: Path):
     fasta = tmp_path / "pool.fasta"
     changes = ("W99S", "Y105A", "F104K")

@@ -28,7 +28,7 @@ from paratope.suggestion.knowledge import (
     molecule,
 )
 from paratope.suggestion.odds import Odds
-from paratope.suggestion.pool import Refused, pool_candidates, read_pool
+from paratope.suggestion.pool import Refused, construct_notes, pool_candidates, read_pool
 from paratope.suggestion.reasons import Coverage, Standing, reason
 from paratope.suggestion.selection import (
     BASELINE_VARIANTS,
@@ -218,7 +218,7 @@ def suggest(
         tuple(offer.refused),
         len(kept),
         offer.pool,
-        knowledge.notes,
+        (*knowledge.notes, *(construct_notes(kept, knowledge) if offer.pool else ())),
     )
 
 

@@ -1,9 +1,11 @@
 """A user's own candidates: a table or FASTA, whose rows must belong to the campaign."""
 
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from paratope.campaign_model.antigens import CampaignAntigens
 from paratope.mutations import mutations_between
 from paratope.sequences import Antibody, Antigen, Pair
 from paratope.suggestion.candidates import Candidate
@@ -73,6 +75,8 @@ def pool_candidates(
         None if regions is None else set(allowed_places(parent.antibody, regions))
         for parent in knowledge.parents
     ]
+    antigens = CampaignAntigens([knowledge.antigen])
+    antigens.read([row.pair.antigen for row in rows if row.pair is not None])  # all at once
     found: list[Candidate] = []
     refused: list[Refused] = []
     first: dict[Molecule, str] = {}
@@ -80,7 +84,8 @@ def pool_candidates(
         if row.pair is None or row.error is not None:
             refused.append(Refused(row.id, row.error or "no pair in this row"))
             continue
-        reason = _stranger(row.pair, knowledge) or _repeated(row.pair, first)
+        own = Pair(row.pair.antibody, knowledge.antigen)
+        reason = _stranger(row.pair, knowledge, antigens) or _repeated(own, first)
         if reason:
             refused.append(Refused(row.id, reason))
             continue
@@ -98,18 +103,27 @@ def pool_candidates(
             reason = f"{len(mutations)} mutations, more than {max_mutations}"
             refused.append(Refused(row.id, reason))
         else:
-            first[molecule(row.pair)] = row.id
+            first[molecule(own)] = row.id
             found.append(Candidate(row.id, row.pair, number, mutations, "pool", (), row.index))
     return found, refused
 
 
-def _stranger(pair: Pair, knowledge: Knowledge) -> str:
+def construct_notes(candidates: Sequence[Candidate], knowledge: Knowledge) -> tuple[str, ...]:
+    """In what antigens of the pool differ from the campaign's, each with its number of rows."""
+    readings = CampaignAntigens([knowledge.antigen]).read([one.pair.antigen for one in candidates])
+    counts = Counter(reading.note for reading in readings if reading.note)
+    return tuple(
+        f"{count:,} row{'s' * (count > 1)} of the pool: {note}" for note, count in counts.items()
+    )
+
+
+def _stranger(pair: Pair, knowledge: Knowledge, antigens: CampaignAntigens) -> str:
     """Why a pair is none of this campaign's; empty if it is."""
-    if pair.antigen.chains != knowledge.antigen.chains:
+    if antigens.read([pair.antigen])[0].antigen is None:
         name = f" ({pair.antigen.name})" if pair.antigen.name else ""
         expected = f" ({knowledge.antigen.name})" if knowledge.antigen.name else ""
         return f"another antigen{name} than the campaign's{expected}"
-    if molecule(pair) in knowledge.measured:
+    if molecule(Pair(pair.antibody, knowledge.antigen)) in knowledge.measured:
         return "already measured"
     parents = [parent.antibody for parent in knowledge.parents]
     if nearest_parent(knowledge.parents, pair.antibody)[1] is not None:
