@@ -39,15 +39,22 @@ def term(
 
 
 def centred_terms(
-    train: Features, campaign: Campaign, scales: Scales, names: Sequence[str]
+    train: Features,
+    campaign: Campaign,
+    scales: Scales,
+    names: Sequence[str],
+    reference: np.ndarray | None = None,
 ) -> Iterator[tuple[str, np.ndarray, Centring]]:
-    """Centred Gram matrix of each term in which training rows differ, and how to centre it."""
+    """Centred Gram matrix of each term in which training rows differ, and how to centre it.
+
+    `reference` says which of the rows have mean 0; by default all together.
+    """
     for name in names:
         if name == "assay":
             gram = (campaign.assay[:, None] == campaign.assay[None]).astype(float)
         else:
             gram = term(name, train, train, scales, 0, campaign)
-        found = Centring.of(gram)
+        found = Centring.of(gram, reference)
         if found is not None:
             yield name, found.train(gram).astype(np.float32), found
 

@@ -42,12 +42,13 @@ def importance(model: Any) -> Importance:
     incidence = train.incidence()
     for name, weight in model.weights.items():
         centring = model._centring[name]
-        gram = centring.train(term(name, train, train, model.scales, 0, model.campaign))
+        gram = centring.train(term(name, train, train, model.scales, 0, model.compared))
         fitted[name] = weight * gram @ alpha
         if name in ADDITIVE:
             between = ADDITIVE[name](train.changes, train.changes, model.scales)
             # centring changes every effect of a term by what the training mean has of it
-            centred = incidence - incidence.mean(0)
+            reference = slice(None) if centring.reference is None else centring.reference
+            centred = incidence - incidence[reference].mean(0)
             effects += weight / centring.scale * (between @ (centred.T @ alpha))
     total = sum(fitted.values())
     spread = float(np.var(total)) or 1.0

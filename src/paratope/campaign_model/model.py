@@ -8,7 +8,7 @@ from scipy.special import ndtr, ndtri
 
 from paratope.campaign import UNKNOWN_ANTIGEN, Campaign
 from paratope.campaign_model.antigens import CampaignAntigens
-from paratope.campaign_model.grams import OFFSETS, centred_terms, even, some, term, wanted_terms
+from paratope.campaign_model.grams import centred_terms, even, some, term, wanted_terms
 from paratope.campaign_model.importance import Importance, importance
 from paratope.campaign_model.rows import (
     MAX_ROWS,
@@ -17,13 +17,12 @@ from paratope.campaign_model.rows import (
     observations,
     scale_values,
 )
-from paratope.gaussian_process import GaussianProcess, fit, shared_weights
+from paratope.campaign_model.weights import FITTING_ROWS, weights_and_noise
+from paratope.gaussian_process import GaussianProcess
 from paratope.kernels import Centring, Features, Featuriser, LanguageModel, ParentSites, Scales
 from paratope.label_scale import LabelScale
 from paratope.sequences import Pair
 
-# Weights are found on at most this many rows; the process itself takes all of them.
-FITTING_ROWS = 800
 BLOCK_ROWS = 1000
 # Variants that agree with a parent in less of their antibody sites are another antibody.
 SAME_ANTIBODY = 0.85
@@ -99,7 +98,32 @@ class CampaignModel:
         prior: Any = None,
         sites_of_bounds: tuple[np.ndarray, np.ndarray] | None = None,
     ) -> None:
+        self._frame(campaign, parents, sites, scale, scales, train, weights, language, prior)
+        self.process = GaussianProcess(
+            np.ones(1),
+            np.array(noise, float),
+            self._centred()[None],
+            observations(campaign, scale),
+            sites_of_bounds,
+        )
+        self._changed_sites = set(train.changes.key.tolist())
+        self.errors = {"in": self._errors_within(), "near": self._errors_at_new_sites()}
+
+    def _frame(
+        self,
+        campaign: Campaign,
+        parents: Sequence[Pair],
+        sites: Sequence[ParentSites],
+        scale: LabelScale,
+        scales: Scales,
+        train: Features,
+        weights: Mapping[str, float],
+        language: LanguageModel | None,
+        prior: Any,
+    ) -> None:
+        """Everything but the process; `train` are the features of the rows of `compared`."""
         self.campaign, self.parents, self.sites = campaign, tuple(parents), tuple(sites)
+        self.compared = campaign
         self.scale, self.scales, self.train = scale, scales, train
         self.language, self.prior = language, prior
         self.weights = dict(weights)
@@ -107,19 +131,16 @@ class CampaignModel:
         self.featuriser = Featuriser(self.parents, self.sites, antigens)
         self.antigens = CampaignAntigens(campaign.antigens, [one.antigen for one in self.parents])
         self._centring: dict[str, Centring] = {}
-        signal = np.zeros((len(train), len(train)), np.float32)
-        for name, gram, found in centred_terms(train, campaign, scales, list(self.weights)):
+
+    def _centred(self, reference: np.ndarray | None = None) -> np.ndarray:
+        """Covariance of the rows compared with, whose terms are centred from now on."""
+        signal = np.zeros((len(self.train), len(self.train)), np.float32)
+        names = list(self.weights)
+        terms = centred_terms(self.train, self.compared, self.scales, names, reference)
+        for name, gram, found in terms:
             self._centring[name] = found
             signal += np.float32(self.weights[name]) * gram
-        self.process = GaussianProcess(
-            np.ones(1),
-            np.array(noise, float),
-            signal[None],
-            observations(campaign, scale),
-            sites_of_bounds,
-        )
-        self._changed_sites = set(train.changes.key.tolist())
-        self.errors = {"in": self._errors_within(), "near": self._errors_at_new_sites()}
+        return signal
 
     @classmethod
     def fit(
@@ -164,14 +185,9 @@ class CampaignModel:
         wanted = wanted_terms(terms, language, prior, campaign)
         rows = even(len(campaign), FITTING_ROWS)
         part = campaign.rows(rows)
-        found = list(centred_terms(some(train, rows), part, scales, wanted))
-        names = [name for name, _, _ in found]
-        grams = np.stack([gram for _, gram, _ in found])
-        process = fit(grams, observations(part, scale), shared_weights(names, OFFSETS))
-        weights = dict(zip(names, process.weights.tolist(), strict=True))
+        weights, noise = weights_and_noise(part, some(train, rows), scales, scale, wanted)
         return cls(
-            campaign, parents, sites, scale, scales, train, weights, process.noise.tolist(),
-            language, prior,
+            campaign, parents, sites, scale, scales, train, weights, noise, language, prior
         )  # fmt: skip
 
     def answer(self, pairs: Sequence[Pair], assay: int = 0) -> Answer:
@@ -317,15 +333,16 @@ class CampaignModel:
     def _cross(self, features: Features, assay: int) -> np.ndarray:
         total = np.zeros((len(features), len(self.train)))
         for name, weight in self.weights.items():
-            gram = term(name, features, self.train, self.scales, assay, self.campaign)
+            gram = term(name, features, self.train, self.scales, assay, self.compared)
             total += weight * self._centring[name].cross(gram)
         return total
 
     def _between(self, a: Features, b: Features) -> np.ndarray:
         total = np.zeros((len(a), len(b)))
         for name, weight in self.weights.items():
+            middle = self._centring[name].middle
             means = [
-                term(name, one, self.train, self.scales, 0, self.campaign).mean(1)
+                middle(term(name, one, self.train, self.scales, 0, self.compared))
                 for one in ((a, b) if a is not b else (a,))
             ]
             gram = term(name, a, b, self.scales, 0, None)
@@ -336,9 +353,9 @@ class CampaignModel:
         total = np.zeros(len(features))
         for name, weight in self.weights.items():
             own = np.diag(term(name, features, features, self.scales, assay, None))
-            mean = term(name, features, self.train, self.scales, assay, self.campaign).mean(1)
             centring = self._centring[name]
-            total += weight * centring.own(own, mean)
+            gram = term(name, features, self.train, self.scales, assay, self.compared)
+            total += weight * centring.own(own, centring.middle(gram))
         return total
 
     def _judge(self, pairs: Sequence[Pair], features: Features) -> tuple[np.ndarray, list[str]]:
