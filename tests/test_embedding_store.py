@@ -69,6 +69,16 @@ def test_get_encodes_what_is_missing_and_keeps_it(tmp_path: Path):
         assert store.get(AB).dtype == np.float32
 
 
+@pytest.mark.parametrize("paired", [False, True])
+def test_what_is_lacking_is_told_without_reading(tmp_path: Path, paired: bool):
+    encoder = CountingEncoder(paired=paired)
+    with EmbeddingStore(encoder, tmp_path) as store:
+        assert store.lacking([AB, NANOBODY]) == [AB, NANOBODY]
+        store.fill([AB])
+        assert store.lacking([AB, NANOBODY, AB]) == [NANOBODY]
+        assert store.lacking([]) == []
+
+
 def test_encoders_and_revisions_do_not_mix(tmp_path: Path):
     first, second = CountingEncoder("some@1"), CountingEncoder("some@2", dim=7)
     odd = CountingEncoder("some/name with: signs@1")

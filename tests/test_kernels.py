@@ -7,12 +7,14 @@ from paratope.kernels import (
     MEANING,
     TERMS,
     AntibodyLanguage,
+    Blend,
+    Centring,
     Featuriser,
     ParentSites,
     Scales,
 )
 from paratope.kernels.changes import GAP, Parents, number_of, residue_similarity, sites_of
-from paratope.kernels.terms import Centring
+from paratope.kernels.scales import differing
 from paratope.mutations import apply_mutations, parse_mutations
 from paratope.numbering import number_chain
 from paratope.sequences import Antibody, Antigen, Pair
@@ -181,3 +183,80 @@ def test_projected_embeddings_keep_distances(features, featuriser, language):
     found = np.array([[np.sum((a - b) ** 2) for b in features.delta] for a in features.delta])
     off = ~np.eye(len(pairs), dtype=bool)
     assert np.median(np.abs(found[off] / true[off] - 1)) < 0.15
+
+
+def test_a_blend_is_the_sum_of_its_terms(features, featuriser, scales, language):
+    """What is computed together is what each term gives by itself."""
+    shares = {name: 0.3 + 0.1 * number for number, name in enumerate(TERMS)}
+    blend = Blend(shares, scales)
+    new = featuriser.features(
+        [variant(text) for text in ("H:S97T,L:T94A", "H:R50K", "WT")], language
+    )
+    a, b = blend.read(new), blend.read(features)
+    slow = sum(share * TERMS[name](new, features, scales) for name, share in shares.items())
+    largest = float(np.abs(slow).max())  # embeddings are in single precision
+    np.testing.assert_allclose(blend.between(a, b), slow, rtol=1e-6, atol=1e-6 * largest)
+    own = sum(share * np.diag(TERMS[name](new, new, scales)) for name, share in shares.items())
+    np.testing.assert_allclose(blend.own(a), own, rtol=1e-6)
+    exact = {name: share for name, share in shares.items() if "embedding" not in name}
+    blend = Blend(exact, scales)  # without the terms in single precision
+    slow = sum(share * TERMS[name](new, features, scales) for name, share in exact.items())
+    np.testing.assert_allclose(
+        blend.between(blend.read(new), blend.read(features)), slow, rtol=1e-12
+    )
+
+
+def test_sums_over_changes_are_those_of_the_whole_matrix(features):
+    between = np.random.default_rng(0).normal(size=(len(features.changes.key),) * 2)
+    dense = features.incidence()
+    assert dense.sum() == len(features.row)
+    np.testing.assert_allclose(features.summed(between, features), dense @ between @ dense.T)
+    np.testing.assert_allclose(features.summed_own(between), np.diag(dense @ between @ dense.T))
+    np.testing.assert_allclose(features.totals(between), dense @ between)
+
+
+def test_residues_that_differ_are_counted_one_by_one(features):
+    slow = (features.residues[:, None] != features.residues[None]).sum(-1)
+    np.testing.assert_array_equal(differing(features, features), slow)
+
+
+@pytest.mark.parametrize("name", sorted(TERMS))
+def test_a_term_with_itself_is_its_diagonal(name, features, scales):
+    diagonal = np.diag(TERMS[name](features, features, scales))
+    np.testing.assert_allclose(TERMS[name].own(features, scales), diagonal, rtol=1e-5, atol=1e-6)
+
+
+def test_many_variants_are_aligned_as_each_by_itself(language):
+    """Of several parents, with insertions, unknown residues, other formats and antigen mutants."""
+    second = variant("H:R50A,H:Y105W,H:W99F")
+    nanobody = Pair(Antibody(VH.replace("TYIH", "SYAM")), ANTIGEN)
+    parents = [PARENT, second, nanobody]
+    sites = [ParentSites.of(one, None) for one in parents]
+    mutant = Antigen((ANTIGEN.chains[0].replace("KQRQ", "KQAQ"),))
+    pairs = [
+        *(variant(text) for text in MUTATIONS),
+        variant("H:R50A,H:Y105W,H:W99F,L:T94S"),
+        variant("H:102insAAA"),
+        variant("H:D102del"),
+        Pair(Antibody(VH.replace("YAMDY", "YXMDY"), VL), ANTIGEN),
+        Pair(Antibody(VH), ANTIGEN),
+        Pair(Antibody(VH, VL), mutant),
+        Pair(Antibody(VH.replace("TNGY", "TAGY"), VL), Antigen(("WWWWWWWWWWWWWWWW",))),
+        Pair(Antibody("MKTAYIAKQRQISFVKSHFSRQ", VL), ANTIGEN),
+    ]
+    featuriser = Featuriser(parents, sites, [ANTIGEN.chains])
+    found = featuriser.features(pairs, None)
+    slow = Parents(parents, sites)
+    for number, pair in enumerate(pairs):
+        parent, changes = slow.changes(pair)
+        own = found.column[found.row == number]
+        told = set(zip(found.changes.key[own], found.changes.before[own], found.changes.after[own],
+                       strict=True))  # fmt: skip
+        assert found.parent[number] == parent
+        assert told == {(f"{c.site.role}{c.site.label}", c.before, c.after) for c in changes}
+        residues = dict(sites_of(pair))
+        assert found.residues[number].tolist() == [
+            residues.get(site, GAP) for site in featuriser.sites
+        ]
+    assert found.antigen[len(MUTATIONS) + 5] == 0  # a mutant is compared as its parent
+    assert found.antigen[len(MUTATIONS) + 6] == -1

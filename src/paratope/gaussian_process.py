@@ -115,6 +115,10 @@ class GaussianProcess:
         half = solve_triangular(self._factor[0], cross.T, lower=True)
         return between - half.T @ half
 
+    def shared(self, a: np.ndarray, b: np.ndarray, between: np.ndarray) -> np.ndarray:
+        """Covariance of some with few others, (m, k), from (m, n), (k, n) and the prior (m, k)."""
+        return between - a @ cho_solve(self._factor, b.T)
+
     def left_out(self) -> tuple[np.ndarray, np.ndarray]:
         """Each row's mean and variance (noise included) from all others, (n,) each.
 

@@ -67,6 +67,12 @@ class SparseProcess:
         outer, half = self._halves(cross)
         return between - outer.T @ outer + half.T @ half
 
+    def shared(self, a: np.ndarray, b: np.ndarray, between: np.ndarray) -> np.ndarray:
+        """Covariance of some with few others, (r, k), from (r, m), (k, m) and the prior (r, k)."""
+        outer, half = self._halves(b)
+        rest = outer - solve_triangular(self.inner, half, lower=True, trans=1)
+        return between - a @ solve_triangular(self.factor, rest, lower=True, trans=1)
+
     def left_out(self) -> tuple[np.ndarray, np.ndarray]:
         """Each row's mean and variance (noise included) from all others, (n,) each."""
         return self.left_out_mean, self.left_out_variance

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from paratope.campaign_model.grams import term
-from paratope.kernels import ADDITIVE, Features
+from paratope.kernels import ADDITIVE, Comparison, Features
 from paratope.numbering import REGIONS
 
 
@@ -40,12 +40,13 @@ def importance(model: Any) -> Importance:
     effects = np.zeros(len(train.changes.key))
     fitted = {}
     incidence = train.incidence()
+    changes = Comparison(train.changes, train.changes, model.scales)
     for name, weight in model.weights.items():
         centring = model._centring[name]
         gram = centring.train(term(name, train, train, model.scales, 0, model.compared))
         fitted[name] = weight * gram @ alpha
         if name in ADDITIVE:
-            between = ADDITIVE[name](train.changes, train.changes, model.scales)
+            between = ADDITIVE[name](changes)
             # centring changes every effect of a term by what the training mean has of it
             reference = slice(None) if centring.reference is None else centring.reference
             centred = incidence - incidence[reference].mean(0)

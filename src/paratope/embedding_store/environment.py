@@ -4,7 +4,7 @@ import contextlib
 import os
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,12 @@ class Environment:
         """The value of a key, or None."""
         with self._transaction(write=False) as transaction:
             return transaction.get(key)
+
+    def lacking(self, keys: Sequence[bytes]) -> list[bool]:
+        """Whether each key has no value; none is read."""
+        with self._transaction(write=False) as transaction:
+            cursor = transaction.cursor()
+            return [not cursor.set_key(key) for key in keys]
 
     def write(self, items: list[tuple[bytes, bytes]]) -> None:
         """All of `items` in one transaction, in a larger map if need be."""

@@ -129,6 +129,15 @@ class EmbeddingStore:
             parts.append(rows)
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
+    def lacking(self, molecules: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
+        """Those that are not in the store: quick, as no embedding is read.
+
+        A damaged value is not noticed, but `get` notices it.
+        """
+        units = {unit: self._key(unit) for one in molecules for unit in self._units(one)}
+        missing = dict(zip(units, self._open().lacking(list(units.values())), strict=True))
+        return [one for one in molecules if any(missing[unit] for unit in self._units(one))]
+
     def clear(self) -> None:
         """Remove every embedding of this encoder."""
         self._open().clear()

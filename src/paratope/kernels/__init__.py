@@ -1,9 +1,13 @@
 """Kernels over antibody variants: what they change in their parents, compared in many ways."""
 
+from paratope.kernels.alike import ADDITIVE, Comparison
+from paratope.kernels.blend import Blend, Compared
+from paratope.kernels.centring import Centring
 from paratope.kernels.changes import Change, LanguageModel, Parents, ParentSites, Site
 from paratope.kernels.features import ChangeTable, Features, Featuriser
 from paratope.kernels.language import AntibodyLanguage
-from paratope.kernels.terms import ADDITIVE, LANGUAGE_TERMS, MEANING, TERMS, Centring, Scales
+from paratope.kernels.scales import Scales
+from paratope.kernels.terms import LANGUAGE_TERMS, MEANING, TERMS, Term
 
 __all__ = [
     "ADDITIVE",
@@ -11,9 +15,12 @@ __all__ = [
     "MEANING",
     "TERMS",
     "AntibodyLanguage",
+    "Blend",
     "Centring",
     "Change",
     "ChangeTable",
+    "Compared",
+    "Comparison",
     "Features",
     "Featuriser",
     "LanguageModel",
@@ -21,4 +28,5 @@ __all__ = [
     "Parents",
     "Scales",
     "Site",
+    "Term",
 ]

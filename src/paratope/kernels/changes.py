@@ -182,8 +182,9 @@ class Parents:
         for number, parent in enumerate(self.pairs):
             if (parent.antibody.light is None) != (pair.antibody.light is None):
                 continue
-            found = (*self._antibody_changes(number, antibody), *self._antigen(number, pair))
-            cost = len(found) + 1000 * (not self._same_antigen(number, pair))
+            same, of_antigen = self.antigen_changes(number, pair.antigen.chains)
+            found = (*self._antibody_changes(number, antibody), *of_antigen)
+            cost = len(found) + 1000 * (not same)
             if best is None or cost < best[0]:
                 best = (cost, number, tuple(found))
         if best is None:  # a VHH among paired ones, or the reverse: the heavy chain alone counts
@@ -201,28 +202,29 @@ class Parents:
             if site not in own:
                 yield Change(number, site, GAP, after)
 
-    def _same_antigen(self, number: int, pair: Pair) -> bool:
-        own, other = self.pairs[number].antigen.chains, pair.antigen.chains
-        return own == other or (
-            len(own) == len(other)
-            and all(len(a) == len(b) and _identity(a, b) >= _ANTIGEN_IDENTITY
-                    for a, b in zip(own, other, strict=True))
-        )  # fmt: skip
-
-    def _antigen(self, number: int, pair: Pair) -> Iterable[Change]:
+    def antigen_changes(
+        self, number: int, chains: tuple[str, ...]
+    ) -> tuple[bool, tuple[Change, ...]]:
+        """Whether an antigen is a parent's or a mutant of it, and what is changed in it."""
         own = self.pairs[number].antigen.chains
-        if own == pair.antigen.chains or not self._same_antigen(number, pair):
-            return
-        for role, (before, after) in enumerate(zip(own, pair.antigen.chains, strict=True)):
-            for place, (a, b) in enumerate(zip(before, after, strict=True), start=1):
-                if a != b:
-                    site = Site(f"A{role}", str(place))
-                    yield Change(
-                        number,
-                        site,
-                        AMINO_ACIDS.find(a) % (GAP + 1),
-                        AMINO_ACIDS.find(b) % (GAP + 1),
-                    )
+        if own == chains:
+            return True, ()
+        if len(own) != len(chains) or not all(
+            len(a) == len(b) and _identity(a, b) >= _ANTIGEN_IDENTITY
+            for a, b in zip(own, chains, strict=True)
+        ):
+            return False, ()
+        return True, tuple(
+            Change(
+                number,
+                Site(f"A{role}", str(place)),
+                AMINO_ACIDS.find(a) % (GAP + 1),
+                AMINO_ACIDS.find(b) % (GAP + 1),
+            )
+            for role, (before, after) in enumerate(zip(own, chains, strict=True))
+            for place, (a, b) in enumerate(zip(before, after, strict=True), start=1)
+            if a != b
+        )
 
 
 def _antibody(pair: Pair) -> Iterator[tuple[Site, int]]:

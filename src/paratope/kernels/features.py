@@ -1,10 +1,13 @@
 """Variants as arrays that kernels compare: changes, aligned residues, embeddings, sums."""
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from paratope.kernels.alignment import Aligned, Alignment
 from paratope.kernels.changes import (
     GAP,
     NO_REGION,
@@ -14,11 +17,11 @@ from paratope.kernels.changes import (
     ParentSites,
     Site,
     antibody_chains,
-    antibody_sites,
     number_of,
     numbered,
     residue_descriptors,
 )
+from paratope.kernels.summaries import chain_summaries
 from paratope.sequences import Pair
 
 # Dimensions that are kept of a site's embedding: a fixed random projection keeps the distances of
@@ -26,6 +29,8 @@ from paratope.sequences import Pair
 PROJECTED = 64
 _CHAIN_GAP = 1000.0  # sites of different chains are no neighbours
 _ROLES = {"H": 0, "L": 1}
+# Changes whose description is kept.
+_REMEMBERED = 50_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,17 +95,29 @@ class Features:
     def __len__(self) -> int:
         return len(self.parent)
 
+    @functools.cached_property
+    def has(self) -> Any:
+        """(n, u) sparse matrix: 1 where a variant has a change."""
+        from scipy.sparse import csr_array
+
+        shape = len(self), len(self.changes.after)
+        return csr_array((np.ones(len(self.row)), (self.row, self.column)), shape=shape)
+
     def incidence(self) -> np.ndarray:
         """(n, u): 1 where a variant has a change."""
-        matrix = np.zeros((len(self), len(self.changes.after)))
-        matrix[self.row, self.column] = 1.0
-        return matrix
+        return self.has.toarray()
+
+    def summed(self, between: np.ndarray, other: "Features") -> np.ndarray:
+        """Sum over both variants' changes of what is `between` two changes, (n, n of other)."""
+        return (other.has @ (self.has @ between).T).T
+
+    def summed_own(self, between: np.ndarray) -> np.ndarray:
+        """The diagonal of `summed` with themselves, (n,)."""
+        return np.asarray(self.has.multiply(self.has @ between).sum(1)).ravel()
 
     def totals(self, values: np.ndarray) -> np.ndarray:
         """Sum over each variant's changes of values of changes, (n, …)."""
-        found = np.zeros((len(self), *values.shape[1:]))
-        np.add.at(found, self.row, values[self.column])
-        return found
+        return np.asarray(self.has @ values)
 
 
 class Featuriser:
@@ -124,21 +141,12 @@ class Featuriser:
     ) -> None:
         self.parents = Parents(parents, sites)
         self.antigens = tuple(antigens)
-        known = {
-            site
-            for one in sites
-            for site in one.residues
-            if not site.role.startswith("A")
-        }  # fmt: skip
-        self.sites = sorted(known, key=lambda site: (_ROLES[site.role], number_of(site)))
-        self._column = {site: number for number, site in enumerate(self.sites)}
+        self._alignment = Alignment(self.parents)
+        self.sites, self.roles = self._alignment.sites, self._alignment.roles
         self.dim = next((len(v) for one in sites for v in one.embedding.values()), 0)
-        self.roles = ("H", "L") if any(site.role == "L" for site in self.sites) else ("H",)
         self._projection = _projection(self.dim)
-        self._parent_rows = [
-            self._aligned({site: row @ self._projection for site, row in one.embedding.items()})
-            for one in sites
-        ]
+        self._parent_rows = [self._of_parent(one) for one in sites]
+        self._described: dict[Change, _Described] = {}
 
     def features(
         self,
@@ -147,18 +155,12 @@ class Featuriser:
         prior_pkd: np.ndarray | None = None,
     ) -> Features:
         """Features of pairs; embeddings are asked of the language model."""
-        delta = np.zeros((len(pairs), len(self.sites) * PROJECTED * bool(self.dim)), np.float16)
+        delta = np.zeros((len(pairs), len(self.sites), PROJECTED * bool(self.dim)), np.float16)
         mean = np.zeros((len(pairs), len(self.roles) * self.dim), np.float16)
-        frame = self.frame(pairs)
+        aligned = self._alignment.align(pairs)
         if self.dim and language is not None:
-            for number, (row, average) in enumerate(self._embedded(pairs, frame[0], language)):
-                delta[number], mean[number] = row, average
-        return self.assemble(pairs, delta, mean, prior_pkd, frame)
-
-    def frame(self, pairs: Sequence[Pair]) -> tuple[np.ndarray, list[tuple[Change, ...]]]:
-        """Parent of each pair, (n,), and its changes."""
-        found = [self.parents.changes(pair) for pair in pairs]
-        return np.array([number for number, _ in found], int), [change for _, change in found]
+            self._embed(pairs, aligned.parent, language, delta, mean)
+        return self._assembled(aligned, delta.reshape(len(pairs), -1), mean, prior_pkd)
 
     def assemble(
         self,
@@ -166,103 +168,118 @@ class Featuriser:
         delta: np.ndarray,
         mean: np.ndarray,
         prior_pkd: np.ndarray | None = None,
-        frame: tuple[np.ndarray, list[tuple[Change, ...]]] | None = None,
     ) -> Features:
         """Features of pairs whose embeddings are known, as half-precision numbers."""
-        parent, changes = frame or self.frame(pairs)
-        table: dict[Change, int] = {}
-        row, column = [], []
-        for number, found in enumerate(changes):
-            for change in found:
-                row.append(number)
-                column.append(table.setdefault(change, len(table)))
+        return self._assembled(self._alignment.align(pairs), delta, mean, prior_pkd)
+
+    def _assembled(
+        self,
+        aligned: Aligned,
+        delta: np.ndarray,
+        mean: np.ndarray,
+        prior_pkd: np.ndarray | None,
+    ) -> Features:
+        count = len(aligned.parent)
         number_of_antigen = {chains: n for n, chains in enumerate(self.antigens)}
-        antigen = [
-            number_of_antigen.get(
-                self.parents.pairs[own].antigen.chains
-                if any(change.site.role.startswith("A") for change in found)
-                else pair.antigen.chains,
-                -1,
-            )
-            for pair, own, found in zip(pairs, parent, changes, strict=True)
-        ]
-        residues = np.full((len(pairs), len(self.sites)), GAP, np.int8)
-        for number, pair in enumerate(pairs):
-            for role, chain in antibody_chains(pair):
-                for site, residue in antibody_sites(role, chain):
-                    if site in self._column:
-                        residues[number, self._column[site]] = residue
         return Features(
-            self._table(list(table)),
-            np.array(row, int),
-            np.array(column, int),
-            parent,
-            np.array(antigen, int),
-            residues,
+            self._table(aligned.changes),
+            aligned.row,
+            aligned.column,
+            aligned.parent,
+            np.array([number_of_antigen.get(chains, -1) for chains in aligned.antigen], int),
+            aligned.residues,
             delta.astype(np.float32),
             mean.astype(np.float32),
-            np.zeros(len(pairs)) if prior_pkd is None else np.asarray(prior_pkd, float),
+            np.zeros(count) if prior_pkd is None else np.asarray(prior_pkd, float),
         )
 
     def _table(self, changes: Sequence[Change]) -> ChangeTable:
-        count = len(changes)
-        embedding = np.zeros((count, self.dim), np.float32)
-        profile, likelihood = np.zeros((count, 20)), np.zeros((count, 3))
-        place, region = np.zeros(count), np.zeros(count, int)
-        for number, change in enumerate(changes):
-            own = self.parents.sites[change.parent]
-            near = change.site if change.site in own.residues else _nearest(own, change.site)
-            chain = _ROLES.get(change.site.role, 2 + int(change.site.role[1:] or 0)
-                               if change.site.role.startswith("A") else 0)  # fmt: skip
-            place[number] = number_of(change.site) + _CHAIN_GAP * chain
-            region[number] = own.region.get(near, NO_REGION)
-            if near in own.embedding:
-                embedding[number] = own.embedding[near]
-                table = own.log_probability[near]
-                profile[number] = np.exp(table)
-                likelihood[number] = _likelihood(table, change)
+        found = [self._describe(change) for change in changes]
         return ChangeTable(
             np.array([f"{one.site.role}{one.site.label}" for one in changes], dtype=np.str_),
-            place,
+            np.array([one.place for one in found], float),
             np.array([one.before for one in changes], int),
             np.array([one.after for one in changes], int),
-            region,
+            np.array([one.region for one in found], int),
+            _stacked([one.embedding for one in found], self.dim, np.float32),
+            _stacked([one.profile for one in found], 20, np.float64),
+            _stacked([one.likelihood for one in found], 3, np.float64),
+        )
+
+    def _describe(self, change: Change) -> "_Described":
+        """What is known of a change, once for each."""
+        found = self._described.get(change)
+        if found is not None:
+            return found
+        own = self.parents.sites[change.parent]
+        near = change.site if change.site in own.residues else _nearest(own, change.site)
+        chain = _ROLES.get(change.site.role, 2 + int(change.site.role[1:] or 0)
+                           if change.site.role.startswith("A") else 0)  # fmt: skip
+        embedding, profile, likelihood = np.zeros(self.dim, np.float32), np.zeros(20), np.zeros(3)
+        if near in own.embedding:
+            table = own.log_probability[near]
+            embedding, profile = own.embedding[near], np.exp(table)
+            likelihood = np.array(_likelihood(table, change))
+        found = _Described(
+            number_of(change.site) + _CHAIN_GAP * chain,
+            own.region.get(near, NO_REGION),
             embedding,
             profile,
             likelihood,
         )
+        if len(self._described) >= _REMEMBERED:
+            self._described.clear()
+        self._described[change] = found
+        return found
 
-    def _embedded(
-        self, pairs: Sequence[Pair], parent: np.ndarray, language: LanguageModel
-    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        chains = [chain for pair in pairs for _, chain in antibody_chains(pair)]
-        rows_of = language.embeddings(chains)
-        for pair, own in zip(pairs, parent, strict=True):
-            rows: dict[Site, np.ndarray] = {}
-            average = np.zeros((len(self.roles), self.dim), np.float32)
+    def _embed(
+        self,
+        pairs: Sequence[Pair],
+        parent: np.ndarray,
+        language: LanguageModel,
+        delta: np.ndarray,
+        mean: np.ndarray,
+    ) -> None:
+        """Fill in embeddings minus the parent's, (n, sites, PROJECTED), and means, (n, …)."""
+        rows: dict[tuple[str, str, int], list[int]] = {}
+        for number, (pair, own) in enumerate(zip(pairs, parent.tolist(), strict=True)):
             for role, chain in antibody_chains(pair):
-                own_sites = numbered(chain)
-                embedding = next(rows_of)[own_sites.start : own_sites.end]
-                projected = embedding @ self._projection
-                sites = (Site(role, label) for label in own_sites.labels)
-                rows |= zip(sites, projected, strict=True)
                 if role in self.roles:
-                    average[self.roles.index(role)] = embedding.mean(0)
-            yield self._aligned(rows, self._parent_rows[own]), average.ravel()
+                    rows.setdefault((role, chain, own), []).append(number)
+        summaries = chain_summaries(language, (chain for _, chain, _ in rows), self._projection)
+        for (role, chain, own), numbers in rows.items():
+            summary = summaries[chain]
+            columns = self._alignment.columns(role, numbered(chain))
+            inside = columns >= 0
+            columns, projected = columns[inside], summary.projected[inside]
+            theirs = self._parent_rows[own][columns]
+            there = (projected != 0).any(1) & (theirs != 0).any(1)
+            moved = np.where(there[:, None], projected - theirs, 0.0)
+            delta[np.array(numbers)[:, None], columns] = moved.astype(np.float16)
+            place = self.roles.index(role) * self.dim
+            mean[numbers, place : place + self.dim] = summary.mean
 
-    def _aligned(
-        self, rows: dict[Site, np.ndarray], parent: np.ndarray | None = None
-    ) -> np.ndarray:
-        """Rows at the frame's sites minus the parent's; where one has no residue, no change."""
-        aligned = np.zeros((len(self.sites), PROJECTED if self.dim else 0), np.float32)
-        for site, row in rows.items():
-            if site in self._column:
-                aligned[self._column[site]] = row
-        if parent is not None:
-            both = parent.reshape(aligned.shape)
-            there = (aligned != 0).any(1) & (both != 0).any(1)
-            aligned = np.where(there[:, None], aligned - both, 0.0)
-        return aligned.ravel()
+    def _of_parent(self, sites: ParentSites) -> np.ndarray:
+        """A parent's embeddings, projected, at the frame's sites; (sites, PROJECTED)."""
+        found = np.zeros((len(self.sites), PROJECTED if self.dim else 0), np.float32)
+        column = {site: number for number, site in enumerate(self.sites)}
+        for site, row in sites.embedding.items():
+            found[column[site]] = row @ self._projection
+        return found
+
+
+class _Described(NamedTuple):
+    """What is known of one change; see `ChangeTable`."""
+
+    place: float
+    region: int
+    embedding: np.ndarray
+    profile: np.ndarray
+    likelihood: np.ndarray
+
+
+def _stacked(rows: Sequence[np.ndarray], width: int, dtype: Any) -> np.ndarray:
+    return np.stack(rows).astype(dtype, copy=False) if rows else np.zeros((0, width), dtype)
 
 
 def single_changes(sites: ParentSites) -> np.ndarray:

@@ -33,7 +33,8 @@ class AntibodyLanguage:
 
     def embeddings(self, chains: Sequence[str]) -> Iterator[np.ndarray]:
         """(residues, 512) float32 of each chain; those not in the store are encoded first."""
-        self._store.fill(dict.fromkeys((chain,) for chain in chains), progress=True)
+        missing = self._store.lacking(list(dict.fromkeys((chain,) for chain in chains)))
+        self._store.fill(missing, progress=True)
         for chain in chains:
             yield self._store.get((chain,))
 

@@ -3,301 +3,165 @@
 Most terms compare changes: K = Z k Zᵀ, Z saying which variant has which change and k how alike two
 changes are, so that a variant is the sum of its changes (a Gaussian process over mutations). The
 others compare whole variants. `TERMS` is the table; a term is a function of two `Features` and the
-`Scales` that were settled on the training variants.
+`Scales` that were settled on the training variants. `Blend` adds terms up faster than one by one.
 """
 
 import dataclasses
 from collections.abc import Callable
+from typing import Protocol
 
 import numpy as np
 
-from paratope.kernels.changes import (
-    GAP,
-    ParentSites,
-    residue_descriptors,
-    residue_similarity,
-)
-from paratope.kernels.features import (
-    ChangeTable,
-    Features,
-    single_changes,
-    substitution_descriptors,
-)
+from paratope.kernels.alike import ADDITIVE, ChangeKernel, Comparison, distances, lengths
+from paratope.kernels.features import Features
+from paratope.kernels.scales import Scales, differing, physics
 from paratope.numbering import REGIONS
 
-_TINY = 1e-9
+Rows = Callable[[Features], np.ndarray]
+
+
+class Term(Protocol):
+    """A way in which two variants can be alike."""
+
+    def __call__(self, a: Features, b: Features, scales: Scales) -> np.ndarray:
+        """Of each of `a` with each of `b`, (na, nb)."""
+        ...
+
+    def own(self, a: Features, scales: Scales) -> np.ndarray:
+        """Of each with itself, (na,)."""
+        ...
 
 
 @dataclasses.dataclass(frozen=True)
-class Scales:
-    """Lengths that make distances comparable, settled once.
-
-    Attributes
-    ----------
-    site, profile : float
-        Median squared distance of embeddings, and of residue profiles, between sites of a parent.
-    substitution : float
-        Median squared distance between the descriptor changes of two substitutions.
-    likelihood_mean, likelihood_sd : tuple of float
-        Of the likelihood features over all single changes of the parents.
-    delta, mean, hamming, physics, additive, by_site : float
-        Median distances between training variants.
-    """
-
-    site: float = 1.0
-    profile: float = 1.0
-    substitution: float = 1.0
-    likelihood_mean: tuple[float, ...] = (0.0, 0.0, 0.0)
-    likelihood_sd: tuple[float, ...] = (1.0, 1.0, 1.0)
-    delta: float = 1.0
-    mean: float = 1.0
-    hamming: float = 1.0
-    physics: float = 1.0
-    additive: float = 1.0
-    by_site: float = 1.0
-
-    @classmethod
-    def of(cls, train: Features, sites: list[ParentSites]) -> "Scales":
-        """Settled on the parents' sites and the training variants."""
-        rows = [np.stack(list(one.embedding.values())) for one in sites[:8] if one.embedding]
-        tables = [np.stack(list(one.log_probability.values())) for one in sites[:8]
-                  if one.log_probability]  # fmt: skip
-        singles = np.concatenate([single_changes(one) for one in sites] or [np.zeros((0, 3))])
-        moved = substitution_descriptors()
-        scales = cls(
-            site=float(np.median([_median(squared(part)) for part in rows])) if rows else 1.0,
-            profile=float(np.median([_median(squared(np.exp(part))) for part in tables]))
-            if tables
-            else 1.0,
-            substitution=_median(squared(moved)),
-            likelihood_mean=tuple(singles.mean(0).tolist()) if len(singles) else (0.0,) * 3,
-            likelihood_sd=tuple((singles.std(0) + _TINY).tolist()) if len(singles) else (1.0,) * 3,
-        )
-        physics = _physics(train)
-        found = {
-            "delta": _median(squared(train.delta)),
-            "mean": _median(squared(train.mean)),
-            "hamming": _median(_hamming(train, train)),
-            "physics": _median(squared(physics)),
-            "additive": _median(_distance(_same_site_substitution, train, scales)),
-            "by_site": _median(_distance(_site_substitution, train, scales)),
-        }
-        return dataclasses.replace(scales, **found)
-
-
-ChangeKernel = Callable[[ChangeTable, ChangeTable, Scales], np.ndarray]
-Term = Callable[[Features, Features, Scales], np.ndarray]
-
-
-def squared(a: np.ndarray, b: np.ndarray | None = None) -> np.ndarray:
-    """Squared Euclidean distances of rows, (rows of a, rows of b)."""
-    b = a if b is None else b
-    cross = np.asarray(a @ b.T, float)
-    left = np.einsum("ij,ij->i", a, a, dtype=float)
-    right = np.einsum("ij,ij->i", b, b, dtype=float)
-    return np.maximum(left[:, None] + right[None] - 2 * cross, 0.0)
-
-
-def _median(distance: np.ndarray) -> float:
-    positive = distance[distance > _TINY * max(float(distance.max(initial=0.0)), _TINY)]
-    return float(np.median(positive)) if positive.size else 1.0
-
-
-def _similar(kind: str) -> ChangeKernel:
-    def kernel(a: ChangeTable, b: ChangeTable, scales: Scales) -> np.ndarray:
-        return residue_similarity()[np.ix_(getattr(a, kind), getattr(b, kind))]
-
-    return kernel
-
-
-_to, _from = _similar("after"), _similar("before")
-
-
-def _same_site(a: ChangeTable, b: ChangeTable, scales: Scales) -> np.ndarray:
-    return (a.key[:, None] == b.key[None]).astype(float)
-
-
-def _same_site_substitution(a: ChangeTable, b: ChangeTable, scales: Scales) -> np.ndarray:
-    return _same_site(a, b, scales) * _to(a, b, scales)
-
-
-def _near(length: float) -> ChangeKernel:
-    """Sites within some IMGT numbers of each other."""
-
-    def kernel(a: ChangeTable, b: ChangeTable, scales: Scales) -> np.ndarray:
-        return np.exp(-0.5 * (a.place[:, None] - b.place[None]) ** 2 / length**2)
-
-    return kernel
-
-
-def _near_substitution(a: ChangeTable, b: ChangeTable, scales: Scales) -> np.ndarray:
-    return _near(2.0)(a, b, scales) * _to(a, b, scales) * _from(a, b, scales)
-
-
-def _substitution(a: ChangeTable, b: ChangeTable, scales: Scales) -> np.ndarray:
-    table = residue_descriptors()
-    moved = [table[part.after] - table[part.before] for part in (a, b)]
-    return np.exp(-squared(*moved) / scales.substitution)
-
-
-def _site(a: ChangeTable, b: ChangeTable, scales: Scales) -> np.ndarray:
-    alike = np.exp(-squared(a.embedding, b.embedding) / scales.site)
-    # sites the language model does not know, those of antigens, are alike only to themselves
-    left, right = _known(a), _known(b)
-    return np.where(left[:, None] & right[None], alike, _same_site(a, b, scales))
-
-
-def _known(table: ChangeTable) -> np.ndarray:
-    return np.abs(table.embedding).sum(1) > 0
-
-
-def _site_substitution(a: ChangeTable, b: ChangeTable, scales: Scales) -> np.ndarray:
-    return _site(a, b, scales) * _to(a, b, scales)
-
-
-def _profile_substitution(a: ChangeTable, b: ChangeTable, scales: Scales) -> np.ndarray:
-    alike = np.exp(-squared(a.profile, b.profile) / scales.profile)
-    return alike * _to(a, b, scales)
-
-
-def _likelihood(a: ChangeTable, b: ChangeTable, scales: Scales) -> np.ndarray:
-    mean, sd = np.array(scales.likelihood_mean), np.array(scales.likelihood_sd)
-    return np.exp(-squared((a.likelihood - mean) / sd, (b.likelihood - mean) / sd) / 4.0)
-
-
-def _count(a: ChangeTable, b: ChangeTable, scales: Scales) -> np.ndarray:
-    return np.ones((len(a.key), len(b.key)))
-
-
-def _region(a: ChangeTable, b: ChangeTable, scales: Scales) -> np.ndarray:
-    same_chain = a.place[:, None] // 1000 == b.place[None] // 1000
-    return ((a.region[:, None] == b.region[None]) & same_chain).astype(float)
-
-
-def _additive(kernel: ChangeKernel) -> Term:
+class Additive:
     """A variant as the sum of its changes."""
 
-    def term(a: Features, b: Features, scales: Scales) -> np.ndarray:
-        return a.incidence() @ kernel(a.changes, b.changes, scales) @ b.incidence().T
+    kernel: ChangeKernel
 
-    return term
+    def __call__(self, a: Features, b: Features, scales: Scales) -> np.ndarray:
+        """As `Term`."""
+        return a.summed(self.kernel(Comparison(a.changes, b.changes, scales)), b)
 
-
-def _own(kernel: ChangeKernel, a: Features, scales: Scales) -> np.ndarray:
-    """Diagonal of an additive term, (n,)."""
-    found = np.zeros(len(a))
-    order = np.argsort(a.row, kind="stable")
-    starts = np.searchsorted(a.row[order], np.arange(len(a) + 1))
-    between = kernel(a.changes, a.changes, scales)
-    for number in range(len(a)):
-        columns = a.column[order[starts[number] : starts[number + 1]]]
-        found[number] = between[np.ix_(columns, columns)].sum()
-    return found
+    def own(self, a: Features, scales: Scales) -> np.ndarray:
+        """As `Term`."""
+        return a.summed_own(self.kernel(Comparison(a.changes, a.changes, scales)))
 
 
-def _distance(kernel: ChangeKernel, train: Features, scales: Scales) -> np.ndarray:
-    inner = _additive(kernel)(train, train, scales)
-    own = np.diag(inner)
-    return np.maximum(own[:, None] + own[None] - 2 * inner, 0.0)
+@dataclasses.dataclass(frozen=True)
+class Saturating:
+    """exp(-d²/2): d the distance of two variants as sums of their changes, by its scale."""
+
+    kernel: ChangeKernel
+    scale: str
+
+    def __call__(self, a: Features, b: Features, scales: Scales) -> np.ndarray:
+        """As `Term`."""
+        inner = Additive(self.kernel)
+        left, right = inner.own(a, scales), inner.own(b, scales)
+        return self.of(inner(a, b, scales), left, right, scales)
+
+    def of(
+        self, inner: np.ndarray, left: np.ndarray, right: np.ndarray, scales: Scales
+    ) -> np.ndarray:
+        """From the sums' inner products and their squared lengths."""
+        return np.exp(-0.5 * distances(inner, left, right) / getattr(scales, self.scale))
+
+    def own(self, a: Features, scales: Scales) -> np.ndarray:
+        """As `Term`."""
+        return np.ones(len(a))
 
 
-def _saturating(kernel: ChangeKernel, scale: str) -> Term:
-    """exp(-d²): d the distance of two variants as sums of their changes."""
+@dataclasses.dataclass(frozen=True)
+class Linear:
+    """Inner product of one row of numbers for each variant."""
 
-    def term(a: Features, b: Features, scales: Scales) -> np.ndarray:
-        inner = _additive(kernel)(a, b, scales)
-        left = _own(kernel, a, scales)
-        right = left if b is a else _own(kernel, b, scales)
-        distance = np.maximum(left[:, None] + right[None] - 2 * inner, 0.0)
-        return np.exp(-0.5 * distance / getattr(scales, scale))
+    rows: Rows
 
-    return term
+    def __call__(self, a: Features, b: Features, scales: Scales) -> np.ndarray:
+        """As `Term`."""
+        return np.asarray(self.rows(a) @ self.rows(b).T, float)
 
-
-def _hamming(a: Features, b: Features) -> np.ndarray:
-    """Antibody sites with another residue, and antigen changes that are not shared, (na, nb)."""
-    same = np.zeros((len(a), len(b)))
-    for letter in range(GAP + 1):
-        left, right = (a.residues == letter), (b.residues == letter)
-        used = np.flatnonzero(left.any(0) & right.any(0))
-        same += left[:, used].astype(np.float32) @ right[:, used].T.astype(np.float32)
-    return a.residues.shape[1] - same + _antigen_distance(a, b)
+    def own(self, a: Features, scales: Scales) -> np.ndarray:
+        """As `Term`."""
+        return lengths(self.rows(a))
 
 
-def _antigen_distance(a: Features, b: Features) -> np.ndarray:
-    parts = []
-    for one in (a, b):
-        of_antigen = np.char.startswith(one.changes.key, "A") if len(one.changes.key) else []
-        parts.append(one.incidence() * np.asarray(of_antigen, float)[None])
-    keys = [np.char.add(one.changes.key, one.changes.after.astype(np.str_)) for one in (a, b)]
-    shared = parts[0] @ (keys[0][:, None] == keys[1][None]).astype(float) @ parts[1].T
-    return parts[0].sum(1)[:, None] + parts[1].sum(1)[None] - 2 * shared
+@dataclasses.dataclass(frozen=True)
+class Smooth:
+    """exp(-d²): d the distance of rows, by its scale."""
+
+    rows: Rows
+    scale: str
+    factor: float = 1.0
+
+    def __call__(self, a: Features, b: Features, scales: Scales) -> np.ndarray:
+        """As `Term`."""
+        left, right = self.rows(a), self.rows(b)
+        return self.of(left @ right.T, lengths(left), lengths(right), scales)
+
+    def of(
+        self, inner: np.ndarray, left: np.ndarray, right: np.ndarray, scales: Scales
+    ) -> np.ndarray:
+        """From the rows' inner products and their squared lengths."""
+        return np.exp(-self.factor * distances(inner, left, right) / getattr(scales, self.scale))
+
+    def own(self, a: Features, scales: Scales) -> np.ndarray:
+        """As `Term`."""
+        return np.ones(len(a))
 
 
-def _alike_residues(a: Features, b: Features, scales: Scales) -> np.ndarray:
-    return np.exp(-_hamming(a, b) / scales.hamming)
+class AlikeResidues:
+    """exp(-d): d the number of residues that differ, by its scale."""
+
+    def __call__(self, a: Features, b: Features, scales: Scales) -> np.ndarray:
+        """As `Term`."""
+        return np.exp(-differing(a, b) / scales.hamming)
+
+    def own(self, a: Features, scales: Scales) -> np.ndarray:
+        """As `Term`."""
+        return np.ones(len(a))
 
 
-def _embedding(a: Features, b: Features, scales: Scales) -> np.ndarray:
-    return np.exp(-squared(a.delta, b.delta) / scales.delta)
+class SameParent:
+    """1 where variants have the same parent."""
+
+    def __call__(self, a: Features, b: Features, scales: Scales) -> np.ndarray:
+        """As `Term`."""
+        return (a.parent[:, None] == b.parent[None]).astype(float)
+
+    def own(self, a: Features, scales: Scales) -> np.ndarray:
+        """As `Term`."""
+        return np.ones(len(a))
 
 
-def _embedding_linear(a: Features, b: Features, scales: Scales) -> np.ndarray:
-    return np.asarray(a.delta @ b.delta.T, float)
+def _delta(one: Features) -> np.ndarray:
+    return one.delta
 
 
-def _mean_embedding(a: Features, b: Features, scales: Scales) -> np.ndarray:
-    return np.exp(-0.25 * squared(a.mean, b.mean) / scales.mean)
+def _mean(one: Features) -> np.ndarray:
+    return one.mean
 
 
-def _physics(one: Features) -> np.ndarray:
-    table = residue_descriptors()
-    return one.totals(table[one.changes.after] - table[one.changes.before])
+def _log_odds(one: Features) -> np.ndarray:
+    return one.totals(one.changes.likelihood[:, :1])
 
 
-def _physics_term(a: Features, b: Features, scales: Scales) -> np.ndarray:
-    return np.exp(-squared(_physics(a), _physics(b)) / scales.physics)
+def _prior(one: Features) -> np.ndarray:
+    return one.prior[:, None]
 
 
-def _total_likelihood(a: Features, b: Features, scales: Scales) -> np.ndarray:
-    left, right = (one.totals(one.changes.likelihood[:, 0]) for one in (a, b))
-    return left[:, None] * right[None]
-
-
-def _prior(a: Features, b: Features, scales: Scales) -> np.ndarray:
-    return a.prior[:, None] * b.prior[None]
-
-
-def _parent(a: Features, b: Features, scales: Scales) -> np.ndarray:
-    return (a.parent[:, None] == b.parent[None]).astype(float)
-
-
-# Terms in which a variant is the sum of its changes, with how alike two changes are.
-ADDITIVE: dict[str, ChangeKernel] = {
-    "same_site_substitution": _same_site_substitution,
-    "near_substitution": _near_substitution,
-    "near_site": _near(10.0),
-    "substitution": _substitution,
-    "new_residue": _to,
-    "site_context": _site,
-    "site_context_substitution": _site_substitution,
-    "profile_substitution": _profile_substitution,
-    "likelihood": _likelihood,
-    "mutation_count": _count,
-    "region": _region,
-}
 TERMS: dict[str, Term] = {
-    **{name: _additive(kernel) for name, kernel in ADDITIVE.items()},
-    "saturating_substitution": _saturating(_same_site_substitution, "additive"),
-    "saturating_site_context": _saturating(_site_substitution, "by_site"),
-    "total_likelihood": _total_likelihood,
-    "embedding": _embedding,
-    "embedding_linear": _embedding_linear,
-    "mean_embedding": _mean_embedding,
-    "residues": _alike_residues,
-    "physics": _physics_term,
-    "general_model": _prior,
-    "parent": _parent,
+    **{name: Additive(kernel) for name, kernel in ADDITIVE.items()},
+    "saturating_substitution": Saturating(ADDITIVE["same_site_substitution"], "additive"),
+    "saturating_site_context": Saturating(ADDITIVE["site_context_substitution"], "by_site"),
+    "total_likelihood": Linear(_log_odds),
+    "embedding": Smooth(_delta, "delta"),
+    "embedding_linear": Linear(_delta),
+    "mean_embedding": Smooth(_mean, "mean", 0.25),
+    "residues": AlikeResidues(),
+    "physics": Smooth(physics, "physics"),
+    "general_model": Linear(_prior),
+    "parent": SameParent(),
 }
 # Of each term, in words: for the card and the ablation.
 MEANING = {
@@ -330,50 +194,3 @@ LANGUAGE_TERMS = (
 )  # fmt: skip
 assert set(MEANING) == set(TERMS)
 assert len(REGIONS) == 7
-
-
-@dataclasses.dataclass(frozen=True)
-class Centring:
-    """What brings a term to mean 0 and variance 1 over the training variants.
-
-    k'(x, y) = (k(x, y) - mean_t k(x, t) - mean_t k(t, y) + mean k) / scale: the kernel of features
-    centred on the training variants, or on those of them that are the `reference`.
-    """
-
-    column_mean: np.ndarray  # (n,)
-    mean: float
-    scale: float
-    reference: np.ndarray | None = None  # (n,), of bool
-
-    @classmethod
-    def of(cls, gram: np.ndarray, reference: np.ndarray | None = None) -> "Centring | None":
-        """Of a term's training Gram matrix; None if the training variants are all alike."""
-        rows = slice(None) if reference is None else reference
-        column, diagonal = gram[rows].mean(0), float(np.diag(gram)[rows].mean())
-        mean = float(column[rows].mean())
-        scale = diagonal - mean
-        if scale <= 1e-6 * max(abs(diagonal), _TINY):
-            return None
-        return cls(column, mean, scale, reference)
-
-    def middle(self, gram: np.ndarray) -> np.ndarray:
-        """Mean over the reference of (new, training) values of the term, (new,)."""
-        return (gram if self.reference is None else gram[:, self.reference]).mean(1)
-
-    def train(self, gram: np.ndarray) -> np.ndarray:
-        """The training Gram matrix, centred and scaled."""
-        centred = gram - self.column_mean[None] - self.column_mean[:, None] + self.mean
-        return centred / self.scale
-
-    def cross(self, gram: np.ndarray) -> np.ndarray:
-        """(new, training) values of the term."""
-        own = self.middle(gram)[:, None]
-        return (gram - own - self.column_mean[None] + self.mean) / self.scale
-
-    def between(self, gram: np.ndarray, left: np.ndarray, right: np.ndarray) -> np.ndarray:
-        """(new, new) values; `left` and `right` are their `middle`."""
-        return (gram - left[:, None] - right[None] + self.mean) / self.scale
-
-    def own(self, diagonal: np.ndarray, mean: np.ndarray) -> np.ndarray:
-        """Values of new variants with themselves; `mean` is their `middle`."""
-        return (diagonal - 2 * mean + self.mean) / self.scale
