@@ -1,7 +1,9 @@
 """What is learned of a campaign: a Gaussian process over variants, with calibrated intervals."""
 
+from paratope.campaign_model.answer import Answer, Change, Posterior
 from paratope.campaign_model.importance import Importance
-from paratope.campaign_model.model import Answer, CampaignModel, Posterior
+from paratope.campaign_model.large import LargeCampaignModel
+from paratope.campaign_model.model import CampaignModel
 from paratope.campaign_model.rows import MAX_ROWS, check_campaign
 from paratope.campaign_model.serving import prediction_columns
 
@@ -9,7 +11,9 @@ __all__ = [
     "MAX_ROWS",
     "Answer",
     "CampaignModel",
+    "Change",
     "Importance",
+    "LargeCampaignModel",
     "Posterior",
     "check_campaign",
     "prediction_columns",

@@ -1,14 +1,16 @@
 """What is learned of a campaign: a Gaussian process over variants, on the scale of its values."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from scipy.special import ndtr, ndtri
 
 from paratope.campaign import UNKNOWN_ANTIGEN, Campaign
+from paratope.campaign_model.answer import Answer, Change, Posterior
 from paratope.campaign_model.antigens import CampaignAntigens
-from paratope.campaign_model.grams import centred_terms, even, some, term, wanted_terms
+from paratope.campaign_model.covariance import Covariance, NewVariants
+from paratope.campaign_model.grams import centred_terms, even, some, wanted_terms
 from paratope.campaign_model.importance import Importance, importance
 from paratope.campaign_model.rows import (
     MAX_ROWS,
@@ -29,39 +31,6 @@ SAME_ANTIBODY = 0.85
 # Errors of a standard normal that the errors seen are mixed with, so that few do not rule.
 _NORMAL_ROWS = 20
 _SITE_FOLDS = 5
-
-
-class Posterior(NamedTuple):
-    """Joint Gaussian of noise-free latent values.
-
-    Attributes
-    ----------
-    mean : np.ndarray, (n,)
-    covariance : np.ndarray, (n, n)
-    """
-
-    mean: np.ndarray
-    covariance: np.ndarray
-
-
-class Answer(NamedTuple):
-    """What the model says of n pairs, latent.
-
-    Attributes
-    ----------
-    mean, sd : np.ndarray, (n,)
-        Of a new measurement: noise included.
-    domain : np.ndarray of str, (n,)
-        ``in``: only sites were changed that measured variants change, too; ``near``: others as
-        well; ``out``: another antibody or antigen.
-    note : tuple of str
-        Why a pair is out of the domain, or in what its antigen differs.
-    """
-
-    mean: np.ndarray
-    sd: np.ndarray
-    domain: np.ndarray
-    note: tuple[str, ...]
 
 
 class CampaignModel:
@@ -140,6 +109,9 @@ class CampaignModel:
         for name, gram, found in terms:
             self._centring[name] = found
             signal += np.float32(self.weights[name]) * gram
+        self._covariance = Covariance(
+            self.train, self.compared, self.scales, self.weights, self._centring
+        )
         return signal
 
     @classmethod
@@ -192,33 +164,36 @@ class CampaignModel:
 
     def answer(self, pairs: Sequence[Pair], assay: int = 0) -> Answer:
         """Latent mean and spread of a new measurement of each pair, in blocks."""
-        means, spreads, domains, notes = [], [], [], []
+        return Answer.joined([found for found, _, _, _ in self._blocks(pairs, assay)])
+
+    def _blocks(
+        self, pairs: Sequence[Pair], assay: int, parent: Pair | None = None
+    ) -> Iterator[tuple[Answer, NewVariants, np.ndarray, np.ndarray]]:
+        """What is said of pairs; how they compare, their mean and variance without noise.
+
+        A parent is the last of all but the answers.
+        """
         noise = float(self.process.noise[min(assay, len(self.process.noise) - 1)])
         for start in range(0, len(pairs), BLOCK_ROWS):
             block = pairs[start : start + BLOCK_ROWS]
+            count = len(block)
+            block = block if parent is None else (*block, parent)
             features = self._features(block)
-            cross, own = self._cross(features, assay), self._own(features, assay)
-            mean, variance = self.process.mean(cross), self.process.variance(cross, own)
-            domain, note = self._judge(block, features)
-            lost = domain == "out"
-            mean[lost] = 0.0  # nothing is known but the campaign's middle
-            variance[lost] = np.maximum(variance[lost], 1.0)
-            means.append(mean)
-            spreads.append(np.sqrt(variance + noise))
-            domains.append(domain)
-            notes += note
-        if not means:
-            return Answer(np.zeros(0), np.zeros(0), np.zeros(0, str), ())
-        return Answer(
-            np.concatenate(means), np.concatenate(spreads), np.concatenate(domains), tuple(notes)
-        )
+            new = self._covariance.of(features, assay)
+            mean = self.process.mean(new.cross)
+            variance = self.process.variance(new.cross, new.own)
+            domain, notes = self._judge(block, features)
+            lost = domain == "out"  # nothing is known but the campaign's middle
+            sd = np.sqrt(np.where(lost, np.maximum(variance, 1.0), variance) + noise)
+            middle = np.where(lost, 0.0, mean)
+            answer = Answer(middle[:count], sd[:count], domain[:count], tuple(notes[:count]))
+            yield answer, new, mean, variance
 
     def posterior(self, pairs: Sequence[Pair], assay: int = 0) -> Posterior:
         """Joint distribution of the noise-free latent values; m² numbers of memory."""
-        features = self._features(pairs)
-        cross = self._cross(features, assay)
-        between = self._between(features, features)
-        return Posterior(self.process.mean(cross), self.process.joint(cross, between))
+        new = self._covariance.of(self._features(pairs), assay)
+        between = self._covariance.between(new, new)
+        return Posterior(self.process.mean(new.cross), self.process.joint(new.cross, between))
 
     def variance(self, pairs: Sequence[Pair], assay: int = 0) -> tuple[np.ndarray, np.ndarray]:
         """Mean and variance of each noise-free latent value, in blocks."""
@@ -240,45 +215,55 @@ class CampaignModel:
 
     def interval(self, answer: Answer, coverage: float) -> tuple[np.ndarray, np.ndarray]:
         """Bounds, in the campaign's units, that cover a share of new measurements."""
-        reach = np.array([self._reach(domain, coverage) for domain in answer.domain])
-        half = reach * answer.sd
+        half = self._reaches(answer.domain, coverage) * answer.sd
         return self.to_label(answer.mean - half), self.to_label(answer.mean + half)
 
     def exceeds(self, answer: Answer, value: float) -> np.ndarray:
         """Probability that a new measurement is above a value in the campaign's units, (n,)."""
         threshold = float(self.scale.to_latent(np.array([value]))[0])
-        widen = np.array([self._reach(domain, 0.68) / ndtri(0.84) for domain in answer.domain])
+        widen = self._reaches(answer.domain, 0.68) / ndtri(0.84)
         return ndtr((answer.mean - threshold) / (widen * answer.sd))
 
-    def difference(
-        self, pairs: Sequence[Pair], parent: Pair, coverage: float
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Change against a parent in the campaign's units: value, bounds, probability above 0.
+    def difference(self, pairs: Sequence[Pair], parent: Pair, coverage: float) -> Change:
+        """Change against a parent in the campaign's units.
 
         What both have in common cancels: the variance is that of the difference.
         """
-        means, deviations = [], []
-        for start in range(0, len(pairs), BLOCK_ROWS):
-            block = (*pairs[start : start + BLOCK_ROWS], parent)
-            found = self.posterior(block)
-            own = np.diag(found.covariance)
-            variance = own[:-1] + own[-1] - 2 * found.covariance[:-1, -1]
-            means.append(np.append(found.mean[:-1], found.mean[-1]))
-            deviations.append(np.sqrt(np.maximum(variance, 1e-9)))
-        latent = np.concatenate([part[:-1] for part in means])
-        sd = np.concatenate(deviations)
-        base = float(means[0][-1])
-        domain = self.answer(pairs).domain
-        reach = np.array([self._reach(one, coverage) for one in domain])
-        start_value = float(self.to_label(np.array([base]))[0])
-        value = self.to_label(latent) - start_value
-        low = self.to_label(latent - reach * sd) - start_value
-        high = self.to_label(latent + reach * sd) - start_value
-        return value, low, high, ndtr((latent - base) / sd)
+        return self.answer_and_change(pairs, parent, coverage)[1]
+
+    def answer_and_change(
+        self, pairs: Sequence[Pair], parent: Pair, coverage: float
+    ) -> tuple[Answer, Change]:
+        """`answer` and `difference` at once, which costs no more than one of them."""
+        process = self.process
+        alone = self._covariance.of(self._features([parent]), 0)
+        answers, means, variances, base = [], [np.zeros(0)], [np.zeros(0)], 0.0
+        for answer, new, mean, variance in self._blocks(pairs, 0, parent):
+            # the parent in the block's company, so that rounding cancels, too
+            theirs = alone._replace(middle=new.middle[-1:], cross=new.cross[-1:], own=new.own[-1:])
+            beforehand = self._covariance.between(new, theirs)
+            shared = process.shared(new.cross, theirs.cross, beforehand)[:-1, 0]
+            answers.append(answer)
+            means.append(mean[:-1])
+            variances.append(np.maximum(variance[:-1] + variance[-1] - 2 * shared, 1e-9))
+            base = float(mean[-1])
+        answer, latent = Answer.joined(answers), np.concatenate(means)
+        sd = np.sqrt(np.concatenate(variances))
+        half = self._reaches(answer.domain, coverage) * sd
+        start = float(self.to_label(np.array([base]))[0])
+        value, low, high = (
+            self.to_label(latent + shift) - start for shift in (np.zeros_like(half), -half, half)
+        )
+        return answer, Change(value, low, high, ndtr((latent - base) / sd))
 
     def importance(self) -> Importance:
         """Learned effects by site, and what each term of the kernel explains."""
         return importance(self)
+
+    def _reaches(self, domains: np.ndarray, coverage: float) -> np.ndarray:
+        """Half width of the interval of each pair in standard deviations, by its domain, (n,)."""
+        known = {name: self._reach(name, coverage) for name in np.unique(domains).tolist()}
+        return np.array([known[name] for name in domains.tolist()])
 
     def _reach(self, domain: str, coverage: float) -> float:
         """Half width of the interval in standard deviations, from the errors that were seen."""
@@ -329,34 +314,6 @@ class CampaignModel:
             for pair, reading in zip(pairs, readings, strict=True)
         ]
         return self.featuriser.features(read, self.language, prior_pkd)
-
-    def _cross(self, features: Features, assay: int) -> np.ndarray:
-        total = np.zeros((len(features), len(self.train)))
-        for name, weight in self.weights.items():
-            gram = term(name, features, self.train, self.scales, assay, self.compared)
-            total += weight * self._centring[name].cross(gram)
-        return total
-
-    def _between(self, a: Features, b: Features) -> np.ndarray:
-        total = np.zeros((len(a), len(b)))
-        for name, weight in self.weights.items():
-            middle = self._centring[name].middle
-            means = [
-                middle(term(name, one, self.train, self.scales, 0, self.compared))
-                for one in ((a, b) if a is not b else (a,))
-            ]
-            gram = term(name, a, b, self.scales, 0, None)
-            total += weight * self._centring[name].between(gram, means[0], means[-1])
-        return total
-
-    def _own(self, features: Features, assay: int) -> np.ndarray:
-        total = np.zeros(len(features))
-        for name, weight in self.weights.items():
-            own = np.diag(term(name, features, features, self.scales, assay, None))
-            centring = self._centring[name]
-            gram = term(name, features, self.train, self.scales, assay, self.compared)
-            total += weight * centring.own(own, centring.middle(gram))
-        return total
 
     def _judge(self, pairs: Sequence[Pair], features: Features) -> tuple[np.ndarray, list[str]]:
         domain, notes = np.full(len(pairs), "in", dtype="<U4"), [""] * len(pairs)

@@ -35,7 +35,11 @@ def prediction_columns(
     parent : Pair or None
         What changes are counted from.
     """
-    answer = model.answer(pairs)
+    change = None
+    if parent is None:
+        answer = model.answer(pairs)
+    else:
+        answer, change = model.answer_and_change(pairs, parent, coverage)
     value = model.to_label(answer.mean)
     low, high = model.interval(answer, coverage)
     label = model.campaign.label
@@ -44,8 +48,7 @@ def prediction_columns(
         columns["p_strong"] = model.exceeds(answer, strong_threshold_pkd)
         columns["kd_nM"] = np.array([pkd_to_kd_nM(float(one)) for one in value])
     columns |= {label: value, f"{label}_low": low, f"{label}_high": high}
-    if parent is not None:
-        change = model.difference(pairs, parent, coverage)
+    if change is not None:
         names = (f"delta_{label}", f"delta_{label}_low", f"delta_{label}_high", "p_stronger")
         columns |= dict(zip(names, change, strict=True))
     found = []
