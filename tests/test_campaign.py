@@ -377,3 +377,75 @@ def test_public_campaigns(name: str, data_root: Path):
     assert len(campaign.assays) == 1
     assert campaign.label == ("score" if name.endswith("2fjg") else "pkd")
     assert (campaign.censoring == -1).any() == (name != "abbibench_2fjg")
+
+
+# what looks doubtful
+
+
+def honest(count: int = 60, **more: object) -> pl.DataFrame:
+    """Single mutants with a pKd each, to three decimals."""
+    rng = np.random.default_rng(3)
+    places = [(chain, place) for chain in "HL" for place in range(20, 90, 5)]
+    rows = []
+    for number in range(count):
+        chain, place = places[number % len(places)]
+        before = (VH if chain == "H" else VK)[place - 1]
+        after = [letter for letter in "ADEFGHIKLMNPQRSTVWY" if letter != before][number // 5]
+        rows.append(row_of(f"{chain}:{before}{place}{after}", pkd=round(rng.normal(8, 1), 3)))
+    return table(rows)
+
+
+def test_honest_values_are_not_suspected():
+    assert campaign_of(honest()).notes == ()
+
+
+@pytest.mark.parametrize("name", ["pkd", "kd_nM", "OD450"])
+def test_a_floor_is_said_and_its_values_kept(name: str):
+    frame = honest().with_columns(pl.col("pkd").clip(lower_bound=7.6))
+    if name == "kd_nM":
+        frame = frame.with_columns((10 ** (9 - pl.col("pkd"))).round(4).alias("pkd"))
+    frame = frame.rename({"pkd": name})
+    campaign = campaign_of(frame, columns={"score": name} if name == "OD450" else None)
+    (note,) = campaign.notes
+    limit = {"kd_nM": ">25.1189"}.get(name, "<7.6")
+    count = int((frame[name] == (25.1189 if name == "kd_nM" else 7.6)).sum())
+    assert count > 10
+    assert note.startswith(f"column {name!r}: {count} of 60 values ")
+    assert f"exactly {limit[1:]}" in note
+    assert f"Write {limit} in these rows" in note
+    assert (campaign.censoring == 0).all()  # told, not changed
+    bounds = pl.when(pl.col(name).cast(pl.String) == limit[1:]).then(pl.lit(limit))
+    marked = frame.with_columns(bounds.otherwise(pl.col(name).cast(pl.String)).alias(name))
+    campaign = campaign_of(marked, columns={"score": name} if name == "OD450" else None)
+    assert campaign.notes == ()
+    assert (campaign.censoring == -1).sum() == count
+
+
+def test_measurements_are_suspected_as_tables_are():
+    frame = honest().with_columns(pl.col("pkd").clip(lower_bound=7.6))
+    rows = table_from_frame(frame, default_antigen=ANTIGEN, require="measured").measurements
+    (note,) = campaign_of(rows).notes
+    assert "Write <7.6 in these rows" in note
+
+
+def test_pkd_in_a_column_of_kd_are_suspected():
+    (note,) = campaign_of(honest().rename({"pkd": "kd_nM"})).notes
+    assert "few assays span so little in Kd" in note
+    assert "If they are pKd, name the column pkd" in note
+
+
+def test_a_unit_slip_of_some_rows_among_assays_is_suspected():
+    frame = honest()
+    other = frame.with_columns(pl.lit("second").alias("assay"), pl.col("pkd") - 3)
+    both = pl.concat([frame.with_columns(pl.lit("first").alias("assay")), other])
+    notes = campaign_of(both).notes
+    assert any("shift" in note or "1000" in note or "unit" in note for note in notes), notes
+
+
+def test_ids_of_replicates_are_no_news_but_those_of_two_antibodies_are():
+    rng = np.random.default_rng(0)
+    frame = honest(24)
+    again = frame.with_columns(pl.col("pkd") + pl.Series(rng.normal(0, 0.1, 24).round(3)))
+    assert campaign_of(pl.concat([frame, again])).notes == ()
+    (note,) = campaign_of(frame.with_columns(pl.lit("x").alias("id"))).notes
+    assert note.startswith("1 id stands for several antibodies (first 'x')")

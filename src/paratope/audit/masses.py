@@ -236,7 +236,7 @@ def _at_an_end(subject: Subject, column: ValueColumn, mass: Mass) -> Finding:
     """Finding about a mass at one end of the values, or apart from all others."""
     rows = _rows_at(column, mass.value)
     total = int(column.exact.sum())
-    value = plain(mass.value)
+    value = f"{mass.value:.6g}"
     high = mass.place == "high end"
     if column.kind == "kd":
         high = not high  # the test ran on pKd, whose ends are the other way round

@@ -40,6 +40,10 @@ WRITTEN_AS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "pKd shifted by -9 (nM against M)": lambda x: x - 9.0,
 }
 
+# a column of Kd whose numbers are all of this size, within such a ratio, may hold pKd
+PKD_AS_WRITTEN = (3.5, 13.0)
+MAX_PKD_RATIO = 2.5
+
 
 def _log10(values: np.ndarray) -> np.ndarray:
     return np.log10(np.where(values > 0, values, np.nan))
@@ -110,6 +114,17 @@ def _kd_column(subject: Subject, column: ValueColumn, values: np.ndarray) -> Fin
             "If these are log10(Kd), taking the logarithm once more gives wrong pKd: convert with "
             "9 - value (from nM) or -value (from M) and name the column pkd.",
         )  # fmt: skip
+    low, high = np.quantile(values, [0.02, 0.98])
+    if len(values) >= 20 and PKD_AS_WRITTEN[0] <= low and high <= PKD_AS_WRITTEN[1]:
+        if high < MAX_PKD_RATIO * low:
+            return Finding(
+                "log_as_kd", "warning", 0.7, subject.name, column.name,
+                f"the values lie between {plain(low)} and {plain(high)}: few assays span so little "
+                "in Kd, and pKd look like this",
+                "If they are pKd, name the column pkd: as a Kd, the strongest would be the "
+                "weakest.",
+                len(values),
+            )  # fmt: skip
     logs = column.logs()[column.exact]
     logs = logs[np.isfinite(logs)]
     if len(logs) < 5 or PLAUSIBLE_PKD[0] - 0.5 <= np.median(logs) <= PLAUSIBLE_PKD[1]:

@@ -12,11 +12,13 @@ from paratope.campaign.campaign import UNKNOWN_ANTIGEN, Campaign
 from paratope.campaign.labels import choose_label, pair_key
 from paratope.campaign.parents import find_parents
 from paratope.campaign.replicates import merge
+from paratope.campaign.suspicions import suspicions
 from paratope.errors import InputError, unknown_name
 from paratope.measurements import Measurement, bound_non_binders
 from paratope.mutations import apply_mutations, parse_mutations
 from paratope.sequences import Antibody, Antigen, Pair
 from paratope.tables import InputTable, read_antigens, read_table, table_from_frame
+from paratope.tables.rows import REPEATED_ID
 from paratope.units import Censoring
 
 _CODES = {Censoring.AT_MOST: -1, Censoring.EXACT: 0, Censoring.AT_LEAST: 1}
@@ -119,21 +121,35 @@ def _measurements(
             for row in rows
             if row.pkd is None and row.delta_pkd is None and row.score is None
         )
+        table_notes = suspicions(rows)
         rows = [row for row in rows if (row.pkd, row.delta_pkd, row.score) != (None, None, None)]
-        table_notes: tuple[str, ...] = ()
     else:
         table = _table(source, columns, antigens)
         bad = tuple(row.error or f"row {row.id!r}: no measured value" for row in table.failed)
         rows = list(table.measurements)
-        counts = Counter(note for row in table.rows for note in row.notes)
-        table_notes = (
-            *table.notes,
-            *(f"{note} ({count} row{'s' * (count > 1)})" for note, count in counts.items()),
-        )
+        table_notes = (*table.notes, *_row_notes(table), *suspicions(table))
     if not rows:
         first = f"; first error: {bad[0]}" if bad else ""
         raise InputError(f"no measurement can be used, of {len(bad)} rows{first}")
     return rows, table_notes, bad
+
+
+def _row_notes(table: InputTable) -> tuple[str, ...]:
+    """What was said of rows, each with how many; ids of replicates are repeated rightly."""
+    counts: Counter[str] = Counter()
+    named: dict[str, set[tuple[str, ...]]] = {}
+    for row in table.rows:
+        counts.update(note for note in row.notes if REPEATED_ID not in note)
+        if row.pair is not None:
+            named.setdefault(row.id, set()).add(row.pair.antibody.chains)
+    notes = [f"{note} ({count} row{'s' * (count > 1)})" for note, count in counts.items()]
+    shared = [name for name, antibodies in named.items() if len(antibodies) > 1]
+    if shared:
+        notes.append(
+            f"{len(shared)} id{'s stand' if len(shared) > 1 else ' stands'} for several antibodies "
+            f"(first {shared[0]!r}); sequences are believed, ids are not"
+        )
+    return tuple(notes)
 
 
 def _table(source: Any, columns: Mapping[str, str] | None, antigens: Any) -> InputTable:

@@ -17,6 +17,9 @@ from paratope.tables.values import Values, WrongUnitError, read_values
 from paratope.tables.variants import Molecules, Variants
 from paratope.units import Censoring, is_not_measured, parse_bounded_number, parse_temperature_K
 
+# What is said of a row whose id another row has, before that row's number.
+REPEATED_ID = "was used before, in row"
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class TableRow:
@@ -134,7 +137,7 @@ class RowReader:
         if row_id:
             first = self._first_seen.setdefault(hash(row_id), self._row_number)
             if first != self._row_number:
-                notes = (*notes, f"id {row_id!r} was used before, in row {first}")
+                notes = (*notes, f"id {row_id!r} {REPEATED_ID} {first}")
         else:
             row_id = str(self._row_number)
         partners: tuple[Antigen | None, ...] = self.antigens or (None,)
