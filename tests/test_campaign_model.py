@@ -381,11 +381,3 @@ def test_blocks_do_not_matter(model, landscape, monkeypatch):
     whole = model.answer(landscape.pairs).mean
     monkeypatch.setattr("paratope.campaign_model.model.BLOCK_ROWS", 7)
     np.testing.assert_allclose(model.answer(landscape.pairs).mean, whole, atol=1e-5)
-
-
-def test_of_too_many_rows_some_are_drawn_and_it_is_said(landscape, monkeypatch):
-    monkeypatch.setattr("paratope.campaign_model.model.MAX_ROWS", 50)
-    model = CampaignModel.fit(landscape)
-    assert len(model.train) == len(model.campaign) == 50
-    assert "160 measured variants: 50 drawn at random" in model.campaign.notes[-1]
-    assert len(set(model.campaign.pairs)) == 50

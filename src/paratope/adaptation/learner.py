@@ -7,7 +7,7 @@ import numpy as np
 
 from paratope.adaptation.validation import COVERAGES, Fit, Judgement
 from paratope.campaign import Campaign
-from paratope.campaign_model import CampaignModel
+from paratope.campaign_model import MAX_ROWS, CampaignModel, fit_campaign
 from paratope.kernels import LanguageModel
 from paratope.sequences import Pair
 
@@ -36,13 +36,19 @@ class Learner:
         return Judgement(mean, low, high)
 
 
-def fitting(language: LanguageModel | None = None, prior: Any = None) -> Fit:
-    """What fits a campaign, with a language model and a general model, as `expect` takes it."""
+def fitting(
+    language: LanguageModel | None = None, prior: Any = None, exact_rows: int = MAX_ROWS
+) -> Fit:
+    """What fits a campaign, with a language model and a general model, as `expect` takes it.
+
+    Campaigns of more than `exact_rows` rows get a sparse process.
+    """
     remembered = None if language is None else _Remembering(language)
     general = None if prior is None else _RememberingPrior(prior)
 
     def fit(campaign: Campaign) -> Learner:
-        return Learner(CampaignModel.fit(campaign, language=remembered, prior=general))
+        model = fit_campaign(campaign, language=remembered, prior=general, exact_rows=exact_rows)
+        return Learner(model)
 
     return fit
 

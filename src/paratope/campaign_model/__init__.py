@@ -2,12 +2,13 @@
 
 from paratope.campaign_model.answer import Answer, Change, Posterior
 from paratope.campaign_model.importance import Importance
-from paratope.campaign_model.large import LargeCampaignModel
+from paratope.campaign_model.large import INDUCING_ROWS, LargeCampaignModel, fit_campaign
 from paratope.campaign_model.model import CampaignModel
 from paratope.campaign_model.rows import MAX_ROWS, check_campaign
 from paratope.campaign_model.serving import prediction_columns
 
 __all__ = [
+    "INDUCING_ROWS",
     "MAX_ROWS",
     "Answer",
     "CampaignModel",
@@ -16,5 +17,6 @@ __all__ = [
     "LargeCampaignModel",
     "Posterior",
     "check_campaign",
+    "fit_campaign",
     "prediction_columns",
 ]

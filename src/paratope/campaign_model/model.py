@@ -12,13 +12,8 @@ from paratope.campaign_model.antigens import CampaignAntigens
 from paratope.campaign_model.covariance import Covariance, NewVariants
 from paratope.campaign_model.grams import centred_terms, even, some, wanted_terms
 from paratope.campaign_model.importance import Importance, importance
-from paratope.campaign_model.rows import (
-    MAX_ROWS,
-    at_most,
-    check_campaign,
-    observations,
-    scale_values,
-)
+from paratope.campaign_model.rows import check_campaign, observations, scale_values
+from paratope.campaign_model.site_errors import errors_at_new_sites
 from paratope.campaign_model.weights import FITTING_ROWS, weights_and_noise
 from paratope.gaussian_process import GaussianProcess
 from paratope.kernels import Centring, Features, Featuriser, LanguageModel, ParentSites, Scales
@@ -30,7 +25,6 @@ BLOCK_ROWS = 1000
 SAME_ANTIBODY = 0.85
 # Errors of a standard normal that the errors seen are mixed with, so that few do not rule.
 _NORMAL_ROWS = 20
-_SITE_FOLDS = 5
 
 
 class CampaignModel:
@@ -75,7 +69,7 @@ class CampaignModel:
             observations(campaign, scale),
             sites_of_bounds,
         )
-        self._changed_sites = set(train.changes.key.tolist())
+        self.changed_sites = frozenset(train.changes.key.tolist())
         self.errors = {"in": self._errors_within(), "near": self._errors_at_new_sites()}
 
     def _frame(
@@ -128,8 +122,8 @@ class CampaignModel:
         Parameters
         ----------
         campaign : Campaign
-            At least two rows; not all of one value. Of more than `MAX_ROWS`, that many are drawn
-            at random and learned from, which is noted.
+            At least two rows; not all of one value. Seconds grow with the cube of the rows: for
+            more than `MAX_ROWS` there is `LargeCampaignModel`.
         language : LanguageModel, optional
             Without one, terms that need it are left out.
         prior : object, optional
@@ -145,7 +139,6 @@ class CampaignModel:
             If gpytorch is missing.
         """
         check_campaign(campaign)
-        campaign = at_most(campaign, MAX_ROWS)
         parents = campaign.parents or (_commonest(campaign),)
         sites = [ParentSites.of(parent, language) for parent in parents]
         antigens = tuple(one.chains for one in campaign.antigens) or (UNKNOWN_ANTIGEN.chains,)
@@ -283,21 +276,10 @@ class CampaignModel:
 
     def _errors_at_new_sites(self) -> np.ndarray:
         """Standardised errors of exact rows from rows that leave their sites alone."""
-        keys = np.unique(self.train.changes.key)
-        order = np.random.default_rng(0).permutation(len(keys))
+        sites = self.train.changes.key[self.train.column]
         exact = self.campaign.censoring == 0
-        errors = []
-        for fold in range(_SITE_FOLDS):
-            held = keys[order[fold::_SITE_FOLDS]]
-            touched = np.zeros(len(self.train), bool)
-            columns = np.isin(self.train.changes.key[self.train.column], held)
-            touched[self.train.row[columns]] = True
-            test = np.flatnonzero(touched & exact)
-            if len(test) < 3 or len(self.train) - int(touched.sum()) < 5:
-                continue
-            mean, variance = self._without(np.flatnonzero(touched), test)
-            errors.append((self.process.site_target[test] - mean) / np.sqrt(variance))
-        return np.concatenate(errors) if errors else np.zeros(0)
+        target = self.process.site_target
+        return errors_at_new_sites(self.train.row, sites, exact, target, self._without)
 
     def _without(self, left_out: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         mean, variance = self.process.without(left_out)
@@ -318,7 +300,7 @@ class CampaignModel:
     def _judge(self, pairs: Sequence[Pair], features: Features) -> tuple[np.ndarray, list[str]]:
         domain, notes = np.full(len(pairs), "in", dtype="<U4"), [""] * len(pairs)
         keys = features.changes.key
-        new = ~np.isin(keys, list(self._changed_sites)) if len(keys) else np.zeros(0, bool)
+        new = ~np.isin(keys, list(self.changed_sites)) if len(keys) else np.zeros(0, bool)
         unseen = features.totals(new.astype(float))
         domain[unseen > 0] = "near"
         count = features.totals(~np.char.startswith(keys, "A")) if len(keys) else unseen

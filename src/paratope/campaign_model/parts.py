@@ -7,13 +7,17 @@ from typing import Any
 import numpy as np
 
 from paratope.campaign import UNKNOWN_ANTIGEN, Campaign
+from paratope.campaign_model.large import LargeCampaignModel, Learned
 from paratope.campaign_model.model import CampaignModel
 from paratope.errors import ModelError
 from paratope.kernels import Featuriser, LanguageModel, ParentSites, Scales
 from paratope.label_scale import LabelScale
 from paratope.sequences import Antibody, Antigen, Pair
+from paratope.sparse_process import SparseProcess
 
 _ARRAYS = ("values", "censoring", "assay", "replicates", "noise_sd")
+# Of the arrays of a large campaign's process and of its errors.
+_PROCESS, _ERRORS = "campaign.process.", "campaign.errors."
 
 
 def to_parts(model: CampaignModel) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -40,9 +44,17 @@ def to_parts(model: CampaignModel) -> tuple[dict[str, Any], dict[str, np.ndarray
     arrays = {
         "campaign.delta": model.train.delta.astype(np.float16),
         "campaign.mean": model.train.mean.astype(np.float16),
-        "campaign.site_target": model.process.site_target,
-        "campaign.site_variance": model.process.site_variance,
     }
+    if isinstance(model, LargeCampaignModel):
+        document["anchors"] = model.anchors.tolist()
+        document["reference"] = model.reference.tolist()
+        document["changed_sites"] = sorted(model.changed_sites)
+        process = model.process.to_arrays()
+        arrays |= {f"{_PROCESS}{name}": array for name, array in process.items()}
+        arrays |= {f"{_ERRORS}{name}": errors for name, errors in model.errors.items()}
+    else:
+        arrays["campaign.site_target"] = model.process.site_target
+        arrays["campaign.site_variance"] = model.process.site_variance
     for number, sites in enumerate(model.sites):
         if sites.embedding:
             arrays[f"campaign.parent{number}.embedding"] = np.stack(list(sites.embedding.values()))
@@ -92,8 +104,9 @@ def from_parts(
         sites = [_sites(number, parent, arrays) for number, parent in enumerate(parents)]
         antigens = tuple(one.chains for one in campaign.antigens) or (UNKNOWN_ANTIGEN.chains,)
         featuriser = Featuriser(parents, sites, antigens)
+        anchors = np.array(document.get("anchors", range(len(campaign))), int)
         train = featuriser.assemble(
-            campaign.pairs,
+            campaign.rows(anchors).pairs,
             arrays["campaign.delta"],
             arrays["campaign.mean"],
             np.array(document["prior_pkd"], float),
@@ -102,22 +115,37 @@ def from_parts(
             name: tuple(value) if isinstance(value, list) else value
             for name, value in document["scales"].items()
         }
+        scale, weights = LabelScale.from_json(document["label_scale"]), document["weights"]
+        frame = (parents, sites, scale, Scales(**scales), train, weights, document["noise"])
+        if "anchors" in document:
+            reference = np.array(document["reference"], bool)
+            learned = _learned(document, arrays)
+            return LargeCampaignModel(
+                campaign, anchors, reference, *frame, language, prior, learned
+            )  # fmt: skip
         bounds = arrays["campaign.site_target"], arrays["campaign.site_variance"]
-        return CampaignModel(
-            campaign,
-            parents,
-            sites,
-            LabelScale.from_json(document["label_scale"]),
-            Scales(**scales),
-            train,
-            document["weights"],
-            document["noise"],
-            language,
-            prior,
-            bounds,
-        )
+        return CampaignModel(campaign, *frame, language, prior, bounds)
     except (KeyError, TypeError, ValueError, IndexError, AssertionError) as error:
         raise ModelError(f"not a campaign's model, or damaged: {error!r}") from error
+
+
+def _learned(document: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Learned:
+    """What the rows of a large campaign have left behind."""
+    named = {
+        prefix: {
+            name.removeprefix(prefix): array
+            for name, array in arrays.items()
+            if name.startswith(prefix)
+        }
+        for prefix in (_PROCESS, _ERRORS)
+    }
+    process = SparseProcess.from_arrays(named[_PROCESS])
+    errors = {name: named[_ERRORS][name] for name in ("in", "near")}
+    if not len(process.alpha) == len(document["anchors"]) == len(document["reference"]):
+        raise ValueError("rows that stand for all: of different numbers")
+    if len(process.site_target) != len(document["pairs"]):
+        raise ValueError("a process of other rows")
+    return Learned(process, errors, frozenset(document["changed_sites"]))
 
 
 def _sites(number: int, parent: Pair, arrays: Mapping[str, np.ndarray]) -> ParentSites:

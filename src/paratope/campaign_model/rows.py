@@ -1,7 +1,5 @@
 """A campaign's rows as observations: one scale for all assays, each row's share of the noise."""
 
-import dataclasses
-
 import numpy as np
 
 from paratope.campaign import Campaign
@@ -9,7 +7,7 @@ from paratope.errors import InputError
 from paratope.gaussian_process import Observations
 from paratope.label_scale import LabelScale
 
-# The exact process takes at most this many rows.
+# Of more rows a sparse process is made instead of an exact one.
 MAX_ROWS = 5000
 # Replicates of a row that the campaign's common noise is worth.
 _COMMON_NOISE_ROWS = 4.0
@@ -33,18 +31,6 @@ def check_campaign(campaign: Campaign) -> None:
             f"all {len(campaign)} measured values are {exact[0]:g}: there is nothing to learn; "
             "check the column, or measure variants that differ"
         )
-
-
-def at_most(campaign: Campaign, most: int) -> Campaign:
-    """A campaign of at most so many rows, drawn at random; what was left out is noted."""
-    if len(campaign) <= most:
-        return campaign
-    rows = np.sort(np.random.default_rng(0).permutation(len(campaign))[:most])
-    note = (
-        f"{len(campaign)} measured variants: {most} drawn at random are learned from, which is "
-        "what an exact Gaussian process takes"
-    )
-    return dataclasses.replace(campaign.rows(rows), notes=(*campaign.notes, note))
 
 
 def observations(campaign: Campaign, scale: LabelScale) -> Observations:

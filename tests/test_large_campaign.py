@@ -1,0 +1,213 @@
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from scipy.stats import spearmanr
+
+from paratope.bundle import read_bundle, write_bundle
+from paratope.campaign import Campaign
+from paratope.campaign_bundle import campaign_bundle
+from paratope.campaign_model import CampaignModel, LargeCampaignModel, fit_campaign
+from paratope.campaign_model.parts import from_parts, to_parts
+from paratope.errors import ModelError
+from paratope.predictor import Predictor
+from paratope.sequences import Antibody, Antigen, Pair
+
+VH = (
+    "EVQLVESGGGLVQPGGSLRLSCAASGFNIKDTYIHWVRQAPGKGLEWVARIYPTNGYTRYADSVKGRFTISADTSKNTAYLQMNSLRAEDTAVYYC"
+    "SRWGGDGFYAMDYWGQGTLVTVSS"
+)
+VL = (
+    "DIQMTQSPSSLSASVGDRVTITCRASQDVNTAVAWYQQKPGKAPKLLIYSASFLYSGVPSRFSGSRSGTDFTLTISSLQPEDFATYYCQQHYTTPP"
+    "TFGQGTKVEIK"
+)
+ANTIGEN = Antigen(("MKTAYIAKQRQISFVKSHFSRQLEERLGLIEVQ",), "target")
+PLACES = (29, 52, 54, 98, 101, 104)
+ROWS = 400
+
+
+@pytest.fixture(scope="module")
+def landscape() -> Campaign:
+    """Up to four changes of a heavy chain, each with an effect; every fifth weak one is a bound."""
+    random = np.random.default_rng(7)
+    effects = {(place, residue): random.normal(0, 0.7) for place in PLACES for residue in "ADFKSY"}
+    made: dict[str, float] = {}
+    while len(made) < ROWS:
+        chain, total = list(VH), 8.0
+        for place in random.choice(PLACES, size=random.integers(1, 5), replace=False):
+            residue = str(random.choice(list("ADFKSY")))
+            chain[place] = residue
+            total += effects[place, residue]
+        made.setdefault("".join(chain), total + random.normal(0, 0.2))
+    pairs = tuple(
+        Pair(Antibody(heavy, VL, f"v{number}"), ANTIGEN) for number, heavy in enumerate(made)
+    )
+    values = np.array(list(made.values()))
+    floor = float(np.quantile(values, 0.1))
+    return Campaign(
+        pairs,
+        np.maximum(values, floor),
+        "pkd",
+        np.where(values < floor, -1, 0),
+        (np.arange(ROWS) % 4 == 3).astype(int),
+        ("plate", "other plate"),
+        np.ones(ROWS, int),
+        np.full(ROWS, np.nan),
+        (Pair(Antibody(VH, VL, "parent"), ANTIGEN),),
+    )
+
+
+@pytest.fixture(scope="module")
+def train(landscape) -> Campaign:
+    """A second assay reads half a unit higher."""
+    rows = landscape.rows(np.arange(300))
+    return dataclasses.replace(rows, values=rows.values + 0.5 * rows.assay)
+
+
+@pytest.fixture(scope="module")
+def exact(train) -> CampaignModel:
+    return CampaignModel.fit(train)
+
+
+@pytest.fixture(scope="module")
+def sparse(train) -> LargeCampaignModel:
+    return LargeCampaignModel.fit(train, inducing=80, pool=200)
+
+
+def test_with_all_rows_inducing_it_answers_as_the_exact_model(train, exact, landscape):
+    same = LargeCampaignModel.fit(train, inducing=2 * len(train))
+    new = landscape.rows(np.arange(300, ROWS)).pairs
+    ours, true = same.answer(new), exact.answer(new)
+    np.testing.assert_allclose(ours.mean, true.mean, atol=0.02)
+    np.testing.assert_allclose(ours.sd, true.sd, rtol=0.02)
+    assert (ours.domain == true.domain).all()
+
+
+def test_few_inducing_rows_rank_nearly_as_the_exact_model(sparse, exact, landscape):
+    rest = landscape.rows(np.arange(300, ROWS))
+    assert len(sparse.train) == 80
+    assert spearmanr(sparse.predict(rest.pairs), exact.predict(rest.pairs))[0] > 0.97
+    known = rest.censoring == 0
+    ours, true = (
+        float(np.sqrt(np.mean((one.predict(rest.pairs) - rest.values)[known] ** 2)))
+        for one in (sparse, exact)
+    )
+    assert ours < 1.15 * true
+
+
+def test_learning_from_all_rows_beats_learning_from_those_that_stand_for_them(sparse, landscape):
+    rest = landscape.rows(np.arange(300, ROWS))
+    few = CampaignModel.fit(sparse.compared)
+    all_rows, some_rows = (
+        float(np.mean((one.predict(rest.pairs) - rest.values) ** 2)) for one in (sparse, few)
+    )
+    assert all_rows < some_rows
+
+
+def test_intervals_cover_what_they_say(sparse, landscape):
+    rest = landscape.rows(np.arange(300, ROWS))
+    exact_rows = rest.censoring == 0
+    low, high = sparse.interval(sparse.answer(rest.pairs), 0.9)
+    inside = (rest.values >= low) & (rest.values <= high)
+    assert 0.8 <= inside[exact_rows].mean() <= 1.0
+    assert len(sparse.errors["in"]) == int((sparse.campaign.censoring == 0).sum())
+    assert len(sparse.errors["near"]) > 50
+
+
+def test_bounds_are_no_values(sparse, train):
+    """What is known to be weaker than the floor is predicted at it or below."""
+    bounded = train.censoring == -1
+    predicted = sparse.predict(
+        [pair for pair, one in zip(train.pairs, bounded, strict=True) if one]
+    )
+    floor = float(train.values[bounded].min())
+    assert np.mean(predicted < floor) > 0.6
+    assert predicted.min() < floor - 0.3
+
+
+def test_an_assay_without_rows_among_those_fitted_on_has_a_noise(train, monkeypatch):
+    rows = np.zeros(len(train), int)
+    last = np.random.default_rng(0).permutation(len(train))[-2:]
+    rows[last] = 1
+    rare = dataclasses.replace(train, assay=rows)
+    monkeypatch.setattr("paratope.campaign_model.large.FITTING_ROWS", 60)
+    monkeypatch.setattr("paratope.campaign_model.model.FITTING_ROWS", 60)
+    for model in (LargeCampaignModel.fit(rare, inducing=60, pool=120), CampaignModel.fit(rare)):
+        assert len(model.process.noise) == 2
+        assert np.isfinite(model.answer(rare.pairs[:3], assay=1).mean).all()
+
+
+def test_offsets_of_assays_are_learned(sparse, landscape):
+    new = landscape.rows(np.arange(300, ROWS)).pairs
+    gap = sparse.predict(new, assay=1) - sparse.predict(new, assay=0)
+    assert np.median(gap) == pytest.approx(0.5, abs=0.15)
+
+
+def test_answers_are_the_margins_of_the_posterior(sparse, landscape):
+    pairs = landscape.pairs[290:310]
+    joint, (mean, variance) = sparse.posterior(pairs), sparse.variance(pairs)
+    np.testing.assert_allclose(joint.mean, mean, atol=1e-5)
+    np.testing.assert_allclose(np.diag(joint.covariance), variance, atol=1e-4)
+    change = sparse.difference([pairs[0], pairs[1]], pairs[0], 0.9)
+    assert abs(change.value[0]) < 1e-6
+
+
+def test_importance_finds_the_places(sparse):
+    found = sparse.importance()
+    assert {one["chain"] for one in found.sites} == {"H"}
+    assert sum(found.terms.values()) == pytest.approx(1.0, abs=0.05)
+
+
+def test_blocks_and_their_order_do_not_matter(train, sparse, landscape, monkeypatch):
+    monkeypatch.setattr("paratope.campaign_model.large.BLOCK_ROWS", 37)
+    again = LargeCampaignModel.fit(train, inducing=80, pool=200)
+    np.testing.assert_allclose(
+        again.answer(landscape.pairs[300:]).mean,
+        sparse.answer(landscape.pairs[300:]).mean,
+        atol=1e-3,
+    )
+
+
+def test_progress_tells_rows(train):
+    told = []
+    LargeCampaignModel.fit(
+        train, inducing=40, pool=80, progress=lambda done, total: told.append((done, total))
+    )
+    assert told[-1] == (len(train), len(train))
+
+
+def test_the_size_decides_which_process_it_is(train):
+    assert isinstance(fit_campaign(train, exact_rows=200, inducing=50), LargeCampaignModel)
+    assert not isinstance(fit_campaign(train, exact_rows=300), LargeCampaignModel)
+
+
+def test_a_model_folder_holds_all_of_it(sparse, landscape, tmp_path):
+    folder = write_bundle(
+        campaign_bundle(sparse, metrics={}, environment={}, card="# card\n"), tmp_path / "model"
+    )
+    bundle = read_bundle(folder)
+    assert bundle.weights["campaign.delta"].shape[0] == len(sparse.anchors)
+    assert len(bundle.campaign["pairs"]) == len(sparse.campaign)
+    again = Predictor.load(folder, "cpu", tmp_path / "cache").campaign
+    assert isinstance(again, LargeCampaignModel)
+    pairs = landscape.pairs[295:]
+    ours, theirs = sparse.answer(pairs), again.answer(pairs)
+    np.testing.assert_allclose(theirs.mean, ours.mean, atol=1e-5)
+    np.testing.assert_allclose(theirs.sd, ours.sd, atol=1e-5)
+    assert (theirs.domain == ours.domain).all()
+    for own, other in zip(sparse.interval(ours, 0.8), again.interval(theirs, 0.8), strict=True):
+        np.testing.assert_allclose(own, other, atol=1e-4)
+    saved = [campaign_bundle(one, metrics={}, environment={}, card="") for one in (sparse, again)]
+    assert saved[0].campaign == saved[1].campaign
+
+
+def test_a_damaged_model_is_refused(sparse):
+    document, arrays = to_parts(sparse)
+    document = json.loads(json.dumps(document))
+    with pytest.raises(ModelError, match="damaged"):
+        from_parts(document, {**arrays, "campaign.process.alpha": np.zeros(3)}, None)
+    with pytest.raises(ModelError, match="damaged"):
+        from_parts({**document, "anchors": document["anchors"][:-1]}, arrays, None)
+    with pytest.raises(ModelError, match="damaged"):
+        from_parts({**document, "reference": [True]}, arrays, None)
