@@ -63,6 +63,15 @@ class Mean(OneHot):
         return found._replace(mean=np.full(len(pairs), self.model.mean))
 
 
+class UpsideDown(OneHot):
+    """Ranks in the wrong order."""
+
+    def judge(self, pairs, assay):
+        found = super().judge(pairs, assay)
+        middle = found.mean.mean()
+        return found._replace(mean=2 * middle - found.mean)
+
+
 def plate(count: int = 48, seed: int = 0, noise: float = 0.1, mutations: int = 2) -> Campaign:
     """Variants whose places and residues have effects that add up."""
     rng = np.random.default_rng(seed)
@@ -308,7 +317,17 @@ def test_a_model_that_learns_nothing_is_said_so():
     found = expect(CAMPAIGN, Mean, effort=QUICK)
     assert not found.learned
     assert "same value" in found.warnings[0]
-    assert any("one hot gp ranks better" in text for text in found.warnings)
+    behind = [text for text in found.warnings if "ranks better" in text]
+    assert len(behind) == len(found.validations)  # one sentence for each kind of folds
+    assert all(", and so do other trivial models: its ranking" in text for text in behind)
+
+
+def test_a_ranking_worse_than_none_is_said_and_no_constant_is_recommended():
+    found = expect(CAMPAIGN, UpsideDown, effort=QUICK)
+    assert any("its ranking is surely worse than none" in text for text in found.warnings)
+    assert not any("constant ranks better" in text for text in found.warnings)
+    assert any("do not believe its values" in text for text in found.warnings)
+    assert "in this one nothing shows yet" in sentences(found)[-1]
 
 
 def test_campaigns_too_small_to_judge_say_so():
@@ -345,6 +364,7 @@ def test_words_and_tables(report):
     assert len(rows) == 1 + len(expectation_module.STANDARDS)
     said = sentences(report)
     assert any("24 more measurements should buy about +" in text for text in said)
+    assert not any("nothing shows yet" in text for text in said)
     text = "\n".join(markdown(report))
     assert "| held out |" in text
     assert "one-hot Gaussian process" in text

@@ -206,9 +206,18 @@ def test_another_antigen_or_antibody_is_out_of_domain(model, plate):
         (lambda own: own[:8] + "W" + own[9:] + "GSHHHHHH", "near", "1 residue changed, 8 residues"),
         (lambda own: own[:8] + "W" + own[9:], "near", "1 residue changed"),
         (lambda own: own[:16] + "WWWW" + own[20:], "out", "another antigen"),
+        (lambda own: own[5:17], "out", "another antigen"),
         (lambda own: own + "|" + own[::-1], "near", "2 chains for 1"),
     ],
-    ids=["tag", "truncated", "mutant with tag", "mutant", "homologue of 88 %", "with a partner"],
+    ids=[
+        "tag",
+        "truncated",
+        "mutant with tag",
+        "mutant",
+        "homologue of 88 %",
+        "peptide",
+        "with a partner",
+    ],
 )
 def test_other_constructs_of_the_antigen_are_near_and_said(model, plate, change, domain, note):
     own = plate.pairs[0]
@@ -316,7 +325,8 @@ def test_replicates_that_scatter_have_more_noise(plate):
         plate.pairs, plate.values, "pkd", plate.censoring, plate.assay, plate.assays, replicates,
         sd, plate.parents,
     )  # fmt: skip
-    share = observations(campaign, LabelScale.of(plate.values)).noise_share
+    scale, parent = LabelScale.of(plate.values), np.zeros(len(plate), int)
+    share = observations(campaign, scale, parent).noise_share
     assert share[4] == 1.0
     assert share[0] < 0.5
     assert share[3] > share[0]

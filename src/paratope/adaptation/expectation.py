@@ -287,14 +287,15 @@ def _warnings(
         interval = "" if math.isnan(low) else f" (95 % interval {low:+.2f} to {high:+.2f})"
         found.append(
             f"it has probably learned nothing yet: the Spearman correlation with held-out values "
-            f"is {value:+.2f}{interval}, which chance gives too; measure more variants before "
+            f"is {value:+.2f}{interval}, no better than chance; measure more variants before "
             "trusting the ranking"
         )
     constant = random.standards["constant"].rmse
     if random.model.rmse > constant and not math.isnan(value):
+        ranks = "believe the ranking, not the values" if low > 0 else "do not believe its values"
         found.append(
             f"its error on held-out variants (RMSE {random.model.rmse:.2f}) is no smaller than "
-            f"that of the mean of the assay ({constant:.2f}): believe the ranking, if anything"
+            f"that of the mean of the assay ({constant:.2f}): {ranks}"
         )
     found += _behind(validations)
     if variants < _FEW:
@@ -308,12 +309,23 @@ def _behind(validations: Mapping[Kind, Validation]) -> list[str]:
     for kind, one in validations.items():
         if one.model is None:
             continue
-        for name, (gap, _, high) in one.ahead.items():
-            if high < 0 and gap <= -_NOTABLE:
-                found.append(
-                    f"on {kind} folds {name.replace('_', ' ')} ranks better "
-                    f"(Spearman {-gap:+.2f}): its ranking is the one to follow there"
-                )
+        ahead = {
+            name: -gap
+            for name, (gap, _, high) in one.ahead.items()
+            if high < 0 and gap <= -_NOTABLE
+        }
+        if "constant" in ahead:  # which ranks nothing
+            found.append(
+                f"on {kind} folds its ranking is surely worse than none (Spearman "
+                f"{-ahead.pop('constant'):+.2f}): do not follow it there"
+            )
+        if ahead:
+            best = max(ahead, key=lambda name: ahead[name])
+            more = ", and so do other trivial models" if len(ahead) > 1 else ""
+            found.append(
+                f"on {kind} folds {best.replace('_', ' ')} ranks better (Spearman "
+                f"{ahead[best]:+.2f}){more}: its ranking is the one to follow there"
+            )
         claimed = f"{COVERAGES[-1]:.0%}"
         share, rows = one.coverage.get(claimed), one.judged_rows
         if share is not None and rows >= _FEW:

@@ -62,7 +62,7 @@ def standards_table(expectation: Expectation) -> Table:
 
 def _pair(score: Score | None) -> str:
     assert score is not None
-    return f"{number(score.spearman)} / {number(score.rmse)}"
+    return f"{correlation(score.spearman)} / {number(score.rmse)}"
 
 
 def sentences(expectation: Expectation) -> list[str]:
@@ -76,7 +76,13 @@ def sentences(expectation: Expectation) -> list[str]:
         if one.model is not None and best is not None:
             found.append(_standing(kind, one, best))
     if expectation.curve is not None:
-        found += gain_sentences(expectation.curve.gains)
+        gains = gain_sentences(expectation.curve.gains)
+        if expectation.curve.gains and not expectation.learned:
+            gains.append(
+                "That is what they buy in other campaigns; in this one nothing shows yet that they "
+                "would."
+            )
+        found += gains
     return found
 
 
@@ -108,8 +114,18 @@ def spearman_text(score: Score) -> str:
     if math.isnan(score.spearman):
         return "none"
     if math.isnan(score.low):
-        return number(score.spearman)
-    return f"{number(score.spearman)} ({number(score.low)} to {number(score.high)})"
+        return correlation(score.spearman)
+    ends = f"{correlation(score.low)} to {correlation(score.high)}"
+    return f"{correlation(score.spearman)} ({ends})"
+
+
+def correlation(value: float) -> str:
+    """Two decimals; a dash for nothing.
+
+    >>> correlation(0.61), correlation(-0.003), correlation(float("nan"))
+    ('0.61', '0.00', '–')
+    """
+    return "–" if math.isnan(value) else f"{value:z.2f}"
 
 
 def number(value: float) -> str:

@@ -10,6 +10,9 @@ from paratope.splits.search import search
 
 # Identical residues over the shorter chain, from which on two chains are one protein.
 SAME_ANTIGEN = 0.9
+# A piece of a protein is another construct of it from so many residues on, or from half of it on;
+# what is less is a peptide.
+_LEAST_RESIDUES, _LEAST_SHARE = 50, 0.5
 # Residues in a row that are surely aligned, whatever stands around them.
 _ANCHOR = 8
 
@@ -129,7 +132,9 @@ def _matched(
     matched = []
     for chain in molecule:
         best = max(left, key=lambda one: identity.get((chain, one), 0.0), default="")
-        if identity.get((chain, best), 0.0) >= SAME_ANTIGEN:
+        shorter, longer = sorted((len(chain), len(best)))
+        whole = shorter >= min(_LEAST_RESIDUES, _LEAST_SHARE * longer)
+        if whole and identity.get((chain, best), 0.0) >= SAME_ANTIGEN:
             left.remove(best)
             matched.append((chain, best))
     return matched if len(matched) == min(len(molecule), len(own)) else []

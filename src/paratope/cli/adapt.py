@@ -15,6 +15,7 @@ app = command_app()
 _WHAT = {
     "reading": "Reading measurements",
     "fitting": "Fitting",
+    "training networks": "Training networks on the campaign (about 10 minutes at most)",
     "validating": "Finding out what to expect",
 }
 
@@ -106,19 +107,27 @@ def show_expectation(expectation: Any) -> None:
         console.print(table)
         console.print()
     for text in sentences(expectation):
-        console.print(escape(text))
+        console.print(escape(text), soft_wrap=True)
     for text in expectation.warnings:
-        console.print(f"[bold yellow]Warning:[/] {escape(text)}")
+        console.print(f"[bold yellow]Warning:[/] {escape(text)}", soft_wrap=True)
 
 
 @contextlib.contextmanager
 def _progress() -> Iterator[Callable[[str, int, int], None]]:
     """A bar on stderr, if that is a terminal."""
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn(),
+    )  # fmt: skip
     with Progress(
         *columns, console=console, transient=True, disable=not console.is_terminal
     ) as bar:
