@@ -316,6 +316,57 @@ def test_assays_with_an_offset_agree(landscape):
     assert abs(np.mean(first - exact.values)) < 0.25
 
 
+OTHER_VH = (
+    "QVQLQQSGAELARPGASVKMSCKASGYTFTRYTMHWVKQRPGQGLEWIGYINPSRGYTNYNQKFKDKATLTTDKSSSTAYMQLSSLTSEDSAVYYC"
+    "ARYYDDHYCLDYWGQGTTLTVSS"
+)
+
+
+def _two_parents(noise: tuple[float, float], signs: tuple[int, int]) -> Campaign:
+    """Single mutants of two antibodies; the same IMGT sites, effects of given signs."""
+    random = np.random.default_rng(3)
+    parents = [Pair(Antibody(heavy, None, f"p{n}"), ANTIGEN) for n, heavy in
+               enumerate((VH, OTHER_VH))]  # fmt: skip
+    pairs, values = [], []
+    for parent, sd, sign in zip(parents, noise, signs, strict=True):
+        heavy = parent.antibody.heavy
+        for place in range(24, 64):
+            effect = 1.2 * np.sin(place / 3.0)
+            changed = heavy[:place] + ("A" if heavy[place] != "A" else "G") + heavy[place + 1 :]
+            pairs.append(Pair(Antibody(changed, None, f"v{len(pairs)}"), ANTIGEN))
+            values.append(8.0 + sign * effect + random.normal(0, sd))
+    zeros, ones = np.zeros(len(pairs), int), np.ones(len(pairs), int)
+    return Campaign(
+        tuple(pairs), np.array(values), "pkd", zeros, zeros, ("plate",), ones,
+        np.full(len(pairs), np.nan), tuple(parents),
+    )  # fmt: skip
+
+
+def test_two_parents_may_have_opposite_effects_at_the_same_site():
+    campaign = _two_parents((0.1, 0.1), (1, -1))
+    held = np.arange(1, len(campaign), 4)
+    kept = np.setdiff1d(np.arange(len(campaign)), held)
+    model = CampaignModel.fit(campaign.rows(kept))
+    found = model.predict([campaign.pairs[row] for row in held])
+    within = {name: weight for name, weight in model.weights.items() if name.startswith("parent_")}
+    assert sum(within.values()) > 0.2
+    assert spearmanr(found, campaign.values[held]).statistic > 0.6
+
+
+def test_a_noisy_parents_intervals_are_wider():
+    campaign = _two_parents((0.1, 1.5), (1, 1))
+    model = CampaignModel.fit(campaign)
+    first, second = model.process.noise
+    assert second > 2 * first
+    answer = model.answer(campaign.pairs)
+    assert answer.sd[40:].mean() > 1.3 * answer.sd[:40].mean()
+    mean, variance = model.variance(campaign.pairs)
+    np.testing.assert_allclose(mean, answer.mean)
+    own = np.repeat([first, second], 40)
+    np.testing.assert_allclose(variance + own, answer.sd**2)
+    assert first < model.noise_variance < second
+
+
 def test_replicates_that_scatter_have_more_noise(plate):
     sd = np.full(len(plate), np.nan)
     sd[:4] = [0.05, 0.05, 0.05, 1.5]

@@ -6,6 +6,7 @@ from paratope.kernels import (
     LANGUAGE_TERMS,
     MEANING,
     TERMS,
+    WITHIN_PARENT,
     AntibodyLanguage,
     Blend,
     Centring,
@@ -100,6 +101,26 @@ def test_the_nearest_parent_is_taken():
     both = Parents([PARENT, second], [ParentSites.of(one, None) for one in (PARENT, second)])
     assert both.changes(variant("H:R50A,H:Y105W,H:W99F,L:T94S"))[0] == 1
     assert both.changes(variant("L:T94S"))[0] == 0
+
+
+@pytest.mark.parametrize("name", sorted(WITHIN_PARENT))
+def test_what_is_learned_of_one_parent_says_nothing_of_another(name, scales):
+    second = variant("H:R50A,H:Y105W,H:W99F")
+    both = Featuriser(
+        (PARENT, second), [ParentSites.of(one, None) for one in (PARENT, second)],
+        (PARENT.antigen.chains,),
+    )  # fmt: skip
+    mutants = both.features(
+        [variant("L:H91A"), variant("L:H91A,L:T94S"), variant("H:R50A,H:Y105W,H:W99F,L:H91A")],
+        None,
+    )
+    assert mutants.parent.tolist() == [0, 0, 1]
+    gram = TERMS[name](mutants, mutants, scales)
+    assert gram[0, 1] > 0
+    assert gram[0, 2] == gram[1, 2] == 0
+    shared = TERMS[name.removeprefix("parent_")](mutants, mutants, scales)
+    assert gram[0, 1] == shared[0, 1]
+    assert shared[0, 2] > 0
 
 
 @pytest.mark.parametrize("name", sorted(TERMS))

@@ -24,6 +24,9 @@ NOISE = 0.3
 SPREAD = 1.0
 JITTER = 1e-4
 _MAX_STEPS = 60
+# Spreads of the prior within which weights and noise are looked for: far beyond, a step of the
+# search can meet matrices that cannot be factorised.
+_REACH = 4.0
 SWEEPS = 30
 # Times that a covariance that cannot be factorised is given ten times more on its diagonal.
 _JITTERS = 6
@@ -216,10 +219,11 @@ def _most_probable(
     exact = gpytorch.settings.fast_computations(False, False, False)
     patient = gpytorch.settings.cholesky_max_tries(_JITTERS)
     steps = {"maxiter": _MAX_STEPS}
+    reach = list(zip(centre - _REACH * spread, centre + _REACH * spread, strict=True))
     try:
         with exact, patient, warnings.catch_warnings():
             warnings.simplefilter("ignore", NumericalWarning)  # of the jitter that was asked for
-            found = minimize(loss, start, jac=True, method="L-BFGS-B", options=steps)
+            found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=reach, options=steps)
     except NotPSDError as error:
         raise TrainingError(f"the Gaussian process could not be fitted: {error}") from error
     if not np.isfinite(found.x).all():

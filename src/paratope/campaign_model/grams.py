@@ -6,7 +6,14 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from paratope.campaign import Campaign
-from paratope.kernels import LANGUAGE_TERMS, TERMS, Centring, Features, Scales
+from paratope.kernels import (
+    LANGUAGE_TERMS,
+    TERMS,
+    WITHIN_PARENT,
+    Centring,
+    Features,
+    Scales,
+)
 
 # Terms that tell assays and antigens apart; not shared out, as an offset may be large.
 OFFSETS = ("assay", "antigen")
@@ -19,6 +26,8 @@ def wanted_terms(
     names = list(TERMS) if terms is None else list(terms)
     if language is None:
         names = [name for name in names if name not in LANGUAGE_TERMS]
+    if len(campaign.parents) < 2:  # what is learned of one parent is all there is
+        names = [name for name in names if name not in WITHIN_PARENT]
     if prior is None:
         names = [name for name in names if name != "general_model"]
     offsets = [("assay", len(campaign.assays)), ("antigen", len(campaign.antigens))]

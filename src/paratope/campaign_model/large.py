@@ -156,6 +156,7 @@ class LargeCampaignModel(CampaignModel):
         campaign, count = self.campaign, len(self.campaign)
         cross, own = np.empty((count, len(self.train))), np.empty(count)
         changed_row, changed_site = [], []
+        parent = np.zeros(count, int)
         done = 0
         for assay in range(len(campaign.assays)):
             rows = np.flatnonzero(campaign.assay == assay)
@@ -164,11 +165,12 @@ class LargeCampaignModel(CampaignModel):
                 features = self._features([campaign.pairs[row] for row in block.tolist()])
                 new = self._covariance.of(features, assay)
                 cross[block], own[block] = new.cross, new.own
+                parent[block] = features.parent
                 changed_row.append(block[features.row])
                 changed_site.append(features.changes.key[features.column])
                 done += len(block)
                 progress(done, count)
-        observed = observations(campaign, self.scale)
+        observed = observations(campaign, self.scale, parent)
         fitted = SparseFit(inducing.astype(float), cross, own, noise, observed)
         process, exact = fitted.process(), campaign.censoring == 0
         mean, variance = process.left_out()

@@ -12,7 +12,12 @@ from paratope.campaign_model.antigens import CampaignAntigens
 from paratope.campaign_model.covariance import Covariance, NewVariants
 from paratope.campaign_model.grams import centred_terms, even, some, wanted_terms
 from paratope.campaign_model.importance import Importance, importance
-from paratope.campaign_model.rows import check_campaign, observations, scale_values
+from paratope.campaign_model.rows import (
+    check_campaign,
+    noise_group,
+    observations,
+    scale_values,
+)
 from paratope.campaign_model.site_errors import errors_at_new_sites
 from paratope.campaign_model.weights import FITTING_ROWS, weights_and_noise
 from paratope.gaussian_process import GaussianProcess
@@ -39,7 +44,7 @@ class CampaignModel:
     scales : Scales
     train : Features
     weights, noise : dict of str to float
-        By term, and by assay.
+        By term, and by group of rows (assay and parent).
     language : LanguageModel or None
     prior : object or None
         With ``predict_pkd(pairs)``: a general model.
@@ -66,7 +71,7 @@ class CampaignModel:
             np.ones(1),
             np.array(noise, float),
             self._centred()[None],
-            observations(campaign, scale),
+            observations(campaign, scale, train.parent),
             sites_of_bounds,
         )
         self.changed_sites = frozenset(train.changes.key.tolist())
@@ -166,7 +171,6 @@ class CampaignModel:
 
         A parent is the last of all but the answers.
         """
-        noise = float(self.process.noise[min(assay, len(self.process.noise) - 1)])
         for start in range(0, len(pairs), BLOCK_ROWS):
             block = pairs[start : start + BLOCK_ROWS]
             count = len(block)
@@ -175,6 +179,7 @@ class CampaignModel:
             new = self._covariance.of(features, assay)
             mean = self.process.mean(new.cross)
             variance = self.process.variance(new.cross, new.own)
+            noise = self.process.noise[noise_group(self.campaign, assay, features.parent)]
             domain, notes = self._judge(block, features)
             lost = domain == "out"  # nothing is known but the campaign's middle
             sd = np.sqrt(np.where(lost, np.maximum(variance, 1.0), variance) + noise)
@@ -190,13 +195,19 @@ class CampaignModel:
 
     def variance(self, pairs: Sequence[Pair], assay: int = 0) -> tuple[np.ndarray, np.ndarray]:
         """Mean and variance of each noise-free latent value, in blocks."""
-        found = self.answer(pairs, assay)
-        return found.mean, np.maximum(found.sd**2 - float(self.process.noise[0]), 1e-9)
+        means, variances = [np.zeros(0)], [np.zeros(0)]
+        for answer, _, _, variance in self._blocks(pairs, assay):
+            lost = answer.domain == "out"
+            means.append(answer.mean)
+            variances.append(np.where(lost, np.maximum(variance, 1.0), variance))
+        return np.concatenate(means), np.concatenate(variances)
 
     @property
     def noise_variance(self) -> float:
-        """Of one measurement in the main assay, latent."""
-        return float(self.process.noise[0])
+        """Of one measurement in the main assay, latent: of its rows, on average."""
+        main = self.compared.assay == 0
+        group = noise_group(self.campaign, 0, self.train.parent[main])
+        return float(self.process.noise[group].mean())
 
     def to_label(self, latent: np.ndarray) -> np.ndarray:
         """Latent values in the campaign's units."""

@@ -33,14 +33,36 @@ def check_campaign(campaign: Campaign) -> None:
         )
 
 
-def observations(campaign: Campaign, scale: LabelScale) -> Observations:
-    """A campaign's values, latent, and how much of the assay's noise each row has."""
+def observations(campaign: Campaign, scale: LabelScale, parent: np.ndarray) -> Observations:
+    """A campaign's values, latent, and how much of its noise group's noise each row has.
+
+    Parameters
+    ----------
+    campaign : Campaign
+    scale : LabelScale
+    parent : np.ndarray of int, (n,)
+        Of each row.
+    """
     return Observations(
         scale.to_latent(_common_units(campaign)),
         campaign.censoring,
-        campaign.assay,
+        noise_group(campaign, campaign.assay, parent),
         _noise_share(campaign),
     )
+
+
+def noise_group(campaign: Campaign, assay: np.ndarray | int, parent: np.ndarray) -> np.ndarray:
+    """Number of the group whose noise rows share: those of one assay and one parent, (n,).
+
+    Campaigns of several complexes come from several laboratories, and what a model cannot see, such
+    as a complex's structure, matters in one more than in another.
+    """
+    return np.asarray(assay) * max(len(campaign.parents), 1) + parent
+
+
+def noise_groups(campaign: Campaign) -> int:
+    """How many groups there are."""
+    return len(campaign.assays) * max(len(campaign.parents), 1)
 
 
 def _common_units(campaign: Campaign) -> np.ndarray:

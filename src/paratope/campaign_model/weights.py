@@ -1,4 +1,4 @@
-"""What is learned of the kernel itself: a weight for each term, a noise for each assay."""
+"""What is learned of the kernel itself: a weight for each term, noise for rows alike."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from paratope.campaign import Campaign
 from paratope.campaign_model.grams import OFFSETS, centred_terms
-from paratope.campaign_model.rows import observations
+from paratope.campaign_model.rows import noise_groups, observations
 from paratope.gaussian_process import fit, shared_weights
 from paratope.kernels import Features, Scales
 from paratope.label_scale import LabelScale
@@ -22,7 +22,7 @@ def weights_and_noise(
     scale: LabelScale,
     terms: Sequence[str],
 ) -> tuple[dict[str, float], list[float]]:
-    """Weight of each term in which rows differ, and noise variance of each assay.
+    """Weight of each term in which rows differ, and noise variance of each group of rows.
 
     Parameters
     ----------
@@ -43,8 +43,12 @@ def weights_and_noise(
     found = list(centred_terms(features, campaign, scales, terms))
     names = [name for name, _, _ in found]
     grams = np.stack([gram for _, gram, _ in found])
-    process = fit(grams, observations(campaign, scale), shared_weights(names, OFFSETS))
-    noise = process.noise.tolist()
-    # an assay of few rows may have none among these: its noise is the main one's
-    noise += noise[:1] * (len(campaign.assays) - len(noise))
+    observed = observations(campaign, scale, features.parent)
+    process = fit(grams, observed, shared_weights(names, OFFSETS))
+    # a group of few rows may have none among these: its noise is what is common
+    common = float(np.median(process.noise[observed.noise_group]))
+    noise = np.full(noise_groups(campaign), common)
+    seen = np.unique(observed.noise_group)
+    noise[seen] = process.noise[seen]
+    noise = noise.tolist()
     return dict(zip(names, process.weights.tolist(), strict=True)), noise

@@ -1,6 +1,6 @@
 """Kernels over antibody variants: what they change in their parents, compared in many ways."""
 
-from paratope.kernels.alike import ADDITIVE, Comparison
+from paratope.kernels.alike import ADDITIVE, WITHIN_PARENT, Comparison
 from paratope.kernels.blend import Blend, Compared
 from paratope.kernels.centring import Centring
 from paratope.kernels.changes import Change, LanguageModel, Parents, ParentSites, Site
@@ -14,6 +14,7 @@ __all__ = [
     "LANGUAGE_TERMS",
     "MEANING",
     "TERMS",
+    "WITHIN_PARENT",
     "AntibodyLanguage",
     "Blend",
     "Centring",

@@ -77,6 +77,11 @@ class Comparison:
         return (left[:, None] == right[None]).astype(float)
 
     @functools.cached_property
+    def same_parent(self) -> np.ndarray:
+        """1 where both change the same parent."""
+        return (self.a.parent[:, None] == self.b.parent[None]).astype(float)
+
+    @functools.cached_property
     def site(self) -> np.ndarray:
         """Alike in context, as the language model sees it."""
         alike = np.exp(-squared(self.a.embedding, self.b.embedding) / self.scales.site)
@@ -135,6 +140,10 @@ def _likelihood(both: Comparison) -> np.ndarray:
     return np.exp(-squared(*standard) / 4.0)
 
 
+def _site_context_likelihood(both: Comparison) -> np.ndarray:
+    return both.site * (both.a.likelihood[:, :1] @ both.b.likelihood[:, :1].T)
+
+
 def _mutation_count(both: Comparison) -> np.ndarray:
     return np.ones((len(both.a.key), len(both.b.key)))
 
@@ -144,6 +153,22 @@ def _region(both: Comparison) -> np.ndarray:
     return ((both.a.region[:, None] == both.b.region[None]) & same_chain).astype(float)
 
 
+def _within_parent(kernel: ChangeKernel) -> ChangeKernel:
+    """As the kernel, but what is learned of one parent says nothing of another."""
+
+    def within(both: Comparison) -> np.ndarray:
+        return kernel(both) * both.same_parent
+
+    return within
+
+
+# Of several parents, each has effects of its own: its paratope, and how far it can still fall.
+WITHIN_PARENT: dict[str, ChangeKernel] = {
+    "parent_same_site_substitution": _within_parent(_same_site_substitution),
+    "parent_near_site": _within_parent(_near_site),
+    "parent_mutation_count": _within_parent(_mutation_count),
+    "parent_region": _within_parent(_region),
+}
 ADDITIVE: dict[str, ChangeKernel] = {
     "same_site_substitution": _same_site_substitution,
     "near_substitution": _near_substitution,
@@ -154,8 +179,10 @@ ADDITIVE: dict[str, ChangeKernel] = {
     "site_context_substitution": _site_context_substitution,
     "profile_substitution": _profile_substitution,
     "likelihood": _likelihood,
+    "site_context_likelihood": _site_context_likelihood,
     "mutation_count": _mutation_count,
     "region": _region,
+    **WITHIN_PARENT,
 }
 
 

@@ -41,6 +41,8 @@ class ChangeTable:
     ----------
     key : np.ndarray of str, (u,)
         Site, without the parent: the same IMGT site of two parents is one.
+    parent : np.ndarray of int, (u,)
+        What is changed.
     place : np.ndarray of float, (u,)
         Along all chains, far apart between chains.
     before, after, region : np.ndarray of int, (u,)
@@ -53,6 +55,7 @@ class ChangeTable:
     """
 
     key: np.ndarray
+    parent: np.ndarray
     place: np.ndarray
     before: np.ndarray
     after: np.ndarray
@@ -197,6 +200,7 @@ class Featuriser:
         found = [self._describe(change) for change in changes]
         return ChangeTable(
             np.array([f"{one.site.role}{one.site.label}" for one in changes], dtype=np.str_),
+            np.array([one.parent for one in changes], int),
             np.array([one.place for one in found], float),
             np.array([one.before for one in changes], int),
             np.array([one.after for one in changes], int),

@@ -176,6 +176,7 @@ MEANING = {
     "saturating_site_context": "the same, saturating: interactions of changes",
     "profile_substitution": "similar residues at sites with similar residue preferences",
     "likelihood": "changes the language model finds similarly likely",
+    "site_context_likelihood": "the language model's likelihood, at sites it sees alike",
     "total_likelihood": "the language model's likelihood, linearly",
     "embedding": "embedding, position by position",
     "embedding_linear": "embedding, position by position, linearly",
@@ -186,11 +187,16 @@ MEANING = {
     "physics": "sum of the physico-chemical changes",
     "general_model": "the general model's pKd, linearly",
     "parent": "the same parent",
+    "parent_same_site_substitution": "the same site of one parent changed to a similar residue",
+    "parent_near_site": "changes in the same stretch of one parent",
+    "parent_mutation_count": "number of mutations in one parent, linearly",
+    "parent_region": "which regions of one parent are changed",
 }
 # Terms that need a language model.
 LANGUAGE_TERMS = (
     "site_context", "site_context_substitution", "saturating_site_context", "profile_substitution",
-    "likelihood", "total_likelihood", "embedding", "embedding_linear", "mean_embedding",
+    "likelihood", "site_context_likelihood", "total_likelihood", "embedding", "embedding_linear",
+    "mean_embedding",
 )  # fmt: skip
 assert set(MEANING) == set(TERMS)
 assert len(REGIONS) == 7
