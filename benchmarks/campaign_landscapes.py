@@ -14,7 +14,7 @@ from paratope.campaign_model import CampaignModel
 from paratope.datasets import load_dataset
 from paratope.datasets.abbibench import ASSAYS as ABBIBENCH
 from paratope.datasets.abbibench import abbibench_scores
-from paratope.kernels import TERMS, AntibodyLanguage
+from paratope.kernels import TERMS, WITHIN_PARENT, AntibodyLanguage
 from paratope.measurements import Measurement
 from paratope.metrics import METRICS
 from paratope.sequences import Antibody, Pair
@@ -24,6 +24,7 @@ __all__ = ["ASSAYS", "MODES", "REPEATS", "Landscape", "campaign_draw", "dropped_
 
 ASSAYS = tuple(ABBIBENCH)
 OURS = "paratope"
+NO_PARENT = "paratope_no_parent_named"
 LIKELIHOOD = "antiberty_likelihood"
 # Column of this table: name among the baselines. All see what differs inside a landscape.
 FITTED = {
@@ -105,12 +106,15 @@ class Landscape:
         language = Remembered(AntibodyLanguage())
         return cls(assay, sequences, values, likelihood, pairs, draws, language)
 
-    def campaign(self, rows: np.ndarray) -> Campaign:
-        """Measured variants as a campaign; the parent is their own consensus."""
+    def campaign(self, rows: np.ndarray, *, parent_named: bool = True) -> Campaign:
+        """Measured variants as a campaign.
+
+        The parent is that in which the reference's draws count mutations, the consensus of the
+        landscape's sequences; where none is named, the consensus of the measured variants.
+        """
         pairs = tuple(self.pairs[row] for row in rows)
-        heavy = "".join(
-            min(Counter(column).items(), key=lambda item: (-item[1], item[0]))[0]
-            for column in zip(*(pair.antibody.heavy for pair in pairs), strict=True)
+        heavy = consensus(
+            self.sequences if parent_named else [pair.antibody.heavy for pair in pairs]
         )
         parent = Pair(Antibody(heavy, pairs[0].antibody.light, "consensus"), pairs[0].antigen)
         count = len(rows)
@@ -125,6 +129,14 @@ class Landscape:
             np.full(count, np.nan),
             (parent,),
         )
+
+
+def consensus(sequences: Sequence[str]) -> str:
+    """The commonest residue at every place, the first in the alphabet of equals."""
+    return "".join(
+        min(Counter(column).items(), key=lambda item: (-item[1], item[0]))[0]
+        for column in zip(*sequences, strict=True)
+    )
 
 
 def spearman(measured: np.ndarray, predicted: np.ndarray) -> float:
@@ -145,6 +157,9 @@ def campaign_draw(
     pairs = [landscape.pairs[row] for row in test]
     answer = model.answer(pairs)
     found = {OURS: spearman(labels, answer.mean)}
+    unnamed = landscape.campaign(train, parent_named=False)
+    alone = CampaignModel.fit(unnamed, language=landscape.language)
+    found[NO_PARENT] = spearman(labels, alone.answer(pairs).mean)
     rows = [
         Measurement(landscape.pairs[row], score=float(landscape.values[row]), assay="a")
         for row in train
@@ -184,7 +199,8 @@ def dropped_term(
     some = np.random.default_rng(repeat).permutation(test)[:400]
     pairs, labels = [landscape.pairs[row] for row in some], landscape.values[some]
     lines = []
-    for left_out in ("", *(name for name in TERMS if name not in ("general_model", "parent"))):
+    absent = {"general_model", "parent", *WITHIN_PARENT}  # of a campaign of one parent
+    for left_out in ("", *(name for name in TERMS if name not in absent)):
         terms = [name for name in TERMS if name != left_out]
         model = CampaignModel.fit(campaign, language=landscape.language, terms=terms)
         lines.append(
