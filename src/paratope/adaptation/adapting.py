@@ -8,13 +8,15 @@ from typing import Any
 
 import numpy as np
 
+from paratope.adaptation.choice import NETWORK, Choice, choose_model
 from paratope.adaptation.expectation import Expectation, expect
 from paratope.adaptation.learner import fitting
 from paratope.adaptation.report import card, write_report
+from paratope.adaptation.tuned_networks import BUDGET_SECONDS
 from paratope.bundle import Bundle, write_bundle
 from paratope.campaign import Campaign, campaign_of
 from paratope.campaign_bundle import campaign_bundle
-from paratope.campaign_model import CampaignModel, check_campaign
+from paratope.campaign_model import INDUCING_ROWS, MAX_ROWS, CampaignModel, check_campaign
 from paratope.errors import InputError, OutputError
 from paratope.joining import environment
 from paratope.kernels import AntibodyLanguage
@@ -24,6 +26,10 @@ NO_PRIOR = "none"
 # From this share of variants on that a general model was trained on relatives of, the report says
 # so: its held-out rows are no news to that model.
 _KNOWN_SHARE = 0.2
+_REPORT_OF_SPARSE = (
+    "what to expect is told of the sparse Gaussian process without networks, which were not "
+    "trained again for every fold: expect rather more"
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +44,8 @@ class Adapted:
     expectation : Expectation or None
         None where no report was asked for.
     bundle : Bundle
+    choice : Choice or None
+        Of two models, where there are more rows than an exact process takes.
     folder : Path or None
         Where it was written.
     written : tuple of Path
@@ -48,6 +56,7 @@ class Adapted:
     model: CampaignModel
     expectation: Expectation | None
     bundle: Bundle
+    choice: Choice | None = None
     folder: Path | None = None
     written: tuple[Path, ...] = ()
 
@@ -68,6 +77,8 @@ def adapt(
     antigens: Any = None,
     assay: str | None = None,
     seed: int = 0,
+    exact_rows: int = MAX_ROWS,
+    network_seconds: float = BUDGET_SECONDS,
     device: str = "auto",
     cache: str | os.PathLike[str] | None = None,
     progress: Callable[[str, int, int], None] = lambda what, done, total: None,
@@ -94,7 +105,12 @@ def adapt(
     assay : str, optional
         Assay on whose scale predictions are to be; by default the one with the most rows.
     seed : int
-        Of the report's folds and draws. The model itself has nothing random.
+        Of the report's folds and draws, and of networks. A Gaussian process has nothing random.
+    exact_rows : int
+        Above these a sparse Gaussian process learns from all rows, once with networks trained on
+        the campaign and once without; what ranks held-out variants better is kept.
+    network_seconds : float
+        That training those networks may take, about.
     device : str
         ``auto``, ``cpu`` or ``cuda``.
     cache : path, optional
@@ -123,15 +139,26 @@ def adapt(
     check_campaign(campaign)
     general, prior_notes = _general_model(prior, campaign, device, cache)
     campaign = dataclasses.replace(campaign, notes=(*campaign.notes, *prior_notes))
-    language = AntibodyLanguage(device, cache)
+    language, choice = AntibodyLanguage(device, cache), None
     progress("fitting", 0, 1)
-    model = CampaignModel.fit(campaign, language=language, prior=general)
+    if large := len(campaign) > exact_rows:
+        model, choice = choose_model(
+            campaign, language=language, general=general, budget_seconds=network_seconds,
+            seed=seed, device=device, cache=cache, progress=progress,
+        )  # fmt: skip
+        notes = (
+            choice.sentence,
+            *([_REPORT_OF_SPARSE] if report and choice.kept == NETWORK else []),
+        )
+        campaign = dataclasses.replace(campaign, notes=(*campaign.notes, *notes))
+    else:
+        model = CampaignModel.fit(campaign, language=language, prior=general)
     progress("fitting", 1, 1)
     expectation = None
     if report:
         expectation = expect(
             campaign,
-            fitting(language, general),
+            fitting(language, general, INDUCING_ROWS if large else MAX_ROWS),
             seed=seed,
             progress=lambda done, total: progress("validating", done, total),
         )
@@ -139,7 +166,10 @@ def adapt(
     name = target.name if target is not None else "model"
     bundle = campaign_bundle(
         model,
-        metrics={} if expectation is None else expectation.to_json(),
+        metrics={
+            **({} if expectation is None else expectation.to_json()),
+            **({} if choice is None else {"choice": choice.to_json()}),
+        },
         environment=environment(),
         card=card(name, campaign, importance, expectation, _prior_name(prior, general)),
     )
@@ -147,7 +177,7 @@ def adapt(
     if target is not None:
         write_bundle(bundle, target)
         written = write_report(campaign, importance, expectation, target)
-    return Adapted(campaign, model, expectation, bundle, target, tuple(written))
+    return Adapted(campaign, model, expectation, bundle, choice, target, tuple(written))
 
 
 def _check_target(target: Path) -> None:

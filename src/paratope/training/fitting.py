@@ -2,7 +2,7 @@
 
 import random
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +33,7 @@ def fit(
     folder: Path | None = None,
     resume: bool = False,
     device: str = "auto",
+    start: Mapping[str, torch.Tensor] | None = None,
     progress: bool | None = None,
     on_epoch: Callable[[Record], None] | None = None,
     loggers: LoggerSet | None = None,
@@ -56,6 +57,8 @@ def fit(
         Go on from the folder's checkpoint, if there is one.
     device : str
         ``"auto"``, ``"cpu"`` or ``"cuda"``.
+    start : mapping of str to Tensor, optional
+        Weights to go on from, of a network of this recipe; by default drawn at random.
     progress : bool, optional
         Show a bar on stderr; by default if that is a terminal.
     on_epoch : callable, optional
@@ -91,6 +94,8 @@ def fit(
     np.random.seed(seed)  # libraries may draw from the global generators
     torch.manual_seed(seed)
     network = untrained_network(recipe, train, stores)
+    if start is not None:
+        network.load_state_dict(start)
     log = log or RunLog()
     checkpoints = None if folder is None else Checkpoints(folder)
     loop = TrainingLoop(

@@ -1,0 +1,222 @@
+"""Campaigns of many rows: two models are made, and the better one is kept."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from paratope.adaptation import adapt
+from paratope.adaptation.choice import NETWORK, SPARSE, Candidate, Choice, better, choose_model
+from paratope.adaptation.tuned_networks import NETWORKS, TunedNetworks, tune_networks
+from paratope.campaign import Campaign
+from paratope.campaign_model import LargeCampaignModel
+from paratope.predictor import Predictor
+from paratope.sequences import Antibody, Antigen, Pair
+from test_large_campaign import ANTIGEN, PLACES, VH, VL
+from trained_models import TrainedRun, tiny_predictor, tiny_run
+
+__all__ = ["tiny_predictor", "tiny_run"]  # fixtures
+
+ROWS = 240
+
+
+def made(count: int, label: str = "pkd") -> Campaign:
+    """Two changes of a heavy chain each, with effects that add up; two assays of some variants."""
+    random = np.random.default_rng(2)
+    effects = {(place, residue): random.normal(0, 0.7) for place in PLACES for residue in "ADFKSY"}
+    known: dict[str, float] = {}
+    while len(known) < count - 20:
+        chain, total = list(VH), 8.0
+        for place in random.choice(PLACES, size=2, replace=False):
+            residue = str(random.choice(list("ADFKSY")))
+            chain[place] = residue
+            total += effects[place, residue]
+        known.setdefault("".join(chain), total)
+    chains = [*known, *list(known)[:20]]
+    values = np.array([known[chain] for chain in chains]) + random.normal(0, 0.2, count)
+    pairs = tuple(Pair(Antibody(chain, VL, f"v{n}"), ANTIGEN) for n, chain in enumerate(chains))
+    return Campaign(
+        pairs,
+        values if label == "pkd" else 10.0 ** (values - 8),
+        "pkd" if label == "pkd" else "score",
+        np.zeros(count, int),
+        (np.arange(count) >= count - 20).astype(int),
+        ("plate", "other plate"),
+        np.ones(count, int),
+        np.full(count, np.nan),
+        (Pair(Antibody(VH, VL, "parent"), ANTIGEN),),
+    )
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def networks(tiny_predictor: Predictor, cache: Path) -> TunedNetworks:
+    told = []
+    found = tune_networks(
+        made(ROWS),
+        tiny_predictor,
+        budget_seconds=1.0,
+        cache=cache,
+        device="cpu",
+        progress=lambda done, total: told.append((done, total)),
+    )
+    assert told[-1][1] == NETWORKS * found.epochs
+    assert [done for done, _ in told] == sorted(done for done, _ in told)
+    return found
+
+
+def test_every_row_is_predicted_by_a_network_that_did_not_see_it(networks: TunedNetworks):
+    campaign = made(ROWS)
+    bundle = networks.predictor.bundle
+    assert bundle.config["members"] == NETWORKS
+    told = networks.predict_pkd(campaign.pairs)
+    alone = []
+    for number in range(NETWORKS):
+        weights = {
+            f"0.{name.partition('.')[2]}": tensor
+            for name, tensor in bundle.weights.items()
+            if name.startswith(f"{number}.")
+        }
+        single = type(bundle)(
+            {**bundle.config, "members": 1}, weights, bundle.calibration, bundle.familiarity,
+            {}, {}, "",
+        )  # fmt: skip
+        alone.append(Predictor(single, "cpu").predict_pkd(campaign.pairs))
+    of_first, of_second = (np.isclose(told, one, atol=1e-4) for one in alone)
+    assert (of_first | of_second).all()
+    assert 0.3 < of_first.mean() < 0.7
+    twice = of_first[:20] == of_first[-20:]  # the same variants in the other assay
+    assert twice.all()
+    mean = networks.predictor.predict_pkd(campaign.pairs)
+    np.testing.assert_allclose(mean, np.mean(alone, axis=0), atol=1e-4)
+
+
+def test_new_variants_are_told_by_all_networks(networks: TunedNetworks):
+    new = [Pair(Antibody(VH.replace("WGGDG", "AGADA"), VL, "new"), ANTIGEN)]
+    np.testing.assert_allclose(networks.predict_pkd(new), networks.predictor.predict_pkd(new))
+
+
+def test_a_budget_cuts_epochs_then_rows(tiny_predictor: Predictor, cache: Path):
+    found = tune_networks(
+        made(ROWS), tiny_predictor, budget_seconds=1e-3, cache=cache, device="cpu"
+    )
+    assert found.epochs == 3
+    assert found.rows <= ROWS // NETWORKS + 1
+    assert found.seconds < 60
+
+
+def test_scores_are_learned_as_pkd_without_an_antigen(tiny_predictor: Predictor, cache: Path):
+    campaign = made(ROWS, "score")
+    unknown = Antigen(("X",))
+    pairs = tuple(Pair(pair.antibody, unknown) for pair in campaign.pairs)
+    nameless = type(campaign)(pairs, *list(vars(campaign).values())[1:])
+    found = tune_networks(nameless, tiny_predictor, budget_seconds=0.5, cache=cache, device="cpu")
+    told = found.predict_pkd(pairs)
+    assert np.isfinite(told).all()
+    assert 5.0 < told.mean() < 12.0
+
+
+def test_additive_effects_need_no_network(tiny_predictor: Predictor, cache: Path):
+    campaign = made(ROWS)
+    model, choice = choose_model(
+        campaign, general=tiny_predictor, inducing=60, budget_seconds=0.5, cache=cache, device="cpu"
+    )
+    assert choice.kept == SPARSE
+    assert isinstance(model, LargeCampaignModel)
+    assert model.prior is tiny_predictor
+    assert len(model.campaign) == ROWS
+    assert choice.train_rows + choice.judged_rows == ROWS
+    assert choice.judged_rows == pytest.approx(0.1 * ROWS, abs=2)
+    assert [one.spearman > 0.6 for one in choice.candidates] == [True, True]
+    assert "kept: sparse Gaussian process" in choice.sentence
+    assert json.loads(json.dumps(choice.to_json(), allow_nan=False))["kept"] == SPARSE
+
+
+@pytest.mark.slow
+def test_effects_that_depend_on_the_antigen_need_networks(cache: Path):
+    """What is good against one antigen is bad against the other: no term of the kernel says so."""
+    random = np.random.default_rng(1)
+    other = Antigen(("GSHMWWPLEKKDDTTRRAANNQ" * 2,), "other")
+    known: dict[str, float] = {}
+    while len(known) < 400:
+        chain = list(VH)
+        for place in random.choice(PLACES, size=4, replace=False):
+            chain[place] = str(random.choice(list("ADFKSY")))
+        known.setdefault("".join(chain), 1.5 if chain[101] in "DFY" else -1.5)
+    first = np.arange(400) % 2 == 0
+    values = 8.0 + np.where(first, 1, -1) * np.array(list(known.values()))
+    pairs = tuple(
+        Pair(Antibody(chain, VL, f"v{number}"), ANTIGEN if own else other)
+        for number, (chain, own) in enumerate(zip(known, first, strict=True))
+    )
+    zeros = np.zeros(400, int)
+    campaign = Campaign(
+        pairs, values + random.normal(0, 0.1, 400), "pkd", zeros, zeros, ("plate",),
+        np.ones(400, int), np.full(400, np.nan), (Pair(Antibody(VH, VL, "parent"), ANTIGEN),),
+    )  # fmt: skip
+    model, choice = choose_model(
+        campaign, inducing=60, budget_seconds=200, cache=cache, device="cpu"
+    )
+    assert choice.kept == NETWORK
+    assert choice.candidates[1].rmse < 0.5 * choice.candidates[0].rmse
+    assert len(model.campaign) == 400
+    assert isinstance(model.prior, Predictor)
+    assert model.importance().terms["general_model"] > 0.5
+    # the other antigen's view of a variant, which was never measured
+    turned = [Pair(pair.antibody, other if own else ANTIGEN) for pair, own in
+              zip(pairs, first, strict=True)]  # fmt: skip
+    assert np.corrcoef(model.predict(turned), 16 - values)[0, 1] > 0.9
+
+
+def test_what_ranks_better_is_kept():
+    weak, strong = Candidate("weak", 0.4, 1.0, 1.0), Candidate("strong", 0.6, 1.0, 1.0)
+    assert better(weak, strong) is strong
+    assert better(strong, weak) is strong
+    nothing = Candidate("nothing", float("nan"), 1.0, 1.0)
+    assert better(strong, nothing) is strong
+    assert Choice("weak", (nothing,), 1, 1, {}).to_json()["candidates"][0]["spearman"] is None
+
+
+def test_adapt_makes_a_large_campaigns_model(tiny_run: TrainedRun, tmp_path: Path, cache: Path):
+    campaign = made(100)
+    table = pl.DataFrame(
+        {
+            "id": [pair.antibody.name for pair in campaign.pairs],
+            "heavy": [pair.antibody.heavy for pair in campaign.pairs],
+            "light": VL,
+            "antigen": ANTIGEN.chains[0],
+            "pkd": campaign.values,
+            "assay": campaign.assay_names.tolist(),
+        }
+    )
+    told = set()
+    adapted = adapt(
+        table,
+        tmp_path / "model",
+        prior=tiny_run.folder,
+        exact_rows=90,
+        network_seconds=0.5,
+        report=False,
+        device="cpu",
+        cache=cache,
+        progress=lambda what, done, total: told.add(what),
+    )
+    assert adapted.choice is not None
+    assert {"fitting", "training networks"} <= told
+    note = adapted.campaign.notes[-1]
+    assert note == adapted.choice.sentence
+    folder = tmp_path / "model"
+    assert note in (folder / "card.md").read_text()
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["choice"]["kept"] == adapted.choice.kept
+    predictor = Predictor.load(folder, "cpu", cache)
+    frame = predictor.predict(table.head(5))
+    np.testing.assert_allclose(
+        frame["pkd"].to_numpy(), adapted.model.predict(campaign.pairs[:5]), atol=2e-3
+    )
