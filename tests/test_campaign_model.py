@@ -113,6 +113,24 @@ def test_answers_are_the_margins_of_the_posterior(small, landscape):
     np.testing.assert_allclose(joint.covariance, joint.covariance.T, atol=1e-8)
 
 
+def test_changes_out_of_the_domain_are_unknown(model, plate):
+    own, other = plate.pairs[0], plate.pairs[1]
+    elsewhere = Antigen(("GSGSGSGSGSGSGSGSGSGSGSGSGSGS",))
+    value, low, high, stronger = model.difference(
+        [Pair(own.antibody, elsewhere), own], Pair(other.antibody, elsewhere), 0.9
+    )
+    assert value[0] == pytest.approx(0.0)
+    assert stronger[0] == pytest.approx(0.5)
+    known = model.difference([own], other, 0.9)
+    assert high[0] - low[0] > 2 * (known.high[0] - known.low[0])
+    assert high[1] - low[1] > 2 * (known.high[0] - known.low[0])
+    # a change is the difference of what `answer` says of both
+    middle = model.predict([Pair(own.antibody, elsewhere)])[0]
+    assert value[1] == pytest.approx(model.predict([own])[0] - middle)
+    away = model.difference([Pair(own.antibody, elsewhere)], other, 0.9)
+    assert away.value[0] == pytest.approx(middle - model.predict([other])[0])
+
+
 def test_difference_to_itself_is_nothing(small, landscape):
     parent = landscape.pairs[3]
     value, low, high, stronger = small.difference([parent, landscape.pairs[15]], parent, 0.9)

@@ -231,7 +231,8 @@ class CampaignModel:
     def difference(self, pairs: Sequence[Pair], parent: Pair, coverage: float) -> Change:
         """Change against a parent in the campaign's units.
 
-        What both have in common cancels: the variance is that of the difference.
+        What both have in common cancels: the variance is that of the difference. Of a pair out of
+        the domain no more is known than of any other: its change is that of the campaign's middle.
         """
         return self.answer_and_change(pairs, parent, coverage)[1]
 
@@ -253,6 +254,11 @@ class CampaignModel:
             base = float(mean[-1])
         answer, latent = Answer.joined(answers), np.concatenate(means)
         sd = np.sqrt(np.concatenate(variances))
+        lost = answer.domain == "out"
+        strange = bool(pairs) and self.answer([parent]).domain[0] == "out"
+        base = 0.0 if strange else base
+        latent = np.where(lost, 0.0, latent)
+        sd = np.where(lost | strange, np.sqrt(2) * np.maximum(answer.sd, 1.0), sd)
         half = self._reaches(answer.domain, coverage) * sd
         start = float(self.to_label(np.array([base]))[0])
         value, low, high = (

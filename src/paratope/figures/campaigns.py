@@ -226,7 +226,9 @@ def _chain_panel(
     varied = sum(one.changes > 0 for one in positions)
     axes.set_title(f"{_CHAIN_TITLES[chain]}: {varied} positions varied (IMGT numbers)", pad=16)
     if chain == "H":
-        axes.legend(loc="upper left", fontsize=8)
+        axes.legend(  # above, beside the title: bars may stand anywhere
+            loc="lower right", bbox_to_anchor=(1.0, 1.09), ncols=2, fontsize=8, borderaxespad=0
+        )
 
 
 def _region_panel(axes: Axes, positions: Sequence[PositionEffect], unit: str) -> None:
