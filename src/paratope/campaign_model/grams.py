@@ -76,7 +76,7 @@ def some(train: Features, rows: np.ndarray) -> Features:
     place = np.searchsorted(rows, train.row[keep])
     arrays = {
         name: getattr(train, name)[rows]
-        for name in ("parent", "antigen", "residues", "delta", "mean", "prior")
+        for name in ("parent", "antigen", "residues", "delta", "regional", "mean", "prior")
     }
     return dataclasses.replace(train, row=place, column=train.column[keep], **arrays)
 

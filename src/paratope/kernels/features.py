@@ -79,6 +79,9 @@ class Features:
         At the IMGT sites of all parents.
     delta : np.ndarray, (n, sites * PROJECTED) float32
         Embedding minus the parent's at each antibody site, projected.
+    regional : np.ndarray, (n, regions, PROJECTED) float32
+        Mean of `delta` over the sites of each region of each chain; no columns without a language
+        model.
     mean : np.ndarray, (n, chains * dim) float32
         Mean embedding of heavy and light chain.
     prior : np.ndarray, (n,)
@@ -92,6 +95,7 @@ class Features:
     antigen: np.ndarray
     residues: np.ndarray
     delta: np.ndarray
+    regional: np.ndarray
     mean: np.ndarray
     prior: np.ndarray
 
@@ -150,6 +154,7 @@ class Featuriser:
         self._projection = _projection(self.dim)
         self._parent_rows = [self._of_parent(one) for one in sites]
         self._described: dict[Change, _Described] = {}
+        self._regions = self._site_regions(sites)
 
     def features(
         self,
@@ -192,9 +197,23 @@ class Featuriser:
             np.array([number_of_antigen.get(chains, -1) for chains in aligned.antigen], int),
             aligned.residues,
             delta.astype(np.float32),
+            self._regional(delta.astype(np.float32)),
             mean.astype(np.float32),
             np.zeros(count) if prior_pkd is None else np.asarray(prior_pkd, float),
         )
+
+    def _site_regions(self, parents: Sequence[ParentSites]) -> list[np.ndarray]:
+        """Which of the sites stand in each region of each chain that any parent has."""
+        places: dict[tuple[str, int], list[int]] = {}
+        for number, site in enumerate(self.sites):
+            region = next(one.region[site] for one in parents if site in one.region)
+            places.setdefault((site.role, region), []).append(number)
+        return [np.array(found) for _, found in sorted(places.items())]
+
+    def _regional(self, delta: np.ndarray) -> np.ndarray:
+        by_site = delta.reshape(len(delta), len(self.sites), -1)
+        means = [by_site[:, places].mean(1) for places in self._regions]
+        return np.stack(means, 1) if means else by_site[:, :0]
 
     def _table(self, changes: Sequence[Change]) -> ChangeTable:
         found = [self._describe(change) for change in changes]

@@ -19,6 +19,8 @@ class Scales(ChangeScales):
     ----------
     delta, mean, hamming, physics, additive, by_site : float
         Median distances between training variants; those of changes as `ChangeScales`.
+    regional : tuple of float
+        The same for the embedding of each region.
     """
 
     delta: float = 1.0
@@ -27,6 +29,7 @@ class Scales(ChangeScales):
     physics: float = 1.0
     additive: float = 1.0
     by_site: float = 1.0
+    regional: tuple[float, ...] = ()
 
     @classmethod
     def of(cls, train: Features, sites: list[ParentSites]) -> "Scales":
@@ -54,7 +57,8 @@ class Scales(ChangeScales):
             "additive": _median(_distance(train, changes, "same_site_substitution")),
             "by_site": _median(_distance(train, changes, "site_context_substitution")),
         }
-        return dataclasses.replace(scales, **found)
+        regional = tuple(_median(squared(part)) for part in np.moveaxis(train.regional, 1, 0))
+        return dataclasses.replace(scales, **found, regional=regional)
 
 
 def physics(one: Features) -> np.ndarray:

@@ -12,7 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
-from paratope.kernels.alike import ADDITIVE, ChangeKernel, Comparison, distances, lengths
+from paratope.kernels.alike import ADDITIVE, ChangeKernel, Comparison, distances, lengths, squared
 from paratope.kernels.features import Features
 from paratope.kernels.scales import Scales, differing, physics
 from paratope.numbering import REGIONS
@@ -122,6 +122,22 @@ class AlikeResidues:
         return np.ones(len(a))
 
 
+class RegionalEmbedding:
+    """Sum over regions of exp(-d²): d the distance of a region's embeddings, by its scale."""
+
+    def __call__(self, a: Features, b: Features, scales: Scales) -> np.ndarray:
+        """As `Term`."""
+        total = np.zeros((len(a), len(b)))
+        for number, scale in enumerate(scales.regional):
+            distance = squared(a.regional[:, number], b.regional[:, number])
+            total += np.exp(-distance / scale)
+        return total
+
+    def own(self, a: Features, scales: Scales) -> np.ndarray:
+        """As `Term`."""
+        return np.full(len(a), float(len(scales.regional)))
+
+
 class SameParent:
     """1 where variants have the same parent."""
 
@@ -157,6 +173,7 @@ TERMS: dict[str, Term] = {
     "total_likelihood": Linear(_log_odds),
     "embedding": Smooth(_delta, "delta"),
     "embedding_linear": Linear(_delta),
+    "regional_embedding": RegionalEmbedding(),
     "mean_embedding": Smooth(_mean, "mean", 0.25),
     "residues": AlikeResidues(),
     "physics": Smooth(physics, "physics"),
@@ -180,6 +197,7 @@ MEANING = {
     "total_likelihood": "the language model's likelihood, linearly",
     "embedding": "embedding, position by position",
     "embedding_linear": "embedding, position by position, linearly",
+    "regional_embedding": "mean embedding of each region",
     "mean_embedding": "mean embedding of the chains",
     "residues": "number of residues that differ",
     "mutation_count": "number of mutations, linearly",
@@ -196,7 +214,7 @@ MEANING = {
 LANGUAGE_TERMS = (
     "site_context", "site_context_substitution", "saturating_site_context", "profile_substitution",
     "likelihood", "site_context_likelihood", "total_likelihood", "embedding", "embedding_linear",
-    "mean_embedding",
+    "regional_embedding", "mean_embedding",
 )  # fmt: skip
 assert set(MEANING) == set(TERMS)
 assert len(REGIONS) == 7
