@@ -1,0 +1,66 @@
+"""More variants than an exact Gaussian process takes, from the command line."""
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from conftest import Finished
+from paratope.campaign_model import INDUCING_ROWS
+
+Run = Callable[..., Finished]
+TRAIN, TEST = 5_200, 300
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(5400)
+def test_a_simulated_landscape_from_adapt_to_suggest(
+    tmp_path: Path, run_paratope: Run, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("PARATOPE_CACHE", str(tmp_path / "cache"))
+    table = tmp_path / "table.csv"
+    assert (
+        run_paratope(
+            *("data", "simulate", "-o", table, "--antibodies", TRAIN + TEST, "--antigens", 1),
+            *("--noise", 0.3, "--floor", 5, "--seed", 1, "--single-domain"),
+        ).code
+        == 0
+    )
+    frame = pl.read_csv(table, infer_schema=False)
+    train, test = tmp_path / "train.csv", tmp_path / "test.csv"
+    frame.head(TRAIN).write_csv(train)
+    frame.tail(TEST).write_csv(test)
+    model = tmp_path / "model"
+
+    adapted = run_paratope("adapt", train, "-o", model, "--no-report")
+    assert adapted.code == 0, adapted.err
+    assert "two models learned from" in adapted.err
+    assert f"learned from {TRAIN} values" in adapted.err
+    choice = json.loads((model / "metrics.json").read_text())["choice"]
+    assert choice["train_rows"] + choice["judged_rows"] == TRAIN
+    assert all(one["spearman"] > 0.3 for one in choice["candidates"])
+    campaign = json.loads((model / "campaign.json").read_text())
+    assert len(campaign["anchors"]) <= INDUCING_ROWS < len(campaign["pairs"]) == TRAIN
+
+    predicted = run_paratope("predict", test, "--model", model, "-o", tmp_path / "told.csv")
+    assert predicted.code == 0, predicted.err
+    told = pl.read_csv(tmp_path / "told.csv", infer_schema_length=None)
+    measured = frame.tail(TEST)["pkd"]
+    exact = ~measured.str.starts_with("<").to_numpy()
+    value = measured.str.strip_chars("<").cast(float).to_numpy()
+    mean, low, high = (told[name].to_numpy() for name in ("pkd", "pkd_low", "pkd_high"))
+    assert np.corrcoef(mean[exact], value[exact])[0, 1] > 0.4
+    assert 0.83 <= np.mean((low <= value) & (value <= high), where=exact) <= 0.97
+    assert mean[~exact].mean() < mean[exact].mean()  # bounds lie low
+
+    suggested = run_paratope(
+        *("suggest", model, "--batch", 24, "--candidates", test, "-o", tmp_path / "next.csv")
+    )
+    assert suggested.code == 0, suggested.err
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "next.csv").read_text())))
+    assert len({row["heavy"] for row in rows}) == 24
