@@ -13,6 +13,7 @@ from paratope.campaign_model.parts import from_parts, to_parts
 from paratope.errors import ModelError
 from paratope.predictor import Predictor
 from paratope.sequences import Antibody, Antigen, Pair
+from paratope.suggestion import suggest
 
 VH = (
     "EVQLVESGGGLVQPGGSLRLSCAASGFNIKDTYIHWVRQAPGKGLEWVARIYPTNGYTRYADSVKGRFTISADTSKNTAYLQMNSLRAEDTAVYYC"
@@ -200,6 +201,19 @@ def test_a_model_folder_holds_all_of_it(sparse, landscape, tmp_path):
         np.testing.assert_allclose(own, other, atol=1e-4)
     saved = [campaign_bundle(one, metrics={}, environment={}, card="") for one in (sparse, again)]
     assert saved[0].campaign == saved[1].campaign
+
+
+def test_the_next_round_is_chosen_from_a_model_that_was_loaded(sparse, landscape, tmp_path):
+    bundle = campaign_bundle(sparse, metrics={}, environment={}, card="")
+    predictor = Predictor(bundle, "cpu", tmp_path / "cache")
+    pool = landscape.pairs[280:]  # of which twenty were measured
+    found = suggest(predictor, 8, candidates=pool, allow="all")
+    told = {one.candidate.pair.antibody.heavy for one in found.suggestions}
+    assert len(told) == 8
+    assert told <= {pair.antibody.heavy for pair in landscape.pairs[300:]}
+    expected = sparse.predict(landscape.pairs[300:])
+    chosen = [pair.antibody.heavy in told for pair in landscape.pairs[300:]]
+    assert expected[chosen].mean() > expected.mean()
 
 
 def test_a_damaged_model_is_refused(sparse):
