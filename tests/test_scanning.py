@@ -7,6 +7,8 @@ import numpy as np
 import polars as pl
 import pytest
 
+from paratope.campaign_bundle import campaign_bundle
+from paratope.campaign_model import CampaignModel
 from paratope.errors import InputError
 from paratope.liabilities import new_liabilities
 from paratope.likelihood import Likelihood
@@ -16,6 +18,7 @@ from paratope.predictor import Predictor
 from paratope.scanning import Scan, combinations, scan, single_mutants, summary, write_scan
 from paratope.scanning.cache import model_checksum
 from paratope.sequences import AMINO_ACIDS, Antibody, Antigen, Pair
+from small_campaigns import small_campaign
 from test_numbering import CH1, LYSOZYME, VH, VHH, VK
 from trained_models import TrainedRun, tiny_predictor, tiny_run
 
@@ -157,6 +160,27 @@ def test_several_antigens_are_told_apart(single: Scan, tiny_predictor: Predictor
     np.testing.assert_allclose(table[on][1:], single.variants["pkd"])
     direct = tiny_predictor.predict_pkd([Pair(PARENT, OTHER)])[0]
     assert table[off][0] == pytest.approx(direct, abs=1e-4)
+
+
+def test_a_campaign_says_which_antigens_it_cannot_tell_apart(cache: Path):
+    """Nothing is made up of an antigen that was never measured, nor of another construct."""
+    model = CampaignModel.fit(small_campaign())
+    bundle = campaign_bundle(model, metrics={}, environment={}, card="# A small campaign\n")
+    target = model.campaign.antigens[0]
+    tagged = Antigen((target.chains[0] + "GSHHHHHH",), "tagged")
+    panel = (target, tagged, Antigen(("MKWVTFISLLFLFSSAYSRGVFRRDAHKSEVAHRFKDLGEENFK",), "albumin"))
+    parent = model.parents[0].antibody
+    found = scan(Predictor(bundle), parent, panel, regions=("H3",), cache=cache)
+    table = found.specificity
+    assert table is not None
+    assert [one.domain for one in found.references] == ["in", "near", "out"]
+    assert table["delta_pkd albumin"].to_list() == pytest.approx([0.0] * table.height)
+    assert table["selectivity tagged"].to_list() == pytest.approx([0.0] * table.height)
+    said = [note for note in found.notes if note.startswith(("tagged", "albumin"))]
+    assert "8 residues more at its ends" in said[0]
+    assert said[0].endswith("what was never measured cannot show in its selectivities")
+    assert "another antigen than the campaign's" in said[1]
+    assert said[1].endswith("so its selectivities say nothing")
 
 
 def test_alanine_scan(tiny_predictor: Predictor, cache: Path):

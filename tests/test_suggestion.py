@@ -12,7 +12,7 @@ from rapidfuzz.distance import Levenshtein
 
 from paratope.errors import InputError, ModelError
 from paratope.liabilities import LIABILITIES, find_liabilities, new_liabilities
-from paratope.mutations import mutations_between, parse_mutations, positions_in
+from paratope.mutations import Mutation, mutations_between, parse_mutations, positions_in
 from paratope.numbering import number_chain
 from paratope.predictor import Predictor
 from paratope.sequences import Antibody, Antigen, Pair
@@ -37,6 +37,7 @@ from paratope.suggestion.filters import leave_out
 from paratope.suggestion.knowledge import Knowledge, knowledge_of, marginals, molecule
 from paratope.suggestion.odds import Odds
 from paratope.suggestion.places import allowed_places
+from paratope.suggestion.reasons import Coverage, Standing, reason
 from paratope.suggestion.selection import Choosing, Spacing, choose_batch, preselect
 from paratope.tables import read_table
 from small_campaigns import (
@@ -492,9 +493,9 @@ def test_suggestions_are_better_than_their_candidates_and_explained(found: NextR
     assert frame["predicted_pkd"].mean() > 8.3  # the wild type has 8.0
     assert (frame["predicted_pkd_low"] < frame["predicted_pkd"]).all()
     assert (frame["predicted_pkd"] < frame["predicted_pkd_high"]).all()
-    for reason in frame["reason"]:
-        assert reason.startswith(("exploit: ", "explore: "))
-        assert "highest expected of" in reason
+    for told in frame["reason"]:
+        assert told.startswith(("exploit: ", "explore: "))
+        assert "highest expected of" in told
     assert (frame["distance"] >= 1).all()
 
 
@@ -507,6 +508,31 @@ def test_reasons_name_what_is_unknown(predictor: SmallCampaignPredictor):
     said = " ".join(one.reason for one in mixed.suggestions)
     assert "recombination of v" in said
     assert "with one residue changed" in said
+
+
+def test_what_every_measured_variant_has_is_no_reason(knowledge: Knowledge):
+    """A region mutated in most of the measured is not what makes a candidate uncertain."""
+    coverage = Coverage(knowledge)
+    measured = {}
+    for variant in knowledge.variants:
+        if variant.parent == 0:
+            for one in variant.mutations:
+                measured.setdefault((one.chain, one.position), one)
+    together = tuple(measured[place] for place in sorted(measured))
+    standing = Standing(50, 100, 2.0)
+
+    def said(mutations: tuple[Mutation, ...]) -> str:
+        pair = knowledge.parents[0]
+        return reason(Candidate("c", pair, 0, mutations, "pool", ()), standing, 10, coverage)
+
+    assert f"{len(together)} mutations, where half of the measured have at most" in said(together)
+    common = max(coverage.regions, key=lambda name: coverage.regions[name])
+    one = next(m for m in together if coverage.region(0, m) == common)
+    told = said((one,))
+    if 2 * coverage.regions[common] > coverage.variants:
+        assert told.startswith("explore: uncertain, a combination unlike those measured;")
+    else:
+        assert f"region {common} mutated in {coverage.regions[common]} of" in told
 
 
 def test_probabilities_follow_the_prediction(found: NextRound):

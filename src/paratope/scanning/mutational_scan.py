@@ -146,7 +146,11 @@ def scan(
         tables, values = found
         references = tuple(Reference(**one) for one in values["references"])
     variants = tables["variants"]
-    notes = (*notes, *_warnings(variants, references[0], coverage))
+    notes = (
+        *notes,
+        *_warnings(variants, references[0], coverage),
+        *_panel_warnings(antigen_names(targets), references),
+    )
     specificity = tables.get("specificity")
     return Scan(kind, parent, targets, references, variants, specificity, coverage, notes)
 
@@ -264,6 +268,19 @@ def _warnings(variants: pl.DataFrame, parent: Reference, coverage: float) -> lis
             f"other, while the {percent(coverage)} interval of each is ±{half:.2f}. Do not choose "
             "mutants by them; measure a plate and adapt the model to it (paratope adapt)"
         )
+    return said
+
+
+def _panel_warnings(names: Sequence[str], references: Sequence[Reference]) -> list[str]:
+    """Antigens beside the target of which a campaign's model knows nothing of its own."""
+    said = []
+    for name, one in list(zip(names, references, strict=True))[1:]:
+        if one.domain == "out" and one.note:
+            said.append(f"{name}: {one.note}, so its selectivities say nothing")
+        elif one.note:
+            said.append(
+                f"{name}: {one.note}; what was never measured cannot show in its selectivities"
+            )
     return said
 
 

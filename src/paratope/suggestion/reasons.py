@@ -43,6 +43,8 @@ class Coverage:
             places = {(variant.parent, one.chain, one.position) for one in variant.mutations}
             self.positions.update(places)
             self.regions.update({self.region(variant.parent, one) for one in variant.mutations})
+        counts = sorted(len(variant.mutations) for variant in knowledge.variants)
+        self.usual_mutations = counts[len(counts) // 2] if counts else 0
 
     def region(self, parent: int, mutation: Mutation) -> str:
         """Region of a mutation, as ``H3`` or ``LFR1``."""
@@ -110,7 +112,7 @@ def provenance(candidate: Candidate, coverage: Coverage) -> str:
 
 
 def _little_known(candidate: Candidate, coverage: Coverage) -> str:
-    """What the campaign knows least of it: positions never mutated, or its rarest region."""
+    """What the campaign knows least of it: positions, a number of mutations, or a region."""
     unseen = coverage.unseen(candidate)
     if unseen:
         more = "…" * (len(unseen) > _NAMED_POSITIONS)
@@ -118,7 +120,14 @@ def _little_known(candidate: Candidate, coverage: Coverage) -> str:
     regions = dict.fromkeys(coverage.region(candidate.parent, one) for one in candidate.mutations)
     if not regions:
         return "the parent itself"
+    usual = coverage.usual_mutations
+    if len(candidate.mutations) > usual:
+        return (
+            f"{len(candidate.mutations)} mutations, where half of the measured have at most {usual}"
+        )
     rarest = min(regions, key=lambda name: coverage.regions[name])
+    if 2 * coverage.regions[rarest] > coverage.variants:  # nothing of it is rare by itself
+        return "a combination unlike those measured"
     return (
         f"region {rarest} mutated in {coverage.regions[rarest]:,} of {coverage.variants:,} measured"
     )
