@@ -8,6 +8,7 @@ from scipy.optimize import minimize
 from scipy.stats import norm
 
 from paratope.baselines import BASELINES, expected_values, training_values
+from paratope.baselines.lookup import _distances
 from paratope.datasets import load_dataset
 from paratope.errors import InputError, TrainingError
 from paratope.measurements import Measurement
@@ -156,6 +157,20 @@ def test_means_know_the_antigen_and_the_complex(rows):
     np.testing.assert_allclose(by_complex, [lysozyme, 3.0])
     by_antigen = BASELINES["antigen_mean"]().fit([*rows, *other]).predict_pkd(pairs)
     assert by_antigen[0] == by_antigen[1] < lysozyme
+
+
+@given(
+    st.lists(st.text("AC", max_size=8), min_size=1, max_size=5),
+    st.lists(st.text("AC", max_size=8), min_size=1, max_size=5),
+    st.text("AC", max_size=5),
+    st.text("AC", max_size=5),
+)
+def test_what_all_texts_share_changes_no_distance(rows, columns, start, end):
+    from rapidfuzz.distance import Levenshtein
+
+    rows, columns = ([start + text + end for text in some] for some in (rows, columns))
+    plain = [[Levenshtein.normalized_distance(a, b) for b in columns] for a in rows]
+    np.testing.assert_array_equal(_distances(rows, columns), np.array(plain, np.float32))
 
 
 def test_nearest_neighbour_is_the_mean_of_the_nearest():

@@ -1,5 +1,6 @@
 """Baselines that remember: the mean of all, of an antigen, of a complex, of the nearest rows."""
 
+import os
 from collections.abc import Hashable, Sequence
 
 import numpy as np
@@ -150,16 +151,22 @@ class NearestNeighbour(Baseline):
 
 
 def _distances(rows: list[str], columns: list[str]) -> np.ndarray:
-    """Edit distances over the longer length, (rows, columns) float32; equal texts are done once."""
+    """Edit distances over the longer length, (rows, columns) float32; equal texts are done once.
+
+    What all texts begin and end with changes no distance and is left out: variants of one parent
+    share most of their residues.
+    """
     from rapidfuzz.distance import Levenshtein
     from rapidfuzz.process import cdist
 
     row_texts, row_of = np.unique(np.array(rows, object), return_inverse=True)
     column_texts, column_of = np.unique(np.array(columns, object), return_inverse=True)
-    apart = cdist(
-        row_texts.tolist(),
-        column_texts.tolist(),
-        scorer=Levenshtein.normalized_distance,
-        dtype=np.float32,
-    )
+    texts = [*row_texts.tolist(), *column_texts.tolist()]
+    left = len(os.path.commonprefix(texts))
+    right = len(os.path.commonprefix([text[left:][::-1] for text in texts]))
+    cores = [text[left : len(text) - right] for text in texts]
+    edits = cdist(cores[: len(row_texts)], cores[len(row_texts) :], scorer=Levenshtein.distance)
+    lengths = np.array([len(text) for text in texts], float)
+    longer = np.maximum(lengths[: len(row_texts), None], lengths[None, len(row_texts) :])
+    apart = (edits / np.maximum(longer, 1.0)).astype(np.float32)
     return apart[np.ix_(row_of, column_of)]

@@ -18,6 +18,8 @@ from paratope.sequences import Pair
 _ALPHAS = tuple(float(10.0**power) for power in np.arange(-2, 4.5, 0.5))
 # Hyper-parameters are chosen on at most this many rows; more change them little and cost n^3.
 _TUNING_ROWS = 800
+# One-hot vectors of a campaign are compared as a plain matrix, those of many antigens sparsely.
+_DENSE_CELLS = 20_000_000
 # An exact GP of more rows than this would take minutes; it keeps an even sample of them.
 _GP_ROWS = 4000
 _FEW_ROWS = 3
@@ -151,7 +153,11 @@ def _squared_distances(first, second) -> np.ndarray:
     """Squared Euclidean distances of the rows of two sparse matrices."""
     left = np.asarray(first.multiply(first).sum(1)).ravel()
     right = np.asarray(second.multiply(second).sum(1)).ravel()
-    return left[:, None] + right[None, :] - 2 * (first @ second.T).toarray()
+    if second.shape[0] * second.shape[1] <= _DENSE_CELLS:  # much faster than two sparse ones
+        inner = first @ second.toarray().T
+    else:
+        inner = (first @ second.T).toarray()
+    return left[:, None] + right[None, :] - 2 * inner
 
 
 def _likeliest(distance: np.ndarray, residuals: np.ndarray) -> tuple[float, float]:
