@@ -18,8 +18,8 @@ from paratope.sequences import Antibody, Pair
 
 # Landscape: rows of the exact process that is given a part only.
 LANDSCAPES = {"aayl49": 2500, "2fjg": 1000}
-INDUCING = (300, 600, 1200)
-BUDGET_SECONDS = 300.0
+INDUCING = (600, 1200, 2000)
+BUDGET_SECONDS = 200.0
 HELD_OUT = 0.1
 COVERAGE = 0.9
 
