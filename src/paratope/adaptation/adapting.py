@@ -186,6 +186,13 @@ def _check_target(target: Path) -> None:
         raise OutputError(f"cannot write {target}: this is a file; expected a folder")
     if target.is_dir() and any(target.iterdir()) and not (target / "config.json").is_file():
         raise OutputError(f"{target} exists and is no model folder; choose another name")
+    above = next(one for one in (target, *target.absolute().parents) if one.exists())
+    if not above.is_dir():
+        raise OutputError(f"cannot write {target}: {above} is a file; expected a folder")
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise OutputError(
+            f"cannot write {target}: no permission to write in {above}; choose another folder"
+        )
 
 
 def _general_model(
