@@ -19,6 +19,8 @@ from paratope.sequences import Antibody, Pair
 # Landscape: rows of the exact process that is given a part only.
 LANDSCAPES = {"aayl49": 2500, "2fjg": 1000}
 INDUCING = (600, 1200, 2000)
+# Of these, of the process that networks are added to.
+NETWORKS_BESIDE = 1200
 BUDGET_SECONDS = 200.0
 HELD_OUT = 0.1
 COVERAGE = 0.9
@@ -86,7 +88,9 @@ def large_lines(root: Path) -> list[dict[str, Any]]:
 
 def _with_networks(train: Campaign, language: AntibodyLanguage) -> CampaignModel:
     networks = tune_networks(train, budget_seconds=BUDGET_SECONDS)
-    model = LargeCampaignModel.fit(train, language=language, prior=networks)
+    model = LargeCampaignModel.fit(
+        train, language=language, prior=networks, inducing=NETWORKS_BESIDE
+    )
     model.prior = networks.predictor
     return model
 

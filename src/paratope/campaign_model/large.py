@@ -17,7 +17,7 @@ from paratope.sequences import Pair
 from paratope.sparse_process import SparseFit, SparseProcess, inducing_rows
 
 # Rows that stand for all: half of them drawn, half chosen for what those leave open, among a pool.
-INDUCING_ROWS = 1200
+INDUCING_ROWS = 2000
 POOL_ROWS = 3000
 
 Progress = Callable[[int, int], None]
