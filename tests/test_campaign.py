@@ -317,6 +317,19 @@ def test_mutations_that_the_parent_does_not_have_are_said():
 # next to nothing
 
 
+def test_mutations_in_the_numbers_of_a_structure_are_not_wrong():
+    """Public tables name chains and residues as a PDB entry does; the letters are what counts."""
+    rows = [row_of("WT", pkd=9.0, parent="WT", mutations="")]
+    rows += [
+        row_of("H:D31A", pkd=8.0, parent="WT", mutations="B:D28A"),
+        row_of("H:Y33A,H:D31A", pkd=7.0, parent="WT", mutations="B:D28A,B:Y30A"),
+    ]
+    assert campaign_of(table(rows)).notes == ()
+    rows.append(row_of("H:Y33F", pkd=7.5, parent="WT", mutations="B:Y30A"))
+    (note,) = campaign_of(table(rows)).notes
+    assert note.startswith("wrong parent or mutations in 1 rows")
+
+
 def test_one_measurement_and_equal_values_are_said():
     assert "one measurement" in campaign_of([measured("WT", 9.0)]).notes[0]
     equal = campaign_of([measured("WT", 7.0), measured("H:D31A", 7.0)])

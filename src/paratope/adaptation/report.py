@@ -1,6 +1,8 @@
 """What a campaign's folder says beside the model: card, figures, tables."""
 
 import json
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +20,12 @@ from paratope.numbering import number_chain
 FOLDER = "report"
 _SHOWN_TERMS = 6
 _SHOWN_POSITIONS = 8
+_SHOWN_NAMES = 10
 _LIMITS = (
     "A model of one campaign: it ranks variants of the antibodies it was fitted on, against the "
     "same antigen, in the same assay. Other antibodies and antigens are marked `out` and get the "
-    "campaign's middle value with a wide interval. Coverage is a share of rows like those "
+    "campaign's middle value with a wide interval; another construct of the antigen is `near`, and "
+    "predicted as if it were the campaign's. Coverage is a share of rows like those "
     "measured, not a promise about each row."
 )
 
@@ -58,12 +62,12 @@ def card(
 def _measured(campaign: Campaign, prior: str) -> list[str]:
     unit = UNITS[campaign.label]
     exact = int((campaign.censoring == 0).sum())
-    assays = ", ".join(
+    assays = _listed(
         f"{name} ({int((campaign.assay == place).sum())})"
         for place, name in enumerate(campaign.assays)
     )
-    antigens = ", ".join(one.name or "unnamed" for one in campaign.antigens) or "none named"
-    parents = ", ".join(one.antibody.name or "unnamed" for one in campaign.parents) or "unrelated"
+    antigens = _listed(one.name or "unnamed" for one in campaign.antigens) or "none named"
+    parents = _listed(one.antibody.name or "unnamed" for one in campaign.parents) or "unrelated"
     values = campaign.values
     return [
         f"- **Learned from** {len(campaign)} values ({exact} exact, {len(campaign) - exact} "
@@ -75,6 +79,21 @@ def _measured(campaign: Campaign, prior: str) -> list[str]:
         f"- **Antigen**: {antigens}. **Parents**: {parents}.",
         f"- **General model beneath**: {prior}.",
     ]
+
+
+def _listed(names: Iterable[str]) -> str:
+    """The first of some names, each once with how often, and how many more there are.
+
+    >>> _listed(["HER2", "lysozyme", "HER2"])
+    'HER2 (2 of this name), lysozyme'
+    """
+    counts = Counter(names)
+    shown = [
+        name + f" ({count} of this name)" * (count > 1)
+        for name, count in list(counts.items())[:_SHOWN_NAMES]
+    ]
+    more = len(counts) - len(shown)
+    return ", ".join(shown) + f" and {more} more" * (more > 0)
 
 
 def _figures(expectation: Expectation) -> list[tuple[str, str]]:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,12 +16,14 @@ from paratope.campaign.replicates import merge
 from paratope.campaign.suspicions import suspicions
 from paratope.errors import InputError, unknown_name
 from paratope.measurements import Measurement, bound_non_binders
-from paratope.mutations import apply_mutations, parse_mutations
+from paratope.mutations import apply_mutations, mutations_between, parse_mutations
 from paratope.sequences import Antibody, Antigen, Pair
 from paratope.tables import InputTable, read_antigens, read_table, table_from_frame
 from paratope.tables.rows import REPEATED_ID
 from paratope.units import Censoring
 
+# A substitution in anybody's numbers: chain, residue, number, residue.
+_SUBSTITUTION = re.compile(r"\w+:([A-Z])-?\d+[A-Za-z]?([A-Z])")
 _CODES = {Censoring.AT_MOST: -1, Censoring.EXACT: 0, Censoring.AT_LEAST: 1}
 
 
@@ -233,7 +236,7 @@ def _mutation_notes(rows: Sequence[Measurement]) -> tuple[str, ...]:
     wrong = []
     for row in rows:
         text = ",".join(row.origin.mutations)
-        if row.parent is None or ":" not in text:
+        if row.parent is None or ":" not in text or _other_numbers(text, row.parent, row.pair):
             continue
         try:
             made = apply_mutations(row.parent.antibody, parse_mutations(text, row.parent.antibody))
@@ -251,6 +254,19 @@ def _mutation_notes(rows: Sequence[Measurement]) -> tuple[str, ...]:
         f"wrong parent or mutations in {len(wrong)} rows (the sequences are believed); first: "
         f"{wrong[0]}",
     )
+
+
+def _other_numbers(text: str, parent: Pair, variant: Pair) -> bool:
+    """Whether mutations fit but for their numbers, such as those of a structure's residues."""
+    named = [_SUBSTITUTION.fullmatch(part.strip()) for part in text.split(",")]
+    if None in named:
+        return False
+    try:
+        made = mutations_between(parent, variant)
+    except InputError:
+        return False
+    letters = Counter((one.before, one.after) for one in made)
+    return letters == Counter(match.groups() for match in named if match is not None)
 
 
 def _overlap_notes(
