@@ -9,6 +9,7 @@ from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 from paratope.errors import TrainingError
 from paratope.gaussian_process import (
     JITTER,
+    NOISE,
     GaussianProcess,
     Observations,
     fit,
@@ -101,6 +102,20 @@ def test_assays_have_their_own_noise():
     y = np.sin(x) + random.normal(0, np.where(groups == 0, 0.05, 0.8))
     found = fit(gram(x, x)[None], exact(y - y.mean(), groups), np.array([0.8]), spread=2.0)
     assert found.noise[1] > 10 * found.noise[0]
+
+
+def test_a_group_of_few_rows_has_about_the_noise_of_the_others():
+    random = np.random.default_rng(4)
+    x = np.sort(random.uniform(0, 6, 62))
+    few = (np.arange(62) >= 60).astype(int)
+
+    def noise(sd: float) -> np.ndarray:
+        y = np.sin(x) + random.normal(0, sd, 62)
+        return fit(gram(x, x)[None], exact(y / y.std(), few), np.array([1.0])).noise
+
+    precise, rough = noise(0.02), noise(1.0)
+    assert precise[0] < precise[1] < NOISE  # drawn towards the others, not all the way
+    assert rough[1] > precise[1]
 
 
 def test_replicates_have_less_noise(curve):

@@ -22,6 +22,8 @@ from paratope.errors import TrainingError
 SIGNAL = 0.8
 NOISE = 0.3
 SPREAD = 1.0
+# How alike the noises of different groups are beforehand: correlation of their logarithms.
+ALIKE_NOISE = 0.5
 JITTER = 1e-4
 _MAX_STEPS = 60
 # Spreads of the prior within which weights and noise are looked for: far beyond, a step of the
@@ -163,7 +165,7 @@ def fit(
     prior_noise : float
         Centre of the prior of the noise variance.
     spread : float
-        Standard deviation of the logarithms' priors.
+        Standard deviation of the logarithms' priors; those of noises are correlated.
 
     Raises
     ------
@@ -256,7 +258,8 @@ def _model(
             super().__init__()
             scale = torch.nn.Parameter(torch.from_numpy(start.copy()))
             self.register_parameter("log_scale", scale)
-            prior = gpytorch.priors.NormalPrior(torch.from_numpy(centre), spread)
+            spreads = torch.from_numpy(_prior_covariance(len(bank), len(centre), spread))
+            prior = gpytorch.priors.MultivariateNormalPrior(torch.from_numpy(centre), spreads)
             self.register_prior("log_scale_prior", prior, "log_scale")
 
         def forward(self, x1: Any, x2: Any, diag: bool = False, **unused: Any) -> Any:
@@ -283,6 +286,13 @@ def _model(
     model = Process(inputs, torch.from_numpy(sites[0]), likelihood).double()
     model.train()
     return model, gpytorch.mlls.ExactMarginalLogLikelihood(likelihood, model)
+
+
+def _prior_covariance(terms: int, count: int, spread: float) -> np.ndarray:
+    """Of the logarithms of the terms' weights, then of the groups' noises, (count, count)."""
+    covariance = np.eye(count)
+    covariance[terms:, terms:] += ALIKE_NOISE * (1.0 - np.eye(count - terms))
+    return spread**2 * covariance
 
 
 def _gpytorch() -> Any:
