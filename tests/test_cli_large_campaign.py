@@ -27,7 +27,7 @@ def test_a_simulated_landscape_from_adapt_to_suggest(
     assert (
         run_paratope(
             *("data", "simulate", "-o", table, "--antibodies", TRAIN + TEST, "--antigens", 1),
-            *("--noise", 0.3, "--floor", 5, "--seed", 1, "--single-domain"),
+            *("--noise", 0.3, "--floor", 7, "--seed", 1, "--single-domain"),
         ).code
         == 0
     )
