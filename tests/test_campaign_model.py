@@ -2,6 +2,7 @@ import json
 
 import numpy as np
 import pytest
+from scipy.special import ndtr
 from scipy.stats import spearmanr
 
 from paratope.bundle import write_bundle
@@ -10,7 +11,7 @@ from paratope.campaign_bundle import campaign_bundle
 from paratope.campaign_model import CampaignModel, check_campaign
 from paratope.campaign_model.rows import observations
 from paratope.errors import InputError, ModelError
-from paratope.kernels import AntibodyLanguage
+from paratope.kernels import TERMS, AntibodyLanguage
 from paratope.label_scale import LabelScale
 from paratope.predictor import Predictor
 from paratope.sequences import Antibody, Antigen, Pair
@@ -460,3 +461,44 @@ def test_blocks_do_not_matter(model, landscape, monkeypatch):
     whole = model.answer(landscape.pairs).mean
     monkeypatch.setattr("paratope.campaign_model.model.BLOCK_ROWS", 7)
     np.testing.assert_allclose(model.answer(landscape.pairs).mean, whole, atol=1e-5)
+
+
+def test_covariances_are_the_sum_of_the_centred_terms(small, landscape):
+    """What is computed together is what each term, centred by itself, adds up to."""
+    pairs, parent = landscape.pairs[:9], landscape.pairs[3]
+    features = small._features(pairs)
+    cross, between = np.zeros((9, len(small.train))), np.zeros((9, 9))
+    for name, weight in small.weights.items():
+        centring, term = small._centring[name], TERMS[name]
+        gram = term(features, small.train, small.scales)
+        cross += weight * centring.cross(gram)
+        middle = gram.mean(1)
+        own = term(features, features, small.scales)
+        between += weight * centring.between(own, middle, middle)
+    new = small._covariance.of(features, 0)
+    np.testing.assert_allclose(new.cross, cross, atol=1e-6)
+    np.testing.assert_allclose(new.own, np.diag(between), atol=1e-6)
+    np.testing.assert_allclose(small._covariance.between(new, new), between, atol=1e-6)
+    joint = small.process.joint(cross, between)
+    variance = np.diag(joint) + joint[3, 3] - 2 * joint[:, 3]
+    change = small.difference(pairs, parent, 0.9)
+    mean = small.to_label(small.process.mean(cross))
+    np.testing.assert_allclose(change.value, mean - mean[3], atol=1e-5)
+    other = np.arange(9) != 3
+    latent = small.process.mean(cross)
+    slow = ndtr((latent - latent[3])[other] / np.sqrt(variance[other]))
+    np.testing.assert_allclose(change.p_stronger[other], slow, atol=1e-4)
+
+
+def test_an_answer_with_its_change_is_the_answer(small, landscape):
+    pairs, parent = landscape.pairs[:9], landscape.pairs[3]
+    answer, change = small.answer_and_change(pairs, parent, 0.9)
+    plain = small.answer(pairs)
+    np.testing.assert_allclose(answer.mean, plain.mean, atol=1e-5)
+    np.testing.assert_allclose(answer.sd, plain.sd, atol=1e-5)
+    assert answer.domain.tolist() == plain.domain.tolist()
+    assert answer.note == plain.note
+    assert (change.low <= change.value).all()
+    assert (change.value <= change.high).all()
+    nothing, empty = small.answer_and_change([], parent, 0.9)
+    assert len(nothing.mean) == len(empty.value) == 0
