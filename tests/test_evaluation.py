@@ -586,3 +586,21 @@ def test_report_folders_can_be_compared(tmp_path: Path, run_paratope: Callable[.
 
 def test_judged_is_what_metrics_take():
     assert isinstance(read_predictions(frame_of()).rows, Judged)
+
+
+def test_intervals_of_one_antigens_rows_resample_antibodies():
+    """A campaign has one antigen: replicates of an antibody stay together."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for number in range(60):
+        truth = rng.normal(8, 1)
+        heavy = "EVQLVESGGG" + "ACDEFGHIKL"[number // 10] + "ACDEFGHIKL"[number % 10]
+        for _ in range(2):
+            rows.append((heavy, "DIQMTQ", "MKVTAG", truth, truth + rng.normal(0, 0.5)))
+    frame = pl.DataFrame(
+        rows, schema=["heavy", "light", "antigen", "true", "pred"], orient="row"
+    )  # fmt: skip
+    grouping, labels = read_predictions(frame).grouping()
+    assert (grouping, len(set(labels.tolist()))) == ("antibody", 60)
+    several = frame.with_columns(antigen=pl.Series(["MKVTAG", "GSTAVK"] * 60))
+    assert read_predictions(several).grouping()[0] == "antigen"

@@ -96,11 +96,23 @@ class PredictionTable:
         return self.take(keep)
 
     def grouping(self) -> tuple[str, Labels]:
-        """What intervals resample: the group column, else the antigen, else single rows."""
+        """What intervals resample: the group column, else the antigen, else single rows.
+
+        Of rows of one antigen, as of a campaign, antibodies are resampled.
+        """
         for name in ("group", "antigen"):
             if name in self.labels:
+                alone = name == "antigen" and len(set(self.labels[name].tolist())) == 1
+                if alone and "heavy" in self.labels:
+                    return "antibody", self._antibodies()
                 return self.columns[name], self.labels[name]
         return "row", np.arange(len(self))
+
+    def _antibodies(self) -> Labels:
+        """Heavy and light chain of each row as one text, (rows,)."""
+        heavy = self.labels["heavy"].tolist()
+        light = self.labels["light"].tolist() if "light" in self.labels else [""] * len(heavy)
+        return np.array([f"{a}|{b or ''}" for a, b in zip(heavy, light, strict=True)])
 
 
 def read_predictions(
