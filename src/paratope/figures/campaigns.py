@@ -208,13 +208,15 @@ def _chain_panel(
             start = end
     sizes = np.array([one.size for one in positions])
     for weakens, colour, name in (
-        (True, VERMILION, "mutations weaken, on the whole"),
-        (False, BLUE, "mutations strengthen, on the whole"),
+        (True, VERMILION, "weaker, on the whole"),
+        (False, BLUE, "stronger, on the whole"),
     ):
         rows = [row for row, one in enumerate(positions) if (one.mean < 0) == weakens]
         axes.bar(rows, sizes[rows], width=0.85, color=colour, label=name)
-    for row in np.argsort(-sizes)[:8]:
-        if sizes[row] > 0.1 * top:
+    named: list[int] = []
+    for row in np.argsort(-sizes)[:8].tolist():
+        if sizes[row] > 0.1 * top and not {row - 1, row + 1} & set(named):  # no room for both
+            named.append(row)
             axes.annotate(
                 positions[row].position, (row, sizes[row]), (0, 2), textcoords="offset points",
                 ha="center", fontsize=7, rotation=90,
