@@ -14,7 +14,7 @@ from paratope.campaign_model import CampaignModel
 from paratope.datasets import load_dataset
 from paratope.datasets.abbibench import ASSAYS as ABBIBENCH
 from paratope.datasets.abbibench import abbibench_scores
-from paratope.kernels import TERMS, WITHIN_PARENT, AntibodyLanguage
+from paratope.kernels import TERMS, WITHIN_ANTIGEN, WITHIN_PARENT, AntibodyLanguage
 from paratope.measurements import Measurement
 from paratope.metrics import METRICS
 from paratope.sequences import Antibody, Pair
@@ -199,7 +199,7 @@ def dropped_term(
     some = np.random.default_rng(repeat).permutation(test)[:400]
     pairs, labels = [landscape.pairs[row] for row in some], landscape.values[some]
     lines = []
-    absent = {"general_model", "parent", *WITHIN_PARENT}  # of a campaign of one parent
+    absent = {"general_model", "parent", *WITHIN_PARENT, *WITHIN_ANTIGEN}  # of one parent
     for left_out in ("", *(name for name in TERMS if name not in absent)):
         terms = [name for name in TERMS if name != left_out]
         model = CampaignModel.fit(campaign, language=landscape.language, terms=terms)

@@ -11,7 +11,7 @@ from paratope.campaign_bundle import campaign_bundle
 from paratope.campaign_model import CampaignModel, check_campaign
 from paratope.campaign_model.rows import observations
 from paratope.errors import InputError, ModelError
-from paratope.kernels import TERMS, AntibodyLanguage
+from paratope.kernels import TERMS, WITHIN_ANTIGEN, AntibodyLanguage
 from paratope.label_scale import LabelScale
 from paratope.predictor import Predictor
 from paratope.sequences import Antibody, Antigen, Pair
@@ -370,6 +370,33 @@ def test_two_parents_may_have_opposite_effects_at_the_same_site():
     within = {name: weight for name, weight in model.weights.items() if name.startswith("parent_")}
     assert sum(within.values()) > 0.2
     assert spearmanr(found, campaign.values[held]).statistic > 0.6
+
+
+def test_the_same_change_may_have_opposite_effects_against_two_antigens():
+    random = np.random.default_rng(3)
+    other = Antigen(("GSHMASMTGGQQMGRGSEFELRRQACGRTRAPPPPPLRSGC",), "other")
+    pairs, values = [], []
+    for place in range(24, 64):
+        changed = VH[:place] + ("A" if VH[place] != "A" else "G") + VH[place + 1 :]
+        effect = 1.2 * np.sin(place / 3.0)
+        for antigen, sign in ((ANTIGEN, 1), (other, -1)):
+            pairs.append(Pair(Antibody(changed, None, f"v{place}"), antigen))
+            values.append(8.0 + sign * effect + random.normal(0, 0.1))
+    values, zeros = np.array(values), np.zeros(len(pairs), int)
+    campaign = Campaign(
+        tuple(pairs), values, "pkd", zeros, zeros, ("plate",), np.ones(len(pairs), int),
+        np.full(len(pairs), np.nan), (Pair(Antibody(VH, None, "parent"), ANTIGEN),),
+    )  # fmt: skip
+    held = np.arange(1, len(pairs), 4)
+    kept = np.setdiff1d(np.arange(len(pairs)), held)
+    model = CampaignModel.fit(campaign.rows(kept))
+    found = model.predict([pairs[row] for row in held])
+    assert spearmanr(found, values[held]).statistic > 0.6
+    shared = CampaignModel.fit(
+        campaign.rows(kept), terms=[name for name in TERMS if name not in WITHIN_ANTIGEN]
+    )
+    without = shared.predict([pairs[row] for row in held])
+    assert np.std(found - values[held]) < 0.7 * np.std(without - values[held])
 
 
 def test_a_noisy_parents_intervals_are_wider():

@@ -9,6 +9,7 @@ from paratope.campaign import Campaign
 from paratope.kernels import (
     LANGUAGE_TERMS,
     TERMS,
+    WITHIN_ANTIGEN,
     WITHIN_PARENT,
     Centring,
     Features,
@@ -20,18 +21,34 @@ OFFSETS = ("assay", "antigen")
 
 
 def wanted_terms(
-    terms: Sequence[str] | None, language: object, prior: object, campaign: Campaign
+    terms: Sequence[str] | None,
+    language: object,
+    prior: object,
+    campaign: Campaign,
+    features: Features,
 ) -> list[str]:
-    """Names of the terms a campaign can have: those asked for, and its offsets."""
+    """Names of the terms a campaign can have: those asked for, and its offsets.
+
+    `features` are those of its rows, or of some of them.
+    """
     names = list(TERMS) if terms is None else list(terms)
     if language is None:
         names = [name for name in names if name not in LANGUAGE_TERMS]
     if len(campaign.parents) < 2:  # what is learned of one parent is all there is
         names = [name for name in names if name not in WITHIN_PARENT]
+    if not _several_antigens_for_a_parent(features):
+        names = [name for name in names if name not in WITHIN_ANTIGEN]
     if prior is None:
         names = [name for name in names if name != "general_model"]
     offsets = [("assay", len(campaign.assays)), ("antigen", len(campaign.antigens))]
     return names + [name for name, count in offsets if count > 1]
+
+
+def _several_antigens_for_a_parent(features: Features) -> bool:
+    """Whether variants of one parent were measured against more than one antigen."""
+    known = features.antigen >= 0
+    pairs = np.unique(np.stack([features.parent[known], features.antigen[known]]), axis=1)
+    return len(np.unique(pairs[0])) < pairs.shape[1]
 
 
 def term(

@@ -139,7 +139,7 @@ class LargeCampaignModel(CampaignModel):
         first = np.flatnonzero(np.isin(rows, drawn[:FITTING_ROWS]))
         few, few_features = part.rows(first), some(features, first)
         scales = Scales.of(few_features, sites)
-        wanted = wanted_terms(terms, language, prior, campaign)
+        wanted = wanted_terms(terms, language, prior, campaign, features)
         weights, noise = weights_and_noise(few, few_features, scales, scale, wanted)
         signal = np.zeros((len(rows), len(rows)), np.float32)
         for name, gram, _ in centred_terms(features, part, scales, list(weights)):

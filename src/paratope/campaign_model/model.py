@@ -152,7 +152,7 @@ class CampaignModel:
         train = featuriser.features(campaign.pairs, language, prior_pkd)
         scales = Scales.of(train, sites)
         scale = LabelScale.of(scale_values(campaign))
-        wanted = wanted_terms(terms, language, prior, campaign)
+        wanted = wanted_terms(terms, language, prior, campaign, train)
         rows = even(len(campaign), FITTING_ROWS)
         part = campaign.rows(rows)
         weights, noise = weights_and_noise(part, some(train, rows), scales, scale, wanted)

@@ -7,13 +7,14 @@ from paratope.kernels.changes import Change, LanguageModel, Parents, ParentSites
 from paratope.kernels.features import ChangeTable, Features, Featuriser
 from paratope.kernels.language import AntibodyLanguage
 from paratope.kernels.scales import Scales
-from paratope.kernels.terms import LANGUAGE_TERMS, MEANING, TERMS, Term
+from paratope.kernels.terms import LANGUAGE_TERMS, MEANING, TERMS, WITHIN_ANTIGEN, Term
 
 __all__ = [
     "ADDITIVE",
     "LANGUAGE_TERMS",
     "MEANING",
     "TERMS",
+    "WITHIN_ANTIGEN",
     "WITHIN_PARENT",
     "AntibodyLanguage",
     "Blend",

@@ -122,6 +122,22 @@ class AlikeResidues:
         return np.ones(len(a))
 
 
+@dataclasses.dataclass(frozen=True)
+class WithinAntigen:
+    """As `Additive`, but what is learned against one antigen says nothing of another."""
+
+    kernel: ChangeKernel
+
+    def __call__(self, a: Features, b: Features, scales: Scales) -> np.ndarray:
+        """As `Term`; an antigen that is not the campaign's has no part in it."""
+        same = (a.antigen[:, None] == b.antigen[None]) & (b.antigen[None] >= 0)
+        return Additive(self.kernel)(a, b, scales) * same
+
+    def own(self, a: Features, scales: Scales) -> np.ndarray:
+        """As `Term`."""
+        return Additive(self.kernel).own(a, scales) * (a.antigen >= 0)
+
+
 class RegionalEmbedding:
     """Sum over regions of exp(-d²): d the distance of a region's embeddings, by its scale."""
 
@@ -166,6 +182,13 @@ def _prior(one: Features) -> np.ndarray:
     return one.prior[:, None]
 
 
+# Against several antigens, changes have effects of their own: what specificity is made of.
+WITHIN_ANTIGEN: dict[str, Term] = {
+    "antigen_same_site_substitution": WithinAntigen(ADDITIVE["same_site_substitution"]),
+    "antigen_near_site": WithinAntigen(ADDITIVE["near_site"]),
+    "antigen_mutation_count": WithinAntigen(ADDITIVE["mutation_count"]),
+    "antigen_region": WithinAntigen(ADDITIVE["region"]),
+}
 TERMS: dict[str, Term] = {
     **{name: Additive(kernel) for name, kernel in ADDITIVE.items()},
     "saturating_substitution": Saturating(ADDITIVE["same_site_substitution"], "additive"),
@@ -179,6 +202,7 @@ TERMS: dict[str, Term] = {
     "physics": Smooth(physics, "physics"),
     "general_model": Linear(_prior),
     "parent": SameParent(),
+    **WITHIN_ANTIGEN,
 }
 # Of each term, in words: for the card and the ablation.
 MEANING = {
@@ -209,6 +233,10 @@ MEANING = {
     "parent_near_site": "changes in the same stretch of one parent",
     "parent_mutation_count": "number of mutations in one parent, linearly",
     "parent_region": "which regions of one parent are changed",
+    "antigen_same_site_substitution": "the same site changed to a similar residue, by antigen",
+    "antigen_near_site": "changes in the same stretch of positions, by antigen",
+    "antigen_mutation_count": "number of mutations, linearly, by antigen",
+    "antigen_region": "which regions are changed, by antigen",
 }
 # Terms that need a language model.
 LANGUAGE_TERMS = (
