@@ -40,7 +40,7 @@ demo: $(STAMP) ## predict a dozen well-known antibodies with the default model
 	@$(BIN)/python scripts/show_table.py demo.csv
 
 test: $(STAMP) ## the fast tests (at most ten minutes on two cores)
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest -m "not slow" -n 2 --dist loadfile
 
 test-slow: $(STAMP) ## the heavier tests
 	$(BIN)/pytest -m slow

@@ -11,6 +11,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from hypothesis import settings
+
+# Time is measured in benchmarks: an example that takes longer on a busy machine fails nothing.
+settings.register_profile("paratope", deadline=None)
+settings.load_profile("paratope")
 
 ROOT = Path(__file__).resolve().parents[1]
 
