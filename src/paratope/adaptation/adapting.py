@@ -97,7 +97,7 @@ def adapt(
         General model whose answers become one of the things that are learned from, with a weight
         that is learned too: a bundled name, a model folder, or ``"none"``.
     report : bool
-        Whether to find out what to expect of the model; takes about as long as twice the fit.
+        Whether to find out what to expect of the model; takes a few times as long as the fit.
     columns : mapping of str to str, optional
         Canonical name to the table's column, where the name is not known.
     antigens : path of a FASTA file, or sequence of one Antigen, optional
