@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,8 @@ def draws(root: Path, repeats: dict[int, Iterable[int]]) -> list[tuple]:
 def run(function: Any, tasks: Sequence[tuple], workers: int) -> list[Any]:
     """Results of all tasks, in order, with a line on stderr now and then."""
     found, started = [], time.time()
-    with ProcessPoolExecutor(workers) as pool:
+    # fresh processes: forked ones would inherit the locks of libraries' threads
+    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
         for number, result in enumerate(pool.map(function, tasks), start=1):
             found.append(result)
             if number % 10 == 0 or number == len(tasks):
