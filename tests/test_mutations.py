@@ -216,5 +216,7 @@ def test_regions_by_name():
     for text, says in (("H4", "unknown region 'H4'; valid names: ALL, CDR"), (" , ", "no region")):
         with pytest.raises(InputError, match=says):
             parse_regions(text)
+    with pytest.raises(InputError, match="unknown region 'HCDR3'; valid names: "):
+        positions_in(PARENT, "H", ["HCDR3"])
     assert "".join(VH[place - 1] for place in positions_in(PARENT, "H", ["H1"])) == "GFNIKDTY"
     assert positions_in(PARENT, "L") == tuple(range(1, len(VK) + 1))

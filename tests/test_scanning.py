@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -9,7 +10,9 @@ import pytest
 
 from paratope.campaign_bundle import campaign_bundle
 from paratope.campaign_model import CampaignModel
+from paratope.encoders.antiberty import AntibertyEncoder
 from paratope.errors import InputError
+from paratope.kernels import AntibodyLanguage
 from paratope.liabilities import new_liabilities
 from paratope.likelihood import Likelihood
 from paratope.mutations import apply_mutations, parse_mutations
@@ -160,6 +163,30 @@ def test_several_antigens_are_told_apart(single: Scan, tiny_predictor: Predictor
     np.testing.assert_allclose(table[on][1:], single.variants["pkd"])
     direct = tiny_predictor.predict_pkd([Pair(PARENT, OTHER)])[0]
     assert table[off][0] == pytest.approx(direct, abs=1e-4)
+
+
+def test_a_campaigns_language_model_reads_each_variant_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    read: list[bytes] = []
+    forward = AntibertyEncoder._forward
+
+    def counted(self: AntibertyEncoder, batch: list[list[int]]) -> Any:
+        read.extend(map(bytes, batch))
+        return forward(self, batch)
+
+    campaign = small_campaign()
+    model = CampaignModel.fit(
+        campaign.rows(np.arange(8)), language=AntibodyLanguage("cpu", tmp_path)
+    )
+    predictor = Predictor(
+        campaign_bundle(model, metrics={}, environment={}, card="# Small\n"), "cpu", tmp_path
+    )
+    monkeypatch.setattr(AntibertyEncoder, "_forward", counted)
+    parent = campaign.pairs[0]
+    found = scan(predictor, parent.antibody, parent.antigen, regions=["H1"], cache=tmp_path)
+    assert found.variants["humanness_change"].null_count() == 0
+    assert len(read) == len(set(read)) >= found.variants.height
 
 
 def test_a_campaign_says_which_antigens_it_cannot_tell_apart(cache: Path):

@@ -71,12 +71,16 @@ def positions_in(
 ) -> tuple[int, ...]:
     """Places (from 1) of a chain's residues that are in regions; all of them by default.
 
+    Raises `InputError` for a region that there is not.
+
     >>> vhh = ("QVQLVESGGGLVQPGGSLRLSCAASGFTFSSYAMSWVRQAPGKGLEWVSAISGSGGSTYYADSVKGRFTISRDNSKN"
     ...        "TLYLQMNSLRAEDTAVYYCAKDRLSITIRPRYYGLDVWGQGTLVTVSS")
     >>> positions_in(Antibody(vhh), "H", ["H1"])
     (26, 27, 28, 29, 30, 31, 32, 33)
     """
     domain = chain_domain(antibody, chain)
+    if unknown := [name for name in regions or () if name not in REGION_NAMES]:
+        raise InputError(f"unknown region {unknown[0]!r}; valid names: {', '.join(REGION_NAMES)}")
     wanted = {REGION_NAMES[name] for name in (REGION_NAMES if regions is None else regions)}
     return tuple(
         place for place, region in enumerate(domain.regions, start=1) if (chain, region) in wanted

@@ -212,9 +212,7 @@ def _compute(
         ]
         references.append(reference)
         changes.append(predict_changes(predictor, pair, reference, pairs, coverage, progress))
-    encoder = getattr(predictor, "antibody_encoder", None)
-    own = encoder if isinstance(encoder, AntibertyEncoder) else None
-    likelihood = Likelihood(own, cache, progress)
+    likelihood = Likelihood(_encoder_of(predictor), cache, progress)
     places = place_columns(parent, variants)
     table = pl.concat(
         [
@@ -240,6 +238,15 @@ def _compute(
             places, antigen_names(antigens), references, changes
         )
     return tables, tuple(references)
+
+
+def _encoder_of(predictor: Any) -> AntibertyEncoder | None:
+    """The AntiBERTy that has just read the variants: a network's, or a campaign's."""
+    found = getattr(predictor, "antibody_encoder", None)
+    if found is None:
+        language = getattr(getattr(predictor, "campaign", None), "language", None)
+        found = getattr(language, "encoder", None)
+    return found if isinstance(found, AntibertyEncoder) else None
 
 
 def _loaded(model: Any, cache: str | os.PathLike[str] | None) -> Any:
