@@ -8,7 +8,13 @@ import numpy as np
 from paratope.campaign import UNKNOWN_ANTIGEN, Campaign
 from paratope.campaign_model.grams import centred_terms, some, wanted_terms
 from paratope.campaign_model.model import BLOCK_ROWS, CampaignModel
-from paratope.campaign_model.rows import MAX_ROWS, check_campaign, observations, scale_values
+from paratope.campaign_model.rows import (
+    MAX_ROWS,
+    check_campaign,
+    observations,
+    parents_of,
+    scale_values,
+)
 from paratope.campaign_model.site_errors import errors_at_new_sites
 from paratope.campaign_model.weights import FITTING_ROWS, weights_and_noise
 from paratope.kernels import Features, Featuriser, LanguageModel, ParentSites, Scales
@@ -126,7 +132,7 @@ class LargeCampaignModel(CampaignModel):
             If gpytorch is missing.
         """
         check_campaign(campaign)
-        parents = campaign.parents or (campaign.pairs[int(np.argmax(campaign.values))],)
+        parents = parents_of(campaign)
         sites = [ParentSites.of(parent, language) for parent in parents]
         antigens = tuple(one.chains for one in campaign.antigens) or (UNKNOWN_ANTIGEN.chains,)
         featuriser = Featuriser(parents, sites, antigens)

@@ -16,6 +16,7 @@ from paratope.campaign_model.rows import (
     check_campaign,
     noise_group,
     observations,
+    parents_of,
     scale_values,
 )
 from paratope.campaign_model.site_errors import errors_at_new_sites
@@ -144,7 +145,7 @@ class CampaignModel:
             If gpytorch is missing.
         """
         check_campaign(campaign)
-        parents = campaign.parents or (_commonest(campaign),)
+        parents = parents_of(campaign)
         sites = [ParentSites.of(parent, language) for parent in parents]
         antigens = tuple(one.chains for one in campaign.antigens) or (UNKNOWN_ANTIGEN.chains,)
         featuriser = Featuriser(parents, sites, antigens)
@@ -343,7 +344,3 @@ class CampaignModel:
                 if reading.replaced:  # what differs is not compared, so it may matter
                     domain[number] = "near"
         return domain, notes
-
-
-def _commonest(campaign: Campaign) -> Pair:
-    return campaign.pairs[int(np.argmax(campaign.values))]

@@ -6,6 +6,7 @@ from paratope.campaign import Campaign
 from paratope.errors import InputError
 from paratope.gaussian_process import Observations
 from paratope.label_scale import LabelScale
+from paratope.sequences import Pair
 
 # Of more rows a sparse process is made instead of an exact one.
 MAX_ROWS = 5000
@@ -31,6 +32,11 @@ def check_campaign(campaign: Campaign) -> None:
             f"all {len(campaign)} measured values are {exact[0]:g}: there is nothing to learn; "
             "check the column, or measure variants that differ"
         )
+
+
+def parents_of(campaign: Campaign) -> tuple[Pair, ...]:
+    """What changes are counted from: the parents, or the strongest variant if there is none."""
+    return campaign.parents or (campaign.pairs[int(np.argmax(campaign.values))],)
 
 
 def observations(campaign: Campaign, scale: LabelScale, parent: np.ndarray) -> Observations:
