@@ -34,9 +34,9 @@ from campaign_landscapes import (
 from campaign_large import COVERAGE, HELD_OUT, large_lines, large_table
 from campaign_speed import speed_lines
 from campaign_tables import TARGETS, ablation_table, cell_table, coverage_table, folds_table
-from paratope.datasets import data_root
-from paratope.datasets.abbibench import published_spearman
-from paratope.kernels import MEANING, TERMS
+from paratope.campaigns.kernels import MEANING, TERMS
+from paratope.data.datasets import data_root
+from paratope.data.datasets.abbibench import published_spearman
 from results_writer import RESULTS, circumstances, write_results
 
 PACKAGES = ("paratope", "torch", "gpytorch", "numpy", "scikit-learn", "lightgbm")

@@ -3,8 +3,9 @@
 python benchmarks/benchmark_recipes.py [--seeds 3] [--epochs 24] [--absci-rows ALL]
     [--workers 2] [--runs FOLDER]
 
-Rows are those of `paratope.datasets.training_rows` (SKEMPI, SAbDab, Absci HER2). A seed decides the
-split, the first weights and the order of batches; all recipes of a seed share the split. Losses,
+Rows are those of `paratope.data.datasets.training_rows` (SKEMPI, SAbDab, Absci HER2). A seed
+decides the split, the first weights and the order of batches; all recipes of a seed share the
+split. Losses,
 output, dropout, schedule, batches, accumulation and early stopping are the recipe's own; the width
 and the number of epochs are reduced. "v2.6, faults kept" is recipe v2.6 on what that release's
 network was given: see `recipe_faults`. Every run has a process of its own, with one thread. With
@@ -22,9 +23,9 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
-from paratope.datasets import data_root
+from paratope.data.datasets import data_root
+from paratope.data.splits import antigen_clusters, split_measurements
 from paratope.evaluation.comparison import compare
-from paratope.splits import antigen_clusters, split_measurements
 from recipe_runs import (
     ENCODERS,
     HEADS,

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from paratope.campaign_simulation import (
+from paratope.campaigns.campaign_simulation import (
     STRATEGIES,
     Comparison,
     Landscape,
@@ -26,11 +26,11 @@ from paratope.campaign_simulation import (
     parse_strategies,
     replay,
 )
-from paratope.campaign_simulation.output import replay_figure, summary
-from paratope.datasets import load_dataset
-from paratope.figures import save_figure
-from paratope.kernels import AntibodyLanguage
-from paratope.suggestion.selection import DEFAULT_ACQUISITION, DEFAULT_EXPLORE
+from paratope.campaigns.campaign_simulation.output import replay_figure, summary
+from paratope.campaigns.kernels import AntibodyLanguage
+from paratope.campaigns.suggestion.selection import DEFAULT_ACQUISITION, DEFAULT_EXPLORE
+from paratope.data.datasets import load_dataset
+from paratope.evaluation.figures import save_figure
 from results_writer import circumstances, write_results
 
 FIGURE = Path(__file__).parents[1] / "docs" / "figures" / "campaign-rounds.png"

@@ -23,16 +23,16 @@ from typing import Any
 
 import numpy as np
 
-from paratope.batches import BatchPlan, Examples
-from paratope.bundle import bundled_folder
-from paratope.datasets import data_root
-from paratope.datasets.simulated import simulate
-from paratope.embedding_store import EmbeddingStore
+from paratope.core.errors import ParatopeError
+from paratope.data.datasets import data_root
+from paratope.data.datasets.simulated import simulate
+from paratope.data.tables import read_table
 from paratope.encoders import Encoder, load_encoder
-from paratope.errors import ParatopeError
-from paratope.recipes import load_recipe
-from paratope.sequences import AMINO_ACIDS
-from paratope.tables import read_table
+from paratope.encoders.embedding_store import EmbeddingStore
+from paratope.models.batches import BatchPlan, Examples
+from paratope.models.bundle import bundled_folder
+from paratope.models.recipes import load_recipe
+from paratope.molecules.sequences import AMINO_ACIDS
 from paratope.training import fit
 from paratope.training.table import usable_rows
 from results_writer import RESULTS, circumstances, write_results

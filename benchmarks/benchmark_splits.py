@@ -19,9 +19,9 @@ from pathlib import Path
 
 import numpy as np
 
-from paratope.measurements import Measurement, Origin
-from paratope.sequences import AMINO_ACIDS, Antibody, Antigen, Pair
-from paratope.splits import KINDS, split_measurements
+from paratope.data.measurements import Measurement, Origin
+from paratope.data.splits import KINDS, split_measurements
+from paratope.molecules.sequences import AMINO_ACIDS, Antibody, Antigen, Pair
 from results_writer import RESULTS, circumstances, write_results
 
 VH = (

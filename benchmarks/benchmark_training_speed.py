@@ -27,23 +27,23 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from paratope.batches import BatchPlan, Examples, PairBatch
-from paratope.bundle import make_bundle, write_bundle
-from paratope.calibration import Calibration
-from paratope.datasets.simulated import simulate
-from paratope.embedding_store import EmbeddingStore
+from paratope.data.datasets.simulated import simulate
+from paratope.data.measurements import Measurement
 from paratope.encoders import BaseEncoder
-from paratope.familiarity import Familiarity
-from paratope.joining import environment
-from paratope.measurements import Measurement
-from paratope.network import Network, NetworkConfig
-from paratope.recipes import Recipe, load_recipe
-from paratope.runs import held_out
-from paratope.sequences import AMINO_ACIDS, Antibody, Antigen, Pair
+from paratope.encoders.embedding_store import EmbeddingStore
+from paratope.models.batches import BatchPlan, Examples, PairBatch
+from paratope.models.bundle import make_bundle, write_bundle
+from paratope.models.calibration import Calibration
+from paratope.models.familiarity import Familiarity
+from paratope.models.joining import environment
+from paratope.models.network import Network, NetworkConfig
+from paratope.models.recipes import Recipe, load_recipe
+from paratope.molecules.sequences import AMINO_ACIDS, Antibody, Antigen, Pair
 from paratope.training import Scores, fit
 from paratope.training.checkpoints import LATEST
 from paratope.training.memory import peak_memory_mb
 from paratope.training.run_log import RunLog
+from paratope.training.runs import held_out
 from results_writer import RESULTS, circumstances, write_results
 
 ANTIBODY_DIM, ANTIGEN_DIM = 1024, 2560

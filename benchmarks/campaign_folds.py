@@ -7,17 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from paratope.baselines import BASELINES
-from paratope.campaign import Campaign
-from paratope.campaign_model import CampaignModel
-from paratope.datasets import load_dataset
-from paratope.datasets.comparators import protattba_predictions
-from paratope.kernels import TERMS, WITHIN_PARENT, AntibodyLanguage, LanguageModel
-from paratope.measurements import Measurement
-from paratope.metrics import METRICS
-from paratope.recipes import load_recipe
-from paratope.sequences import Pair
-from paratope.units import ddg_kcal_mol_to_delta_pkd
+from paratope.campaigns.campaign import Campaign
+from paratope.campaigns.campaign_model import CampaignModel
+from paratope.campaigns.kernels import TERMS, WITHIN_PARENT, AntibodyLanguage, LanguageModel
+from paratope.core.units import ddg_kcal_mol_to_delta_pkd
+from paratope.data.datasets import load_dataset
+from paratope.data.datasets.comparators import protattba_predictions
+from paratope.data.measurements import Measurement
+from paratope.evaluation.baselines import BASELINES
+from paratope.evaluation.metrics import METRICS
+from paratope.models.recipes import load_recipe
+from paratope.molecules.sequences import Pair
 from public_predictors import Encoders
 
 OURS = "paratope campaign"

@@ -8,16 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from paratope.baselines import BASELINES
-from paratope.campaign import Campaign
-from paratope.campaign_model import CampaignModel
-from paratope.datasets import load_dataset
-from paratope.datasets.abbibench import ASSAYS as ABBIBENCH
-from paratope.datasets.abbibench import abbibench_scores
-from paratope.kernels import TERMS, WITHIN_ANTIGEN, WITHIN_PARENT, AntibodyLanguage
-from paratope.measurements import Measurement
-from paratope.metrics import METRICS
-from paratope.sequences import Antibody, Pair
+from paratope.campaigns.campaign import Campaign
+from paratope.campaigns.campaign_model import CampaignModel
+from paratope.campaigns.kernels import TERMS, WITHIN_ANTIGEN, WITHIN_PARENT, AntibodyLanguage
+from paratope.data.datasets import load_dataset
+from paratope.data.datasets.abbibench import ASSAYS as ABBIBENCH
+from paratope.data.datasets.abbibench import abbibench_scores
+from paratope.data.measurements import Measurement
+from paratope.evaluation.baselines import BASELINES
+from paratope.evaluation.metrics import METRICS
+from paratope.molecules.sequences import Antibody, Pair
 from public_few_shot import MIN_TEST_ROWS, MODES, REPEATS, reference_draws
 
 __all__ = ["ASSAYS", "MODES", "REPEATS", "Landscape", "campaign_draw", "dropped_term"]

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from paratope.adaptation.tuned_networks import tune_networks
-from paratope.campaign import Campaign
-from paratope.campaign_model import CampaignModel, LargeCampaignModel
-from paratope.datasets import load_dataset
-from paratope.kernels import AntibodyLanguage
-from paratope.metrics import METRICS
-from paratope.sequences import Antibody, Pair
+from paratope.campaigns.adaptation.tuned_networks import tune_networks
+from paratope.campaigns.campaign import Campaign
+from paratope.campaigns.campaign_model import CampaignModel, LargeCampaignModel
+from paratope.campaigns.kernels import AntibodyLanguage
+from paratope.data.datasets import load_dataset
+from paratope.evaluation.metrics import METRICS
+from paratope.molecules.sequences import Antibody, Pair
 
 # Landscape: rows of the exact process that is given a part only.
 LANDSCAPES = {"aayl49": 2500, "2fjg": 1000}

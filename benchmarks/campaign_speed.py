@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from paratope.campaign import Campaign
-from paratope.campaign_model import CampaignModel
-from paratope.datasets import load_dataset
-from paratope.datasets.abbibench import ASSAYS
-from paratope.kernels import AntibodyLanguage
-from paratope.sequences import Antibody, Pair
+from paratope.campaigns.campaign import Campaign
+from paratope.campaigns.campaign_model import CampaignModel
+from paratope.campaigns.kernels import AntibodyLanguage
+from paratope.data.datasets import load_dataset
+from paratope.data.datasets.abbibench import ASSAYS
+from paratope.molecules.sequences import Antibody, Pair
 
 ASSAY = "aayl49"
 FIT_ROWS = {96: 20.0, 384: 45.0, 2000: 240.0}
@@ -84,10 +84,10 @@ def speed_page(found: list[dict[str, Any]]) -> list[str]:
 
 
 def _campaigns(root: Path, clock: Clock) -> None:
-    from paratope.adaptation import expect
-    from paratope.adaptation.learner import fitting
-    from paratope.predictor import Predictor
-    from paratope.suggestion import suggest
+    from paratope.campaigns.adaptation import expect
+    from paratope.campaigns.adaptation.learner import fitting
+    from paratope.campaigns.suggestion import suggest
+    from paratope.models.predictor import Predictor
 
     rows = _variants(ASSAY, root)
     order = np.random.default_rng(0).permutation(len(rows))
@@ -125,7 +125,7 @@ def _campaigns(root: Path, clock: Clock) -> None:
 
 
 def _scans(root: Path, clock: Clock) -> None:
-    from paratope.scanning import scan
+    from paratope.campaigns.scanning import scan
 
     rows = _variants(SCAN_ASSAY, root)
     order = np.random.default_rng(0).permutation(len(rows))
@@ -160,8 +160,8 @@ def _encode(language: AntibodyLanguage, pairs: list[Pair]) -> None:
 
 
 def _written(model: CampaignModel, folder: Path) -> Path:
-    from paratope.bundle import write_bundle
-    from paratope.campaign_bundle import campaign_bundle
+    from paratope.campaigns.campaign_bundle import campaign_bundle
+    from paratope.models.bundle import write_bundle
 
     bundle = campaign_bundle(model, metrics={}, environment={}, card="# Speed\n")
     return write_bundle(bundle, folder / "campaign")

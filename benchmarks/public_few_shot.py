@@ -11,10 +11,10 @@ from types import ModuleType
 
 import numpy as np
 
-from paratope.baselines import BASELINES
-from paratope.errors import InputError
-from paratope.measurements import Measurement
-from paratope.metrics import METRICS
+from paratope.core.errors import InputError
+from paratope.data.measurements import Measurement
+from paratope.evaluation.baselines import BASELINES
+from paratope.evaluation.metrics import METRICS
 from public_tables import Line
 
 # Repeats of each number of measured variants.

@@ -11,20 +11,20 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from paratope.baselines import BASELINES
-from paratope.batches import Examples, fit_molecule
-from paratope.datasets import training_rows
-from paratope.embedding_store import EmbeddingStore
+from paratope.core.errors import InputError
+from paratope.core.units import pkd_to_dg_kcal_mol
+from paratope.data.datasets import training_rows
+from paratope.data.measurements import Measurement
+from paratope.data.splits import antigen_clusters
 from paratope.encoders import load_encoder
-from paratope.errors import InputError
-from paratope.measurements import Measurement
-from paratope.network import Network
-from paratope.numbering import prepare_antibody
-from paratope.recipes import Recipe
-from paratope.sequences import Antibody, Antigen, Pair
-from paratope.splits import antigen_clusters
+from paratope.encoders.embedding_store import EmbeddingStore
+from paratope.evaluation.baselines import BASELINES
+from paratope.models.batches import Examples, fit_molecule
+from paratope.models.network import Network
+from paratope.models.recipes import Recipe
+from paratope.molecules.numbering import prepare_antibody
+from paratope.molecules.sequences import Antibody, Antigen, Pair
 from paratope.training import fit, score
-from paratope.units import pkd_to_dg_kcal_mol
 
 PARENT_PKD = 8.0
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from paratope.evaluation.bootstrap import group_codes, metric_intervals
-from paratope.metrics import METRICS, judged
+from paratope.evaluation.metrics import METRICS, judged
 
 JUDGED = ("pearson", "spearman", "rmse")
 TITLES = {

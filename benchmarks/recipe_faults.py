@@ -11,8 +11,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from paratope.batches import Chains
-from paratope.embedding_store import EmbeddingStore
+from paratope.encoders.embedding_store import EmbeddingStore
+from paratope.models.batches import Chains
 
 
 class FaultyEmbeddings:

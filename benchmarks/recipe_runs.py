@@ -12,18 +12,19 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from paratope.baselines import BASELINES
-from paratope.batches import Examples, fit_molecule
-from paratope.datasets import training_rows
-from paratope.embedding_store import EmbeddingStore
+from paratope.core.censoring import Censoring
+from paratope.core.errors import InputError
+from paratope.data.datasets import training_rows
+from paratope.data.measurements import Measurement
+from paratope.data.tables import write_table
 from paratope.encoders import load_encoder
-from paratope.errors import InputError
-from paratope.measurements import Measurement
-from paratope.metrics import compute, judged
-from paratope.numbering import prepare_antibody
-from paratope.recipes import Recipe, load_recipe
-from paratope.sequences import Antibody, Antigen, Pair
-from paratope.tables import write_table
+from paratope.encoders.embedding_store import EmbeddingStore
+from paratope.evaluation.baselines import BASELINES
+from paratope.evaluation.metrics import compute, judged
+from paratope.models.batches import Examples, fit_molecule
+from paratope.models.recipes import Recipe, load_recipe
+from paratope.molecules.numbering import prepare_antibody
+from paratope.molecules.sequences import Antibody, Antigen, Pair
 from paratope.training import fit, score
 from paratope.training.history import history_table, summarise
 from paratope.training.memory import peak_memory_mb
@@ -109,7 +110,7 @@ def prepared_rows(absci_rows: int | None) -> tuple[list[Measurement], dict[str, 
         )
         kept.append(dataclasses.replace(row, pair=pair))
     counts["used"] = len(kept)
-    counts["of them bounds only"] = sum(row.censoring.value != "exact" for row in kept)
+    counts["of them bounds only"] = sum(row.censoring is not Censoring.EXACT for row in kept)
     counts["of them with a molecule cut"] = cut
     return kept, counts
 
@@ -205,7 +206,7 @@ def with_groups(table: pl.DataFrame, job: Job) -> pl.DataFrame:
 def judge(predicted: np.ndarray, job: Job) -> dict[str, Any]:
     """Metrics of predictions of the test rows, and how varied they are."""
     _, rows = job.part("test")
-    exact = np.array([row.censoring.value == "exact" for row in rows])
+    exact = np.array([row.censoring is Censoring.EXACT for row in rows])
     codes = [row.censoring for row in rows]
     measured = np.array([row.pkd for row in rows], dtype=float)
     values = compute(judged(measured, predicted, censoring=codes), JUDGED)
@@ -251,7 +252,7 @@ def baselines(job: Job) -> list[dict[str, Any]]:
                 "id": ids,
                 "true": [row.pkd for row in rows],
                 "pred": predicted,
-                "censoring": [row.censoring.value for row in rows],
+                "censoring": [row.censoring.name.lower() for row in rows],
             }
         )
         table = with_groups(table, job)

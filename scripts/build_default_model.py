@@ -1,7 +1,7 @@
 """Train the model that ships, judge it on rows it did not see, and write it into the package.
 
 Two cross-validations of the default recipe on the rows that may train a shipped model
-(`paratope.datasets.training_rows`):
+(`paratope.data.datasets.training_rows`):
 
 * by antigen cluster: what the recipe is worth on antigens unlike all it was trained on. These
   networks give the numbers of the card and the calibration of unfamiliar pairs, and are discarded;
@@ -25,26 +25,27 @@ from typing import Any
 
 import numpy as np
 
-from paratope.batches import Examples
-from paratope.bundle import Bundle, bundled_folder, make_bundle, read_bundle, write_bundle
-from paratope.calibration import DEFAULT_COVERAGE, Calibration
-from paratope.datasets import training_rows
-from paratope.embedding_store import EmbeddingStore
+from paratope.core.censoring import Censoring
+from paratope.core.errors import ParatopeError
+from paratope.data.datasets import training_rows
+from paratope.data.measurements import Measurement
+from paratope.data.splits import antigen_clusters, split_measurements
 from paratope.encoders import load_encoder
-from paratope.errors import ParatopeError
-from paratope.familiarity import DOMAINS, Familiarity
-from paratope.held_out import HeldOut
-from paratope.joining import environment
-from paratope.measurements import Measurement
-from paratope.metrics import METRICS
-from paratope.network import Network
-from paratope.numbering import prepare_antibody
-from paratope.predictor import Predictor, fit_pair
-from paratope.recipes import Recipe, load_recipe
-from paratope.runs import held_out
-from paratope.sequences import Antibody, Pair
-from paratope.splits import antigen_clusters, split_measurements
+from paratope.encoders.embedding_store import EmbeddingStore
+from paratope.evaluation.metrics import METRICS
+from paratope.models.batches import Examples
+from paratope.models.bundle import Bundle, bundled_folder, make_bundle, read_bundle, write_bundle
+from paratope.models.calibration import DEFAULT_COVERAGE, Calibration
+from paratope.models.familiarity import DOMAINS, Familiarity
+from paratope.models.held_out import HeldOut
+from paratope.models.joining import environment
+from paratope.models.network import Network
+from paratope.models.predictor import Predictor, fit_pair
+from paratope.models.recipes import Recipe, load_recipe
+from paratope.molecules.numbering import prepare_antibody
+from paratope.molecules.sequences import Antibody, Pair
 from paratope.training import FitResult, fit, score
+from paratope.training.runs import held_out
 
 # Every epoch is run, as nothing held out may stop the training; sources are drawn by assay, so that
 # one large campaign does not fill every batch.
@@ -187,7 +188,7 @@ def prepared_rows(
             continue
         kept.append(dataclasses.replace(measurement, pair=pair))
     counts["trained on"] = len(kept)
-    counts["of them bounds only"] = sum(one.censoring.value != "exact" for one in kept)
+    counts["of them bounds only"] = sum(one.censoring is not Censoring.EXACT for one in kept)
     return kept, counts
 
 
@@ -260,7 +261,7 @@ def balanced_mean(measurements: Sequence[Measurement], clusters: np.ndarray) -> 
 
     A stronger constant than the plain mean, which one antigen with most of the rows decides.
     """
-    exact = np.array([one.censoring.value == "exact" for one in measurements])
+    exact = np.array([one.censoring is Censoring.EXACT for one in measurements])
     pkd = np.array([one.pkd for one in measurements], dtype=float)
     size = np.bincount(clusters[exact], minlength=int(clusters.max()) + 1)[clusters]
     return float(np.average(pkd[exact], weights=1 / np.sqrt(size[exact])))
@@ -357,7 +358,7 @@ def sense(bundle: Bundle) -> dict[str, Any]:
     """All heavy CDRs of trastuzumab to alanine, against HER2: pKd before and after."""
     import tempfile
 
-    from paratope.numbering import cdrs
+    from paratope.molecules.numbering import cdrs
 
     parent = trastuzumab_her2()
     heavy = parent.antibody.heavy

@@ -19,8 +19,8 @@ import polars as pl
 from scipy.stats import spearmanr
 
 from paratope.cli import main as paratope
-from paratope.figures import held_out_predictions, plates, save_figure
-from paratope.metrics import judged
+from paratope.evaluation.figures import held_out_predictions, plates, save_figure
+from paratope.evaluation.metrics import judged
 
 ROOT = Path(__file__).resolve().parents[1]
 FIGURES = ROOT / "docs" / "figures" / "campaigns"

@@ -23,9 +23,8 @@ PACKAGE = ROOT / "src" / "paratope"
 WHOLE_FOLDERS = {PACKAGE / "models" / "default", PACKAGE / "evaluation" / "templates"}
 PURPOSES = {
     PACKAGE / "py.typed": "says that the package is typed",
-    PACKAGE / "audit" / "page.html": "the audit's page, a template",
+    PACKAGE / "data" / "audit" / "page.html": "the audit's page, a template",
     PACKAGE / "evaluation" / "templates": "the report's page",
-    PACKAGE / "models": "models that ship with the package",
     PACKAGE / "models" / "default": "the default model, a bundle; its card: paratope models show",
 }
 BLOCK = re.compile(
@@ -56,7 +55,7 @@ def default_model_card() -> str:
 
 def domains() -> str:
     """What ``in``, ``near`` and ``out`` mean, with the limits that the code uses."""
-    from paratope import calibration, familiarity
+    from paratope.models import calibration, familiarity
 
     same, near, family = (
         f"{limit:.0%}".replace("%", " %")
@@ -96,7 +95,7 @@ def encoders() -> str:
 
 def candidates() -> str:
     """Table of what ``paratope suggest`` generates."""
-    from paratope.suggestion import GENERATORS
+    from paratope.campaigns.suggestion import GENERATORS
 
     rows = [f"| `{name}` | {what} | {most:,} |" for name, (what, most) in GENERATORS.items()]
     return "\n".join(["| kind | what it is | at most |", "|---|---|---|", *rows])
@@ -104,7 +103,7 @@ def candidates() -> str:
 
 def acquisitions() -> str:
     """Table of the acquisitions of ``paratope suggest``."""
-    from paratope.suggestion import ACQUISITIONS
+    from paratope.campaigns.suggestion import ACQUISITIONS
 
     rows = [f"| `{name}` | {kind.summary} |" for name, kind in ACQUISITIONS.items()]
     return "\n".join(["| `--acquisition` | takes next |", "|---|---|", *rows])
@@ -112,7 +111,7 @@ def acquisitions() -> str:
 
 def strategies() -> str:
     """Table of what ``paratope simulate-campaign`` compares."""
-    from paratope.campaign_simulation import STRATEGIES
+    from paratope.campaigns.campaign_simulation import STRATEGIES
 
     rows = [f"| `{name}` | {what} |" for name, what in STRATEGIES.items()]
     return "\n".join(["| `--compare` | chooses |", "|---|---|", *rows])
@@ -120,7 +119,7 @@ def strategies() -> str:
 
 def datasets() -> str:
     """Table of the public sources, as in ``paratope data list``."""
-    from paratope.datasets import DATASETS
+    from paratope.data.datasets import DATASETS
 
     rows = [
         f"| `{name}` | {dataset.summary} | {dataset.licence} | "
@@ -133,7 +132,7 @@ def datasets() -> str:
 
 def search_space() -> str:
     """Table of what ``paratope train --search`` may change."""
-    from paratope.search import SPACE
+    from paratope.training.search import SPACE
 
     rows = [f"| `{key}` | {entry.what} |" for key, entry in SPACE.items()]
     return "\n".join(["| key | tried |", "|---|---|", *rows])
@@ -141,7 +140,7 @@ def search_space() -> str:
 
 def liabilities() -> str:
     """Table of the kinds of liability, and whether a filter uses them by default."""
-    from paratope.liabilities import LIABILITIES
+    from paratope.molecules.liabilities import LIABILITIES
 
     rows = [
         f"| `{name}` | {kind.description} | {'yes' if kind.is_default else 'no'} | {kind.source} |"
@@ -152,13 +151,16 @@ def liabilities() -> str:
 
 
 def layers() -> str:
-    """The order of the package's nouns, low to high, as the test of layers has it."""
+    """The wings, low to high, as the test of layers has them."""
     source = (ROOT / "tests" / "test_layers.py").read_text(encoding="utf-8")
     for node in ast.parse(source).body:
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "LAYERS":
-            text = next(part.value for part in ast.walk(node) if isinstance(part, ast.Constant))
-            return "> " + " → ".join(f"`{noun}`" for noun in str(text).split())
-    raise ValueError("tests/test_layers.py has no LAYERS")
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "WINGS":
+            wings = [
+                " \\| ".join(f"`{name}`" for name in sorted(floor))
+                for floor in ast.literal_eval(node.value)
+            ]
+            return "> " + " → ".join(wings)
+    raise ValueError("tests/test_layers.py has no WINGS")
 
 
 def tree() -> str:

@@ -4,7 +4,7 @@ import csv
 import functools
 from pathlib import Path
 
-from paratope.datasets import DATASETS, Imported, load_dataset
+from paratope.data.datasets import DATASETS, Imported, load_dataset
 
 NOT_CARRIED = "mutation not in the mutant's chains"
 FLAG = "flag ddG = 8 as censored"

@@ -7,13 +7,13 @@ import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 from scipy.stats import norm
 
-from paratope.campaign import Campaign, campaign_of
-from paratope.datasets.simulated import simulate
-from paratope.measurements import Measurement
-from paratope.prediction import Prediction
-from paratope.sequences import Antibody, Antigen, Pair
-from paratope.tables import TableRow
-from paratope.units import pkd_to_kd_nM
+from paratope.campaigns.campaign import Campaign, campaign_of
+from paratope.core.units import pkd_to_kd_nM
+from paratope.data.datasets.simulated import simulate
+from paratope.data.measurements import Measurement
+from paratope.data.tables import TableRow
+from paratope.models.prediction import Prediction
+from paratope.molecules.sequences import Antibody, Antigen, Pair
 
 _NOISE = 0.1
 _LENGTH = 8.0

@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 import torch
 
-from paratope.batches import Examples
-from paratope.embedding_store import EmbeddingStore
+from paratope.core.censoring import Censoring
+from paratope.data.measurements import Measurement
 from paratope.encoders import load_encoder
-from paratope.measurements import Measurement
-from paratope.recipes import Recipe, load_recipe
-from paratope.sequences import AMINO_ACIDS, Antibody, Antigen, Pair
+from paratope.encoders.embedding_store import EmbeddingStore
+from paratope.models.batches import Examples
+from paratope.models.recipes import Recipe, load_recipe
+from paratope.molecules.sequences import AMINO_ACIDS, Antibody, Antigen, Pair
 from paratope.training import FitResult, fit
 from paratope.training.memory import TIME_AND_MEMORY
 from paratope.training.run_log import RunLog
-from paratope.units import Censoring
 
 TINY = [
     *("network.dim=8", "network.heads=2", "network.tower_layers=1", "network.regressor=[8]"),

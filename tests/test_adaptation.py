@@ -10,13 +10,13 @@ import pytest
 
 import paratope
 from conftest import Finished
-from paratope.adaptation import Adapted, adapt
-from paratope.bundle import read_bundle
-from paratope.errors import InputError, ModelError, OutputError
-from paratope.mutations import apply_mutations, parse_mutations
-from paratope.prediction import OUTPUT_COLUMNS, SCORE_COLUMNS
-from paratope.predictor import Predictor
-from paratope.sequences import Antibody, Antigen
+from paratope.campaigns.adaptation import Adapted, adapt
+from paratope.core.errors import InputError, ModelError, OutputError
+from paratope.models.bundle import read_bundle
+from paratope.models.prediction import OUTPUT_COLUMNS, SCORE_COLUMNS
+from paratope.models.predictor import Predictor
+from paratope.molecules.mutations import apply_mutations, parse_mutations
+from paratope.molecules.sequences import Antibody, Antigen
 from test_numbering import LYSOZYME, VH, VHH, VK
 
 Run = Callable[..., Finished]

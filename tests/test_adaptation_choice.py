@@ -7,13 +7,20 @@ import numpy as np
 import polars as pl
 import pytest
 
-from paratope.adaptation import adapt
-from paratope.adaptation.choice import NETWORK, SPARSE, Candidate, Choice, better, choose_model
-from paratope.adaptation.tuned_networks import NETWORKS, TunedNetworks, tune_networks
-from paratope.campaign import Campaign
-from paratope.campaign_model import LargeCampaignModel
-from paratope.predictor import Predictor
-from paratope.sequences import Antibody, Antigen, Pair
+from paratope.campaigns.adaptation import adapt
+from paratope.campaigns.adaptation.choice import (
+    NETWORK,
+    SPARSE,
+    Candidate,
+    Choice,
+    better,
+    choose_model,
+)
+from paratope.campaigns.adaptation.tuned_networks import NETWORKS, TunedNetworks, tune_networks
+from paratope.campaigns.campaign import Campaign
+from paratope.campaigns.campaign_model import LargeCampaignModel
+from paratope.models.predictor import Predictor
+from paratope.molecules.sequences import Antibody, Antigen, Pair
 from test_large_campaign import ANTIGEN, PLACES, VH, VL
 from trained_models import TrainedRun, tiny_predictor, tiny_run
 

@@ -7,17 +7,22 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from paratope.adaptation import expectation as expectation_module
-from paratope.adaptation.expectation import Effort, common_scale, effort_for, expect
-from paratope.adaptation.folds import (
+from paratope.campaigns.adaptation import expectation as expectation_module
+from paratope.campaigns.adaptation.expectation import Effort, common_scale, effort_for, expect
+from paratope.campaigns.adaptation.folds import (
     KINDS,
     mutations_of,
     random_folds,
     unseen_folds,
     variant_groups,
 )
-from paratope.adaptation.learning_curve import DOUBLING_MEAN, Point, curve_sizes, fit_curve
-from paratope.adaptation.validation import (
+from paratope.campaigns.adaptation.learning_curve import (
+    DOUBLING_MEAN,
+    Point,
+    curve_sizes,
+    fit_curve,
+)
+from paratope.campaigns.adaptation.validation import (
     COVERAGES,
     Judgement,
     Ranking,
@@ -25,13 +30,14 @@ from paratope.adaptation.validation import (
     coverage,
     cross_validate,
 )
-from paratope.adaptation.wording import markdown, model_table, sentences, standards_table
-from paratope.baselines import BASELINES
-from paratope.campaign import Campaign, campaign_of
-from paratope.datasets import DATASETS
-from paratope.measurements import Censoring, Measurement
-from paratope.mutations import apply_mutations, mutations_between, parse_mutations
-from paratope.sequences import Antibody, Antigen, Pair
+from paratope.campaigns.adaptation.wording import markdown, model_table, sentences, standards_table
+from paratope.campaigns.campaign import Campaign, campaign_of
+from paratope.core.censoring import Censoring
+from paratope.data.datasets import DATASETS
+from paratope.data.measurements import Measurement
+from paratope.evaluation.baselines import BASELINES
+from paratope.molecules.mutations import apply_mutations, mutations_between, parse_mutations
+from paratope.molecules.sequences import Antibody, Antigen, Pair
 from test_numbering import LYSOZYME, VH, VHH, VK
 
 PARENT = Antibody(VH, VK, "wt")

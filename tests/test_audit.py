@@ -5,12 +5,12 @@ import numpy as np
 import polars as pl
 import pytest
 
-from paratope.audit import TABLE_CHECKS, AuditReport, Finding, audit
-from paratope.audit.masses import point_masses
-from paratope.datasets.simulated import simulate
-from paratope.errors import InputError
-from paratope.tables.export import frame_from_measurements
-from paratope.units import pkd_to_dg_kcal_mol
+from paratope.core.errors import InputError
+from paratope.core.units import pkd_to_dg_kcal_mol
+from paratope.data.audit import TABLE_CHECKS, AuditReport, Finding, audit
+from paratope.data.audit.masses import point_masses
+from paratope.data.datasets.simulated import simulate
+from paratope.data.tables.export import frame_from_measurements
 
 
 def clean_table(seed, **options):
@@ -582,7 +582,7 @@ def test_findings_are_ordered_by_gravity():
     def finding(severity, confidence):
         return Finding("code", severity, confidence, "t", "", "m", "a")
 
-    from paratope.audit.report import ordered
+    from paratope.data.audit.report import ordered
 
     jumbled = [
         finding("info", 1.0),
@@ -642,7 +642,7 @@ def test_poor_tables_do_not_break_any_check(frame):
 
 
 def test_every_check_of_the_table_runs_alone():
-    from paratope.audit.subject import read_subject
+    from paratope.data.audit.subject import read_subject
 
     subject = read_subject("t", plain_table(5))
     for check in TABLE_CHECKS.values():

@@ -14,7 +14,7 @@ import pytest
 
 from conftest import Finished
 from paratope.cli.doctor import D13_HEAVY, D13_LIGHT, LYSOZYME
-from paratope.sequences import AMINO_ACIDS
+from paratope.molecules.sequences import AMINO_ACIDS
 
 Row = dict[str, object]
 GOOD: Row = {"id": "d13", "heavy": D13_HEAVY, "light": D13_LIGHT, "antigen": LYSOZYME}
@@ -370,7 +370,7 @@ def test_full_disk(
 
 @pytest.fixture(scope="module")
 def bundle_files() -> Path:
-    from paratope.bundle import bundled_folder
+    from paratope.models.bundle import bundled_folder
 
     return bundled_folder("default")
 

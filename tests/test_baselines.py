@@ -7,14 +7,14 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 from scipy.stats import norm
 
-from paratope.baselines import BASELINES, expected_values, training_values
-from paratope.baselines.lookup import _distances
-from paratope.datasets import load_dataset
-from paratope.errors import InputError, TrainingError
-from paratope.measurements import Measurement
-from paratope.sequences import AMINO_ACIDS, Antibody, Antigen, Pair
-from paratope.splits import split_measurements
-from paratope.units import Censoring
+from paratope.core.censoring import Censoring
+from paratope.core.errors import InputError, TrainingError
+from paratope.data.datasets import load_dataset
+from paratope.data.measurements import Measurement
+from paratope.data.splits import split_measurements
+from paratope.evaluation.baselines import BASELINES, expected_values, training_values
+from paratope.evaluation.baselines.lookup import _distances
+from paratope.molecules.sequences import AMINO_ACIDS, Antibody, Antigen, Pair
 
 HEAVY = (
     "EVQLVESGGGLVQPGGSLRLSCAASGFNIKDTYIHWVRQAPGKGLEWVARIYPTNGYTRYADSVKGRFTISADTSKNTAYLQMNSLRAEDTAVYYC"

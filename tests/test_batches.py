@@ -6,7 +6,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paratope.batches import (
+from paratope.core.censoring import Censoring
+from paratope.core.errors import EncoderError, InputError
+from paratope.data.measurements import Measurement
+from paratope.encoders import load_encoder
+from paratope.encoders.embedding_store import EmbeddingStore
+from paratope.models.batches import (
     BatchPlan,
     Examples,
     Window,
@@ -15,12 +20,7 @@ from paratope.batches import (
     fit_molecule,
     pad,
 )
-from paratope.embedding_store import EmbeddingStore
-from paratope.encoders import load_encoder
-from paratope.errors import EncoderError, InputError
-from paratope.measurements import Measurement
-from paratope.sequences import Antibody, Antigen, Pair
-from paratope.units import Censoring
+from paratope.molecules.sequences import Antibody, Antigen, Pair
 
 HEAVY = ("EVQLVESGG", "QVQLQES", "EVQLLESGGGLVQ")
 ANTIGENS = ("MKTAYIAKQR", "GSHMLEDPV")

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from paratope.core.errors import EncoderError, MissingExtraError
 from paratope.encoders import load_encoder
 from paratope.encoders.residue import DESCRIPTORS, blosum62, residue_table
-from paratope.errors import EncoderError, MissingExtraError
-from paratope.sequences import ALPHABET, AMINO_ACIDS
+from paratope.molecules.sequences import ALPHABET, AMINO_ACIDS
 
 # the beginnings of trastuzumab's chains
 HEAVY = "EVQLVESGGGLVQPGGSLRLSCAASGFNIKDTYIHWVRQAPGKGLEWVARIYPTNGYTRY"

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from paratope.calibration import MAX_ROWS_OF_GROUP, Calibration
-from paratope.errors import InputError, ModelError
-from paratope.held_out import HeldOut
-from paratope.units import PKD_MAX_MEASURABLE, PKD_MIN_MEASURABLE
+from paratope.core.errors import InputError, ModelError
+from paratope.core.units import PKD_MAX_MEASURABLE, PKD_MIN_MEASURABLE
+from paratope.models.calibration import MAX_ROWS_OF_GROUP, Calibration
+from paratope.models.held_out import HeldOut
 
 NOISE = {"in": 0.4, "near": 0.8, "out": 1.6}
 
@@ -193,7 +193,7 @@ def test_few_rows_warn_nobody_even_the_first_time_in_a_process():
     # crepes turns its own warnings on when it is imported, so only a fresh process shows it
     script = (
         "import warnings, numpy as np; from test_calibration import simulated;"
-        "from paratope.calibration import Calibration;"
+        "from paratope.models.calibration import Calibration;"
         "few = Calibration(simulated(300, 0).rows(np.arange(4))); one = np.ones(1);"
         "filters = list(warnings.filters);"
         "few.apply(8 * one, one, one, ['out'], coverage=0.95);"

@@ -10,20 +10,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paratope.campaign import (
+from paratope.campaigns.campaign import (
     UNKNOWN_ANTIGEN,
     Campaign,
     antibody_families,
     campaign_of,
     find_parents,
 )
-from paratope.campaign.replicates import merge
-from paratope.datasets import DATASETS
-from paratope.errors import InputError
-from paratope.measurements import Censoring, Measurement
-from paratope.mutations import apply_mutations, parse_mutations
-from paratope.sequences import Antibody, Antigen, Pair
-from paratope.tables import read_table, table_from_frame
+from paratope.campaigns.campaign.replicates import merge
+from paratope.core.censoring import Censoring
+from paratope.core.errors import InputError
+from paratope.data.datasets import DATASETS
+from paratope.data.measurements import Measurement
+from paratope.data.tables import read_table, table_from_frame
+from paratope.molecules.mutations import apply_mutations, parse_mutations
+from paratope.molecules.sequences import Antibody, Antigen, Pair
 from test_numbering import LYSOZYME, VH, VHH, VK
 
 PARENT = Antibody(VH, VK, "wt")

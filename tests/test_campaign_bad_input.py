@@ -15,11 +15,11 @@ import polars as pl
 import pytest
 
 from conftest import Finished
-from paratope.bundle import write_bundle
-from paratope.campaign_bundle import campaign_bundle
-from paratope.campaign_model import CampaignModel
-from paratope.mutations import apply_mutations, parse_mutations
-from paratope.sequences import Antibody
+from paratope.campaigns.campaign_bundle import campaign_bundle
+from paratope.campaigns.campaign_model import CampaignModel
+from paratope.models.bundle import write_bundle
+from paratope.molecules.mutations import apply_mutations, parse_mutations
+from paratope.molecules.sequences import Antibody
 from small_campaigns import HEAVY, LIGHT, small_campaign
 from test_numbering import LYSOZYME, VH, VK
 

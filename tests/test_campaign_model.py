@@ -5,16 +5,16 @@ import pytest
 from scipy.special import ndtr
 from scipy.stats import spearmanr
 
-from paratope.bundle import write_bundle
-from paratope.campaign import Campaign
-from paratope.campaign_bundle import campaign_bundle
-from paratope.campaign_model import CampaignModel, check_campaign
-from paratope.campaign_model.rows import observations
-from paratope.errors import InputError, ModelError
-from paratope.kernels import TERMS, WITHIN_ANTIGEN, AntibodyLanguage
-from paratope.label_scale import LabelScale
-from paratope.predictor import Predictor
-from paratope.sequences import Antibody, Antigen, Pair
+from paratope.campaigns.campaign import Campaign
+from paratope.campaigns.campaign_bundle import campaign_bundle
+from paratope.campaigns.campaign_model import CampaignModel, check_campaign
+from paratope.campaigns.campaign_model.rows import observations
+from paratope.campaigns.kernels import TERMS, WITHIN_ANTIGEN, AntibodyLanguage
+from paratope.campaigns.label_scale import LabelScale
+from paratope.core.errors import InputError, ModelError
+from paratope.models.bundle import write_bundle
+from paratope.models.predictor import Predictor
+from paratope.molecules.sequences import Antibody, Antigen, Pair
 
 ROWS = 60
 
@@ -252,7 +252,7 @@ def test_other_constructs_of_the_antigen_are_near_and_said(model, plate, change,
 
 
 def test_a_difference_in_the_middle_of_a_long_antigen_is_counted():
-    from paratope.campaign_model.antigens import CampaignAntigens
+    from paratope.campaigns.campaign_model.antigens import CampaignAntigens
 
     random = np.random.default_rng(2)
     long = "".join(random.choice(list("ACDEFGHIKLMNPQRSTVWY"), 600))
@@ -270,14 +270,14 @@ def test_a_difference_in_the_middle_of_a_long_antigen_is_counted():
 
 
 def test_a_campaign_without_an_antigen_takes_any():
-    from paratope.campaign_model.antigens import CampaignAntigens
+    from paratope.campaigns.campaign_model.antigens import CampaignAntigens
 
     (found,) = CampaignAntigens([]).read([ANTIGEN])
     assert found == (ANTIGEN, "", False)
 
 
 def test_unseen_sites_are_near_and_wider(model, plate):
-    from paratope.mutations import apply_mutations, parse_mutations
+    from paratope.molecules.mutations import apply_mutations, parse_mutations
 
     parent = plate.parents[0]
     changed = {
@@ -477,7 +477,7 @@ def test_a_general_model_has_a_learned_weight(landscape):
 
 
 def test_weights_are_found_on_some_rows_when_there_are_many(landscape, monkeypatch):
-    monkeypatch.setattr("paratope.campaign_model.model.FITTING_ROWS", 30)
+    monkeypatch.setattr("paratope.campaigns.campaign_model.model.FITTING_ROWS", 30)
     model = CampaignModel.fit(landscape)
     assert len(model.train) == len(landscape)
     exact = landscape.censoring == 0
@@ -486,7 +486,7 @@ def test_weights_are_found_on_some_rows_when_there_are_many(landscape, monkeypat
 
 def test_blocks_do_not_matter(model, landscape, monkeypatch):
     whole = model.answer(landscape.pairs).mean
-    monkeypatch.setattr("paratope.campaign_model.model.BLOCK_ROWS", 7)
+    monkeypatch.setattr("paratope.campaigns.campaign_model.model.BLOCK_ROWS", 7)
     np.testing.assert_allclose(model.answer(landscape.pairs).mean, whole, atol=1e-5)
 
 

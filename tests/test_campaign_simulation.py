@@ -9,8 +9,8 @@ import polars as pl
 import pytest
 
 from conftest import Finished
-from paratope.campaign import Campaign, campaign_of
-from paratope.campaign_simulation import (
+from paratope.campaigns.campaign import Campaign, campaign_of
+from paratope.campaigns.campaign_simulation import (
     STRATEGIES,
     Choice,
     Landscape,
@@ -24,11 +24,11 @@ from paratope.campaign_simulation import (
     saved_rounds,
     write_replay,
 )
-from paratope.campaign_simulation.comparison import interval
-from paratope.datasets.simulated import simulate
-from paratope.errors import InputError
-from paratope.tables import write_table
-from paratope.tables.export import frame_from_measurements
+from paratope.campaigns.campaign_simulation.comparison import interval
+from paratope.core.errors import InputError
+from paratope.data.datasets.simulated import simulate
+from paratope.data.tables import write_table
+from paratope.data.tables.export import frame_from_measurements
 from small_campaigns import SmallCampaignModel, small_campaign
 
 Run = Callable[..., Finished]

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from paratope.batches import Examples
-from paratope.embedding_store import EmbeddingStore
+from paratope.data.measurements import Measurement
 from paratope.encoders import load_encoder
-from paratope.measurements import Measurement
-from paratope.recipes import RECIPES, load_recipe
-from paratope.sequences import AMINO_ACIDS, Antibody, Antigen, Pair
+from paratope.encoders.embedding_store import EmbeddingStore
+from paratope.models.batches import Examples
+from paratope.models.recipes import RECIPES, load_recipe
+from paratope.molecules.sequences import AMINO_ACIDS, Antibody, Antigen, Pair
 from paratope.training import fit, score
 
 EASY = [

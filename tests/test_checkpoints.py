@@ -12,8 +12,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paratope.errors import TrainingError
-from paratope.recipes import load_recipe
+from paratope.core.errors import TrainingError
+from paratope.models.recipes import load_recipe
 from paratope.training.checkpoints import (
     LATEST,
     PREVIOUS,

@@ -16,7 +16,7 @@ from command_lines import all_commands, check_command_line
 from conftest import Finished
 from paratope.cli import COMMANDS, load_command, root_command
 from paratope.cli.group import command_app
-from paratope.errors import InputError
+from paratope.core.errors import InputError
 
 HEAVY = ("torch", "polars", "numpy", "transformers", "sklearn", "matplotlib", "lightgbm", "pandas")
 
@@ -174,7 +174,7 @@ def test_reader_that_goes_away_is_no_error(how: str):
         "import polars as pl\n"
         "from paratope.cli import COMMANDS, main\n"
         "from paratope.cli.group import command_app\n"
-        "from paratope.tables import write_table\n"
+        "from paratope.data.tables import write_table\n"
         "app = command_app()\n"
         "@app.command()\n"
         "def chatter():\n"

@@ -10,19 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from paratope.datasets import DATASETS, load_dataset
-from paratope.datasets.simulated import simulate
-from paratope.measurements import (
-    Censoring,
-    Conditions,
-    Measurement,
-    Origin,
-    bound_non_binders,
-)
-from paratope.numbering import prepare_antibody
-from paratope.sequences import AMINO_ACIDS, Antibody, Antigen, Pair
-from paratope.tables import read_table, table_from_frame
-from paratope.tables.export import frame_from_measurements
+from paratope.core.censoring import Censoring
+from paratope.data.datasets import DATASETS, load_dataset
+from paratope.data.datasets.simulated import simulate
+from paratope.data.measurements import Conditions, Measurement, Origin, bound_non_binders
+from paratope.data.tables import read_table, table_from_frame
+from paratope.data.tables.export import frame_from_measurements
+from paratope.molecules.numbering import prepare_antibody
+from paratope.molecules.sequences import AMINO_ACIDS, Antibody, Antigen, Pair
 
 
 def same(first, second):

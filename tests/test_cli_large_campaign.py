@@ -12,7 +12,7 @@ import pytest
 
 from conftest import Finished
 from paratope import adapt
-from paratope.campaign_model import INDUCING_ROWS
+from paratope.campaigns.campaign_model import INDUCING_ROWS
 
 Run = Callable[..., Finished]
 TRAIN, TEST = 5_100, 200

@@ -9,10 +9,10 @@ import polars as pl
 import pytest
 
 from conftest import Finished
-from paratope.bundle import read_bundle
 from paratope.cli.doctor import D13_HEAVY, D13_LIGHT, LYSOZYME
-from paratope.prediction import OUTPUT_COLUMNS, PARENT_COLUMNS
-from paratope.tables import iter_tables
+from paratope.data.tables import iter_tables
+from paratope.models.bundle import read_bundle
+from paratope.models.prediction import OUTPUT_COLUMNS, PARENT_COLUMNS
 from trained_models import TrainedRun, tiny_run
 
 __all__ = ["tiny_run"]  # fixture
@@ -167,7 +167,7 @@ def test_tables_are_predicted_block_by_block(
             sizes.append(len(block.rows))
             yield block
 
-    monkeypatch.setattr("paratope.tables.iter_tables", small)
+    monkeypatch.setattr("paratope.data.tables.iter_tables", small)
     done = run_paratope("predict", source, "--model", tiny_run.folder, "-o", blocks)
     assert sizes == [4, 4, 3]
     assert "11 of 11 rows predicted" in done.err

@@ -9,7 +9,7 @@ import pytest
 
 from conftest import Finished
 from paratope.cli import scan as command
-from paratope.predictor import Predictor
+from paratope.models.predictor import Predictor
 from test_numbering import LYSOZYME, VH, VHH, VK
 from trained_models import TrainedRun, tiny_run
 

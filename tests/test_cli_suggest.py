@@ -8,14 +8,14 @@ import polars as pl
 import pytest
 
 from conftest import Finished
-from paratope.bundle import write_bundle
-from paratope.campaign import campaign_of
-from paratope.campaign_bundle import campaign_bundle
-from paratope.campaign_model import CampaignModel
-from paratope.mutations import apply_mutations, parse_mutations
-from paratope.predictor import Predictor
-from paratope.suggestion import suggest
-from paratope.tables import read_table
+from paratope.campaigns.campaign import campaign_of
+from paratope.campaigns.campaign_bundle import campaign_bundle
+from paratope.campaigns.campaign_model import CampaignModel
+from paratope.campaigns.suggestion import suggest
+from paratope.data.tables import read_table
+from paratope.models.bundle import write_bundle
+from paratope.models.predictor import Predictor
+from paratope.molecules.mutations import apply_mutations, parse_mutations
 from small_campaigns import HEAVY, LIGHT, TARGET, WILD_TYPE, simulated_campaign, small_campaign
 from trained_models import TrainedRun, tiny_run
 

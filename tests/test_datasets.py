@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from paratope.datasets import (
+from paratope.core.censoring import Censoring
+from paratope.core.errors import InputError
+from paratope.data.datasets import (
     DATASETS,
     filter_licence,
     is_permissive,
@@ -15,13 +17,12 @@ from paratope.datasets import (
     sabdab,
     training_rows,
 )
-from paratope.datasets import (
+from paratope.data.datasets import (
     data_root as default_data_root,
 )
-from paratope.datasets.dataset import LICENCES
-from paratope.errors import InputError
-from paratope.measurements import Censoring, Measurement
-from paratope.numbering import prepare_antibody
+from paratope.data.datasets.dataset import LICENCES
+from paratope.data.measurements import Measurement
+from paratope.molecules.numbering import prepare_antibody
 from published_files import COUNTS, MAIN_FILE, PUBLIC, load_public, published
 
 AT_MOST, AT_LEAST, EXACT = Censoring.AT_MOST, Censoring.AT_LEAST, Censoring.EXACT

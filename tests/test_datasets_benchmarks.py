@@ -9,21 +9,21 @@ import polars as pl
 import pytest
 from scipy.stats import pearsonr, spearmanr
 
-from paratope.datasets import (
+from paratope.core.censoring import Censoring
+from paratope.core.errors import InputError
+from paratope.core.units import ddg_kcal_mol_to_delta_pkd
+from paratope.data.datasets import (
     ab_bind,
     abbibench,
     abbibench_scores,
     attabseq,
     published_spearman,
 )
-from paratope.datasets.comparators import (
+from paratope.data.datasets.comparators import (
     gearbind_predictions,
     graphinity_folds,
     protattba_predictions,
 )
-from paratope.errors import InputError
-from paratope.measurements import Censoring
-from paratope.units import ddg_kcal_mol_to_delta_pkd
 from published_files import load_public, published
 
 AT_MOST, AT_LEAST, EXACT = Censoring.AT_MOST, Censoring.AT_LEAST, Censoring.EXACT

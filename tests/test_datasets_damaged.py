@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from paratope.datasets import (
+from paratope.core.censoring import Censoring
+from paratope.core.errors import InputError
+from paratope.data.datasets import (
     DATASETS,
     abbibench,
     abbibench_scores,
     load_dataset,
 )
-from paratope.errors import InputError
-from paratope.measurements import Censoring
 from published_files import MAIN_FILE, PUBLIC
 
 AT_MOST, AT_LEAST, EXACT = Censoring.AT_MOST, Censoring.AT_LEAST, Censoring.EXACT

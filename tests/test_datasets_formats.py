@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from paratope.datasets import (
+from paratope.core.censoring import Censoring
+from paratope.core.errors import InputError
+from paratope.data.datasets import (
     filter_licence,
     load_dataset,
 )
-from paratope.errors import InputError
-from paratope.measurements import Censoring
 
 AT_MOST, AT_LEAST, EXACT = Censoring.AT_MOST, Censoring.AT_LEAST, Censoring.EXACT
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from paratope.datasets import (
+from paratope.core.censoring import Censoring
+from paratope.data.datasets import (
     absci_her2,
     filter_licence,
     general,
@@ -15,8 +16,7 @@ from paratope.datasets import (
     sabdab,
     skempi,
 )
-from paratope.measurements import Censoring
-from paratope.numbering import prepare_antibody
+from paratope.molecules.numbering import prepare_antibody
 from published_files import load_public, published
 
 AT_MOST, AT_LEAST, EXACT = Censoring.AT_MOST, Censoring.AT_LEAST, Censoring.EXACT

@@ -9,7 +9,7 @@ import pytest
 from conftest import Finished
 from paratope.cli import doctor
 from paratope.cli.doctor import CHECKS, Check, run_checks
-from paratope.errors import ModelError
+from paratope.core.errors import ModelError
 
 
 @pytest.fixture(autouse=True)

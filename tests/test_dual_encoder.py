@@ -13,16 +13,16 @@ from hypothesis import strategies as st
 
 import paratope
 from paratope import DualEncoderWithCrossAttention, Pair, Predictor
-from paratope.datasets.simulated import simulate
-from paratope.dual_encoder import ChainTokenizer
+from paratope.core.errors import EncoderError, InputError, ModelError
+from paratope.data.datasets.simulated import simulate
+from paratope.data.tables import write_table
+from paratope.data.tables.export import frame_from_measurements
 from paratope.encoders import load_encoder
-from paratope.errors import EncoderError, InputError, ModelError
-from paratope.recipes import load_recipe
-from paratope.runs import write_model_of_run
-from paratope.sequences import ALPHABET
-from paratope.tables import write_table
-from paratope.tables.export import frame_from_measurements
+from paratope.models.dual_encoder import ChainTokenizer
+from paratope.models.recipes import load_recipe
+from paratope.molecules.sequences import ALPHABET
 from paratope.training import train_table
+from paratope.training.runs import write_model_of_run
 from tiny_models import tiny_folder, tokenizer_of, vocabularies
 
 __all__ = ["tiny_folder", "vocabularies"]  # fixtures

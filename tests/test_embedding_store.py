@@ -13,17 +13,17 @@ from hypothesis import strategies as st
 
 from conftest import Finished
 from counting_encoder import CountingEncoder
-from paratope.embedding_store import (
+from paratope.core.errors import EncoderError, StoreError
+from paratope.encoders import load_encoder
+from paratope.encoders.embedding_store import (
     EmbeddingStore,
     cache_folder,
     clear_caches,
     embedding_key,
     list_caches,
 )
-from paratope.embedding_store import environment as environment_module
-from paratope.encoders import load_encoder
-from paratope.errors import EncoderError, StoreError
-from paratope.sequences import ALPHABET
+from paratope.encoders.embedding_store import environment as environment_module
+from paratope.molecules.sequences import ALPHABET
 
 AB = ("EVQLVESGG", "DIQMTQSPSS")
 NANOBODY = ("QVQLQESGG",)
@@ -247,7 +247,7 @@ def test_where_caches_live(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 def test_what_was_encoded_before_a_failure_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    from paratope.embedding_store import store as store_module
+    from paratope.encoders.embedding_store import store as store_module
 
     monkeypatch.setattr(store_module, "RESIDUES_PER_COMMIT", 7)
     encoder = CountingEncoder()

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from counting_encoder import CountingEncoder
-from paratope.embedding_store import EmbeddingStore
-from paratope.embedding_store import environment as environment_module
 from paratope.encoders import load_encoder
-from paratope.sequences import ALPHABET
+from paratope.encoders.embedding_store import EmbeddingStore
+from paratope.encoders.embedding_store import environment as environment_module
+from paratope.molecules.sequences import ALPHABET
 
 
 def run_python(code: str, *arguments: object, **options: object) -> subprocess.CompletedProcess:
@@ -25,9 +25,9 @@ def run_python(code: str, *arguments: object, **options: object) -> subprocess.C
 
 FILL = """
 import sys
-from paratope.embedding_store import EmbeddingStore
+from paratope.encoders.embedding_store import EmbeddingStore
 from paratope.encoders import load_encoder
-from paratope.errors import StoreError
+from paratope.core.errors import StoreError
 {setup}
 try:
     with EmbeddingStore(load_encoder("residue"), sys.argv[1]) as store:
@@ -40,9 +40,8 @@ except StoreError as error:
 def test_the_map_grows_under_a_reader_in_another_process(tmp_path: Path):
     with EmbeddingStore(load_encoder("residue"), tmp_path) as store:
         store.fill([("C",)])
-        grow = (
-            "from paratope.embedding_store import environment as e; e.INITIAL_MAP_BYTES = 1 << 18"
-        )
+        module = "paratope.encoders.embedding_store.environment"
+        grow = f"import {module} as e; e.INITIAL_MAP_BYTES = 1 << 18"
         many = FILL.format(setup=grow).replace("400", "900")
         assert run_python(many, tmp_path).stderr == ""
         np.testing.assert_array_equal(
@@ -70,7 +69,7 @@ def test_a_full_disk_is_a_clear_error_and_harms_nothing(tmp_path: Path):
 
 ENDLESS = """
 import random, sys
-from paratope.embedding_store import EmbeddingStore
+from paratope.encoders.embedding_store import EmbeddingStore
 from paratope.encoders import load_encoder
 letters = random.Random(0)
 with EmbeddingStore(load_encoder("residue"), sys.argv[1]) as store:
@@ -135,7 +134,7 @@ def test_several_processes_read_at_once(tmp_path: Path, method: str):
 
 FORK = """
 import os, sys
-from paratope.embedding_store import EmbeddingStore
+from paratope.encoders.embedding_store import EmbeddingStore
 from paratope.encoders import load_encoder
 with EmbeddingStore(load_encoder("residue"), sys.argv[1]) as store:
     store.fill([("AAAA",)])

@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 
 from conftest import Finished
+from paratope.core.errors import EncoderError
 from paratope.encoders import ENCODERS, download_encoder, load_encoder
 from paratope.encoders.hub import FOLDER_VARIABLE, fingerprint, read_vocabulary
-from paratope.errors import EncoderError
 from tiny_models import PUBLISHED, sentencepiece_model, tiny_folder, vocabularies
 
 __all__ = ["tiny_folder", "vocabularies"]  # fixtures

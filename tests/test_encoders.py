@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from paratope.core.errors import EncoderError
 from paratope.encoders import ENCODERS, BaseEncoder, Encoder, load_encoder
 from paratope.encoders.residue import residue_table
 from paratope.encoders.transformer import length_batches, resolve_device
-from paratope.errors import EncoderError
-from paratope.sequences import ALPHABET
+from paratope.molecules.sequences import ALPHABET
 from tiny_models import PUBLISHED, tiny_folder, tokenizer_of, vocabularies
 
 __all__ = ["tiny_folder", "vocabularies"]  # fixtures

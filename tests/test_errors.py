@@ -4,8 +4,8 @@ import inspect
 
 import pytest
 
-from paratope import errors
-from paratope.errors import MissingExtraError, ParatopeError, unknown_name
+from paratope.core import errors
+from paratope.core.errors import MissingExtraError, ParatopeError, unknown_name
 
 CLASSES = [item for _, item in inspect.getmembers(errors, inspect.isclass)]
 

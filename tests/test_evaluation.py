@@ -10,8 +10,9 @@ import polars as pl
 import pytest
 from scipy import stats
 
-from paratope.datasets.simulated import simulate
-from paratope.errors import InputError
+from paratope.core.errors import InputError
+from paratope.data.datasets.simulated import simulate
+from paratope.data.tables.export import frame_from_measurements
 from paratope.evaluation import (
     compare,
     diagnose,
@@ -23,10 +24,9 @@ from paratope.evaluation import (
 from paratope.evaluation.bootstrap import draw_weights, effective_freedom, metric_intervals
 from paratope.evaluation.breakdowns import BIN_NAMES, bin_of, break_down
 from paratope.evaluation.comparison import swap_test
+from paratope.evaluation.metrics import METRICS, Judged, judged
 from paratope.evaluation.noise import noise_ceiling
 from paratope.evaluation.statistics import STATISTICS, WITHOUT_INTERVAL, build_statistic
-from paratope.metrics import METRICS, Judged, judged
-from paratope.tables.export import frame_from_measurements
 
 
 def hierarchy(
@@ -413,7 +413,9 @@ def test_noise_ceiling_recovers_the_replicate_sd():
 
 
 def test_baselines_are_fitted_on_the_training_rows(run_paratope: Callable[..., Any]):
-    baselines = pytest.importorskip("paratope.baselines", reason="baselines are not there")
+    baselines = pytest.importorskip(
+        "paratope.evaluation.baselines", reason="baselines are not there"
+    )
     rng = np.random.default_rng(0)
     heavy = (
         "EVQLVESGGGLVQPGGSLRLSCAASGFNIKDTYIHWVRQAPGKGLEWVARIYPTNGYTRYADSVKGRFTISADTSKNTAYLQMNSLRAED"

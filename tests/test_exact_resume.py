@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from paratope.errors import TrainingError
-from paratope.interruption import Interrupted, Interruption
+from paratope.core.errors import TrainingError
+from paratope.core.interruption import Interrupted, Interruption
 from paratope.training import FitResult, fit
 from paratope.training.checkpoints import (
     LATEST,

@@ -3,9 +3,9 @@
 import pytest
 
 from paratope.cli.doctor import D13_HEAVY, D13_LIGHT, LYSOZYME
-from paratope.errors import ModelError
-from paratope.familiarity import Familiarity
-from paratope.sequences import Antibody, Antigen, Pair
+from paratope.core.errors import ModelError
+from paratope.models.familiarity import Familiarity
+from paratope.molecules.sequences import Antibody, Antigen, Pair
 
 TRASTUZUMAB = Antibody(
     "EVQLVESGGGLVQPGGSLRLSCAASGFNIKDTYIHWVRQAPGKGLEWVARIYPTNGYTRYADSVKGRFTISADTSKNTAYLQMNSLRAEDTAVYYC"

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from paratope.datasets import DATASETS, comparators
-from paratope.datasets import fetch as fetching
-from paratope.datasets.dataset import DataFile, Dataset, Imported
-from paratope.datasets.fetch import checksum_table, fetch
-from paratope.errors import InputError, OutputError
+from paratope.core.errors import InputError, OutputError
+from paratope.data.datasets import DATASETS, comparators
+from paratope.data.datasets import fetch as fetching
+from paratope.data.datasets.dataset import DataFile, Dataset, Imported
+from paratope.data.datasets.fetch import checksum_table, fetch
 
 CONTENT = bytes(range(256)) * 2000  # 512,000 bytes: several blocks
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

@@ -5,9 +5,9 @@ import pytest
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from paratope import figures
-from paratope.errors import InputError
-from paratope.metrics import Judged, judged
+from paratope.core.errors import InputError
+from paratope.evaluation import figures
+from paratope.evaluation.metrics import Judged, judged
 
 
 def some_rows(count: int = 200) -> Judged:

@@ -7,8 +7,8 @@ import pytest
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from paratope import figures
-from paratope.metrics import Judged, judged
+from paratope.evaluation import figures
+from paratope.evaluation.metrics import Judged, judged
 
 
 def rows(count: int = 60, bounds: bool = True) -> Judged:

@@ -5,8 +5,8 @@ import pytest
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from paratope import figures
-from paratope.errors import InputError
+from paratope.core.errors import InputError
+from paratope.evaluation import figures
 
 
 def some_heat_map(changes: np.ndarray) -> Figure:

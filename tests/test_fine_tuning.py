@@ -15,18 +15,18 @@ from safetensors.torch import load_file
 from torch import nn
 
 from paratope import DualEncoderWithCrossAttention, Predictor
-from paratope.batches import Examples, collate
-from paratope.embedding_store import EmbeddingStore, list_caches
+from paratope.core.errors import MissingExtraError, TrainingError
+from paratope.data.measurements import Measurement
 from paratope.encoders import load_encoder
+from paratope.encoders.embedding_store import EmbeddingStore, list_caches
 from paratope.encoders.transformer import TransformerEncoder
-from paratope.errors import MissingExtraError, TrainingError
-from paratope.fine_tuning import AdaptedTower, Letters, build_network, chains_of, open_store
-from paratope.measurements import Measurement
-from paratope.network import NetworkConfig
-from paratope.recipes import LoraSettings, Recipe, load_recipe
-from paratope.runs import write_model_of_run
-from paratope.sequences import ALPHABET, AMINO_ACIDS, Antibody, Antigen, Pair
+from paratope.models.batches import Examples, collate
+from paratope.models.fine_tuning import AdaptedTower, Letters, build_network, chains_of, open_store
+from paratope.models.network import NetworkConfig
+from paratope.models.recipes import LoraSettings, Recipe, load_recipe
+from paratope.molecules.sequences import ALPHABET, AMINO_ACIDS, Antibody, Antigen, Pair
 from paratope.training import FitResult, fit, score, train_table
+from paratope.training.runs import write_model_of_run
 from tiny_models import tiny_folder, vocabularies
 
 __all__ = ["tiny_folder", "vocabularies"]  # fixtures

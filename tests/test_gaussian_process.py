@@ -6,8 +6,7 @@ from scipy.stats import multivariate_normal, truncnorm
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 
-from paratope.errors import TrainingError
-from paratope.gaussian_process import (
+from paratope.campaigns.gaussian_process import (
     JITTER,
     NOISE,
     GaussianProcess,
@@ -16,6 +15,7 @@ from paratope.gaussian_process import (
     propagate_bounds,
     shared_weights,
 )
+from paratope.core.errors import TrainingError
 
 
 def exact(target: np.ndarray, groups: np.ndarray | None = None) -> Observations:

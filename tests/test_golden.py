@@ -7,10 +7,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from paratope.bundle import bundled_folder, read_bundle
-from paratope.numbering import cdrs
-from paratope.predictor import Predictor
-from paratope.sequences import Antibody, Antigen, Pair
+from paratope.models.bundle import bundled_folder, read_bundle
+from paratope.models.predictor import Predictor
+from paratope.molecules.numbering import cdrs
+from paratope.molecules.sequences import Antibody, Antigen, Pair
 
 GOLDEN = Path(__file__).parent / "golden" / "default_model.json"
 REGENERATE = (

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from paratope.kernels import (
+from paratope.campaigns.kernels import (
     ADDITIVE,
     LANGUAGE_TERMS,
     MEANING,
@@ -14,11 +14,11 @@ from paratope.kernels import (
     ParentSites,
     Scales,
 )
-from paratope.kernels.changes import GAP, Parents, number_of, residue_similarity, sites_of
-from paratope.kernels.scales import differing
-from paratope.mutations import apply_mutations, parse_mutations
-from paratope.numbering import number_chain
-from paratope.sequences import Antibody, Antigen, Pair
+from paratope.campaigns.kernels.changes import GAP, Parents, number_of, residue_similarity, sites_of
+from paratope.campaigns.kernels.scales import differing
+from paratope.molecules.mutations import apply_mutations, parse_mutations
+from paratope.molecules.numbering import number_chain
+from paratope.molecules.sequences import Antibody, Antigen, Pair
 
 VH = (
     "EVQLVESGGGLVQPGGSLRLSCAASGFNIKDTYIHWVRQAPGKGLEWVARIYPTNGYTRYADSVKGRFTISADTSKNTAYLQMNSLRAEDTAVYYC"

@@ -18,10 +18,10 @@ import pytest
 import torch
 
 from paratope.cli import main
-from paratope.datasets.simulated import simulate
-from paratope.errors import TrainingError
-from paratope.tables import write_table
-from paratope.tables.export import frame_from_measurements
+from paratope.core.errors import TrainingError
+from paratope.data.datasets.simulated import simulate
+from paratope.data.tables import write_table
+from paratope.data.tables.export import frame_from_measurements
 from paratope.training.run_log import LOG, RunLog
 
 SETTINGS = (

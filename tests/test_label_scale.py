@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from paratope.errors import ModelError
-from paratope.label_scale import LabelScale
+from paratope.campaigns.label_scale import LabelScale
+from paratope.core.errors import ModelError
 
 values = st.lists(st.floats(-20, 20).map(lambda x: round(x, 3)), min_size=2, max_size=60).filter(
     lambda xs: max(xs) - min(xs) > 0.1

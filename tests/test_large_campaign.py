@@ -5,15 +5,16 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from paratope.bundle import read_bundle, write_bundle
-from paratope.campaign import Campaign
-from paratope.campaign_bundle import campaign_bundle
-from paratope.campaign_model import CampaignModel, LargeCampaignModel, fit_campaign
-from paratope.campaign_model.parts import from_parts, to_parts
-from paratope.errors import ModelError
-from paratope.predictor import Predictor
-from paratope.sequences import Antibody, Antigen, Pair
-from paratope.suggestion import suggest
+from paratope.campaigns.campaign import Campaign
+from paratope.campaigns.campaign_bundle import campaign_bundle
+from paratope.campaigns.campaign_model import CampaignModel, LargeCampaignModel, fit_campaign
+from paratope.campaigns.campaign_model.parts import from_parts, to_parts
+from paratope.campaigns.suggestion import suggest
+from paratope.core.errors import ModelError
+from paratope.models.bundle import read_bundle, write_bundle
+from paratope.models.predictor import Predictor
+from paratope.molecules.sequences import Antibody, Antigen, Pair
+from paratope.opening import predictor_of
 
 VH = (
     "EVQLVESGGGLVQPGGSLRLSCAASGFNIKDTYIHWVRQAPGKGLEWVARIYPTNGYTRYADSVKGRFTISADTSKNTAYLQMNSLRAEDTAVYYC"
@@ -132,8 +133,8 @@ def test_an_assay_without_rows_among_those_fitted_on_has_a_noise(train, monkeypa
     last = np.random.default_rng(0).permutation(len(train))[-2:]
     rows[last] = 1
     rare = dataclasses.replace(train, assay=rows)
-    monkeypatch.setattr("paratope.campaign_model.large.FITTING_ROWS", 60)
-    monkeypatch.setattr("paratope.campaign_model.model.FITTING_ROWS", 60)
+    monkeypatch.setattr("paratope.campaigns.campaign_model.large.FITTING_ROWS", 60)
+    monkeypatch.setattr("paratope.campaigns.campaign_model.model.FITTING_ROWS", 60)
     for model in (LargeCampaignModel.fit(rare, inducing=60, pool=120), CampaignModel.fit(rare)):
         assert len(model.process.noise) == 2
         assert np.isfinite(model.answer(rare.pairs[:3], assay=1).mean).all()
@@ -161,7 +162,7 @@ def test_importance_finds_the_places(sparse):
 
 
 def test_blocks_and_their_order_do_not_matter(train, sparse, landscape, monkeypatch):
-    monkeypatch.setattr("paratope.campaign_model.large.BLOCK_ROWS", 37)
+    monkeypatch.setattr("paratope.campaigns.campaign_model.large.BLOCK_ROWS", 37)
     again = LargeCampaignModel.fit(train, inducing=80, pool=200)
     np.testing.assert_allclose(
         again.answer(landscape.pairs[300:]).mean,
@@ -205,7 +206,7 @@ def test_a_model_folder_holds_all_of_it(sparse, landscape, tmp_path):
 
 def test_the_next_round_is_chosen_from_a_model_that_was_loaded(sparse, landscape, tmp_path):
     bundle = campaign_bundle(sparse, metrics={}, environment={}, card="")
-    predictor = Predictor(bundle, "cpu", tmp_path / "cache")
+    predictor = predictor_of(bundle, "cpu", tmp_path / "cache")
     pool = landscape.pairs[280:]  # of which twenty were measured
     found = suggest(predictor, 8, candidates=pool, allow="all")
     told = {one.candidate.pair.antibody.heavy for one in found.suggestions}

@@ -8,12 +8,12 @@ import torch
 from lightning_fabric import Fabric
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from paratope.batches import Examples, collate
-from paratope.embedding_store import EmbeddingStore
 from paratope.encoders import load_encoder
-from paratope.monitors import Monitors
+from paratope.encoders.embedding_store import EmbeddingStore
+from paratope.models.batches import Examples, collate
 from paratope.training.fitting import untrained_network
 from paratope.training.learner import Learner
+from paratope.training.monitors import Monitors
 from paratope.training.schedules import Schedule
 from small_runs import data, rows, run, tiny
 

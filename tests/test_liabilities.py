@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from paratope.errors import InputError
-from paratope.liabilities import (
+from paratope.core.errors import InputError
+from paratope.data.tables import read_table
+from paratope.molecules.liabilities import (
     HYDROPATHY,
     LIABILITIES,
     MAX_CDR_CHARGE,
@@ -18,10 +19,9 @@ from paratope.liabilities import (
     new_liabilities,
     select_liabilities,
 )
-from paratope.mutations import apply_mutations, parse_mutations
-from paratope.numbering import cdrs
-from paratope.sequences import ALPHABET, Antibody
-from paratope.tables import read_table
+from paratope.molecules.mutations import apply_mutations, parse_mutations
+from paratope.molecules.numbering import cdrs
+from paratope.molecules.sequences import ALPHABET, Antibody
 from test_numbering import VH, VHH, VK
 
 TRASTUZUMAB = Antibody(VH, VK)

@@ -7,10 +7,10 @@ import polars as pl
 import pytest
 
 from paratope.cli.doctor import D13_HEAVY, D13_LIGHT
-from paratope.embedding_store import EmbeddingStore
 from paratope.encoders.antiberty import SPECIES, AntibertyEncoder
-from paratope.likelihood import Likelihood
-from paratope.sequences import AMINO_ACIDS
+from paratope.encoders.embedding_store import EmbeddingStore
+from paratope.encoders.likelihood import Likelihood
+from paratope.molecules.sequences import AMINO_ACIDS
 from test_numbering import VH, VHH
 
 SHORT = VH[:26]

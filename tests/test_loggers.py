@@ -11,11 +11,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from paratope.errors import MissingExtraError, TrainingError
-from paratope.interruption import Interrupted
-from paratope.loggers import LOGGERS, LoggerSet, check_loggers, open_loggers
-from paratope.recipes import load_recipe
+from paratope.core.errors import MissingExtraError, TrainingError
+from paratope.core.interruption import Interrupted
+from paratope.models.recipes import load_recipe
 from paratope.training.history import HistoryFile, history_table
+from paratope.training.loggers import LOGGERS, LoggerSet, check_loggers, open_loggers
 from small_runs import data, run, tiny
 from test_offline import Offline
 
@@ -100,10 +100,10 @@ def mlflow_client(run: Path):
 TRAIN = """
 import os, signal, sys
 from pathlib import Path
-from paratope.datasets.simulated import simulate
-from paratope.recipes import load_recipe
-from paratope.tables import write_table
-from paratope.tables.export import frame_from_measurements
+from paratope.data.datasets.simulated import simulate
+from paratope.models.recipes import load_recipe
+from paratope.data.tables import write_table
+from paratope.data.tables.export import frame_from_measurements
 from paratope.training import train_table
 
 folder, resume = Path(sys.argv[1]), len(sys.argv) > 2

@@ -11,11 +11,11 @@ import torch
 from scipy import special, stats
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from paratope.batches import PairBatch
-from paratope.errors import TrainingError
-from paratope.losses import LOSSES, STRONG_PKD, Objective, SoftRank
-from paratope.network import NetworkOutput
-from paratope.recipes import load_recipe
+from paratope.core.errors import TrainingError
+from paratope.models.batches import PairBatch
+from paratope.models.losses import LOSSES, STRONG_PKD, Objective, SoftRank
+from paratope.models.network import NetworkOutput
+from paratope.models.recipes import load_recipe
 
 ALL = sorted(LOSSES)
 

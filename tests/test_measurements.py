@@ -6,14 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paratope.errors import InputError
-from paratope.measurements import (
-    Censoring,
-    Measurement,
-    bound_non_binders,
-    merge_replicates,
-)
-from paratope.sequences import Antibody, Antigen, Pair
+from paratope.core.censoring import Censoring
+from paratope.core.errors import InputError
+from paratope.data.measurements import Measurement, bound_non_binders, merge_replicates
+from paratope.molecules.sequences import Antibody, Antigen, Pair
 
 PAIR = Pair(Antibody("EVQL", "DIQM"), Antigen(("MKV",)))
 OTHER = Pair(Antibody("EVQV", "DIQM"), Antigen(("MKV",)))

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn import metrics as sk
 
-from paratope.errors import InputError
-from paratope.metrics import (
+from paratope.core.censoring import Censoring
+from paratope.core.errors import InputError
+from paratope.evaluation.metrics import (
     COVERAGE_LEVELS,
     METRICS,
     Judged,
@@ -21,7 +22,6 @@ from paratope.metrics import (
     r2_parts,
     selective_risk_curve,
 )
-from paratope.units import Censoring
 
 
 def rows_with_everything(count: int = 300, seed: int = 0) -> Judged:

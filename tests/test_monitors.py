@@ -12,13 +12,19 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paratope.batches import Examples
-from paratope.datasets.simulated import simulate
-from paratope.embedding_store import EmbeddingStore
+from paratope.core.errors import TrainingError
+from paratope.data.datasets.simulated import simulate
+from paratope.data.measurements import Measurement
+from paratope.data.tables import write_table
+from paratope.data.tables.export import frame_from_measurements
 from paratope.encoders import load_encoder
-from paratope.errors import TrainingError
-from paratope.measurements import Measurement
-from paratope.monitors import (
+from paratope.encoders.embedding_store import EmbeddingStore
+from paratope.models.batches import Examples
+from paratope.models.recipes import RECIPES, MonitorSettings, load_recipe, recipe_toml
+from paratope.molecules.sequences import Antibody, Antigen, Pair
+from paratope.training import fit, fitting, train_table, validation
+from paratope.training.history import history_table
+from paratope.training.monitors import (
     Answers,
     GradientPeaks,
     Monitors,
@@ -30,12 +36,6 @@ from paratope.monitors import (
     recall_stability,
     recall_warning,
 )
-from paratope.recipes import RECIPES, MonitorSettings, load_recipe, recipe_toml
-from paratope.sequences import Antibody, Antigen, Pair
-from paratope.tables import write_table
-from paratope.tables.export import frame_from_measurements
-from paratope.training import fit, fitting, train_table, validation
-from paratope.training.history import history_table
 from small_runs import TINY, data, tiny
 
 __all__ = ["data"]  # a fixture

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paratope.errors import InputError
-from paratope.mutations import (
+from paratope.core.errors import InputError
+from paratope.molecules.mutations import (
     REGION_NAMES,
     Mutation,
     apply_mutations,
@@ -17,8 +17,8 @@ from paratope.mutations import (
     parse_regions,
     positions_in,
 )
-from paratope.numbering import prepare_antibody
-from paratope.sequences import AMINO_ACIDS, Antibody, Antigen, Pair
+from paratope.molecules.numbering import prepare_antibody
+from paratope.molecules.sequences import AMINO_ACIDS, Antibody, Antigen, Pair
 from test_numbering import CH1, LINKER, LYSOZYME, VH, VHH, VK
 
 PARENT = Antibody(VH, VK, "parent")

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from paratope.batches import PairBatch
-from paratope.errors import ModelError
-from paratope.network import Network, NetworkConfig, bounded, unbounded
-from paratope.recipes import RECIPES, load_recipe
+from paratope.core.errors import ModelError
+from paratope.models.batches import PairBatch
+from paratope.models.network import Network, NetworkConfig, bounded, unbounded
+from paratope.models.recipes import RECIPES, load_recipe
 
 ANTIBODY_DIM, ANTIGEN_DIM = 12, 9
 SMALL = {"dim": 16, "heads": 4, "regressor": (24,)}

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from paratope.errors import InputError
-from paratope.numbering import (
+from paratope.core.errors import InputError
+from paratope.molecules.numbering import (
     REGIONS,
     SCHEMES,
     cdrs,
@@ -15,7 +15,7 @@ from paratope.numbering import (
     number_chain,
     prepare_antibody,
 )
-from paratope.sequences import AMINO_ACIDS, Antibody
+from paratope.molecules.sequences import AMINO_ACIDS, Antibody
 
 VH = (
     "EVQLVESGGGLVQPGGSLRLSCAASGFNIKDTYIHWVRQAPGKGLEWVARIYPTNGYTRYADSVKGRFTISADTSKNTAYLQMNSLRAE"

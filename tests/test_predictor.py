@@ -10,14 +10,14 @@ import polars as pl
 import pytest
 
 from conftest import Finished
-from paratope.bundle import make_bundle, read_bundle, write_bundle
-from paratope.calibration import Calibration
 from paratope.cli.doctor import D13_HEAVY, D13_LIGHT, LYSOZYME
-from paratope.errors import InputError, ModelError
-from paratope.joining import join_models
-from paratope.prediction import OUTPUT_COLUMNS, PARENT_COLUMNS
-from paratope.predictor import Predictor
-from paratope.sequences import Antibody, Antigen, Pair
+from paratope.core.errors import InputError, ModelError
+from paratope.models.bundle import make_bundle, read_bundle, write_bundle
+from paratope.models.calibration import Calibration
+from paratope.models.joining import join_models
+from paratope.models.prediction import OUTPUT_COLUMNS, PARENT_COLUMNS
+from paratope.models.predictor import Predictor
+from paratope.molecules.sequences import Antibody, Antigen, Pair
 from trained_models import TrainedRun, tiny_predictor, tiny_run, train_tiny
 
 __all__ = ["tiny_predictor", "tiny_run"]  # fixtures
@@ -231,7 +231,7 @@ def test_a_folder_of_somebody_else_is_not_replaced(tiny_predictor: Predictor, tm
 def test_networks_of_different_shapes_make_no_bundle(tiny_predictor: Predictor):
     import dataclasses
 
-    from paratope.network import Network
+    from paratope.models.network import Network
 
     config = tiny_predictor.ensemble.config
     networks = [Network(config), Network(dataclasses.replace(config, dim=16))]

@@ -10,10 +10,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from paratope.datasets.abbibench import ASSAYS
-from paratope.measurements import Measurement, Origin
-from paratope.metrics import METRICS
-from paratope.sequences import Antibody, Antigen, Pair
+from paratope.data.datasets.abbibench import ASSAYS
+from paratope.data.measurements import Measurement, Origin
+from paratope.evaluation.metrics import METRICS
+from paratope.molecules.sequences import Antibody, Antigen, Pair
 
 HEAVY = (
     "EVQLVESGGGLVQPGGSLRLSCAASGFNIKDTYIHWVRQAPGKGLEWVARIYPTNGYTRYADSVKGRFTISADTSKNTAYLQ"

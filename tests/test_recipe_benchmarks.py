@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from paratope.batches import BatchPlan, Examples
-from paratope.embedding_store import EmbeddingStore
+from paratope.data.measurements import Measurement
 from paratope.encoders import load_encoder
+from paratope.encoders.embedding_store import EmbeddingStore
 from paratope.evaluation.comparison import compare
-from paratope.measurements import Measurement
-from paratope.recipes import load_recipe
-from paratope.sequences import Antibody, Antigen, Pair
+from paratope.models.batches import BatchPlan, Examples
+from paratope.models.recipes import load_recipe
+from paratope.molecules.sequences import Antibody, Antigen, Pair
 
 
 @pytest.fixture(scope="module")

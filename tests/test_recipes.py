@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paratope.datasets.simulated import simulate
+from paratope.core.errors import TrainingError
+from paratope.data.datasets.simulated import simulate
+from paratope.data.tables import write_table
+from paratope.data.tables.export import frame_from_measurements
 from paratope.encoders import ENCODERS, load_encoder
 from paratope.encoders.transformer import TransformerEncoder
-from paratope.errors import TrainingError
-from paratope.recipes import RECIPES, Recipe, load_recipe, recipe_toml, valid_keys
-from paratope.tables import write_table
-from paratope.tables.export import frame_from_measurements
+from paratope.models.recipes import RECIPES, Recipe, load_recipe, recipe_toml, valid_keys
 from paratope.training.run_folder import hyperparameters
 from tiny_models import tiny_folder, vocabularies
 

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from paratope import recomputation
-from paratope.recomputation import linear_of_gelu
+from paratope.models import recomputation
+from paratope.models.recomputation import linear_of_gelu
 
 
 @pytest.mark.parametrize("shape", [(5, 24), (2, 7, 24)])

@@ -11,8 +11,8 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from paratope.batches import Examples
-from paratope.recipes import load_recipe
+from paratope.models.batches import Examples
+from paratope.models.recipes import load_recipe
 from paratope.training import fit
 from paratope.training.checkpoints import LATEST
 from paratope.training.history import history_figure

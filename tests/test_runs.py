@@ -11,9 +11,9 @@ import polars as pl
 import pytest
 
 from conftest import Finished
-from paratope.predictor import Predictor
-from paratope.run_card import calibration_warning
-from paratope.runs import bundle_of_run
+from paratope.models.predictor import Predictor
+from paratope.training.run_card import calibration_warning
+from paratope.training.runs import bundle_of_run
 from trained_models import TINY_RECIPE, TrainedRun, tiny_predictor, tiny_run
 
 __all__ = ["tiny_predictor", "tiny_run"]  # fixtures

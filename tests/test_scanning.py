@@ -8,19 +8,27 @@ import numpy as np
 import polars as pl
 import pytest
 
-from paratope.campaign_bundle import campaign_bundle
-from paratope.campaign_model import CampaignModel
+from paratope.campaigns.campaign_bundle import campaign_bundle
+from paratope.campaigns.campaign_model import CampaignModel
+from paratope.campaigns.kernels import AntibodyLanguage
+from paratope.campaigns.scanning import (
+    Scan,
+    combinations,
+    scan,
+    single_mutants,
+    summary,
+    write_scan,
+)
+from paratope.campaigns.scanning.cache import model_checksum
+from paratope.core.errors import InputError
 from paratope.encoders.antiberty import AntibertyEncoder
-from paratope.errors import InputError
-from paratope.kernels import AntibodyLanguage
-from paratope.liabilities import new_liabilities
-from paratope.likelihood import Likelihood
-from paratope.mutations import apply_mutations, parse_mutations
-from paratope.numbering import number_chain
-from paratope.predictor import Predictor
-from paratope.scanning import Scan, combinations, scan, single_mutants, summary, write_scan
-from paratope.scanning.cache import model_checksum
-from paratope.sequences import AMINO_ACIDS, Antibody, Antigen, Pair
+from paratope.encoders.likelihood import Likelihood
+from paratope.models.predictor import Predictor
+from paratope.molecules.liabilities import new_liabilities
+from paratope.molecules.mutations import apply_mutations, parse_mutations
+from paratope.molecules.numbering import number_chain
+from paratope.molecules.sequences import AMINO_ACIDS, Antibody, Antigen, Pair
+from paratope.opening import predictor_of
 from small_campaigns import small_campaign
 from test_numbering import CH1, LYSOZYME, VH, VHH, VK
 from trained_models import TrainedRun, tiny_predictor, tiny_run
@@ -147,7 +155,7 @@ def test_a_damaged_scan_is_worked_out_again(single: Scan, cache: Path, tiny_pred
 def test_a_model_that_was_never_written_is_not_kept(tiny_predictor: Predictor):
     bundle = tiny_predictor.bundle
     config = {key: value for key, value in bundle.config.items() if key != "sha256"}
-    unwritten = Predictor(dataclasses.replace(bundle, config=config), device="cpu")
+    unwritten = predictor_of(dataclasses.replace(bundle, config=config), device="cpu")
     assert model_checksum(unwritten) is None
     assert model_checksum(tiny_predictor) is not None
 
@@ -179,7 +187,7 @@ def test_a_campaigns_language_model_reads_each_variant_once(
     model = CampaignModel.fit(
         campaign.rows(np.arange(8)), language=AntibodyLanguage("cpu", tmp_path)
     )
-    predictor = Predictor(
+    predictor = predictor_of(
         campaign_bundle(model, metrics={}, environment={}, card="# Small\n"), "cpu", tmp_path
     )
     monkeypatch.setattr(AntibertyEncoder, "_forward", counted)
@@ -197,7 +205,7 @@ def test_a_campaign_says_which_antigens_it_cannot_tell_apart(cache: Path):
     tagged = Antigen((target.chains[0] + "GSHHHHHH",), "tagged")
     panel = (target, tagged, Antigen(("MKWVTFISLLFLFSSAYSRGVFRRDAHKSEVAHRFKDLGEENFK",), "albumin"))
     parent = model.parents[0].antibody
-    found = scan(Predictor(bundle), parent, panel, regions=("H3",), cache=cache)
+    found = scan(predictor_of(bundle), parent, panel, regions=("H3",), cache=cache)
     table = found.specificity
     assert table is not None
     assert [one.domain for one in found.references] == ["in", "near", "out"]
@@ -274,7 +282,7 @@ def test_flat_predictions_are_called_so(single: Scan):
         (wide - 1).alias("delta_pkd_low"),
         (wide + 1).alias("delta_pkd_high"),
     )
-    from paratope.scanning.mutational_scan import is_flat
+    from paratope.campaigns.scanning.mutational_scan import is_flat
 
     assert is_flat(single.variants, "pkd")
     assert not is_flat(variants, "pkd")

@@ -14,18 +14,18 @@ import pytest
 
 pytest.importorskip("optuna", reason="the extra [research] is not installed")
 
-from paratope import search as searching
-from paratope.datasets.simulated import simulate
-from paratope.errors import MissingExtraError, TrainingError
-from paratope.interruption import Interrupted, Interruption
-from paratope.recipes import RECIPES, Recipe, load_recipe
-from paratope.search import FOLDS, SPACE, Choice, Range, Trial, search, search_space
-from paratope.search.inner_folds import InnerFolds
-from paratope.search.outcome import DONE, FAILED, PRUNED, best_of, trials_table
-from paratope.search.space import own_values, with_values
-from paratope.search.trials import NO_RANKING
-from paratope.tables import write_table
-from paratope.tables.export import frame_from_measurements
+from paratope.core.errors import MissingExtraError, TrainingError
+from paratope.core.interruption import Interrupted, Interruption
+from paratope.data.datasets.simulated import simulate
+from paratope.data.tables import write_table
+from paratope.data.tables.export import frame_from_measurements
+from paratope.models.recipes import RECIPES, Recipe, load_recipe
+from paratope.training import search as searching
+from paratope.training.search import FOLDS, SPACE, Choice, Range, Trial, search, search_space
+from paratope.training.search.inner_folds import InnerFolds
+from paratope.training.search.outcome import DONE, FAILED, PRUNED, best_of, trials_table
+from paratope.training.search.space import own_values, with_values
+from paratope.training.search.trials import NO_RANKING
 from trained_models import TINY_RECIPE
 
 SEARCH_RECIPE = (*TINY_RECIPE, "training.max_epochs=2", "network.tower_layers=0")

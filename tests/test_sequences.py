@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paratope.errors import InputError
-from paratope.sequences import (
+from paratope.core.errors import InputError
+from paratope.molecules.sequences import (
     ALPHABET,
     AMINO_ACIDS,
     MAX_RESIDUES,

@@ -3,12 +3,12 @@ import json
 import numpy as np
 import pytest
 
-from paratope.datasets.backgrounds import BACKGROUNDS, SLOTS
-from paratope.datasets.simulated import simulate
-from paratope.errors import InputError
-from paratope.numbering import find_domains
-from paratope.sequences import AMINO_ACIDS
-from paratope.units import Censoring
+from paratope.core.censoring import Censoring
+from paratope.core.errors import InputError
+from paratope.data.datasets.backgrounds import BACKGROUNDS, SLOTS
+from paratope.data.datasets.simulated import simulate
+from paratope.molecules.numbering import find_domains
+from paratope.molecules.sequences import AMINO_ACIDS
 
 PLAIN = {"epistatic_sd": 0.0, "contact_sd": 0.0, "noise_sd": 0.0, "decimals": None}
 

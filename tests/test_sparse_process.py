@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from paratope.errors import ModelError
-from paratope.gaussian_process import GaussianProcess, Observations
-from paratope.sparse_process import SparseFit, SparseProcess, inducing_rows
+from paratope.campaigns.gaussian_process import GaussianProcess, Observations
+from paratope.campaigns.sparse_process import SparseFit, SparseProcess, inducing_rows
+from paratope.core.errors import ModelError
 
 NOISE = np.array([0.05, 0.2])
 

@@ -11,11 +11,10 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from paratope.datasets import load_dataset
-from paratope.errors import InputError, ParatopeError
-from paratope.measurements import Measurement, Origin
-from paratope.sequences import AMINO_ACIDS, Antibody, Antigen, Pair
-from paratope.splits import (
+from paratope.core.errors import InputError, ParatopeError
+from paratope.data.datasets import load_dataset
+from paratope.data.measurements import Measurement, Origin
+from paratope.data.splits import (
     KINDS,
     antibody_clusters,
     antigen_clusters,
@@ -26,9 +25,10 @@ from paratope.splits import (
     tiers,
     write_split,
 )
-from paratope.splits import search as search_module
-from paratope.splits.assignment import deal, deal_in_order
-from paratope.splits.clusters import linked
+from paratope.molecules import alignment as search_module
+from paratope.data.splits.assignment import deal, deal_in_order
+from paratope.data.splits.clusters import linked
+from paratope.molecules.sequences import AMINO_ACIDS, Antibody, Antigen, Pair
 
 VH = (
     "EVQLVESGGGLVQPGGSLRLSCAASGFNIKDTYIHWVRQAPGKGLEWVARIYPTNGYTRYADSVKGRFTISADTSKNTAYLQMNSLRAEDTAVYYC"
@@ -168,7 +168,7 @@ def test_the_prefilter_for_many_antigens_finds_the_same_families(rows, monkeypat
     antigens = [row.pair.antigen for row in rows]
     expected = antigen_clusters(antigens)
     monkeypatch.setattr(search_module, "EXHAUSTIVE_RESIDUES", 0)
-    from paratope.splits.clusters import leader_hits
+    from paratope.data.splits.clusters import leader_hits
 
     leader_hits.cache_clear()
     assert (antigen_clusters(antigens) == expected).all()
@@ -215,7 +215,7 @@ def test_antibody_clusters_equal_brute_force_single_linkage(region):
     loops += [mutated(rng, loop, share) for loop in loops for share in (0.1, 0.2, 0.4)]
     loops += [loop[:-1] for loop in loops[:4]]
     antibodies = [Antibody(VH.format("AR" + loop), VL) for loop in loops]
-    from paratope.numbering import cdrs
+    from paratope.molecules.numbering import cdrs
 
     found = [cdrs(antibody) for antibody in antibodies]
     keys = ("H3",) if region == "cdr3" else ("H1", "H2", "H3", "L1", "L2", "L3")
@@ -357,7 +357,7 @@ def test_antigen_split_by_brute_force_alignment_of_every_pair(rows):
 
 
 def test_antibody_proof_equals_brute_force(rows):
-    from paratope.numbering import cdrs
+    from paratope.molecules.numbering import cdrs
 
     split = split_measurements(rows, "antibody", folds=3)
     loops = [cdrs(row.pair.antibody)["H3"] for row in rows]

@@ -10,13 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rapidfuzz.distance import Levenshtein
 
-from paratope.errors import InputError, ModelError
-from paratope.liabilities import LIABILITIES, find_liabilities, new_liabilities
-from paratope.mutations import Mutation, mutations_between, parse_mutations, positions_in
-from paratope.numbering import number_chain
-from paratope.predictor import Predictor
-from paratope.sequences import Antibody, Antigen, Pair
-from paratope.suggestion import (
+from paratope.campaigns.suggestion import (
     ACQUISITIONS,
     GENERATORS,
     NextRound,
@@ -25,21 +19,27 @@ from paratope.suggestion import (
     suggestion_frame,
     write_next_round,
 )
-from paratope.suggestion.acquisition import (
+from paratope.campaigns.suggestion.acquisition import (
     Belief,
     NoisyExpectedImprovement,
     UpperConfidence,
     acquisition_kind,
     index_model,
 )
-from paratope.suggestion.candidates import Candidate, Generation, generate
-from paratope.suggestion.filters import leave_out
-from paratope.suggestion.knowledge import Knowledge, knowledge_of, marginals, molecule
-from paratope.suggestion.odds import Odds
-from paratope.suggestion.places import allowed_places
-from paratope.suggestion.reasons import Coverage, Standing, reason
-from paratope.suggestion.selection import Choosing, Spacing, choose_batch, preselect
-from paratope.tables import read_table
+from paratope.campaigns.suggestion.candidates import Candidate, Generation, generate
+from paratope.campaigns.suggestion.filters import leave_out
+from paratope.campaigns.suggestion.knowledge import Knowledge, knowledge_of, marginals, molecule
+from paratope.campaigns.suggestion.odds import Odds
+from paratope.campaigns.suggestion.places import allowed_places
+from paratope.campaigns.suggestion.reasons import Coverage, Standing, reason
+from paratope.campaigns.suggestion.selection import Choosing, Spacing, choose_batch, preselect
+from paratope.core.errors import InputError, ModelError
+from paratope.data.tables import read_table
+from paratope.models.predictor import Predictor
+from paratope.molecules.liabilities import LIABILITIES, find_liabilities, new_liabilities
+from paratope.molecules.mutations import Mutation, mutations_between, parse_mutations, positions_in
+from paratope.molecules.numbering import number_chain
+from paratope.molecules.sequences import Antibody, Antigen, Pair
 from small_campaigns import (
     HEAVY,
     LIGHT,
@@ -609,7 +609,7 @@ def test_files_can_be_read_back(found: NextRound, tmp_path: Path):
 def test_the_filled_in_plate_is_a_campaign_and_predictions_are_no_measurements(
     found: NextRound, tmp_path: Path
 ):
-    from paratope.campaign import campaign_of
+    from paratope.campaigns.campaign import campaign_of
 
     frame = suggestion_frame(found).with_columns(kd_nM=pl.lit(10.0))
     campaign = campaign_of(frame)

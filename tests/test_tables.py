@@ -10,9 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from paratope.errors import InputError
-from paratope.sequences import Antibody
-from paratope.tables import (
+from paratope.core.errors import InputError
+from paratope.data.tables import (
     ALIASES,
     InputTable,
     match_columns,
@@ -22,6 +21,7 @@ from paratope.tables import (
     table_from_frame,
     write_table,
 )
+from paratope.molecules.sequences import Antibody
 from test_numbering import CH1, LINKER, LYSOZYME, NO_ANTIBODIES, VH, VHH, VK
 
 PAIR = (Antibody(VH, VK), (LYSOZYME,))

@@ -10,15 +10,15 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from paratope.errors import InputError
-from paratope.sequences import Antigen
-from paratope.tables import (
+from paratope.core.errors import InputError
+from paratope.data.tables import (
     iter_tables,
     read_antigens,
     read_fasta,
     read_table,
     write_table,
 )
+from paratope.molecules.sequences import Antigen
 from test_numbering import LINKER, LYSOZYME, VH, VHH, VK
 from test_tables import HEADER, ROWS, assert_same_pairs, csv_text, read_text
 
@@ -124,7 +124,7 @@ def test_a_quote_that_is_never_closed(tail: str):
 
 def test_stdin(tmp_path: Path):
     code = (
-        "from paratope.tables import read_table\n"
+        "from paratope.data.tables import read_table\n"
         "t = read_table('-')\n"
         "print(t.source, [r.id for r in t.rows], t.failed)"
     )
@@ -339,7 +339,7 @@ def test_a_hundred_megabytes_stream(tmp_path: Path):
     rows = write_megabytes(path, 100)
     code = (
         "import resource, sys\n"
-        "from paratope.tables import iter_tables\n"
+        "from paratope.data.tables import iter_tables\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "rows = sum(len(block.rows) for block in iter_tables(sys.argv[1]))\n"
         "print(rows, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)\n"

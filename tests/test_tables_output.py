@@ -15,9 +15,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paratope.errors import OutputError, ParatopeError
-from paratope.tables import TableWriter, atomic_file, read_frame, write_table
-from paratope.tables.output import three_decimals
+from paratope.core.errors import OutputError, ParatopeError
+from paratope.core.files import atomic_file
+from paratope.data.tables import TableWriter, read_frame, write_table
+from paratope.data.tables.output import three_decimals
 
 FRAME = pl.DataFrame(
     {
@@ -102,7 +103,7 @@ def test_pandas_frames_are_written_too(tmp_path: Path):
 def test_stdout():
     code = (
         "import polars as pl\n"
-        "from paratope.tables import write_table\n"
+        "from paratope.data.tables import write_table\n"
         "write_table(pl.DataFrame({'id': ['ä'], 'pkd': [8.12345]}), '-')"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
@@ -168,8 +169,8 @@ def test_a_full_disk(name: str, tmp_path: Path):
     """The system refuses to let a file grow, as a full disk does."""
     code = (
         "import resource, sys, numpy, polars as pl\n"
-        "from paratope.errors import OutputError\n"
-        "from paratope.tables import write_table\n"
+        "from paratope.core.errors import OutputError\n"
+        "from paratope.data.tables import write_table\n"
         "text = numpy.random.default_rng(0).integers(0, 10**15, 50_000).astype(str)\n"
         "frame = pl.DataFrame({'id': text, 'x': numpy.random.default_rng(1).random(50_000)})\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"

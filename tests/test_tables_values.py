@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from paratope.errors import InputError
-from paratope.measurements import Measurement
-from paratope.sequences import Antibody, Antigen
-from paratope.tables import InputTable, iter_tables, read_table
-from paratope.units import Censoring, pkd_to_dg_kcal_mol, pkd_to_kd_nM
+from paratope.core.censoring import Censoring
+from paratope.core.errors import InputError
+from paratope.core.units import pkd_to_dg_kcal_mol, pkd_to_kd_nM
+from paratope.data.measurements import Measurement
+from paratope.data.tables import InputTable, iter_tables, read_table
+from paratope.molecules.sequences import Antibody, Antigen
 from test_numbering import CH1, LYSOZYME, VH, VHH, VK
 
 EXACT, AT_LEAST, AT_MOST = Censoring.EXACT, Censoring.AT_LEAST, Censoring.AT_MOST

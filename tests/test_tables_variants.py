@@ -5,9 +5,9 @@ import io
 
 import pytest
 
-from paratope.errors import InputError
-from paratope.sequences import Antigen
-from paratope.tables import InputTable, iter_tables, read_table
+from paratope.core.errors import InputError
+from paratope.data.tables import InputTable, iter_tables, read_table
+from paratope.molecules.sequences import Antigen
 from test_numbering import LYSOZYME, VH, VHH, VK
 
 HEADER = ("id", "heavy", "light", "antigen", "parent", "mutations", "pkd")

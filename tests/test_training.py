@@ -10,14 +10,14 @@ import polars as pl
 import pytest
 import torch
 
-from paratope.batches import BatchPlan, Examples
-from paratope.errors import InputError, TrainingError
-from paratope.monitors import EarlyStopping, collapse
-from paratope.recipes import ScheduleSettings, load_recipe
-from paratope.sequences import AMINO_ACIDS
+from paratope.core.errors import InputError, TrainingError
+from paratope.models.batches import BatchPlan, Examples
+from paratope.models.recipes import ScheduleSettings, load_recipe
+from paratope.molecules.sequences import AMINO_ACIDS
 from paratope.training import fit, fitting, score, train_table
 from paratope.training.checkpoints import Checkpoints
 from paratope.training.history import history_table, summarise
+from paratope.training.monitors import EarlyStopping, collapse
 from paratope.training.schedules import Schedule
 from small_runs import TINY, comparable, data, run, same_weights, tiny
 

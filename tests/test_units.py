@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paratope.errors import InputError
-from paratope.units import (
-    Censoring,
+from paratope.core.censoring import Censoring
+from paratope.core.errors import InputError
+from paratope.core.units import (
     ddg_kcal_mol_to_delta_pkd,
     dg_kcal_mol_to_pkd,
     flip_censoring,

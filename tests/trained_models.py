@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from paratope.datasets.simulated import simulate
-from paratope.predictor import Predictor
-from paratope.recipes import load_recipe
-from paratope.runs import write_model_of_run
-from paratope.tables import write_table
-from paratope.tables.export import frame_from_measurements
+from paratope.data.datasets.simulated import simulate
+from paratope.data.tables import write_table
+from paratope.data.tables.export import frame_from_measurements
+from paratope.models.predictor import Predictor
+from paratope.models.recipes import load_recipe
 from paratope.training import TrainedTable, train_table
+from paratope.training.runs import write_model_of_run
 
 TINY_RECIPE = (
     "encoders.antibody='residue'",

@@ -12,16 +12,16 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from paratope.adaptation import Adapted, adapt
-    from paratope.dual_encoder import DualEncoderWithCrossAttention
-    from paratope.errors import ParatopeError
-    from paratope.measurements import Measurement
-    from paratope.prediction import Prediction
-    from paratope.predictor import Predictor
-    from paratope.scanning import Scan, scan
-    from paratope.sequences import Antibody, Antigen, Pair
-    from paratope.tables import read_fasta, read_table, write_table
-    from paratope.units import Censoring
+    from paratope.campaigns.adaptation import Adapted, adapt
+    from paratope.campaigns.scanning import Scan, scan
+    from paratope.core.censoring import Censoring
+    from paratope.core.errors import ParatopeError
+    from paratope.data.measurements import Measurement
+    from paratope.data.tables import read_fasta, read_table, write_table
+    from paratope.models.dual_encoder import DualEncoderWithCrossAttention
+    from paratope.models.prediction import Prediction
+    from paratope.models.predictor import Predictor
+    from paratope.molecules.sequences import Antibody, Antigen, Pair
 
 __version__ = "0.1.0"
 
@@ -45,22 +45,22 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Adapted": "paratope.adaptation",
-    "Antibody": "paratope.sequences",
-    "Antigen": "paratope.sequences",
-    "Censoring": "paratope.units",
-    "DualEncoderWithCrossAttention": "paratope.dual_encoder",
-    "Measurement": "paratope.measurements",
-    "Pair": "paratope.sequences",
-    "ParatopeError": "paratope.errors",
-    "Prediction": "paratope.prediction",
-    "Predictor": "paratope.predictor",
-    "Scan": "paratope.scanning",
-    "adapt": "paratope.adaptation",
-    "read_fasta": "paratope.tables",
-    "read_table": "paratope.tables",
-    "scan": "paratope.scanning",
-    "write_table": "paratope.tables",
+    "Adapted": "paratope.campaigns.adaptation",
+    "Antibody": "paratope.molecules.sequences",
+    "Antigen": "paratope.molecules.sequences",
+    "Censoring": "paratope.core.censoring",
+    "DualEncoderWithCrossAttention": "paratope.models.dual_encoder",
+    "Measurement": "paratope.data.measurements",
+    "Pair": "paratope.molecules.sequences",
+    "ParatopeError": "paratope.core.errors",
+    "Prediction": "paratope.models.prediction",
+    "Predictor": "paratope.models.predictor",
+    "Scan": "paratope.campaigns.scanning",
+    "adapt": "paratope.campaigns.adaptation",
+    "read_fasta": "paratope.data.tables",
+    "read_table": "paratope.data.tables",
+    "scan": "paratope.campaigns.scanning",
+    "write_table": "paratope.data.tables",
 }
 
 

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from paratope.predictor import Predictor
+from paratope.models.predictor import Predictor
 
 HERE = Path(__file__).resolve().parent
 

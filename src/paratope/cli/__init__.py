@@ -19,7 +19,7 @@ import typer
 from typer.core import TyperCommand
 
 from paratope.cli.group import HELP_OPTIONS, CommandGroup
-from paratope.errors import ParatopeError
+from paratope.core.errors import ParatopeError
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "predict": ("paratope.cli.predict", "Predict pKd with an interval for a table of pairs."),

@@ -53,9 +53,9 @@ def adapt(
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
 ) -> None:
     """Learn from a campaign's measurements: a model for its variants, and what to expect of it."""
-    from paratope.adaptation import adapt as learn
+    from paratope.campaigns.adaptation import adapt as learn
     from paratope.cli.predict import antigen_source
-    from paratope.tables import parse_columns
+    from paratope.data.tables import parse_columns
 
     with _progress() as show:
         adapted = learn(
@@ -93,7 +93,7 @@ def show_expectation(expectation: Any) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from paratope.adaptation import model_table, sentences, standards_table
+    from paratope.campaigns.adaptation import model_table, sentences, standards_table
 
     # one line each where no terminal sets the width
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)

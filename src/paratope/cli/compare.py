@@ -37,10 +37,10 @@ def compare(
     from rich.markup import escape
     from rich.table import Table
 
+    from paratope.core.files import atomic_file
     from paratope.evaluation.comparison import COMPARED
     from paratope.evaluation.comparison import compare as put_side_by_side
     from paratope.evaluation.page import interval_text, number
-    from paratope.tables import atomic_file
 
     found = put_side_by_side(sources, true=true, preds=pred or (), group=group, seed=seed)
     console = Console(highlight=False, soft_wrap=True)

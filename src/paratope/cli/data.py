@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from paratope.cli.group import command_app
-from paratope.errors import InputError
+from paratope.core.errors import InputError
 
 if TYPE_CHECKING:
-    from paratope.datasets import Dataset
-    from paratope.splits import Split
-    from paratope.tables import InputTable
+    from paratope.data.datasets import Dataset
+    from paratope.data.splits import Split
+    from paratope.data.tables import InputTable
 
 app = command_app("Import, audit, split and simulate measurements.")
 
@@ -52,7 +52,7 @@ def list_datasets(
     from rich.markup import escape
     from rich.table import Table
 
-    from paratope.datasets import DATASETS, data_root
+    from paratope.data.datasets import DATASETS, data_root
 
     root = folder or data_root()
     table = Table(box=None, padding=(0, 2, 0, 0))
@@ -77,9 +77,9 @@ def list_datasets(
 
 def _found(dataset: "Dataset", root: Path) -> tuple[str, str]:
     """Whether a source's files are there, and how many measurements an import gives."""
-    from paratope.datasets import load_dataset
-    from paratope.datasets.dataset import locate
-    from paratope.errors import ParatopeError
+    from paratope.core.errors import ParatopeError
+    from paratope.data.datasets import load_dataset
+    from paratope.data.datasets.dataset import locate
 
     if not dataset.files:
         return "format", "–"
@@ -116,9 +116,9 @@ def import_dataset(
     ] = False,
 ) -> None:
     """Turn a public source into a plain table that every other command reads."""
-    from paratope.datasets import filter_licence, load_dataset
-    from paratope.tables import write_table
-    from paratope.tables.export import frame_from_measurements
+    from paratope.data.datasets import filter_licence, load_dataset
+    from paratope.data.tables import write_table
+    from paratope.data.tables.export import frame_from_measurements
 
     imported = load_dataset(name, source, as_published=as_published, antigen=antigen)
     imported = filter_licence(imported, licence)
@@ -148,7 +148,7 @@ def fetch(
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn
 
-    from paratope.datasets.fetch import fetch as fetch_files
+    from paratope.data.datasets.fetch import fetch as fetch_files
 
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
@@ -186,8 +186,8 @@ def audit(
     ] = False,
 ) -> None:
     """Say what is wrong with a table and how sure that is: units, floors, flags, conflicts, ..."""
-    from paratope.audit import audit as audit_tables
-    from paratope.tables import atomic_file
+    from paratope.core.files import atomic_file
+    from paratope.data.audit import audit as audit_tables
 
     report = audit_tables(*tables)
     for target, text in ((html, report.to_html), (json_file, report.to_json)):
@@ -225,7 +225,7 @@ def split(
     seed: Seed = 0,
 ) -> None:
     """Split measurements so that nothing leaks, with the proof: split.csv and proof.json."""
-    from paratope.splits import split_measurements, tiers, write_split, write_tiers
+    from paratope.data.splits import split_measurements, tiers, write_split, write_tiers
 
     thresholds = _thresholds(by, identity, antigen_identity)
     if by == "tiers" and (folds is not None or column):
@@ -257,7 +257,7 @@ def split(
 
 
 def _read_measured(table: str, columns: str | None) -> "InputTable":
-    from paratope.tables import parse_columns, read_table
+    from paratope.data.tables import parse_columns, read_table
 
     chosen = parse_columns(columns) if columns else None
     read = read_table(table, columns=chosen, require="measured")
@@ -332,9 +332,10 @@ def simulate(
     seed: Seed = 0,
 ) -> None:
     """Simulate measurements whose truth is known: table.csv and truth.json."""
-    from paratope.datasets.simulated import simulate as simulate_landscape
-    from paratope.tables import atomic_file, write_table
-    from paratope.tables.export import frame_from_measurements
+    from paratope.core.files import atomic_file
+    from paratope.data.datasets.simulated import simulate as simulate_landscape
+    from paratope.data.tables import write_table
+    from paratope.data.tables.export import frame_from_measurements
 
     simulation = simulate_landscape(
         antibodies=antibodies,

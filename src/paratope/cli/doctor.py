@@ -16,7 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from paratope.cli.group import command_app
-from paratope.errors import ParatopeError
+from paratope.core.errors import ParatopeError
 
 # Antibody D1.3 and hen egg-white lysozyme (Protein Data Bank entry 1VFB): small, and well known.
 D13_HEAVY = (
@@ -73,7 +73,7 @@ def check_device() -> Iterator[Check]:
 
 def check_cache() -> Iterator[Check]:
     """The folder of embeddings: there, writable, how large."""
-    from paratope.embedding_store import cache_folder, list_caches
+    from paratope.encoders.embedding_store import cache_folder, list_caches
 
     folder = cache_folder()
     folder.mkdir(parents=True, exist_ok=True)
@@ -86,7 +86,7 @@ def check_cache() -> Iterator[Check]:
 
 def check_numbering() -> Iterator[Check]:
     """Variable domains are found."""
-    from paratope.numbering import find_domains
+    from paratope.molecules.numbering import find_domains
 
     chains = [domain.chain for domain in find_domains(D13_HEAVY + "GGGGSGGGGSGGGGS" + D13_LIGHT)]
     status: Status = "ok" if chains == ["H", "K"] else "fail"
@@ -117,8 +117,8 @@ def check_encoders() -> Iterator[Check]:
 
 def check_default_model() -> Iterator[Check]:
     """The model that ships predicts a known pair."""
-    from paratope.predictor import Predictor
-    from paratope.sequences import Antibody, Antigen, Pair
+    from paratope.models.predictor import Predictor
+    from paratope.molecules.sequences import Antibody, Antigen, Pair
 
     pair = Pair(Antibody(D13_HEAVY, D13_LIGHT, "D1.3"), Antigen((LYSOZYME,), "lysozyme"))
     start = time.perf_counter()
@@ -134,8 +134,8 @@ def check_default_model() -> Iterator[Check]:
 
 def check_data() -> Iterator[Check]:
     """Public data sets: nice to have."""
-    from paratope.datasets import DATASETS, data_root
-    from paratope.datasets.dataset import locate
+    from paratope.data.datasets import DATASETS, data_root
+    from paratope.data.datasets.dataset import locate
 
     root = data_root()
     here = [

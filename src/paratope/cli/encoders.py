@@ -62,7 +62,7 @@ def cache(
     clear: Annotated[bool, typer.Option("--clear", help="Remove all stored embeddings.")] = False,
 ) -> None:
     """Show or clear what has been encoded: the embedding store in PARATOPE_CACHE."""
-    from paratope.embedding_store import cache_folder, clear_caches, list_caches
+    from paratope.encoders.embedding_store import cache_folder, clear_caches, list_caches
 
     folder = cache_folder()
     if clear:

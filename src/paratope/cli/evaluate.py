@@ -92,8 +92,8 @@ def show_tiers(found: Any) -> None:
     from rich.markup import escape
     from rich.table import Table
 
+    from paratope.evaluation.metrics import METRICS
     from paratope.evaluation.tiers import tier_rows
-    from paratope.metrics import METRICS
 
     width = None if sys.stdout.isatty() else 200  # one line each where no terminal sets it
     console = Console(highlight=False, soft_wrap=True, width=width)
@@ -116,8 +116,8 @@ def show(report: Any) -> None:
     from rich.markup import escape
     from rich.table import Table
 
+    from paratope.evaluation.metrics import METRICS
     from paratope.evaluation.page import interval_text, number
-    from paratope.metrics import METRICS
 
     console = Console(highlight=False, soft_wrap=True)
     judged = report.table

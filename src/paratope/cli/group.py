@@ -5,7 +5,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from paratope.errors import unknown_name
+from paratope.core.errors import unknown_name
 
 HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
 

@@ -16,7 +16,7 @@ def list_models() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from paratope.bundle import BUNDLED_MODELS, bundled_folder, read_bundle
+    from paratope.models.bundle import BUNDLED_MODELS, bundled_folder, read_bundle
 
     table = Table()
     for name in ("model", "encoders", "networks", "size", "folder"):
@@ -38,7 +38,7 @@ def show(
     from rich.console import Console
     from rich.markdown import Markdown
 
-    from paratope.bundle import find_model, read_bundle
+    from paratope.models.bundle import find_model, read_bundle
 
     card = read_bundle(find_model(model)).card
     console = Console()
@@ -51,8 +51,8 @@ def ensemble(
     output: Annotated[Path, typer.Option("--output", "-o", help="Model folder to write.")],
 ) -> None:
     """Join trained models of one shape into one that averages them."""
-    from paratope.bundle import write_bundle
-    from paratope.joining import join_models
+    from paratope.models.bundle import write_bundle
+    from paratope.models.joining import join_models
 
     folder = write_bundle(join_models(runs), output)
     typer.echo(f"{folder}: joined {len(runs)} models")

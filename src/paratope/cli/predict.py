@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from paratope.cli.group import command_app
-from paratope.errors import InputError
+from paratope.core.errors import InputError
 
 app = command_app()
 # Id of the antibody that --mutations are made of.
@@ -55,7 +55,7 @@ def predict(
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
 ) -> None:
     """Predict pKd with an interval for every row of a table, or for one pair."""
-    from paratope.predictor import Predictor
+    from paratope.models.predictor import Predictor
 
     source = _source(table, heavy, light, antigen, mutations or [])
     check_output(output)
@@ -82,9 +82,9 @@ def _run(
     options: dict[str, Any],
     output: str | None,
 ) -> Counter[str]:
-    from paratope.prediction import output_columns
-    from paratope.predictor import iter_predictions
-    from paratope.tables import TableWriter, read_table
+    from paratope.data.tables import TableWriter, read_table
+    from paratope.models.prediction import output_columns
+    from paratope.models.predictor import iter_predictions
 
     whole = None
     if not isinstance(source, str):
@@ -112,7 +112,7 @@ def _run(
 
 
 def _blocks(source: str, reading: dict[str, Any]) -> Generator[Any, None, None]:
-    from paratope.tables import iter_tables
+    from paratope.data.tables import iter_tables
 
     said: set[str] = set()
     for table in iter_tables(source, **reading):
@@ -165,7 +165,7 @@ def _one_antibody(rows: list[dict[str, str]]) -> Any:
     """The pair given on the command line, and variants of it."""
     import polars as pl
 
-    from paratope.tables import read_antigens, table_from_frame
+    from paratope.data.tables import read_antigens, table_from_frame
 
     frame = pl.DataFrame(rows)
     antigen = rows[0]["antigen"]
@@ -182,7 +182,7 @@ def _one_antibody(rows: list[dict[str, str]]) -> Any:
 
 def antigen_source(antigen: str) -> Any:
     """A FASTA file that exists, or the residues themselves; raises `InputError` for neither."""
-    from paratope.sequences import clean_antigen
+    from paratope.molecules.sequences import clean_antigen
 
     if os.path.isfile(antigen):
         return antigen
@@ -195,7 +195,7 @@ def antigen_source(antigen: str) -> Any:
 
 
 def _columns(text: str | None) -> dict[str, str] | None:
-    from paratope.tables import parse_columns
+    from paratope.data.tables import parse_columns
 
     return parse_columns(text) if text else None
 
@@ -204,7 +204,7 @@ def check_output(output: str | None) -> None:
     """Fail before the work, not after it."""
     if output in (None, "-"):
         return
-    from paratope.tables import TableWriter
+    from paratope.data.tables import TableWriter
 
     if Path(output).is_dir():
         raise InputError(f"cannot write {output}: this is a folder; expected a file name")

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from paratope.cli.group import command_app
-from paratope.errors import InputError
+from paratope.core.errors import InputError
 
 app = command_app()
 
@@ -42,9 +42,9 @@ def scan(
     coverage: Annotated[float, typer.Option(help="Share the intervals are to cover.")] = 0.9,
 ) -> None:
     """Predict every mutant of an antibody against its parent: table, heat maps, liabilities."""
-    from paratope.mutations import parse_regions
-    from paratope.scanning import scan as run
-    from paratope.scanning import write_scan
+    from paratope.campaigns.scanning import scan as run
+    from paratope.campaigns.scanning import write_scan
+    from paratope.molecules.mutations import parse_regions
 
     if combine is not None and (alanine or regions is not None):
         raise InputError("--combine takes neither --alanine nor --regions; give one of them")
@@ -109,7 +109,7 @@ def _read(
     """The row that holds the antibody, with its antigen."""
     import polars as pl
 
-    from paratope.tables import read_table, table_from_frame
+    from paratope.data.tables import read_table, table_from_frame
 
     # one antigen at a time: ids stay as they are in the table
     reading = {"antigens": None if given is None else given[:1], "default_antigen": default}
@@ -127,7 +127,7 @@ def _read(
 
 def _default_antigen(model: str) -> tuple[Any, Any] | None:
     """A campaign's model and its own antigen; None for a model without one."""
-    from paratope.predictor import Predictor
+    from paratope.models.predictor import Predictor
 
     predictor = Predictor.load(model)
     antigen = predictor.default_antigen
@@ -135,8 +135,8 @@ def _default_antigen(model: str) -> tuple[Any, Any] | None:
 
 
 def _antigens(text: str) -> tuple[Any, ...]:
-    from paratope.sequences import clean_antigen
-    from paratope.tables import read_antigens
+    from paratope.data.tables import read_antigens
+    from paratope.molecules.sequences import clean_antigen
 
     if os.path.isfile(text):  # no error for residues too many to be a file's name
         return read_antigens(text)
@@ -164,7 +164,7 @@ def _chosen(text: str, antibody: Any) -> list[Any]:
     """Mutations to combine; unlike those of one variant, several may be of one place."""
     import re
 
-    from paratope.mutations import parse_mutation
+    from paratope.molecules.mutations import parse_mutation
 
     return [parse_mutation(part, antibody) for part in re.split("[,+;]", text) if part.strip()]
 
@@ -173,7 +173,7 @@ def _show(found: Any) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from paratope.scanning.changes import value_columns
+    from paratope.campaigns.scanning.changes import value_columns
 
     delta, low, high = value_columns(found.unit)[3:6]
     title = "ΔpKd" if found.unit == "pkd" else "Δscore"

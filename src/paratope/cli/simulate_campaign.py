@@ -45,18 +45,18 @@ def simulate_campaign(
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same replay.")] = 0,
 ) -> None:
     """Replay a landscape: how many rounds the model saves against random, greedy and one-hot."""
-    from paratope.campaign_simulation import (
+    from paratope.campaigns.campaign_simulation import (
         Plan,
         landscape_of,
         parse_strategies,
         replay,
         write_replay,
     )
-    from paratope.campaign_simulation import compare as compare_strategies
-    from paratope.campaign_simulation.strategies import fitting_models
-    from paratope.kernels import AntibodyLanguage
-    from paratope.predictor import Predictor
-    from paratope.suggestion.selection import Choosing
+    from paratope.campaigns.campaign_simulation import compare as compare_strategies
+    from paratope.campaigns.campaign_simulation.strategies import fitting_models
+    from paratope.campaigns.kernels import AntibodyLanguage
+    from paratope.campaigns.suggestion.selection import Choosing
+    from paratope.models.predictor import Predictor
 
     Choosing(batch, acquisition, explore)  # refuses what is out of range before the work
     plan = Plan(batch, rounds, repeats, start, top, seed)

@@ -73,10 +73,10 @@ def suggest(
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same batch.")] = 0,
 ) -> None:
     """Choose the next plate: from your candidates or generated ones, diverse, each explained."""
+    from paratope.campaigns.suggestion import suggest as choose
+    from paratope.campaigns.suggestion import write_next_round
     from paratope.cli.predict import check_output
-    from paratope.predictor import Predictor
-    from paratope.suggestion import suggest as choose
-    from paratope.suggestion import write_next_round
+    from paratope.models.predictor import Predictor
 
     check_output(output)
     found = choose(
@@ -132,7 +132,7 @@ def _show(found: Any) -> None:
     table = Table(box=None, padding=(0, 2, 0, 0))
     for name in ("rank", "mutations", label, "interval", "P(best)", "why"):
         table.add_column(name, overflow="fold")
-    from paratope.mutations import format_mutations
+    from paratope.molecules.mutations import format_mutations
 
     for one in found.suggestions:
         low, value, high = (

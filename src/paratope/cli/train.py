@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from paratope.cli.group import command_app
-from paratope.interruption import Interrupted, Interruption
+from paratope.core.interruption import Interrupted, Interruption
 
 app = command_app()
 
@@ -85,8 +85,8 @@ def train(
     show: Show = False,
 ) -> None:
     """Train a model on a table of measurements."""
-    from paratope.loggers import check_loggers
-    from paratope.recipes import RECIPES, load_recipe, recipe_toml
+    from paratope.models.recipes import RECIPES, load_recipe, recipe_toml
+    from paratope.training.loggers import check_loggers
 
     if list_recipes:
         for name in RECIPES:
@@ -133,7 +133,7 @@ def _search(
     interruption: Interruption,
 ) -> Any:
     """The best recipe of a search."""
-    from paratope.search import search
+    from paratope.training.search import search
 
     def say(trial: Any) -> None:
         value = "" if trial.objective is None else f"  Spearman {trial.objective:.3f}"
@@ -167,8 +167,8 @@ def _train(
     interruption: Interruption,
 ) -> bool:
     """Train, or find the run finished; whether rows were left out."""
-    from paratope.runs import is_finished
     from paratope.training import train_table
+    from paratope.training.runs import is_finished
 
     data = recipe.data.model_copy(update={"table": source})
     if resume and is_finished(run, recipe.model_copy(update={"data": data})):
@@ -202,10 +202,10 @@ def _how_to_go_on(run: Path) -> str:
 
 
 def _make_model(trained: Any, run: Path) -> None:
-    from paratope.bundle import read_bundle
-    from paratope.calibration import Calibration
-    from paratope.run_card import calibration_warning
-    from paratope.runs import write_model_of_run
+    from paratope.models.bundle import read_bundle
+    from paratope.models.calibration import Calibration
+    from paratope.training.run_card import calibration_warning
+    from paratope.training.runs import write_model_of_run
 
     bundle = read_bundle(write_model_of_run(trained, run))
     if warning := calibration_warning(Calibration.from_json(bundle.calibration)):

@@ -4,6 +4,7 @@ import dataclasses
 import os
 from typing import Any
 
+from paratope.core.errors import EncoderError, ParatopeError, unknown_name
 from paratope.encoders.antiberty import AntibertyEncoder
 from paratope.encoders.bert import IGBERT, IgBertEncoder
 from paratope.encoders.esm2 import ESM2_MODELS, Esm2Encoder
@@ -19,7 +20,6 @@ from paratope.encoders.t5 import (
     IgT5UnpairedEncoder,
     ProtT5Encoder,
 )
-from paratope.errors import EncoderError, ParatopeError, unknown_name
 
 __all__ = [
     "ENCODERS",

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from paratope.core.errors import EncoderError
 from paratope.encoders.hub import quiet_transformers
 from paratope.encoders.transformer import (
     TokenizedUnit,
@@ -24,8 +25,7 @@ from paratope.encoders.transformer import (
     length_batches,
     resolve_device,
 )
-from paratope.errors import EncoderError
-from paratope.sequences import ALPHABET, AMINO_ACIDS
+from paratope.molecules.sequences import ALPHABET, AMINO_ACIDS
 
 PACKAGE_VERSION = "0.1.3"
 _MODEL = "trained_models/AntiBERTy_md_smooth"
@@ -203,7 +203,7 @@ class AntibertyEncoder(TransformerEncoder):
         -------
         numpy.ndarray
             (residues, 20) float32, natural logarithm, columns in the order of
-            `paratope.sequences.AMINO_ACIDS`; each row's probabilities sum to 1.
+            `paratope.molecules.sequences.AMINO_ACIDS`; each row's probabilities sum to 1.
 
         Raises
         ------

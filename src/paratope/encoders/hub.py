@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from paratope.errors import EncoderError
+from paratope.core.errors import EncoderError
 
 # A folder with one sub-folder per encoder, for machines without a hub: see `locate`.
 FOLDER_VARIABLE = "PARATOPE_ENCODERS"

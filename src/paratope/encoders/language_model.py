@@ -4,10 +4,10 @@ import abc
 import functools
 from typing import Any
 
+from paratope.core.errors import EncoderError
 from paratope.encoders.hub import HubModel, LocalFiles, load_weights, read_vocabulary
 from paratope.encoders.transformer import TokenizedUnit, TokenTable, TransformerEncoder
-from paratope.errors import EncoderError
-from paratope.sequences import ALPHABET
+from paratope.molecules.sequences import ALPHABET
 
 
 class LanguageModelEncoder(TransformerEncoder):

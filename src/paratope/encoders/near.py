@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from paratope.core.errors import EncoderError, MissingExtraError
 from paratope.encoders.protocol import BaseEncoder
 from paratope.encoders.transformer import length_batches, resolve_device
-from paratope.errors import EncoderError, MissingExtraError
 
 if TYPE_CHECKING:
     import torch

@@ -6,8 +6,8 @@ from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 
-from paratope.errors import EncoderError
-from paratope.sequences import ALPHABET
+from paratope.core.errors import EncoderError
+from paratope.molecules.sequences import ALPHABET
 
 _ALPHABET = frozenset(ALPHABET)
 Role = Literal["antibody", "antigen"]
@@ -69,7 +69,7 @@ class BaseEncoder(abc.ABC):
         Parameters
         ----------
         molecules : sequence of tuple of str
-            Chains of each molecule, in `paratope.sequences.ALPHABET`; an antibody's are
+            Chains of each molecule, in `paratope.molecules.sequences.ALPHABET`; an antibody's are
             (heavy, light).
 
         Returns
@@ -143,7 +143,7 @@ class BaseEncoder(abc.ABC):
             if strange := sorted(set(chain) - _ALPHABET):
                 raise EncoderError(
                     f"{self.name}: {strange[0]!r} at position {chain.index(strange[0]) + 1} is no "
-                    f"residue; expected {ALPHABET}; clean sequences with paratope.sequences first"
+                    f"residue; expected {ALPHABET}; clean it with molecules.sequences first"
                 )
         residues = sum(map(len, unit))
         if self.max_residues is not None and residues > self.max_residues:

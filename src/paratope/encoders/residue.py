@@ -14,7 +14,7 @@ import functools
 import numpy as np
 
 from paratope.encoders.protocol import BaseEncoder
-from paratope.sequences import ALPHABET, AMINO_ACIDS
+from paratope.molecules.sequences import ALPHABET, AMINO_ACIDS
 
 REVISION = "1"
 

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
+from paratope.core.errors import InputError
 from paratope.encoders.protocol import Encoder
 from paratope.encoders.transformer import TokenizedUnit, TokenTable, TransformerEncoder
-from paratope.errors import InputError
-from paratope.sequences import ALPHABET
+from paratope.molecules.sequences import ALPHABET
 
 if TYPE_CHECKING:
     import torch

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from paratope.core.errors import EncoderError
 from paratope.encoders.protocol import BaseEncoder
-from paratope.errors import EncoderError
 
 if TYPE_CHECKING:
     import torch
@@ -82,7 +82,7 @@ class TokenTable:
     Attributes
     ----------
     residues : mapping of str to int
-        Id of each letter of `paratope.sequences.ALPHABET`.
+        Id of each letter of `paratope.molecules.sequences.ALPHABET`.
     special : frozenset of int
         Tokens around and between chains.
     ends : frozenset of int

@@ -14,8 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from paratope.evaluation.metrics import Judged
 from paratope.evaluation.statistics import Floats, Statistic, build_statistic
-from paratope.metrics import Judged
 
 DRAWS = 1000
 # Larger tables: fewer draws, and groups joined at random into this many blocks.
@@ -194,7 +194,7 @@ def metric_intervals(
     groups : int array (n,)
         Group of each row, 0 ... count - 1.
     names : sequence of str
-        Names in `paratope.metrics.METRICS`.
+        Names in `paratope.evaluation.metrics.METRICS`.
     draws : int, optional
         1000 by default, 500 for tables of more than 5000 rows.
     """

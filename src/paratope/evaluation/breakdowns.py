@@ -19,10 +19,10 @@ from paratope.evaluation.bootstrap import (
     join_groups,
     scale_of,
 )
+from paratope.evaluation.metrics import METRICS, Judged
 from paratope.evaluation.predictions import PredictionTable
 from paratope.evaluation.statistics import build_statistic
 from paratope.evaluation.weighted import Floats, Statistic, mean_of
-from paratope.metrics import METRICS, Judged
 
 BIN_EDGES = (5.0, 7.0, 9.0, 11.0)
 BIN_NAMES = ("< 5", "5–7", "7–9", "9–11", "≥ 11")

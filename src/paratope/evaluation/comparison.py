@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from paratope.errors import InputError
+from paratope.core.errors import InputError
 from paratope.evaluation.bootstrap import (
     DRAWS,
     LARGE_DRAWS,
@@ -21,10 +21,10 @@ from paratope.evaluation.bootstrap import (
     join_groups,
 )
 from paratope.evaluation.breakdowns import Estimate, plain
+from paratope.evaluation.metrics import METRICS, Judged
 from paratope.evaluation.predictions import PredictionTable, read_predictions
 from paratope.evaluation.report import evaluate
 from paratope.evaluation.statistics import Floats, Statistic, build_statistic
-from paratope.metrics import METRICS, Judged
 
 COMPARED = ("spearman", "pearson", "rmse", "mae", "auroc")
 PERMUTATIONS = 999

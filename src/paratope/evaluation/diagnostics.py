@@ -9,9 +9,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from paratope.core.units import PKD_MAX_OUTPUT, PKD_MIN_OUTPUT
+from paratope.evaluation.metrics import METRICS, STRONG_PKD, Judged, classified, errors, r2_parts
 from paratope.evaluation.predictions import PredictionTable
-from paratope.metrics import METRICS, STRONG_PKD, Judged, classified, errors, r2_parts
-from paratope.units import PKD_MAX_OUTPUT, PKD_MIN_OUTPUT
 
 Floats = NDArray[Any]
 Severity = Literal["alarm", "warning", "note"]

@@ -1,11 +1,11 @@
-"""What the bootstrap draws for metrics of prediction intervals; see `paratope.metrics`."""
+"""What the bootstrap draws for metrics of prediction intervals."""
 
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from paratope.evaluation.metrics import Judged, errors, predicted_sd, scaled_interval
 from paratope.evaluation.weighted import Floats, Groups, Statistic, group_sums, mean_of
-from paratope.metrics import Judged, errors, predicted_sd, scaled_interval
 
 
 def coverage(level: float, rows: Judged, groups: Groups, count: int) -> Statistic:

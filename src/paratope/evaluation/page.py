@@ -7,15 +7,16 @@ from typing import Any
 
 import polars as pl
 
-from paratope import figures
-from paratope.errors import InputError
+from paratope.core.errors import InputError
+from paratope.core.files import atomic_file
+from paratope.data.tables import write_table
+from paratope.evaluation import figures
 from paratope.evaluation.bootstrap import MIN_GROUPS
 from paratope.evaluation.breakdowns import Breakdown, Estimate
 from paratope.evaluation.diagnostics import shortened
+from paratope.evaluation.metrics import METRICS
 from paratope.evaluation.report import Report, metric_direction
 from paratope.evaluation.statistics import missing_interval
-from paratope.metrics import METRICS
-from paratope.tables import atomic_file, write_table
 
 # Metrics by what they answer, in the order of the page.
 METRIC_GROUPS = {

@@ -9,16 +9,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from paratope.errors import InputError
-from paratope.metrics import Judged, judged
-from paratope.tables import match_columns, read_frame
-from paratope.units import (
-    Censoring,
-    dg_kcal_mol_to_pkd,
-    flip_censoring,
-    parse_bounded_number,
-    parse_kd,
-)
+from paratope.core.censoring import Censoring
+from paratope.core.errors import InputError
+from paratope.core.units import dg_kcal_mol_to_pkd, flip_censoring, parse_bounded_number, parse_kd
+from paratope.data.tables import match_columns, read_frame
+from paratope.evaluation.metrics import Judged, judged
 
 Labels = NDArray[Any]
 
@@ -127,7 +122,7 @@ def read_predictions(
     Parameters
     ----------
     source : path, ``"-"``, polars or pandas frame
-        Anything `paratope.tables` reads.
+        Anything `paratope.data.tables` reads.
     true, pred, group : str, optional
         Column of the measured values, the predicted values, and the groups that intervals resample;
         found by their usual names otherwise.

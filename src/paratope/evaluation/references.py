@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from paratope.errors import ParatopeError
+from paratope.core.censoring import Censoring
+from paratope.core.errors import ParatopeError
+from paratope.data.measurements import Measurement
+from paratope.data.tables import match_columns, read_table, table_from_frame
 from paratope.evaluation.bootstrap import group_codes
+from paratope.evaluation.metrics import METRICS, Judged
 from paratope.evaluation.predictions import PredictionTable
-from paratope.measurements import Censoring, Measurement
-from paratope.metrics import METRICS, Judged
-from paratope.sequences import Pair
-from paratope.tables import match_columns, read_table, table_from_frame
+from paratope.molecules.sequences import Pair
 
 REFERENCE_METRICS = ("spearman", "pearson", "rmse", "mae", "r2", "auroc", "within_one_log_percent")
 
@@ -143,7 +144,7 @@ def fitted_references(
     train_file: str | Path | None = None,
     names: Sequence[str] | None = None,
 ) -> list[Reference]:
-    """Every baseline of `paratope.baselines.BASELINES`, fitted on training rows.
+    """Every baseline of `paratope.evaluation.baselines.BASELINES`, fitted on training rows.
 
     Parameters
     ----------
@@ -177,7 +178,7 @@ def fitted_references(
         return [Reference("fitted baselines", note, {})]
     if not measured or not keep.any():
         return []
-    from paratope.baselines import BASELINES
+    from paratope.evaluation.baselines import BASELINES
 
     rows = table.rows.take(keep)
     kept = [pair for pair in pairs if pair is not None]

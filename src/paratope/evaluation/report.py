@@ -10,10 +10,7 @@ from typing import Any
 from paratope.evaluation.bootstrap import FEW_GROUPS, MIN_GROUPS, group_codes, metric_intervals
 from paratope.evaluation.breakdowns import Breakdown, Estimate, break_down, plain
 from paratope.evaluation.diagnostics import Finding, diagnose
-from paratope.evaluation.noise import NoiseCeiling, noise_ceiling
-from paratope.evaluation.predictions import PredictionTable, read_predictions
-from paratope.evaluation.references import Reference, fitted_references, table_references
-from paratope.metrics import (
+from paratope.evaluation.metrics import (
     METRICS,
     at_threshold,
     best_cut,
@@ -22,6 +19,9 @@ from paratope.metrics import (
     r2_parts,
     selective_risk_curve,
 )
+from paratope.evaluation.noise import NoiseCeiling, noise_ceiling
+from paratope.evaluation.predictions import PredictionTable, read_predictions
+from paratope.evaluation.references import Reference, fitted_references, table_references
 
 FORMAT = 1
 

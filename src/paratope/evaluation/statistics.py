@@ -2,7 +2,7 @@
 
 Drawing groups with replacement is weighting each group by how often it was drawn. Every builder
 here takes rows and the group of each row and returns a statistic: weights (draws, groups) -> values
-(draws,). With all weights 1 it equals the metric of the same name in `paratope.metrics.METRICS`.
+(draws,). With all weights 1 it equals the metric of the same name in `METRICS`.
 """
 
 import dataclasses
@@ -13,14 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from paratope.evaluation import interval_statistics
-from paratope.evaluation.weighted import Floats, Groups, Statistic, group_sums, mean_of
-from paratope.metrics import (
+from paratope.evaluation.metrics import (
     COVERAGE_LEVELS,
     STRONG_PKD,
     Judged,
     errors,
     known_at_least,
 )
+from paratope.evaluation.weighted import Floats, Groups, Statistic, group_sums, mean_of
 
 # Above this many rows, statistics over all pairs of rows get no interval.
 PAIRWISE_ROWS = 4000

@@ -8,13 +8,14 @@ from typing import Any
 
 import polars as pl
 
-from paratope.errors import InputError
+from paratope.core.errors import InputError
+from paratope.core.files import atomic_file
+from paratope.data.tables import read_frame
 from paratope.evaluation.comparison import predictions_file
+from paratope.evaluation.metrics import METRICS
 from paratope.evaluation.page import environment, interval_text, number, write_report
 from paratope.evaluation.predictions import read_predictions
 from paratope.evaluation.report import Report, evaluate
-from paratope.metrics import METRICS
-from paratope.tables import atomic_file, read_frame
 
 TIER_COLUMN = "tier"
 TIER_METRICS = ("spearman", "pearson", "rmse", "mae", "bias", "r2", "within_one_log_percent")

@@ -23,10 +23,10 @@ from typing import IO, Any, cast
 import torch
 from torch import Tensor, nn
 
-from paratope.errors import TrainingError
-from paratope.network import NetworkConfig
-from paratope.recipes import Recipe
-from paratope.tables import atomic_file
+from paratope.core.errors import TrainingError
+from paratope.core.files import atomic_file
+from paratope.models.network import NetworkConfig
+from paratope.models.recipes import Recipe
 
 LATEST = "checkpoint_latest.pth"
 PREVIOUS = "checkpoint_previous.pth"

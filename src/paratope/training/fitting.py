@@ -9,15 +9,15 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 
-from paratope.batches import Embeddings, Examples
+from paratope.core.errors import TrainingError
+from paratope.core.interruption import Interruption
 from paratope.encoders.transformer import resolve_device
-from paratope.errors import TrainingError
-from paratope.fine_tuning import build_network, embedding_width
-from paratope.interruption import Interruption
-from paratope.loggers import LoggerSet
-from paratope.network import Network, NetworkConfig
-from paratope.recipes import Recipe
+from paratope.models.batches import Embeddings, Examples
+from paratope.models.fine_tuning import build_network, embedding_width
+from paratope.models.network import Network, NetworkConfig
+from paratope.models.recipes import Recipe
 from paratope.training.checkpoints import Checkpoints
+from paratope.training.loggers import LoggerSet
 from paratope.training.loop import TrainingLoop
 from paratope.training.results import FitResult, Record
 from paratope.training.run_log import RunLog

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from paratope.monitors import recall_stability
-from paratope.tables import write_table
+from paratope.data.tables import write_table
+from paratope.training.monitors import recall_stability
 
 # The first columns, by the names the v2.6 release gave them.
 RELEASE_COLUMNS = {

@@ -7,12 +7,12 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 
-from paratope.batches import PairBatch, Window
-from paratope.losses import Objective
-from paratope.monitors import Monitors, check_finite_output
-from paratope.network import Network
-from paratope.recipes import Recipe
+from paratope.models.batches import PairBatch, Window
+from paratope.models.losses import Objective
+from paratope.models.network import Network
+from paratope.models.recipes import Recipe
 from paratope.training.checkpoints import weights_of
+from paratope.training.monitors import Monitors, check_finite_output
 from paratope.training.schedules import Schedule
 
 

@@ -10,14 +10,14 @@ from lightning_fabric import Fabric
 from rich.console import Console
 from rich.progress import track
 
-from paratope.batches import BatchPlan, Embeddings, Examples, Window
-from paratope.interruption import Interrupted, Interruption
-from paratope.monitors import EarlyStopping, Monitors
-from paratope.network import Network
-from paratope.recipes import Recipe
+from paratope.core.interruption import Interrupted, Interruption
+from paratope.models.batches import BatchPlan, Embeddings, Examples, Window
+from paratope.models.network import Network
+from paratope.models.recipes import Recipe
 from paratope.training.checkpoints import Checkpoints, check_same_run, weights_of
 from paratope.training.learner import Learner
 from paratope.training.memory import memory_record
+from paratope.training.monitors import EarlyStopping, Monitors
 from paratope.training.progress import Progress
 from paratope.training.random_state import random_state, restore_random_state
 from paratope.training.results import FitResult, Record

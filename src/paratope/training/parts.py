@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from paratope.errors import InputError, TrainingError
-from paratope.measurements import Measurement
-from paratope.splits import split_measurements
-from paratope.tables import read_frame
+from paratope.core.errors import InputError, TrainingError
+from paratope.data.measurements import Measurement
+from paratope.data.splits import split_measurements
+from paratope.data.tables import read_frame
 
 PARTS = ("train", "validation", "test")
 # With fewer different antigens than this, a split by antigen cannot fill the parts.

@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
-from paratope.network import NetworkConfig
-from paratope.recipes import Recipe
+from paratope.models.network import NetworkConfig
+from paratope.models.recipes import Recipe
 from paratope.training.results import FitResult, Record
 
 

@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from paratope.batches import Embeddings, Examples, batches_by_length, collate
-from paratope.fine_tuning import build_network
-from paratope.network import Network, NetworkConfig
-from paratope.recipes import Recipe
+from paratope.models.batches import Embeddings, Examples, batches_by_length, collate
+from paratope.models.fine_tuning import build_network
+from paratope.models.network import Network, NetworkConfig
+from paratope.models.recipes import Recipe
 
 Record = dict[str, Any]
 

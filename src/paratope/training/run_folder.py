@@ -10,7 +10,7 @@
     metrics.json                      of the test and validation rows
     test_predictions.csv              id, true, pred, error = pred - true, sd, censoring; with
                                       the run's model also pkd_low and pkd_high after error
-    card.md, bundle/                  written by `paratope.runs.write_model_of_run`
+    card.md, bundle/                  written by `paratope.training.runs.write_model_of_run`
 """
 
 import contextlib
@@ -26,12 +26,13 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from paratope.batches import CENSORING_CODES
-from paratope.errors import OutputError, TrainingError
-from paratope.measurements import Measurement
-from paratope.metrics import compute, judged
-from paratope.recipes import Recipe, recipe_toml
-from paratope.tables import atomic_file, write_table
+from paratope.core.errors import OutputError, TrainingError
+from paratope.core.files import atomic_file
+from paratope.data.measurements import Measurement
+from paratope.data.tables import write_table
+from paratope.evaluation.metrics import compute, judged
+from paratope.models.batches import CENSORING_CODES
+from paratope.models.recipes import Recipe, recipe_toml
 from paratope.training.checkpoints import Checkpoints
 from paratope.training.history import history_figure, history_table, summarise, warned_epochs
 from paratope.training.results import FitResult, Scores
@@ -176,7 +177,7 @@ def prediction_table(
             "pred": _rounded(predicted),
             "error": _rounded(predicted - measured),
             "sd": _rounded(np.exp(0.5 * scores.log_variance.astype(np.float64))),
-            "censoring": [measurement.censoring.value for measurement in measurements],
+            "censoring": [measurement.censoring.name.lower() for measurement in measurements],
         }
     )
 

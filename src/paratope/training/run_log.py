@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Self
 
-from paratope.errors import OutputError, TrainingError
+from paratope.core.errors import OutputError, TrainingError
 
 LOG = "log.txt"
 

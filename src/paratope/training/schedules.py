@@ -2,7 +2,7 @@
 
 import math
 
-from paratope.recipes import ScheduleSettings
+from paratope.models.recipes import ScheduleSettings
 
 
 class Schedule:

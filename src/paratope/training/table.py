@@ -7,19 +7,19 @@ from pathlib import Path
 
 import numpy as np
 
-from paratope.batches import Examples, fit_molecule
+from paratope.core.errors import EncoderError, TrainingError
+from paratope.core.interruption import Interruption
+from paratope.data.measurements import Measurement
+from paratope.data.tables import InputTable, parse_columns, read_table
 from paratope.encoders import Encoder, load_encoder
 from paratope.encoders.transformer import resolve_device
-from paratope.errors import EncoderError, TrainingError
-from paratope.fine_tuning import open_store
-from paratope.interruption import Interruption
-from paratope.loggers import check_loggers, open_loggers
-from paratope.measurements import Measurement
-from paratope.recipes import Recipe
-from paratope.sequences import Antibody, Antigen, Pair
-from paratope.tables import InputTable, parse_columns, read_table
+from paratope.models.batches import Examples, fit_molecule
+from paratope.models.fine_tuning import open_store
+from paratope.models.recipes import Recipe
+from paratope.molecules.sequences import Antibody, Antigen, Pair
 from paratope.training.fitting import fit
 from paratope.training.history import HistoryFile
+from paratope.training.loggers import check_loggers, open_loggers
 from paratope.training.parts import PARTS, parts_of
 from paratope.training.results import FitResult, Record, Scores, score
 from paratope.training.run_folder import input_files, open_run_folder, write_run
@@ -99,7 +99,7 @@ def train_table(
     Parameters
     ----------
     source : path
-        Table with heavy, light, antigen and a measured value; see `paratope.tables.read_table`.
+        Table with heavy, light, antigen and a measured value; see `read_table`.
     recipe : Recipe
         ``data.split`` says how the rows are split, ``data.columns`` which columns to read (such as
         ``"heavy=VH"``), ``encoders`` which encoders read them.
@@ -116,7 +116,7 @@ def train_table(
     on_note : callable, optional
         Told in words where a resumed run goes on, and what was wrong with a checkpoint.
     loggers : sequence of str
-        Where epochs are written beside the run folder's CSV; see `paratope.loggers.LOGGERS`.
+        Where epochs are written beside the run folder's CSV; see `LOGGERS`.
     interruption : Interruption, optional
         Heeded while training; `Interrupted` is raised once the last step is saved.
 

@@ -7,11 +7,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from paratope.batches import Embeddings, Examples, batches_by_length, collate
-from paratope.losses import STRONG_PKD, Objective
-from paratope.metrics import compute, judged
-from paratope.monitors import Answers, check_finite_output
-from paratope.recipes import Recipe
+from paratope.evaluation.metrics import compute, judged
+from paratope.models.batches import Embeddings, Examples, batches_by_length, collate
+from paratope.models.losses import STRONG_PKD, Objective
+from paratope.models.recipes import Recipe
+from paratope.training.monitors import Answers, check_finite_output
 from paratope.training.results import Record
 
 _METRICS = ("spearman", "rmse", "recall_percent")

@@ -1,0 +1,154 @@
+"""Print the size and shape of the package: lines by kind, files, functions, imports up the order.
+
+Usage: python scripts/count_house.py [FOLDER ...] [--names]
+
+A folder is a checkout; by default the one this script is in. Several stand side by side.
+With --names, private functions with one caller and functions of many parameters are listed.
+Nothing of a checkout is imported or run.
+"""
+
+import ast
+import collections
+import io
+import re
+import sys
+import tokenize
+from pathlib import Path
+from statistics import median
+
+WINGS = (
+    ("core",),
+    ("molecules",),
+    ("encoders", "data"),
+    ("models", "evaluation"),
+    ("training",),
+    ("campaigns",),
+    ("screening",),
+    ("cli", "web"),
+)
+FLOOR = {wing: number for number, wings in enumerate(WINGS) for wing in wings}
+MOST_PARAMETERS = 8
+KINDS = ("code", "import", "docstring", "comment", "blank")
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def lines_by_kind(text: str, tree: ast.AST) -> collections.Counter[str]:
+    """Lines of code, docstring, comment, import and blank; each line is of one kind."""
+    kinds = ["code" if line.strip() else "blank" for line in text.splitlines()]
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type == tokenize.COMMENT and token.line.strip().startswith("#"):
+            kinds[token.start[0] - 1] = "comment"
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        documented = isinstance(node, Function | ast.ClassDef | ast.Module)
+        if documented and body and ast.get_docstring(node, clean=False) is not None:
+            for line in range(body[0].lineno, body[0].end_lineno + 1):
+                kinds[line - 1] = "docstring"
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            for line in range(node.lineno, (node.end_lineno or node.lineno) + 1):
+                kinds[line - 1] = "import"
+    return collections.Counter(kinds)
+
+
+def parameters(function: Function) -> int:
+    """Parameters of a function but self and cls."""
+    arguments = function.args
+    names = [one.arg for one in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)]
+    return len([name for name in names if name not in ("self", "cls")])
+
+
+def describe(root: Path) -> tuple[dict[str, object], list[str]]:
+    """Figures of a checkout by name, and the names behind some of them."""
+    package = root / "src" / "paratope"
+    paths = sorted(package.rglob("*.py"))
+    texts = {path: path.read_text(encoding="utf-8") for path in paths}
+    trees = {path: ast.parse(text) for path, text in texts.items()}
+    kinds: collections.Counter[str] = collections.Counter()
+    uses: collections.Counter[tuple[Path, str]] = collections.Counter()
+    functions: list[tuple[Path, Function]] = []
+    upward = splats = any_typed = 0
+    for path, tree in trees.items():
+        kinds += lines_by_kind(texts[path], tree)
+        wing = path.relative_to(package).parts[0]
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Name):
+                uses[path, node.id] += 1
+            elif isinstance(node, ast.Attribute):
+                uses[path, node.attr] += 1
+            elif isinstance(node, Function):
+                functions.append((path, node))
+                any_typed += sum(
+                    isinstance(one.annotation, ast.Name) and one.annotation.id == "Any"
+                    for one in (*node.args.args, *node.args.kwonlyargs)
+                )
+            elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("paratope."):
+                target = (node.module or "").split(".")[1]
+                upward += FLOOR.get(target, -1) > FLOOR.get(wing, 99)
+            elif isinstance(node, ast.Call):
+                splats += sum(
+                    isinstance(one, ast.Starred) and isinstance(one.value, ast.Tuple)
+                    for one in node.args
+                )
+    private = [
+        (path, function)
+        for path, function in functions
+        if re.match(r"_[^_]", function.name) and uses[path, function.name] == 1
+    ]
+    crowded = [
+        (path, function)
+        for path, function in functions
+        if parameters(function) > MOST_PARAMETERS
+        and "cli" not in path.relative_to(package).parts[:1]  # options of a command
+    ]
+    lengths = sorted((node.end_lineno or 0) - node.lineno + 1 for _, node in functions)
+    rooms = {
+        path.relative_to(package).parts[0] for path in paths if path != package / "__init__.py"
+    }
+    tests = sorted((root / "tests").rglob("*.py"))
+    dependencies = re.search(
+        r"^dependencies = \[(.*?)^\]", (root / "pyproject.toml").read_text("utf-8"), re.S | re.M
+    )
+    figures: dict[str, object] = {
+        "lines of src": sum(kinds.values()),
+        **{
+            f"  {kind}": kinds[kind] for kind in ("code", "import", "docstring", "comment", "blank")
+        },
+        "files": len(paths),
+        "rooms of the top level": len(rooms),
+        "functions": len(functions),
+        "  length, median": int(median(lengths)),
+        "  length, nine in ten under": lengths[int(0.9 * len(lengths))],
+        "  longest": lengths[-1],
+        "private functions with one caller": len(private),
+        f"functions of over {MOST_PARAMETERS} parameters": len(crowded),
+        "calls through *(...)": splats,
+        "parameters typed Any": any_typed,
+        "lines marked fmt: skip": sum(text.count("# fmt: skip") for text in texts.values()),
+        "imports up the order": upward,
+        "lines of tests": sum(path.read_text("utf-8").count("\n") for path in tests),
+        "core dependencies": len(re.findall(r'^\s*"', dependencies[1], re.M))
+        if dependencies
+        else 0,
+    }
+    listed = [
+        f"{path.relative_to(root)}:{node.lineno} {node.name}: {why}"
+        for why, some in (("one caller", private), ("many parameters", crowded))
+        for path, node in some
+    ]
+    return figures, listed
+
+
+def main(arguments: list[str]) -> None:
+    """Print the figures of each checkout as a table."""
+    folders = [Path(one) for one in arguments if not one.startswith("--")]
+    folders = folders or [Path(__file__).resolve().parents[1]]
+    described = [describe(folder) for folder in folders]
+    print(f"{'':36}" + "".join(f"{folder.resolve().name[:14]:>15}" for folder in folders))
+    for name in described[0][0]:
+        print(f"{name:36}" + "".join(f"{figures[name]:>15,}" for figures, _ in described))
+    if "--names" in arguments:
+        print(*(line for _, listed in described for line in listed), sep="\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

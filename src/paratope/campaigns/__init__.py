@@ -1,0 +1,1 @@
+"""A plate in, a model and the next plate out."""

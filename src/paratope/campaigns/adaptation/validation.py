@@ -1,0 +1,283 @@
+"""Predictions of held-out rows by a campaign's model and by trivial ones, and how good they are."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from paratope.campaigns.adaptation.folds import Fold, Folds, variant_groups
+from paratope.campaigns.campaign import Campaign
+from paratope.evaluation.baselines import BASELINES
+from paratope.evaluation.bootstrap import draw_weights
+from paratope.evaluation.metrics import errors, judged
+from paratope.evaluation.statistics import build_statistic
+from paratope.molecules.sequences import Pair
+
+COVERAGES = (0.5, 0.8, 0.9)
+# What stands beside every number, by its name in `BASELINES`; the constant is its assay's mean.
+STANDARDS = ("constant", "one_hot_ridge", "one_hot_gp", "nearest_neighbour", "boosted_kmers")
+_DRAWS = 400
+# Of fewer variants no interval is drawn.
+_MIN_VARIANTS = 5
+
+
+class Judgement(NamedTuple):
+    """What a model says of new measurements of n variants, in the campaign's units.
+
+    Attributes
+    ----------
+    mean : np.ndarray of float, (n,)
+    low, high : np.ndarray of float, (coverages, n)
+        Ends of the intervals that claim `COVERAGES`.
+    """
+
+    mean: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+
+class Fitted(Protocol):
+    """What is judged: a model of a campaign."""
+
+    def judge(self, pairs: Sequence[Pair], assay: np.ndarray) -> Judgement:
+        """Of pairs, each in the assay of that index."""
+        ...
+
+
+Fit = Callable[[Campaign], Fitted]
+
+
+@dataclasses.dataclass(frozen=True)
+class HeldOutRows:
+    """Predictions of rows by models that did not see them; m judgements of a campaign's rows.
+
+    Attributes
+    ----------
+    row : np.ndarray of int, (m,)
+        Row of the campaign.
+    round : np.ndarray of int, (m,)
+    centre : np.ndarray of float, (m,)
+        Middle of the training rows of the row's assay: what the constant predicts.
+    mean : np.ndarray of float, (m,)
+    low, high : np.ndarray of float, (coverages, m)
+        As `Judgement`, of the campaign's model.
+    standards : mapping of str to np.ndarray, (m,)
+        Predictions of the trivial models.
+    """
+
+    row: np.ndarray
+    round: np.ndarray
+    centre: np.ndarray
+    mean: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    standards: Mapping[str, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Score:
+    """How good predictions are.
+
+    Attributes
+    ----------
+    spearman : float
+        Within assays, averaged by rows; NaN where all predictions are equal.
+    low, high : float
+        Its 95 % interval; NaN where there is none.
+    rmse : float
+    """
+
+    spearman: float
+    low: float
+    high: float
+    rmse: float
+
+
+def cross_validate(
+    campaign: Campaign,
+    folds: Folds,
+    fit: Fit,
+    *,
+    standards: Sequence[str] = STANDARDS,
+    advance: Callable[[], None] = lambda: None,
+) -> HeldOutRows:
+    """Fit on each fold's training rows and predict its others.
+
+    Parameters
+    ----------
+    campaign : Campaign
+    folds : Folds
+    fit : callable
+        Campaign to a fitted model.
+    standards : sequence of str
+        Names in `paratope.evaluation.baselines.BASELINES`.
+    advance : callable
+        Called after every fold.
+    """
+    parts: list[dict[str, Any]] = []
+    for number, fold in enumerate([fold for one in folds.rounds for fold in one]):
+        parts.append(_judge(campaign, fold, fit, standards))
+        parts[-1]["round"] = np.full(len(fold.test), _round_of(folds, number))
+        advance()
+    joined = {
+        name: np.concatenate([part[name] for part in parts], axis=-1)
+        for name in ("row", "round", "centre", "mean", "low", "high")
+    }
+    others = {
+        name: np.concatenate([part["standards"][name] for part in parts]) for name in standards
+    }
+    return HeldOutRows(**joined, standards=others)
+
+
+def _round_of(folds: Folds, number: int) -> int:
+    for place, one in enumerate(folds.rounds):
+        if number < len(one):
+            return place
+        number -= len(one)
+    raise AssertionError(number)
+
+
+def _judge(campaign: Campaign, fold: Fold, fit: Fit, standards: Sequence[str]) -> dict[str, Any]:
+    train, test = campaign.rows(fold.train), campaign.rows(fold.test)
+    found = fit(train).judge(test.pairs, test.assay)
+    means = assay_means(train)
+    flat = dataclasses.replace(train, values=train.values - means[train.assay])
+    measurements = flat.measurements()  # all assays on one scale
+    others = {
+        name: means[test.assay] + BASELINES[name]().fit(measurements).predict_pkd(test.pairs)
+        for name in standards
+    }
+    middle = BASELINES["constant"]().fit(measurements).predict_pkd(test.pairs)
+    return {
+        "row": fold.test,
+        "centre": means[test.assay] + middle,
+        **found._asdict(),
+        "standards": others,
+    }
+
+
+def assay_means(campaign: Campaign) -> np.ndarray:
+    """Mean value of each assay's rows, (assays,); of all rows where an assay has none."""
+    whole = float(campaign.values.mean())
+    return np.array(
+        [
+            float(campaign.values[campaign.assay == number].mean())
+            if (campaign.assay == number).any()
+            else whole
+            for number in range(len(campaign.assays))
+        ]
+    )
+
+
+def assay_spearman(measured: np.ndarray, predicted: np.ndarray, assay: np.ndarray) -> float:
+    """Spearman correlation within each assay, averaged by its rows; NaN where none has one."""
+    parts = [np.flatnonzero(assay == number) for number in np.unique(assay)]
+    ones = np.ones((1, len(measured)))
+    return float(_mean_spearman(measured, predicted, parts, np.arange(len(measured)), ones)[0])
+
+
+def _mean_spearman(
+    measured: np.ndarray,
+    predicted: np.ndarray,
+    parts: Sequence[np.ndarray],
+    group: np.ndarray,
+    weights: np.ndarray,
+) -> np.ndarray:
+    """Spearman within each part, averaged by its rows, for each weighting of groups, (draws,)."""
+    total, weight = np.zeros(len(weights)), np.zeros(len(weights))
+    for rows in parts:
+        if len(rows) < 3 or np.ptp(measured[rows]) == 0 or np.ptp(predicted[rows]) == 0:
+            continue
+        statistic = build_statistic(
+            "spearman", judged(measured[rows], predicted[rows]), group[rows], weights.shape[1]
+        )
+        assert statistic is not None
+        with np.errstate(divide="ignore", invalid="ignore"):
+            found = statistic(weights)
+        size = weights[:, group[rows]].sum(1)
+        known = np.isfinite(found) & (size > 0)
+        total[known] += (size * found)[known]
+        weight[known] += size[known]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return total / weight
+
+
+class Ranking:
+    """Spearman correlations of predictions of one set of held-out rows, with their intervals.
+
+    Ranks are compared within assays, over all folds of a round, each prediction taken against the
+    mean of the rows its model was trained on: the mean of the others is low where a row is high,
+    which would turn even a constant into a bad ranking. A bound takes part as its value. Intervals
+    draw variants with replacement: Student's t times the standard deviation over the draws.
+
+    Parameters
+    ----------
+    campaign : Campaign
+    held_out : HeldOutRows
+    seed : int
+    """
+
+    def __init__(self, campaign: Campaign, held_out: HeldOutRows, seed: int) -> None:
+        self._campaign, self._held_out = campaign, held_out
+        self._measured = campaign.values[held_out.row]
+        assay = campaign.assay[held_out.row]
+        self._parts = [
+            np.flatnonzero((held_out.round == number) & (assay == one))
+            for number in np.unique(held_out.round)
+            for one in np.unique(assay)
+        ]
+        groups = variant_groups(campaign.pairs)[held_out.row]
+        self._group = np.unique(groups, return_inverse=True)[1]
+        self._count = int(self._group.max()) + 1
+        draws = draw_weights(self._count, _DRAWS, seed)
+        self._weights = np.concatenate([np.ones((1, self._count)), draws])
+
+    def draws(self, predicted: np.ndarray) -> np.ndarray:
+        """Spearman of all rows, then of each draw, (1 + draws,)."""
+        relative = predicted - self._held_out.centre
+        relative = np.where(np.abs(relative) < 1e-9, 0.0, relative)  # a constant has no ranking
+        return _mean_spearman(self._measured, relative, self._parts, self._group, self._weights)
+
+    def score(self, predicted: np.ndarray) -> Score:
+        """How good predictions of these rows are; a bound counts as an error where it is broken."""
+        found = self.draws(predicted)
+        low, high = self._ends(fisher(found))
+        rows = self._held_out.row
+        against = judged(
+            self._measured, predicted, censoring=self._campaign.censoring[rows].tolist()
+        )
+        rmse = float(np.sqrt(np.mean(errors(against) ** 2)))
+        return Score(float(found[0]), float(np.tanh(low)), float(np.tanh(high)), rmse)
+
+    def ahead(self, one: np.ndarray, other: np.ndarray) -> tuple[float, float, float]:
+        """Spearman of one prediction minus that of another, with its interval; none counts as 0."""
+        gap = np.nan_to_num(self.draws(one)) - np.nan_to_num(self.draws(other))
+        return (float(gap[0]), *self._ends(gap))
+
+    def _ends(self, found: np.ndarray) -> tuple[float, float]:
+        from scipy.stats import t
+
+        known = found[1:][np.isfinite(found[1:])]
+        if np.isnan(found[0]) or self._count < _MIN_VARIANTS or len(known) < len(found) / 2:
+            return float("nan"), float("nan")
+        reach = float(t.ppf(0.975, self._count - 1)) * np.sqrt(self._count / (self._count - 1))
+        spread = reach * float(known.std(ddof=1))
+        return float(found[0] - spread), float(found[0] + spread)
+
+
+def coverage(campaign: Campaign, held_out: HeldOutRows) -> dict[str, float]:
+    """Share of exact held-out values inside the model's intervals, by what these claim."""
+    exact = campaign.censoring[held_out.row] == 0
+    value = campaign.values[held_out.row]
+    inside = (held_out.low <= value) & (value <= held_out.high)
+    return {
+        f"{claimed:.0%}": float(np.mean(found[exact]))
+        for claimed, found in zip(COVERAGES, inside, strict=True)
+        if exact.any()
+    }
+
+
+def fisher(correlation: np.ndarray) -> np.ndarray:
+    """Fisher's z of a correlation, finite also for a perfect one."""
+    return np.arctanh(np.clip(correlation, -0.999, 0.999))

@@ -1,0 +1,124 @@
+"""What a campaign is: variants, their measured values, the assays they were measured in."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from paratope.core.censoring import Censoring
+from paratope.data.measurements import Measurement
+from paratope.molecules.sequences import Antigen, Pair
+
+Label = Literal["pkd", "score"]
+# What stands for the antigen of a campaign that names none.
+UNKNOWN_ANTIGEN = Antigen(("X",))
+CENSORING_OF_CODE = {-1: Censoring.AT_MOST, 0: Censoring.EXACT, 1: Censoring.AT_LEAST}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Campaign:
+    """Measurements of variants; n rows, one for each distinct pair in each assay.
+
+    Attributes
+    ----------
+    pairs : tuple of Pair, (n,)
+        Antibodies as variable domains; their names are the ids of the first rows that gave them.
+        Where no antigen was given it is `UNKNOWN_ANTIGEN`.
+    values : np.ndarray of float, (n,)
+        pKd or score, higher = stronger; the bound where the row is censored.
+    label : {"pkd", "score"}
+        What the values are. Scores have the user's own unit.
+    censoring : np.ndarray of int, (n,)
+        -1: the true value is at most `values`; 0: it is `values`; 1: it is at least `values`.
+    assay : np.ndarray of int, (n,)
+        Index into `assays`.
+    assays : tuple of str
+        The one with the most rows first: predictions are on its scale unless another is asked for.
+    replicates : np.ndarray of int, (n,)
+        Measurements merged into each row.
+    noise_sd : np.ndarray of float, (n,)
+        Standard deviation of each merged value as its replicates tell; NaN where there are none.
+    parents : tuple of Pair
+        What the variants were made from; empty if the antibodies are unrelated.
+    notes : tuple of str
+        What a reader of the numbers should know, in words.
+    left_out : tuple of str
+        Errors of the rows that could not be used.
+    """
+
+    pairs: tuple[Pair, ...]
+    values: np.ndarray
+    label: Label
+    censoring: np.ndarray
+    assay: np.ndarray
+    assays: tuple[str, ...]
+    replicates: np.ndarray
+    noise_sd: np.ndarray
+    parents: tuple[Pair, ...] = ()
+    notes: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        lengths = {
+            len(array)
+            for array in (
+                self.pairs,
+                self.values,
+                self.censoring,
+                self.assay,
+                self.replicates,
+                self.noise_sd,
+            )
+        }
+        assert len(lengths) == 1, lengths
+        assert np.isfinite(self.values).all()
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def rows(self, chosen: np.ndarray | Sequence[int]) -> "Campaign":
+        """The campaign of some rows, by mask or index; parents, assays and notes stay."""
+        index = np.arange(len(self))[np.asarray(chosen)]
+        arrays: dict[str, Any] = {
+            name: getattr(self, name)[index]
+            for name in ("values", "censoring", "assay", "replicates", "noise_sd")
+        }
+        return dataclasses.replace(self, pairs=tuple(self.pairs[i] for i in index), **arrays)
+
+    def measurements(self) -> list[Measurement]:
+        """Each row as a measurement."""
+        return [
+            Measurement(
+                pair,
+                pkd=float(value) if self.label == "pkd" else None,
+                score=float(value) if self.label == "score" else None,
+                censoring=CENSORING_OF_CODE[int(code)],
+                assay=self.assays[assay],
+            )
+            for pair, value, code, assay in zip(
+                self.pairs, self.values, self.censoring, self.assay, strict=True
+            )
+        ]
+
+    @property
+    def assay_names(self) -> np.ndarray:
+        """Name of each row's assay, (n,)."""
+        return np.array(self.assays, dtype=object)[self.assay]
+
+    @property
+    def antigens(self) -> tuple[Antigen, ...]:
+        """The distinct antigens, in order of first appearance; none where none was named."""
+        found: dict[tuple[str, ...], Antigen] = {}
+        for pair in self.pairs:
+            if pair.antigen.chains != UNKNOWN_ANTIGEN.chains:
+                found.setdefault(pair.antigen.chains, pair.antigen)
+        return tuple(found.values())
+
+    @property
+    def default_antigen(self) -> Antigen | None:
+        """What a row without an antigen is read with; None if there are several to choose from."""
+        antigens = self.antigens
+        if len(antigens) > 1:
+            return None
+        return antigens[0] if antigens else UNKNOWN_ANTIGEN

@@ -1,0 +1,174 @@
+"""What a campaign's variants were made from: named, called wild type, or the family's consensus."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from paratope.core.errors import InputError
+from paratope.data.measurements import Measurement
+from paratope.molecules.numbering import number_chain
+from paratope.molecules.sequences import Antibody, Antigen, Pair
+
+# Antibodies whose variable domains agree in this share of residues are variants of one parent.
+FAMILY_IDENTITY = 0.85
+# A parent that agrees with its variants in less is another antibody.
+PARENT_IDENTITY = 0.7
+_WILD_TYPE = re.compile(r"(wt|wild[ _-]?type|parent(al)?)(\b|_)", re.IGNORECASE)
+
+
+def antibody_families(antibodies: Sequence[Antibody]) -> np.ndarray:
+    """Families of antibodies that are variants of each other.
+
+    An antibody belongs to the first family to whose first member it is at least 85 % identical,
+    over all its variable domains (1 - edit distance / length).
+
+    Parameters
+    ----------
+    antibodies : sequence of Antibody
+        As variable domains.
+
+    Returns
+    -------
+    np.ndarray of int, (antibodies,)
+        Numbered by first appearance.
+
+    Examples
+    --------
+    >>> a, b = "EVQLVESGGGLVQPGGSLRL", "QVQLVESGGGLVQPGGSLRL"
+    >>> antibody_families([Antibody(a), Antibody(b), Antibody("DIVMTQSPLSLPVTPGEPAS")]).tolist()
+    [0, 0, 1]
+    """
+    from rapidfuzz.distance import Levenshtein
+    from rapidfuzz.process import cdist
+
+    distinct = list(dict.fromkeys(one.chains for one in antibodies))
+    texts = ["".join(chains) for chains in distinct]
+    family = np.full(len(distinct), -1)
+    sizes = np.array([len(chains) for chains in distinct])
+    count = 0
+    while (left := np.flatnonzero(family < 0)).size:
+        head = left[0]
+        candidates = left[sizes[left] == sizes[head]]
+        identity = cdist(
+            [texts[head]],
+            [texts[row] for row in candidates],
+            scorer=Levenshtein.normalized_similarity,
+            score_cutoff=FAMILY_IDENTITY,
+            dtype=np.float32,
+        )[0]
+        family[candidates[identity >= FAMILY_IDENTITY]] = count
+        family[head] = count
+        count += 1
+    number = {chains: int(label) for chains, label in zip(distinct, family, strict=True)}
+    order: dict[int, int] = {}
+    return np.array(
+        [order.setdefault(number[one.chains], len(order)) for one in antibodies], dtype=int
+    )
+
+
+def find_parents(
+    measurements: Sequence[Measurement],
+) -> tuple[tuple[Pair, ...], tuple[str, ...]]:
+    """The parents of a campaign.
+
+    A parent is what rows name as theirs; else a row called wild type; else the consensus of a
+    family of at least two antibodies, residue by residue of their IMGT numbers.
+
+    Parameters
+    ----------
+    measurements : sequence of Measurement
+
+    Returns
+    -------
+    parents : tuple of Pair
+        Each with the antigen of its family's first row; none for unrelated antibodies.
+    notes : tuple of str
+        Parents that are not what they are said to be.
+    """
+    named, notes = _named(measurements)
+    rows = [row.pair for row in measurements]
+    candidates = {row.antibody.chains: row for row in rows if _WILD_TYPE.match(row.antibody.name)}
+    everything = [*named, *rows]
+    family = antibody_families([pair.antibody for pair in everything])
+    parents = list(named)
+    settled = set(family[: len(named)].tolist())
+    for label in dict.fromkeys(family[len(named) :].tolist()):
+        if label in settled:
+            continue
+        members = [everything[place] for place in np.flatnonzero(family == label)]
+        distinct = {pair.antibody.chains: pair for pair in members}
+        called = [pair for chains, pair in distinct.items() if chains in candidates]
+        if called:
+            parents += called
+        elif len(distinct) > 1:
+            parents.append(_consensus(list(distinct.values())))
+    return tuple(parents), notes
+
+
+def _named(measurements: Sequence[Measurement]) -> tuple[list[Pair], tuple[str, ...]]:
+    """Parents that rows name and that resemble them, and a note for each that does not."""
+    from rapidfuzz.distance import Levenshtein
+
+    children: dict[tuple[str, ...], list[Measurement]] = {}
+    for row in measurements:
+        if row.parent is not None:
+            children.setdefault(row.parent.antibody.chains, []).append(row)
+    parents, notes = [], []
+    for chains, rows in children.items():
+        text = "".join(chains)
+        alike = [
+            len(row.pair.antibody.chains) == len(chains)
+            and Levenshtein.normalized_similarity(text, "".join(row.pair.antibody.chains))
+            >= PARENT_IDENTITY
+            for row in rows
+        ]
+        parent = rows[0].parent
+        assert parent is not None
+        if any(alike):
+            parents.append(parent)
+        if not all(alike):
+            strange = [
+                row.pair.antibody.name for row, like in zip(rows, alike, strict=True) if not like
+            ]
+            notes.append(
+                f"wrong parent: {parent.antibody.name!r} agrees with {len(strange)} of the "
+                f"{len(rows)} rows that name it (first {strange[0]!r}) in less than "
+                f"{PARENT_IDENTITY:.0%} of their residues, so it is not what they were made from; "
+                "the consensus of their family stands in; check the parent column"
+            )
+    return parents, tuple(notes)
+
+
+def _consensus(members: Sequence[Pair]) -> Pair:
+    """The commonest residue at each IMGT number of the commonest numbering, or a member like it."""
+    heavy = _consensus_chain([pair.antibody.heavy for pair in members])
+    lights = [pair.antibody.light for pair in members if pair.antibody.light is not None]
+    light = _consensus_chain(lights) if lights else None
+    antigen = members[0].antigen
+    for pair in members:
+        if (pair.antibody.heavy, pair.antibody.light) == (heavy, light):
+            return Pair(pair.antibody, antigen)
+    return Pair(Antibody(heavy, light, "consensus"), Antigen(antigen.chains, antigen.name))
+
+
+def _consensus_chain(chains: Sequence[str]) -> str:
+    numbered: list[tuple[tuple[str, ...], str]] = []
+    for chain in chains:
+        try:
+            domain = number_chain(chain)
+            numbered.append((domain.positions, domain.residues))
+        except InputError:  # by its own places
+            numbered.append((tuple(map(str, range(1, len(chain) + 1))), chain))
+    patterns = Counter(positions for positions, _ in numbered)
+    pattern = min(patterns, key=lambda one: (-patterns[one], len(one), one))
+    found: dict[str, Counter[str]] = {position: Counter() for position in pattern}
+    for positions, residues in numbered:
+        for position, residue in zip(positions, residues, strict=True):
+            if position in found:
+                found[position][residue] += 1
+    return "".join(
+        min(found[position], key=lambda letter: (-found[position][letter], letter))
+        for position in pattern
+    )

@@ -1,0 +1,316 @@
+"""From a table or measurements to a campaign."""
+
+import dataclasses
+import os
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from paratope.campaigns.campaign.campaign import UNKNOWN_ANTIGEN, Campaign
+from paratope.campaigns.campaign.labels import choose_label, pair_key
+from paratope.campaigns.campaign.parents import find_parents
+from paratope.campaigns.campaign.replicates import merge
+from paratope.campaigns.campaign.suspicions import suspicions
+from paratope.core.censoring import Censoring
+from paratope.core.errors import InputError, unknown_name
+from paratope.data.measurements import Measurement, bound_non_binders
+from paratope.data.tables import InputTable, read_antigens, read_table, table_from_frame
+from paratope.data.tables.rows import REPEATED_ID
+from paratope.molecules.mutations import apply_mutations, mutations_between, parse_mutations
+from paratope.molecules.sequences import Antibody, Antigen, Pair
+
+# A substitution in anybody's numbers: chain, residue, number, residue.
+_SUBSTITUTION = re.compile(r"\w+:([A-Z])-?\d+[A-Za-z]?([A-Z])")
+_CODES = {Censoring.AT_MOST: -1, Censoring.EXACT: 0, Censoring.AT_LEAST: 1}
+
+
+def campaign_of(
+    source: Any,
+    *,
+    columns: Mapping[str, str] | None = None,
+    antigens: Any = None,
+    assay: str | None = None,
+) -> Campaign:
+    """The campaign that a table, or measurements, describe.
+
+    Parameters
+    ----------
+    source : path, DataFrame (polars or pandas), InputTable, or sequence of Measurement
+        A table of heavy chains, light chains unless they are single domains, and one measured
+        value: see `paratope.data.tables`. The antigen may be missing.
+    columns : mapping of str to str, optional
+        Canonical name to the table's column, where the name is not known.
+    antigens : path of a FASTA file, or sequence of one Antigen, optional
+        The antigen of all rows.
+    assay : str, optional
+        Assay on whose scale predictions are to be; by default the one with the most rows.
+
+    Returns
+    -------
+    Campaign
+
+    Raises
+    ------
+    InputError
+        If nothing can be learned: no readable row, mixed units, only bounds; or if no row is of the
+        assay named.
+
+    Examples
+    --------
+    >>> from paratope.data.datasets.simulated import simulate
+    >>> rows = simulate(antibodies=30, antigens=1, seed=1).measurements
+    >>> campaign = campaign_of(rows)
+    >>> len(campaign), campaign.label, len(campaign.antigens)
+    (30, 'pkd', 1)
+    """
+    measurements, notes, left_out = _measurements(source, columns, antigens)
+    measurements, more = _with_one_antigen(measurements)
+    labelled = choose_label(measurements)
+    codes = [_CODES[row.censoring] for row in labelled.rows]
+    _check_exact(labelled.values, codes)
+    merged = merge(
+        [pair_key(row.pair) for row in labelled.rows],
+        [row.assay for row in labelled.rows],
+        labelled.values,
+        codes,
+        log10=labelled.label == "pkd",
+    )
+    rows = [labelled.rows[index] for index in merged.first]
+    names, assay_index = _assays([row.assay for row in rows], assay)
+    parents, parent_notes = find_parents(labelled.rows)
+    pairs = tuple(row.pair for row in rows)
+    all_notes = (
+        *notes,
+        *more,
+        *labelled.notes,
+        *_left_out_note((*left_out, *labelled.left_out), len(measurements) + len(left_out)),
+        *merged.notes,
+        *parent_notes,
+        *_mutation_notes(labelled.rows),
+        *_overlap_notes(pairs, assay_index, names),
+        *_poverty_notes(merged.values, merged.censoring, assay_index, names),
+    )
+    return Campaign(
+        pairs,
+        merged.values,
+        labelled.label,
+        merged.censoring,
+        assay_index,
+        names,
+        merged.replicates,
+        merged.noise_sd,
+        parents,
+        tuple(dict.fromkeys(all_notes)),
+        (*left_out, *labelled.left_out),
+    )
+
+
+def _measurements(
+    source: Any, columns: Mapping[str, str] | None, antigens: Any
+) -> tuple[list[Measurement], tuple[str, ...], tuple[str, ...]]:
+    """Measurements, notes on the table, and errors of the rows that have none."""
+    if isinstance(source, Sequence) and not isinstance(source, str):
+        if not all(isinstance(row, Measurement) for row in source):
+            raise InputError(
+                "a campaign is made of a table, or of Measurement objects; got a sequence of "
+                f"{type(next(iter(source))).__name__}"
+            )
+        rows = bound_non_binders(list(source))
+        bad = tuple(
+            f"row {row.pair.antibody.name!r}: no binding, and nothing measured to bound it by"
+            for row in rows
+            if row.pkd is None and row.delta_pkd is None and row.score is None
+        )
+        table_notes = suspicions(rows)
+        rows = [row for row in rows if (row.pkd, row.delta_pkd, row.score) != (None, None, None)]
+    else:
+        table = _table(source, columns, antigens)
+        bad = tuple(row.error or f"row {row.id!r}: no measured value" for row in table.failed)
+        rows = list(table.measurements)
+        table_notes = (*table.notes, *_row_notes(table), *suspicions(table))
+    if not rows:
+        first = f"; first error: {bad[0]}" if bad else ""
+        raise InputError(f"no measurement can be used, of {len(bad)} rows{first}")
+    return rows, table_notes, bad
+
+
+def _row_notes(table: InputTable) -> tuple[str, ...]:
+    """What was said of rows, each with how many; ids of replicates are repeated rightly."""
+    counts: Counter[str] = Counter()
+    named: dict[str, set[tuple[str, ...]]] = {}
+    for row in table.rows:
+        counts.update(note for note in row.notes if REPEATED_ID not in note)
+        if row.pair is not None:
+            named.setdefault(row.id, set()).add(row.pair.antibody.chains)
+    notes = [f"{note} ({count} row{'s' * (count > 1)})" for note, count in counts.items()]
+    shared = [name for name, antibodies in named.items() if len(antibodies) > 1]
+    if shared:
+        notes.append(
+            f"{len(shared)} id{'s stand' if len(shared) > 1 else ' stands'} for several antibodies "
+            f"(first {shared[0]!r}); sequences are believed, ids are not"
+        )
+    return tuple(notes)
+
+
+def _table(source: Any, columns: Mapping[str, str] | None, antigens: Any) -> InputTable:
+    if isinstance(source, InputTable):
+        return source
+    if isinstance(antigens, str) or not isinstance(antigens, Sequence | None):
+        antigens = read_antigens(antigens)
+    if antigens is not None and len(antigens) != 1:
+        raise InputError(
+            f"{len(antigens)} antigens given for all rows; expected one, or a column 'antigen' "
+            "that says which row is of which"
+        )
+    options: dict[str, Any] = {"columns": columns, "antigens": antigens, "require": "measured"}
+    options["default_antigen"] = UNKNOWN_ANTIGEN
+    if isinstance(source, str | os.PathLike) or hasattr(source, "read"):
+        return read_table(source, **options)
+    return table_from_frame(source, **options)
+
+
+def _with_one_antigen(
+    measurements: list[Measurement],
+) -> tuple[list[Measurement], tuple[str, ...]]:
+    """Rows without an antigen get the one that the others name, if it is one."""
+    known: dict[tuple[str, ...], Antigen] = {}
+    missing = 0
+    for row in measurements:
+        if row.pair.antigen.chains == UNKNOWN_ANTIGEN.chains:
+            missing += 1
+        else:
+            known.setdefault(row.pair.antigen.chains, row.pair.antigen)
+    if not missing or not known:
+        return measurements, ()
+    if len(known) > 1:
+        return measurements, (
+            f"{missing} rows name no antigen where others name {len(known)}: they are taken for "
+            "rows of one more antigen",
+        )
+    (antigen,) = known.values()
+    filled = [
+        dataclasses.replace(row, pair=Pair(row.pair.antibody, antigen))
+        if row.pair.antigen.chains == UNKNOWN_ANTIGEN.chains
+        else row
+        for row in measurements
+    ]
+    return filled, (f"{missing} rows name no antigen: read as the one that the others name",)
+
+
+def _check_exact(values: Sequence[float], codes: Sequence[int]) -> None:
+    if any(code == 0 for code in codes):
+        return
+    sides = {-1: "at most", 1: "at least"}
+    said = ", ".join(
+        f"{count} {sides[code]} {value:g}"
+        for (value, code), count in Counter(zip(values, codes, strict=True)).most_common(3)
+    )
+    raise InputError(
+        f"all {len(values)} values are bounds ({said}): no row says how strong anything binds, so "
+        "there is no scale to learn; measure at least one variant inside the assay's range, or "
+        "rank with the default model: paratope predict"
+    )
+
+
+def _assays(names: Sequence[str], wanted: str | None) -> tuple[tuple[str, ...], np.ndarray]:
+    """The assays, that of the predictions first, and the index of each row's."""
+    counts = Counter(names)
+    if wanted is not None and wanted not in counts:
+        raise InputError(unknown_name("assay", wanted, counts))
+    ordered = sorted(counts, key=lambda name: (name != wanted, -counts[name]))
+    index = {name: number for number, name in enumerate(ordered)}
+    return tuple(ordered), np.array([index[name] for name in names])
+
+
+def _left_out_note(errors: tuple[str, ...], total: int) -> tuple[str, ...]:
+    if not errors:
+        return ()
+    return (f"{len(errors)} of {total} rows are left out; first: {errors[0]}",)
+
+
+def _mutation_notes(rows: Sequence[Measurement]) -> tuple[str, ...]:
+    """Whether the mutations a row names lead from its parent to its sequence."""
+    wrong = []
+    for row in rows:
+        text = ",".join(row.origin.mutations)
+        if row.parent is None or ":" not in text or _other_numbers(text, row.parent, row.pair):
+            continue
+        try:
+            made = apply_mutations(row.parent.antibody, parse_mutations(text, row.parent.antibody))
+        except InputError as problem:
+            wrong.append(f"row {row.pair.antibody.name!r}: {problem}")
+            continue
+        if Antibody(made.heavy, made.light).chains != row.pair.antibody.chains:
+            wrong.append(
+                f"row {row.pair.antibody.name!r}: {text} does not lead from its parent "
+                f"{row.parent.antibody.name!r} to its sequence"
+            )
+    if not wrong:
+        return ()
+    return (
+        f"wrong parent or mutations in {len(wrong)} rows (the sequences are believed); first: "
+        f"{wrong[0]}",
+    )
+
+
+def _other_numbers(text: str, parent: Pair, variant: Pair) -> bool:
+    """Whether mutations fit but for their numbers, such as those of a structure's residues."""
+    named = [_SUBSTITUTION.fullmatch(part.strip()) for part in text.split(",")]
+    if None in named:
+        return False
+    try:
+        made = mutations_between(parent, variant)
+    except InputError:
+        return False
+    letters = Counter((one.before, one.after) for one in made)
+    return letters == Counter(match.groups() for match in named if match is not None)
+
+
+def _overlap_notes(
+    pairs: Sequence[Pair], assay: np.ndarray, names: tuple[str, ...]
+) -> tuple[str, ...]:
+    """Assays that no shared variant links to the first."""
+    if len(names) == 1:
+        return ()
+    seen: dict[object, set[int]] = {}
+    for pair, number in zip(pairs, assay.tolist(), strict=True):
+        seen.setdefault(pair_key(pair), set()).add(number)
+    linked = {0}
+    grown = True
+    while grown:
+        more = {n for group in seen.values() if group & linked for n in group}
+        grown = not more <= linked
+        linked |= more
+    apart = [name for number, name in enumerate(names) if number not in linked]
+    if not apart:
+        return ()
+    listed = ", ".join(repr(name) for name in apart[:5]) + (" …" if len(apart) > 5 else "")
+    return (
+        f"assay{'s' * (len(apart) > 1)} {listed}: no variant was also measured in {names[0]!r}, so "
+        "the offset between them rests on their similar variants alone; measuring two or three "
+        "variants in both would fix it",
+    )
+
+
+def _poverty_notes(
+    values: np.ndarray, censoring: np.ndarray, assay: np.ndarray, names: tuple[str, ...]
+) -> tuple[str, ...]:
+    """Campaigns that hold next to nothing to learn."""
+    exact = values[censoring == 0]
+    if len(values) == 1:
+        return ("one measurement: differences between variants cannot be learned from it",)
+    spreads = [np.ptp(values[assay == number]) for number in range(len(names))]
+    if (censoring == 0).all() and max(spreads) == 0:
+        return (
+            f"all {len(values)} values are equal within their assay ({exact[0]:g}): nothing in "
+            "them tells variants apart",
+        )
+    if len(exact) < 0.2 * len(values):
+        return (
+            f"only {len(exact)} of {len(values)} values are measured, the others are bounds: what "
+            "is learned is mostly what does not bind",
+        )
+    return ()

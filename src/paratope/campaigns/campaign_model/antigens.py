@@ -1,0 +1,189 @@
+"""Whether an antigen is a campaign's: the same, a mutant or another construct of it, or none."""
+
+import difflib
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from paratope.campaigns.campaign import UNKNOWN_ANTIGEN
+from paratope.molecules.alignment import search
+from paratope.molecules.sequences import Antigen
+
+# Identical residues over the shorter chain, from which on two chains are one protein.
+SAME_ANTIGEN = 0.9
+# A piece of a protein is another construct of it from so many residues on, or from half of it on;
+# what is less is a peptide.
+_LEAST_RESIDUES, _LEAST_SHARE = 50, 0.5
+# Residues in a row that are surely aligned, whatever stands around them.
+_ANCHOR = 8
+
+Chains = tuple[str, ...]
+
+
+class Reading(NamedTuple):
+    """What a campaign takes an antigen for.
+
+    Attributes
+    ----------
+    antigen : Antigen or None
+        As the model compares it: itself where it is the campaign's or a mutant of the same length,
+        the campaign's where it is another construct of it; None if it is another antigen.
+    note : str
+        In what it differs from the campaign's.
+    replaced : bool
+        Whether the campaign's stands for it, so that the difference does not count.
+    """
+
+    antigen: Antigen | None
+    note: str = ""
+    replaced: bool = False
+
+
+class CampaignAntigens:
+    """The antigens of a campaign, as others are compared with them.
+
+    Parameters
+    ----------
+    antigens : sequence of Antigen
+        Those that were measured; none if none was named, and then any antigen will do.
+    parents : sequence of Antigen
+        Those of the campaign's parents, whose mutants of the same length the model compares residue
+        by residue.
+
+    Examples
+    --------
+    >>> lysozyme = "KVFGRCELAAAMKRHGLDNYRGYSLGNWVCAAKFESNFNTQATNRNTDGSTDYGILQINSRWWCNDGRTPGS"
+    >>> known = CampaignAntigens([Antigen((lysozyme,), "lysozyme")])
+    >>> tagged, cut = known.read([Antigen((lysozyme + "GSHHHHHH",)), Antigen((lysozyme[9:],))])
+    >>> print(tagged.note)
+    antigen differs from the campaign's: 8 residues more at its ends (a tag or a longer construct)
+    >>> print(cut.note)
+    antigen differs from the campaign's: 9 residues fewer at its ends (maybe of the epitope)
+    >>> other = Antigen(("MKTAYIAKQRQISFVKSHFSRQLEERLGLIEVQAPILSRVGDGTQDNLSGAEKAVQ",))
+    >>> print(known.read([other])[0].antigen)
+    None
+    """
+
+    def __init__(self, antigens: Sequence[Antigen], parents: Sequence[Antigen] = ()) -> None:
+        self.antigens = tuple(antigens)
+        self._parents = tuple(parents) or self.antigens
+        self._read = {one.chains: Reading(one) for one in self.antigens}
+        self._read[UNKNOWN_ANTIGEN.chains] = Reading(UNKNOWN_ANTIGEN)
+
+    def read(self, antigens: Sequence[Antigen]) -> list[Reading]:
+        """What the campaign takes each antigen for."""
+        if not self.antigens:
+            return [Reading(one) for one in antigens]
+        new = {one.chains: one for one in antigens if one.chains not in self._read}
+        rest = []
+        for chains, antigen in new.items():
+            mutant = next(
+                (one for one in self._parents if _mutations(one.chains, chains) is not None), None
+            )
+            if mutant is None:
+                rest.append(chains)
+                continue
+            count = _mutations(mutant.chains, chains)
+            note = f"antigen differs from the campaign's: {_counted(count or 0)} changed"
+            self._read[chains] = Reading(antigen, note)
+        if rest:
+            self._read.update(self._constructs(rest))
+        return [self._read[one.chains] for one in antigens]
+
+    def _constructs(self, molecules: Sequence[Chains]) -> dict[Chains, Reading]:
+        """Antigens that no residue-by-residue comparison reaches, by alignment of their chains."""
+        targets = list(dict.fromkeys(chain for one in self.antigens for chain in one.chains))
+        chains = [chain for molecule in molecules for chain in molecule]
+        queries = list(dict.fromkeys(chain for chain in chains if chain not in set(targets)))
+        identity = {(chain, chain): 1.0 for chain in targets}
+        hits = search(queries, targets)
+        for first, second, value in zip(hits.first, hits.second, hits.identity, strict=True):
+            key = queries[first], targets[second]
+            identity[key] = max(identity.get(key, 0.0), float(value))
+        found = {}
+        for molecule in molecules:
+            best: tuple[float, Reading] = (0.0, Reading(None))
+            for antigen in self.antigens:
+                matched = _matched(molecule, antigen.chains, identity)
+                if matched and (least := min(identity[pair] for pair in matched)) > best[0]:
+                    note = _differences(molecule, antigen.chains, matched)
+                    best = least, Reading(antigen, note, replaced=True)
+            found[molecule] = best[1]
+        return found
+
+
+def _mutations(own: Chains, other: Chains) -> int | None:
+    """Residues in which two antigens of the same lengths differ; None if they are no mutants."""
+    if [len(chain) for chain in own] != [len(chain) for chain in other]:
+        return None
+    different = 0
+    for before, after in zip(own, other, strict=True):
+        changed = sum(a != b for a, b in zip(before, after, strict=True))
+        if changed > (1 - SAME_ANTIGEN) * len(before):
+            return None
+        different += changed
+    return different
+
+
+def _matched(
+    molecule: Chains, own: Chains, identity: dict[tuple[str, str], float]
+) -> list[tuple[str, str]]:
+    """Chains of both that are one protein; none unless all of one side's are."""
+    left = list(own)
+    matched = []
+    for chain in molecule:
+        best = max(left, key=lambda one: identity.get((chain, one), 0.0), default="")
+        shorter, longer = sorted((len(chain), len(best)))
+        whole = shorter >= min(_LEAST_RESIDUES, _LEAST_SHARE * longer)
+        if whole and identity.get((chain, best), 0.0) >= SAME_ANTIGEN:
+            left.remove(best)
+            matched.append((chain, best))
+    return matched if len(matched) == min(len(molecule), len(own)) else []
+
+
+def _differences(molecule: Chains, own: Chains, matched: Sequence[tuple[str, str]]) -> str:
+    """In words, in what an antigen differs from the campaign's."""
+    changed = fewer = more = 0
+    for chain, before in matched:
+        inside, lost, gained = _ends(before, chain)
+        changed, fewer, more = changed + inside, fewer + lost, more + gained
+    parts = []
+    if changed:
+        parts.append(f"{_counted(changed)} changed")
+    if more:
+        parts.append(f"{_counted(more)} more at its ends (a tag or a longer construct)")
+    if fewer:
+        parts.append(f"{_counted(fewer)} fewer at its ends (maybe of the epitope)")
+    if len(molecule) != len(own):
+        parts.append(f"{len(molecule)} chains for {len(own)}")
+    what = ", ".join(parts) or "its chains are in another order"
+    return f"antigen differs from the campaign's: {what}"
+
+
+def _ends(own: str, other: str) -> tuple[int, int, int]:
+    """Residues that differ within what both have; residues that only the first, the second has.
+
+    >>> _ends("MKTAYIAKQRQISFVKSHFSRQ", "AYIAKQRQISFWKSHFSRQHHHHHH")
+    (1, 3, 6)
+    """
+    blocks = difflib.SequenceMatcher(None, own, other, autojunk=False).get_matching_blocks()[:-1]
+    anchors = [block for block in blocks if block.size >= _ANCHOR]
+    anchors = anchors or sorted(blocks, key=lambda block: -block.size)[:1]
+    first, last = anchors[0], anchors[-1]
+    inner = [block for block in blocks if first.a <= block.a <= last.a]
+    spans = last.a + last.size - first.a, last.b + last.size - first.b
+    changed = max(spans) - sum(block.size for block in inner)
+    heads = own[: first.a][::-1], other[: first.b][::-1]
+    tails = own[last.a + last.size :], other[last.b + last.size :]
+    fewer = more = 0
+    for before, after in (heads, tails):
+        common = min(len(before), len(after))
+        same = sum(a == b for a, b in zip(before, after, strict=False))
+        if 2 * same < common:  # another end, no mutations of this one
+            common = same = 0
+        changed += common - same
+        fewer, more = fewer + len(before) - common, more + len(after) - common
+    return changed, fewer, more
+
+
+def _counted(number: int) -> str:
+    return f"{number} residue{'s' * (number != 1)}"

@@ -1,0 +1,43 @@
+"""AntiBERTy as the kernels ask it: embeddings from the store, log-probabilities in one pass."""
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from paratope.encoders import load_encoder
+from paratope.encoders.embedding_store import EmbeddingStore
+
+ENCODER = "antiberty"
+
+
+class AntibodyLanguage:
+    """The language model of antibody chains that campaigns use.
+
+    Parameters
+    ----------
+    device : str
+    cache : path, optional
+        Folder of the embedding stores; default as `EmbeddingStore`.
+
+    Raises
+    ------
+    EncoderError
+        If its weights are not here.
+    """
+
+    def __init__(self, device: str = "auto", cache: str | os.PathLike[str] | None = None) -> None:
+        self.encoder: Any = load_encoder(ENCODER, device)
+        self._store = EmbeddingStore(self.encoder, cache)
+
+    def embeddings(self, chains: Sequence[str]) -> Iterator[np.ndarray]:
+        """(residues, 512) float32 of each chain; those not in the store are encoded first."""
+        missing = self._store.lacking(list(dict.fromkeys((chain,) for chain in chains)))
+        self._store.fill(missing, progress=True)
+        for chain in chains:
+            yield self._store.get((chain,))
+
+    def log_probabilities(self, chain: str) -> np.ndarray:
+        """(residues, 20) natural logarithms, every place read in its own context."""
+        return self.encoder.log_likelihoods(chain)

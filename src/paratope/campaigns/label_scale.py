@@ -1,0 +1,91 @@
+"""Between a campaign's values and the even scale that a Gaussian process likes."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from scipy.stats import norm, rankdata
+
+from paratope.core.errors import ModelError
+
+_TINY = 1e-9
+
+
+@dataclasses.dataclass(frozen=True)
+class LabelScale:
+    """A monotone map, linear between knots and beyond them.
+
+    The latent value is the mean of the standardised value and of its normal score (the normal
+    quantile of its rank), standardised again: a half-way Gaussian copula, so that a floor or a long
+    tail does not rule the fit, and distances still count.
+
+    Attributes
+    ----------
+    values : np.ndarray, (knots,)
+        Increasing.
+    latent : np.ndarray, (knots,)
+        Increasing.
+    slope : float
+        Latent units for each unit of the value, beyond the knots.
+    """
+
+    values: np.ndarray
+    latent: np.ndarray
+    slope: float
+
+    @classmethod
+    def of(cls, values: np.ndarray) -> "LabelScale":
+        """Settled on measured values.
+
+        Examples
+        --------
+        >>> scale = LabelScale.of(np.array([7.0, 7.5, 8.0, 9.0]))
+        >>> scale.to_label(scale.to_latent(np.array([7.2, 9.4]))).round(6).tolist()
+        [7.2, 9.4]
+        """
+        values = np.asarray(values, float)
+        spread = float(values.std())
+        if len(values) < 2 or spread < _TINY:
+            middle = float(values.mean()) if len(values) else 0.0
+            return cls(np.array([middle]), np.array([0.0]), 1.0)
+        score = norm.ppf((rankdata(values) - 0.5) / len(values))
+        mixed = (values - values.mean()) / spread + (score - score.mean()) / score.std()
+        mixed = (mixed - mixed.mean()) / mixed.std()
+        knots, first = np.unique(values, return_index=True)
+        return cls(knots, mixed[first], 1.0 / spread)
+
+    def to_latent(self, values: np.ndarray) -> np.ndarray:
+        """Latent values of measured ones."""
+        return _extended(np.asarray(values, float), self.values, self.latent, self.slope)
+
+    def to_label(self, latent: np.ndarray) -> np.ndarray:
+        """Measured units of latent values."""
+        return _extended(np.asarray(latent, float), self.latent, self.values, 1.0 / self.slope)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "values": self.values.tolist(),
+            "latent": self.latent.tolist(),
+            "slope": self.slope,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "LabelScale":
+        """The inverse of `to_json`; raises `ModelError` if the knots do not increase."""
+        try:
+            values, latent = np.array(data["values"], float), np.array(data["latent"], float)
+            slope = float(data["slope"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelError(f"not a campaign's label scale: {error!r}") from error
+        increasing = (np.diff(values) > 0).all() and (np.diff(latent) > 0).all()
+        if values.shape != latent.shape or values.ndim != 1 or not increasing or slope <= 0:
+            raise ModelError("a campaign's label scale must increase; the model is damaged")
+        return cls(values, latent, slope)
+
+
+def _extended(x: np.ndarray, knots: np.ndarray, images: np.ndarray, slope: float) -> np.ndarray:
+    inner = np.interp(x, knots, images)
+    below, above = np.minimum(x - knots[0], 0.0), np.maximum(x - knots[-1], 0.0)
+    return inner + slope * (below + above)

@@ -1,0 +1,216 @@
+"""A scan as a folder: tables, figures, and a page that says what to make of them."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from matplotlib.figure import Figure
+
+from paratope.campaigns.scanning.changes import value_columns
+from paratope.campaigns.scanning.mutational_scan import Scan, is_flat, percent
+from paratope.core.errors import OutputError
+from paratope.core.files import atomic_file
+from paratope.data.tables import write_table
+from paratope.evaluation import figures
+from paratope.molecules.mutations import chain_domain
+
+TABLE, SPECIFICITY, SUMMARY = "scan.csv", "specificity.csv", "summary.md"
+_CHAINS = {"H": "Heavy chain", "L": "Light chain"}
+_LABELS = {"pkd": "ΔpKd", "score": "change of the score"}
+_VALUES = {"pkd": "pKd", "score": "score"}
+# Combinations shown in the figure, and variants in the summary.
+_SHOWN_COMBINATIONS, _SHOWN_VARIANTS = 30, 15
+
+
+def write_scan(scan: Scan, folder: str | os.PathLike[str]) -> tuple[Path, ...]:
+    """Write a scan's tables and figures.
+
+    Parameters
+    ----------
+    scan : Scan
+    folder : path
+        Made if it is not there.
+
+    Returns
+    -------
+    tuple of Path
+        ``scan.csv``, ``specificity.csv`` (several antigens), figures as PNG and SVG,
+        ``summary.md``.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
+    """
+    target = Path(folder)
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot make the folder {target}: {error.strerror}") from error
+    write_table(scan.variants, target / TABLE)
+    written = [target / TABLE]
+    if scan.specificity is not None:
+        write_table(scan.specificity, target / SPECIFICITY)
+        written.append(target / SPECIFICITY)
+    for name, figure in _figures(scan).items():
+        for suffix in (".png", ".svg"):
+            figures.save_figure(figure, target / f"{name}{suffix}")
+            written.append(target / f"{name}{suffix}")
+    with atomic_file(target / SUMMARY) as file:
+        file.write(summary(scan).encode())
+    return (*written, target / SUMMARY)
+
+
+def summary(scan: Scan) -> str:
+    """The page that says what was scanned, what came out, and what to beware of, in Markdown."""
+    parent = scan.references[0]
+    value, low, high, delta, delta_low, delta_high = value_columns(scan.unit)[:6]
+    what = {"single": "single mutants", "alanine": "alanine mutants"}.get(scan.kind, scan.kind)
+    lines = [
+        f"# Scan of {scan.parent.name or 'the antibody'} against {scan.names[0]}",
+        "",
+        f"{scan.variants.height:,} {what}. The parent's predicted {_VALUES[scan.unit]} is "
+        f"{parent.value:.2f} ({percent(scan.coverage)} interval {parent.low:.2f} to "
+        f"{parent.high:.2f}; domain: {parent.domain}).",
+        "",
+    ]
+    if scan.notes:
+        lines += ["## Before believing the numbers", ""]
+        lines += [f"- {note}" for note in scan.notes] + [""]
+    best = scan.variants.drop_nulls(delta).sort(delta, descending=True).head(_SHOWN_VARIANTS)
+    label = _LABELS[scan.unit]
+    lines += [
+        "## Predicted strongest",
+        "",
+        f"| mutations | IMGT | region | {label} | interval | P(stronger) | new liabilities | "
+        "ln frequency ratio |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for row in best.iter_rows(named=True):
+        ratio = row["log_frequency_ratio"]
+        usual = "" if ratio is None else f"{ratio:+.1f}"
+        lines.append(
+            f"| {row['mutations']} | {row['mutations_imgt']} | {row['region'] or ''} | "
+            f"{row[delta]:+.2f} | {row[delta_low]:+.2f} to {row[delta_high]:+.2f} | "
+            f"{row['p_stronger']:.2f} | {row['liabilities_gained'] or ''} | {usual} |"
+        )
+    with_new = scan.variants["liabilities_gained"].is_not_null().sum()
+    lines += [
+        "",
+        f"{with_new:,} of {scan.variants.height:,} variants bring a new liability.",
+        "",
+    ]
+    if scan.specificity is not None:
+        lines += _specificity_lines(scan)
+    return "\n".join(lines)
+
+
+def _specificity_lines(scan: Scan) -> list[str]:
+    value = _VALUES[scan.unit]
+    lines = ["## The parent against each antigen", "", f"| antigen | {value} | interval |"]
+    lines.append("|---|---|---|")
+    for name, one in zip(scan.names, scan.references, strict=True):
+        lines.append(f"| {name} | {one.value:.2f} | {one.low:.2f} to {one.high:.2f} |")
+    return [*lines, ""]
+
+
+def _figures(scan: Scan) -> dict[str, Figure]:
+    found = {}
+    if scan.kind == "single":
+        found = {f"heat_map_{chain}": _heat_map(scan, chain) for chain in _scanned(scan)}
+    elif scan.kind == "alanine":
+        found = {f"alanine_{chain}": _profile(scan, chain) for chain in _scanned(scan)}
+    else:
+        found = {"combinations": _combinations(scan)}
+    if scan.specificity is not None:
+        found["specificity"] = _specificity(scan)
+    return found
+
+
+def _scanned(scan: Scan) -> list[str]:
+    return [chain for chain in "HL" if chain in scan.variants["chain"]]
+
+
+def _title(scan: Scan, what: str) -> str:
+    who = scan.parent.name or "the antibody"
+    return f"{what} of {who} against {scan.names[0]}"
+
+
+def _heat_map(scan: Scan, chain: str) -> Figure:
+    domain = chain_domain(scan.parent, chain)
+    order = figures.RESIDUE_ORDER
+    changes = np.full((len(order), len(domain.residues)), np.nan)
+    rows = scan.variants.filter(pl.col("chain") == chain)
+    delta = f"delta_{scan.unit}"
+    for position, mutant, value in rows.select("position", "mutant", delta).iter_rows():
+        changes[order.index(mutant), position - 1] = np.nan if value is None else value
+    half = _half_width(scan)
+    scanned = sorted({position - 1 for position in rows["position"]})
+    return figures.heat_map(
+        changes[:, scanned],
+        "".join(domain.residues[at] for at in scanned),
+        [domain.positions[at] for at in scanned],
+        [domain.regions[at] for at in scanned],
+        label=_LABELS[scan.unit],
+        title=_title(scan, f"{_CHAINS[chain]}: predicted {_LABELS[scan.unit]} of single mutants"),
+        subtitle="blue: stronger than the parent (dots), red: weaker; the "
+        f"{percent(scan.coverage)} interval of one change is ±{half:.2f}",
+        scale=figures.colour_scale(scan.variants[delta].to_numpy()),
+        warning="nearly flat: ranks nothing" if is_flat(scan.variants, scan.unit) else "",
+    )
+
+
+def _profile(scan: Scan, chain: str) -> Figure:
+    rows = scan.variants.filter(pl.col("chain") == chain)
+    delta, low, high = value_columns(scan.unit)[3:6]
+    names = [f"{letter}{imgt}" for letter, imgt in rows.select("wild_type", "imgt").iter_rows()]
+    regions = [f"CDR{region[1]}" if len(region) == 2 else region[1:] for region in rows["region"]]
+    changes, lows, highs = (rows[name].fill_null(float("nan")) for name in (delta, low, high))
+    return figures.position_profile(
+        changes.to_list(),
+        lows.to_list(),
+        highs.to_list(),
+        names,
+        regions,
+        label=_LABELS[scan.unit],
+        title=_title(scan, f"Alanine scan, {_CHAINS[chain].lower()}"),
+    )
+
+
+def _combinations(scan: Scan) -> Figure:
+    delta, low, high = value_columns(scan.unit)[3:6]
+    best = scan.variants.drop_nulls(delta).sort(delta, descending=True).head(_SHOWN_COMBINATIONS)
+    return figures.ranked_changes(
+        best["mutations"].to_list(),
+        best[delta].to_list(),
+        best[low].to_list(),
+        best[high].to_list(),
+        label=f"predicted {_LABELS[scan.unit]}, {percent(scan.coverage)} interval",
+        title=_title(scan, "Combinations"),
+    )
+
+
+def _specificity(scan: Scan) -> Figure:
+    assert scan.specificity is not None
+    delta = f"delta_{scan.unit}"
+    rows = scan.specificity[1:]  # the first is the parent
+    others = [f"{delta} {name}" for name in scan.names[1:]]
+    rows = rows.drop_nulls([f"{delta} {scan.names[0]}", *others])
+    return figures.specificity(
+        scan.names,
+        [one.value for one in scan.references],
+        [one.low for one in scan.references],
+        [one.high for one in scan.references],
+        rows[f"{delta} {scan.names[0]}"].to_numpy(),
+        rows.select(pl.max_horizontal(*others)).to_series().to_numpy(),
+        rows["mutations"].to_list(),
+        label=_LABELS[scan.unit],
+        value_label=f"predicted {_VALUES[scan.unit]}, {percent(scan.coverage)} interval",
+    )
+
+
+def _half_width(scan: Scan) -> float:
+    low, high = (scan.variants[name] for name in value_columns(scan.unit)[4:6])
+    half = ((high - low) / 2).median()
+    return float("nan") if half is None else float(half)  # type: ignore[arg-type]

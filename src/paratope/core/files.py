@@ -1,0 +1,275 @@
+"""Writing files, folders and JSON: whole or not at all."""
+
+import contextlib
+import ctypes
+import dataclasses
+import enum
+import errno
+import json
+import math
+import os
+import secrets
+import shutil
+import sys
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from paratope.core.errors import OutputError
+
+_WRITE_ERRORS = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EPIPE}
+)
+# renameat2(2): flag RENAME_EXCHANGE, and "relative to the working directory"
+_RENAME_EXCHANGE, _AT_FDCWD = 2, -100
+
+
+@contextlib.contextmanager
+def atomic_file(target: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
+    """A binary file that appears under its name only when it is complete.
+
+    Written beside the target, flushed to disk, renamed. If anything fails, the target is as it was
+    and nothing is left behind.
+
+    Parameters
+    ----------
+    target : path
+        Its folder must exist. A device or a pipe is written directly.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written: no folder, no permission, no space.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> with atomic_file(folder / "note.txt") as file:
+    ...     _ = file.write(b"hello")
+    >>> (folder / "note.txt").read_text(), len(list(folder.iterdir()))
+    ('hello', 1)
+    """
+    path = Path(os.path.realpath(target))  # a link stays a link
+    if path.exists() and not path.is_file() and not path.is_dir():
+        with as_output_error(target), path.open("wb") as device:
+            yield device
+        return
+    temporary = path.with_name(f".paratope-{secrets.token_hex(8)}.tmp")
+    try:
+        with as_output_error(target):
+            if path.is_dir():
+                raise IsADirectoryError(None, "this is a folder; expected a file name")
+            file = temporary.open("xb")
+        # what the caller does meanwhile may fail to read something else: that is not our error
+        with as_output_error(target, only=_WRITE_ERRORS), file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        with as_output_error(target):
+            if path.exists():
+                temporary.chmod(path.stat().st_mode & 0o7777)
+            os.replace(temporary, path)
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+    _flush(path.parent)
+
+
+@contextlib.contextmanager
+def atomic_folder(target: str | os.PathLike[str], replaces: Collection[str] = ()) -> Iterator[Path]:
+    """A folder that appears under its name, with all its files, only when it is complete.
+
+    The caller fills the folder it is given, which is beside the target. Whatever else a target
+    that is already there holds comes along by hard links before the two folders are exchanged, so
+    at no moment is any of it missing. If anything fails, the target is as it was.
+
+    Parameters
+    ----------
+    target : path
+        Its parents are made. Whether a folder that is there may be written to is for the caller
+        to decide.
+    replaces : collection of str
+        Files of a target that is there which end with it even if no new one takes their place.
+
+    Yields
+    ------
+    Path
+        The folder to fill.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> target = Path(tempfile.mkdtemp()) / "model"
+    >>> target.mkdir()
+    >>> _ = (target / "notes.txt").write_text("mine")
+    >>> with atomic_folder(target) as folder:
+    ...     _ = (folder / "config.json").write_text("{}")
+    >>> sorted(path.name for path in target.iterdir())
+    ['config.json', 'notes.txt']
+    """
+    path = Path(os.path.realpath(target))
+    temporary = path.with_name(f".paratope-{secrets.token_hex(8)}.tmp")
+    try:
+        with as_output_error(target):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary.mkdir()
+            if path.exists():
+                temporary.chmod(path.stat().st_mode & 0o7777)
+        with as_output_error(target, only=_WRITE_ERRORS):
+            yield temporary
+        with as_output_error(target):
+            for entry in sorted(temporary.rglob("*"), reverse=True):
+                _flush(entry)
+            if path.exists():
+                _keep_others(path, temporary, frozenset(replaces))
+            _flush(temporary)
+            _put_in_place(temporary, path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    _flush(path.parent)
+
+
+def _keep_others(old: Path, new: Path, replaces: frozenset[str]) -> None:
+    for entry in old.iterdir():
+        beside = new / entry.name
+        if entry.name in replaces or beside.exists():
+            continue
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.copytree(entry, beside, symlinks=True, copy_function=_link)
+        else:
+            _link(entry, beside)
+
+
+def _link(source: str | Path, target: str | Path) -> None:
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except OSError:  # not every file system has hard links
+        shutil.copy2(source, target, follow_symlinks=False)
+
+
+def _put_in_place(temporary: Path, path: Path) -> None:
+    """Rename to `path`; a folder that was there has the temporary name afterwards."""
+    if not path.exists():
+        temporary.rename(path)
+    elif not _exchange(temporary, path):
+        old = path.with_name(f".paratope-{secrets.token_hex(8)}.tmp")
+        path.rename(old)
+        try:
+            temporary.rename(path)
+        except BaseException:
+            old.rename(path)
+            raise
+        old.rename(temporary)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Exchange two names in one step, where the system can (Linux, most file systems)."""
+    if not sys.platform.startswith("linux"):
+        return False
+    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if rename is None:
+        return False
+    names = os.fsencode(one), os.fsencode(other)
+    return rename(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE) == 0
+
+
+def _flush(path: Path) -> None:
+    """Flush a file or folder to the disk; not every file system can flush a folder."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+@contextlib.contextmanager
+def as_output_error(target: object, only: frozenset[int] | None = None) -> Iterator[None]:
+    """Say what failed; with `only`, for these error numbers, others pass."""
+    try:
+        yield
+    except OSError as error:
+        if only is not None and error.errno not in only:
+            raise
+        reason = error.strerror or str(error)
+        if isinstance(error, FileNotFoundError):
+            reason = "its folder does not exist; make it first"
+        elif isinstance(error, PermissionError):
+            reason = "no permission to write there"
+        raise OutputError(f"cannot write {target}: {reason}") from error
+
+
+def json_text(value: object, *, indent: int | None = 2, sort_keys: bool = False) -> str:
+    r"""A value as JSON with a line end; numbers that are not finite become null.
+
+    Parameters
+    ----------
+    value : object
+        Plain values, NumPy numbers and arrays, enumerations, dataclasses, paths and mappings of
+        them.
+    indent : int or None
+        None writes everything on one line without spaces.
+    sort_keys : bool
+
+    Raises
+    ------
+    TypeError
+        If a value is of no kind that JSON has.
+
+    Examples
+    --------
+    >>> json_text({"rmse": float("nan"), "rows": np.arange(2)}, indent=None)
+    '{"rmse":null,"rows":[0,1]}\n'
+    """
+    separators = None if indent else (",", ":")
+    text = json.dumps(
+        plain(value),
+        indent=indent,
+        separators=separators,
+        sort_keys=sort_keys,
+        ensure_ascii=False,
+        allow_nan=False,
+    )
+    return text + "\n"
+
+
+def write_json(
+    path: str | os.PathLike[str],
+    value: object,
+    *,
+    indent: int | None = 2,
+    sort_keys: bool = False,
+) -> None:
+    """Write `json_text` to a file, whole or not at all; raises `OutputError` as `atomic_file`."""
+    text = json_text(value, indent=indent, sort_keys=sort_keys)
+    with atomic_file(path) as file:
+        file.write(text.encode())
+
+
+def plain(value: Any) -> Any:
+    """A value in JSON's own kinds: NumPy and dataclasses unpacked, no number that is not finite."""
+    if isinstance(value, enum.Enum):
+        return plain(value.value)
+    if isinstance(value, np.ndarray | np.generic):
+        return plain(value.tolist())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {
+            field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)
+        }
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    return value

@@ -1,0 +1,212 @@
+"""What a data set is: its files, its terms, and what an import turned its rows into."""
+
+import dataclasses
+import hashlib
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from paratope.core.errors import InputError
+from paratope.data.measurements import Measurement
+
+# Short names of terms (SPDX where there is one) -> may the rows be used and passed on freely,
+# commercially too, against attribution?
+LICENCES: dict[str, bool] = {
+    "CC-BY-4.0": True,
+    "CC0-1.0": True,
+    "MIT": True,
+    "Apache-2.0": True,
+    "BSD-3-Clause": True,
+    "BSD-3-Clause-Clear": True,
+    "SKEMPI-v2": True,  # free to use, cite Jankauskaite et al. 2019
+    "own": True,  # the user's own table
+    "none stated": False,
+    "non-commercial": False,
+    "CC-BY-NC-4.0": False,
+    "CC-BY-NC-SA-4.0": False,
+}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class DataFile:
+    """One file of a data set.
+
+    Attributes
+    ----------
+    path : str
+        Relative to the data root, such as ``"skempi_v2/skempi_v2.csv"``.
+    sha256 : str
+        Checksum of the file its importer was written for.
+    url : str
+        Where the file is published; empty where it was derived from published files.
+    made : str
+        For a derived file, from what and how.
+    required : bool
+        False where the importer reads it only if it is there.
+    """
+
+    path: str
+    sha256: str
+    url: str = ""
+    made: str = ""
+    required: bool = True
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Imported:
+    """What an importer made of a source.
+
+    Attributes
+    ----------
+    measurements : tuple of Measurement
+        In file order; measurements that are no row of their own (wild types) come first.
+    counts : dict of str to int
+        What became of every row of the file; the numbers sum to the number of rows.
+    notes : tuple of str
+        What a reader should know, in plain words.
+    added : dict of str to int
+        Measurements that are no row of their own, such as the wild types of a table of mutants.
+    """
+
+    measurements: tuple[Measurement, ...]
+    counts: dict[str, int]
+    notes: tuple[str, ...] = ()
+    added: dict[str, int] = dataclasses.field(default_factory=dict)
+
+    @property
+    def rows(self) -> int:
+        """Number of rows of the file."""
+        return sum(self.counts.values())
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Dataset:
+    """A public source, or a published table format, that can be imported.
+
+    Attributes
+    ----------
+    name : str
+    summary : str
+        One line.
+    licence : str
+        Terms of the source; rows carry their own in ``Origin.licence``.
+    permissive : bool
+        True if every row may be used freely against attribution.
+    may_train : bool
+        True if at least some rows may train a model that is passed on; which ones, `training_rows`
+        knows.
+    files : tuple of DataFile
+        Empty for a format, which reads the table it is given.
+    citation : str
+    load : callable
+        ``load(folder, as_published=False)``: `folder` is the data root, or the table of a format.
+    """
+
+    name: str
+    summary: str
+    licence: str
+    permissive: bool
+    may_train: bool
+    files: tuple[DataFile, ...]
+    citation: str
+    load: Callable[..., Imported]
+
+
+def data_root() -> Path:
+    """The folder of public data: ``PARATOPE_DATA``, else ``data`` in the cache folder.
+
+    The cache folder is ``PARATOPE_CACHE``, by default ``~/.cache/paratope``.
+    """
+    given = os.environ.get("PARATOPE_DATA")
+    if given:
+        return Path(given).expanduser()
+    cache = os.environ.get("PARATOPE_CACHE") or "~/.cache/paratope"
+    return Path(cache).expanduser() / "data"
+
+
+def locate(root: Path, file: DataFile) -> Path | None:
+    """The file under `root`, in its own folder or directly in `root`; None if it is in neither."""
+    for candidate in (root / file.path, root / Path(file.path).name):
+        if candidate.is_file():
+            return candidate
+    return None
+
+
+def require(root: Path, file: DataFile) -> Path:
+    """The file under `root`; an `InputError` that says what to put where if it is missing."""
+    found = locate(root, file)
+    if found is None:
+        origin = f"It is published at {file.url}" if file.url else f"It was made thus: {file.made}"
+        raise InputError(
+            f"{root / file.path}: no such file. {origin}; expected SHA-256 {file.sha256}. "
+            f"Put it there, or set PARATOPE_DATA to the folder that holds it; "
+            f"`paratope data fetch` downloads published files"
+        )
+    return found
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def is_permissive(licence: str) -> bool:
+    """True if terms of this name let rows be used freely against attribution; unknown terms do not.
+
+    >>> is_permissive("CC-BY-4.0"), is_permissive("non-commercial")
+    (True, False)
+    """
+    return LICENCES.get(licence, False)
+
+
+def filter_licence(imported: Imported, terms: str = "permissive") -> Imported:
+    """The measurements whose terms allow a use, row by row.
+
+    Parameters
+    ----------
+    imported : Imported
+    terms : {"permissive", "any"}
+
+    Returns
+    -------
+    Imported
+        With the same counts, which are about rows read, and a note of how many measurements were
+        left out.
+
+    Raises
+    ------
+    InputError
+        If `terms` is neither.
+    """
+    if terms == "any":
+        return imported
+    if terms != "permissive":
+        raise InputError(f"unknown licence filter {terms!r}; valid names: any, permissive")
+    kept = tuple(row for row in imported.measurements if is_permissive(row.origin.licence))
+    left_out = len(imported.measurements) - len(kept)
+    note = f"{left_out} of {len(imported.measurements)} measurements left out: terms not permissive"
+    notes = imported.notes + ((note,) if left_out else ())
+    return dataclasses.replace(imported, measurements=kept, notes=notes)
+
+
+def checked(root: Path, files: tuple[DataFile, ...]) -> tuple[str, ...]:
+    """Notes about files that differ from those the importer was written for."""
+    notes = []
+    for file in files:
+        found = locate(root, file)
+        if found is not None and sha256_of(found) != file.sha256:
+            notes.append(
+                f"{file.path} is not the file this importer was written for "
+                f"(expected SHA-256 {file.sha256[:12]}…): rows may differ"
+            )
+    return tuple(notes)
+
+
+def tally(counts: Mapping[str, int]) -> dict[str, int]:
+    """Counts without the zeros, largest first.
+
+    >>> tally({"a": 0, "b": 2, "c": 5})
+    {'c': 5, 'b': 2}
+    """
+    return dict(sorted(((k, n) for k, n in counts.items() if n), key=lambda item: -item[1]))

@@ -1,0 +1,190 @@
+"""Rows of published tables, read strictly: errors name file, line and column."""
+
+import csv
+import dataclasses
+import functools
+import math
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from paratope.core.errors import InputError
+from paratope.molecules.sequences import Antibody, Antigen, Pair, clean_antibody, clean_antigen
+
+MISSING = frozenset({"", "na", "n/a", "nan", "none", "null"})
+# Stands for an antigen that a source only names: one residue of which nothing is known.
+UNKNOWN_ANTIGEN = "X"
+_SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
+_Result = TypeVar("_Result")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SourceRow:
+    """One row of a published table.
+
+    Attributes
+    ----------
+    path : Path
+    row : int
+        From 1, header and blank lines not counted.
+    line : int
+        Line of the file on which the row ends, from 1.
+    values : dict of str to str
+        By column, white space at the ends removed.
+    """
+
+    path: Path
+    row: int
+    line: int
+    values: dict[str, str]
+
+    def __getitem__(self, column: str) -> str:
+        return self.values[column]
+
+    def text(self, column: str) -> str:
+        """The value, empty if it is one of the words for a missing one (NA, None, ...)."""
+        value = self.values[column]
+        return "" if value.lower() in MISSING else value
+
+    def number(self, column: str) -> float:
+        """The value as a finite number; raises `InputError` otherwise."""
+        value = self.values[column]
+        try:
+            number = float(value)
+        except ValueError:
+            number = math.nan
+        if not math.isfinite(number):
+            raise self.error(column, f"expected a number, got {value!r}")
+        return number
+
+    def optional_number(self, column: str) -> float | None:
+        """The value as a number, None if it is missing."""
+        return self.number(column) if self.text(column) else None
+
+    def read(self, column: str, parse: Callable[[str], _Result]) -> _Result:
+        """The value as `parse` reads it, its `InputError` given file, line and column."""
+        try:
+            return parse(self.values[column])
+        except InputError as problem:
+            raise self.error(column, str(problem)) from problem
+
+    def error(self, column: str, problem: str) -> InputError:
+        """An error that says where it is."""
+        return InputError(f"{self.path}, line {self.line}, column {column!r}: {problem}")
+
+
+def celsius_as_K(row: SourceRow, column: str) -> float | None:
+    """A temperature in degrees Celsius as Kelvin, None if it is missing."""
+    celsius = row.optional_number(column)
+    return None if celsius is None else celsius + 273.15
+
+
+def header_of(path: Path, separator: str = ",", *, encoding: str = "utf-8-sig") -> list[str]:
+    """Column names of a table; raises `InputError` if it cannot be read."""
+    try:
+        with path.open(newline="", encoding=encoding) as stream:
+            return [name.strip() for name in next(csv.reader(stream, delimiter=separator), [])]
+    except OSError as problem:
+        raise InputError(f"{path}: cannot be read: {problem.strerror or problem}") from problem
+    except (UnicodeDecodeError, csv.Error) as problem:
+        raise InputError(f"{path}: not a text table: {problem}") from problem
+
+
+def read_rows(
+    path: Path,
+    columns: Sequence[str],
+    separator: str = ",",
+    *,
+    encoding: str = "utf-8-sig",
+    pad: bool = False,
+) -> Iterator[SourceRow]:
+    """Rows of a table with a header, one at a time.
+
+    Parameters
+    ----------
+    path : Path
+    columns : sequence of str
+        Those that must be there.
+    separator : str
+    encoding : str
+    pad : bool
+        Take rows with fewer fields than the header as having empty ones at the end.
+
+    Yields
+    ------
+    SourceRow
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, is empty or holds no rows, lacks a column, or a row has another
+        number of fields than the header (as in a truncated file).
+    """
+    try:
+        with path.open(newline="", encoding=encoding) as stream:
+            reader = csv.reader(stream, delimiter=separator, strict=True)
+            yield from _rows(path, reader, columns, separator, pad)
+    except OSError as problem:
+        raise InputError(f"{path}: cannot be read: {problem.strerror or problem}") from problem
+    except (UnicodeDecodeError, csv.Error) as problem:
+        raise InputError(
+            f"{path}: not a text table, or truncated ({problem}): fetch it again"
+        ) from problem
+
+
+def _rows(
+    path: Path, reader: Any, columns: Sequence[str], separator: str, pad: bool
+) -> Iterator[SourceRow]:
+    header = [name.strip() for name in next(reader, [])]
+    _check_header(path, header, columns, separator)
+    number = 0
+    for fields in reader:
+        if not any(field.strip() for field in fields):
+            continue
+        number += 1
+        if pad:
+            fields = fields + [""] * (len(header) - len(fields))
+        if len(fields) != len(header):
+            raise InputError(
+                f"{path}, line {reader.line_num}: {len(fields)} fields where the header has "
+                f"{len(header)}; the file is truncated or damaged: fetch it again"
+            )
+        values = {name: field.strip() for name, field in zip(header, fields, strict=True)}
+        yield SourceRow(path, number, reader.line_num, values)
+    if number == 0:
+        raise InputError(f"{path}: a header but no rows; the file is truncated: fetch it again")
+
+
+def _check_header(path: Path, header: list[str], columns: Sequence[str], separator: str) -> None:
+    if not any(header):
+        raise InputError(f"{path}: empty file; expected a table with the columns {list(columns)}")
+    missing = [name for name in columns if name not in header]
+    if not missing:
+        return
+    if len(header) == 1:
+        other = next((s for s in _SEPARATORS if s != separator and s in header[0]), None)
+        if other is not None:
+            raise InputError(
+                f"{path}: separated by {_SEPARATORS[other]}, expected {_SEPARATORS[separator]}"
+            )
+    raise InputError(f"{path}: no column {missing}; columns found: {header}")
+
+
+@functools.lru_cache(maxsize=4096)
+def antigen_of(text: str, name: str = "") -> Antigen:
+    """Antigen of a source's text, cleaned; the same object for the same text."""
+    return clean_antigen(text, name)[0]
+
+
+@functools.lru_cache(maxsize=4096)
+def antibody_of(heavy: str, light: str = "", name: str = "") -> Antibody:
+    """Antibody of a source's texts, cleaned; a light chain equal to the heavy one is none."""
+    return clean_antibody(heavy, light if light != heavy else None, name)[0]
+
+
+def pair_of(row: SourceRow, antibody: tuple[str, str, str], antigen: tuple[str, str]) -> Pair:
+    """Pair of (heavy, light, name) and (chains, name), its errors naming the row."""
+    try:
+        return Pair(antibody_of(*antibody), antigen_of(*antigen))
+    except InputError as problem:
+        raise InputError(f"{row.path}, line {row.line}: {problem}") from problem

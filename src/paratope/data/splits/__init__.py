@@ -1,0 +1,24 @@
+"""Splits of measurements whose parts share nothing that would flatter a model, with the proof."""
+
+from paratope.data.splits.antibodies import antibody_clusters
+from paratope.data.splits.clusters import antigen_clusters, same_molecule
+from paratope.data.splits.families import mutated_positions
+from paratope.data.splits.groups import replicate_groups
+from paratope.data.splits.kinds import KINDS
+from paratope.data.splits.proof import prove
+from paratope.data.splits.split import Split, split_measurements, tiers, write_split, write_tiers
+
+__all__ = [
+    "KINDS",
+    "Split",
+    "antibody_clusters",
+    "antigen_clusters",
+    "mutated_positions",
+    "prove",
+    "replicate_groups",
+    "same_molecule",
+    "split_measurements",
+    "tiers",
+    "write_split",
+    "write_tiers",
+]

@@ -1,0 +1,133 @@
+"""Where a measured pair differs from its parent: the positions mutated, whatever the table says."""
+
+from collections import Counter
+from collections.abc import Hashable, Iterable, Sequence
+
+import numpy as np
+
+from paratope.data.measurements import Measurement
+from paratope.molecules.sequences import Pair
+
+# Chains that differ in at most this share of residues belong to one family.
+_FAMILY_DISTANCE = 0.2
+
+
+def mutated_positions(measurements: Sequence[Measurement]) -> list[frozenset[Hashable]]:
+    """Positions in which each measured pair differs from its parent.
+
+    The parent is the measurement's own; where it names none, the parent chain nearest to its chain,
+    or else the consensus of the chains of the same length within 20 % of each other.
+
+    Parameters
+    ----------
+    measurements : sequence of Measurement
+
+    Returns
+    -------
+    list of frozenset
+        For each row (role, parent chain, position from 0); empty for a parent.
+
+    Examples
+    --------
+    >>> from paratope.molecules.sequences import Antibody, Antigen
+    >>> heavies = ("EVQLV", "EVQAV", "EVQLV")
+    >>> rows = [Measurement(Pair(Antibody(h), Antigen(("MKV",))), 8.0) for h in heavies]
+    >>> [len(found) for found in mutated_positions(rows)]
+    [0, 1, 0]
+    """
+    references: dict[str, dict[str, str]] = {}
+    roles: dict[str, list[str]] = {}
+    parents: dict[str, list[str]] = {}
+    for row in measurements:
+        for role, chain in _chains(row.pair):
+            roles.setdefault(role, []).append(chain)
+        if row.parent is not None:
+            for role, chain in _chains(row.parent):
+                parents.setdefault(role, []).append(chain)
+    for role, chains in roles.items():
+        references[role] = parent_chains(chains, parents.get(role, ()))
+    known: dict[tuple[str, str], tuple[int, ...]] = {}
+    found = []
+    for row in measurements:
+        own = dict(_chains(row.parent)) if row.parent is not None else {}
+        places: set[Hashable] = set()
+        for role, chain in _chains(row.pair):
+            parent = own.get(role, references[role][chain])
+            key = (parent, chain)
+            if key not in known:
+                known[key] = differences(parent, chain)
+            places.update((role, parent, place) for place in known[key])
+        found.append(frozenset(places))
+    return found
+
+
+def _chains(pair: Pair) -> Iterable[tuple[str, str]]:
+    yield "heavy", pair.antibody.heavy
+    if pair.antibody.light is not None:
+        yield "light", pair.antibody.light
+    for number, chain in enumerate(pair.antigen.chains):
+        yield f"antigen{number}", chain
+
+
+def differences(parent: str, chain: str) -> tuple[int, ...]:
+    """Positions of `parent` (from 0) in which a chain differs; an insertion counts where it stands.
+
+    Equal lengths are compared position by position, others by the fewest edits.
+
+    >>> differences("ACDEF", "ACEEF"), differences("ACDEF", "ACEF")
+    ((2,), (2,))
+    """
+    if len(parent) == len(chain):
+        return tuple(
+            place for place, (a, b) in enumerate(zip(parent, chain, strict=True)) if a != b
+        )
+    from rapidfuzz.distance import Levenshtein
+
+    return tuple(sorted({edit.src_pos for edit in Levenshtein.editops(parent, chain)}))
+
+
+def parent_chains(chains: Sequence[str], parents: Iterable[str] = ()) -> dict[str, str]:
+    """The parent of each chain: a given parent within reach, or its family's consensus.
+
+    >>> parent_chains(["AAAAAA", "AAAAAC", "AAAAGA", "WWWW"])["AAAAAC"]
+    'AAAAAA'
+    """
+    parent_of: dict[str, str] = {}
+    heads: dict[int, list[str]] = {}
+    for parent in dict.fromkeys(parents):
+        heads.setdefault(len(parent), []).append(parent)
+    by_length: dict[int, list[str]] = {}
+    rows = Counter(chains)
+    for chain in rows:
+        by_length.setdefault(len(chain), []).append(chain)
+    for length, members in by_length.items():
+        residues = _residues(members)
+        left = np.arange(len(members))
+        for parent in heads.get(length, ()):
+            near = (residues[left] != _residues([parent])).mean(1) <= _FAMILY_DISTANCE
+            parent_of.update({members[row]: parent for row in left[near]})
+            left = left[~near]
+        while len(left):
+            near = (residues[left] != residues[left[0]]).mean(1) <= _FAMILY_DISTANCE
+            family = [members[row] for row in left[near]]
+            measured = [chain for chain in family for _ in range(rows[chain])]
+            parent_of.update(dict.fromkeys(family, consensus(measured)))
+            left = left[~near]
+    return parent_of
+
+
+def _residues(chains: Sequence[str]) -> np.ndarray:
+    return np.frombuffer("".join(chains).encode(), np.uint8).reshape(len(chains), -1)
+
+
+def consensus(chains: Sequence[str]) -> str:
+    """Most frequent residue of each position of equally long chains; ties go to the first letter.
+
+    >>> consensus(["ACD", "ACE", "GCE"])
+    'ACE'
+    """
+    letters = []
+    for column in zip(*chains, strict=True):
+        counts = Counter(column)
+        letters.append(min(counts, key=lambda letter: (-counts[letter], letter)))
+    return "".join(letters)

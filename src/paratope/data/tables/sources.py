@@ -1,0 +1,191 @@
+"""Opening what a user hands over: paths, stdin, file objects; gzip, encodings, kinds of file."""
+
+import codecs
+import contextlib
+import dataclasses
+import gzip
+import io
+import os
+import re
+import shutil
+import sys
+import tempfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, TypeAlias
+
+from paratope.core.errors import InputError
+
+Source: TypeAlias = str | os.PathLike[str] | IO[bytes]
+
+_CHUNK_BYTES = 1 << 20
+# Control characters that no text file holds: all but tab, line feed, form feed, carriage return.
+_CONTROL = re.compile(rb"[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f]")
+_MAGIC = {
+    b"PAR1": "parquet",
+    b"PK\x03\x04": "xlsx",
+    b"\xd0\xcf\x11\xe0": "xls",
+    b"%PDF": "PDF",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ": "xz",
+    b"\x28\xb5\x2f\xfd": "zstd",
+}
+
+
+@dataclasses.dataclass(slots=True)
+class Opened:
+    """An opened source: what it is called, what it is, its bytes (seekable, not compressed).
+
+    Attributes
+    ----------
+    name : str
+    kind : str
+        ``"text"``, ``"parquet"``, ``"xlsx"`` or the name of a kind that is not read.
+    suffix : str
+        Of the file's name, lower case, without ``.gz``; empty for stdin.
+    stream : binary file
+    notes : list of str
+        What a reader should know about how it was read.
+    """
+
+    name: str
+    kind: str
+    suffix: str
+    stream: IO[bytes]
+    notes: list[str] = dataclasses.field(default_factory=list)
+
+    @contextlib.contextmanager
+    def text(self) -> Iterator[io.TextIOWrapper]:
+        """The lines, line ends kept as they are; UTF-8, UTF-16 with a mark, or Windows-1252."""
+        encoding = _encoding(self.stream, self.name)
+        if encoding == "cp1252":
+            self.notes.append(f"{self.name}: not UTF-8, read as Windows-1252 (Latin-1)")
+        self.stream.seek(0)
+        wrapper = io.TextIOWrapper(self.stream, encoding=encoding, newline="")
+        try:
+            yield wrapper
+        finally:
+            wrapper.detach()
+
+
+def source_name(source: Source) -> str:
+    """What to call a source in messages."""
+    if isinstance(source, str | os.PathLike):
+        return "stdin" if str(source) == "-" else str(source)
+    return str(getattr(source, "name", "input"))
+
+
+@contextlib.contextmanager
+def open_source(source: Source) -> Iterator[Opened]:
+    """Open a path, ``"-"`` (stdin) or a binary file object, decompressed; tell its kind by content.
+
+    Raises
+    ------
+    InputError
+        If it cannot be opened or read, is empty, or is a binary file of no kind that is read.
+    """
+    name = source_name(source)
+    with contextlib.ExitStack() as stack:
+        try:
+            raw = _raw(source, stack)
+            if raw.read(2) == b"\x1f\x8b":
+                raw.seek(0)
+                # one pass into a temporary file: later passes seek, and damage shows at once
+                raw = _spooled(gzip.GzipFile(fileobj=raw, mode="rb"), stack)
+            raw.seek(0)
+            head = raw.read(1 << 16)
+            raw.seek(0)
+        except OSError as error:
+            raise InputError(_cannot_read(name, error)) from None
+        except (EOFError, zlib.error):
+            raise InputError(f"{name}: damaged gzip file (cut short or altered)") from None
+        yield Opened(name, _kind(head, name), _suffix(source), raw)
+
+
+def _raw(source: Source, stack: contextlib.ExitStack) -> IO[bytes]:
+    if isinstance(source, str | os.PathLike):
+        if str(source) == "-":
+            stream: IO[bytes] = sys.stdin.buffer
+        else:
+            stream = stack.enter_context(Path(source).open("rb"))
+    else:
+        stream = source
+        if isinstance(stream.read(0), str):
+            raise InputError(f"{source_name(source)}: open it in binary mode ('rb')")
+    return stream if stream.seekable() else _spooled(stream, stack)
+
+
+def _spooled(stream: IO[bytes] | gzip.GzipFile, stack: contextlib.ExitStack) -> IO[bytes]:
+    """A seekable copy on disk, so that memory stays bounded."""
+    copy = stack.enter_context(tempfile.TemporaryFile())
+    shutil.copyfileobj(stream, copy, _CHUNK_BYTES)
+    copy.seek(0)
+    return copy
+
+
+def _cannot_read(name: str, error: OSError) -> str:
+    if isinstance(error, FileNotFoundError):
+        return f"{name}: no such file"
+    if isinstance(error, IsADirectoryError):
+        return f"{name}: this is a folder; expected a table or a FASTA file"
+    if isinstance(error, PermissionError):
+        return f"{name}: no permission to read it"
+    if isinstance(error, gzip.BadGzipFile):
+        return f"{name}: damaged gzip file (cut short or altered)"
+    return f"{name}: cannot be read: {error.strerror or error}"
+
+
+def _suffix(source: Source) -> str:
+    name = source_name(source).lower()
+    return Path(name.removesuffix(".gz")).suffix
+
+
+def _kind(head: bytes, name: str) -> str:
+    if not head.strip():
+        raise InputError(f"{name}: the file is empty")
+    for magic, kind in _MAGIC.items():
+        if head.startswith(magic):
+            if kind in ("parquet", "xlsx"):
+                return kind
+            hint = "save it as XLSX or CSV" if kind == "xls" else "expected CSV, TSV, Parquet, XLSX"
+            raise InputError(f"{name}: this is a {kind} file; {hint}")
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "text"
+    # a stray control character in a note is text; one in a hundred is not
+    if b"\0" in head or 100 * len(_CONTROL.findall(head)) > len(head):
+        raise InputError(
+            f"{name}: this is a binary file; expected CSV, TSV, Parquet, XLSX or FASTA"
+        )
+    return "text"
+
+
+def _encoding(stream: IO[bytes], name: str) -> str:
+    """Encoding of the whole stream: UTF-16 by its mark, UTF-8 if valid, Windows-1252 if that is."""
+    stream.seek(0)
+    marked = stream.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+    candidates = ("utf-16",) if marked else ("utf-8-sig", "cp1252")
+    line = 0
+    for encoding in candidates:
+        line = _undecodable_line(stream, encoding)
+        if line == 0:
+            return encoding
+    expected = "UTF-16" if marked else "UTF-8 or Windows-1252"
+    raise InputError(f"{name}: line {line}: this is not {expected} text; save the file as UTF-8")
+
+
+def _undecodable_line(stream: IO[bytes], encoding: str) -> int:
+    """First line that is not in this encoding, from 1; 0 if all of it is."""
+    decoder = codecs.getincrementaldecoder(encoding)()
+    line = 1
+    stream.seek(0)
+    while chunk := stream.read(_CHUNK_BYTES):
+        try:
+            line += decoder.decode(chunk).count("\n")
+        except UnicodeDecodeError as error:
+            return line + error.object[: error.start].count(b"\n")
+    try:
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        return line
+    return 0

@@ -1,0 +1,234 @@
+"""The embedding store: encode what is missing, read what is there.
+
+One LMDB environment per encoder. A key is the SHA-256 of the encoder's name with revision and the
+chains; a value is a header (dtype, shape, checksum) and the numbers. What an unpaired encoder gives
+is kept per chain, what a paired one gives per molecule. Writes are transactions: a process that is
+killed leaves what it had committed and nothing else.
+"""
+
+import contextlib
+import hashlib
+import os
+import struct
+import sys
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import numpy as np
+
+from paratope.core.errors import StoreError
+from paratope.encoders import Encoder, molecule_units
+from paratope.encoders.embedding_store.caches import store_folder
+from paratope.encoders.embedding_store.environment import Environment, acquire, disk_size, release
+
+FORMAT_VERSION = 1
+# Residues that are encoded between two commits: what a kill can cost.
+RESIDUES_PER_COMMIT = 8192
+# magic, format version, dtype (numpy name), rows, columns, CRC-32 of key, rows, columns and data
+_HEADER = struct.Struct("<4sH10sIII")
+_MAGIC = b"PTEM"
+
+
+class EmbeddingStore:
+    """Embeddings of one encoder: `fill` encodes what is missing, `get` reads.
+
+    Several processes may read and write one store at once; a store also survives `os.fork`.
+
+    Parameters
+    ----------
+    encoder : Encoder
+    folder : path-like, optional
+        Default `cache_folder`.
+
+    Raises
+    ------
+    StoreError
+        If the folder cannot be made or written, or holds something else.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from paratope.encoders import load_encoder
+    >>> with EmbeddingStore(load_encoder("residue"), tempfile.mkdtemp()) as store:
+    ...     print(store.fill([("EVQL", "DIQM"), ("EVQL",)]), store.get(("EVQL", "DIQM")).shape)
+    2 (8, 51)
+    """
+
+    def __init__(self, encoder: Encoder, folder: str | os.PathLike[str] | None = None) -> None:
+        self.encoder = encoder
+        self.path = store_folder(encoder.name, folder)
+        self._environment = acquire(self.path, encoder.name)
+        self._closed = False
+
+    def __enter__(self) -> "EmbeddingStore":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the files; the store cannot be used afterwards."""
+        if not self._closed:
+            self._closed = True
+            release(self._environment)
+
+    def __contains__(self, molecule: tuple[str, ...]) -> bool:
+        return all(self._read(unit) is not None for unit in self._units(molecule))
+
+    def __len__(self) -> int:
+        return self._open().entries()
+
+    @property
+    def size_bytes(self) -> int:
+        """Size of the store on disk."""
+        return disk_size(self.path)
+
+    def fill(self, molecules: Iterable[tuple[str, ...]], progress: bool = False) -> int:
+        """Encode and keep what is not in the store yet, or is damaged.
+
+        Parameters
+        ----------
+        molecules : iterable of tuple of str
+            Chains of each molecule.
+        progress : bool
+            Whether to show a bar on stderr, if that is a terminal.
+
+        Returns
+        -------
+        int
+            How many chains (molecules, for a paired encoder) were encoded; 0 if all were there.
+
+        Raises
+        ------
+        EncoderError
+            If the encoder cannot take a molecule; what was encoded before stays.
+        StoreError
+            If the store cannot be written (disk full, no permission).
+        """
+        units = dict.fromkeys(unit for molecule in molecules for unit in self._units(molecule))
+        missing = [unit for unit in units if self._read(unit) is None]
+        # like lengths together, so that the encoder's batches carry little padding
+        missing.sort(key=lambda unit: (-sum(map(len, unit)), unit))
+        with _progress_bar(progress, self.encoder.name, len(missing)) as advance:
+            for chunk in _chunks(missing):
+                self._write(chunk, self.encoder.encode(chunk))
+                advance(len(chunk))
+        return len(missing)
+
+    def get(self, molecule: tuple[str, ...]) -> np.ndarray:
+        """Embedding of one molecule, (residues, dim) float32: read, or encoded if not there.
+
+        A damaged value is one that is not there.
+        """
+        parts = []
+        for unit in self._units(molecule):
+            rows = self._read(unit)
+            if rows is None:
+                rows = np.ascontiguousarray(self.encoder.encode([unit])[0], dtype=np.float32)
+                self._write([unit], [rows])
+            parts.append(rows)
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def lacking(self, molecules: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
+        """Those that are not in the store: quick, as no embedding is read.
+
+        A damaged value is not noticed, but `get` notices it.
+        """
+        units = {unit: self._key(unit) for one in molecules for unit in self._units(one)}
+        missing = dict(zip(units, self._open().lacking(list(units.values())), strict=True))
+        return [one for one in molecules if any(missing[unit] for unit in self._units(one))]
+
+    def clear(self) -> None:
+        """Remove every embedding of this encoder."""
+        self._open().clear()
+
+    def _units(self, molecule: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
+        return molecule_units(tuple(molecule), self.encoder.paired)
+
+    def _open(self) -> "Environment":
+        if self._closed:
+            raise StoreError(f"the embedding store of {self.encoder.name} is closed")
+        return self._environment
+
+    def _key(self, unit: tuple[str, ...]) -> bytes:
+        return embedding_key(self.encoder.name, unit)
+
+    def _read(self, unit: tuple[str, ...]) -> np.ndarray | None:
+        key = self._key(unit)
+        value = self._open().read(key)
+        rows = None if value is None else _unpack(key, value)
+        # an entry of another shape was not written by this encoder: as good as damaged
+        if rows is None or rows.shape != (sum(map(len, unit)), self.encoder.dim):
+            return None
+        return rows
+
+    def _write(self, units: Sequence[tuple[str, ...]], arrays: Sequence[np.ndarray]) -> None:
+        items = []
+        for unit, rows in zip(units, arrays, strict=True):
+            key = self._key(unit)
+            items.append((key, _pack(key, rows)))
+        self._open().write(items)
+
+
+def embedding_key(encoder_name: str, chains: tuple[str, ...]) -> bytes:
+    """SHA-256 of an encoder's name (with revision) and the chains that it encodes together.
+
+    >>> embedding_key("residue@1", ("EVQL",)).hex()[:8]
+    '30e71eed'
+    """
+    # no part can hold the separator, so two different lists never give one text
+    return hashlib.sha256("\n".join((encoder_name, *chains)).encode()).digest()
+
+
+def _pack(key: bytes, rows: np.ndarray) -> bytes:
+    rows = np.ascontiguousarray(rows, dtype="<f4")
+    data = rows.tobytes()
+    checksum = _checksum(key, rows.shape[0], rows.shape[1], data)
+    return _HEADER.pack(_MAGIC, FORMAT_VERSION, b"float32", *rows.shape, checksum) + data
+
+
+def _unpack(key: bytes, value: bytes) -> np.ndarray | None:
+    """The array of a value, or None if it is damaged or of another format."""
+    if len(value) < _HEADER.size:
+        return None
+    magic, version, dtype, n_rows, n_columns, checksum = _HEADER.unpack_from(value)
+    if (magic, version, dtype.rstrip(b"\0")) != (_MAGIC, FORMAT_VERSION, b"float32"):
+        return None
+    data = value[_HEADER.size :]
+    if len(data) != 4 * n_rows * n_columns or checksum != _checksum(key, n_rows, n_columns, data):
+        return None
+    # a copy: the caller may write into it
+    return np.frombuffer(data, dtype="<f4").reshape(n_rows, n_columns).astype(np.float32)
+
+
+def _checksum(key: bytes, n_rows: int, n_columns: int, data: bytes) -> int:
+    return zlib.crc32(data, zlib.crc32(key + struct.pack("<II", n_rows, n_columns)))
+
+
+def _chunks(units: list[tuple[str, ...]]) -> Iterable[list[tuple[str, ...]]]:
+    """Units in runs of at most `RESIDUES_PER_COMMIT` residues (a longer one alone)."""
+    chunk: list[tuple[str, ...]] = []
+    residues = 0
+    for unit in units:
+        length = sum(map(len, unit))
+        if chunk and residues + length > RESIDUES_PER_COMMIT:
+            yield chunk
+            chunk, residues = [], 0
+        chunk.append(unit)
+        residues += length
+    if chunk:
+        yield chunk
+
+
+@contextlib.contextmanager
+def _progress_bar(wanted: bool, what: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A function to call with the number of things done; shows nothing where stderr is a file."""
+    if not (wanted and total and sys.stderr.isatty()):
+        yield lambda count: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(f"encoding with {what}", total=total)
+        yield lambda count: bar.advance(task, count)

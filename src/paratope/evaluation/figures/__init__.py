@@ -1,0 +1,71 @@
+"""Every plot. Each function takes arrays and returns a figure; nothing global is touched."""
+
+from paratope.evaluation.figures.campaigns import (
+    PositionEffect,
+    held_out_predictions,
+    learning_curve,
+    plates,
+    position_importance,
+)
+from paratope.evaluation.figures.charts import (
+    DENSE_ROWS,
+    calibration,
+    comparison,
+    per_bin,
+    predicted_versus_measured,
+    residuals,
+    selective_risk,
+    training_history,
+)
+from paratope.evaluation.figures.scans import (
+    RESIDUE_ORDER,
+    colour_scale,
+    heat_map,
+    position_profile,
+    ranked_changes,
+    specificity,
+)
+from paratope.evaluation.figures.style import (
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    SERIES,
+    STYLE,
+    VERMILION,
+    figure_bytes,
+    new_figure,
+    save_figure,
+)
+
+__all__ = [
+    "BLUE",
+    "DENSE_ROWS",
+    "GREEN",
+    "GREY",
+    "ORANGE",
+    "RESIDUE_ORDER",
+    "PositionEffect",
+    "SERIES",
+    "STYLE",
+    "VERMILION",
+    "calibration",
+    "colour_scale",
+    "comparison",
+    "figure_bytes",
+    "held_out_predictions",
+    "learning_curve",
+    "heat_map",
+    "new_figure",
+    "per_bin",
+    "plates",
+    "position_importance",
+    "position_profile",
+    "predicted_versus_measured",
+    "ranked_changes",
+    "residuals",
+    "save_figure",
+    "selective_risk",
+    "specificity",
+    "training_history",
+]

@@ -1,0 +1,1 @@
+"""A pair in, a pKd out."""

@@ -1,0 +1,275 @@
+"""A model as a folder of plain files, written whole or not at all, checked when read.
+
+``config.json`` names format version, encoders, network and recipe, and holds a checksum of every
+other file; ``model.safetensors`` holds the trained weights of all networks; ``calibration.json``,
+``familiarity.json``, ``metrics.json``, ``environment.json`` and ``card.md`` are what they say.
+Nothing in it is ever unpickled or executed. Equal inputs give equal bytes.
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from paratope.core.errors import ModelError, OutputError, unknown_name
+from paratope.models.calibration import Calibration
+from paratope.models.ensemble import network_config_to_json
+from paratope.models.familiarity import Familiarity
+from paratope.models.network import Network
+
+FORMAT_VERSION = 1
+BUNDLED_MODELS = ("default",)
+_REQUIRED = ("model.safetensors", "calibration.json", "familiarity.json")
+_OPTIONAL = ("metrics.json", "card.md", "environment.json", "campaign.json")
+_DOCUMENTS = (
+    "calibration.json", "familiarity.json", "metrics.json", "environment.json", "campaign.json"
+)  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Bundle:
+    """Contents of a model folder.
+
+    Attributes
+    ----------
+    config : dict
+        ``encoders`` (antibody, antigen: names with revisions), ``network``, ``members``,
+        ``recipe``.
+    weights : mapping of str to Tensor
+        ``"<member>.<parameter>"``.
+    calibration, familiarity : dict
+        As their classes write them.
+    metrics, environment : dict
+    card : str
+        Markdown.
+    campaign : dict
+        Of a model adapted to a campaign: its rows and what was learned; empty for others.
+    """
+
+    config: dict[str, Any]
+    weights: Mapping[str, Any]
+    calibration: dict[str, Any]
+    familiarity: dict[str, Any]
+    metrics: dict[str, Any]
+    environment: dict[str, Any]
+    card: str
+    campaign: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
+def write_bundle(bundle: Bundle, folder: str | os.PathLike[str]) -> Path:
+    """Write a bundle as a folder, replacing a bundle that is there.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written, or the folder holds something that is no bundle.
+    """
+    from safetensors.torch import save
+
+    target = Path(folder)
+    if target.exists() and (
+        not target.is_dir() or (any(target.iterdir()) and not (target / "config.json").is_file())
+    ):
+        raise OutputError(f"{target} exists and is no model folder; choose another name")
+    contents = {
+        "model.safetensors": save({name: bundle.weights[name] for name in sorted(bundle.weights)}),
+        "calibration.json": _json_bytes(bundle.calibration, indent=None),
+        "familiarity.json": _json_bytes(bundle.familiarity, indent=None),
+        "metrics.json": _json_bytes(bundle.metrics),
+        "environment.json": _json_bytes(bundle.environment),
+        "card.md": bundle.card.encode("utf-8"),
+    }
+    if bundle.campaign:
+        contents["campaign.json"] = _json_bytes(bundle.campaign, indent=None)
+    checksums = {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}
+    config = {"format_version": FORMAT_VERSION, **bundle.config, "sha256": checksums}
+    contents["config.json"] = _json_bytes(config)
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}.tmp")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary.mkdir()
+        for name, data in contents.items():
+            with (temporary / name).open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        if target.exists():
+            old = target.with_name(f".{target.name}.{secrets.token_hex(8)}.old")
+            target.rename(old)
+            temporary.rename(target)
+            shutil.rmtree(old)
+        else:
+            temporary.rename(target)
+    except OSError as error:
+        raise OutputError(f"cannot write the model folder {target}: {error.strerror}") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return target
+
+
+def read_bundle(folder: str | os.PathLike[str]) -> Bundle:
+    """Read a bundle and check every file against its checksum.
+
+    Raises
+    ------
+    ModelError
+        If the folder or a file of it is missing, altered, or of another format version.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    source = Path(folder)
+    if not source.is_dir():
+        raise ModelError(f"{source}: no such model folder")
+    config = _read_json(source, "config.json")
+    version = config.get("format_version")
+    if version != FORMAT_VERSION:
+        raise ModelError(
+            f"{source}: model format version {version!r}; this paratope reads {FORMAT_VERSION}; "
+            "install the version of paratope that made it, or train it anew"
+        )
+    checksums = config.get("sha256")
+    if not isinstance(checksums, dict) or not set(_REQUIRED) <= set(checksums):
+        raise ModelError(f"{source}: config.json lists no checksums; the folder is incomplete")
+    contents: dict[str, bytes] = {}
+    for name, expected in checksums.items():
+        if name not in (*_REQUIRED, *_OPTIONAL):
+            raise ModelError(f"{source}: config.json names {name!r}, which no model folder holds")
+        contents[name] = _read(source, name)
+        if hashlib.sha256(contents[name]).hexdigest() != expected:
+            raise ModelError(
+                f"{source}: {name} is not the file that was saved (checksum differs); "
+                "copy the folder again from where it was made"
+            )
+    try:
+        weights = load(contents["model.safetensors"])
+    except SafetensorError as error:
+        raise ModelError(f"{source}: model.safetensors cannot be read: {error}") from error
+    documents = {
+        name: _parse(source, name, contents[name]) if name in contents else {}
+        for name in _DOCUMENTS
+    }
+    return Bundle(
+        config,
+        weights,
+        documents["calibration.json"],
+        documents["familiarity.json"],
+        documents["metrics.json"],
+        documents["environment.json"],
+        contents.get("card.md", b"").decode("utf-8", errors="replace"),
+        documents["campaign.json"],
+    )
+
+
+def find_model(source: str | os.PathLike[str]) -> Path:
+    """Folder of a model: an existing folder, a run folder's bundle, or a bundled name.
+
+    Raises
+    ------
+    ModelError
+        If it is none of these.
+    """
+    folder = Path(source)
+    if folder.is_dir():
+        has_bundle = not (folder / "config.json").exists() and (folder / "bundle").is_dir()
+        return folder / "bundle" if has_bundle else folder
+    if str(source) in BUNDLED_MODELS:
+        return bundled_folder(str(source))
+    raise ModelError(f"{unknown_name('model', str(source), BUNDLED_MODELS)}; or a model folder")
+
+
+def bundled_folder(name: str) -> Path:
+    """Where a model that comes with the package is."""
+    return Path(str(resources.files("paratope"))) / "models" / name
+
+
+def make_bundle(
+    networks: Sequence[Network],
+    encoders: Mapping[str, Any],
+    recipe: Mapping[str, Any],
+    calibration: Calibration,
+    familiarity: Familiarity,
+    *,
+    metrics: Mapping[str, Any],
+    environment: Mapping[str, Any],
+    card: str,
+) -> Bundle:
+    """Parts of a model as a bundle.
+
+    Parameters
+    ----------
+    networks : sequence of Network
+        Of one shape.
+    encoders : mapping
+        ``antibody`` and ``antigen``: names with revisions; ``max_residues``.
+    recipe : mapping
+        Settings of the training runs.
+    calibration : Calibration
+    familiarity : Familiarity
+    metrics, environment : mapping
+        Plain values.
+    card : str
+        Markdown.
+
+    Raises
+    ------
+    ModelError
+        If the networks are of different shapes.
+    """
+    if len({network.config for network in networks}) != 1:
+        raise ModelError("the networks of a bundle must have one shape; these differ")
+    weights = {
+        f"{number}.{name}": tensor.detach().cpu().contiguous()
+        for number, network in enumerate(networks)
+        for name, tensor in network.state_dict().items()
+    }
+    config = {
+        "encoders": dict(encoders),
+        "network": network_config_to_json(networks[0].config),
+        "members": len(networks),
+        "recipe": dict(recipe),
+    }
+    return Bundle(
+        config,
+        weights,
+        calibration.to_json(),
+        familiarity.to_json(),
+        dict(metrics),
+        dict(environment),
+        card,
+    )
+
+
+def _read(folder: Path, name: str) -> bytes:
+    try:
+        return (folder / name).read_bytes()
+    except FileNotFoundError:
+        raise ModelError(f"{folder}: {name} is missing; this is no complete model folder") from None
+    except OSError as error:
+        raise ModelError(f"{folder}: cannot read {name}: {error.strerror}") from error
+
+
+def _read_json(folder: Path, name: str) -> dict[str, Any]:
+    return _parse(folder, name, _read(folder, name))
+
+
+def _parse(folder: Path, name: str, data: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(data)
+    except ValueError as error:
+        raise ModelError(f"{folder}: {name} is no JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise ModelError(f"{folder}: {name} should hold a JSON object, got {type(value).__name__}")
+    return value
+
+
+def _json_bytes(value: object, indent: int | None = 2) -> bytes:
+    separators = None if indent else (",", ":")
+    text = json.dumps(value, indent=indent, separators=separators, sort_keys=True, allow_nan=False)
+    return (text + "\n").encode()

@@ -1,0 +1,370 @@
+"""`DualEncoderWithCrossAttention`: token ids of both sides in, pKd out, as the releases had it."""
+
+import pickle
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from paratope.core.errors import EncoderError, InputError, ModelError
+from paratope.encoders import ENCODERS, Encoder, load_encoder, molecule_units
+from paratope.encoders.protocol import Role
+from paratope.encoders.tokens import TokenEncoder, token_encoder, units_of_tokens
+from paratope.models.batches import fit_molecule
+from paratope.models.fine_tuning import AdaptedTower, adapt
+from paratope.models.network import Network, NetworkConfig
+from paratope.models.recipes import Recipe, load_recipe
+from paratope.molecules.sequences import clean_antibody, clean_antigen
+
+
+class ChainTokenizer:
+    """Token ids of molecules for one encoder: every residue a token of its own, none unknown.
+
+    Parameters
+    ----------
+    encoder : Encoder
+    role : {"antibody", "antigen"}
+    max_residues : int
+        Longest molecule, 0 for what the encoder itself takes.
+
+    Examples
+    --------
+    >>> from paratope.encoders import load_encoder
+    >>> tokenizer = ChainTokenizer(load_encoder("antiberty"), "antibody")
+    >>> tokenizer(["EVQL|DIQ", "EVQ"])["input_ids"].shape
+    torch.Size([2, 11])
+    """
+
+    def __init__(self, encoder: Encoder, role: Role, max_residues: int = 0) -> None:
+        self.encoder = encoder
+        self.role: Role = role
+        self.max_residues = max_residues
+        self._tokens = token_encoder(encoder)
+
+    def __call__(
+        self,
+        sequences: str | Sequence[str],
+        return_tensors: str = "pt",
+        padding: bool = True,
+        truncation: bool = True,
+        max_length: int | None = None,
+    ) -> dict[str, Tensor]:
+        """Token ids and mask of one molecule or several.
+
+        Parameters
+        ----------
+        sequences : str or sequence of str
+            Residues; chains are separated by ``|``: heavy and light, or those of an antigen. White
+            space does not matter.
+        return_tensors : {"pt"}
+        padding : bool
+            Must be true for molecules of different lengths.
+        truncation : bool
+            Whether a molecule over the limit is cut, with a warning that says what was left out;
+            otherwise it is refused.
+        max_length : int, optional
+            Most tokens of a molecule, special tokens included.
+
+        Returns
+        -------
+        dict
+            ``input_ids`` and ``attention_mask``, (molecules, tokens) int64 each.
+
+        Raises
+        ------
+        InputError
+            If a text is no sequence, or a molecule is too long and may not be cut.
+        EncoderError
+            If the encoder refuses the molecule.
+        """
+        if return_tensors != "pt":
+            raise InputError(f"return_tensors={return_tensors!r}: expected 'pt', torch tensors")
+        texts = [sequences] if isinstance(sequences, str) else list(sequences)
+        if not texts:
+            raise InputError("no sequence to tokenize; expected at least one")
+        rows = [self._row(text, truncation, max_length) for text in texts]
+        longest = max(map(len, rows))
+        if not padding and any(len(row) != longest for row in rows):
+            raise InputError("molecules of different lengths need padding=True")
+        ids = torch.full((len(rows), longest), self._tokens.token_table.pad)
+        mask = torch.zeros_like(ids)
+        for number, row in enumerate(rows):
+            ids[number, : len(row)] = torch.tensor(row)
+            mask[number, : len(row)] = 1
+        return {"input_ids": ids, "attention_mask": mask}
+
+    def _row(self, text: str, truncation: bool, max_length: int | None) -> list[int]:
+        chains = self._chains(text)
+        limit = self.max_residues
+        if max_length is not None:
+            around = len(self._ids(chains)) - sum(map(len, chains))
+            if max_length <= around:
+                raise InputError(
+                    f"max_length={max_length} leaves no room beside {around} special tokens"
+                )
+            limit = min(limit or max_length, max_length - around)
+        kept, note = fit_molecule(self.encoder, chains, self.role, limit)
+        if note is not None:
+            if not truncation:
+                raise InputError(f"{note}; this may be done with truncation=True only")
+            warnings.warn(note, UserWarning, stacklevel=3)
+        return self._ids(kept)
+
+    def _chains(self, text: str) -> tuple[str, ...]:
+        if self.role == "antibody":
+            return clean_antibody(text)[0].chains
+        return clean_antigen(text)[0].chains
+
+    def _ids(self, chains: tuple[str, ...]) -> list[int]:
+        units = molecule_units(chains, self.encoder.paired)
+        return [token for unit in units for token in self._tokens.tokenize(unit).ids]
+
+
+class DualEncoderWithCrossAttention(Network):
+    """Two frozen encoders and the network of a recipe, from token ids of both sides to pKd.
+
+    What is trained, saved and loaded is the network alone; the encoders are those of the recipe or
+    the ones given, and are read when they are first needed.
+
+    Parameters
+    ----------
+    num_labels : int
+        1: the pKd.
+    dropout : float, optional
+        Default: the recipe's.
+    use_cross_attention : bool, optional
+        False: both sides are averaged over their residues and meet only in the regressor, as in
+        v2.5. Default: the recipe's.
+    antibody_encoder, antigen_encoder : str or Encoder, optional
+        As for `paratope.encoders.load_encoder`. Default: the recipe's.
+    recipe : str, Path or Recipe
+        Name, TOML file or settings that say the network's sizes.
+
+    Raises
+    ------
+    ModelError
+        If another number of labels is asked for.
+    TrainingError
+        If there is no such recipe.
+    EncoderError
+        If there is no such encoder.
+
+    Examples
+    --------
+    >>> model = DualEncoderWithCrossAttention(
+    ...     antibody_encoder="antiberty", antigen_encoder="residue", recipe="default"
+    ... ).eval()
+    >>> antibody = model.antibody_tokenizer("EVQLVESGG|DIQMTQ")
+    >>> antigen = model.antigen_tokenizer("MKTAYIAKQR")
+    >>> with torch.no_grad():
+    ...     pkd = model(
+    ...         antibody["input_ids"],
+    ...         antibody["attention_mask"],
+    ...         antigen["input_ids"],
+    ...         antigen["attention_mask"],
+    ...     )
+    >>> pkd.shape
+    torch.Size([1])
+    """
+
+    def __init__(
+        self,
+        num_labels: int = 1,
+        dropout: float | None = None,
+        use_cross_attention: bool | None = None,
+        *,
+        antibody_encoder: str | Encoder | None = None,
+        antigen_encoder: str | Encoder | None = None,
+        recipe: str | Path | Recipe = "v2.6",
+    ) -> None:
+        if num_labels != 1:
+            raise ModelError(f"num_labels={num_labels}; this network has one label, the pKd")
+        settings = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
+        given = {
+            "antibody": antibody_encoder or settings.encoders.antibody,
+            "antigen": antigen_encoder or settings.encoders.antigen,
+        }
+        sizes = settings.network.model_dump()
+        if dropout is not None:
+            sizes["dropout"] = dropout
+        if use_cross_attention is not None:
+            sizes["use_cross_attention"] = use_cross_attention
+        dims = {f"{side}_dim": _dim(encoder) for side, encoder in given.items()}
+        super().__init__(NetworkConfig(**dims, **sizes))
+        self.recipe = settings
+        self._given: Mapping[str, str | Encoder] = given
+        self._encoders: dict[str, Encoder] = {}
+        named = {side: one if isinstance(one, str) else one.name for side, one in given.items()}
+        adapt(self, settings.lora, named)  # an encoder that was trained is one of its own
+
+    @classmethod
+    def from_checkpoint(
+        cls,
+        path: str | Path,
+        *,
+        antibody_encoder: str | Encoder | None = None,
+        antigen_encoder: str | Encoder | None = None,
+    ) -> Self:
+        """The model of a run's checkpoint, with the sizes of the run, ready to predict.
+
+        Parameters
+        ----------
+        path : path
+            Such as ``run/checkpoints/checkpoint_latest.pth``, or the weights of the best epoch
+            beside it. Nothing in it is executed.
+        antibody_encoder, antigen_encoder : str or Encoder, optional
+            Where the run's encoders are, if not where they were.
+
+        Raises
+        ------
+        ModelError
+            If it cannot be read, or is no checkpoint of a run.
+        """
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+            weights = state["model_state_dict"]
+            recipe = _recipe_of(state, Path(path))
+        except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+            first = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise ModelError(f"{path}: cannot be read as a checkpoint: {first}") from error
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelError(f"{path}: not a checkpoint of paratope train: {error!r}") from error
+        model = cls(
+            antibody_encoder=antibody_encoder, antigen_encoder=antigen_encoder, recipe=recipe
+        )
+        model.load_state_dict(weights)
+        return model.eval()
+
+    @property
+    def antibody_encoder(self) -> Encoder:
+        """The antibodies' encoder."""
+        return self._encoder("antibody")
+
+    @property
+    def antigen_encoder(self) -> Encoder:
+        """The antigens' encoder."""
+        return self._encoder("antigen")
+
+    @property
+    def antibody_tokenizer(self) -> ChainTokenizer:
+        """What makes token ids of antibodies, ``"HEAVY|LIGHT"`` or ``"HEAVY"``, for this model."""
+        limit = self.recipe.encoders.max_residues
+        return ChainTokenizer(self.antibody_encoder, "antibody", limit)
+
+    @property
+    def antigen_tokenizer(self) -> ChainTokenizer:
+        """What makes token ids of antigens for this model; chains are separated by ``|``."""
+        limit = self.recipe.encoders.max_residues
+        return ChainTokenizer(self.antigen_encoder, "antigen", limit)
+
+    # pairs come as token ids here, not as a batch of embeddings
+    def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self,
+        antibody_input_ids: Tensor,
+        antibody_attention_mask: Tensor,
+        antigen_input_ids: Tensor,
+        antigen_attention_mask: Tensor,
+    ) -> Tensor:
+        """Predicted pKd of each row.
+
+        Parameters
+        ----------
+        antibody_input_ids, antibody_attention_mask : Tensor
+            (B, T) each, of `antibody_tokenizer` or of the encoder's own tokenizer.
+        antigen_input_ids, antigen_attention_mask : Tensor
+            (B, T') each.
+
+        Returns
+        -------
+        Tensor
+            float32, (B,). Special tokens and padding have no part in it.
+
+        Raises
+        ------
+        InputError
+            If the sides have different numbers of rows, or a token is no residue.
+        """
+        if len(antibody_input_ids) != len(antigen_input_ids):
+            raise InputError(
+                f"{len(antibody_input_ids)} antibodies and {len(antigen_input_ids)} antigens; "
+                "expected one antigen for each antibody"
+            )
+        antibody, antibody_mask = self._latent(
+            "antibody", antibody_input_ids, antibody_attention_mask
+        )
+        antigen, antigen_mask = self._latent("antigen", antigen_input_ids, antigen_attention_mask)
+        output = self.interact(antibody, antibody_mask, antigen, antigen_mask)
+        return output.mean
+
+    def load_state_dict(
+        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
+    ) -> Any:
+        """Take over weights; `ModelError` if they are of a network of other sizes."""
+        try:
+            return super().load_state_dict(state_dict, strict=strict, assign=assign)
+        except RuntimeError as error:
+            raise ModelError(
+                "these are the weights of a network of other sizes or encoders; "
+                "DualEncoderWithCrossAttention.from_checkpoint(path) builds the one of a run: "
+                f"{' '.join(str(error).split())[:300]}"
+            ) from error
+
+    def _latent(self, side: Role, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Latents (B, L, dim) of residues, and their mask (B, L)."""
+        tower = getattr(self, f"{side}_tower")
+        if isinstance(tower, AdaptedTower):
+            tower.move_encoder(self.output_center.device)
+            tower = tower.tower
+        states, inside = self._embed(side, ids, mask)
+        return tower(states, inside), inside
+
+    def _embed(self, side: Role, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Residues' states (B, L, dim), zero where padded, and their mask (B, L)."""
+        encoder: TokenEncoder = token_encoder(self._encoder(side))
+        try:
+            rows = units_of_tokens(encoder, ids, mask)
+        except InputError as error:
+            raise InputError(f"{side}: {error}") from None
+        states = iter(encoder.residue_states([unit for row in rows for unit in row]))
+        molecules = [torch.cat([next(states) for _ in row]) for row in rows]
+        lengths = torch.tensor([len(molecule) for molecule in molecules])
+        tokens = torch.nn.utils.rnn.pad_sequence(molecules, batch_first=True)
+        device = self.output_center.device
+        inside = torch.arange(tokens.shape[1]) < lengths[:, None]
+        return tokens.to(device), inside.to(device)
+
+    def _encoder(self, side: Role) -> Encoder:
+        tower = getattr(self, f"{side}_tower")
+        if isinstance(tower, AdaptedTower):
+            return tower.encoder
+        if side not in self._encoders:
+            given = self._given[side]
+            device = str(self.output_center.device)
+            encoder = load_encoder(given, device) if isinstance(given, str) else given
+            self._encoders[side] = encoder
+        return self._encoders[side]
+
+
+def _recipe_of(state: Mapping[str, Any], path: Path) -> Recipe:
+    """Settings of a checkpoint, from itself or from the run folder it is in."""
+    if "recipe" in state:
+        return Recipe.model_validate(state["recipe"])
+    settings = path.resolve().parents[1] / "run.toml"
+    if not settings.is_file():
+        raise KeyError("recipe")
+    return load_recipe(settings)
+
+
+def _dim(encoder: str | Encoder) -> int:
+    """Width of an encoder's embeddings; of a published one also where its files are not here."""
+    if not isinstance(encoder, str):
+        return encoder.dim
+    try:
+        return load_encoder(encoder).dim
+    except EncoderError:
+        if encoder not in ENCODERS:
+            raise
+        return ENCODERS[encoder].dim

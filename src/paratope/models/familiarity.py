@@ -1,0 +1,211 @@
+"""How close a pair is to what a model was trained on: in, near or out of its domain.
+
+A model's numbers mean most where it has seen relatives of both molecules. ``in``: the antigen is
+known and an antibody with similar CDRs was measured against it. ``near``: an antigen of the same
+cluster is known. ``out``: nothing like the antigen was seen.
+"""
+
+import dataclasses
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from paratope.core.errors import ModelError
+from paratope.molecules.alignment import search
+from paratope.molecules.numbering import cdrs
+from paratope.molecules.sequences import Antibody, Antigen, Pair
+
+Domain = Literal["in", "near", "out"]
+DOMAINS: tuple[Domain, ...] = ("in", "near", "out")
+
+# Of the shorter chain: the same protein up to mutations and species of one genus; a relative.
+SAME_ANTIGEN_IDENTITY = 0.9
+NEAR_ANTIGEN_IDENTITY = 0.4
+MIN_COVERAGE = 0.5
+# Of the six (VHH: three) CDRs together, 1 - edit distance / longer length.
+SAME_FAMILY_IDENTITY = 0.7
+_CDR_NAMES = ("H1", "H2", "H3", "L1", "L2", "L3")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Closeness:
+    """How close one pair is to the training set.
+
+    Attributes
+    ----------
+    domain : {"in", "near", "out"}
+    antigen_identity : float
+        To the closest training antigen chain, of the shorter one, 0 to 1.
+    antibody_identity : float
+        Of all CDRs to the closest training antibody, 0 to 1.
+    """
+
+    domain: Domain
+    antigen_identity: float
+    antibody_identity: float
+
+
+class Familiarity:
+    """The molecules a model was trained on, and how close others are to them.
+
+    Parameters
+    ----------
+    antigens : sequence of tuple of str
+        Chains of the distinct training antigens.
+    antibodies : sequence of tuple of str
+        CDRs of the distinct training antibodies, H1 to L3 (empty where there is no light chain).
+    partners : sequence of (int, int)
+        Which antibody was measured against which antigen.
+
+    Examples
+    --------
+    >>> heavy = (
+    ...     "EVQLVESGGGLVQPGGSLRLSCAASGFNIKDTYIHWVRQAPGKGLEWVARIYPTNGYTRYADSVKGRFTISADTS"
+    ...     "KNTAYLQMNSLRAEDTAVYYCSRWGGDGFYAMDYWGQGTLVTVSS"
+    ... )
+    >>> lysozyme = "KVFGRCELAAAMKRHGLDNYRGYSLGNWVCAAKFESNFNTQATNRNTDGS"
+    >>> pair = Pair(Antibody(heavy), Antigen((lysozyme,)))
+    >>> familiarity = Familiarity.of_pairs([pair])
+    >>> familiarity.judge([pair])[0]
+    Closeness(domain='in', antigen_identity=1.0, antibody_identity=1.0)
+    """
+
+    def __init__(
+        self,
+        antigens: Sequence[tuple[str, ...]],
+        antibodies: Sequence[tuple[str, ...]],
+        partners: Iterable[tuple[int, int]],
+    ) -> None:
+        self.antigens = tuple(tuple(chains) for chains in antigens)
+        self.antibodies = tuple(tuple(loops) for loops in antibodies)
+        self.partners = tuple(sorted({(int(left), int(right)) for left, right in partners}))
+        self._texts = ["".join(loops) for loops in self.antibodies]
+        self._chains = list(dict.fromkeys(chain for chains in self.antigens for chain in chains))
+        self._measured_with: dict[int, set[int]] = defaultdict(set)
+        for antibody, antigen in self.partners:
+            self._measured_with[antigen].add(antibody)
+        self._antigens_of_chain: dict[str, list[int]] = defaultdict(list)
+        for number, chains in enumerate(self.antigens):
+            for chain in chains:
+                self._antigens_of_chain[chain].append(number)
+        self._known_antigens: dict[tuple[str, ...], tuple[float, frozenset[int]]] = {}
+
+    @classmethod
+    def of_pairs(cls, pairs: Iterable[Pair]) -> "Familiarity":
+        """Of the pairs a model is trained on; antibodies as variable domains."""
+        antigens: dict[tuple[str, ...], int] = {}
+        antibodies: dict[tuple[str, ...], int] = {}
+        partners = []
+        for pair in pairs:
+            antigen = antigens.setdefault(pair.antigen.chains, len(antigens))
+            antibody = antibodies.setdefault(_loops(pair.antibody), len(antibodies))
+            partners.append((antibody, antigen))
+        return cls(tuple(antigens), tuple(antibodies), partners)
+
+    @classmethod
+    def joined(cls, parts: Sequence["Familiarity"]) -> "Familiarity":
+        """Of the union of several training sets."""
+        antigens: dict[tuple[str, ...], int] = {}
+        antibodies: dict[tuple[str, ...], int] = {}
+        partners = []
+        for part in parts:
+            for antibody, antigen in part.partners:
+                left = antibodies.setdefault(part.antibodies[antibody], len(antibodies))
+                right = antigens.setdefault(part.antigens[antigen], len(antigens))
+                partners.append((left, right))
+        return cls(tuple(antigens), tuple(antibodies), partners)
+
+    def judge(self, pairs: Sequence[Pair]) -> list[Closeness]:
+        """Closeness of every pair, in order; antibodies as variable domains."""
+        antigen_answers = self._judge_antigens([pair.antigen for pair in pairs])
+        antibodies = list(dict.fromkeys(pair.antibody.chains for pair in pairs))
+        loops = [_loops(Antibody(chains[0], (*chains[1:], None)[0])) for chains in antibodies]
+        similarity = self._antibody_similarity(["".join(parts) for parts in loops])
+        row_of = {chains: row for row, chains in enumerate(antibodies)}
+        answers = []
+        for pair in pairs:
+            antigen_identity, same = antigen_answers[pair.antigen.chains]
+            to_all = similarity[row_of[pair.antibody.chains]]
+            closest = float(to_all.max(initial=0.0))
+            measured = [partner for antigen in same for partner in self._measured_with[antigen]]
+            relative = float(to_all[measured].max()) if measured else 0.0
+            domain: Domain = "near" if antigen_identity >= NEAR_ANTIGEN_IDENTITY else "out"
+            if antigen_identity >= SAME_ANTIGEN_IDENTITY and relative >= SAME_FAMILY_IDENTITY:
+                domain = "in"
+            answers.append(Closeness(domain, round(antigen_identity, 3), round(closest, 3)))
+        return answers
+
+    def _antibody_similarity(self, queries: list[str]) -> np.ndarray:
+        from rapidfuzz.distance import Levenshtein
+        from rapidfuzz.process import cdist
+
+        if not queries or not self._texts:
+            return np.zeros((len(queries), len(self._texts)))
+        scorer = Levenshtein.normalized_similarity
+        return cdist(queries, self._texts, scorer=scorer, dtype=np.float32)
+
+    def _judge_antigens(
+        self, antigens: Sequence[Antigen]
+    ) -> dict[tuple[str, ...], tuple[float, frozenset[int]]]:
+        unknown = list(
+            dict.fromkeys(
+                antigen.chains for antigen in antigens if antigen.chains not in self._known_antigens
+            )
+        )
+        self._known_antigens.update(self._closest_antigens(unknown))
+        return self._known_antigens
+
+    def _closest_antigens(
+        self, molecules: Sequence[tuple[str, ...]]
+    ) -> dict[tuple[str, ...], tuple[float, frozenset[int]]]:
+        chains = list(dict.fromkeys(chain for chains in molecules for chain in chains))
+        best = {chain: [0.0, set()] for chain in chains}
+        known = set(self._chains)
+        new = [chain for chain in chains if chain not in known]
+        for chain in chains:
+            if chain in known:
+                best[chain] = [1.0, set(self._antigens_of_chain[chain])]
+        if new and self._chains:
+            hits = search(new, self._chains)
+            strong = hits.related & (hits.coverage >= MIN_COVERAGE)
+            order = zip(hits.first[strong], hits.second[strong], hits.identity[strong], strict=True)
+            for query, target, identity in order:
+                answer = best[new[query]]
+                answer[0] = max(answer[0], float(identity))
+                if identity >= SAME_ANTIGEN_IDENTITY:
+                    answer[1] |= set(self._antigens_of_chain[self._chains[target]])
+        answers = {}
+        for molecule in molecules:
+            identity = max(best[chain][0] for chain in molecule)
+            same = frozenset().union(*(best[chain][1] for chain in molecule))
+            answers[molecule] = (identity, same)
+        return answers
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain lists, for the bundle's ``familiarity.json``."""
+        return {
+            "cdrs": list(_CDR_NAMES),
+            "antigens": [list(chains) for chains in self.antigens],
+            "antibodies": [list(loops) for loops in self.antibodies],
+            "partners": [list(pair) for pair in self.partners],
+        }
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> "Familiarity":
+        """The inverse of `to_json`; raises `ModelError` if something is missing or out of range."""
+        try:
+            antigens = [tuple(map(str, chains)) for chains in data["antigens"]]
+            antibodies = [tuple(map(str, loops)) for loops in data["antibodies"]]
+            partners = [(int(left), int(right)) for left, right in data["partners"]]
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelError(f"familiarity.json is not of a model bundle: {error!r}") from error
+        if any(left >= len(antibodies) or right >= len(antigens) for left, right in partners):
+            raise ModelError("familiarity.json names molecules it does not list")
+        return cls(antigens, antibodies, partners)
+
+
+def _loops(antibody: Antibody) -> tuple[str, ...]:
+    found = cdrs(antibody)
+    return tuple(found.get(name, "") for name in _CDR_NAMES)

@@ -1,0 +1,262 @@
+"""LoRA: small changes of an encoder's attention, trained together with the network.
+
+To each chosen projection W of the encoder a product of two thin matrices is added,
+W + (alpha / rank) B A, with A of `rank` rows and B of `rank` columns (Hu et al. 2022, "LoRA:
+low-rank adaptation of large language models", ICLR). Only A and B are trained, saved and loaded; B
+begins at zero, so an untrained adapter changes nothing.
+
+The network of an adapted side reads letters instead of embeddings, and encodes them itself, with
+gradients. So nothing an adapted encoder gives is ever in the store of embeddings, and nothing from
+there reaches an adapted side.
+"""
+
+import importlib.util
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Self, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from paratope.core.errors import MissingExtraError, TrainingError
+from paratope.encoders import Encoder, load_encoder, molecule_units
+from paratope.encoders.embedding_store import EmbeddingStore
+from paratope.encoders.protocol import Role
+from paratope.encoders.transformer import TOKENS_PER_BATCH, TransformerEncoder, length_batches
+from paratope.models.batches import Embeddings
+from paratope.models.network import Network, NetworkConfig
+from paratope.models.recipes import LoraSettings
+from paratope.molecules.sequences import ALPHABET
+
+SIDES: tuple[Role, Role] = ("antibody", "antigen")
+# type of model -> projections that are changed unless the recipe names others
+DEFAULT_TARGETS = {"bert": ("query", "value"), "esm": ("query", "value"), "t5": ("q", "v")}
+_CHAIN = len(ALPHABET)  # a letter's code is its number in the alphabet plus this for every chain
+
+
+class Letters:
+    """Molecules as one number per residue, for a side whose encoder is trained.
+
+    It stands where an `EmbeddingStore` does; there is nothing to fill.
+
+    Parameters
+    ----------
+    encoder : Encoder
+
+    Examples
+    --------
+    >>> letters = Letters(load_encoder("antiberty"))
+    >>> letters.get(("ACD", "AC"))[:, 0].tolist()
+    [0.0, 1.0, 2.0, 21.0, 22.0]
+    >>> chains_of(letters.get(("ACD", "AC"))[:, 0])
+    ('ACD', 'AC')
+    """
+
+    def __init__(self, encoder: Encoder) -> None:
+        self.encoder = encoder
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def fill(self, molecules: Iterable[tuple[str, ...]], progress: bool = False) -> int:
+        """Encode nothing: 0."""
+        return 0
+
+    def get(self, molecule: tuple[str, ...]) -> np.ndarray:
+        """Code of every residue, (residues, 1) float32."""
+        codes = [
+            ALPHABET.index(letter) + _CHAIN * number
+            for number, chain in enumerate(molecule)
+            for letter in chain
+        ]
+        return np.array(codes, dtype=np.float32)[:, None]
+
+
+def chains_of(codes: Sequence[float] | np.ndarray) -> tuple[str, ...]:
+    """Chains of a molecule's codes, the inverse of `Letters.get`."""
+    chains: dict[int, str] = {}
+    for code in codes:
+        number, letter = divmod(int(code), _CHAIN)
+        chains[number] = chains.get(number, "") + ALPHABET[letter]
+    return tuple(chains.values())
+
+
+class AdaptedTower(nn.Module):
+    """A tower that reads letters: the adapted encoder, then the tower of the network.
+
+    Its weights are the adapter's and the tower's; those of the encoder are no part of it.
+
+    Parameters
+    ----------
+    tower : Module
+        From embeddings (molecules, L, dim) and mask (molecules, L) to latents.
+    encoder : TransformerEncoder
+        Changed in place: to be used by this tower only.
+    settings : LoraSettings
+    """
+
+    tokens_at_once = TOKENS_PER_BATCH
+
+    def __init__(
+        self, tower: nn.Module, encoder: TransformerEncoder, settings: LoraSettings
+    ) -> None:
+        super().__init__()
+        self.tower = tower
+        self.encoder = encoder
+        self.adapters = nn.ParameterDict(_inject(encoder, settings))
+
+    def forward(self, codes: Tensor, mask: Tensor) -> Tensor:
+        """Latents (molecules, L, dim) of letters (molecules, L, 1); zero at padding."""
+        lengths = mask.sum(dim=1).tolist()
+        rows = codes[:, :, 0].cpu().numpy()
+        molecules = [chains_of(row[:length]) for row, length in zip(rows, lengths, strict=True)]
+        return self.tower(self.encode(molecules, codes.device), mask)
+
+    def encode(self, molecules: Sequence[tuple[str, ...]], device: torch.device) -> Tensor:
+        """Embeddings of molecules by the adapted encoder, (molecules, L, dim), zero at padding."""
+        split = [molecule_units(molecule, self.encoder.paired) for molecule in molecules]
+        units = list(dict.fromkeys(unit for units in split for unit in units))
+        self.move_encoder(device)
+        known = dict(zip(units, self._states(units), strict=True))
+        rows = [torch.cat([known[unit] for unit in units]) for units in split]
+        return nn.utils.rnn.pad_sequence(rows, batch_first=True)
+
+    def _states(self, units: list[tuple[str, ...]]) -> list[Tensor]:
+        """States of each unit's residues; with gradients, only one batch's layers are kept.
+
+        A large encoder's layers of a whole training batch fit no memory. Of several batches each is
+        passed once more when its gradient is due.
+        """
+        tokenized = [self.encoder.tokenize(unit) for unit in units]
+        batches = length_batches([len(unit.ids) for unit in tokenized], self.tokens_at_once)
+        known: dict[int, Tensor] = {}
+        for batch in batches:
+            part = [tokenized[index] for index in batch]
+            if len(batches) > 1 and torch.is_grad_enabled():
+                states = checkpoint(
+                    self.encoder.residue_states, part, use_reentrant=False, preserve_rng_state=False
+                )
+            else:
+                states = self.encoder.residue_states(part)
+            known.update(zip(batch, cast(list[Tensor], states), strict=True))
+        return [known[index] for index in range(len(units))]
+
+    def move_encoder(self, device: torch.device) -> None:
+        """Put the encoder, which does not follow ``tower.to(device)``, where its adapter is."""
+        model = self.encoder.language_model
+        if any(weight.device != device for weight in model.parameters()):
+            model.to(device)
+
+
+def adapted_sides(settings: LoraSettings) -> tuple[Role, ...]:
+    """Sides whose encoder is trained.
+
+    >>> adapted_sides(LoraSettings(rank=4, side="antibody"))
+    ('antibody',)
+    """
+    return tuple(side for side in SIDES if settings.rank and settings.side in (side, "both"))
+
+
+def open_store(
+    encoder: Encoder, side: Role, settings: LoraSettings, cache: Any = None
+) -> EmbeddingStore | Letters:
+    """What a network reads molecules of a side from: stored embeddings, or letters.
+
+    Raises what `build_network` does, before anything is encoded.
+    """
+    if side in adapted_sides(settings):
+        _check_adaptable(encoder, side, settings)
+        return Letters(encoder)
+    return EmbeddingStore(encoder, cache)
+
+
+def embedding_width(store: Embeddings, molecule: tuple[str, ...]) -> int:
+    """Width of the embeddings a network gets to see by way of a store."""
+    return store.encoder.dim if isinstance(store, Letters) else store.get(molecule).shape[1]
+
+
+def build_network(
+    config: NetworkConfig,
+    settings: LoraSettings,
+    encoders: Mapping[str, str],
+    device: str = "auto",
+) -> Network:
+    """An untrained network, its sides' encoders adapted where the settings say so.
+
+    Parameters
+    ----------
+    config : NetworkConfig
+    settings : LoraSettings
+    encoders : mapping
+        ``antibody`` and ``antigen``: as for `paratope.encoders.load_encoder`.
+    device : str
+        Of the encoders.
+
+    Raises
+    ------
+    TrainingError
+        If an encoder has no weights that could be adapted, or none of the names asked for.
+    MissingExtraError
+        If an encoder is to be adapted and peft is not installed.
+    """
+    network = Network(config)
+    adapt(network, settings, encoders, device)
+    return network
+
+
+def adapt(
+    network: Network, settings: LoraSettings, encoders: Mapping[str, str], device: str = "auto"
+) -> None:
+    """Let a network train its encoders; see `build_network`."""
+    for side in adapted_sides(settings):
+        encoder = load_encoder(encoders[side], device)
+        _check_adaptable(encoder, side, settings)
+        assert isinstance(encoder, TransformerEncoder)
+        setattr(
+            network,
+            f"{side}_tower",
+            AdaptedTower(getattr(network, f"{side}_tower"), encoder, settings),
+        )
+
+
+def _check_adaptable(encoder: Encoder, side: Role, settings: LoraSettings) -> None:
+    """Make sure that an encoder can be adapted, and that peft is there to do it."""
+    if not isinstance(encoder, TransformerEncoder):
+        other = next(one for one in SIDES if one != side)
+        raise TrainingError(
+            f"lora.side={settings.side}: the {side} encoder {encoder.name} is not one that LoRA "
+            f"can train; use lora.side={other}, or a language model"
+        )
+    if importlib.util.find_spec("peft") is None:
+        raise MissingExtraError("LoRA fine-tuning (lora.rank above 0)", "research")
+
+
+def _inject(encoder: TransformerEncoder, settings: LoraSettings) -> dict[str, nn.Parameter]:
+    """Put an adapter into an encoder's model; its weights by name."""
+    from peft import LoraConfig, inject_adapter_in_model
+
+    model = encoder.language_model.base_model  # without a head, which no residue's state sees
+    targets = settings.targets or DEFAULT_TARGETS[model.config.model_type]
+    lora = LoraConfig(r=settings.rank, lora_alpha=settings.alpha, target_modules=list(targets))
+    there = sorted(
+        {name.split(".")[-1] for name, part in model.named_modules() if isinstance(part, nn.Linear)}
+    )
+    if missing := sorted(set(targets) - set(there)):
+        raise TrainingError(
+            f"lora.targets: {encoder.name} has no projection {missing[0]!r}; "
+            f"valid names: {', '.join(there)}"
+        )
+    inject_adapter_in_model(lora, model)
+    return {
+        # a parameter's key may hold no dot
+        name.removesuffix(".default.weight").replace(".", "-"): weight
+        for name, weight in model.named_parameters()
+        if weight.requires_grad
+    }

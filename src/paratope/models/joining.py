@@ -1,0 +1,98 @@
+"""Several trained models as one that averages their networks."""
+
+import platform
+from collections.abc import Sequence
+from importlib import metadata
+from typing import Any
+
+from paratope.core.errors import ModelError
+from paratope.models.bundle import Bundle, find_model, read_bundle
+from paratope.models.calibration import Calibration
+from paratope.models.familiarity import Familiarity
+from paratope.models.held_out import HeldOut
+
+_LIBRARIES = ("torch", "numpy", "safetensors", "immunum", "transformers")
+
+
+def join_models(sources: Sequence[str]) -> Bundle:
+    """One bundle of all networks of several models.
+
+    Every network's held-out rows stay held out from that network, so all of them together calibrate
+    the average; they are a little pessimistic, as an average errs less than its members.
+
+    Parameters
+    ----------
+    sources : sequence of str
+        Run folders, model folders or bundled names; at least two.
+
+    Raises
+    ------
+    ModelError
+        If there are fewer than two, one cannot be read, or they differ in encoders or shape.
+    """
+    if len(sources) < 2:
+        raise ModelError(f"an ensemble joins at least two models, got {len(sources)}")
+    bundles = [read_bundle(find_model(source)) for source in sources]
+    first = bundles[0].config
+    for source, bundle in zip(sources, bundles, strict=True):
+        for part in ("encoders", "network"):
+            if bundle.config.get(part) != first.get(part):
+                raise ModelError(
+                    f"{source} differs from {sources[0]} in its {part}: "
+                    f"{bundle.config.get(part)} instead of {first.get(part)}"
+                )
+    weights: dict[str, Any] = {}
+    offset = 0
+    for bundle in bundles:
+        for name, tensor in bundle.weights.items():
+            number, _, parameter = name.partition(".")
+            weights[f"{int(number) + offset}.{parameter}"] = tensor
+        offset += int(bundle.config["members"])
+    held_out = [Calibration.from_json(bundle.calibration).held_out for bundle in bundles]
+    calibration = Calibration(HeldOut.joined(held_out))
+    familiarity = Familiarity.joined([Familiarity.from_json(one.familiarity) for one in bundles])
+    metrics = {"members": [bundle.metrics for bundle in bundles]}
+    config = {
+        "encoders": first["encoders"],
+        "network": first["network"],
+        "members": offset,
+        "recipe": first.get("recipe", {}),
+    }
+    return Bundle(
+        config,
+        weights,
+        calibration.to_json(),
+        familiarity.to_json(),
+        metrics,
+        environment(),
+        _card(sources, bundles, calibration),
+    )
+
+
+def environment() -> dict[str, str]:
+    """Versions of Python and of the libraries that shape a model's numbers."""
+    versions = {name: metadata.version(name).split("+")[0] for name in _LIBRARIES}
+    return {"python": platform.python_version(), **versions}
+
+
+def _card(sources: Sequence[str], bundles: Sequence[Bundle], calibration: Calibration) -> str:
+    lines = [
+        f"# Ensemble of {len(sources)} models",
+        "",
+        "The mean of the networks of the models below, calibrated on the rows that each of them "
+        "did not see.",
+        "",
+        *calibration_lines(calibration),
+    ]
+    for number, bundle in enumerate(bundles, start=1):
+        lines += ["", f"## Model {number}", "", bundle.card.strip()]
+    return "\n".join(lines) + "\n"
+
+
+def calibration_lines(calibration: Calibration) -> list[str]:
+    """Markdown table of the rows and errors behind each domain's interval."""
+    lines = ["| domain | held-out rows | RMSE (pKd) |", "|---|---|---|"]
+    for domain, numbers in calibration.summary().items():
+        rows = f"{numbers['rows']}{' (borrowed)' if numbers['borrowed'] else ''}"
+        lines.append(f"| {domain} | {rows} | {numbers['rmse_pkd']:.2f} |")
+    return lines

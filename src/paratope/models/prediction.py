@@ -1,0 +1,121 @@
+"""One predicted row, and a table of them beside the user's own columns."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import polars as pl
+
+from paratope.data.tables import InputTable
+
+OUTPUT_COLUMNS = (
+    "pkd",
+    "pkd_low",
+    "pkd_high",
+    "kd_nM",
+    "p_strong",
+    "domain",
+    "antigen_identity",
+    "antibody_identity",
+    "note",
+    "error",
+)
+# A model adapted on scores answers in these, and leaves the columns of pKd empty.
+SCORE_COLUMNS = ("score", "score_low", "score_high")
+SCORE_PARENT_COLUMNS = ("delta_score", "delta_score_low", "delta_score_high", "p_stronger")
+PARENT_COLUMNS = ("delta_pkd", "delta_pkd_low", "delta_pkd_high", "p_stronger")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Prediction:
+    """What is predicted for one row; numbers are None where `error` is set.
+
+    Attributes
+    ----------
+    id : str
+    pkd, pkd_low, pkd_high : float or None
+        Calibrated pKd and its interval.
+    coverage : float
+        Share of rows like the held-out ones that the interval is to cover.
+    kd_nM : float or None
+    p_strong : float or None
+        Probability that the pKd is at least the threshold.
+    domain : str
+        ``in``, ``near`` or ``out``; empty where `error` is set.
+    antigen_identity, antibody_identity : float or None
+        To the closest molecules the model was trained on, 0 to 1.
+    note, error : str
+    delta_pkd, delta_pkd_low, delta_pkd_high, p_stronger : float or None
+        Against the parent, if one was named.
+    score, score_low, score_high, delta_score, delta_score_low, delta_score_high : float or None
+        The same of a model adapted on scores, in the scores' own unit; its pKd are None.
+    """
+
+    id: str
+    coverage: float
+    pkd: float | None = None
+    pkd_low: float | None = None
+    pkd_high: float | None = None
+    kd_nM: float | None = None
+    p_strong: float | None = None
+    domain: str = ""
+    antigen_identity: float | None = None
+    antibody_identity: float | None = None
+    note: str = ""
+    error: str = ""
+    delta_pkd: float | None = None
+    delta_pkd_low: float | None = None
+    delta_pkd_high: float | None = None
+    p_stronger: float | None = None
+    score: float | None = None
+    score_low: float | None = None
+    score_high: float | None = None
+    delta_score: float | None = None
+    delta_score_low: float | None = None
+    delta_score_high: float | None = None
+
+
+def output_columns(with_parent: bool = False, label: str = "pkd") -> tuple[str, ...]:
+    """Columns of a table of predictions, for a model that answers in pKd or in scores.
+
+    >>> output_columns(label="score")[:4]
+    ('score', 'score_low', 'score_high', 'pkd')
+    """
+    if label == "score":
+        return SCORE_COLUMNS + OUTPUT_COLUMNS + (SCORE_PARENT_COLUMNS if with_parent else ())
+    return OUTPUT_COLUMNS + (PARENT_COLUMNS if with_parent else ())
+
+
+def prediction_frame(
+    table: InputTable,
+    predictions: Sequence[Prediction],
+    with_parent: bool = False,
+    label: str = "pkd",
+) -> pl.DataFrame:
+    """Predictions beside the user's own columns, row by row.
+
+    `label` is what the model answers in, ``"pkd"`` or ``"score"``.
+
+    A column of the user's that has the name of an output column comes back as ``NAME_measured``
+    (``pkd``, ``kd_nM``, ``score``) or ``NAME_input``.
+    """
+    names = output_columns(with_parent, label)
+    text = {"domain", "note", "error"}
+    data = [
+        pl.Series(
+            name,
+            [None if (value := getattr(one, name)) == "" else value for one in predictions],
+            pl.String if name in text else pl.Float64,
+        )
+        for name in names
+    ]
+    taken = set(names) | set(table.frame.columns)
+    renamed = {}
+    for name in table.frame.columns:
+        if name not in names:
+            continue
+        new = f"{name}_{'measured' if name in ('pkd', 'kd_nM', 'score') else 'input'}"
+        while new in taken:
+            new += "_"
+        taken.add(new)
+        renamed[name] = new
+    return pl.DataFrame(data).hstack(table.frame.rename(renamed))

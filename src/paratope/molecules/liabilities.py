@@ -1,0 +1,314 @@
+"""Sequence liabilities: motifs and properties of variable domains that spoil a good binder.
+
+They are read from the sequence alone. A motif that is buried, or that never reacts, is listed like
+one that does: a liability is a reason to look or to avoid, no prediction.
+"""
+
+import dataclasses
+import functools
+import re
+from collections import Counter
+from collections.abc import Iterable
+
+from paratope.core.errors import InputError, unknown_name
+from paratope.molecules.numbering import Domain, number_chain, prepare_antibody
+from paratope.molecules.sequences import Antibody
+
+SEVERITIES = ("low", "medium", "high")
+# The disulfide that every variable domain has: IMGT 23 and 104.
+DISULFIDE = ("23", "104")
+# Net charge of all CDRs (K, R: +1; D, E: -1), and mean hydropathy of CDR residues in a row: what 90
+# and 95 of 100 antibodies of SAbDab with a measured affinity keep to; a test holds them to that.
+MIN_CDR_CHARGE, MAX_CDR_CHARGE = -5, 2
+PATCH_RESIDUES = 5
+MAX_PATCH_HYDROPATHY = 2.8
+# Kyte & Doolittle 1982.
+HYDROPATHY = {
+    "A": 1.8, "C": 2.5, "D": -3.5, "E": -3.5, "F": 2.8, "G": -0.4, "H": -3.2, "I": 4.5, "K": -3.9,
+    "L": 3.8, "M": 1.9, "N": -3.5, "P": -1.6, "Q": -3.5, "R": -4.5, "S": -0.8, "T": -0.7, "V": 4.2,
+    "W": -0.9, "X": -0.5, "Y": -1.3,
+}  # fmt: skip
+_CHARGES = {"K": 1, "R": 1, "D": -1, "E": -1}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class LiabilityKind:
+    """One kind of liability.
+
+    Attributes
+    ----------
+    description : str
+    source : str
+        Where it, or its threshold, comes from.
+    is_default : bool
+        Whether a filter uses it unless told otherwise.
+    """
+
+    description: str
+    source: str
+    is_default: bool
+
+
+LIABILITIES: dict[str, LiabilityKind] = {
+    "n-glycosylation": LiabilityKind(
+        "N-X-S or N-X-T with X not P, anywhere in a variable domain",
+        "Gavel & von Heijne 1990, Protein Eng. 3:433",
+        True,
+    ),
+    "unpaired-cysteine": LiabilityKind(
+        "a cysteine without a partner: an odd number of them beside the pair at IMGT 23 and 104",
+        "Jarasch et al. 2015, J. Pharm. Sci. 104:1885",
+        True,
+    ),
+    "lost-disulfide": LiabilityKind(
+        "IMGT 23 or 104 is no cysteine: the domain's own disulfide is missing",
+        "Lefranc et al. 2003, Dev. Comp. Immunol. 27:55",
+        True,
+    ),
+    "extra-disulfide": LiabilityKind(
+        "an even number of further cysteines, which may pair; common in VHHs",
+        "Jarasch et al. 2015, J. Pharm. Sci. 104:1885",
+        False,
+    ),
+    "deamidation": LiabilityKind(
+        "N-G (high) or N-S (medium) in a CDR",
+        "Lu et al. 2019, mAbs 11:45; Sydow et al. 2014, PLoS ONE 9:e100736",
+        True,
+    ),
+    "weak-deamidation": LiabilityKind(
+        "N-N or N-T in a CDR",
+        "Lu et al. 2019, mAbs 11:45; Sydow et al. 2014, PLoS ONE 9:e100736",
+        False,
+    ),
+    "isomerisation": LiabilityKind(
+        "D-G (high) or D-S (medium) in a CDR",
+        "Lu et al. 2019, mAbs 11:45; Sydow et al. 2014, PLoS ONE 9:e100736",
+        True,
+    ),
+    "methionine-oxidation": LiabilityKind("M in a CDR", "Yang et al. 2017, mAbs 9:646", True),
+    "tryptophan-oxidation": LiabilityKind("W in a CDR", "Sharma et al. 2014, PNAS 111:18601", True),
+    "cdr-charge": LiabilityKind(
+        f"net charge of the CDRs above +{MAX_CDR_CHARGE} (unspecific binding) or below "
+        f"{MIN_CDR_CHARGE}, which are the limits of 9 in 10 antibodies of SAbDab",
+        "Rabia et al. 2018, Protein Eng. Des. Sel. 31:409; Raybould et al. 2019, PNAS 116:4025",
+        True,
+    ),
+    "hydrophobic-patch": LiabilityKind(
+        f"{PATCH_RESIDUES} CDR residues in a row with a mean Kyte-Doolittle hydropathy above "
+        f"{MAX_PATCH_HYDROPATHY}, the limit of 19 in 20 antibodies of SAbDab",
+        "Raybould et al. 2019, PNAS 116:4025 (whose patches need a structure); Kyte & Doolittle "
+        "1982, J. Mol. Biol. 157:105",
+        True,
+    ),
+}
+
+# Motifs: kind, pattern (overlaps are found), severity, whether it must begin in a CDR.
+_MOTIFS = tuple(
+    (kind, re.compile(f"(?=({pattern}))"), severity, in_cdr)
+    for kind, pattern, severity, in_cdr in (
+        ("n-glycosylation", "N[^P][ST]", "high", False),
+        ("deamidation", "NG", "high", True),
+        ("deamidation", "NS", "medium", True),
+        ("weak-deamidation", "N[NT]", "low", True),
+        ("isomerisation", "DG", "high", True),
+        ("isomerisation", "DS", "medium", True),
+        ("methionine-oxidation", "M", "medium", True),
+        ("tryptophan-oxidation", "W", "medium", True),
+    )
+)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Liability:
+    """One liability of an antibody.
+
+    Attributes
+    ----------
+    kind : str
+        Key of `LIABILITIES`.
+    chain : str
+        ``"H"``, ``"L"``, or ``""`` for the antibody as a whole.
+    position : int
+        Place of its first residue, from 1 in the variable domain; 0 for the whole.
+    imgt : str
+        IMGT number of that residue, such as ``"111A"``.
+    region : str
+        Such as ``"CDR3"``.
+    motif : str
+        Its residues; for a charge, the number.
+    severity : str
+        One of `SEVERITIES`.
+    """
+
+    kind: str
+    chain: str
+    position: int
+    imgt: str
+    region: str
+    motif: str
+    severity: str
+
+    def __str__(self) -> str:
+        """Short form for tables: ``deamidation NG H:62``, the place by its IMGT number."""
+        place = f" {self.chain}:{self.imgt}" if self.chain else ""
+        return f"{self.kind} {self.motif}{place}"
+
+
+def find_liabilities(antibody: Antibody) -> tuple[Liability, ...]:
+    """Liabilities of an antibody's variable domains, of all kinds, in order of chain and place.
+
+    Raises `InputError` if it is no antibody.
+
+    Examples
+    --------
+    >>> vhh = ("QVQLVESGGGLVQPGGSLRLSCAASGFTFSSYAMSWVRQAPGKGLEWVSAISGSGGSTYYADSVKGRFTISRDNSKN"
+    ...        "TLYLQMNSLRAEDTAVYYCAKDNGSITIRPRYYGLDVWGQGTLVTVSS")
+    >>> [str(one) for one in find_liabilities(Antibody(vhh))]
+    ['deamidation NG H:108', 'n-glycosylation NGS H:108']
+    """
+    prepared, _ = prepare_antibody(antibody)
+    found: list[Liability] = []
+    charge = 0
+    for letter, chain in zip("HL", prepared.chains, strict=False):
+        of_chain, charge_of_chain = _of_chain(letter, chain)
+        found += of_chain
+        charge += charge_of_chain
+    if not MIN_CDR_CHARGE <= charge <= MAX_CDR_CHARGE:
+        found.append(Liability("cdr-charge", "", 0, "", "CDR", f"{charge:+d}", "medium"))
+    return tuple(found)
+
+
+def new_liabilities(parent: Antibody, variant: Antibody) -> tuple[Liability, ...]:
+    """Liabilities of the variant that the parent has not at that IMGT number, or not so severe.
+
+    With the two exchanged: what the variant has got rid of. A charge counts as new if it is
+    further beyond the limit, a hydrophobic patch if its region had none.
+
+    Examples
+    --------
+    >>> vhh = ("QVQLVESGGGLVQPGGSLRLSCAASGFTFSSYAMSWVRQAPGKGLEWVSAISGSGGSTYYADSVKGRFTISRDNSKN"
+    ...        "TLYLQMNSLRAEDTAVYYCAKDRLSITIRPRYYGLDVWGQGTLVTVSS")
+    >>> variant = Antibody(vhh.replace("DRLSI", "DRLMI"))
+    >>> [str(one) for one in new_liabilities(Antibody(vhh), variant)]
+    ['methionine-oxidation M H:110']
+    """
+    before = {_identity(one): _rank(one) for one in find_liabilities(parent)}
+    return tuple(
+        one for one in find_liabilities(variant) if _rank(one) > before.get(_identity(one), -1)
+    )
+
+
+def select_liabilities(text: str = "default") -> tuple[str, ...]:
+    """Kinds of liability that a filter is to use.
+
+    Parameters
+    ----------
+    text : str
+        ``default``, ``all`` or ``none``, or names of kinds, separated by ``,``; a name with ``+``
+        or ``-`` in front adds to the default ones or takes from them.
+
+    Returns
+    -------
+    tuple of str
+        Keys of `LIABILITIES`, in their order.
+
+    Raises
+    ------
+    InputError
+        If a name is none.
+
+    Examples
+    --------
+    >>> select_liabilities("deamidation,n-glycosylation")
+    ('n-glycosylation', 'deamidation')
+    >>> set(select_liabilities()) - set(select_liabilities("-tryptophan-oxidation"))
+    {'tryptophan-oxidation'}
+    """
+    names = [name.strip().lower() for name in text.split(",") if name.strip()] or ["default"]
+    default = {name for name, kind in LIABILITIES.items() if kind.is_default}
+    sets = {"default": default, "all": set(LIABILITIES), "none": set()}
+    chosen: set[str] = set(default) if names[0][0] in "+-" else set()
+    for name in names:
+        plain = name.lstrip("+-")
+        if plain not in sets and plain not in LIABILITIES:
+            raise InputError(unknown_name("liability", plain, [*LIABILITIES, *sets]))
+        members = sets.get(plain, {plain})
+        chosen = chosen - members if name.startswith("-") else chosen | members
+    return tuple(name for name in LIABILITIES if name in chosen)
+
+
+def count_liabilities(
+    liabilities: Iterable[Liability], kinds: Iterable[str] = tuple(LIABILITIES)
+) -> dict[str, int]:
+    """How many there are of each of some kinds, those with none left out."""
+    counts = Counter(one.kind for one in liabilities)
+    return {kind: counts[kind] for kind in kinds if counts[kind]}
+
+
+@functools.lru_cache(maxsize=16384)
+def _of_chain(letter: str, chain: str) -> tuple[tuple[Liability, ...], int]:
+    """Liabilities of a chain in order of place, and the charge of its CDRs."""
+    domain = number_chain(chain)
+    found = []
+    for kind, pattern, severity, in_cdr in _MOTIFS:
+        for match in pattern.finditer(domain.residues):
+            if not in_cdr or domain.regions[match.start()].startswith("CDR"):
+                found.append(_at(kind, letter, domain, match.start(), match[1], severity))
+    found += _cysteines(letter, domain)
+    found += _patches(letter, domain)
+    in_cdrs = "".join(domain.region(f"CDR{number}") for number in "123")
+    charge = sum(_CHARGES.get(residue, 0) for residue in in_cdrs)
+    return tuple(sorted(found, key=lambda one: (one.position, one.kind))), charge
+
+
+def _cysteines(letter: str, domain: Domain) -> list[Liability]:
+    places = [index for index, residue in enumerate(domain.residues) if residue == "C"]
+    pair = [index for index in places if domain.positions[index] in DISULFIDE]
+    lost = [
+        _at("lost-disulfide", letter, domain, index, domain.residues[index], "high")
+        for index, position in enumerate(domain.positions)
+        if position in DISULFIDE and domain.residues[index] != "C"
+    ]
+    others = places if len(pair) < len(DISULFIDE) else [at for at in places if at not in pair]
+    kind, severity = (
+        ("unpaired-cysteine", "high") if len(others) % 2 else ("extra-disulfide", "low")
+    )
+    return lost + [_at(kind, letter, domain, index, "C", severity) for index in others]
+
+
+def _patches(letter: str, domain: Domain) -> list[Liability]:
+    """The most hydrophobic stretch of each CDR, if it is above the limit."""
+    found = []
+    for region in ("CDR1", "CDR2", "CDR3"):
+        residues = domain.region(region)
+        start = domain.regions.index(region) if residues else 0
+        windows = [
+            (sum(HYDROPATHY[one] for one in residues[at : at + PATCH_RESIDUES]), -at)
+            for at in range(len(residues) - PATCH_RESIDUES + 1)
+        ]
+        if windows and max(windows)[0] > MAX_PATCH_HYDROPATHY * PATCH_RESIDUES + 1e-9:
+            at = -max(windows)[1]
+            motif = residues[at : at + PATCH_RESIDUES]
+            found.append(_at("hydrophobic-patch", letter, domain, start + at, motif, "medium"))
+    return found
+
+
+def _at(kind: str, letter: str, domain: Domain, index: int, motif: str, severity: str) -> Liability:
+    return Liability(
+        kind, letter, index + 1, domain.positions[index], domain.regions[index], motif, severity
+    )
+
+
+def _identity(liability: Liability) -> tuple[str, str, str]:
+    """What makes a liability of a parent and of a variant the same one."""
+    if liability.kind == "cdr-charge":
+        return liability.kind, "", liability.motif[0]
+    where = liability.region if liability.kind == "hydrophobic-patch" else liability.imgt
+    return liability.kind, liability.chain, where
+
+
+def _rank(liability: Liability) -> int:
+    """Of two with one identity, the worse has the higher."""
+    if liability.kind == "cdr-charge":
+        return abs(int(liability.motif))
+    return SEVERITIES.index(liability.severity)
