@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import norm
 
 from paratope.campaigns.adaptation import expectation as expectation_module
-from paratope.campaigns.adaptation.expectation import Effort, common_scale, effort_for, expect
+from paratope.campaigns.adaptation.expectation import Effort, effort_for, expect
 from paratope.campaigns.adaptation.folds import (
     KINDS,
     mutations_of,
@@ -391,7 +391,7 @@ def test_scores_of_another_unit_do_not_disturb_the_ranking():
         Measurement(pair, score=1000 * value if other else value, assay="counts" * other or "ratio")
         for pair, value, other in zip(CAMPAIGN.pairs, CAMPAIGN.values, half.tolist(), strict=True)
     ]
-    campaign = common_scale(campaign_of(rows))
+    campaign = campaign_of(rows).on_common_scale()
     parts = [campaign.values[campaign.assay == number] for number in (0, 1)]
     assert parts[0].mean() == pytest.approx(parts[1].mean())
     assert parts[0].std() == pytest.approx(parts[1].std())

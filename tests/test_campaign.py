@@ -101,6 +101,17 @@ def test_ddg_with_the_parents_pkd_is_a_pkd():
     assert campaign_of([measured("WT", 9.0), delta]).values.tolist() == [9.0, 8.0]
 
 
+def test_ddg_is_read_against_the_median_of_the_parents_replicates():
+    replicates = [measured("WT", value) for value in (6.0, 9.0, 9.1, 9.0, 8.9)]
+    stronger = Measurement(variant("H:D31A"), delta_pkd=1.0, parent=variant("WT"), assay="spr")
+    campaign = campaign_of([*replicates, measured("WT", 5.0, "elisa"), stronger])
+    assert campaign.values.tolist() == [9.0, 5.0, 10.0]
+    assert any("was measured 5 times, from 6 to 9.1" in note for note in campaign.notes)
+    agreeing = campaign_of([*replicates[1:], stronger])
+    assert agreeing.values == pytest.approx([9.0, 10.0])
+    assert agreeing.notes == ()
+
+
 def test_ddg_alone_is_a_score_with_the_parent_at_zero():
     rows = [
         row_of(text, ddg_kcal_mol=value, parent_heavy=VH, parent_light=VK)
@@ -168,6 +179,26 @@ def test_assays_without_a_shared_variant_are_named():
     assert "measuring two or three" in note
     linked = [*rows, measured("WT", 8.0, "elisa")]
     assert not [note for note in campaign_of(linked).notes if "offset" in note]
+
+
+def test_scores_of_other_assays_are_brought_to_the_firsts_mean_and_deviation():
+    """By the exact rows alone; bounds move along; once, whatever is asked of parts of it."""
+    scores = {"first": [0.0, 2.0, 4.0, 1.0], "second": [10.0, 30.0, 50.0, 20.0]}
+    rows = [
+        Measurement(variant(text), score=value, assay=assay, censoring=censoring)
+        for assay, censoring in (("first", Censoring.AT_LEAST), ("second", Censoring.AT_MOST))
+        for text, value, censoring in zip(
+            ("WT", "H:D31A", "H:Y33A", "H:Y33F"),
+            scores[assay],
+            [Censoring.EXACT] * 3 + [censoring],
+            strict=True,
+        )
+    ]
+    common = campaign_of(rows).on_common_scale()
+    assert common.values == pytest.approx([0, 2, 4, 1, 0, 2, 4, 1])
+    assert common.rows([0, 1, 4, 5, 6]).on_common_scale().values == pytest.approx([0, 2, 0, 2, 4])
+    pkd = campaign_of([measured("WT", 9.0), measured("WT", 7.0, "b"), measured("H:D31A", 6, "b")])
+    np.testing.assert_array_equal(pkd.on_common_scale().values, pkd.values)
 
 
 # replicates

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import numpy as np
@@ -413,6 +414,26 @@ def test_a_noisy_parents_intervals_are_wider():
     assert first < model.noise_variance < second
 
 
+def test_the_model_learns_the_values_on_the_common_scale(plate):
+    """A second assay in another unit, its bounds far below: the labels are those of the report."""
+    second = (np.arange(len(plate)) % 2).astype(int)
+    values = np.where(second, 100 * plate.values - 500, plate.values)
+    censoring = np.where(second & (plate.values < 7.5), -1, 0)
+    campaign = dataclasses.replace(
+        plate, values=values, label="score", assay=second, assays=("a", "b"), censoring=censoring
+    )
+    common = campaign.on_common_scale()
+    scale = LabelScale.of(common.values)
+    observed = observations(campaign, scale, np.zeros(len(plate), int))
+    np.testing.assert_allclose(scale.to_label(observed.target), common.values, atol=1e-9)
+    exact = censoring == 0
+    first, other = (common.values[exact & (second == number)] for number in (0, 1))
+    assert (other.mean(), other.std()) == pytest.approx((first.mean(), first.std()))
+    part = common.rows(np.arange(10))
+    again = observations(part, scale, np.zeros(10, int))
+    np.testing.assert_allclose(again.target, observed.target[:10])
+
+
 def test_replicates_that_scatter_have_more_noise(plate):
     sd = np.full(len(plate), np.nan)
     sd[:4] = [0.05, 0.05, 0.05, 1.5]
@@ -442,8 +463,6 @@ def test_nothing_to_learn_is_said(plate, change, message):
 
 
 def test_only_bounds_are_said(plate):
-    import dataclasses
-
     bounds = dataclasses.replace(plate, censoring=np.full(len(plate), -1))
     with pytest.raises(InputError, match="are bounds"):
         CampaignModel.fit(bounds)

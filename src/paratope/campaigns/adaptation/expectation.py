@@ -192,7 +192,7 @@ def expect(
     -------
     Expectation
     """
-    campaign = common_scale(campaign)
+    campaign = campaign.on_common_scale()
     variants = int(variant_groups(campaign.pairs).max()) + 1
     effort = effort or effort_for(variants)
     planned = _planned_folds(campaign, effort, seed)
@@ -219,23 +219,6 @@ def expect(
         curve,
         _warnings(campaign, variants, validations),
     )
-
-
-def common_scale(campaign: Campaign) -> Campaign:
-    """Scores of every assay moved and stretched to mean and spread of the first's.
-
-    A pKd is the same in every assay but for an offset, and is left alone.
-    """
-    if campaign.label == "pkd" or len(campaign.assays) == 1:
-        return campaign
-    values = campaign.values.astype(float).copy()
-    main = values[campaign.assay == 0]
-    for number in range(1, len(campaign.assays)):
-        rows = campaign.assay == number
-        if rows.any() and len(main) and values[rows].std() > 0:
-            own = values[rows]
-            values[rows] = main.mean() + (own - own.mean()) * (main.std() or 1.0) / own.std()
-    return dataclasses.replace(campaign, values=values)
 
 
 def _planned_folds(campaign: Campaign, effort: Effort, seed: int) -> dict[Kind, Folds]:

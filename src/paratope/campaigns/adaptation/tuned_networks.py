@@ -17,9 +17,8 @@ import numpy as np
 
 from paratope.campaigns.adaptation.folds import variant_groups
 from paratope.campaigns.campaign import Campaign
-from paratope.campaigns.campaign.campaign import CENSORING_OF_CODE
-from paratope.campaigns.campaign_model.rows import scale_values
 from paratope.campaigns.label_scale import LabelScale
+from paratope.core.censoring import Censoring
 from paratope.data.measurements import Measurement
 from paratope.encoders import load_encoder
 from paratope.models.batches import Embeddings, Examples
@@ -173,14 +172,14 @@ def _network_rows(campaign: Campaign, encoders: Sequence[Any], recipe: Recipe) -
     """Rows as a network reads them: cut, with a pKd, or what stands for one."""
     values = campaign.values
     if campaign.label == "score":
-        values = scale_values(campaign)
+        values = campaign.on_common_scale().values
         latent = LabelScale.of(values).to_latent(values)
         values = np.clip(_MIDDLE_PKD + latent, _LOWEST_PKD, _HIGHEST_PKD)
     return [
         Measurement(
             fit_pair(pair, encoders[0], encoders[1], recipe.encoders.max_residues)[0],
             pkd=float(value),
-            censoring=CENSORING_OF_CODE[int(code)],
+            censoring=Censoring(int(code)),
             assay=campaign.assays[assay],
         )
         for pair, value, code, assay in zip(

@@ -13,7 +13,6 @@ from paratope.molecules.sequences import Antigen, Pair
 Label = Literal["pkd", "score"]
 # What stands for the antigen of a campaign that names none.
 UNKNOWN_ANTIGEN = Antigen(("X",))
-CENSORING_OF_CODE = {-1: Censoring.AT_MOST, 0: Censoring.EXACT, 1: Censoring.AT_LEAST}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -45,6 +44,8 @@ class Campaign:
         What a reader of the numbers should know, in words.
     left_out : tuple of str
         Errors of the rows that could not be used.
+    common_scale : bool
+        Whether scores of all assays are on the first one's scale; see `on_common_scale`.
     """
 
     pairs: tuple[Pair, ...]
@@ -58,6 +59,7 @@ class Campaign:
     parents: tuple[Pair, ...] = ()
     notes: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
+    common_scale: bool = False
 
     def __post_init__(self) -> None:
         lengths = {
@@ -86,6 +88,28 @@ class Campaign:
         }
         return dataclasses.replace(self, pairs=tuple(self.pairs[i] for i in index), **arrays)
 
+    def on_common_scale(self) -> "Campaign":
+        """Scores of every assay on the scale of the first: what a model learns and is judged on.
+
+        ``y' = (y - m_a) s_0 / s_a + m_0``, m and s the mean and standard deviation of an assay's
+        exact values; bounds move along. An assay with fewer than two exact values, or equal ones,
+        is left alone, and so is a pKd, which differs between assays by an offset at most. Parts of
+        a campaign on the common scale stay as they are.
+        """
+        if self.common_scale or self.label == "pkd" or len(self.assays) == 1:
+            return self
+        values = self.values.astype(float)
+        exact = self.censoring == Censoring.EXACT
+        main = values[exact & (self.assay == 0)]
+        if len(main) >= 2 and main.std() > 0:
+            for number in range(1, len(self.assays)):
+                rows = self.assay == number
+                own = values[exact & rows]
+                if len(own) >= 2 and own.std() > 0:
+                    scaled = (values[rows] - own.mean()) / own.std()
+                    values[rows] = scaled * main.std() + main.mean()
+        return dataclasses.replace(self, values=values, common_scale=True)
+
     def measurements(self) -> list[Measurement]:
         """Each row as a measurement."""
         return [
@@ -93,7 +117,7 @@ class Campaign:
                 pair,
                 pkd=float(value) if self.label == "pkd" else None,
                 score=float(value) if self.label == "score" else None,
-                censoring=CENSORING_OF_CODE[int(code)],
+                censoring=Censoring(int(code)),
                 assay=self.assays[assay],
             )
             for pair, value, code, assay in zip(

@@ -1,10 +1,13 @@
 """Which of the measured values a campaign is about: pKd, a score, or the change of pKd."""
 
 import dataclasses
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 
+import numpy as np
+
 from paratope.campaigns.campaign.campaign import Label
+from paratope.campaigns.campaign.replicates import CONTRADICTION_LOG10
 from paratope.core.censoring import Censoring
 from paratope.core.errors import InputError
 from paratope.data.measurements import Measurement
@@ -59,7 +62,7 @@ def choose_label(measurements: Sequence[Measurement]) -> Labelled:
     InputError
         If some rows have only a pKd and others only a score: no scale holds both.
     """
-    rows = _with_parents_pkd(measurements)
+    rows, notes = _with_parents_pkd(measurements)
     have = Counter(
         name
         for row in rows
@@ -68,7 +71,7 @@ def choose_label(measurements: Sequence[Measurement]) -> Labelled:
     )
     if have["pkd"] == len(rows):
         unused = f"the scores of {have['score']} rows are not used: every row has a pKd"
-        return _labelled(rows, "pkd", (unused,) if have["score"] else ())
+        return _labelled(rows, "pkd", (*notes, unused) if have["score"] else tuple(notes))
     if have["score"] == len(rows):
         unused = (
             f"scores are learned, which every row has; the pKd of {have['pkd']} rows is not used "
@@ -81,7 +84,7 @@ def choose_label(measurements: Sequence[Measurement]) -> Labelled:
         left = [row for row in rows if row.pkd is None]
         kept = [row for row in rows if row.pkd is not None]
         errors = tuple(f"row {row.pair.antibody.name!r}: {_NO_PARENT_PKD}" for row in left)
-        return dataclasses.replace(_labelled(kept, "pkd"), left_out=errors)
+        return dataclasses.replace(_labelled(kept, "pkd", tuple(notes)), left_out=errors)
     return _changes(rows)
 
 
@@ -95,23 +98,30 @@ def _labelled(rows: Sequence[Measurement], name: Label, notes: tuple[str, ...] =
     return Labelled(name, tuple(rows), tuple(float(getattr(row, name)) for row in rows), notes)
 
 
-def _with_parents_pkd(measurements: Sequence[Measurement]) -> list[Measurement]:
-    """ΔpKd added to the parent's pKd where it was measured, in the same assay if it was there."""
-    known: dict[tuple[str, Key], float] = {}
-    anywhere: dict[Key, float] = {}
+def _with_parents_pkd(measurements: Sequence[Measurement]) -> tuple[list[Measurement], list[str]]:
+    """ΔpKd added to the parent's pKd: the median of its assay, or of all assays; and notes."""
+    in_assay: dict[tuple[str, Key], list[float]] = defaultdict(list)
+    anywhere: dict[Key, list[float]] = defaultdict(list)
     for row in measurements:
         if row.pkd is not None and row.censoring is Censoring.EXACT:
-            known.setdefault((row.assay, pair_key(row.pair)), row.pkd)
-            anywhere.setdefault(pair_key(row.pair), row.pkd)
-    found = []
+            in_assay[row.assay, pair_key(row.pair)].append(row.pkd)
+            anywhere[pair_key(row.pair)].append(row.pkd)
+    rows, notes = [], {}
     for row in measurements:
         if row.pkd is None and row.delta_pkd is not None and row.parent is not None:
             key = pair_key(row.parent)
-            parent_pkd = known.get((row.assay, key), anywhere.get(key))
-            if parent_pkd is not None:
-                row = dataclasses.replace(row, pkd=parent_pkd + row.delta_pkd)
-        found.append(row)
-    return found
+            known = in_assay.get((row.assay, key)) or anywhere.get(key)
+            if known:
+                median = float(np.median(known))
+                row = dataclasses.replace(row, pkd=median + row.delta_pkd)
+                if max(known) - min(known) > CONTRADICTION_LOG10:
+                    notes[row.assay, key] = (
+                        f"parent {row.parent.antibody.name!r} of ΔΔG rows was measured "
+                        f"{len(known)} times, from {min(known):.3g} to {max(known):.3g}: its "
+                        f"median pKd, {median:.3g}, is what they are read against"
+                    )
+        rows.append(row)
+    return rows, list(notes.values())
 
 
 def _changes(rows: Sequence[Measurement]) -> Labelled:

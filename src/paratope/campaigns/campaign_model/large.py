@@ -13,7 +13,6 @@ from paratope.campaigns.campaign_model.rows import (
     check_campaign,
     observations,
     parents_of,
-    scale_values,
 )
 from paratope.campaigns.campaign_model.site_errors import errors_at_new_sites
 from paratope.campaigns.campaign_model.weights import FITTING_ROWS, weights_and_noise
@@ -141,7 +140,7 @@ class LargeCampaignModel(CampaignModel):
         part = campaign.rows(rows)
         prior_pkd = None if prior is None else prior.predict_pkd(part.pairs)
         features = featuriser.features(part.pairs, language, prior_pkd)
-        scale = LabelScale.of(scale_values(campaign))
+        scale = LabelScale.of(campaign.on_common_scale().values)
         first = np.flatnonzero(np.isin(rows, drawn[:FITTING_ROWS]))
         few, few_features = part.rows(first), some(features, first)
         scales = Scales.of(few_features, sites)

@@ -17,7 +17,6 @@ from paratope.campaigns.campaign_model.rows import (
     noise_group,
     observations,
     parents_of,
-    scale_values,
 )
 from paratope.campaigns.campaign_model.site_errors import errors_at_new_sites
 from paratope.campaigns.campaign_model.weights import FITTING_ROWS, weights_and_noise
@@ -160,7 +159,7 @@ class CampaignModel:
         prior_pkd = None if prior is None else prior.predict_pkd(campaign.pairs)
         train = featuriser.features(campaign.pairs, language, prior_pkd)
         scales = Scales.of(train, sites)
-        scale = LabelScale.of(scale_values(campaign))
+        scale = LabelScale.of(campaign.on_common_scale().values)
         wanted = wanted_terms(terms, language, prior, campaign, train)
         rows = even(len(campaign), FITTING_ROWS)
         part = campaign.rows(rows)

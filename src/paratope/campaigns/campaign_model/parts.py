@@ -31,6 +31,7 @@ def to_parts(model: CampaignModel) -> tuple[dict[str, Any], dict[str, np.ndarray
         "assays": list(campaign.assays),
         "notes": list(campaign.notes),
         "left_out": list(campaign.left_out),
+        "common_scale": campaign.common_scale,
         "weights": model.weights,
         "noise": model.process.noise.tolist(),
         "scales": dataclasses.asdict(model.scales),
@@ -99,6 +100,7 @@ def from_parts(
             parents=tuple(parents[: int(document["named_parents"])]),
             notes=tuple(document["notes"]),
             left_out=tuple(document["left_out"]),
+            common_scale=bool(document.get("common_scale", False)),
             **columns,
         )
         sites = [_sites(number, parent, arrays) for number, parent in enumerate(parents)]

@@ -50,7 +50,7 @@ def observations(campaign: Campaign, scale: LabelScale, parent: np.ndarray) -> O
         Of each row.
     """
     return Observations(
-        scale.to_latent(_common_units(campaign)),
+        scale.to_latent(campaign.on_common_scale().values),
         campaign.censoring,
         noise_group(campaign, campaign.assay, parent),
         _noise_share(campaign),
@@ -69,28 +69,6 @@ def noise_group(campaign: Campaign, assay: np.ndarray | int, parent: np.ndarray)
 def noise_groups(campaign: Campaign) -> int:
     """How many groups there are."""
     return len(campaign.assays) * max(len(campaign.parents), 1)
-
-
-def _common_units(campaign: Campaign) -> np.ndarray:
-    """Values on the first assay's scale: scores of other assays by their mean and spread."""
-    values = campaign.values.astype(float).copy()
-    if campaign.label == "pkd" or len(campaign.assays) == 1:
-        return values
-    exact = campaign.censoring == 0
-    own = values[exact & (campaign.assay == 0)]
-    if len(own) < 2 or own.std() == 0:
-        return values
-    for number in range(1, len(campaign.assays)):
-        rows = campaign.assay == number
-        other = values[exact & rows]
-        if len(other) >= 2 and other.std() > 0:
-            values[rows] = (values[rows] - other.mean()) / other.std() * own.std() + own.mean()
-    return values
-
-
-def scale_values(campaign: Campaign) -> np.ndarray:
-    """Values on the first assay's scale, bounds among them: they, too, say where the middle is."""
-    return _common_units(campaign)
 
 
 def _noise_share(campaign: Campaign) -> np.ndarray:
