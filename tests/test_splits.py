@@ -25,9 +25,9 @@ from paratope.data.splits import (
     tiers,
     write_split,
 )
-from paratope.molecules import alignment as search_module
 from paratope.data.splits.assignment import deal, deal_in_order
 from paratope.data.splits.clusters import linked
+from paratope.molecules import alignment as search_module
 from paratope.molecules.sequences import AMINO_ACIDS, Antibody, Antigen, Pair
 
 VH = (
