@@ -186,7 +186,7 @@ def pool_block(numbers: dict) -> str:
     lines = [
         "| | rows | Spearman | RMSE | RMSE of the mean | 90 % intervals cover |",
         "|---|---|---|---|---|---|",
-        f"| foretold by the report | {PLATE} | {report['spearman']:.2f} "
+        f"| predicted by the report | {PLATE} | {report['spearman']:.2f} "
         f"({report['low']:.2f} to {report['high']:.2f}) | {report['rmse']:.2f} | "
         f"{constant['rmse']:.2f} | {random['coverage']['90%']:.0%} |",
         _judged_row("the variants that nobody had measured", numbers["pool"]),
