@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import os
+import stat
 from collections import Counter
 
 import numpy as np
@@ -567,6 +569,18 @@ def test_split_and_proof_are_written(rows, tmp_path):
     written = json.loads((tmp_path / "out" / "proof.json").read_text())
     assert written == json.loads(json.dumps(split.proof))
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["proof.json", "split.csv"]
+
+
+def test_a_proof_can_be_read_by_whoever_can_read_the_split(rows, tmp_path):
+    before = os.umask(0o022)
+    try:
+        write_split(pl.DataFrame({"id": [""] * 60}), split_measurements(rows, "random"), tmp_path)
+    finally:
+        os.umask(before)
+    assert {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()} == {
+        "split.csv": 0o644,
+        "proof.json": 0o644,
+    }
 
 
 def test_tiers_of_one_antigen_leave_out_the_impossible_with_the_reason():

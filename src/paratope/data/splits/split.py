@@ -1,9 +1,7 @@
 """Splitting measurements: groups, parts, and the proof beside them."""
 
 import dataclasses
-import json
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -11,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from paratope.core.errors import InputError, unknown_name
+from paratope.core.files import write_json
 from paratope.data.measurements import Measurement
 from paratope.data.splits.assignment import deal, deal_in_order, part_names, size_notes
 from paratope.data.splits.clusters import renumbered
@@ -245,12 +244,7 @@ def write_split(
     Path(folder).mkdir(parents=True, exist_ok=True)
     table = frame.with_columns(pl.Series("split", parts, dtype=pl.String))
     write_table(table, Path(folder) / "split.csv")
-    text = json.dumps(split.proof, indent=2, ensure_ascii=False) + "\n"
-    with tempfile.NamedTemporaryFile("w", dir=folder, delete=False, encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(file.name, Path(folder) / "proof.json")
+    write_json(Path(folder) / "proof.json", split.proof)
 
 
 def write_tiers(
