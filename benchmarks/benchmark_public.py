@@ -22,15 +22,15 @@ import torch
 from paratope.core.units import ddg_kcal_mol_to_delta_pkd
 from paratope.data.datasets import data_root, load_dataset
 from paratope.data.datasets.abbibench import ASSAYS, abbibench_scores, published_spearman
-from paratope.data.datasets.comparators import (
+from paratope.data.measurements import Measurement
+from paratope.evaluation.baselines import BASELINES
+from paratope.models.recipes import Recipe, load_recipe
+from public_comparators import (
     GEARBIND_MODELS,
     gearbind_predictions,
     graphinity_folds,
     protattba_predictions,
 )
-from paratope.data.measurements import Measurement
-from paratope.evaluation.baselines import BASELINES
-from paratope.models.recipes import Recipe, load_recipe
 from public_few_shot import MIN_TEST_ROWS, REPEATS, few_shot
 from public_few_shot import TITLES as FEW_SHOT_TITLES
 from public_predictors import DeltaRows, Encoders, baseline_ddg, network_ddg, prior_rows

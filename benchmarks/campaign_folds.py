@@ -12,12 +12,12 @@ from paratope.campaigns.campaign_model import CampaignModel
 from paratope.campaigns.kernels import TERMS, WITHIN_PARENT, AntibodyLanguage, LanguageModel
 from paratope.core.units import ddg_kcal_mol_to_delta_pkd
 from paratope.data.datasets import load_dataset
-from paratope.data.datasets.comparators import protattba_predictions
 from paratope.data.measurements import Measurement
 from paratope.evaluation.baselines import BASELINES
 from paratope.evaluation.metrics import METRICS
 from paratope.models.recipes import load_recipe
 from paratope.molecules.sequences import Pair
+from public_comparators import protattba_predictions
 from public_predictors import Encoders
 
 OURS = "paratope campaign"

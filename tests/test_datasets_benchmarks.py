@@ -4,13 +4,11 @@ import functools
 from collections import Counter
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 import pytest
-from scipy.stats import pearsonr, spearmanr
+from scipy.stats import spearmanr
 
 from paratope.core.censoring import Censoring
-from paratope.core.errors import InputError
 from paratope.core.units import ddg_kcal_mol_to_delta_pkd
 from paratope.data.datasets import (
     ab_bind,
@@ -18,11 +16,6 @@ from paratope.data.datasets import (
     abbibench_scores,
     attabseq,
     published_spearman,
-)
-from paratope.data.datasets.comparators import (
-    gearbind_predictions,
-    graphinity_folds,
-    protattba_predictions,
 )
 from published_files import load_public, published
 
@@ -84,31 +77,6 @@ def test_complexes_without_a_variable_domain_are_left_out(load):
         assert strangers & {row.pair.antibody.name for row in load(name, True).measurements}
 
 
-@pytest.mark.parametrize("name", ["ab645", "ab1101", "s1131"])
-def test_row_numbers_join_other_peoples_folds(name: str, load, data_root: Path):
-    folds = protattba_predictions(name, data_root)
-    measurements = load(name, True).measurements
-    assert [row.origin.row for row in measurements] == folds["row"].to_list()
-    ours = np.array([row.delta_pkd for row in measurements])
-    theirs = [ddg_kcal_mol_to_delta_pkd(value) for value in folds["ddg_kcal_mol"]]
-    assert np.abs(ours - theirs).max() < 1e-6
-    assert sorted(folds["fold"].unique()) == list(range(folds["fold"].n_unique()))
-
-
-@pytest.mark.parametrize("cutoff", [70, 90, 100])
-def test_graphinity_folds_join_with_the_sign_turned(cutoff: int, load, data_root: Path):
-    folds = graphinity_folds(cutoff, data_root)
-    rows = {row.origin.row: row for row in load("ab645", True).measurements}
-    assert (folds.height, folds["row"].n_unique(), folds["fold"].n_unique()) == (618, 618, 10)
-    for record in folds.iter_rows(named=True):
-        row = rows[record["row"]]
-        assert row.delta_pkd == pytest.approx(ddg_kcal_mol_to_delta_pkd(record["ddg_kcal_mol"]))
-        (mutation,) = row.origin.mutations
-        assert (mutation[2], mutation[-1]) == (record["mutation"][0], record["mutation"][-1])
-        assert row.origin.complex_id.lower().startswith(record["complex_id"].lower())
-    assert folds["ddg_kcal_mol"].mean() == pytest.approx(0.97304, abs=1e-4)
-
-
 def test_no_chain_of_s1131_is_an_antibody(load):
     assert load("s1131").measurements == ()
     assert "as_published keeps them" in load("s1131").notes[0]
@@ -153,37 +121,3 @@ def test_abbibench_published_spearman_is_reproduced(assay: str, load, data_root:
         column = scores[f"{record['model']}|{record['score']}"]
         found = spearmanr(column, label, nan_policy="omit").statistic
         assert found == pytest.approx(record["spearman_raw"], abs=0.01), record["model"]
-
-
-def test_published_comparators_are_reproduced(data_root: Path):
-    gearbind = gearbind_predictions(data_root)
-    assert gearbind.height == 940
-    label = gearbind["ddg_kcal_mol"]
-    assert pearsonr(label, gearbind["GearBind+P"]).statistic == pytest.approx(0.618, abs=5e-4)
-    assert pearsonr(label, gearbind["FoldX"]).statistic == pytest.approx(0.398, abs=5e-4)
-    assert gearbind_predictions(data_root, antibodies=False).height == 5729
-    for name, expected in (("ab645", 0.488), ("ab1101", 0.657)):
-        frame = protattba_predictions(name, data_root)
-        found = pearsonr(frame["ddg_kcal_mol"], frame["prediction"]).statistic
-        assert found == pytest.approx(expected, abs=5e-4)
-
-
-def test_gearbind_rows_join_the_sequences(load, data_root: Path):
-    keys = {
-        (row.origin.complex_id, ",".join(row.origin.mutations))
-        for row in load("skempi").measurements
-    }
-    gearbind = gearbind_predictions(data_root)
-    joined = sum(
-        pair in keys for pair in zip(gearbind["complex_id"], gearbind["mutations"], strict=True)
-    )
-    assert joined == 908
-
-
-def test_comparators_list_their_names(data_root: Path):
-    with pytest.raises(InputError, match="ab1101, ab645, s1131"):
-        protattba_predictions("ab646", data_root)
-    with pytest.raises(InputError, match="100, 70, 90"):
-        graphinity_folds(80, data_root)
-    with pytest.raises(InputError, match="valid names: 1n8z"):
-        abbibench_scores("4fqi", data_root)

@@ -186,6 +186,8 @@ def damaged_copy(data_root: Path, folder: Path, old: bytes, new: bytes) -> Path:
 
 
 def test_damaged_comparators(data_root: Path, tmp_path: Path):
+    with pytest.raises(InputError, match="valid names: 1n8z"):
+        abbibench_scores("4fqi", tmp_path)
     folder = tmp_path / "abbibench"
     folder.mkdir()
     scores = folder / "1n8z_all_model_scores.csv.gz"

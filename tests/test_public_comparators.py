@@ -10,10 +10,13 @@ import numpy as np
 import polars as pl
 import pytest
 
+from paratope.core.errors import InputError
+from paratope.core.units import ddg_kcal_mol_to_delta_pkd
 from paratope.data.datasets.abbibench import ASSAYS
 from paratope.data.measurements import Measurement, Origin
 from paratope.evaluation.metrics import METRICS
 from paratope.molecules.sequences import Antibody, Antigen, Pair
+from published_files import load_public
 
 HEAVY = (
     "EVQLVESGGGLVQPGGSLRLSCAASGFNIKDTYIHWVRQAPGKGLEWVARIYPTNGYTRYADSVKGRFTISADTSKNTAYLQ"
@@ -35,6 +38,11 @@ def benchmark(repository: Path) -> ModuleType:
 @pytest.fixture(scope="module")
 def predictors(benchmark: ModuleType) -> ModuleType:
     return sys.modules["public_predictors"]
+
+
+@pytest.fixture(scope="module")
+def comparators(benchmark: ModuleType) -> ModuleType:
+    return sys.modules["public_comparators"]
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +71,7 @@ def words_of(chain: str) -> set[str]:
 
 
 def test_gearbind_on_all_antibody_rows(benchmark: ModuleType, data_root: Path):
+    assert benchmark.gearbind_predictions(data_root, antibodies=False).height == 5729
     frame = benchmark.gearbind_predictions(data_root)
     lines = {line["predictor"]: line for line in benchmark.gearbind_lines(frame, stated=True)}
     for model, published in benchmark.GEARBIND_PUBLISHED.items():
@@ -84,6 +93,40 @@ def test_rows_that_the_network_shares_with_gearbind(benchmark: ModuleType, data_
         assert row.pair != row.parent
     folds = frame.group_by("complex_id").agg(pl.col("fold").n_unique())
     assert folds["fold"].max() == 1
+
+
+@pytest.mark.parametrize("name", ["ab645", "ab1101", "s1131"])
+def test_row_numbers_join_other_peoples_folds(name: str, comparators: ModuleType, data_root: Path):
+    folds = comparators.protattba_predictions(name, data_root)
+    measurements = load_public(data_root, name, True).measurements
+    assert [row.origin.row for row in measurements] == folds["row"].to_list()
+    ours = np.array([row.delta_pkd for row in measurements])
+    theirs = [ddg_kcal_mol_to_delta_pkd(value) for value in folds["ddg_kcal_mol"]]
+    assert np.abs(ours - theirs).max() < 1e-6
+    assert sorted(folds["fold"].unique()) == list(range(folds["fold"].n_unique()))
+
+
+@pytest.mark.parametrize("cutoff", [70, 90, 100])
+def test_graphinity_folds_join_with_the_sign_turned(
+    cutoff: int, comparators: ModuleType, data_root: Path
+):
+    folds = comparators.graphinity_folds(cutoff, data_root)
+    rows = {row.origin.row: row for row in load_public(data_root, "ab645", True).measurements}
+    assert (folds.height, folds["row"].n_unique(), folds["fold"].n_unique()) == (618, 618, 10)
+    for record in folds.iter_rows(named=True):
+        row = rows[record["row"]]
+        assert row.delta_pkd == pytest.approx(ddg_kcal_mol_to_delta_pkd(record["ddg_kcal_mol"]))
+        (mutation,) = row.origin.mutations
+        assert (mutation[2], mutation[-1]) == (record["mutation"][0], record["mutation"][-1])
+        assert row.origin.complex_id.lower().startswith(record["complex_id"].lower())
+    assert folds["ddg_kcal_mol"].mean() == pytest.approx(0.97304, abs=1e-4)
+
+
+def test_comparators_list_their_names(comparators: ModuleType, data_root: Path):
+    with pytest.raises(InputError, match="ab1101, ab645, s1131"):
+        comparators.protattba_predictions("ab646", data_root)
+    with pytest.raises(InputError, match="100, 70, 90"):
+        comparators.graphinity_folds(80, data_root)
 
 
 @pytest.mark.parametrize(("name", "rows", "flags"), [("ab645", 645, 27), ("ab1101", 1100, 50)])

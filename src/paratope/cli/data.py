@@ -144,23 +144,12 @@ def fetch(
         str | None, typer.Option(help="A mirror, instead of each file's origin.")
     ] = None,
 ) -> None:
-    """Download a source's public files from their origin, resumed and verified."""
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn
-
+    """Download a source's public files from their origin, verified by checksum."""
+    from paratope.core.progress import console_progress
     from paratope.data.datasets.fetch import fetch as fetch_files
 
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
-        tasks: dict[str, TaskID] = {}
-
-        def show(file: str, done: int, total: int | None) -> None:
-            if file not in tasks:
-                tasks[file] = bars.add_task(file, total=total)
-            bars.update(tasks[file], completed=done, total=total)
-
-        fetched = fetch_files(name, folder, base_url, progress=show)
+    with console_progress() as progress:
+        fetched = fetch_files(name, folder, base_url, progress=progress)
     for path in fetched.downloaded:
         typer.echo(f"{path}: downloaded, checksum right")
     for path in fetched.present:

@@ -1,32 +1,65 @@
-"""Downloading published files from their origin: resumed, verified, all or nothing.
+"""Downloading published files from their origin: verified by SHA-256, whole or not at all.
 
-Nothing is downloaded unless a user asks for it. A file appears under its name only after its
-SHA-256 has been found to be that of the checksum table; what has come so far waits beside it as
-``NAME.part`` and is resumed, also by a later run.
+Nothing is downloaded unless a user asks for it.
 """
 
 import dataclasses
-import http.client
-import os
 import re
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from paratope.core.errors import InputError, OutputError, unknown_name
+from paratope.core.errors import InputError, unknown_name
+from paratope.core.files import as_output_error, atomic_file
+from paratope.core.progress import Progress, silent
 from paratope.data.datasets import DATASETS
-from paratope.data.datasets.comparators import COMPARATORS
 from paratope.data.datasets.dataset import DataFile, data_root, locate, sha256_of
 
-Progress = Callable[[str, int, int | None], None]
-BLOCK_BYTES = 1 << 16
 _RETRIED_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
+_BLOCK_BYTES = 1 << 16
 
-
-class _CutError(Exception):
-    """The connection ended or the server stumbled; worth another try."""
+# Predictions and folds that others published, to be judged on the same rows (benchmarks read them).
+GEARBIND = DataFile(
+    "gearbind/skempi_v2_with_all_results_0415.csv",
+    sha256="e8bf1de18ef5731c7d0dec6760d74701edae979557623b3d2afa4c5c4a7fd539",
+    url="https://raw.githubusercontent.com/DeepGraphLearning/GearBind/"
+    "c557c3f6e7b6295c3d505786750fa01e7712223e/data/skempi_v2_with_all_results_0415.csv",
+)
+_PROTATTBA_URL = (
+    "https://raw.githubusercontent.com/code4luck/ProtAttBA/"
+    "9adbf9899a7b3aa69da4ea00f5b3ca9e14bddbbd/cross_validation/results"
+)
+PROTATTBA: dict[str, DataFile] = {
+    name.lower(): DataFile(
+        f"protattba/{name}_results.csv", sha256, f"{_PROTATTBA_URL}/{name}_results.csv"
+    )
+    for name, sha256 in (
+        ("AB645", "085781aa51604b89a1b17913056afb409e613edca284995fa96a204b2ee461a3"),
+        ("AB1101", "4afa0596ae7e3be1a869cc78954dc3eb56b63ee3922a35b8b0789845d85b59c8"),
+        ("S1131", "e49b1b647c7e96447c971705ea7c382be9243448685e8f69987cced9390c5ab2"),
+    )
+}
+_GRAPHINITY_URL = (
+    "https://raw.githubusercontent.com/oxpig/Graphinity/281a72fde123d89bf29a50a73fc787f5d355e1b9/"
+    "data/ddg_experimental/Experimental_ddG_645/cdr_seqid_cutoffs"
+)
+_GRAPHINITY_NAME = "Experimental_ddG_645_-Reverse_Mutations_-Non_Binders-cutoff_{}-10foldcv.csv"
+GRAPHINITY: dict[int, DataFile] = {
+    cutoff: DataFile(
+        f"graphinity/{_GRAPHINITY_NAME.format(cutoff)}",
+        sha256,
+        f"{_GRAPHINITY_URL}/{_GRAPHINITY_NAME.format(cutoff)}",
+    )
+    for cutoff, sha256 in (
+        (70, "eb2987bea9aa46a46379e50befd90275f022d38bdd99f67a09ffaec573b16760"),
+        (90, "993fad32da78d7672e9286bfa249ce2dd415fe7a67791c6fb1ccc27efeb4735d"),
+        (100, "13f19f7bcb2e8f654cdf19d49089cdcc7411484a5cbe7329529ebf5ff26a0524"),
+    )
+}
+COMPARATORS: dict[str, tuple[DataFile, ...]] = {
+    "gearbind": (GEARBIND,),
+    "protattba": tuple(PROTATTBA.values()),
+    "graphinity": tuple(GRAPHINITY.values()),
+}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -61,7 +94,7 @@ def fetch(
     attempts: int = 5,
     pause_s: float = 0.5,
     timeout_s: float = 30.0,
-    progress: Progress | None = None,
+    progress: Progress = silent,
 ) -> Fetched:
     """Download the published files of a data set or comparator.
 
@@ -74,13 +107,13 @@ def fetch(
     base_url : str, optional
         A mirror with the layout of the data root, instead of each file's origin.
     attempts : int
-        Tries in a row that bring not one byte, before giving up.
+        Tries before giving up on a server that fails or a connection that is cut.
     pause_s : float
         Before the second try; doubled for each further one.
     timeout_s : float
         For which a connection may stay silent.
-    progress : callable, optional
-        Called with file name, bytes so far, bytes in all (None if unknown).
+    progress : Progress
+        Called with the file's name, bytes received and bytes in all.
 
     Returns
     -------
@@ -95,7 +128,7 @@ def fetch(
     OutputError
         If the folder cannot be written.
     """
-    files = files_of(name)
+    files = _files_of(name)
     root = Path(folder) if folder is not None else data_root()
     published = [file for file in files if file.url or base_url]
     if not published:
@@ -108,9 +141,24 @@ def fetch(
             present.append(target)
             continue
         url = f"{base_url.rstrip('/')}/{file.path}" if base_url else file.url
-        _check_scheme(url)
-        download = _Download(file, target, url, timeout_s, progress)
-        download.run(attempts, pause_s)
+        if not re.match(r"https?://", url):
+            raise InputError(f"expected a URL that starts with http:// or https://, got {url!r}")
+        by_hand = (
+            f"To do without a network, get the file{f' from {file.url}' if file.url else ''} and "
+            f"put it at {target}; its SHA-256 is {file.sha256}"
+        )
+        for attempt in range(1, attempts + 1):
+            try:
+                _download(url, target, file.sha256, timeout_s, progress)
+                break
+            except _FailedDownloadError as failure:
+                if not failure.may_pass:
+                    raise InputError(f"{url}: {failure}. {by_hand}") from failure
+                if attempt == attempts:
+                    raise InputError(
+                        f"{url}: gave up after {attempts} tries: {failure}. {by_hand}"
+                    ) from failure
+            time.sleep(pause_s * 2 ** (attempt - 1))
         downloaded.append(target)
     missing = [
         f"{root / file.path} (SHA-256 {file.sha256}) is not published; made from: {file.made}"
@@ -120,8 +168,7 @@ def fetch(
     return Fetched(tuple(downloaded), tuple(present), tuple(missing))
 
 
-def files_of(name: str) -> tuple[DataFile, ...]:
-    """Files of a data set or comparator; raises `InputError` for an unknown name or a format."""
+def _files_of(name: str) -> tuple[DataFile, ...]:
     if name in COMPARATORS:
         return COMPARATORS[name]
     if name not in DATASETS:
@@ -132,143 +179,64 @@ def files_of(name: str) -> tuple[DataFile, ...]:
     return files
 
 
-def _check_scheme(url: str) -> None:
-    if not re.match(r"https?://", url):
-        raise InputError(f"expected a URL that starts with http:// or https://, got {url!r}")
+class _FailedDownloadError(Exception):
+    """Why one download failed, and whether another try may succeed."""
+
+    def __init__(self, reason: str, *, may_pass: bool = False) -> None:
+        super().__init__(reason)
+        self.may_pass = may_pass
 
 
-class _Download:
-    """One file on its way: a ``.part`` beside the target, grown over several connections."""
+def _download(url: str, target: Path, sha256: str, timeout_s: float, progress: Progress) -> None:
+    """Download one file; nothing appears under its name unless its checksum is right."""
+    import pooch
+    from requests import RequestException  # what pooch's downloads fail with
 
-    def __init__(
-        self, file: DataFile, target: Path, url: str, timeout_s: float, progress: Progress | None
-    ) -> None:
-        self.file = file
-        self.target = target
-        self.part = target.with_name(target.name + ".part")
-        self.url = url
-        self.timeout_s = timeout_s
+    download = pooch.HTTPDownloader(
+        _Meter(target.name, progress),
+        _BLOCK_BYTES,
+        timeout=timeout_s,
+        # nothing in between may compress: the checksum is of the bytes as published
+        headers={"User-Agent": "paratope", "Accept-Encoding": "identity"},
+    )
+    with as_output_error(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with atomic_file(target) as stream:
+            download(url, stream, None)
+            received = sha256_of(Path(stream.name))
+            if received != sha256:
+                raise _FailedDownloadError(
+                    f"not the file expected: SHA-256 {received}, expected {sha256}. Nothing was "
+                    "kept. It may have changed at its origin, or something in between answered in "
+                    "its place"
+                )
+    except RequestException as failure:
+        if failure.response is None:
+            raise _FailedDownloadError(str(failure), may_pass=True) from failure
+        status = failure.response.status_code
+        raise _FailedDownloadError(
+            f"the server answered {status} {failure.response.reason}",
+            may_pass=status in _RETRIED_STATUS,
+        ) from failure
+
+
+class _Meter:
+    """What pooch moves as its progress bar."""
+
+    def __init__(self, name: str, progress: Progress) -> None:
+        self.name = name
         self.progress = progress
+        self.total = 0
+        self.done = 0
 
-    def run(self, attempts: int, pause_s: float) -> None:
-        """Download, verify and put in place; a left-over that does not fit is started over."""
-        try:
-            self.target.parent.mkdir(parents=True, exist_ok=True)
-            resumed = self.part.exists()
-            self._complete(attempts, pause_s)
-            if sha256_of(self.part) != self.file.sha256 and resumed:
-                self.part.unlink()
-                self._complete(attempts, pause_s)
-            self._verify()
-            os.replace(self.part, self.target)
-        except OSError as problem:
-            raise OutputError(
-                f"{self.target}: cannot be written: {problem.strerror or problem}"
-            ) from problem
+    def update(self, count: int) -> None:
+        # the last block counts as a whole one, and a server may not say the length
+        self.done = min(self.done + count, self.total or self.done + count)
+        self.progress(self.name, self.done, max(self.total, self.done))
 
-    def _verify(self) -> None:
-        found = sha256_of(self.part)
-        if found == self.file.sha256:
-            return
-        self.part.unlink()
-        raise InputError(
-            f"{self.url} is not the file expected: SHA-256 {found}, expected {self.file.sha256}. "
-            f"Nothing was kept. It may have changed at its origin, or something in between "
-            f"answered in its place. {self._by_hand()}"
-        )
+    def reset(self) -> None:
+        self.done = 0
 
-    def _complete(self, attempts: int, pause_s: float) -> None:
-        """Grow the part until the server says it is whole."""
-        failures = 0
-        while True:
-            before = self._size()
-            try:
-                self._connect()
-                return
-            except _CutError as cut:
-                failures = 1 if self._size() > before else failures + 1
-                if failures >= attempts:
-                    raise InputError(
-                        f"{self.url}: gave up after {attempts} tries: {cut}. {self._by_hand()}"
-                    ) from cut
-            time.sleep(pause_s * 2 ** (failures - 1))
-
-    def _connect(self) -> None:
-        """One connection: append what is missing, or start over if the server cannot resume."""
-        start = self._size()
-        headers = {"User-Agent": "paratope", "Accept-Encoding": "identity"}
-        if start:
-            headers["Range"] = f"bytes={start}-"
-        request = urllib.request.Request(self.url, headers=headers)
-        try:
-            answer = urllib.request.urlopen(request, timeout=self.timeout_s)
-        except urllib.error.HTTPError as refusal:
-            self._refused(refusal, start)
-            return
-        except (OSError, http.client.HTTPException) as cut:
-            raise _CutError(_reason(cut)) from cut
-        with answer:
-            self._receive(answer, start)
-
-    def _refused(self, refusal: urllib.error.HTTPError, start: int) -> None:
-        status = refusal.code
-        refusal.close()
-        if status == 416 and start:  # nothing beyond what we have: whole, or another file's part
-            if sha256_of(self.part) != self.file.sha256:
-                self.part.unlink()
-                raise _CutError("what was left of an earlier download does not fit") from refusal
-            return
-        if status in _RETRIED_STATUS:
-            raise _CutError(f"the server answered {status} {refusal.reason}") from refusal
-        raise InputError(
-            f"{self.url}: the server answered {status} {refusal.reason}. {self._by_hand()}"
-        ) from refusal
-
-    def _receive(self, answer: http.client.HTTPResponse, start: int) -> None:
-        resumes = answer.status == 206 and _range_start(answer) == start
-        if start and not resumes:
-            start = 0
-        length = answer.headers.get("Content-Length")
-        total = start + int(length) if length is not None and length.isdecimal() else None
-        size = start
-        with self.part.open("ab" if start else "wb") as stream:
-            for block in _blocks(answer):
-                stream.write(block)
-                size += len(block)
-                if self.progress is not None:
-                    self.progress(self.target.name, size, total)
-            stream.flush()
-            os.fsync(stream.fileno())
-        if total is not None and size < total:
-            raise _CutError(f"the connection was cut after {size} of {total} bytes")
-
-    def _size(self) -> int:
-        return self.part.stat().st_size if self.part.exists() else 0
-
-    def _by_hand(self) -> str:
-        origin = f" from {self.file.url}" if self.file.url else ""
-        return (
-            f"To do without a network, get the file{origin} and put it at {self.target}; "
-            f"its SHA-256 is {self.file.sha256}"
-        )
-
-
-def _blocks(answer: http.client.HTTPResponse) -> Iterator[bytes]:
-    while True:
-        try:
-            block = answer.read(BLOCK_BYTES)
-        except (OSError, http.client.HTTPException) as cut:
-            raise _CutError(_reason(cut)) from cut
-        if not block:
-            return
-        yield block
-
-
-def _reason(cut: Exception) -> str:
-    reason = cut.reason if isinstance(cut, urllib.error.URLError) else cut
-    return str(reason) or type(cut).__name__
-
-
-def _range_start(answer: http.client.HTTPResponse) -> int | None:
-    match = re.match(r"bytes (\d+)-", answer.headers.get("Content-Range", ""))
-    return int(match[1]) if match else None
+    def close(self) -> None:
+        pass

@@ -10,54 +10,17 @@ from pathlib import Path
 import polars as pl
 
 from paratope.core.errors import InputError, unknown_name
-from paratope.data.datasets import attabseq
-from paratope.data.datasets.dataset import DataFile, data_root, require
+from paratope.data.datasets import attabseq, data_root
+from paratope.data.datasets.dataset import require
+from paratope.data.datasets.fetch import GEARBIND, GRAPHINITY, PROTATTBA
 from paratope.data.datasets.rows import read_rows
 
-GEARBIND = DataFile(
-    "gearbind/skempi_v2_with_all_results_0415.csv",
-    sha256="e8bf1de18ef5731c7d0dec6760d74701edae979557623b3d2afa4c5c4a7fd539",
-    url="https://raw.githubusercontent.com/DeepGraphLearning/GearBind/"
-    "c557c3f6e7b6295c3d505786750fa01e7712223e/data/skempi_v2_with_all_results_0415.csv",
-)
 GEARBIND_MODELS = (
     "FoldX", "Flex-ddG", "esm-1b", "ESM-ensemble", "Bind-ddG", "GearBind", "GearBind+P", "Ensemble",
     "GearBind w/o resi MP", "GearBind w/o edge MP", "GearBind w/o side-chain atoms",
     "RGCN (w/ relational graph)", "GearBind w/o relational graph", "esm-1v-m2", "esm-1v-m3",
     "esm-1v-m4", "esm-1v-m5",
 )  # fmt: skip
-_PROTATTBA = (
-    "https://raw.githubusercontent.com/code4luck/ProtAttBA/"
-    "9adbf9899a7b3aa69da4ea00f5b3ca9e14bddbbd/cross_validation/results"
-)
-PROTATTBA: dict[str, DataFile] = {
-    name.lower(): DataFile(
-        f"protattba/{name}_results.csv", sha256, f"{_PROTATTBA}/{name}_results.csv"
-    )
-    for name, sha256 in (
-        ("AB645", "085781aa51604b89a1b17913056afb409e613edca284995fa96a204b2ee461a3"),
-        ("AB1101", "4afa0596ae7e3be1a869cc78954dc3eb56b63ee3922a35b8b0789845d85b59c8"),
-        ("S1131", "e49b1b647c7e96447c971705ea7c382be9243448685e8f69987cced9390c5ab2"),
-    )
-}
-_GRAPHINITY = (
-    "https://raw.githubusercontent.com/oxpig/Graphinity/281a72fde123d89bf29a50a73fc787f5d355e1b9/"
-    "data/ddg_experimental/Experimental_ddG_645/cdr_seqid_cutoffs/"
-    "Experimental_ddG_645_-Reverse_Mutations_-Non_Binders"
-)
-GRAPHINITY: dict[int, DataFile] = {
-    cutoff: DataFile(
-        f"graphinity/Experimental_ddG_645_-Reverse_Mutations_-Non_Binders-cutoff_{cutoff}-10foldcv.csv",
-        sha256,
-        f"{_GRAPHINITY}/Experimental_ddG_645_-Reverse_Mutations_-Non_Binders-cutoff_{cutoff}"
-        "-10foldcv.csv",
-    )
-    for cutoff, sha256 in (
-        (70, "eb2987bea9aa46a46379e50befd90275f022d38bdd99f67a09ffaec573b16760"),
-        (90, "993fad32da78d7672e9286bfa249ce2dd415fe7a67791c6fb1ccc27efeb4735d"),
-        (100, "13f19f7bcb2e8f654cdf19d49089cdcc7411484a5cbe7329529ebf5ff26a0524"),
-    )
-}
 
 
 def gearbind_predictions(root: Path | None = None, *, antibodies: bool = True) -> pl.DataFrame:
@@ -82,7 +45,7 @@ def gearbind_predictions(root: Path | None = None, *, antibodies: bool = True) -
     InputError
         If the file is missing or damaged.
     """
-    path = require(_folder(root), GEARBIND)
+    path = require(root or data_root(), GEARBIND)
     columns = ("#Pdb", "Mutation(s)_cleaned", "Hold_out_type", "Reference", "ddG", "fold")
     rows = []
     for row in read_rows(path, (*columns, *GEARBIND_MODELS)):
@@ -125,7 +88,7 @@ def protattba_predictions(name: str, root: Path | None = None) -> pl.DataFrame:
     """
     if name not in PROTATTBA:
         raise InputError(unknown_name("ProtAttBA set", name, PROTATTBA))
-    path = require(_folder(root), PROTATTBA[name])
+    path = require(root or data_root(), PROTATTBA[name])
     rows = [
         {
             "row": int(row.number("test_indices")) + 1,
@@ -162,8 +125,8 @@ def graphinity_folds(cutoff: int, root: Path | None = None) -> pl.DataFrame:
     """
     if cutoff not in GRAPHINITY:
         raise InputError(unknown_name("Graphinity cutoff", str(cutoff), GRAPHINITY))
-    waiting = _ab645_rows(require(_folder(root), attabseq.AB645_FILE))
-    path = require(_folder(root), GRAPHINITY[cutoff])
+    waiting = _ab645_rows(require(root or data_root(), attabseq.AB645_FILE))
+    path = require(root or data_root(), GRAPHINITY[cutoff])
     rows = []
     for row in read_rows(path, ("pdb", "complex", "labels", "fold_id")):
         complex_id, _, mutation = row["complex"].rpartition("_")
@@ -194,18 +157,7 @@ def _key(complex_id: str, mutation: str, ddg_kcal_mol: float) -> Key:
 def _ab645_rows(path: Path) -> dict[Key, deque[int]]:
     """Rows of AB645 by key, in file order: where keys repeat, both files go by position."""
     waiting: dict[Key, deque[int]] = defaultdict(deque)
-    for row in read_rows(path, attabseq.COLUMNS):
+    for row in read_rows(path, ("PDB", "Mutation", "ddG")):
         mutation = row["Mutation"].split(":")[-1]
         waiting[_key(row["PDB"], mutation, row.number("ddG"))].append(row.row)
     return waiting
-
-
-def _folder(root: Path | None) -> Path:
-    return Path(root) if root is not None else data_root()
-
-
-COMPARATORS: dict[str, tuple[DataFile, ...]] = {
-    "gearbind": (GEARBIND,),
-    "protattba": tuple(PROTATTBA.values()),
-    "graphinity": tuple(GRAPHINITY.values()),
-}
