@@ -10,7 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from paratope.campaigns.campaign import campaign_of
 from paratope.core.errors import InputError
+from paratope.data.audit import audit
 from paratope.data.tables import (
     ALIASES,
     InputTable,
@@ -21,7 +23,8 @@ from paratope.data.tables import (
     table_from_frame,
     write_table,
 )
-from paratope.molecules.sequences import Antibody
+from paratope.evaluation.predictions import read_predictions
+from paratope.molecules.sequences import Antibody, Antigen
 from test_numbering import CH1, LINKER, LYSOZYME, NO_ANTIBODIES, VH, VHH, VK
 
 PAIR = (Antibody(VH, VK), (LYSOZYME,))
@@ -291,6 +294,63 @@ def test_polars_and_pandas_frames():
         table_from_frame([VH])
     with pytest.raises(InputError, match="no rows"):
         table_from_frame(frame.head(0))
+
+
+def messy_frame() -> pd.DataFrame:
+    """What a notebook holds after joins and pivots, 40 rows."""
+    count = 40
+    values = [7 + row / 10 for row in range(count)]
+    frame = pd.DataFrame(
+        {
+            "heavy": pd.Categorical([VH] * count),
+            "light": pd.array([VK] * (count - 1) + [None], dtype="string"),
+            "antigen": [LYSOZYME] * count,
+            "pkd": pd.array(values[:-1] + [None], dtype="Float64"),
+            "plate": pd.array([*range(count - 1), None], dtype="Int64"),
+            "well": ["A1", 3, None, pd.NA] * (count // 4),  # mixed
+            0: [(1, 2)] * count,
+            "pred": values,
+            "when": pd.period_range("2024-01-01", periods=count),
+            "vector": [[0.5, 1.0]] * count,
+        }
+    )
+    frame = pd.concat([frame, frame[["well", "antigen"]]], axis=1)  # two names twice
+    return frame.set_index(pd.Index([row // 2 for row in range(count, 0, -1)], name="row"))
+
+
+def test_any_pandas_frame_is_read_and_never_touched():
+    frame = messy_frame()
+    before = frame.copy(deep=True)
+    table = table_from_frame(frame, require="measured")
+    assert [row.error for row in table.rows[:-1]] == [None] * 39
+    assert "no measured value" in (table.rows[-1].error or "")
+    assert [row.pkd for row in table.measurements] == [7 + row / 10 for row in range(39)]
+    assert table.original is frame
+    assert table.frame["well"].to_list()[:4] == ["A1", "3", None, None]
+    assert table.frame.columns[-3:] == ["vector", "well_2", "antigen_2"]
+    assert table.frame["0"].to_list()[0] == [1, 2]
+    assert table.notes == (
+        "table: another column is called 'well' too: read as 'well_2'",
+        "table: another column is called 'antigen' too: read as 'antigen_2'",
+    )
+    campaign = campaign_of(frame, columns={"pkd": "pred"})
+    assert campaign.values.tolist() == pytest.approx([8.9, 10.9])  # the last row is a VHH
+    assert audit(frame).tables[0].rows == 40
+    assert len(read_predictions(frame)) == 39
+    by_number = table_from_frame(frame.rename(columns={"pkd": 7}), columns={"pkd": "7"})
+    assert not by_number.failed
+    pd.testing.assert_frame_equal(frame, before)
+
+
+def test_antigens_of_a_file_repeat_a_pandas_frame_with_its_index():
+    frame = messy_frame().iloc[3:5]
+    antigens = [Antigen(("MKV" * 5,), "one"), Antigen(("GGSW" * 5,), "two")]
+    table = table_from_frame(frame, antigens=antigens)
+    assert isinstance(table.original, pd.DataFrame)
+    assert table.original["antigen_name"].to_list() == ["one", "two"] * 2
+    assert table.original.index.to_list() == [18, 18, 18, 18]
+    assert table.original["plate"].to_list() == [3, 3, 4, 4]
+    assert "antigen_name" not in frame.columns
 
 
 def test_read_frame_reads_no_pairs():

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from paratope.core.censoring import Censoring
 from paratope.core.errors import InputError
 from paratope.core.units import dg_kcal_mol_to_pkd, flip_censoring, parse_bounded_number, parse_kd
-from paratope.data.tables import match_columns, read_frame
+from paratope.data.tables import as_frame, match_columns, read_frame
 from paratope.evaluation.metrics import Judged, judged
 
 Labels = NDArray[Any]
@@ -200,10 +200,8 @@ def read_predictions(
 
 
 def _frame(source: Any) -> tuple[str, pl.DataFrame]:
-    if isinstance(source, pl.DataFrame):
-        return "table", source
-    if hasattr(source, "columns") and hasattr(source, "to_numpy"):
-        return "table", pl.from_pandas(source)
+    if hasattr(source, "columns"):
+        return "table", as_frame(source)
     table = read_frame(source)
     return table.source, table.frame
 

@@ -31,7 +31,7 @@ from paratope.data.audit.rows import check_cells, check_dominance, check_duplica
 from paratope.data.audit.scales import check_double_log, check_islands, check_units
 from paratope.data.audit.shortcuts import check_copies, check_lengths
 from paratope.data.audit.subject import Subject, read_subject
-from paratope.data.tables import read_frame
+from paratope.data.tables import as_frame, read_frame
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -89,10 +89,9 @@ def audit(*tables: "str | Path | pl.DataFrame | pd.DataFrame") -> AuditReport:
 def _subject(table: Any, number: int) -> Subject:
     if isinstance(table, str | Path):
         name, frame = str(table), read_frame(table).frame
-    elif isinstance(table, pl.DataFrame):
-        name, frame = f"table {number}", table
     else:
-        name, frame = f"table {number}", pl.from_pandas(table)
+        name = f"table {number}"
+        frame = as_frame(table, name=name)
     if frame.height == 0:
         raise InputError(f"{name}: no rows to audit; columns found: {', '.join(frame.columns)}")
     return read_subject(name, frame)

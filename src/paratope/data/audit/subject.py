@@ -14,6 +14,7 @@ import polars as pl
 from paratope.core.errors import InputError
 from paratope.data.audit.columns import ValueColumn, rank, same_order, value_columns
 from paratope.data.tables import match_columns
+from paratope.data.tables.frames import as_text
 from paratope.molecules.numbering import Domain, find_domains
 from paratope.molecules.sequences import clean_sequence
 
@@ -121,9 +122,13 @@ class Subject:
 
 def read_subject(name: str, frame: pl.DataFrame) -> Subject:
     """A table of texts as the audit sees it."""
-    frame = frame.select(
-        pl.col(column).cast(pl.String).str.strip_chars().alias(column) for column in frame.columns
-    )
+    texts = [
+        pl.Series(column.name, as_text(column), pl.String)
+        if column.dtype.is_nested() or column.dtype == pl.Object
+        else column.cast(pl.String)
+        for column in frame.iter_columns()
+    ]
+    frame = pl.DataFrame([column.str.strip_chars() for column in texts])
     frame = frame.with_columns(
         pl.when(pl.all().str.to_lowercase().is_in(list(_MISSING)))
         .then(None)

@@ -8,6 +8,7 @@ unreadable raises `paratope.core.errors.InputError`.
 
 from paratope.data.tables.aliases import ALIASES, match_columns, parse_columns
 from paratope.data.tables.fasta import FastaRecord, read_antigens, read_fasta
+from paratope.data.tables.frames import as_frame
 from paratope.data.tables.output import TableWriter, write_table
 from paratope.data.tables.reading import (
     InputTable,
@@ -24,6 +25,7 @@ __all__ = [
     "InputTable",
     "TableRow",
     "TableWriter",
+    "as_frame",
     "iter_tables",
     "match_columns",
     "parse_columns",

@@ -11,6 +11,7 @@ import polars as pl
 
 from paratope.core.errors import InputError
 from paratope.data.tables.fasta import is_fasta_path, pair_chains, parse_fasta
+from paratope.data.tables.frames import renamed_notes, unique_names
 from paratope.data.tables.sources import Opened
 
 # A whole antigen of many chains fits; a quote that is never closed does not run on for ever.
@@ -87,8 +88,10 @@ def _delimited_blocks(
     if re.fullmatch(r"sep=.\s*", first):  # Excel's own line about the delimiter
         next(records)
     _, header, _ = next(records)
-    names, renamed = _unique(header)
-    table_notes = [f"{opened.name}: {text}" for text in (note, *renamed) if text]
+    names = unique_names(header)
+    table_notes = [
+        f"{opened.name}: {text}" for text in (note, *renamed_notes(header, names)) if text
+    ]
     schema = dict.fromkeys(names, pl.String)
     for batch in _batches(records, block_rows):
         block = Block(pl.DataFrame(), [], table_notes=table_notes)
@@ -170,20 +173,6 @@ def _delimiter(first: str, opened: Opened) -> tuple[str, str]:
     if expected is not None and best != expected:
         return best, f"fields are separated by {_DELIMITERS[best]}, not {_DELIMITERS[expected]}"
     return best, ""
-
-
-def _unique(header: list[str]) -> tuple[list[str], list[str]]:
-    """Column names without repeats, and notes about those renamed."""
-    names: list[str] = []
-    notes: list[str] = []
-    for name in header:
-        unique, number = name, 2
-        while unique in names:
-            unique, number = f"{name or 'column'}_{number}", number + 1
-        if unique != name:
-            notes.append(f"another column is called {name!r} too: read as {unique!r}")
-        names.append(unique)
-    return names, notes
 
 
 def _parquet_blocks(opened: Opened, block_rows: int | None) -> Iterator[Block]:

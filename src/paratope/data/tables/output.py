@@ -15,6 +15,7 @@ import polars as pl
 
 from paratope.core.errors import OutputError
 from paratope.core.files import as_output_error, atomic_file
+from paratope.data.tables.frames import as_frame
 
 SUFFIXES = (".csv", ".tsv", ".parquet", ".xlsx")
 # Excel's own limits
@@ -169,10 +170,8 @@ def write_table(frame: Any, target: str | os.PathLike[str], *, keep: Collection[
     >>> target.read_text()
     'well\tkd_nM\nA1\t0.000123\n'
     """
-    if not isinstance(frame, pl.DataFrame):
-        frame = pl.from_pandas(frame)
     with TableWriter(target, keep) as writer:
-        writer.write(frame)
+        writer.write(as_frame(frame))
 
 
 def _for_text(frame: pl.DataFrame, keep: Collection[str]) -> pl.DataFrame:

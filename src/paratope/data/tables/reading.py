@@ -1,6 +1,7 @@
 """Rows of pairs and measurements from files, stdin and frames, the user's columns kept."""
 
 import dataclasses
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +13,7 @@ from paratope.data.measurements import Measurement, bound_non_binders
 from paratope.data.tables.aliases import VALUE_COLUMNS, match_columns, missing_column
 from paratope.data.tables.blocks import Block, read_blocks
 from paratope.data.tables.fasta import read_antigens
+from paratope.data.tables.frames import Frame, as_frame, column_names, renamed_notes
 from paratope.data.tables.rows import RowReader, TableRow
 from paratope.data.tables.sources import Source, open_source
 from paratope.data.tables.variants import PARENT_COLUMNS
@@ -32,7 +34,7 @@ _MEASURED_COLUMNS = (
 )
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True)
 class InputTable:
     """A table as read.
 
@@ -40,10 +42,10 @@ class InputTable:
     ----------
     source : str
         File name, ``"stdin"``, or what the caller called the frame.
-    frame : polars.DataFrame
-        The user's columns, one row per entry of `rows`: text for text files, typed for Parquet,
-        XLSX and frames. With several antigens from a file, each row is repeated for each of them
-        and ``antigen_name`` says which.
+    original : polars.DataFrame or pandas.DataFrame
+        The user's columns, one row per entry of `rows`: text for text files, typed for Parquet and
+        XLSX, and a frame as it was given, with its index and types. With several antigens from a
+        file, each row is repeated for each of them and ``antigen_name`` says which.
     rows : tuple of TableRow
     columns : dict of str to str
         Canonical name to the user's name, for the columns that were read.
@@ -52,10 +54,15 @@ class InputTable:
     """
 
     source: str
-    frame: pl.DataFrame
+    original: Frame
     rows: tuple[TableRow, ...]
     columns: dict[str, str]
     notes: tuple[str, ...] = ()
+
+    @functools.cached_property
+    def frame(self) -> pl.DataFrame:
+        """`original` as polars, see `as_frame`."""
+        return as_frame(self.original)
 
     @property
     def measurements(self) -> tuple[Measurement, ...]:
@@ -180,17 +187,14 @@ def table_from_frame(
     row '1', column 'heavy': heavy chain: 4 residues, too short for an antibody variable domain
     (about 110)
     """
-    if not isinstance(frame, pl.DataFrame):
-        if not hasattr(frame, "iloc"):
-            raise InputError(
-                f"{source}: expected a polars or pandas DataFrame, got {type(frame).__name__}"
-            )
-        frame = pl.from_pandas(frame)
-    if frame.height == 0:
+    names = column_names(frame, source)
+    if len(frame) == 0:
         raise InputError(f"{source}: the table has no rows")
-    block = Block(frame, [0] * frame.height)
-    reader = _reader(source, block, columns, antigens, require, default_antigen, parent)
-    return _table(reader, block, limit_pkd)
+    renamed = [f"{source}: {note}" for note in renamed_notes(frame.columns, names)]
+    lines = [0] * len(frame)
+    reader = _reader(source, names, renamed, columns, antigens, require, default_antigen, parent)
+    read = as_frame(frame, reader.columns.values())
+    return _table(reader, Block(read, lines, table_notes=renamed), limit_pkd, frame)
 
 
 def read_frame(source: Source) -> InputTable:
@@ -232,7 +236,14 @@ def _tables(
         for block in read_blocks(opened, block_rows):
             if reader is None:
                 reader = _reader(
-                    opened.name, block, columns, antigens, require, default_antigen, parent
+                    opened.name,
+                    block.frame.columns,
+                    block.table_notes,
+                    columns,
+                    antigens,
+                    require,
+                    default_antigen,
+                    parent,
                 )
                 block.table_notes[:0] = opened.notes
             yield _table(reader, block, limit_pkd)
@@ -242,7 +253,8 @@ def _tables(
 
 def _reader(
     source: str,
-    block: Block,
+    found: Sequence[str],
+    notes: list[str],
     columns: Mapping[str, str] | None,
     antigens: Source | Sequence[Antigen] | None,
     require: Require,
@@ -256,8 +268,7 @@ def _reader(
     chosen = set(columns or {}) & set(VALUE_COLUMNS)
     if chosen:
         wanted = tuple(name for name in wanted if name not in VALUE_COLUMNS or name in chosen)
-    matched = match_columns(block.frame.columns, columns, wanted)
-    found = block.frame.columns
+    matched = match_columns(found, columns, wanted)
     of_mutations = {"mutations", "parent_heavy"} <= matched.keys()
     if "heavy" not in matched and not of_mutations:
         raise InputError(missing_column(source, "heavy", found))
@@ -265,7 +276,7 @@ def _reader(
     if partners is not None:
         if "antigen" in matched:
             name = matched.pop("antigen")
-            block.table_notes.append(
+            notes.append(
                 f"{source}: every row is paired with the antigens given; column {name!r} is not "
                 "read"
             )
@@ -296,19 +307,30 @@ def _antigens(antigens: Source | Sequence[Antigen] | None) -> tuple[Antigen, ...
     return read_antigens(antigens)
 
 
-def _table(reader: RowReader, block: Block, limit_pkd: float | None) -> InputTable:
+def _table(
+    reader: RowReader, block: Block, limit_pkd: float | None, original: "Frame | None" = None
+) -> InputTable:
     rows = reader.read(block)
     if reader.measured:
         rows = _bounded(rows, reader, limit_pkd)
-    frame = block.frame
-    count = len(reader.antigens or ())
-    if count > 1:
-        frame = frame[[index for index in range(frame.height) for _ in range(count)]]
-        if "antigen_name" not in frame.columns:
-            names = [antigen.name for antigen in reader.antigens or ()] * block.frame.height
-            frame = frame.with_columns(pl.Series("antigen_name", names, pl.String))
+    frame = block.frame if original is None else original
+    if len(reader.antigens or ()) > 1:
+        frame = _repeated(frame, [antigen.name for antigen in reader.antigens or ()])
     notes = (*block.table_notes, *reader.take_notes())
     return InputTable(reader.source, frame, tuple(rows), dict(reader.columns), notes)
+
+
+def _repeated(frame: Frame, antigens: Sequence[str]) -> Frame:
+    """Each row once for each antigen."""
+    rows = [row for row in range(len(frame)) for _ in antigens]
+    names = list(antigens) * len(frame)
+    if isinstance(frame, pl.DataFrame):
+        frame = frame[rows]
+        if "antigen_name" not in frame.columns:
+            frame = frame.with_columns(pl.Series("antigen_name", names, pl.String))
+        return frame
+    frame = frame.iloc[rows]
+    return frame if "antigen_name" in frame.columns else frame.assign(antigen_name=names)
 
 
 def _bounded(rows: list[TableRow], reader: RowReader, limit_pkd: float | None) -> list[TableRow]:

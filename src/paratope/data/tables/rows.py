@@ -6,13 +6,12 @@ import functools
 from collections import Counter
 from collections.abc import Mapping
 
-import polars as pl
-
 from paratope.core.censoring import Censoring
 from paratope.core.errors import InputError
 from paratope.core.units import is_not_measured, parse_bounded_number, parse_temperature_K
 from paratope.data.measurements import Conditions, Measurement, Origin
 from paratope.data.tables.blocks import Block
+from paratope.data.tables.frames import as_text
 from paratope.data.tables.values import Values, WrongUnitError, read_values
 from paratope.data.tables.variants import Molecules, Variants
 from paratope.molecules.numbering import find_domains, prepare_antibody
@@ -378,24 +377,3 @@ class RowReader:
 @functools.lru_cache(maxsize=256)
 def _cached_antigen(text: str) -> tuple[Antigen, tuple[str, ...]]:
     return clean_antigen(text)
-
-
-def as_text(series: pl.Series) -> list[str]:
-    """Values as text: whole numbers without a point, dates in ISO form, nothing for null or NaN.
-
-    >>> as_text(pl.Series([5.0, 1e-9, None]))
-    ['5', '1e-09', '']
-    """
-    if series.dtype == pl.String:
-        return ["" if value is None else value for value in series.to_list()]
-    return [_one_as_text(value) for value in series.to_list()]
-
-
-def _one_as_text(value: object) -> str:
-    if value is None or value != value:  # NaN
-        return ""
-    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
-        return str(int(value))
-    if isinstance(value, datetime.datetime | datetime.date):
-        return value.isoformat()
-    return str(value)
