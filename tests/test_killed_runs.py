@@ -42,16 +42,18 @@ Line = list[str]
 class Workshop:
     """A table, and ways to train on it: here, or in a process that gets killed."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, settings: tuple[str, ...] = SETTINGS, recipe: str = "default"):
+        self.folder, self.settings, self.recipe = folder, settings, recipe
+        self.environment = dict(os.environ)
         self.table = folder / "measurements.csv"
         measurements = simulate(antibodies=30, antigens=2, seed=7).measurements
         write_table(frame_from_measurements(measurements), self.table)
 
     def arguments(self, run: Path, epochs: int, *more: str) -> list[str]:
-        changes = (*SETTINGS, f"training.max_epochs={epochs}")
+        changes = (*self.settings, f"training.max_epochs={epochs}")
         settings = [item for change in changes for item in ("--set", change)]
-        options = ["--encoders", "residue,residue", "--split", "antibody", *more]
+        options = ["--recipe", self.recipe, "--encoders", "residue,residue"]
+        options += ["--split", "antibody", *more]
         return ["train", str(self.table), "-o", str(run), *options, *settings]
 
     def finish(self, run: Path, epochs: int, *more: str) -> Path:
@@ -65,8 +67,18 @@ class Workshop:
         command = "import sys; from paratope.cli import main; main(sys.argv[1:])"
         arguments = self.arguments(run, epochs, *more)
         return subprocess.Popen(
-            [sys.executable, "-c", command, *arguments], stderr=subprocess.PIPE, text=True
+            [sys.executable, "-c", command, *arguments],
+            stderr=subprocess.PIPE,
+            text=True,
+            env=self.environment,
         )
+
+    def finish_alone(self, run: Path, epochs: int, *more: str) -> Path:
+        """Train in a process of its own."""
+        process = self.start(run, epochs, *more)
+        _, said = process.communicate()
+        assert process.returncode == 0, said
+        return run
 
     def kill(self, run: Path, epochs: int, due: Callable[[list[Line]], bool], delay: float) -> Line:
         """Resume in a process of its own, ``kill -9`` it when it is due: the log's last line."""
@@ -194,6 +206,27 @@ def test_a_run_killed_at_twenty_moments_is_the_same_run(workshop):
         workshop.finish(workshop.folder / "undisturbed-long", epochs),
         workshop.finish(run, epochs, "--resume"),
     )
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("recipe", ["default", "v2.6"])
+def test_weights_are_equal_with_the_default_number_of_threads(tmp_path, monkeypatch, recipe):
+    """Gathers of rows whose backward pass adds in parallel differ from run to run.
+
+    On a CPU PyTorch adds in parallel above 32,768 elements: 32 rows of 100 residues are enough.
+    """
+    monkeypatch.setenv("PARATOPE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    settings = ("network.dim=64", "network.regressor=[64]", "training.batch_size=32")
+    settings += ("training.accumulate=1", "training.checkpoint_steps=1", "training.patience=0")
+    workshop, epochs, chance = Workshop(tmp_path, settings, recipe), 4, random.Random(5)
+    first = workshop.finish_alone(tmp_path / "first", epochs)
+    assert_same_run(first, workshop.finish_alone(tmp_path / "second", epochs))
+    killed = tmp_path / "killed"
+    for _ in range(3):
+        workshop.kill(killed, epochs, after("", chance.randrange(1, 12)), chance.uniform(0, 0.05))
+    assert_same_run(first, workshop.finish_alone(killed, epochs, "--resume"))
 
 
 @pytest.mark.slow

@@ -198,6 +198,28 @@ def test_gradients_reach_every_parameter(network):
     assert without == []
 
 
+def test_gradients_are_equal_every_time_with_several_threads():
+    """Many rows of one molecule add to its gradient; above 32,768 elements threads share it."""
+    torch.manual_seed(0)
+    network = Network(config_of("default"))
+    batch = make_batch([60, 61], [70], rows=[(row % 2, 0) for row in range(64)])
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        gradients = set()
+        for _ in range(10):
+            network.zero_grad()
+            network.eval()(batch).mean.sum().backward()
+            gradients.add(
+                b"".join(
+                    p.grad.numpy().tobytes() for p in network.parameters() if p.grad is not None
+                )
+            )
+    finally:
+        torch.set_num_threads(threads)
+    assert len(gradients) == 1
+
+
 @pytest.mark.parametrize("raw", [-1e4, -300.0, -1.0, 0.0, 2.0, 300.0, 1e4])
 def test_bounded_output_keeps_a_gradient_everywhere(raw):
     value = torch.tensor(raw, requires_grad=True)

@@ -143,7 +143,8 @@ def pairwise_rank(output: NetworkOutput, batch: PairBatch, margin: float = 0.3) 
     stronger, weaker = ordered.nonzero(as_tuple=True)
     if not len(stronger):
         return LossValue(output.mean.sum() * 0.0, dropped)
-    lead = output.mean[stronger] - output.mean[weaker]
+    # not mean[stronger], whose backward pass adds in no fixed order
+    lead = output.mean.index_select(0, stronger) - output.mean.index_select(0, weaker)
     return LossValue((margin - lead).clamp(min=0).mean(), dropped)
 
 

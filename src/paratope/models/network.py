@@ -436,4 +436,5 @@ def sinusoids(length: int, like: Tensor) -> Tensor:
 
 
 def _rows(molecules: Tensor, index: Tensor | None) -> Tensor:
-    return molecules if index is None else molecules[index]
+    # not molecules[index], whose backward pass adds in no fixed order: runs would differ
+    return molecules if index is None else molecules.index_select(0, index)
