@@ -31,11 +31,11 @@ from paratope.data.datasets.simulated import simulate
 from paratope.data.measurements import Measurement
 from paratope.encoders import BaseEncoder
 from paratope.encoders.embedding_store import EmbeddingStore
+from paratope.models.applicability_domain import ApplicabilityDomain
 from paratope.models.batches import BatchPlan, Examples, PairBatch
 from paratope.models.bundle import make_bundle, write_bundle
 from paratope.models.calibration import Calibration
-from paratope.models.familiarity import Familiarity
-from paratope.models.joining import environment
+from paratope.models.ensembling import environment
 from paratope.models.network import Network, NetworkConfig
 from paratope.models.recipes import Recipe, load_recipe
 from paratope.molecules.sequences import AMINO_ACIDS, Antibody, Antigen, Pair
@@ -207,7 +207,7 @@ def measure(recipe: Recipe, pairs: int, folder: Path) -> dict[str, Any]:
 def bundle_megabytes(network: Network, recipe: Recipe, folder: Path) -> float:
     """Size of the model folder that a run of this network ends in."""
     rows = simulate(antibodies=32, antigens=2, seed=0).measurements
-    known = Familiarity.of_pairs(row.pair for row in rows)
+    known = ApplicabilityDomain.of_pairs(row.pair for row in rows)
     means = np.random.default_rng(1).normal(8, 1, (3, len(rows))).astype(np.float32)
     bundle = make_bundle(
         [network],

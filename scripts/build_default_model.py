@@ -33,14 +33,15 @@ from paratope.data.splits import antigen_clusters, split_measurements
 from paratope.encoders import load_encoder
 from paratope.encoders.embedding_store import EmbeddingStore
 from paratope.evaluation.metrics import METRICS
+from paratope.models.applicability_domain import DOMAINS, ApplicabilityDomain
 from paratope.models.batches import Examples
 from paratope.models.bundle import Bundle, bundled_folder, make_bundle, read_bundle, write_bundle
-from paratope.models.calibration import DEFAULT_COVERAGE, Calibration
-from paratope.models.familiarity import DOMAINS, Familiarity
-from paratope.models.held_out import HeldOut
-from paratope.models.joining import environment
+from paratope.models.calibration import Calibration, CalibrationRows
+from paratope.models.ensembling import environment
+from paratope.models.model import DEFAULT_COVERAGE
 from paratope.models.network import Network
-from paratope.models.predictor import Predictor, fit_pair
+from paratope.models.network_model import NetworkModel, fit_pair
+from paratope.models.predictor import Predictor
 from paratope.models.recipes import Recipe, load_recipe
 from paratope.molecules.numbering import prepare_antibody
 from paratope.molecules.sequences import Antibody, Pair
@@ -63,7 +64,7 @@ class CrossValidation:
 
     networks: list[Network]
     fold: np.ndarray
-    rows: HeldOut  # in the measurements' order
+    rows: CalibrationRows  # in the measurements' order
     constant: np.ndarray
 
 
@@ -100,7 +101,7 @@ def main() -> None:
     else:
         by_antigen = cross_validate(measurements, clusters, "antigen", recipe)
         by_antibody = cross_validate(measurements, clusters, "antibody", recipe)
-    rows = HeldOut.joined([by_antigen.rows, by_antibody.rows])
+    rows = CalibrationRows.joined([by_antigen.rows, by_antibody.rows])
     calibration = Calibration(rows, rescale=True)
     metrics = {
         "counts": counts,
@@ -117,7 +118,7 @@ def main() -> None:
         {"antibody": stores[0].encoder.name, "antigen": stores[1].encoder.name, "max_residues": 0},
         recipe.model_dump(mode="json"),
         calibration,
-        Familiarity.of_pairs(measurement.pair for measurement in measurements),
+        ApplicabilityDomain.of_pairs(measurement.pair for measurement in measurements),
         metrics=metrics,
         environment=environment(),
         card="",
@@ -134,10 +135,10 @@ def earlier(
 ) -> tuple[CrossValidation, CrossValidation]:
     """Both cross-validations as an earlier run left them in the model's folder."""
     bundle = read_bundle(folder)
-    rows = HeldOut.from_json(bundle.calibration["held_out"])
+    rows = CalibrationRows.from_json(bundle.calibration["held_out"])
     if len(rows) != 2 * len(measurements):
         raise SystemExit(f"{folder} was made from other rows; run without --recalibrate")
-    networks = list(Predictor(bundle, device="cpu").ensemble.networks)
+    networks = list(NetworkModel.open(bundle, device="cpu").networks)
     halves = np.split(np.arange(len(rows)), 2)
     validations = []
     for kind, half in zip(("antigen", "antibody"), halves, strict=True):
@@ -229,14 +230,14 @@ def cross_validate(
         answers.append(dataclasses.replace(held, group=groups))
         places.append(np.flatnonzero(inside))
         constant[inside] = balanced_mean(train, clusters[~inside])
-    rows = HeldOut.joined(answers).rows(np.argsort(np.concatenate(places)))
+    rows = CalibrationRows.joined(answers).rows(np.argsort(np.concatenate(places)))
     return CrossValidation([result.network() for result, _ in results], fold, rows, constant)
 
 
 Job = tuple[list[Measurement], list[Measurement], Recipe, str]
 
 
-def train_fold(job: Job) -> tuple[FitResult, HeldOut]:
+def train_fold(job: Job) -> tuple[FitResult, CalibrationRows]:
     """Train without a fold's rows, then answer for them; runs in a process of its own."""
     import torch
 
@@ -251,7 +252,7 @@ def train_fold(job: Job) -> tuple[FitResult, HeldOut]:
             Examples.from_measurements(train), None, recipe, antibodies, antigens, progress=False
         )
         scores = score(result.network(), Examples.from_measurements(test), antibodies, antigens)
-    known = Familiarity.of_pairs(measurement.pair for measurement in train)
+    known = ApplicabilityDomain.of_pairs(measurement.pair for measurement in train)
     print(f"{name}: {len(test)} rows, {time.time() - started:.0f} s", flush=True)
     return result, held_out(test, scores, known)
 
@@ -281,8 +282,8 @@ def judge(
         inside, outside = validation.fold == number, validation.fold != number
         part = rows.rows(inside)
         calibration = Calibration(rows.rows(outside), rescale=True)
-        answer = calibration.apply(part.mean, part.sd, part.strong_logit, part.domain.tolist())
-        pkd[inside], low[inside], high[inside] = answer.pkd, answer.low, answer.high
+        answer = calibration.apply(part.scored, part.domain.tolist())
+        pkd[inside], low[inside], high[inside] = answer.value, answer.low, answer.high
     exact = rows.censoring == 0
     inside = (low <= rows.pkd) & (rows.pkd <= high)
     groups = clusters[exact]
@@ -367,7 +368,7 @@ def sense(bundle: Bundle) -> dict[str, Any]:
         heavy = heavy.replace(loop, "A" * len(loop))
     replaced = Pair(Antibody(heavy, parent.antibody.light), parent.antigen)
     with tempfile.TemporaryDirectory() as folder:
-        predictor = Predictor(dataclasses.replace(bundle), device="cpu", cache=folder)
+        predictor = Predictor(NetworkModel.open(bundle, device="cpu", cache=folder), bundle)
         before, after = predictor.predict_pkd([parent, replaced])
     return {
         "trastuzumab_her2_pkd": round(float(before), 3),

@@ -55,14 +55,14 @@ def default_model_card() -> str:
 
 def domains() -> str:
     """What ``in``, ``near`` and ``out`` mean, with the limits that the code uses."""
-    from paratope.models import calibration, familiarity
+    from paratope.models import applicability_domain, calibration
 
     same, near, family = (
         f"{limit:.0%}".replace("%", " %")
         for limit in (
-            familiarity.SAME_ANTIGEN_IDENTITY,
-            familiarity.NEAR_ANTIGEN_IDENTITY,
-            familiarity.SAME_FAMILY_IDENTITY,
+            applicability_domain.SAME_ANTIGEN_IDENTITY,
+            applicability_domain.NEAR_ANTIGEN_IDENTITY,
+            applicability_domain.SAME_FAMILY_IDENTITY,
         )
     )
     rows, of_group = calibration.MIN_ROWS, calibration.MAX_ROWS_OF_GROUP

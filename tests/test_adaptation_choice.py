@@ -21,6 +21,7 @@ from paratope.campaigns.campaign import Campaign
 from paratope.campaigns.campaign_model import LargeCampaignModel
 from paratope.models.predictor import Predictor
 from paratope.molecules.sequences import Antibody, Antigen, Pair
+from paratope.opening import predictor_of
 from test_large_campaign import ANTIGEN, PLACES, VH, VL
 from trained_models import TrainedRun, tiny_predictor, tiny_run
 
@@ -94,7 +95,7 @@ def test_every_row_is_predicted_by_a_network_that_did_not_see_it(networks: Tuned
             {**bundle.config, "members": 1}, weights, bundle.calibration, bundle.familiarity,
             {}, {}, "",
         )  # fmt: skip
-        alone.append(Predictor(single, "cpu").predict_pkd(campaign.pairs))
+        alone.append(predictor_of(single, "cpu").predict_pkd(campaign.pairs))
     of_first, of_second = (np.isclose(told, one, atol=1e-4) for one in alone)
     assert (of_first | of_second).all()
     assert 0.3 < of_first.mean() < 0.7

@@ -1,29 +1,29 @@
 """Calibrated answers: intervals cover what they say, per domain; rankings are kept."""
 
-import subprocess
-import sys
-from pathlib import Path
+import warnings
 
 import numpy as np
 import pytest
 
 from paratope.core.errors import InputError, ModelError
 from paratope.core.units import PKD_MAX_MEASURABLE, PKD_MIN_MEASURABLE
-from paratope.models.calibration import MAX_ROWS_OF_GROUP, Calibration
-from paratope.models.held_out import HeldOut
+from paratope.models.calibration import MAX_ROWS_OF_GROUP, Calibration, CalibrationRows
+from paratope.models.model import Scored
 
 NOISE = {"in": 0.4, "near": 0.8, "out": 1.6}
 
 
-def simulated(count: int, seed: int, domains: tuple[str, ...] = ("in", "near", "out")) -> HeldOut:
+def simulated(
+    count: int, seed: int, domains: tuple[str, ...] = ("in", "near", "out")
+) -> CalibrationRows:
     """Raw answers that are off by half a pKd and twice as wide as the truth, noise by domain."""
     random = np.random.default_rng(seed)
     domain = random.choice(domains, count)
     truth = random.normal(8, 1, count)
     noise = np.array([NOISE[name] for name in domain])
     raw = 2 * truth - 8 + 0.5 + random.normal(0, 2 * noise)
-    group = random.integers(0, count // 10, count).astype(str)
-    return HeldOut(
+    group = random.integers(0, max(count // 10, 1), count).astype(str)
+    return CalibrationRows(
         raw,
         noise * random.uniform(0.8, 1.2, count),
         raw - 9,
@@ -40,7 +40,7 @@ def simulated(count: int, seed: int, domains: tuple[str, ...] = ("in", "near", "
 def test_intervals_cover_what_they_say_in_every_domain(coverage: float, rescale: bool):
     calibration = Calibration(simulated(3000, 0), rescale)
     new = simulated(6000, 1)
-    answer = calibration.apply(new.mean, new.sd, new.strong_logit, new.domain.tolist(), coverage)
+    answer = calibration.apply(new.scored, new.domain.tolist(), coverage)
     inside = (answer.low <= new.pkd) & (new.pkd <= answer.high)
     for domain in NOISE:
         assert abs(inside[new.domain == domain].mean() - coverage) < 0.045
@@ -49,13 +49,13 @@ def test_intervals_cover_what_they_say_in_every_domain(coverage: float, rescale:
 def test_less_familiar_domains_get_wider_intervals():
     calibration = Calibration(simulated(3000, 0), rescale=True)
     one = np.ones(3)
-    answer = calibration.apply(8 * one, one, one, ["in", "near", "out"])
+    answer = calibration.apply(Scored(8 * one, one, one), ["in", "near", "out"])
     width = answer.high - answer.low
     # the same raw spread of 1 stands for less error where noise was small
-    assert np.all(answer.low < answer.pkd)
-    assert np.all(answer.pkd < answer.high)
+    assert np.all(answer.low < answer.value)
+    assert np.all(answer.value < answer.high)
     new = simulated(3000, 2)
-    given = calibration.apply(new.mean, new.sd, new.strong_logit, new.domain.tolist())
+    given = calibration.apply(new.scored, new.domain.tolist())
     means = [np.mean((given.high - given.low)[new.domain == name]) for name in NOISE]
     assert means[0] < means[1] < means[2]
     assert np.all(np.isfinite(width))
@@ -64,25 +64,25 @@ def test_less_familiar_domains_get_wider_intervals():
 def test_scaling_lowers_the_error_and_keeps_the_ranking():
     calibration = Calibration(simulated(2000, 0), rescale=True)
     new = simulated(2000, 1, ("near",))
-    answer = calibration.apply(new.mean, new.sd, new.strong_logit, ["near"] * 2000)
+    answer = calibration.apply(new.scored, ["near"] * 2000)
     error_before = np.sqrt(np.mean((new.mean - new.pkd) ** 2))
-    assert np.sqrt(np.mean((answer.pkd - new.pkd) ** 2)) < 0.8 * error_before
-    inside = (answer.pkd > 4) & (answer.pkd < 14)
+    assert np.sqrt(np.mean((answer.value - new.pkd) ** 2)) < 0.8 * error_before
+    inside = (answer.value > 4) & (answer.value < 14)
     order = np.argsort(new.mean[inside])
-    assert np.all(np.diff(answer.pkd[inside][order]) > 0)
+    assert np.all(np.diff(answer.value[inside][order]) > 0)
 
 
 def test_without_scaling_the_pkd_is_the_networks():
     calibration = Calibration(simulated(2000, 0))
     mean = np.array([5.0, 8.25, 11.0])
-    answer = calibration.apply(mean, np.ones(3), mean - 9, ["in", "near", "out"])
-    assert answer.pkd.tolist() == mean.tolist()
+    answer = calibration.apply(Scored(mean, np.ones(3), mean - 9), ["in", "near", "out"])
+    assert answer.value.tolist() == mean.tolist()
 
 
 def test_probability_of_strong_is_calibrated_and_falls_with_the_threshold():
     calibration = Calibration(simulated(4000, 0), rescale=True)
     new = simulated(8000, 1)
-    arguments = (new.mean, new.sd, new.strong_logit, new.domain.tolist())
+    arguments = (new.scored, new.domain.tolist())
     p_strong = calibration.apply(*arguments).p_strong
     for low, high in ((0.0, 0.2), (0.4, 0.6), (0.8, 1.0)):
         chosen = (p_strong >= low) & (p_strong <= high)
@@ -95,18 +95,18 @@ def test_difference_to_the_parent():
     calibration = Calibration(simulated(3000, 0), rescale=True)
     pkd = np.array([7.0, 8.0, 9.0])
     change = calibration.difference(pkd, 8.0, ["in", "in", "in"])
-    assert change.delta.tolist() == [-1.0, 0.0, 1.0]
+    assert change.value.tolist() == [-1.0, 0.0, 1.0]
     assert change.p_stronger[1] == pytest.approx(0.5)
     assert change.p_stronger[0] == pytest.approx(1 - change.p_stronger[2])
     assert 0 < change.p_stronger[0] < 0.5
-    assert np.all((change.low < change.delta) & (change.delta < change.high))
+    assert np.all((change.low < change.value) & (change.value < change.high))
 
 
 def test_differences_are_covered():
     calibration = Calibration(simulated(4000, 0), rescale=True)
     new = simulated(4000, 1, ("near",))
-    answer = calibration.apply(new.mean, new.sd, new.strong_logit, ["near"] * 4000)
-    truth, predicted = np.diff(new.pkd)[::2], np.diff(answer.pkd)[::2]
+    answer = calibration.apply(new.scored, ["near"] * 4000)
+    truth, predicted = np.diff(new.pkd)[::2], np.diff(answer.value)[::2]
     change = calibration.difference(predicted, 0.0, ["near"] * len(predicted))
     assert abs(np.mean((change.low <= truth) & (truth <= change.high)) - 0.9) < 0.05
 
@@ -126,28 +126,28 @@ def test_a_domain_with_few_rows_borrows_from_less_familiar_ones():
 def test_one_large_group_is_not_the_calibration():
     rows = simulated(400, 0, ("out",))
     crowd = simulated(4000, 1, ("out",))
-    crowd = HeldOut(**{**crowd.__dict__, "group": np.full(4000, "crowd")})
-    both = Calibration(HeldOut.joined([rows, crowd]))
+    crowd = CalibrationRows(**{**crowd.__dict__, "group": np.full(4000, "crowd")})
+    both = Calibration(CalibrationRows.joined([rows, crowd]))
     assert both.summary()["out"]["rows"] == 400 + MAX_ROWS_OF_GROUP
 
 
 def test_censored_rows_train_no_interval_and_inform_the_classifier():
     rows = simulated(500, 0, ("out",))
-    bound = HeldOut(**{**rows.__dict__, "censoring": np.full(500, -1), "pkd": np.full(500, 5.0)})
-    joined = Calibration(HeldOut.joined([rows, bound]))
+    bound = CalibrationRows(
+        **{**rows.__dict__, "censoring": np.full(500, -1), "pkd": np.full(500, 5.0)}
+    )
+    joined = Calibration(CalibrationRows.joined([rows, bound]))
     alone = Calibration(rows)
     assert joined.summary()["out"]["rmse_pkd"] == alone.summary()["out"]["rmse_pkd"]
-    raw = (np.array([9.0]), np.array([1.6]), np.array([0.0]), ["out"])
-    assert joined.apply(*raw).p_strong[0] < alone.apply(*raw).p_strong[0]
+    raw = Scored(np.array([9.0]), np.array([1.6]), np.array([0.0]))
+    assert joined.apply(raw, ["out"]).p_strong[0] < alone.apply(raw, ["out"]).p_strong[0]
 
 
 def test_json_round_trip():
     calibration = Calibration(simulated(300, 0), rescale=True)
     again = Calibration.from_json(calibration.to_json())
-    raw = (np.array([7.0, 9.0]), np.ones(2), np.zeros(2), ["in", "out"])
-    for one, other in zip(
-        calibration.apply(*raw).__dict__.values(), again.apply(*raw).__dict__.values(), strict=True
-    ):
+    raw = Scored(np.array([7.0, 9.0]), np.ones(2), np.zeros(2)), ["in", "out"]
+    for one, other in zip(calibration.apply(*raw), again.apply(*raw), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-4)
     assert again.to_json() == calibration.to_json()
 
@@ -157,7 +157,7 @@ def test_coverage_out_of_range(coverage: float):
     calibration = Calibration(simulated(300, 0))
     one = np.ones(1)
     with pytest.raises(InputError, match=r"between 0.01 and 0.99"):
-        calibration.apply(one, one, one, ["in"], coverage)
+        calibration.apply(Scored(one, one, one), ["in"], coverage)
     with pytest.raises(InputError, match=r"between 0.01 and 0.99"):
         calibration.difference(one, 0.0, ["in"], coverage)
 
@@ -185,26 +185,36 @@ def test_damaged_file_is_refused(damage: str):
 def test_few_rows_give_the_whole_range():
     calibration = Calibration(simulated(300, 0).rows(np.arange(4)))
     one = np.ones(1)
-    answer = calibration.apply(8 * one, one, one, ["out"], coverage=0.95)
+    answer = calibration.apply(Scored(8 * one, one, one), ["out"], coverage=0.95)
     assert (answer.low[0], answer.high[0]) == (PKD_MIN_MEASURABLE, PKD_MAX_MEASURABLE)
 
 
-def test_few_rows_warn_nobody_even_the_first_time_in_a_process():
-    # crepes turns its own warnings on when it is imported, so only a fresh process shows it
-    script = (
-        "import warnings, numpy as np; from test_calibration import simulated;"
-        "from paratope.models.calibration import Calibration;"
-        "few = Calibration(simulated(300, 0).rows(np.arange(4))); one = np.ones(1);"
-        "filters = list(warnings.filters);"
-        "few.apply(8 * one, one, one, ['out'], coverage=0.95);"
-        "few.apply(8 * one, one, one, ['in'], coverage=0.95);"
-        "print(warnings.filters == filters)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        cwd=Path(__file__).parent,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert (done.stdout, done.stderr) == ("True\n", "")
+def test_intervals_are_those_of_crepes():
+    crepes = pytest.importorskip("crepes")
+    random = np.random.default_rng(0)
+    for rows in (4, 19, 40, 300):
+        held_out = simulated(rows, rows, ("out",))
+        reference = crepes.ConformalRegressor()
+        scored = Scored(random.normal(8, 1, 7), random.uniform(0.1, 2, 7), np.zeros(7))
+        reference.fit(held_out.pkd - np.clip(held_out.mean, 4, 14), sigmas=held_out.sd)
+        limits = {"y_min": PKD_MIN_MEASURABLE, "y_max": PKD_MAX_MEASURABLE}
+        for coverage in (0.5, 0.8, 0.95):
+            ours = Calibration(held_out).apply(scored, ["out"] * 7, coverage)
+            with warnings.catch_warnings(action="ignore"):
+                theirs = reference.predict_int(
+                    scored.mean, sigmas=scored.sd, confidence=coverage, **limits
+                )
+            assert ours.low.tolist() == theirs[:, 0].tolist()
+            assert ours.high.tolist() == theirs[:, 1].tolist()
+
+
+def test_the_spline_of_differences_is_their_sum():
+    from scipy.special import ndtr
+
+    calibration = Calibration(simulated(500, 0))
+    delta = np.linspace(-9, 9, 1001)
+    told = calibration.difference(delta, 0.0, ["near"] * len(delta)).p_stronger
+    errors = calibration._stratum("near").delta_residuals
+    both = np.concatenate([errors, -errors])
+    share = ndtr((delta[:, None] + both) / (0.25 * both.std() + 1e-9)).mean(axis=1)
+    np.testing.assert_allclose(told, (share * len(both) + 1) / (len(both) + 2), atol=2e-7)

@@ -291,7 +291,7 @@ def test_a_checkpoint_of_a_run_gives_the_pkd_of_its_model(
     antigens = ["|".join(pair.antigen.chains) for pair in pairs]
     found = answer(model, antibodies, antigens).numpy()
     predictor = Predictor.load(run, device="cpu", cache=tmp_path / "cache")
-    expected = predictor.raw_scores(pairs).mean
+    expected = predictor.model.score_pairs(pairs).mean
     assert np.ptp(expected) > 1e-3
     assert np.allclose(found, expected, atol=1e-4)
     (best,) = (run / "checkpoints").glob("best_epoch_*.pth")

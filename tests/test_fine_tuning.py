@@ -255,7 +255,7 @@ def test_the_model_serves_what_was_trained(adapted, tmp_path):
     predictor = Predictor.load(folder / "run", device="cpu", cache=tmp_path)
     for part in ("train", "validation", "test"):
         pairs = [measurement.pair for measurement in trained.part(part)[1]]
-        served = predictor.raw_scores(pairs)
+        served = predictor.model.score_pairs(pairs)
         expected = trained.scores[part]
         assert np.abs(served.mean - expected.mean).max() < 1e-4
         assert np.abs(served.sd - np.exp(0.5 * expected.log_variance)).max() < 1e-4
@@ -263,7 +263,9 @@ def test_the_model_serves_what_was_trained(adapted, tmp_path):
     assert frame["error"].to_list() == [""] * len(pairs) or not any(frame["error"].to_list())
     saved = predictor.save(tmp_path / "copy")
     again = Predictor.load(saved, device="cpu", cache=tmp_path)
-    assert np.array_equal(again.raw_scores(pairs).mean, predictor.raw_scores(pairs).mean)
+    assert np.array_equal(
+        again.model.score_pairs(pairs).mean, predictor.model.score_pairs(pairs).mean
+    )
 
 
 def test_adapted_and_plain_embeddings_never_meet(adapted, plain_rows, tmp_path, monkeypatch):
@@ -275,14 +277,14 @@ def test_adapted_and_plain_embeddings_never_meet(adapted, plain_rows, tmp_path, 
         store.fill([(VHH,)])
     predictor = Predictor.load(folder / "run", device="cpu", cache=tmp_path)
     pairs = [measurement.pair for measurement in trained.measurements]
-    predictor.raw_scores([*pairs, Pair(Antibody(VHH), pairs[0].antigen)])
+    predictor.model.score_pairs([*pairs, Pair(Antibody(VHH), pairs[0].antigen)])
     with EmbeddingStore(plain, tmp_path) as store:
         assert len(store) == 1  # neither read nor written by the model
         assert np.array_equal(store.get((VHH,)), plain_rows)
     # the adapter sits in a copy of the encoder that is the model's own
     assert np.array_equal(load_encoder("antiberty", "cpu").encode([(VHH,)])[0], plain_rows)
-    assert np.array_equal(predictor.antibody_encoder.encode([(VHH,)])[0], plain_rows)
-    tower = predictor.ensemble.networks[0].antibody_tower
+    assert np.array_equal(predictor.model.antibody_store.encoder.encode([(VHH,)])[0], plain_rows)
+    tower = predictor.model.networks[0].antibody_tower
     assert isinstance(tower, AdaptedTower)
     with torch.inference_mode():
         changed = tower.encode([(VHH,)], torch.device("cpu"))[0].numpy()

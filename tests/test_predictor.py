@@ -14,7 +14,7 @@ from paratope.cli.doctor import D13_HEAVY, D13_LIGHT, LYSOZYME
 from paratope.core.errors import InputError, ModelError
 from paratope.models.bundle import make_bundle, read_bundle, write_bundle
 from paratope.models.calibration import Calibration
-from paratope.models.joining import join_models
+from paratope.models.ensembling import ensemble_models
 from paratope.models.prediction import OUTPUT_COLUMNS, PARENT_COLUMNS
 from paratope.models.predictor import Predictor
 from paratope.molecules.sequences import Antibody, Antigen, Pair
@@ -168,7 +168,9 @@ def test_ensemble_averages(
     tiny_run: TrainedRun, tiny_predictor: Predictor, frame: pl.DataFrame, tmp_path: Path
 ):
     second = train_tiny(tmp_path, seed=1)
-    joined = write_bundle(join_models([str(tiny_run.folder), str(second.folder)]), tmp_path / "j")
+    joined = write_bundle(
+        ensemble_models([str(tiny_run.folder), str(second.folder)]), tmp_path / "j"
+    )
     cache = tmp_path / "cache"
     one = tiny_predictor.predict(frame)["pkd"]
     other = Predictor.load(second.folder, cache=cache).predict(frame)["pkd"]
@@ -187,9 +189,9 @@ def test_ensemble_of_different_shapes_is_refused(tiny_run: TrainedRun, tmp_path:
         tmp_path / "other",
     )
     with pytest.raises(ModelError, match="encoders"):
-        join_models([str(tiny_run.folder), str(other)])
+        ensemble_models([str(tiny_run.folder), str(other)])
     with pytest.raises(ModelError, match="at least two"):
-        join_models([str(tiny_run.folder)])
+        ensemble_models([str(tiny_run.folder)])
 
 
 @pytest.mark.parametrize(
@@ -233,15 +235,15 @@ def test_networks_of_different_shapes_make_no_bundle(tiny_predictor: Predictor):
 
     from paratope.models.network import Network
 
-    config = tiny_predictor.ensemble.config
+    config = tiny_predictor.model.config
     networks = [Network(config), Network(dataclasses.replace(config, dim=16))]
     with pytest.raises(ModelError, match="one shape"):
         make_bundle(
             networks,
             {},
             {},
-            tiny_predictor.calibration,
-            tiny_predictor.familiarity,
+            tiny_predictor.model.calibration,
+            tiny_predictor.model.domain,
             metrics={},
             environment={},
             card="",
@@ -252,12 +254,14 @@ def test_states_run_once_and_score_any_pairing(tiny_predictor: Predictor, frame:
     """The three steps of a scorer give what `score_pairs` gives."""
     antibodies = [(h, v) for h, v in zip(frame["heavy"][:3], frame["light"][:3], strict=True)]
     antigens = [(text,) for text in frame["antigen"].unique(maintain_order=True).to_list()[:2]]
-    ensemble = tiny_predictor.ensemble
+    ensemble = tiny_predictor.model
     left = ensemble.antibody_state(antibodies)
     right = ensemble.antigen_state(antigens)
     index = [(a, g) for a in range(len(antibodies)) for g in range(len(antigens))]
     grid = ensemble.score(left, right, [a for a, _ in index], [g for _, g in index])
-    rows = ensemble.score_pairs([antibodies[a] for a, _ in index], [antigens[g] for _, g in index])
+    rows = ensemble.score_pairs(
+        [Pair(Antibody(*antibodies[a]), Antigen(antigens[g])) for a, g in index]
+    )
     for one, other in zip(grid, rows, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-5)
     assert math.isfinite(float(grid.sd.max()))
@@ -269,8 +273,8 @@ def test_no_rows(tiny_predictor: Predictor):
 
 def test_calibration_is_of_held_out_rows(tiny_run: TrainedRun, tiny_predictor: Predictor):
     ids, _ = tiny_run.trained.part("validation")
-    assert len(tiny_predictor.calibration.held_out) == len(ids)
-    assert isinstance(tiny_predictor.calibration, Calibration)
+    assert len(tiny_predictor.model.calibration.held_out) == len(ids)
+    assert isinstance(tiny_predictor.model.calibration, Calibration)
 
 
 def test_command_predicts_one_pair(

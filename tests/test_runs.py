@@ -44,7 +44,7 @@ def test_intervals_of_a_run_are_judged(
 
 
 def test_few_calibration_rows_are_said(tiny_run: TrainedRun, tiny_predictor: Predictor):
-    warning = calibration_warning(tiny_predictor.calibration)
+    warning = calibration_warning(tiny_predictor.model.calibration)
     assert "10 held-out rows, fewer than 40" in warning
     assert warning in (tiny_run.folder / "bundle" / "card.md").read_text(encoding="utf-8")
 

@@ -1,7 +1,7 @@
 """A campaign's model as a model folder, with the general model that it uses inside."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -9,18 +9,18 @@ import numpy as np
 from paratope.campaigns.campaign_model import CampaignModel
 from paratope.campaigns.campaign_model.parts import from_parts, to_parts
 from paratope.campaigns.kernels import AntibodyLanguage
+from paratope.core.errors import ModelError
+from paratope.models.applicability_domain import ApplicabilityDomain
 from paratope.models.bundle import Bundle
-from paratope.models.familiarity import Familiarity
+from paratope.models.network_model import NetworkModel
+from paratope.models.predictor import Predictor
 
 # Of the general model's weights inside a campaign's bundle.
 PRIOR_PREFIX = "prior."
 
 
 def open_campaign(
-    bundle: Bundle,
-    device: str,
-    cache: str | os.PathLike[str] | None,
-    open_prior: Callable[[Bundle], Any],
+    bundle: Bundle, device: str = "auto", cache: str | os.PathLike[str] | None = None
 ) -> CampaignModel:
     """The campaign's model in a bundle.
 
@@ -28,20 +28,26 @@ def open_campaign(
     ----------
     bundle : Bundle
     device : str
-    cache : path or None
+        ``auto``, ``cpu`` or ``cuda``.
+    cache : path, optional
         Folder of the embedding stores.
-    open_prior : callable
-        What opens the bundle of the general model that it was adapted from, if there is one.
 
     Raises
     ------
     ModelError
-        If parts are missing or do not fit together.
+        If parts are missing or do not fit together, or its language model is another one today.
     """
     arrays = {name: tensor.numpy() for name, tensor in bundle.weights.items()}
-    uses_language = any(name.endswith(".embedding") for name in arrays)
-    language = AntibodyLanguage(device, cache) if uses_language else None
-    prior = None
+    language = prior = None
+    if any(name.endswith(".embedding") for name in arrays):
+        language = AntibodyLanguage(device, cache)
+        learned_with = bundle.config.get("encoders", {}).get("antibody")
+        if learned_with != language.encoder.name:
+            raise ModelError(
+                f"this campaign was learned with the language model {learned_with!r}, but this "
+                f"paratope has {language.encoder.name!r}; adapt to its measurements anew, or "
+                "install the version of paratope that made it"
+            )
     if inner := bundle.campaign.get("prior"):
         weights = {
             name.removeprefix(PRIOR_PREFIX): tensor
@@ -49,8 +55,11 @@ def open_campaign(
             if name.startswith(PRIOR_PREFIX)
         }
         parts = (inner["config"], weights, inner["calibration"], inner["familiarity"])
-        prior = open_prior(Bundle(*parts, {}, {}, ""))
-    return from_parts(bundle.campaign, arrays, language, prior)
+        general = Bundle(*parts, {}, {}, "")
+        prior = Predictor(NetworkModel.open(general, device, cache), general)
+    model = from_parts(bundle.campaign, arrays, language, prior)
+    model.domain = ApplicabilityDomain.from_json(bundle.familiarity)
+    return model
 
 
 def campaign_bundle(
@@ -84,7 +93,7 @@ def campaign_bundle(
         },
         weights=weights,
         calibration={name: errors.tolist() for name, errors in model.errors.items()},
-        familiarity=Familiarity.of_pairs(model.campaign.pairs).to_json(),
+        familiarity=model.domain.to_json(),
         metrics=dict(metrics),
         environment=dict(environment),
         card=card,

@@ -52,7 +52,7 @@ def ensemble(
 ) -> None:
     """Join trained models of one shape into one that averages them."""
     from paratope.models.bundle import write_bundle
-    from paratope.models.joining import join_models
+    from paratope.models.ensembling import ensemble_models
 
-    folder = write_bundle(join_models(runs), output)
+    folder = write_bundle(ensemble_models(runs), output)
     typer.echo(f"{folder}: joined {len(runs)} models")

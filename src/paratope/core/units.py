@@ -21,6 +21,8 @@ PKD_MAX_MEASURABLE = 15.0
 # The range on which the shipped models answer: 100 uM to 10 fM.
 PKD_MIN_OUTPUT = 4.0
 PKD_MAX_OUTPUT = 14.0
+# From this pKd (1 nM) on a binder counts as strong.
+STRONG_PKD = 9.0
 
 
 _EXPONENT = {"": 0, "m": 3, "u": 6, "n": 9, "p": 12, "f": 15, "a": 18}

@@ -18,10 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from paratope.core.errors import ModelError, OutputError, unknown_name
+from paratope.models.applicability_domain import ApplicabilityDomain
 from paratope.models.calibration import Calibration
-from paratope.models.ensemble import network_config_to_json
-from paratope.models.familiarity import Familiarity
-from paratope.models.network import Network
+from paratope.models.network import Network, NetworkConfig
 
 FORMAT_VERSION = 1
 BUNDLED_MODELS = ("default",)
@@ -194,7 +193,7 @@ def make_bundle(
     encoders: Mapping[str, Any],
     recipe: Mapping[str, Any],
     calibration: Calibration,
-    familiarity: Familiarity,
+    familiarity: ApplicabilityDomain,
     *,
     metrics: Mapping[str, Any],
     environment: Mapping[str, Any],
@@ -211,7 +210,7 @@ def make_bundle(
     recipe : mapping
         Settings of the training runs.
     calibration : Calibration
-    familiarity : Familiarity
+    familiarity : ApplicabilityDomain
     metrics, environment : mapping
         Plain values.
     card : str
@@ -231,7 +230,7 @@ def make_bundle(
     }
     config = {
         "encoders": dict(encoders),
-        "network": network_config_to_json(networks[0].config),
+        "network": dataclasses.asdict(networks[0].config),
         "members": len(networks),
         "recipe": dict(recipe),
     }
@@ -244,6 +243,18 @@ def make_bundle(
         dict(environment),
         card,
     )
+
+
+def network_config_from_json(data: object) -> NetworkConfig:
+    """A network's shape from ``config.json``; `ModelError` for unknown or missing fields."""
+    if not isinstance(data, dict):
+        raise ModelError(f"config.json: 'network' should be a table of sizes, got {data!r}")
+    try:
+        return NetworkConfig(**{**data, "regressor": tuple(data.get("regressor", ()))})
+    except (TypeError, ValueError) as error:
+        raise ModelError(
+            f"config.json does not describe a network of this version: {error}"
+        ) from error
 
 
 def _read(folder: Path, name: str) -> bytes:

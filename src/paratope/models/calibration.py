@@ -1,15 +1,16 @@
-"""From a model's raw answers to a pKd with an interval that covers what it says.
+"""Calibration: from a model's raw scores to a pKd with an interval that covers what it says.
 
-A calibration is made of predictions of rows that the model did not see (`HeldOut`), apart for each
-domain (`paratope.models.familiarity`) but for the line that scales the raw mean: the interval is a
-split-conformal one (Papadopoulos et al. 2002; normalised by the predicted spread, Mondrian by
-domain: Vovk et al. 2005), the probability of a strong binder is a logistic regression. Coverage is
-marginal: a share of rows like the held-out ones, not a promise about each row.
+A calibration is made of predictions of rows the model was not trained on (`CalibrationRows`),
+separately for each applicability domain; only the line that rescales the raw mean is shared. The
+interval is split conformal (Papadopoulos et al. 2002), normalised by the predicted standard
+deviation and Mondrian by domain (Vovk et al. 2005); the probability of a strong binder is a
+logistic regression (Platt 1999). Coverage is marginal: a share of rows like the held-out ones, not
+a promise about each row.
 """
 
 import dataclasses
+import functools
 import math
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -21,12 +22,11 @@ from paratope.core.units import (
     PKD_MAX_OUTPUT,
     PKD_MIN_MEASURABLE,
     PKD_MIN_OUTPUT,
+    STRONG_PKD,
 )
-from paratope.models.familiarity import DOMAINS
-from paratope.models.held_out import HeldOut
-from paratope.models.losses import STRONG_PKD
+from paratope.models.applicability_domain import DOMAINS
+from paratope.models.model import DEFAULT_COVERAGE, Calibrated, PredictedDifference, Scored
 
-DEFAULT_COVERAGE = 0.9
 # Exact held-out rows a domain needs for a calibration of its own; below, it borrows.
 MIN_ROWS = 40
 # Rows of one group (antigen cluster) that may count, so that one antigen is not the calibration.
@@ -35,10 +35,11 @@ MAX_ROWS_OF_GROUP = 60
 _SLOPE_RANGE = (0.05, 1.25)
 # Rows of evidence that the prior "the raw mean is right" is worth.
 _PRIOR_ROWS = 10.0
-# Rounds in which it settles which bounds the line goes beyond; a handful is the rule.
+# Rounds until it settles which bounds the line goes beyond; a handful is the rule.
 _MAX_ROUNDS = 100
-# Width of the bells that smooth the distribution of errors of a difference, in its own SD.
-_BELL = 0.25
+# Bandwidth that smooths the distribution of errors of a difference, in its own standard deviation.
+_BANDWIDTH = 0.25
+_MIN_SD = 1e-3
 
 
 def check_options(coverage: float, threshold_pkd: float = STRONG_PKD) -> None:
@@ -53,45 +54,130 @@ def check_options(coverage: float, threshold_pkd: float = STRONG_PKD) -> None:
 
 
 @dataclasses.dataclass(frozen=True)
-class Calibrated:
-    """Calibrated answers, (n,) each: pKd, interval, probability of pKd ≥ the threshold."""
+class CalibrationRows:
+    """Raw scores of rows the model was not trained on, and what was measured; n rows.
 
+    Attributes
+    ----------
+    mean, sd, strong_logit : np.ndarray of float, (n,)
+        As `Scored`.
+    pkd : np.ndarray of float, (n,)
+        Measured.
+    censoring : np.ndarray of int, (n,)
+        As `paratope.core.censoring.Censoring`.
+    domain, group, assay : np.ndarray of str, (n,)
+        Domain with respect to what the scoring model was trained on, antigen cluster, assay.
+    """
+
+    mean: np.ndarray
+    sd: np.ndarray
+    strong_logit: np.ndarray
     pkd: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
-    p_strong: np.ndarray
+    censoring: np.ndarray
+    domain: np.ndarray
+    group: np.ndarray
+    assay: np.ndarray
 
+    def __len__(self) -> int:
+        return len(self.mean)
 
-@dataclasses.dataclass(frozen=True)
-class Difference:
-    """ΔpKd of rows to a parent, (n,) each: value, interval, probability that it is above 0."""
+    @property
+    def scored(self) -> Scored:
+        """The raw scores."""
+        return Scored(self.mean, self.sd, self.strong_logit)
 
-    delta: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
-    p_stronger: np.ndarray
+    def rows(self, chosen: np.ndarray) -> "CalibrationRows":
+        """Some of the rows, by mask or index."""
+        return CalibrationRows(*(getattr(self, f.name)[chosen] for f in dataclasses.fields(self)))
+
+    @classmethod
+    def joined(cls, parts: Sequence["CalibrationRows"]) -> "CalibrationRows":
+        """All rows of several."""
+        names = [field.name for field in dataclasses.fields(cls)]
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+
+    def to_json(self) -> dict[str, list[Any]]:
+        """Columns as lists; numbers to five decimals."""
+        columns = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {
+            name: (np.round(values, 5) if values.dtype.kind == "f" else values).tolist()
+            for name, values in columns.items()
+        }
+
+    @classmethod
+    def from_json(cls, columns: Mapping[str, Sequence[Any]]) -> "CalibrationRows":
+        """The inverse of `to_json`; `ModelError` if a column is missing or of another length."""
+        kinds = {"censoring": np.int64, "domain": np.str_, "group": np.str_, "assay": np.str_}
+        try:
+            arrays = [
+                np.asarray(columns[field.name], dtype=kinds.get(field.name, np.float64))
+                for field in dataclasses.fields(cls)
+            ]
+        except (KeyError, ValueError, TypeError) as error:
+            raise ModelError(
+                f"calibration.json is not what a model bundle holds: {error!r}"
+            ) from error
+        if len({len(array) for array in arrays}) != 1:
+            raise ModelError("calibration.json: columns of different lengths")
+        return cls(*arrays)
 
 
 @dataclasses.dataclass(frozen=True)
 class _Stratum:
     """What is fitted for one domain."""
 
-    intercept: float
-    slope: float
     residuals: np.ndarray  # measured - calibrated
     sigmas: np.ndarray
     delta_residuals: np.ndarray
-    strong: tuple[float, float, float]
+    strong: np.ndarray
     rows: int
     borrowed: bool
 
+    def quantile(self, coverage: float) -> float:
+        """Half width of the conformal interval in predicted standard deviations.
+
+        With the n held-out ratios |residual| / sigma in falling order it is number
+        floor((1 - coverage) (n + 1)) of them; infinite where so few rows cannot tell.
+        """
+        ratios = np.sort(np.abs(self.residuals) / self.sigmas)[::-1]
+        index = int((1 - coverage) * (len(ratios) + 1)) - 1
+        return float(ratios[index]) if index >= 0 else math.inf
+
+    def delta_quantile(self, coverage: float) -> float:
+        """Half width of the interval of a difference; the largest error where rows are few."""
+        errors = np.sort(np.abs(self.delta_residuals))
+        return float(errors[min(math.ceil((len(errors) + 1) * coverage), len(errors)) - 1])
+
+    @functools.cached_property
+    def share_below(self) -> Any:
+        """Distribution function of the symmetrised errors of a difference, smoothed.
+
+        F(x) = mean over errors e of Φ((x ± e) / h), h = `_BANDWIDTH` standard deviations, so that
+        a tiny difference counts a little. It is a sum over all errors, so it is worked out on a
+        grid; the Hermite spline between, from values and slopes, is exact to about 1e-8.
+        """
+        from scipy.interpolate import CubicHermiteSpline
+        from scipy.special import ndtr
+
+        both = np.concatenate([self.delta_residuals, -self.delta_residuals])
+        width = _BANDWIDTH * both.std() + 1e-9
+        reach = np.abs(both).max() + 8 * width
+        grid = np.linspace(-reach, reach, 2 * math.ceil(16 * reach / width) + 1)
+        values, slopes = np.empty(len(grid)), np.empty(len(grid))
+        for index, point in enumerate(grid):
+            z = (point + both) / width
+            values[index] = ndtr(z).mean()
+            slopes[index] = np.exp(-0.5 * z * z).mean() / (math.sqrt(2 * math.pi) * width)
+        spline = CubicHermiteSpline(grid, values, slopes)
+        return lambda x: spline(np.clip(x, -reach, reach))
+
 
 class Calibration:
-    """Calibrated answers from raw ones.
+    """Calibrated predictions from raw scores.
 
     Parameters
     ----------
-    held_out : HeldOut
+    held_out : CalibrationRows
         At least two rows with an exact pKd.
     rescale : bool
         Whether the raw mean is scaled towards what was measured. Without it the pKd is the
@@ -109,45 +195,42 @@ class Calibration:
     >>> raw = truth + random.normal(0, 0.5, 500)
     >>> groups = np.arange(500).astype(str)
     >>> domains, assays = np.full(500, "in"), np.full(500, "assay")
-    >>> held_out = HeldOut(
+    >>> held_out = CalibrationRows(
     ...     raw, np.full(500, 0.5), raw - 9, truth, np.zeros(500, int), domains, groups, assays
     ... )
-    >>> one = np.ones(1)
-    >>> answer = Calibration(held_out).apply(8 * one, 0.5 * one, -one, ["in"])
-    >>> bool(0.5 < answer.high[0] - answer.low[0] < 2.5)
+    >>> scored = Scored(np.array([8.0]), np.array([0.5]), np.array([-1.0]))
+    >>> calibrated = Calibration(held_out).apply(scored, ["in"])
+    >>> bool(0.5 < calibrated.high[0] - calibrated.low[0] < 2.5)
     True
     """
 
-    def __init__(self, held_out: HeldOut, rescale: bool = False) -> None:
-        exact = held_out.rows(held_out.censoring == 0)
-        if len(exact) < 2:
+    def __init__(self, held_out: CalibrationRows, rescale: bool = False) -> None:
+        exact = int(np.sum(held_out.censoring == 0))
+        if exact < 2:
             raise ModelError(
-                f"a calibration needs held-out rows with an exact pKd; got {len(exact)}, "
+                f"a calibration needs held-out rows with an exact pKd; got {exact}, "
                 "expected at least 2 (40 for each domain to be good)"
             )
         self.held_out = held_out
         self.rescale = rescale
         # one line for all domains: a mutant may be of another domain than its parent, and their
         # order must stay as the networks have it
-        everything = held_out.rows(_capped(held_out.group))
-        self._line = _shrunken_line(everything) if rescale else (0.0, 1.0)
-        self._strata = {domain: self._fit(domain) for domain in DOMAINS}
-        self._regressors: dict[str, Any] = {}
+        capped = held_out.rows(_capped(held_out.group))
+        self._intercept, self._slope = _shrunken_line(capped) if rescale else (0.0, 1.0)
+        self._strata: dict[str, _Stratum] = {}
 
     def apply(
         self,
-        mean: np.ndarray,
-        sd: np.ndarray,
-        strong_logit: np.ndarray,
+        scored: Scored,
         domains: Sequence[str],
         coverage: float = DEFAULT_COVERAGE,
         threshold_pkd: float = STRONG_PKD,
     ) -> Calibrated:
-        """Calibrated answers for raw ones.
+        """Calibrated predictions.
 
         Parameters
         ----------
-        mean, sd, strong_logit : np.ndarray, (n,)
+        scored : Scored, (n,)
         domains : sequence of str, n
         coverage : float
             Share of rows the interval is to cover, 0.01 to 0.99.
@@ -161,27 +244,16 @@ class Calibration:
         """
         check_options(coverage, threshold_pkd)
         domain_of_row = np.asarray(domains)
-        pkd, p_strong = np.zeros(len(mean)), np.zeros(len(mean))
-        low, high = np.zeros(len(mean)), np.zeros(len(mean))
+        pkd = self._rescaled(scored.mean)
+        sigma = np.maximum(scored.sd, _MIN_SD)
+        half, p_strong = np.zeros(len(pkd)), np.zeros(len(pkd))
+        features = _strong_features(pkd, sigma, scored.strong_logit, threshold_pkd)
         for domain in np.unique(domain_of_row):
             rows = domain_of_row == domain
-            stratum = self._strata[str(domain)]
-            pkd[rows] = self._scaled(stratum, mean[rows])
-            sigma = np.maximum(sd[rows], 1e-3)
-            regressor = self._regressor(str(domain))
-            with warnings.catch_warnings():
-                # too few rows for this coverage: the interval is all that can be measured, rightly
-                warnings.simplefilter("ignore", UserWarning)
-                intervals = regressor.predict_int(
-                    pkd[rows],
-                    sigmas=sigma,
-                    confidence=coverage,
-                    y_min=PKD_MIN_MEASURABLE,
-                    y_max=PKD_MAX_MEASURABLE,
-                )
-            low[rows], high[rows] = intervals[:, 0], intervals[:, 1]
-            features = _strong_features(pkd[rows], sigma, strong_logit[rows], threshold_pkd)
-            p_strong[rows] = _sigmoid(features @ np.asarray(stratum.strong))
+            stratum = self._stratum(str(domain))
+            half[rows] = stratum.quantile(coverage) * sigma[rows]
+            p_strong[rows] = _sigmoid(features[rows] @ stratum.strong)
+        low, high = np.clip([pkd - half, pkd + half], PKD_MIN_MEASURABLE, PKD_MAX_MEASURABLE)
         return Calibrated(pkd, np.minimum(low, pkd), np.maximum(high, pkd), p_strong)
 
     def difference(
@@ -190,80 +262,37 @@ class Calibration:
         parent_pkd: float,
         domains: Sequence[str],
         coverage: float = DEFAULT_COVERAGE,
-    ) -> Difference:
+    ) -> PredictedDifference:
         """ΔpKd to a parent, from calibrated pKd; same limits as `apply`.
 
         The interval comes from differences between held-out rows of one assay, so it holds for
         variants of one antibody against one antigen.
         """
         check_options(coverage)
-        from scipy.special import ndtr
-
         delta = np.asarray(pkd, float) - parent_pkd
+        domain_of_row = np.asarray(domains)
         half, p_stronger = np.zeros(len(delta)), np.zeros(len(delta))
-        for row, domain in enumerate(domains):
-            errors = self._strata[domain].delta_residuals
-            rank = min(math.ceil((len(errors) + 1) * coverage), len(errors))
-            half[row] = np.sort(np.abs(errors))[rank - 1]
-            both = np.concatenate([errors, -errors])
-            # the held-out errors, each as a small bell, so that a tiny difference counts a little
-            share = np.mean(ndtr((delta[row] + both) / (_BELL * both.std() + 1e-9)))
+        for domain in np.unique(domain_of_row):
+            rows = domain_of_row == domain
+            stratum = self._stratum(str(domain))
+            half[rows] = stratum.delta_quantile(coverage)
             # never quite 0 or 1: as if one more error on each side had been seen
-            p_stronger[row] = (share * len(both) + 1) / (len(both) + 2)
-        return Difference(delta, delta - half, delta + half, p_stronger)
+            count = 2 * len(stratum.delta_residuals)
+            p_stronger[rows] = (stratum.share_below(delta[rows]) * count + 1) / (count + 2)
+        return PredictedDifference(delta, delta - half, delta + half, p_stronger)
 
     def summary(self) -> dict[str, Any]:
         """Of each domain: rows behind it, whether they are borrowed, slope and error."""
+        strata = {domain: self._stratum(domain) for domain in DOMAINS}
         return {
             domain: {
                 "rows": stratum.rows,
                 "borrowed": stratum.borrowed,
-                "slope": round(stratum.slope, 4),
+                "slope": round(self._slope, 4),
                 "rmse_pkd": round(float(np.sqrt(np.mean(stratum.residuals**2))), 4),
             }
-            for domain, stratum in self._strata.items()
+            for domain, stratum in strata.items()
         }
-
-    def _regressor(self, domain: str) -> Any:
-        if domain not in self._regressors:
-            with warnings.catch_warnings():  # crepes has its warnings always shown; undone here
-                from crepes import ConformalRegressor
-
-            stratum = self._strata[domain]
-            regressor = ConformalRegressor()
-            regressor.fit(stratum.residuals, sigmas=stratum.sigmas)
-            self._regressors[domain] = regressor
-        return self._regressors[domain]
-
-    def _scaled(self, stratum: _Stratum, mean: np.ndarray) -> np.ndarray:
-        return np.clip(stratum.intercept + stratum.slope * mean, PKD_MIN_OUTPUT, PKD_MAX_OUTPUT)
-
-    def _fit(self, domain: str) -> _Stratum:
-        rows, borrowed = self._rows_for(domain)
-        capped = rows.rows(_capped(rows.group))
-        exact = capped.rows(capped.censoring == 0)
-        intercept, slope = self._line
-        scaled = np.clip(intercept + slope * capped.mean, PKD_MIN_OUTPUT, PKD_MAX_OUTPUT)
-        residuals = (capped.pkd - scaled)[capped.censoring == 0]
-        sigmas = np.maximum(exact.sd, 1e-3)
-        sd = np.maximum(capped.sd, 1e-3)
-        strong = _fit_strong(_strong_features(scaled, sd, capped.strong_logit, STRONG_PKD), capped)
-        deltas = _delta_residuals(capped, scaled)
-        if len(deltas) < 2:  # no assay has two rows: two independent errors
-            deltas = np.concatenate([residuals, -residuals]) * math.sqrt(2.0)
-        return _Stratum(intercept, slope, residuals, sigmas, deltas, strong, len(exact), borrowed)
-
-    def _rows_for(self, domain: str) -> tuple[HeldOut, bool]:
-        """A domain's held-out rows; where they are few, those of less familiar ones too."""
-        order = DOMAINS[DOMAINS.index(domain) :] + DOMAINS[: DOMAINS.index(domain)][::-1]
-        taken: list[str] = []
-        rows = self.held_out
-        for number, name in enumerate(order):
-            taken.append(name)
-            rows = self.held_out.rows(np.isin(self.held_out.domain, taken))
-            if int(np.sum(rows.censoring == 0)) >= MIN_ROWS:
-                return rows, number > 0
-        return rows, True
 
     def to_json(self) -> dict[str, Any]:
         """For the bundle's ``calibration.json``: the held-out rows and what was made of them."""
@@ -275,7 +304,33 @@ class Calibration:
         """The inverse of `to_json`; raises `ModelError` if the rows are missing or damaged."""
         if not isinstance(data, Mapping) or "held_out" not in data:
             raise ModelError("calibration.json is not what a model bundle holds: no held_out")
-        return cls(HeldOut.from_json(data["held_out"]), bool(data.get("rescale", False)))
+        return cls(CalibrationRows.from_json(data["held_out"]), bool(data.get("rescale", False)))
+
+    def _rescaled(self, mean: np.ndarray) -> np.ndarray:
+        return np.clip(self._intercept + self._slope * mean, PKD_MIN_OUTPUT, PKD_MAX_OUTPUT)
+
+    def _stratum(self, domain: str) -> _Stratum:
+        if domain not in self._strata:
+            self._strata[domain] = self._fit(domain)
+        return self._strata[domain]
+
+    def _fit(self, domain: str) -> _Stratum:
+        """A domain's rows; where they are few, those of less familiar domains too."""
+        order = DOMAINS[DOMAINS.index(domain) :] + DOMAINS[: DOMAINS.index(domain)][::-1]
+        for taken in range(1, len(order) + 1):
+            rows = self.held_out.rows(np.isin(self.held_out.domain, order[:taken]))
+            if np.sum(rows.censoring == 0) >= MIN_ROWS:
+                break
+        borrowed = taken > 1 or int(np.sum(rows.censoring == 0)) < MIN_ROWS
+        rows = rows.rows(_capped(rows.group))
+        exact = rows.censoring == 0
+        pkd, sigma = self._rescaled(rows.mean), np.maximum(rows.sd, _MIN_SD)
+        residuals = (rows.pkd - pkd)[exact]
+        strong = _fit_strong(_strong_features(pkd, sigma, rows.strong_logit, STRONG_PKD), rows)
+        deltas = _delta_residuals(rows, pkd)
+        if len(deltas) < 2:  # no assay has two rows: two independent errors
+            deltas = np.concatenate([residuals, -residuals]) * math.sqrt(2.0)
+        return _Stratum(residuals, sigma[exact], deltas, strong, int(exact.sum()), borrowed)
 
 
 def _capped(group: np.ndarray) -> np.ndarray:
@@ -288,7 +343,7 @@ def _capped(group: np.ndarray) -> np.ndarray:
     return np.sort(np.concatenate(chosen))
 
 
-def _shrunken_line(rows: HeldOut) -> tuple[float, float]:
+def _shrunken_line(rows: CalibrationRows) -> tuple[float, float]:
     """Intercept and slope of measured against raw, by ridge regression towards 0 and 1.
 
     A bound counts where the line goes beyond it, as a value at the bound.
@@ -314,33 +369,32 @@ def _shrunken_line(rows: HeldOut) -> tuple[float, float]:
 def _strong_features(
     pkd: np.ndarray, sigma: np.ndarray, logit: np.ndarray, threshold_pkd: float
 ) -> np.ndarray:
-    """One, pKd above the threshold in units of its spread, the raw logit; (n, 3)."""
+    """One, pKd above the threshold in standard deviations, the raw logit; (n, 3)."""
     return np.column_stack([np.ones(len(pkd)), (pkd - threshold_pkd) / sigma, logit])
 
 
-def _fit_strong(features: np.ndarray, rows: HeldOut) -> tuple[float, float, float]:
-    """Logistic regression (Platt 1999) with non-negative slopes and a weak Gaussian prior."""
+def _fit_strong(features: np.ndarray, rows: CalibrationRows) -> np.ndarray:
+    """Logistic regression (Platt 1999) with non-negative slopes and a weak Gaussian prior, (3,)."""
     from scipy.optimize import minimize
 
     strong = rows.pkd >= STRONG_PKD
     known = (rows.censoring == 0) | ((rows.censoring < 0) & ~strong)
     known |= (rows.censoring > 0) & strong
     x, sign = features[known], np.where(strong[known], 1.0, -1.0)
+    prior = np.array([0.01, 0.5, 0.5])
 
     def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
         margin = sign * (x @ weights)
-        slack = _sigmoid(-margin)
-        prior = np.array([0.01, 0.5, 0.5])
         value = np.logaddexp(0.0, -margin).sum() + 0.5 * np.sum(prior * weights**2)
+        slack = _sigmoid(-margin)
         return float(value), -(x * (sign * slack)[:, None]).sum(axis=0) + prior * weights
 
     start = np.array([0.0, 0.5, 0.5])
     bounds = [(-10, 10), (0.05, 5), (0, 5)]
-    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds).x
-    return float(found[0]), float(found[1]), float(found[2])
+    return minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds).x
 
 
-def _delta_residuals(rows: HeldOut, scaled: np.ndarray) -> np.ndarray:
+def _delta_residuals(rows: CalibrationRows, scaled: np.ndarray) -> np.ndarray:
     """Errors of differences between neighbouring exact rows of one assay and group."""
     errors = []
     exact = rows.censoring == 0

@@ -14,10 +14,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from paratope.core.errors import TrainingError, unknown_name
+from paratope.core.units import STRONG_PKD
 from paratope.models.batches import PairBatch
 from paratope.models.network import NetworkOutput
-
-STRONG_PKD = 9.0
 
 
 class LossValue(NamedTuple):

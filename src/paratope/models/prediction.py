@@ -5,7 +5,9 @@ from collections.abc import Sequence
 
 import polars as pl
 
+from paratope.core.units import pkd_to_kd_nM
 from paratope.data.tables import InputTable
+from paratope.models.model import Label, PairPredictions
 
 OUTPUT_COLUMNS = (
     "pkd",
@@ -72,6 +74,39 @@ class Prediction:
     delta_score: float | None = None
     delta_score_low: float | None = None
     delta_score_high: float | None = None
+
+
+def row_prediction(
+    row_id: str,
+    coverage: float,
+    notes: Sequence[str],
+    predictions: PairPredictions,
+    index: int,
+    label: Label,
+) -> Prediction:
+    """The prediction of one row, from those of all pairs; `notes` are what is known besides."""
+    calibrated, distance = predictions.calibrated, predictions.distances[index]
+    value = float(calibrated.value[index])
+    numbers = {
+        label: value,
+        f"{label}_low": float(calibrated.low[index]),
+        f"{label}_high": float(calibrated.high[index]),
+    }
+    if label == "pkd":
+        numbers |= {"kd_nM": pkd_to_kd_nM(value), "p_strong": float(calibrated.p_strong[index])}
+    if predictions.difference is not None:
+        names = PARENT_COLUMNS if label == "pkd" else SCORE_PARENT_COLUMNS
+        values = (float(array[index]) for array in predictions.difference)
+        numbers |= dict(zip(names, values, strict=True))
+    return Prediction(
+        row_id,
+        coverage,
+        domain=distance.domain,
+        antigen_identity=distance.antigen_identity,
+        antibody_identity=distance.antibody_identity,
+        note="; ".join(text for text in (*notes, predictions.notes[index]) if text),
+        **numbers,
+    )
 
 
 def output_columns(with_parent: bool = False, label: str = "pkd") -> tuple[str, ...]:

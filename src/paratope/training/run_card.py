@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from paratope.models.calibration import MIN_ROWS, Calibration
+from paratope.models.ensembling import calibration_lines
 from paratope.models.fine_tuning import adapted_sides
-from paratope.models.joining import calibration_lines
 from paratope.models.recipes import Recipe
 from paratope.training import TrainedTable
 from paratope.training.history import history_table, summarise

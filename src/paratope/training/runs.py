@@ -13,12 +13,11 @@ from paratope.core.files import atomic_file
 from paratope.data.measurements import Measurement
 from paratope.data.splits import antigen_clusters
 from paratope.data.tables import write_table
+from paratope.models.applicability_domain import ApplicabilityDomain
 from paratope.models.batches import CENSORING_CODES
 from paratope.models.bundle import Bundle, make_bundle, read_bundle, write_bundle
-from paratope.models.calibration import Calibration
-from paratope.models.familiarity import Familiarity
-from paratope.models.held_out import HeldOut
-from paratope.models.joining import environment
+from paratope.models.calibration import Calibration, CalibrationRows
+from paratope.models.ensembling import environment
 from paratope.models.recipes import Recipe, load_recipe
 from paratope.training import Scores, TrainedTable
 from paratope.training.run_card import run_card
@@ -27,8 +26,8 @@ from paratope.training.run_log import LOG, RunLog
 
 
 def held_out(
-    measurements: Sequence[Measurement], scores: Scores, familiarity: Familiarity
-) -> HeldOut:
+    measurements: Sequence[Measurement], scores: Scores, familiarity: ApplicabilityDomain
+) -> CalibrationRows:
     """What one network says of rows it was not trained on, as a calibration takes it.
 
     Parameters
@@ -37,12 +36,12 @@ def held_out(
         With a pKd; cut to what the network saw.
     scores : Scores
         Of these rows, in order.
-    familiarity : Familiarity
+    familiarity : ApplicabilityDomain
         Of the rows the network was trained on.
     """
     pairs = [measurement.pair for measurement in measurements]
     clusters = antigen_clusters([pair.antigen for pair in pairs]) if pairs else []
-    return HeldOut(
+    return CalibrationRows(
         mean=scores.mean.astype(float),
         sd=np.exp(0.5 * scores.log_variance.astype(float)),
         strong_logit=scores.strong_logit.astype(float),
@@ -72,12 +71,12 @@ def bundle_of_run(trained: TrainedTable, metrics: dict[str, Any]) -> Bundle:
         If no row was held out: an interval cannot be given then.
     """
     _, train = trained.part("train")
-    familiarity = Familiarity.of_pairs(measurement.pair for measurement in train)
+    familiarity = ApplicabilityDomain.of_pairs(measurement.pair for measurement in train)
     used = ["validation"]
     rows = _held_out_part(trained, "validation", familiarity)
     if int(np.sum(rows.censoring == 0)) < 2:
         used.append("test")
-        rows = HeldOut.joined([rows, _held_out_part(trained, "test", familiarity)])
+        rows = CalibrationRows.joined([rows, _held_out_part(trained, "test", familiarity)])
     try:
         calibration = Calibration(rows)
     except ModelError as error:
@@ -149,16 +148,16 @@ def _with_intervals(trained: TrainedTable, bundle: Bundle) -> pl.DataFrame:
     ids, measurements = trained.part("test")
     scores = trained.scores["test"]
     table = prediction_table(ids, measurements, scores)
-    rows = held_out(measurements, scores, Familiarity.from_json(bundle.familiarity))
-    answer = Calibration.from_json(bundle.calibration).apply(
-        rows.mean, rows.sd, rows.strong_logit, list(rows.domain)
-    )
+    rows = held_out(measurements, scores, ApplicabilityDomain.from_json(bundle.familiarity))
+    answer = Calibration.from_json(bundle.calibration).apply(rows.scored, list(rows.domain))
     first = table.columns.index("error") + 1
     for number, (name, values) in enumerate((("pkd_low", answer.low), ("pkd_high", answer.high))):
         table.insert_column(first + number, pl.Series(name, values.round(6), pl.Float64))
     return table
 
 
-def _held_out_part(trained: TrainedTable, part: str, familiarity: Familiarity) -> HeldOut:
+def _held_out_part(
+    trained: TrainedTable, part: str, familiarity: ApplicabilityDomain
+) -> CalibrationRows:
     _, measurements = trained.part(part)
     return held_out(measurements, trained.scores[part], familiarity)

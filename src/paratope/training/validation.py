@@ -7,9 +7,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from paratope.core.units import STRONG_PKD
 from paratope.evaluation.metrics import compute, judged
 from paratope.models.batches import Embeddings, Examples, batches_by_length, collate
-from paratope.models.losses import STRONG_PKD, Objective
+from paratope.models.losses import Objective
 from paratope.models.recipes import Recipe
 from paratope.training.monitors import Answers, check_finite_output
 from paratope.training.results import Record

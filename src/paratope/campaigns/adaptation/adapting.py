@@ -19,7 +19,7 @@ from paratope.campaigns.campaign_model import INDUCING_ROWS, MAX_ROWS, CampaignM
 from paratope.campaigns.kernels import AntibodyLanguage
 from paratope.core.errors import InputError, OutputError
 from paratope.models.bundle import Bundle, write_bundle
-from paratope.models.joining import environment
+from paratope.models.ensembling import environment
 from paratope.models.predictor import Predictor
 
 NO_PRIOR = "none"
@@ -64,10 +64,7 @@ class Adapted:
         self, device: str = "auto", cache: str | os.PathLike[str] | None = None
     ) -> Predictor:
         """The model as what predicts tables, as `Predictor.load` of its folder gives it."""
-        campaign = open_campaign(
-            self.bundle, device, cache, lambda inner: Predictor(inner, device, cache)
-        )
-        return Predictor(self.bundle, device, cache, campaign)
+        return Predictor(open_campaign(self.bundle, device, cache), self.bundle)
 
 
 def adapt(
@@ -218,7 +215,7 @@ def _general_model(
             "of paratope train, default, or none). To go on with a campaign, adapt to all its "
             "measurements in one table"
         )
-    domains = np.array([close.domain for close in general.familiarity.judge(campaign.pairs)])
+    domains = np.array([close.domain for close in general.model.judge(campaign.pairs)])
     share = float(np.mean(domains == "in"))
     if share < _KNOWN_SHARE:
         return general, ()

@@ -21,13 +21,14 @@ from paratope.campaigns.label_scale import LabelScale
 from paratope.core.censoring import Censoring
 from paratope.data.measurements import Measurement
 from paratope.encoders import load_encoder
+from paratope.models.applicability_domain import ApplicabilityDomain
 from paratope.models.batches import Embeddings, Examples
 from paratope.models.bundle import make_bundle
-from paratope.models.calibration import Calibration
-from paratope.models.familiarity import Familiarity
+from paratope.models.calibration import Calibration, CalibrationRows
+from paratope.models.ensembling import environment
 from paratope.models.fine_tuning import open_store
-from paratope.models.joining import environment
-from paratope.models.predictor import Predictor, fit_pair
+from paratope.models.network_model import NetworkModel, fit_pair
+from paratope.models.predictor import Predictor
 from paratope.models.recipes import Recipe, load_recipe
 from paratope.molecules.sequences import Pair
 from paratope.training.runs import held_out
@@ -165,7 +166,7 @@ def _beginning(general: Predictor | None, seed: int) -> tuple[Recipe, list[dict[
             "training": recipe.training.model_copy(update=training),
         }
     )
-    return recipe, [one.state_dict() for one in general.ensemble.networks]
+    return recipe, [one.state_dict() for one in general.model.networks]
 
 
 def _network_rows(campaign: Campaign, encoders: Sequence[Any], recipe: Recipe) -> list[Measurement]:
@@ -277,9 +278,7 @@ def _joined(
     cache: Any,
 ) -> Predictor:
     """The networks as one model, calibrated on rows that each did not see."""
-    from paratope.models.held_out import HeldOut
-
-    familiarity = Familiarity.of_pairs(row.pair for row in rows)
+    familiarity = ApplicabilityDomain.of_pairs(row.pair for row in rows)
     parts = [held_out(measurements, scores, familiarity) for measurements, scores in judged]
     named: dict[str, Any] = {
         "antibody": encoders[0].name,
@@ -292,10 +291,10 @@ def _joined(
         networks,
         named,
         recipe.model_dump(mode="json"),
-        Calibration(HeldOut.joined(parts)),
+        Calibration(CalibrationRows.joined(parts)),
         familiarity,
         metrics={},
         environment=environment(),
         card="",
     )
-    return Predictor(bundle, device, cache)
+    return Predictor(NetworkModel.open(bundle, device, cache), bundle)

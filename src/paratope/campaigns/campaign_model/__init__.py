@@ -1,22 +1,19 @@
 """What is learned of a campaign: a Gaussian process over variants, with calibrated intervals."""
 
-from paratope.campaigns.campaign_model.answer import Answer, Change, Posterior
+from paratope.campaigns.campaign_model.answer import Answer, Posterior
 from paratope.campaigns.campaign_model.importance import Importance
 from paratope.campaigns.campaign_model.large import INDUCING_ROWS, LargeCampaignModel, fit_campaign
 from paratope.campaigns.campaign_model.model import CampaignModel
 from paratope.campaigns.campaign_model.rows import MAX_ROWS, check_campaign
-from paratope.campaigns.campaign_model.serving import prediction_columns
 
 __all__ = [
     "INDUCING_ROWS",
     "MAX_ROWS",
     "Answer",
     "CampaignModel",
-    "Change",
     "Importance",
     "LargeCampaignModel",
     "Posterior",
     "check_campaign",
     "fit_campaign",
-    "prediction_columns",
 ]

@@ -45,20 +45,3 @@ class Answer(NamedTuple):
             return cls(np.zeros(0), np.zeros(0), np.zeros(0, str), ())
         mean, sd, domain = (np.concatenate(found) for found in list(zip(*parts, strict=True))[:3])
         return cls(mean, sd, domain, tuple(note for part in parts for note in part.note))
-
-
-class Change(NamedTuple):
-    """How n pairs differ from a parent, in the campaign's units.
-
-    Attributes
-    ----------
-    value, low, high : np.ndarray, (n,)
-        Expected change and the interval's bounds.
-    p_stronger : np.ndarray, (n,)
-        Probability that it is above 0.
-    """
-
-    value: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
-    p_stronger: np.ndarray

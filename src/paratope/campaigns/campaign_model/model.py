@@ -1,13 +1,15 @@
 """What is learned of a campaign: a Gaussian process over variants, on the scale of its values."""
 
+import dataclasses
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy.special import ndtr, ndtri
+from scipy.special import logit, ndtr, ndtri
 
 from paratope.campaigns.campaign import UNKNOWN_ANTIGEN, Campaign
-from paratope.campaigns.campaign_model.answer import Answer, Change, Posterior
+from paratope.campaigns.campaign_model.answer import Answer, Posterior
 from paratope.campaigns.campaign_model.antigens import CampaignAntigens
 from paratope.campaigns.campaign_model.covariance import Covariance, NewVariants
 from paratope.campaigns.campaign_model.grams import centred_terms, even, some, wanted_terms
@@ -30,14 +32,24 @@ from paratope.campaigns.kernels import (
     Scales,
 )
 from paratope.campaigns.label_scale import LabelScale
-from paratope.models.familiarity import Closeness
-from paratope.molecules.sequences import Pair
+from paratope.core.units import STRONG_PKD
+from paratope.models.applicability_domain import ApplicabilityDomain, DomainDistance
+from paratope.models.model import (
+    DEFAULT_COVERAGE,
+    Calibrated,
+    Label,
+    PairPredictions,
+    PredictedDifference,
+    Scored,
+)
+from paratope.molecules.sequences import Antibody, Antigen, Pair
 
 BLOCK_ROWS = 1000
 # Variants that agree with a parent in less of their antibody sites are another antibody.
 SAME_ANTIBODY = 0.85
 # Errors of a standard normal that the errors seen are mixed with, so that few do not rule.
 _NORMAL_ROWS = 20
+_UNSEEN_SITES = "changes positions that no measured variant changes"
 
 
 class CampaignModel:
@@ -236,7 +248,9 @@ class CampaignModel:
         widen = self._reaches(answer.domain, 0.68) / ndtri(0.84)
         return ndtr((answer.mean - threshold) / (widen * answer.sd))
 
-    def difference(self, pairs: Sequence[Pair], parent: Pair, coverage: float) -> Change:
+    def difference(
+        self, pairs: Sequence[Pair], parent: Pair, coverage: float
+    ) -> PredictedDifference:
         """Change against a parent in the campaign's units.
 
         What both have in common cancels: the variance is that of the difference. Of a pair out of
@@ -246,7 +260,7 @@ class CampaignModel:
 
     def answer_and_change(
         self, pairs: Sequence[Pair], parent: Pair, coverage: float
-    ) -> tuple[Answer, Change]:
+    ) -> tuple[Answer, PredictedDifference]:
         """`answer` and `difference` at once, which costs no more than one of them."""
         process = self.process
         alone = self._covariance.of(self._features([parent]), 0)
@@ -272,20 +286,98 @@ class CampaignModel:
         value, low, high = (
             self.to_label(latent + shift) - start for shift in (np.zeros_like(half), -half, half)
         )
-        return answer, Change(value, low, high, ndtr((latent - base) / sd))
+        return answer, PredictedDifference(value, low, high, ndtr((latent - base) / sd))
 
-    def prediction_columns(
+    @property
+    def label(self) -> Label:
+        """What it predicts: ``"pkd"``, or ``"score"`` in the unit of its scores."""
+        return self.campaign.label
+
+    @property
+    def default_antigen(self) -> Antigen | None:
+        """What a row without an antigen is read with: the campaign's own, if it has but one."""
+        return self.campaign.default_antigen
+
+    @functools.cached_property
+    def domain(self) -> ApplicabilityDomain:
+        """The campaign's molecules."""
+        return ApplicabilityDomain.of_pairs(self.campaign.pairs)
+
+    def cut_pair(self, pair: Pair) -> tuple[Pair, str | None]:
+        """The pair itself: variants are compared with the campaign's at every length."""
+        return pair, None
+
+    def judge(self, pairs: Sequence[Pair]) -> list[DomainDistance]:
+        """Identities to the campaign's molecules; the domain is that of the changed sites."""
+        return self._distances(pairs, self.answer(pairs))
+
+    def _distances(self, pairs: Sequence[Pair], answer: Answer) -> list[DomainDistance]:
+        return [
+            dataclasses.replace(distance, domain=domain)
+            for distance, domain in zip(
+                self.domain.judge(pairs), answer.domain.tolist(), strict=True
+            )
+        ]
+
+    def predict_pairs(
         self,
         pairs: Sequence[Pair],
-        closeness: Sequence[Closeness],
-        coverage: float,
-        strong_threshold_pkd: float,
-        parent: Pair | None,
-    ) -> list[dict[str, Any]]:
-        """What is said of each pair, by the names of `paratope.models.prediction.Prediction`."""
-        from paratope.campaigns.campaign_model.serving import prediction_columns
+        *,
+        parent: Pair | None = None,
+        coverage: float = DEFAULT_COVERAGE,
+        strong_threshold_pkd: float = STRONG_PKD,
+    ) -> PairPredictions:
+        """Calibrated predictions; see `paratope.models.model.Model`."""
+        difference = None
+        if parent is None:
+            answer = self.answer(pairs)
+        else:
+            answer, difference = self.answer_and_change(pairs, parent, coverage)
+        low, high = self.interval(answer, coverage)
+        p_strong = np.full(len(pairs), np.nan)
+        if self.label == "pkd":
+            p_strong = self.exceeds(answer, strong_threshold_pkd)
+        notes = [
+            note or (_UNSEEN_SITES if domain == "near" else "")
+            for note, domain in zip(answer.note, answer.domain, strict=True)
+        ]
+        calibrated = Calibrated(self.to_label(answer.mean), low, high, p_strong)
+        return PairPredictions(calibrated, self._distances(pairs, answer), notes, difference)
 
-        return prediction_columns(self, pairs, closeness, coverage, strong_threshold_pkd, parent)
+    def antibody_state(self, molecules: Sequence[tuple[str, ...]]) -> list[Antibody]:
+        """The antibodies themselves: the kernel compares whole pairs."""
+        return [Antibody(chains[0], (*chains[1:], None)[0]) for chains in molecules]
+
+    def antigen_state(self, molecules: Sequence[tuple[str, ...]]) -> list[Antigen]:
+        """The antigens themselves."""
+        return [Antigen(chains) for chains in molecules]
+
+    def score(
+        self,
+        antibodies: Sequence[Antibody],
+        antigens: Sequence[Antigen],
+        antibody_index: Sequence[int] | np.ndarray | None = None,
+        antigen_index: Sequence[int] | np.ndarray | None = None,
+    ) -> Scored:
+        """Expected labels of pairs of states; see `paratope.models.model.Model`.
+
+        The standard deviation is half the width of the central 68 % in the label's unit.
+        """
+        left = range(len(antibodies)) if antibody_index is None else antibody_index
+        right = range(len(antigens)) if antigen_index is None else antigen_index
+        pairs = [Pair(antibodies[a], antigens[b]) for a, b in zip(left, right, strict=True)]
+        answer = self.answer(pairs)
+        low, high = self.to_label(answer.mean - answer.sd), self.to_label(answer.mean + answer.sd)
+        strong = np.full(len(pairs), np.nan)
+        if self.label == "pkd":
+            strong = logit(np.clip(self.exceeds(answer, STRONG_PKD), 1e-12, 1 - 1e-12))
+        return Scored(self.to_label(answer.mean), (high - low) / 2, strong)
+
+    def close(self) -> None:
+        """Close the embedding stores of the language model and of the general model."""
+        for part in (self.language, self.prior):
+            if part is not None and hasattr(part, "close"):
+                part.close()
 
     def importance(self) -> Importance:
         """Learned effects by site, and what each term of the kernel explains."""

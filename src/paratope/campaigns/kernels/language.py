@@ -31,6 +31,10 @@ class AntibodyLanguage:
         self.encoder: Any = load_encoder(ENCODER, device)
         self._store = EmbeddingStore(self.encoder, cache)
 
+    def close(self) -> None:
+        """Close the store; nothing can be embedded afterwards."""
+        self._store.close()
+
     def embeddings(self, chains: Sequence[str]) -> Iterator[np.ndarray]:
         """(residues, 512) float32 of each chain; those not in the store are encoded first."""
         missing = self._store.lacking(list(dict.fromkeys((chain,) for chain in chains)))

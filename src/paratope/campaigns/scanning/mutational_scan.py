@@ -33,7 +33,8 @@ from paratope.campaigns.scanning.variants import (
 from paratope.core.errors import InputError
 from paratope.encoders.antiberty import AntibertyEncoder
 from paratope.encoders.likelihood import Likelihood
-from paratope.models.calibration import DEFAULT_COVERAGE, check_options
+from paratope.models.calibration import check_options
+from paratope.models.model import DEFAULT_COVERAGE
 from paratope.molecules.mutations import Mutation, apply_mutations, format_mutations
 from paratope.molecules.numbering import prepare_antibody
 from paratope.molecules.sequences import Antibody, Antigen, Pair

@@ -30,7 +30,7 @@ _CDR_NAMES = ("H1", "H2", "H3", "L1", "L2", "L3")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Closeness:
+class DomainDistance:
     """How close one pair is to the training set.
 
     Attributes
@@ -47,7 +47,7 @@ class Closeness:
     antibody_identity: float
 
 
-class Familiarity:
+class ApplicabilityDomain:
     """The molecules a model was trained on, and how close others are to them.
 
     Parameters
@@ -67,9 +67,9 @@ class Familiarity:
     ... )
     >>> lysozyme = "KVFGRCELAAAMKRHGLDNYRGYSLGNWVCAAKFESNFNTQATNRNTDGS"
     >>> pair = Pair(Antibody(heavy), Antigen((lysozyme,)))
-    >>> familiarity = Familiarity.of_pairs([pair])
+    >>> familiarity = ApplicabilityDomain.of_pairs([pair])
     >>> familiarity.judge([pair])[0]
-    Closeness(domain='in', antigen_identity=1.0, antibody_identity=1.0)
+    DomainDistance(domain='in', antigen_identity=1.0, antibody_identity=1.0)
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class Familiarity:
         self._known_antigens: dict[tuple[str, ...], tuple[float, frozenset[int]]] = {}
 
     @classmethod
-    def of_pairs(cls, pairs: Iterable[Pair]) -> "Familiarity":
+    def of_pairs(cls, pairs: Iterable[Pair]) -> "ApplicabilityDomain":
         """Of the pairs a model is trained on; antibodies as variable domains."""
         antigens: dict[tuple[str, ...], int] = {}
         antibodies: dict[tuple[str, ...], int] = {}
@@ -105,7 +105,7 @@ class Familiarity:
         return cls(tuple(antigens), tuple(antibodies), partners)
 
     @classmethod
-    def joined(cls, parts: Sequence["Familiarity"]) -> "Familiarity":
+    def joined(cls, parts: Sequence["ApplicabilityDomain"]) -> "ApplicabilityDomain":
         """Of the union of several training sets."""
         antigens: dict[tuple[str, ...], int] = {}
         antibodies: dict[tuple[str, ...], int] = {}
@@ -117,8 +117,8 @@ class Familiarity:
                 partners.append((left, right))
         return cls(tuple(antigens), tuple(antibodies), partners)
 
-    def judge(self, pairs: Sequence[Pair]) -> list[Closeness]:
-        """Closeness of every pair, in order; antibodies as variable domains."""
+    def judge(self, pairs: Sequence[Pair]) -> list[DomainDistance]:
+        """DomainDistance of every pair, in order; antibodies as variable domains."""
         antigen_answers = self._judge_antigens([pair.antigen for pair in pairs])
         antibodies = list(dict.fromkeys(pair.antibody.chains for pair in pairs))
         loops = [_loops(Antibody(chains[0], (*chains[1:], None)[0])) for chains in antibodies]
@@ -134,7 +134,7 @@ class Familiarity:
             domain: Domain = "near" if antigen_identity >= NEAR_ANTIGEN_IDENTITY else "out"
             if antigen_identity >= SAME_ANTIGEN_IDENTITY and relative >= SAME_FAMILY_IDENTITY:
                 domain = "in"
-            answers.append(Closeness(domain, round(antigen_identity, 3), round(closest, 3)))
+            answers.append(DomainDistance(domain, round(antigen_identity, 3), round(closest, 3)))
         return answers
 
     def _antibody_similarity(self, queries: list[str]) -> np.ndarray:
@@ -193,7 +193,7 @@ class Familiarity:
         }
 
     @classmethod
-    def from_json(cls, data: dict[str, Any]) -> "Familiarity":
+    def from_json(cls, data: dict[str, Any]) -> "ApplicabilityDomain":
         """The inverse of `to_json`; raises `ModelError` if something is missing or out of range."""
         try:
             antigens = [tuple(map(str, chains)) for chains in data["antigens"]]

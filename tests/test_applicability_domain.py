@@ -4,7 +4,7 @@ import pytest
 
 from paratope.cli.doctor import D13_HEAVY, D13_LIGHT, LYSOZYME
 from paratope.core.errors import ModelError
-from paratope.models.familiarity import Familiarity
+from paratope.models.applicability_domain import ApplicabilityDomain
 from paratope.molecules.sequences import Antibody, Antigen, Pair
 
 TRASTUZUMAB = Antibody(
@@ -35,20 +35,20 @@ def mutated(sequence: str, *positions: int) -> str:
 
 
 @pytest.fixture
-def familiarity() -> Familiarity:
-    return Familiarity.of_pairs([Pair(D13, HEL), Pair(TRASTUZUMAB, UBIQUITIN)])
+def familiarity() -> ApplicabilityDomain:
+    return ApplicabilityDomain.of_pairs([Pair(D13, HEL), Pair(TRASTUZUMAB, UBIQUITIN)])
 
 
-def domain_of(familiarity: Familiarity, antibody: Antibody, antigen: Antigen) -> str:
+def domain_of(familiarity: ApplicabilityDomain, antibody: Antibody, antigen: Antigen) -> str:
     return familiarity.judge([Pair(antibody, antigen)])[0].domain
 
 
-def test_training_pair_is_in(familiarity: Familiarity):
+def test_training_pair_is_in(familiarity: ApplicabilityDomain):
     close = familiarity.judge([Pair(D13, HEL)])[0]
     assert (close.domain, close.antigen_identity, close.antibody_identity) == ("in", 1.0, 1.0)
 
 
-def test_mutants_of_a_training_pair_are_in(familiarity: Familiarity):
+def test_mutants_of_a_training_pair_are_in(familiarity: ApplicabilityDomain):
     antibody = Antibody(mutated(D13.heavy, 30, 52), D13.light)
     antigen = Antigen((mutated(LYSOZYME, 20),))
     close = familiarity.judge([Pair(antibody, antigen)])[0]
@@ -57,42 +57,44 @@ def test_mutants_of_a_training_pair_are_in(familiarity: Familiarity):
     assert 0.9 < close.antibody_identity < 1
 
 
-def test_known_antigen_with_an_unrelated_antibody_is_near(familiarity: Familiarity):
+def test_known_antigen_with_an_unrelated_antibody_is_near(familiarity: ApplicabilityDomain):
     assert domain_of(familiarity, TRASTUZUMAB, HEL) == "near"
 
 
-def test_homologue_of_a_known_antigen_is_near(familiarity: Familiarity):
+def test_homologue_of_a_known_antigen_is_near(familiarity: ApplicabilityDomain):
     close = familiarity.judge([Pair(D13, HUMAN_LYSOZYME)])[0]
     assert close.domain == "near"
     assert 0.5 < close.antigen_identity < 0.7
 
 
-def test_unrelated_antigen_is_out(familiarity: Familiarity):
+def test_unrelated_antigen_is_out(familiarity: ApplicabilityDomain):
     unrelated = Antigen((TRASTUZUMAB.heavy[:90],))
     assert domain_of(familiarity, D13, unrelated) == "out"
 
 
-def test_answers_do_not_depend_on_company(familiarity: Familiarity):
+def test_answers_do_not_depend_on_company(familiarity: ApplicabilityDomain):
     pairs = [Pair(D13, HUMAN_LYSOZYME), Pair(TRASTUZUMAB, HEL), Pair(D13, UBIQUITIN)]
     together = familiarity.judge(pairs)
-    alone = [Familiarity.from_json(familiarity.to_json()).judge([pair])[0] for pair in pairs]
+    alone = [
+        ApplicabilityDomain.from_json(familiarity.to_json()).judge([pair])[0] for pair in pairs
+    ]
     assert together == alone
 
 
 def test_joined_knows_both():
     first, second = (
-        Familiarity.of_pairs([Pair(D13, HEL)]),
-        Familiarity.of_pairs([Pair(TRASTUZUMAB, UBIQUITIN)]),
+        ApplicabilityDomain.of_pairs([Pair(D13, HEL)]),
+        ApplicabilityDomain.of_pairs([Pair(TRASTUZUMAB, UBIQUITIN)]),
     )
-    joined = Familiarity.joined([first, second, first])
+    joined = ApplicabilityDomain.joined([first, second, first])
     assert len(joined.antigens) == len(joined.antibodies) == len(joined.partners) == 2
     assert domain_of(joined, TRASTUZUMAB, UBIQUITIN) == "in"
     assert domain_of(first, TRASTUZUMAB, UBIQUITIN) == "out"
 
 
 def test_no_pairs():
-    assert Familiarity([], [], []).judge([]) == []
-    assert domain_of(Familiarity([], [], []), D13, HEL) == "out"
+    assert ApplicabilityDomain([], [], []).judge([]) == []
+    assert domain_of(ApplicabilityDomain([], [], []), D13, HEL) == "out"
 
 
 @pytest.mark.parametrize(
@@ -105,4 +107,4 @@ def test_no_pairs():
 )
 def test_damaged_file_is_refused(data: dict[str, object]):
     with pytest.raises(ModelError, match="familiarity"):
-        Familiarity.from_json(data)
+        ApplicabilityDomain.from_json(data)

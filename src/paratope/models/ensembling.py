@@ -6,15 +6,14 @@ from importlib import metadata
 from typing import Any
 
 from paratope.core.errors import ModelError
+from paratope.models.applicability_domain import ApplicabilityDomain
 from paratope.models.bundle import Bundle, find_model, read_bundle
-from paratope.models.calibration import Calibration
-from paratope.models.familiarity import Familiarity
-from paratope.models.held_out import HeldOut
+from paratope.models.calibration import Calibration, CalibrationRows
 
 _LIBRARIES = ("torch", "numpy", "safetensors", "immunum", "transformers")
 
 
-def join_models(sources: Sequence[str]) -> Bundle:
+def ensemble_models(sources: Sequence[str]) -> Bundle:
     """One bundle of all networks of several models.
 
     Every network's held-out rows stay held out from that network, so all of them together calibrate
@@ -49,8 +48,10 @@ def join_models(sources: Sequence[str]) -> Bundle:
             weights[f"{int(number) + offset}.{parameter}"] = tensor
         offset += int(bundle.config["members"])
     held_out = [Calibration.from_json(bundle.calibration).held_out for bundle in bundles]
-    calibration = Calibration(HeldOut.joined(held_out))
-    familiarity = Familiarity.joined([Familiarity.from_json(one.familiarity) for one in bundles])
+    calibration = Calibration(CalibrationRows.joined(held_out))
+    familiarity = ApplicabilityDomain.joined(
+        [ApplicabilityDomain.from_json(one.familiarity) for one in bundles]
+    )
     metrics = {"members": [bundle.metrics for bundle in bundles]}
     config = {
         "encoders": first["encoders"],

@@ -1,0 +1,158 @@
+"""What every kind of model offers, and the carriers of what it says.
+
+A `Model` is fulfilled by networks trained on many antigens (`paratope.models.network_model`) and by
+models of one campaign (`paratope.campaigns.campaign_model`); nothing that uses one asks which.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple, Protocol
+
+import numpy as np
+
+from paratope.core.units import STRONG_PKD
+from paratope.models.applicability_domain import DomainDistance
+from paratope.molecules.sequences import Antigen, Pair
+
+Chains = tuple[str, ...]
+Label = Literal["pkd", "score"]
+DEFAULT_COVERAGE = 0.9
+
+
+class Scored(NamedTuple):
+    """What a model says of n pairs before calibration, float64.
+
+    Attributes
+    ----------
+    mean, sd : np.ndarray, (n,)
+        Expected label and its standard deviation.
+    strong_logit : np.ndarray, (n,)
+        Logit of the probability of pKd ≥ 9; NaN where the label is no pKd.
+    """
+
+    mean: np.ndarray
+    sd: np.ndarray
+    strong_logit: np.ndarray
+
+    def rows(self, chosen: np.ndarray) -> "Scored":
+        """Some of the pairs, by mask or index."""
+        return Scored(self.mean[chosen], self.sd[chosen], self.strong_logit[chosen])
+
+
+class Calibrated(NamedTuple):
+    """Calibrated predictions of n pairs, in the label's unit.
+
+    Attributes
+    ----------
+    value, low, high : np.ndarray, (n,)
+        Predicted label and its interval.
+    p_strong : np.ndarray, (n,)
+        Probability that the pKd is at least the threshold; NaN where the label is no pKd.
+    """
+
+    value: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    p_strong: np.ndarray
+
+
+class PredictedDifference(NamedTuple):
+    """How n pairs differ from a parent, in the label's unit.
+
+    Attributes
+    ----------
+    value, low, high : np.ndarray, (n,)
+        Expected difference and its interval.
+    p_stronger : np.ndarray, (n,)
+        Probability that it is above 0.
+    """
+
+    value: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    p_stronger: np.ndarray
+
+
+class PairPredictions(NamedTuple):
+    """All that a model says of n pairs.
+
+    Attributes
+    ----------
+    calibrated : Calibrated
+    distances : sequence of DomainDistance, n
+        How close each pair is to what the model learned from.
+    notes : sequence of str, n
+        What a reader should know of each row, empty if nothing.
+    difference : PredictedDifference or None
+        To the parent, if one was given.
+    """
+
+    calibrated: Calibrated
+    distances: Sequence[DomainDistance]
+    notes: Sequence[str]
+    difference: PredictedDifference | None = None
+
+
+class Model(Protocol):
+    """A model of binding strength, whatever it was learned with."""
+
+    @property
+    def label(self) -> Label:
+        """What it predicts: ``"pkd"``, or ``"score"`` in the unit of the scores it learned."""
+        ...
+
+    @property
+    def default_antigen(self) -> Antigen | None:
+        """What a row without an antigen is read with; None if every row must name one."""
+        ...
+
+    def cut_pair(self, pair: Pair) -> tuple[Pair, str | None]:
+        """A pair cut to what the model reads, and a note if something was left out.
+
+        Raises `EncoderError` if it cannot read one of the molecules.
+        """
+        ...
+
+    def predict_pairs(
+        self,
+        pairs: Sequence[Pair],
+        *,
+        parent: Pair | None = None,
+        coverage: float = DEFAULT_COVERAGE,
+        strong_threshold_pkd: float = STRONG_PKD,
+    ) -> PairPredictions:
+        """Calibrated predictions of pairs that `cut_pair` has given, in order."""
+        ...
+
+    def judge(self, pairs: Sequence[Pair]) -> Sequence[DomainDistance]:
+        """How close each pair is to what the model learned from."""
+        ...
+
+    def antibody_state(self, molecules: Sequence[Chains]) -> Any:
+        """What is worked out once per antibody; a kind of its own in every model."""
+        ...
+
+    def antigen_state(self, molecules: Sequence[Chains]) -> Any:
+        """What is worked out once per antigen."""
+        ...
+
+    def score(
+        self,
+        antibodies: Any,
+        antigens: Any,
+        antibody_index: Sequence[int] | np.ndarray | None = None,
+        antigen_index: Sequence[int] | np.ndarray | None = None,
+    ) -> Scored:
+        """Uncalibrated predictions for pairs of states.
+
+        Parameters
+        ----------
+        antibodies, antigens
+            States.
+        antibody_index, antigen_index : sequence of int, optional
+            State of each row; without them, row n pairs antibody n with antigen n.
+        """
+        ...
+
+    def close(self) -> None:
+        """Close the embedding stores; the model cannot be used afterwards."""
+        ...

@@ -1,0 +1,305 @@
+"""A model of trained networks: they read embeddings, answer together, and are calibrated.
+
+Late interaction: what runs once per molecule (`antibody_state`, `antigen_state`) stays apart from
+what runs for every pair (`score`).
+"""
+
+import dataclasses
+import os
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from paratope.core.errors import ModelError
+from paratope.encoders import Encoder, load_encoder
+from paratope.encoders.embedding_store import EmbeddingStore
+from paratope.encoders.transformer import length_batches, resolve_device
+from paratope.models.applicability_domain import ApplicabilityDomain, DomainDistance
+from paratope.models.batches import fit_molecule, pad
+from paratope.models.bundle import Bundle, network_config_from_json
+from paratope.models.calibration import Calibration
+from paratope.models.fine_tuning import Letters, build_network, open_store
+from paratope.models.model import DEFAULT_COVERAGE, STRONG_PKD, Label, PairPredictions, Scored
+from paratope.models.network import Network, NetworkConfig
+from paratope.models.recipes import LoraSettings
+from paratope.molecules.sequences import Antibody, Antigen, Pair
+
+Chains = tuple[str, ...]
+Store = EmbeddingStore | Letters
+# Bounds of memory: residues embedded at once, rows whose states are kept at once, pairs that
+# attend to each other at once and residue pairs they may hold.
+_RESIDUES_AT_ONCE = 16_384
+_ROWS_AT_ONCE = 256
+_PAIRS_AT_ONCE = 64
+_RESIDUE_PAIRS_AT_ONCE = 8_000_000
+_OUT_OF_DOMAIN = "out of domain: the antigen resembles none that the model was trained on"
+
+
+class States(NamedTuple):
+    """Latents of molecules, one tensor (molecules, L, dim) per network, and mask (molecules, L)."""
+
+    latents: tuple[Tensor, ...]
+    mask: Tensor
+
+
+@dataclasses.dataclass(frozen=True)
+class NetworkModel:
+    """Networks of one shape that answer together; `NetworkModel.open` reads a bundle.
+
+    Attributes
+    ----------
+    networks : tuple of Network
+        At least one, all of one configuration, in evaluation mode.
+    antibody_store, antigen_store : EmbeddingStore or Letters
+        Where molecules are read; they know the encoders.
+    calibration : Calibration
+    domain : ApplicabilityDomain
+    max_residues : int
+        Limit of a molecule's residues, 0 for none.
+
+    Raises
+    ------
+    ModelError
+        If there is no network, or their configurations differ.
+    """
+
+    networks: tuple[Network, ...]
+    antibody_store: Store
+    antigen_store: Store
+    calibration: Calibration
+    domain: ApplicabilityDomain
+    max_residues: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.networks:
+            raise ModelError("an ensemble needs at least one network")
+        if any(network.eval().config != self.config for network in self.networks):
+            raise ModelError("networks of an ensemble must have one shape; these differ")
+
+    @classmethod
+    def open(
+        cls, bundle: Bundle, device: str = "auto", cache: str | os.PathLike[str] | None = None
+    ) -> "NetworkModel":
+        """The model of a bundle.
+
+        Parameters
+        ----------
+        bundle : Bundle
+        device : str
+            ``auto``, ``cpu`` or ``cuda``.
+        cache : path, optional
+            Folder of the embedding stores; default as `EmbeddingStore`.
+
+        Raises
+        ------
+        ModelError
+            If the bundle's parts do not fit together.
+        EncoderError
+            If one of its encoders is not here.
+        """
+        config = bundle.config
+        try:
+            names = config["encoders"]["antibody"], config["encoders"]["antigen"]
+            members = int(config["members"])
+            max_residues = int(config["encoders"].get("max_residues", 0))
+            lora = LoraSettings.model_validate(config["encoders"].get("lora", {}))
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelError(f"config.json is not what a model bundle holds: {error!r}") from error
+        domain = ApplicabilityDomain.from_json(bundle.familiarity)
+        encoders = [load_encoder(name, device) for name in names]
+        calibration = Calibration.from_json(bundle.calibration)
+        networks = _networks(bundle, members, device, lora)
+        antibody_store = open_store(encoders[0], "antibody", lora, cache)
+        antigen_store = open_store(encoders[1], "antigen", lora, cache)
+        return cls(networks, antibody_store, antigen_store, calibration, domain, max_residues)
+
+    @property
+    def label(self) -> Label:
+        """What it predicts: pKd."""
+        return "pkd"
+
+    @property
+    def default_antigen(self) -> Antigen | None:
+        """None: every row must name its antigen."""
+        return None
+
+    @property
+    def config(self) -> NetworkConfig:
+        """Shape of every network."""
+        return self.networks[0].config
+
+    @property
+    def device(self) -> torch.device:
+        """Where the networks are."""
+        return next(self.networks[0].parameters()).device
+
+    def close(self) -> None:
+        """Close the embedding stores; the model cannot be used afterwards."""
+        self.antibody_store.close()
+        self.antigen_store.close()
+
+    def cut_pair(self, pair: Pair) -> tuple[Pair, str | None]:
+        """A pair cut to what the encoders see; see `fit_pair`."""
+        stores = self.antibody_store, self.antigen_store
+        return fit_pair(pair, stores[0].encoder, stores[1].encoder, self.max_residues)
+
+    def judge(self, pairs: Sequence[Pair]) -> list[DomainDistance]:
+        """How close each pair is to the training set."""
+        return self.domain.judge(pairs)
+
+    def predict_pairs(
+        self,
+        pairs: Sequence[Pair],
+        *,
+        parent: Pair | None = None,
+        coverage: float = DEFAULT_COVERAGE,
+        strong_threshold_pkd: float = STRONG_PKD,
+    ) -> PairPredictions:
+        """Calibrated predictions; see `paratope.models.model.Model`."""
+        distances = self.judge(pairs)
+        domains = [distance.domain for distance in distances]
+        calibrated = self.calibration.apply(
+            self.score_pairs(pairs), domains, coverage, strong_threshold_pkd
+        )
+        difference = None
+        if parent is not None:
+            parent_pkd = float(self.predict_pairs([parent]).calibrated.value[0])
+            difference = self.calibration.difference(
+                calibrated.value, parent_pkd, domains, coverage
+            )
+        notes = [_OUT_OF_DOMAIN if domain == "out" else "" for domain in domains]
+        return PairPredictions(calibrated, distances, notes, difference)
+
+    def antibody_state(self, molecules: Sequence[Chains]) -> States:
+        """Latents of antibodies; runs once per molecule."""
+        towers = [network.antibody_tower for network in self.networks]
+        return self._state(molecules, self.antibody_store, towers)
+
+    def antigen_state(self, molecules: Sequence[Chains]) -> States:
+        """Latents of antigens; runs once per molecule."""
+        towers = [network.antigen_tower for network in self.networks]
+        return self._state(molecules, self.antigen_store, towers)
+
+    def _state(
+        self, molecules: Sequence[Chains], store: Store, towers: Sequence[torch.nn.Module]
+    ) -> States:
+        lengths = [sum(map(len, molecule)) for molecule in molecules]
+        shape = len(molecules), max(lengths)
+        mask = torch.arange(shape[1]) < torch.tensor(lengths)[:, None]
+        latents = [torch.zeros(*shape, self.config.dim, device=self.device) for _ in towers]
+        with torch.inference_mode():
+            # embeddings are wide and latents narrow, so only some molecules' are held at once
+            for block in length_batches(lengths, _RESIDUES_AT_ONCE):
+                tokens, present = pad([store.get(molecules[index]) for index in block])
+                tokens, present = tokens.to(self.device), present.to(self.device)
+                for latent, tower in zip(latents, towers, strict=True):
+                    latent[block, : tokens.shape[1]] = tower(tokens, present)
+        return States(tuple(latents), mask.to(self.device))
+
+    def score(
+        self,
+        antibodies: States,
+        antigens: States,
+        antibody_index: Sequence[int] | np.ndarray | None = None,
+        antigen_index: Sequence[int] | np.ndarray | None = None,
+    ) -> Scored:
+        """Uncalibrated pKd for pairs of states; see `paratope.models.model.Model`.
+
+        The mean is that of the networks; the variance adds what they expect as noise and their
+        disagreement: mean(σ²) + var(μ) (Lakshminarayanan et al. 2017).
+        """
+        rows = len(antibodies.mask) if antibody_index is None else len(antibody_index)
+        left, right = (
+            torch.as_tensor(np.arange(rows) if index is None else np.asarray(index)).to(self.device)
+            for index in (antibody_index, antigen_index)
+        )
+        outputs = np.zeros((len(self.networks), 3, rows))
+        residue_pairs = antibodies.mask.shape[1] * antigens.mask.shape[1]
+        step = max(1, min(_PAIRS_AT_ONCE, _RESIDUE_PAIRS_AT_ONCE // residue_pairs))
+        with torch.inference_mode():
+            for number, network in enumerate(self.networks):
+                for start in range(0, rows, step):
+                    block = slice(start, start + step)
+                    output = network.interact(
+                        antibodies.latents[number],
+                        antibodies.mask,
+                        antigens.latents[number],
+                        antigens.mask,
+                        left[block],
+                        right[block],
+                    )
+                    for kind, values in enumerate(output):
+                        outputs[number, kind, block] = values.double().cpu().numpy()
+        means, variances = outputs[:, 0], np.exp(outputs[:, 1])
+        sd = np.sqrt(variances.mean(axis=0) + means.var(axis=0))
+        return Scored(means.mean(axis=0), sd, outputs[:, 2].mean(axis=0))
+
+    def score_pairs(self, pairs: Sequence[Pair]) -> Scored:
+        """Uncalibrated pKd of pairs that `cut_pair` has given; each molecule is encoded once."""
+        antibodies = [pair.antibody.chains for pair in pairs]
+        antigens = [pair.antigen.chains for pair in pairs]
+        self.antibody_store.fill(dict.fromkeys(antibodies), progress=True)
+        self.antigen_store.fill(dict.fromkeys(antigens), progress=True)
+        lengths = [
+            (sum(map(len, antigen)), antigen, sum(map(len, antibody)))
+            for antibody, antigen in zip(antibodies, antigens, strict=True)
+        ]
+        order = sorted(range(len(pairs)), key=lambda row: (lengths[row], row))
+        scored = Scored(*np.zeros((3, len(pairs))))
+        for start in range(0, len(order), _ROWS_AT_ONCE):
+            rows = order[start : start + _ROWS_AT_ONCE]
+            left = {
+                chains: n for n, chains in enumerate(dict.fromkeys(antibodies[r] for r in rows))
+            }
+            right = {chains: n for n, chains in enumerate(dict.fromkeys(antigens[r] for r in rows))}
+            block = self.score(
+                self.antibody_state(list(left)),
+                self.antigen_state(list(right)),
+                [left[antibodies[row]] for row in rows],
+                [right[antigens[row]] for row in rows],
+            )
+            for values, part in zip(scored, block, strict=True):
+                values[rows] = part
+        return scored
+
+
+def fit_pair(
+    pair: Pair, antibody_encoder: Encoder, antigen_encoder: Encoder, max_residues: int = 0
+) -> tuple[Pair, str | None]:
+    """A pair cut to what the encoders see, and a note if something had to be cut.
+
+    Raises `EncoderError` if an encoder refuses a molecule.
+    """
+    antibody, antigen = pair.antibody, pair.antigen
+    heavy_light, note = fit_molecule(antibody_encoder, antibody.chains, "antibody", max_residues)
+    chains, antigen_note = fit_molecule(antigen_encoder, antigen.chains, "antigen", max_residues)
+    fitted = Pair(
+        Antibody(heavy_light[0], (*heavy_light[1:], None)[0], antibody.name),
+        Antigen(chains, antigen.name),
+    )
+    return fitted, "; ".join(text for text in (note, antigen_note) if text) or None
+
+
+def _networks(bundle: Bundle, members: int, device: str, lora: LoraSettings) -> tuple[Network, ...]:
+    config = network_config_from_json(bundle.config.get("network"))
+    states: list[dict[str, Any]] = [{} for _ in range(members)]
+    for name, tensor in bundle.weights.items():
+        number, _, parameter = name.partition(".")
+        if not number.isdigit() or int(number) >= members:
+            raise ModelError(f"model.safetensors holds {name!r}, of no network of this model")
+        states[int(number)][parameter] = tensor
+    networks = []
+    for number, state in enumerate(states):
+        network = build_network(config, lora, bundle.config["encoders"], device)
+        try:
+            network.load_state_dict(state)
+        except RuntimeError as error:
+            raise ModelError(
+                f"model.safetensors does not fit config.json (network {number}): "
+                f"{' '.join(str(error).split())[:300]}"
+            ) from error
+        networks.append(network.to(resolve_device(device)))
+    return tuple(networks)
