@@ -1,14 +1,15 @@
-"""Measurements: what is allowed, non-binders, replicates."""
+"""Measurements: what is allowed, non-binders, parents."""
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from paratope.core.censoring import Censoring
 from paratope.core.errors import InputError
-from paratope.data.measurements import Measurement, bound_non_binders, merge_replicates
+from paratope.data.measurements import Measurement, ParentValues, bound_non_binders
 from paratope.molecules.sequences import Antibody, Antigen, Pair
 
 PAIR = Pair(Antibody("EVQL", "DIQM"), Antigen(("MKV",)))
@@ -73,66 +74,20 @@ def test_non_binders_of_an_assay_without_any_value_stay_open():
 
 
 @given(st.lists(PKD, min_size=1, max_size=9), st.randoms())
-def test_replicates_merge_to_their_median_in_any_order(values: list[float], random):
-    shuffled = values.copy()
-    random.shuffle(shuffled)
-    (merged,) = merge_replicates(exact(*shuffled))
-    ordered = sorted(values)
-    middle = len(ordered) // 2
-    median = ordered[middle] if len(ordered) % 2 else sum(ordered[middle - 1 : middle + 1]) / 2
-    assert merged.measurement.pkd == pytest.approx(median)
-    assert merged.count == len(values)
-    assert math.isnan(merged.sd) == (len(values) == 1)
-    assert merged.conflict == (max(values) - min(values) > 1.0)
+def test_a_parent_has_the_median_of_its_exact_values(values: list[float], random):
+    named = Pair(Antibody("EVQL", "DIQM", "wt"), Antigen(("MKV",), "toxin"))
+    rows = [*exact(*values), Measurement(PAIR, 3.0, AT_MOST, "a"), *exact(12.0, pair=OTHER)]
+    random.shuffle(rows)
+    parents = ParentValues()
+    for row in rows:
+        parents.add(row)
+    for assay in ("a", "another"):  # all its assays, where it was not measured in this one
+        median, note = parents.median(named, assay)
+        assert median == pytest.approx(np.median(values))
+        assert ("parent 'wt' was measured" in note) == (max(values) - min(values) > 1.0)
+    parents.add(Measurement(PAIR, 4.0, assay="another"))
+    assert parents.median(named, "another") == (4.0, "")
 
 
-def test_pairs_and_assays_are_kept_apart_in_order():
-    rows = [*exact(7.0), *exact(8.0, pair=OTHER), *exact(9.0, assay="b"), *exact(7.5)]
-    merged = merge_replicates(rows)
-    assert [item.measurement.pkd for item in merged] == [7.25, 8.0, 9.0]
-    assert [item.count for item in merged] == [2, 1, 1]
-
-
-def test_names_do_not_tell_pairs_apart():
-    named = Pair(Antibody("EVQL", "DIQM", "mab"), Antigen(("MKV",), "toxin"))
-    (merged,) = merge_replicates([*exact(7.0), *exact(8.0, pair=named)])
-    assert merged.count == 2
-
-
-def test_sample_standard_deviation():
-    (merged,) = merge_replicates(exact(7.0, 7.4))
-    assert merged.sd == pytest.approx(0.2828, abs=1e-4)
-
-
-def test_a_bound_that_contradicts_exact_values_is_a_conflict():
-    (agreeing,) = merge_replicates([*exact(6.0), Measurement(PAIR, 6.5, AT_MOST, "a")])
-    assert (agreeing.measurement.pkd, agreeing.measurement.censoring) == (6.0, EXACT)
-    assert not agreeing.conflict
-    (contradicting,) = merge_replicates([*exact(9.0), Measurement(PAIR, 6.5, AT_MOST, "a")])
-    assert contradicting.conflict
-
-
-def test_bounds_alone_merge_to_the_tightest():
-    uppers = [Measurement(PAIR, value, AT_MOST, "a") for value in (6.0, 5.0)]
-    (merged,) = merge_replicates(uppers)
-    assert (merged.measurement.pkd, merged.measurement.censoring) == (5.0, AT_MOST)
-    lowers = [Measurement(PAIR, value, AT_LEAST, "a") for value in (9.0, 10.0)]
-    (merged,) = merge_replicates(lowers)
-    assert (merged.measurement.pkd, merged.measurement.censoring) == (10.0, AT_LEAST)
-    (merged,) = merge_replicates([*uppers, *lowers])
-    assert merged.conflict
-
-
-def test_a_delta_stays_relative_to_its_parent():
-    rows = [
-        Measurement(PAIR, 8.0, assay="a", delta_pkd=-0.5, parent=OTHER),
-        Measurement(PAIR, 7.0, assay="a", delta_pkd=-1.5, parent=OTHER),
-    ]
-    (merged,) = merge_replicates(rows)
-    assert merged.measurement.pkd == 7.5
-    assert merged.measurement.delta_pkd == pytest.approx(-1.0)
-
-
-def test_replicates_need_a_pkd():
-    with pytest.raises(InputError, match="bound_non_binders first"):
-        merge_replicates([Measurement(PAIR, censoring=AT_MOST)])
+def test_a_parent_nobody_measured_has_no_value():
+    assert ParentValues().median(PAIR, "a") == (None, "")

@@ -244,9 +244,41 @@ def test_a_parent_row_gives_a_delta_wherever_it_is_in_the_file():
 
 
 def test_a_bound_is_no_parent_to_subtract():
-    table = read({"id": "wt", "pkd": ">9", "parent": ""}, {"id": "m", "pkd": "8", "parent": "wt"})
+    mutant = {"id": "m", "heavy": MUTANT, "pkd": "8", "parent": "wt"}
+    table = read({"id": "wt", "pkd": ">9", "parent": ""}, mutant)
     assert table.measurements[1].delta_pkd is None
     assert table.measurements[1].parent is not None
+
+
+def test_a_ddg_is_counted_from_the_median_of_its_parents_replicates():
+    parent = [{"id": f"wt{n}", "pkd": value} for n, value in enumerate("6.0 9.0 9.1 8.9".split())]
+    other_assay = {"id": "wt-bli", "pkd": "7.5", "assay": "bli"}
+    stronger = {"heavy": MUTANT, "ddg_kcal_mol": "-1.3642", "parent": "wt0"}
+    rows = [
+        *parent,
+        {"id": "wt4", "pkd": "9.0"},
+        other_assay,
+        stronger,
+        stronger | {"assay": "bli"},
+    ]
+    table = read(*(row if "assay" in row else row | {"assay": "spr"} for row in rows))
+    spr, bli = table.rows[-2:]
+    assert spr.measurement is not None
+    assert spr.measurement.pkd == pytest.approx(10.0, abs=1e-3)
+    assert bli.measurement is not None
+    assert bli.measurement.pkd == pytest.approx(8.5, abs=1e-3)
+    assert "parent 'wt0' was measured 5 times, from 6 to 9.1" in spr.notes[0]
+    assert bli.notes == ()
+
+
+def test_a_stated_pkd_stands_in_for_a_parent_without_one():
+    rows = [
+        {"id": "wt", "pkd": ">9", "parent": ""},
+        {"heavy": MUTANT, "pkd": "8", "parent": "wt", "parent_pkd": "9.5"},
+    ]
+    assert read(*rows).measurements[1].delta_pkd == pytest.approx(-1.5)
+    rows[0]["pkd"] = "9"
+    assert read(*rows).measurements[1].delta_pkd == pytest.approx(-1.0)
 
 
 def test_an_unknown_parent_is_an_error():
@@ -280,7 +312,7 @@ def test_parents_with_several_antigens():
 
 def test_parents_in_earlier_blocks():
     rows = [{"id": "wt", "pkd": "9", "parent": ""}]
-    rows += [{"id": f"m{n}", "pkd": "8", "parent": "wt"} for n in range(3)]
+    rows += [{"id": f"m{n}", "heavy": MUTANT, "pkd": "8", "parent": "wt"} for n in range(3)]
     blocks = list(iter_tables(content(*rows), 1, require="measured"))
     deltas = [block.measurements[0].delta_pkd for block in blocks]
     assert deltas == [None, -1.0, -1.0, -1.0]

@@ -1,22 +1,17 @@
-"""Measured affinities: value, censoring, origin; merging of replicates and conflicts."""
+"""Measured affinities: value, censoring, origin; bounds of non-binders, values of parents."""
 
 import dataclasses
 import math
+import statistics
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from paratope.core.censoring import Censoring
 from paratope.core.errors import InputError
 from paratope.molecules.sequences import Pair
 
-__all__ = [
-    "Conditions",
-    "Measurement",
-    "Merged",
-    "Origin",
-    "bound_non_binders",
-    "merge_replicates",
-]
+# Exact values of one pair in one assay that are further apart than this contradict each other.
+REPLICATE_TOLERANCE_LOG10 = 1.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -114,28 +109,6 @@ class Measurement:
             raise InputError("a measurement needs a pKd, a ΔpKd or a score")
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Merged:
-    """Replicates of one pair in one assay as one measurement.
-
-    Attributes
-    ----------
-    measurement : Measurement
-        Median of the exact values; the tightest bound if there are only bounds.
-    count : int
-        Rows merged.
-    sd : float
-        Sample standard deviation of the exact values; NaN with fewer than two.
-    conflict : bool
-        True if exact values differ by more than the tolerance, or a bound contradicts them.
-    """
-
-    measurement: Measurement
-    count: int
-    sd: float
-    conflict: bool
-
-
 def bound_non_binders(
     measurements: Sequence[Measurement], default_pkd: float | None = None
 ) -> list[Measurement]:
@@ -181,70 +154,46 @@ def bound_non_binders(
     return bounded
 
 
-def merge_replicates(
-    measurements: Iterable[Measurement], tolerance_log10: float = 1.0
-) -> list[Merged]:
-    """Merge measurements of the same pair (residues, not names) in the same assay.
+class ParentValues:
+    """Measured pKd of parents: what a ΔΔG is counted from.
 
-    Parameters
-    ----------
-    measurements : iterable of Measurement
-        Rows with a `pkd`; others are not merged and raise.
-    tolerance_log10 : float
-        Exact values further apart than this are a conflict.
+    Parents are known by their residues, whatever their rows are called.
 
-    Returns
-    -------
-    list of Merged
-        In order of first appearance. Where exact values exist, bounds they satisfy are dropped.
-
-    Raises
-    ------
-    InputError
-        If a row has no pKd.
+    Examples
+    --------
+    >>> from paratope.molecules.sequences import Antibody, Antigen
+    >>> parent = Pair(Antibody("EVQL", None, "wt"), Antigen(("MKV",)))
+    >>> values = ParentValues()
+    >>> for pkd in (6.0, 9.0, 9.1):
+    ...     values.add(Measurement(parent, pkd, assay="SPR"))
+    >>> values.median(parent, "SPR")[0]
+    9.0
     """
-    groups: dict[tuple[object, ...], list[Measurement]] = defaultdict(list)
-    for row in measurements:
-        if row.pkd is None:
-            raise InputError(
-                "merge_replicates needs a pKd in every row; call bound_non_binders first"
-            )
-        key = (row.pair.antibody.chains, row.pair.antigen.chains, row.assay)
-        groups[key].append(row)
-    return [_merge(rows, tolerance_log10) for rows in groups.values()]
 
+    def __init__(self) -> None:
+        self._of_assay: dict[object, list[float]] = defaultdict(list)
+        self._anywhere: dict[object, list[float]] = defaultdict(list)
 
-def _merge(rows: list[Measurement], tolerance: float) -> Merged:
-    exact = sorted(
-        row.pkd for row in rows if row.censoring is Censoring.EXACT and row.pkd is not None
-    )
-    upper = [row.pkd for row in rows if row.censoring is Censoring.AT_MOST and row.pkd is not None]
-    lower = [row.pkd for row in rows if row.censoring is Censoring.AT_LEAST and row.pkd is not None]
-    if exact:
-        middle = len(exact) // 2
-        value = exact[middle] if len(exact) % 2 else (exact[middle - 1] + exact[middle]) / 2
-        mean = sum(exact) / len(exact)
-        sd = (
-            math.sqrt(sum((x - mean) ** 2 for x in exact) / (len(exact) - 1))
-            if len(exact) > 1
-            else math.nan
+    def add(self, row: Measurement) -> None:
+        """Take a row's pKd, if it has one that is no bound."""
+        if row.pkd is not None and row.censoring is Censoring.EXACT:
+            self._of_assay[row.assay, row.pair.residues].append(row.pkd)
+            self._anywhere[row.pair.residues].append(row.pkd)
+
+    def median(self, parent: Pair, assay: str) -> tuple[float | None, str]:
+        """Median pKd of a parent, in the assay if it was measured there, and a note on it.
+
+        None if it was measured nowhere; the note is empty unless replicates disagree.
+        """
+        residues = parent.residues
+        values = self._of_assay.get((assay, residues)) or self._anywhere.get(residues)
+        if not values:
+            return None, ""
+        median = statistics.median(values)
+        if max(values) - min(values) <= REPLICATE_TOLERANCE_LOG10:
+            return median, ""
+        return median, (
+            f"parent {parent.antibody.name!r} was measured {len(values)} times, from "
+            f"{min(values):.3g} to {max(values):.3g}: differences are counted from its median "
+            f"pKd, {median:.3g}"
         )
-        conflict = exact[-1] - exact[0] > tolerance
-        conflict |= any(value > bound + tolerance for bound in upper) or any(
-            value < bound - tolerance for bound in lower
-        )
-        best = next(row for row in rows if row.censoring is Censoring.EXACT)
-        delta = best.delta_pkd
-        if delta is not None and best.pkd is not None:
-            delta += value - best.pkd  # relative to the same parent
-        merged = dataclasses.replace(best, pkd=value, delta_pkd=delta)
-        return Merged(merged, len(rows), sd, conflict)
-    conflict = bool(upper and lower and min(upper) < max(lower) - tolerance)
-    if upper:
-        best = min(
-            (row for row in rows if row.censoring is Censoring.AT_MOST),
-            key=lambda row: row.pkd or 0.0,
-        )
-    else:
-        best = max(rows, key=lambda row: row.pkd or 0.0)
-    return Merged(best, len(rows), math.nan, conflict)

@@ -51,6 +51,11 @@ class Pair:
     antibody: Antibody
     antigen: Antigen
 
+    @property
+    def residues(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Chains of both: what makes two pairs the same whatever they are called."""
+        return self.antibody.chains, self.antigen.chains
+
 
 def clean_sequence(text: str, what: str = "sequence") -> tuple[str, tuple[str, ...]]:
     """Residues of one chain: upper case, no white space, gaps at the ends or trailing stop ``*``.

@@ -1,16 +1,12 @@
 """Which of the measured values a campaign is about: pKd, a score, or the change of pKd."""
 
 import dataclasses
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
 
-import numpy as np
-
 from paratope.campaigns.campaign.campaign import Label
-from paratope.campaigns.campaign.replicates import CONTRADICTION_LOG10
-from paratope.core.censoring import Censoring
 from paratope.core.errors import InputError
-from paratope.data.measurements import Measurement
+from paratope.data.measurements import Measurement, ParentValues
 from paratope.molecules.sequences import Pair
 
 Key = tuple[tuple[str, ...], tuple[str, ...]]
@@ -99,27 +95,18 @@ def _labelled(rows: Sequence[Measurement], name: Label, notes: tuple[str, ...] =
 
 
 def _with_parents_pkd(measurements: Sequence[Measurement]) -> tuple[list[Measurement], list[str]]:
-    """ΔpKd added to the parent's pKd: the median of its assay, or of all assays; and notes."""
-    in_assay: dict[tuple[str, Key], list[float]] = defaultdict(list)
-    anywhere: dict[Key, list[float]] = defaultdict(list)
+    """ΔpKd added to the parent's pKd, and notes."""
+    parents = ParentValues()
     for row in measurements:
-        if row.pkd is not None and row.censoring is Censoring.EXACT:
-            in_assay[row.assay, pair_key(row.pair)].append(row.pkd)
-            anywhere[pair_key(row.pair)].append(row.pkd)
+        parents.add(row)
     rows, notes = [], {}
     for row in measurements:
         if row.pkd is None and row.delta_pkd is not None and row.parent is not None:
-            key = pair_key(row.parent)
-            known = in_assay.get((row.assay, key)) or anywhere.get(key)
-            if known:
-                median = float(np.median(known))
-                row = dataclasses.replace(row, pkd=median + row.delta_pkd)
-                if max(known) - min(known) > CONTRADICTION_LOG10:
-                    notes[row.assay, key] = (
-                        f"parent {row.parent.antibody.name!r} of ΔΔG rows was measured "
-                        f"{len(known)} times, from {min(known):.3g} to {max(known):.3g}: its "
-                        f"median pKd, {median:.3g}, is what they are read against"
-                    )
+            pkd, note = parents.median(row.parent, row.assay)
+            if pkd is not None:
+                row = dataclasses.replace(row, pkd=pkd + row.delta_pkd)
+            if note:
+                notes[row.assay, row.parent.residues] = note
         rows.append(row)
     return rows, list(notes.values())
 

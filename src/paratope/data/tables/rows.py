@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from paratope.core.censoring import Censoring
 from paratope.core.errors import InputError
 from paratope.core.units import is_not_measured, parse_bounded_number, parse_temperature_K
-from paratope.data.measurements import Conditions, Measurement, Origin
+from paratope.data.measurements import Conditions, Measurement, Origin, ParentValues
 from paratope.data.tables.blocks import Block
 from paratope.data.tables.frames import as_text
 from paratope.data.tables.values import Values, WrongUnitError, read_values
@@ -89,9 +89,10 @@ class RowReader:
         self._default_antigen = default_antigen
         self._index = 0
         self._row_number = 0
-        # hashes, not ids: eight bytes a row however long the ids are
+        # hashes, not ids: some 120 bytes a row however long the ids are
         self._first_seen: dict[int, int] = {}
-        self._parents: dict[str, tuple[Pair, float | None]] = {}
+        self._parents: dict[str, Pair] = {}
+        self._parent_values = ParentValues()
         self._unread: Counter[str] = Counter()
         self._variants = Variants(self.columns, parent, self._antibody, self._antigen)
 
@@ -299,9 +300,9 @@ class RowReader:
         """Resolve parents; of a pKd, a ΔpKd and the parent's pKd, two give the third."""
         for row in rows:
             if row.pair is not None:
-                exact = row.measurement and row.measurement.censoring is Censoring.EXACT
-                pkd = row.measurement.pkd if row.measurement and exact else None
-                self._parents.setdefault(row.id, (row.pair, pkd))
+                self._parents.setdefault(row.id, row.pair)
+            if row.measurement is not None:
+                self._parent_values.add(row.measurement)
         resolved = []
         for row, cells in zip(rows, cells_of, strict=True):
             if row.measurement is not None:
@@ -316,27 +317,35 @@ class RowReader:
     def _with_parent(
         self, row: TableRow, measurement: Measurement, cells: Mapping[str, str]
     ) -> TableRow:
-        parent, parent_pkd = self._parent(row, measurement.pair, cells)
-        delta = measurement.delta_pkd
-        if delta is None and measurement.pkd is not None and parent_pkd is not None:
-            delta = measurement.pkd - parent_pkd
-        pkd = measurement.pkd
-        if pkd is None and delta is not None and parent_pkd is not None:
-            pkd = parent_pkd + delta
+        parent = self._parent(row, measurement.pair, cells)
+        parent_pkd, note = None, ""
+        if parent is not None and not is_not_measured(cells.get("parent", "")):
+            parent_pkd, note = self._parent_values.median(parent, measurement.assay)
+        if parent_pkd is None:
+            parent_pkd = self._stated_parent_pkd(cells)
+        pkd, delta = measurement.pkd, measurement.delta_pkd
+        if parent_pkd is not None:
+            if delta is None and pkd is not None:
+                delta = pkd - parent_pkd
+            elif pkd is None and delta is not None:
+                pkd = parent_pkd + delta
+            else:
+                note = ""
         changed = dataclasses.replace(measurement, parent=parent, pkd=pkd, delta_pkd=delta)
-        return dataclasses.replace(row, measurement=changed)
+        notes = (*row.notes, note) if note else row.notes
+        return dataclasses.replace(row, measurement=changed, notes=notes)
 
-    def _parent(
-        self, row: TableRow, pair: Pair, cells: Mapping[str, str]
-    ) -> tuple[Pair | None, float | None]:
-        parent_pkd = None
+    def _stated_parent_pkd(self, cells: Mapping[str, str]) -> float | None:
         stated = cells.get("parent_pkd", "")
-        if not is_not_measured(stated):
-            try:
-                value, censoring = parse_bounded_number(stated)
-            except InputError as problem:
-                raise InputError(f"column {self.columns['parent_pkd']!r}: {problem}") from None
-            parent_pkd = value if censoring is Censoring.EXACT else None
+        if is_not_measured(stated):
+            return None
+        try:
+            value, censoring = parse_bounded_number(stated)
+        except InputError as problem:
+            raise InputError(f"column {self.columns['parent_pkd']!r}: {problem}") from None
+        return value if censoring is Censoring.EXACT else None
+
+    def _parent(self, row: TableRow, pair: Pair, cells: Mapping[str, str]) -> Pair | None:
         parent_id = cells.get("parent", "").strip()
         if not is_not_measured(parent_id):
             suffix = row.id[len(pair.antibody.name) :]  # "/antigen", with several antigens
@@ -345,14 +354,13 @@ class RowReader:
                     f"column {self.columns['parent']!r}: no row {parent_id!r} that can be read; "
                     "expected the id of another row"
                 )
-            parent, measured = self._parents[parent_id + suffix]
-            return parent, parent_pkd if measured is None else measured
+            return self._parents[parent_id + suffix]
         given = {
             name: cells.get(f"parent_{name}", "").strip() for name in ("heavy", "light", "antigen")
         }
         if all(is_not_measured(text) for text in given.values()):
-            return None, parent_pkd
-        return self._parent_of_sequences(pair, given), parent_pkd
+            return None
+        return self._parent_of_sequences(pair, given)
 
     def _parent_of_sequences(self, pair: Pair, given: Mapping[str, str]) -> Pair:
         """The parent's own chains where given, the row's where not."""
