@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 
 from paratope.core.errors import InputError, unknown_name
-from paratope.data.datasets import attabseq, data_root
+from paratope.data.datasets import ab_bind, data_root
 from paratope.data.datasets.dataset import require
 from paratope.data.datasets.fetch import GEARBIND, GRAPHINITY, PROTATTBA
 from paratope.data.datasets.rows import read_rows
@@ -125,7 +125,7 @@ def graphinity_folds(cutoff: int, root: Path | None = None) -> pl.DataFrame:
     """
     if cutoff not in GRAPHINITY:
         raise InputError(unknown_name("Graphinity cutoff", str(cutoff), GRAPHINITY))
-    waiting = _ab645_rows(require(root or data_root(), attabseq.AB645_FILE))
+    waiting = _ab645_rows(require(root or data_root(), ab_bind.AB645_FILE))
     path = require(root or data_root(), GRAPHINITY[cutoff])
     rows = []
     for row in read_rows(path, ("pdb", "complex", "labels", "fold_id")):

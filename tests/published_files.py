@@ -73,3 +73,10 @@ def published(path: Path, separator: str = ",") -> list[dict[str, str]]:
 def load_public(root: Path, name: str, as_published: bool = False) -> Imported:
     """Import a public data set, once per session."""
     return load_dataset(name, root, as_published=as_published)
+
+
+def alone_in(folder: Path, root: Path, name: str) -> Imported:
+    """Import a public data set from a folder that holds its first file only."""
+    path = root / MAIN_FILE[name]
+    (folder / path.name).symlink_to(path)
+    return load_dataset(name, folder)

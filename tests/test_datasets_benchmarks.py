@@ -14,10 +14,9 @@ from paratope.data.datasets import (
     ab_bind,
     abbibench,
     abbibench_scores,
-    attabseq,
     published_spearman,
 )
-from published_files import load_public, published
+from published_files import alone_in, load_public, published
 
 AT_MOST, AT_LEAST, EXACT = Censoring.AT_MOST, Censoring.AT_LEAST, Censoring.EXACT
 
@@ -50,7 +49,9 @@ def test_flags_are_bounds_not_values(name: str, flags: int, load):
     assert all(row.censoring is EXACT for row in kept.measurements)
 
 
-def test_ab_bind_agrees_with_attabseq_and_alone_has_no_sequences(load, data_root: Path):
+def test_ab_bind_agrees_with_attabseq_and_alone_has_no_sequences(
+    load, data_root: Path, tmp_path: Path
+):
     def values(name: str) -> Counter[tuple[object, ...]]:
         return Counter(
             (row.pair.antibody.chains, row.pair.antigen.chains, round(row.delta_pkd or 0, 9))
@@ -64,10 +65,10 @@ def test_ab_bind_agrees_with_attabseq_and_alone_has_no_sequences(load, data_root
         expected = ddg_kcal_mol_to_delta_pkd(float(source["ddG(kcal/mol)"]))
         assert row.delta_pkd == pytest.approx(expected)
         assert row.origin.complex_id.startswith(source["#PDB"])
-    alone = ab_bind.import_table(data_root / ab_bind.TABLE.path)
+    alone = alone_in(tmp_path, data_root, "ab_bind")
     assert alone.measurements == ()
     assert alone.counts == {"no sequences": 722, "not an antibody": 379}
-    assert attabseq.AB1101_FILE.path in alone.notes[0]
+    assert ab_bind.AB1101_FILE.path in alone.notes[0]
 
 
 def test_complexes_without_a_variable_domain_are_left_out(load):

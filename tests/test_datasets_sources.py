@@ -13,11 +13,12 @@ from paratope.data.datasets import (
     filter_licence,
     general,
     is_permissive,
+    load_dataset,
     sabdab,
     skempi,
 )
 from paratope.molecules.numbering import prepare_antibody
-from published_files import load_public, published
+from published_files import alone_in, load_public, published
 
 AT_MOST, AT_LEAST, EXACT = Censoring.AT_MOST, Censoring.AT_LEAST, Censoring.EXACT
 
@@ -97,8 +98,7 @@ def test_skempi_wild_types_published_as_bounds_are_bounds(load, data_root: Path,
         for row in load("skempi").measurements
         if row.origin.complex_id == "4I77_HL_Z"
     )
-    (tmp_path / "joined.csv").symlink_to(data_root / skempi.JOINED.path)
-    alone = skempi.import_joined(tmp_path / "joined.csv")
+    alone = alone_in(tmp_path, data_root, "skempi")
     assert all(row.censoring is EXACT for row in alone.measurements[:75])
     assert any("count as exact" in note for note in alone.notes)
 
@@ -127,8 +127,8 @@ def test_skempi_raw_joins_row_by_row(load, data_root: Path):
             assert origin["Mutation(s)_cleaned"] == ",".join(row.origin.mutations)
 
 
-def test_skempi_raw_alone_says_how_to_get_sequences(data_root: Path):
-    imported = skempi.import_raw(data_root / skempi.RAW.path)
+def test_skempi_raw_alone_says_how_to_get_sequences(data_root: Path, tmp_path: Path):
+    imported = alone_in(tmp_path, data_root, "skempi_raw")
     assert imported.measurements == ()
     assert imported.counts == {"not an antibody": 5874, "antibody, no sequences": 1211}
     assert "Give them by joining the chains of each PDB entry" in imported.notes[0]
@@ -173,20 +173,19 @@ def test_sabdab_summary_is_read_in_spite_of_its_rows(load, data_root: Path, tmp_
         temperature = row.conditions.temperature_K
         assert temperature is None or 273 < temperature < 320
         assert not row.conditions.method.isdigit()
-    alone = sabdab.import_summary(data_root / sabdab.SUMMARY.path)
+    alone = alone_in(tmp_path, data_root, "sabdab_summary")
     assert alone.measurements == ()
     assert "have no sequences" in alone.notes[0]
 
 
 def test_sabdab_summary_rows_with_shifted_fields(tmp_path: Path, data_root: Path):
-    names = sabdab.SUMMARY_COLUMNS
-    lines = ["\t".join(names), ""]
+    (tmp_path / "sabdab_affinity.csv").symlink_to(data_root / sabdab.JOINED.path)
+    lines = ["\t".join(sabdab.SUMMARY.columns), ""]
     for tail in (["SPR", "25", "12345678"], ["12345678", "SPR", "25"], ["12345678"]):
         fields = ["5w08", "H", "L", "A", "protein", "05/30/17", "False", "4.0e-08", *tail]
         lines += ["\t".join(fields), ""]
-        (tmp_path / "summary.tsv").write_text("\n".join(lines))
-        imported = sabdab.import_summary(tmp_path / "summary.tsv", data_root / sabdab.JOINED.path)
-        (row,) = imported.measurements
+        (tmp_path / "sabdab_summary.tsv").write_text("\n".join(lines))
+        (row,) = load_dataset("sabdab_summary", tmp_path).measurements
         assert row.origin.reference == "12345678"
         assert row.conditions.method == "SPR"
         assert row.conditions.temperature_K == (298.15 if len(tail) == 3 else None)
@@ -239,8 +238,9 @@ def test_general_drops_fc_complexes(data_root: Path, tmp_path: Path):
     lines = (data_root / general.TABLE.path).read_text().splitlines()
     fields = lines[1].split(",")
     fields[4] = "1T83"
-    (tmp_path / "table.csv").write_text("\n".join([lines[0], ",".join(fields), lines[2]]))
-    imported = general.import_table(tmp_path / "table.csv")
+    path = tmp_path / "general_pkd_research.csv"
+    path.write_text("\n".join([lines[0], ",".join(fields), lines[2]]))
+    imported = load_dataset("general", tmp_path)
     assert imported.counts == {"not an antibody": 1, "one chain given twice, cut short": 1}
 
 

@@ -12,7 +12,7 @@ import pytest
 from paratope.core.errors import InputError, OutputError
 from paratope.data.datasets import DATASETS
 from paratope.data.datasets import fetch as fetching
-from paratope.data.datasets.dataset import DataFile, Dataset, Imported
+from paratope.data.datasets.dataset import DataFile, Dataset
 from paratope.data.datasets.fetch import COMPARATORS, checksum_table, fetch
 
 CONTENT = bytes(range(256)) * 2000  # 512,000 bytes: several blocks
@@ -67,7 +67,7 @@ def origin() -> Iterator[Origin]:
 
 
 def dataset_of(*files: DataFile) -> Dataset:
-    return Dataset("toy", "", "MIT", True, False, files, "", lambda root: Imported((), {}))
+    return Dataset("toy", "", "MIT", False, files, "", lambda source: iter(()))
 
 
 @pytest.fixture

@@ -1,33 +1,36 @@
-"""Public sources of measured affinities, one importer per file, and the table that names them.
+"""Public sources of measured affinities: the table that names them, and their import.
+
+A source is one `Dataset`: its files with their columns and checksums, its terms, and a function
+that turns each row into a measurement, or into a few words that say why it gives none. Every row
+is counted. To add a source, write such a file and put it into `DATASETS`.
 
 >>> sorted(DATASETS)[:2]
 ['ab1101', 'ab645']
 """
 
 import dataclasses
+from collections import Counter
 from pathlib import Path
 
 from paratope.core.errors import InputError, unknown_name
-from paratope.data.datasets.ab_bind import AB_BIND
+from paratope.data.datasets.ab_bind import AB645, AB1101, AB_BIND, S1131
 from paratope.data.datasets.abbibench import ABBIBENCH, abbibench_scores, published_spearman
 from paratope.data.datasets.absci_her2 import ABSCI_HER2
-from paratope.data.datasets.alphaseq import ALPHASEQ
-from paratope.data.datasets.attabseq import AB645, AB1101, S1131
 from paratope.data.datasets.dataset import (
     DataFile,
     Dataset,
     Imported,
-    checked,
     data_root,
     filter_licence,
     is_permissive,
+    notes_of_changed_files,
+    tally,
 )
-from paratope.data.datasets.flab import FLAB
+from paratope.data.datasets.formats import ALPHASEQ, FLAB, PLAIN
 from paratope.data.datasets.general import GENERAL
-from paratope.data.datasets.plain import PLAIN
 from paratope.data.datasets.sabdab import SABDAB, SABDAB_SUMMARY
 from paratope.data.datasets.skempi import SKEMPI, SKEMPI_RAW
-from paratope.data.datasets.training import training_rows
+from paratope.data.measurements import Measurement
 
 __all__ = [
     "DATASETS",
@@ -62,6 +65,9 @@ DATASETS: dict[str, Dataset] = {
         PLAIN,
     )
 }
+# In order of precedence: a pair measured in an earlier source is not taken again from a later one,
+# as collections quote each other.
+_TRAINING_SOURCES = (SKEMPI, SABDAB, ABSCI_HER2)
 
 
 def load_dataset(
@@ -100,5 +106,50 @@ def load_dataset(
         raise InputError(f"{name} holds its antigens; an antigen goes with a table format only")
     folder = Path(root) if root is not None else data_root()
     imported = dataset.load(folder, as_published=as_published)
-    different = checked(folder, dataset.files)
-    return dataclasses.replace(imported, notes=imported.notes + different)
+    changed = notes_of_changed_files(folder, dataset.files)
+    return dataclasses.replace(imported, notes=imported.notes + changed)
+
+
+def training_rows(root: Path | None = None) -> Imported:
+    """Measurements of SKEMPI, SAbDab and Absci HER2 that may train a model that is passed on.
+
+    A pair that two sources hold is taken from the first of them; replicates inside one source all
+    stay. An entry that both hold under one PDB code with the same antibody, while the antigen is
+    resolved to another length, is the same pair too.
+
+    Parameters
+    ----------
+    root : Path, optional
+        Folder of public data (default `data_root`).
+
+    Returns
+    -------
+    Imported
+        Counts are of measurements: by source, and left out.
+
+    Raises
+    ------
+    InputError
+        If a file is missing or damaged.
+    """
+    folder = Path(root) if root is not None else data_root()
+    kept: list[Measurement] = []
+    first_source: dict[object, str] = {}
+    counts: Counter[str] = Counter()
+    for dataset in _TRAINING_SOURCES:
+        for row in dataset.load(folder).measurements:
+            if not is_permissive(row.origin.licence):
+                counts[f"{dataset.name}, terms not permissive"] += 1
+                continue
+            antibody = row.pair.antibody.chains
+            pdb_code = row.origin.complex_id.split("_")[0].lower()
+            keys = ((antibody, row.pair.antigen.chains), (antibody, pdb_code))
+            first = next((first_source[key] for key in keys if key in first_source), dataset.name)
+            if first != dataset.name:
+                counts[f"{dataset.name}, pair already in {first}"] += 1
+                continue
+            for key in keys:
+                first_source.setdefault(key, dataset.name)
+            counts[dataset.name] += 1
+            kept.append(row)
+    return Imported(tuple(kept), tally(counts))

@@ -1,141 +1,286 @@
-"""AB-Bind as published: ΔΔG of mutants; AB1101 gives their sequences where it is there.
+"""AB-Bind, and the sets AttABseq made of it and of SKEMPI: ΔΔG of mutants, for benchmarks only.
 
-For benchmarks only (no terms are stated). The traps are those of `paratope.data.datasets.attabseq`.
-AB1101 renumbers some residues and renames some chains, so rows meet by complex, residues before
-and after the mutations, and ddG.
+AB645 and AB1101 (AB-Bind) and S1131 (SKEMPI) hold every chain's sequence; AB-Bind as published has
+none, so its rows get those of AB1101. Traps: ddG = 8 is AB-Bind's flag for "does not bind", not a
+measurement; complexes that hold no heavy chain are no antibodies (receptors, inhibitors, Fc
+fragments; all of S1131); some rows name mutations that their mutant chains do not carry. As
+published, every row is kept with its value as it stands, and chain one is then the "heavy" one.
+``Origin.row`` - 1 is the row index that other people's folds use.
 """
 
 import dataclasses
-from collections import Counter, defaultdict, deque
-from pathlib import Path
+import functools
+import re
+from collections import defaultdict, deque
+from collections.abc import Iterator, Sequence
 
 from paratope.core.censoring import Censoring
-from paratope.data.datasets import attabseq
-from paratope.data.datasets.dataset import DataFile, Dataset, Imported, locate, require, tally
-from paratope.data.datasets.flagged import bound_flags, delta_of
-from paratope.data.datasets.rows import SourceRow, celsius_as_K, read_rows
+from paratope.core.units import ddg_kcal_mol_to_delta_pkd
+from paratope.data.datasets.dataset import DataFile, Dataset, Outcome, Source
+from paratope.data.datasets.rows import SourceRow, celsius_to_K, has_heavy_domain
 from paratope.data.measurements import Conditions, Measurement, Origin
+from paratope.molecules.sequences import Pair
 
+# AttABseq's repository is MIT, but its rows come from AB-Bind, which states no terms.
 LICENCE = "none stated"
 CITATION = "Sirin et al. 2016, AB-Bind, Protein Sci. 25:393"
+ATTABSEQ_CITATION = (
+    "Jin et al. 2024, AttABseq, Brief. Bioinform. 25:bbae304; data of AB-Bind and SKEMPI"
+)
+_CHAINS = ("antibody_light_seq", "antibody_heavy_seq", "antigen_a_seq", "antigen_b_seq")
+_COLUMNS = ("PDB", "Partners", "Mutation", *_CHAINS, *(f"{name}_mut" for name in _CHAINS), "ddG")
+_COMMIT = (
+    "https://raw.githubusercontent.com/ruofanjin/AttABseq/"
+    "4cc1a9f46b1af1aad249192691255f7d51cb59f6/attention_ablation/k-cv_no-attention/data"
+)
 TABLE = DataFile(
     "ab_bind/AB-Bind_experimental_data.csv",
     sha256="078ab9b5c64459d5aa2e39cfdfbabdedcd946fa6bccfb49d81f59df2e175e29f",
     url="https://raw.githubusercontent.com/sarahsirin/AB-Bind-Database/"
     "f5af13df80000ad9e438a6ccf1147bd5f9d55dba/AB-Bind_experimental_data.csv",
+    columns=(
+        "#PDB",
+        "Partners(A_B)",
+        "Mutation",
+        "ddG(kcal/mol)",
+        "Assay Name",
+        "Assay Temp (Celcius)",
+    ),
+    encoding="latin-1",
 )
-DDG = "ddG(kcal/mol)"
-COLUMNS = ("#PDB", "Partners(A_B)", "Mutation", DDG, "Assay Name", "Assay Temp (Celcius)")
+AB645_FILE = DataFile(
+    "attabseq/AB645.csv",
+    sha256="ae4d6666f39ede6f7426d7c841a60dbbfa6fa3d6916fefa0a282e226756ade6d",
+    url=f"{_COMMIT}/AB645.csv",
+    columns=_COLUMNS,
+)
+AB1101_FILE = DataFile(
+    "attabseq/AB1101.csv",
+    sha256="0afc90b92f78902148e814d92f173f3a203a1fd60026333e383e126be4a7f449",
+    url=f"{_COMMIT}/AB1101.csv",
+    columns=(*_COLUMNS, "Mutation2"),
+)
+S1131_FILE = DataFile(
+    "attabseq/S1131.csv",
+    sha256="8d454a13ad1070816ed956224d81e2f8cd95bce985aa56d794700afeaec74fe8",
+    url=f"{_COMMIT}/S1131.csv",
+    columns=("PDB", "Partners", "mutation", "a", "b", "a_mut", "b_mut", "ddG"),
+)
+_FLAG_DDG_KCAL_MOL = 8.0
+_FLAGGED = "flag ddG = 8 as censored"
+_NOT_CARRIED = "mutation not in the mutant's chains"
 # Complexes without a variable domain: receptors, inhibitors, and Fc fragments with their receptors;
 # homology models of them have HM_ in front.
-NO_ANTIBODY = frozenset({"1AK4", "1FFW", "1JTG", "1KTZ", "3K2M", "1T83", "3WJJ"})
+_NO_ANTIBODY = frozenset({"1AK4", "1FFW", "1JTG", "1KTZ", "3K2M", "1T83", "3WJJ"})
 
 
-def import_table(
-    path: Path, sequences: Path | None = None, *, as_published: bool = False
-) -> Imported:
-    """Measurements of AB-Bind's table.
+def split_mutations(text: str) -> tuple[str, ...]:
+    """Mutations of one field; they are separated by commas or by nothing.
 
-    Parameters
-    ----------
-    path : Path
-        AB-Bind's table.
-    sequences : Path, optional
-        AB1101. Without it there are no sequences, hence no measurements: counts and a note say so.
-    as_published : bool
-        Keep flags as values and complexes that hold no antibody.
-
-    Returns
-    -------
-    Imported
-
-    Raises
-    ------
-    InputError
-        If a file is damaged.
+    >>> split_mutations("A:Y32A,D:R106A"), split_mutations("D:L483TD:V486P")
+    (('A:Y32A', 'D:R106A'), ('D:L483T', 'D:V486P'))
     """
-    waiting = _sequences(sequences) if sequences is not None else {}
-    measurements: list[Measurement] = []
-    counts: Counter[str] = Counter()
-    for row in read_rows(path, COLUMNS, encoding="latin-1"):
-        delta, flagged = delta_of(row, DDG)
-        if not as_published and row["#PDB"].removeprefix("HM_") in NO_ANTIBODY:
-            counts["not an antibody"] += 1
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if len(parts) > 1:
+        return tuple(parts)
+    return tuple(re.findall(r"\w:[A-Z]-?\d+[A-Za-z]*?[A-Z](?=\w:|$)", text)) or tuple(parts)
+
+
+def _substitutions(mutations: Sequence[str]) -> list[tuple[str, str]]:
+    """Residues before and after each mutation, without chains and positions."""
+    names = (name.split(":")[-1] for name in mutations)
+    return [(name[:1], name[-1:]) for name in names]
+
+
+def _pair(row: SourceRow, suffix: str, name: str) -> Pair:
+    """Pair of a row's chains: of the parent (`suffix` empty) or of the mutant (``"_mut"``)."""
+    light, heavy, antigen_a, antigen_b = (row[f"{chain}{suffix}"] for chain in _CHAINS)
+    if not heavy:
+        heavy, light = light, ""
+    antigen = f"{antigen_a}:{antigen_b}" if antigen_b else antigen_a
+    return row.pair((heavy, light, name), (antigen, row.values.get("Protein-2", "")))
+
+
+def _mutations(row: SourceRow) -> tuple[str, ...]:
+    """Mutations of a row; AB1101 has them separated in a column of its own."""
+    return split_mutations(row.values.get("Mutation2") or row["Mutation"])
+
+
+def _is_carried(row: SourceRow) -> bool:
+    """True if the mutant's chains differ from the parent's in as many residues as are named."""
+    changed = 0
+    for chain in _CHAINS:
+        before, after = row[chain], row[f"{chain}_mut"]
+        changed += sum(a != b for a, b in zip(before, after, strict=False))
+        changed += abs(len(before) - len(after))
+    # some lists name a residue as mutated to itself
+    return changed >= sum(before != after for before, after in _substitutions(_mutations(row)))
+
+
+def _outcome(source: Source, measurement: Measurement, ddg_kcal_mol: float) -> Outcome:
+    """A row that is kept: as it stands, or without a value where its ddG is the flag."""
+    if source.as_published:
+        return "as published", measurement
+    if ddg_kcal_mol != _FLAG_DDG_KCAL_MOL:
+        return "measured", measurement
+    return _FLAGGED, dataclasses.replace(measurement, delta_pkd=None, censoring=Censoring.AT_MOST)
+
+
+def _bound_flags(measurements: Sequence[Measurement]) -> list[Measurement]:
+    """Give flagged rows their bound: at most the weakest ΔpKd of their assay, if it has any."""
+    weakest: dict[str, float] = {}
+    for row in measurements:
+        if row.delta_pkd is not None:
+            weakest[row.assay] = min(row.delta_pkd, weakest.get(row.assay, row.delta_pkd))
+    return [
+        dataclasses.replace(row, delta_pkd=weakest.get(row.assay)) if row.delta_pkd is None else row
+        for row in measurements
+    ]
+
+
+# ΔΔG become ΔpKd at 298.15 K in every row, so that they stay in proportion to the published ones.
+
+
+def _read_attabseq(source: Source, file: DataFile, name: str) -> Iterator[Outcome]:
+    for row in source.rows(file):
+        parent, mutant = _pair(row, "", row["PDB"]), _pair(row, "_mut", row["PDB"])
+        ddg_kcal_mol = row.number("ddG")
+        if not source.as_published and not row["antibody_heavy_seq"]:
+            yield "not an antibody", None
             continue
-        queue = waiting.get(_key(row, "#PDB", row["Mutation"], DDG))
-        if not queue:
-            counts["no sequences"] += 1
+        if not source.as_published and not _is_carried(row):
+            yield _NOT_CARRIED, None
             continue
-        match = queue.popleft()
-        if not as_published and not attabseq.is_carried(match):
-            counts["mutation not in the mutant's chains"] += 1
-            continue
-        flagged = flagged and not as_published
-        fate = attabseq.FLAGGED if flagged else "measured"
-        counts["as published" if as_published else fate] += 1
-        measurements.append(_measurement(row, match, None if flagged else delta))
-    notes = ()
-    if counts["no sequences"]:
-        notes = (
-            f"{counts['no sequences']} rows have no sequences; {attabseq.AB1101_FILE.path} "
-            f"beside the table has those of nearly all",
+        measurement = Measurement(
+            mutant,
+            assay=f"{name}:{row['PDB']}",
+            delta_pkd=ddg_kcal_mol_to_delta_pkd(ddg_kcal_mol),
+            parent=parent,
+            conditions=Conditions(method=row.values.get("Assay Name", "")),
+            origin=Origin(
+                name,
+                row.row,
+                LICENCE,
+                f"{row['PDB']}_{row['Partners']}",
+                _mutations(row),
+                reference=ATTABSEQ_CITATION,
+            ),
         )
-    return Imported(tuple(bound_flags(measurements)), tally(counts), notes)
+        yield _outcome(source, measurement, ddg_kcal_mol)
 
 
-Key = tuple[str, tuple[str, ...], float]
+def _read_s1131(source: Source) -> Iterator[Outcome]:
+    for row in source.rows(S1131_FILE):
+        parent = row.pair((row["a"], "", row["PDB"]), (row["b"], ""))
+        measurement = Measurement(
+            row.pair((row["a_mut"], "", row["PDB"]), (row["b_mut"], "")),
+            assay=f"s1131:{row['PDB']}",
+            delta_pkd=ddg_kcal_mol_to_delta_pkd(row.number("ddG")),
+            parent=parent,
+            origin=Origin(
+                "s1131",
+                row.row,
+                LICENCE,
+                f"{row['PDB']}_{row['Partners']}",
+                split_mutations(row["mutation"]),
+            ),
+        )
+        if source.as_published:
+            yield "as published", measurement
+        elif has_heavy_domain(parent.antibody.heavy):
+            yield "measured", measurement
+        else:
+            yield "not an antibody", None
+    if set(source.counts) == {"not an antibody"}:
+        source.notes.append("no row holds an antibody; as_published keeps them for comparison")
 
 
-def _key(row: SourceRow, complex_column: str, mutations: str, ddg_column: str) -> Key:
+def _key(complex_id: str, mutations: Sequence[str], ddg_kcal_mol: float) -> tuple[object, ...]:
     """Complex, residues before and after each mutation, and ddG: what renumbering leaves alone."""
-    names = (name.split(":")[-1] for name in attabseq.split_mutations(mutations))
-    letters = tuple(sorted(name[:1] + name[-1:] for name in names))
-    return row[complex_column], letters, round(row.number(ddg_column), 3)
+    return complex_id, tuple(sorted(_substitutions(mutations))), round(ddg_kcal_mol, 3)
 
 
-def _sequences(path: Path) -> dict[Key, deque[SourceRow]]:
-    """Rows of AB1101 by key, in file order."""
-    waiting: dict[Key, deque[SourceRow]] = defaultdict(deque)
-    for row in read_rows(path, (*attabseq.COLUMNS, "Mutation2")):
-        waiting[_key(row, "PDB", row["Mutation2"], "ddG")].append(row)
-    return waiting
-
-
-def _measurement(row: SourceRow, match: SourceRow, delta: float | None) -> Measurement:
-    name = f"{row['#PDB']}_{row['Partners(A_B)']}"
-    return Measurement(
-        attabseq.chains_of(match, "_mut", row["#PDB"]),
-        censoring=Censoring.AT_MOST if delta is None else Censoring.EXACT,
-        assay=f"ab_bind:{row['#PDB']}",
-        delta_pkd=delta,
-        parent=attabseq.chains_of(match, "", row["#PDB"]),
-        conditions=Conditions(
-            method=row["Assay Name"], temperature_K=celsius_as_K(row, "Assay Temp (Celcius)")
-        ),
-        origin=Origin(
-            "ab_bind",
-            row.row,
-            LICENCE,
-            name,
-            attabseq.split_mutations(row["Mutation"]),
-            reference=CITATION,
-        ),
-    )
-
-
-def load(root: Path, *, as_published: bool = False) -> Imported:
-    """AB-Bind under a data root, with AB1101's sequences where they are there."""
-    sequences = locate(root, attabseq.AB1101_FILE)
-    return import_table(require(root, TABLE), sequences, as_published=as_published)
+def _read_ab_bind(source: Source) -> Iterator[Outcome]:
+    # AB1101 renumbers some residues and renames some chains; where keys repeat, both go by position
+    waiting: dict[object, deque[SourceRow]] = defaultdict(deque)
+    for row in source.rows(AB1101_FILE) if source.has(AB1101_FILE) else ():
+        key = _key(row["PDB"], split_mutations(row["Mutation2"]), row.number("ddG"))
+        waiting[key].append(row)
+    for row in source.rows(TABLE):
+        ddg_kcal_mol, mutations = row.number("ddG(kcal/mol)"), split_mutations(row["Mutation"])
+        if not source.as_published and row["#PDB"].removeprefix("HM_") in _NO_ANTIBODY:
+            yield "not an antibody", None
+            continue
+        candidates = waiting.get(_key(row["#PDB"], mutations, ddg_kcal_mol))
+        if not candidates:
+            yield "no sequences", None
+            continue
+        match = candidates.popleft()
+        if not source.as_published and not _is_carried(match):
+            yield _NOT_CARRIED, None
+            continue
+        measurement = Measurement(
+            _pair(match, "_mut", row["#PDB"]),
+            assay=f"ab_bind:{row['#PDB']}",
+            delta_pkd=ddg_kcal_mol_to_delta_pkd(ddg_kcal_mol),
+            parent=_pair(match, "", row["#PDB"]),
+            conditions=Conditions(
+                method=row["Assay Name"],
+                temperature_K=celsius_to_K(row.optional_number("Assay Temp (Celcius)")),
+            ),
+            origin=Origin(
+                "ab_bind",
+                row.row,
+                LICENCE,
+                f"{row['#PDB']}_{row['Partners(A_B)']}",
+                mutations,
+                reference=CITATION,
+            ),
+        )
+        yield _outcome(source, measurement, ddg_kcal_mol)
+    if source.counts["no sequences"]:
+        source.notes.append(
+            f"{source.counts['no sequences']} rows have no sequences; {AB1101_FILE.path} "
+            f"beside the table has those of nearly all"
+        )
 
 
 AB_BIND = Dataset(
     "ab_bind",
     "AB-Bind as published, sequences from AB1101 where it is there; benchmark only",
     LICENCE,
-    permissive=False,
     may_train=False,
-    files=(TABLE, dataclasses.replace(attabseq.AB1101_FILE, required=False)),
+    files=(TABLE, AB1101_FILE.optional()),
     citation=CITATION,
-    load=load,
+    read=_read_ab_bind,
+    bound=_bound_flags,
+)
+AB645 = Dataset(
+    "ab645",
+    "AB-Bind's single mutations with sequences (AttABseq); benchmark only",
+    LICENCE,
+    may_train=False,
+    files=(AB645_FILE,),
+    citation=ATTABSEQ_CITATION,
+    read=functools.partial(_read_attabseq, file=AB645_FILE, name="ab645"),
+    bound=_bound_flags,
+)
+AB1101 = Dataset(
+    "ab1101",
+    "AB-Bind's single and multiple mutations with sequences (AttABseq); benchmark only",
+    LICENCE,
+    may_train=False,
+    files=(AB1101_FILE,),
+    citation=ATTABSEQ_CITATION,
+    read=functools.partial(_read_attabseq, file=AB1101_FILE, name="ab1101"),
+    bound=_bound_flags,
+)
+S1131 = Dataset(
+    "s1131",
+    "SKEMPI interface mutations (AttABseq), no antibody among them; benchmark only",
+    LICENCE,
+    may_train=False,
+    files=(S1131_FILE,),
+    citation=ATTABSEQ_CITATION,
+    read=_read_s1131,
 )

@@ -2,16 +2,14 @@
 
 The zero-shot binders are listed a second time among the SPR controls with the same value; they
 count once. Rows without a Kd are non-binders: their pKd is at most the weakest measured one of the
-assay.
+assay. ``Origin.complex_id`` is the set: ``"zero-shot"`` or ``"spr-control"``.
 """
 
-from collections import Counter
-from pathlib import Path
+from collections.abc import Iterator
 
 from paratope.core.censoring import Censoring
 from paratope.core.units import kd_nM_to_pkd
-from paratope.data.datasets.dataset import DataFile, Dataset, Imported, require, tally
-from paratope.data.datasets.rows import SourceRow, pair_of, read_rows
+from paratope.data.datasets.dataset import DataFile, Dataset, Outcome, Source
 from paratope.data.measurements import Conditions, Measurement, Origin, bound_non_binders
 
 LICENCE = "BSD-3-Clause-Clear"
@@ -25,6 +23,7 @@ JOINED = DataFile(
     sha256="d11ec0dcc48e6306fe8479d45ec17ef2ff3357be89eebd7e600dbddf75a5f7cb",
     made="zero-shot-binders.csv and spr-controls.csv with the CDRs set into trastuzumab's heavy "
     "chain, its light chain and the HER2 extracellular domain",
+    columns=("set", "heavy", "hcdr3", "kd_nM", "binder", "light", "antigen"),
 )
 ZERO_SHOT = DataFile(
     "absci_her2/zero-shot-binders.csv",
@@ -38,75 +37,40 @@ CONTROLS = DataFile(
     url=f"{_COMMIT}/spr-controls.csv",
     required=False,
 )
-COLUMNS = ("set", "heavy", "hcdr3", "kd_nM", "binder", "light", "antigen")
-ASSAY = "absci_her2"
 
 
-def import_table(path: Path, *, as_published: bool = False) -> Imported:
-    """Measurements of the table with sequences.
-
-    Parameters
-    ----------
-    path : Path
-    as_published : bool
-        Keep the rows that repeat a row of the other set.
-
-    Returns
-    -------
-    Imported
-        ``Origin.complex_id`` is the set: ``"zero-shot"`` or ``"spr-control"``.
-
-    Raises
-    ------
-    InputError
-        If the file is damaged.
-    """
-    measurements: list[Measurement] = []
-    counts: Counter[str] = Counter()
-    seen: dict[tuple[str, str, str], str] = {}
-    for row in read_rows(path, COLUMNS):
-        key = (row["heavy"], row["light"], row["kd_nM"])
-        if seen.setdefault(key, row["set"]) != row["set"] and not as_published:
-            counts[f"{row['set']}, repeats a row of {seen[key]}"] += 1
+def _read(source: Source) -> Iterator[Outcome]:
+    first_set: dict[tuple[str, str, str], str] = {}
+    for row in source.rows(JOINED):
+        first = first_set.setdefault((row["heavy"], row["light"], row["kd_nM"]), row["set"])
+        if first != row["set"] and not source.as_published:
+            yield f"{row['set']}, repeats a row of {first}", None
             continue
-        measurement = _row(row)
-        fate = "non-binder" if measurement.pkd is None else "measured"
-        counts[f"{row['set']}, {fate}"] += 1
-        measurements.append(measurement)
-    return Imported(tuple(bound_non_binders(measurements)), tally(counts))
-
-
-def _row(row: SourceRow) -> Measurement:
-    binder = {"true": True, "false": False}.get(row["binder"].lower())
-    kd_nM = row.optional_number("kd_nM")
-    if binder is None or binder != (kd_nM is not None):
-        raise row.error(
-            "binder", f"expected True with a Kd or False without, got {row['binder']!r}"
+        kd_nM = row.positive_number("kd_nM", "nM") if row.text("kd_nM") else None
+        if {"true": True, "false": False}.get(row["binder"].lower()) != (kd_nM is not None):
+            raise row.error(
+                "binder", f"expected True with a Kd or False without, got {row['binder']!r}"
+            )
+        yield (
+            f"{row['set']}, {'non-binder' if kd_nM is None else 'measured'}",
+            Measurement(
+                row.pair((row["heavy"], row["light"], row["hcdr3"]), (row["antigen"], "HER2")),
+                None if kd_nM is None else kd_nM_to_pkd(kd_nM),
+                Censoring.AT_MOST if kd_nM is None else Censoring.EXACT,
+                "absci_her2",
+                conditions=Conditions(method="SPR"),
+                origin=Origin("absci_her2", row.row, LICENCE, row["set"], reference=CITATION),
+            ),
         )
-    if kd_nM is not None and kd_nM <= 0:
-        raise row.error("kd_nM", f"expected a positive number of nM, got {kd_nM}")
-    return Measurement(
-        pair_of(row, (row["heavy"], row["light"], row["hcdr3"]), (row["antigen"], "HER2")),
-        None if kd_nM is None else kd_nM_to_pkd(kd_nM),
-        Censoring.AT_MOST if kd_nM is None else Censoring.EXACT,
-        ASSAY,
-        conditions=Conditions(method="SPR"),
-        origin=Origin("absci_her2", row.row, LICENCE, row["set"], reference=CITATION),
-    )
-
-
-def load(root: Path, *, as_published: bool = False) -> Imported:
-    """The table under a data root."""
-    return import_table(require(root, JOINED), as_published=as_published)
 
 
 ABSCI_HER2 = Dataset(
     "absci_her2",
     "Trastuzumab variants against HER2 by SPR; non-binders as bounds",
     LICENCE,
-    permissive=True,
     may_train=True,
     files=(JOINED, ZERO_SHOT, CONTROLS),
     citation=CITATION,
-    load=load,
+    read=_read,
+    bound=bound_non_binders,
 )

@@ -1,12 +1,14 @@
-"""What a data set is: its files, its terms, and what an import turned its rows into."""
+"""What a data set is: its files, its terms, and how its rows become measurements."""
 
 import dataclasses
 import hashlib
 import os
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from paratope.core.errors import InputError
+from paratope.data.datasets.rows import SourceRow, read_rows
 from paratope.data.measurements import Measurement
 
 # Short names of terms (SPDX where there is one) -> may the rows be used and passed on freely,
@@ -43,6 +45,11 @@ class DataFile:
         For a derived file, from what and how.
     required : bool
         False where the importer reads it only if it is there.
+    columns : tuple of str
+        Those that must be there.
+    separator, encoding : str
+    pad : bool
+        Rows may end early; the fields that lack are empty.
     """
 
     path: str
@@ -50,6 +57,14 @@ class DataFile:
     url: str = ""
     made: str = ""
     required: bool = True
+    columns: tuple[str, ...] = ()
+    separator: str = ","
+    encoding: str = "utf-8-sig"
+    pad: bool = False
+
+    def optional(self) -> "DataFile":
+        """The same file, for a data set that can do without it."""
+        return dataclasses.replace(self, required=False)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -79,6 +94,51 @@ class Imported:
         return sum(self.counts.values())
 
 
+@dataclasses.dataclass(slots=True)
+class Source:
+    """An import under way: where its files are, what is asked for, and what is noted.
+
+    Attributes
+    ----------
+    path : Path
+        The data root; for a format, the table itself.
+    as_published : bool
+        Keep flags as values and rows that are no antibodies, to compare with published numbers.
+    antigen : str
+        For a format without the antigen's sequence: its residues.
+    counts : Counter
+        What became of the rows so far.
+    notes, added
+        See `Imported`.
+    """
+
+    path: Path
+    as_published: bool = False
+    antigen: str = ""
+    counts: Counter[str] = dataclasses.field(default_factory=Counter)
+    notes: list[str] = dataclasses.field(default_factory=list)
+    added: dict[str, int] = dataclasses.field(default_factory=dict)
+
+    def has(self, file: DataFile) -> bool:
+        """True if the file is under the data root."""
+        return locate(self.path, file) is not None
+
+    def rows(self, file: DataFile) -> Iterator[SourceRow]:
+        """Rows of a file; raises `InputError` if it is missing or damaged."""
+        return read_rows(
+            require(self.path, file),
+            file.columns,
+            file.separator,
+            encoding=file.encoding,
+            pad=file.pad,
+        )
+
+
+# What became of a row, in a few words that are counted (None: no row of its own), and its
+# measurement if it gives one.
+Outcome = tuple[str | None, Measurement | None]
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Dataset:
     """A public source, or a published table format, that can be imported.
@@ -90,26 +150,43 @@ class Dataset:
         One line.
     licence : str
         Terms of the source; rows carry their own in ``Origin.licence``.
-    permissive : bool
-        True if every row may be used freely against attribution.
     may_train : bool
-        True if at least some rows may train a model that is passed on; which ones, `training_rows`
-        knows.
+        True if at least some rows may train a model that is passed on; which ones,
+        `paratope.data.datasets.training_rows` knows.
     files : tuple of DataFile
-        Empty for a format, which reads the table it is given.
+        The table first. Empty for a format, which reads the table it is given.
     citation : str
-    load : callable
-        ``load(folder, as_published=False)``: `folder` is the data root, or the table of a format.
+    read : callable
+        Yields an `Outcome` for each row of a `Source`, in file order.
+    bound : callable
+        Gives measurements without a value their bound, once all are read.
     """
 
     name: str
     summary: str
     licence: str
-    permissive: bool
     may_train: bool
     files: tuple[DataFile, ...]
     citation: str
-    load: Callable[..., Imported]
+    read: Callable[[Source], Iterator[Outcome]]
+    bound: Callable[[Sequence[Measurement]], list[Measurement]] = list
+
+    @property
+    def permissive(self) -> bool:
+        """True if every row may be used freely against attribution."""
+        return is_permissive(self.licence)
+
+    def load(self, path: Path, *, as_published: bool = False, antigen: str = "") -> Imported:
+        """Import the files under a data root, or the table of a format; see `load_dataset`."""
+        source = Source(path, as_published, antigen)
+        measurements = []
+        for fate, measurement in self.read(source):
+            if fate is not None:
+                source.counts[fate] += 1
+            if measurement is not None:
+                measurements.append(measurement)
+        rows = tuple(self.bound(measurements))
+        return Imported(rows, tally(source.counts), tuple(source.notes), source.added)
 
 
 def data_root() -> Path:
@@ -126,29 +203,37 @@ def data_root() -> Path:
 
 def locate(root: Path, file: DataFile) -> Path | None:
     """The file under `root`, in its own folder or directly in `root`; None if it is in neither."""
-    for candidate in (root / file.path, root / Path(file.path).name):
-        if candidate.is_file():
-            return candidate
-    return None
+    candidates = (root / file.path, root / Path(file.path).name)
+    return next((path for path in candidates if path.is_file()), None)
 
 
 def require(root: Path, file: DataFile) -> Path:
     """The file under `root`; an `InputError` that says what to put where if it is missing."""
-    found = locate(root, file)
-    if found is None:
+    path = locate(root, file)
+    if path is None:
         origin = f"It is published at {file.url}" if file.url else f"It was made thus: {file.made}"
         raise InputError(
             f"{root / file.path}: no such file. {origin}; expected SHA-256 {file.sha256}. "
             f"Put it there, or set PARATOPE_DATA to the folder that holds it; "
             f"`paratope data fetch` downloads published files"
         )
-    return found
+    return path
 
 
 def sha256_of(path: Path) -> str:
     """SHA-256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def notes_of_changed_files(root: Path, files: tuple[DataFile, ...]) -> tuple[str, ...]:
+    """A note for each file that is there and is not the one its importer was written for."""
+    return tuple(
+        f"{file.path} is not the file this importer was written for "
+        f"(expected SHA-256 {file.sha256[:12]}…): rows may differ"
+        for file in files
+        if (path := locate(root, file)) is not None and sha256_of(path) != file.sha256
+    )
 
 
 def is_permissive(licence: str) -> bool:
@@ -188,19 +273,6 @@ def filter_licence(imported: Imported, terms: str = "permissive") -> Imported:
     note = f"{left_out} of {len(imported.measurements)} measurements left out: terms not permissive"
     notes = imported.notes + ((note,) if left_out else ())
     return dataclasses.replace(imported, measurements=kept, notes=notes)
-
-
-def checked(root: Path, files: tuple[DataFile, ...]) -> tuple[str, ...]:
-    """Notes about files that differ from those the importer was written for."""
-    notes = []
-    for file in files:
-        found = locate(root, file)
-        if found is not None and sha256_of(found) != file.sha256:
-            notes.append(
-                f"{file.path} is not the file this importer was written for "
-                f"(expected SHA-256 {file.sha256[:12]}…): rows may differ"
-            )
-    return tuple(notes)
 
 
 def tally(counts: Mapping[str, int]) -> dict[str, int]:

@@ -193,7 +193,7 @@ def _download(url: str, target: Path, sha256: str, timeout_s: float, progress: P
     from requests import RequestException  # what pooch's downloads fail with
 
     download = pooch.HTTPDownloader(
-        _Meter(target.name, progress),
+        _Meter(target.name, progress),  # pyright: ignore[reportArgumentType]: any bar-like object
         _BLOCK_BYTES,
         timeout=timeout_s,
         # nothing in between may compress: the checksum is of the bytes as published

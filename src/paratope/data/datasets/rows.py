@@ -1,5 +1,6 @@
 """Rows of published tables, read strictly: errors name file, line and column."""
 
+import contextlib
 import csv
 import dataclasses
 import functools
@@ -9,12 +10,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from paratope.core.errors import InputError
+from paratope.molecules.numbering import find_domains
 from paratope.molecules.sequences import Antibody, Antigen, Pair, clean_antibody, clean_antigen
 
 MISSING = frozenset({"", "na", "n/a", "nan", "none", "null"})
-# Stands for an antigen that a source only names: one residue of which nothing is known.
-UNKNOWN_ANTIGEN = "X"
+UNKNOWN_ANTIGEN = "X"  # an antigen that a source only names: one residue of any kind
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
+_ZERO_CELSIUS_K = 273.15
 _Result = TypeVar("_Result")
 
 
@@ -61,6 +63,13 @@ class SourceRow:
         """The value as a number, None if it is missing."""
         return self.number(column) if self.text(column) else None
 
+    def positive_number(self, column: str, unit: str) -> float:
+        """The value as a number above zero; raises `InputError` otherwise."""
+        number = self.number(column)
+        if number <= 0:
+            raise self.error(column, f"expected a positive number of {unit}, got {number}")
+        return number
+
     def read(self, column: str, parse: Callable[[str], _Result]) -> _Result:
         """The value as `parse` reads it, its `InputError` given file, line and column."""
         try:
@@ -68,26 +77,63 @@ class SourceRow:
         except InputError as problem:
             raise self.error(column, str(problem)) from problem
 
+    def pair(self, antibody: tuple[str, str, str], antigen: tuple[str, str]) -> Pair:
+        """The pair of (heavy, light, name) and (chains, name), its errors naming the row."""
+        try:
+            return Pair(_antibody(*antibody), _antigen(*antigen))
+        except InputError as problem:
+            raise InputError(f"{self.path}, line {self.line}: {problem}") from problem
+
     def error(self, column: str, problem: str) -> InputError:
         """An error that says where it is."""
         return InputError(f"{self.path}, line {self.line}, column {column!r}: {problem}")
 
 
-def celsius_as_K(row: SourceRow, column: str) -> float | None:
-    """A temperature in degrees Celsius as Kelvin, None if it is missing."""
-    celsius = row.optional_number(column)
-    return None if celsius is None else celsius + 273.15
+# Sources repeat their chains: equal texts are cleaned once and give the same object.
+@functools.lru_cache(maxsize=4096)
+def _antigen(text: str, name: str) -> Antigen:
+    return clean_antigen(text, name)[0]
 
 
-def header_of(path: Path, separator: str = ",", *, encoding: str = "utf-8-sig") -> list[str]:
-    """Column names of a table; raises `InputError` if it cannot be read."""
+@functools.lru_cache(maxsize=4096)
+def _antibody(heavy: str, light: str, name: str) -> Antibody:
+    # a light chain equal to the heavy one is how some sources write a single domain
+    return clean_antibody(heavy, light if light != heavy else None, name)[0]
+
+
+@functools.lru_cache(maxsize=65536)
+def has_heavy_domain(chain: str) -> bool:
+    """True if a chain holds the variable domain of a heavy chain."""
+    return any(domain.chain == "H" for domain in find_domains(chain.upper()))
+
+
+def celsius_to_K(celsius: float | None) -> float | None:
+    """A temperature in degrees Celsius as Kelvin, None if it is missing.
+
+    >>> celsius_to_K(25.0)
+    298.15
+    """
+    return None if celsius is None else celsius + _ZERO_CELSIUS_K
+
+
+@contextlib.contextmanager
+def _open_table(path: Path, separator: str, encoding: str) -> Iterator[Any]:
+    """A reader of a table's lines; whatever cannot be read is an `InputError`."""
     try:
         with path.open(newline="", encoding=encoding) as stream:
-            return [name.strip() for name in next(csv.reader(stream, delimiter=separator), [])]
+            yield csv.reader(stream, delimiter=separator, strict=True)
     except OSError as problem:
         raise InputError(f"{path}: cannot be read: {problem.strerror or problem}") from problem
     except (UnicodeDecodeError, csv.Error) as problem:
-        raise InputError(f"{path}: not a text table: {problem}") from problem
+        raise InputError(
+            f"{path}: not a text table, or truncated ({problem}): fetch it again"
+        ) from problem
+
+
+def header_of(path: Path) -> list[str]:
+    """Column names of a comma-separated table; raises `InputError` if it cannot be read."""
+    with _open_table(path, ",", "utf-8-sig") as reader:
+        return [name.strip() for name in next(reader, [])]
 
 
 def read_rows(
@@ -120,71 +166,36 @@ def read_rows(
         If the file cannot be read, is empty or holds no rows, lacks a column, or a row has another
         number of fields than the header (as in a truncated file).
     """
-    try:
-        with path.open(newline="", encoding=encoding) as stream:
-            reader = csv.reader(stream, delimiter=separator, strict=True)
-            yield from _rows(path, reader, columns, separator, pad)
-    except OSError as problem:
-        raise InputError(f"{path}: cannot be read: {problem.strerror or problem}") from problem
-    except (UnicodeDecodeError, csv.Error) as problem:
-        raise InputError(
-            f"{path}: not a text table, or truncated ({problem}): fetch it again"
-        ) from problem
-
-
-def _rows(
-    path: Path, reader: Any, columns: Sequence[str], separator: str, pad: bool
-) -> Iterator[SourceRow]:
-    header = [name.strip() for name in next(reader, [])]
-    _check_header(path, header, columns, separator)
-    number = 0
-    for fields in reader:
-        if not any(field.strip() for field in fields):
-            continue
-        number += 1
-        if pad:
-            fields = fields + [""] * (len(header) - len(fields))
-        if len(fields) != len(header):
-            raise InputError(
-                f"{path}, line {reader.line_num}: {len(fields)} fields where the header has "
-                f"{len(header)}; the file is truncated or damaged: fetch it again"
-            )
-        values = {name: field.strip() for name, field in zip(header, fields, strict=True)}
-        yield SourceRow(path, number, reader.line_num, values)
-    if number == 0:
-        raise InputError(f"{path}: a header but no rows; the file is truncated: fetch it again")
+    with _open_table(path, separator, encoding) as reader:
+        header = [name.strip() for name in next(reader, [])]
+        _check_header(path, header, columns, separator)
+        index = 0
+        for fields in reader:
+            if not any(field.strip() for field in fields):
+                continue
+            index += 1
+            if pad:
+                fields = fields + [""] * (len(header) - len(fields))
+            if len(fields) != len(header):
+                raise InputError(
+                    f"{path}, line {reader.line_num}: {len(fields)} fields where the header has "
+                    f"{len(header)}; the file is truncated or damaged: fetch it again"
+                )
+            values = {name: field.strip() for name, field in zip(header, fields, strict=True)}
+            yield SourceRow(path, index, reader.line_num, values)
+        if index == 0:
+            raise InputError(f"{path}: a header but no rows; the file is truncated: fetch it again")
 
 
 def _check_header(path: Path, header: list[str], columns: Sequence[str], separator: str) -> None:
     if not any(header):
         raise InputError(f"{path}: empty file; expected a table with the columns {list(columns)}")
     missing = [name for name in columns if name not in header]
-    if not missing:
-        return
-    if len(header) == 1:
+    if missing and len(header) == 1:
         other = next((s for s in _SEPARATORS if s != separator and s in header[0]), None)
         if other is not None:
             raise InputError(
                 f"{path}: separated by {_SEPARATORS[other]}, expected {_SEPARATORS[separator]}"
             )
-    raise InputError(f"{path}: no column {missing}; columns found: {header}")
-
-
-@functools.lru_cache(maxsize=4096)
-def antigen_of(text: str, name: str = "") -> Antigen:
-    """Antigen of a source's text, cleaned; the same object for the same text."""
-    return clean_antigen(text, name)[0]
-
-
-@functools.lru_cache(maxsize=4096)
-def antibody_of(heavy: str, light: str = "", name: str = "") -> Antibody:
-    """Antibody of a source's texts, cleaned; a light chain equal to the heavy one is none."""
-    return clean_antibody(heavy, light if light != heavy else None, name)[0]
-
-
-def pair_of(row: SourceRow, antibody: tuple[str, str, str], antigen: tuple[str, str]) -> Pair:
-    """Pair of (heavy, light, name) and (chains, name), its errors naming the row."""
-    try:
-        return Pair(antibody_of(*antibody), antigen_of(*antigen))
-    except InputError as problem:
-        raise InputError(f"{row.path}, line {row.line}: {problem}") from problem
+    if missing:
+        raise InputError(f"{path}: no column {missing}; columns found: {header}")

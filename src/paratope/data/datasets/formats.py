@@ -1,0 +1,206 @@
+"""Published table formats, and the user's own: importers of whatever table they are given.
+
+AlphaSeq tables hold log10(Kd / nM), lower is stronger, under one of two headers: one row per
+antibody, whose antigen is only named (`_ANTIBODY_COLUMNS`), or one per interaction
+(`_INTERACTION_COLUMNS`). A row without an affinity was not detected, which in this assay is no
+bound, so it is counted and left out.
+
+FLAb-type tables are one assay each: ``heavy,light,fitness``, higher is stronger. What a fitness is
+differs from table to table (a negative log Kd, an enrichment), so it is a score; a ``<`` or ``>``
+in front is a bound on it. The antigen is not in the table.
+"""
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
+from paratope.core.censoring import Censoring
+from paratope.core.errors import InputError
+from paratope.core.units import parse_bounded_number
+from paratope.data.datasets.dataset import Dataset, Outcome, Source
+from paratope.data.datasets.rows import (
+    UNKNOWN_ANTIGEN,
+    SourceRow,
+    has_heavy_domain,
+    header_of,
+    read_rows,
+)
+from paratope.data.measurements import Conditions, Measurement, Origin
+from paratope.data.tables import TableRow, read_table
+from paratope.molecules.sequences import Pair, clean_antigen
+
+_ANTIBODY_COLUMNS = ("POI", "Target", "Assay", "Pred_affinity", "HC", "LC")
+_INTERACTION_COLUMNS = ("mata_sequence", "matalpha_sequence", "alphaseq_affinity")
+_FLAB_COLUMNS = ("heavy", "light", "fitness")
+_LICENCE = "none stated"
+_SHOWN_ERRORS = 5
+
+
+def log10_kd_nM_to_pkd(log10_kd_nM: float) -> float:
+    """pKd of a log10(Kd / nM).
+
+    >>> log10_kd_nM_to_pkd(0.0), log10_kd_nM_to_pkd(2.5)
+    (9.0, 6.5)
+    """
+    return 9.0 - log10_kd_nM
+
+
+def _read_alphaseq(source: Source) -> Iterator[Outcome]:
+    path = source.path
+    is_interactions = "alphaseq_affinity" in header_of(path)
+    columns = _INTERACTION_COLUMNS if is_interactions else _ANTIBODY_COLUMNS
+    if is_interactions and source.antigen:
+        raise InputError(f"{path} holds its antigens; give none")
+    antigens = _alphaseq_antigens(path, source.antigen) if source.antigen else {}
+    table = path.name.split(".")[0]
+    targets: set[str] = set()
+    for row in read_rows(path, columns):
+        target = row.values.get("Target", "")
+        targets.add(target)
+        log10_kd_nM = row.optional_number(columns[2] if is_interactions else "Pred_affinity")
+        if log10_kd_nM is None:
+            yield "no affinity", None
+            continue
+        if antigens and target not in antigens:
+            yield "target without a sequence", None
+            continue
+        if is_interactions:
+            pair = _interaction(row)
+        else:
+            antigen = antigens.get(target, UNKNOWN_ANTIGEN)
+            pair = row.pair((row["HC"], row["LC"], row["POI"]), (antigen, target))
+        if pair is None:
+            yield "not an antibody", None
+            continue
+        # an assay is one run against one target
+        run = f":{target}:{row['Assay']}" if "Target" in row.values else ""
+        yield (
+            "measured",
+            Measurement(
+                pair,
+                log10_kd_nM_to_pkd(log10_kd_nM),
+                assay=f"{table}{run}",
+                conditions=Conditions("scFv", "AlphaSeq"),
+                origin=Origin(table, row.row, _LICENCE, row.values.get("POI", "")),
+            ),
+        )
+    if antigens and not targets & set(antigens):
+        raise InputError(f"{path}: no row of {sorted(antigens)}; its targets: {sorted(targets)}")
+    if not is_interactions and not antigens:
+        source.notes.append(
+            f"no sequences of the targets {sorted(targets)}; give them as the antigen"
+        )
+
+
+def _interaction(row: SourceRow) -> Pair | None:
+    """The antibody is whichever side holds a heavy domain, Mat-A where both do."""
+    for antibody, antigen in (("mata", "matalpha"), ("matalpha", "mata")):
+        chain = row[f"{antibody}_sequence"]
+        if has_heavy_domain(chain):
+            name = row.values.get(f"{antibody}_description", "")
+            return row.pair((chain, "", name), (row[f"{antigen}_sequence"], ""))
+    return None
+
+
+def _alphaseq_antigens(path: Path, text: str) -> dict[str, str]:
+    """Residues by target: of the table's only one, or as ``TARGET=RESIDUES,…``."""
+    if "=" not in text:
+        targets = sorted({row["Target"] for row in read_rows(path, _ANTIBODY_COLUMNS)})
+        if len(targets) > 1:
+            raise InputError(
+                f"{path} has the targets {targets}: give the antigen as TARGET=RESIDUES, several "
+                f"separated by commas, got {text!r}"
+            )
+        return {targets[0]: text}
+    antigens: dict[str, str] = {}
+    for part in text.split(","):
+        name, _, residues = (piece.strip() for piece in part.partition("="))
+        if not (name and residues):
+            raise InputError(f"expected the antigen as TARGET=RESIDUES, got {part!r}")
+        antigens[name] = residues
+    return antigens
+
+
+def _read_flab(source: Source) -> Iterator[Outcome]:
+    tables = sorted(source.path.glob("*.csv")) if source.path.is_dir() else [source.path]
+    if not tables:
+        columns = ", ".join(_FLAB_COLUMNS)
+        raise InputError(f"{source.path}: no .csv tables; expected columns {columns}")
+    for path in tables:
+        for row in read_rows(path, _FLAB_COLUMNS):
+            if not row.text("fitness"):
+                yield "no affinity", None
+                continue
+            if not row["heavy"]:
+                yield "no heavy chain", None
+                continue
+            score, censoring = row.read("fitness", parse_bounded_number)
+            antibody = (row["heavy"], row.text("light"), "")
+            yield (
+                "score",
+                Measurement(
+                    row.pair(antibody, (source.antigen or UNKNOWN_ANTIGEN, "")),
+                    score=score,
+                    censoring=censoring,
+                    assay=path.stem,
+                    origin=Origin(path.stem, row.row, _LICENCE),
+                ),
+            )
+    if not source.antigen:
+        source.notes.append("the antigen is not in the table; give its sequence")
+
+
+def _read_plain(source: Source) -> Iterator[Outcome]:
+    antigens = (clean_antigen(source.antigen, "antigen")[0],) if source.antigen else None
+    table = read_table(source.path, antigens=antigens, require="measured")
+    errors = [row.error for row in table.rows if row.error is not None]
+    if all(row.measurement is None for row in table.rows):
+        raise InputError(f"{source.path}: no row can be read; the first error: {errors[0]}")
+    for row in table.rows:
+        measurement = row.measurement
+        if measurement is not None:
+            origin = dataclasses.replace(measurement.origin, licence="own")
+            measurement = dataclasses.replace(measurement, origin=origin)
+        yield _plain_fate(row), measurement
+    source.notes += [*table.notes, *errors[:_SHOWN_ERRORS]]
+    if len(errors) > _SHOWN_ERRORS:
+        source.notes.append(f"… and {len(errors) - _SHOWN_ERRORS} more rows in error")
+
+
+def _plain_fate(row: TableRow) -> str:
+    if row.measurement is None:
+        return "in error"
+    if row.measurement.censoring is not Censoring.EXACT:
+        return "censored"
+    if row.measurement.pkd is None and row.measurement.score is not None:
+        return "score"
+    return "measured"
+
+
+ALPHASEQ = Dataset(
+    "alphaseq",
+    "Format: AlphaSeq tables, log10(Kd / nM), lower = stronger (give the table)",
+    _LICENCE,
+    may_train=False,
+    files=(),
+    citation="Engelhart et al. 2022, Sci. Data 9:653; A-Alpha Bio's AlphaSeq tables",
+    read=_read_alphaseq,
+)
+FLAB = Dataset(
+    "flab",
+    "Format: FLAb-type tables, heavy, light, fitness, one assay each (give table or folder)",
+    _LICENCE,
+    may_train=False,
+    files=(),
+    citation="Chungyoun et al. 2024, FLAb, bioRxiv 2024.01.13.575504",
+    read=_read_flab,
+)
+PLAIN = Dataset(
+    "plain",
+    "Format: your own table, columns as `paratope predict` and `train` know them (give the table)",
+    "own",
+    may_train=True,
+    files=(),
+    citation="",
+    read=_read_plain,
+)
