@@ -40,8 +40,8 @@ class SmallCampaignModel:
         )
         self.scale = self
         self.process = self
-        self.site_target = self.to_latent(campaign.values)
-        self._weights = cho_solve(self._solve, self.site_target)
+        self.ep_target = self.to_latent(campaign.values)
+        self._weights = cho_solve(self._solve, self.ep_target)
 
     def posterior(self, pairs: Sequence[Pair]) -> Normal:
         cross = self._kernel(pairs, self.campaign.pairs)
@@ -52,9 +52,9 @@ class SmallCampaignModel:
         found = self.posterior(pairs)
         return found.mean, np.diagonal(found.covariance)
 
-    def left_out(self) -> tuple[np.ndarray, np.ndarray]:
+    def leave_one_out(self) -> tuple[np.ndarray, np.ndarray]:
         diagonal = np.diagonal(cho_solve(self._solve, np.eye(len(self.campaign))))
-        return self.site_target - self._weights / diagonal, 1.0 / diagonal
+        return self.ep_target - self._weights / diagonal, 1.0 / diagonal
 
     def to_latent(self, values: np.ndarray) -> np.ndarray:
         return (np.asarray(values) - self._centre) / self._scale

@@ -525,7 +525,7 @@ def test_covariances_are_the_sum_of_the_centred_terms(small, landscape):
     np.testing.assert_allclose(new.cross, cross, atol=1e-6)
     np.testing.assert_allclose(new.own, np.diag(between), atol=1e-6)
     np.testing.assert_allclose(small._covariance.between(new, new), between, atol=1e-6)
-    joint = small.process.joint(cross, between)
+    joint = small.process.posterior_covariance(cross, between)
     variance = np.diag(joint) + joint[3, 3] - 2 * joint[:, 3]
     change = small.difference(pairs, parent, 0.9)
     mean = small.to_label(small.process.mean(cross))

@@ -117,7 +117,6 @@ def test_wrong_arguments_are_said_and_nothing_is_written(
 @pytest.mark.slow
 def test_a_campaign_on_scores(tmp_path: Path, run_paratope: Run):
     """Its own antigen and unit; nothing about a general model."""
-    pytest.importorskip("gpytorch")
     places = [(place, residue) for place in range(97, 105) for residue in "AWE"]
     rows = [("wt", VH, VK, LYSOZYME, 5.0)]
     for place, residue in places:  # W helps, E hurts, more so in the middle

@@ -35,7 +35,7 @@ def both(
     points = random.uniform(-2, 2, (count, 2))
     observed = observed_of(points, random, bounded)
     gram = kernel(points, points)
-    exact = GaussianProcess(np.ones(1), NOISE, gram[None], observed)
+    exact = GaussianProcess(gram, NOISE, observed)
     rows = np.arange(count) if inducing is None else inducing
     sparse = SparseFit(
         gram[np.ix_(rows, rows)], gram[:, rows], np.diag(gram), NOISE, observed, jitter
@@ -50,12 +50,19 @@ def test_with_every_row_inducing_it_is_the_exact_process():
     np.testing.assert_allclose(process.mean(cross), exact.mean(cross), atol=1e-6)
     own = np.diag(between)
     np.testing.assert_allclose(process.variance(cross, own), exact.variance(cross, own), atol=1e-6)
-    joint = process.joint(cross, between)
-    np.testing.assert_allclose(joint, exact.joint(cross, between), atol=1e-6)
-    for ours, true in zip(process.left_out(), exact.left_out(), strict=True):
+    joint = process.posterior_covariance(cross, between)
+    np.testing.assert_allclose(joint, exact.posterior_covariance(cross, between), atol=1e-6)
+    for ours, true in zip(process.leave_one_out(), exact.leave_one_out(), strict=True):
         np.testing.assert_allclose(ours, true, atol=1e-6)
+    others = cross[:4], kernel(new[:4], new[9:]), cross[9:]
+    np.testing.assert_allclose(
+        process.posterior_cross_covariance(others[0], others[2], others[1]),
+        joint[:4, 9:],
+        atol=1e-6,
+    )
     rows = np.arange(5, 20)
-    for ours, true in zip(fitted.without(rows, rows), exact.without(rows), strict=True):
+    ours_and_true = fitted.leave_rows_out(rows, rows), exact.leave_rows_out(rows)
+    for ours, true in zip(*ours_and_true, strict=True):
         np.testing.assert_allclose(ours, true, atol=1e-6)
 
 
@@ -127,7 +134,7 @@ def test_arrays_hold_all_of_it():
     np.testing.assert_array_equal(
         again.variance(cross, np.ones(7)), process.variance(cross, np.ones(7))
     )
-    np.testing.assert_array_equal(again.left_out_mean, process.left_out_mean)
+    np.testing.assert_array_equal(again.loo_mean, process.loo_mean)
     with pytest.raises(ModelError, match="sparse process"):
         SparseProcess.from_arrays({**arrays, "factor": arrays["factor"][:-1]})
     with pytest.raises(ModelError, match="numbers"):

@@ -555,10 +555,10 @@ class Left:
 
         self.campaign = types.SimpleNamespace(censoring=np.zeros(len(mean)))
         self.process = self.scale = self
-        self.site_target = target
+        self.ep_target = target
         self._mean = mean
 
-    def left_out(self) -> tuple[np.ndarray, np.ndarray]:
+    def leave_one_out(self) -> tuple[np.ndarray, np.ndarray]:
         return self._mean, np.full(len(self._mean), 0.6)
 
 

@@ -1,81 +1,97 @@
-"""A sparse Gaussian process: all rows are learned from, by way of some that stand for them.
+"""Sparse Gaussian process regression (FITC) on inducing points that are some of the training rows.
 
-What the rows say is taken to pass through the values of the inducing rows; what these leave open
-of a row's own value counts as its own noise. That is the fully independent training conditional,
-FITC (Snelson & Ghahramani 2006; Quiñonero-Candela & Rasmussen 2005), with expectation propagation
-for rows that are bounds (Naish-Guzman & Holden 2008). With every row inducing it is the exact
-process. n rows and m inducing ones cost n m² steps, n m numbers while learning and m² afterwards.
+``Q = K_nm K_mm⁻¹ K_mn`` takes the place of the rows' covariance K, and ``diag(K - Q)`` counts as
+noise of each row: the fully independent training conditional (Snelson & Ghahramani 2006;
+Quiñonero-Candela & Rasmussen 2005), with expectation propagation for bounds (Naish-Guzman & Holden
+2008). With every row inducing it is the exact process. n rows and m inducing ones cost n m² steps,
+n m numbers while learning and m² afterwards.
 """
 
 import dataclasses
 from collections.abc import Mapping
 
 import numpy as np
-from scipy.linalg import cho_factor, cho_solve, solve_triangular
+from scipy.linalg import cho_solve, solve_triangular
 
-from paratope.campaigns.gaussian_process import DAMPING, JITTER, SWEEPS, Observations, stand_in
-from paratope.core.errors import ModelError, TrainingError
+from paratope.campaigns.gaussian_process import (
+    EP_DAMPING,
+    EP_SWEEPS,
+    JITTER,
+    Observations,
+    ep_update,
+    plus_diagonal,
+    safe_cholesky,
+)
+from paratope.core.errors import ModelError
 
-# A row that the chosen ones leave less variance than this is not worth an inducing one.
+# A row to which the chosen ones leave less variance than this is not worth an inducing point.
 _TOLERANCE = 1e-3
-_FIRST_PRECISION = 1e-6
-_SETTLED = 1e-4
-# Rows whose left-out variances are computed at once.
+# Rows whose leave-one-out variances are computed at once.
 _BLOCK = 4096
+# Names of arrays in model folders, where they differ.
+_SAVED_AS = {
+    "ep_target": "site_target",
+    "ep_variance": "site_variance",
+    "loo_mean": "left_out_mean",
+    "loo_variance": "left_out_variance",
+}
 
 
 @dataclasses.dataclass(frozen=True)
 class SparseProcess:
-    """What a sparse process answers with; n training rows, m inducing ones.
+    """Posterior of a sparse Gaussian process; n training rows, m inducing ones.
 
     Attributes
     ----------
     noise : np.ndarray, (noise groups,)
         Variances.
-    factor, inner : np.ndarray, (m, m)
-        Lower triangles: of the inducing rows' covariance, and of what all rows add to the identity
-        in its coordinates.
+    factor : np.ndarray, (m, m)
+        Lower Cholesky factor L of the inducing rows' covariance.
+    inner : np.ndarray, (m, m)
+        Lower Cholesky factor of ``I + L⁻¹ K_mn D⁻¹ K_nm L⁻ᵀ``, D the rows' variances given f_m.
     alpha : np.ndarray, (m,)
         Weights of the inducing rows in the mean.
-    site_target, site_variance : np.ndarray, (n,)
-        Target of each row, and the variance of what stands for it if it is a bound.
-    left_out_mean, left_out_variance : np.ndarray, (n,)
-        Of each row from all others, noise included.
+    ep_target, ep_variance : np.ndarray, (n,)
+        Target of each row's Gaussian factor, and its variance where the row is a bound.
+    loo_mean, loo_variance : np.ndarray, (n,)
+        Leave-one-out predictions, noise included.
     """
 
     noise: np.ndarray
     factor: np.ndarray
     inner: np.ndarray
     alpha: np.ndarray
-    site_target: np.ndarray
-    site_variance: np.ndarray
-    left_out_mean: np.ndarray
-    left_out_variance: np.ndarray
+    ep_target: np.ndarray
+    ep_variance: np.ndarray
+    loo_mean: np.ndarray
+    loo_variance: np.ndarray
 
     def mean(self, cross: np.ndarray) -> np.ndarray:
-        """Expected value, (r,), from the covariance with the inducing rows, (r, m)."""
+        """Posterior mean, (r,), from the covariance with the inducing rows, (r, m)."""
         return cross @ self.alpha
 
-    def variance(self, cross: np.ndarray, own: np.ndarray) -> np.ndarray:
-        """Variance without noise, (r,), from (r, m) and prior variances (r,)."""
+    def variance(self, cross: np.ndarray, prior: np.ndarray) -> np.ndarray:
+        """Posterior variance without noise, (r,), from (r, m) and prior variances (r,)."""
         outer, half = self._halves(cross)
         explained = np.einsum("ij,ij->j", outer, outer) - np.einsum("ij,ij->j", half, half)
-        return np.maximum(own - explained, 1e-9)
+        return np.maximum(prior - explained, 1e-9)
 
-    def joint(self, cross: np.ndarray, between: np.ndarray) -> np.ndarray:
-        """Covariance without noise, (r, r), from (r, m) and the prior covariance (r, r)."""
+    def posterior_covariance(self, cross: np.ndarray, prior: np.ndarray) -> np.ndarray:
+        """Posterior covariance without noise, (r, r), from (r, m) and the prior's (r, r)."""
         outer, half = self._halves(cross)
-        return between - outer.T @ outer + half.T @ half
+        return prior - outer.T @ outer + half.T @ half
 
-    def shared(self, a: np.ndarray, b: np.ndarray, between: np.ndarray) -> np.ndarray:
-        """Covariance of some with few others, (r, k), from (r, m), (k, m) and the prior (r, k)."""
+    def posterior_cross_covariance(
+        self, a: np.ndarray, b: np.ndarray, prior: np.ndarray
+    ) -> np.ndarray:
+        """Posterior covariance with few others, (r, k), from (r, m), (k, m) and the prior's."""
         outer, half = self._halves(b)
         rest = outer - solve_triangular(self.inner, half, lower=True, trans=1)
-        return between - a @ solve_triangular(self.factor, rest, lower=True, trans=1)
+        return prior - a @ solve_triangular(self.factor, rest, lower=True, trans=1)
 
-    def left_out(self) -> tuple[np.ndarray, np.ndarray]:
+    def leave_one_out(self) -> tuple[np.ndarray, np.ndarray]:
         """Each row's mean and variance (noise included) from all others, (n,) each."""
-        return self.left_out_mean, self.left_out_variance
+        return self.loo_mean, self.loo_variance
 
     def _halves(self, cross: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         outer = solve_triangular(self.factor, cross.T, lower=True)
@@ -83,7 +99,10 @@ class SparseProcess:
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Named arrays; the triangles packed, without their zeros."""
-        arrays = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        arrays = {
+            _SAVED_AS.get(field.name, field.name): getattr(self, field.name)
+            for field in dataclasses.fields(self)
+        }
         below = np.tril_indices(len(self.alpha))
         return arrays | {name: arrays[name][below] for name in ("factor", "inner")}
 
@@ -91,30 +110,32 @@ class SparseProcess:
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> "SparseProcess":
         """The inverse of `to_arrays`; raises `ModelError` if they do not fit together."""
         try:
-            found = {field.name: arrays[field.name] for field in dataclasses.fields(cls)}
-            count = len(found["alpha"])
+            parts = {
+                field.name: arrays[_SAVED_AS.get(field.name, field.name)]
+                for field in dataclasses.fields(cls)
+            }
+            count = len(parts["alpha"])
             for name in ("factor", "inner"):
                 triangle = np.zeros((count, count))
-                triangle[np.tril_indices(count)] = found[name]
-                found[name] = triangle
+                triangle[np.tril_indices(count)] = parts[name]
+                parts[name] = triangle
         except (KeyError, ValueError) as error:
             raise ModelError(f"not a sparse process, or damaged: {error!r}") from error
-        lengths = {len(found[name]) for name in found if name.startswith(("site", "left"))}
-        if len(lengths) != 1:
+        if len({len(parts[name]) for name in _SAVED_AS}) != 1:
             raise ModelError("a sparse process with rows of different numbers; it is damaged")
-        return cls(**found)
+        return cls(**parts)
 
 
 class SparseFit:
-    """All rows seen through the inducing ones.
+    """A sparse process with its training rows, as needed to learn and to leave rows out.
 
     Parameters
     ----------
     inducing : np.ndarray, (m, m)
-        Covariance of the inducing rows.
+        Prior covariance of the inducing rows.
     cross : np.ndarray, (n, m)
         Of all rows with them.
-    own : np.ndarray, (n,)
+    prior : np.ndarray, (n,)
         Prior variances.
     noise : np.ndarray, (noise groups,)
         Variances.
@@ -132,104 +153,111 @@ class SparseFit:
         self,
         inducing: np.ndarray,
         cross: np.ndarray,
-        own: np.ndarray,
+        prior: np.ndarray,
         noise: np.ndarray,
         observed: Observations,
         jitter: float = JITTER,
     ) -> None:
         self.noise, self.observed = noise, observed
-        self._factor = _lower(inducing + jitter * np.eye(len(inducing)))
+        self._rows = np.arange(len(observed))
+        self._factor, _ = safe_cholesky(plus_diagonal(inducing, jitter))
         self._projected = solve_triangular(self._factor, cross.T, lower=True)  # (m, n)
         explained = np.einsum("ij,ij->j", self._projected, self._projected)
-        self._open = np.maximum(own - explained, 0.0)
-        self.target = observed.target.astype(float).copy()
-        self.site_variance = np.zeros(len(observed))
-        self._measured = noise[observed.noise_group] * observed.noise_share + JITTER
-        if (observed.censoring != 0).any():
-            self._settle_bounds()
-        self._precision = 1.0 / self._spread()
-        self._inner = self._information(np.arange(len(observed)))
-        self._solved = self._pull(np.arange(len(observed)), self._inner)
+        self._unexplained = np.maximum(prior - explained, 0.0)
+        self.target = observed.target.astype(float)
+        self.ep_variance = np.zeros(len(observed))
+        self._row_noise = noise[observed.noise_group] * observed.noise_share + JITTER
+        if not observed.exact.all():
+            self._propagate_bounds()
+        self._precision = 1.0 / self._variance_given_inducing()
+        self._inner = self._information(self._rows)
+        self._solved = self._solve(self._rows, self._inner)
 
     def process(self) -> SparseProcess:
-        """What answers, without the rows."""
-        mean, variance = self._left_out(np.arange(len(self.observed)), self._inner, self._solved)
-        alpha = solve_triangular(self._factor, self._solved, lower=True, trans=1)
+        """The posterior, without the rows."""
+        loo_mean, loo_variance = self._leave_one_out(self._rows, self._inner, self._solved)
         return SparseProcess(
-            self.noise, self._factor, self._inner, alpha, self.target, self.site_variance, mean,
-            variance,
-        )  # fmt: skip
+            noise=self.noise,
+            factor=self._factor,
+            inner=self._inner,
+            alpha=solve_triangular(self._factor, self._solved, lower=True, trans=1),
+            ep_target=self.target,
+            ep_variance=self.ep_variance,
+            loo_mean=loo_mean,
+            loo_variance=loo_variance,
+        )
 
-    def without(self, left_out: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def leave_rows_out(
+        self, left_out: np.ndarray, test: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Mean and variance (noise included) of some rows from all that are not left out."""
-        keep = np.setdiff1d(np.arange(len(self.observed)), left_out)
+        keep = np.setdiff1d(self._rows, left_out)
         inner = self._information(keep)
-        mean, spread = self._marginal(test, inner, self._pull(keep, inner))
-        return mean, spread + 1.0 / self._precision[test]
+        mean, variance = self._marginal(test, inner, self._solve(keep, inner))
+        return mean, variance + 1.0 / self._precision[test]
 
-    def _spread(self) -> np.ndarray:
-        """Of each row's target around what the inducing rows say of it, (n,)."""
-        exact = self.observed.censoring == 0
-        return self._open + np.where(exact, self._measured, self.site_variance + JITTER)
+    def _variance_given_inducing(self) -> np.ndarray:
+        """Of each row's target, (n,)."""
+        noise = np.where(self.observed.exact, self._row_noise, self.ep_variance + JITTER)
+        return self._unexplained + noise
 
     def _information(self, rows: np.ndarray) -> np.ndarray:
-        """Triangle of the identity plus what rows say, (m, m)."""
+        """Cholesky factor of the identity plus the information in rows, (m, m)."""
         part = self._projected[:, rows]
-        return _lower(np.eye(len(part)) + (part * self._precision[rows]) @ part.T)
+        information = (part * self._precision[rows]) @ part.T
+        return safe_cholesky(plus_diagonal(information, 1.0))[0]
 
-    def _pull(self, rows: np.ndarray, inner: np.ndarray) -> np.ndarray:
-        """Where rows pull the inducing ones, in their own coordinates, (m,)."""
+    def _solve(self, rows: np.ndarray, inner: np.ndarray) -> np.ndarray:
+        """Posterior mean of the whitened inducing values given rows, (m,)."""
         pull = self._projected[:, rows] @ (self._precision[rows] * self.target[rows])
         return cho_solve((inner, True), pull)
 
     def _marginal(
         self, rows: np.ndarray, inner: np.ndarray, solved: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and variance of what the inducing rows say of rows."""
+        """Mean and variance of rows' values as far as the inducing ones explain them."""
         mean, variance = np.zeros(len(rows)), np.zeros(len(rows))
         for start in range(0, len(rows), _BLOCK):
-            part = self._projected[:, rows[start : start + _BLOCK]]
+            block = slice(start, start + _BLOCK)
+            part = self._projected[:, rows[block]]
             half = solve_triangular(inner, part, lower=True)
-            mean[start : start + _BLOCK] = solved @ part
-            variance[start : start + _BLOCK] = np.einsum("ij,ij->j", half, half)
+            mean[block] = solved @ part
+            variance[block] = np.einsum("ij,ij->j", half, half)
         return mean, variance
 
-    def _left_out(
+    def _leave_one_out(
         self, rows: np.ndarray, inner: np.ndarray, solved: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """Mean and variance (noise included) of each row from all others."""
         mean, variance = self._marginal(rows, inner, solved)
         precision = self._precision[rows]
-        # of the inverse covariance of all rows, by Woodbury's identity
+        # diagonal of the inverse covariance of all rows, by Woodbury's identity
         diagonal = np.maximum(precision - precision**2 * variance, 1e-12)
         solution = precision * (self.target[rows] - mean)
         return self.target[rows] - solution / diagonal, 1.0 / diagonal
 
-    def _settle_bounds(self) -> None:
-        """Find the Gaussian stand-ins of the bounds, all at once, over and over."""
-        bounds = np.flatnonzero(self.observed.censoring)
-        every = np.arange(len(self.observed))
+    def _propagate_bounds(self) -> None:
+        """Expectation propagation of all bounds in parallel."""
+        bounds = np.flatnonzero(~self.observed.exact)
         limit, sign = self.observed.target[bounds], self.observed.censoring[bounds].astype(float)
-        precision, shift = np.full(len(bounds), _FIRST_PRECISION), np.zeros(len(bounds))
-        for _ in range(SWEEPS):
-            self.target[bounds], self.site_variance[bounds] = shift / precision, 1.0 / precision
-            self._precision = 1.0 / self._spread()
-            inner = self._information(every)
-            mean, variance = self._left_out(bounds, inner, self._pull(every, inner))
-            cavity = np.maximum(variance - self.site_variance[bounds] - JITTER, 1e-9)
-            new, moved = stand_in(mean, cavity, limit, sign, self._measured[bounds])
+        precision, shift = np.full(len(bounds), 1e-6), np.zeros(len(bounds))
+        for _ in range(EP_SWEEPS):
+            self.target[bounds], self.ep_variance[bounds] = shift / precision, 1.0 / precision
+            self._precision = 1.0 / self._variance_given_inducing()
+            inner = self._information(self._rows)
+            mean, variance = self._leave_one_out(bounds, inner, self._solve(self._rows, inner))
+            cavity = np.maximum(variance - self.ep_variance[bounds] - JITTER, 1e-9)
+            new, moved = ep_update(mean, cavity, limit, sign, self._row_noise[bounds])
             change = float(np.abs(new / precision - 1.0).max())
-            precision = precision + DAMPING * (new - precision)
-            shift = shift + DAMPING * (moved - shift)
-            if change < _SETTLED:
+            precision = precision + EP_DAMPING * (new - precision)
+            shift = shift + EP_DAMPING * (moved - shift)
+            if change < 1e-4:
                 break
-        self.target[bounds], self.site_variance[bounds] = shift / precision, 1.0 / precision
+        self.target[bounds], self.ep_variance[bounds] = shift / precision, 1.0 / precision
 
 
 def inducing_rows(covariance: np.ndarray, start: np.ndarray, count: int) -> np.ndarray:
-    """Rows that say most of all rows: one by one the row that those before leave most open.
-
-    A pivoted Cholesky factorisation (Fine & Scheinberg 2001), begun with rows that are given.
+    """Inducing rows by greedy residual variance: a pivoted Cholesky (Fine & Scheinberg 2001).
 
     Parameters
     ----------
@@ -242,7 +270,7 @@ def inducing_rows(covariance: np.ndarray, start: np.ndarray, count: int) -> np.n
     Returns
     -------
     np.ndarray of int
-        Row numbers in order; fewer than `count` where no other row has anything of its own.
+        Row numbers in order; fewer than `count` where no other row has variance of its own.
 
     Examples
     --------
@@ -251,28 +279,18 @@ def inducing_rows(covariance: np.ndarray, start: np.ndarray, count: int) -> np.n
     [0, 2, 4]
     """
     chosen = list(dict.fromkeys(start.tolist()))[:count]
-    factor = _lower(covariance[np.ix_(chosen, chosen)] + JITTER * np.eye(len(chosen)))
-    known = np.zeros((max(count, len(chosen)), len(covariance)))
-    known[: len(chosen)] = solve_triangular(factor, covariance[chosen], lower=True)
-    left = np.diag(covariance) - np.einsum("ij,ij->j", known, known)
-    left[chosen] = 0.0
-    for number in range(len(chosen), min(count, len(covariance))):
-        row = int(np.argmax(left))
-        if left[row] < _TOLERANCE:
+    factor, _ = safe_cholesky(plus_diagonal(covariance[np.ix_(chosen, chosen)], JITTER))
+    columns = np.zeros((max(count, len(chosen)), len(covariance)))  # of the factor
+    columns[: len(chosen)] = solve_triangular(factor, covariance[chosen], lower=True)
+    residual = np.diag(covariance) - np.einsum("ij,ij->j", columns, columns)
+    residual[chosen] = 0.0
+    for step in range(len(chosen), min(count, len(covariance))):
+        pivot = int(np.argmax(residual))
+        if residual[pivot] < _TOLERANCE:
             break
-        own = covariance[row] - known[:number, row] @ known[:number]
-        known[number] = own / np.sqrt(left[row])
-        left = left - known[number] ** 2
-        chosen.append(row)
-        left[chosen] = 0.0
+        column = covariance[pivot] - columns[:step, pivot] @ columns[:step]
+        columns[step] = column / np.sqrt(residual[pivot])
+        residual = residual - columns[step] ** 2
+        chosen.append(pivot)
+        residual[chosen] = 0.0
     return np.sort(np.array(chosen, int))
-
-
-def _lower(total: np.ndarray) -> np.ndarray:
-    for jitter in (0.0, 1e-6, 1e-4, 1e-2):
-        try:
-            factor, _ = cho_factor(total + jitter * np.eye(len(total)), lower=True)
-        except np.linalg.LinAlgError:
-            continue
-        return np.tril(factor)
-    raise TrainingError("the covariance of the inducing rows is not positive definite")

@@ -139,7 +139,7 @@ def choose_model(
     InputError
         If there is nothing to learn from.
     TrainingError
-        If gpytorch is missing, or a fit fails.
+        If a fit fails.
     """
     train, test = _held_out(campaign, seed)
     part, rest = campaign.rows(train), campaign.rows(test)

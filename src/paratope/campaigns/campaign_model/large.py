@@ -128,7 +128,7 @@ class LargeCampaignModel(CampaignModel):
         InputError
             If there is nothing to learn from.
         TrainingError
-            If gpytorch is missing.
+            If the fit fails.
         """
         check_campaign(campaign)
         parents = parents_of(campaign)
@@ -178,11 +178,11 @@ class LargeCampaignModel(CampaignModel):
         observed = observations(campaign, self.scale, parent)
         fitted = SparseFit(inducing.astype(float), cross, own, noise, observed)
         process, exact = fitted.process(), campaign.censoring == 0
-        mean, variance = process.left_out()
-        within = ((process.site_target - mean) / np.sqrt(variance))[exact]
+        mean, variance = process.leave_one_out()
+        within = ((process.ep_target - mean) / np.sqrt(variance))[exact]
         sites = np.concatenate(changed_site)
         at_new = errors_at_new_sites(
-            np.concatenate(changed_row), sites, exact, process.site_target, fitted.without
+            np.concatenate(changed_row), sites, exact, process.ep_target, fitted.leave_rows_out
         )
         return Learned(
             process, {"in": within, "near": at_new}, frozenset(np.unique(sites).tolist())

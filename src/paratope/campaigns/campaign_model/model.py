@@ -68,7 +68,7 @@ class CampaignModel:
     language : LanguageModel or None
     prior : object or None
         With ``predict_pkd(pairs)``: a general model.
-    sites_of_bounds : tuple of np.ndarray, optional
+    ep : tuple of np.ndarray, optional
         What stands for the censored rows.
     """
 
@@ -84,15 +84,14 @@ class CampaignModel:
         noise: Sequence[float],
         language: LanguageModel | None,
         prior: Any = None,
-        sites_of_bounds: tuple[np.ndarray, np.ndarray] | None = None,
+        ep: tuple[np.ndarray, np.ndarray] | None = None,
     ) -> None:
         self._frame(campaign, parents, sites, scale, scales, train, weights, language, prior)
         self.process = GaussianProcess(
-            np.ones(1),
+            self._centred(),
             np.array(noise, float),
-            self._centred()[None],
             observations(campaign, scale, train.parent),
-            sites_of_bounds,
+            ep,
         )
         self.changed_sites = frozenset(train.changes.key.tolist())
         self.errors = {"in": self._errors_within(), "near": self._errors_at_new_sites()}
@@ -161,7 +160,7 @@ class CampaignModel:
         InputError
             If there is nothing to learn from.
         TrainingError
-            If gpytorch is missing.
+            If the fit fails.
         """
         check_campaign(campaign)
         parents = parents_of(campaign)
@@ -211,7 +210,8 @@ class CampaignModel:
         """Joint distribution of the noise-free latent values; m² numbers of memory."""
         new = self._covariance.of(self._features(pairs), assay)
         between = self._covariance.between(new, new)
-        return Posterior(self.process.mean(new.cross), self.process.joint(new.cross, between))
+        covariance = self.process.posterior_covariance(new.cross, between)
+        return Posterior(self.process.mean(new.cross), covariance)
 
     def variance(self, pairs: Sequence[Pair], assay: int = 0) -> tuple[np.ndarray, np.ndarray]:
         """Mean and variance of each noise-free latent value, in blocks."""
@@ -269,7 +269,7 @@ class CampaignModel:
             # the parent in the block's company, so that rounding cancels, too
             theirs = alone._replace(middle=new.middle[-1:], cross=new.cross[-1:], own=new.own[-1:])
             beforehand = self._covariance.between(new, theirs)
-            shared = process.shared(new.cross, theirs.cross, beforehand)[:-1, 0]
+            shared = process.posterior_cross_covariance(new.cross, theirs.cross, beforehand)[:-1, 0]
             answers.append(answer)
             means.append(mean[:-1])
             variances.append(np.maximum(variance[:-1] + variance[-1] - 2 * shared, 1e-9))
@@ -400,19 +400,19 @@ class CampaignModel:
 
     def _errors_within(self) -> np.ndarray:
         """Standardised errors of the exact rows, each from all others."""
-        mean, variance = self.process.left_out()
+        mean, variance = self.process.leave_one_out()
         exact = self.campaign.censoring == 0
-        return ((self.process.site_target - mean) / np.sqrt(variance))[exact]
+        return ((self.process.ep_target - mean) / np.sqrt(variance))[exact]
 
     def _errors_at_new_sites(self) -> np.ndarray:
         """Standardised errors of exact rows from rows that leave their sites alone."""
         sites = self.train.changes.key[self.train.column]
         exact = self.campaign.censoring == 0
-        target = self.process.site_target
+        target = self.process.ep_target
         return errors_at_new_sites(self.train.row, sites, exact, target, self._without)
 
     def _without(self, left_out: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        mean, variance = self.process.without(left_out)
+        mean, variance = self.process.leave_rows_out(left_out)
         place = np.searchsorted(left_out, test)
         return mean[place], variance[place]
 

@@ -54,8 +54,8 @@ def to_parts(model: CampaignModel) -> tuple[dict[str, Any], dict[str, np.ndarray
         arrays |= {f"{_PROCESS}{name}": array for name, array in process.items()}
         arrays |= {f"{_ERRORS}{name}": errors for name, errors in model.errors.items()}
     else:
-        arrays["campaign.site_target"] = model.process.site_target
-        arrays["campaign.site_variance"] = model.process.site_variance
+        arrays["campaign.site_target"] = model.process.ep_target
+        arrays["campaign.site_variance"] = model.process.ep_variance
     for number, sites in enumerate(model.sites):
         if sites.embedding:
             arrays[f"campaign.parent{number}.embedding"] = np.stack(list(sites.embedding.values()))
@@ -145,7 +145,7 @@ def _learned(document: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> L
     errors = {name: named[_ERRORS][name] for name in ("in", "near")}
     if not len(process.alpha) == len(document["anchors"]) == len(document["reference"]):
         raise ValueError("rows that stand for all: of different numbers")
-    if len(process.site_target) != len(document["pairs"]):
+    if len(process.ep_target) != len(document["pairs"]):
         raise ValueError("a process of other rows")
     return Learned(process, errors, frozenset(document["changed_sites"]))
 

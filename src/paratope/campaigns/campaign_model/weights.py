@@ -7,7 +7,7 @@ import numpy as np
 from paratope.campaigns.campaign import Campaign
 from paratope.campaigns.campaign_model.grams import OFFSETS, centred_terms
 from paratope.campaigns.campaign_model.rows import noise_groups, observations
-from paratope.campaigns.gaussian_process import fit, shared_weights
+from paratope.campaigns.gaussian_process import fit_hyperparameters, prior_weights
 from paratope.campaigns.kernels import Features, Scales
 from paratope.campaigns.label_scale import LabelScale
 
@@ -38,17 +38,17 @@ def weights_and_noise(
     Raises
     ------
     TrainingError
-        If gpytorch is missing, or they cannot be found.
+        If the fit fails.
     """
     found = list(centred_terms(features, campaign, scales, terms))
     names = [name for name, _, _ in found]
     grams = np.stack([gram for _, gram, _ in found])
     observed = observations(campaign, scale, features.parent)
-    process = fit(grams, observed, shared_weights(names, OFFSETS))
+    fitted = fit_hyperparameters(grams, observed, prior_weights(names, OFFSETS))
     # a group of few rows may have none among these: its noise is what is common
-    common = float(np.median(process.noise[observed.noise_group]))
+    common = float(np.median(fitted.noise[observed.noise_group]))
     noise = np.full(noise_groups(campaign), common)
     seen = np.unique(observed.noise_group)
-    noise[seen] = process.noise[seen]
+    noise[seen] = fitted.noise[seen]
     noise = noise.tolist()
-    return dict(zip(names, process.weights.tolist(), strict=True)), noise
+    return dict(zip(names, fitted.weights.tolist(), strict=True)), noise

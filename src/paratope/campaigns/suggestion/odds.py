@@ -32,11 +32,11 @@ class Odds:
     def __init__(self, model: Any) -> None:
         self._noise = float(model.noise_variance)
         self._scale = model.scale
-        mean, variance = model.process.left_out()
+        mean, variance = model.process.leave_one_out()
         exact = np.asarray(model.campaign.censoring) == 0
         self._mean = np.asarray(mean, float)[exact]
         self._deviation = np.sqrt(np.maximum(np.asarray(variance, float)[exact], _TINY))
-        self._target = np.asarray(model.process.site_target, float)[exact]
+        self._target = np.asarray(model.process.ep_target, float)[exact]
 
     def above(self, mean: np.ndarray, deviation: np.ndarray, value: float) -> np.ndarray:
         """Probability of each of a new measurement above a value, (n,).
