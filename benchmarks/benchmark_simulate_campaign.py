@@ -14,21 +14,21 @@ from typing import Any
 
 import numpy as np
 
+from paratope.campaigns.adaptation.validation import campaign_fitter
 from paratope.campaigns.campaign_simulation import (
     STRATEGIES,
     Comparison,
     Landscape,
-    Plan,
     Replay,
+    ReplayOptions,
     compare,
-    fitting_models,
     landscape_of,
     parse_strategies,
     replay,
 )
-from paratope.campaigns.campaign_simulation.output import replay_figure, summary
+from paratope.campaigns.campaign_simulation.replay import replay_figure, summary
 from paratope.campaigns.kernels import AntibodyLanguage
-from paratope.campaigns.suggestion.selection import DEFAULT_ACQUISITION, DEFAULT_EXPLORE
+from paratope.campaigns.suggestion.acquisition import DEFAULT_ACQUISITION, DEFAULT_EXPLORE
 from paratope.data.datasets import load_dataset
 from paratope.evaluation.figures import save_figure
 from results_writer import circumstances, write_results
@@ -45,8 +45,8 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     arguments = parser.parse_args()
     record: dict[str, Any] = circumstances("make benchmark-simulate-campaign", PACKAGES)
-    plan = Plan(batch=24, rounds=4, repeats=arguments.repeats, top=20)
-    fit = fitting_models(AntibodyLanguage())
+    plan = ReplayOptions(batch=24, rounds=4, repeats=arguments.repeats, top=20)
+    fit = campaign_fitter(AntibodyLanguage())
     lines: list[str] = []
     for number, name in enumerate(arguments.landscapes.split(",")):
         landscape = cut(landscape_of(load_dataset(f"abbibench_{name}").measurements),
@@ -71,7 +71,7 @@ def cut(landscape: Landscape, variants: int) -> Landscape:
 
 def page(name: str, landscape: Landscape, found: Replay, comparison: Comparison) -> list[str]:
     """A landscape's tables."""
-    plan = found.plan
+    plan = found.options
     lines = [
         f"**{name}**: {len(landscape):,} variants, a first plate of {plan.start} at random, then "
         f"rounds of {plan.batch}; share of the best {plan.top} found, mean of {plan.repeats} "

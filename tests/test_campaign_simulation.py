@@ -12,11 +12,11 @@ from conftest import Finished
 from paratope.campaigns.campaign import Campaign, campaign_of
 from paratope.campaigns.campaign_simulation import (
     STRATEGIES,
-    Choice,
     Landscape,
     ModelStrategy,
-    Plan,
+    Plate,
     RandomStrategy,
+    ReplayOptions,
     compare,
     landscape_of,
     parse_strategies,
@@ -24,7 +24,7 @@ from paratope.campaigns.campaign_simulation import (
     saved_rounds,
     write_replay,
 )
-from paratope.campaigns.campaign_simulation.comparison import interval
+from paratope.campaigns.campaign_simulation.replay import mean_interval
 from paratope.core.errors import InputError
 from paratope.data.datasets.simulated import simulate
 from paratope.data.tables import write_table
@@ -42,7 +42,7 @@ def landscape() -> Landscape:
 @pytest.fixture(scope="module")
 def replayed(landscape: Landscape):
     strategies = parse_strategies("all", SmallCampaignModel, "ucb", 0.25)
-    return replay(landscape, strategies, Plan(batch=12, rounds=3, repeats=3))
+    return replay(landscape, strategies, ReplayOptions(batch=12, rounds=3, repeats=3))
 
 
 class Oracle:
@@ -50,9 +50,9 @@ class Oracle:
 
     name = "oracle"
 
-    def choose(self, landscape: Landscape, measured: np.ndarray, batch: int, seed: int) -> Choice:
+    def choose(self, landscape: Landscape, measured: np.ndarray, batch: int, seed: int) -> Plate:
         order = np.argsort(-landscape.values, kind="stable")
-        return Choice(tuple(row for row in order.tolist() if row not in set(measured))[:batch])
+        return Plate(tuple(row for row in order.tolist() if row not in set(measured))[:batch])
 
 
 def test_every_strategy_starts_from_the_same_plates_and_never_measures_twice(replayed, landscape):
@@ -80,7 +80,7 @@ def test_a_model_finds_more_than_chance(replayed):
 
 
 def test_the_best_possible_strategy_reaches_the_top_in_one_round(landscape: Landscape):
-    plan = Plan(batch=12, rounds=2, repeats=1, top=12)
+    plan = ReplayOptions(batch=12, rounds=2, repeats=1, top=12)
     found = compare(replay(landscape, [Oracle(), RandomStrategy()], plan))
     assert found.rounds["oracle"]["recall"][1].mean == 1.0
     assert found.rounds["oracle"]["regret"][1].mean == 0.0
@@ -88,7 +88,7 @@ def test_the_best_possible_strategy_reaches_the_top_in_one_round(landscape: Land
 
 
 def test_the_same_seed_gives_the_same_replay(landscape: Landscape):
-    plans = [Plan(batch=10, rounds=1, repeats=2, seed=seed) for seed in (3, 3, 4)]
+    plans = [ReplayOptions(batch=10, rounds=1, repeats=2, seed=seed) for seed in (3, 3, 4)]
     strategy = ModelStrategy(SmallCampaignModel, acquisition="thompson", explore=0.5)
     found = [replay(landscape, [strategy], plan).curves("model", "batch_mean") for plan in plans]
     assert (found[0] == found[1]).all()
@@ -112,7 +112,7 @@ def test_strategies_see_measured_values_only(landscape: Landscape):
 
 def test_expected_and_found_numbers_of_better_ones_agree(landscape: Landscape):
     """The probabilities of beating the best measured are neither bold nor shy, on the whole."""
-    plan = Plan(batch=15, rounds=2, repeats=6)
+    plan = ReplayOptions(batch=15, rounds=2, repeats=6)
     strategy = ModelStrategy(SmallCampaignModel, explore=0.5)
     rows = [one for one in replay(landscape, [strategy], plan).results if one.round]
     expected = np.mean([one.expected_better for one in rows])
@@ -127,8 +127,8 @@ def test_rounds_saved_in_known_cases():
     assert saved_rounds(fast, steady).tolist() == [2.0]
     assert saved_rounds(steady, fast).tolist() == [-2.0]
     assert saved_rounds(steady, steady).tolist() == [0.0]
-    assert interval(np.array([2.0])).mean == 2.0
-    found = interval(np.array([1.0, 2.0, 3.0]))
+    assert mean_interval(np.array([2.0])).mean == 2.0
+    found = mean_interval(np.array([1.0, 2.0, 3.0]))
     assert found.low == pytest.approx(2 - 4.303 / np.sqrt(3), abs=1e-3)
     assert found.high == pytest.approx(2 + 4.303 / np.sqrt(3), abs=1e-3)
 
@@ -172,19 +172,22 @@ def test_bounds_are_no_reason_to_stop():
     def refuse(campaign: Campaign) -> SmallCampaignModel:
         raise InputError("all values are bounds")
 
-    plan = Plan(batch=10, rounds=1, repeats=1)
+    plan = ReplayOptions(batch=10, rounds=1, repeats=1)
     assert replay(landscape, [ModelStrategy(refuse)], plan).results[1].measured == 20
 
 
 @pytest.mark.parametrize(
     ("plan", "message"),
     [
-        (Plan(batch=60, rounds=5), r"take 360 variants, the landscape has 220: ask for at most 2"),
-        (Plan(batch=0), "batch must be at least 1"),
-        (Plan(start=1), "at least 2 variants"),
+        (
+            ReplayOptions(batch=60, rounds=5),
+            r"take 360 variants, the landscape has 220: ask for at most 2",
+        ),
+        (ReplayOptions(batch=0), "batch must be at least 1"),
+        (ReplayOptions(start=1), "at least 2 variants"),
     ],
 )
-def test_plans_that_do_not_fit(plan: Plan, message: str, landscape: Landscape):
+def test_plans_that_do_not_fit(plan: ReplayOptions, message: str, landscape: Landscape):
     with pytest.raises(InputError, match=message):
         replay(landscape, [RandomStrategy()], plan)
 

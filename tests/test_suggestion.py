@@ -1,6 +1,7 @@
 """The next round: candidates, filters, acquisition, diversity, output, clear errors."""
 
 import io
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rapidfuzz.distance import Levenshtein
 
+from paratope.campaigns.campaign.labels import pair_key
 from paratope.campaigns.suggestion import (
     ACQUISITIONS,
     GENERATORS,
@@ -20,20 +22,29 @@ from paratope.campaigns.suggestion import (
     write_next_round,
 )
 from paratope.campaigns.suggestion.acquisition import (
-    Belief,
+    BatchOptions,
+    ExceedanceProbability,
+    JointPosterior,
     NoisyExpectedImprovement,
-    UpperConfidence,
+    Spacing,
+    UpperConfidenceBound,
     acquisition_kind,
+    choose_batch,
     index_model,
+    preselect,
 )
-from paratope.campaigns.suggestion.candidates import Candidate, Generation, generate
+from paratope.campaigns.suggestion.candidates import (
+    Candidate,
+    Generation,
+    MeasuredVariants,
+    allowed_positions,
+    generate,
+    marginals,
+    measured_variants,
+)
 from paratope.campaigns.suggestion.filters import leave_out
-from paratope.campaigns.suggestion.knowledge import Knowledge, knowledge_of, marginals, molecule
-from paratope.campaigns.suggestion.odds import Odds
-from paratope.campaigns.suggestion.places import allowed_places
-from paratope.campaigns.suggestion.reasons import Coverage, Standing, reason
-from paratope.campaigns.suggestion.selection import Choosing, Spacing, choose_batch, preselect
-from paratope.core.errors import InputError, ModelError
+from paratope.campaigns.suggestion.next_round import MutationCounts, Standing, reason
+from paratope.core.errors import InputError, MissingExtraError, ModelError
 from paratope.data.tables import read_table
 from paratope.models.predictor import Predictor
 from paratope.molecules.liabilities import LIABILITIES, find_liabilities, new_liabilities
@@ -62,8 +73,8 @@ def predictor() -> SmallCampaignPredictor:
 
 
 @pytest.fixture(scope="module")
-def knowledge(predictor: SmallCampaignPredictor) -> Knowledge:
-    return knowledge_of(predictor.campaign)
+def measured(predictor: SmallCampaignPredictor) -> MeasuredVariants:
+    return measured_variants(predictor.campaign)
 
 
 @pytest.fixture(scope="module")
@@ -75,8 +86,8 @@ def flat(pairs: list[Pair]) -> np.ndarray:
     return np.zeros(len(pairs))
 
 
-def made(knowledge: Knowledge, kinds: dict[str, int], **options: object) -> list[Candidate]:
-    return generate(knowledge, Generation(kinds, **options), flat)  # type: ignore[arg-type]
+def made(measured: MeasuredVariants, kinds: dict[str, int], **options: object) -> list[Candidate]:
+    return generate(measured, Generation(kinds, **options), flat)  # type: ignore[arg-type]
 
 
 def mutant(*changes: str) -> str:
@@ -91,32 +102,34 @@ def mutant(*changes: str) -> str:
 # Candidates
 
 
-def test_single_mutants_are_all_of_the_cdrs_and_nothing_measured(knowledge: Knowledge):
-    singles = made(knowledge, {"single": 100_000})
+def test_single_mutants_are_all_of_the_cdrs_and_nothing_measured(measured: MeasuredVariants):
+    singles = made(measured, {"single": 100_000})
     places = [*positions_in(WILD_TYPE, "H", ["H1", "H2", "H3"])]
     places += positions_in(WILD_TYPE, "L", ["L1", "L2", "L3"])
-    measured = [one for one in knowledge.variants if len(one.mutations) == 1]
+    known = [variant for variant in measured.variants if len(variant.mutations) == 1]
     # no cysteine, not the residue itself, not what was measured
-    assert len(singles) == len(places) * 18 - len(measured)
+    assert len(singles) == len(places) * 18 - len(known)
     assert all(len(one.mutations) == 1 and one.mutations[0].after != "C" for one in singles)
 
 
 @pytest.mark.parametrize("kind", GENERATORS)
-def test_every_kind_gives_new_different_mutants_within_its_number(kind: str, knowledge: Knowledge):
-    candidates = made(knowledge, {kind: 80})
+def test_every_kind_gives_new_different_mutants_within_its_number(
+    kind: str, measured: MeasuredVariants
+):
+    candidates = made(measured, {kind: 80})
     assert 0 < len(candidates) <= 80
-    molecules = {molecule(one.pair) for one in candidates}
+    molecules = {pair_key(one.pair) for one in candidates}
     assert len(molecules) == len(candidates)
-    assert not molecules & knowledge.measured
+    assert not molecules & measured.keys
     for one in candidates:
-        parent = knowledge.parents[one.parent].antibody
+        parent = measured.parents[one.parent].antibody
         assert mutations_between(parent, one.pair.antibody) == one.mutations
         assert one.origin == kind
-        assert len(one.mutations) <= max(len(v.mutations) for v in knowledge.variants)
+        assert len(one.mutations) <= max(len(v.mutations) for v in measured.variants)
 
 
-def test_doubles_have_two_and_combinations_more(knowledge: Knowledge):
-    kinds = made(knowledge, {"double": 40, "combinatorial": 40}, max_mutations=5)
+def test_doubles_have_two_and_combinations_more(measured: MeasuredVariants):
+    kinds = made(measured, {"double": 40, "combinatorial": 40}, max_mutations=5)
     sizes = {one.origin: set() for one in kinds}
     for one in kinds:
         sizes[one.origin].add(len(one.mutations))
@@ -125,9 +138,9 @@ def test_doubles_have_two_and_combinations_more(knowledge: Knowledge):
     assert 5 in sizes["combinatorial"]
 
 
-def test_recombinants_have_mutations_of_their_two_sources_only(knowledge: Knowledge):
-    of = {one.name: set(one.mutations) for one in knowledge.variants}
-    children = made(knowledge, {"recombination": 50}, max_mutations=6)
+def test_recombinants_have_mutations_of_their_two_sources_only(measured: MeasuredVariants):
+    of = {one.name: set(one.mutations) for one in measured.variants}
+    children = made(measured, {"recombination": 50}, max_mutations=6)
     assert children
     for one in children:
         first, second = one.sources
@@ -135,27 +148,29 @@ def test_recombinants_have_mutations_of_their_two_sources_only(knowledge: Knowle
         assert set(one.mutations) not in (of[first], of[second])
 
 
-def test_neighbours_are_one_residue_from_a_good_variant(knowledge: Knowledge):
-    pairs = {one.name: one.pair.antibody.heavy for one in knowledge.variants}
-    for one in made(knowledge, {"neighbour": 50}, regions="H3"):
+def test_neighbours_are_one_residue_from_a_good_variant(measured: MeasuredVariants):
+    pairs = {one.name: one.pair.antibody.heavy for one in measured.variants}
+    for one in made(measured, {"neighbour": 50}, regions="H3"):
         assert Levenshtein.distance(pairs[one.sources[0]], one.pair.antibody.heavy) == 1
 
 
-def test_promising_mutations_are_combined(knowledge: Knowledge):
+def test_promising_mutations_are_combined(measured: MeasuredVariants):
     """Where single mutants to tyrosine score highest, doubles are mostly of tyrosines."""
 
     def likes_tyrosine(pairs: list[Pair]) -> np.ndarray:
         return np.array([one.antibody.heavy.count("Y") for one in pairs], float)
 
-    doubles = generate(knowledge, Generation({"double": 50}), likes_tyrosine)
+    doubles = generate(measured, Generation({"double": 50}), likes_tyrosine)
     after = [mutation.after for one in doubles for mutation in one.mutations]
     assert np.mean([letter == "Y" for letter in after]) > 0.5
 
 
 @pytest.mark.parametrize("kind", GENERATORS)
-def test_regions_and_excluded_residues_are_kept_by_every_kind(kind: str, knowledge: Knowledge):
-    allowed = set(allowed_places(WILD_TYPE.antibody, "H:107-110"))
-    candidates = made(knowledge, {kind: 60}, regions="H:107-110", excluded="CAR")
+def test_regions_and_excluded_residues_are_kept_by_every_kind(
+    kind: str, measured: MeasuredVariants
+):
+    allowed = set(allowed_positions(WILD_TYPE.antibody, "H:107-110"))
+    candidates = made(measured, {kind: 60}, regions="H:107-110", excluded="CAR")
     assert candidates
     for one in candidates:
         for mutation in one.mutations:
@@ -163,22 +178,22 @@ def test_regions_and_excluded_residues_are_kept_by_every_kind(kind: str, knowled
             assert mutation.after not in "CAR"
 
 
-def test_the_most_mutations_are_kept(knowledge: Knowledge):
+def test_the_most_mutations_are_kept(measured: MeasuredVariants):
     kinds = dict.fromkeys(GENERATORS, 40)
-    assert max(len(one.mutations) for one in made(knowledge, kinds, max_mutations=1)) == 1
+    assert max(len(one.mutations) for one in made(measured, kinds, max_mutations=1)) == 1
     with pytest.raises(InputError, match="at least 1 mutation"):
         Generation(kinds, max_mutations=0)
 
 
-def test_ten_thousand_candidates(knowledge: Knowledge):
-    assert len(made(knowledge, {"combinatorial": 10_000}, max_mutations=4)) == 10_000
+def test_ten_thousand_candidates(measured: MeasuredVariants):
+    assert len(made(measured, {"combinatorial": 10_000}, max_mutations=4)) == 10_000
 
 
 def test_single_domains_and_several_parents():
     vhh = SmallCampaignPredictor(small_campaign(light=False))
     found = suggest(vhh, 6, candidates="single:200")
     assert all(one.candidate.pair.antibody.light is None for one in found.suggestions)
-    two = knowledge_of(SmallCampaignPredictor(simulated_campaign()).campaign)
+    two = measured_variants(SmallCampaignPredictor(simulated_campaign()).campaign)
     assert len(two.parents) > 1
     parents = {one.parent for one in made(two, {"single": 300, "recombination": 100})}
     assert parents == set(range(len(two.parents)))
@@ -197,41 +212,41 @@ def test_a_named_antibody_is_mutated(predictor: SmallCampaignPredictor):
 
 def test_places_by_region_imgt_number_and_residue():
     antibody = WILD_TYPE.antibody
-    h3 = set(allowed_places(antibody, "H3"))
+    h3 = set(allowed_positions(antibody, "H3"))
     assert h3 == {("H", place) for place in positions_in(antibody, "H", ["H3"])}
-    assert set(allowed_places(antibody, "H:105-117")) == h3
-    assert allowed_places(antibody, "H:W99,L:H91") == (("H", 99), ("L", 91))
+    assert set(allowed_positions(antibody, "H:105-117")) == h3
+    assert allowed_positions(antibody, "H:W99,L:H91") == (("H", 99), ("L", 91))
     label = number_chain(HEAVY).positions[98]
-    assert allowed_places(antibody, f"H:{label}") == (("H", 99),)
+    assert allowed_positions(antibody, f"H:{label}") == (("H", 99),)
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("H9", "unknown region 'H9'"),
-        ("H:A99", "the parent has W at place 99 of chain H, not A"),
+        ("H:A99", "the parent has W at position 99 of chain H, not A"),
         ("H:117-105", "ends before it begins"),
         ("H:foo", "cannot be read; expected regions such as CDR"),
-        ("H:900", "no place of the parent is in them"),
+        ("H:900", "no position of the parent is in them"),
     ],
 )
 def test_places_that_are_none(text: str, message: str):
     with pytest.raises(InputError, match=message):
-        allowed_places(WILD_TYPE.antibody, text)
+        allowed_positions(WILD_TYPE.antibody, text)
 
 
 def test_light_chain_places_of_a_single_domain():
     with pytest.raises(InputError, match="the parent has no light chain"):
-        allowed_places(Antibody(HEAVY), "L3")
+        allowed_positions(Antibody(HEAVY), "L3")
 
 
 # Filters
 
 
-def test_only_new_liabilities_leave_out(knowledge: Knowledge):
-    singles = made(knowledge, {"single": 100_000}, excluded="")
+def test_only_new_liabilities_leave_out(measured: MeasuredVariants):
+    singles = made(measured, {"single": 100_000}, excluded="")
     filters = parse_filters()
-    kept, left_out = leave_out(singles, knowledge, filters)
+    kept, left_out = leave_out(singles, measured, filters)
     assert len(kept) + len(left_out.reasons) == len(singles)
     assert find_liabilities(WILD_TYPE.antibody)  # which the parent has, and nothing is lost for it
     for one in kept[::20]:
@@ -246,29 +261,29 @@ def test_only_new_liabilities_leave_out(knowledge: Knowledge):
     assert "residue C" in left_out.counts
 
 
-def test_each_filter_is_overridable(knowledge: Knowledge):
-    singles = made(knowledge, {"single": 100_000}, excluded="")
-    _, before = leave_out(singles, knowledge, parse_filters())
+def test_each_filter_is_overridable(measured: MeasuredVariants):
+    singles = made(measured, {"single": 100_000}, excluded="")
+    _, before = leave_out(singles, measured, parse_filters())
     for kind in before.counts:
         allow = kind.removeprefix("residue ")
-        _, after = leave_out(singles, knowledge, parse_filters(allow=allow))
+        _, after = leave_out(singles, measured, parse_filters(allow=allow))
         assert kind not in after.counts
         assert {name for name in before.counts if name != kind} <= set(after.counts)
-    _, none = leave_out(singles, knowledge, parse_filters(allow="all,C"))
+    _, none = leave_out(singles, measured, parse_filters(allow="all,C"))
     assert not none.reasons
-    _, more = leave_out(singles, knowledge, parse_filters(forbid="weak-deamidation,K"))
+    _, more = leave_out(singles, measured, parse_filters(forbid="weak-deamidation,K"))
     assert {"weak-deamidation", "residue K"} <= set(more.counts)
 
 
-def test_liabilities_of_the_parent_can_be_forbidden(knowledge: Knowledge):
-    singles = made(knowledge, {"single": 200})
-    kept, _ = leave_out(singles, knowledge, parse_filters(forbid="parental"))
+def test_liabilities_of_the_parent_can_be_forbidden(measured: MeasuredVariants):
+    singles = made(measured, {"single": 200})
+    kept, _ = leave_out(singles, measured, parse_filters(forbid="parental"))
     assert all(
         not {one.kind for one in find_liabilities(c.pair.antibody)}
         & set(parse_filters().liabilities)
         for c in kept
     )
-    assert len(kept) < len(leave_out(singles, knowledge, parse_filters())[0])
+    assert len(kept) < len(leave_out(singles, measured, parse_filters())[0])
 
 
 @pytest.mark.parametrize(
@@ -303,7 +318,7 @@ def test_what_is_forbidden_is_in_the_filters(kinds: set[str], residues: set[str]
 # Acquisition
 
 
-def belief(seed: int = 0, count: int = 60, baseline: int = 6) -> Belief:
+def joint(seed: int = 0, count: int = 60, baseline: int = 6) -> JointPosterior:
     """Values over random points of a plane, a few of them measured."""
     random = np.random.default_rng(seed)
     points = random.normal(size=(count + baseline, 2))
@@ -311,19 +326,19 @@ def belief(seed: int = 0, count: int = 60, baseline: int = 6) -> Belief:
     scale = np.exp(0.4 * random.normal(size=count + baseline))
     covariance = scale[:, None] * np.exp(-distance / 2) * scale[None]
     mean = random.multivariate_normal(np.zeros(count + baseline), covariance)
-    return Belief(mean, covariance, 0.05, count)
+    return JointPosterior(mean, covariance, 0.05, count)
 
 
 def chosen(kind: str, explore: float, seed: int = 0, batch: int = 8) -> list[int]:
-    some = belief(seed)
+    some = joint(seed)
     antibodies = [Antibody(f"{number:04d}") for number in range(some.candidates)]
-    choosing = Choosing(batch, kind, explore, seed=seed)
-    return choose_batch(some, Spacing(antibodies, [set()] * some.candidates, choosing), choosing)
+    options = BatchOptions(batch, kind, explore, seed=seed)
+    return choose_batch(some, Spacing(antibodies, [set()] * some.candidates, options), options)
 
 
 @pytest.mark.parametrize("kind", ACQUISITIONS)
 def test_no_exploration_is_the_order_of_the_means(kind: str):
-    mean = belief().mean[:60]
+    mean = joint().mean[:60]
     assert chosen(kind, 0.0) == np.argsort(-mean, kind="stable")[:8].tolist()
 
 
@@ -333,7 +348,7 @@ def test_more_exploration_gives_lower_means_and_more_uncertainty(kind: str):
     for explore in (0.0, 0.25, 0.5, 0.75, 1.0):
         of_mean, of_deviation = [], []
         for seed in range(6):
-            some, rows = belief(seed), chosen(kind, explore, seed)
+            some, rows = joint(seed), chosen(kind, explore, seed)
             of_mean.append(some.mean[rows].mean())
             of_deviation.append(np.sqrt(np.diagonal(some.covariance))[rows].mean())
         means.append(np.mean(of_mean))
@@ -353,7 +368,7 @@ def test_a_batch_is_never_twice_the_same_and_by_its_seed(kind: str):
 
 
 def test_thompson_draws_differ_by_seed():
-    some = belief()
+    some = joint()
     draws = [acquisition_kind("thompson")(some, 0.5, seed).values() for seed in (1, 1, 2)]
     assert (draws[0] == draws[1]).all()
     assert not np.allclose(draws[0], draws[2])
@@ -363,7 +378,7 @@ def test_values_are_those_of_their_formulas():
     """The confidence bound, and expected improvement over a certain best, in closed form."""
     from scipy.stats import norm
 
-    some = belief(1)
+    some = joint(1)
     mean, sd = some.mean[:60], np.sqrt(np.diagonal(some.covariance))[:60]
     bound = acquisition_kind("ucb")(some, 0.5, 0).values()
     assert bound == pytest.approx(mean + 2 * sd, abs=1e-4)
@@ -378,16 +393,16 @@ def test_values_are_those_of_their_formulas():
     assert np.exp(logs[clear]) == pytest.approx(improvement[clear], rel=0.15)
 
 
-def test_choosing_shrinks_what_is_alike():
+def test_options_shrinks_what_is_alike():
     """As exact conditioning on noisy measurements of the chosen ones has it."""
-    some = belief(2)
-    acquisition = UpperConfidence(some, 1.0, 0)
+    some = joint(2)
+    acquisition = UpperConfidenceBound(some, 1.0, 0)
     before = acquisition.variance.copy()
     for place in (5, 17):
         acquisition.choose(place)
     cross = some.covariance[:, [5, 17]]
-    measured = some.covariance[np.ix_([5, 17], [5, 17])] + 0.05 * np.eye(2)
-    exact = np.diagonal(some.covariance) - (cross @ np.linalg.inv(measured) * cross).sum(1)
+    chosen_ones = some.covariance[np.ix_([5, 17], [5, 17])] + 0.05 * np.eye(2)
+    exact = np.diagonal(some.covariance) - (cross @ np.linalg.inv(chosen_ones) * cross).sum(1)
     assert acquisition.variance == pytest.approx(exact, abs=1e-6)
     assert (acquisition.variance <= before + 1e-12).all()
     assert acquisition.variance[5] < 0.1 * before[5]
@@ -395,7 +410,7 @@ def test_choosing_shrinks_what_is_alike():
 
 def test_lazy_choices_are_those_of_valuing_all():
     """Expected improvement, each time of every candidate, gives the same batch."""
-    some = belief(5)
+    some = joint(5)
     lazy, full = (NoisyExpectedImprovement(some, 0.5, 1) for _ in range(2))
     still_open = np.ones(some.candidates, dtype=bool)
     for _ in range(6):
@@ -412,24 +427,46 @@ def test_a_batch_spreads_where_single_choices_would_not():
     covariance = np.eye(21)
     covariance[:10, :10] = 0.999
     np.fill_diagonal(covariance, 1.0)
-    some = Belief(mean, covariance, 0.05, 20)
+    some = JointPosterior(mean, covariance, 0.05, 20)
     for kind in ("nei", "ucb"):
-        choosing = Choosing(6, kind, 0.5)
+        options = BatchOptions(6, kind, 0.5)
         antibodies = [Antibody(f"{n:03d}") for n in range(20)]
-        rows = choose_batch(some, Spacing(antibodies, [set()] * 20, choosing), choosing)
+        rows = choose_batch(some, Spacing(antibodies, [set()] * 20, options), options)
         assert sum(row < 10 for row in rows) <= 2, kind
 
 
-def test_the_index_model_samples_the_joint_normal():
+def test_bounds_and_draws_are_those_of_botorch():
+    """Our own lines against the library that they stand in for."""
     import torch
+    from botorch.acquisition.analytic import UpperConfidenceBound as Reference
+    from botorch.sampling import IIDNormalSampler
 
-    some = belief(4)
-    model = index_model(some.mean, some.covariance + 1e-6 * np.eye(66))
-    X = torch.tensor([[3.0], [7.0]], dtype=torch.double)
-    posterior = model.posterior(X)
-    assert posterior.mean[:, 0].numpy() == pytest.approx(some.mean[[3, 7]])
-    block = posterior.distribution.covariance_matrix.numpy()
-    assert block == pytest.approx(some.covariance[np.ix_([3, 7], [3, 7])], abs=1e-5)
+    some = joint(4)
+    count = some.candidates
+    model = index_model(some.mean, some.covariance, np.arange(len(some.mean)))
+    X = torch.arange(count, dtype=torch.double)[:, None]
+    jitter = 1e-6 * some.covariance.max() * np.eye(len(some.mean))  # which the model adds
+    for explore in (0.1, 0.25, 1.0):
+        bound = UpperConfidenceBound(some._replace(covariance=some.covariance + jitter), explore, 0)
+        with torch.no_grad():
+            theirs = Reference(model, beta=(4 * explore) ** 2)(X[:, None]).numpy()
+        assert bound.values() == pytest.approx(theirs, abs=1e-6)
+    seed = int(np.random.default_rng(3).integers(2**31))
+    with torch.no_grad():
+        draw = IIDNormalSampler(torch.Size([1]), seed=seed)(model.posterior(X))[0, :, 0].numpy()
+    for explore in (0.25, 0.5):
+        expected = some.mean[:count] + 2 * explore * (draw - some.mean[:count])
+        assert acquisition_kind("thompson")(some, explore, 3).values() == pytest.approx(expected)
+
+
+def test_only_noisy_expected_improvement_needs_the_extra(
+    predictor: SmallCampaignPredictor, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setitem(sys.modules, "botorch", None)
+    for kind in ("ucb", "thompson"):
+        assert suggest(predictor, 2, candidates="single:50", acquisition=kind).suggestions
+    with pytest.raises(MissingExtraError, match=r"paratope\[campaign\]"):
+        suggest(predictor, 2, candidates="single:50", acquisition="nei")
 
 
 def test_unknown_acquisition_and_ranges():
@@ -441,7 +478,7 @@ def test_unknown_acquisition_and_ranges():
         ({"max_per_position": 0}, "at least 1 per position"),
     ):
         with pytest.raises(InputError, match=message):
-            Choosing(**options)  # type: ignore[arg-type]
+            BatchOptions(**options)  # type: ignore[arg-type]
 
 
 def test_preselection_keeps_the_best_by_mean_and_by_bound():
@@ -510,29 +547,29 @@ def test_reasons_name_what_is_unknown(predictor: SmallCampaignPredictor):
     assert "with one residue changed" in said
 
 
-def test_what_every_measured_variant_has_is_no_reason(knowledge: Knowledge):
+def test_what_every_measured_variant_has_is_no_reason(measured: MeasuredVariants):
     """A region mutated in most of the measured is not what makes a candidate uncertain."""
-    coverage = Coverage(knowledge)
-    measured = {}
-    for variant in knowledge.variants:
+    counts = MutationCounts(measured)
+    seen: dict[tuple[str, int], Mutation] = {}
+    for variant in measured.variants:
         if variant.parent == 0:
             for one in variant.mutations:
-                measured.setdefault((one.chain, one.position), one)
-    together = tuple(measured[place] for place in sorted(measured))
+                seen.setdefault((one.chain, one.position), one)
+    together = tuple(seen[position] for position in sorted(seen))
     standing = Standing(50, 100, 2.0)
 
     def said(mutations: tuple[Mutation, ...]) -> str:
-        pair = knowledge.parents[0]
-        return reason(Candidate("c", pair, 0, mutations, "pool", ()), standing, 10, coverage)
+        pair = measured.parents[0]
+        return reason(Candidate("c", pair, 0, mutations, "pool", ()), standing, 10, counts)
 
     assert f"{len(together)} mutations, where half of the measured have at most" in said(together)
-    common = max(coverage.regions, key=lambda name: coverage.regions[name])
-    one = next(m for m in together if coverage.region(0, m) == common)
+    common = max(counts.regions, key=lambda name: counts.regions[name])
+    one = next(m for m in together if counts.region(0, m) == common)
     told = said((one,))
-    if 2 * coverage.regions[common] > coverage.variants:
+    if 2 * counts.regions[common] > counts.variants:
         assert told.startswith("explore: uncertain, a combination unlike those measured;")
     else:
-        assert f"region {common} mutated in {coverage.regions[common]} of" in told
+        assert f"region {common} mutated in {counts.regions[common]} of" in told
 
 
 def test_probabilities_follow_the_prediction(found: NextRound):
@@ -570,7 +607,7 @@ def test_probabilities_are_what_comes_true(ceiling: bool):
     target = mean + np.sqrt(0.6) * random.normal(size=4000)
     if ceiling:
         target = np.where(target > 0.8, 0.8 + 0.05 * random.random(4000), target)
-    odds = Odds(Left(mean[:120], target[:120]))
+    odds = ExceedanceProbability(Left(mean[:120], target[:120]))
     for value in (0.0, 0.82):
         said = odds.above(mean[120:], np.full(3880, np.sqrt(0.5)), value).mean()
         assert said == pytest.approx((target[120:] > value).mean(), abs=0.07), value
@@ -579,9 +616,29 @@ def test_probabilities_are_what_comes_true(ceiling: bool):
 def test_few_rows_leave_the_probability_alone():
     from scipy.stats import norm
 
-    odds = Odds(Left(np.zeros(3), np.ones(3)))
+    odds = ExceedanceProbability(Left(np.zeros(3), np.ones(3)))
     said = odds.above(np.array([1.0]), np.array([1.0]), 0.0)
     assert said == pytest.approx(norm.cdf(1 / np.sqrt(1.1)), abs=1e-5)
+
+
+def test_the_calibration_is_the_mode_of_its_posterior():
+    """Each row counts once over all thresholds; the priors are about 0 and 1."""
+    from scipy.special import expit, logit
+    from scipy.stats import norm
+
+    random = np.random.default_rng(2)
+    mean = random.normal(size=30)
+    target = np.minimum(0.5 * mean + 0.4 * random.normal(size=30), 0.9)
+    intercept, slope = ExceedanceProbability(Left(mean, target)).calibration(0.3)
+    share = np.mean(target <= 0.3)
+    thresholds = np.quantile(target, share + np.array([-0.1, -0.05, 0.0, 0.05]))
+    gradient = np.array([intercept / 2.0**2, (slope - 1.0) / 0.5**2])
+    for threshold in thresholds:
+        p = norm.cdf((mean - threshold) / np.sqrt(0.6))
+        error = expit(intercept + slope * logit(p)) - (target > threshold)
+        gradient += np.array([error.sum(), (error * logit(p)).sum()]) / len(thresholds)
+    assert gradient == pytest.approx([0, 0], abs=1e-3)
+    assert (intercept, slope) == pytest.approx((0.0507, 1.0933), abs=2e-3)
 
 
 def test_mutations_in_both_notations_lead_to_the_sequence(found: NextRound):
@@ -603,7 +660,7 @@ def test_files_can_be_read_back(found: NextRound, tmp_path: Path):
         assert one.id == other.id == suggestion.candidate.name
         assert one.pair is not None
         assert other.pair is not None
-        assert molecule(one.pair) == molecule(suggestion.candidate.pair) == molecule(other.pair)
+        assert pair_key(one.pair) == pair_key(suggestion.candidate.pair) == pair_key(other.pair)
 
 
 def test_the_filled_in_plate_is_a_campaign_and_predictions_are_no_measurements(
@@ -683,7 +740,7 @@ def test_a_pool_of_another_construct_of_the_antigen_belongs(predictor: SmallCamp
     pool = [Pair(Antibody(mutant(c), LIGHT, c), tagged) for c in ("W99S", "W99F", "G100A")]
     pool += [Pair(Antibody(HEAVY, LIGHT, "known"), tagged), Pair(pool[0].antibody, TARGET)]
     found = suggest(predictor, 1, candidates=pool)
-    assert {one.reason for one in found.refused} >= {
+    assert {row.reason for row in found.refused} >= {
         "already measured",
         "the same sequences as 'W99S'",
     }
@@ -773,7 +830,7 @@ def test_the_measured_antigen_is_taken_where_there_are_several():
 
 
 def test_marginals_are_those_of_the_joint_distribution(predictor: SmallCampaignPredictor):
-    pairs = [one.pair for one in made(knowledge_of(predictor.campaign), {"single": 50})]
+    pairs = [one.pair for one in made(measured_variants(predictor.campaign), {"single": 50})]
     mean, deviation = marginals(predictor.campaign, pairs)
     whole = predictor.campaign.posterior(pairs)
     assert mean == pytest.approx(whole.mean)

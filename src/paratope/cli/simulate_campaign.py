@@ -2,11 +2,14 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from paratope.cli.group import command_app
+
+if TYPE_CHECKING:
+    from paratope.campaigns.campaign_simulation import Comparison, Landscape, Replay
 
 app = command_app()
 
@@ -45,79 +48,63 @@ def simulate_campaign(
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same replay.")] = 0,
 ) -> None:
     """Replay a landscape: how many rounds the model saves against random, greedy and one-hot."""
+    from paratope.campaigns.adaptation.validation import campaign_fitter
     from paratope.campaigns.campaign_simulation import (
-        Plan,
+        ReplayOptions,
         landscape_of,
         parse_strategies,
         replay,
         write_replay,
     )
     from paratope.campaigns.campaign_simulation import compare as compare_strategies
-    from paratope.campaigns.campaign_simulation.strategies import fitting_models
     from paratope.campaigns.kernels import AntibodyLanguage
-    from paratope.campaigns.suggestion.selection import Choosing
+    from paratope.campaigns.suggestion.acquisition import BatchOptions
+    from paratope.core.progress import console_progress
     from paratope.models.predictor import Predictor
 
-    Choosing(batch, acquisition, explore)  # refuses what is out of range before the work
-    plan = Plan(batch, rounds, repeats, start, top, seed)
+    BatchOptions(batch, acquisition, explore)  # refuses what is out of range before the work
+    options = ReplayOptions(batch, rounds, repeats, start, top, seed)
     landscape = landscape_of(table)
-    plan.settled(landscape)
+    options.settled(landscape)
     for note in (*landscape.campaign.notes, *landscape.notes):
         print(f"Note: {note}", file=sys.stderr)
     general = None if prior == "none" else Predictor.load(prior)
-    fit = fitting_models(AntibodyLanguage(), general)
+    fit = campaign_fitter(AntibodyLanguage(), general)
     strategies = parse_strategies(compare, fit, acquisition, explore)
-    total = plan.repeats * plan.rounds * len(strategies)
-    with _progress(total) as advance:
-        found = replay(landscape, strategies, plan, advance)
-    comparison = compare_strategies(found)
-    written = [] if output is None else write_replay(landscape, found, comparison, output)
-    _show(landscape, found, comparison)
+    with console_progress() as progress:
+        replayed = replay(landscape, strategies, options, progress)
+    comparison = compare_strategies(replayed)
+    written = [] if output is None else write_replay(landscape, replayed, comparison, output)
+    _show(landscape, replayed, comparison)
     for path in written:
         print(f"written: {path}", file=sys.stderr)
 
 
-def _progress(total: int) -> Any:
-    """A bar on stderr where that is a terminal; gives what moves it."""
-    import contextlib
-
-    from rich.console import Console
-    from rich.progress import Progress
-
-    @contextlib.contextmanager
-    def bar() -> Any:
-        console = Console(stderr=True)
-        with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-            task = progress.add_task("rounds", total=total)
-            yield lambda: progress.advance(task)
-
-    return bar()
-
-
-def _show(landscape: Any, found: Any, comparison: Any) -> None:
+def _show(landscape: "Landscape", replayed: "Replay", comparison: "Comparison") -> None:
     from rich.console import Console
     from rich.table import Table
 
-    label = "pKd" if landscape.campaign.label == "pkd" else "score"
+    label, options = landscape.label, replayed.options
     console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
-    plan = found.plan
     console.print(
         f"{len(landscape):,} variants, best {label} {landscape.values.max():.2f}; first plate "
-        f"{plan.start}, then {plan.rounds} rounds of {plan.batch}; {plan.repeats} repeats, means"
+        f"{options.start}, then {options.rounds} rounds of {options.batch}; {options.repeats} "
+        "repeats, means"
     )
-    for metric, title in (("best", f"best {label} found"), ("recall", f"top {plan.top} found, %")):
+    titles = {"best": f"best {label} found", "recall": f"top {options.top} found, %"}
+    for metric, title in titles.items():
         scale = 100.0 if metric == "recall" else 1.0
-        table = Table(title, *(f"round {n}" for n in range(plan.rounds + 1)), box=None)
-        for name in found.strategies:
-            cells = [f"{scale * one.mean:.2f}" for one in comparison.rounds[name][metric]]
-            table.add_row(name, *cells)
+        table = Table(title, *(f"round {n}" for n in range(options.rounds + 1)), box=None)
+        for name in replayed.strategies:
+            means = (interval.mean for interval in comparison.rounds[name][metric])
+            table.add_row(name, *(f"{scale * mean:.2f}" for mean in means))
         console.print(table)
-    for one in comparison.saved:
-        what = f"best {label}" if one.metric == "best" else f"share of the top {plan.top}"
-        mean, low, high = one.rounds
+    for saved in comparison.saved:
+        what = f"best {label}" if saved.metric == "best" else f"share of the top {options.top}"
+        mean, low, high = saved.rounds
         reach = f" ({low:.1f} to {high:.1f})" if low == low else ""
         word = "saves" if mean >= 0 else "loses"
         console.print(
-            f"{found.strategies[0]} {word} {abs(mean):.1f} rounds{reach} against {one.rival} for "
-            f"the same {what}: {abs(one.variants):.0f} measurements"
+            f"{replayed.strategies[0]} {word} {abs(mean):.1f} rounds{reach} against {saved.rival} "
+            f"for the same {what}: {abs(saved.variants):.0f} measurements"
         )

@@ -1,11 +1,14 @@
 """``paratope suggest``: the antibodies to make next in a campaign."""
 
 import sys
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from paratope.cli.group import command_app
+
+if TYPE_CHECKING:
+    from paratope.campaigns.suggestion import NextRound
 
 app = command_app()
 
@@ -79,7 +82,7 @@ def suggest(
     from paratope.models.predictor import Predictor
 
     check_output(output)
-    found = choose(
+    chosen = choose(
         Predictor.load(model),
         batch,
         candidates=candidates,
@@ -93,57 +96,54 @@ def suggest(
         min_distance=min_distance,
         seed=seed,
     )
-    written = write_next_round(found, output) if output is not None else []
-    _say(found)
+    written = write_next_round(chosen, output) if output is not None else []
+    _explain(chosen)
     if output is None:
-        _show(found)
+        _show(chosen)
     for path in written:
         print(f"written: {path}", file=sys.stderr)
-    if found.refused:
+    if chosen.refused:
         raise typer.Exit(3)
 
 
-def _say(found: Any) -> None:
+def _explain(chosen: "NextRound") -> None:
     """What was left out and why, and what to expect of the batch."""
-    for note in found.notes:
-        print(f"Note: {note}", file=sys.stderr)
-    print(f"Filters: {found.filters}", file=sys.stderr)
-    print(f"{str(found.left_out).capitalize()}", file=sys.stderr)
-    if found.refused:
-        print(f"{len(found.refused):,} rows of the pool refused:", file=sys.stderr)
-        for one in found.refused[:SHOWN]:
-            print(f"  {one.id}: {one.reason}", file=sys.stderr)
-        if len(found.refused) > SHOWN:
-            print(f"  and {len(found.refused) - SHOWN:,} more", file=sys.stderr)
-    beating = sum(one.p_beats_best for one in found.suggestions)
-    name, value = found.best
-    print(
-        f"{len(found.suggestions)} chosen of {found.candidates:,} candidates; about {beating:.1f} "
-        f"of them expected above the best measured ({name}, {value:.3g})",
-        file=sys.stderr,
+    lines = [f"Note: {note}" for note in chosen.notes]
+    lines += [f"Filters: {chosen.filters}", str(chosen.left_out).capitalize()]
+    if chosen.refused:
+        lines.append(f"{len(chosen.refused):,} rows of the pool refused:")
+        lines += [f"  {row.id}: {row.reason}" for row in chosen.refused[:SHOWN]]
+        if len(chosen.refused) > SHOWN:
+            lines.append(f"  and {len(chosen.refused) - SHOWN:,} more")
+    beating = sum(suggestion.p_beats_best for suggestion in chosen.suggestions)
+    name, value = chosen.best
+    lines.append(
+        f"{len(chosen.suggestions)} chosen of {chosen.candidates:,} candidates; about "
+        f"{beating:.1f} of them expected above the best measured ({name}, {value:.3g})"
     )
+    print("\n".join(lines), file=sys.stderr)
 
 
-def _show(found: Any) -> None:
+def _show(chosen: "NextRound") -> None:
     from rich.console import Console
     from rich.table import Table
 
-    label = "pKd" if found.label == "pkd" else "score"
+    from paratope.molecules.mutations import format_mutations
+
+    label = "pKd" if chosen.label == "pkd" else "score"
     table = Table(box=None, padding=(0, 2, 0, 0))
     for name in ("rank", "mutations", label, "interval", "P(best)", "why"):
         table.add_column(name, overflow="fold")
-    from paratope.molecules.mutations import format_mutations
-
-    for one in found.suggestions:
+    for suggestion in chosen.suggestions:
         low, value, high = (
-            getattr(one.prediction, f"{found.label}{end}") for end in ("_low", "", "_high")
+            getattr(suggestion.prediction, f"{chosen.label}{end}") for end in ("_low", "", "_high")
         )
         table.add_row(
-            str(one.rank),
-            format_mutations(one.candidate.mutations),
+            str(suggestion.rank),
+            format_mutations(suggestion.candidate.mutations),
             f"{value:.2f}",
             f"{low:.2f} to {high:.2f}",
-            f"{one.p_beats_best:.2f}",
-            one.reason,
+            f"{suggestion.p_beats_best:.2f}",
+            suggestion.reason,
         )
     Console(width=None if sys.stdout.isatty() else 160, highlight=False).print(table)

@@ -1,21 +1,17 @@
-"""The report on one table of predictions, and on several tiers of difficulty."""
+"""The report on one table of predictions."""
 
 import dataclasses
+import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-
-from paratope.core.censoring import Censoring
-from paratope.core.errors import InputError
-from paratope.core.files import json_text, plain
-from paratope.data.tables import read_frame
-from paratope.evaluation.bootstrap import FEW_GROUPS, MIN_GROUPS, metric_intervals
-from paratope.evaluation.breakdowns import Breakdown, Estimate, break_down
+from paratope.evaluation.bootstrap import FEW_GROUPS, MIN_GROUPS, group_codes, metric_intervals
+from paratope.evaluation.breakdowns import Breakdown, Estimate, break_down, plain
 from paratope.evaluation.diagnostics import Finding, diagnose
 from paratope.evaluation.metrics import (
+    METRICS,
     at_threshold,
     best_cut,
     calibration_curve,
@@ -23,17 +19,11 @@ from paratope.evaluation.metrics import (
     r2_parts,
     selective_risk_curve,
 )
-from paratope.evaluation.predictions import PredictionTable, predictions_file, read_predictions
-from paratope.evaluation.references import (
-    NoiseCeiling,
-    Reference,
-    fitted_references,
-    noise_ceiling,
-    table_references,
-)
+from paratope.evaluation.noise import NoiseCeiling, noise_ceiling
+from paratope.evaluation.predictions import PredictionTable, read_predictions
+from paratope.evaluation.references import Reference, fitted_references, table_references
 
 FORMAT = 1
-TIER_COLUMN = "tier"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -74,7 +64,7 @@ class Report:
     references: tuple[Reference, ...]
     noise: NoiseCeiling | None
     findings: tuple[Finding, ...]
-    curves: Mapping[str, Mapping[str, Sequence[float]]]
+    curves: Mapping[str, Mapping[str, list[float]]]
 
     @property
     def values(self) -> dict[str, float]:
@@ -82,61 +72,72 @@ class Report:
         return {name: estimate.value for name, estimate in self.metrics.items()}
 
     def to_dict(self) -> dict[str, Any]:
-        """The report as plain numbers and text, as written to ``metrics.json``; None for NaN."""
+        """The report as plain numbers and text, as written to ``metrics.json``."""
         codes = self.table.rows.censoring
-        counts = {kind.name.lower(): int((codes == kind).sum()) for kind in Censoring}
-        return plain(
-            {
-                "format": FORMAT,
-                "source": Path(self.table.source).name,
-                "part": self.part,
-                "columns": self.table.columns,
-                "rows": {"in_table": self.table.total, "judged": len(self.table), **counts}
-                | {"left_out": self.table.left_out},
-                "intervals": {"level": 0.95, "resampled": self.grouping, "groups": self.groups},
-                "metrics": {name: estimate.to_dict() for name, estimate in self.metrics.items()},
-                "r2_parts": self.r2_parts,
-                "chosen_threshold": self.chosen_threshold,
-                "by": {breakdown.by: breakdown.to_dict() for breakdown in self.breakdowns},
-                "baselines": [
-                    {"name": reference.name, "note": reference.note, "metrics": reference.values}
-                    for reference in self.references
-                ],
-                "noise_ceiling": self.noise,
-                "findings": self.findings,
-                "curves": self.curves,
-            }
-        )
+        return {
+            "format": FORMAT,
+            "source": Path(self.table.source).name,
+            "part": self.part,
+            "columns": dict(self.table.columns),
+            "rows": {
+                "in_table": self.table.total,
+                "judged": len(self.table),
+                "exact": int((codes == 0).sum()),
+                "at_most": int((codes < 0).sum()),
+                "at_least": int((codes > 0).sum()),
+                "left_out": dict(self.table.left_out),
+            },
+            "intervals": {"level": 0.95, "resampled": self.grouping, "groups": self.groups},
+            "metrics": {name: estimate.to_dict() for name, estimate in self.metrics.items()},
+            "r2_parts": {name: plain(value) for name, value in self.r2_parts.items()},
+            "chosen_threshold": {k: plain(v) for k, v in self.chosen_threshold.items()},
+            "by": {b.by: _breakdown_dict(b) for b in self.breakdowns},
+            "baselines": [
+                {
+                    "name": r.name,
+                    "note": r.note,
+                    "metrics": {name: plain(value) for name, value in r.values.items()},
+                }
+                for r in self.references
+            ],
+            "noise_ceiling": None
+            if self.noise is None
+            else {
+                k: v if isinstance(v, int) else plain(v)
+                for k, v in dataclasses.asdict(self.noise).items()
+            },
+            "findings": [
+                {
+                    "code": finding.code,
+                    "severity": finding.severity,
+                    "text": finding.text,
+                    "numbers": {name: plain(v) for name, v in finding.numbers.items()},
+                }
+                for finding in self.findings
+            ],
+            "curves": {name: dict(curve) for name, curve in self.curves.items()},
+        }
 
     def to_json(self) -> str:
         """`to_dict` as indented JSON text."""
-        return json_text(self.to_dict())
+        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class TierReport:
-    """A report for each tier: random, unseen position, unseen antibody, unseen antigen, ...
-
-    Attributes
-    ----------
-    reports : dict of str to Report
-        By the tier's name, in the order given.
-    """
-
-    reports: Mapping[str, Report]
-
-    def reference_values(self, metric: str) -> dict[str, list[float | None]]:
-        """A metric of each simple predictor in every tier, None where it could not be made."""
-        references = [
-            {reference.name: reference.values.get(metric) for reference in report.references}
-            for report in self.reports.values()
-        ]
-        names = dict.fromkeys(name for values in references for name in values)
-        return {name: [values.get(name) for values in references] for name in names}
-
-    def to_json(self) -> str:
-        """Every tier's report as one indented JSON text."""
-        return json_text({"tiers": {name: r.to_dict() for name, r in self.reports.items()}})
+def _breakdown_dict(breakdown: Breakdown) -> dict[str, Any]:
+    return {
+        "macro": {name: estimate.to_dict() for name, estimate in breakdown.macro.items()},
+        "macro_levels": breakdown.macro_levels,
+        "undecided_rows": breakdown.undecided,
+        "levels": [
+            {
+                "name": level.name,
+                "rows": level.rows,
+                "exact": level.exact,
+                "metrics": {name: plain(value) for name, value in level.values.items()},
+            }
+            for level in breakdown.levels
+        ],
+    }
 
 
 def _curves(table: PredictionTable) -> dict[str, dict[str, list[float]]]:
@@ -150,20 +151,21 @@ def _curves(table: PredictionTable) -> dict[str, dict[str, list[float]]]:
     }
 
 
-def _few_groups(grouping: str, groups: int) -> list[Finding]:
-    severity = "warning"
+def _few_groups(grouping: str, groups: int, rows: int) -> list[Finding]:
     if grouping == "row":
-        severity, text = "note", (
+        text = (
             "No group or antigen column: intervals treat all rows as independent and are too "
-            "narrow if many rows share an antibody or antigen (name one with --group)."
-        )  # fmt: skip
-    elif groups < MIN_GROUPS:
+            "narrow "
+            "if many rows share an antibody or antigen (name one with --group)."
+        )
+        return [Finding("groups", "note", text, {"groups": groups})]
+    if groups < MIN_GROUPS:
         text = f"Only {groups} groups ({grouping}): too few for intervals; none are shown."
-    elif groups < FEW_GROUPS:
+        return [Finding("groups", "warning", text, {"groups": groups})]
+    if groups < FEW_GROUPS:
         text = f"Only {groups} groups ({grouping}): the intervals are rough."
-    else:
-        return []
-    return [Finding("groups", severity, text, {"groups": groups})]
+        return [Finding("groups", "warning", text, {"groups": groups})]
+    return []
 
 
 def evaluate(
@@ -201,6 +203,7 @@ def evaluate(
 
     Examples
     --------
+    >>> import polars as pl
     >>> report = evaluate(pl.DataFrame({"true": [6.0, 7.0, 8.5], "pred": [6.5, 7.0, 8.0]}))
     >>> round(report.values["rmse"], 3)
     0.408
@@ -209,86 +212,46 @@ def evaluate(
     if not isinstance(whole, PredictionTable):
         whole = read_predictions(source, true=true, pred=pred, group=group)
     test, training, validation = (whole.part(part) for part in ("test", "train", "validation"))
-    table = whole if test is None else test
-    if test is None:
-        training = validation = None
+    table, part = (whole, "all rows") if test is None else (test, "test")
     grouping, labels = table.grouping()
-    groups = len(set(labels.tolist()))
+    codes, groups = group_codes(labels.tolist())
     values = compute(table.rows)
-    intervals = metric_intervals(table.rows, labels, list(values), draws=draws, seed=seed)
+    intervals = metric_intervals(table.rows, codes, list(values), draws=draws, seed=seed)
+    metrics = {name: Estimate(value, intervals.get(name)) for name, value in values.items()}
     roles = [by for by in ("antigen", "assay", "source") if by in table.labels]
     breakdowns = [break_down(table, by, seed=seed) for by in (*roles, "bin")]
     if "split" in whole.labels:
         breakdowns.append(break_down(whole, "split", seed=seed))
+    training = None if test is None else training
     references = table_references(table, training)
     if baselines:
         fitted = fitted_references(table, training, train)
-        made = {reference.name.replace("_", " ") for reference in fitted if reference.values}
-        references = [kept for kept in references if kept.name not in made] + fitted
-    cut = math.nan if validation is None else best_cut(validation.rows)
+        made = {one.name.replace("_", " ") for one in fitted if one.values}
+        references = [one for one in references if one.name not in made] + fitted
+    chosen: dict[str, float] = {}
+    if validation is not None and test is not None:
+        cut = best_cut(validation.rows)
+        if math.isfinite(cut):
+            chosen = {"cut": cut, **at_threshold(table.rows, cut)}
+    findings = (*diagnose(table), *_few_groups(grouping, groups, len(table)))
     return Report(
         table=table,
-        part="all rows" if test is None else "test",
+        part=part,
         grouping=grouping,
         groups=groups,
-        metrics={name: Estimate(value, intervals.get(name)) for name, value in values.items()},
+        metrics=metrics,
         r2_parts=r2_parts(table.rows),
-        chosen_threshold={"cut": cut, **at_threshold(table.rows, cut)} if cut == cut else {},
+        chosen_threshold=chosen,
         breakdowns=tuple(breakdowns),
         references=tuple(references),
         noise=noise_ceiling(table),
-        findings=(*diagnose(table), *_few_groups(grouping, groups)),
+        findings=findings,
         curves=_curves(table),
     )
 
 
-def has_tiers(source: str | Path) -> bool:
-    """Whether a table says in a column ``tier`` which tier each row belongs to."""
-    if str(source) == "-" or Path(source).is_dir():
-        return False
-    return TIER_COLUMN in read_frame(source).frame.columns
-
-
-def evaluate_tiers(sources: Sequence[str | Path], **options: Any) -> TierReport:
-    """Judge predictions of several tiers, each on its own rows.
-
-    Parameters
-    ----------
-    sources : sequence of path
-        A table, run folder or report folder for each tier, named by its file or folder; or one
-        table with a column ``tier``.
-    **options
-        As `evaluate` takes them.
-
-    Raises
-    ------
-    InputError
-        If a table cannot be judged, or two have the same name.
-    """
-    columns = {key: options.pop(key, None) for key in ("true", "pred", "group")}
-    reports: dict[str, Report] = {}
-    for name, source, frame in _parts(sources):
-        table = read_predictions(frame, **columns)
-        table = dataclasses.replace(table, source=f"{Path(source).name} · {name}")
-        if name in reports:
-            raise InputError(f"two tiers are called {name!r}; give the files different names")
-        reports[name] = evaluate(table, **options)
-    return TierReport(reports)
-
-
-def _parts(sources: Sequence[str | Path]) -> list[tuple[str, str, pl.DataFrame]]:
-    """Name, file and rows of each tier."""
-    files = [str(predictions_file(source)) for source in sources]
-    frames = [read_frame(file).frame for file in files]
-    if len(files) > 1:
-        paths = [Path(source).resolve() for source in sources]
-        names, parents = [path.stem for path in paths], [path.parent.name for path in paths]
-        if len(set(names)) < len(names) and len(set(parents)) == len(names):
-            names = parents
-        return list(zip(names, files, frames, strict=True))
-    (frame,) = frames
-    if TIER_COLUMN not in frame.columns:
-        raise InputError(f"{sources[0]}: one table of several tiers needs a column {TIER_COLUMN!r}")
-    tiers = frame[TIER_COLUMN].cast(pl.String).fill_null("")
-    names = [tier for tier in tiers.unique(maintain_order=True) if tier]
-    return [(tier, files[0], frame.filter(tiers == tier)) for tier in names]
+def metric_direction(name: str) -> str:
+    """Which way a metric is better, for people."""
+    return {"max": "higher", "min": "lower", "zero": "nearer 0", "level": "nearer its level"}[
+        METRICS[name].direction
+    ]

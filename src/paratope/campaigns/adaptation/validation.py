@@ -1,22 +1,28 @@
 """Predictions of held-out rows by a campaign's model and by trivial ones, and how good they are."""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from paratope.campaigns.adaptation.folds import Fold, Folds, variant_groups
 from paratope.campaigns.campaign import Campaign
+from paratope.campaigns.campaign.labels import Key, pair_key
+from paratope.campaigns.campaign_model import MAX_ROWS, CampaignModel, fit_campaign
+from paratope.campaigns.kernels import LanguageModel
 from paratope.evaluation.baselines import BASELINES
-from paratope.evaluation.bootstrap import Bootstrap, Interval
-from paratope.evaluation.metrics import METRICS, EvaluationRows, RowWeights
+from paratope.evaluation.bootstrap import draw_weights
+from paratope.evaluation.metrics import errors, judged
+from paratope.evaluation.statistics import build_statistic
 from paratope.molecules.sequences import Pair
 
 COVERAGES = (0.5, 0.8, 0.9)
 # What stands beside every number, by its name in `BASELINES`; the constant is its assay's mean.
 STANDARDS = ("constant", "one_hot_ridge", "one_hot_gp", "nearest_neighbour", "boosted_kmers")
 _DRAWS = 400
+# Of fewer variants no interval is drawn.
+_MIN_VARIANTS = 5
 
 
 class Judgement(NamedTuple):
@@ -170,20 +176,29 @@ def assay_means(campaign: Campaign) -> np.ndarray:
 def assay_spearman(measured: np.ndarray, predicted: np.ndarray, assay: np.ndarray) -> float:
     """Spearman correlation within each assay, averaged by its rows; NaN where none has one."""
     parts = [np.flatnonzero(assay == number) for number in np.unique(assay)]
-    return float(_mean_spearman(measured, predicted, parts, RowWeights.once(len(measured)))[0])
+    ones = np.ones((1, len(measured)))
+    return float(_mean_spearman(measured, predicted, parts, np.arange(len(measured)), ones)[0])
 
 
 def _mean_spearman(
-    measured: np.ndarray, predicted: np.ndarray, parts: Sequence[np.ndarray], weights: RowWeights
+    measured: np.ndarray,
+    predicted: np.ndarray,
+    parts: Sequence[np.ndarray],
+    group: np.ndarray,
+    weights: np.ndarray,
 ) -> np.ndarray:
-    """Spearman within each part, averaged by its rows, in each draw, (draws,)."""
-    total, weight = np.zeros(len(weights.drawn)), np.zeros(len(weights.drawn))
+    """Spearman within each part, averaged by its rows, for each weighting of groups, (draws,)."""
+    total, weight = np.zeros(len(weights)), np.zeros(len(weights))
     for rows in parts:
-        of_rows = weights.take(rows)
-        pairs = EvaluationRows(measured[rows], predicted[rows])
-        found = METRICS["spearman"].draws(pairs, of_rows)
-        assert found is not None
-        (size,) = of_rows.sums(np.ones(len(rows)))
+        if len(rows) < 3 or np.ptp(measured[rows]) == 0 or np.ptp(predicted[rows]) == 0:
+            continue
+        statistic = build_statistic(
+            "spearman", judged(measured[rows], predicted[rows]), group[rows], weights.shape[1]
+        )
+        assert statistic is not None
+        with np.errstate(divide="ignore", invalid="ignore"):
+            found = statistic(weights)
+        size = weights[:, group[rows]].sum(1)
         known = np.isfinite(found) & (size > 0)
         total[known] += (size * found)[known]
         weight[known] += size[known]
@@ -216,31 +231,42 @@ class Ranking:
             for one in np.unique(assay)
         ]
         groups = variant_groups(campaign.pairs)[held_out.row]
-        self._bootstrap = Bootstrap(groups, draws=_DRAWS, seed=seed)
+        self._group = np.unique(groups, return_inverse=True)[1]
+        self._count = int(self._group.max()) + 1
+        draws = draw_weights(self._count, _DRAWS, seed)
+        self._weights = np.concatenate([np.ones((1, self._count)), draws])
 
     def draws(self, predicted: np.ndarray) -> np.ndarray:
-        """Spearman in each draw of the bootstrap, that of all rows first."""
+        """Spearman of all rows, then of each draw, (1 + draws,)."""
         relative = predicted - self._held_out.centre
         relative = np.where(np.abs(relative) < 1e-9, 0.0, relative)  # a constant has no ranking
-        return _mean_spearman(self._measured, relative, self._parts, self._bootstrap.weights)
+        return _mean_spearman(self._measured, relative, self._parts, self._group, self._weights)
 
     def score(self, predicted: np.ndarray) -> Score:
         """How good predictions of these rows are; a bound counts as an error where it is broken."""
         found = self.draws(predicted)
-        interval = self._bootstrap.interval(found, "correlation")
-        low, high = _ends(interval)
+        low, high = self._ends(fisher(found))
         rows = self._held_out.row
-        against = EvaluationRows(self._measured, predicted, self._campaign.censoring[rows])
-        return Score(float(found[0]), low, high, METRICS["rmse"](against))
+        against = judged(
+            self._measured, predicted, censoring=self._campaign.censoring[rows].tolist()
+        )
+        rmse = float(np.sqrt(np.mean(errors(against) ** 2)))
+        return Score(float(found[0]), float(np.tanh(low)), float(np.tanh(high)), rmse)
 
     def ahead(self, one: np.ndarray, other: np.ndarray) -> tuple[float, float, float]:
         """Spearman of one prediction minus that of another, with its interval; none counts as 0."""
         gap = np.nan_to_num(self.draws(one)) - np.nan_to_num(self.draws(other))
-        return (float(gap[0]), *_ends(self._bootstrap.interval(gap, "difference")))
+        return (float(gap[0]), *self._ends(gap))
 
+    def _ends(self, found: np.ndarray) -> tuple[float, float]:
+        from scipy.stats import t
 
-def _ends(interval: Interval | None) -> tuple[float, float]:
-    return (float("nan"), float("nan")) if interval is None else (interval.low, interval.high)
+        known = found[1:][np.isfinite(found[1:])]
+        if np.isnan(found[0]) or self._count < _MIN_VARIANTS or len(known) < len(found) / 2:
+            return float("nan"), float("nan")
+        reach = float(t.ppf(0.975, self._count - 1)) * np.sqrt(self._count / (self._count - 1))
+        spread = reach * float(known.std(ddof=1))
+        return float(found[0] - spread), float(found[0] + spread)
 
 
 def coverage(campaign: Campaign, held_out: HeldOutRows) -> dict[str, float]:
@@ -253,3 +279,58 @@ def coverage(campaign: Campaign, held_out: HeldOutRows) -> dict[str, float]:
         for claimed, found in zip(COVERAGES, inside, strict=True)
         if exact.any()
     }
+
+
+def fisher(correlation: np.ndarray) -> np.ndarray:
+    """Fisher's z of a correlation, finite also for a perfect one."""
+    return np.arctanh(np.clip(correlation, -0.999, 0.999))
+
+
+def campaign_fitter(
+    language: LanguageModel | None = None, prior: Any = None, exact_rows: int = MAX_ROWS
+) -> Callable[[Campaign], CampaignModel]:
+    """Fits campaigns with a language model and a general model, asking these once for each chain.
+
+    Campaigns of more than `exact_rows` rows get a sparse process.
+    """
+    cached_language = None if language is None else _CachedLanguage(language)
+    cached_prior = None if prior is None else _CachedPrior(prior)
+
+    def fit(campaign: Campaign) -> CampaignModel:
+        return fit_campaign(
+            campaign, language=cached_language, prior=cached_prior, exact_rows=exact_rows
+        )
+
+    return fit
+
+
+class _CachedLanguage:
+    """A language model that reads each parent once, however often a campaign is refitted."""
+
+    def __init__(self, language: LanguageModel) -> None:
+        self._language = language
+        self._tables: dict[str, np.ndarray] = {}
+
+    def embeddings(self, chains: Sequence[str]) -> Iterator[np.ndarray]:
+        return self._language.embeddings(chains)
+
+    def log_probabilities(self, chain: str) -> np.ndarray:
+        if chain not in self._tables:
+            self._tables[chain] = self._language.log_probabilities(chain)
+        return self._tables[chain]
+
+
+class _CachedPrior:
+    """A general model that is asked once for each pair."""
+
+    def __init__(self, prior: Any) -> None:
+        self._prior = prior
+        self._known: dict[Key, float] = {}
+
+    def predict_pkd(self, pairs: Sequence[Pair]) -> np.ndarray:
+        keys = [pair_key(pair) for pair in pairs]
+        new = {key: pair for key, pair in zip(keys, pairs, strict=True) if key not in self._known}
+        if new:
+            predicted = self._prior.predict_pkd(list(new.values()))
+            self._known.update(zip(new, np.asarray(predicted, float).tolist(), strict=True))
+        return np.array([self._known[key] for key in keys])

@@ -16,7 +16,7 @@ MIN_VARIANTS = 20
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Landscape:
-    """What there is to be found.
+    """The variants that there are to be found.
 
     Attributes
     ----------
@@ -35,6 +35,11 @@ class Landscape:
     def values(self) -> np.ndarray:
         """Measured value of each variant, higher = stronger; the bound of a censored one, (n,)."""
         return self.campaign.values
+
+    @property
+    def label(self) -> str:
+        """Name of the values in tables and figures."""
+        return "pKd" if self.campaign.label == "pkd" else "score"
 
     def top(self, count: int) -> np.ndarray:
         """Which variants are among the best `count`, ties with the last of them included, (n,)."""
@@ -72,17 +77,17 @@ def landscape_of(source: Any, columns: Mapping[str, str] | None = None) -> Lands
     if len(antigens) > 1:
         most = max(antigens, key=lambda chains: antigens[chains])
         kept = np.array([pair.antigen.chains == most for pair in whole.pairs])
-        named = next(pair.antigen.name for pair in whole.pairs if pair.antigen.chains == most)
+        name = next(pair.antigen.name for pair in whole.pairs if pair.antigen.chains == most)
         notes.append(
-            f"{len(antigens)} antigens: {named or 'the one measured most'} alone is replayed "
+            f"{len(antigens)} antigens: {name or 'the one measured most'} alone is replayed "
             f"({kept.sum():,} of {len(whole):,} rows)"
         )
     assays = Counter(whole.assay[kept].tolist())
     if len(assays) > 1:
-        most_rows = max(assays, key=lambda number: assays[number])
-        rows = kept & (whole.assay == most_rows)
+        assay = max(assays, key=lambda index: assays[index])
+        rows = kept & (whole.assay == assay)
         notes.append(
-            f"{len(assays)} assays, whose values do not compare: {whole.assays[most_rows]!r} alone "
+            f"{len(assays)} assays, whose values do not compare: {whole.assays[assay]!r} alone "
             f"is replayed ({rows.sum():,} of {kept.sum():,} rows)"
         )
         kept = rows

@@ -1,21 +1,33 @@
-"""The replay: a first plate at random, then plate after plate as a strategy chooses."""
+"""The replay: a first plate at random, then plate after plate as each strategy chooses."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
+import polars as pl
 
 from paratope.campaigns.campaign_simulation.landscape import Landscape
 from paratope.campaigns.campaign_simulation.strategies import Strategy
+from paratope.core.censoring import Censoring
 from paratope.core.errors import InputError
+from paratope.core.files import write_json
+from paratope.core.progress import Progress, silent
+from paratope.data.tables import write_table
+from paratope.evaluation.figures import save_figure
+from paratope.evaluation.figures.rounds import campaign_rounds
 
 # The best variants that are to be found, as a share of the landscape, and at least so many.
 _TOP_SHARE, _LEAST_TOP = 0.01, 10
+METRICS = ("best", "regret", "recall", "batch_mean")
+# In which more rounds bring more, so that "rounds needed" means something.
+_REACHED = ("best", "recall")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Plan:
+class ReplayOptions:
     """How a landscape is replayed.
 
     Attributes
@@ -40,8 +52,8 @@ class Plan:
     top: int = 0
     seed: int = 0
 
-    def settled(self, landscape: Landscape) -> "Plan":
-        """The plan with its own first plate and top; raises `InputError` if it does not fit."""
+    def settled(self, landscape: Landscape) -> "ReplayOptions":
+        """With the first plate and top filled in; raises `InputError` if they do not fit."""
         for name in ("batch", "rounds", "repeats"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1, got {getattr(self, name)}")
@@ -61,13 +73,14 @@ class Plan:
 
 
 class RoundResult(NamedTuple):
-    """Where a strategy stands after a round.
+    """What a strategy has found after a round.
 
     Attributes
     ----------
-    repeat, round : int
-        Round 0 is the first plate.
+    repeat : int
     strategy : str
+    round : int
+        0 is the first plate.
     measured : int
         Variants so far.
     best, regret : float
@@ -89,36 +102,36 @@ class RoundResult(NamedTuple):
     regret: float
     recall: float
     batch_mean: float
-    expected_better: float
-    found_better: float
+    expected_better: float = float("nan")
+    found_better: float = float("nan")
 
 
 @dataclasses.dataclass(frozen=True)
 class Replay:
     """All rounds of all strategies and repeats."""
 
-    plan: Plan
+    options: ReplayOptions
     results: tuple[RoundResult, ...]
 
     @property
     def strategies(self) -> tuple[str, ...]:
         """Names, in order."""
-        return tuple(dict.fromkeys(one.strategy for one in self.results))
+        return tuple(dict.fromkeys(result.strategy for result in self.results))
 
     def curves(self, strategy: str, metric: str) -> np.ndarray:
         """A field of `RoundResult` by repeat and round, (repeats, rounds + 1)."""
-        found = np.full((self.plan.repeats, self.plan.rounds + 1), np.nan)
-        for one in self.results:
-            if one.strategy == strategy:
-                found[one.repeat, one.round] = getattr(one, metric)
-        return found
+        curves = np.full((self.options.repeats, self.options.rounds + 1), np.nan)
+        for result in self.results:
+            if result.strategy == strategy:
+                curves[result.repeat, result.round] = getattr(result, metric)
+        return curves
 
 
 def replay(
     landscape: Landscape,
     strategies: Sequence[Strategy],
-    plan: Plan,
-    advance: Callable[[], None] = lambda: None,
+    options: ReplayOptions,
+    progress: Progress = silent,
 ) -> Replay:
     """Replay a landscape with every strategy, all from the same first plates.
 
@@ -126,18 +139,14 @@ def replay(
     ----------
     landscape : Landscape
     strategies : sequence of Strategy
-    plan : Plan
-    advance : callable
+    options : ReplayOptions
+    progress : callable
         Called after every round of every strategy.
-
-    Returns
-    -------
-    Replay
 
     Raises
     ------
     InputError
-        If the plan takes more variants than there are.
+        If the options take more variants than there are.
 
     Examples
     --------
@@ -145,64 +154,214 @@ def replay(
     >>> from paratope.campaigns.campaign_simulation.strategies import RandomStrategy
     >>> from paratope.data.datasets.simulated import simulate
     >>> landscape = landscape_of(simulate(antibodies=40, antigens=1, seed=1).measurements)
-    >>> found = replay(landscape, [RandomStrategy()], Plan(batch=10, rounds=3, repeats=1))
-    >>> found.curves("random", "recall")[0].tolist()[-1]
+    >>> options = ReplayOptions(batch=10, rounds=3, repeats=1)
+    >>> replay(landscape, [RandomStrategy()], options).curves("random", "recall")[0].tolist()[-1]
     1.0
     """
-    plan = plan.settled(landscape)
-    top = landscape.top(plan.top)
+    options = options.settled(landscape)
+    values, top = landscape.values, landscape.top(options.top)
+
+    def result(where: tuple[int, str, int], measured: np.ndarray, rows: np.ndarray) -> RoundResult:
+        best = float(values[measured].max())
+        return RoundResult(
+            *where,
+            measured=len(measured),
+            best=best,
+            regret=float(values.max()) - best,
+            recall=float(top[measured].sum() / top.sum()),
+            batch_mean=float(values[rows].mean()),
+        )
+
     results: list[RoundResult] = []
-    for repeat in range(plan.repeats):
-        random = np.random.default_rng([plan.seed, repeat])
-        first = _first_plate(landscape, plan, random)
+    total = options.repeats * options.rounds * len(strategies)
+    for repeat in range(options.repeats):
+        first = _first_plate(landscape, options, repeat)
         for strategy in strategies:
             measured = first
-            results.append(_result(landscape, top, repeat, strategy.name, 0, first, first))
-            for number in range(1, plan.rounds + 1):
-                seed = plan.seed + 1000 * repeat + number
-                choice = strategy.choose(landscape, measured, plan.batch, seed)
-                rows = np.array(choice.rows, dtype=int)
+            results.append(result((repeat, strategy.name, 0), first, first))
+            for index in range(1, options.rounds + 1):
+                seed = options.seed + 1000 * repeat + index
+                plate = strategy.choose(landscape, measured, options.batch, seed)
+                rows = np.array(plate.rows, dtype=int)
                 assert not np.isin(rows, measured).any()
-                before = float(landscape.values[measured].max())
+                before = float(values[measured].max())
                 measured = np.concatenate([measured, rows])
-                result = _result(landscape, top, repeat, strategy.name, number, measured, rows)
-                if np.isfinite(choice.expected_better):
-                    better = float((landscape.values[rows] > before).sum())
-                    result = result._replace(
-                        expected_better=choice.expected_better, found_better=better
+                outcome = result((repeat, strategy.name, index), measured, rows)
+                if np.isfinite(plate.expected_better):
+                    outcome = outcome._replace(
+                        expected_better=plate.expected_better,
+                        found_better=float((values[rows] > before).sum()),
                     )
-                results.append(result)
-                advance()
-    return Replay(plan, tuple(results))
+                results.append(outcome)
+                progress("rounds", sum(one.round > 0 for one in results), total)
+    return Replay(options, tuple(results))
 
 
-def _first_plate(landscape: Landscape, plan: Plan, random: np.random.Generator) -> np.ndarray:
+def _first_plate(landscape: Landscape, options: ReplayOptions, repeat: int) -> np.ndarray:
     """Variants drawn at random, at least one of them measured inside the assay's range."""
-    exact = np.flatnonzero(landscape.campaign.censoring == 0)
+    random = np.random.default_rng([options.seed, repeat])
+    exact = np.flatnonzero(landscape.campaign.censoring == Censoring.EXACT)
     kept = random.choice(exact, 1)
     others = np.setdiff1d(np.arange(len(landscape)), kept)
-    return np.concatenate([kept, random.choice(others, plan.start - 1, replace=False)])
+    return np.concatenate([kept, random.choice(others, options.start - 1, replace=False)])
 
 
-def _result(
-    landscape: Landscape,
-    top: np.ndarray,
-    repeat: int,
-    name: str,
-    number: int,
-    measured: np.ndarray,
-    rows: np.ndarray,
-) -> RoundResult:
-    best = float(landscape.values[measured].max())
-    return RoundResult(
-        repeat,
-        name,
-        number,
-        len(measured),
-        best,
-        float(landscape.values.max()) - best,
-        float(top[measured].sum() / top.sum()),
-        float(landscape.values[rows].mean()),
-        float("nan"),
-        float("nan"),
+class MeanInterval(NamedTuple):
+    """A mean over repeats and its 95 % interval; NaN where one repeat gives none."""
+
+    mean: float
+    low: float
+    high: float
+
+
+class Saved(NamedTuple):
+    """Rounds that a strategy saves against a rival.
+
+    Attributes
+    ----------
+    rival : str
+    metric : str
+        ``best`` or ``recall``.
+    rounds : MeanInterval
+        Rounds the rival needed for what it found in the end, minus those the strategy needed for as
+        much. Where the strategy never found as much, the same with the roles exchanged, negative.
+    variants : float
+        The mean as measurements.
+    """
+
+    rival: str
+    metric: str
+    rounds: MeanInterval
+    variants: float
+
+
+class Comparison(NamedTuple):
+    """A replay in numbers.
+
+    Attributes
+    ----------
+    rounds : dict
+        Strategy to metric to one `MeanInterval` for each round, the first plate's first.
+    saved : tuple of Saved
+        Of the first strategy against each other one.
+    """
+
+    rounds: dict[str, dict[str, list[MeanInterval]]]
+    saved: tuple[Saved, ...]
+
+
+def compare(replayed: Replay) -> Comparison:
+    """All strategies round by round, and what the first of them saves against the others."""
+    rounds = {
+        name: {
+            metric: [mean_interval(column) for column in replayed.curves(name, metric).T]
+            for metric in METRICS
+        }
+        for name in replayed.strategies
+    }
+    first, *rivals = replayed.strategies
+    saved = []
+    for rival in rivals:
+        for metric in _REACHED:
+            gained = saved_rounds(replayed.curves(first, metric), replayed.curves(rival, metric))
+            mean = mean_interval(gained)
+            saved.append(Saved(rival, metric, mean, mean.mean * replayed.options.batch))
+    return Comparison(rounds, tuple(saved))
+
+
+def saved_rounds(own: np.ndarray, rival: np.ndarray) -> np.ndarray:
+    """Rounds saved in each repeat, (repeats,).
+
+    Parameters
+    ----------
+    own, rival : np.ndarray, (repeats, rounds + 1)
+        Never decreasing along the rounds.
+
+    Examples
+    --------
+    >>> own = np.array([[1.0, 3.0, 3.0], [1.0, 1.5, 2.0]])
+    >>> rival = np.array([[1.0, 2.0, 3.0], [1.0, 2.5, 3.0]])
+    >>> saved_rounds(own, rival).tolist()
+    [1.0, -1.0]
+    """
+    target = np.minimum(own[:, -1:], rival[:, -1:]) - 1e-12
+    return (np.argmax(rival >= target, axis=1) - np.argmax(own >= target, axis=1)).astype(float)
+
+
+def mean_interval(values: np.ndarray) -> MeanInterval:
+    """Mean over repeats, and its 95 % interval by Student's t.
+
+    >>> mean_interval(np.array([1.0, 1.0, 1.0]))
+    MeanInterval(mean=1.0, low=1.0, high=1.0)
+    """
+    from scipy.stats import t
+
+    mean = float(np.mean(values))
+    if len(values) < 2:
+        return MeanInterval(mean, float("nan"), float("nan"))
+    error = float(np.std(values, ddof=1)) / len(values) ** 0.5
+    reach = float(t.ppf(0.975, len(values) - 1)) * error
+    return MeanInterval(mean, mean - reach, mean + reach)
+
+
+def write_replay(
+    landscape: Landscape, replayed: Replay, comparison: Comparison, folder: Path
+) -> list[Path]:
+    """Write ``rounds.csv``, ``summary.json`` and ``rounds.png`` into a folder, made if needed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    written = [folder / name for name in ("rounds.csv", "summary.json", "rounds.png")]
+    rows = [result._asdict() for result in replayed.results]
+    write_table(pl.DataFrame(rows, infer_schema_length=None).fill_nan(None), written[0])
+    write_json(written[1], summary(landscape, replayed, comparison), sort_keys=True)
+    save_figure(replay_figure(landscape, replayed, comparison), written[2])
+    return written
+
+
+def replay_figure(landscape: Landscape, replayed: Replay, comparison: Comparison) -> Any:
+    """The figure of ``rounds.png``: best found and top found, strategy by strategy."""
+    options = replayed.options
+    return campaign_rounds(
+        [options.start + index * options.batch for index in range(options.rounds + 1)],
+        {name: comparison.rounds[name]["best"] for name in replayed.strategies},
+        {name: comparison.rounds[name]["recall"] for name in replayed.strategies},
+        label=f"best {landscape.label} found",
+        recall_label=f"share of the best {options.top} found, %",
+        limit=float(landscape.values.max()),
     )
+
+
+def summary(landscape: Landscape, replayed: Replay, comparison: Comparison) -> dict[str, Any]:
+    """The contents of ``summary.json``."""
+    better = {}
+    for name in replayed.strategies:
+        rows = [one for one in replayed.results if one.strategy == name]
+        rows = [one for one in rows if math.isfinite(one.expected_better)]
+        if rows:
+            better[name] = {
+                "expected": sum(one.expected_better for one in rows) / len(rows),
+                "found": sum(one.found_better for one in rows) / len(rows),
+            }
+    return {
+        "landscape": {
+            "variants": len(landscape),
+            "label": landscape.campaign.label,
+            "best": float(landscape.values.max()),
+            "top": int(landscape.top(replayed.options.top).sum()),
+            "notes": list(landscape.notes),
+        },
+        "plan": dataclasses.asdict(replayed.options),
+        "rounds": {
+            name: {metric: [one._asdict() for one in by_metric[metric]] for metric in METRICS}
+            for name, by_metric in comparison.rounds.items()
+        },
+        "saved": [
+            {
+                "against": saved.rival,
+                "metric": saved.metric,
+                "rounds": saved.rounds._asdict(),
+                "measurements": saved.variants,
+            }
+            for saved in comparison.saved
+        ],
+        "better_than_best": better,
+    }

@@ -2,31 +2,26 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol, cast
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from paratope.campaigns.adaptation.learner import Learner, fitting
 from paratope.campaigns.campaign import Campaign
+from paratope.campaigns.campaign_model import CampaignModel
 from paratope.campaigns.campaign_simulation.landscape import Landscape
-from paratope.campaigns.kernels import LanguageModel
-from paratope.campaigns.suggestion.knowledge import marginals
-from paratope.campaigns.suggestion.odds import Odds
-from paratope.campaigns.suggestion.selection import (
-    BASELINE_VARIANTS,
+from paratope.campaigns.suggestion.acquisition import (
     DEFAULT_ACQUISITION,
     DEFAULT_EXPLORE,
-    Choosing,
-    Spacing,
-    choose_batch,
-    enough,
-    joint_belief,
-    preselect,
+    BatchOptions,
+    ExceedanceProbability,
+    select_batch,
 )
+from paratope.campaigns.suggestion.candidates import marginals
 from paratope.core.errors import InputError, unknown_name
 from paratope.evaluation.baselines import BASELINES
 
-Fit = Callable[[Campaign], Any]
+# Campaign to a fitted model of it.
+FitModel = Callable[[Campaign], CampaignModel]
 
 # What can be compared, by name.
 STRATEGIES: dict[str, str] = {
@@ -38,8 +33,8 @@ STRATEGIES: dict[str, str] = {
 }
 
 
-class Choice(NamedTuple):
-    """A plate.
+class Plate(NamedTuple):
+    """The variants of one round.
 
     Attributes
     ----------
@@ -58,20 +53,11 @@ class Strategy(Protocol):
 
     @property
     def name(self) -> str:
-        """What to call it in tables."""
+        """Its name in tables."""
         ...
 
-    def choose(self, landscape: Landscape, measured: np.ndarray, batch: int, seed: int) -> Choice:
-        """Rows to measure next.
-
-        Parameters
-        ----------
-        landscape : Landscape
-            Values of the rows in `measured` may be used, no others.
-        measured : np.ndarray of int
-        batch : int
-        seed : int
-        """
+    def choose(self, landscape: Landscape, measured: np.ndarray, batch: int, seed: int) -> Plate:
+        """Rows to measure next; of the values only those of the rows in `measured` are used."""
         ...
 
 
@@ -81,12 +67,12 @@ class RandomStrategy:
 
     name: str = "random"
 
-    def choose(self, landscape: Landscape, measured: np.ndarray, batch: int, seed: int) -> Choice:
+    def choose(self, landscape: Landscape, measured: np.ndarray, batch: int, seed: int) -> Plate:
         """As `Strategy.choose`."""
-        left = unmeasured(landscape, measured)
+        left = _unmeasured(landscape, measured)
         random = np.random.default_rng([seed, len(measured)])
         drawn = random.choice(left, min(batch, len(left)), replace=False)
-        return Choice(tuple(drawn.tolist()))
+        return Plate(tuple(drawn.tolist()))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,20 +81,23 @@ class BaselineStrategy:
 
     name: str
 
-    def choose(self, landscape: Landscape, measured: np.ndarray, batch: int, seed: int) -> Choice:
-        """As `Strategy.choose`."""
-        left = unmeasured(landscape, measured)
+    def choose(self, landscape: Landscape, measured: np.ndarray, batch: int, seed: int) -> Plate:
+        """As `Strategy.choose`; ties in an order drawn by the seed."""
+        left = _unmeasured(landscape, measured)
         model = BASELINES[self.name]().fit(landscape.campaign.rows(measured).measurements())
-        expected = model.predict_pkd([landscape.campaign.pairs[row] for row in left])
-        return Choice(tuple(left[_highest(expected, batch, seed)].tolist()))
+        predicted = model.predict_pkd([landscape.campaign.pairs[row] for row in left])
+        order = np.random.default_rng(seed).permutation(len(left))
+        highest = order[np.argsort(-predicted[order], kind="stable")[:batch]]
+        return Plate(tuple(left[highest].tolist()))
 
 
+@dataclasses.dataclass(frozen=True)
 class ModelStrategy:
     """Fits a campaign model to what is measured, and chooses by its acquisition.
 
     After plates from which nothing can be learned (all bounds, all equal), the next is random.
 
-    Parameters
+    Attributes
     ----------
     fit : callable
         Campaign to a campaign model.
@@ -118,88 +107,51 @@ class ModelStrategy:
         0 takes the highest expected values.
     """
 
-    def __init__(
-        self,
-        fit: Fit,
-        name: str = "model",
-        acquisition: str = DEFAULT_ACQUISITION,
-        explore: float = DEFAULT_EXPLORE,
-    ) -> None:
-        self.name = name
-        self._fit = fit
-        self._options: dict[str, Any] = {"acquisition": acquisition, "explore": explore}
+    fit: FitModel
+    name: str = "model"
+    acquisition: str = DEFAULT_ACQUISITION
+    explore: float = DEFAULT_EXPLORE
 
-    def choose(self, landscape: Landscape, measured: np.ndarray, batch: int, seed: int) -> Choice:
+    def choose(self, landscape: Landscape, measured: np.ndarray, batch: int, seed: int) -> Plate:
         """As `Strategy.choose`."""
-        left = unmeasured(landscape, measured)
-        choosing = Choosing(min(batch, len(left)), **self._options, seed=seed)
+        left = _unmeasured(landscape, measured)
+        size = min(batch, len(left))
+        options = BatchOptions(size, self.acquisition, self.explore, seed=seed)
         try:
-            model = self._fit(landscape.campaign.rows(measured))
+            model = self.fit(landscape.campaign.rows(measured))
         except InputError:  # a plate of bounds, or of one value: nothing to learn from it yet
             return RandomStrategy().choose(landscape, measured, batch, seed)
         pairs = landscape.campaign.pairs
-        mean, deviation = marginals(model, [pairs[row] for row in left])
-        places = preselect(mean, deviation, choosing.explore, enough(choosing.batch))
-        own, _ = marginals(model, [pairs[row] for row in measured])
-        best = measured[np.argsort(-own, kind="stable")[:BASELINE_VARIANTS]]
-        some = left[places]
-        belief = joint_belief(model, [pairs[row] for row in some], [pairs[row] for row in best])
-        spacing = Spacing([pairs[row].antibody for row in some], [set()] * len(some), choosing)
-        chosen = np.array(choose_batch(belief, spacing, choosing))
-        taken = places[chosen]
+        candidates = [pairs[row] for row in left]
+        mean, deviation = marginals(model, candidates)
+        posterior_mean, _ = marginals(model, [pairs[row] for row in measured])
+        best_first = measured[np.argsort(-posterior_mean, kind="stable")]
+        chosen = select_batch(
+            model,
+            candidates,
+            (mean, deviation),
+            [pairs[row] for row in best_first],
+            [set()] * len(left),
+            options,
+        )
         highest = float(landscape.values[measured].max())
-        better = Odds(model).above_label(mean[taken], deviation[taken], highest)
-        return Choice(tuple(left[taken].tolist()), float(better.sum()))
+        exceedance = ExceedanceProbability(model)
+        better = exceedance.above_label(mean[chosen], deviation[chosen], highest)
+        return Plate(tuple(left[chosen].tolist()), float(better.sum()))
 
 
-def unmeasured(landscape: Landscape, measured: np.ndarray) -> np.ndarray:
+def _unmeasured(landscape: Landscape, measured: np.ndarray) -> np.ndarray:
     """Rows that are left to measure, in order."""
-    left = np.ones(len(landscape), dtype=bool)
-    left[measured] = False
-    return np.flatnonzero(left)
+    return np.setdiff1d(np.arange(len(landscape)), measured)
 
 
-def remembering(fit: Fit) -> Fit:
-    """The same fit, remembered for the last measurements: strategies that agree share it.
-
-    Parameters
-    ----------
-    fit : callable
-        Campaign to a campaign model.
-    """
-    known: dict[tuple[Any, ...], Any] = {}
-
-    def fitted(campaign: Campaign) -> Any:
-        key = tuple(sorted((p.antibody.chains, v) for p, v in zip(campaign.pairs, campaign.values)))  # noqa: B905
-        if key not in known:
-            if len(known) > 1:
-                known.clear()
-            known[key] = fit(campaign)
-        return known[key]
-
-    return fitted
-
-
-def fitting_models(language: LanguageModel | None = None, prior: Any = None) -> Fit:
-    """What fits a campaign's model, with a language model and a general model.
-
-    Parameters
-    ----------
-    language : LanguageModel, optional
-    prior : object, optional
-        With ``predict_pkd(pairs)``.
-    """
-    learn = fitting(language, prior)
-    return lambda campaign: cast(Learner, learn(campaign)).model
-
-
-def parse_strategies(text: str, fit: Fit, acquisition: str, explore: float) -> list[Strategy]:
-    """The strategies that a list names.
+def parse_strategies(text: str, fit: FitModel, acquisition: str, explore: float) -> list[Strategy]:
+    """The strategies that a list names, or ``"all"``.
 
     Parameters
     ----------
     text : str
-        Keys of `STRATEGIES`, separated by ``,``; or ``all``.
+        Keys of `STRATEGIES`, separated by ``,``.
     fit : callable
         Campaign to a campaign model.
     acquisition : str
@@ -218,24 +170,30 @@ def parse_strategies(text: str, fit: Fit, acquisition: str, explore: float) -> l
     names: Sequence[str] = [part.strip() for part in text.split(",") if part.strip()]
     if "all" in names:
         names = list(STRATEGIES)
-    shared = remembering(fit)
-    found: list[Strategy] = []
+    fitted: dict[tuple[object, ...], CampaignModel] = {}
+
+    def fit_once(campaign: Campaign) -> CampaignModel:
+        """Strategies that start from the same plate share the last fits."""
+        values = campaign.values.tolist()
+        chains = [pair.antibody.chains for pair in campaign.pairs]
+        key = tuple(sorted(zip(chains, values, strict=True)))
+        if key not in fitted:
+            if len(fitted) > 1:
+                fitted.clear()
+            fitted[key] = fit(campaign)
+        return fitted[key]
+
+    strategies: list[Strategy] = []
     for name in dict.fromkeys(names):
         if name not in STRATEGIES:
             raise InputError(unknown_name("strategy", name, [*STRATEGIES, "all"]))
         if name == "random":
-            found.append(RandomStrategy())
+            strategies.append(RandomStrategy())
         elif name in BASELINES:
-            found.append(BaselineStrategy(name))
+            strategies.append(BaselineStrategy(name))
         else:
-            own = explore if name == "model" else 0.0
-            found.append(ModelStrategy(shared, name, acquisition, own))
-    if not found:
+            own_explore = explore if name == "model" else 0.0
+            strategies.append(ModelStrategy(fit_once, name, acquisition, own_explore))
+    if not strategies:
         raise InputError(f"no strategy is named; valid names: {', '.join(STRATEGIES)}")
-    return found
-
-
-def _highest(values: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """Places of the highest values; ties in an order drawn by the seed."""
-    order = np.random.default_rng(seed).permutation(len(values))
-    return order[np.argsort(-values[order], kind="stable")[:count]]
+    return strategies

@@ -3,7 +3,12 @@
 from paratope.campaigns.suggestion.acquisition import ACQUISITIONS
 from paratope.campaigns.suggestion.candidates import GENERATORS
 from paratope.campaigns.suggestion.filters import Filters, parse_filters
-from paratope.campaigns.suggestion.next_round import NextRound, Suggestion, suggest
+from paratope.campaigns.suggestion.next_round import (
+    NextRound,
+    Suggestion,
+    SuggestionOptions,
+    suggest,
+)
 from paratope.campaigns.suggestion.output import suggestion_frame, write_next_round
 
 __all__ = [
@@ -12,6 +17,7 @@ __all__ = [
     "Filters",
     "NextRound",
     "Suggestion",
+    "SuggestionOptions",
     "parse_filters",
     "suggest",
     "suggestion_frame",

@@ -1,36 +1,64 @@
-"""How much each candidate is worth next: noisy expected improvement, confidence bound, Thompson.
+"""Batches by acquisition: noisy expected improvement, upper confidence bound, Thompson sampling.
 
-The model gives one joint normal distribution over the candidates and the best measured variants.
-A batch is chosen one by one: after each choice the distribution is the one that would follow from
-its measurement, averaged over what might be measured. That leaves the means and shrinks the
-variances of the chosen one and of everything like it, so the next choice is something else.
+The posterior is one joint normal distribution over the candidates and the best measured variants.
+A batch is chosen greedily: after each choice the posterior is the one that would follow from its
+measurement, averaged over what might be measured. That leaves the means and shrinks the variances
+of the chosen candidate and of everything correlated with it, so the next choice is something else.
 
 ``explore`` means the same to all of them: 0 takes the highest expected value whatever the
 uncertainty; 0.5 trades the two as the method's authors do; 1 goes where the model knows least.
 """
 
 import abc
+import dataclasses
 import warnings
+from collections import Counter
+from collections.abc import Hashable, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
+import torch
+from rapidfuzz.distance import Levenshtein
+from rapidfuzz.process import cdist
+from scipy.optimize import minimize
+from scipy.special import expit, logit, ndtr
 
+from paratope.campaigns.campaign_model import CampaignModel
 from paratope.core.errors import InputError, MissingExtraError, unknown_name
+from paratope.molecules.sequences import Antibody, Pair
 
+DEFAULT_ACQUISITION = "ucb"
+DEFAULT_EXPLORE = 0.25
+# The joint distribution is worked out for this many candidates; of more, the most promising ones.
+JOINT_CANDIDATES = 1000
+# Of them, this share by their mean alone, the rest by mean and standard deviation.
+_SHARE_BY_MEAN = 0.3
+_LEAST_PER_CHOICE = 5
+# Measured variants that might be the best one.
+BASELINE_VARIANTS = 16
+# Standard deviations that an unexplored candidate is worth at explore 1.
+SDS_AT_FULL_EXPLORE = 4.0
 # Draws of the posterior per expected improvement; a power of two, as Sobol sequences want.
 _DRAWS = 128
-# Standard deviations that an unexplored candidate is worth at explore 0.5.
-_UCB_AT_HALF = 2.0
 # Below this, the margin of the expected improvement changes nothing any more.
 _LEAST_EXPLORE = 0.01
 # Covariances of candidates with incumbents that are held at once.
 _CELLS = 4_000_000
 # Candidates that are valued anew at once.
 _AT_ONCE = 64
+# Added to a diagonal before it is factorised, as a share of the largest variance.
 _JITTER = 1e-6
+# Thresholds about a value: shares of the measured rows that lie below them.
+_THRESHOLD_STEPS = (-0.1, -0.05, 0.0, 0.05)
+_LOWEST_SHARE, _HIGHEST_SHARE = 0.1, 0.95
+# Prior of the calibration: intercept 0 and slope 1 (the model is right), with these deviations.
+_INTERCEPT_SD, _SLOPE_SD = 2.0, 0.5
+_FEWEST_ROWS = 8
+_TINY = 1e-6
 
 
-class Belief(NamedTuple):
+class JointPosterior(NamedTuple):
     """A joint normal distribution of noise-free values.
 
     Attributes
@@ -50,107 +78,109 @@ class Belief(NamedTuple):
     candidates: int
 
 
+def joint_posterior(
+    model: CampaignModel, candidates: Sequence[Pair], baseline: Sequence[Pair]
+) -> JointPosterior:
+    """Posterior of a campaign model over candidates and measured variants together."""
+    posterior = model.posterior([*candidates, *baseline])
+    return JointPosterior(
+        np.array(posterior.mean, dtype=float),
+        np.array(posterior.covariance, dtype=float),
+        float(model.noise_variance),
+        len(candidates),
+    )
+
+
 class Acquisition(abc.ABC):
-    """Values candidates given what is believed and what has been chosen.
+    """Values candidates given the posterior and what has been chosen.
 
     Parameters
     ----------
-    belief : Belief
+    posterior : JointPosterior
     explore : float
         0 to 1.
     seed : int
-
-    Attributes
-    ----------
-    name, summary : str
     """
 
     name: ClassVar[str]
     summary: ClassVar[str]
 
-    def __init__(self, belief: Belief, explore: float, seed: int) -> None:
+    def __init__(self, posterior: JointPosterior, explore: float, seed: int) -> None:
         if not 0.0 <= explore <= 1.0:
             raise InputError(f"explore must be between 0 and 1, got {explore}")
-        self.belief = belief
-        self.explore = explore
-        self.seed = seed
-        self.mean = belief.mean[: belief.candidates]
-        self.covariance = np.array(belief.covariance, dtype=float)
+        self.posterior, self.explore, self.seed = posterior, explore, seed
+        self.mean = posterior.mean[: posterior.candidates]
 
     def values(self) -> np.ndarray:
-        """What each candidate is worth as the next choice, (candidates,)."""
-        every = np.arange(self.belief.candidates)
+        """Value of each candidate as the next choice, (candidates,)."""
+        every = np.arange(self.posterior.candidates)
         return self.mean if self.explore == 0.0 else self._values(every)
 
     def best(self, still_open: np.ndarray) -> int:
-        """Number of the candidate that is worth most.
-
-        Parameters
-        ----------
-        still_open : np.ndarray of bool, (candidates,)
-            Which may be chosen; at least one.
-        """
+        """Index of the best candidate among those that may be chosen, a mask (candidates,)."""
         return int(np.argmax(np.where(still_open, self.values(), -np.inf)))
 
     @abc.abstractmethod
-    def choose(self, place: int) -> None:
+    def choose(self, index: int) -> None:
         """Take a candidate."""
 
     @abc.abstractmethod
-    def _values(self, some: np.ndarray) -> np.ndarray:
-        """What some candidates are worth, (some,)."""
+    def _values(self, indices: np.ndarray) -> np.ndarray:
+        """Values of some candidates, (indices,)."""
 
 
 class NoisyExpectedImprovement(Acquisition):
-    """By how much the candidate is expected to beat the best measured and the best chosen so far.
+    """Logarithm of the expected improvement on the best measured and the best chosen so far.
 
-    botorch's ``qLogNoisyExpectedImprovement`` (Ament et al. 2023, arXiv 2310.20708): the truth of
-    the measured ones is uncertain, and the choices so far are pending, drawn jointly with the
-    candidate. `explore` of 0.5 is just that. Below, what is to be beaten is lowered by its log-odds
-    times the median standard deviation of the candidates: so much is gained anyway that the mean
-    decides. Above, all standard deviations are multiplied by twice `explore`.
+    ``NEI(x) = E[max(f(x) - max(f(measured), f(chosen)), 0)]`` over the joint posterior (Letham et
+    al. 2019), by botorch's ``qLogNoisyExpectedImprovement`` (Ament et al. 2023, arXiv 2310.20708).
+    `explore` of 0.5 is just that. Below, what is to be beaten is lowered by the log-odds of
+    `explore` times the median standard deviation of the candidates: so much is gained anyway that
+    the mean decides. Above, all standard deviations are multiplied by twice `explore`.
     """
 
     name = "nei"
     summary = "noisy expected improvement over the best measured"
 
-    def __init__(self, belief: Belief, explore: float, seed: int) -> None:
-        super().__init__(belief, explore, seed)
-        self.covariance *= max(1.0, 2.0 * explore) ** 2
-        self._incumbents = list(range(belief.candidates, len(belief.mean)))
-        self._bounds = np.full(belief.candidates, np.inf)
+    def __init__(self, posterior: JointPosterior, explore: float, seed: int) -> None:
+        super().__init__(posterior, explore, seed)
+        self.covariance = posterior.covariance * max(1.0, 2.0 * explore) ** 2
+        self._incumbents = list(range(posterior.candidates, len(posterior.mean)))
+        self._bounds = np.full(posterior.candidates, np.inf)
 
-    def choose(self, place: int) -> None:
+    def choose(self, index: int) -> None:
         """Take a candidate: from now on it is to be beaten, too."""
-        self._incumbents.append(place)
+        self._incumbents.append(index)
 
     def best(self, still_open: np.ndarray) -> int:
         """As `Acquisition.best`.
 
-        The more there is to beat, the less each candidate is worth: what it was worth before is a
+        The more there is to beat, the less each candidate is worth: its last value is an upper
         bound, and only those are valued anew whose bound is above the best (Minoux 1978).
         """
         if self.explore == 0.0:
             return super().best(still_open)
-        stale = np.ones(self.belief.candidates, dtype=bool)
+        stale = np.ones(self.posterior.candidates, dtype=bool)
         while True:
             bounds = np.where(still_open, self._bounds, -np.inf)
             order = np.argsort(-bounds, kind="stable")
             if not stale[order[0]]:
                 return int(order[0])
             unbounded = bool(np.isinf(bounds[order[0]]))
-            some = order[: len(order) if unbounded else _AT_ONCE]
-            some = some[stale[some] & still_open[some]]
-            self._bounds[some] = self._values(some)
-            stale[some] = False
+            indices = order[: len(order) if unbounded else _AT_ONCE]
+            indices = indices[stale[indices] & still_open[indices]]
+            self._bounds[indices] = self._values(indices)
+            stale[indices] = False
 
-    def _values(self, some: np.ndarray) -> np.ndarray:
-        torch, botorch = _libraries()
-        count = self.belief.candidates
+    def _values(self, indices: np.ndarray) -> np.ndarray:
+        botorch = _botorch()
+        count = self.posterior.candidates
         incumbents = np.array(self._incumbents)
-        margin = self._margin()
+        explore = min(max(self.explore, _LEAST_EXPLORE), 0.5)
+        deviations = np.sqrt(np.maximum(np.diagonal(self.posterior.covariance)[:count], 0.0))
+        margin = float(np.median(deviations)) * float(np.log(explore / (1.0 - explore)))
         # an incumbent's number is beyond those of the candidates: an entry of its own
-        mean = np.concatenate([self.mean, self.belief.mean[incumbents]])
+        mean = np.concatenate([self.mean, self.posterior.mean[incumbents]])
         model = index_model(mean, self.covariance, np.concatenate([np.arange(count), incumbents]))
         objective = botorch.acquisition.objective.GenericMCObjective(
             lambda samples, X: samples[..., 0] + margin * (X[..., 0] >= count)
@@ -165,83 +195,71 @@ class NoisyExpectedImprovement(Acquisition):
                 prune_baseline=False,
                 cache_root=True,
             )
-            parts = np.array_split(some, 1 + len(some) * len(incumbents) ** 2 // _CELLS)
-            found = [acquisition(_column(part)[:, None, :]).numpy() for part in parts]
-        return np.concatenate(found)
-
-    def _margin(self) -> float:
-        """What is added to the values that are to be beaten."""
-        explore = min(max(self.explore, _LEAST_EXPLORE), 0.5)
-        spread = float(np.median(_deviations(self.belief.covariance)[: self.belief.candidates]))
-        return spread * float(np.log(explore / (1.0 - explore)))
+            parts = np.array_split(indices, 1 + len(indices) * len(incumbents) ** 2 // _CELLS)
+            values = [acquisition(_column(part)[:, None, :]).numpy() for part in parts]
+        return np.concatenate(values)
 
 
-class UpperConfidence(Acquisition):
-    """Mean plus so many standard deviations: none at explore 0, 2 at 0.5, 4 at 1.
+class UpperConfidenceBound(Acquisition):
+    """``UCB(x) = mu(x) + sqrt(beta) * sigma(x)``, with ``sqrt(beta) = 4 * explore``.
 
-    botorch's ``UpperConfidenceBound`` on the belief that follows from the choices so far (GP-BUCB,
-    Desautels et al. 2014, JMLR 15:4053).
+    Srinivas et al. 2010 (arXiv 0912.3995); the variance is that given the choices so far, as if
+    they had been measured (GP-BUCB, Desautels et al. 2014, JMLR 15:4053).
     """
 
     name = "ucb"
     summary = "mean plus standard deviations"
 
-    def __init__(self, belief: Belief, explore: float, seed: int) -> None:
-        super().__init__(belief, explore, seed)
-        self.variance = np.diagonal(self.covariance).copy()
+    def __init__(self, posterior: JointPosterior, explore: float, seed: int) -> None:
+        super().__init__(posterior, explore, seed)
+        self.variance = np.diagonal(posterior.covariance).copy()
+        # rows of a partial Cholesky factor of what the choices explain
         self._factors = np.zeros((0, len(self.variance)))
 
-    def choose(self, place: int) -> None:
+    def choose(self, index: int) -> None:
         """Take a candidate: variances become what they will be once it is measured."""
-        own = self._factors[:, place]
-        column = self.covariance[place] - own @ self._factors
-        factor = column / np.sqrt(column[place] + self.belief.noise_variance)
+        column = self.posterior.covariance[index] - self._factors[:, index] @ self._factors
+        factor = column / np.sqrt(column[index] + self.posterior.noise_variance)
         self._factors = np.vstack([self._factors, factor])
         self.variance = np.maximum(self.variance - factor**2, 0.0)
 
-    def _values(self, some: np.ndarray) -> np.ndarray:
-        torch, botorch = _libraries()
-        beta = (2.0 * _UCB_AT_HALF * self.explore) ** 2
-        model = index_model(self.belief.mean, self.variance)
-        acquisition = botorch.acquisition.analytic.UpperConfidenceBound(model, beta=beta)
-        with torch.no_grad():
-            return acquisition(_column(some)[:, None, :]).numpy()
+    def _values(self, indices: np.ndarray) -> np.ndarray:
+        root_beta = SDS_AT_FULL_EXPLORE * self.explore
+        return self.mean[indices] + root_beta * np.sqrt(self.variance[indices])
 
 
 class Thompson(Acquisition):
-    """One joint draw of what the values might be for each choice; the highest of it is taken.
+    """``mu(x) + 2 * explore * (f(x) - mu(x))``, f one joint draw of the posterior a choice.
 
-    The draws' deviations from the mean are multiplied by twice `explore`. The draws themselves are
-    what makes the batch diverse: choices do not change the belief.
+    Thompson 1933; the highest of a draw is taken. The draws themselves are what makes the batch
+    diverse: choices do not change the posterior.
     """
 
     name = "thompson"
     summary = "the best of one joint draw for each choice"
 
-    def __init__(self, belief: Belief, explore: float, seed: int) -> None:
-        super().__init__(belief, explore, seed)
+    def __init__(self, posterior: JointPosterior, explore: float, seed: int) -> None:
+        super().__init__(posterior, explore, seed)
         self._random = np.random.default_rng(seed)
-        self._posterior: Any = None
+        self._root: torch.Tensor | None = None
 
-    def choose(self, place: int) -> None:
+    def choose(self, index: int) -> None:
         """Draws are independent of each other: nothing changes."""
 
-    def _values(self, some: np.ndarray) -> np.ndarray:
-        torch, botorch = _libraries()
-        count = self.belief.candidates
-        sampler = botorch.sampling.IIDNormalSampler(
-            torch.Size([1]), seed=int(self._random.integers(2**31))
-        )
-        if self._posterior is None:
-            model = index_model(self.mean, self.covariance[:count, :count])
-            self._posterior = model.posterior(_column(np.arange(count)))
-        with torch.no_grad():
-            draw = sampler(self._posterior)[0, :, 0].numpy()
-        return (self.mean + 2.0 * self.explore * (draw - self.mean))[some]
+    def _values(self, indices: np.ndarray) -> np.ndarray:
+        count = self.posterior.candidates
+        if self._root is None:
+            covariance = torch.from_numpy(self.posterior.covariance[:count, :count].copy())
+            covariance.diagonal().add_(_JITTER * float(covariance.max()))
+            self._root = torch.linalg.cholesky(covariance)
+        generator = torch.Generator().manual_seed(int(self._random.integers(2**31)))
+        normal = torch.randn(count, generator=generator, dtype=torch.double)
+        deviation = (self._root @ normal).numpy()
+        return (self.mean + 2.0 * self.explore * deviation)[indices]
 
 
 ACQUISITIONS: dict[str, type[Acquisition]] = {
-    kind.name: kind for kind in (NoisyExpectedImprovement, UpperConfidence, Thompson)
+    kind.name: kind for kind in (NoisyExpectedImprovement, UpperConfidenceBound, Thompson)
 }
 
 
@@ -256,16 +274,15 @@ def acquisition_kind(name: str) -> type[Acquisition]:
     return ACQUISITIONS[name]
 
 
-def index_model(mean: np.ndarray, covariance: np.ndarray, entries: np.ndarray | None = None) -> Any:
-    """A botorch model whose inputs are numbers of entries of a joint normal distribution.
+def index_model(mean: np.ndarray, covariance: np.ndarray, entries: np.ndarray) -> Any:
+    """A botorch model whose inputs are indices into a joint normal distribution.
 
     Parameters
     ----------
     mean : np.ndarray, (n,)
-    covariance : np.ndarray, (m, m) or (m,)
-        Variances alone are enough for one entry at a time.
-    entries : np.ndarray of int, (n,), optional
-        Row of the covariance that each entry has; by default its own.
+    covariance : np.ndarray, (m, m)
+    entries : np.ndarray of int, (n,)
+        Row of the covariance that each entry of the mean has.
 
     Returns
     -------
@@ -277,7 +294,7 @@ def index_model(mean: np.ndarray, covariance: np.ndarray, entries: np.ndarray | 
     MissingExtraError
         If botorch is not installed.
     """
-    torch, botorch = _libraries()
+    botorch = _botorch()
     from gpytorch.distributions import MultivariateNormal
     from linear_operator import to_linear_operator
 
@@ -286,39 +303,27 @@ def index_model(mean: np.ndarray, covariance: np.ndarray, entries: np.ndarray | 
         batch_shape = torch.Size([])
 
         def posterior(self, X: Any, **options: Any) -> Any:
-            numbers = X[..., 0].long()  # (…, q)
-            rows = all_rows[numbers]
-            if all_covariance.ndim == 1:
-                block = all_covariance[rows][..., None]  # (…, 1, 1)
-            else:
-                block = all_covariance[rows[..., :, None], rows[..., None, :]]  # (…, q, q)
-                block = block + jitter * torch.eye(block.shape[-1], dtype=block.dtype)
+            indices = X[..., 0].long()  # (…, q)
+            rows = all_rows[indices]
+            block = all_covariance[rows[..., :, None], rows[..., None, :]]  # (…, q, q)
+            block = block + jitter * torch.eye(block.shape[-1], dtype=block.dtype)
             # as an operator: nothing is factorised before it is needed
-            normal = MultivariateNormal(all_mean[numbers], to_linear_operator(block))
+            normal = MultivariateNormal(all_mean[indices], to_linear_operator(block))
             return botorch.posteriors.GPyTorchPosterior(normal)
 
     all_mean, all_covariance = torch.from_numpy(mean), torch.from_numpy(covariance)
     jitter = _JITTER * float(covariance.max())
-    all_rows = torch.from_numpy(np.arange(len(mean)) if entries is None else entries)
+    all_rows = torch.from_numpy(entries)
     return IndexModel()
 
 
-def _column(numbers: np.ndarray) -> Any:
-    """(n, 1) tensor of entries' numbers, which botorch wants as floats."""
-    import torch
-
-    return torch.from_numpy(numbers.astype(float))[:, None]
+def _column(indices: np.ndarray) -> torch.Tensor:
+    """(n, 1) tensor of indices, which botorch wants as floats."""
+    return torch.from_numpy(indices.astype(float))[:, None]
 
 
-def _deviations(covariance: np.ndarray) -> np.ndarray:
-    return np.sqrt(np.maximum(np.diagonal(covariance), 0.0))
-
-
-def _libraries() -> tuple[Any, Any]:
-    """Torch and botorch; their import warns of deprecations among themselves."""
-    import torch
-
-    with warnings.catch_warnings():
+def _botorch() -> Any:
+    with warnings.catch_warnings():  # its imports deprecate each other
         warnings.simplefilter("ignore", DeprecationWarning)
         try:
             import botorch
@@ -327,5 +332,243 @@ def _libraries() -> tuple[Any, Any]:
             import botorch.posteriors
             import botorch.sampling
         except ImportError as error:
-            raise MissingExtraError("suggesting the next round", "campaign") from error
-    return torch, botorch
+            raise MissingExtraError("noisy expected improvement (nei)", "campaign") from error
+    return botorch
+
+
+class ExceedanceProbability:
+    """Probability that a variant is measured above a value, calibrated on the campaign's own rows.
+
+    The model's normal distribution gives one, ``p = Phi((mu - value) / sqrt(sigma^2 + noise))``.
+    Near the top of a campaign it errs: values stop at an assay's ceiling, or tail off. So each
+    measured row is predicted from all others and asked whether it is above a value nearby, and
+    ``logit(p)`` becomes ``a + b * logit(p)`` (Platt 1999) with a and b at their posterior mode
+    under normal priors about 0 and 1: corrected as far as the rows speak against the model.
+
+    Parameters
+    ----------
+    model : CampaignModel
+    """
+
+    def __init__(self, model: CampaignModel) -> None:
+        self._noise = float(model.noise_variance)
+        self._scale = model.scale
+        mean, variance = model.process.leave_one_out()
+        exact = np.asarray(model.campaign.censoring) == 0
+        self._mean = np.asarray(mean, float)[exact]
+        self._deviation = np.sqrt(np.maximum(np.asarray(variance, float)[exact], _TINY))
+        self._target = np.asarray(model.process.ep_target, float)[exact]
+
+    def above(self, mean: np.ndarray, deviation: np.ndarray, value: float) -> np.ndarray:
+        """Probability of a new measurement above a value, (n,).
+
+        Parameters
+        ----------
+        mean, deviation : np.ndarray, (n,)
+            Of the noise-free values, on the model's own scale.
+        value : float
+            On the same scale.
+        """
+        spread = np.sqrt(deviation**2 + self._noise)
+        intercept, slope = self.calibration(value)
+        return expit(intercept + slope * _exceedance_logit(mean, spread, value))
+
+    def above_label(self, mean: np.ndarray, deviation: np.ndarray, value: float) -> np.ndarray:
+        """As `above`, for a value in the campaign's own units."""
+        return self.above(mean, deviation, float(self._scale.to_latent(np.array([value]))[0]))
+
+    def calibration(self, value: float) -> tuple[float, float]:
+        """Intercept and slope of the logit for being above a value like this one.
+
+        Minimises the mean log loss over the thresholds, summed over the rows, plus the priors'
+        ``a^2 / (2 * 2^2) + (b - 1)^2 / (2 * 0.5^2)``.
+        """
+        if len(self._target) < _FEWEST_ROWS:
+            return 0.0, 1.0
+        lowest = _LOWEST_SHARE - min(_THRESHOLD_STEPS)
+        share = float(np.clip(np.mean(self._target <= value), lowest, _HIGHEST_SHARE))
+        shares = np.clip(share + np.array(_THRESHOLD_STEPS), _LOWEST_SHARE, _HIGHEST_SHARE)
+        thresholds = np.quantile(self._target, np.unique(shares))
+        predicted = _exceedance_logit(self._mean, self._deviation, thresholds[:, None]).ravel()
+        above = (self._target > thresholds[:, None]).ravel().astype(float)
+        weight = 1.0 / len(thresholds)  # a row answers once for each threshold: it counts once
+
+        def loss(parameters: np.ndarray) -> float:
+            intercept, slope = parameters
+            logits = intercept + slope * predicted
+            log_loss = weight * float(np.sum(np.logaddexp(0.0, logits) - above * logits))
+            prior = (intercept / _INTERCEPT_SD) ** 2 + ((slope - 1.0) / _SLOPE_SD) ** 2
+            return log_loss + 0.5 * prior
+
+        fitted = minimize(loss, np.array([0.0, 1.0]), bounds=[(None, None), (0.05, None)]).x
+        return float(fitted[0]), float(fitted[1])
+
+
+def _exceedance_logit(
+    mean: np.ndarray, deviation: np.ndarray, value: float | np.ndarray
+) -> np.ndarray:
+    """Logit of the probability of being above a value under a normal distribution."""
+    return logit(np.clip(ndtr((mean - value) / deviation), _TINY, 1.0 - _TINY))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class BatchOptions:
+    """How a batch is chosen.
+
+    Attributes
+    ----------
+    batch : int
+    acquisition : str
+        Key of `ACQUISITIONS`.
+    explore : float
+        0 (highest expected value) to 1 (most uncertain).
+    min_distance : int
+        Residues in which any two of the batch differ at least.
+    max_per_position : int or None
+        How many of the batch may be mutated at one position of a parent.
+    seed : int
+    """
+
+    batch: int = 96
+    acquisition: str = DEFAULT_ACQUISITION
+    explore: float = DEFAULT_EXPLORE
+    min_distance: int = 1
+    max_per_position: int | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        acquisition_kind(self.acquisition)
+        if self.batch < 1:
+            raise InputError(f"a batch has at least 1 antibody, got {self.batch}")
+        if not 0.0 <= self.explore <= 1.0:
+            raise InputError(f"explore must be between 0 and 1, got {self.explore}")
+        if self.min_distance < 1:
+            raise InputError(f"the minimal distance is at least 1, got {self.min_distance}")
+        if self.max_per_position is not None and self.max_per_position < 1:
+            raise InputError(
+                f"at least 1 per position must be allowed, got {self.max_per_position}"
+            )
+
+    @property
+    def joint_candidates(self) -> int:
+        """How many candidates to judge jointly.
+
+        >>> BatchOptions(96).joint_candidates, BatchOptions(600).joint_candidates
+        (1000, 3000)
+        """
+        return max(JOINT_CANDIDATES, _LEAST_PER_CHOICE * self.batch)
+
+
+class Spacing:
+    """Which candidates may still be chosen, given those that were.
+
+    Parameters
+    ----------
+    antibodies : sequence of Antibody, (n,)
+    positions : sequence of set, (n,)
+        What each of them mutates.
+    options : BatchOptions
+
+    Attributes
+    ----------
+    open : np.ndarray of bool, (n,)
+
+    Examples
+    --------
+    >>> three = [Antibody("EVQL"), Antibody("EVQA"), Antibody("EVAA")]
+    >>> spacing = Spacing(three, [set()] * 3, BatchOptions(min_distance=2))
+    >>> spacing.take(0)
+    >>> spacing.open.tolist()
+    [False, False, True]
+    """
+
+    def __init__(
+        self,
+        antibodies: Sequence[Antibody],
+        positions: Sequence[AbstractSet[Hashable]],
+        options: BatchOptions,
+    ) -> None:
+        self.open = np.ones(len(antibodies), dtype=bool)
+        self._texts = ["|".join(antibody.chains) for antibody in antibodies]
+        self._limit = options.min_distance - 1
+        self._most = options.max_per_position
+        self._positions = positions
+        self._used: Counter[Hashable] = Counter()
+
+    def take(self, index: int) -> None:
+        """Select a candidate; exclude it and its neighbours within `min_distance`."""
+        self.open[index] = False
+        if self._limit:
+            distance = cdist(
+                [self._texts[index]],
+                self._texts,
+                scorer=Levenshtein.distance,
+                score_cutoff=self._limit,
+                dtype=np.int32,
+            )[0]
+            self.open &= distance > self._limit
+        if self._most is not None:
+            self._used.update(self._positions[index])
+            full = {position for position, count in self._used.items() if count >= self._most}
+            for other in np.flatnonzero(self.open).tolist():
+                if self._positions[other] & full:
+                    self.open[other] = False
+
+
+def preselect(mean: np.ndarray, deviation: np.ndarray, explore: float, count: int) -> np.ndarray:
+    """Indices of the `count` most promising candidates by mean and deviation (n,), in order.
+
+    Some by the mean alone, the others by ``mean + 4 * explore * deviation``.
+
+    Examples
+    --------
+    >>> preselect(np.array([0.0, 2.0, 1.0]), np.array([9.0, 0.1, 0.1]), 0.5, 2).tolist()
+    [0, 1]
+    """
+    if len(mean) <= count:
+        return np.arange(len(mean))
+    by_mean = np.argsort(-mean, kind="stable")[: max(1, round(_SHARE_BY_MEAN * count))]
+    bound = mean + SDS_AT_FULL_EXPLORE * explore * deviation
+    bound[by_mean] = np.inf
+    return np.sort(np.argsort(-bound, kind="stable")[:count])
+
+
+def select_batch(
+    model: CampaignModel,
+    candidates: Sequence[Pair],
+    marginal: tuple[np.ndarray, np.ndarray],
+    baseline: Sequence[Pair],
+    positions: Sequence[AbstractSet[Hashable]],
+    options: BatchOptions,
+) -> list[int]:
+    """Indices of the candidates chosen, in order; fewer than asked for if spacing leaves no more.
+
+    Parameters
+    ----------
+    model : CampaignModel
+    candidates : sequence of Pair, (n,)
+    marginal : tuple of np.ndarray, (n,) each
+        Their posterior means and standard deviations.
+    baseline : sequence of Pair
+        Measured variants, best first; the first few are what is to be improved on.
+    positions : sequence of set, (n,)
+        What each candidate mutates.
+    options : BatchOptions
+    """
+    kept = preselect(*marginal, options.explore, options.joint_candidates)
+    pairs = [candidates[index] for index in kept]
+    posterior = joint_posterior(model, pairs, baseline[:BASELINE_VARIANTS])
+    spacing = Spacing([p.antibody for p in pairs], [positions[index] for index in kept], options)
+    return kept[choose_batch(posterior, spacing, options)].tolist()
+
+
+def choose_batch(posterior: JointPosterior, spacing: Spacing, options: BatchOptions) -> list[int]:
+    """The greedy choice among candidates of a posterior, as `select_batch` returns it."""
+    acquisition = acquisition_kind(options.acquisition)(posterior, options.explore, options.seed)
+    chosen: list[int] = []
+    while len(chosen) < options.batch and spacing.open.any():
+        index = acquisition.best(spacing.open)
+        chosen.append(index)
+        spacing.take(index)
+        acquisition.choose(index)
+    return chosen

@@ -1,4 +1,4 @@
-"""Candidates of the next round: single and double mutants, combinations, recombinants."""
+"""What was measured, and candidates of the next round made from it: mutants and recombinants."""
 
 import dataclasses
 import hashlib
@@ -7,20 +7,28 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 
 import numpy as np
+from rapidfuzz.distance import Levenshtein
 
-from paratope.campaigns.suggestion.knowledge import (
-    MAX_PARENTS,
-    Knowledge,
-    Molecule,
-    Variant,
-    molecule,
-)
-from paratope.campaigns.suggestion.places import DEFAULT_REGIONS, allowed_places
+from paratope.campaigns.campaign.labels import Key, pair_key
+from paratope.campaigns.campaign.parents import FAMILY_IDENTITY
+from paratope.campaigns.campaign_model import CampaignModel
 from paratope.core.errors import InputError, unknown_name
 from paratope.molecules.liabilities import new_liabilities
-from paratope.molecules.mutations import Mutation, apply_mutations
-from paratope.molecules.sequences import AMINO_ACIDS, Antibody, Pair
+from paratope.molecules.mutations import (
+    REGION_NAMES,
+    Mutation,
+    apply_mutations,
+    chain_domain,
+    mutations_between,
+    parse_regions,
+    positions_in,
+)
+from paratope.molecules.sequences import AMINO_ACIDS, Antibody, Antigen, Pair
 
+# An antibody that differs from every parent in more than this share of residues is another one.
+MAX_PARENT_DISTANCE = 1.0 - FAMILY_IDENTITY
+# Parents whose variants are generated; of more, those with the best measured variants.
+MAX_PARENTS = 5
 # What can be generated, and how many of it unless told otherwise.
 GENERATORS: dict[str, tuple[str, int]] = {
     "single": ("one residue of a parent changed", 2500),
@@ -29,18 +37,180 @@ GENERATORS: dict[str, tuple[str, int]] = {
     "combinatorial": ("several measured or promising mutations together", 1000),
     "recombination": ("mutations of two measured variants together", 1000),
 }
+DEFAULT_REGIONS = "CDR"
 # Longer lists of changes make a digest instead of an id.
 _LONGEST_ID = 60
 _BEST_VARIANTS = 12
 _TOP_MUTATIONS = 80
-# Of them, at one place of the sequence.
-_TOP_AT_ONE_PLACE = 5
+# Of them, at one position of the sequence.
+_TOP_AT_ONE_POSITION = 5
 # Draws for each candidate wanted before a generator gives up.
 _PATIENCE = 8
 # A mutation, or a variant, of rank r is drawn with a weight of exp(-r / this).
 _RANK_SCALE = 15.0
+_IMGT_RANGE = re.compile(r"([HL]):(\d+)(?:-(\d+))?")
+_IMGT_POSITION = re.compile(r"([HL]):(\d+[A-Z]+)")
+_RESIDUE = re.compile(r"([HL]):([A-Z])(\d+)")
 
 ScoreOf = Callable[[Sequence[Pair]], np.ndarray]
+# Chain and position in its sequence, from 1.
+Position = tuple[str, int]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Variant:
+    """A measured antibody.
+
+    Attributes
+    ----------
+    name : str
+    pair : Pair
+    mean : float
+        Posterior mean, on the model's own scale.
+    parent : int
+        Index of its parent in `MeasuredVariants.parents`.
+    mutations : tuple of Mutation
+        Of that parent.
+    """
+
+    name: str
+    pair: Pair
+    mean: float
+    parent: int
+    mutations: tuple[Mutation, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class MeasuredVariants:
+    """A campaign's measured variants against one antigen.
+
+    Attributes
+    ----------
+    antigen : Antigen
+        Against which the next round is to bind.
+    parents : tuple of Pair
+        Parents with that antigen.
+    variants : tuple of Variant
+        Parents included, highest `mean` first.
+    keys : frozenset
+        Residues of all measured pairs, which are never suggested again.
+    notes : tuple of str
+        What a user should know of the choice of parents and antigen.
+    """
+
+    antigen: Antigen
+    parents: tuple[Pair, ...]
+    variants: tuple[Variant, ...]
+    keys: frozenset[Key]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def best(self) -> Variant:
+        """The variant of the highest posterior mean."""
+        return self.variants[0]
+
+    def parent_name(self, index: int) -> str:
+        """A parent's name, or its number."""
+        return self.parents[index].antibody.name or f"parent{index + 1}"
+
+
+def measured_variants(model: CampaignModel, parent: str | None = None) -> MeasuredVariants:
+    """The variants that a campaign model was fitted on.
+
+    Parameters
+    ----------
+    model : CampaignModel
+    parent : str, optional
+        Name of the measured antibody or parent to mutate, whose antigen is the one to bind; by
+        default the campaign's parents and its most measured antigen.
+
+    Raises
+    ------
+    InputError
+        If no measured antibody has the name.
+    """
+    campaign = model.campaign
+    distinct = list({pair_key(pair): pair for pair in campaign.pairs}.values())
+    given = list(campaign.parents)
+    notes: list[str] = []
+    if parent is not None:
+        named = [pair for pair in (*given, *distinct) if pair.antibody.name == parent]
+        if not named:
+            names = ", ".join(dict.fromkeys(p.antibody.name for p in (*given, *distinct[:5])))
+            raise InputError(
+                f"no parent or measured antibody is called {parent!r}; names begin {names}"
+            )
+        given, antigen = named[:1], named[0].antigen
+    else:
+        rows = Counter(pair.antigen.chains for pair in campaign.pairs)
+        antigens = {pair.antigen.chains: pair.antigen for pair in distinct}
+        antigen = antigens[max(rows, key=lambda chains: rows[chains])]
+        if len(rows) > 1:
+            notes.append(
+                f"{len(rows)} antigens were measured; suggested for the one measured most"
+                f"{f' ({antigen.name})' if antigen.name else ''}; --parent names an antibody whose "
+                "antigen is to be taken instead"
+            )
+    parents = list({p.antibody.chains: Pair(p.antibody, antigen) for p in given}.values())
+    pairs = [pair for pair in distinct if pair.antigen.chains == antigen.chains]
+    if parent is not None:  # other antibodies' variants tell nothing about this one's mutations
+        pairs = [pair for pair in pairs if nearest_parent(parents, pair.antibody)[1] is not None]
+    variants = []
+    for pair, mean in zip(pairs, marginals(model, pairs)[0].tolist(), strict=True):
+        index, distance = nearest_parent(parents, pair.antibody)
+        if distance is None:
+            parents.append(pair)
+            index = len(parents) - 1
+        mutations = mutations_between(parents[index].antibody, pair.antibody)
+        variants.append(Variant(pair.antibody.name, pair, mean, index, mutations))
+    variants.sort(key=lambda variant: -variant.mean)
+    keys = frozenset(map(pair_key, distinct))
+    return MeasuredVariants(antigen, tuple(parents), tuple(variants), keys, tuple(notes))
+
+
+def nearest_parent(parents: Sequence[Pair], antibody: Antibody) -> tuple[int, int | None]:
+    """The parent from which an antibody differs least.
+
+    Returns
+    -------
+    index : int
+    distance : int or None
+        Residues in which they differ; None if it is another antibody than any parent.
+
+    Examples
+    --------
+    >>> parents = [Pair(Antibody("EVQLVESGGG"), Antigen(("MKV",)))]
+    >>> nearest_parent(parents, Antibody("EVQAVESGGG")), nearest_parent(parents, Antibody("QQQQQ"))
+    ((0, 1), (0, None))
+    """
+    best: tuple[int, int | None] = (0, None)
+    for index, parent in enumerate(parents):
+        if (parent.antibody.light is None) != (antibody.light is None):
+            continue
+        limit = int(MAX_PARENT_DISTANCE * sum(map(len, parent.antibody.chains)))
+        limit = limit if best[1] is None else min(limit, best[1] - 1)
+        distance = edit_distance(parent.antibody, antibody, limit)
+        if distance is not None:
+            best = index, distance
+    return best
+
+
+def edit_distance(first: Antibody, second: Antibody, limit: int) -> int | None:
+    """Residues in which two antibodies differ (fewest edits); None if more than `limit`."""
+    total = 0
+    for left, right in zip(first.chains, second.chains, strict=True):
+        total += Levenshtein.distance(left, right, score_cutoff=max(limit - total, 0))
+        if total > limit:
+            return None
+    return total
+
+
+def marginals(model: CampaignModel, pairs: Sequence[Pair]) -> tuple[np.ndarray, np.ndarray]:
+    """Posterior mean and standard deviation of pairs, (n,) each, on the model's own scale."""
+    if not pairs:
+        return np.zeros(0), np.zeros(0)
+    mean, variance = model.variance(pairs)
+    return np.asarray(mean, float), np.sqrt(np.maximum(np.asarray(variance, float), 0.0))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -53,7 +223,7 @@ class Candidate:
         From its parent's name and its mutations: the same in every round.
     pair : Pair
     parent : int
-        Number in `Knowledge.parents`.
+        Index in `MeasuredVariants.parents`.
     mutations : tuple of Mutation
         Of that parent.
     origin : str
@@ -61,7 +231,7 @@ class Candidate:
     sources : tuple of str
         Names of the measured variants it is made from.
     row : int
-        Number of its row in the user's pool, -1 if generated.
+        Index of its row in the user's pool, -1 if generated.
     """
 
     name: str
@@ -82,8 +252,8 @@ class Generation:
     counts : dict of str to int
         How many at most of each of `GENERATORS`.
     regions : str or None
-        Where mutations may be, as `paratope.campaigns.suggestion.places.allowed_places`; None: new
-        ones in the CDRs, measured ones anywhere.
+        Where mutations may be, as `allowed_positions` reads it; None: new ones in the CDRs,
+        measured ones anywhere.
     max_mutations : int or None
         Of the parent; None: the most that a measured variant has, and at least two.
     excluded : str
@@ -129,8 +299,81 @@ def parse_generators(text: str) -> dict[str, int]:
     return counts
 
 
+def allowed_positions(parent: Antibody, text: str = DEFAULT_REGIONS) -> tuple[Position, ...]:
+    """Positions of a parent that a list names, in order.
+
+    Parameters
+    ----------
+    parent : Antibody
+    text : str
+        Separated by ``,``: regions as `paratope.molecules.mutations.parse_regions` reads them
+        (``CDR``, ``H3``), IMGT numbers and ranges (``H:105-117``, ``H:111A``), or positions of the
+        sequence with the residue there (``H:S31``). Those of a light chain are left out where the
+        parent has none.
+
+    Raises
+    ------
+    InputError
+        If a name is none, a residue differs from the parent's, or no position is left.
+
+    Examples
+    --------
+    >>> vhh = ("QVQLVESGGGLVQPGGSLRLSCAASGFTFSSYAMSWVRQAPGKGLEWVSAISGSGGSTYYADSVKGRFTISRDNSKN"
+    ...        "TLYLQMNSLRAEDTAVYYCAKDRLSITIRPRYYGLDVWGQGTLVTVSS")
+    >>> allowed_positions(Antibody(vhh), "H:27-29,H:S31")
+    (('H', 26), ('H', 27), ('H', 28), ('H', 31))
+    """
+    chains = "HL" if parent.light is not None else "H"
+    positions: set[Position] = set()
+    names = [part.strip() for part in text.split(",") if part.strip()]
+    for name in names:
+        if ":" in name:
+            positions.update(_numbered_positions(parent, chains, name))
+    if regions := [name for name in names if ":" not in name]:
+        named = parse_regions(",".join(regions))
+        for chain in chains:
+            some = [name for name in named if REGION_NAMES[name][0] == chain]
+            if some:
+                positions.update((chain, index) for index in positions_in(parent, chain, some))
+    if not positions:
+        hint = "; the parent has no light chain" if chains == "H" else ""
+        raise InputError(f"regions {text!r}: no position of the parent is in them{hint}")
+    return tuple(sorted(positions))
+
+
+def _numbered_positions(parent: Antibody, chains: str, name: str) -> list[Position]:
+    text = name.upper()
+    if match := _IMGT_RANGE.fullmatch(text):
+        chain, first, last = match[1], int(match[2]), int(match[3] or match[2])
+        if last < first:
+            raise InputError(f"regions: {name!r} ends before it begins")
+        labels = chain_domain(parent, chain).positions if chain in chains else ()
+        return [
+            (chain, index)
+            for index, label in enumerate(labels, start=1)
+            if first <= int(label.rstrip("ABCDEFGHIJKLMNOPQRSTUVWXYZ")) <= last
+        ]
+    if match := _IMGT_POSITION.fullmatch(text):
+        labels = chain_domain(parent, match[1]).positions if match[1] in chains else ()
+        return [(match[1], labels.index(match[2]) + 1)] if match[2] in labels else []
+    if match := _RESIDUE.fullmatch(text):
+        chain, residue, index = match[1], match[2], int(match[3])
+        residues = chain_domain(parent, chain).residues if chain in chains else ""
+        present = residues[index - 1 : index] if index else ""
+        if present != residue:
+            raise InputError(
+                f"regions: {name!r}: the parent has {present or 'nothing'} at position {index} of "
+                f"chain {chain}, not {residue}"
+            )
+        return [(chain, index)]
+    raise InputError(
+        f"regions: {name!r} cannot be read; expected regions such as CDR or H3, IMGT numbers such "
+        "as H:105-117 or H:111A, or positions such as H:S31"
+    )
+
+
 def generate(
-    knowledge: Knowledge,
+    measured: MeasuredVariants,
     generation: Generation,
     score_of: ScoreOf,
     forbidden: Collection[str] = (),
@@ -139,7 +382,7 @@ def generate(
 
     Parameters
     ----------
-    knowledge : Knowledge
+    measured : MeasuredVariants
     generation : Generation
     score_of : callable
         How promising pairs are; single mutants are asked for, to choose what to combine.
@@ -150,73 +393,72 @@ def generate(
     Raises
     ------
     InputError
-        If no place of any parent is in the regions.
+        If no position of any parent is in the regions.
     """
-    found: dict[Molecule, Candidate] = {}
-    parents = list(dict.fromkeys(one.parent for one in knowledge.variants))[:MAX_PARENTS]
-    for number in parents or [0]:
-        lot = _Lot(knowledge, generation, number, forbidden)
-        for candidate in lot.candidates(score_of, 1.0 / max(len(parents), 1)):
-            found.setdefault(molecule(candidate.pair), candidate)
-    return list(found.values())
+    candidates: dict[Key, Candidate] = {}
+    parents = list(dict.fromkeys(variant.parent for variant in measured.variants))[:MAX_PARENTS]
+    for parent in parents or [0]:
+        generator = _ParentGenerator(measured, generation, parent, forbidden)
+        for candidate in generator.candidates(score_of, 1.0 / max(len(parents), 1)):
+            candidates.setdefault(pair_key(candidate.pair), candidate)
+    return list(candidates.values())
 
 
-class _Lot:
-    """The candidates of one parent."""
+class _ParentGenerator:
+    """Generates the candidates of one parent."""
 
     def __init__(
         self,
-        knowledge: Knowledge,
+        measured: MeasuredVariants,
         generation: Generation,
-        number: int,
+        parent: int,
         forbidden: Collection[str],
     ) -> None:
-        self.knowledge, self.generation, self.number = knowledge, generation, number
-        self.parent = knowledge.parents[number]
-        self.forbidden = set(forbidden)
-        self.parental = [one for one in knowledge.variants if one.parent == number]
-        self.places = set(
-            allowed_places(self.parent.antibody, generation.regions or DEFAULT_REGIONS)
+        self.index, self.parent = parent, measured.parents[parent]
+        self.name = measured.parent_name(parent)
+        self.generation, self.forbidden = generation, set(forbidden)
+        self.variants = [variant for variant in measured.variants if variant.parent == parent]
+        self.positions = set(
+            allowed_positions(self.parent.antibody, generation.regions or DEFAULT_REGIONS)
         )
-        most = max((len(one.mutations) for one in self.parental), default=0)
+        most = max((len(variant.mutations) for variant in self.variants), default=0)
         self.most = generation.max_mutations or max(most, 2)
-        self.random = np.random.default_rng([generation.seed, number])
-        self.seen = set(knowledge.measured)
+        self.random = np.random.default_rng([generation.seed, parent])
+        self.seen = set(measured.keys)
 
     def candidates(self, score_of: ScoreOf, share: float) -> Iterator[Candidate]:
         counts = self.generation.counts
         wanted = {kind: max(1, round(share * count)) for kind, count in counts.items()}
-        singles = [self._made((one,), "single") for one in self._single_mutations()]
-        every = [one for one in singles if one is not None]
-        if "single" in wanted:
-            yield from self._new(iter(self._sample(every, wanted["single"])), wanted["single"])
-        if "neighbour" in wanted:
-            yield from self._new(self._neighbours(), wanted["neighbour"])
+        mutations = self._single_mutations()
+        singles = [self._made((mutation,), "single") for mutation in mutations]
+        valid = [single for single in singles if single is not None]
+        if count := wanted.get("single"):
+            drawn = valid
+            if len(valid) > count:
+                chosen = np.sort(self.random.choice(len(valid), count, replace=False))
+                drawn = [valid[index] for index in chosen]
+            yield from self._new(iter(drawn), count)
+        if count := wanted.get("neighbour"):
+            yield from self._new(self._neighbours(mutations), count)
         if wanted.keys() & {"double", "combinatorial"}:
-            promising = self._promising(every, score_of)
+            promising = self._promising(valid, score_of)
             for kind in ("double", "combinatorial"):
                 if kind in wanted:
                     yield from self._new(self._combined(promising, kind), wanted[kind])
-        if "recombination" in wanted:
-            yield from self._new(self._recombined(), wanted["recombination"])
+        if count := wanted.get("recombination"):
+            yield from self._new(self._recombined(), count)
 
     def _new(self, made: Iterator[Candidate | None], count: int) -> Iterator[Candidate]:
         """Nothing twice, nothing that was measured; at most `count` without a liability."""
         left, patience = count, _PATIENCE * count
         for candidate in made:
             patience -= 1
-            if candidate is not None and molecule(candidate.pair) not in self.seen:
-                self.seen.add(molecule(candidate.pair))
+            if candidate is not None and pair_key(candidate.pair) not in self.seen:
+                self.seen.add(pair_key(candidate.pair))
                 left -= not self._is_liability(candidate.pair.antibody)
                 yield candidate
             if left == 0 or patience == 0:
                 return
-
-    def _sample(self, some: list[Candidate], count: int) -> list[Candidate]:
-        if len(some) <= count:
-            return some
-        kept = np.sort(self.random.choice(len(some), count, replace=False))
-        return [some[place] for place in kept]
 
     def _made(
         self, mutations: Sequence[Mutation], origin: str, sources: tuple[str, ...] = ()
@@ -224,19 +466,18 @@ class _Lot:
         """The parent with mutations; None if they are too many."""
         if not mutations or len(mutations) > self.most:
             return None
-        pair = apply_mutations(self.parent, mutations)
-        name = candidate_name(self.knowledge.parent_name(self.number), mutations)
-        named = dataclasses.replace(pair.antibody, name=name)
-        made = Pair(named, pair.antigen)
-        return Candidate(name, made, self.number, tuple(mutations), origin, sources)
+        name = candidate_name(self.name, mutations)
+        antibody = apply_mutations(self.parent, mutations).antibody
+        pair = Pair(dataclasses.replace(antibody, name=name), self.parent.antigen)
+        return Candidate(name, pair, self.index, tuple(mutations), origin, sources)
 
     def _single_mutations(self) -> list[Mutation]:
         residues = {"H": self.parent.antibody.heavy, "L": self.parent.antibody.light or ""}
         return [
-            Mutation(chain, before, place, after)
-            for chain, place in sorted(self.places)
+            Mutation(chain, before, position, after)
+            for chain, position in sorted(self.positions)
             for after in AMINO_ACIDS
-            if (before := residues[chain][place - 1]) != after
+            if (before := residues[chain][position - 1]) != after
             and after not in self.generation.excluded
         ]
 
@@ -246,53 +487,53 @@ class _Lot:
             return False
         if self.generation.regions is None:
             return True
-        return (mutation.chain, max(mutation.position, 1)) in self.places
-
-    def _measured_mutations(self) -> list[Mutation]:
-        """Mutations of the better half of the measured variants, of the best ones first."""
-        better = self.parental[: (len(self.parental) + 1) // 2]
-        return [m for m in dict.fromkeys(m for v in better for m in v.mutations) if self._may_be(m)]
+        return (mutation.chain, max(mutation.position, 1)) in self.positions
 
     def _promising(self, singles: list[Candidate], score_of: ScoreOf) -> list[Mutation]:
-        """The mutations to combine, most promising first: of all single ones and measured ones."""
-        made = {one.mutations[0]: one for one in singles}
-        for mutation in self._measured_mutations():
-            if mutation not in made and (one := self._made((mutation,), "single")):
-                made[mutation] = one
-        clean = [m for m, one in made.items() if not self._is_liability(one.pair.antibody)]
+        """The mutations to combine, most promising first.
+
+        Of all single ones and of those of the better half of the measured variants.
+        """
+        made = {single.mutations[0]: single for single in singles}
+        better = self.variants[: (len(self.variants) + 1) // 2]
+        for mutation in dict.fromkeys(m for variant in better for m in variant.mutations):
+            if mutation in made or not self._may_be(mutation):
+                continue
+            if single := self._made((mutation,), "single"):
+                made[mutation] = single
+        clean = [m for m, single in made.items() if not self._is_liability(single.pair.antibody)]
         if not clean:
             return []
         scores = score_of([made[mutation].pair for mutation in clean])
         taken: list[Mutation] = []
-        here: Counter[tuple[str, int]] = Counter()
-        for place in np.argsort(-scores, kind="stable"):
-            one = clean[place]
-            if here[one.chain, one.position] < _TOP_AT_ONE_PLACE:
-                here[one.chain, one.position] += 1
-                taken.append(one)
+        here: Counter[Position] = Counter()
+        for index in np.argsort(-scores, kind="stable"):
+            mutation = clean[index]
+            if here[mutation.chain, mutation.position] < _TOP_AT_ONE_POSITION:
+                here[mutation.chain, mutation.position] += 1
+                taken.append(mutation)
         return taken[:_TOP_MUTATIONS]
 
     def _is_liability(self, antibody: Antibody) -> bool:
         if not self.forbidden:
             return False
-        found = new_liabilities(self.parent.antibody, antibody)
-        return any(one.kind in self.forbidden for one in found)
+        new = new_liabilities(self.parent.antibody, antibody)
+        return any(liability.kind in self.forbidden for liability in new)
 
-    def _neighbours(self) -> Iterator[Candidate | None]:
-        """Best variants with one more residue changed; a place already mutated is changed again."""
-        best = [one for one in self.parental[:_BEST_VARIANTS] if one.mutations]
-        singles = self._single_mutations()
+    def _neighbours(self, singles: list[Mutation]) -> Iterator[Candidate | None]:
+        """Best variants with one more residue changed; a mutated position is changed again."""
+        best = [variant for variant in self.variants[:_BEST_VARIANTS] if variant.mutations]
         if not best or not singles:
             return
         weights = _rank_weights(len(best))
         while True:
             variant = best[self.random.choice(len(best), p=weights)]
             mutation = singles[self.random.integers(len(singles))]
-            kept = [one for one in variant.mutations if not _clash(one, mutation)]
-            if not all(self._may_be(one) for one in kept):
+            kept = [other for other in variant.mutations if not _clash(other, mutation)]
+            if all(map(self._may_be, kept)):
+                yield self._made(_ordered([*kept, mutation]), "neighbour", (variant.name,))
+            else:
                 yield None
-                continue
-            yield self._made(_ordered([*kept, mutation]), "neighbour", (variant.name,))
 
     def _combined(self, promising: list[Mutation], kind: str) -> Iterator[Candidate | None]:
         if len(promising) < 2 or self.most < (2 if kind == "double" else 3):
@@ -300,19 +541,20 @@ class _Lot:
         weights = _rank_weights(len(promising))
         while True:
             size = 2 if kind == "double" else int(self.random.integers(3, self.most + 1))
-            # exponential races: the order of a weighted draw without replacement
+            # the order of exponential variables over their rates is that of a weighted draw
+            # without replacement (Efraimidis & Spirakis 2006)
             order = np.argsort(self.random.exponential(size=len(weights)) / weights)
             taken: list[Mutation] = []
-            for place in order:
-                if not any(_clash(promising[place], one) for one in taken):
-                    taken.append(promising[place])
+            for index in order:
+                if not any(_clash(promising[index], other) for other in taken):
+                    taken.append(promising[index])
                 if len(taken) == size:
                     break
             yield self._made(_ordered(taken), kind) if len(taken) == size else None
 
     def _recombined(self) -> Iterator[Candidate | None]:
         """Children of two measured variants: all mutations of both, or about half of them."""
-        better = [one for one in self.parental[: max(40, len(self.parental) // 4)] if one.mutations]
+        better = [v for v in self.variants[: max(40, len(self.variants) // 4)] if v.mutations]
         if len(better) < 2:
             return
         weights = _rank_weights(len(better))
@@ -320,20 +562,20 @@ class _Lot:
             first, second = self.random.choice(len(better), 2, replace=False, p=weights)
             yield self._child(better[first], better[second])
 
-    def _child(self, one: Variant, other: Variant) -> Candidate | None:
+    def _child(self, first: Variant, second: Variant) -> Candidate | None:
         share = 1.0 if self.random.random() < 0.5 else 0.6
+        both = (*first.mutations, *second.mutations)
         taken: list[Mutation] = []
-        for mutation in self.random.permutation(len(one.mutations) + len(other.mutations)).tolist():
-            source = (*one.mutations, *other.mutations)[mutation]
-            if not self._may_be(source) or any(_clash(source, two) for two in taken):
+        for index in self.random.permutation(len(both)).tolist():
+            mutation = both[index]
+            if not self._may_be(mutation) or any(_clash(mutation, other) for other in taken):
                 continue
             if share == 1.0 or self.random.random() < share:
-                taken.append(source)
-        both = {one.mutations, other.mutations}
+                taken.append(mutation)
         mutations = _ordered(taken)
-        if mutations in both:
+        if mutations in (first.mutations, second.mutations):
             return None
-        return self._made(mutations, "recombination", (one.name, other.name))
+        return self._made(mutations, "recombination", (first.name, second.name))
 
 
 def candidate_name(parent: str, mutations: Sequence[Mutation]) -> str:
@@ -343,18 +585,18 @@ def candidate_name(parent: str, mutations: Sequence[Mutation]) -> str:
     'mab.HS31A.LY33del'
     """
     parent = re.sub(r"[^\w-]+", "_", parent)
-    name = ".".join([parent, *(str(one).replace(":", "") for one in mutations)])
+    name = ".".join([parent, *(str(mutation).replace(":", "") for mutation in mutations)])
     if len(name) <= _LONGEST_ID:
         return name
     return f"{parent}.{len(mutations)}x{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
-def _clash(one: Mutation, other: Mutation) -> bool:
-    """Whether two mutations change the same place."""
-    return (
-        one.chain == other.chain
-        and one.position == other.position
-        and bool(one.before) == bool(other.before)
+def _clash(first: Mutation, second: Mutation) -> bool:
+    """Whether two mutations change the same position."""
+    return (first.chain, first.position, bool(first.before)) == (
+        second.chain,
+        second.position,
+        bool(second.before),
     )
 
 

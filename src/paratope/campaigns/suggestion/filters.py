@@ -1,21 +1,32 @@
-"""What may not be suggested: liabilities the parent has not, residues nobody wants."""
+"""What may not be suggested: liabilities and residues nobody wants, strangers in a user's pool."""
 
 import dataclasses
+import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
-from paratope.campaigns.suggestion.candidates import Candidate
-from paratope.campaigns.suggestion.knowledge import Knowledge
+import polars as pl
+
+from paratope.campaigns.campaign.labels import Key, pair_key
+from paratope.campaigns.campaign_model.antigens import CampaignAntigens
+from paratope.campaigns.suggestion.candidates import (
+    MAX_PARENT_DISTANCE,
+    Candidate,
+    MeasuredVariants,
+    allowed_positions,
+    nearest_parent,
+)
 from paratope.core.errors import InputError, unknown_name
+from paratope.data.tables import InputTable, TableRow, read_table, table_from_frame
 from paratope.molecules.liabilities import (
     LIABILITIES,
-    Liability,
     find_liabilities,
     new_liabilities,
     select_liabilities,
 )
-from paratope.molecules.mutations import Mutation
-from paratope.molecules.sequences import AMINO_ACIDS
+from paratope.molecules.mutations import mutations_between
+from paratope.molecules.sequences import AMINO_ACIDS, Antibody, Antigen, Pair
 
 DEFAULT_RESIDUES = "C"
 PARENTAL = "parental"
@@ -60,7 +71,7 @@ class LeftOut:
     Attributes
     ----------
     reasons : dict of int to tuple of str
-        Number of the candidate, and all that spoke against it.
+        Index of the candidate, and all that spoke against it.
     """
 
     reasons: dict[int, tuple[str, ...]]
@@ -68,9 +79,7 @@ class LeftOut:
     @property
     def counts(self) -> dict[str, int]:
         """How many candidates each reason took, most frequent first; one may have several."""
-        return dict(
-            Counter(one for reasons in self.reasons.values() for one in reasons).most_common()
-        )
+        return dict(Counter(why for whys in self.reasons.values() for why in whys).most_common())
 
     def __str__(self) -> str:
         """In words.
@@ -93,12 +102,7 @@ def parse_filters(allow: str = "", forbid: str = "") -> Filters:
     allow, forbid : str
         Separated by ``,``: names of `paratope.molecules.liabilities.LIABILITIES`, or ``all`` of
         them; single residues; ``parental`` for the liabilities that the parent has, which are
-        allowed unless
-        forbidden.
-
-    Returns
-    -------
-    Filters
+        allowed unless forbidden.
 
     Raises
     ------
@@ -114,9 +118,7 @@ def parse_filters(allow: str = "", forbid: str = "") -> Filters:
     allowed, forbidden = _names(allow), _names(forbid)
     if both := sorted(allowed & forbidden):
         raise InputError(f"{', '.join(both)}: both allowed and forbidden; give it once")
-    liabilities = set(select_liabilities()) | (forbidden & LIABILITIES.keys())
-    if "all" in forbidden:
-        liabilities = set(LIABILITIES)
+    liabilities = set(LIABILITIES) if "all" in forbidden else set(select_liabilities())
     liabilities -= set(LIABILITIES) if "all" in allowed else allowed
     liabilities |= forbidden & LIABILITIES.keys()
     residues = (set(DEFAULT_RESIDUES) | (forbidden & set(AMINO_ACIDS))) - allowed
@@ -125,52 +127,6 @@ def parse_filters(allow: str = "", forbid: str = "") -> Filters:
         "".join(sorted(residues)),
         PARENTAL in forbidden,
     )
-
-
-def leave_out(
-    candidates: Sequence[Candidate], knowledge: Knowledge, filters: Filters
-) -> tuple[list[Candidate], LeftOut]:
-    """The candidates that pass, in order, and what became of the others.
-
-    Parameters
-    ----------
-    candidates : sequence of Candidate
-    knowledge : Knowledge
-    filters : Filters
-
-    Returns
-    -------
-    list of Candidate
-    LeftOut
-        By number of the candidate in the sequence given.
-    """
-    kept, reasons = [], {}
-    for number, candidate in enumerate(candidates):
-        found = dict.fromkeys(_residues(candidate.mutations, filters.residues))
-        if filters.liabilities:
-            liabilities = _liabilities(candidate, knowledge, filters)
-            found |= dict.fromkeys(
-                one.kind for one in liabilities if one.kind in filters.liabilities
-            )
-        if found:
-            reasons[number] = tuple(found)
-        else:
-            kept.append(candidate)
-    return kept, LeftOut(reasons)
-
-
-def _liabilities(
-    candidate: Candidate, knowledge: Knowledge, filters: Filters
-) -> tuple[Liability, ...]:
-    antibody = candidate.pair.antibody
-    if filters.parental:
-        return find_liabilities(antibody)
-    return new_liabilities(knowledge.parents[candidate.parent].antibody, antibody)
-
-
-def _residues(mutations: Iterable[Mutation], excluded: str) -> list[str]:
-    brought = {letter for mutation in mutations for letter in mutation.after}
-    return [f"residue {letter}" for letter in sorted(brought & set(excluded))]
 
 
 def _names(text: str) -> set[str]:
@@ -184,3 +140,144 @@ def _names(text: str) -> set[str]:
             )
         names.add(name)
     return names
+
+
+def leave_out(
+    candidates: Sequence[Candidate], measured: MeasuredVariants, filters: Filters
+) -> tuple[list[Candidate], LeftOut]:
+    """The candidates that pass, in order, and why the others do not."""
+    kept, reasons = [], {}
+    for index, candidate in enumerate(candidates):
+        brought = {residue for mutation in candidate.mutations for residue in mutation.after}
+        against = [f"residue {residue}" for residue in sorted(brought & set(filters.residues))]
+        if filters.liabilities:
+            antibody = candidate.pair.antibody
+            liabilities = (
+                find_liabilities(antibody)
+                if filters.parental
+                else new_liabilities(measured.parents[candidate.parent].antibody, antibody)
+            )
+            against += [one.kind for one in liabilities if one.kind in filters.liabilities]
+        if against:
+            reasons[index] = tuple(dict.fromkeys(against))
+        else:
+            kept.append(candidate)
+    return kept, LeftOut(reasons)
+
+
+class Refused(NamedTuple):
+    """A row of the pool that is no candidate: its id and why."""
+
+    id: str
+    reason: str
+
+
+def read_pool(
+    source: Any, antigen: Antigen, columns: Mapping[str, str] | None = None
+) -> InputTable:
+    """Rows of a user's own candidates; those that name no antigen are of the campaign's.
+
+    Parameters
+    ----------
+    source : path, DataFrame (polars or pandas), or sequence of Pair or Antibody
+        CSV, TSV, Parquet, XLSX or antibody FASTA.
+    antigen : Antigen
+    columns : mapping of str to str, optional
+        Canonical name to the table's column, where the name is not known.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read as a table of antibodies.
+    """
+    if isinstance(source, str | os.PathLike) or hasattr(source, "read"):
+        return read_table(source, columns=columns, default_antigen=antigen)
+    if isinstance(source, Sequence):
+        rows = []
+        for index, item in enumerate(source, start=1):
+            antibody: Antibody = item.antibody if isinstance(item, Pair) else item
+            chains = "|".join(item.antigen.chains) if isinstance(item, Pair) else ""
+            name = antibody.name or str(index)
+            rows.append((name, antibody.heavy, antibody.light or "", chains))
+        source = pl.DataFrame(rows, schema=["id", "heavy", "light", "antigen"], orient="row")
+    return table_from_frame(source, source="pool", columns=columns, default_antigen=antigen)
+
+
+def pool_candidates(
+    rows: Sequence[TableRow],
+    measured: MeasuredVariants,
+    regions: str | None = None,
+    max_mutations: int | None = None,
+) -> tuple[list[Candidate], list[Refused]]:
+    """Candidates of a pool's rows, and the rows that are none.
+
+    A row is refused if it cannot be read, is of another antigen or another antibody, has been
+    measured, repeats a row, or has mutations outside `regions` (see `allowed_positions`) or more
+    than `max_mutations`.
+    """
+    positions = [
+        None if regions is None else set(allowed_positions(parent.antibody, regions))
+        for parent in measured.parents
+    ]
+    antigens = CampaignAntigens([measured.antigen])
+    antigens.read([row.pair.antigen for row in rows if row.pair is not None])  # all at once
+    candidates: list[Candidate] = []
+    refused: list[Refused] = []
+    first: dict[Key, str] = {}
+    for row in rows:
+        if row.pair is None or row.error is not None:
+            refused.append(Refused(row.id, row.error or "no pair in this row"))
+            continue
+        key = pair_key(Pair(row.pair.antibody, measured.antigen))
+        reason = _stranger(row.pair, measured, antigens)
+        if not reason and key in first:
+            reason = f"the same sequences as {first[key]!r}"
+        if reason:
+            refused.append(Refused(row.id, reason))
+            continue
+        parent, _ = nearest_parent(measured.parents, row.pair.antibody)
+        mutations = mutations_between(measured.parents[parent].antibody, row.pair.antibody)
+        allowed = positions[parent]
+        outside = [
+            mutation
+            for mutation in mutations
+            if allowed is not None and (mutation.chain, max(mutation.position, 1)) not in allowed
+        ]
+        if outside:
+            refused.append(Refused(row.id, f"mutated outside {regions}: {outside[0]}"))
+        elif max_mutations is not None and len(mutations) > max_mutations:
+            reason = f"{len(mutations)} mutations, more than {max_mutations}"
+            refused.append(Refused(row.id, reason))
+        else:
+            first[key] = row.id
+            candidates.append(Candidate(row.id, row.pair, parent, mutations, "pool", (), row.index))
+    return candidates, refused
+
+
+def _stranger(pair: Pair, measured: MeasuredVariants, antigens: CampaignAntigens) -> str:
+    """Why a pair is none of this campaign's; empty if it is."""
+    if antigens.read([pair.antigen])[0].antigen is None:
+        name = f" ({pair.antigen.name})" if pair.antigen.name else ""
+        expected = f" ({measured.antigen.name})" if measured.antigen.name else ""
+        return f"another antigen{name} than the campaign's{expected}"
+    if pair_key(Pair(pair.antibody, measured.antigen)) in measured.keys:
+        return "already measured"
+    if nearest_parent(measured.parents, pair.antibody)[1] is not None:
+        return ""
+    light = pair.antibody.light
+    if all((parent.antibody.light is None) != (light is None) for parent in measured.parents):
+        has, lack = ("no", "have one") if light is None else ("a", "have none")
+        return f"{has} light chain, where the campaign's antibodies {lack}"
+    return (
+        f"another antibody: it differs from every parent in more than {MAX_PARENT_DISTANCE:.0%} "
+        "of its residues"
+    )
+
+
+def construct_notes(candidates: Sequence[Candidate], measured: MeasuredVariants) -> tuple[str, ...]:
+    """In what antigens of the pool differ from the campaign's, each with its number of rows."""
+    readings = CampaignAntigens([measured.antigen]).read([one.pair.antigen for one in candidates])
+    counts = Counter(reading.note for reading in readings if reading.note)
+    return tuple(
+        f"{count:,} row{'s' * (count > 1)} of the pool: {note}" for note, count in counts.items()
+    )

@@ -8,43 +8,78 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from paratope.campaigns.campaign.labels import pair_key
+from paratope.campaigns.campaign_model import CampaignModel
+from paratope.campaigns.suggestion.acquisition import (
+    SDS_AT_FULL_EXPLORE,
+    BatchOptions,
+    ExceedanceProbability,
+    select_batch,
+)
 from paratope.campaigns.suggestion.candidates import (
     GENERATORS,
     Candidate,
     Generation,
+    MeasuredVariants,
+    edit_distance,
     generate,
+    marginals,
+    measured_variants,
     parse_generators,
 )
-from paratope.campaigns.suggestion.filters import Filters, LeftOut, leave_out, parse_filters
-from paratope.campaigns.suggestion.knowledge import (
-    Knowledge,
-    distance_between,
-    knowledge_of,
-    marginals,
-    molecule,
+from paratope.campaigns.suggestion.filters import (
+    Filters,
+    LeftOut,
+    Refused,
+    construct_notes,
+    leave_out,
+    parse_filters,
+    pool_candidates,
+    read_pool,
 )
-from paratope.campaigns.suggestion.odds import Odds
-from paratope.campaigns.suggestion.pool import Refused, construct_notes, pool_candidates, read_pool
-from paratope.campaigns.suggestion.reasons import Coverage, Standing, reason
-from paratope.campaigns.suggestion.selection import (
-    BASELINE_VARIANTS,
-    DEFAULT_ACQUISITION,
-    DEFAULT_EXPLORE,
-    Choosing,
-    Spacing,
-    choose_batch,
-    enough,
-    joint_belief,
-    preselect,
-)
+from paratope.core.censoring import Censoring
 from paratope.core.errors import InputError
 from paratope.data.tables import InputTable, TableRow
 from paratope.models.prediction import Prediction
 from paratope.molecules.liabilities import Liability, new_liabilities
+from paratope.molecules.mutations import Mutation, chain_domain
 from paratope.molecules.sequences import Pair
 
-# Standard deviations that count when mutations to combine are ranked.
-_PROMISE_AT_FULL_EXPLORE = 4.0
+# So much more than the median standard deviation is called uncertain, not just unusual.
+_UNCERTAIN = 1.1
+_NAMED_POSITIONS = 3
+_ORDINALS = {1: "st", 2: "nd", 3: "rd"}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SuggestionOptions(BatchOptions):
+    """What to suggest, beside how a batch is chosen.
+
+    Attributes
+    ----------
+    candidates : str, path, DataFrame or sequence of Pair
+        Kinds to generate (keys of `GENERATORS`, each with how many at most, as
+        ``"single,double:3000"``; ``"all"``), or a pool: a table or FASTA of antibodies.
+    regions : str or None
+        Where mutations may be, such as ``"CDR"``, ``"H3,L3"`` or ``"H:105-117"``. By default new
+        ones in the CDRs and measured ones anywhere; anywhere in a pool.
+    max_mutations : int or None
+        Of the parent. By default the most that a measured variant has; any number in a pool.
+    parent : str or None
+        Name of the parent or measured antibody to mutate; by default the campaign's parents.
+    allow, forbid : str
+        Liabilities and residues, as `paratope.campaigns.suggestion.filters.parse_filters`.
+    coverage : float
+        Of the predictions' intervals.
+    """
+
+    candidates: Any = "all"
+    regions: str | None = None
+    max_mutations: int | None = None
+    parent: str | None = None
+    allow: str = ""
+    forbid: str = ""
+    coverage: float = 0.9
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -85,7 +120,7 @@ class NextRound:
     ----------
     suggestions : tuple of Suggestion
         In order of choice.
-    knowledge : Knowledge
+    measured : MeasuredVariants
     label : {"pkd", "score"}
     best : tuple of (str, float)
         Name and value of the best measured variant.
@@ -100,7 +135,7 @@ class NextRound:
     """
 
     suggestions: tuple[Suggestion, ...]
-    knowledge: Knowledge
+    measured: MeasuredVariants
     label: str
     best: tuple[str, float]
     filters: Filters
@@ -111,32 +146,7 @@ class NextRound:
     notes: tuple[str, ...]
 
 
-class _Offer(NamedTuple):
-    """Candidates before any filter, and where they are from."""
-
-    candidates: list[Candidate]
-    refused: list[Refused]
-    pool: InputTable | None
-    what: str
-
-
-def suggest(
-    predictor: Any,
-    batch: int = 96,
-    *,
-    candidates: Any = "all",
-    regions: str | None = None,
-    max_mutations: int | None = None,
-    parent: str | None = None,
-    acquisition: str = DEFAULT_ACQUISITION,
-    explore: float = DEFAULT_EXPLORE,
-    allow: str = "",
-    forbid: str = "",
-    min_distance: int = 1,
-    max_per_position: int | None = None,
-    coverage: float = 0.9,
-    seed: int = 0,
-) -> NextRound:
+def suggest(predictor: Any, batch: int = 96, **options: Any) -> NextRound:
     """Choose the antibodies to make next in a campaign.
 
     Parameters
@@ -144,81 +154,71 @@ def suggest(
     predictor : Predictor
         A campaign's, as `paratope adapt` makes it.
     batch : int
-    candidates : str, path, DataFrame or sequence of Pair
-        Kinds to generate (keys of `GENERATORS`, each with how many at most, as
-        ``"single,double:3000"``; ``"all"``), or a pool: a table or FASTA of antibodies.
-    regions : str, optional
-        Where mutations may be, such as ``"CDR"``, ``"H3,L3"`` or ``"H:105-117"``. By default new
-        ones in the CDRs and measured ones anywhere; anywhere in a pool.
-    max_mutations : int, optional
-        Of the parent. By default the most that a measured variant has; any number in a pool.
-    parent : str, optional
-        Name of the parent or measured antibody to mutate; by default the campaign's parents.
-    acquisition : str
-        Key of `paratope.campaigns.suggestion.acquisition.ACQUISITIONS`.
-    explore : float
-        0: the highest expected values; 1: where the model knows least.
-    allow, forbid : str
-        Liabilities and residues, as `paratope.campaigns.suggestion.filters.parse_filters`.
-    min_distance : int
-        Residues in which any two of the batch differ at least.
-    max_per_position : int, optional
-        How many of the batch may be mutated at one position.
-    coverage : float
-        Of the predictions' intervals.
-    seed : int
-        The same seed gives the same batch.
-
-    Returns
-    -------
-    NextRound
+    **options
+        Of `SuggestionOptions`: ``candidates``, ``regions``, ``max_mutations``, ``parent``,
+        ``acquisition``, ``explore``, ``allow``, ``forbid``, ``min_distance``,
+        ``max_per_position``, ``coverage``, ``seed``. The same seed gives the same batch.
 
     Raises
     ------
     ModelError
         If the model is no campaign's.
     InputError
-        If an argument is out of range, or fewer candidates than the batch are left.
+        If an option is out of range, or fewer candidates than the batch are left.
     MissingExtraError
-        If the extra ``campaign`` is not installed.
+        If the acquisition is ``nei`` and the extra ``campaign`` is not installed.
     """
-    model = predictor.campaign
-    choosing = Choosing(batch, acquisition, explore, min_distance, max_per_position, seed)
-    filters = parse_filters(allow, forbid)
-    knowledge = knowledge_of(model, parent)
-
-    def promise(pairs: Sequence[Pair]) -> np.ndarray:
-        mean, deviation = marginals(model, pairs)
-        return mean + _PROMISE_AT_FULL_EXPLORE * explore * deviation
-
-    if _is_pool(candidates):
-        table = read_pool(candidates, knowledge.antigen)
-        found, refused = pool_candidates(table.rows, knowledge, regions, max_mutations)
-        offer = _Offer(found, refused, table, f"{len(table.rows):,} in the pool")
-    else:
-        generation = Generation(
-            parse_generators(candidates), regions, max_mutations, filters.residues, seed
+    model: CampaignModel = predictor.campaign
+    wanted = SuggestionOptions(batch, **options)
+    filters = parse_filters(wanted.allow, wanted.forbid)
+    measured = measured_variants(model, wanted.parent)
+    pool, refused = None, []
+    if _is_pool(wanted.candidates):
+        pool = read_pool(wanted.candidates, measured.antigen)
+        offered, refused = pool_candidates(
+            pool.rows, measured, wanted.regions, wanted.max_mutations
         )
-        found = generate(knowledge, generation, promise, filters.liabilities)
-        offer = _Offer(found, [], None, f"{len(found):,} generated")
-    kept, left_out = leave_out(offer.candidates, knowledge, filters)
-    _check_enough(batch, kept, offer, left_out, knowledge)
-    mean, deviation = marginals(model, [one.pair for one in kept])
-    chosen = _choose(model, knowledge, kept, (mean, deviation), choosing)
-    suggestions = _described(
-        predictor, knowledge, kept, chosen, (mean, deviation), choosing, coverage
-    )
+    else:
+
+        def optimistic(pairs: Sequence[Pair]) -> np.ndarray:
+            mean, deviation = marginals(model, pairs)
+            return mean + SDS_AT_FULL_EXPLORE * wanted.explore * deviation
+
+        counts = parse_generators(wanted.candidates)
+        generation = Generation(
+            counts, wanted.regions, wanted.max_mutations, filters.residues, wanted.seed
+        )
+        offered = generate(measured, generation, optimistic, filters.liabilities)
+    kept, left_out = leave_out(offered, measured, filters)
+    if len(kept) < batch:
+        raise InputError(_too_few(batch, len(kept), len(offered), pool, refused, left_out))
+    pairs = [candidate.pair for candidate in kept]
+    marginal = marginals(model, pairs)
+    positions = [
+        {(candidate.parent, m.chain, m.position) for m in candidate.mutations} for candidate in kept
+    ]
+    baseline = [variant.pair for variant in measured.variants]
+    chosen = select_batch(model, pairs, marginal, baseline, positions, wanted)
+    if len(chosen) < batch:
+        asked = f"any two {wanted.min_distance} residues apart"
+        if wanted.max_per_position is not None:
+            asked += f" and at most {wanted.max_per_position} mutated at one position"
+        raise InputError(
+            f"only {len(chosen)} of a batch of {batch} can be chosen with {asked}, from "
+            f"{min(len(kept), wanted.joint_candidates):,} candidates; ask for less of it, or for a "
+            "smaller batch"
+        )
     return NextRound(
-        tuple(suggestions),
-        knowledge,
+        tuple(_described(predictor, measured, kept, chosen, marginal, wanted)),
+        measured,
         model.campaign.label,
-        best_measured(model, knowledge),
+        best_measured(model, measured),
         filters,
         left_out,
-        tuple(offer.refused),
+        tuple(refused),
         len(kept),
-        offer.pool,
-        (*knowledge.notes, *(construct_notes(kept, knowledge) if offer.pool else ())),
+        pool,
+        (*measured.notes, *(construct_notes(kept, measured) if pool else ())),
     )
 
 
@@ -232,110 +232,76 @@ def _is_pool(candidates: Any) -> bool:
     return os.path.exists(candidates) or candidates == "-" or "." in candidates
 
 
-def _check_enough(
-    batch: int, kept: list[Candidate], offer: _Offer, left_out: LeftOut, knowledge: Knowledge
-) -> None:
-    if len(kept) >= batch:
-        return
-    have = f"only {len(kept):,} candidates are" if kept else "no candidate is"
-    told = [offer.what]
-    if offer.refused:
-        told.append(f"{len(offer.refused):,} of them refused: {_refusals(offer.refused)}")
+def _too_few(
+    batch: int,
+    kept: int,
+    offered: int,
+    pool: InputTable | None,
+    refused: Sequence[Refused],
+    left_out: LeftOut,
+) -> str:
+    have = f"only {kept:,} candidates are" if kept else "no candidate is"
+    said = [f"{offered:,} generated" if pool is None else f"{len(pool.rows):,} in the pool"]
+    advice = [f"a batch of at most {kept}"] if kept else []
+    if refused:
+        counts = Counter(row.reason.split(":")[0] for row in refused)
+        why = ", ".join(f"{count:,} {reason}" for reason, count in counts.most_common(4))
+        said.append(f"{len(refused):,} of them refused: {why}")
     if left_out.reasons:
-        told.append(str(left_out))
-    advice = [f"a batch of at most {len(kept)}"] if kept else []
-    if left_out.reasons:
+        said.append(str(left_out))
         advice.append(f"--allow {next(iter(left_out.counts)).removeprefix('residue ')}")
-    if offer.pool is None:
-        advice.append("more regions, mutations or kinds of candidates")
-    else:
-        advice.append("a larger pool")
-    raise InputError(
-        f"{have} left for a batch of {batch}: {'; '.join(told)}. Ask for {', or '.join(advice)}"
-    )
-
-
-def _refusals(refused: Sequence[Refused]) -> str:
-    counts = Counter(one.reason.split(":")[0] for one in refused)
-    return ", ".join(f"{count:,} {reason}" for reason, count in counts.most_common(4))
-
-
-def _choose(
-    model: Any,
-    knowledge: Knowledge,
-    kept: Sequence[Candidate],
-    marginal: tuple[np.ndarray, np.ndarray],
-    choosing: Choosing,
-) -> list[int]:
-    """Numbers of the candidates chosen, in order."""
-    places = preselect(*marginal, choosing.explore, enough(choosing.batch))
-    some = [kept[place] for place in places]
-    baseline = [one.pair for one in knowledge.variants[:BASELINE_VARIANTS]]
-    belief = joint_belief(model, [one.pair for one in some], baseline)
-    positions = [{(one.parent, m.chain, m.position) for m in one.mutations} for one in some]
-    spacing = Spacing([one.pair.antibody for one in some], positions, choosing)
-    chosen = choose_batch(belief, spacing, choosing)
-    if len(chosen) < choosing.batch:
-        asked = f"any two {choosing.min_distance} residues apart"
-        if choosing.max_per_position is not None:
-            asked += f" and at most {choosing.max_per_position} mutated at one position"
-        raise InputError(
-            f"only {len(chosen)} of a batch of {choosing.batch} can be chosen with {asked}, from "
-            f"{len(some):,} candidates; ask for less of it, or for a smaller batch"
-        )
-    return [int(places[place]) for place in chosen]
+    more = "more regions, mutations or kinds of candidates" if pool is None else "a larger pool"
+    advice.append(more)
+    return f"{have} left for a batch of {batch}: {'; '.join(said)}. Ask for {', or '.join(advice)}"
 
 
 def _described(
     predictor: Any,
-    knowledge: Knowledge,
+    measured: MeasuredVariants,
     kept: Sequence[Candidate],
     chosen: Sequence[int],
     marginal: tuple[np.ndarray, np.ndarray],
-    choosing: Choosing,
-    coverage: float,
+    options: SuggestionOptions,
 ) -> list[Suggestion]:
     """The chosen candidates with their predictions, probabilities, reasons and liabilities."""
-    some = [kept[place] for place in chosen]
-    mean, deviation = marginal
-    ranks = np.empty(len(mean), dtype=int)
-    ranks[np.argsort(-mean, kind="stable")] = np.arange(1, len(mean) + 1)
-    typical = max(float(np.median(deviation)), 1e-12)
+    model: CampaignModel = predictor.campaign
+    candidates = [kept[index] for index in chosen]
+    ranks = np.empty(len(kept), dtype=int)
+    ranks[np.argsort(-marginal[0], kind="stable")] = np.arange(1, len(kept) + 1)
+    typical = max(float(np.median(marginal[1])), 1e-12)
     rows = [
-        TableRow(number, 0, one.name, one.pair, None, (), None) for number, one in enumerate(some)
+        TableRow(index, 0, candidate.name, candidate.pair, None, (), None)
+        for index, candidate in enumerate(candidates)
     ]
-    predictions = predictor.predict_rows(rows, coverage=coverage)
-    model, odds = predictor.campaign, Odds(predictor.campaign)
-    places = np.array(chosen)
-    best = odds.above_label(mean[places], deviation[places], best_measured(model, knowledge)[1])
-    parents = {
-        number: odds.above_label(
-            mean[places], deviation[places], _parent_value(model, knowledge.parents[number])
-        )
-        for number in {one.parent for one in some}
+    predictions = predictor.predict_rows(rows, coverage=options.coverage)
+    mean, deviation = (array[chosen] for array in marginal)
+    exceedance = ExceedanceProbability(model)
+    above_best = exceedance.above_label(mean, deviation, best_measured(model, measured)[1])
+    above_parent = {
+        parent: exceedance.above_label(mean, deviation, _value_of(model, measured.parents[parent]))
+        for parent in {candidate.parent for candidate in candidates}
     }
-    measured = Coverage(knowledge)
-    found = []
-    for number, candidate in enumerate(some):
-        place = chosen[number]
-        standing = Standing(int(ranks[place]), len(kept), float(deviation[place]) / typical)
+    counts = MutationCounts(measured)
+    suggestions = []
+    for index, candidate in enumerate(candidates):
+        standing = Standing(int(ranks[chosen[index]]), len(kept), float(deviation[index]) / typical)
         antibody = candidate.pair.antibody
-        found.append(
+        suggestions.append(
             Suggestion(
-                number + 1,
+                index + 1,
                 candidate,
-                predictions[number],
-                float(best[number]),
-                float(parents[candidate.parent][number]),
-                reason(candidate, standing, choosing.batch, measured),
-                new_liabilities(knowledge.parents[candidate.parent].antibody, antibody),
-                _nearest(candidate, knowledge),
+                predictions[index],
+                float(above_best[index]),
+                float(above_parent[candidate.parent][index]),
+                reason(candidate, standing, options.batch, counts),
+                new_liabilities(measured.parents[candidate.parent].antibody, antibody),
+                _nearest(candidate, measured),
             )
         )
-    return found
+    return suggestions
 
 
-def best_measured(model: Any, knowledge: Knowledge) -> tuple[str, float]:
+def best_measured(model: CampaignModel, measured: MeasuredVariants) -> tuple[str, float]:
     """Name and value, in the campaign's units, of the best measured variant.
 
     Of the assay on whose scale predictions are; bounds from above do not count.
@@ -344,35 +310,147 @@ def best_measured(model: Any, knowledge: Knowledge) -> tuple[str, float]:
     rows = [
         row
         for row, pair in enumerate(campaign.pairs)
-        if pair.antigen.chains == knowledge.antigen.chains
+        if pair.antigen.chains == measured.antigen.chains
         and campaign.assay[row] == 0
-        and campaign.censoring[row] >= 0
+        and campaign.censoring[row] != Censoring.AT_MOST
     ]
     if not rows:
-        best = knowledge.best
+        best = measured.best
         return best.name, float(model.to_label(np.array([best.mean]))[0])
-    row = max(rows, key=lambda one: float(campaign.values[one]))
+    row = max(rows, key=lambda index: float(campaign.values[index]))
     return campaign.pairs[row].antibody.name, float(campaign.values[row])
 
 
-def _parent_value(model: Any, parent: Pair) -> float:
+def _value_of(model: CampaignModel, parent: Pair) -> float:
     """A parent's measured value in the campaign's units, or else its predicted one."""
     campaign = model.campaign
     for row, pair in enumerate(campaign.pairs):
-        if molecule(pair) == molecule(parent) and campaign.assay[row] == 0:
-            if campaign.censoring[row] == 0:
-                return float(campaign.values[row])
+        exact = campaign.assay[row] == 0 and campaign.censoring[row] == Censoring.EXACT
+        if exact and pair_key(pair) == pair_key(parent):
+            return float(campaign.values[row])
     mean, _ = marginals(model, [parent])
     return float(model.to_label(mean)[0])
 
 
-def _nearest(candidate: Candidate, knowledge: Knowledge) -> int:
+def _nearest(candidate: Candidate, measured: MeasuredVariants) -> int:
     """Residues in which it differs from the nearest measured variant."""
     antibody = candidate.pair.antibody
-    limit = sum(map(len, antibody.chains))
-    for variant in knowledge.variants:
+    nearest = sum(map(len, antibody.chains))
+    for variant in measured.variants:
         other = variant.pair.antibody
         if (other.light is None) == (antibody.light is None):
-            found = distance_between(antibody, other, limit)
-            limit = limit if found is None else min(limit, found)
-    return limit
+            distance = edit_distance(antibody, other, nearest)
+            nearest = nearest if distance is None else min(nearest, distance)
+    return nearest
+
+
+class Standing(NamedTuple):
+    """Where a candidate stands among all of them.
+
+    Attributes
+    ----------
+    rank : int
+        By expected value, from 1.
+    of : int
+        Candidates in all.
+    uncertainty : float
+        Its standard deviation as a multiple of the median one.
+    """
+
+    rank: int
+    of: int
+    uncertainty: float
+
+
+class MutationCounts:
+    """How many measured variants mutate each position and each region."""
+
+    def __init__(self, measured: MeasuredVariants) -> None:
+        self._parents = [parent.antibody for parent in measured.parents]
+        self.variants = len(measured.variants)
+        self.positions: Counter[tuple[int, str, int]] = Counter()
+        self.regions: Counter[str] = Counter()
+        for variant in measured.variants:
+            parent, mutations = variant.parent, variant.mutations
+            self.positions.update({(parent, m.chain, m.position) for m in mutations})
+            self.regions.update({self.region(parent, mutation) for mutation in mutations})
+        counts = sorted(len(variant.mutations) for variant in measured.variants)
+        self.usual_mutations = counts[len(counts) // 2] if counts else 0
+
+    def region(self, parent: int, mutation: Mutation) -> str:
+        """Region of a mutation, as ``H3`` or ``LFR1``."""
+        domain = chain_domain(self._parents[parent], mutation.chain)
+        region = domain.regions[max(mutation.position, 1) - 1]
+        return mutation.chain + region.removeprefix("CDR")
+
+    def unseen(self, candidate: Candidate) -> list[str]:
+        """Its positions that no measured variant mutates, by IMGT number."""
+        parent = self._parents[candidate.parent]
+        return list(
+            dict.fromkeys(
+                f"{m.chain}:{chain_domain(parent, m.chain).positions[max(m.position, 1) - 1]}"
+                for m in candidate.mutations
+                if not self.positions[candidate.parent, m.chain, m.position]
+            )
+        )
+
+
+def reason(candidate: Candidate, standing: Standing, batch: int, counts: MutationCounts) -> str:
+    """One sentence: what it is meant to do, and where it comes from.
+
+    A candidate among the `batch` highest expected values is exploitation.
+    """
+    parts = []
+    if standing.rank <= batch:
+        which = "highest" if standing.rank == 1 else f"{_ordinal(standing.rank)} highest"
+        parts.append(f"exploit: {which} expected of {standing.of:,}")
+        if standing.uncertainty >= _UNCERTAIN:
+            parts.append(f"uncertain: {_little_known(candidate, counts)}")
+    else:
+        why = "uncertain" if standing.uncertainty >= _UNCERTAIN else "unlike those before it"
+        rank = f"{_ordinal(standing.rank)} highest expected of {standing.of:,}"
+        parts += [f"explore: {why}, {_little_known(candidate, counts)}", rank]
+    parts.append(_provenance(candidate, counts))
+    return "; ".join(part for part in parts if part)
+
+
+def _provenance(candidate: Candidate, counts: MutationCounts) -> str:
+    if candidate.origin == "recombination":
+        return f"recombination of {' and '.join(candidate.sources)}"
+    if candidate.origin == "neighbour":
+        return f"{candidate.sources[0]} with one residue changed"
+    if candidate.origin in ("double", "combinatorial"):
+        return f"{len(candidate.mutations)} promising mutations together"
+    if candidate.origin == "single":
+        known = "never measured" if counts.unseen(candidate) else "measured"
+        return f"single mutation, position {known} before"
+    return ""
+
+
+def _little_known(candidate: Candidate, counts: MutationCounts) -> str:
+    """What the campaign knows least of it: positions, a number of mutations, or a region."""
+    if unseen := counts.unseen(candidate):
+        more = "…" * (len(unseen) > _NAMED_POSITIONS)
+        return f"{', '.join(unseen[:_NAMED_POSITIONS])}{more} never mutated before"
+    regions = dict.fromkeys(counts.region(candidate.parent, one) for one in candidate.mutations)
+    if not regions:
+        return "the parent itself"
+    usual = counts.usual_mutations
+    if len(candidate.mutations) > usual:
+        return (
+            f"{len(candidate.mutations)} mutations, where half of the measured have at most {usual}"
+        )
+    rarest = min(regions, key=lambda name: counts.regions[name])
+    if 2 * counts.regions[rarest] > counts.variants:  # nothing of it is rare by itself
+        return "a combination unlike those measured"
+    return f"region {rarest} mutated in {counts.regions[rarest]:,} of {counts.variants:,} measured"
+
+
+def _ordinal(number: int) -> str:
+    """English ordinal.
+
+    >>> [_ordinal(n) for n in (2, 3, 11, 21, 112)]
+    ['2nd', '3rd', '11th', '21st', '112th']
+    """
+    last = 0 if 10 <= number % 100 <= 20 else number % 10
+    return f"{number:,}{_ORDINALS.get(last, 'th')}"

@@ -15,18 +15,11 @@ from paratope.core.files import atomic_file
 from paratope.data.tables import write_table
 from paratope.molecules.mutations import format_mutations
 
-# Predictions are called so that no reader takes them for measurements when the plate's values are
-# added to the table.
-_PREDICTED = "predicted_"
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet", ".xlsx")
 
 
-def suggestion_frame(found: NextRound) -> pl.DataFrame:
+def suggestion_frame(next_round: NextRound) -> pl.DataFrame:
     """The suggestions as a table, in order of choice.
-
-    Parameters
-    ----------
-    found : NextRound
 
     Returns
     -------
@@ -37,57 +30,53 @@ def suggestion_frame(found: NextRound) -> pl.DataFrame:
         columns. With a column of measured values added, it is a table that ``paratope adapt``
         reads.
     """
-    rows = [_row(one, found) for one in found.suggestions]
+    rows = [_row(suggestion, next_round) for suggestion in next_round.suggestions]
     frame = pl.DataFrame(rows, infer_schema_length=None)
-    if found.pool is None:
+    if next_round.pool is None:
         return frame
-    own = found.pool.frame[[one.candidate.row for one in found.suggestions]]
+    own = next_round.pool.frame[[one.candidate.row for one in next_round.suggestions]]
     return frame.hstack(own.select(name for name in own.columns if name not in frame.columns))
 
 
-def _row(one: Suggestion, found: NextRound) -> dict[str, Any]:
-    candidate, prediction = one.candidate, one.prediction
+def _row(suggestion: Suggestion, next_round: NextRound) -> dict[str, Any]:
+    candidate, label = suggestion.candidate, next_round.label
     antibody, antigen = candidate.pair.antibody, candidate.pair.antigen.chains
-    parent = found.knowledge.parents[candidate.parent].antibody
-    values = {
-        f"{_PREDICTED}{found.label}{end}": getattr(prediction, f"{found.label}{end}")
-        for end in ("", "_low", "_high")
-    }
-    if found.label == "pkd":
-        values[f"{_PREDICTED}kd_nM"] = prediction.kd_nM
+    # a prefix, so that no reader takes predictions for measurements once the plate's are added
+    names = [label, f"{label}_low", f"{label}_high", *["kd_nM"] * (label == "pkd")]
+    predicted = {f"predicted_{name}": getattr(suggestion.prediction, name) for name in names}
     return {
-        "rank": one.rank,
+        "rank": suggestion.rank,
         "id": candidate.name,
         "heavy": antibody.heavy,
         "light": antibody.light or "",
         "antigen": "" if antigen == UNKNOWN_ANTIGEN.chains else "|".join(antigen),
-        "parent_name": found.knowledge.parent_name(candidate.parent),
+        "parent_name": next_round.measured.parent_name(candidate.parent),
         "mutations": format_mutations(candidate.mutations),
-        "mutations_imgt": format_mutations(candidate.mutations, parent),
-        **values,
-        "p_beats_best": one.p_beats_best,
-        "p_beats_parent": one.p_beats_parent,
-        "reason": one.reason,
-        "liabilities": "; ".join(str(liability) for liability in one.liabilities),
+        "mutations_imgt": format_mutations(
+            candidate.mutations, next_round.measured.parents[candidate.parent].antibody
+        ),
+        **predicted,
+        "p_beats_best": suggestion.p_beats_best,
+        "p_beats_parent": suggestion.p_beats_parent,
+        "reason": suggestion.reason,
+        "liabilities": "; ".join(map(str, suggestion.liabilities)),
         "mutation_count": len(candidate.mutations),
-        "distance": one.distance,
+        "distance": suggestion.distance,
     }
 
 
 def fasta_text(candidates: Sequence[Candidate]) -> str:
     """Both chains of each, as records ``id_H`` and ``id_L``; a single domain as ``id``.
 
-    Parameters
-    ----------
-    candidates : sequence of Candidate
-        An id that was used before gets a number.
+    An id that was used before gets a number.
     """
     lines = []
     used: Counter[str] = Counter()
-    for one in candidates:
-        used[one.name] += 1
-        name = one.name if used[one.name] == 1 else f"{one.name}-{used[one.name]}"
-        antibody = one.pair.antibody
+    for candidate in candidates:
+        used[candidate.name] += 1
+        count = used[candidate.name]
+        name = candidate.name if count == 1 else f"{candidate.name}-{count}"
+        antibody = candidate.pair.antibody
         if antibody.light is None:
             lines += [f">{name}", antibody.heavy]
         else:
@@ -107,22 +96,12 @@ def fasta_path(table: str | os.PathLike[str]) -> Path:
     return path.with_name(f"{stem}.fasta")
 
 
-def refused_path(table: str | os.PathLike[str]) -> Path:
-    """The table of the pool's refused rows beside a table.
-
-    >>> refused_path("next.csv").name
-    'next-refused.csv'
-    """
-    fasta = fasta_path(table)
-    return fasta.with_name(f"{fasta.stem}-refused.csv")
-
-
-def write_next_round(found: NextRound, target: str | os.PathLike[str]) -> list[Path]:
+def write_next_round(next_round: NextRound, target: str | os.PathLike[str]) -> list[Path]:
     """Write the table, the FASTA beside it and, if there are any, the pool's refused rows.
 
     Parameters
     ----------
-    found : NextRound
+    next_round : NextRound
     target : path
         The table: ``.csv``, ``.tsv``, ``.parquet`` or ``.xlsx``; ``"-"`` is CSV on stdout alone.
 
@@ -136,14 +115,16 @@ def write_next_round(found: NextRound, target: str | os.PathLike[str]) -> list[P
     OutputError
         If a file cannot be written.
     """
-    keep = set() if found.pool is None else set(found.pool.frame.columns)
-    write_table(suggestion_frame(found), target, keep=keep)
+    keep = set() if next_round.pool is None else set(next_round.pool.frame.columns)
+    write_table(suggestion_frame(next_round), target, keep=keep)
     if str(target) == "-":
         return []
-    written = [Path(target), fasta_path(target)]
-    with atomic_file(written[1]) as file:
-        file.write(fasta_text([one.candidate for one in found.suggestions]).encode())
-    if found.refused:
-        written.append(refused_path(target))
-        write_table(pl.DataFrame(found.refused, schema=["id", "reason"], orient="row"), written[2])
+    fasta = fasta_path(target)
+    written = [Path(target), fasta]
+    with atomic_file(fasta) as file:
+        file.write(fasta_text([one.candidate for one in next_round.suggestions]).encode())
+    if next_round.refused:
+        written.append(fasta.with_name(f"{fasta.stem}-refused.csv"))
+        refused = pl.DataFrame(next_round.refused, schema=["id", "reason"], orient="row")
+        write_table(refused, written[2])
     return written
