@@ -10,7 +10,7 @@ from paratope.core.units import pkd_to_dg_kcal_mol
 from paratope.data.audit import TABLE_CHECKS, AuditReport, Finding, audit
 from paratope.data.audit.masses import point_masses
 from paratope.data.datasets.simulated import simulate
-from paratope.data.tables.export import frame_from_measurements
+from paratope.data.tables import frame_from_measurements
 
 
 def clean_table(seed, **options):

@@ -27,8 +27,7 @@ from paratope.campaigns.campaign_simulation import (
 from paratope.campaigns.campaign_simulation.replay import mean_interval
 from paratope.core.errors import InputError
 from paratope.data.datasets.simulated import simulate
-from paratope.data.tables import write_table
-from paratope.data.tables.export import frame_from_measurements
+from paratope.data.tables import frame_from_measurements, write_table
 from small_campaigns import SmallCampaignModel, small_campaign
 
 Run = Callable[..., Finished]

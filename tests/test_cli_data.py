@@ -14,8 +14,7 @@ from paratope.core.censoring import Censoring
 from paratope.data.datasets import DATASETS, load_dataset
 from paratope.data.datasets.simulated import simulate
 from paratope.data.measurements import Conditions, Measurement, Origin, bound_non_binders
-from paratope.data.tables import read_table, table_from_frame
-from paratope.data.tables.export import frame_from_measurements
+from paratope.data.tables import frame_from_measurements, read_table, table_from_frame
 from paratope.molecules.numbering import prepare_antibody
 from paratope.molecules.sequences import AMINO_ACIDS, Antibody, Antigen, Pair
 

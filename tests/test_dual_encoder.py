@@ -15,8 +15,7 @@ import paratope
 from paratope import DualEncoderWithCrossAttention, Pair, Predictor
 from paratope.core.errors import EncoderError, InputError, ModelError
 from paratope.data.datasets.simulated import simulate
-from paratope.data.tables import write_table
-from paratope.data.tables.export import frame_from_measurements
+from paratope.data.tables import frame_from_measurements, write_table
 from paratope.encoders import load_encoder
 from paratope.models.dual_encoder import ChainTokenizer
 from paratope.models.recipes import load_recipe

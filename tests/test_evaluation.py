@@ -12,7 +12,7 @@ from scipy import stats
 
 from paratope.core.errors import InputError
 from paratope.data.datasets.simulated import simulate
-from paratope.data.tables.export import frame_from_measurements
+from paratope.data.tables import frame_from_measurements
 from paratope.evaluation import (
     compare,
     diagnose,

@@ -20,8 +20,7 @@ import torch
 from paratope.cli import main
 from paratope.core.errors import TrainingError
 from paratope.data.datasets.simulated import simulate
-from paratope.data.tables import write_table
-from paratope.data.tables.export import frame_from_measurements
+from paratope.data.tables import frame_from_measurements, write_table
 from paratope.training.run_log import LOG, RunLog
 
 SETTINGS = (

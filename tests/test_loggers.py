@@ -103,7 +103,7 @@ from pathlib import Path
 from paratope.data.datasets.simulated import simulate
 from paratope.models.recipes import load_recipe
 from paratope.data.tables import write_table
-from paratope.data.tables.export import frame_from_measurements
+from paratope.data.tables import frame_from_measurements
 from paratope.training import train_table
 
 folder, resume = Path(sys.argv[1]), len(sys.argv) > 2

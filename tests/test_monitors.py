@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 from paratope.core.errors import TrainingError
 from paratope.data.datasets.simulated import simulate
 from paratope.data.measurements import Measurement
-from paratope.data.tables import write_table
-from paratope.data.tables.export import frame_from_measurements
+from paratope.data.tables import frame_from_measurements, write_table
 from paratope.encoders import load_encoder
 from paratope.encoders.embedding_store import EmbeddingStore
 from paratope.models.batches import Examples

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from paratope.core.errors import TrainingError
 from paratope.data.datasets.simulated import simulate
-from paratope.data.tables import write_table
-from paratope.data.tables.export import frame_from_measurements
+from paratope.data.tables import frame_from_measurements, write_table
 from paratope.encoders import ENCODERS, load_encoder
 from paratope.encoders.transformer import TransformerEncoder
 from paratope.models.recipes import RECIPES, Recipe, load_recipe, recipe_toml, valid_keys

@@ -17,8 +17,7 @@ pytest.importorskip("optuna", reason="the extra [research] is not installed")
 from paratope.core.errors import MissingExtraError, TrainingError
 from paratope.core.interruption import Interrupted, Interruption
 from paratope.data.datasets.simulated import simulate
-from paratope.data.tables import write_table
-from paratope.data.tables.export import frame_from_measurements
+from paratope.data.tables import frame_from_measurements, write_table
 from paratope.models.recipes import RECIPES, Recipe, load_recipe
 from paratope.training import search as searching
 from paratope.training.search import FOLDS, SPACE, Choice, Range, Trial, search, search_space

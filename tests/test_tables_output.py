@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from paratope.core.errors import OutputError, ParatopeError
 from paratope.core.files import atomic_file
 from paratope.data.tables import TableWriter, read_frame, write_table
-from paratope.data.tables.output import three_decimals
+from paratope.data.tables.writing import three_decimals
 
 FRAME = pl.DataFrame(
     {

@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from paratope.data.datasets.simulated import simulate
-from paratope.data.tables import write_table
-from paratope.data.tables.export import frame_from_measurements
+from paratope.data.tables import frame_from_measurements, write_table
 from paratope.models.predictor import Predictor
 from paratope.models.recipes import load_recipe
 from paratope.training import TrainedTable, train_table

@@ -117,8 +117,7 @@ def import_dataset(
 ) -> None:
     """Turn a public source into a plain table that every other command reads."""
     from paratope.data.datasets import filter_licence, load_dataset
-    from paratope.data.tables import write_table
-    from paratope.data.tables.export import frame_from_measurements
+    from paratope.data.tables import frame_from_measurements, write_table
 
     imported = load_dataset(name, source, as_published=as_published, antigen=antigen)
     imported = filter_licence(imported, licence)
@@ -323,8 +322,7 @@ def simulate(
     """Simulate measurements whose truth is known: table.csv and truth.json."""
     from paratope.core.files import atomic_file
     from paratope.data.datasets.simulated import simulate as simulate_landscape
-    from paratope.data.tables import write_table
-    from paratope.data.tables.export import frame_from_measurements
+    from paratope.data.tables import frame_from_measurements, write_table
 
     simulation = simulate_landscape(
         antibodies=antibodies,

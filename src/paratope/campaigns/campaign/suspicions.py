@@ -10,8 +10,7 @@ from paratope.data.audit.report import Finding
 from paratope.data.audit.scales import check_double_log, check_islands, check_units
 from paratope.data.audit.subject import Subject, read_subject
 from paratope.data.measurements import Measurement
-from paratope.data.tables import InputTable
-from paratope.data.tables.export import frame_from_measurements
+from paratope.data.tables import InputTable, frame_from_measurements
 
 # What would teach a model something wrong. Replicates that disagree, copies of rows and values that
 # no assay can measure are told of where they are read.

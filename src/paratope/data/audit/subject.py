@@ -14,7 +14,7 @@ import polars as pl
 from paratope.core.errors import InputError
 from paratope.data.audit.columns import ValueColumn, rank, same_order, value_columns
 from paratope.data.tables import match_columns
-from paratope.data.tables.frames import as_text
+from paratope.data.tables.formats import as_text
 from paratope.molecules.numbering import Domain, find_domains
 from paratope.molecules.sequences import clean_sequence
 

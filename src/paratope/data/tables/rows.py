@@ -1,24 +1,69 @@
-"""One row of a table as a pair and a measurement, or as an error that says where."""
+"""Rows: cells of a block as pairs and measurements, or as errors that say where."""
 
 import dataclasses
 import datetime
-import functools
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal, TypedDict
 
 from paratope.core.censoring import Censoring
-from paratope.core.errors import InputError
+from paratope.core.errors import InputError, unknown_name
 from paratope.core.units import is_not_measured, parse_bounded_number, parse_temperature_K
-from paratope.data.measurements import Conditions, Measurement, Origin, ParentValues
-from paratope.data.tables.blocks import Block
-from paratope.data.tables.frames import as_text
-from paratope.data.tables.values import Values, WrongUnitError, read_values
-from paratope.data.tables.variants import Molecules, Variants
-from paratope.molecules.numbering import find_domains, prepare_antibody
-from paratope.molecules.sequences import Antibody, Antigen, Pair, clean_antibody, clean_antigen
+from paratope.data.measurements import (
+    Conditions,
+    Measurement,
+    Origin,
+    ParentValues,
+    bound_non_binders,
+)
+from paratope.data.tables.columns import (
+    MEASURED_COLUMNS,
+    PAIR_COLUMNS,
+    VALUE_COLUMNS,
+    match_columns,
+    missing_column,
+)
+from paratope.data.tables.formats import Block, as_text, read_antigens
+from paratope.data.tables.molecules import Cells, MoleculeReader
+from paratope.data.tables.sources import Source
+from paratope.data.tables.values import WrongUnitError, read_values
+from paratope.molecules.sequences import Antigen, Pair
 
+Require = Literal["pair", "measured"]
 # What is said of a row whose id another row has, before that row's number.
 REPEATED_ID = "was used before, in row"
+
+
+class ReadOptions(TypedDict, total=False):
+    """How a table is read; each may be left out.
+
+    Attributes
+    ----------
+    columns : mapping of str to str
+        Canonical name to the user's column, where the name is not known (`ALIASES`). If it names a
+        column of measured values, no other is read.
+    antigens : path of a FASTA file, or sequence of Antigen
+        Pair every antibody with every one of these.
+    require : {"pair", "measured"}
+        ``"pair"`` (the default) reads antibody and antigen and leaves measured values alone;
+        ``"measured"`` also reads a measurement in every row.
+    limit_pkd : float
+        Weakest pKd the assay can see, for non-binders; by default the weakest measured in it.
+    default_antigen : Antigen
+        Antigen of the rows that give none; without it such rows are errors, and so is a table
+        without an antigen column.
+    parent : str
+        Id of the row that rows of mutations without a heavy chain are variants of, where no parent
+        is named beside them.
+    """
+
+    columns: Mapping[str, str] | None
+    antigens: Source | Sequence[Antigen] | None
+    require: Require
+    limit_pkd: float | None
+    default_antigen: Antigen | None
+    parent: str | None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -50,6 +95,12 @@ class TableRow:
     notes: tuple[str, ...]
     error: str | None
 
+    def with_error(self, problem: object) -> "TableRow":
+        """The row in error; it has no measurement."""
+        line = f", line {self.line}" if self.line else ""
+        error = f"row {self.id!r}{line}, {problem}"
+        return dataclasses.replace(self, measurement=None, error=error)
+
 
 class RowReader:
     """Reads the rows of one table, block after block.
@@ -57,36 +108,46 @@ class RowReader:
     Parameters
     ----------
     source : str
-    columns : mapping of str to str
-        Canonical name to the user's name.
+        What to call the table.
+    found : sequence of str
+        Its columns.
+    columns, antigens, require, limit_pkd, default_antigen, parent
+        See `ReadOptions`.
+
+    Attributes
+    ----------
+    columns : dict of str to str
+        Canonical name to the user's name, for the columns that are read.
     antigens : tuple of Antigen or None
-        To pair every row with; None to read the antigen column.
-    measured : bool
-        Whether to read measurements.
-    assay : str
-        For rows that name none.
-    default_antigen : Antigen or None
-        For rows that give none; None makes them errors.
-    parent : str or None
-        Id of the row that rows of mutations alone are variants of, where they name none.
+        Those every row is paired with.
+
+    Raises
+    ------
+    InputError
+        If a column that is needed is missing.
     """
 
     def __init__(
         self,
         source: str,
-        columns: Mapping[str, str],
-        antigens: tuple[Antigen, ...] | None,
-        measured: bool,
-        assay: str,
+        found: Sequence[str],
+        *,
+        columns: Mapping[str, str] | None = None,
+        antigens: Source | Sequence[Antigen] | None = None,
+        require: Require = "pair",
+        limit_pkd: float | None = None,
         default_antigen: Antigen | None = None,
         parent: str | None = None,
     ) -> None:
+        if require not in ("pair", "measured"):
+            raise InputError(unknown_name("requirement", require, ("pair", "measured")))
         self.source = source
-        self.columns = dict(columns)
-        self.antigens = antigens
-        self.measured = measured
-        self._assay = assay
-        self._default_antigen = default_antigen
+        self.antigens = _antigens(antigens)
+        self._is_measured = require == "measured"
+        self._notes: list[str] = []
+        self.columns = self._matched(found, columns, default_antigen)
+        self._limit_pkd = limit_pkd
+        self._assay = "stdin" if source == "stdin" else Path(source).name.split(".")[0]
         self._index = 0
         self._row_number = 0
         # hashes, not ids: some 120 bytes a row however long the ids are
@@ -94,45 +155,78 @@ class RowReader:
         self._parents: dict[str, Pair] = {}
         self._parent_values = ParentValues()
         self._unread: Counter[str] = Counter()
-        self._variants = Variants(self.columns, parent, self._antibody, self._antigen)
+        self._molecules = MoleculeReader(self.columns, default_antigen, parent)
 
     def read(self, block: Block) -> list[TableRow]:
         """The rows of a block, each repeated for every antigen given."""
         texts = {name: as_text(block.frame[column]) for name, column in self.columns.items()}
-        rows: list[TableRow] = []
-        cells_of: list[dict[str, str]] = []
-        every_cells = [
+        rows_of_cells = [
             dict(zip(texts, row, strict=True)) for row in zip(*texts.values(), strict=True)
         ]
-        for position, cells in enumerate(every_cells):  # a parent may stand behind its variants
+        for position, cells in enumerate(rows_of_cells):  # a parent may stand behind its variants
             if position not in block.errors:
                 number = self._row_number + position + 1
-                self._variants.remember(cells.get("id", "").strip() or str(number), cells)
-        for position, line in enumerate(block.lines):
-            cells = every_cells[position]
+                self._molecules.remember(cells.get("id", "").strip() or str(number), cells)
+        rows: list[tuple[TableRow, Cells]] = []
+        for position, cells in enumerate(rows_of_cells):
             notes = (block.notes[position],) if position in block.notes else ()
-            made = self._read_row(cells, line, notes, block.errors.get(position))
-            rows += made
-            cells_of += [cells] * len(made)
-        if self.measured:
-            rows = [self._measured(*item) for item in zip(rows, cells_of, strict=True)]
-            if self.columns.keys() & {"parent", "parent_heavy", "parent_antigen", "parent_pkd"}:
-                rows = self._with_parents(rows, cells_of)
-        return rows
+            for row in self._pairs(cells, block.lines[position], notes, block.errors.get(position)):
+                if self._is_measured and row.pair is not None:
+                    row = self._measured(row, row.pair, cells)
+                rows.append((row, cells))
+        if not self._is_measured:
+            return [row for row, _ in rows]
+        for row, _ in rows:
+            if row.pair is not None:
+                self._parents.setdefault(row.id, row.pair)
+            if row.measurement is not None:
+                self._parent_values.add(row.measurement)
+        return self._bounded([self._with_parent(row, cells) for row, cells in rows])
 
     def take_notes(self) -> tuple[str, ...]:
-        """Notes about the table since the last call: metadata that could not be read."""
-        notes = tuple(f"{self.source}: {what} ({n} rows)" for what, n in self._unread.items())
+        """Notes about the table since the last call."""
+        unread = (f"{self.source}: {what} ({n} rows)" for what, n in self._unread.items())
+        notes = (*self._notes, *unread)
+        self._notes.clear()
         self._unread.clear()
         return notes
 
-    def located(self, row_id: str, line: int, message: str) -> str:
-        """An error message with the row's id and line."""
-        return f"row {row_id!r}{f', line {line}' if line else ''}, {message}"
+    def _matched(
+        self,
+        found: Sequence[str],
+        columns: Mapping[str, str] | None,
+        default_antigen: Antigen | None,
+    ) -> dict[str, str]:
+        wanted: Sequence[str] = MEASURED_COLUMNS if self._is_measured else PAIR_COLUMNS
+        chosen = set(columns or {}) & set(VALUE_COLUMNS)
+        if chosen:
+            wanted = [name for name in wanted if name not in VALUE_COLUMNS or name in chosen]
+        matched = match_columns(found, columns, wanted)
+        has_mutations = {"mutations", "parent_heavy"} <= matched.keys()
+        if "heavy" not in matched and not has_mutations:
+            raise InputError(missing_column(self.source, "heavy", found))
+        if self.antigens is not None:
+            if "antigen" in matched:
+                self._notes.append(
+                    f"{self.source}: every row is paired with the antigens given; column "
+                    f"{matched.pop('antigen')!r} is not read"
+                )
+        elif (
+            "antigen" not in matched
+            and default_antigen is None
+            and not (has_mutations and "parent_antigen" in matched)
+        ):
+            message = missing_column(self.source, "antigen", found)
+            raise InputError(f"{message}, or give the antigens as a FASTA file")
+        if self._is_measured and not matched.keys() & {*VALUE_COLUMNS, "binder"}:
+            message = missing_column(self.source, "pkd", found)
+            raise InputError(f"{message}; or give one of {', '.join(VALUE_COLUMNS)}")
+        return matched
 
-    def _read_row(
-        self, cells: Mapping[str, str], line: int, notes: tuple[str, ...], broken: str | None
+    def _pairs(
+        self, cells: Cells, line: int, notes: tuple[str, ...], broken: str | None
     ) -> list[TableRow]:
+        """A row as its pairs with all antigens, nothing measured."""
         self._row_number += 1
         row_id = cells.get("id", "").strip()
         if row_id:
@@ -141,93 +235,40 @@ class RowReader:
                 notes = (*notes, f"id {row_id!r} {REPEATED_ID} {first}")
         else:
             row_id = str(self._row_number)
-        partners: tuple[Antigen | None, ...] = self.antigens or (None,)
-        molecules, error = None, None
-        if broken is not None:
-            error = self.located(row_id, line, broken)
-        else:
+        molecules, problem = None, broken
+        if broken is None:
             try:
-                molecules = self._molecules(cells)
+                molecules = self._molecules.read(cells)
                 notes += molecules.notes
-            except InputError as problem:
-                error = self.located(row_id, line, str(problem))
+            except InputError as error:
+                problem = str(error)
+        partners: tuple[Antigen | None, ...] = self.antigens or (None,)
         rows = []
         for partner in partners:
             name = f"{row_id}/{partner.name}" if partner and len(partners) > 1 else row_id
-            pair, more, failure = None, (), error
-            if molecules is not None:
-                named = dataclasses.replace(molecules.antibody, name=row_id)
-                try:
-                    antigen = partner or molecules.antigen
-                    if antigen is None:
-                        antigen, more = self._antigen(cells)
-                    pair = Pair(named, molecules.paired_with(antigen))
-                except InputError as problem:
-                    failure = self.located(row_id, line, str(problem))
-            rows.append(TableRow(self._index, line, name, pair, None, (*notes, *more), failure))
+            row = TableRow(self._index, line, name, None, None, notes, None)
             self._index += 1
+            if molecules is None:
+                rows.append(row.with_error(problem))
+                continue
+            try:
+                antigen, more = partner or molecules.antigen, ()
+                if antigen is None:
+                    antigen, more = self._molecules.antigen(cells)
+                antibody = dataclasses.replace(molecules.antibody, name=row_id)
+                pair = Pair(antibody, molecules.paired_with(antigen))
+                rows.append(dataclasses.replace(row, pair=pair, notes=(*notes, *more)))
+            except InputError as error:
+                rows.append(row.with_error(error))
         return rows
 
-    def _molecules(self, cells: Mapping[str, str]) -> Molecules:
-        if self._variants.is_variant(cells):
-            return self._variants.build(cells)
-        antibody, notes = self._antibody(cells)
-        return Molecules(antibody, notes=notes)
-
-    def _antibody(self, cells: Mapping[str, str]) -> tuple[Antibody, tuple[str, ...]]:
-        light = cells.get("light", "")
-        light = "" if is_not_measured(light) else light  # "None", "NA": a single domain
-        try:
-            antibody, notes = clean_antibody(cells.get("heavy", ""), light)
-            antibody, more = prepare_antibody(antibody)
-        except InputError as problem:
-            at_light = str(problem).startswith("light chain") and light
-            name = "light" if at_light else "heavy"
-            column = self.columns.get(name, name)
-            hint = ""
-            if str(problem).startswith("heavy chain: no antibody") and self._antigen_is_antibody(
-                cells
-            ):
-                hint = f"; column {self._antigen_column!r} holds one: are the two exchanged?"
-            raise InputError(f"column {column!r}: {problem}{hint}") from None
-        return antibody, notes + more
-
-    def _antigen_is_antibody(self, cells: Mapping[str, str]) -> bool:
-        try:
-            antigen, _ = _cached_antigen(cells.get("antigen", ""))
-        except InputError:
-            return False
-        return any(find_domains(chain) for chain in antigen.chains)
-
-    def _antigen(self, cells: Mapping[str, str]) -> tuple[Antigen, tuple[str, ...]]:
-        text = cells.get("antigen", "")
-        if self._default_antigen is not None and is_not_measured(text):
-            name = cells.get("antigen_name", "").strip()
-            return dataclasses.replace(
-                self._default_antigen, name=name or self._default_antigen.name
-            ), ()
-        try:
-            if text.strip() and is_not_measured(text):  # "NaN", "NA": letters of residues, too
-                raise InputError(f"antigen: missing ({text.strip()!r}); expected its residues")
-            antigen, notes = _cached_antigen(text)
-        except InputError as problem:
-            raise InputError(f"column {self._antigen_column!r}: {problem}") from None
-        return dataclasses.replace(antigen, name=cells.get("antigen_name", "").strip()), notes
-
-    @property
-    def _antigen_column(self) -> str:
-        return self.columns.get("antigen", "antigen")
-
-    def _measured(self, row: TableRow, cells: Mapping[str, str]) -> TableRow:
-        if row.pair is None:
-            return row
+    def _measured(self, row: TableRow, pair: Pair, cells: Cells) -> TableRow:
+        """A row with what its own cells say was measured."""
         conditions = self._conditions(cells)
         try:
             values = read_values(cells, self.columns, conditions.temperature_K)
-            has_parent = any(
-                not is_not_measured(cells.get(name, ""))
-                for name in ("parent", "parent_heavy", "parent_antigen")
-            )
+            parent_columns = ("parent", "parent_heavy", "parent_antigen")
+            has_parent = any(not is_not_measured(cells.get(name, "")) for name in parent_columns)
             if values.delta_pkd is not None and values.pkd is None and not has_parent:
                 raise InputError(
                     f"column {self.columns['ddg_kcal_mol']!r}: a ΔΔG needs a parent: give its id "
@@ -237,105 +278,91 @@ class RowReader:
         except InputError as problem:
             if isinstance(problem, WrongUnitError):
                 self._unread[f"column {problem.column!r}: out of range, {problem.hint}"] += 1
-            error = self.located(row.id, row.line, str(problem))
-            return dataclasses.replace(row, error=error)
-        measurement = self._measurement(row, row.pair, values, conditions, cells)
+            return row.with_error(problem)
+        measurement = Measurement(
+            pair,
+            pkd=values.pkd,
+            censoring=values.censoring,
+            assay=cells.get("assay", "").strip() or self._assay,
+            delta_pkd=values.delta_pkd,
+            score=values.score,
+            conditions=conditions,
+            origin=self._origin(row, cells),
+        )
         notes = (*row.notes, *values.notes)
         return dataclasses.replace(row, measurement=measurement, notes=notes)
 
-    def _measurement(
-        self,
-        row: TableRow,
-        pair: Pair,
-        values: Values,
-        conditions: Conditions,
-        cells: Mapping[str, str],
-    ) -> Measurement:
+    def _origin(self, row: TableRow, cells: Cells) -> Origin:
         mutations = cells.get("mutations", "").replace(";", ",").split(",")
-        fold = cells.get("fold", "").strip()
-        origin = Origin(
+        fold, date = cells.get("fold", "").strip(), ""
+        if not is_not_measured(cells.get("date", "")):
+            try:
+                read = datetime.datetime.fromisoformat(cells["date"].strip())
+                date = read.date().isoformat()
+            except ValueError:
+                column = self.columns["date"]
+                expected = f"column {column!r}: not read; expected dates such as 2024-05-31"
+                self._unread[expected] += 1
+        return Origin(
             source=self.source,
             row=row.index + 1,
             complex_id=cells.get("complex", "").strip(),
             mutations=tuple(name.strip() for name in mutations if name.strip()),
-            date=self._date(cells.get("date", "")),
+            date=date,
             reference=cells.get("reference", "").strip(),
             fold=int(fold) if fold.lstrip("-").isdecimal() else None,
         )
-        assay = cells.get("assay", "").strip() or self._assay
-        return Measurement(
-            pair,
-            pkd=values.pkd,
-            censoring=values.censoring,
-            assay=assay,
-            delta_pkd=values.delta_pkd,
-            score=values.score,
-            conditions=conditions,
-            origin=origin,
-        )
 
-    def _conditions(self, cells: Mapping[str, str]) -> Conditions:
+    def _conditions(self, cells: Cells) -> Conditions:
         kelvin = None
         text = cells.get("temperature", "")
         if not is_not_measured(text):
-            unit = {"k": "K", "c": "C"}.get(self.columns["temperature"][-1:].lower(), "")
-            unit = unit if "_" in self.columns["temperature"] else ""
+            column = self.columns["temperature"]
+            unit = {"k": "K", "c": "C"}.get(column[-1:].lower(), "") if "_" in column else ""
             try:
                 kelvin = parse_temperature_K(text, unit)
             except InputError:
-                self._unread[f"column {self.columns['temperature']!r}: {text!r} is not read"] += 1
+                self._unread[f"column {column!r}: {text!r} is not read"] += 1
         return Conditions(cells.get("format", "").strip(), cells.get("method", "").strip(), kelvin)
 
-    def _date(self, text: str) -> str:
-        if is_not_measured(text):
-            return ""
+    def _with_parent(self, row: TableRow, cells: Cells) -> TableRow:
+        """Resolve the parent; of a pKd, a ΔpKd and the parent's pKd, two give the third."""
+        measurement = row.measurement
+        if measurement is None:
+            return row
+        note, parent_pkd = "", None
         try:
-            return datetime.datetime.fromisoformat(text.strip()).date().isoformat()
-        except ValueError:
-            what = f"column {self.columns['date']!r}: not read; expected dates such as 2024-05-31"
-            self._unread[what] += 1
-            return ""
-
-    def _with_parents(self, rows: list[TableRow], cells_of: list[dict[str, str]]) -> list[TableRow]:
-        """Resolve parents; of a pKd, a ΔpKd and the parent's pKd, two give the third."""
-        for row in rows:
-            if row.pair is not None:
-                self._parents.setdefault(row.id, row.pair)
-            if row.measurement is not None:
-                self._parent_values.add(row.measurement)
-        resolved = []
-        for row, cells in zip(rows, cells_of, strict=True):
-            if row.measurement is not None:
-                try:
-                    row = self._with_parent(row, row.measurement, cells)
-                except InputError as problem:
-                    error = self.located(row.id, row.line, str(problem))
-                    row = dataclasses.replace(row, measurement=None, error=error)
-            resolved.append(row)
-        return resolved
-
-    def _with_parent(
-        self, row: TableRow, measurement: Measurement, cells: Mapping[str, str]
-    ) -> TableRow:
-        parent = self._parent(row, measurement.pair, cells)
-        parent_pkd, note = None, ""
-        if parent is not None and not is_not_measured(cells.get("parent", "")):
-            parent_pkd, note = self._parent_values.median(parent, measurement.assay)
-        if parent_pkd is None:
-            parent_pkd = self._stated_parent_pkd(cells)
-        pkd, delta = measurement.pkd, measurement.delta_pkd
-        if parent_pkd is not None:
-            if delta is None and pkd is not None:
-                delta = pkd - parent_pkd
-            elif pkd is None and delta is not None:
-                pkd = parent_pkd + delta
+            parent_id = cells.get("parent", "").strip()
+            if is_not_measured(parent_id):
+                parent = self._molecules.parent_of(measurement.pair, cells)
             else:
-                note = ""
+                parent = self._named_parent(row, measurement.pair, parent_id)
+                parent_pkd, note = self._parent_values.median(parent, measurement.assay)
+            if parent_pkd is None:
+                parent_pkd = self._stated_parent_pkd(cells)
+        except InputError as problem:
+            return row.with_error(problem)
+        pkd, delta = measurement.pkd, measurement.delta_pkd
+        if parent_pkd is not None and delta is None and pkd is not None:
+            delta = pkd - parent_pkd
+        elif parent_pkd is not None and pkd is None and delta is not None:
+            pkd = parent_pkd + delta
+        else:
+            note = ""
         changed = dataclasses.replace(measurement, parent=parent, pkd=pkd, delta_pkd=delta)
         notes = (*row.notes, note) if note else row.notes
         return dataclasses.replace(row, measurement=changed, notes=notes)
 
-    def _stated_parent_pkd(self, cells: Mapping[str, str]) -> float | None:
+    def _named_parent(self, row: TableRow, pair: Pair, parent_id: str) -> Pair:
+        suffix = row.id[len(pair.antibody.name) :]  # "/antigen", with several antigens
+        if parent_id + suffix not in self._parents:
+            raise InputError(
+                f"column {self.columns['parent']!r}: no row {parent_id!r} that can be read; "
+                "expected the id of another row"
+            )
+        return self._parents[parent_id + suffix]
+
+    def _stated_parent_pkd(self, cells: Cells) -> float | None:
         stated = cells.get("parent_pkd", "")
         if is_not_measured(stated):
             return None
@@ -345,43 +372,30 @@ class RowReader:
             raise InputError(f"column {self.columns['parent_pkd']!r}: {problem}") from None
         return value if censoring is Censoring.EXACT else None
 
-    def _parent(self, row: TableRow, pair: Pair, cells: Mapping[str, str]) -> Pair | None:
-        parent_id = cells.get("parent", "").strip()
-        if not is_not_measured(parent_id):
-            suffix = row.id[len(pair.antibody.name) :]  # "/antigen", with several antigens
-            if parent_id + suffix not in self._parents:
-                raise InputError(
-                    f"column {self.columns['parent']!r}: no row {parent_id!r} that can be read; "
-                    "expected the id of another row"
+    def _bounded(self, rows: list[TableRow]) -> list[TableRow]:
+        """Give non-binders their bound; one that cannot get any is in error."""
+        indices = [index for index, row in enumerate(rows) if row.measurement is not None]
+        measurements = [row.measurement for row in rows if row.measurement is not None]
+        bounded = bound_non_binders(measurements, self._limit_pkd)
+        for index, before, after in zip(indices, measurements, bounded, strict=True):
+            row = rows[index]
+            if after.pkd is None and after.delta_pkd is None and after.score is None:
+                rows[index] = row.with_error(
+                    f"no binding, and nothing measured in assay {after.assay!r} to bound it by; "
+                    "give the weakest Kd the assay can see, such as '>10 uM'"
                 )
-            return self._parents[parent_id + suffix]
-        given = {
-            name: cells.get(f"parent_{name}", "").strip() for name in ("heavy", "light", "antigen")
-        }
-        if all(is_not_measured(text) for text in given.values()):
-            return None
-        return self._parent_of_sequences(pair, given)
-
-    def _parent_of_sequences(self, pair: Pair, given: Mapping[str, str]) -> Pair:
-        """The parent's own chains where given, the row's where not."""
-        antibody, antigen = pair.antibody, pair.antigen
-        try:
-            if not is_not_measured(given["heavy"]):
-                light = "" if is_not_measured(given["light"]) else given["light"]
-                cleaned, _ = clean_antibody(given["heavy"], light)
-                antibody, _ = prepare_antibody(cleaned)
-                if antibody.light is None and pair.antibody.light is not None:
-                    antibody = dataclasses.replace(antibody, light=pair.antibody.light)
-            if not is_not_measured(given["antigen"]):
-                antigen, _ = _cached_antigen(given["antigen"])
-        except InputError as problem:
-            raise InputError(f"parent: {problem}") from None
-        return Pair(
-            dataclasses.replace(antibody, name="parent"),
-            dataclasses.replace(antigen, name=pair.antigen.name),
-        )
+            elif after != before:
+                note = "no binding: read as at most the weakest value of the assay"
+                notes = (*row.notes, note)
+                rows[index] = dataclasses.replace(row, measurement=after, notes=notes)
+        return rows
 
 
-@functools.lru_cache(maxsize=256)
-def _cached_antigen(text: str) -> tuple[Antigen, tuple[str, ...]]:
-    return clean_antigen(text)
+def _antigens(antigens: Source | Sequence[Antigen] | None) -> tuple[Antigen, ...] | None:
+    if antigens is None:
+        return None
+    if isinstance(antigens, Sequence) and not isinstance(antigens, str):
+        if not antigens:
+            raise InputError("no antigen given; expected at least one")
+        return tuple(antigens)
+    return read_antigens(antigens)

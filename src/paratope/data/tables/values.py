@@ -19,7 +19,7 @@ from paratope.core.units import (
     parse_bounded_number,
     parse_kd,
 )
-from paratope.data.tables.aliases import VALUE_COLUMNS
+from paratope.data.tables.columns import VALUE_COLUMNS
 
 # Two columns of one row say the same if they differ by no more than this (rounding).
 AGREEMENT_LOG10 = 0.1

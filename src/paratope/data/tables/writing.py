@@ -1,4 +1,4 @@
-"""Writing tables: whole or not at all, by the suffix of the name."""
+"""Writing tables: whole or not at all, by the suffix of the name; measurements as a table."""
 
 import contextlib
 import gzip
@@ -6,16 +6,24 @@ import io
 import math
 import os
 import sys
-from collections.abc import Collection, Iterator
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, cast
+from typing import IO, TYPE_CHECKING, cast
 
 import polars as pl
 
+from paratope.core.censoring import Censoring
 from paratope.core.errors import OutputError
 from paratope.core.files import as_output_error, atomic_file
-from paratope.data.tables.frames import as_frame
+from paratope.core.units import STANDARD_TEMPERATURE_K, flip_censoring, pkd_to_dg_kcal_mol
+from paratope.data.measurements import Measurement
+from paratope.data.tables.formats import Frame, as_frame
+from paratope.molecules.sequences import Pair
+
+if TYPE_CHECKING:
+    from pyarrow.parquet import ParquetWriter
 
 SUFFIXES = (".csv", ".tsv", ".parquet", ".xlsx")
 # Excel's own limits
@@ -56,7 +64,7 @@ class TableWriter:
         self._keep = frozenset(keep)
         self._stack = contextlib.ExitStack()
         self._file: IO[bytes] | None = None
-        self._parquet: Any = None
+        self._parquet: ParquetWriter | None = None
         self._held: list[pl.DataFrame] = []
         self._started = False
         name = str(target).lower()
@@ -89,7 +97,12 @@ class TableWriter:
             # the libraries' own OSErrors carry no number
             with as_output_error(self._target), self._readable_failure():
                 if self._suffix == ".parquet":
-                    self._write_parquet(frame)
+                    import pyarrow.parquet as pq
+
+                    table = frame.to_arrow()
+                    if self._parquet is None:
+                        self._parquet = pq.ParquetWriter(self._file, table.schema)
+                    self._parquet.write_table(table.cast(self._parquet.schema))
                 else:
                     _for_text(frame, self._keep).write_csv(
                         self._file,
@@ -128,18 +141,8 @@ class TableWriter:
             with as_output_error(self._target):
                 self._parquet.close()
         if self._held:
-            frame = pl.concat(self._held)
-            _check_xlsx(frame, self._target)
-            self._file.write(_xlsx_bytes(frame))
+            self._file.write(_xlsx_bytes(pl.concat(self._held), self._target))
         self._file.flush()
-
-    def _write_parquet(self, frame: pl.DataFrame) -> None:
-        import pyarrow.parquet as pq
-
-        table = frame.to_arrow()
-        if self._parquet is None:
-            self._parquet = pq.ParquetWriter(self._file, table.schema)
-        self._parquet.write_table(table.cast(self._parquet.schema))
 
     @contextlib.contextmanager
     def _readable_failure(self) -> Iterator[None]:
@@ -152,7 +155,9 @@ class TableWriter:
             ) from error
 
 
-def write_table(frame: Any, target: str | os.PathLike[str], *, keep: Collection[str] = ()) -> None:
+def write_table(
+    frame: Frame, target: str | os.PathLike[str], *, keep: Collection[str] = ()
+) -> None:
     r"""Write a polars or pandas frame as a file: complete, or not at all.
 
     Parameters
@@ -198,7 +203,9 @@ def three_decimals(value: float | None) -> str | None:
     return f"{value:.3g}"
 
 
-def _check_xlsx(frame: pl.DataFrame, target: object) -> None:
+def _xlsx_bytes(frame: pl.DataFrame, target: object) -> bytes:
+    import xlsxwriter
+
     if frame.height > _XLSX_MAX_ROWS:
         raise OutputError(
             f"cannot write {target}: {frame.height} rows, an XLSX sheet holds {_XLSX_MAX_ROWS}; "
@@ -211,11 +218,6 @@ def _check_xlsx(frame: pl.DataFrame, target: object) -> None:
                 f"cannot write {target}: column {name!r} holds {longest} characters, an XLSX cell "
                 f"{_XLSX_MAX_CHARACTERS}; write CSV or Parquet"
             )
-
-
-def _xlsx_bytes(frame: pl.DataFrame) -> bytes:
-    import xlsxwriter
-
     # text stays text: nothing a user wrote becomes a formula, a link or a number
     options = {"strings_to_formulas": False, "strings_to_urls": False, "in_memory": True}
     content = io.BytesIO()
@@ -223,3 +225,92 @@ def _xlsx_bytes(frame: pl.DataFrame) -> bytes:
         floats = [name for name, dtype in frame.schema.items() if dtype.is_float()]
         frame.with_columns(pl.col(floats).fill_nan(None)).write_excel(book)
     return content.getvalue()
+
+
+_SIGNS = {Censoring.EXACT: "", Censoring.AT_MOST: "<", Censoring.AT_LEAST: ">"}
+# written even if no measurement has them, so that every such table has the same first columns
+_ALWAYS = ("id", "heavy", "light", "antigen", "antigen_name", "assay")
+
+
+def frame_from_measurements(measurements: Iterable[Measurement]) -> pl.DataFrame:
+    """Measurements as a table of texts, which `read_table` reads back; one row each, in order.
+
+    Returns
+    -------
+    polars.DataFrame
+        ``id, heavy, light, antigen, antigen_name, assay``, the values (``pkd``, ``ddg_kcal_mol``,
+        ``score``; ``<`` and ``>`` mark bounds, ``n.b.`` a non-binder without one), the parent's
+        chains, the conditions, and where the row came from (``complex``, ``mutations``, ``date``,
+        ``reference``, ``fold``, ``source``, ``source_row``, ``licence``). Columns that are empty
+        throughout are left out. Numbers keep all their digits. Only the name of an antibody may
+        change: ids are made unique.
+
+    Examples
+    --------
+    >>> from paratope.molecules.sequences import Antibody, Antigen
+    >>> pair = Pair(Antibody("EVQL", None, "a"), Antigen(("MKV", "GGS"), "target"))
+    >>> row = Measurement(pair, 5.0, Censoring.AT_MOST, assay="SPR")
+    >>> frame_from_measurements([row]).row(0)
+    ('a', 'EVQL', None, 'MKV:GGS', 'target', 'SPR', '<5.0')
+    """
+    rows = [_texts(measurement) for measurement in measurements]
+    taken = {row["id"] for row in rows}
+    seen: Counter[str] = Counter()
+    for row in rows:
+        name = row["id"] or "row"
+        seen[name] += 1
+        while seen[name] > 1 and f"{name}-{seen[name]}" in taken:
+            seen[name] += 1
+        row["id"] = name if seen[name] == 1 else f"{name}-{seen[name]}"
+    names = rows[0] if rows else {}
+    frame = pl.DataFrame(
+        {name: pl.Series(name, [row[name] or None for row in rows], pl.String) for name in names}
+    )
+    return frame.select(
+        name for name in names if name in _ALWAYS or frame[name].null_count() < frame.height
+    )
+
+
+def _texts(row: Measurement) -> dict[str, str]:
+    origin, conditions = row.origin, row.conditions
+    sign, kelvin = _SIGNS[row.censoring], conditions.temperature_K
+    parent = {"heavy": "", "light": "", "antigen": ""}
+    if row.parent is not None:
+        parent = _chains(row.parent)
+    pkd = ddg = ""
+    if row.pkd is not None:
+        pkd = f"{sign}{float(row.pkd)!r}"
+    elif row.delta_pkd is None and row.score is None:
+        pkd = "n.b."
+    if row.delta_pkd is not None:  # at the measurement's own temperature, as it is read back
+        kcal_mol = pkd_to_dg_kcal_mol(row.delta_pkd, kelvin or STANDARD_TEMPERATURE_K)
+        ddg = f"{_SIGNS[flip_censoring(row.censoring)]}{kcal_mol!r}"
+    return {
+        "id": row.pair.antibody.name or origin.complex_id,
+        **_chains(row.pair),
+        "antigen_name": row.pair.antigen.name,
+        "assay": row.assay,
+        "pkd": pkd,
+        "ddg_kcal_mol": ddg,
+        "score": "" if row.score is None else f"{sign}{row.score!r}",
+        **{f"parent_{name}": text for name, text in parent.items()},
+        "format": conditions.format,
+        "method": conditions.method,
+        "temperature_K": "" if kelvin is None else repr(kelvin),
+        "complex": origin.complex_id,
+        "mutations": ",".join(origin.mutations),
+        "date": origin.date,
+        "reference": origin.reference,
+        "fold": "" if origin.fold is None else str(origin.fold),
+        "source": origin.source,
+        "source_row": str(origin.row) if origin.row else "",
+        "licence": origin.licence,
+    }
+
+
+def _chains(pair: Pair) -> dict[str, str]:
+    return {
+        "heavy": pair.antibody.heavy,
+        "light": pair.antibody.light or "",
+        "antigen": ":".join(pair.antigen.chains),
+    }

@@ -1,4 +1,4 @@
-"""Which of a user's columns is which: one table of names."""
+"""Column recognition: one table of names."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,131 +8,74 @@ from paratope.core.errors import InputError, unknown_name
 # Canonical name: other names under which it is recognised, likeliest first. Case, spaces and
 # punctuation do not matter ("Kd (nM)" is kd_nM). The canonical name itself always comes first.
 ALIASES: dict[str, tuple[str, ...]] = {
-    "id": (
-        "antibody_id",
-        "sequence_id",
-        "pair_id",
-        "sample_id",
-        "variant_id",
-        "clone_id",
-        "name",
-        "antibody_name",
-        "variant",
-        "clone",
-    ),
-    "heavy": (
-        "vh",
-        "heavy_chain",
-        "heavy_sequence",
-        "heavy_seq",
-        "vh_sequence",
-        "vh_seq",
-        "heavy_chain_sequence",
-        "heavy_chain_seq",
-        "antibody_heavy_seq",
-        "mut_heavy_chain_seq",
-        "hc",
-        "vhh",
-        "nanobody",
-        "scfv",
-        "antibody_sequence",
-        "antibody_seq",
-        "antibody",
-    ),
-    "light": (
-        "vl",
-        "vk",
-        "light_chain",
-        "light_sequence",
-        "light_seq",
-        "vl_sequence",
-        "vl_seq",
-        "light_chain_sequence",
-        "light_chain_seq",
-        "antibody_light_seq",
-        "lc",
-    ),
-    "antigen": (
-        "antigen_sequence",
-        "antigen_seq",
-        "antigen_chain",
-        "antigen_chains",
-        "ag",
-        "ag_seq",
-        "target_sequence",
-        "target_seq",
-        "target",
-    ),
-    "antigen_name": ("target_name",),
-    # measured values
-    "pkd": ("log_kd", "neg_log_kd", "-log(KD (M))", "measured_pkd"),
-    "kd_M": ("kd_molar", "kd_mut_M", "affinity_M", "affinity_mut_M"),
-    "kd_uM": (),
-    "kd_nM": ("kd_nanomolar", "affinity_nM"),
-    "kd_pM": (),
-    "kd": ("affinity", "raw_affinity_mut", "affinity_mut"),
-    "dg_kcal_mol": ("dg", "delta_g", "dg_kcal"),
-    "ddg_kcal_mol": ("ddg", "delta_delta_g", "ddg_kcal"),
-    "score": ("fitness", "binding_score", "enrichment", "signal"),
-    "binder": ("binds", "is_binder"),
-    # what a ΔΔG or a ΔpKd is relative to
-    "parent": ("parent_id", "wild_type_id"),
-    "parent_heavy": ("heavy_wt", "wt_heavy", "heavy_parent"),
-    "parent_light": ("light_wt", "wt_light", "light_parent"),
-    "parent_antigen": ("antigen_wt", "wt_antigen", "antigen_parent"),
-    "parent_pkd": ("pkd_wt", "wt_pkd", "pkd_parent"),
-    # where and how it was measured
-    "assay": ("assay_id", "assay_name", "campaign", "experiment"),
-    "format": ("antibody_format", "construct"),
-    "method": ("assay_method", "technique"),
-    "temperature": ("temperature_K", "temperature_C", "temp", "temp_K", "temp_C"),
-    "date": ("assay_date", "measurement_date"),
-    "reference": ("pmid", "citation"),
-    "complex": ("pdb", "pdb_id", "complex_id"),
-    "mutations": ("mutation",),
-    "fold": ("fold_id",),
-    "split": (),
-    # tables of predictions
-    "true": ("y_true", "true_label", "measured", "actual"),
-    "pred": ("y_pred", "prediction", "predicted", "predicted_pkd", "pred_pkd", "pkd_pred"),
-    "pkd_low": ("lower", "pred_low"),
-    "pkd_high": ("upper", "pred_high"),
-    "p_strong": ("probability_strong",),
+    canonical: tuple(others.split())
+    for canonical, others in {
+        "id": "antibody_id sequence_id pair_id sample_id variant_id clone_id name antibody_name "
+        "variant clone",
+        "heavy": "vh heavy_chain heavy_sequence heavy_seq vh_sequence vh_seq heavy_chain_sequence "
+        "heavy_chain_seq antibody_heavy_seq mut_heavy_chain_seq hc vhh nanobody scfv "
+        "antibody_sequence antibody_seq antibody",
+        "light": "vl vk light_chain light_sequence light_seq vl_sequence vl_seq "
+        "light_chain_sequence light_chain_seq antibody_light_seq lc",
+        "antigen": "antigen_sequence antigen_seq antigen_chain antigen_chains ag ag_seq "
+        "target_sequence target_seq target",
+        "antigen_name": "target_name",
+        # measured values
+        "pkd": "log_kd neg_log_kd -log_kd_M measured_pkd",
+        "kd_M": "kd_molar kd_mut_M affinity_M affinity_mut_M",
+        "kd_uM": "",
+        "kd_nM": "kd_nanomolar affinity_nM",
+        "kd_pM": "",
+        "kd": "affinity raw_affinity_mut affinity_mut",
+        "dg_kcal_mol": "dg delta_g dg_kcal",
+        "ddg_kcal_mol": "ddg delta_delta_g ddg_kcal",
+        "score": "fitness binding_score enrichment signal",
+        "binder": "binds is_binder",
+        # what a ΔΔG or a ΔpKd is relative to
+        "parent": "parent_id wild_type_id",
+        "parent_heavy": "heavy_wt wt_heavy heavy_parent",
+        "parent_light": "light_wt wt_light light_parent",
+        "parent_antigen": "antigen_wt wt_antigen antigen_parent",
+        "parent_pkd": "pkd_wt wt_pkd pkd_parent",
+        # where and how it was measured
+        "assay": "assay_id assay_name campaign experiment",
+        "format": "antibody_format construct",
+        "method": "assay_method technique",
+        "temperature": "temperature_K temperature_C temp temp_K temp_C",
+        "date": "assay_date measurement_date",
+        "reference": "pmid citation",
+        "complex": "pdb pdb_id complex_id",
+        "mutations": "mutation",
+        "fold": "fold_id",
+        "split": "",
+        # tables of predictions
+        "true": "y_true true_label measured actual",
+        "pred": "y_pred prediction predicted predicted_pkd pred_pkd pkd_pred",
+        "pkd_low": "lower pred_low",
+        "pkd_high": "upper pred_high",
+        "p_strong": "probability_strong",
+    }.items()
 }
 
-# columns that hold a measured value, and the one that only says whether it binds
-VALUE_COLUMNS = (
-    "pkd",
-    "kd_M",
-    "kd_uM",
-    "kd_nM",
-    "kd_pM",
-    "kd",
-    "dg_kcal_mol",
-    "ddg_kcal_mol",
-    "score",
+# columns that hold a measured number
+VALUE_COLUMNS = tuple("pkd kd_M kd_uM kd_nM kd_pM kd dg_kcal_mol ddg_kcal_mol score".split())
+# columns that say which molecules a row is about, and all that are read with a measurement
+PAIR_COLUMNS = tuple(
+    "id heavy light antigen antigen_name mutations parent parent_heavy parent_light "
+    "parent_antigen".split()
+)
+MEASURED_COLUMNS = (
+    *PAIR_COLUMNS,
+    *VALUE_COLUMNS,
+    *"binder parent_pkd assay format method temperature date reference complex fold".split(),
 )
 
 
 def parse_columns(text: str) -> dict[str, str]:
-    """A mapping of columns as typed on the command line.
+    """A mapping of columns as typed on the command line: ``canonical=yours,canonical=yours``.
 
-    Parameters
-    ----------
-    text : str
-        ``"canonical=user's name"``, separated by commas.
+    Raises `InputError` if a part has no ``=``, names no known column, or names one twice.
 
-    Returns
-    -------
-    dict of str to str
-
-    Raises
-    ------
-    InputError
-        If a part has no ``=``, names no known column, or names one twice.
-
-    Examples
-    --------
     >>> parse_columns("heavy=VH,antigen=target")
     {'heavy': 'VH', 'antigen': 'target'}
     """
@@ -158,7 +101,7 @@ def match_columns(
     columns: Mapping[str, str] | None = None,
     wanted: Iterable[str] | None = None,
 ) -> dict[str, str]:
-    """Which of the columns found is which.
+    """The user's column for each canonical name that is there.
 
     Parameters
     ----------
@@ -168,11 +111,6 @@ def match_columns(
         Canonical name to the user's name; goes before the aliases.
     wanted : iterable of str, optional
         Canonical names to look for; all of `ALIASES` by default.
-
-    Returns
-    -------
-    dict of str to str
-        Canonical name to the user's name, for those that are there.
 
     Raises
     ------
@@ -216,11 +154,7 @@ def missing_column(source: str, canonical: str, found: Sequence[str]) -> str:
 
 
 def shown_names(names: Iterable[str]) -> str:
-    """Names for an error message, long ones cut.
-
-    >>> shown_names(["id", "EVQLVESGGGLVQPGGSLRLSCAASGFNIKDTYIH"])
-    'id, EVQLVESGGGLVQPGGSLRLSCAASGFNIK…'
-    """
+    """Names for an error message, long ones cut."""
     return ", ".join(name if len(name) <= 30 else name[:30] + "…" for name in names) or "none"
 
 

@@ -1,0 +1,467 @@
+"""Formats: delimited text, FASTA, Parquet, XLSX and frames as blocks of rows.
+
+Each format is one generator of `Block`; `read_blocks` chooses it by what was opened.
+"""
+
+import contextlib
+import csv
+import dataclasses
+import datetime
+import itertools
+import re
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
+
+import polars as pl
+
+from paratope.core.errors import InputError
+from paratope.data.tables.sources import Opened, Source, open_source, source_name
+from paratope.molecules.sequences import Antigen, clean_antigen
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+T = TypeVar("T")
+Frame: TypeAlias = "pl.DataFrame | pd.DataFrame"
+
+# A whole antigen of many chains fits; a quote that is never closed does not run on for ever.
+MAX_FIELD_CHARACTERS = 1 << 24
+_DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs"}
+_SUFFIX_DELIMITER = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
+_FASTA_NAME = re.compile(r"\.(fasta|fa|faa|fas|fsa)(\.gz)?$", re.IGNORECASE)
+# "mab1_H" and "mab1_L", "mab1|heavy" and "mab1|light", "mab1 VH" and "mab1 VL"
+_CHAIN_MARK = re.compile(
+    r"^(?P<stem>.+?)[\s_|.:/-]+(?P<mark>heavy|light|vh|vl|vk|hc|lc|h|l|k)(?:[\s_-]*chain)?$",
+    re.IGNORECASE,
+)
+_HEAVY_MARKS = {"heavy", "vh", "hc", "h"}
+
+
+@dataclasses.dataclass(slots=True)
+class Block:
+    """Some rows of a table.
+
+    Attributes
+    ----------
+    frame : polars.DataFrame
+        The user's columns; text for text formats, typed for Parquet and XLSX. Empty is null.
+    lines : list of int
+        File line (or sheet row) where each row starts; 0 if the format has none.
+    errors : dict of int to str
+        Rows of this block that could not be split into fields.
+    notes : dict of int to str
+        Rows of this block that were split with a doubt.
+    table_notes : list of str
+    """
+
+    frame: pl.DataFrame
+    lines: list[int]
+    errors: dict[int, str] = dataclasses.field(default_factory=dict)
+    notes: dict[int, str] = dataclasses.field(default_factory=dict)
+    table_notes: list[str] = dataclasses.field(default_factory=list)
+
+
+def read_blocks(opened: Opened, block_rows: int | None) -> Iterator[Block]:
+    """Blocks of at most `block_rows` rows (all of them for None); none if there is no row."""
+    if opened.kind == "parquet":
+        yield from _parquet_blocks(opened, block_rows)
+    elif opened.kind == "xlsx":
+        yield from _xlsx_blocks(opened, block_rows)
+    elif opened.suffix in (".parquet", ".pq", ".xlsx"):
+        raise InputError(f"{opened.name}: this is not a {opened.suffix[1:]} file but text")
+    else:
+        with opened.text() as text:
+            blank, first = next(
+                ((number, line) for number, line in enumerate(text) if line.strip()), (0, "")
+            )
+            lines = itertools.chain([first], text)
+            if first.lstrip().startswith(">") or _FASTA_NAME.search(opened.name):
+                lines = itertools.chain([""] * blank, lines)
+                yield from _fasta_blocks(lines, opened, block_rows)
+            else:
+                yield from _delimited_blocks(lines, blank, first, opened, block_rows)
+
+
+# delimited text
+
+
+def _delimited_blocks(
+    lines: Iterator[str], blank: int, first: str, opened: Opened, block_rows: int | None
+) -> Iterator[Block]:
+    delimiter, note = _delimiter(first, opened)
+    csv.field_size_limit(max(csv.field_size_limit(), MAX_FIELD_CHARACTERS))
+    records = _records(lines, delimiter, blank, opened.name)
+    if re.fullmatch(r"sep=.\s*", first):  # Excel's own line about the delimiter
+        next(records)
+    _, header, _ = next(records)
+    names = unique_names(header)
+    texts = (note, *renamed_notes(header, names))
+    table_notes = [f"{opened.name}: {text}" for text in texts if text]
+    for batch in _batches(records, block_rows):
+        block = Block(pl.DataFrame(), [], table_notes=table_notes)
+        table_notes = []
+        rows = []
+        for index, (line, fields, broken) in enumerate(batch):
+            block.lines.append(line)
+            if broken:
+                block.errors[index] = broken
+            elif len(fields) > len(names):
+                block.errors[index] = (
+                    f"{len(fields)} fields where the header has {len(names)}; quote a field that "
+                    f"holds {_DELIMITERS.get(delimiter, repr(delimiter))}"
+                )
+            elif len(fields) < len(names):
+                block.notes[index] = (
+                    f"{len(fields)} fields where the header has {len(names)}: the last read as "
+                    "empty"
+                )
+            fields = fields[: len(names)] + [""] * (len(names) - len(fields))
+            rows.append([field or None for field in fields])
+        block.frame = pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String), orient="row")
+        yield block
+
+
+def _delimiter(first: str, opened: Opened) -> tuple[str, str]:
+    """The delimiter that splits the first line most, and a note if it is not the expected one."""
+    named = re.fullmatch(r"sep=(.)\s*", first)
+    if named:
+        return named[1], ""
+    expected = _SUFFIX_DELIMITER.get(opened.suffix)
+    likeliest = expected or ","
+    fields = {mark: len(next(csv.reader([first], delimiter=mark))) for mark in _DELIMITERS}
+    best = max(fields, key=lambda mark: (fields[mark], mark == likeliest))
+    if expected is not None and best != expected:
+        return best, f"fields are separated by {_DELIMITERS[best]}, not {_DELIMITERS[expected]}"
+    return best, ""
+
+
+def _records(
+    lines: Iterator[str], delimiter: str, blank: int, name: str
+) -> Iterator[tuple[int, list[str], str]]:
+    """Records as (line, fields, what is wrong with the quoting); empty ones left out."""
+    raw: list[str] = []
+
+    def remembered() -> Iterator[str]:
+        for line in lines:
+            raw.append(line)
+            yield line
+
+    def is_never_closed() -> bool:
+        try:
+            list(csv.reader(raw, delimiter=delimiter, strict=True))
+        except csv.Error as error:
+            return "unexpected end of data" in str(error)
+        return False
+
+    reader = csv.reader(remembered(), delimiter=delimiter)
+    while True:
+        start = blank + reader.line_num + 1
+        raw.clear()
+        try:
+            fields = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            raise InputError(
+                f"{name}: line {start}: cannot be split into fields ({error}); is a quote never "
+                "closed?"
+            ) from None
+        if not any(field.strip() for field in fields):
+            continue
+        broken = ""
+        # parsing twice is dear: only where a quote may be open
+        if (len(raw) > 1 or raw[0].count('"') % 2 == 1) and is_never_closed():
+            broken = (
+                "a quote opened on this line is never closed: the rest of the file was read as one "
+                "row"
+            )
+        yield start, fields, broken
+
+
+# Parquet and XLSX
+
+
+def _parquet_blocks(opened: Opened, block_rows: int | None) -> Iterator[Block]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        file = pq.ParquetFile(opened.stream)
+        total = file.metadata.num_rows
+        for batch in file.iter_batches(batch_size=block_rows or max(total, 1)):
+            frame = pl.DataFrame(pa.Table.from_batches([batch]))
+            if frame.height:
+                yield Block(frame, [0] * frame.height)
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(
+            f"{opened.name}: damaged Parquet file (cut short or altered): {_one_line(error)}"
+        ) from None
+
+
+def _xlsx_blocks(opened: Opened, block_rows: int | None) -> Iterator[Block]:
+    import fastexcel
+
+    try:
+        book = fastexcel.read_excel(opened.stream.read())
+        notes = []
+        if len(book.sheet_names) > 1:
+            notes = [f"{opened.name}: read the first sheet only, {book.sheet_names[0]!r}"]
+        frame = pl.DataFrame(book.load_sheet(0, schema_sample_rows=None))
+    except fastexcel.FastExcelError as error:
+        raise InputError(f"{opened.name}: not a readable XLSX file: {_one_line(error)}") from None
+    filled = frame.select(~pl.all_horizontal(pl.all().is_null())).to_series()
+    lines = [row for row, is_filled in enumerate(filled, start=2) if is_filled]  # row 1: the header
+    frame = frame.filter(filled)
+    step = block_rows or max(frame.height, 1)
+    for start in range(0, frame.height, step):
+        stop = start + step
+        yield Block(frame[start:stop], lines[start:stop], table_notes=notes)
+        notes = []
+
+
+# FASTA
+
+
+class FastaRecord(NamedTuple):
+    """One record: the header without ``>``, the sequence as written without line ends, its line."""
+
+    name: str
+    sequence: str
+    line: int
+
+
+def read_fasta(source: Source) -> tuple[FastaRecord, ...]:
+    r"""Records of a FASTA file, plain or gzip-compressed.
+
+    Raises `InputError` if it cannot be read, holds no record, text before the first record, or an
+    empty record.
+
+    >>> import io
+    >>> read_fasta(io.BytesIO(b">lysozyme hen\nKVFGRC\nELAAAM\n"))
+    (FastaRecord(name='lysozyme hen', sequence='KVFGRCELAAAM', line=1),)
+    """
+    with open_source(source) as opened:
+        if opened.kind != "text":
+            raise InputError(f"{opened.name}: expected a FASTA file, got {opened.kind}")
+        with opened.text() as lines:
+            return tuple(_fasta_records(lines, opened.name))
+
+
+def read_antigens(source: Source) -> tuple[Antigen, ...]:
+    r"""Antigens of a FASTA file; the chains of one antigen are separated by ``|`` or ``:``.
+
+    Returns
+    -------
+    tuple of Antigen
+        Named by the first word of the header, or by number where that is empty or taken.
+
+    Raises
+    ------
+    InputError
+        As `read_fasta`, or if a sequence is no protein; names the file and the record's line.
+
+    Examples
+    --------
+    >>> import io
+    >>> read_antigens(io.BytesIO(b">toxin two chains\nMKVLA:GGSAA\n"))
+    (Antigen(chains=('MKVLA', 'GGSAA'), name='toxin'),)
+    """
+    antigens: list[Antigen] = []
+    taken: set[str] = set()
+    for number, record in enumerate(read_fasta(source), start=1):
+        words = record.name.split()
+        name = words[0] if words and words[0] not in taken else f"antigen{number}"
+        taken.add(name)
+        try:
+            antigens.append(clean_antigen(record.sequence, name)[0])
+        except InputError as error:
+            where = f"{source_name(source)}: line {record.line}: {name!r}"
+            raise InputError(f"{where}: {error}") from None
+    return tuple(antigens)
+
+
+def _fasta_blocks(lines: Iterator[str], opened: Opened, block_rows: int | None) -> Iterator[Block]:
+    antibodies = _paired_chains(_fasta_records(lines, opened.name))
+    for batch in _batches(antibodies, block_rows):
+        names, heavy, light, starts = (list(column) for column in zip(*batch, strict=True))
+        columns = {"id": names, "heavy": heavy, "light": light}
+        yield Block(pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String)), starts)
+
+
+def _fasta_records(lines: Iterable[str], name: str) -> Iterator[FastaRecord]:
+    header: str | None = None
+    start = 0
+    parts: list[str] = []
+
+    def record() -> FastaRecord:
+        assert header is not None
+        if not parts:
+            raise InputError(f"{name}: line {start}: record {header!r} has no sequence")
+        return FastaRecord(header, "".join(parts), start)
+
+    for number, line in enumerate(lines, start=1):
+        text = line.strip()
+        if text.startswith(">"):
+            if header is not None:
+                yield record()
+            header, start, parts = text[1:].strip(), number, []
+        elif text and not text.startswith(";"):
+            if header is None:
+                raise InputError(
+                    f"{name}: line {number}: expected a FASTA record starting with '>', got "
+                    f"{text[:30]!r}"
+                )
+            parts.append(text)
+    if header is None:
+        raise InputError(f"{name}: no FASTA record in it")
+    yield record()
+
+
+def _paired_chains(
+    records: Iterable[FastaRecord],
+) -> Iterator[tuple[str, str, str | None, int]]:
+    """Antibodies as (name, heavy, light, line).
+
+    A record holds both chains (``H|L``), an scFv or a single domain; two records that follow each
+    other and are called ``x_H`` and ``x_L`` (or heavy/light, VH/VL, HC/LC) are one antibody ``x``.
+    """
+    before: FastaRecord | None = None
+    for record in records:
+        if before is None:
+            before = record
+            continue
+        one, other = _CHAIN_MARK.match(before.name), _CHAIN_MARK.match(record.name)
+        if one and other and one["stem"].strip() == other["stem"].strip():
+            is_heavy = [match["mark"].lower() in _HEAVY_MARKS for match in (one, other)]
+            if is_heavy[0] != is_heavy[1]:
+                heavy, light = (before, record) if is_heavy[0] else (record, before)
+                yield one["stem"].strip(), heavy.sequence, light.sequence, before.line
+                before = None
+                continue
+        yield before.name, before.sequence, None, before.line
+        before = record
+    if before is not None:
+        yield before.name, before.sequence, None, before.line
+
+
+# frames
+
+
+def as_frame(
+    source: Any, only: Collection[str] | None = None, *, name: str = "table"
+) -> pl.DataFrame:
+    """A polars frame of a polars or pandas frame, whatever the latter holds.
+
+    Parameters
+    ----------
+    source : polars.DataFrame or pandas.DataFrame
+        Of a pandas frame the index is left out; column names become text, and unique
+        (`unique_names`). A column of mixed values, or of a kind polars has not, becomes text.
+    only : collection of str, optional
+        Columns to convert, by their unique names; all by default.
+    name : str
+        What to call it in messages.
+
+    Returns
+    -------
+    polars.DataFrame
+        `source` itself if it is one and all its columns are wanted.
+
+    Raises
+    ------
+    InputError
+        If it is no frame.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> as_frame(pd.DataFrame({"well": ["A1", 3], 7: [1.5, None]})).to_dict(as_series=False)
+    {'well': ['A1', '3'], '7': [1.5, None]}
+    """
+    if isinstance(source, pl.DataFrame):
+        return source if only is None else source.select(only)
+    columns = column_names(source, name)
+    return pl.DataFrame(
+        [
+            _series(column, source.iloc[:, position])
+            for position, column in enumerate(columns)
+            if only is None or column in only
+        ]
+    )
+
+
+def column_names(source: Any, name: str = "table") -> list[str]:
+    """Column names of a frame as `as_frame` gives them; raises `InputError` if it is none."""
+    if isinstance(source, pl.DataFrame):
+        return source.columns
+    if not (hasattr(source, "iloc") and hasattr(source, "columns")):
+        raise InputError(
+            f"{name}: expected a polars or pandas DataFrame, got {type(source).__name__}"
+        )
+    return unique_names(source.columns)
+
+
+def unique_names(names: Iterable[object]) -> list[str]:
+    """Names as text, repeated ones numbered.
+
+    >>> unique_names(["well", "well", 0])
+    ['well', 'well_2', '0']
+    """
+    unique: dict[str, None] = {}
+    for name in map(str, names):
+        candidate, count = name, 2
+        while candidate in unique:
+            candidate, count = f"{name or 'column'}_{count}", count + 1
+        unique[candidate] = None
+    return list(unique)
+
+
+def renamed_notes(names: Iterable[object], unique: Iterable[str]) -> list[str]:
+    """What to say of columns that `unique_names` renamed."""
+    return [
+        f"another column is called {str(name)!r} too: read as {new!r}"
+        for name, new in zip(names, unique, strict=True)
+        if str(name) != new
+    ]
+
+
+def as_text(series: pl.Series) -> list[str]:
+    """Values as text: whole numbers without a point, dates in ISO form, nothing for null or NaN.
+
+    >>> as_text(pl.Series([5.0, 1e-9, None]))
+    ['5', '1e-09', '']
+    """
+    if series.dtype == pl.String:
+        return ["" if value is None else value for value in series.to_list()]
+    return [_cell_text(value) for value in series.to_list()]
+
+
+def _series(name: str, values: "pd.Series[Any]") -> pl.Series:
+    # polars reads periods and intervals as their bare numbers
+    if not str(values.dtype).startswith(("period", "interval")):
+        # what pyarrow raises about a column of mixed values differs with their types
+        with contextlib.suppress(TypeError, ValueError, ArithmeticError, NotImplementedError):
+            return pl.from_pandas(values).alias(name)
+    missing = values.isna()
+    cells = zip(values, missing, strict=True)
+    texts = [None if is_missing else _cell_text(value) for value, is_missing in cells]
+    return pl.Series(name, texts, pl.String)
+
+
+def _cell_text(value: object) -> str:
+    if value is None or value != value:  # NaN
+        return ""
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        return str(int(value))
+    if isinstance(value, datetime.datetime | datetime.date):
+        return value.isoformat()
+    return str(value)
+
+
+def _batches(rows: Iterator[T], size: int | None) -> Iterator[Sequence[T]]:
+    while batch := tuple(itertools.islice(rows, size)):
+        yield batch
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]

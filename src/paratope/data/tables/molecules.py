@@ -1,0 +1,209 @@
+"""Molecules of a row: its sequences, or the mutations that make them of a parent's."""
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+
+from paratope.core.errors import InputError
+from paratope.core.units import is_not_measured
+from paratope.molecules.mutations import Mutation, apply_mutations, parse_mutations
+from paratope.molecules.numbering import find_domains, prepare_antibody
+from paratope.molecules.sequences import Antibody, Antigen, Pair, clean_antibody, clean_antigen
+
+# A row's texts by canonical column.
+Cells = Mapping[str, str]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Molecules:
+    """What a row's cells say.
+
+    Attributes
+    ----------
+    antibody : Antibody
+    antigen : Antigen or None
+        None if the cells hold none.
+    notes : tuple of str
+    antigen_mutations : tuple of tuple of Mutation
+        Still to be made in the antigen, the parent's first.
+    """
+
+    antibody: Antibody
+    antigen: Antigen | None = None
+    notes: tuple[str, ...] = ()
+    antigen_mutations: tuple[tuple[Mutation, ...], ...] = ()
+
+    def paired_with(self, antigen: Antigen) -> Antigen:
+        """An antigen with the row's mutations of it; `InputError` if they do not fit."""
+        pair = Pair(self.antibody, antigen)
+        for mutations in self.antigen_mutations:
+            pair = apply_mutations(pair, mutations)
+        return pair.antigen
+
+
+class MoleculeReader:
+    """Reads antibodies and antigens from the cells of one table.
+
+    Parameters
+    ----------
+    columns : mapping of str to str
+        Canonical name to the user's name.
+    default_antigen : Antigen or None
+        For rows that give none; None makes them errors.
+    parent : str or None
+        Id of the parent of rows of mutations that name none.
+    """
+
+    def __init__(
+        self, columns: Mapping[str, str], default_antigen: Antigen | None, parent: str | None
+    ) -> None:
+        self._columns = columns
+        self._default_antigen = default_antigen
+        self._parent = parent
+        self._rows: dict[str, Cells] = {}
+
+    def remember(self, row_id: str, cells: Cells) -> None:
+        """Keep a row that others may name as their parent; the first of its id counts."""
+        can_be_named = self._parent is not None or "parent" in self._columns
+        if can_be_named and "mutations" in self._columns:
+            self._rows.setdefault(row_id, cells)
+
+    def read(self, cells: Cells) -> Molecules:
+        """The molecules of a row.
+
+        Raises
+        ------
+        InputError
+            If a sequence cannot be read; if the row is one of mutations, also if its parent is
+            missing or the mutations do not fit it. Names the user's column.
+        """
+        return self._variant(cells) if _is_variant(cells) else self._of_sequences(cells)
+
+    def antigen(self, cells: Cells) -> tuple[Antigen, tuple[str, ...]]:
+        """The antigen of a row's own cells, or the default one, and notes."""
+        text, name = cells.get("antigen", ""), cells.get("antigen_name", "").strip()
+        if self._default_antigen is not None and is_not_measured(text):
+            antigen = self._default_antigen
+            return dataclasses.replace(antigen, name=name or antigen.name), ()
+        try:
+            if text.strip() and is_not_measured(text):  # "NaN", "NA": letters of residues, too
+                raise InputError(f"antigen: missing ({text.strip()!r}); expected its residues")
+            antigen, notes = _antigen_of(text)
+        except InputError as problem:
+            raise InputError(f"column {self._column('antigen')!r}: {problem}") from None
+        return dataclasses.replace(antigen, name=name), notes
+
+    def parent_of(self, pair: Pair, cells: Cells) -> Pair | None:
+        """The parent by its own sequences, the row's where it gives none; None without any."""
+        given = {name: cells.get(f"parent_{name}", "") for name in ("heavy", "light", "antigen")}
+        given = {name: "" if is_not_measured(text) else text for name, text in given.items()}
+        if not any(given.values()):
+            return None
+        antibody, antigen = pair.antibody, pair.antigen
+        try:
+            if given["heavy"]:
+                antibody, _ = prepare_antibody(clean_antibody(given["heavy"], given["light"])[0])
+                if antibody.light is None and pair.antibody.light is not None:
+                    antibody = dataclasses.replace(antibody, light=pair.antibody.light)
+            if given["antigen"]:
+                antigen, _ = _antigen_of(given["antigen"])
+        except InputError as problem:
+            raise InputError(f"parent: {problem}") from None
+        return Pair(
+            dataclasses.replace(antibody, name="parent"),
+            dataclasses.replace(antigen, name=pair.antigen.name),
+        )
+
+    def _of_sequences(self, cells: Cells) -> Molecules:
+        antibody, notes = self._antibody(cells)
+        if is_not_measured(cells.get("antigen", "")):
+            return Molecules(antibody, None, notes)
+        antigen, more = self.antigen(cells)
+        return Molecules(antibody, antigen, (*notes, *more))
+
+    def _antibody(self, cells: Cells) -> tuple[Antibody, tuple[str, ...]]:
+        light = cells.get("light", "")
+        light = "" if is_not_measured(light) else light  # "None", "NA": a single domain
+        try:
+            antibody, notes = clean_antibody(cells.get("heavy", ""), light)
+            antibody, more = prepare_antibody(antibody)
+        except InputError as problem:
+            at_light = str(problem).startswith("light chain") and light
+            hint = ""
+            if str(problem).startswith("heavy chain: no antibody") and _is_antibody(
+                cells.get("antigen", "")
+            ):
+                column = self._column("antigen")
+                hint = f"; column {column!r} holds one: are the two exchanged?"
+            column = self._column("light" if at_light else "heavy")
+            raise InputError(f"column {column!r}: {problem}{hint}") from None
+        return antibody, notes + more
+
+    def _variant(self, cells: Cells, descendants: tuple[str, ...] = ()) -> Molecules:
+        parent = self._parent_molecules(cells, descendants)
+        try:
+            mutations = parse_mutations(cells["mutations"], parent.antibody)
+            in_antibody = [mutation for mutation in mutations if mutation.chain in ("H", "L")]
+            antibody = apply_mutations(parent.antibody, in_antibody)
+        except InputError as problem:
+            raise InputError(f"column {self._column('mutations')!r}: {problem}") from None
+        in_antigen = tuple(mutation for mutation in mutations if mutation not in in_antibody)
+        if not is_not_measured(cells.get("antigen", "")):
+            antigen, notes = self.antigen(cells)
+            return Molecules(antibody, antigen, (*parent.notes, *notes), (in_antigen,))
+        steps = (*parent.antigen_mutations, in_antigen)
+        return Molecules(antibody, parent.antigen, parent.notes, steps)
+
+    def _parent_molecules(self, cells: Cells, descendants: tuple[str, ...]) -> Molecules:
+        name = cells.get("parent", "").strip()
+        if is_not_measured(name):
+            if not is_not_measured(cells.get("parent_heavy", "")):
+                names = ("heavy", "light", "antigen")
+                given = {name: cells.get(f"parent_{name}", "") for name in names}
+                try:
+                    return self._of_sequences(given)
+                except InputError as problem:
+                    raise InputError(f"parent: {problem}") from None
+            if self._parent is None:
+                raise InputError(
+                    f"column {self._column('mutations')!r}: mutations without a heavy chain need "
+                    "their parent: give its id in a column 'parent', or its sequences in "
+                    "'parent_heavy', 'parent_light', 'parent_antigen'"
+                )
+            name = self._parent
+        if name in descendants:
+            raise InputError(f"column {self._column('parent')!r}: {name!r} is its own parent")
+        if name not in self._rows:
+            raise InputError(
+                f"column {self._column('parent')!r}: no row {name!r} that can be read; expected "
+                "the id of another row"
+            )
+        row = self._rows[name]
+        if _is_variant(row):
+            return self._variant(row, (*descendants, name))
+        try:
+            return self._of_sequences(row)
+        except InputError as problem:
+            raise InputError(f"parent {name!r}: {problem}") from None
+
+    def _column(self, canonical: str) -> str:
+        return self._columns.get(canonical, canonical)
+
+
+def _is_variant(cells: Cells) -> bool:
+    """Whether a row has mutations and no heavy chain."""
+    has_heavy = not is_not_measured(cells.get("heavy", ""))
+    return not has_heavy and bool(cells.get("mutations", "").strip())
+
+
+def _is_antibody(text: str) -> bool:
+    try:
+        antigen, _ = _antigen_of(text)
+    except InputError:
+        return False
+    return any(find_domains(chain) for chain in antigen.chains)
+
+
+@functools.lru_cache(maxsize=256)
+def _antigen_of(text: str) -> tuple[Antigen, tuple[str, ...]]:
+    return clean_antigen(text)
