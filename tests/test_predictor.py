@@ -1,5 +1,6 @@
 """Loading a model and predicting: parity with training, company, columns, errors, parents."""
 
+import dataclasses
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -11,13 +12,15 @@ import pytest
 
 from conftest import Finished
 from paratope.cli.doctor import D13_HEAVY, D13_LIGHT, LYSOZYME
-from paratope.core.errors import InputError, ModelError
+from paratope.core.errors import InputError, ModelError, OutputError
 from paratope.models.bundle import make_bundle, read_bundle, write_bundle
 from paratope.models.calibration import Calibration
 from paratope.models.ensembling import ensemble_models
+from paratope.models.network import Network
 from paratope.models.prediction import OUTPUT_COLUMNS, PARENT_COLUMNS
 from paratope.models.predictor import Predictor
 from paratope.molecules.sequences import Antibody, Antigen, Pair
+from paratope.opening import predictor_of
 from trained_models import TrainedRun, tiny_predictor, tiny_run, train_tiny
 
 __all__ = ["tiny_predictor", "tiny_run"]  # fixtures
@@ -77,11 +80,21 @@ def test_a_row_in_error_has_no_numbers_and_stops_nothing(tiny_predictor: Predict
 
 
 def test_pandas_in_pandas_out(tiny_predictor: Predictor, frame: pl.DataFrame):
-    data = frame.to_pandas()
+    """With the index and types of the frame that came in, which itself is left alone."""
+    data = frame.to_pandas().assign(well=["A1", 3] * 6, round=pd.array([1, None] * 6, "Int64"))
+    data = pd.concat([data, data[["well"]]], axis=1)  # a name twice
+    before = data.copy()
     out = tiny_predictor.predict(data)
     assert isinstance(out, pd.DataFrame)
-    assert out["heavy"].tolist() == data["heavy"].tolist()
-    assert np.isfinite(out["pkd"]).all()
+    own = out.iloc[:, len(OUTPUT_COLUMNS) :].rename(columns={"pkd_measured": "pkd"})
+    pd.testing.assert_frame_equal(own, data)
+    pd.testing.assert_frame_equal(data, before)
+    sub = data.iloc[[7, 2, 2, 5]].copy()
+    sub["pkd"] = tiny_predictor.predict(sub)["pkd"].to_numpy()
+    np.testing.assert_allclose(sub["pkd"], out["pkd"].iloc[[7, 2, 2, 5]], atol=1e-5)
+    sub = data.iloc[2:8].copy()
+    sub["pkd"] = tiny_predictor.predict(sub)["pkd"]
+    np.testing.assert_allclose(sub["pkd"], out["pkd"].iloc[2:8], atol=1e-5)
 
 
 def test_constant_domains_do_not_change_the_number(tiny_predictor: Predictor):
@@ -194,6 +207,21 @@ def test_ensemble_of_different_shapes_is_refused(tiny_run: TrainedRun, tmp_path:
         ensemble_models([str(tiny_run.folder)])
 
 
+def test_an_ensemble_rescales_as_its_members_do(
+    tiny_run: TrainedRun, frame: pl.DataFrame, tmp_path: Path
+):
+    plain = read_bundle(tiny_run.folder / "bundle")
+    held_out = Calibration.from_json(plain.calibration).held_out
+    scaled = dataclasses.replace(plain, calibration=Calibration(held_out, rescale=True).to_json())
+    folder = str(write_bundle(scaled, tmp_path / "scaled"))
+    joined = ensemble_models([folder, folder])
+    assert joined.calibration["rescale"] is True
+    alone, twice = (predictor_of(one, "cpu", tmp_path).predict(frame) for one in (scaled, joined))
+    np.testing.assert_allclose(twice["pkd"], alone["pkd"], atol=0.1)  # capped rows differ a little
+    with pytest.raises(ModelError, match="rescale"):
+        ensemble_models([folder, str(tiny_run.folder)])
+
+
 @pytest.mark.parametrize(
     "name", ["config.json", "model.safetensors", "calibration.json", "familiarity.json", "card.md"]
 )
@@ -231,10 +259,6 @@ def test_a_folder_of_somebody_else_is_not_replaced(tiny_predictor: Predictor, tm
 
 
 def test_networks_of_different_shapes_make_no_bundle(tiny_predictor: Predictor):
-    import dataclasses
-
-    from paratope.models.network import Network
-
     config = tiny_predictor.model.config
     networks = [Network(config), Network(dataclasses.replace(config, dim=16))]
     with pytest.raises(ModelError, match="one shape"):
@@ -265,6 +289,26 @@ def test_states_run_once_and_score_any_pairing(tiny_predictor: Predictor, frame:
     for one, other in zip(grid, rows, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-5)
     assert math.isfinite(float(grid.sd.max()))
+
+
+def test_long_molecules_are_embedded_some_at_a_time(tiny_predictor: Predictor):
+    """The memory of a block is bounded by residues; the states are those of each alone."""
+    model = tiny_predictor.model
+    antigens = [(LYSOZYME * 40 + "A" * n,) for n in range(6)]  # 5,160 residues and more
+    seen: list[int] = []
+    tower = model.networks[0].antigen_tower
+    hook = tower.register_forward_pre_hook(lambda _, given: seen.append(given[1].numel()))
+    together = model.antigen_state(antigens)
+    hook.remove()
+    assert len(seen) == 2
+    assert max(seen) <= 16_384
+    for number in (0, 5):
+        alone = model.antigen_state([antigens[number]])
+        length = alone.mask.shape[1]
+        assert together.mask[number].sum() == length
+        np.testing.assert_allclose(
+            together.latents[0][number, :length], alone.latents[0][0], atol=1e-5
+        )
 
 
 def test_no_rows(tiny_predictor: Predictor):
@@ -325,3 +369,22 @@ def test_command_joins_models(
     shown = run_paratope("models", "show", target)
     assert shown.code == 0
     assert "Ensemble of 2 models" in shown.out
+
+
+def test_only_a_model_folder_is_written_into(tiny_predictor: Predictor, tmp_path: Path):
+    """A stranger's config.json makes no model folder; what a user keeps in our own stays."""
+    stranger = tmp_path / "app"
+    (stranger / "data").mkdir(parents=True)
+    mine = {"config.json": '{"name": "my web app"}', "thesis.txt": "years", "data/a.csv": "1,2"}
+    for name, text in mine.items():
+        (stranger / name).write_text(text)
+    with pytest.raises(OutputError, match="no model folder"):
+        tiny_predictor.save(stranger)
+    assert {name: (stranger / name).read_text() for name in mine} == mine
+    folder = tiny_predictor.save(tmp_path / "model")
+    (folder / "next.csv").write_text("my next plate")
+    (folder / "card.md").write_text("altered")
+    tiny_predictor.save(folder)
+    assert (folder / "next.csv").read_text() == "my next plate"
+    assert read_bundle(folder).card == tiny_predictor.bundle.card
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []

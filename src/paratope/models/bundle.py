@@ -10,14 +10,13 @@ import dataclasses
 import hashlib
 import json
 import os
-import secrets
-import shutil
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from paratope.core.errors import ModelError, OutputError, unknown_name
+from paratope.core.files import as_output_error, atomic_folder, json_text
 from paratope.models.applicability_domain import ApplicabilityDomain
 from paratope.models.calibration import Calibration
 from paratope.models.network import Network, NetworkConfig
@@ -26,9 +25,12 @@ FORMAT_VERSION = 1
 BUNDLED_MODELS = ("default",)
 _REQUIRED = ("model.safetensors", "calibration.json", "familiarity.json")
 _OPTIONAL = ("metrics.json", "card.md", "environment.json", "campaign.json")
-_DOCUMENTS = (
-    "calibration.json", "familiarity.json", "metrics.json", "environment.json", "campaign.json"
-)  # fmt: skip
+_FILES = frozenset({"config.json", *_REQUIRED, *_OPTIONAL})
+# file -> field of `Bundle`
+_DOCUMENTS = {
+    f"{name}.json": name
+    for name in ("calibration", "familiarity", "metrics", "environment", "campaign")
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,20 +64,17 @@ class Bundle:
 
 
 def write_bundle(bundle: Bundle, folder: str | os.PathLike[str]) -> Path:
-    """Write a bundle as a folder, replacing a bundle that is there.
+    """Write a bundle as a folder, replacing the model that is there; other files in it are kept.
 
     Raises
     ------
     OutputError
-        If it cannot be written, or the folder holds something that is no bundle.
+        If it cannot be written, or the folder holds something that is no model; see `check_target`.
     """
     from safetensors.torch import save
 
     target = Path(folder)
-    if target.exists() and (
-        not target.is_dir() or (any(target.iterdir()) and not (target / "config.json").is_file())
-    ):
-        raise OutputError(f"{target} exists and is no model folder; choose another name")
+    check_target(target)
     contents = {
         "model.safetensors": save({name: bundle.weights[name] for name in sorted(bundle.weights)}),
         "calibration.json": _json_bytes(bundle.calibration, indent=None),
@@ -89,27 +88,40 @@ def write_bundle(bundle: Bundle, folder: str | os.PathLike[str]) -> Path:
     checksums = {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}
     config = {"format_version": FORMAT_VERSION, **bundle.config, "sha256": checksums}
     contents["config.json"] = _json_bytes(config)
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}.tmp")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary.mkdir()
+    with atomic_folder(target, _FILES) as new, as_output_error(target):
         for name, data in contents.items():
-            with (temporary / name).open("xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-        if target.exists():
-            old = target.with_name(f".{target.name}.{secrets.token_hex(8)}.old")
-            target.rename(old)
-            temporary.rename(target)
-            shutil.rmtree(old)
-        else:
-            temporary.rename(target)
-    except OSError as error:
-        raise OutputError(f"cannot write the model folder {target}: {error.strerror}") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+            (new / name).write_bytes(data)
     return target
+
+
+def check_target(target: Path) -> None:
+    """Make sure that a model may be written to a folder.
+
+    A folder that is there must be empty or a model folder: one whose ``config.json`` has our
+    ``format_version`` and ``sha256``, not just any file of that common name.
+
+    Raises
+    ------
+    OutputError
+        If it is something else, or there is no permission to write.
+    """
+    if target.exists() and not target.is_dir():
+        raise OutputError(f"cannot write {target}: this is a file; expected a folder")
+    above = next(one for one in target.absolute().parents if one.exists())
+    if not above.is_dir():
+        raise OutputError(f"cannot write {target}: {above} is a file; expected a folder")
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise OutputError(
+            f"cannot write {target}: no permission to write in {above}; choose another folder"
+        )
+    if not target.is_dir() or not any(target.iterdir()):
+        return
+    try:
+        config = json.loads((target / "config.json").read_bytes())
+    except (OSError, ValueError):
+        config = None
+    if not isinstance(config, dict) or not {"format_version", "sha256"} <= set(config):
+        raise OutputError(f"{target} exists and is no model folder; choose another name")
 
 
 def read_bundle(folder: str | os.PathLike[str]) -> Bundle:
@@ -126,7 +138,7 @@ def read_bundle(folder: str | os.PathLike[str]) -> Bundle:
     source = Path(folder)
     if not source.is_dir():
         raise ModelError(f"{source}: no such model folder")
-    config = _read_json(source, "config.json")
+    config = _parse(source, "config.json", _read(source, "config.json"))
     version = config.get("format_version")
     if version != FORMAT_VERSION:
         raise ModelError(
@@ -138,7 +150,7 @@ def read_bundle(folder: str | os.PathLike[str]) -> Bundle:
         raise ModelError(f"{source}: config.json lists no checksums; the folder is incomplete")
     contents: dict[str, bytes] = {}
     for name, expected in checksums.items():
-        if name not in (*_REQUIRED, *_OPTIONAL):
+        if name not in _FILES:
             raise ModelError(f"{source}: config.json names {name!r}, which no model folder holds")
         contents[name] = _read(source, name)
         if hashlib.sha256(contents[name]).hexdigest() != expected:
@@ -151,19 +163,11 @@ def read_bundle(folder: str | os.PathLike[str]) -> Bundle:
     except SafetensorError as error:
         raise ModelError(f"{source}: model.safetensors cannot be read: {error}") from error
     documents = {
-        name: _parse(source, name, contents[name]) if name in contents else {}
-        for name in _DOCUMENTS
+        field: _parse(source, name, contents[name]) if name in contents else {}
+        for name, field in _DOCUMENTS.items()
     }
-    return Bundle(
-        config,
-        weights,
-        documents["calibration.json"],
-        documents["familiarity.json"],
-        documents["metrics.json"],
-        documents["environment.json"],
-        contents.get("card.md", b"").decode("utf-8", errors="replace"),
-        documents["campaign.json"],
-    )
+    card = contents.get("card.md", b"").decode("utf-8", errors="replace")
+    return Bundle(config=config, weights=weights, card=card, **documents)
 
 
 def find_model(source: str | os.PathLike[str]) -> Path:
@@ -193,7 +197,7 @@ def make_bundle(
     encoders: Mapping[str, Any],
     recipe: Mapping[str, Any],
     calibration: Calibration,
-    familiarity: ApplicabilityDomain,
+    domain: ApplicabilityDomain,
     *,
     metrics: Mapping[str, Any],
     environment: Mapping[str, Any],
@@ -210,7 +214,7 @@ def make_bundle(
     recipe : mapping
         Settings of the training runs.
     calibration : Calibration
-    familiarity : ApplicabilityDomain
+    domain : ApplicabilityDomain
     metrics, environment : mapping
         Plain values.
     card : str
@@ -238,7 +242,7 @@ def make_bundle(
         config,
         weights,
         calibration.to_json(),
-        familiarity.to_json(),
+        domain.to_json(),
         dict(metrics),
         dict(environment),
         card,
@@ -266,10 +270,6 @@ def _read(folder: Path, name: str) -> bytes:
         raise ModelError(f"{folder}: cannot read {name}: {error.strerror}") from error
 
 
-def _read_json(folder: Path, name: str) -> dict[str, Any]:
-    return _parse(folder, name, _read(folder, name))
-
-
 def _parse(folder: Path, name: str, data: bytes) -> dict[str, Any]:
     try:
         value = json.loads(data)
@@ -281,6 +281,4 @@ def _parse(folder: Path, name: str, data: bytes) -> dict[str, Any]:
 
 
 def _json_bytes(value: object, indent: int | None = 2) -> bytes:
-    separators = None if indent else (",", ":")
-    text = json.dumps(value, indent=indent, separators=separators, sort_keys=True, allow_nan=False)
-    return (text + "\n").encode()
+    return json_text(value, indent=indent, sort_keys=True).encode()

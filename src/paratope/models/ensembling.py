@@ -1,4 +1,4 @@
-"""Several trained models as one that averages their networks."""
+"""Several trained models as one that averages their networks (a deep ensemble)."""
 
 import platform
 from collections.abc import Sequence
@@ -27,46 +27,53 @@ def ensemble_models(sources: Sequence[str]) -> Bundle:
     Raises
     ------
     ModelError
-        If there are fewer than two, one cannot be read, or they differ in encoders or shape.
+        If there are fewer than two, one cannot be read, or they differ in encoders, shape, or in
+        whether their predictions are rescaled.
     """
     if len(sources) < 2:
         raise ModelError(f"an ensemble joins at least two models, got {len(sources)}")
     bundles = [read_bundle(find_model(source)) for source in sources]
     first = bundles[0].config
     for source, bundle in zip(sources, bundles, strict=True):
+        if bundle.campaign:
+            raise ModelError(f"{source} is the model of a campaign; expected trained networks")
         for part in ("encoders", "network"):
             if bundle.config.get(part) != first.get(part):
                 raise ModelError(
                     f"{source} differs from {sources[0]} in its {part}: "
                     f"{bundle.config.get(part)} instead of {first.get(part)}"
                 )
+    calibrations = [Calibration.from_json(bundle.calibration) for bundle in bundles]
+    rescale = calibrations[0].rescale
+    for source, calibration in zip(sources, calibrations, strict=True):
+        if calibration.rescale != rescale:
+            raise ModelError(
+                f"{source} differs from {sources[0]} in its calibration: rescale is "
+                f"{calibration.rescale} instead of {rescale}; join models that agree in it"
+            )
     weights: dict[str, Any] = {}
-    offset = 0
+    members = 0
     for bundle in bundles:
         for name, tensor in bundle.weights.items():
             number, _, parameter = name.partition(".")
-            weights[f"{int(number) + offset}.{parameter}"] = tensor
-        offset += int(bundle.config["members"])
-    held_out = [Calibration.from_json(bundle.calibration).held_out for bundle in bundles]
-    calibration = Calibration(CalibrationRows.joined(held_out))
-    familiarity = ApplicabilityDomain.joined(
-        [ApplicabilityDomain.from_json(one.familiarity) for one in bundles]
-    )
-    metrics = {"members": [bundle.metrics for bundle in bundles]}
-    config = {
-        "encoders": first["encoders"],
-        "network": first["network"],
-        "members": offset,
-        "recipe": first.get("recipe", {}),
-    }
+            weights[f"{int(number) + members}.{parameter}"] = tensor
+        members += int(bundle.config["members"])
+    rows = CalibrationRows.joined([calibration.held_out for calibration in calibrations])
+    joined = Calibration(rows, rescale)
+    domains = [ApplicabilityDomain.from_json(bundle.familiarity) for bundle in bundles]
     return Bundle(
-        config,
-        weights,
-        calibration.to_json(),
-        familiarity.to_json(),
-        metrics,
-        environment(),
-        _card(sources, bundles, calibration),
+        config={
+            "encoders": first["encoders"],
+            "network": first["network"],
+            "members": members,
+            "recipe": first.get("recipe", {}),
+        },
+        weights=weights,
+        calibration=joined.to_json(),
+        familiarity=ApplicabilityDomain.joined(domains).to_json(),
+        metrics={"members": [bundle.metrics for bundle in bundles]},
+        environment=environment(),
+        card=_card(bundles, joined),
     )
 
 
@@ -76,9 +83,18 @@ def environment() -> dict[str, str]:
     return {"python": platform.python_version(), **versions}
 
 
-def _card(sources: Sequence[str], bundles: Sequence[Bundle], calibration: Calibration) -> str:
+def calibration_lines(calibration: Calibration) -> list[str]:
+    """Markdown table of the rows and errors behind each domain's interval."""
+    lines = ["| domain | held-out rows | RMSE (pKd) |", "|---|---|---|"]
+    for domain, numbers in calibration.summary().items():
+        rows = f"{numbers['rows']}{' (borrowed)' if numbers['borrowed'] else ''}"
+        lines.append(f"| {domain} | {rows} | {numbers['rmse_pkd']:.2f} |")
+    return lines
+
+
+def _card(bundles: Sequence[Bundle], calibration: Calibration) -> str:
     lines = [
-        f"# Ensemble of {len(sources)} models",
+        f"# Ensemble of {len(bundles)} models",
         "",
         "The mean of the networks of the models below, calibrated on the rows that each of them "
         "did not see.",
@@ -88,12 +104,3 @@ def _card(sources: Sequence[str], bundles: Sequence[Bundle], calibration: Calibr
     for number, bundle in enumerate(bundles, start=1):
         lines += ["", f"## Model {number}", "", bundle.card.strip()]
     return "\n".join(lines) + "\n"
-
-
-def calibration_lines(calibration: Calibration) -> list[str]:
-    """Markdown table of the rows and errors behind each domain's interval."""
-    lines = ["| domain | held-out rows | RMSE (pKd) |", "|---|---|---|"]
-    for domain, numbers in calibration.summary().items():
-        rows = f"{numbers['rows']}{' (borrowed)' if numbers['borrowed'] else ''}"
-        lines.append(f"| {domain} | {rows} | {numbers['rmse_pkd']:.2f} |")
-    return lines

@@ -2,12 +2,16 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import polars as pl
 
 from paratope.core.units import pkd_to_kd_nM
 from paratope.data.tables import InputTable
 from paratope.models.model import Label, PairPredictions
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 OUTPUT_COLUMNS = (
     "pkd",
@@ -24,6 +28,7 @@ OUTPUT_COLUMNS = (
 # A model adapted on scores answers in these, and leaves the columns of pKd empty.
 SCORE_COLUMNS = ("score", "score_low", "score_high")
 SCORE_PARENT_COLUMNS = ("delta_score", "delta_score_low", "delta_score_high", "p_stronger")
+_TEXT = frozenset({"domain", "note", "error"})
 PARENT_COLUMNS = ("delta_pkd", "delta_pkd_low", "delta_pkd_high", "p_stronger")
 
 
@@ -125,32 +130,34 @@ def prediction_frame(
     predictions: Sequence[Prediction],
     with_parent: bool = False,
     label: str = "pkd",
-) -> pl.DataFrame:
+) -> "pl.DataFrame | pd.DataFrame":
     """Predictions beside the user's own columns, row by row.
 
-    `label` is what the model answers in, ``"pkd"`` or ``"score"``.
-
-    A column of the user's that has the name of an output column comes back as ``NAME_measured``
-    (``pkd``, ``kd_nM``, ``score``) or ``NAME_input``.
+    A pandas frame comes back as pandas, with its index and its types; all else as polars. `label`
+    is what the model answers in, ``"pkd"`` or ``"score"``. A column of the user's that has the name
+    of an output column comes back as ``NAME_measured`` (``pkd``, ``kd_nM``, ``score``) or
+    ``NAME_input``.
     """
     names = output_columns(with_parent, label)
-    text = {"domain", "note", "error"}
-    data = [
-        pl.Series(
-            name,
-            [None if (value := getattr(one, name)) == "" else value for one in predictions],
-            pl.String if name in text else pl.Float64,
-        )
+    data = {
+        name: [None if (value := getattr(row, name)) == "" else value for row in predictions]
         for name in names
-    ]
-    taken = set(names) | set(table.frame.columns)
-    renamed = {}
-    for name in table.frame.columns:
-        if name not in names:
-            continue
-        new = f"{name}_{'measured' if name in ('pkd', 'kd_nM', 'score') else 'input'}"
-        while new in taken:
-            new += "_"
-        taken.add(new)
-        renamed[name] = new
-    return pl.DataFrame(data).hstack(table.frame.rename(renamed))
+    }
+    original = table.original
+    taken = {*names, *map(str, original.columns)}
+    renamed: dict[str, str] = {}
+    for name in original.columns:
+        if name in names and name not in renamed:
+            new = f"{name}_{'measured' if name in ('pkd', 'kd_nM', 'score') else 'input'}"
+            while new in taken:
+                new += "_"
+            taken.add(new)
+            renamed[name] = new
+    types = {name: pl.String if name in _TEXT else pl.Float64 for name in names}
+    if isinstance(original, pl.DataFrame):
+        return pl.DataFrame(data, schema=types).hstack(original.rename(renamed))
+    import pandas as pd  # the user's frame is one, so it is here
+
+    new = pd.DataFrame(data, index=original.index)
+    new = new.astype({name: "float64" for name in names if name not in _TEXT})
+    return pd.concat([new, original.rename(columns=renamed)], axis=1)

@@ -157,9 +157,9 @@ class Predictor:
         -------
         DataFrame
             `paratope.models.prediction.OUTPUT_COLUMNS` (with a parent also its
-            `PARENT_COLUMNS`), then the table's own columns, rows in order; pandas if a pandas frame
-            came in, else polars. A row that cannot be
-            predicted has its ``error`` and no numbers.
+            `PARENT_COLUMNS`), then the table's own columns, rows in order; pandas with the same
+            index if a pandas frame came in, else polars. A row that cannot be predicted has its
+            ``error`` and no numbers.
 
         Raises
         ------
@@ -173,8 +173,7 @@ class Predictor:
             coverage=coverage,
             strong_threshold_pkd=strong_threshold_pkd,
         )
-        frame = prediction_frame(table, predictions, parent is not None, self.label)
-        return frame.to_pandas() if hasattr(source, "iloc") else frame
+        return prediction_frame(table, predictions, parent is not None, self.label)
 
     def predict_pkd(self, pairs: Sequence[Pair]) -> np.ndarray:
         """Calibrated pKd of pairs, (n,); raises `InputError` if one cannot be predicted."""

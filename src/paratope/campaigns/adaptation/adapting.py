@@ -17,8 +17,8 @@ from paratope.campaigns.campaign import Campaign, campaign_of
 from paratope.campaigns.campaign_bundle import campaign_bundle, open_campaign
 from paratope.campaigns.campaign_model import INDUCING_ROWS, MAX_ROWS, CampaignModel, check_campaign
 from paratope.campaigns.kernels import AntibodyLanguage
-from paratope.core.errors import InputError, OutputError
-from paratope.models.bundle import Bundle, write_bundle
+from paratope.core.errors import InputError
+from paratope.models.bundle import Bundle, check_target, write_bundle
 from paratope.models.ensembling import environment
 from paratope.models.predictor import Predictor
 
@@ -133,7 +133,7 @@ def adapt(
     """
     target = None if output is None else Path(output)
     if target is not None:
-        _check_target(target)
+        check_target(target)
     progress("reading", 0, 1)
     campaign = campaign_of(measurements, columns=columns, antigens=antigens, assay=assay)
     check_campaign(campaign)
@@ -178,21 +178,6 @@ def adapt(
         write_bundle(bundle, target)
         written = write_report(campaign, importance, expectation, target)
     return Adapted(campaign, model, expectation, bundle, choice, target, tuple(written))
-
-
-def _check_target(target: Path) -> None:
-    """Fail before the work, not after it."""
-    if target.is_file():
-        raise OutputError(f"cannot write {target}: this is a file; expected a folder")
-    if target.is_dir() and any(target.iterdir()) and not (target / "config.json").is_file():
-        raise OutputError(f"{target} exists and is no model folder; choose another name")
-    above = next(one for one in (target, *target.absolute().parents) if one.exists())
-    if not above.is_dir():
-        raise OutputError(f"cannot write {target}: {above} is a file; expected a folder")
-    if not os.access(above, os.W_OK | os.X_OK):
-        raise OutputError(
-            f"cannot write {target}: no permission to write in {above}; choose another folder"
-        )
 
 
 def _general_model(

@@ -1,0 +1,123 @@
+"""Folders and files are written whole or not at all, and nobody else's are touched."""
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from paratope.core import files
+from paratope.core.errors import OutputError
+from paratope.core.files import atomic_folder
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """A folder with two files of ours and three things of the user's."""
+    folder = tmp_path / "model"
+    (folder / "plots" / "deep").mkdir(parents=True)
+    for name in ("config.json", "old.json", "notes.txt", "plots/deep/a.png"):
+        (folder / name).write_text(f"old {name}")
+    (folder / "link").symlink_to("notes.txt")
+    return folder
+
+
+def contents(folder: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(folder)): path.read_text()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+KEPT = {
+    "notes.txt": "old notes.txt",
+    "link": "old notes.txt",
+    "plots/deep/a.png": "old plots/deep/a.png",
+}
+
+
+@pytest.mark.parametrize("exchange", [True, False], ids=["exchange", "two renames"])
+def test_listed_files_are_replaced_and_all_others_kept(
+    model: Path, exchange: bool, monkeypatch: pytest.MonkeyPatch
+):
+    if not exchange:
+        monkeypatch.setattr(files, "_exchange", lambda one, other: False)
+    with atomic_folder(model, replaces=("config.json", "old.json")) as folder:
+        (folder / "config.json").write_text("new")
+    assert contents(model) == {"config.json": "new", **KEPT}
+    assert (model / "link").is_symlink()
+    assert [path.name for path in model.parent.iterdir()] == ["model"]
+
+
+def test_a_failure_in_the_middle_leaves_all_as_it_was(model: Path):
+    before = contents(model)
+
+    def write_half() -> None:
+        with atomic_folder(model) as folder:
+            (folder / "config.json").write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_half()
+    assert contents(model) == before
+    assert [path.name for path in model.parent.iterdir()] == ["model"]
+
+
+def test_a_failed_second_rename_puts_the_old_folder_back(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+):
+    before, rename = contents(model), Path.rename
+    monkeypatch.setattr(files, "_exchange", lambda one, other: False)
+
+    def fail_to_take_its_place(path: Path, target: Path) -> Path:
+        if target == model and (path / "config.json").read_text() == "new":
+            raise OSError(28, "No space left on device")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", fail_to_take_its_place)
+    with pytest.raises(OutputError, match="No space left"), atomic_folder(model) as folder:
+        (folder / "config.json").write_text("new")
+    assert contents(model) == before
+    assert [path.name for path in model.parent.iterdir()] == ["model"]
+
+
+def test_modes_are_those_of_the_folder_that_was_there(model: Path, tmp_path: Path):
+    model.chmod(0o750)
+    (model / "notes.txt").chmod(0o600)
+    with atomic_folder(model) as folder:
+        (folder / "config.json").write_text("new")
+    umask = os.umask(0)
+    os.umask(umask)
+    modes = [stat.S_IMODE(path.stat().st_mode) for path in (model, model / "config.json")]
+    assert modes == [0o750, 0o666 & ~umask]
+    assert stat.S_IMODE((model / "notes.txt").stat().st_mode) == 0o600
+    with atomic_folder(tmp_path / "deep" / "new") as folder:
+        pass
+    assert stat.S_IMODE((tmp_path / "deep" / "new").stat().st_mode) == 0o777 & ~umask
+
+
+def test_a_link_stays_a_link(model: Path, tmp_path: Path):
+    (tmp_path / "latest").symlink_to(model)
+    with atomic_folder(tmp_path / "latest") as folder:
+        (folder / "config.json").write_text("new")
+    assert (tmp_path / "latest").is_symlink()
+    assert (model / "config.json").read_text() == "new"
+    assert (model / "notes.txt").read_text() == "old notes.txt"
+
+
+def test_no_hard_links_no_loss(model: Path, monkeypatch: pytest.MonkeyPatch):
+    def refuse(*args: object, **options: object) -> None:
+        raise OSError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    with atomic_folder(model, replaces=("old.json",)) as folder:
+        (folder / "config.json").write_text("new")
+    assert contents(model) == {"config.json": "new", **KEPT}
+
+
+def test_a_file_in_the_way_is_an_error_in_words(tmp_path: Path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(OutputError, match="cannot write"), atomic_folder(tmp_path / "file" / "x"):
+        pass
+    assert (tmp_path / "file").read_text() == "mine"
