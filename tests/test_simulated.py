@@ -5,8 +5,7 @@ import pytest
 
 from paratope.core.censoring import Censoring
 from paratope.core.errors import InputError
-from paratope.data.datasets.backgrounds import BACKGROUNDS, SLOTS
-from paratope.data.datasets.simulated import simulate
+from paratope.data.datasets.simulated import BACKGROUNDS, SLOTS, simulate
 from paratope.molecules.numbering import find_domains
 from paratope.molecules.sequences import AMINO_ACIDS
 

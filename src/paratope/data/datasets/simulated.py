@@ -23,28 +23,196 @@ import numpy as np
 from paratope.core.censoring import Censoring
 from paratope.core.errors import InputError
 from paratope.core.units import PKD_MAX_MEASURABLE, PKD_MIN_MEASURABLE
-from paratope.data.datasets.backgrounds import (
-    BACKGROUNDS,
-    LIGHT_SLOTS,
-    LOOP_FILLER,
-    MUTABLE,
-    SLOTS,
-    build_antibody,
-    parent_residues,
-)
 from paratope.data.measurements import Conditions, Measurement, Origin
 from paratope.molecules.sequences import AMINO_ACIDS, Antibody, Antigen, Pair
 
 LICENCE = "CC0-1.0"
 MIN_ANTIGEN_RESIDUES = 80
 MAX_ANTIGEN_RESIDUES = 240
-# Share of each residue in proteins at large, in the order of AMINO_ACIDS.
+# Share (%) of each residue in proteins at large, in the order of AMINO_ACIDS.
 _FREQUENCIES = np.array(
-    [
-        8.3, 1.4, 5.5, 6.7, 3.9, 7.1, 2.3, 5.9, 5.8, 9.7,
-        2.4, 4.1, 4.7, 3.9, 5.5, 6.6, 5.4, 6.9, 1.1, 2.9,
-    ]
-)  # fmt: skip
+    ("8.3 1.4 5.5 6.7 3.9 7.1 2.3 5.9 5.8 9.7 2.4 4.1 4.7 3.9 5.5 6.6 5.4 6.9 1.1 2.9").split(),
+    float,
+)
+# Residues a mutation may bring: no cysteine, which would pair, and no proline.
+_MUTABLE = np.array([AMINO_ACIDS.index(letter) for letter in "ADEFGHIKLMNQRSTVWY"])
+_LOOP_FILLER = "GSYDA"
+_RESIDUE_PROPERTIES = 3
+_CONTACTS = 8
+
+# The slots: six of CDR-H1 (from its third residue), six of CDR-H2 (from its second), eight of
+# CDR-H3, and five of CDR-L3, the only ones of a light chain.
+_SLOT_COUNTS = {"H1": 6, "H2": 6, "H3": 8, "L3": 5}
+_LIGHT_SLOTS = _SLOT_COUNTS["L3"]
+_LOOP_ENDS = np.cumsum(list(_SLOT_COUNTS.values())).tolist()
+SLOTS: tuple[str, ...] = tuple(
+    f"{loop}:{number}" for loop, count in _SLOT_COUNTS.items() for number in range(1, count + 1)
+)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Background:
+    """A germline-like antibody: frameworks and CDRs in turn, CDR-H3 left to the simulation.
+
+    Attributes
+    ----------
+    name : str
+        Germline genes.
+    heavy : str
+        FR1, CDR1, FR2, CDR2, FR3 with the first two residues of CDR3, and the end of CDR3 with FR4,
+        separated by spaces.
+    light : str
+        FR1 to FR3, the five varied residues of CDR3, and the rest, separated by spaces.
+    """
+
+    name: str
+    heavy: str
+    light: str
+
+    def residues(self, loop: np.ndarray) -> np.ndarray:
+        """Indices into `AMINO_ACIDS` of its slots, `loop` in those of CDR-H3; (slots,)."""
+        _, cdr1, _, cdr2, _, _ = self.heavy.split()
+        _, cdr3, _ = self.light.split()
+        germline = [
+            np.array([AMINO_ACIDS.index(letter) for letter in text])
+            for text in (cdr1[2:], cdr2[1:-1], cdr3)
+        ]
+        return np.concatenate([*germline[:2], loop, germline[2]])
+
+    def antibody(self, residues: np.ndarray, filler: str, light_chain: bool, name: str) -> Antibody:
+        """The antibody with these residues in its slots and an inert loop within CDR-H3."""
+        text = "".join(AMINO_ACIDS[index] for index in residues)
+        h1, h2, h3, l3 = (
+            text[start:end] for start, end in zip([0, *_LOOP_ENDS], _LOOP_ENDS, strict=False)
+        )
+        fr1, cdr1, fr2, cdr2, fr3, fr4 = self.heavy.split()
+        heavy = fr1 + cdr1[:2] + h1 + fr2 + cdr2[:1] + h2 + cdr2[-1:] + fr3 + h3 + filler + fr4
+        start, _, end = self.light.split()
+        return Antibody(heavy, start + l3 + end if light_chain else None, name)
+
+
+_KAPPA_1_39 = (
+    "DIQMTQSPSSLSASVGDRVTITCRASQSISSYLNWYQQKPGKAPKLLIYAASSLQSGVPSRFSGSGSGTDFTLTISSLQPEDFATYYCQQ "
+    "SYSTP LTFGGGTKVEIK"
+)
+_KAPPA_3_20 = (
+    "EIVLTQSPGTLSLSPGERATLSCRASQSVSSSYLAWYQQKPGQAPRLLIYGASSRATGIPDRFSGSGSGTDFTLTISRLEPEDFAVYYCQQ "
+    "YGSSP LTFGGGTKVEIK"
+)
+_LAMBDA_2_14 = (
+    "QSALTQPASVSGSPGQSITISCTGTSSDVGGYNYVSWYQQHPGKAPKLMIYEVSNRPSGVSNRFSGSKSGNTASLTISGLQAEDEADYYCSS "
+    "YTSSS TLVFGGGTKLTVL"
+)
+BACKGROUNDS: tuple[Background, ...] = (
+    Background(
+        "IGHV3-23/IGKV1-39",
+        "EVQLLESGGGLVQPGGSLRLSCAAS GFTFSSYA MSWVRQAPGKGLEWVSA ISGSGGST "
+        "YYADSVKGRFTISRDNSKNTLYLQMNSLRAEDTAVYYCAK FDYWGQGTLVTVSS",
+        _KAPPA_1_39,
+    ),
+    Background(
+        "IGHV1-69/IGKV3-20",
+        "QVQLVQSGAEVKKPGSSVKVSCKAS GGTFSSYA ISWVRQAPGQGLEWMGG IIPIFGTA "
+        "NYAQKFQGRVTITADESTSTAYMELSSLRSEDTAVYYCAR FDYWGQGTLVTVSS",
+        _KAPPA_3_20,
+    ),
+    Background(
+        "IGHV1-2/IGLV2-14",
+        "QVQLVQSGAEVKKPGASVKVSCKAS GYTFTGYY MHWVRQAPGQGLEWMGW INPNSGGT "
+        "NYAQKFQGRVTMTRDTSISTAYMELSRLRSDDTAVYYCAR FDVWGQGTLVTVSS",
+        _LAMBDA_2_14,
+    ),
+    Background(
+        "IGHV3-30/IGKV1-39",
+        "QVQLVESGGGVVQPGRSLRLSCAAS GFTFSSYG MHWVRQAPGKGLEWVAV ISYDGSNK "
+        "YYADSVKGRFTISRDNSKNTLYLQMNSLRAEDTAVYYCAR FDPWGQGTLVTVSS",
+        _KAPPA_1_39,
+    ),
+)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class SimulationSettings:
+    """What `simulate` is asked for; raises `InputError` if a value is out of range.
+
+    Attributes
+    ----------
+    antibodies, antigens, assays : int
+        How many of each.
+    replicates : int
+        Measurements of a pair in an assay, each with its own noise.
+    measured : float
+        Share of all (antibody, antigen, assay) combinations that are measured, in (0, 1].
+    backgrounds : int
+        How many of `BACKGROUNDS` the antibodies are made from.
+    mutations : float
+        Mean number of slots in which an antibody differs from its background.
+    additive_sd, epistatic_sd, contact_sd : float
+        Standard deviation of one slot's effect, one interacting pair's, one contact's, in pKd.
+    antigen_sd : float
+        Standard deviation of the antigens' levels; the backgrounds' is half of it.
+    assay_offset_sd : float
+        Standard deviation of the assays' offsets; the first assay has none.
+    noise_sd : float
+        Standard deviation of one measurement, log10.
+    mean_pkd : float
+        Mean level of the unmutated backgrounds.
+    floor_pkd, ceiling_pkd : float, optional
+        Weaker (stronger) values are reported as bounds at this pKd, in every assay.
+    decimals : int or None
+        Rounding of the reported pKd; None keeps every digit.
+    light_chains : bool
+        False simulates single domains: no light chain, and no effect of its slots.
+    seed : int
+    """
+
+    antibodies: int = 200
+    antigens: int = 3
+    assays: int = 1
+    replicates: int = 1
+    measured: float = 1.0
+    backgrounds: int = 2
+    mutations: float = 5.0
+    additive_sd: float = 0.3
+    epistatic_sd: float = 0.15
+    contact_sd: float = 0.1
+    antigen_sd: float = 0.4
+    assay_offset_sd: float = 0.25
+    noise_sd: float = 0.3
+    mean_pkd: float = 7.5
+    floor_pkd: float | None = None
+    ceiling_pkd: float | None = None
+    decimals: int | None = 3
+    light_chains: bool = True
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("antibodies", "antigens", "assays", "replicates", "backgrounds"):
+            if getattr(self, name) < 1:
+                raise InputError(f"simulate: {name} must be at least 1, got {getattr(self, name)}")
+        if self.backgrounds > len(BACKGROUNDS):
+            raise InputError(
+                f"simulate: backgrounds must be at most {len(BACKGROUNDS)}, got {self.backgrounds}"
+            )
+        if not 0.0 < self.measured <= 1.0:
+            raise InputError(f"simulate: measured must be in (0, 1], got {self.measured}")
+        for name, value in dataclasses.asdict(self).items():
+            if name.endswith("_sd") and not (math.isfinite(value) and value >= 0.0):
+                raise InputError(f"simulate: {name} must be a number of at least 0, got {value}")
+        if not 0.0 <= self.mutations <= len(SLOTS):
+            raise InputError(
+                f"simulate: mutations must be between 0 and {len(SLOTS)}, got {self.mutations}"
+            )
+        for name in ("mean_pkd", "floor_pkd", "ceiling_pkd"):
+            value = getattr(self, name)
+            if value is not None and not PKD_MIN_MEASURABLE <= value <= PKD_MAX_MEASURABLE:
+                raise InputError(
+                    f"simulate: {name} must be between {PKD_MIN_MEASURABLE:g} and "
+                    f"{PKD_MAX_MEASURABLE:g}, got {value}"
+                )
+        floor, ceiling = self.floor_pkd, self.ceiling_pkd
+        if floor is not None and ceiling is not None and floor >= ceiling:
+            raise InputError(f"simulate: floor_pkd {floor} must be below ceiling_pkd {ceiling}")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -115,59 +283,13 @@ class Simulation:
     truth: Truth
 
 
-def simulate(
-    *,
-    antibodies: int = 200,
-    antigens: int = 3,
-    assays: int = 1,
-    replicates: int = 1,
-    measured: float = 1.0,
-    backgrounds: int = 2,
-    mutations: float = 5.0,
-    additive_sd: float = 0.3,
-    epistatic_sd: float = 0.15,
-    contact_sd: float = 0.1,
-    antigen_sd: float = 0.4,
-    assay_offset_sd: float = 0.25,
-    noise_sd: float = 0.3,
-    mean_pkd: float = 7.5,
-    floor_pkd: float | None = None,
-    ceiling_pkd: float | None = None,
-    decimals: int | None = 3,
-    light_chains: bool = True,
-    seed: int = 0,
-) -> Simulation:
-    """Simulate measurements of antibodies against antigens; the same arguments give the same rows.
+def simulate(**settings: Any) -> Simulation:
+    """Simulate measurements of antibodies against antigens; equal arguments give equal rows.
 
     Parameters
     ----------
-    antibodies, antigens, assays : int
-        How many of each.
-    replicates : int
-        Measurements of a pair in an assay, each with its own noise.
-    measured : float
-        Share of all (antibody, antigen, assay) combinations that are measured, in (0, 1].
-    backgrounds : int
-        How many of `BACKGROUNDS` the antibodies are made from.
-    mutations : float
-        Mean number of slots in which an antibody differs from its background.
-    additive_sd, epistatic_sd, contact_sd : float
-        Standard deviation of one slot's effect, one interacting pair's, one contact's, in pKd.
-    antigen_sd : float
-        Standard deviation of the antigens' levels; the backgrounds' is half of it.
-    assay_offset_sd : float
-        Standard deviation of the assays' offsets; the first assay has none.
-    noise_sd : float
-        Standard deviation of one measurement, log10.
-    mean_pkd : float
-        Mean level of the unmutated backgrounds.
-    floor_pkd, ceiling_pkd : float, optional
-        Weaker (stronger) values are reported as bounds at this pKd, in every assay.
-    decimals : int or None
-        Rounding of the reported pKd; None keeps every digit.
-    light_chains : bool
-        False simulates single domains: no light chain, and no effect of its slots.
-    seed : int
+    **settings
+        The fields of `SimulationSettings`, each with a default.
 
     Returns
     -------
@@ -187,82 +309,51 @@ def simulate(
     >>> row.pkd == float(simulation.truth.pkd[7])
     True
     """
-    parameters = dict(locals())
-    _check(parameters)
+    asked = SimulationSettings(**settings)
     # one stream for each part, so that more rows do not change the landscape
-    streams = np.random.default_rng(seed).spawn(4)
-    landscape = _landscape(streams[0], parameters)
-    antibody_list, residues, parents, background = _antibodies(streams[1], parameters)
+    streams = np.random.default_rng(asked.seed).spawn(4)
+    landscape = _landscape(streams[0], asked)
+    antibodies, residues, parents, background = _antibodies(streams[1], asked)
     # a background's level is that of its unmutated antibody
-    landscape["background_levels"] -= _own_energy(landscape, parents)
-    antigen_list, sites = _antigens(streams[2], antigens, len(landscape["contact_slots"]))
-    matrix = _matrix(landscape, residues, background, sites)
+    landscape["background_levels"] -= _intramolecular(landscape, parents)
+    antigens, contact_sites, contact_residues = _antigens(streams[2], asked.antigens)
+
+    touching = residues[:, landscape["contact_slots"]]  # (antibodies, contacts)
+    contact = landscape["contact"][touching[:, None, :], contact_residues[None, :, :]].sum(axis=2)
+    level = _intramolecular(landscape, residues) + landscape["background_levels"][background]
+    matrix = level[:, None] + landscape["antigen_levels"][None, :] + contact
 
     rng = streams[3]
-    cells = np.stack(
-        np.meshgrid(np.arange(antibodies), np.arange(antigens), np.arange(assays), indexing="ij"),
-        axis=-1,
-    ).reshape(-1, 3)
-    if measured < 1.0:
-        count = max(1, round(measured * len(cells)))
+    shape = (asked.antibodies, asked.antigens, asked.assays)
+    cells = np.indices(shape).reshape(3, -1).T
+    if asked.measured < 1.0:
+        count = max(1, round(asked.measured * len(cells)))
         cells = cells[np.sort(rng.choice(len(cells), count, replace=False))]
-    cells = np.repeat(cells, replicates, axis=0)
-    of_antibody, of_antigen, of_assay = cells.T
-    true = matrix[of_antibody, of_antigen]
-    value = true + landscape["assay_offsets"][of_assay] + noise_sd * rng.normal(size=len(true))
-    if decimals is not None:
-        value = np.round(value, decimals)
-    measurements = _measurements(
-        value, cells, antibody_list, antigen_list, parameters, (floor_pkd, ceiling_pkd)
-    )
+    cells = np.repeat(cells, asked.replicates, axis=0)
+    antibody, antigen, assay = cells.T
+    pkd = matrix[antibody, antigen]
+    value = pkd + landscape["assay_offsets"][assay] + asked.noise_sd * rng.normal(size=len(pkd))
+    if asked.decimals is not None:
+        value = np.round(value, asked.decimals)
+    pairs = [Pair(antibodies[i], antigens[j]) for i, j, _ in cells.tolist()]
     truth = Truth(
-        pkd=true,
-        antibody=of_antibody,
-        antigen=of_antigen,
-        assay=of_assay,
-        background=background[of_antibody],
+        pkd=pkd,
+        antibody=antibody,
+        antigen=antigen,
+        assay=assay,
+        background=background[antibody],
         matrix=matrix,
         residues=residues,
-        contact_sites=sites[1],
-        parameters=parameters,
+        contact_sites=contact_sites,
+        parameters=dataclasses.asdict(asked),
         **landscape,
     )
-    return Simulation(measurements, truth)
+    return Simulation(_measurements(pairs, value, assay, asked), truth)
 
 
-def _check(parameters: dict[str, Any]) -> None:
-    for name in ("antibodies", "antigens", "assays", "replicates", "backgrounds"):
-        if parameters[name] < 1:
-            raise InputError(f"simulate: {name} must be at least 1, got {parameters[name]}")
-    if parameters["backgrounds"] > len(BACKGROUNDS):
-        raise InputError(
-            f"simulate: backgrounds must be at most {len(BACKGROUNDS)}, "
-            f"got {parameters['backgrounds']}"
-        )
-    if not 0.0 < parameters["measured"] <= 1.0:
-        raise InputError(f"simulate: measured must be in (0, 1], got {parameters['measured']}")
-    for name, value in parameters.items():
-        if name.endswith("_sd") and not (math.isfinite(value) and value >= 0.0):
-            raise InputError(f"simulate: {name} must be a number of at least 0, got {value}")
-    if not 0.0 <= parameters["mutations"] <= len(SLOTS):
-        raise InputError(
-            f"simulate: mutations must be between 0 and {len(SLOTS)}, got {parameters['mutations']}"
-        )
-    floor, ceiling = parameters["floor_pkd"], parameters["ceiling_pkd"]
-    for name in ("mean_pkd", "floor_pkd", "ceiling_pkd"):
-        value = parameters[name]
-        if value is not None and not PKD_MIN_MEASURABLE <= value <= PKD_MAX_MEASURABLE:
-            raise InputError(
-                f"simulate: {name} must be between {PKD_MIN_MEASURABLE:g} and "
-                f"{PKD_MAX_MEASURABLE:g}, got {value}"
-            )
-    if floor is not None and ceiling is not None and floor >= ceiling:
-        raise InputError(f"simulate: floor_pkd {floor} must be below ceiling_pkd {ceiling}")
-
-
-def _landscape(rng: np.random.Generator, parameters: dict[str, Any]) -> dict[str, np.ndarray]:
+def _landscape(rng: np.random.Generator, settings: SimulationSettings) -> dict[str, np.ndarray]:
     slots, letters = len(SLOTS), len(AMINO_ACIDS)
-    used = slots if parameters["light_chains"] else slots - LIGHT_SLOTS
+    used = slots if settings.light_chains else slots - _LIGHT_SLOTS
     additive = rng.normal(size=(slots, letters))
     additive -= additive.mean(axis=1, keepdims=True)
     additive[used:] = 0.0
@@ -272,77 +363,76 @@ def _landscape(rng: np.random.Generator, parameters: dict[str, Any]) -> dict[str
     # both margins are taken out: what is left is epistasis, not additive effects in disguise
     epistatic -= epistatic.mean(axis=1, keepdims=True)
     epistatic -= epistatic.mean(axis=2, keepdims=True)
-    properties = 3
-    left, right = rng.normal(size=(2, letters, properties))
-    contact = left @ right.T / math.sqrt(properties)
+    left, right = rng.normal(size=(2, letters, _RESIDUE_PROPERTIES))
+    contact = left @ right.T / math.sqrt(_RESIDUE_PROPERTIES)
     contact -= contact.mean()
-    offsets = parameters["assay_offset_sd"] * rng.normal(size=parameters["assays"])
+    offsets = settings.assay_offset_sd * rng.normal(size=settings.assays)
     offsets[0] = 0.0
-    antigen_levels = parameters["antigen_sd"] * rng.normal(size=parameters["antigens"])
-    background_levels = 0.5 * parameters["antigen_sd"] * rng.normal(size=len(BACKGROUNDS))
+    antigen_levels = settings.antigen_sd * rng.normal(size=settings.antigens)
+    background_levels = 0.5 * settings.antigen_sd * rng.normal(size=len(BACKGROUNDS))
     return {
-        "additive": parameters["additive_sd"] * additive,
+        "additive": settings.additive_sd * additive,
         "epistatic_slots": pairs,
-        "epistatic": parameters["epistatic_sd"] * epistatic,
-        "contact_slots": np.sort(rng.choice(used, 8, replace=False)),
-        "contact": parameters["contact_sd"] * contact,
-        "antigen_levels": parameters["mean_pkd"] + antigen_levels,
-        "background_levels": background_levels[: parameters["backgrounds"]],
+        "epistatic": settings.epistatic_sd * epistatic,
+        "contact_slots": np.sort(rng.choice(used, _CONTACTS, replace=False)),
+        "contact": settings.contact_sd * contact,
+        "antigen_levels": settings.mean_pkd + antigen_levels,
+        "background_levels": background_levels[: settings.backgrounds],
         "assay_offsets": offsets,
     }
 
 
 def _antibodies(
-    rng: np.random.Generator, parameters: dict[str, Any]
+    rng: np.random.Generator, settings: SimulationSettings
 ) -> tuple[list[Antibody], np.ndarray, np.ndarray, np.ndarray]:
-    """Distinct antibodies, their slots' residues, their parents' residues, their backgrounds."""
-    count, kinds = parameters["antibodies"], parameters["backgrounds"]
-    light_chains = parameters["light_chains"]
-    background = np.arange(count) % kinds
-    parents = parent_residues(kinds, rng)
+    """Distinct antibodies, their slots' residues, the backgrounds' residues, their backgrounds."""
+    count, kinds = settings.antibodies, BACKGROUNDS[: settings.backgrounds]
+    background = np.arange(count) % len(kinds)
+    # no germline gene encodes CDR-H3: its residues are drawn
+    loops = rng.choice(_MUTABLE, size=(len(kinds), _SLOT_COUNTS["H3"]))
+    parents = np.stack([kind.residues(loop) for kind, loop in zip(kinds, loops, strict=True)])
     residues = parents[background]
-    mutated = rng.random(residues.shape) < parameters["mutations"] / len(SLOTS)
-    residues = np.where(mutated, rng.choice(MUTABLE, size=residues.shape), residues)
-    if not light_chains:
-        residues[:, -LIGHT_SLOTS:] = parents[background][:, -LIGHT_SLOTS:]
+    mutated = rng.random(residues.shape) < settings.mutations / len(SLOTS)
+    residues = np.where(mutated, rng.choice(_MUTABLE, size=residues.shape), residues)
+    if not settings.light_chains:
+        residues[:, -_LIGHT_SLOTS:] = parents[background][:, -_LIGHT_SLOTS:]
     lengths = rng.integers(0, 7, size=count)
-    filler = rng.choice(list(LOOP_FILLER), size=(count, 7))
+    fillers = rng.choice(list(_LOOP_FILLER), size=(count, 7))
     seen: set[tuple[str, ...]] = set()
     antibodies = []
-    for number in range(count):
-        kind = BACKGROUNDS[background[number]]
-        name = f"antibody-{number + 1}"
-        loop = "".join(filler[number, : lengths[number]])
-        antibody = build_antibody(kind, residues[number], loop, light_chains, name)
-        while antibody.chains in seen:
-            # two antibodies came out alike: a longer inert loop makes them two
-            loop += LOOP_FILLER[rng.integers(len(LOOP_FILLER))]
-            antibody = build_antibody(kind, residues[number], loop, light_chains, name)
+    for index in range(count):
+        filler = "".join(fillers[index, : lengths[index]])
+        while True:
+            antibody = kinds[background[index]].antibody(
+                residues[index], filler, settings.light_chains, f"antibody-{index + 1}"
+            )
+            if antibody.chains not in seen:
+                break
+            # two antibodies came out equal: a longer inert loop makes them two
+            filler += _LOOP_FILLER[rng.integers(len(_LOOP_FILLER))]
         seen.add(antibody.chains)
         antibodies.append(antibody)
     return antibodies, residues, parents, background
 
 
-def _antigens(
-    rng: np.random.Generator, count: int, contacts: int
-) -> tuple[list[Antigen], tuple[np.ndarray, np.ndarray]]:
-    """Antigens of natural composition; residues and indices of their contact sites."""
+def _antigens(rng: np.random.Generator, count: int) -> tuple[list[Antigen], np.ndarray, np.ndarray]:
+    """Antigens of natural composition; indices and residues of their contact sites."""
     shares = _FREQUENCIES / _FREQUENCIES.sum()
     antigens = []
-    residues = np.empty((count, contacts), dtype=int)
-    sites = np.empty((count, contacts), dtype=int)
-    for number in range(count):
+    sites = np.empty((count, _CONTACTS), dtype=int)
+    residues = np.empty((count, _CONTACTS), dtype=int)
+    for index in range(count):
         length = int(rng.integers(MIN_ANTIGEN_RESIDUES, MAX_ANTIGEN_RESIDUES + 1))
         sequence = rng.choice(len(AMINO_ACIDS), size=length, p=shares)
-        sites[number] = np.sort(rng.choice(length, contacts, replace=False))
-        residues[number] = sequence[sites[number]]
-        text = "M" + "".join(AMINO_ACIDS[index] for index in sequence[1:])
-        residues[number][sites[number] == 0] = AMINO_ACIDS.index("M")
-        antigens.append(Antigen((text,), f"antigen-{number + 1}"))
-    return antigens, (residues, sites)
+        sequence[0] = AMINO_ACIDS.index("M")
+        sites[index] = np.sort(rng.choice(length, _CONTACTS, replace=False))
+        residues[index] = sequence[sites[index]]
+        text = "".join(AMINO_ACIDS[residue] for residue in sequence)
+        antigens.append(Antigen((text,), f"antigen-{index + 1}"))
+    return antigens, sites, residues
 
 
-def _own_energy(landscape: dict[str, np.ndarray], residues: np.ndarray) -> np.ndarray:
+def _intramolecular(landscape: dict[str, np.ndarray], residues: np.ndarray) -> np.ndarray:
     """Additive and epistatic part of each row of slots' residues; (rows,)."""
     additive = landscape["additive"][np.arange(residues.shape[1]), residues].sum(axis=1)
     first, second = landscape["epistatic_slots"].T
@@ -351,44 +441,28 @@ def _own_energy(landscape: dict[str, np.ndarray], residues: np.ndarray) -> np.nd
     return additive + epistatic
 
 
-def _matrix(
-    landscape: dict[str, np.ndarray],
-    residues: np.ndarray,
-    background: np.ndarray,
-    sites: tuple[np.ndarray, np.ndarray],
-) -> np.ndarray:
-    touching = residues[:, landscape["contact_slots"]]  # (antibodies, contacts)
-    contact = landscape["contact"][touching[:, None, :], sites[0][None, :, :]].sum(axis=2)
-    own = _own_energy(landscape, residues) + landscape["background_levels"][background]
-    return own[:, None] + landscape["antigen_levels"][None, :] + contact
-
-
 def _measurements(
-    value: np.ndarray,
-    cells: np.ndarray,
-    antibodies: list[Antibody],
-    antigens: list[Antigen],
-    parameters: dict[str, Any],
-    limits: tuple[float | None, float | None],
+    pairs: list[Pair], values: np.ndarray, assays: np.ndarray, settings: SimulationSettings
 ) -> tuple[Measurement, ...]:
-    floor, ceiling = limits
-    conditions = Conditions(
-        "Fab" if parameters["light_chains"] else "VHH", "simulation", temperature_K=298.15
-    )
-    source = f"simulated-{parameters['seed']}"
-    rows = []
-    for row, (pkd, (i, j, k)) in enumerate(
-        zip(value.tolist(), cells.tolist(), strict=True), start=1
-    ):
+    floor, ceiling = settings.floor_pkd, settings.ceiling_pkd
+    construct = "Fab" if settings.light_chains else "VHH"
+    conditions = Conditions(construct, "simulation", temperature_K=298.15)
+    source = f"simulated-{settings.seed}"
+    measurements = []
+    for index, (pair, pkd) in enumerate(zip(pairs, values.tolist(), strict=True)):
         censoring = Censoring.EXACT
         if floor is not None and pkd < floor:
             pkd, censoring = floor, Censoring.AT_MOST
         elif ceiling is not None and pkd > ceiling:
             pkd, censoring = ceiling, Censoring.AT_LEAST
-        origin = Origin(source=source, row=row, licence=LICENCE)
-        pair = Pair(antibodies[i], antigens[j])
-        assay = f"assay-{k + 1}"
-        rows.append(
-            Measurement(pair, pkd, censoring, assay=assay, conditions=conditions, origin=origin)
+        measurements.append(
+            Measurement(
+                pair,
+                pkd,
+                censoring,
+                assay=f"assay-{assays[index] + 1}",
+                conditions=conditions,
+                origin=Origin(source=source, row=index + 1, licence=LICENCE),
+            )
         )
-    return tuple(rows)
+    return tuple(measurements)
