@@ -27,8 +27,8 @@ from paratope.data.splits import (
     tiers,
     write_split,
 )
-from paratope.data.splits.assignment import deal, deal_in_order
-from paratope.data.splits.clusters import linked
+from paratope.data.splits.assignment import assign_by_rank, assign_groups
+from paratope.data.splits.clusters import align_by_representatives, single_linkage
 from paratope.molecules import alignment as search_module
 from paratope.molecules.sequences import AMINO_ACIDS, Antibody, Antigen, Pair
 
@@ -170,11 +170,9 @@ def test_the_prefilter_for_many_antigens_finds_the_same_families(rows, monkeypat
     antigens = [row.pair.antigen for row in rows]
     expected = antigen_clusters(antigens)
     monkeypatch.setattr(search_module, "EXHAUSTIVE_RESIDUES", 0)
-    from paratope.data.splits.clusters import leader_hits
-
-    leader_hits.cache_clear()
+    align_by_representatives.cache_clear()
     assert (antigen_clusters(antigens) == expected).all()
-    leader_hits.cache_clear()
+    align_by_representatives.cache_clear()
 
 
 def test_a_search_without_any_alignment_has_no_hits():
@@ -230,7 +228,7 @@ def test_antibody_clusters_equal_brute_force_single_linkage(region):
         if min(len(a), len(b)) >= 0.8 * max(len(a), len(b))
         and (max(len(a), len(b)) - edit_distance(a, b)) / min(len(a), len(b)) >= threshold
     ]
-    expected = linked(len(texts), *np.array(links).T)
+    expected = single_linkage(len(texts), *np.array(links).T)
     assert len(set(expected)) < len(texts)
     clusters = antibody_clusters(antibodies, region, threshold)
     if region == "cdr3":
@@ -494,20 +492,20 @@ def test_labels_are_groups_when_fractions_are_asked_for(rows):
 def test_parts_come_close_to_the_wanted_sizes_and_cut_no_group(sizes, seed):
     groups = np.repeat(np.arange(len(sizes)), sizes)
     shares = np.array([0.8, 0.1, 0.1])
-    parts = deal(groups, shares, seed)
+    parts = assign_groups(groups, shares, seed)
     assert all(len(set(parts[groups == group])) == 1 for group in range(len(sizes)))
     got = np.bincount(parts, minlength=3)
     assert (np.abs(got - shares * len(groups)) <= max(sizes)).all()
     assert (got > 0).all()
-    assert (deal(groups, shares, seed) == parts).all()
+    assert (assign_groups(groups, shares, seed) == parts).all()
 
 
 def test_ranks_are_cut_between_values():
     rank = np.repeat([0.0, 1.0, 2.0], [50, 1, 1])
-    parts = deal_in_order(np.arange(52), rank, np.array([0.8, 0.1, 0.1]))
+    parts = assign_by_rank(np.arange(52), rank, np.array([0.8, 0.1, 0.1]))
     assert Counter(parts.tolist()) == {0: 50, 1: 1, 2: 1}
     with pytest.raises(InputError, match="2 distinct"):
-        deal_in_order(np.arange(51), rank[:51], np.array([0.8, 0.1, 0.1]))
+        assign_by_rank(np.arange(51), rank[:51], np.array([0.8, 0.1, 0.1]))
 
 
 def test_seeds_repeat_and_differ_and_are_in_the_proof(rows):

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from paratope.core.errors import InputError, unknown_name
-from paratope.data.splits.clusters import linked
+from paratope.data.splits.clusters import renumber, single_linkage
 from paratope.molecules.numbering import cdrs, prepare_antibody
 from paratope.molecules.sequences import Antibody
 
@@ -90,94 +90,73 @@ def antibody_clusters(
         raise InputError(f"identity must be in (0, 1], got {identity}")
     texts = [region_text(antibody.chains, region) for antibody in antibodies]
     distinct = sorted(set(texts))
-    first, second = [], []
-    for start, values in identity_blocks(distinct):
-        row, column = np.nonzero(values >= identity - 1e-6)
-        keep = row + start < column
-        first.append(row[keep] + start)
-        second.append(column[keep])
-    none = np.zeros(0, np.int64)
-    labels = linked(len(distinct), np.concatenate([none, *first]), np.concatenate([none, *second]))
+    links = [np.zeros((2, 0), np.int64)]
+    for start, values, _ in _identity_blocks(distinct, distinct, None):
+        first, second = np.nonzero(values >= identity - 1e-6)
+        links.append(np.stack([first + start, second])[:, first + start < second])
+    first, second = np.concatenate(links, axis=1)
+    labels = single_linkage(len(distinct), first, second)
     label = dict(zip(distinct, labels.tolist(), strict=True))
-    numbers: dict[int, int] = {}
-    return np.array([numbers.setdefault(label[text], len(numbers)) for text in texts], np.int64)
-
-
-def identity_blocks(
-    texts: Sequence[tuple[str, str]], others: Sequence[tuple[str, str]] | None = None
-) -> Iterator[tuple[int, np.ndarray]]:
-    """Identities of all pairs, some rows at a time.
-
-    Parameters
-    ----------
-    texts : sequence of (heavy, light)
-    others : sequence of (heavy, light), optional
-        The columns; `texts` by default.
-
-    Yields
-    ------
-    start : int
-        First row of the block.
-    identity : np.ndarray of float32, (rows, columns)
-        Of the shorter; 0 where the lengths differ too much.
-    """
-    columns = texts if others is None else others
-    for start, identity, _ in _blocks(texts, columns, None):
-        yield start, identity
+    return renumber(label[text] for text in texts)
 
 
 def highest_identity(texts: Sequence[tuple[str, str]], others: Sequence[tuple[str, str]]) -> float:
-    """Highest identity between two lists, as in `identity_blocks`, without all full distances.
+    """Highest identity between two lists of (heavy, light), without all full distances.
 
     Distances are first computed only up to a few edits, which is fast; more only while a pair
-    beyond them could still be the most alike.
+    beyond them could still have a higher identity.
 
     >>> highest_identity([("ARDYW", "")], [("ARDFW", ""), ("GGGGG", "")])
     0.8
     """
     for cutoff in (*_CUTOFFS, None):
         best = beyond = 0.0
-        for _, identity, exact in _blocks(texts, others, cutoff):
-            best = max(best, float(identity.max(initial=0.0, where=exact)))
-            beyond = max(beyond, float(identity.max(initial=0.0, where=~exact)))
+        for _, identity, is_exact in _identity_blocks(texts, others, cutoff):
+            best = max(best, float(identity.max(initial=0.0, where=is_exact)))
+            beyond = max(beyond, float(identity.max(initial=0.0, where=~is_exact)))
         if best >= beyond:
             break
     return round(best, 4)
 
 
-def _blocks(
+def _identity_blocks(
     texts: Sequence[tuple[str, str]], columns: Sequence[tuple[str, str]], cutoff: int | None
 ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-    """Identities by blocks, and which are exact: beyond the cutoff they are upper bounds."""
+    """Some rows at a time: the first, identities (rows, columns), and which of them are exact.
+
+    Identities are 0 where the lengths differ too much; beyond the cutoff they are upper bounds.
+    """
     rows = max(1, _BLOCK_CELLS // max(1, len(columns)))
     for start in range(0, len(texts), rows):
         block = texts[start : start + rows]
-        heavy = _compared([t[0] for t in block], [t[0] for t in columns], cutoff)
-        longer, shorter, distance = heavy
-        exact = np.full(distance.shape, True) if cutoff is None else distance <= cutoff
-        if any(t[1] for t in block) and any(t[1] for t in columns):
-            light = _compared([t[1] for t in block], [t[1] for t in columns], cutoff)
-            both = np.array([bool(t[1]) for t in block])[:, None]
-            both = both & np.array([bool(t[1]) for t in columns])[None, :]
-            longer += np.where(both, light[0], 0)
-            shorter += np.where(both, light[1], 0)
-            distance += np.where(both, light[2], 0)
+        longer, shorter, distance = _compare(block, columns, 0, cutoff)
+        is_exact = np.full(distance.shape, True) if cutoff is None else distance <= cutoff
+        if any(light for _, light in block) and any(light for _, light in columns):
+            light_longer, light_shorter, light_distance = _compare(block, columns, 1, cutoff)
+            # a distance between two light chains; nothing where one of them is missing
+            both = light_shorter > 0
+            longer += np.where(both, light_longer, 0)
+            shorter += light_shorter
+            distance += np.where(both, light_distance, 0)
             if cutoff is not None:
-                exact &= ~both | (light[2] <= cutoff)
-        matched = (longer - distance).astype(np.float32) / np.maximum(shorter, 1)
-        matched[shorter < _LENGTH_RATIO * longer] = 0
-        yield start, matched, exact
+                is_exact &= ~both | (light_distance <= cutoff)
+        identity = (longer - distance).astype(np.float32) / np.maximum(shorter, 1)
+        identity[shorter < _LENGTH_RATIO * longer] = 0
+        yield start, identity, is_exact
 
 
-def _compared(
-    rows: Sequence[str], columns: Sequence[str], cutoff: int | None
+def _compare(
+    rows: Sequence[tuple[str, str]],
+    columns: Sequence[tuple[str, str]],
+    chain: int,
+    cutoff: int | None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Longer length, shorter length and edit distance of all pairs, each int32 (rows, columns)."""
     from rapidfuzz.distance import Levenshtein
     from rapidfuzz.process import cdist
 
-    row_texts, row_of = np.unique(np.array(rows, object), return_inverse=True)
-    column_texts, column_of = np.unique(np.array(columns, object), return_inverse=True)
+    row_texts, row_of = np.unique([texts[chain] for texts in rows], return_inverse=True)
+    column_texts, column_of = np.unique([texts[chain] for texts in columns], return_inverse=True)
     distance = cdist(
         row_texts.tolist(),
         column_texts.tolist(),
@@ -186,6 +165,6 @@ def _compared(
         dtype=np.int32,
         workers=2,
     )[np.ix_(row_of, column_of)]
-    left = np.array([len(text) for text in rows], np.int32)[:, None]
-    right = np.array([len(text) for text in columns], np.int32)[None, :]
+    left = np.array([len(texts[chain]) for texts in rows], np.int32)[:, None]
+    right = np.array([len(texts[chain]) for texts in columns], np.int32)[None, :]
     return np.maximum(left, right), np.minimum(left, right), distance

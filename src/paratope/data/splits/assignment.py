@@ -1,4 +1,4 @@
-"""Whole groups dealt out to parts so that the parts come close to their wanted sizes."""
+"""Whole groups assigned to parts so that the parts come close to their wanted sizes."""
 
 from collections.abc import Sequence
 
@@ -53,8 +53,8 @@ def part_names(
     return PART_NAMES[len(shares)], shares / shares.sum()
 
 
-def deal(groups: np.ndarray, shares: np.ndarray, seed: int) -> np.ndarray:
-    """Deal whole groups to parts: large groups first, each to the part that lacks most rows.
+def assign_groups(groups: np.ndarray, shares: np.ndarray, seed: int) -> np.ndarray:
+    """Assign whole groups to parts: large groups first, each to the part that lacks most rows.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ def deal(groups: np.ndarray, shares: np.ndarray, seed: int) -> np.ndarray:
 
     Examples
     --------
-    >>> deal(np.array([0, 0, 0, 1, 2, 2]), np.array([0.5, 0.5]), seed=0).tolist()
+    >>> assign_groups(np.array([0, 0, 0, 1, 2, 2]), np.array([0.5, 0.5]), seed=0).tolist()
     [1, 1, 1, 0, 0, 0]
     """
     sizes = np.bincount(groups)
@@ -94,12 +94,16 @@ def deal(groups: np.ndarray, shares: np.ndarray, seed: int) -> np.ndarray:
         part = int(np.argmax(lacking))
         part_of_group[group] = part
         lacking[part] -= sizes[group]
-    _fill_empty(part_of_group, sizes, len(shares))
+    for part in range(len(shares)):  # an empty one gets the smallest group that can be spared
+        counts = np.bincount(part_of_group, minlength=len(shares))
+        if not counts[part]:
+            spare = np.flatnonzero(counts[part_of_group] > 1)
+            part_of_group[spare[np.argmin(sizes[spare])]] = part
     return part_of_group[groups]
 
 
-def deal_in_order(groups: np.ndarray, rank: np.ndarray, shares: np.ndarray) -> np.ndarray:
-    """Deal groups to parts by rank, lowest to the first part; groups of one rank are never cut.
+def assign_by_rank(groups: np.ndarray, rank: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """Assign groups to parts by rank, lowest to the first part; groups of one rank are never cut.
 
     Parameters
     ----------
@@ -121,12 +125,12 @@ def deal_in_order(groups: np.ndarray, rank: np.ndarray, shares: np.ndarray) -> n
     Examples
     --------
     >>> ranks = np.array([1.0, 1.0, 2.0, 3.0])
-    >>> deal_in_order(np.arange(4), ranks, np.array([0.5, 0.25, 0.25])).tolist()
+    >>> assign_by_rank(np.arange(4), ranks, np.array([0.5, 0.25, 0.25])).tolist()
     [0, 0, 1, 2]
     """
     top = np.full(int(groups.max()) + 1, -np.inf)
     np.maximum.at(top, groups, rank)
-    values, place, counts = np.unique(top[groups], return_inverse=True, return_counts=True)
+    values, value_of, counts = np.unique(top[groups], return_inverse=True, return_counts=True)
     if len(values) < len(shares):
         raise InputError(
             f"there are {len(values)} distinct value(s) to order by, "
@@ -136,20 +140,11 @@ def deal_in_order(groups: np.ndarray, rank: np.ndarray, shares: np.ndarray) -> n
     wanted = np.cumsum(shares)[:-1] * len(groups)
     # the cut after the value that comes nearest, leaving at least one value to every part
     cuts: list[int] = []
-    for number, want in enumerate(wanted):
+    for index, rows in enumerate(wanted):
         low = cuts[-1] + 1 if cuts else 0
-        high = len(values) - (len(wanted) - number)
-        cuts.append(low + int(np.argmin(np.abs(reached[low:high] - want))))
-    return np.searchsorted(np.array(cuts), np.arange(len(values)), side="left")[place]
-
-
-def _fill_empty(part_of_group: np.ndarray, sizes: np.ndarray, parts: int) -> None:
-    for part in range(parts):
-        counts = np.bincount(part_of_group, minlength=parts)
-        if counts[part]:
-            continue
-        givers = np.flatnonzero(counts[part_of_group] > 1)
-        part_of_group[givers[np.argmin(sizes[givers])]] = part
+        high = len(values) - (len(wanted) - index)
+        cuts.append(low + int(np.argmin(np.abs(reached[low:high] - rows))))
+    return np.searchsorted(np.array(cuts), np.arange(len(values)), side="left")[value_of]
 
 
 def size_notes(
@@ -161,8 +156,8 @@ def size_notes(
         return []
     largest = int(np.bincount(groups).max())
     sizes = ", ".join(
-        f"{name} {have:.1%} (wanted {want:.1%})"
-        for name, have, want in zip(names, got, shares, strict=True)
+        f"{name} {share:.1%} (wanted {wanted:.1%})"
+        for name, share, wanted in zip(names, got, shares, strict=True)
     )
     return [
         f"groups are not cut, so the parts are {sizes}; the largest group holds {largest} of "

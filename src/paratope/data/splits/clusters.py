@@ -1,5 +1,6 @@
 """Groups of related molecules: antigens by alignment, both kinds by being the same molecule."""
 
+import dataclasses
 import functools
 from collections.abc import Iterable, Sequence
 
@@ -14,12 +15,12 @@ MIN_FRAGMENT = 5
 # Ends that two constructs of one molecule may differ in, as a share of the shorter.
 _LOOSE_END = 0.05
 _ANCHOR = 12
-# Chains of one length this close to a leader are aligned through it.
-_LEADER_DISTANCE = 0.05
+# Chains of one length this close to a representative are aligned through it.
+_REPRESENTATIVE_DISTANCE = 0.05
 
 
-def linked(count: int, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Single linkage: the connected components of links, numbered by first appearance.
+def single_linkage(count: int, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Connected components of links, numbered by first appearance.
 
     Parameters
     ----------
@@ -33,29 +34,39 @@ def linked(count: int, first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
     Examples
     --------
-    >>> linked(4, np.array([0, 3]), np.array([2, 2])).tolist()
+    >>> single_linkage(4, np.array([0, 3]), np.array([2, 2])).tolist()
     [0, 1, 0, 0]
     """
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
 
     links = coo_matrix((np.ones(len(first), np.int8), (first, second)), shape=(count, count))
-    _, labels = connected_components(links, directed=False)
-    return renumbered(labels)
+    return renumber(connected_components(links, directed=False)[1].tolist())
 
 
-def renumbered(labels: Iterable[object]) -> np.ndarray:
+def renumber(labels: Iterable[object]) -> np.ndarray:
     """Labels of any kind as integers in order of first appearance.
 
-    >>> renumbered(["b", "a", "b"]).tolist()
+    >>> renumber(["b", "a", "b"]).tolist()
     [0, 1, 0]
     """
     numbers: dict[object, int] = {}
-    return np.array([numbers.setdefault(label, len(numbers)) for label in _items(labels)], np.int64)
+    return np.array([numbers.setdefault(label, len(numbers)) for label in labels], np.int64)
 
 
-def _items(labels: Iterable[object]) -> Iterable[object]:
-    return labels.tolist() if isinstance(labels, np.ndarray) else labels
+def join_groups(*groupings: np.ndarray) -> np.ndarray:
+    """The finest grouping that cuts none of those given.
+
+    >>> join_groups(np.array([0, 0, 1, 2]), np.array([0, 1, 1, 2])).tolist()
+    [0, 0, 0, 1]
+    """
+    rows = len(groupings[0])
+    groups, count = [], rows
+    for grouping in groupings:
+        groups.append(grouping + count)
+        count += int(grouping.max()) + 1
+    members = np.tile(np.arange(rows), len(groupings))
+    return renumber(single_linkage(count, members, np.concatenate(groups))[:rows].tolist())
 
 
 def antigen_clusters(
@@ -103,66 +114,70 @@ def antigen_clusters(
     if not all(antigen.chains for antigen in antigens):
         raise InputError("an antigen without chains cannot be clustered")
     chains = sorted({chain for antigen in antigens for chain in antigen.chains})
-    number = {chain: place for place, chain in enumerate(chains)}
-    first, second = chain_links(chains, identity, coverage)
-    # chains of one antigen hold together; the antigen stands behind its chains
+    index_of = {chain: index for index, chain in enumerate(chains)}
+    first, second = _related_chains(chains, identity, coverage)
+    # antigens are items behind the chains, each linked to its own: so chains of one stay together
     members = [
-        (len(chains) + row, number[chain])
+        (len(chains) + row, index_of[chain])
         for row, antigen in enumerate(antigens)
         for chain in antigen.chains
     ]
     ends = np.array(members, np.int64).reshape(-1, 2)
-    labels = linked(
+    labels = single_linkage(
         len(chains) + len(antigens),
         np.concatenate([first, ends[:, 0]]),
         np.concatenate([second, ends[:, 1]]),
     )
-    return renumbered(labels[len(chains) :])
+    return renumber(labels[len(chains) :].tolist())
 
 
-def chain_links(
+def _related_chains(
     chains: Sequence[str], identity: float, coverage: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs of distinct chains that belong together, as two arrays of their numbers."""
-    leader, distance, heads, hits = leader_hits(tuple(chains))
-    place = {int(head): row for row, head in enumerate(heads)}
-    # a follower may be this much more alike to another chain than its leader is
-    slack = np.zeros(len(heads))
-    for follower, head in enumerate(leader.tolist()):
-        slack[place[head]] = max(slack[place[head]], distance[follower])
+    """Pairs of distinct chains that belong together, as two arrays of indices."""
+    found = align_by_representatives(tuple(chains))
+    hits, representatives = found.hits, found.representatives
+    # a member may be this much closer to another chain than its representative is
+    slack = np.zeros(len(chains))
+    np.maximum.at(slack, found.representative, found.distance)
+    slack = slack[representatives]
     allowed = slack[hits.first] + slack[hits.second]
     keep = hits.related & (hits.identity >= identity - allowed - 1e-9)
     keep &= hits.coverage >= coverage - allowed - 1e-9
-    same_first, same_second = _same_chain_links(chains)
-    followers = np.flatnonzero(leader != np.arange(len(chains)))
-    near = distance[followers] <= 1 - identity + 1e-9
-    first = [heads[hits.first[keep]], same_first, followers[near]]
-    second = [heads[hits.second[keep]], same_second, leader[followers][near]]
+    contained, container = _containments(chains)
+    members = np.flatnonzero(found.representative != np.arange(len(chains)))
+    members = members[found.distance[members] <= 1 - identity + 1e-9]
+    first = [representatives[hits.first[keep]], contained, members]
+    second = [representatives[hits.second[keep]], container, found.representative[members]]
     return np.concatenate(first), np.concatenate(second)
 
 
-@functools.lru_cache(maxsize=2)
-def leader_hits(chains: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray, Hits]:
-    """Alignments of chains among which mutants are aligned through one of them, their leader.
+@dataclasses.dataclass(frozen=True, slots=True)
+class RepresentativeHits:
+    """Alignments among chains of which mutants are aligned through one of them.
 
-    Returns
-    -------
-    leader : np.ndarray of int, (chains,)
-        The leader of each chain; itself for most.
+    Attributes
+    ----------
+    representative : np.ndarray of int, (chains,)
+        Index of each chain's representative; its own for most.
     distance : np.ndarray of float, (chains,)
-        Share of residues in which a chain differs from its leader, at most 5 %.
-    heads : np.ndarray of int, (leaders,)
+        Share of residues in which a chain differs from it, at most 5 %.
+    representatives : np.ndarray of int
+        Indices of all representatives.
     hits : Hits
-        Between leaders, numbered by their place in `heads`.
+        Between representatives, by their position in `representatives`.
     """
-    leader, distance = _leaders(chains)
-    heads = np.flatnonzero(leader == np.arange(len(chains)))
-    return leader, distance, heads, search([chains[head] for head in heads.tolist()])
+
+    representative: np.ndarray
+    distance: np.ndarray
+    representatives: np.ndarray
+    hits: Hits
 
 
-def _leaders(chains: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """For each chain the first one of its length within a small Hamming distance; the distance."""
-    leader, distance = np.arange(len(chains)), np.zeros(len(chains))
+@functools.lru_cache(maxsize=2)
+def align_by_representatives(chains: tuple[str, ...]) -> RepresentativeHits:
+    """Align chains with each other, close mutants of equal length through one of them."""
+    representative, distance = np.arange(len(chains)), np.zeros(len(chains))
     lengths = np.array([len(chain) for chain in chains], np.int64)
     for length in np.unique(lengths[lengths > 0]):
         left = np.flatnonzero(lengths == length)
@@ -170,10 +185,12 @@ def _leaders(chains: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         residues = residues.reshape(-1, int(length))
         while len(left) > 1:
             apart = (residues != residues[0]).mean(1)
-            near = apart <= _LEADER_DISTANCE
-            leader[left[near]], distance[left[near]] = left[0], apart[near]
+            near = apart <= _REPRESENTATIVE_DISTANCE
+            representative[left[near]], distance[left[near]] = left[0], apart[near]
             left, residues = left[~near], residues[~near]
-    return leader, distance
+    representatives = np.flatnonzero(representative == np.arange(len(chains)))
+    hits = search([chains[index] for index in representatives.tolist()])
+    return RepresentativeHits(representative, distance, representatives, hits)
 
 
 def same_molecule(molecules: Sequence[tuple[str, ...]]) -> np.ndarray:
@@ -198,53 +215,55 @@ def same_molecule(molecules: Sequence[tuple[str, ...]]) -> np.ndarray:
     [0, 0, 1]
     """
     chains = list(dict.fromkeys(chain for molecule in molecules for chain in molecule))
-    inside: dict[str, set[str]] = {chain: {chain} for chain in chains}
-    for shorter, longer in zip(*_same_chain_links(chains), strict=True):
-        inside[chains[shorter]].add(chains[longer])
+    containers: dict[str, set[str]] = {chain: {chain} for chain in chains}
+    for shorter, longer in zip(*_containments(chains), strict=True):
+        containers[chains[shorter]].add(chains[longer])
     holders: dict[str, list[int]] = {chain: [] for chain in chains}
     distinct = list(dict.fromkeys(molecules))
-    for number, molecule in enumerate(distinct):
+    for index, molecule in enumerate(distinct):
         for chain in set(molecule):
-            holders[chain].append(number)
-    first, second = [], []
-    for number, molecule in enumerate(distinct):
-        own = set(molecule)
+            holders[chain].append(index)
+    links = []
+    for index, molecule in enumerate(distinct):
         # start from the chain that fewest molecules could hold: a common light chain is in all
-        rarest = min(own, key=lambda chain: sum(len(holders[one]) for one in inside[chain]))
-        for place in {place for longer in inside[rarest] for place in holders[longer]}:
-            others = distinct[place]
-            if all(not inside[chain].isdisjoint(others) for chain in own):
-                first.append(number)
-                second.append(place)
-    labels = linked(len(distinct), np.array(first, np.int64), np.array(second, np.int64))
+        rarest = min(
+            set(molecule), key=lambda chain: sum(len(holders[other]) for other in containers[chain])
+        )
+        for candidate in {holder for longer in containers[rarest] for holder in holders[longer]}:
+            others = distinct[candidate]
+            if all(not containers[chain].isdisjoint(others) for chain in molecule):
+                links.append((index, candidate))
+    ends = np.array(links, np.int64).reshape(-1, 2)
+    labels = single_linkage(len(distinct), ends[:, 0], ends[:, 1])
     by_molecule = dict(zip(distinct, labels.tolist(), strict=True))
-    return renumbered([by_molecule[molecule] for molecule in molecules])
+    return renumber(by_molecule[molecule] for molecule in molecules)
 
 
-def _same_chain_links(chains: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+def _containments(chains: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """Pairs (shorter, longer) of distinct chains where the core of one lies in the other."""
+    # cores by their middle residues, then by where those stand and how long the core is
     anchors: dict[str, dict[tuple[int, int], dict[str, list[int]]]] = {}
     short: list[tuple[int, str]] = []
-    for number, chain in enumerate(chains):
+    for index, chain in enumerate(chains):
         loose = int(_LOOSE_END * len(chain))
         core = chain[loose : len(chain) - loose]
         if len(core) < _ANCHOR:
             if len(chain) >= MIN_FRAGMENT:
-                short.append((number, chain))
+                short.append((index, chain))
             continue
         start = (len(core) - _ANCHOR) // 2
         by_shape = anchors.setdefault(core[start : start + _ANCHOR], {})
-        by_shape.setdefault((start, len(core)), {}).setdefault(core, []).append(number)
-    first: list[int] = []
-    second: list[int] = []
-    for number, chain in enumerate(chains):
-        found = {other for other, peptide in short if peptide in chain}
-        for place in range(len(chain) - _ANCHOR + 1):
-            shapes = anchors.get(chain[place : place + _ANCHOR])
-            for (start, length), cores in (shapes or {}).items():
-                if place >= start:
-                    found.update(cores.get(chain[place - start : place - start + length], ()))
-        found = {other for other in found if len(chains[other]) <= len(chain)} - {number}
-        first += sorted(found)
-        second += [number] * len(found)
-    return np.array(first, np.int64), np.array(second, np.int64)
+        by_shape.setdefault((start, len(core)), {}).setdefault(core, []).append(index)
+    links: list[tuple[int, int]] = []
+    for index, chain in enumerate(chains):
+        contained = {other for other, peptide in short if peptide in chain}
+        for position in range(len(chain) - _ANCHOR + 1):
+            shapes = anchors.get(chain[position : position + _ANCHOR], {})
+            for (start, length), cores in shapes.items():
+                if position >= start:
+                    core = chain[position - start : position - start + length]
+                    contained.update(cores.get(core, ()))
+        contained = {other for other in contained if len(chains[other]) <= len(chain)} - {index}
+        links += [(other, index) for other in sorted(contained)]
+    ends = np.array(links, np.int64).reshape(-1, 2)
+    return ends[:, 0], ends[:, 1]

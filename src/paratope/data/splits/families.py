@@ -1,5 +1,6 @@
 """Where a measured pair differs from its parent: the positions mutated, whatever the table says."""
 
+import functools
 from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
 
@@ -32,41 +33,35 @@ def mutated_positions(measurements: Sequence[Measurement]) -> list[frozenset[Has
     >>> from paratope.molecules.sequences import Antibody, Antigen
     >>> heavies = ("EVQLV", "EVQAV", "EVQLV")
     >>> rows = [Measurement(Pair(Antibody(h), Antigen(("MKV",))), 8.0) for h in heavies]
-    >>> [len(found) for found in mutated_positions(rows)]
+    >>> [len(positions) for positions in mutated_positions(rows)]
     [0, 1, 0]
     """
-    references: dict[str, dict[str, str]] = {}
-    roles: dict[str, list[str]] = {}
+    chains: dict[str, list[str]] = {}
     parents: dict[str, list[str]] = {}
     for row in measurements:
         for role, chain in _chains(row.pair):
-            roles.setdefault(role, []).append(chain)
-        if row.parent is not None:
-            for role, chain in _chains(row.parent):
-                parents.setdefault(role, []).append(chain)
-    for role, chains in roles.items():
-        references[role] = parent_chains(chains, parents.get(role, ()))
-    known: dict[tuple[str, str], tuple[int, ...]] = {}
-    found = []
+            chains.setdefault(role, []).append(chain)
+        for role, chain in _chains(row.parent) if row.parent is not None else ():
+            parents.setdefault(role, []).append(chain)
+    references = {role: parent_chains(chains[role], parents.get(role, ())) for role in chains}
+    differences_of = functools.cache(differences)  # of a parent and a chain, which many rows share
+    mutated = []
     for row in measurements:
-        own = dict(_chains(row.parent)) if row.parent is not None else {}
-        places: set[Hashable] = set()
+        stated = dict(_chains(row.parent)) if row.parent is not None else {}
+        positions: set[Hashable] = set()
         for role, chain in _chains(row.pair):
-            parent = own.get(role, references[role][chain])
-            key = (parent, chain)
-            if key not in known:
-                known[key] = differences(parent, chain)
-            places.update((role, parent, place) for place in known[key])
-        found.append(frozenset(places))
-    return found
+            parent = stated.get(role, references[role][chain])
+            positions.update((role, parent, at) for at in differences_of(parent, chain))
+        mutated.append(frozenset(positions))
+    return mutated
 
 
 def _chains(pair: Pair) -> Iterable[tuple[str, str]]:
     yield "heavy", pair.antibody.heavy
     if pair.antibody.light is not None:
         yield "light", pair.antibody.light
-    for number, chain in enumerate(pair.antigen.chains):
-        yield f"antigen{number}", chain
+    for index, chain in enumerate(pair.antigen.chains):
+        yield f"antigen{index}", chain
 
 
 def differences(parent: str, chain: str) -> tuple[int, ...]:
@@ -78,9 +73,8 @@ def differences(parent: str, chain: str) -> tuple[int, ...]:
     ((2,), (2,))
     """
     if len(parent) == len(chain):
-        return tuple(
-            place for place, (a, b) in enumerate(zip(parent, chain, strict=True)) if a != b
-        )
+        pairs = enumerate(zip(parent, chain, strict=True))
+        return tuple(position for position, (before, after) in pairs if before != after)
     from rapidfuzz.distance import Levenshtein
 
     return tuple(sorted({edit.src_pos for edit in Levenshtein.editops(parent, chain)}))
@@ -93,9 +87,9 @@ def parent_chains(chains: Sequence[str], parents: Iterable[str] = ()) -> dict[st
     'AAAAAA'
     """
     parent_of: dict[str, str] = {}
-    heads: dict[int, list[str]] = {}
+    given: dict[int, list[str]] = {}
     for parent in dict.fromkeys(parents):
-        heads.setdefault(len(parent), []).append(parent)
+        given.setdefault(len(parent), []).append(parent)
     by_length: dict[int, list[str]] = {}
     rows = Counter(chains)
     for chain in rows:
@@ -103,7 +97,7 @@ def parent_chains(chains: Sequence[str], parents: Iterable[str] = ()) -> dict[st
     for length, members in by_length.items():
         residues = _residues(members)
         left = np.arange(len(members))
-        for parent in heads.get(length, ()):
+        for parent in given.get(length, ()):
             near = (residues[left] != _residues([parent])).mean(1) <= _FAMILY_DISTANCE
             parent_of.update({members[row]: parent for row in left[near]})
             left = left[~near]

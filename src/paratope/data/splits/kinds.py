@@ -9,9 +9,15 @@ import numpy as np
 from paratope.core.errors import InputError
 from paratope.data.measurements import Measurement
 from paratope.data.splits.antibodies import antibody_clusters
-from paratope.data.splits.clusters import antigen_clusters, renumbered
+from paratope.data.splits.clusters import (
+    antigen_clusters,
+    join_groups,
+    renumber,
+    same_molecule,
+    single_linkage,
+)
 from paratope.data.splits.families import mutated_positions
-from paratope.data.splits.groups import distinct_pairs, joined, row_groups
+from paratope.molecules.sequences import Pair
 
 _DATE = re.compile(r"\d{4}(-\d\d(-\d\d)?)?")
 # A part may be this much larger than wanted before a position is passed over for another.
@@ -39,11 +45,26 @@ class Settings:
 
 
 @dataclasses.dataclass(frozen=True)
-class Task:
-    """What a kind of split is given: the rows, what must stay together, the wanted parts."""
+class Request:
+    """What a kind of split is given.
+
+    Attributes
+    ----------
+    measurements : sequence of Measurement
+    replicates : np.ndarray of int, (rows,)
+        See `replicate_groups`.
+    names : tuple
+        Of the parts.
+    shares : np.ndarray of float, (parts,)
+        Wanted share of rows of each part.
+    seed : int
+    settings : Settings
+    labels : sequence of str, optional
+        A label for each row.
+    """
 
     measurements: Sequence[Measurement]
-    together: np.ndarray
+    replicates: np.ndarray
     names: tuple[str, ...] | tuple[int, ...]
     shares: np.ndarray
     seed: int
@@ -52,7 +73,7 @@ class Task:
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
+class Grouping:
     """What a kind of split asks for.
 
     Attributes
@@ -75,44 +96,104 @@ class Plan:
     facts: dict = dataclasses.field(default_factory=dict)
 
 
-def _by_random(task: Task) -> Plan:
-    return Plan(task.together)
+def replicate_groups(measurements: Sequence[Measurement]) -> np.ndarray:
+    """Groups of rows that measure one thing: replicates, fragments, reverse mutants.
+
+    Rows are one if antibody and antigen are the same molecule each (see `same_molecule`: fragments,
+    tags, constant domains, loose ends), whatever their names, or if one row's pair and parent are
+    the other's parent and pair.
+
+    Parameters
+    ----------
+    measurements : sequence of Measurement
+
+    Returns
+    -------
+    np.ndarray of int, (rows,)
+
+    Examples
+    --------
+    >>> from paratope.molecules.sequences import Antibody, Antigen
+    >>> made = (("EVQLVE", "MKVLA"), ("EVQLVE", "GGMKVLA"), ("QVQLVE", "MKVLA"))
+    >>> rows = [Measurement(Pair(Antibody(heavy), Antigen((antigen,))), 8.0)
+    ...         for heavy, antigen in made]
+    >>> replicate_groups(rows).tolist()
+    [0, 0, 1]
+    """
+    pairs = _distinct_pairs(measurements)
+    antibodies = same_molecule([pair.antibody.chains for pair in pairs])
+    antigens = same_molecule([pair.antigen.chains for pair in pairs])
+    same = dict(zip(pairs, zip(antibodies.tolist(), antigens.tolist(), strict=True), strict=True))
+    steps: list[object] = []
+    for index, row in enumerate(measurements):
+        if row.parent is None or same[row.parent] == same[row.pair]:
+            steps.append(index)
+        else:
+            steps.append(frozenset((same[row.pair], same[row.parent])))
+    return join_groups(renumber(same[row.pair] for row in measurements), renumber(steps))
 
 
-def _by_antigen(task: Task) -> Plan:
-    return Plan(joined(task.together, _antigen_groups(task)))
+def _distinct_pairs(measurements: Sequence[Measurement]) -> list[Pair]:
+    """Every distinct pair that rows measure or refer to as parent."""
+    pairs = {row.pair: None for row in measurements}
+    pairs.update({row.parent: None for row in measurements if row.parent is not None})
+    return list(pairs)
 
 
-def _by_antibody(task: Task) -> Plan:
-    return Plan(joined(task.together, _antibody_groups(task)))
+def _group_rows(
+    measurements: Sequence[Measurement], pairs: Sequence[Pair], clusters: np.ndarray
+) -> np.ndarray:
+    """Groups of rows whose pair or parent lies in one cluster."""
+    cluster_of = dict(zip(pairs, clusters.tolist(), strict=True))
+    rows = len(measurements)
+    links = []
+    for index, row in enumerate(measurements):
+        links.append((index, rows + cluster_of[row.pair]))
+        if row.parent is not None:
+            links.append((index, rows + cluster_of[row.parent]))
+    ends = np.array(links, np.int64)
+    return single_linkage(rows + int(clusters.max()) + 1, ends[:, 0], ends[:, 1])[:rows]
 
 
-def _by_both(task: Task) -> Plan:
+def _antigen_groups(request: Request) -> np.ndarray:
+    pairs = _distinct_pairs(request.measurements)
+    identity, coverage = request.settings.antigen_identity, request.settings.antigen_coverage
+    clusters = antigen_clusters([pair.antigen for pair in pairs], identity, coverage)
+    return _group_rows(request.measurements, pairs, clusters)
+
+
+def _antibody_groups(request: Request) -> np.ndarray:
+    pairs = _distinct_pairs(request.measurements)
+    region, identity = request.settings.region, request.settings.antibody_identity
+    clusters = antibody_clusters([pair.antibody for pair in pairs], region, identity)
+    return _group_rows(request.measurements, pairs, clusters)
+
+
+def _by_random(request: Request) -> Grouping:
+    return Grouping(request.replicates)
+
+
+def _by_antigen(request: Request) -> Grouping:
+    return Grouping(join_groups(request.replicates, _antigen_groups(request)))
+
+
+def _by_antibody(request: Request) -> Grouping:
+    return Grouping(join_groups(request.replicates, _antibody_groups(request)))
+
+
+def _by_both(request: Request) -> Grouping:
     # rows are edges between antibody and antigen clusters; whole components travel, none is dropped
-    return Plan(joined(task.together, _antigen_groups(task), _antibody_groups(task)))
+    groups = (_antigen_groups(request), _antibody_groups(request))
+    return Grouping(join_groups(request.replicates, *groups))
 
 
-def _antigen_groups(task: Task) -> np.ndarray:
-    pairs = distinct_pairs(task.measurements)
-    identity, coverage = task.settings.antigen_identity, task.settings.antigen_coverage
-    labels = antigen_clusters([pair.antigen for pair in pairs], identity, coverage)
-    return row_groups(task.measurements, pairs, labels)
+def _by_mutations(request: Request) -> Grouping:
+    counts = [len(positions) for positions in mutated_positions(request.measurements)]
+    return Grouping(request.replicates, rank=np.array(counts, float))
 
 
-def _antibody_groups(task: Task) -> np.ndarray:
-    pairs = distinct_pairs(task.measurements)
-    region, identity = task.settings.region, task.settings.antibody_identity
-    labels = antibody_clusters([pair.antibody for pair in pairs], region, identity)
-    return row_groups(task.measurements, pairs, labels)
-
-
-def _by_mutations(task: Task) -> Plan:
-    counts = np.array([len(found) for found in mutated_positions(task.measurements)], float)
-    return Plan(task.together, rank=counts)
-
-
-def _by_date(task: Task) -> Plan:
-    dates = [row.origin.date for row in task.measurements]
+def _by_date(request: Request) -> Grouping:
+    dates = [row.origin.date for row in request.measurements]
     wrong = next((date for date in dates if date and not _DATE.fullmatch(date)), None)
     if wrong is not None:
         raise InputError(f"dates must be YYYY, YYYY-MM or YYYY-MM-DD, got {wrong!r}")
@@ -120,127 +201,120 @@ def _by_date(task: Task) -> Plan:
         raise InputError(
             "no row has a date; a split by date needs a column 'date' with dates such as 2024-05-31"
         )
-    order = {date: place for place, date in enumerate(sorted(set(dates)))}
+    _, rank = np.unique(dates, return_inverse=True)
     undated = dates.count("")
     notes = (f"{undated} rows without a date count as the oldest",) if undated else ()
-    return Plan(task.together, rank=np.array([order[date] for date in dates], float), notes=notes)
+    return Grouping(request.replicates, rank=rank.astype(float), notes=notes)
 
 
-def _by_column(task: Task) -> Plan:
-    labels = task.labels
+def _by_column(request: Request) -> Grouping:
+    labels = row_labels(request.measurements, request.labels)
+    return Grouping(join_groups(request.replicates, renumber(map(str, labels))))
+
+
+def row_labels(
+    measurements: Sequence[Measurement], labels: Sequence[str] | None
+) -> Sequence[str | int]:
+    """A label for each row: those given, else the source's own folds."""
     if labels is None:
-        folds = [row.origin.fold for row in task.measurements]
-        if any(fold is None for fold in folds):
+        folds = [row.origin.fold for row in measurements if row.origin.fold is not None]
+        if len(folds) < len(measurements):
             raise InputError("a split by column needs a label for every row")
-        labels = [str(fold) for fold in folds]
-    if len(labels) != len(task.measurements):
-        raise InputError(f"{len(labels)} labels for {len(task.measurements)} measurements")
-    return Plan(joined(task.together, renumbered(labels)))
+        return folds
+    if len(labels) != len(measurements):
+        raise InputError(f"{len(labels)} labels for {len(measurements)} measurements")
+    return labels
 
 
-def _by_position(task: Task) -> Plan:
-    touched = _group_positions(task)
-    everything = sorted({place for places in touched for place in places}, key=repr)
+def _by_position(request: Request) -> Grouping:
+    replicates, names = request.replicates, request.names
+    sizes = np.bincount(replicates)
+    mutated: list[set[Hashable]] = [set() for _ in sizes]  # positions, by group of replicates
+    for group, positions in zip(replicates, mutated_positions(request.measurements), strict=True):
+        mutated[group] |= positions
+    everything = sorted(set().union(*mutated), key=repr)
     if not everything:
         raise InputError("no row differs from its parent, so there are no mutated positions")
-    if isinstance(task.names[0], int):
-        return Plan(joined(task.together, _sharing_positions(task, touched)))
-    rng = np.random.default_rng(task.seed)
-    order = [everything[place] for place in rng.permutation(len(everything))]
+    if isinstance(names[0], int):
+        # folds share no position at all: groups that mutate one stay together
+        index_of = {position: len(sizes) + index for index, position in enumerate(everything)}
+        links = [
+            (group, index_of[position])
+            for group, positions in enumerate(mutated)
+            for position in positions
+        ]
+        first, second = np.array(links, np.int64).T
+        joined = single_linkage(len(sizes) + len(everything), first, second)
+        return Grouping(joined[replicates])
+    rng = np.random.default_rng(request.seed)
+    order = [everything[index] for index in rng.permutation(len(everything))]
     # positions mutated on their own come first: rows mutated elsewhere too say less about them
-    typical = _typical_mutations(touched)
-    order.sort(key=lambda place: int(np.log2(typical[place])))
-    sizes = np.bincount(task.together)
+    counts: dict[Hashable, list[int]] = {}
+    for positions in mutated:
+        for position in positions:
+            counts.setdefault(position, []).append(len(positions))
+    order.sort(key=lambda position: int(np.log2(np.median(counts[position]))))
     part = np.zeros(len(sizes), np.int64)
     facts: dict = {}
-    taken: set[Hashable] = set()
-    for number in range(len(task.shares) - 1, 0, -1):
-        wanted = task.shares[number] * len(task.together)
-        left = [place for place in order if place not in taken]
-        held, members = _hold_out(left, touched, sizes, wanted, part)
-        part[members] = number
-        taken |= held
-        only = sum(int(sizes[group]) for group in members if touched[group] <= held)
-        name = task.names[number]
-        facts[f"positions_held_for_{name}"] = len(held)
-        facts[f"rows_of_{name}_mutated_only_there"] = only
+    held_out: set[Hashable] = set()
+    for index in range(len(names) - 1, 0, -1):
+        wanted = request.shares[index] * len(replicates)
+        free = [position for position in order if position not in held_out]
+        sizes_left = {int(group): int(sizes[group]) for group in np.flatnonzero(part == 0)}
+        held, members = _hold_out(free, mutated, sizes_left, wanted)
+        part[members] = index
+        held_out |= held
+        only = sum(int(sizes[group]) for group in members if mutated[group] <= held)
+        facts[f"positions_held_for_{names[index]}"] = len(held)
+        facts[f"rows_of_{names[index]}_mutated_only_there"] = only
     if not (part == 0).any():
         raise InputError("every row mutates a held-out position; no row is left to train on")
-    seen = {place for group in np.flatnonzero(part == 0) for place in touched[group]}
-    facts["held_positions_mutated_in_train"] = len(seen & taken)
-    return Plan(task.together, parts=part[task.together], facts=facts)
-
-
-def _group_positions(task: Task) -> list[set[Hashable]]:
-    touched: list[set[Hashable]] = [set() for _ in range(int(task.together.max()) + 1)]
-    for group, places in zip(task.together, mutated_positions(task.measurements), strict=True):
-        touched[group] |= places
-    return touched
-
-
-def _typical_mutations(touched: list[set[Hashable]]) -> dict[Hashable, float]:
-    """For each position how many positions a group that mutates it mutates: the median."""
-    counts: dict[Hashable, list[int]] = {}
-    for places in touched:
-        for place in places:
-            counts.setdefault(place, []).append(len(places))
-    return {place: float(np.median(found)) for place, found in counts.items()}
-
-
-def _sharing_positions(task: Task, touched: list[set[Hashable]]) -> np.ndarray:
-    """Groups of rows connected by positions they share; rows without mutations stand alone."""
-    first: dict[Hashable, int] = {}
-    together = task.together
-    for group, places in enumerate(touched):
-        low = min([first.get(place, group) for place in places], default=group)
-        merged = {first[place] for place in places if place in first} | {group}
-        moved = np.isin(together, list(merged))
-        together = np.where(moved, low, together)
-        first = {place: low if owner in merged else owner for place, owner in first.items()}
-        first.update(dict.fromkeys(places, low))
-    return renumbered(together)
+    trained = set().union(*(mutated[group] for group in np.flatnonzero(part == 0)))
+    facts["held_positions_mutated_in_train"] = len(trained & held_out)
+    return Grouping(replicates, parts=part[replicates], facts=facts)
 
 
 def _hold_out(
     order: Sequence[Hashable],
-    touched: list[set[Hashable]],
-    sizes: np.ndarray,
+    mutated: Sequence[set[Hashable]],
+    sizes: dict[int, int],
     wanted: float,
-    part: np.ndarray,
 ) -> tuple[set[Hashable], list[int]]:
-    """Positions held out, and the free groups that mutate any of them: about `wanted` rows."""
-    at: dict[Hashable, list[int]] = {place: [] for place in order}
-    for group, places in enumerate(touched):
-        for place in places:
-            if place in at and part[group] == 0:
-                at[place].append(group)
+    """Positions held out, and the groups (of those in `sizes`) that mutate any of them.
+
+    Positions are taken in order until they hold about the wanted number of rows.
+    """
+    groups_at: dict[Hashable, list[int]] = {position: [] for position in order}
+    for group in sizes:
+        for position in mutated[group] & groups_at.keys():
+            groups_at[position].append(group)
+    rows_at = {position: sum(sizes[group] for group in groups_at[position]) for position in order}
+    order = [position for position in order if rows_at[position]]
+    if order and all(rows_at[position] > wanted * _OVERSHOOT for position in order):
+        order = [min(order, key=lambda position: rows_at[position])]
+        wanted = rows_at[order[0]]
     held: set[Hashable] = set()
     members: dict[int, None] = {}
-    count = 0
-    gains = {place: int(sum(sizes[group] for group in at[place])) for place in order}
-    order = [place for place in order if gains[place]]
-    if order and all(gains[place] > wanted * _OVERSHOOT for place in order):
-        order = [min(order, key=lambda place: gains[place])]
-        wanted = gains[order[0]]
-    for place in order:
-        new = [group for group in at[place] if group not in members]
-        gain = int(sum(sizes[group] for group in new))
-        if count + gain > wanted * _OVERSHOOT:
+    rows = 0
+    for position in order:
+        added = [group for group in groups_at[position] if group not in members]
+        added_rows = sum(sizes[group] for group in added)
+        if rows + added_rows > wanted * _OVERSHOOT:
             continue
-        held.add(place)
-        members.update(dict.fromkeys(new))
-        count += gain
-        if count >= wanted:
+        held.add(position)
+        members.update(dict.fromkeys(added))
+        rows += added_rows
+        if rows >= wanted:
             break
     return held, list(members)
 
 
 @dataclasses.dataclass(frozen=True)
 class Kind:
-    """A way to split: what it is good for, and its plan."""
+    """A way to split: what it is good for, and its grouping of the rows."""
 
     summary: str
-    plan: Callable[[Task], Plan]
+    group: Callable[[Request], Grouping]
 
 
 KINDS: dict[str, Kind] = {

@@ -1,16 +1,16 @@
 """What crosses the cut of a split, measured on the sequences themselves."""
 
-import dataclasses
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.metadata import version
+from typing import Any
 
 import numpy as np
 
 from paratope.data.measurements import Measurement
 from paratope.data.splits.antibodies import highest_identity, region_text
-from paratope.data.splits.clusters import leader_hits, same_molecule
+from paratope.data.splits.clusters import align_by_representatives, same_molecule
 from paratope.molecules.alignment import EXHAUSTIVE_RESIDUES, search
 
 _REGIONS = ("cdr3", "cdrs", "variable")
@@ -44,13 +44,13 @@ def prove(
     antigens = same_molecule([pair.antigen.chains for pair in pairs])
     both = list(zip(antibodies.tolist(), antigens.tolist(), strict=True))
     proof: dict = {
-        "shared_pairs": _in_several_parts(both, parts),
-        "shared_antibodies": _in_several_parts(antibodies.tolist(), parts),
-        "shared_antigens": _in_several_parts(antigens.tolist(), parts),
+        "shared_pairs": _count_shared(both, parts),
+        "shared_antibodies": _count_shared(antibodies.tolist(), parts),
+        "shared_antigens": _count_shared(antigens.tolist(), parts),
     }
     chains = [pair.antibody.chains for pair in pairs]
     proof["antibody_max_identity"] = {
-        region: _antibody_identity([region_text(one, region) for one in chains], parts)
+        region: _antibody_identity([region_text(antibody, region) for antibody in chains], parts)
         for region in _REGIONS
     }
     identity = _antigen_identity([pair.antigen.chains for pair in pairs], parts, antigen_coverage)
@@ -65,15 +65,15 @@ def prove(
 
 def leaks(proof: dict) -> list[str]:
     """In words, what would let a model look up its answer."""
-    said = []
-    for what in ("pairs", "antibodies", "antigens"):
-        count = proof[f"shared_{what}"]
-        if count:
-            said.append(f"{count} {what} lie on both sides of a cut")
+    said = [
+        f"{proof[f'shared_{what}']} {what} lie on both sides of a cut"
+        for what in ("pairs", "antibodies", "antigens")
+        if proof[f"shared_{what}"]
+    ]
     if proof["antibody_max_identity"]["cdrs"] >= 0.9 and not proof["shared_antibodies"]:
         said.append("antibodies on two sides of a cut share at least 90 % of their CDRs")
-    if proof["antigen_max_identity_related"] >= 0.3 and not proof["shared_antigens"]:
-        identity = proof["antigen_max_identity_related"]
+    identity = proof["antigen_max_identity_related"]
+    if identity >= 0.3 and not proof["shared_antigens"]:
         said.append(f"related antigens (identity {identity:.2f}) lie on both sides of a cut")
     return said
 
@@ -96,31 +96,30 @@ def input_hash(measurements: Sequence[Measurement]) -> str:
     return digest.hexdigest()
 
 
-def _in_several_parts(labels: Sequence[object], parts: np.ndarray) -> int:
-    return sum(len(found) > 1 for found in _parts_of(labels, parts).values())
-
-
-def _parts_of(labels: Sequence[object], parts: np.ndarray) -> dict[object, set[int]]:
-    found: dict[object, set[int]] = {}
+def _parts_of(labels: Iterable[object], parts: np.ndarray) -> dict[Any, set[int]]:
+    """The parts in which each label occurs."""
+    parts_of: dict[Any, set[int]] = {}
     for label, part in zip(labels, parts.tolist(), strict=True):
-        found.setdefault(label, set()).add(part)
-    return found
+        parts_of.setdefault(label, set()).add(part)
+    return parts_of
+
+
+def _count_shared(labels: Iterable[object], parts: np.ndarray) -> int:
+    return sum(len(sides) > 1 for sides in _parts_of(labels, parts).values())
 
 
 def _antibody_identity(texts: list[tuple[str, str]], parts: np.ndarray) -> float:
     """Highest identity between texts of different parts."""
-    found = _parts_of(texts, parts)
-    if any(len(sides) > 1 for sides in found.values()):
-        return 1.0
-    best = 0.0
     by_part: dict[int, list[tuple[str, str]]] = {}
-    for text, sides in found.items():
-        by_part.setdefault(next(iter(sides)), []).append(text)  # type: ignore[arg-type]
-    sides = sorted(by_part)
-    for place, side in enumerate(sides):
-        others = [text for other in sides[place + 1 :] for text in by_part[other]]
+    for text, sides in _parts_of(texts, parts).items():
+        if len(sides) > 1:
+            return 1.0
+        by_part.setdefault(min(sides), []).append(text)
+    best = 0.0
+    for part in sorted(by_part):
+        others = [text for other in sorted(by_part) if other > part for text in by_part[other]]
         if others:
-            best = max(best, highest_identity(by_part[side], others))
+            best = max(best, highest_identity(by_part[part], others))
     return best
 
 
@@ -128,21 +127,23 @@ def _antigen_identity(
     antigens: list[tuple[str, ...]], parts: np.ndarray, coverage: float
 ) -> tuple[float, float]:
     """Highest identity between antigen chains of different parts: of any alignment, of related."""
-    rows = [(chain, part) for one, part in zip(antigens, parts, strict=True) for chain in one]
-    found = _parts_of([chain for chain, _ in rows], np.array([part for _, part in rows]))
-    if any(len(sides) > 1 for sides in found.values()):
+    chain_parts = np.repeat(parts, [len(chains) for chains in antigens])
+    parts_of = _parts_of((chain for chains in antigens for chain in chains), chain_parts)
+    if any(len(sides) > 1 for sides in parts_of.values()):
         return 1.0, 1.0
-    chains = sorted(str(chain) for chain in found)
-    side = np.array([next(iter(found[chain])) for chain in chains])
+    chains = sorted(parts_of)
+    side = np.array([min(parts_of[chain]) for chain in chains])
     best = related = 0.0
     if sum(map(len, chains)) <= EXHAUSTIVE_RESIDUES:
         hits = search(chains)
-    else:  # mutants are aligned through their leader, within 5 % of it
-        leader, distance, heads, hits = leader_hits(tuple(chains))
-        cut = side != side[leader]
-        best = related = float((1 - distance[cut]).max(initial=0.0))
-        hits = dataclasses.replace(hits, first=heads[hits.first], second=heads[hits.second])
-    cut = (side[hits.first] != side[hits.second]) & (hits.coverage >= coverage - 1e-9)
+        first, second = hits.first, hits.second
+    else:  # mutants are aligned through their representative, within 5 % of it
+        aligned = align_by_representatives(tuple(chains))
+        hits = aligned.hits
+        cut = side != side[aligned.representative]
+        best = related = float((1 - aligned.distance[cut]).max(initial=0.0))
+        first, second = (aligned.representatives[ends] for ends in (hits.first, hits.second))
+    cut = (side[first] != side[second]) & (hits.coverage >= coverage - 1e-9)
     best = max(best, float(hits.identity[cut].max(initial=0.0)))
     related = max(related, float(hits.identity[cut & hits.related].max(initial=0.0)))
     return round(best, 4), round(related, 4)

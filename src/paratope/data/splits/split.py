@@ -11,10 +11,14 @@ import polars as pl
 from paratope.core.errors import InputError, unknown_name
 from paratope.core.files import write_json
 from paratope.data.measurements import Measurement
-from paratope.data.splits.assignment import deal, deal_in_order, part_names, size_notes
-from paratope.data.splits.clusters import renumbered
-from paratope.data.splits.groups import replicate_groups
-from paratope.data.splits.kinds import KINDS, Settings, Task
+from paratope.data.splits.assignment import (
+    assign_by_rank,
+    assign_groups,
+    part_names,
+    size_notes,
+)
+from paratope.data.splits.clusters import renumber
+from paratope.data.splits.kinds import KINDS, Request, Settings, replicate_groups, row_labels
 from paratope.data.splits.proof import prove
 from paratope.data.tables import write_table
 
@@ -120,39 +124,33 @@ def split_measurements(
             return _as_given(measurements, labels, settings)
         fractions = DEFAULT_FRACTIONS
     names, shares = part_names(fractions, folds)
-    together = replicate_groups(measurements)
-    task = Task(measurements, together, names, shares, seed, settings, labels)
-    plan = KINDS[by].plan(task)
-    if plan.parts is not None:
-        parts = plan.parts
-    elif plan.rank is not None:
-        parts = deal_in_order(plan.groups, plan.rank, shares)
+    replicates = replicate_groups(measurements)
+    request = Request(measurements, replicates, names, shares, seed, settings, labels)
+    grouping = KINDS[by].group(request)
+    if grouping.parts is not None:
+        parts = grouping.parts
+    elif grouping.rank is not None:
+        parts = assign_by_rank(grouping.groups, grouping.rank, shares)
     else:
-        parts = deal(plan.groups, shares, seed)
-    notes = [*plan.notes, *size_notes(names, shares, parts, plan.groups)]
+        parts = assign_groups(grouping.groups, shares, seed)
+    notes = [*grouping.notes, *size_notes(names, shares, parts, grouping.groups)]
     wanted = {str(name): round(float(share), 4) for name, share in zip(names, shares, strict=True)}
-    facts = {"by": by, "seed": seed, "wanted": wanted, **plan.facts, "notes": notes}
-    return _proven(measurements, np.array(names)[parts], plan.groups, settings, facts)
+    facts = {"by": by, "seed": seed, "wanted": wanted, **grouping.facts, "notes": notes}
+    return _proven(measurements, np.array(names)[parts], grouping.groups, settings, facts)
 
 
 def _as_given(
     measurements: Sequence[Measurement], labels: Sequence[str] | None, settings: Settings
 ) -> Split:
     """Parts that somebody else chose; the proof says what they leak."""
-    if labels is None:
-        given = [row.origin.fold for row in measurements]
-        if any(fold is None for fold in given):
-            raise InputError("a split by column needs a label for every row")
-        assignment = np.array(given)
-    else:
-        if len(labels) != len(measurements):
-            raise InputError(f"{len(labels)} labels for {len(measurements)} measurements")
+    assignment = np.array(row_labels(measurements, labels))
+    if labels is not None:
         blank = next((row for row, label in enumerate(labels) if not str(label).strip()), None)
         if blank is not None:
             raise InputError(f"row {blank + 1} has no label to split by")
-        assignment = np.array([str(label) for label in labels])
+        assignment = assignment.astype(str)
     notes = ["the parts are as given; nothing was moved to keep groups whole"]
-    groups = renumbered(assignment)
+    groups = renumber(assignment.tolist())
     return _proven(measurements, assignment, groups, settings, {"by": "column", "notes": notes})
 
 
@@ -238,9 +236,9 @@ def write_split(
         Row of the frame of each measurement, where some rows hold none; those get no part.
     """
     parts = [""] * frame.height
-    places = range(len(split.assignment)) if rows is None else rows
-    for place, part in zip(places, split.assignment.tolist(), strict=True):
-        parts[place] = str(part)
+    measured = range(len(split.assignment)) if rows is None else rows
+    for row, part in zip(measured, split.assignment.tolist(), strict=True):
+        parts[row] = str(part)
     Path(folder).mkdir(parents=True, exist_ok=True)
     table = frame.with_columns(pl.Series("split", parts, dtype=pl.String))
     write_table(table, Path(folder) / "split.csv")
