@@ -16,7 +16,7 @@ PYTHON ?= $(shell for name in python3 python3.11 python3.12 python3.13 python3.1
 	&& command -v "$$name" && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint format documents default-model pins clean
+.PHONY: help setup demo test test-slow test-threads lint format documents default-model pins clean
 
 help: ## list the tasks
 	@sed -nE 's/^([a-z-]+)(%?):.*## /\1\2\t/p' $(MAKEFILE_LIST) | sed 's/%/TOPIC/' \
@@ -39,11 +39,16 @@ demo: $(STAMP) ## predict a dozen well-known antibodies with the default model
 	$(BIN)/paratope predict examples/pairs.csv -o demo.csv
 	@$(BIN)/python scripts/show_table.py demo.csv
 
-test: $(STAMP) ## the fast tests (at most ten minutes on two cores)
+test: $(STAMP) ## the fast tests (at most six minutes on two cores)
 	$(BIN)/pytest -m "not slow" -n 2 --dist loadfile
 
 test-slow: $(STAMP) ## the heavier tests
 	$(BIN)/pytest -m slow
+
+test-threads: $(STAMP) ## what computes, at the default number of threads, as users run it
+	PARATOPE_TEST_THREADS=default $(BIN)/pytest -m "not slow" tests/test_golden.py tests/test_network.py \
+	tests/test_training.py tests/test_exact_resume.py tests/test_predictor.py tests/test_gaussian_process.py \
+	tests/test_campaign_model.py tests/test_adaptation.py
 
 lint: $(STAMP) ## style, format and types
 	$(BIN)/ruff check

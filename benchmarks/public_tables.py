@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from paratope.evaluation.bootstrap import group_codes, metric_intervals
-from paratope.evaluation.metrics import METRICS, judged
+from paratope.evaluation.metrics import METRICS, EvaluationRows
 
 JUDGED = ("pearson", "spearman", "rmse")
 TITLES = {
@@ -52,13 +52,13 @@ def judge(
         Whether the mean Spearman within a group is given too.
     """
     known = np.isfinite(predicted) & np.isfinite(measured)
-    rows = judged(measured[known], predicted[known])
+    rows = EvaluationRows(measured[known], predicted[known])
     codes, _ = group_codes([one for one, keep in zip(groups, known, strict=True) if keep])
     names = JUDGED if calibrated else JUDGED[:2]
     intervals = metric_intervals(rows, codes, names)
     line: Line = {"predictor": name, "rows": len(rows)}
     for metric in names:
-        value = METRICS[metric].fn(rows)
+        value = METRICS[metric](rows)
         line[metric] = _finite(value)
         interval = intervals.get(metric)
         if interval is not None and np.isfinite(value):

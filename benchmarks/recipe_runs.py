@@ -20,7 +20,7 @@ from paratope.data.tables import write_table
 from paratope.encoders import load_encoder
 from paratope.encoders.embedding_store import EmbeddingStore
 from paratope.evaluation.baselines import BASELINES
-from paratope.evaluation.metrics import compute, judged
+from paratope.evaluation.metrics import EvaluationRows, compute
 from paratope.models.batches import Examples, fit_molecule
 from paratope.models.recipes import Recipe, load_recipe
 from paratope.molecules.numbering import prepare_antibody
@@ -209,7 +209,7 @@ def judge(predicted: np.ndarray, job: Job) -> dict[str, Any]:
     exact = np.array([row.censoring is Censoring.EXACT for row in rows])
     codes = [row.censoring for row in rows]
     measured = np.array([row.pkd for row in rows], dtype=float)
-    values = compute(judged(measured, predicted, censoring=codes), JUDGED)
+    values = compute(EvaluationRows(measured, predicted, censoring=codes), JUDGED)
     clusters = job.clusters[job.parts == "test"]
     pairs = {(row.pair.antibody.chains, row.pair.antigen.chains): n for n, row in enumerate(rows)}
     antigens = [antigen for _, antigen in pairs]
@@ -220,7 +220,9 @@ def judge(predicted: np.ndarray, job: Job) -> dict[str, Any]:
     for cluster in np.unique(clusters):
         chosen = exact & (clusters == cluster)
         if chosen.sum() >= MIN_ROWS_FOR_RANKING and np.ptp(measured[chosen]) > 0:
-            found = compute(judged(measured[chosen], predicted[chosen]), ["spearman"])["spearman"]
+            found = compute(EvaluationRows(measured[chosen], predicted[chosen]), ["spearman"])[
+                "spearman"
+            ]
             inside.append(0.0 if np.isnan(found) else found)
     return {
         "test_rows": len(rows),
@@ -284,5 +286,5 @@ def release_facts(folder: Path) -> dict[str, Any] | None:
         "recall_sd": summary["recall_std"],
         "largest_recall_jump": summary["max_recall_jump"],
         "outside_percent": float(100 * np.mean((predicted < 4) | (predicted > 14))),
-        **compute(judged(measured, predicted), ["spearman", "rmse", "r2"]),
+        **compute(EvaluationRows(measured, predicted), ["spearman", "rmse", "r2"]),
     }

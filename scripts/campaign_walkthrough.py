@@ -20,7 +20,7 @@ from scipy.stats import spearmanr
 
 from paratope.cli import main as paratope
 from paratope.evaluation.figures import held_out_predictions, plates, save_figure
-from paratope.evaluation.metrics import judged
+from paratope.evaluation.metrics import EvaluationRows
 
 ROOT = Path(__file__).resolve().parents[1]
 FIGURES = ROOT / "docs" / "figures" / "campaigns"
@@ -147,7 +147,7 @@ def draw_figures(
     for name in ("held_out", "learning_curve", "positions"):
         shutil.copyfile(folder / "plate-1" / "report" / f"{name}.png", FIGURES / f"{name}.png")
     columns = {name: found[name].to_numpy() for name in ("truth", "pkd", "pkd_low", "pkd_high")}
-    rows = judged(
+    rows = EvaluationRows(
         columns["truth"], columns["pkd"], low=columns["pkd_low"], high=columns["pkd_high"]
     )
     title = "Variants that nobody had measured"

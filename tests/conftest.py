@@ -2,9 +2,11 @@
 
 import os
 
-# Matrices here are small: threads would only wait for each other, and runs are repeatable on one.
-# Set before anything imports torch, and inherited by the processes that tests start.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Matrices here are small, and two test processes share two cores: one thread each is quickest.
+# Set before anything imports torch, and inherited by the processes that tests start. Users have
+# the default number of threads, and so has `make test-threads`.
+if os.environ.get("PARATOPE_TEST_THREADS") != "default":
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from collections.abc import Callable
 from pathlib import Path

@@ -21,12 +21,11 @@ from paratope.evaluation import (
     read_predictions,
     render_page,
 )
-from paratope.evaluation.bootstrap import draw_weights, effective_freedom, metric_intervals
+from paratope.evaluation.bootstrap import Bootstrap, Interval, effective_freedom, metric_intervals
 from paratope.evaluation.breakdowns import BIN_NAMES, bin_of, break_down
 from paratope.evaluation.comparison import swap_test
-from paratope.evaluation.metrics import METRICS, Judged, judged
-from paratope.evaluation.noise import noise_ceiling
-from paratope.evaluation.statistics import STATISTICS, WITHOUT_INTERVAL, build_statistic
+from paratope.evaluation.metrics import METRICS, EvaluationRows, RowWeights
+from paratope.evaluation.references import noise_ceiling
 
 
 def hierarchy(
@@ -145,34 +144,86 @@ def test_dominance_of_one_antigen_is_told():
 # --- intervals ---
 
 
-@pytest.mark.parametrize("name", STATISTICS)
-def test_weight_one_is_the_metric_and_weights_are_repeats(name: str):
+RESAMPLED = [name for name, metric in METRICS.items() if not metric.no_interval]
+
+
+@pytest.mark.parametrize("name", RESAMPLED)
+def test_weights_of_a_metric_are_repeats(name: str):
     measured, predicted, group = hierarchy(0, groups=12)
     predicted = np.round(predicted, 1)  # ties
     bounded = name in ("concordance", "bounds_respected_percent", "ence", "selective_gain_percent")
     code = np.where(measured < 7.2, -1, 0) if bounded else np.zeros(len(measured))
     reach = np.random.default_rng(1).uniform(0.4, 2.0, len(measured))
-    rows = judged(measured, predicted, censoring=code.astype(int), low=predicted - reach,
-                  high=predicted + 1.5, p_strong=stats.norm.cdf(measured - 9))  # fmt: skip
-    statistic = build_statistic(name, rows, group, 12)
-    assert statistic is not None
-    assert statistic(np.ones((1, 12)))[0] == pytest.approx(METRICS[name].fn(rows), abs=1e-9)
-    weights = draw_weights(12, 3, seed=1)
-    for drawn, value in zip(weights, statistic(weights), strict=True):
+    rows = EvaluationRows(measured, predicted, code, low=predicted - reach, high=predicted + 1.5,
+                          p_strong=stats.norm.cdf(measured - 9))  # fmt: skip
+    weights = RowWeights(group, np.random.default_rng(1).integers(0, 3, (4, 12)).astype(float))
+    weights.drawn[0] = 1.0
+    values = METRICS[name].draws(rows, weights)
+    assert values is not None
+    assert values[0] == pytest.approx(METRICS[name](rows), abs=1e-12)
+    for drawn, value in zip(weights.drawn, values, strict=True):
         repeated = rows.take(np.repeat(np.arange(len(rows)), drawn[group].astype(int)))
-        assert value == pytest.approx(METRICS[name].fn(repeated), abs=1e-9)
+        assert value == pytest.approx(METRICS[name](repeated), abs=1e-9, nan_ok=True)
 
 
-def test_every_metric_has_an_interval_or_a_reason():
-    assert set(STATISTICS) | set(WITHOUT_INTERVAL) == set(METRICS)
-    assert not set(STATISTICS) & set(WITHOUT_INTERVAL)
+def test_metrics_over_all_pairs_of_a_large_table_are_not_resampled():
+    rows = EvaluationRows(np.arange(4001.0), np.arange(4001.0))
+    weights = RowWeights(np.arange(4001) // 800, np.ones((2, 6)))
+    assert METRICS["kendall"].draws(rows, weights) is None
+    assert "too many above 4,000" in METRICS["concordance"].why_no_draws(4001)
+    assert METRICS["kendall"](rows) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("name", ["spearman", "pearson", "kendall"])
+def test_draws_that_all_agree_give_no_interval(name: str):
+    perfect = EvaluationRows(np.arange(6.0), np.arange(6.0))
+    assert metric_intervals(perfect, range(6), [name]) == {}
+
+
+def test_correlations_of_few_groups_have_intervals_that_say_something():
+    """Draws of few distinct rows rank perfectly; they widen the interval but do not blow it up."""
+    nearly = EvaluationRows(np.arange(8.0), [1.0, 0, 2, 4, 3, 5, 7, 6])
+    interval = metric_intervals(nearly, range(8), ["spearman"])["spearman"]
+    assert METRICS["spearman"](nearly) == pytest.approx(0.929, abs=1e-3)
+    assert (interval.low, interval.high) == pytest.approx((0.40, 0.994), abs=0.01)
+
+
+def test_high_correlations_are_not_cut_to_a_point():
+    rng = np.random.default_rng(0)
+    measured = rng.normal(8, 1, 12)
+    rows = EvaluationRows(measured, measured + rng.normal(0, 0.05, 12))
+    interval = metric_intervals(rows, range(12), ["pearson"])["pearson"]
+    assert interval.low < METRICS["pearson"](rows) < interval.high
+    assert 0.005 < interval.high - interval.low < 0.02
 
 
 def test_groups_of_unequal_influence_count_as_few():
-    rng = np.random.default_rng(0)
-    even, uneven = rng.normal(0, 1, 200), np.r_[rng.normal(0, 30, 3), rng.normal(0, 1, 197)]
-    assert effective_freedom(even) > 100
-    assert effective_freedom(uneven) < 10
+    assert effective_freedom(np.array([1.0, -1.0] * 10)) == 19  # all alike: groups - 1
+    alone = np.r_[1.0, np.zeros(19)]
+    squares = (alone - 0.05) ** 2
+    expected = 2 * squares.sum() ** 2 / ((squares**2).sum() - squares.sum() ** 2 / 20)
+    assert effective_freedom(alone) == pytest.approx(expected)
+    assert 2 <= expected < 3
+
+
+@pytest.mark.parametrize(
+    ("rows", "draws", "groups"), [(6, 1000, 6), (5000, 1000, 1000), (5001, 500, 1000)]
+)
+def test_large_tables_take_fewer_draws_of_fewer_blocks(rows: int, draws: int, groups: int):
+    bootstrap = Bootstrap(range(rows))
+    assert bootstrap.groups == groups
+    assert bootstrap.weights.drawn.shape == (1 + draws + min(groups, 200), groups)
+    assert (bootstrap.weights.drawn[: 1 + draws].sum(axis=1) == groups).all()
+
+
+def test_an_interval_is_students_t_times_the_bootstrap_error():
+    values = np.random.default_rng(0).normal(8, 1, 30)
+    bootstrap = Bootstrap(range(30), draws=4000)
+    interval = bootstrap.interval(bootstrap.weights.mean(values))
+    freedom = effective_freedom((values.sum() - values) / 29)
+    reach = stats.t.ppf(0.975, freedom) * values.std(ddof=1) / np.sqrt(30)
+    assert (interval.low + interval.high) / 2 == pytest.approx(values.mean())
+    assert (interval.high - interval.low) / 2 == pytest.approx(reach, rel=0.03)
 
 
 def test_macro_interval_over_assays_is_that_of_drawing_groups_and_averaging():
@@ -205,16 +256,16 @@ def test_intervals_cover_the_truth_as_often_as_they_say():
     simulations = 200
     for seed in range(simulations):
         measured, predicted, group = hierarchy(seed, groups=40)
-        found = metric_intervals(judged(measured, predicted), group, names, seed=seed)
+        found = metric_intervals(EvaluationRows(measured, predicted), group, names, seed=seed)
         for name in names:
-            covered[name] += not found[name].excludes(truth[name])
+            covered[name] += found[name].low <= truth[name] <= found[name].high
     low, high = stats.binom.ppf([0.005, 0.995], simulations, 0.95)
     assert all(low <= count <= high for count in covered.values()), covered
 
 
 def test_intervals_over_groups_are_wider_than_over_rows_when_groups_share_errors():
     measured, predicted, group = hierarchy(0)
-    rows = judged(measured, predicted)
+    rows = EvaluationRows(measured, predicted)
     by_group = metric_intervals(rows, group, ["bias"])["bias"]
     by_row = metric_intervals(rows, np.arange(len(rows)), ["bias"])["bias"]
     assert by_group.high - by_group.low > 2 * (by_row.high - by_row.low)
@@ -351,7 +402,7 @@ def test_every_interval_holds_its_value():
 
 
 def test_bins_take_a_bound_only_where_it_is_decided():
-    rows = judged([4, 5, 5, 6, 11, 11, 9], [7] * 7, censoring=[0, 0, -1, -1, 0, 1, 1])
+    rows = EvaluationRows([4, 5, 5, 6, 11, 11, 9], [7] * 7, censoring=[0, 0, -1, -1, 0, 1, 1])
     got = [BIN_NAMES[i] if i >= 0 else None for i in bin_of(rows)]
     assert got == ["< 5", "5–7", "< 5", None, "≥ 11", "≥ 11", None]
 
@@ -408,8 +459,8 @@ def test_noise_ceiling_recovers_the_replicate_sd():
     assert found is not None
     assert found.pairs == 300
     assert found.sd == pytest.approx(0.4, abs=0.04)
-    assert METRICS["rmse"].fn(table.rows) == pytest.approx(found.rmse_floor, abs=0.04)
-    assert METRICS["pearson"].fn(table.rows) == pytest.approx(found.pearson_ceiling, abs=0.02)
+    assert METRICS["rmse"](table.rows) == pytest.approx(found.rmse_floor, abs=0.04)
+    assert METRICS["pearson"](table.rows) == pytest.approx(found.pearson_ceiling, abs=0.02)
 
 
 def test_baselines_are_fitted_on_the_training_rows(run_paratope: Callable[..., Any]):
@@ -531,7 +582,7 @@ def test_a_better_predictor_is_found_and_an_equal_one_is_not():
     by = {(one.name, one.metric): one for one in found.differences}
     assert by["worse", "spearman"].value < 0
     assert by["worse", "spearman"].interval is not None
-    assert by["worse", "spearman"].interval.excludes(0)
+    assert by["worse", "spearman"].interval.high < 0
     assert by["worse", "rmse"].p_value == pytest.approx(0.01)
     assert by["same", "rmse"].p_value > 0.05
 
@@ -544,9 +595,8 @@ def test_the_swap_test_keeps_its_level_when_groups_share_errors():
         rng = np.random.default_rng(seed + 1000)
         right = left + rng.normal(0, 0.6, 30)[group]
         left = left + rng.normal(0, 0.6, 30)[group]
-        p = swap_test("rmse", judged(measured, left), judged(measured, right), group,
-                      permutations=99, seed=seed)  # fmt: skip
-        rejected += p <= 0.05
+        rows = [EvaluationRows(measured, predicted) for predicted in (left, right)]
+        rejected += swap_test("rmse", *rows, group, permutations=99, seed=seed) <= 0.05
     assert rejected <= stats.binom.ppf(0.995, 200, 0.05)
 
 
@@ -582,12 +632,12 @@ def test_report_folders_can_be_compared(tmp_path: Path, run_paratope: Callable[.
     frame_of(1).write_csv(tmp_path / "t.csv")
     assert run_paratope("evaluate", tmp_path / "t.csv", "-o", tmp_path / "a").code == 0
     found = compare([tmp_path / "a", tmp_path / "a"], permutations=19)
-    assert all(one.value == 0 for one in found.differences)
+    assert all((one.value, one.interval) == (0, Interval(0, 0)) for one in found.differences)
     assert found.grouping == "group"
 
 
 def test_judged_is_what_metrics_take():
-    assert isinstance(read_predictions(frame_of()).rows, Judged)
+    assert isinstance(read_predictions(frame_of()).rows, EvaluationRows)
 
 
 def test_intervals_of_one_antigens_rows_resample_antibodies():

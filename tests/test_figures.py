@@ -7,14 +7,14 @@ from matplotlib.figure import Figure
 
 from paratope.core.errors import InputError
 from paratope.evaluation import figures
-from paratope.evaluation.metrics import Judged, judged
+from paratope.evaluation.metrics import EvaluationRows
 
 
-def some_rows(count: int = 200) -> Judged:
+def some_rows(count: int = 200) -> EvaluationRows:
     rng = np.random.default_rng(0)
     measured = rng.normal(8, 1.2, count)
     predicted = measured + rng.normal(0, 0.8, count)
-    return judged(
+    return EvaluationRows(
         np.clip(measured, 6, 10), predicted,
         censoring=np.where(measured < 6, -1, np.where(measured > 10, 1, 0)),
         low=predicted - 1.2, high=predicted + rng.uniform(1, 2, count),
@@ -24,7 +24,7 @@ def some_rows(count: int = 200) -> Judged:
 DRAWN = {
     "predicted_versus_measured": lambda: figures.predicted_versus_measured(some_rows()),
     "dense": lambda: figures.predicted_versus_measured(some_rows(4000)),
-    "one_row": lambda: figures.predicted_versus_measured(judged([7.0], [8.0])),
+    "one_row": lambda: figures.predicted_versus_measured(EvaluationRows([7.0], [8.0])),
     "residuals": lambda: figures.residuals(some_rows()),
     "calibration": lambda: figures.calibration(some_rows()),
     "selective_risk": lambda: figures.selective_risk(some_rows()),

@@ -8,14 +8,14 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from paratope.evaluation import figures
-from paratope.evaluation.metrics import Judged, judged
+from paratope.evaluation.metrics import EvaluationRows
 
 
-def rows(count: int = 60, bounds: bool = True) -> Judged:
+def rows(count: int = 60, bounds: bool = True) -> EvaluationRows:
     rng = np.random.default_rng(0)
     measured = rng.normal(8, 1, count)
     predicted = measured + rng.normal(0, 0.5, count)
-    return judged(
+    return EvaluationRows(
         measured, predicted, low=predicted - 1, high=predicted + 1,
         censoring=np.where(measured < 7, -1, 0) if bounds else None,
     )  # fmt: skip

@@ -12,24 +12,23 @@ from paratope.core.errors import InputError
 from paratope.evaluation.metrics import (
     COVERAGE_LEVELS,
     METRICS,
-    Judged,
+    EvaluationRows,
     at_threshold,
     best_cut,
     compute,
     errors,
-    judged,
     metric,
     r2_parts,
     selective_risk_curve,
 )
 
 
-def rows_with_everything(count: int = 300, seed: int = 0) -> Judged:
+def rows_with_everything(count: int = 300, seed: int = 0) -> EvaluationRows:
     rng = np.random.default_rng(seed)
     measured = rng.normal(8.5, 1.2, count)
     sd = rng.uniform(0.4, 1.2, count)
     predicted = measured + rng.normal(0, 1, count) * sd
-    return judged(
+    return EvaluationRows(
         np.maximum(measured, 6.0),
         predicted,
         censoring=np.where(measured < 6.0, -1, 0),
@@ -45,23 +44,23 @@ def test_every_metric_is_finite_where_it_applies_and_does_not_depend_on_row_orde
     rows = rows_with_everything()
     info = METRICS[name]
     assert info.applies(rows)
-    value = info.fn(rows)
+    value = info(rows)
     assert math.isfinite(value)
     order = np.random.default_rng(1).permutation(len(rows))
-    assert info.fn(rows.take(order)) == pytest.approx(value, abs=1e-9)
+    assert info(rows.take(order)) == pytest.approx(value, abs=1e-9)
     assert info.summary
 
 
 @pytest.mark.parametrize("name", METRICS)
 def test_every_metric_is_best_for_a_perfect_prediction(name: str):
     rows = rows_with_everything().exact()
-    perfect = Judged(
+    perfect = EvaluationRows(
         rows.measured, rows.measured, rows.censoring, rows.measured - 1, rows.measured + 1,
         rows.coverage, (rows.measured >= 9).astype(float),
     )  # fmt: skip
-    info, got = METRICS[name], METRICS[name].fn(perfect)
+    info, got = METRICS[name], METRICS[name](perfect)
     if info.direction == "max" and name not in ("selective_gain_percent",):
-        assert math.isnan(got) or got >= info.fn(rows) - 1e-9
+        assert math.isnan(got) or got >= info(rows) - 1e-9
     if info.direction == "zero" or name in ("rmse", "mae", "top_1_regret", "top_10_regret"):
         assert got == pytest.approx(0, abs=1e-12)
 
@@ -84,20 +83,19 @@ def test_r2_is_correlation_minus_scale_minus_bias():
     rows = rows_with_everything().exact()
     parts = r2_parts(rows)
     assert parts["correlation"] - parts["scale"] - parts["bias"] == pytest.approx(parts["r2"])
-    assert parts["r2"] == pytest.approx(METRICS["r2"].fn(rows), abs=1e-9)
+    assert parts["r2"] == pytest.approx(METRICS["r2"](rows), abs=1e-9)
 
 
 def test_a_met_bound_is_no_error_and_a_broken_one_is_the_distance():
-    rows = judged([5, 5, 9, 9], [4, 6.5, 10, 8], censoring=[Censoring.AT_MOST, Censoring.AT_MOST,
-        Censoring.AT_LEAST,
-        Censoring.AT_LEAST])  # fmt: skip
+    bounds = [Censoring.AT_MOST] * 2 + [Censoring.AT_LEAST] * 2
+    rows = EvaluationRows([5, 5, 9, 9], [4, 6.5, 10, 8], bounds)
     assert errors(rows).tolist() == [0, 1.5, 0, -1]
-    assert METRICS["mae"].fn(rows) == pytest.approx(0.625)
-    assert METRICS["bounds_respected_percent"].fn(rows) == 50
+    assert METRICS["mae"](rows) == pytest.approx(0.625)
+    assert METRICS["bounds_respected_percent"](rows) == 50
 
 
 def test_a_bound_that_leaves_the_threshold_open_is_not_counted():
-    rows = judged([10, 8, 9.5, 9.5], [9.9, 9.9, 9.9, 8.0], censoring=[-1, -1, 0, 0])
+    rows = EvaluationRows([10, 8, 9.5, 9.5], [9.9, 9.9, 9.9, 8.0], censoring=[-1, -1, 0, 0])
     # "at most 10" may or may not reach 9; "at most 8" does not
     assert at_threshold(rows) == {
         "recall_percent": 50.0, "precision_percent": 50.0, "f1_percent": 50.0,
@@ -128,11 +126,11 @@ def test_concordance_counts_every_pair_of_known_order(values: list[tuple[int, in
 
 def test_ties_at_the_edge_of_a_budget_count_by_expectation():
     measured = np.r_[np.full(10, 9.5), np.full(90, 6.0)]
-    flat = judged(measured, np.full(100, 8.0))
-    assert METRICS["recall_top_10_percent"].fn(flat) == pytest.approx(10)
-    assert METRICS["enrichment_top_10"].fn(flat) == pytest.approx(1)
-    three = judged([9.0, 8.0, 7.0], [5.0, 5.0, 5.0])
-    assert METRICS["top_1_regret"].fn(three) == pytest.approx(1.0)
+    flat = EvaluationRows(measured, np.full(100, 8.0))
+    assert METRICS["recall_top_10_percent"](flat) == pytest.approx(10)
+    assert METRICS["enrichment_top_10"](flat) == pytest.approx(1)
+    three = EvaluationRows([9.0, 8.0, 7.0], [5.0, 5.0, 5.0])
+    assert METRICS["top_1_regret"](three) == pytest.approx(1.0)
 
 
 def test_top_k_regret_equals_brute_force_over_tie_orders():
@@ -151,29 +149,31 @@ def test_coverage_of_a_true_gaussian_is_its_level():
     sd = rng.uniform(0.3, 1.5, 40_000)
     predicted = rng.normal(8, 1, 40_000)
     half = stats.norm.ppf(0.9) * sd  # an 80 % interval
-    rows = judged(
+    rows = EvaluationRows(
         predicted + rng.normal(0, 1, 40_000) * sd, predicted,
         low=predicted - half, high=predicted + half, coverage=0.8,
     )  # fmt: skip
     for level in COVERAGE_LEVELS:
-        got = METRICS[f"coverage_{round(100 * level)}_percent"].fn(rows)
+        got = METRICS[f"coverage_{round(100 * level)}_percent"](rows)
         assert got == pytest.approx(100 * level, abs=0.8)
-    assert METRICS["miscalibration_area"].fn(rows) < 0.01
-    assert METRICS["ence"].fn(rows) < 0.03
-    assert METRICS["selective_gain_percent"].fn(rows) > 20
+    assert METRICS["miscalibration_area"](rows) < 0.01
+    assert METRICS["ence"](rows) < 0.03
+    assert METRICS["selective_gain_percent"](rows) > 20
     share, risk = selective_risk_curve(rows)
     assert share[-1] == 1
-    assert risk[-1] == pytest.approx(METRICS["rmse"].fn(rows))
-    tight = Judged(rows.measured, rows.predicted, rows.censoring, rows.predicted - half / 2,
+    assert risk[-1] == pytest.approx(METRICS["rmse"](rows))
+    tight = EvaluationRows(rows.measured, rows.predicted, rows.censoring, rows.predicted - half / 2,
                    rows.predicted + half / 2, rows.coverage)  # fmt: skip
-    assert METRICS["miscalibration_area"].fn(tight) > 0.15
-    assert METRICS["ence"].fn(tight) > 0.5
+    assert METRICS["miscalibration_area"](tight) > 0.15
+    assert METRICS["ence"](tight) > 0.5
 
 
 def test_the_cut_is_chosen_for_the_best_f1():
     rng = np.random.default_rng(0)
     measured = rng.normal(8.5, 1, 400)
-    rows = judged(measured, measured - 2 + rng.normal(0, 0.3, 400))  # biased: nothing reaches 9
+    rows = EvaluationRows(
+        measured, measured - 2 + rng.normal(0, 0.3, 400)
+    )  # biased: nothing reaches 9
     cut = best_cut(rows)
     assert 6.5 < cut < 7.5
     assert at_threshold(rows, cut)["f1_percent"] > 80
@@ -184,9 +184,9 @@ def test_the_cut_is_chosen_for_the_best_f1():
 
 def test_undefined_is_nan_and_never_an_exception():
     for rows in (
-        judged([7.0], [7.0]),
-        judged([7.0, 7.0, 7.0], [8.0, 8.0, 8.0]),
-        judged([5.0, 5.0], [4.0, 6.0], censoring=[-1, -1]),
+        EvaluationRows([7.0], [7.0]),
+        EvaluationRows([7.0, 7.0, 7.0], [8.0, 8.0, 8.0]),
+        EvaluationRows([5.0, 5.0], [4.0, 6.0], censoring=[-1, -1]),
     ):
         for name, value in compute(rows).items():
             assert isinstance(value, float), name
@@ -196,8 +196,8 @@ def test_wrong_input_is_told():
     with pytest.raises(InputError, match="unknown metric 'rsme'.*rmse"):
         metric("rsme")
     with pytest.raises(InputError, match=r"one value per row"):
-        judged([1.0, 2.0], [1.0])
+        EvaluationRows([1.0, 2.0], [1.0])
     with pytest.raises(InputError, match="finite"):
-        judged([1.0, math.nan], [1.0, 2.0])
+        EvaluationRows([1.0, math.nan], [1.0, 2.0])
     with pytest.raises(InputError, match="pkd_low"):
         METRICS["width_90"]([1.0], [1.0])

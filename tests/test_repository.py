@@ -22,12 +22,12 @@ def test_the_whole_check_fails_without_the_public_data(repository: Path, tmp_pat
 
 def test_the_whole_check_builds_then_runs_every_part(repository: Path):
     script = (repository / ".ci" / "run").read_text(encoding="utf-8")
-    assert script.index("make setup") < script.index("for part in test test-slow lint")
+    assert script.index("make setup") < script.index("for part in test test-threads test-slow lint")
 
 
 @pytest.mark.parametrize(
     "target",
-    ["setup", "demo", "test", "test-slow", "lint", "benchmark-speed", "default-model"],
+    "setup demo test test-slow test-threads lint benchmark-speed default-model".split(),
 )
 def test_tasks_exist_and_set_up_first(target: str, repository: Path):
     done = subprocess.run(

@@ -1,6 +1,5 @@
 """``paratope compare``: predictors side by side on the same rows."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -37,7 +36,7 @@ def compare(
     from rich.markup import escape
     from rich.table import Table
 
-    from paratope.core.files import atomic_file
+    from paratope.core.files import write_json
     from paratope.evaluation.comparison import COMPARED
     from paratope.evaluation.comparison import compare as put_side_by_side
     from paratope.evaluation.page import interval_text, number
@@ -68,7 +67,5 @@ def compare(
         table.add_row(escape(one.name), one.metric, number(one.value), shown, number(one.p_value))
     console.print(table)
     if output is not None:
-        with atomic_file(output) as file:
-            text = json.dumps(found.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
-            file.write((text + "\n").encode("utf-8"))
+        write_json(output, found.to_dict())
         typer.echo(f"written: {output}", err=True)

@@ -59,8 +59,8 @@ def evaluate(
     """Judge predictions: metrics with intervals, baselines, and what is wrong, in plain words."""
     from paratope.evaluation import evaluate as judge
     from paratope.evaluation import evaluate_tiers, write_report, write_tiers
-    from paratope.evaluation.comparison import predictions_file
-    from paratope.evaluation.tiers import has_tiers
+    from paratope.evaluation.predictions import predictions_file
+    from paratope.evaluation.report import has_tiers
 
     options: dict[str, Any] = {"true": true, "pred": pred, "group": group, "train": train}
     options |= {"baselines": baselines, "seed": seed}
@@ -93,7 +93,7 @@ def show_tiers(found: Any) -> None:
     from rich.table import Table
 
     from paratope.evaluation.metrics import METRICS
-    from paratope.evaluation.tiers import tier_rows
+    from paratope.evaluation.page import tier_rows
 
     width = None if sys.stdout.isatty() else 200  # one line each where no terminal sets it
     console = Console(highlight=False, soft_wrap=True, width=width)

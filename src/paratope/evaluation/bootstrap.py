@@ -10,12 +10,12 @@ unequal groups.
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from paratope.evaluation.metrics import Judged
-from paratope.evaluation.statistics import Floats, Statistic, build_statistic
+from paratope.evaluation.metrics import METRICS, EvaluationRows, Floats, MetricInfo, RowWeights
 
 DRAWS = 1000
 # Larger tables: fewer draws, and groups joined at random into this many blocks.
@@ -28,11 +28,11 @@ MIN_GROUPS = 5
 FEW_GROUPS = 20
 _JACKKNIFE_GROUPS = 200
 
-_Scale = tuple[Callable[[Floats], Floats], Callable[[Floats], Floats]]
-SCALES: Mapping[str, _Scale] = {
+# A scale and the way back from it; correlations have `fisher_z`.
+SCALES: Mapping[str, tuple[Callable[[Floats], Floats], Callable[[Floats], Floats]]] = {
     "identity": (lambda x: x, lambda z: z),
+    "difference": (lambda x: x, lambda z: z),
     "not negative": (lambda x: x, lambda z: np.maximum(z, 0.0)),
-    "correlation": (lambda x: np.arctanh(np.clip(x, -1 + 1e-12, 1 - 1e-12)), np.tanh),
     "positive": (lambda x: np.log(np.maximum(x, 1e-12)), np.exp),
     "share": (
         lambda x: np.arcsin(np.sqrt(np.clip(x, 0.0, 1.0))),
@@ -45,21 +45,6 @@ SCALES: Mapping[str, _Scale] = {
 }
 
 
-def scale_of(name: str) -> str:
-    """The scale on which a metric's interval is symmetric."""
-    if name in ("spearman", "pearson", "kendall"):
-        return "correlation"
-    if name in ("rmse", "mae") or name.startswith("width"):
-        return "positive"
-    if name in ("auroc", "auroc_p_strong", "average_precision", "concordance"):
-        return "share"
-    if name in ("miscalibration_area", "ence") or name.startswith("enrichment"):
-        return "not negative"
-    if name == "selective_gain_percent":  # may be negative
-        return "identity"
-    return "percent" if name.endswith("_percent") else "identity"
-
-
 @dataclasses.dataclass(frozen=True, slots=True)
 class Interval:
     """Ends of a bootstrap interval."""
@@ -67,51 +52,33 @@ class Interval:
     low: float
     high: float
 
-    def excludes(self, value: float) -> bool:
-        """Whether a value lies outside."""
-        return value < self.low or value > self.high
+
+def fisher_z(correlation: ArrayLike, bound: float = 0.999) -> Floats:
+    """Fisher's z = artanh(r) of correlations, those beyond ±`bound` taken as ±`bound`.
+
+    >>> fisher_z([0.0, 1.0]).round(2).tolist()
+    [0.0, 3.8]
+    """
+    return np.arctanh(np.clip(correlation, -bound, bound))
 
 
-def group_codes(labels: Sequence[object] | NDArray) -> tuple[NDArray[np.int64], int]:
+def group_codes(labels: Sequence[object] | NDArray[Any]) -> tuple[NDArray[np.int64], int]:
     """Groups as 0 ... count - 1, in order of first appearance, and their count.
 
     >>> group_codes(["b", "a", "b"])[0].tolist()
     [0, 1, 0]
     """
     codes: dict[object, int] = {}
-    out = np.array([codes.setdefault(label, len(codes)) for label in labels], dtype=np.int64)
+    values = labels.tolist() if isinstance(labels, np.ndarray) else labels
+    out = np.array([codes.setdefault(label, len(codes)) for label in values], dtype=np.int64)
     return out, len(codes)
-
-
-def join_groups(groups: NDArray[np.int64], seed: int = 0) -> tuple[NDArray[np.int64], int]:
-    """At most 1000 blocks of whole groups, joined at random: still independent, fast to draw."""
-    count = int(groups.max(initial=-1)) + 1
-    if count <= MAX_BLOCKS:
-        return groups, count
-    block = np.random.default_rng(seed).permutation(count) % MAX_BLOCKS
-    return block.astype(np.int64)[groups], MAX_BLOCKS
-
-
-def draw_weights(count: int, draws: int = DRAWS, seed: int = 0) -> Floats:
-    """How often each of `count` groups is drawn in each of `draws` draws, (draws, count)."""
-    rng = np.random.default_rng(seed)
-    weights = np.zeros((draws, count))
-    for row in range(draws):
-        weights[row] = np.bincount(rng.integers(0, count, count), minlength=count)
-    return weights
-
-
-def _leave_out(count: int, seed: int) -> Floats:
-    """Weights that leave out each group once, or, of many groups, each of 200 random blocks."""
-    blocks = min(count, _JACKKNIFE_GROUPS)
-    member = np.random.default_rng(seed).permutation(count) % blocks
-    weights = np.ones((blocks, count))
-    weights[member, np.arange(count)] = 0.0
-    return weights
 
 
 def effective_freedom(left_out: Floats) -> float:
     """Degrees of freedom of a variance summed over groups of unequal influence.
+
+    2 (Σ u)² / (Σ u² - (Σ u)² / n), u the squared influence of each of n groups: the variance of
+    a normal sample of n has this ratio at n - 1 (Satterthwaite 1946, Biometrics Bull. 2, 110).
 
     Parameters
     ----------
@@ -123,64 +90,115 @@ def effective_freedom(left_out: Floats) -> float:
     float
         Between 2 and groups - 1; groups - 1 for influences spread like a normal distribution's.
     """
-    pull = (left_out - left_out.mean()) ** 2
-    excess = float(np.sum(pull**2) - np.sum(pull) ** 2 / len(pull))
-    most = len(pull) - 1.0
-    return most if excess <= 0 else float(np.clip(2 * np.sum(pull) ** 2 / excess, 2.0, most))
+    squares = (left_out - left_out.mean()) ** 2
+    excess = float(np.sum(squares**2) - np.sum(squares) ** 2 / len(squares))
+    most = len(squares) - 1.0
+    return most if excess <= 0 else float(np.clip(2 * np.sum(squares) ** 2 / excess, 2.0, most))
 
 
-def interval_of(
-    statistic: Statistic,
-    weights: Floats,
-    *,
-    scale: str = "identity",
-    level: float = LEVEL,
-    seed: int = 0,
-) -> Interval | None:
-    """Group-bootstrap interval of a statistic.
+class Bootstrap:
+    """Draws of whole groups of rows, and the intervals that values in these draws give.
 
     Parameters
     ----------
-    statistic : callable
-        Weights (draws, groups) to values (draws,).
-    weights : array (draws, groups)
-        From `draw_weights`.
-    scale : str
-        Name in `SCALES`: where the interval is symmetric.
-    level : float
+    labels : sequence (n,)
+        Group of each row. Of more than 1000 groups, whole ones are joined at random into 1000
+        blocks: still independent, fast to draw.
+    draws : int, optional
+        1000 by default, 500 for more than 5000 rows.
     seed : int
-        Of the blocks left out where there are many groups.
 
-    Returns
-    -------
-    Interval or None
-        None with fewer than 5 groups, or where more than a tenth of the draws leave it undefined.
+    Attributes
+    ----------
+    groups : int
+        Groups (or blocks) that are drawn.
+    weights : RowWeights
+        For a metric's values in every draw: first all rows once, then the draws, then each group
+        left out (of more than 200, each of 200 random blocks).
+
+    Examples
+    --------
+    >>> bootstrap = Bootstrap(range(50))
+    >>> means = bootstrap.weights.mean(np.arange(50.0))
+    >>> interval = bootstrap.interval(means)
+    >>> round(interval.low, 1), round(interval.high, 1)
+    (20.3, 28.7)
     """
-    from scipy import stats
 
-    count = weights.shape[1]
-    if count < MIN_GROUPS:
-        return None
-    forward, back = SCALES[scale]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        value = float(statistic(np.ones((1, count)))[0])
-        drawn = statistic(weights)
-        left_out = statistic(_leave_out(count, seed))
-    drawn, left_out = drawn[np.isfinite(drawn)], left_out[np.isfinite(left_out)]
-    if not np.isfinite(value) or len(drawn) < 0.9 * len(weights) or len(left_out) < MIN_GROUPS:
-        return None
-    if np.ptp(drawn) < 1e-12:
-        return Interval(value, value)
-    error = float(forward(drawn).std(ddof=1)) * np.sqrt(count / (count - 1))
-    reach = error * float(stats.t.ppf((1 + level) / 2, effective_freedom(forward(left_out))))
-    centre = forward(np.array([value]))[0]
-    low, high = back(np.array([centre - reach, centre + reach]))
-    return Interval(float(low), float(high))
+    def __init__(
+        self, labels: Sequence[object] | NDArray[Any], *, draws: int | None = None, seed: int = 0
+    ) -> None:
+        groups, count = group_codes(labels)
+        if count > MAX_BLOCKS:
+            block = np.random.default_rng(seed).permutation(count) % MAX_BLOCKS
+            groups, count = block.astype(np.int64)[groups], MAX_BLOCKS
+        self.groups = count
+        self._draws = draws or (DRAWS if len(groups) <= LARGE_ROWS else LARGE_DRAWS)
+        rng = np.random.default_rng(seed)
+        drawn = [
+            np.bincount(rng.integers(0, count, count), minlength=count) for _ in range(self._draws)
+        ]
+        blocks = min(count, _JACKKNIFE_GROUPS)
+        left_out = np.ones((blocks, count))
+        left_out[np.random.default_rng(seed).permutation(count) % blocks, np.arange(count)] = 0.0
+        self.weights = RowWeights(groups, np.concatenate([np.ones((1, count)), drawn, left_out]))
+
+    def interval(
+        self, values: Floats | None, scale: str = "identity", level: float = LEVEL
+    ) -> Interval | None:
+        """Interval of a value known in every draw.
+
+        Parameters
+        ----------
+        values : array (1 + draws + groups left out,), or None
+            By `weights`.
+        scale : str
+            Name in `SCALES`, or ``"correlation"``: where the interval is symmetric.
+        level : float
+
+        Returns
+        -------
+        Interval or None
+            None with fewer than 5 groups, where more than a tenth of the draws leave the value
+            undefined, or where all of them agree: they then say nothing about its error. A
+            ``"difference"`` in which all agree is a point.
+        """
+        from scipy.stats import t
+
+        if values is None or self.groups < MIN_GROUPS:
+            return None
+        value, drawn, left_out = np.split(values, [1, 1 + self._draws])
+        drawn, left_out = drawn[np.isfinite(drawn)], left_out[np.isfinite(left_out)]
+        if not np.isfinite(value[0]) or len(drawn) < 0.9 * self._draws:
+            return None
+        if np.ptp(drawn) < 1e-12:  # only the difference of two predictors may be known exactly
+            return Interval(float(value[0]), float(value[0])) if scale == "difference" else None
+        if len(left_out) < MIN_GROUPS:
+            return None
+        if scale == "correlation":
+            # A draw of few distinct rows may rank perfectly, where z is infinite: no draw counts as
+            # nearer to ±1 than this share of the value's own distance. A bound that is the same for
+            # every value would cut the draws of high correlations, and miss the truth.
+            distance = (1 - abs(value[0])) / max(4, self.groups / 2)
+            bound = 1 - max(distance, 1e-12)
+            forward, back = (lambda r: fisher_z(r, bound)), np.tanh
+        else:
+            forward, back = SCALES[scale]
+        error = forward(drawn).std(ddof=1) * np.sqrt(self.groups / (self.groups - 1))
+        reach = error * t.ppf((1 + level) / 2, effective_freedom(forward(left_out)))
+        low, high = back(forward(value) + np.array([-reach, reach]))
+        return Interval(float(low), float(high))
+
+    def metric_interval(self, metric: MetricInfo, rows: EvaluationRows) -> Interval | None:
+        """Interval of a metric of the rows; None where it has none."""
+        if self.groups < MIN_GROUPS:
+            return None
+        return self.interval(metric.draws(rows, self.weights), metric.scale)
 
 
 def metric_intervals(
-    rows: Judged,
-    groups: NDArray[np.int64],
+    rows: EvaluationRows,
+    groups: Sequence[object] | NDArray[Any],
     names: Sequence[str],
     *,
     draws: int | None = None,
@@ -190,25 +208,14 @@ def metric_intervals(
 
     Parameters
     ----------
-    rows : Judged
-    groups : int array (n,)
-        Group of each row, 0 ... count - 1.
+    rows : EvaluationRows
+    groups : sequence (n,)
+        Group of each row.
     names : sequence of str
         Names in `paratope.evaluation.metrics.METRICS`.
     draws : int, optional
         1000 by default, 500 for tables of more than 5000 rows.
     """
-    groups, count = join_groups(groups, seed)
-    if count < MIN_GROUPS:
-        return {}
-    draws = draws or (DRAWS if len(rows) <= LARGE_ROWS else LARGE_DRAWS)
-    weights = draw_weights(count, draws, seed)
-    found = {}
-    for name in names:
-        statistic = build_statistic(name, rows, groups, count)
-        if statistic is None:
-            continue
-        interval = interval_of(statistic, weights, scale=scale_of(name), seed=seed)
-        if interval is not None:
-            found[name] = interval
-    return found
+    bootstrap = Bootstrap(groups, draws=draws, seed=seed)
+    intervals = {name: bootstrap.metric_interval(METRICS[name], rows) for name in names}
+    return {name: interval for name, interval in intervals.items() if interval is not None}

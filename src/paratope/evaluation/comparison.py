@@ -10,26 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from paratope.core.errors import InputError
-from paratope.evaluation.bootstrap import (
-    DRAWS,
-    LARGE_DRAWS,
-    LARGE_ROWS,
-    Interval,
-    draw_weights,
-    group_codes,
-    interval_of,
-    join_groups,
-)
-from paratope.evaluation.breakdowns import Estimate, plain
-from paratope.evaluation.metrics import METRICS, Judged
-from paratope.evaluation.predictions import PredictionTable, read_predictions
-from paratope.evaluation.report import evaluate
-from paratope.evaluation.statistics import Floats, Statistic, build_statistic
+from paratope.core.files import plain
+from paratope.evaluation.bootstrap import LARGE_ROWS, Bootstrap, Interval, group_codes
+from paratope.evaluation.breakdowns import Estimate
+from paratope.evaluation.metrics import METRICS, EvaluationRows, Floats, compute
+from paratope.evaluation.predictions import PredictionTable, predictions_file, read_predictions
 
 COMPARED = ("spearman", "pearson", "rmse", "mae", "auroc")
-PERMUTATIONS = 999
-# What a folder may hold, likeliest first: a run folder's test rows, a report folder's judged rows.
-FOLDER_FILES = ("test_predictions.csv", "judged_rows.csv", "predictions.csv")
+PERMUTATIONS, LARGE_PERMUTATIONS = 999, 199
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -83,56 +71,36 @@ class Comparison:
     differences: tuple[Difference, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain numbers and text."""
-        return {
-            "rows": self.rows,
-            "intervals": {"level": 0.95, "resampled": self.grouping, "groups": self.groups},
-            "predictors": [
-                {
-                    "name": name,
-                    "dropped_rows": dropped,
-                    "metrics": {key: value.to_dict() for key, value in metrics.items()},
-                }
-                for name, dropped, metrics in zip(
-                    self.names, self.dropped, self.metrics, strict=True
-                )
-            ],
-            "differences": [
-                {
-                    "name": one.name,
-                    "minus": self.names[0],
-                    "metric": one.metric,
-                    **Estimate(one.value, one.interval).to_dict(),
-                    "p_value": plain(one.p_value),
-                }
-                for one in self.differences
-            ],
-        }
+        """Plain numbers and text; None for NaN."""
+        predictors = zip(self.names, self.dropped, self.metrics, strict=True)
+        return plain(
+            {
+                "rows": self.rows,
+                "intervals": {"level": 0.95, "resampled": self.grouping, "groups": self.groups},
+                "predictors": [
+                    {"name": name, "dropped_rows": dropped}
+                    | {"metrics": {key: value.to_dict() for key, value in metrics.items()}}
+                    for name, dropped, metrics in predictors
+                ],
+                "differences": [
+                    {"name": gap.name, "minus": self.names[0], "metric": gap.metric}
+                    | Estimate(gap.value, gap.interval).to_dict()
+                    | {"p_value": gap.p_value}
+                    for gap in self.differences
+                ],
+            }
+        )
 
 
-def predictions_file(path: str | Path) -> Path:
-    """The table behind a path: itself, or the predictions in a run or report folder."""
-    target = Path(path)
-    if not target.is_dir():
-        return target
-    for name in FOLDER_FILES:
-        if (target / name).is_file():
-            return target / name
-    raise InputError(
-        f"{path}: a folder without predictions; expected one of {', '.join(FOLDER_FILES)} in it"
-    )
-
-
-def _keys(table: PredictionTable) -> list[Any] | None:
-    """What identifies each row: its id, else its sequences; None if neither is unique."""
-    roles = [role for role in ("heavy", "light", "antigen") if role in table.labels]
-    by_sequence = roles if "heavy" in roles else []
-    for chosen in (["id"] if "id" in table.labels else [], by_sequence):
-        if not chosen:
+def _row_keys(table: PredictionTable) -> tuple[tuple[str, ...], list[Any]] | None:
+    """What identifies the rows, its id or its sequences, and the keys; None if no key is unique."""
+    sequences = [role for role in ("heavy", "light", "antigen") if role in table.labels]
+    for roles in (("id",), tuple(sequences)):
+        if roles[:1] not in (("id",), ("heavy",)) or roles[0] not in table.labels:
             continue
-        keys = list(zip(*(table.labels[role].tolist() for role in chosen), strict=True))
+        keys = list(zip(*(table.labels[role].tolist() for role in roles), strict=True))
         if len(set(keys)) == len(keys):
-            return [tuple(chosen), *keys]
+            return roles, keys
     return None
 
 
@@ -146,15 +114,16 @@ def align(tables: Sequence[PredictionTable]) -> tuple[list[PredictionTable], lis
     InputError
         If rows cannot be matched, or matched rows disagree about the measured value.
     """
-    keyed = [_keys(table) for table in tables]
-    if all(keys is not None and keys[0] == (keyed[0] or [None])[0] for keys in keyed):
-        places = [{key: i for i, key in enumerate((keys or [])[1:])} for keys in keyed]
-        common = [key for key in places[0] if all(key in place for place in places)]
+    keyed = [_row_keys(table) for table in tables]
+    by_key = [keys for keys in keyed if keys is not None]
+    if len(by_key) == len(tables) and len({roles for roles, _ in by_key}) == 1:
+        positions = [{key: row for row, key in enumerate(keys)} for _, keys in by_key]
+        common = [key for key in positions[0] if all(key in row_of for row_of in positions)]
         if not common:
             raise InputError("compare: the tables have no row in common (matched by id)")
         aligned = [
-            table.take(np.array([place[key] for key in common]))
-            for table, place in zip(tables, places, strict=True)
+            table.take(np.array([row_of[key] for key in common]))
+            for table, row_of in zip(tables, positions, strict=True)
         ]
     elif len({table.total for table in tables}) == 1:
         index = set(tables[0].index.tolist()).intersection(*(t.index.tolist() for t in tables))
@@ -174,18 +143,13 @@ def align(tables: Sequence[PredictionTable]) -> tuple[list[PredictionTable], lis
                 f"compare: {other.source} and {first.source} disagree about the measured value of "
                 f"{off.sum():,} of {len(first):,} matched rows: are these the same rows?"
             )
-    dropped = [len(table) - len(first) for table in tables]
-    return aligned, dropped
-
-
-def _difference(left: Statistic, right: Statistic) -> Statistic:
-    return lambda weights: right(weights) - left(weights)
+    return aligned, [len(table) - len(first) for table in tables]
 
 
 def swap_test(
     metric: str,
-    left: Judged,
-    right: Judged,
+    left: EvaluationRows,
+    right: EvaluationRows,
     groups: NDArray[np.int64],
     *,
     permutations: int = PERMUTATIONS,
@@ -193,11 +157,13 @@ def swap_test(
 ) -> float:
     """p-value of "the two predictors are interchangeable within groups".
 
+    (1 + permutations with a difference as large as the observed one) / (1 + permutations).
+
     Parameters
     ----------
     metric : str
         Name in `METRICS`.
-    left, right : Judged
+    left, right : EvaluationRows
         The same rows with the two predictions.
     groups : int array (n,)
         The predictions of a whole group are swapped or not.
@@ -211,23 +177,22 @@ def swap_test(
     """
     count = int(groups.max(initial=-1)) + 1
     rng = np.random.default_rng(seed)
-    fn = METRICS[metric].fn
+    value = METRICS[metric]
 
     def gap(a: Floats, b: Floats) -> float:
-        return abs(
-            fn(dataclasses.replace(right, predicted=b)) - fn(dataclasses.replace(left, predicted=a))
-        )
+        swapped = dataclasses.replace(left, predicted=a), dataclasses.replace(right, predicted=b)
+        return abs(value(swapped[1]) - value(swapped[0]))
 
     observed = gap(left.predicted, right.predicted)
     if not math.isfinite(observed):
         return math.nan
-    as_far = 1
+    as_large = 1
     for _ in range(permutations):
         swap = (rng.random(count) < 0.5)[groups]
         a = np.where(swap, right.predicted, left.predicted)
         b = np.where(swap, left.predicted, right.predicted)
-        as_far += gap(a, b) >= observed - 1e-12
-    return as_far / (permutations + 1)
+        as_large += gap(a, b) >= observed - 1e-12
+    return as_large / (permutations + 1)
 
 
 def compare(
@@ -259,10 +224,6 @@ def compare(
         Of the swap test; 999 by default, 199 for tables of more than 5000 rows.
     seed : int
 
-    Returns
-    -------
-    Comparison
-
     Raises
     ------
     InputError
@@ -285,48 +246,44 @@ def compare(
         tables.append(table.part("test") or table)
     aligned, dropped = align(tables)
     called = tuple(names or _names(sources, columns))
-    label, group_labels = aligned[0].grouping()
-    codes, count = group_codes(group_labels.tolist())
-    large = len(codes) > LARGE_ROWS
-    permutations = permutations or (199 if large else PERMUTATIONS)
-    weights_groups, blocks = join_groups(codes, seed)
-    weights = draw_weights(blocks, LARGE_DRAWS if large else DRAWS, seed)
-    shared = [dataclasses.replace(t, labels={"group": group_labels}, columns={"group": label})
-              for t in aligned]  # fmt: skip
-    reports = [evaluate(_bare(table), baselines=False, seed=seed) for table in shared]
+    grouping, labels = aligned[0].grouping()
+    codes, count = group_codes(labels)
+    if permutations is None:
+        permutations = LARGE_PERMUTATIONS if len(codes) > LARGE_ROWS else PERMUTATIONS
+    bootstrap = Bootstrap(codes, seed=seed)
+    estimates = [
+        {
+            name: Estimate(value, bootstrap.metric_interval(METRICS[name], table.rows))
+            for name, value in compute(table.rows).items()
+        }
+        for table in aligned
+    ]
     differences = []
-    for place in range(1, len(aligned)):
-        left, right = aligned[0].rows, aligned[place].rows
+    first = aligned[0].rows
+    for predictor, table in zip(called[1:], aligned[1:], strict=True):
         for name in metrics:
-            pair = [build_statistic(name, rows, weights_groups, blocks) for rows in (left, right)]
-            interval = None
-            if pair[0] is not None and pair[1] is not None:
-                interval = interval_of(_difference(pair[0], pair[1]), weights, seed=seed)
-            value = METRICS[name].fn(right) - METRICS[name].fn(left)
-            p = swap_test(name, left, right, codes, permutations=permutations, seed=seed)
-            differences.append(Difference(called[place], name, value, interval, p))
+            drawn = [METRICS[name].draws(rows, bootstrap.weights) for rows in (first, table.rows)]
+            gaps = None if drawn[0] is None or drawn[1] is None else drawn[1] - drawn[0]
+            value = METRICS[name](table.rows) - METRICS[name](first)
+            p = swap_test(name, first, table.rows, codes, permutations=permutations, seed=seed)
+            interval = bootstrap.interval(gaps, "difference")
+            differences.append(Difference(predictor, name, value, interval, p))
     return Comparison(
         names=called,
-        rows=len(aligned[0]),
+        rows=len(first),
         dropped=tuple(dropped),
-        grouping=label,
+        grouping=grouping,
         groups=count,
-        metrics=tuple(dict(report.metrics) for report in reports),
+        metrics=tuple(estimates),
         differences=tuple(differences),
     )
-
-
-def _bare(table: PredictionTable) -> PredictionTable:
-    return dataclasses.replace(table, left_out={}, faulty=0)
 
 
 def _names(sources: Sequence[Any], columns: Sequence[str | None]) -> list[str]:
     if len(sources) == 1:
         return [str(column) for column in columns]
     names = [
-        Path(source).name if isinstance(source, str | Path) else f"table {place}"
-        for place, source in enumerate(sources, start=1)
+        Path(source).name if isinstance(source, str | Path) else f"table {number}"
+        for number, source in enumerate(sources, start=1)
     ]
-    if len(set(names)) < len(names):
-        names = [str(source) for source in sources]
-    return names
+    return names if len(set(names)) == len(names) else [str(source) for source in sources]

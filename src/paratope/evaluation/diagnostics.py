@@ -10,7 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from paratope.core.units import PKD_MAX_OUTPUT, PKD_MIN_OUTPUT
-from paratope.evaluation.metrics import METRICS, STRONG_PKD, Judged, classified, errors, r2_parts
+from paratope.evaluation.metrics import (
+    METRICS,
+    STRONG_PKD,
+    EvaluationRows,
+    errors,
+    r2_parts,
+    strong_binders,
+)
 from paratope.evaluation.predictions import PredictionTable
 
 Floats = NDArray[Any]
@@ -56,12 +63,12 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
-def _pearson(rows: Judged) -> float:
-    return METRICS["pearson"].fn(rows)
+def _pearson(rows: EvaluationRows) -> float:
+    return METRICS["pearson"](rows)
 
 
-def _spearman(rows: Judged) -> float:
-    return METRICS["spearman"].fn(rows)
+def _spearman(rows: EvaluationRows) -> float:
+    return METRICS["spearman"](rows)
 
 
 def collapse(table: PredictionTable) -> list[Finding]:
@@ -101,9 +108,9 @@ def collapse(table: PredictionTable) -> list[Finding]:
 def constant(table: PredictionTable) -> list[Finding]:
     """The mean of the measured values, for every row, against the model."""
     rows = table.rows
-    model = METRICS["rmse"].fn(rows)
+    model = METRICS["rmse"](rows)
     mean = rows.exact().measured.mean() if len(rows.exact()) else rows.measured.mean()
-    flat = METRICS["rmse"].fn(dataclasses.replace(rows, predicted=np.full(len(rows), mean)))
+    flat = METRICS["rmse"](dataclasses.replace(rows, predicted=np.full(len(rows), mean)))
     numbers = {"rmse": model, "rmse_of_mean": flat}
     if flat > model or len(rows) < 3:
         return []
@@ -241,11 +248,12 @@ def biased(table: PredictionTable) -> list[Finding]:
 
 def threshold(table: PredictionTable) -> list[Finding]:
     """Recall that only says on which side of the threshold nearly everything lies."""
-    positive, rows = classified(table.rows)
+    positive, known = strong_binders(table.rows)
+    rows = table.rows.take(known)
     called = float((rows.predicted >= STRONG_PKD).mean()) if len(rows) else math.nan
     if len(rows) < 20 or not 0 < positive.sum() < len(rows) or 0.05 < called < 0.95:
         return []
-    recall, area = METRICS["recall_percent"].fn(rows), METRICS["auroc"].fn(rows)
+    recall, area = METRICS["recall_percent"](rows), METRICS["auroc"](rows)
     return [
         Finding(
             "threshold",

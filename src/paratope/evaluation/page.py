@@ -1,12 +1,13 @@
 """A report as one HTML page without any outside reference, and as a folder."""
 
-import json
 import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from paratope.core.censoring import Censoring
 from paratope.core.errors import InputError
 from paratope.core.files import atomic_file
 from paratope.data.tables import write_table
@@ -15,26 +16,28 @@ from paratope.evaluation.bootstrap import MIN_GROUPS
 from paratope.evaluation.breakdowns import Breakdown, Estimate
 from paratope.evaluation.diagnostics import shortened
 from paratope.evaluation.metrics import METRICS
-from paratope.evaluation.report import Report, metric_direction
-from paratope.evaluation.statistics import missing_interval
+from paratope.evaluation.report import Report, TierReport
 
 # Metrics by what they answer, in the order of the page.
 METRIC_GROUPS = {
-    "How well it ranks": ("spearman", "pearson", "kendall", "concordance"),
-    "How far it is off": (
-        "rmse", "mae", "bias", "r2", "within_half_log_percent", "within_one_log_percent",
-    ),
-    "Finding strong binders (pKd ≥ 9)": (
-        "auroc", "average_precision", "recall_percent", "precision_percent", "f1_percent",
-        "recall_top_5_percent", "recall_top_10_percent", "enrichment_top_5", "enrichment_top_10",
-        "top_1_regret", "top_10_regret", "auroc_p_strong",
-    ),
-    "Whether its intervals are true": (
-        *(name for name in METRICS if name.startswith(("coverage_", "width_"))),
-        "miscalibration_area", "ence", "selective_gain_percent", "bounds_respected_percent",
-    ),
-}  # fmt: skip
+    "How well it ranks": "spearman pearson kendall concordance",
+    "How far it is off": "rmse mae bias r2 within_half_log_percent within_one_log_percent",
+    "Finding strong binders (pKd ≥ 9)": "auroc average_precision recall_percent precision_percent "
+    "f1_percent recall_top_5_percent recall_top_10_percent enrichment_top_5 enrichment_top_10 "
+    "top_1_regret top_10_regret auroc_p_strong",
+    "Whether its intervals are true": "coverage_50_percent coverage_80_percent coverage_90_percent "
+    "coverage_95_percent width_50 width_80 width_90 width_95 miscalibration_area ence "
+    "selective_gain_percent bounds_respected_percent",
+}
+HEADLINE = (
+    ("spearman", "Spearman", "rank correlation"),
+    ("pearson", "Pearson", "linear correlation"),
+    ("rmse", "RMSE", "log10 units"),
+    ("bias", "Bias", "predicted − measured"),
+)
+REFERENCE_COLUMNS = ("spearman", "pearson", "rmse", "mae", "r2", "auroc")
 BREAKDOWN_COLUMNS = ("spearman", "pearson", "rmse", "mae", "bias", "within_one_log_percent")
+TIER_METRICS = ("spearman", "pearson", "rmse", "mae", "bias", "r2", "within_one_log_percent")
 SHOWN_LEVELS = 30
 _TITLES = {
     "antigen": "Per antigen",
@@ -43,6 +46,7 @@ _TITLES = {
     "bin": "Per range of measured pKd",
     "split": "Per part of the split",
 }
+_BETTER = {"max": "higher", "min": "lower", "zero": "nearer 0", "level": "nearer its level"}
 
 
 def number(value: float | None, unit: str = "") -> str:
@@ -62,12 +66,11 @@ def interval_text(estimate: Estimate, unit: str = "") -> str:
     """The 95 % interval for people, empty where there is none."""
     if estimate.interval is None:
         return ""
-    low, high = (number(end, unit) for end in (estimate.interval.low, estimate.interval.high))
-    return f"{low} to {high}"
+    return f"{number(estimate.interval.low, unit)} to {number(estimate.interval.high, unit)}"
 
 
-def report_figures(report: Report) -> dict[str, str]:
-    """SVG of every figure of a report, by title-less name."""
+def _drawings(report: Report) -> dict[str, str]:
+    """Inline SVG of every figure of a report, by name; identifiers are the figure's own."""
     rows = report.table.rows
     bins = next(breakdown for breakdown in report.breakdowns if breakdown.by == "bin").levels
     drawn = {
@@ -83,53 +86,48 @@ def report_figures(report: Report) -> dict[str, str]:
     if report.curves:
         drawn["calibration"] = figures.calibration(rows)
         drawn["selective_risk"] = figures.selective_risk(rows)
-    return {name: _inline(figures.figure_bytes(figure), name) for name, figure in drawn.items()}
+    texts = {}
+    for name, figure in drawn.items():
+        text = figures.figure_bytes(figure).decode("utf-8")
+        text = text[text.index("<svg") :]  # without the XML header
+        for mark in ('id="', 'href="#', "url(#"):
+            text = text.replace(mark, f"{mark}{name}-")
+        texts[name] = text
+    return texts
 
 
-def _inline(svg: bytes, name: str) -> str:
-    """SVG to put into a page: no XML header, identifiers of its own."""
-    text = svg.decode("utf-8")
-    text = text[text.index("<svg") :]
-    for mark in ('id="', 'href="#', "url(#"):
-        text = text.replace(mark, f"{mark}{name}-")
-    return text
-
-
-def _metric_rows(report: Report, names: tuple[str, ...]) -> list[dict[str, str]]:
-    rows = []
-    for name in names:
-        estimate = report.metrics.get(name)
-        if estimate is None:
-            continue
-        info = METRICS[name]
-        rows.append(
-            {
-                "name": name,
-                "summary": info.summary,
-                "value": number(estimate.value, info.unit),
-                "interval": interval_text(estimate, info.unit),
-                "better": metric_direction(name),
-            }
-        )
-    return rows
+def _metric_rows(report: Report, names: Sequence[str]) -> list[dict[str, str]]:
+    return [
+        {
+            "name": name,
+            "summary": METRICS[name].summary,
+            "value": number(report.metrics[name].value, METRICS[name].unit),
+            "interval": interval_text(report.metrics[name], METRICS[name].unit),
+            "better": _BETTER[METRICS[name].direction],
+        }
+        for name in names
+        if name in report.metrics
+    ]
 
 
 def _without_interval(report: Report) -> str:
     """Why some intervals are missing, empty where none is."""
     if report.groups < MIN_GROUPS:
         return f"fewer than {MIN_GROUPS} groups, so that no metric has any"
-    reasons = {}
+    reasons: dict[str, list[str]] = {}
     for name, estimate in report.metrics.items():
         if estimate.interval is None and math.isfinite(estimate.value):
-            reasons.setdefault(missing_interval(name, len(report.table)), []).append(name)
+            reason = METRICS[name].why_no_draws(len(report.table))
+            reason = reason or "all draws agree, or too many leave it undefined"
+            reasons.setdefault(reason, []).append(name)
     return "; ".join(f"{', '.join(names)}: {reason}" for reason, names in reasons.items())
 
 
 def _breakdown_rows(breakdown: Breakdown) -> dict[str, Any]:
-    def cells(values: Any) -> list[str]:
+    def cells(values: Mapping[str, float]) -> list[str]:
         return [number(values.get(name), METRICS[name].unit) for name in BREAKDOWN_COLUMNS]
 
-    macro = {name: estimate.value for name, estimate in breakdown.macro.items()}
+    macro = breakdown.macro
     return {
         "title": _TITLES[breakdown.by],
         "by": breakdown.by,
@@ -138,83 +136,117 @@ def _breakdown_rows(breakdown: Breakdown) -> dict[str, Any]:
             for level in breakdown.levels[:SHOWN_LEVELS]
         ],
         "hidden": max(0, len(breakdown.levels) - SHOWN_LEVELS),
-        "macro": cells(macro),
+        "macro": cells({name: estimate.value for name, estimate in macro.items()}),
         "macro_levels": breakdown.macro_levels,
         "macro_intervals": [
-            interval_text(breakdown.macro[name], METRICS[name].unit) if name in macro else ""
+            interval_text(macro[name], METRICS[name].unit) if name in macro else ""
             for name in BREAKDOWN_COLUMNS
         ],
         "undecided": breakdown.undecided,
     }
 
 
-def environment() -> Any:
-    """The templates of pages."""
+def _render(template: str, **values: Any) -> str:
     import jinja2
 
-    return jinja2.Environment(
+    environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    return environment.get_template(template).render(**values)
 
 
 def render_page(report: Report) -> str:
     """The report as one self-contained HTML page."""
     data = report.to_dict()
-    reference_columns = ("spearman", "pearson", "rmse", "mae", "r2", "auroc")
-    groups = {title: _metric_rows(report, names) for title, names in METRIC_GROUPS.items()}
-    return (
-        environment()
-        .get_template("report.html")
-        .render(
-            title=data["source"],
-            data=data,
-            headline=[
-                (
-                    label,
-                    number(report.metrics[name].value),
-                    interval_text(report.metrics[name]),
-                    more,
-                )
-                for name, label, more in (
-                    ("spearman", "Spearman", "rank correlation"),
-                    ("pearson", "Pearson", "linear correlation"),
-                    ("rmse", "RMSE", "log10 units"),
-                    ("bias", "Bias", "predicted − measured"),
-                )
-            ],
-            findings=report.findings,
-            parts={name: number(value) for name, value in report.r2_parts.items()},
-            groups={title: rows for title, rows in groups.items() if rows},
-            without_interval=_without_interval(report),
-            chosen={
-                k: number(v, "%" if "percent" in k else "")
-                for k, v in data["chosen_threshold"].items()
-            },
-            reference_columns=[(name, METRICS[name].summary) for name in reference_columns],
-            model_cells=[number(report.values.get(name)) for name in reference_columns],
-            references=[
-                (
-                    r.name.replace("_", " "),
-                    r.note,
-                    [number(r.values.get(name)) for name in reference_columns],
-                )
-                for r in report.references
-            ],
-            breakdown_columns=[(name, METRICS[name].summary) for name in BREAKDOWN_COLUMNS],
-            breakdowns=[_breakdown_rows(breakdown) for breakdown in report.breakdowns],
-            noise=None
-            if data["noise_ceiling"] is None
-            else {
-                name: value if isinstance(value, int) else number(value)
-                for name, value in data["noise_ceiling"].items()
-            },
-            figures=report_figures(report),
-        )
+    groups = {title: _metric_rows(report, names.split()) for title, names in METRIC_GROUPS.items()}
+    noise = data["noise_ceiling"] and {
+        name: value if isinstance(value, int) else number(value)
+        for name, value in data["noise_ceiling"].items()
+    }
+    return _render(
+        "report.html",
+        title=data["source"],
+        data=data,
+        headline=[
+            (label, number(estimate.value), interval_text(estimate), more)
+            for name, label, more in HEADLINE
+            for estimate in [report.metrics[name]]
+        ],
+        findings=report.findings,
+        parts={name: number(value) for name, value in report.r2_parts.items()},
+        groups={title: rows for title, rows in groups.items() if rows},
+        without_interval=_without_interval(report),
+        chosen={
+            name: number(value, "%" if "percent" in name else "")
+            for name, value in report.chosen_threshold.items()
+        },
+        reference_columns=[(name, METRICS[name].summary) for name in REFERENCE_COLUMNS],
+        model_cells=[number(report.values.get(name)) for name in REFERENCE_COLUMNS],
+        references=[
+            (
+                reference.name.replace("_", " "),
+                reference.note,
+                [number(reference.values.get(name)) for name in REFERENCE_COLUMNS],
+            )
+            for reference in report.references
+        ],
+        breakdown_columns=[(name, METRICS[name].summary) for name in BREAKDOWN_COLUMNS],
+        breakdowns=[_breakdown_rows(breakdown) for breakdown in report.breakdowns],
+        noise=noise,
+        figures=_drawings(report),
     )
+
+
+def tier_rows(tiers: TierReport, metric: str) -> list[tuple[str, list[str]]]:
+    """A metric of the judged predictions and of each simple predictor, in each tier, as text."""
+    unit = METRICS[metric].unit
+    cells = []
+    for report in tiers.reports.values():
+        estimate = report.metrics[metric]
+        ends = interval_text(estimate, unit)
+        cells.append(number(estimate.value, unit) + (f" ({ends})" if ends else ""))
+    simple = [
+        (name.replace("_", " "), [number(value, unit) for value in values])
+        for name, values in tiers.reference_values(metric).items()
+        if any(value is not None for value in values)
+    ]
+    return [("these predictions", cells), *simple]
+
+
+def _folder_name(tier: str) -> str:
+    return "".join(c if c.isalnum() or c in "-_." else "-" for c in tier).strip(".") or "tier"
+
+
+def render_tiers(tiers: TierReport) -> str:
+    """The tiers side by side as one HTML page, with links to each tier's own report."""
+    return _render(
+        "tiers.html",
+        tiers=[
+            (name, _folder_name(name), len(report.table), report.groups, report.grouping)
+            for name, report in tiers.reports.items()
+        ],
+        tables=[
+            (metric, METRICS[metric].summary, tier_rows(tiers, metric)) for metric in TIER_METRICS
+        ],
+        findings=[
+            (name, finding) for name, report in tiers.reports.items() for finding in report.findings
+        ],
+    )
+
+
+def _write(target: Path, **texts: str) -> Path:
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot make the folder {target}: {error.strerror or error}") from error
+    for kind, name in (("json", "metrics.json"), ("html", "report.html")):
+        with atomic_file(target / name) as file:
+            file.write(texts[kind].encode("utf-8"))
+    return target / "report.html"
 
 
 def write_report(report: Report, folder: str | Path) -> Path:
@@ -227,39 +259,31 @@ def write_report(report: Report, folder: str | Path) -> Path:
     Path
         Of the page.
     """
-    target = Path(folder)
-    page = render_page(report)
-    try:
-        target.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot make the folder {target}: {error.strerror or error}") from error
-    with atomic_file(target / "metrics.json") as file:
-        file.write(report.to_json().encode("utf-8"))
-    with atomic_file(target / "report.html") as file:
-        file.write(page.encode("utf-8"))
-    write_table(_judged_rows(report), target / "judged_rows.csv")
-    return target / "report.html"
-
-
-def _judged_rows(report: Report) -> pl.DataFrame:
-    """Measured and predicted value of each judged row, with what identifies it."""
-    table = report.table
-    sign = {-1: "<", 0: "", 1: ">"}
-    kept = [role for role in ("id", "antigen", "assay", "source", "group") if role in table.labels]
-    return pl.DataFrame(
-        {
-            "row": table.index + 1,
-            **{role: [str(label) for label in table.labels[role]] for role in kept},
-            "true": table.rows.measured,
-            "relation": [sign[int(code)] for code in table.rows.censoring],
-            "pred": table.rows.predicted,
-        }
+    page = _write(Path(folder), json=report.to_json(), html=render_page(report))
+    table, sign = (
+        report.table,
+        {Censoring.AT_MOST: "<", Censoring.EXACT: "", Censoring.AT_LEAST: ">"},
     )
+    kept = [role for role in ("id", "antigen", "assay", "source", "group") if role in table.labels]
+    rows = {
+        "row": table.index + 1,
+        **{role: [str(label) for label in table.labels[role]] for role in kept},
+        "true": table.rows.measured,
+        "relation": [sign[code] for code in table.rows.censoring.tolist()],
+        "pred": table.rows.predicted,
+    }
+    write_table(pl.DataFrame(rows), page.parent / "judged_rows.csv")
+    return page
 
 
-def read_metrics(path: str | Path) -> dict[str, Any]:
-    """The ``metrics.json`` that `write_report` wrote."""
-    try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot read {path} as a metrics.json: {error}") from error
+def write_tiers(tiers: TierReport, folder: str | Path) -> Path:
+    """Write ``report.html`` and ``metrics.json`` of all tiers, and each tier's report below.
+
+    Returns
+    -------
+    Path
+        Of the page.
+    """
+    for name, report in tiers.reports.items():
+        write_report(report, Path(folder) / _folder_name(name))
+    return _write(Path(folder), json=tiers.to_json(), html=render_tiers(tiers))

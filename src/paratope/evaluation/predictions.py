@@ -3,6 +3,7 @@
 import dataclasses
 from collections import Counter
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from paratope.core.censoring import Censoring
 from paratope.core.errors import InputError
 from paratope.core.units import dg_kcal_mol_to_pkd, flip_censoring, parse_bounded_number, parse_kd
 from paratope.data.tables import as_frame, match_columns, read_frame
-from paratope.evaluation.metrics import Judged, judged
+from paratope.evaluation.metrics import EvaluationRows
 
 Labels = NDArray[Any]
 
@@ -35,6 +36,8 @@ _RELATIONS = {
     "=": Censoring.EXACT,
     "exact": Censoring.EXACT,
 }
+# What a folder may hold, likeliest first: a run folder's test rows, a report folder's judged rows.
+_FOLDER_FILES = ("test_predictions.csv", "judged_rows.csv", "predictions.csv")
 _SPLITS = {"training": "train", "val": "validation", "valid": "validation", "dev": "validation"}
 
 
@@ -46,7 +49,7 @@ class PredictionTable:
     ----------
     source : str
         File name.
-    rows : Judged
+    rows : EvaluationRows
         n rows.
     index : int array (n,)
         Number of each row in the table, from 0.
@@ -64,7 +67,7 @@ class PredictionTable:
     """
 
     source: str
-    rows: Judged
+    rows: EvaluationRows
     index: NDArray[np.int64]
     labels: Mapping[str, Labels]
     columns: Mapping[str, str]
@@ -108,6 +111,19 @@ class PredictionTable:
         heavy = self.labels["heavy"].tolist()
         light = self.labels["light"].tolist() if "light" in self.labels else [""] * len(heavy)
         return np.array([f"{a}|{b or ''}" for a, b in zip(heavy, light, strict=True)])
+
+
+def predictions_file(path: str | Path) -> Path:
+    """The table behind a path: itself, or the predictions in a run or report folder."""
+    target = Path(path)
+    if not target.is_dir():
+        return target
+    for name in _FOLDER_FILES:
+        if (target / name).is_file():
+            return target / name
+    raise InputError(
+        f"{path}: a folder without predictions; expected one of {', '.join(_FOLDER_FILES)} in it"
+    )
 
 
 def read_predictions(
@@ -178,7 +194,7 @@ def read_predictions(
     if not np.isfinite(optional.get("p_strong", np.zeros(1))).all():
         del optional["p_strong"]
     coverage = _numbers(frame, columns["coverage"])[keep] if "coverage" in columns else None
-    rows = judged(
+    rows = EvaluationRows(
         measured[keep],
         predicted[keep],
         censoring=codes[keep],
@@ -277,22 +293,21 @@ def _measured(
         values = _numbers(frame, columns["measured"])
     codes = np.zeros(len(texts), dtype=np.int8)
     bad = np.zeros(len(texts), dtype=bool)
-    code_of = {Censoring.AT_MOST: -1, Censoring.EXACT: 0, Censoring.AT_LEAST: 1}
     for row in np.flatnonzero(~np.isfinite(values) & ~empty):
         try:
             value, censoring = _read_value(texts[int(row)], kind)
         except InputError:
             bad[row] = True
             continue
-        values[row], codes[row] = value, code_of[censoring]
+        values[row], codes[row] = value, censoring
     if relations is not None:
         for row in np.flatnonzero((relations != "").to_numpy()):
             relation = _RELATIONS.get(relations[int(row)].lower())
             if relation is None:
                 bad[row], values[row] = True, np.nan
-            elif relation is not Censoring.EXACT:
+            elif relation != Censoring.EXACT:
                 flips = kind in _KD_UNITS or kind == "dg_kcal_mol"
-                codes[row] = code_of[flip_censoring(relation) if flips else relation]
+                codes[row] = flip_censoring(relation) if flips else relation
     return values, codes, bad
 
 

@@ -1,19 +1,20 @@
-"""What a model must beat on the same rows: constants and means, and fitted baselines."""
+"""What a model must beat on the same rows, and how good any model could look on them."""
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import ArrayLike, NDArray
 
 from paratope.core.censoring import Censoring
 from paratope.core.errors import ParatopeError
 from paratope.data.measurements import Measurement
 from paratope.data.tables import match_columns, read_table, table_from_frame
 from paratope.evaluation.bootstrap import group_codes
-from paratope.evaluation.metrics import METRICS, Judged
+from paratope.evaluation.metrics import METRICS, EvaluationRows, Floats
 from paratope.evaluation.predictions import PredictionTable
 from paratope.molecules.sequences import Pair
 
@@ -38,19 +39,18 @@ class Reference:
     values: Mapping[str, float]
 
 
-def _judge(name: str, note: str, rows: Judged, predicted: np.ndarray) -> Reference:
-    bare = Judged(rows.measured, np.asarray(predicted, dtype=np.float64), rows.censoring)
-    return Reference(name, note, {key: METRICS[key].fn(bare) for key in REFERENCE_METRICS})
+def _reference(name: str, note: str, rows: EvaluationRows, predicted: ArrayLike) -> Reference:
+    predicted = np.broadcast_to(predicted, len(rows))
+    bare = EvaluationRows(rows.measured, predicted, rows.censoring)
+    return Reference(name, note, {key: METRICS[key](bare) for key in REFERENCE_METRICS})
 
 
-def _mean_of_others(values: np.ndarray, exact: np.ndarray, codes: np.ndarray) -> np.ndarray:
+def _mean_of_others(values: Floats, exact: NDArray[np.bool_], codes: NDArray[np.int64]) -> Floats:
     """Mean of the other exact rows with the same code, or of all of them if there is none."""
     kept = np.where(exact, values, 0.0)
-    total = kept.sum() - kept
-    count = exact.sum() - exact
     sums = np.bincount(codes, kept)[codes] - kept
     counts = np.bincount(codes, exact)[codes] - exact
-    overall = total / np.maximum(count, 1)
+    overall = (kept.sum() - kept) / np.maximum(exact.sum() - exact, 1)
     return np.where(counts > 0, sums / np.maximum(counts, 1), overall)
 
 
@@ -61,40 +61,36 @@ def table_references(table: PredictionTable, train: PredictionTable | None) -> l
     rows, the best constant in hindsight.
     """
     rows = table.rows
-    exact = (rows.censoring == 0).astype(np.float64)
-    made_from = rows.exact() if len(rows.exact()) else rows
-    found = [
-        _judge(
-            "constant (hindsight)",
-            "mean of these very rows",
-            rows,
-            np.full(len(rows), made_from.measured.mean()),
-        )
-    ]
-    fitted = None if train is None or not len(train.rows.exact()) else train.rows.exact()
-    if fitted is not None and train is not None:
-        mean = float(fitted.measured.mean())
-        note = f"mean of {len(fitted):,} training rows"
-        found.append(_judge("constant", note, rows, np.full(len(rows), mean)))
+    exact = rows.exact() if len(rows.exact()) else rows
+    note = "mean of these very rows"
+    references = [_reference("constant (hindsight)", note, rows, exact.measured.mean())]
+    if train is not None:
+        train = train.take(train.rows.censoring == Censoring.EXACT)
+        train = train if len(train) else None
+    mean = math.nan
+    if train is not None:
+        mean = float(train.rows.measured.mean())
+        note = f"mean of {len(train):,} training rows"
+        references.append(_reference("constant", note, rows, mean))
     for role in ("antigen", "assay", "source"):
-        if role not in table.labels or len(set(table.labels[role].tolist())) < 2:
+        labels = table.labels[role].tolist() if role in table.labels else []
+        if len(set(labels)) < 2:
             continue
-        labels = table.labels[role].tolist()
-        if fitted is not None and train is not None and role in train.labels:
-            seen = train.labels[role][train.rows.censoring == 0]
-            codes, count = group_codes(seen.tolist())
-            means = np.bincount(codes, fitted.measured, count) / np.bincount(codes, minlength=count)
-            by_label = dict(zip(dict.fromkeys(seen.tolist()), means, strict=True))
+        if train is not None and role in train.labels:
+            codes, _ = group_codes(train.labels[role])
+            means = np.bincount(codes, train.rows.measured) / np.bincount(codes)
+            by_label = dict(zip(dict.fromkeys(train.labels[role].tolist()), means, strict=True))
             known = sum(label in by_label for label in labels)
-            predicted = np.array([by_label.get(label, fitted.measured.mean()) for label in labels])
+            predicted = np.array([by_label.get(label, mean) for label in labels])
             note = f"mean of its training rows; {known:,} of {len(labels):,} rows have any"
         else:
-            predicted = _mean_of_others(rows.measured, exact, group_codes(labels)[0])
+            is_exact = rows.censoring == Censoring.EXACT
+            predicted = _mean_of_others(rows.measured, is_exact, group_codes(labels)[0])
             note = (
                 f"mean of the other rows of the same {role} in this table, measured ones included"
             )
-        found.append(_judge(f"{role} mean", note, rows, predicted))
-    return found
+        references.append(_reference(f"{role} mean", note, rows, predicted))
+    return references
 
 
 def pairs_of(table: PredictionTable) -> tuple[Pair | None, ...] | None:
@@ -108,13 +104,11 @@ def pairs_of(table: PredictionTable) -> tuple[Pair | None, ...] | None:
 
 def measurements_of(table: PredictionTable) -> tuple[Measurement, ...]:
     """Measurements of the rows that have sequences."""
-    code = {-1: Censoring.AT_MOST, 0: Censoring.EXACT, 1: Censoring.AT_LEAST}
-    assays: Sequence[Any] = table.labels.get("assay", np.full(len(table), "")).tolist()
+    assays = table.labels.get("assay", np.full(len(table), "")).tolist()
+    columns = (pairs_of(table) or (), table.rows.measured, table.rows.censoring, assays)
     return tuple(
-        Measurement(pair, float(value), code[int(censoring)], assay=str(assay))
-        for pair, value, censoring, assay in zip(
-            pairs_of(table) or (), table.rows.measured, table.rows.censoring, assays, strict=False
-        )
+        Measurement(pair, float(value), Censoring(censoring), assay=str(assay))
+        for pair, value, censoring, assay in zip(*columns, strict=False)
         if pair is not None
     )
 
@@ -159,18 +153,17 @@ def fitted_references(
         Which baselines; all by default.
     """
     pairs = pairs_of(table)
-    if pairs is None:
+    if pairs is None or (train_file is None and train is None):
         return []
     seen = 0
     if train_file is not None:
-        measurements = _training_rows(train_file)
-        judged_pairs = {_residues(pair) for pair in pairs if pair is not None}
-        unseen = tuple(row for row in measurements if _residues(row.pair) not in judged_pairs)
-        seen, measurements = len(measurements) - len(unseen), unseen
-    elif train is not None:
-        measurements = measurements_of(train)
+        every = _training_rows(train_file)
+        judged = {_residues(pair) for pair in pairs if pair is not None}
+        measurements = tuple(row for row in every if _residues(row.pair) not in judged)
+        seen = len(every) - len(measurements)
     else:
-        return []
+        assert train is not None
+        measurements = measurements_of(train)
     measured = [row for row in measurements if row.pkd is not None]
     keep = np.array([pair is not None for pair in pairs])
     if not measured and seen:
@@ -180,19 +173,80 @@ def fitted_references(
         return []
     from paratope.evaluation.baselines import BASELINES
 
-    rows = table.rows.take(keep)
-    kept = [pair for pair in pairs if pair is not None]
-    found = []
+    rows, readable = table.rows.take(keep), [pair for pair in pairs if pair is not None]
+    note = f"fitted on {len(measured):,} training rows"
+    if seen:
+        note += f" ({seen:,} more hold pairs that are judged, left out)"
+    if not keep.all():
+        note += f"; on the {len(readable):,} rows with readable sequences"
+    references = []
     for name in names or BASELINES:
-        note = f"fitted on {len(measured):,} training rows"
-        if seen:
-            note += f" ({seen:,} more hold pairs that are judged, left out)"
-        if not keep.all():
-            note += f"; on the {len(kept):,} rows with readable sequences"
         try:
-            predicted = BASELINES[name]().fit(measured).predict_pkd(kept)
+            predicted = BASELINES[name]().fit(measured).predict_pkd(readable)
         except ParatopeError as error:
-            found.append(Reference(name, f"not fitted: {error}", {}))
+            references.append(Reference(name, f"not fitted: {error}", {}))
         else:
-            found.append(_judge(name, note, rows, np.asarray(predicted)))
-    return found
+            references.append(_reference(name, note, rows, predicted))
+    return references
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class NoiseCeiling:
+    """Measurement noise seen in replicates of the same pair.
+
+    Attributes
+    ----------
+    pairs : int
+        Pairs measured more than once.
+    rows : int
+        Their rows.
+    sd : float
+        Standard deviation of one measurement about its pair's mean, log10 units.
+    sd_within_assay : float
+        The same inside one assay; NaN without such replicates.
+    rmse_floor : float
+        RMSE of a perfect model against single measurements: `sd`.
+    pearson_ceiling : float
+        Correlation a perfect model would reach: √(1 - sd² / variance of measured).
+    """
+
+    pairs: int
+    rows: int
+    sd: float
+    sd_within_assay: float
+    rmse_floor: float
+    pearson_ceiling: float
+
+
+def _pooled_sd(values: Floats, codes: NDArray[np.int64]) -> tuple[float, int, int]:
+    """Standard deviation within codes, √(Σ (y - mean)² / Σ (n - 1)); repeated codes, their rows."""
+    counts = np.bincount(codes)
+    means = np.bincount(codes, values) / counts
+    repeated = counts > 1
+    freedom = int((counts[repeated] - 1).sum())
+    if freedom == 0:
+        return math.nan, 0, 0
+    sd = math.sqrt(float(((values - means[codes]) ** 2).sum()) / freedom)
+    return sd, int(repeated.sum()), int(counts[repeated].sum())
+
+
+def noise_ceiling(table: PredictionTable) -> NoiseCeiling | None:
+    """Noise from replicates: exact rows with the same heavy, light and antigen sequence.
+
+    None without sequences, or without a pair that was measured twice.
+    """
+    table = table.take(table.rows.censoring == Censoring.EXACT)
+    if not {"heavy", "antigen"} <= set(table.labels) or not len(table):
+        return None
+    roles = [role for role in ("heavy", "light", "antigen") if role in table.labels]
+    codes, _ = group_codes(list(zip(*(table.labels[role] for role in roles), strict=True)))
+    sd, pairs, rows = _pooled_sd(table.rows.measured, codes)
+    if pairs == 0:
+        return None
+    inside = math.nan
+    if "assay" in table.labels:
+        by_assay, _ = group_codes(list(zip(codes, table.labels["assay"], strict=True)))
+        inside = _pooled_sd(table.rows.measured, by_assay)[0]
+    variance = float(table.rows.measured.var())
+    ceiling = math.sqrt(max(0.0, 1 - sd**2 / variance)) if variance > 0 else math.nan
+    return NoiseCeiling(pairs, rows, sd, inside, sd, ceiling)

@@ -1,17 +1,21 @@
-"""The report on one table of predictions."""
+"""The report on one table of predictions, and on several tiers of difficulty."""
 
 import dataclasses
-import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from paratope.evaluation.bootstrap import FEW_GROUPS, MIN_GROUPS, group_codes, metric_intervals
-from paratope.evaluation.breakdowns import Breakdown, Estimate, break_down, plain
+import polars as pl
+
+from paratope.core.censoring import Censoring
+from paratope.core.errors import InputError
+from paratope.core.files import json_text, plain
+from paratope.data.tables import read_frame
+from paratope.evaluation.bootstrap import FEW_GROUPS, MIN_GROUPS, metric_intervals
+from paratope.evaluation.breakdowns import Breakdown, Estimate, break_down
 from paratope.evaluation.diagnostics import Finding, diagnose
 from paratope.evaluation.metrics import (
-    METRICS,
     at_threshold,
     best_cut,
     calibration_curve,
@@ -19,11 +23,17 @@ from paratope.evaluation.metrics import (
     r2_parts,
     selective_risk_curve,
 )
-from paratope.evaluation.noise import NoiseCeiling, noise_ceiling
-from paratope.evaluation.predictions import PredictionTable, read_predictions
-from paratope.evaluation.references import Reference, fitted_references, table_references
+from paratope.evaluation.predictions import PredictionTable, predictions_file, read_predictions
+from paratope.evaluation.references import (
+    NoiseCeiling,
+    Reference,
+    fitted_references,
+    noise_ceiling,
+    table_references,
+)
 
 FORMAT = 1
+TIER_COLUMN = "tier"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -64,7 +74,7 @@ class Report:
     references: tuple[Reference, ...]
     noise: NoiseCeiling | None
     findings: tuple[Finding, ...]
-    curves: Mapping[str, Mapping[str, list[float]]]
+    curves: Mapping[str, Mapping[str, Sequence[float]]]
 
     @property
     def values(self) -> dict[str, float]:
@@ -72,72 +82,61 @@ class Report:
         return {name: estimate.value for name, estimate in self.metrics.items()}
 
     def to_dict(self) -> dict[str, Any]:
-        """The report as plain numbers and text, as written to ``metrics.json``."""
+        """The report as plain numbers and text, as written to ``metrics.json``; None for NaN."""
         codes = self.table.rows.censoring
-        return {
-            "format": FORMAT,
-            "source": Path(self.table.source).name,
-            "part": self.part,
-            "columns": dict(self.table.columns),
-            "rows": {
-                "in_table": self.table.total,
-                "judged": len(self.table),
-                "exact": int((codes == 0).sum()),
-                "at_most": int((codes < 0).sum()),
-                "at_least": int((codes > 0).sum()),
-                "left_out": dict(self.table.left_out),
-            },
-            "intervals": {"level": 0.95, "resampled": self.grouping, "groups": self.groups},
-            "metrics": {name: estimate.to_dict() for name, estimate in self.metrics.items()},
-            "r2_parts": {name: plain(value) for name, value in self.r2_parts.items()},
-            "chosen_threshold": {k: plain(v) for k, v in self.chosen_threshold.items()},
-            "by": {b.by: _breakdown_dict(b) for b in self.breakdowns},
-            "baselines": [
-                {
-                    "name": r.name,
-                    "note": r.note,
-                    "metrics": {name: plain(value) for name, value in r.values.items()},
-                }
-                for r in self.references
-            ],
-            "noise_ceiling": None
-            if self.noise is None
-            else {
-                k: v if isinstance(v, int) else plain(v)
-                for k, v in dataclasses.asdict(self.noise).items()
-            },
-            "findings": [
-                {
-                    "code": finding.code,
-                    "severity": finding.severity,
-                    "text": finding.text,
-                    "numbers": {name: plain(v) for name, v in finding.numbers.items()},
-                }
-                for finding in self.findings
-            ],
-            "curves": {name: dict(curve) for name, curve in self.curves.items()},
-        }
+        counts = {kind.name.lower(): int((codes == kind).sum()) for kind in Censoring}
+        return plain(
+            {
+                "format": FORMAT,
+                "source": Path(self.table.source).name,
+                "part": self.part,
+                "columns": self.table.columns,
+                "rows": {"in_table": self.table.total, "judged": len(self.table), **counts}
+                | {"left_out": self.table.left_out},
+                "intervals": {"level": 0.95, "resampled": self.grouping, "groups": self.groups},
+                "metrics": {name: estimate.to_dict() for name, estimate in self.metrics.items()},
+                "r2_parts": self.r2_parts,
+                "chosen_threshold": self.chosen_threshold,
+                "by": {breakdown.by: breakdown.to_dict() for breakdown in self.breakdowns},
+                "baselines": [
+                    {"name": reference.name, "note": reference.note, "metrics": reference.values}
+                    for reference in self.references
+                ],
+                "noise_ceiling": self.noise,
+                "findings": self.findings,
+                "curves": self.curves,
+            }
+        )
 
     def to_json(self) -> str:
         """`to_dict` as indented JSON text."""
-        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        return json_text(self.to_dict())
 
 
-def _breakdown_dict(breakdown: Breakdown) -> dict[str, Any]:
-    return {
-        "macro": {name: estimate.to_dict() for name, estimate in breakdown.macro.items()},
-        "macro_levels": breakdown.macro_levels,
-        "undecided_rows": breakdown.undecided,
-        "levels": [
-            {
-                "name": level.name,
-                "rows": level.rows,
-                "exact": level.exact,
-                "metrics": {name: plain(value) for name, value in level.values.items()},
-            }
-            for level in breakdown.levels
-        ],
-    }
+@dataclasses.dataclass(frozen=True, slots=True)
+class TierReport:
+    """A report for each tier: random, unseen position, unseen antibody, unseen antigen, ...
+
+    Attributes
+    ----------
+    reports : dict of str to Report
+        By the tier's name, in the order given.
+    """
+
+    reports: Mapping[str, Report]
+
+    def reference_values(self, metric: str) -> dict[str, list[float | None]]:
+        """A metric of each simple predictor in every tier, None where it could not be made."""
+        references = [
+            {reference.name: reference.values.get(metric) for reference in report.references}
+            for report in self.reports.values()
+        ]
+        names = dict.fromkeys(name for values in references for name in values)
+        return {name: [values.get(name) for values in references] for name in names}
+
+    def to_json(self) -> str:
+        """Every tier's report as one indented JSON text."""
+        return json_text({"tiers": {name: r.to_dict() for name, r in self.reports.items()}})
 
 
 def _curves(table: PredictionTable) -> dict[str, dict[str, list[float]]]:
@@ -151,21 +150,20 @@ def _curves(table: PredictionTable) -> dict[str, dict[str, list[float]]]:
     }
 
 
-def _few_groups(grouping: str, groups: int, rows: int) -> list[Finding]:
+def _few_groups(grouping: str, groups: int) -> list[Finding]:
+    severity = "warning"
     if grouping == "row":
-        text = (
+        severity, text = "note", (
             "No group or antigen column: intervals treat all rows as independent and are too "
-            "narrow "
-            "if many rows share an antibody or antigen (name one with --group)."
-        )
-        return [Finding("groups", "note", text, {"groups": groups})]
-    if groups < MIN_GROUPS:
+            "narrow if many rows share an antibody or antigen (name one with --group)."
+        )  # fmt: skip
+    elif groups < MIN_GROUPS:
         text = f"Only {groups} groups ({grouping}): too few for intervals; none are shown."
-        return [Finding("groups", "warning", text, {"groups": groups})]
-    if groups < FEW_GROUPS:
+    elif groups < FEW_GROUPS:
         text = f"Only {groups} groups ({grouping}): the intervals are rough."
-        return [Finding("groups", "warning", text, {"groups": groups})]
-    return []
+    else:
+        return []
+    return [Finding("groups", severity, text, {"groups": groups})]
 
 
 def evaluate(
@@ -203,7 +201,6 @@ def evaluate(
 
     Examples
     --------
-    >>> import polars as pl
     >>> report = evaluate(pl.DataFrame({"true": [6.0, 7.0, 8.5], "pred": [6.5, 7.0, 8.0]}))
     >>> round(report.values["rmse"], 3)
     0.408
@@ -212,46 +209,86 @@ def evaluate(
     if not isinstance(whole, PredictionTable):
         whole = read_predictions(source, true=true, pred=pred, group=group)
     test, training, validation = (whole.part(part) for part in ("test", "train", "validation"))
-    table, part = (whole, "all rows") if test is None else (test, "test")
+    table = whole if test is None else test
+    if test is None:
+        training = validation = None
     grouping, labels = table.grouping()
-    codes, groups = group_codes(labels.tolist())
+    groups = len(set(labels.tolist()))
     values = compute(table.rows)
-    intervals = metric_intervals(table.rows, codes, list(values), draws=draws, seed=seed)
-    metrics = {name: Estimate(value, intervals.get(name)) for name, value in values.items()}
+    intervals = metric_intervals(table.rows, labels, list(values), draws=draws, seed=seed)
     roles = [by for by in ("antigen", "assay", "source") if by in table.labels]
     breakdowns = [break_down(table, by, seed=seed) for by in (*roles, "bin")]
     if "split" in whole.labels:
         breakdowns.append(break_down(whole, "split", seed=seed))
-    training = None if test is None else training
     references = table_references(table, training)
     if baselines:
         fitted = fitted_references(table, training, train)
-        made = {one.name.replace("_", " ") for one in fitted if one.values}
-        references = [one for one in references if one.name not in made] + fitted
-    chosen: dict[str, float] = {}
-    if validation is not None and test is not None:
-        cut = best_cut(validation.rows)
-        if math.isfinite(cut):
-            chosen = {"cut": cut, **at_threshold(table.rows, cut)}
-    findings = (*diagnose(table), *_few_groups(grouping, groups, len(table)))
+        made = {reference.name.replace("_", " ") for reference in fitted if reference.values}
+        references = [kept for kept in references if kept.name not in made] + fitted
+    cut = math.nan if validation is None else best_cut(validation.rows)
     return Report(
         table=table,
-        part=part,
+        part="all rows" if test is None else "test",
         grouping=grouping,
         groups=groups,
-        metrics=metrics,
+        metrics={name: Estimate(value, intervals.get(name)) for name, value in values.items()},
         r2_parts=r2_parts(table.rows),
-        chosen_threshold=chosen,
+        chosen_threshold={"cut": cut, **at_threshold(table.rows, cut)} if cut == cut else {},
         breakdowns=tuple(breakdowns),
         references=tuple(references),
         noise=noise_ceiling(table),
-        findings=findings,
+        findings=(*diagnose(table), *_few_groups(grouping, groups)),
         curves=_curves(table),
     )
 
 
-def metric_direction(name: str) -> str:
-    """Which way a metric is better, for people."""
-    return {"max": "higher", "min": "lower", "zero": "nearer 0", "level": "nearer its level"}[
-        METRICS[name].direction
-    ]
+def has_tiers(source: str | Path) -> bool:
+    """Whether a table says in a column ``tier`` which tier each row belongs to."""
+    if str(source) == "-" or Path(source).is_dir():
+        return False
+    return TIER_COLUMN in read_frame(source).frame.columns
+
+
+def evaluate_tiers(sources: Sequence[str | Path], **options: Any) -> TierReport:
+    """Judge predictions of several tiers, each on its own rows.
+
+    Parameters
+    ----------
+    sources : sequence of path
+        A table, run folder or report folder for each tier, named by its file or folder; or one
+        table with a column ``tier``.
+    **options
+        As `evaluate` takes them.
+
+    Raises
+    ------
+    InputError
+        If a table cannot be judged, or two have the same name.
+    """
+    columns = {key: options.pop(key, None) for key in ("true", "pred", "group")}
+    reports: dict[str, Report] = {}
+    for name, source, frame in _parts(sources):
+        table = read_predictions(frame, **columns)
+        table = dataclasses.replace(table, source=f"{Path(source).name} · {name}")
+        if name in reports:
+            raise InputError(f"two tiers are called {name!r}; give the files different names")
+        reports[name] = evaluate(table, **options)
+    return TierReport(reports)
+
+
+def _parts(sources: Sequence[str | Path]) -> list[tuple[str, str, pl.DataFrame]]:
+    """Name, file and rows of each tier."""
+    files = [str(predictions_file(source)) for source in sources]
+    frames = [read_frame(file).frame for file in files]
+    if len(files) > 1:
+        paths = [Path(source).resolve() for source in sources]
+        names, parents = [path.stem for path in paths], [path.parent.name for path in paths]
+        if len(set(names)) < len(names) and len(set(parents)) == len(names):
+            names = parents
+        return list(zip(names, files, frames, strict=True))
+    (frame,) = frames
+    if TIER_COLUMN not in frame.columns:
+        raise InputError(f"{sources[0]}: one table of several tiers needs a column {TIER_COLUMN!r}")
+    tiers = frame[TIER_COLUMN].cast(pl.String).fill_null("")
+    names = [tier for tier in tiers.unique(maintain_order=True) if tier]
+    return [(tier, files[0], frame.filter(tiers == tier)) for tier in names]

@@ -30,7 +30,7 @@ from paratope.core.errors import OutputError, TrainingError
 from paratope.core.files import atomic_file
 from paratope.data.measurements import Measurement
 from paratope.data.tables import write_table
-from paratope.evaluation.metrics import compute, judged
+from paratope.evaluation.metrics import EvaluationRows, compute
 from paratope.models.batches import CENSORING_CODES
 from paratope.models.recipes import Recipe, recipe_toml
 from paratope.training.checkpoints import Checkpoints
@@ -159,7 +159,7 @@ def part_metrics(measurements: Sequence[Measurement], scores: Scores) -> dict[st
         return {"rows": 0}
     codes = [CENSORING_CODES[measurement.censoring] for measurement in measurements]
     measured = [measurement.pkd for measurement in measurements]
-    values = compute(judged(np.array(measured, float), scores.mean, censoring=codes))
+    values = compute(EvaluationRows(np.array(measured, float), scores.mean, censoring=codes))
     named = {_RELEASE_METRICS.get(name, name): value for name, value in values.items()}
     return {"rows": len(measurements), **named}
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from paratope.core.units import STRONG_PKD
-from paratope.evaluation.metrics import compute, judged
+from paratope.evaluation.metrics import EvaluationRows, compute
 from paratope.models.batches import Embeddings, Examples, batches_by_length, collate
 from paratope.models.losses import Objective
 from paratope.models.recipes import Recipe
@@ -84,7 +84,7 @@ class Validation:
                 network, self.sample, place, "sampled", device
             )
         network.train()
-        values = compute(judged(data.pkd, mean, censoring=data.censoring), _METRICS)
+        values = compute(EvaluationRows(data.pkd, mean, censoring=data.censoring), _METRICS)
         record |= {f"validation_{name}": values[name] for name in _METRICS}
         pairs = np.stack([data.antibody_index, data.antigen_index], axis=1)
         once = np.unique(pairs, axis=0, return_index=True)[1]

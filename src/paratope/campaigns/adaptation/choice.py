@@ -23,7 +23,7 @@ from paratope.campaigns.adaptation.validation import assay_spearman
 from paratope.campaigns.campaign import Campaign
 from paratope.campaigns.campaign_model import INDUCING_ROWS, CampaignModel, LargeCampaignModel
 from paratope.campaigns.kernels import LanguageModel
-from paratope.evaluation.metrics import errors, judged
+from paratope.evaluation.metrics import METRICS, EvaluationRows
 from paratope.models.predictor import Predictor
 
 SPARSE = "sparse Gaussian process"
@@ -201,10 +201,9 @@ def _held_out(campaign: Campaign, seed: int) -> tuple[np.ndarray, np.ndarray]:
 def _judged(name: str, model: CampaignModel, rest: Campaign, began: float) -> Candidate:
     seconds = time.perf_counter() - began
     mean = Learner(model).judge(rest.pairs, rest.assay).mean
-    rows = judged(rest.values, mean, censoring=rest.censoring.tolist())
+    rows = EvaluationRows(rest.values, mean, censoring=rest.censoring)
     spearman = assay_spearman(rest.values, mean, rest.assay)
-    rmse = float(np.sqrt(np.mean(errors(rows) ** 2)))
-    return Candidate(name, spearman, rmse, round(seconds, 1))
+    return Candidate(name, spearman, METRICS["rmse"](rows), round(seconds, 1))
 
 
 def _about(networks: TunedNetworks) -> dict[str, Any]:

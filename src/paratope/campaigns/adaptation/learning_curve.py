@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from paratope.campaigns.adaptation.folds import MIN_ROWS, Fold, variant_groups
-from paratope.campaigns.adaptation.validation import Fit, assay_spearman, fisher
+from paratope.campaigns.adaptation.validation import Fit, assay_spearman
 from paratope.campaigns.campaign import Campaign
+from paratope.evaluation.bootstrap import fisher_z
 
 # How much one doubling of the measurements adds to Fisher's z of the Spearman correlation, before
 # this campaign has said anything: mean and standard deviation over the published learning curves
@@ -102,7 +103,7 @@ def measure_points(
             advance()
         known = [one for one in found if not np.isnan(one)]
         if known:
-            mean = float(np.tanh(np.mean(fisher(np.array(known)))))
+            mean = float(np.tanh(np.mean(fisher_z(np.array(known)))))
             points.append(Point(size, mean, len(known)))
     return points
 
@@ -140,7 +141,7 @@ def fit_curve(points: Sequence[Point], variants: int, more: Sequence[int]) -> Le
     if not kept:
         return None
     x = np.array([np.log2(point.size / variants) for point in kept])
-    y = fisher(np.array([point.spearman for point in kept]))
+    y = fisher_z(np.array([point.spearman for point in kept]))
     judged = np.array([variants - point.size for point in kept])
     # draws share most of their judged rows: they average out the choice of training rows only
     repeats = np.array([point.repeats for point in kept])

@@ -14,7 +14,7 @@ from paratope.campaigns.adaptation.validation import COVERAGES
 from paratope.campaigns.adaptation.wording import STANDARD_NAMES, UNITS, markdown, number
 from paratope.campaigns.campaign import Campaign
 from paratope.core.errors import InputError, OutputError
-from paratope.evaluation.metrics import judged
+from paratope.evaluation.metrics import EvaluationRows
 from paratope.molecules.numbering import number_chain
 
 FOLDER = "report"
@@ -179,9 +179,9 @@ def _write_expectation(campaign: Campaign, expectation: Expectation, target: Pat
         paths.append(target / "held_out.csv")
         write_table(frame, paths[-1])
         figure = held_out_predictions(
-            judged(
+            EvaluationRows(
                 campaign.values[rows], mean, low=low, high=high, coverage=COVERAGES[-1],
-                censoring=campaign.censoring[rows].tolist(),
+                censoring=campaign.censoring[rows],
             ),
             unit,
             campaign.assay_names[rows].tolist() if len(campaign.assays) > 1 else None,

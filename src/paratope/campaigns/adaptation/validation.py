@@ -12,17 +12,14 @@ from paratope.campaigns.campaign.labels import Key, pair_key
 from paratope.campaigns.campaign_model import MAX_ROWS, CampaignModel, fit_campaign
 from paratope.campaigns.kernels import LanguageModel
 from paratope.evaluation.baselines import BASELINES
-from paratope.evaluation.bootstrap import draw_weights
-from paratope.evaluation.metrics import errors, judged
-from paratope.evaluation.statistics import build_statistic
+from paratope.evaluation.bootstrap import Bootstrap, Interval
+from paratope.evaluation.metrics import METRICS, EvaluationRows, RowWeights
 from paratope.molecules.sequences import Pair
 
 COVERAGES = (0.5, 0.8, 0.9)
 # What stands beside every number, by its name in `BASELINES`; the constant is its assay's mean.
 STANDARDS = ("constant", "one_hot_ridge", "one_hot_gp", "nearest_neighbour", "boosted_kmers")
 _DRAWS = 400
-# Of fewer variants no interval is drawn.
-_MIN_VARIANTS = 5
 
 
 class Judgement(NamedTuple):
@@ -176,29 +173,20 @@ def assay_means(campaign: Campaign) -> np.ndarray:
 def assay_spearman(measured: np.ndarray, predicted: np.ndarray, assay: np.ndarray) -> float:
     """Spearman correlation within each assay, averaged by its rows; NaN where none has one."""
     parts = [np.flatnonzero(assay == number) for number in np.unique(assay)]
-    ones = np.ones((1, len(measured)))
-    return float(_mean_spearman(measured, predicted, parts, np.arange(len(measured)), ones)[0])
+    return float(_mean_spearman(measured, predicted, parts, RowWeights.once(len(measured)))[0])
 
 
 def _mean_spearman(
-    measured: np.ndarray,
-    predicted: np.ndarray,
-    parts: Sequence[np.ndarray],
-    group: np.ndarray,
-    weights: np.ndarray,
+    measured: np.ndarray, predicted: np.ndarray, parts: Sequence[np.ndarray], weights: RowWeights
 ) -> np.ndarray:
-    """Spearman within each part, averaged by its rows, for each weighting of groups, (draws,)."""
-    total, weight = np.zeros(len(weights)), np.zeros(len(weights))
+    """Spearman within each part, averaged by its rows, in each draw, (draws,)."""
+    total, weight = np.zeros(len(weights.drawn)), np.zeros(len(weights.drawn))
     for rows in parts:
-        if len(rows) < 3 or np.ptp(measured[rows]) == 0 or np.ptp(predicted[rows]) == 0:
-            continue
-        statistic = build_statistic(
-            "spearman", judged(measured[rows], predicted[rows]), group[rows], weights.shape[1]
-        )
-        assert statistic is not None
-        with np.errstate(divide="ignore", invalid="ignore"):
-            found = statistic(weights)
-        size = weights[:, group[rows]].sum(1)
+        of_rows = weights.take(rows)
+        pairs = EvaluationRows(measured[rows], predicted[rows])
+        found = METRICS["spearman"].draws(pairs, of_rows)
+        assert found is not None
+        (size,) = of_rows.sums(np.ones(len(rows)))
         known = np.isfinite(found) & (size > 0)
         total[known] += (size * found)[known]
         weight[known] += size[known]
@@ -231,42 +219,31 @@ class Ranking:
             for one in np.unique(assay)
         ]
         groups = variant_groups(campaign.pairs)[held_out.row]
-        self._group = np.unique(groups, return_inverse=True)[1]
-        self._count = int(self._group.max()) + 1
-        draws = draw_weights(self._count, _DRAWS, seed)
-        self._weights = np.concatenate([np.ones((1, self._count)), draws])
+        self._bootstrap = Bootstrap(groups, draws=_DRAWS, seed=seed)
 
     def draws(self, predicted: np.ndarray) -> np.ndarray:
-        """Spearman of all rows, then of each draw, (1 + draws,)."""
+        """Spearman in each draw of the bootstrap, that of all rows first."""
         relative = predicted - self._held_out.centre
         relative = np.where(np.abs(relative) < 1e-9, 0.0, relative)  # a constant has no ranking
-        return _mean_spearman(self._measured, relative, self._parts, self._group, self._weights)
+        return _mean_spearman(self._measured, relative, self._parts, self._bootstrap.weights)
 
     def score(self, predicted: np.ndarray) -> Score:
         """How good predictions of these rows are; a bound counts as an error where it is broken."""
         found = self.draws(predicted)
-        low, high = self._ends(fisher(found))
+        interval = self._bootstrap.interval(found, "correlation")
+        low, high = _ends(interval)
         rows = self._held_out.row
-        against = judged(
-            self._measured, predicted, censoring=self._campaign.censoring[rows].tolist()
-        )
-        rmse = float(np.sqrt(np.mean(errors(against) ** 2)))
-        return Score(float(found[0]), float(np.tanh(low)), float(np.tanh(high)), rmse)
+        against = EvaluationRows(self._measured, predicted, self._campaign.censoring[rows])
+        return Score(float(found[0]), low, high, METRICS["rmse"](against))
 
     def ahead(self, one: np.ndarray, other: np.ndarray) -> tuple[float, float, float]:
         """Spearman of one prediction minus that of another, with its interval; none counts as 0."""
         gap = np.nan_to_num(self.draws(one)) - np.nan_to_num(self.draws(other))
-        return (float(gap[0]), *self._ends(gap))
+        return (float(gap[0]), *_ends(self._bootstrap.interval(gap, "difference")))
 
-    def _ends(self, found: np.ndarray) -> tuple[float, float]:
-        from scipy.stats import t
 
-        known = found[1:][np.isfinite(found[1:])]
-        if np.isnan(found[0]) or self._count < _MIN_VARIANTS or len(known) < len(found) / 2:
-            return float("nan"), float("nan")
-        reach = float(t.ppf(0.975, self._count - 1)) * np.sqrt(self._count / (self._count - 1))
-        spread = reach * float(known.std(ddof=1))
-        return float(found[0] - spread), float(found[0] + spread)
+def _ends(interval: Interval | None) -> tuple[float, float]:
+    return (float("nan"), float("nan")) if interval is None else (interval.low, interval.high)
 
 
 def coverage(campaign: Campaign, held_out: HeldOutRows) -> dict[str, float]:
@@ -279,11 +256,6 @@ def coverage(campaign: Campaign, held_out: HeldOutRows) -> dict[str, float]:
         for claimed, found in zip(COVERAGES, inside, strict=True)
         if exact.any()
     }
-
-
-def fisher(correlation: np.ndarray) -> np.ndarray:
-    """Fisher's z of a correlation, finite also for a perfect one."""
-    return np.arctanh(np.clip(correlation, -0.999, 0.999))
 
 
 def campaign_fitter(

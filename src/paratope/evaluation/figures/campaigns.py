@@ -19,7 +19,7 @@ from paratope.evaluation.figures.style import (
     VERMILION,
     new_figure,
 )
-from paratope.evaluation.metrics import Judged
+from paratope.evaluation.metrics import EvaluationRows
 
 # Above this many rows the intervals of single rows would hide the points.
 _SHOWN_INTERVALS = 150
@@ -56,7 +56,7 @@ class PositionEffect(NamedTuple):
 
 
 def held_out_predictions(
-    rows: Judged,
+    rows: EvaluationRows,
     unit: str,
     assays: Sequence[str] | None = None,
     title: str = "Held-out variants",
@@ -65,7 +65,7 @@ def held_out_predictions(
 
     Parameters
     ----------
-    rows : Judged
+    rows : EvaluationRows
         Intervals are drawn where there are few rows; bounds are triangles that point where the true
         value may lie.
     unit : str
@@ -97,7 +97,7 @@ def held_out_predictions(
     return figure
 
 
-def _points(axes: Axes, rows: Judged, colour: str, name: str) -> None:
+def _points(axes: Axes, rows: EvaluationRows, colour: str, name: str) -> None:
     exact = rows.exact()
     if exact.low is not None and exact.high is not None and len(rows) <= _SHOWN_INTERVALS:
         axes.vlines(

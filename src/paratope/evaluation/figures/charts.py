@@ -18,7 +18,12 @@ from paratope.evaluation.figures.style import (
     VERMILION,
     new_figure,
 )
-from paratope.evaluation.metrics import Judged, calibration_curve, errors, selective_risk_curve
+from paratope.evaluation.metrics import (
+    EvaluationRows,
+    calibration_curve,
+    errors,
+    selective_risk_curve,
+)
 
 # Above this many rows, points become hexagons coloured by how many rows they hold.
 DENSE_ROWS = 1500
@@ -33,12 +38,12 @@ def _density(axes: Axes, x: np.ndarray, y: np.ndarray, figure: Figure) -> None:
         axes.scatter(x, y, s=18, color=BLUE, alpha=alpha, linewidths=0, label="measured")
 
 
-def predicted_versus_measured(rows: Judged) -> Figure:
+def predicted_versus_measured(rows: EvaluationRows) -> Figure:
     """Predicted against measured pKd; bounds as triangles that point where the value may lie.
 
     Parameters
     ----------
-    rows : Judged
+    rows : EvaluationRows
 
     Returns
     -------
@@ -76,7 +81,7 @@ def predicted_versus_measured(rows: Judged) -> Figure:
     return figure
 
 
-def residuals(rows: Judged) -> Figure:
+def residuals(rows: EvaluationRows) -> Figure:
     """Error against measured pKd, with the mean error of ten equal slices of the rows."""
     with rc_context(STYLE):
         figure, axes = new_figure()
@@ -100,7 +105,7 @@ def residuals(rows: Judged) -> Figure:
     return figure
 
 
-def calibration(rows: Judged) -> Figure:
+def calibration(rows: EvaluationRows) -> Figure:
     """Share of exact rows inside their interval against the share the interval claims."""
     claimed, observed = calibration_curve(rows)
     with rc_context(STYLE):
@@ -120,7 +125,7 @@ def calibration(rows: Judged) -> Figure:
     return figure
 
 
-def selective_risk(rows: Judged) -> Figure:
+def selective_risk(rows: EvaluationRows) -> Figure:
     """RMSE when only the rows with the narrowest intervals are kept."""
     share, risk = selective_risk_curve(rows)
     with rc_context(STYLE):
