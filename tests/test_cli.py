@@ -18,7 +18,7 @@ from paratope.cli import COMMANDS, load_command, root_command
 from paratope.cli.group import command_app
 from paratope.core.errors import InputError
 
-HEAVY = ("torch", "polars", "numpy", "transformers", "sklearn", "matplotlib", "lightgbm", "pandas")
+HEAVY = ("torch", "polars", "numpy", "transformers", "sklearn", "matplotlib", "pandas")
 
 
 LEAVES = all_commands()

@@ -4,36 +4,23 @@
 'constant'
 """
 
-from paratope.evaluation.baselines.baseline import Baseline, expected_values, training_values
-from paratope.evaluation.baselines.lookup import (
-    AntigenMean,
-    ComplexMean,
-    Constant,
-    NearestNeighbour,
-)
-from paratope.evaluation.baselines.regressions import (
-    BoostedKmers,
-    LengthOnly,
-    MutationCount,
-    MutationType,
-    OneHotGP,
-    OneHotRidge,
-)
+from paratope.evaluation.baselines import lookup, regressions
+from paratope.evaluation.baselines.lookup import Baseline, expected_values, training_values
 
 __all__ = ["BASELINES", "Baseline", "expected_values", "training_values"]
 
 BASELINES: dict[str, type[Baseline]] = {
     baseline.name: baseline
     for baseline in (
-        Constant,
-        AntigenMean,
-        ComplexMean,
-        NearestNeighbour,
-        MutationCount,
-        MutationType,
-        LengthOnly,
-        OneHotRidge,
-        OneHotGP,
-        BoostedKmers,
+        lookup.Constant,
+        lookup.AntigenMean,
+        lookup.ComplexMean,
+        lookup.NearestNeighbour,
+        regressions.MutationCount,
+        regressions.MutationType,
+        regressions.LengthOnly,
+        regressions.OneHotRidge,
+        regressions.OneHotGP,
+        regressions.BoostedKmers,
     )
 }
