@@ -8,9 +8,9 @@ import pytest
 from paratope.core.errors import InputError
 from paratope.core.units import pkd_to_dg_kcal_mol
 from paratope.data.audit import TABLE_CHECKS, AuditReport, Finding, audit
-from paratope.data.audit.masses import point_masses
 from paratope.data.datasets.simulated import simulate
 from paratope.data.tables import frame_from_measurements
+from paratope.data.value_faults import point_masses
 
 
 def clean_table(seed, **options):
@@ -148,7 +148,7 @@ def test_a_planted_mass_within_the_values_is_found(seed):
 
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("form", ["log10(Kd/nM)", "Kd in nM as M", "factor 1e9", "negative"])
-def test_a_planted_island_of_another_unit_is_found(seed, form):
+def test_a_planted_cluster_of_another_unit_is_found(seed, form):
     rng = np.random.default_rng([seed, 5])
     frame = plain_table(seed, antigens=2, mean_pkd=8.0)
     values = frame["pkd"].to_numpy().copy()
@@ -161,9 +161,9 @@ def test_a_planted_island_of_another_unit_is_found(seed, form):
     }[form]
     values[rows] = change(values[rows])
     report = audit(frame.with_columns(pl.Series("pkd", values)))
-    # a few rows in a small table are no island yet, but what no assay measures is said all the same
-    share = 0.9 if report.of("island", "unit_rows") else 0.3
-    codes = ("island", "unit_rows", "impossible_value")
+    # a few rows of a small table are no cluster, but what no assay measures is said all the same
+    share = 0.9 if report.of("outlying_cluster", "unit_rows") else 0.3
+    codes = ("outlying_cluster", "unit_rows", "impossible_value")
     finding = found(report, *codes, rows=(rows + 1).tolist(), share=share)
     assert finding.severity == "error"
 
@@ -176,7 +176,7 @@ def test_rows_a_thousandfold_off_are_found_where_other_rows_tell(seed):
     rows = rng.choice(len(values), int(rng.uniform(0.02, 0.1) * len(values)) + 5, False)
     values[rows] += 3.0 * rng.choice([-1, 1])
     report = audit(frame.with_columns(pl.Series("pkd", values)))
-    found(report, "unit_rows", "island", rows=(rows + 1).tolist(), share=0.8)
+    found(report, "unit_rows", "outlying_cluster", rows=(rows + 1).tolist(), share=0.8)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -459,10 +459,10 @@ def test_the_release_file(reference_root):
     assert "exactly 6," in floor.message
     seven = found(report, "point_mass")
     assert (seven.column, seven.count) == ("true", 351)
-    island = found(report, "island")
-    assert 1000 < island.count < 1060
-    assert island.severity == "error"
-    assert "log10(Kd/nM)" in island.message
+    cluster = found(report, "outlying_cluster")
+    assert 1000 < cluster.count < 1060
+    assert cluster.severity == "error"
+    assert "log10(Kd/nM)" in cluster.message
     assert "9 different values" in found(report, "few_values").message
 
 
@@ -505,7 +505,7 @@ def test_aayl49_alone_is_unusual_and_with_its_source_a_log_of_a_log(data_root):
 def test_landscapes_without_such_faults_are_not_called_unusual(data_root):
     for name in ("1n8z", "2fjg", "3gbn_h1"):
         report = audit(data_root / "abbibench" / f"{name}_benchmarking_data.csv")
-        assert not report.of("unusual_range", "double_log", "unit_column", "island")
+        assert not report.of("unusual_range", "double_log", "unit_column", "outlying_cluster")
 
 
 def test_non_antibodies_and_swapped_chains_of_the_merged_table(data_root):
@@ -545,7 +545,7 @@ def test_people_like_round_numbers_and_that_is_no_point_mass():
     values = rng.normal(7.5, 1.5, 600).round(2)
     liked = rng.random(600) < 0.25
     values[liked] = values[liked].round(0)
-    masses = [mass for mass in point_masses(values) if mass.place != "within"]
+    masses = [mass for mass in point_masses(values) if mass.position != "within"]
     assert masses == []
 
 
@@ -580,9 +580,9 @@ def test_report_prints_every_finding(capsys):
 
 def test_findings_are_ordered_by_gravity():
     def finding(severity, confidence):
-        return Finding("code", severity, confidence, "t", "", "m", "a")
+        return Finding("code", severity, "message", confidence=confidence)
 
-    from paratope.data.audit.report import ordered
+    from paratope.data.findings import ordered
 
     jumbled = [
         finding("info", 1.0),
@@ -642,8 +642,8 @@ def test_poor_tables_do_not_break_any_check(frame):
 
 
 def test_every_check_of_the_table_runs_alone():
-    from paratope.data.audit.subject import read_subject
+    from paratope.data.audit.table import read_audited
 
-    subject = read_subject("t", plain_table(5))
+    table = read_audited("t", plain_table(5))
     for check in TABLE_CHECKS.values():
-        assert all(isinstance(finding, Finding) for finding in check(subject))
+        assert all(isinstance(finding, Finding) for finding in check(table))

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from paratope.core.errors import TrainingError
+from paratope.data import value_faults
 from paratope.data.datasets.simulated import simulate
 from paratope.data.measurements import Measurement
 from paratope.data.tables import frame_from_measurements, write_table
@@ -21,19 +22,20 @@ from paratope.encoders.embedding_store import EmbeddingStore
 from paratope.models.batches import Examples
 from paratope.models.recipes import RECIPES, MonitorSettings, load_recipe, recipe_toml
 from paratope.molecules.sequences import Antibody, Antigen, Pair
-from paratope.training import fit, fitting, train_table, validation
+from paratope.training import fit, fitting, gradients, monitors, train_table, validation
+from paratope.training.gradients import DeadGradients, GradientPeaks
 from paratope.training.history import history_table
 from paratope.training.monitors import (
+    MONITORS,
     Answers,
-    GradientPeaks,
+    Epoch,
     Monitors,
-    curves,
-    gradients,
-    out_of_range,
-    overfitting,
-    predictions,
+    Observation,
+    collapse_of,
+    observe_overfitting,
+    observe_recall,
+    range_of,
     recall_stability,
-    recall_warning,
 )
 from small_runs import TINY, data, tiny
 
@@ -194,6 +196,29 @@ def test_a_gradient_that_is_not_finite_is_named(data, tmp_path, monkeypatch):
 # collapse
 
 
+def test_collapse_flags_the_released_predictions(reference_root):
+    frame = pl.read_csv(reference_root / "v2.6_release" / "test_predictions.csv")
+    found = collapse_of(frame["pred"].to_numpy(), frame["true"].to_numpy())
+    assert found.columns["distinct"] == 9
+    assert found.columns["tie_share"] == pytest.approx(19610 / 23961)
+    assert found.warning.startswith("predictions have collapsed: 9 distinct values in 23961 rows")
+
+
+@pytest.mark.parametrize(
+    ("predicted", "collapsed"),
+    [
+        (np.linspace(5, 11, 40), False),
+        (np.linspace(7.8, 8.2, 40), False),  # an honest model of a hard table: 7 % of the spread
+        (np.linspace(7.9, 8.1, 40), True),
+        (np.where(np.arange(40) < 11, 9.0625, np.linspace(5, 11, 40)), False),
+        (np.where(np.arange(40) < 13, 9.0625, np.linspace(5, 11, 40)), True),
+        (np.repeat([6.0, 7.0, 8.0, 9.0, 10.0], 8), True),
+    ],
+)
+def test_collapse_knows_ties_few_values_and_no_spread(predicted, collapsed):
+    assert bool(collapse_of(predicted, np.linspace(5, 11, 40)).finding) is collapsed
+
+
 @pytest.mark.parametrize(
     ("recipe", "changes", "spreads", "told"),
     [
@@ -205,18 +230,35 @@ def test_a_gradient_that_is_not_finite_is_named(data, tmp_path, monkeypatch):
     ],
 )
 def test_a_network_that_has_not_learned_yet_has_not_collapsed(recipe, changes, spreads, told):
-    monitors = Monitors(load_recipe(recipe, changes))
+    watching = Monitors(load_recipe(recipe, changes))
     measured = np.linspace(5, 11, 40)
     history = []
     for epoch, spread in enumerate(spreads, start=1):
         answers = Answers(8 + spread * (measured - 8), measured, strong=10)
         record = {"epoch": epoch}
-        history.append({**record, **monitors.after_epoch(record, answers, history)})
+        history.append({**record, **watching.after_epoch(record, answers, history)})
     found = [record["epoch"] for record in history if record["warned"] == "collapse"]
     assert found == told
 
 
 # overfitting
+
+
+def judged(monitor, strong: int = 50, **columns: list[float]) -> Observation:
+    """A monitor after epochs whose records hold these columns."""
+    history = [
+        dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)
+    ]
+    answers = Answers(np.zeros(0), np.zeros(0), strong)
+    return monitor(Epoch(history, answers, DeadGradients((), 0.0, "")))
+
+
+def overfitting(train: list[float], validation: list[float]) -> Observation:
+    return judged(observe_overfitting, train_sample_loss=train, validation_loss=validation)
+
+
+def recall_warning(recalls: list[float], strong: int) -> str:
+    return judged(observe_recall, strong, validation_recall_percent=recalls).warning
 
 
 def test_both_sides_of_the_gap_are_the_same_loss(data):
@@ -265,7 +307,7 @@ def test_overfitting_does_not_depend_on_the_losses_zero_and_scale(losses, scale,
         [scale * left + shift for left, _ in rounded],
         [scale * right + shift for _, right in rounded],
     )
-    assert moved.gap == pytest.approx(scale * plain.gap, abs=1e-9)
+    assert moved.columns["loss_gap"] == pytest.approx(scale * plain.columns["loss_gap"], abs=1e-9)
     close = 1e-9  # comparisons of equal numbers may fall either way once they are moved
     left, right = np.array(rounded).T
     margins = np.abs(right - right.min() - 0.1 * (left[0] - left))
@@ -282,8 +324,7 @@ def test_overfitting_needs_all_of_it():
     assert not overfitting([1.0, 0.8, 0.9, 1.1, 1.2], worse).warning  # both get worse
     assert not overfitting(falling, [1.0, 0.9, 0.92, 0.92, 0.92]).warning  # hardly worse
     assert not overfitting(falling, [1.0, 0.9, 0.85, 0.8, 0.78]).warning  # gap grows, both better
-    assert not overfitting([], []).warning
-    assert math.isnan(overfitting([0.4], [math.nan]).gap)
+    assert math.isnan(overfitting([0.4], [math.nan]).columns["loss_gap"])
 
 
 # recall
@@ -333,8 +374,8 @@ def test_a_swinging_recall_is_told_and_ends_the_run_if_asked(easy):
 
 
 def test_out_of_range_counts_both_ends():
-    found = out_of_range(np.array([3.999, 4.0, 9.0, 14.0, 14.001]), np.full(5, 9.0))
-    assert found.share == 0.4
+    found = range_of(np.array([3.999, 4.0, 9.0, 14.0, 14.001]), np.full(5, 9.0))
+    assert found.columns["share_out_of_range"] == 0.4
     assert found.warning.startswith("40.0 % of the predictions lie outside pKd 4 to 14")
 
 
@@ -473,21 +514,27 @@ def test_the_page_states_the_limits_of_the_code(repository):
     page = (repository / "docs" / "recipes.md").read_text("utf-8")
     section = " ".join(page.partition("## Monitors")[2].partition("## Loggers")[0].split())
     for text in (
-        f"fewer than {predictions.MIN_DISTINCT} distinct predictions",
-        f"more than {100 * predictions.MAX_TIE_SHARE:g} % of them equal",
-        f"a spread below {100 * predictions.MIN_SPREAD_RATIO:g} % of the measured",
-        f"for {curves.OVERFITTED_EPOCHS} epochs",
-        f"above its minimum by {100 * curves.MIN_RISE:g} %",
-        f"in the latest {curves.RECALL_WINDOW} epochs",
-        f"fell by more than {curves.MAX_RECALL_FALL:g} points",
-        f"a standard deviation above {curves.MAX_STABLE_RECALL_SD:g};",
-        f"at least {curves.MIN_STRONG} strong binders",
-        f"more than {100 * predictions.MAX_OUTSIDE_SHARE:g} % of the predictions lie outside",
+        f"fewer than {value_faults.FEW_ALWAYS} distinct predictions",
+        f"more than {100 * value_faults.MAX_TIE_SHARE:g} % of them equal",
+        f"a spread below {100 * value_faults.MIN_SPREAD_RATIO:g} % of the measured",
+        f"for {monitors.OVERFITTED_EPOCHS} epochs",
+        f"above its minimum by {100 * monitors.MIN_RISE:g} %",
+        f"in the latest {monitors.RECALL_WINDOW} epochs",
+        f"fell by more than {monitors.MAX_RECALL_FALL:g} points",
+        f"a standard deviation above {monitors.MAX_STABLE_RECALL_SD:g};",
+        f"at least {monitors.MIN_STRONG} strong binders",
+        f"more than {100 * value_faults.MAX_OUTSIDE_SHARE:g} % of the predictions lie outside",
         f"AdamW's ε of {gradients.VANISHED:g}",
         f"more than {100 * gradients.MAX_DEAD_UNITS:g} % of the hidden units",
         f"at most {validation.MAX_SAMPLE} training rows",
     ):
         assert text in section, text
-    assert set(MonitorSettings.model_fields) == {
-        part.partition("`")[0] for part in section.split("`monitors.")[1:] if " = " not in part[:25]
-    }
+    assert (
+        set(MonitorSettings.model_fields)
+        == set(MONITORS)
+        == {
+            part.partition("`")[0]
+            for part in section.split("`monitors.")[1:]
+            if " = " not in part[:25]
+        }
+    )

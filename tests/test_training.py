@@ -17,7 +17,7 @@ from paratope.molecules.sequences import AMINO_ACIDS
 from paratope.training import fit, fitting, score, train_table
 from paratope.training.checkpoints import Checkpoints
 from paratope.training.history import history_table, summarise
-from paratope.training.monitors import EarlyStopping, collapse
+from paratope.training.monitors import EarlyStopping
 from paratope.training.schedules import Schedule
 from small_runs import TINY, comparable, data, run, same_weights, tiny
 
@@ -212,27 +212,6 @@ def test_a_nan_leaves_the_last_checkpoint_as_it_was(data, tmp_path):
     assert state is not None
     assert state["epoch"] == 2
     assert all(torch.isfinite(tensor).all() for tensor in state["model_state_dict"].values())
-
-
-def test_collapse_flags_the_released_predictions(reference_root):
-    frame = pl.read_csv(reference_root / "v2.6_release" / "test_predictions.csv")
-    found = collapse(frame["pred"].to_numpy(), frame["true"].to_numpy())
-    assert found.distinct == 9
-    assert found.tie_share == pytest.approx(19610 / 23961)
-    assert found.warning.startswith("predictions have collapsed: 9 distinct values in 23961 rows")
-
-
-@pytest.mark.parametrize(
-    ("predicted", "warned"),
-    [
-        (np.linspace(5, 11, 40), False),
-        (np.linspace(7.9, 8.1, 40), True),
-        (np.where(np.arange(40) < 20, 9.0625, np.linspace(5, 11, 40)), True),
-        (np.repeat([6.0, 7.0, 8.0, 9.0, 10.0], 8), True),
-    ],
-)
-def test_collapse_knows_ties_few_values_and_no_spread(predicted, warned):
-    assert bool(collapse(predicted, np.linspace(5, 11, 40)).warning) is warned
 
 
 def test_a_collapsed_run_warns_in_its_history_and_stops_if_asked(data):

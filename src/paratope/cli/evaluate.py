@@ -104,7 +104,7 @@ def show_tiers(found: Any) -> None:
             table.add_row(escape(name), *cells)
         console.print(table)
     for name, report in found.reports.items():
-        said = [f"{one.severity}: {one.text}" for one in report.findings]
+        said = [f"{one.severity}: {one.message}" for one in report.findings]
         console.print(f"[bold]{escape(name)}[/]: {len(report.table):,} rows judged")
         for text in said:
             console.print(f"  {escape(text)}")
@@ -149,9 +149,9 @@ def show(report: Any) -> None:
             cells = (number(one.values.get(name)) for name in ("spearman", "pearson", "rmse"))
             table.add_row(escape(one.name.replace("_", " ")), *cells, escape(one.note))
         console.print(table)
-    colours = {"alarm": "red", "warning": "yellow", "note": "blue"}
+    colours = {"error": "red", "warning": "yellow", "info": "blue"}
     if report.findings:
         console.print("\n[bold]Before believing the numbers[/]")
     for finding in report.findings:
         colour = colours[finding.severity]
-        console.print(f"[{colour}]{finding.severity}[/]: {escape(finding.text)}")
+        console.print(f"[{colour}]{finding.severity}[/]: {escape(finding.message)}")

@@ -242,8 +242,8 @@ def _say_epoch(record: dict[str, Any]) -> None:
         if not math.isnan(value):
             line += f"  {title} {value:.3f}"
     _say(line)
-    if record["warning"]:
-        _say(f"Warning: {record['warning']}")
+    for warning in record["warning"].splitlines():
+        _say(f"Warning: {warning}")
 
 
 def _listed(counts: dict[str, int]) -> str:

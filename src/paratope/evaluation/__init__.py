@@ -4,8 +4,9 @@
 on the same rows. Neither needs a model.
 """
 
+from paratope.data.findings import Finding
 from paratope.evaluation.comparison import Comparison, compare
-from paratope.evaluation.diagnostics import Finding, diagnose
+from paratope.evaluation.diagnostics import diagnose
 from paratope.evaluation.page import render_page, write_report, write_tiers
 from paratope.evaluation.predictions import PredictionTable, read_predictions
 from paratope.evaluation.report import Report, TierReport, evaluate, evaluate_tiers

@@ -2,293 +2,205 @@
 
 import dataclasses
 import math
-from collections import Counter
-from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
-from numpy.typing import NDArray
 
 from paratope.core.units import PKD_MAX_OUTPUT, PKD_MIN_OUTPUT
-from paratope.evaluation.metrics import (
-    METRICS,
-    STRONG_PKD,
-    EvaluationRows,
-    errors,
-    r2_parts,
-    strong_binders,
+from paratope.data.findings import Finding, ordered, percent
+from paratope.data.value_faults import (
+    DOMINANT_SHARE,
+    MAX_OUTSIDE_SHARE,
+    collapse,
+    dominant_group,
+    outlying_cluster,
+    outside_share,
+    point_masses,
 )
+from paratope.evaluation.metrics import METRICS, STRONG_PKD, errors, r2_parts, strong_binders
 from paratope.evaluation.predictions import PredictionTable
 
-Floats = NDArray[Any]
-Severity = Literal["alarm", "warning", "note"]
 
-# Thresholds of the rules; docs/evaluation.md explains each.
-COLLAPSE_TIE_SHARE = 0.2
-COLLAPSE_SPREAD = 0.1
-DOMINANCE_SHARE = 0.5
-ISLAND_SHARE = 0.01
-FLOOR_SHARE = 0.01
-FLOOR_RATIO = 10.0
-FLOOR_ROWS = 8
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing a reader must know before believing the metrics.
-
-    Attributes
-    ----------
-    code : str
-        Name of the rule.
-    severity : {"alarm", "warning", "note"}
-    text : str
-        One or two sentences.
-    numbers : dict of str to float
-        What the sentence says, for machines.
-    """
-
-    code: str
-    severity: Severity
-    text: str
-    numbers: Mapping[str, float] = dataclasses.field(default_factory=dict)
-
-
-def percent(share: float) -> str:
-    """A share for people.
-
-    >>> percent(0.8184)
-    '81.8 %'
-    """
-    return f"{100 * share:.1f} %"
-
-
-def _pearson(rows: EvaluationRows) -> float:
-    return METRICS["pearson"](rows)
-
-
-def _spearman(rows: EvaluationRows) -> float:
-    return METRICS["spearman"](rows)
-
-
-def collapse(table: PredictionTable) -> list[Finding]:
+def check_collapse(table: PredictionTable) -> Iterator[Finding]:
     """Few distinct predictions, or hardly any spread."""
-    predicted, measured = table.rows.predicted, table.rows.measured
-    values, counts = np.unique(predicted, return_counts=True)
-    share = counts.max() / len(predicted)
-    same = np.unique(measured, return_counts=True)[1].max() / len(measured)
-    numbers = {"distinct": len(values), "largest_tie_share": float(share)}
-    few = len(values) < 0.05 * min(len(predicted), len(np.unique(measured)))
-    if len(predicted) >= 10 and (few or share > max(COLLAPSE_TIE_SHARE, same)):
-        plural = "value" if len(values) == 1 else "values"
-        return [
-            Finding(
-                "collapse",
-                "alarm",
-                f"Predictions have collapsed: {len(values):,} distinct {plural} in "
-                f"{len(predicted):,} rows; {counts.max():,} rows ({percent(share)}) are tied at "
-                f"{values[counts.argmax()]:.6g}. Most rows cannot be ranked at all.",
-                numbers,
-            )
-        ]
-    ratio = predicted.std() / measured.std() if measured.std() > 0 else math.nan
-    if len(predicted) >= 10 and ratio < COLLAPSE_SPREAD:
-        return [
-            Finding(
-                "collapse",
-                "alarm",
-                f"Predictions hardly differ: their standard deviation is {predicted.std():.3f}, "
-                f"{percent(ratio)} of that of the measured values ({measured.std():.3f}).",
-                numbers | {"spread_ratio": float(ratio)},
-            )
-        ]
-    return []
+    found = collapse(table.rows.predicted, table.rows.measured)
+    if found.fault:
+        yield Finding(
+            "collapse",
+            "error",
+            f"{found.message[0].upper()}{found.message[1:]}. Most rows cannot be ranked at all.",
+            numbers={
+                "distinct": found.distinct,
+                "largest_tie_share": found.tie_share,
+                "spread_ratio": found.spread_ratio,
+            },
+        )
 
 
-def constant(table: PredictionTable) -> list[Finding]:
+def check_constant(table: PredictionTable) -> Iterator[Finding]:
     """The mean of the measured values, for every row, against the model."""
-    rows = table.rows
-    model = METRICS["rmse"](rows)
-    mean = rows.exact().measured.mean() if len(rows.exact()) else rows.measured.mean()
-    flat = METRICS["rmse"](dataclasses.replace(rows, predicted=np.full(len(rows), mean)))
-    numbers = {"rmse": model, "rmse_of_mean": flat}
-    if flat > model or len(rows) < 3:
-        return []
-    return [
-        Finding(
+    rows, rmse = table.rows, METRICS["rmse"]
+    mean = (rows.exact() if len(rows.exact()) else rows).measured.mean()
+    model, flat = rmse(rows), rmse(dataclasses.replace(rows, predicted=np.full(len(rows), mean)))
+    if flat <= model and len(rows) >= 3:
+        yield Finding(
             "constant",
-            "alarm",
+            "error",
             f"The mean predictor is better: answering {mean:.2f} (the mean of the measured values) "
             f"for every row gives RMSE {flat:.4f}, the model {model:.4f}.",
-            numbers,
+            numbers={"rmse": model, "rmse_of_mean": flat},
         )
-    ]
 
 
-def island(table: PredictionTable) -> list[Finding]:
-    """Values outside what affinity assays measure, and what is left of the correlation without."""
-    rows = table.rows.exact()
-    low, high = rows.measured < PKD_MIN_OUTPUT, rows.measured > PKD_MAX_OUTPUT
-    found = []
-    for mask, side, limit, strength in (
-        (low, "below", PKD_MIN_OUTPUT, "weaker than 100 µM"),
-        (high, "above", PKD_MAX_OUTPUT, "tighter than 10 fM"),
-    ):
-        share = float(mask.mean()) if len(rows) else 0.0
-        if not mask.any() or share < ISLAND_SHARE:
-            continue
-        rest = rows.take(~mask)
-        all_r, rest_r, rest_rho = _pearson(rows), _pearson(rest), _spearman(rest)
-        sign = "≥" if side == "below" else "≤"
-        text = (
-            f"{mask.sum():,} measured values ({percent(share)}) are {side} pKd {limit:g}, "
-            f"{strength}, which "
-            "few assays quantify: probably another unit."
+def check_cluster(table: PredictionTable) -> Iterator[Finding]:
+    """Measured values of another unit, and what is left of the correlation without them."""
+    rows, pearson, spearman = table.rows.exact(), METRICS["pearson"], METRICS["spearman"]
+    apart = (rows.measured < PKD_MIN_OUTPUT) | (rows.measured > PKD_MAX_OUTPUT)
+    apart &= outside_share(rows.measured) > MAX_OUTSIDE_SHARE
+    cluster = outlying_cluster(rows.measured)
+    # a cluster of possible values may be another antigen, which is no fault
+    if cluster is not None and outside_share(rows.measured[cluster.members]) > 0.5:
+        apart[cluster.members] = True
+    if not apart.any():
+        return
+    values, rest, share = rows.measured[apart], rows.take(~apart), float(apart.mean())
+    all_r, rest_r, rest_rho = pearson(rows), pearson(rest), spearman(rest)
+    drop = abs(all_r) - abs(rest_r)
+    message = (
+        f"{len(values):,} measured values ({percent(share)}) from {values.min():.4g} to "
+        f"{values.max():.4g} lie apart from the others or outside pKd {PKD_MIN_OUTPUT:g} to "
+        f"{PKD_MAX_OUTPUT:g} (100 µM to 10 fM), where few assays measure: probably another unit."
+    )
+    if math.isfinite(rest_r):
+        message += (
+            f" Without them: Pearson r {rest_r:.3f} (all rows {all_r:.3f}), Spearman "
+            f"{rest_rho:.3f} (all rows {spearman(rows):.3f})."
         )
-        drop = abs(all_r) - abs(rest_r)
-        if math.isfinite(rest_r):
-            text += (
-                f" On rows with pKd {sign} {limit:g}: Pearson r {rest_r:.3f} (all rows "
-                f"{all_r:.3f}), "
-                f"Spearman {rest_rho:.3f} (all rows {_spearman(rows):.3f})."
-            )
-        if drop > 0.1:
-            text += " The correlation over all rows is made by that island."
-        severity: Severity = "alarm" if drop > 0.1 or share > 0.5 else "warning"
-        numbers = {
+    if drop > 0.1:
+        message += " The correlation over all rows is made by them."
+    yield Finding(
+        "outlying_cluster",
+        "error" if drop > 0.1 or share > 0.5 else "warning",
+        message,
+        numbers={
             "share": share,
             "pearson": all_r,
             "pearson_rest": rest_r,
             "spearman_rest": rest_rho,
-        }
-        found.append(Finding("island", severity, text, numbers))
-    return found
+        },
+    )
 
 
-def point_masses(values: Floats) -> list[tuple[float, int]]:
-    """Values that recur far more often than their neighbours: floors, ceilings, flags.
-
-    Returns
-    -------
-    list of (float, int)
-        Value and number of rows, most frequent first.
-
-    Examples
-    --------
-    >>> point_masses(np.concatenate([np.full(30, 6.0), np.linspace(5.5, 9.0, 100)]))
-    [(6.0, 30)]
-    """
-    distinct, counts = np.unique(values, return_counts=True)
-    if len(distinct) < 10:
-        return []
-    found = []
-    for place in np.argsort(-counts, kind="stable"):
-        if counts[place] < max(FLOOR_ROWS, FLOOR_SHARE * len(values)):
-            break
-        around = np.argsort(np.abs(distinct - distinct[place]), kind="stable")[1:11]
-        if counts[place] > FLOOR_RATIO * np.median(counts[around]):
-            found.append((float(distinct[place]), int(counts[place])))
-    return found
-
-
-def floors(table: PredictionTable) -> list[Finding]:
+def check_floor(table: PredictionTable) -> Iterator[Finding]:
     """Point masses among the exact measured values."""
     rows = table.rows.exact()
     masses = point_masses(rows.measured)
     if not masses:
-        return []
+        return
     parts = ", ".join(
-        f"{count:,} rows ({percent(count / len(rows))}) at exactly {value:.6g}"
-        for value, count in masses
+        f"{mass.count:,} rows ({percent(mass.count, len(rows))}) at exactly {mass.value:.6g}"
+        for mass in masses
     )
-    rest = rows.take(~np.isin(rows.measured, [value for value, _ in masses]))
-    inside = rest.take((rest.measured >= PKD_MIN_OUTPUT) & (rest.measured <= PKD_MAX_OUTPUT))
-    share = sum(count for _, count in masses) / len(rows)
-    return [
-        Finding(
-            "floor",
-            "alarm" if share > 0.1 else "warning",
-            f"Measured values sit at a floor: {parts}. Such values are usually an assay's limit "
-            "(non-binders), not measurements; mark them with '<' or '>'. Without them, and "
-            "inside the "
-            f"measurable range: Spearman {_spearman(inside):.3f} over {len(inside):,} rows.",
-            {
-                "share": share,
-                "largest_share": masses[0][1] / len(rows),
-                "largest_value": masses[0][0],
-                "spearman_rest": _spearman(inside),
-            },
-        )
-    ]
+    keep = ~np.isin(rows.measured, [mass.value for mass in masses])
+    inside = rows.take(keep & (rows.measured >= PKD_MIN_OUTPUT) & (rows.measured <= PKD_MAX_OUTPUT))
+    share, rho = float(1.0 - keep.mean()), METRICS["spearman"](inside)
+    yield Finding(
+        "floor",
+        "error" if share > 0.1 else "warning",
+        f"Measured values sit at a floor: {parts}. Such values are usually an assay's limit "
+        "(non-binders), not measurements; mark them with '<' or '>'. Without them, and inside the "
+        f"measurable range: Spearman {rho:.3f} over {len(inside):,} rows.",
+        numbers={
+            "share": share,
+            "largest_share": masses[0].count / len(rows),
+            "largest_value": masses[0].value,
+            "spearman_rest": rho,
+        },
+    )
 
 
-def biased(table: PredictionTable) -> list[Finding]:
+def check_bias(table: PredictionTable) -> Iterator[Finding]:
     """A mean error that matters."""
     rows = table.rows.exact()
     if len(rows) < 3 or rows.measured.std() == 0:
-        return []
+        return
     error = rows.predicted - rows.measured
     mean = float(error.mean())
-    if abs(mean) < 0.15 * rows.measured.std() or abs(mean) < 3 * error.std() / math.sqrt(len(rows)):
-        return []
+    if abs(mean) < max(0.15 * rows.measured.std(), 3 * error.std() / math.sqrt(len(rows))):
+        return
     parts = r2_parts(rows)
-    return [
-        Finding(
-            "bias",
-            "alarm" if parts["bias"] > 0.25 else "warning",
-            f"Bias {mean:+.2f}: predictions are on average {abs(mean):.2f} log10 units too "
-            f"{'strong' if mean > 0 else 'weak'}, a factor of {10 ** abs(mean):.3g} in Kd. "
-            f"R² {parts['r2']:.3f} = correlation {parts['correlation']:.3f} - scale "
-            f"{parts['scale']:.3f} - bias "
-            f"{parts['bias']:.3f}.",
-            {"bias": mean, **{f"r2_{name}": part for name, part in parts.items()}},
-        )
-    ]
+    yield Finding(
+        "bias",
+        "error" if parts["bias"] > 0.25 else "warning",
+        f"Bias {mean:+.2f}: predictions are on average {abs(mean):.2f} log10 units too "
+        f"{'strong' if mean > 0 else 'weak'}, a factor of {10 ** abs(mean):.3g} in Kd. "
+        f"R² {parts['r2']:.3f} = correlation {parts['correlation']:.3f} - scale "
+        f"{parts['scale']:.3f} - bias {parts['bias']:.3f}.",
+        numbers={"bias": mean, **{f"r2_{name}": part for name, part in parts.items()}},
+    )
 
 
-def threshold(table: PredictionTable) -> list[Finding]:
+def check_threshold(table: PredictionTable) -> Iterator[Finding]:
     """Recall that only says on which side of the threshold nearly everything lies."""
     positive, known = strong_binders(table.rows)
     rows = table.rows.take(known)
     called = float((rows.predicted >= STRONG_PKD).mean()) if len(rows) else math.nan
     if len(rows) < 20 or not 0 < positive.sum() < len(rows) or 0.05 < called < 0.95:
-        return []
+        return
     recall, area = METRICS["recall_percent"](rows), METRICS["auroc"](rows)
-    return [
-        Finding(
-            "threshold",
-            "warning",
-            f"{percent(called)} of the predictions reach pKd {STRONG_PKD:g}, so the recall of "
-            f"{recall:.2f} % "
-            f"says where the threshold lies, not how well strong binders are told apart: AUROC "
-            f"{area:.3f} (0.5 is chance).",
-            {"called_share": called, "recall_percent": recall, "auroc": area},
+    yield Finding(
+        "threshold",
+        "warning",
+        f"{percent(called)} of the predictions reach pKd {STRONG_PKD:g}, so the recall of "
+        f"{recall:.2f} % says where the threshold lies, not how well strong binders are told "
+        f"apart: AUROC {area:.3f} (0.5 is chance).",
+        numbers={"called_share": called, "recall_percent": recall, "auroc": area},
+    )
+
+
+def check_inverted(table: PredictionTable) -> Iterator[Finding]:
+    """A ranking that is right when turned round."""
+    rho, count = METRICS["spearman"](table.rows), len(table.rows.exact())
+    if math.isfinite(rho) and rho < -0.2 and abs(rho) * math.sqrt(count) > 3:
+        yield Finding(
+            "inverted",
+            "error",
+            f"The ranking is inverted (Spearman {rho:.3f}): is the predicted column a Kd or a ΔG, "
+            "where lower is stronger, instead of a pKd?",
+            numbers={"spearman": rho},
         )
-    ]
 
 
-def dominance(table: PredictionTable) -> list[Finding]:
-    """One antigen, antibody, assay or source that makes most of the table."""
-    found = []
-    for role in ("antigen", "heavy", "assay", "source"):
-        if role not in table.labels:
-            continue
-        label, count = Counter(table.labels[role].tolist()).most_common(1)[0]
-        share = count / len(table)
-        kinds = len(set(table.labels[role].tolist()))
-        if kinds > 1 and share >= DOMINANCE_SHARE:
-            what = "antibody heavy chain" if role == "heavy" else role
-            found.append(
-                Finding(
-                    "dominance",
-                    "warning",
-                    f"One {what} of {kinds:,} makes {percent(share)} of the rows "
-                    f"({shortened(label)}): pooled "
-                    "numbers are mostly about it; read the macro averages.",
-                    {"share": share, "levels": kinds},
-                )
+def check_range(table: PredictionTable) -> Iterator[Finding]:
+    """Predictions that no affinity can have."""
+    predicted = table.rows.predicted
+    share = outside_share(predicted)
+    if share > 0:
+        yield Finding(
+            "range",
+            "warning" if share > MAX_OUTSIDE_SHARE else "info",
+            f"{round(share * len(predicted)):,} predictions ({percent(share)}) lie outside pKd "
+            f"{PKD_MIN_OUTPUT:g} to {PKD_MAX_OUTPUT:g} (from {predicted.min():.4g} to "
+            f"{predicted.max():.4g}).",
+            numbers={"share": share},
+        )
+
+
+def check_dominance(table: PredictionTable) -> Iterator[Finding]:
+    """One antigen, antibody, assay or source that makes much of the table."""
+    for kind in DOMINANT_SHARE:
+        labels = table.labels.get("heavy" if kind == "antibody" else kind)
+        group = None if labels is None else dominant_group(labels, kind)
+        if group is not None:
+            yield Finding(
+                "dominance",
+                "warning",
+                f"One {'antibody heavy chain' if kind == 'antibody' else kind} of "
+                f"{group.groups:,} makes {percent(group.share)} of the rows "
+                f"({shortened(group.label)}): pooled numbers weigh it most; read the macro "
+                "averages.",
+                numbers={"share": group.share, "levels": group.groups},
             )
-    return found
 
 
 def shortened(label: object, width: int = 28) -> str:
@@ -297,95 +209,51 @@ def shortened(label: object, width: int = 28) -> str:
     return text if len(text) <= width else f"{text[: width - 10]}… ({len(text)} aa)"
 
 
-def censored(table: PredictionTable) -> list[Finding]:
+def check_bounds(table: PredictionTable) -> Iterator[Finding]:
     """How many rows are bounds, and how they were counted."""
     codes = table.rows.censoring
-    if not codes.any():
-        return []
     at_most, at_least = int((codes < 0).sum()), int((codes > 0).sum())
     wrong = int((errors(table.rows)[codes != 0] != 0).sum())
-    return [
-        Finding(
+    if at_most + at_least:
+        yield Finding(
             "censored",
-            "note",
+            "info",
             f"{at_most + at_least:,} of {len(codes):,} rows are bounds ({at_most:,} at most, "
-            f"{at_least:,} "
-            f"at least) and count as inequalities; {wrong:,} of them contradict the prediction. "
-            "Correlations, R² and bias use the other rows only.",
-            {"at_most": at_most, "at_least": at_least, "contradicted": wrong},
+            f"{at_least:,} at least) and count as inequalities; {wrong:,} of them contradict the "
+            "prediction. Correlations, R² and bias use the other rows only.",
+            numbers={"at_most": at_most, "at_least": at_least, "contradicted": wrong},
         )
-    ]
 
 
-def value_range(table: PredictionTable) -> list[Finding]:
-    """Predictions that no affinity can have."""
-    predicted = table.rows.predicted
-    outside = (predicted < PKD_MIN_OUTPUT) | (predicted > PKD_MAX_OUTPUT)
-    if not outside.any():
-        return []
-    return [
-        Finding(
-            "range",
-            "warning" if outside.mean() >= 0.01 else "note",
-            f"{outside.sum():,} predictions ({percent(outside.mean())}) lie outside pKd "
-            f"{PKD_MIN_OUTPUT:g} to "
-            f"{PKD_MAX_OUTPUT:g} (from {predicted.min():.4g} to {predicted.max():.4g}).",
-            {"share": float(outside.mean())},
-        )
-    ]
-
-
-def inverted(table: PredictionTable) -> list[Finding]:
-    """A ranking that is right when turned round."""
-    rho, count = _spearman(table.rows), len(table.rows.exact())
-    if not (math.isfinite(rho) and rho < -0.2 and abs(rho) * math.sqrt(count) > 3):
-        return []
-    return [
-        Finding(
-            "inverted",
-            "alarm",
-            f"The ranking is inverted (Spearman {rho:.3f}): is the predicted column a Kd or a ΔG, "
-            "where "
-            "lower is stronger, instead of a pKd?",
-            {"spearman": rho},
-        )
-    ]
-
-
-def left_out(table: PredictionTable) -> list[Finding]:
+def check_left_out(table: PredictionTable) -> Iterator[Finding]:
     """Rows of the file that are not judged."""
-    if not table.left_out:
-        return []
-    reasons = "; ".join(
-        f"{count:,} {reason}" if count else reason for reason, count in table.left_out.items()
-    )
-    return [
-        Finding(
-            "left_out",
-            "warning" if table.faulty else "note",
-            f"{table.total - len(table):,} of {table.total:,} rows are not judged: {reasons}.",
-            {"rows": table.total - len(table)},
+    if table.left_out:
+        reasons = "; ".join(
+            f"{count:,} {reason}" if count else reason for reason, count in table.left_out.items()
         )
-    ]
+        yield Finding(
+            "left_out",
+            "warning" if table.faulty else "info",
+            f"{table.total - len(table):,} of {table.total:,} rows are not judged: {reasons}.",
+            numbers={"rows": table.total - len(table)},
+        )
 
 
-RULES: Mapping[str, Callable[[PredictionTable], list[Finding]]] = {
-    "collapse": collapse,
-    "constant": constant,
-    "island": island,
-    "floor": floors,
-    "bias": biased,
-    "threshold": threshold,
-    "inverted": inverted,
-    "range": value_range,
-    "dominance": dominance,
-    "censored": censored,
-    "left_out": left_out,
+PREDICTION_CHECKS: Mapping[str, Callable[[PredictionTable], Iterator[Finding]]] = {
+    "collapse": check_collapse,
+    "constant": check_constant,
+    "outlying_cluster": check_cluster,
+    "floor": check_floor,
+    "bias": check_bias,
+    "threshold": check_threshold,
+    "inverted": check_inverted,
+    "range": check_range,
+    "dominance": check_dominance,
+    "censored": check_bounds,
+    "left_out": check_left_out,
 }
 
 
 def diagnose(table: PredictionTable) -> tuple[Finding, ...]:
-    """All findings, alarms first."""
-    rank = {"alarm": 0, "warning": 1, "note": 2}
-    found = [finding for rule in RULES.values() for finding in rule(table)]
-    return tuple(sorted(found, key=lambda finding: rank[finding.severity]))
+    """All findings, errors first."""
+    return ordered(finding for check in PREDICTION_CHECKS.values() for finding in check(table))

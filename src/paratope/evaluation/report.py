@@ -11,10 +11,11 @@ import polars as pl
 from paratope.core.censoring import Censoring
 from paratope.core.errors import InputError
 from paratope.core.files import json_text, plain
+from paratope.data.findings import Finding, Severity
 from paratope.data.tables import read_frame
 from paratope.evaluation.bootstrap import FEW_GROUPS, MIN_GROUPS, metric_intervals
 from paratope.evaluation.breakdowns import Breakdown, Estimate, break_down
-from paratope.evaluation.diagnostics import Finding, diagnose
+from paratope.evaluation.diagnostics import diagnose
 from paratope.evaluation.metrics import (
     at_threshold,
     best_cut,
@@ -103,7 +104,11 @@ class Report:
                     for reference in self.references
                 ],
                 "noise_ceiling": self.noise,
-                "findings": self.findings,
+                "findings": [
+                    {"code": found.code, "severity": found.severity, "text": found.message}
+                    | {"numbers": found.numbers}
+                    for found in self.findings
+                ],
                 "curves": self.curves,
             }
         )
@@ -151,9 +156,9 @@ def _curves(table: PredictionTable) -> dict[str, dict[str, list[float]]]:
 
 
 def _few_groups(grouping: str, groups: int) -> list[Finding]:
-    severity = "warning"
+    severity: Severity = "warning"
     if grouping == "row":
-        severity, text = "note", (
+        severity, text = "info", (
             "No group or antigen column: intervals treat all rows as independent and are too "
             "narrow if many rows share an antibody or antigen (name one with --group)."
         )  # fmt: skip
@@ -163,7 +168,7 @@ def _few_groups(grouping: str, groups: int) -> list[Finding]:
         text = f"Only {groups} groups ({grouping}): the intervals are rough."
     else:
         return []
-    return [Finding("groups", severity, text, {"groups": groups})]
+    return [Finding("groups", severity, text, numbers={"groups": groups})]
 
 
 def evaluate(

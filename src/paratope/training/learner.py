@@ -12,7 +12,8 @@ from paratope.models.losses import Objective
 from paratope.models.network import Network
 from paratope.models.recipes import Recipe
 from paratope.training.checkpoints import weights_of
-from paratope.training.monitors import Monitors, check_finite_output
+from paratope.training.gradients import check_finite_output
+from paratope.training.monitors import Monitors
 from paratope.training.schedules import Schedule
 
 

@@ -15,7 +15,7 @@ from paratope.models.fine_tuning import adapted_sides
 from paratope.models.recipes import Recipe
 from paratope.training import TrainedTable
 from paratope.training.history import history_table, summarise
-from paratope.training.monitors import collapse, out_of_range
+from paratope.training.monitors import collapse_of, range_of
 
 # in metrics.json -> in the card
 _METRICS = {
@@ -135,11 +135,11 @@ def _faults(trained: TrainedTable) -> list[str]:
     for part in ("validation", "test"):
         predicted = trained.scores[part].mean.astype(float)
         measured = np.array([row.pkd for row in trained.part(part)[1]], dtype=float)
-        for judged in (collapse(predicted, measured), out_of_range(predicted, measured)):
-            found += [f"- {part} rows: {judged.warning}"] if judged.warning else []
+        for observed in (collapse_of(predicted, measured), range_of(predicted, measured)):
+            found += [f"- {part} rows: {observed.warning}"] if observed.finding else []
     best = trained.result.history[trained.result.best_epoch - 1]
     if set(best.get("warned", "").split(", ")) - {"", "collapse", "range"}:
-        found.append(f"- in the best epoch: {best['warning']}")
+        found += [f"- in the best epoch: {line}" for line in best["warning"].splitlines()]
     return found
 
 

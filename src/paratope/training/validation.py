@@ -12,7 +12,8 @@ from paratope.evaluation.metrics import EvaluationRows, compute
 from paratope.models.batches import Embeddings, Examples, batches_by_length, collate
 from paratope.models.losses import Objective
 from paratope.models.recipes import Recipe
-from paratope.training.monitors import Answers, check_finite_output
+from paratope.training.gradients import check_finite_output
+from paratope.training.monitors import Answers
 from paratope.training.results import Record
 
 _METRICS = ("spearman", "rmse", "recall_percent")

@@ -13,9 +13,9 @@ from paratope.campaigns.campaign.campaign import UNKNOWN_ANTIGEN, Campaign
 from paratope.campaigns.campaign.labels import choose_label, pair_key
 from paratope.campaigns.campaign.parents import find_parents
 from paratope.campaigns.campaign.replicates import merge
-from paratope.campaigns.campaign.suspicions import suspicions
 from paratope.core.censoring import Censoring
 from paratope.core.errors import InputError, unknown_name
+from paratope.data.audit import audit_notes
 from paratope.data.measurements import Measurement, bound_non_binders
 from paratope.data.tables import InputTable, read_antigens, read_table, table_from_frame
 from paratope.data.tables.rows import REPEATED_ID
@@ -124,13 +124,13 @@ def _measurements(
             for row in rows
             if row.pkd is None and row.delta_pkd is None and row.score is None
         )
-        table_notes = suspicions(rows)
+        table_notes = audit_notes(rows)
         rows = [row for row in rows if (row.pkd, row.delta_pkd, row.score) != (None, None, None)]
     else:
         table = _table(source, columns, antigens)
         bad = tuple(row.error or f"row {row.id!r}: no measured value" for row in table.failed)
         rows = list(table.measurements)
-        table_notes = (*table.notes, *_row_notes(table), *suspicions(table))
+        table_notes = (*table.notes, *_row_notes(table), *audit_notes(table))
     if not rows:
         first = f"; first error: {bad[0]}" if bad else ""
         raise InputError(f"no measurement can be used, of {len(bad)} rows{first}")

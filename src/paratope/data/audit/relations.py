@@ -1,16 +1,24 @@
-"""The same pairs seen twice in one table: between columns, between assays, between rows.
+"""The same pairs seen twice: in two columns, assays, rows or tables.
 
 Where two numbers describe the same pair, a constant difference of 3, 6 or 9 in log10 is a unit, and
 a turned sign is a sign.
 """
 
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-from paratope.data.audit.columns import ValueColumn, rank_correlation
-from paratope.data.audit.report import Finding, plain, row_numbers
-from paratope.data.audit.subject import Subject
+from paratope.data.audit.table import (
+    KCAL_PER_LOG10,
+    AuditedTable,
+    ValueColumn,
+    domains_of,
+    log10,
+    rank_correlation,
+)
+from paratope.data.findings import Finding, concise
 
 UNIT_STEPS = (3.0, 6.0, 9.0, 12.0)
 MIN_SHARED = 8
@@ -18,20 +26,26 @@ MIN_DISPLACED = 4
 # log10 between two columns of one row that should say the same
 AGREEMENT = 0.1
 ASSAY_OFFSET = 1.0
+# between tables
+MIN_MATCHED = 15
+MATCH_R2 = 0.98
+# a chain longer than a variable domain may be a single-chain antibody
+LONG_CHAIN = 160
 
 
-def check_columns(subject: Subject) -> Iterator[Finding]:
+def check_columns(table: AuditedTable) -> Iterator[Finding]:
     """Columns of one row that should say the same affinity, and do not."""
-    columns = [c for c in subject.labels if c.kind in ("pkd", "kd", "log_kd", "dg")]
-    for k, second in enumerate(columns):
-        for first in columns[:k]:
-            yield from _two_columns(subject, first, second)
-    ddg = next((c for c in subject.labels if c.kind == "ddg"), None)
+    columns = [column for column in table.labels if column.is_affinity]
+    for first, second in itertools.combinations(columns, 2):
+        yield from _compare_columns(table, first, second)
+    ddg = next((column for column in table.labels if column.kind == "ddg"), None)
     if ddg is not None and columns:
-        yield from _against_ddg(subject, columns[0], ddg)
+        yield from _compare_with_ddg(table, columns[0], ddg)
 
 
-def _two_columns(subject: Subject, first: ValueColumn, second: ValueColumn) -> Iterator[Finding]:
+def _compare_columns(
+    table: AuditedTable, first: ValueColumn, second: ValueColumn
+) -> Iterator[Finding]:
     both = np.flatnonzero(first.exact & second.exact)
     if len(both) < 5:
         return
@@ -42,198 +56,184 @@ def _two_columns(subject: Subject, first: ValueColumn, second: ValueColumn) -> I
     wrong = np.abs(gap) > tolerance
     if not wrong.any():
         return
-    middle = float(np.median(gap[wrong]))
-    step = _unit_step(middle, 0.15) if np.isfinite(middle) else None
+    step = _unit_step(float(np.median(gap[wrong])), 0.15)
     turned = np.abs(first.logs()[both] + second.logs()[both]) < tolerance
-    if wrong.mean() > 0.9:
-        if turned.mean() > 0.9:
-            code, what = "sign", "one is the other with its sign turned"
-        elif step is not None:
-            code, what = (
-                "unit_columns",
-                f"they differ by a factor of 10^{step:g}: one unit is wrong",
-            )
-        else:
-            return  # two experiments, perhaps; the assays tell
+    if wrong.mean() <= 0.9:
+        code, reason = "columns_disagree", "they agree in all other rows"
+        if step is not None and np.mean(np.abs(np.abs(gap[wrong]) - step) < 0.15) > 0.5:
+            reason = f"most of them by a factor of 10^{step:g} (another unit); {reason}"
+    elif turned.mean() > 0.9:
+        code, reason = "sign", "one is the other with its sign turned"
+    elif step is not None:
+        code, reason = "unit_columns", f"they differ by a factor of 10^{step:g}: one unit is wrong"
     else:
-        code, what = "columns_disagree", "they agree in all other rows"
-        if step is not None and float(np.mean(np.abs(np.abs(gap[wrong]) - step) < 0.15)) > 0.5:
-            what = f"most of them by a factor of 10^{step:g} (another unit); {what}"
+        return  # two experiments, perhaps; the assays tell
     rows = both[wrong]
-    yield Finding(
-        code, "error", 0.97, subject.name, second.name,
-        f"{first.name} and {second.name} disagree in {len(rows)} of {len(both)} rows: {what}",
-        "Find out which column is right in these rows before either is used.",
-        len(rows), row_numbers(rows),
-        tuple(
-            f"{subject.shown(int(r))}: {plain(a)} against {plain(b)}"
-            for r, a, b in zip(rows[:4], first.values[rows], second.values[rows], strict=False)
-        ),
-    )  # fmt: skip
+    pairs = {
+        int(row): f"{concise(first.values[row])} against {concise(second.values[row])}"
+        for row in rows[:4]
+    }
+    yield table.finding(
+        code,
+        second,
+        f"{first.name} and {second.name} disagree in {len(rows)} of {len(both)} rows: {reason}",
+        rows,
+        table.shown(rows, pairs),
+    )
 
 
 def _unit_step(difference: float, tolerance: float) -> float | None:
-    return next((k for k in UNIT_STEPS if abs(abs(difference) - k) <= tolerance), None)
+    return next((step for step in UNIT_STEPS if abs(abs(difference) - step) <= tolerance), None)
 
 
-def _against_ddg(subject: Subject, affinity: ValueColumn, ddg: ValueColumn) -> Iterator[Finding]:
-    """ΔΔG must fall where pKd rises, within one antigen."""
+def _compare_with_ddg(
+    table: AuditedTable, affinity: ValueColumn, ddg: ValueColumn
+) -> Iterator[Finding]:
+    """ΔΔG must fall where pKd rises, within one antigen (or parent)."""
     both = np.flatnonzero(affinity.exact & ddg.exact)
     if len(both) < 20:
         return
-    groups = subject.antigen_codes[both]
-    if "parent_heavy" in subject.roles:
-        groups = np.unique(
-            subject.frame[subject.roles["parent_heavy"]].fill_null("").to_numpy()[both],
-            return_inverse=True,
-        )[1]
-    _, unit = np.unique(groups, return_inverse=True)
-    unit = unit.ravel()
-    size = np.bincount(unit)
-    x, y = affinity.logs()[both], ddg.values[both]
-    x = x - (np.bincount(unit, x) / size)[unit]
-    y = y - (np.bincount(unit, y) / size)[unit]
-    strength = rank_correlation(x, y)
+    groups = table.antigen_codes[both]
+    if "parent_heavy" in table.roles:
+        groups = np.array([text or "" for text in table.text("parent_heavy")])[both]
+    x = centred(affinity.logs()[both], groups)
+    correlation = rank_correlation(x, centred(ddg.values[both], groups))
     # four standard errors of no correlation
-    if strength > max(0.3, 4.0 / np.sqrt(len(both))):
-        yield Finding(
-            "ddg_sign", "error", 0.9, subject.name, ddg.name,
-            f"ΔΔG rises with {affinity.name} (rank correlation {strength:.2f}): its sign is turned",
-            "ΔΔG > 0 means weaker binding; turn the sign of one of the two columns.",
+    if correlation > max(0.3, 4.0 / np.sqrt(len(both))):
+        yield table.finding(
+            "ddg_sign",
+            ddg,
+            f"ΔΔG rises with {affinity.name} (rank correlation {correlation:.2f}): its sign is "
+            "turned",
             len(both),
-        )  # fmt: skip
+            severity="error",
+            confidence=0.9,
+            advice="ΔΔG > 0 means weaker binding; turn the sign of one of the two columns.",
+        )
 
 
-def check_assays(subject: Subject) -> Iterator[Finding]:
+def group_means(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Mean of each group, in the order of `numpy.unique`; (groups,)."""
+    codes = np.unique(groups, return_inverse=True)[1].ravel()
+    return np.bincount(codes, values) / np.bincount(codes)
+
+
+def centred(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Values less the mean of their group; (n,)."""
+    codes = np.unique(groups, return_inverse=True)[1].ravel()
+    return values - group_means(values, groups)[codes]
+
+
+def check_assays(table: AuditedTable) -> Iterator[Finding]:
     """Assays that measured the same pairs: shifts, turned signs."""
-    column = subject.label
-    codes = subject.assay_codes
+    column, codes = table.label, table.assay_codes
     if column is None or len(np.unique(codes[codes >= 0])) < 2:
         return
-    logs = column.logs()
-    names = subject.text("assay")
-    groups = []
+    logs, names = column.logs(), table.text("assay")
+    assays = []
     for code in np.unique(codes[codes >= 0]):
         rows = np.flatnonzero((codes == code) & column.exact & np.isfinite(logs))
         if len(rows) >= MIN_SHARED:
-            groups.append((names[rows[0]] or "", rows))
-    shared_any = False
-    for k, (second, second_rows) in enumerate(groups):
-        for first, first_rows in groups[:k]:
-            matched = _matched(subject.pair_codes, logs, first_rows, second_rows)
-            if len(matched) < MIN_SHARED:
-                continue
-            shared_any = True
-            yield from _two_assays(subject, column, (first, second), matched, second_rows)
-    if not shared_any:
-        yield from _displaced_assay(subject, column, logs, groups)
-
-
-def _matched(
-    pairs: np.ndarray, values: np.ndarray, first: np.ndarray, second: np.ndarray
-) -> np.ndarray:
-    """Median values of the pairs in both sets of rows; (pairs, 2)."""
-    of_first = _medians(pairs[first], values[first])
-    of_second = _medians(pairs[second], values[second])
-    both = [pair for pair in of_first if pair in of_second and pair >= 0]
-    return np.array([[of_first[pair], of_second[pair]] for pair in both]).reshape(-1, 2)
+            assays.append((names[rows[0]] or "", rows))
+    medians = {name: _medians(table.pair_codes[rows], logs[rows]) for name, rows in assays}
+    any_shared = False
+    for first, second in itertools.combinations(assays, 2):
+        before, after = medians[first[0]], medians[second[0]]
+        shared = [pair for pair in before if pair in after and pair >= 0]
+        if len(shared) >= MIN_SHARED:
+            any_shared = True
+            matched = np.array([[before[pair], after[pair]] for pair in shared])
+            yield from _compare_assays(table, column, (first[0], second[0]), matched, second[1])
+    if not any_shared:
+        yield from _displaced_assays(table, column, assays)
 
 
 def _medians(keys: np.ndarray, values: np.ndarray) -> dict[int, float]:
     order = np.argsort(keys, kind="stable")
     different, first = np.unique(keys[order], return_index=True)
     parts = np.split(values[order], first[1:])
-    return {int(k): float(np.median(part)) for k, part in zip(different, parts, strict=True)}
+    return {int(key): float(np.median(part)) for key, part in zip(different, parts, strict=True)}
 
 
-def _two_assays(
-    subject: Subject,
+def _compare_assays(
+    table: AuditedTable,
     column: ValueColumn,
     names: tuple[str, str],
     matched: np.ndarray,
     rows: np.ndarray,
 ) -> Iterator[Finding]:
+    """Two assays, by their medians of the pairs measured in both, (pairs, 2)."""
     gap = matched[:, 1] - matched[:, 0]
     middle = float(np.median(gap))
     spread = 1.4826 * float(np.median(np.abs(gap - middle)))
-    correlation = float(np.corrcoef(matched.T)[0, 1]) if np.ptp(matched, axis=0).min() > 0 else 0.0
+    varied = np.ptp(matched, axis=0).min() > 0
+    correlation = float(np.corrcoef(matched.T)[0, 1]) if varied else 0.0
     pairs = f"{len(matched)} pairs measured in both {names[0]!r} and {names[1]!r}"
     step = _unit_step(middle, 0.75)  # assays differ a little besides
+    comparable = spread < 1.0 and column.kind not in ("score", "number")
     if correlation < -0.5:
-        code, severity, sure = "sign", "error", 0.95
-        message = f"{pairs} rank the opposite way (correlation {correlation:.2f})"
-        advice = "One assay's sign is turned: higher must mean stronger in both, or weaker in both."
-    elif step is not None and spread < 1.0 and column.kind not in ("score", "number"):
-        code, severity, sure = "unit_shift", "error", 0.97
+        yield table.finding(
+            "sign",
+            column,
+            f"{pairs} rank the opposite way (correlation {correlation:.2f})",
+            rows,
+            confidence=0.95,
+            advice="One assay's sign is turned: higher must mean stronger in both, or weaker in "
+            "both.",
+        )
+    elif step is not None and comparable:
         message = f"{pairs} differ by {middle:+.2f} log10: a unit (a factor of 10^{step:g})"
-        advice = "One assay is in another unit: convert it before the two are pooled."
-    elif abs(middle) > ASSAY_OFFSET and spread < 1.0 and column.kind not in ("score", "number"):
-        code, severity, sure = "assay_offset", "warning", 0.9
+        yield table.finding("unit_shift", column, message, rows)
+    elif abs(middle) > ASSAY_OFFSET and comparable:
         message = f"{pairs} differ by {middle:+.2f} log10 throughout"
-        advice = "Do not pool the values: compare within each assay, or fit an offset."
-    else:
-        return
-    assert severity in ("error", "warning")
-    yield Finding(
-        code, severity, sure, subject.name, column.name, message, advice, len(rows),
-        row_numbers(rows),
-    )  # fmt: skip
+        yield table.finding("assay_offset", column, message, rows)
 
 
-def _displaced_assay(
-    subject: Subject,
-    column: ValueColumn,
-    logs: np.ndarray,
-    groups: Sequence[tuple[str, np.ndarray]],
+def _displaced_assays(
+    table: AuditedTable, column: ValueColumn, assays: Sequence[tuple[str, np.ndarray]]
 ) -> Iterator[Finding]:
     """One assay far from all others on the same antigens, where no pair was measured in both."""
-    if len(groups) < 2 or column.kind in ("score", "number", "ddg"):
-        return
-    medians = np.array([float(np.median(logs[rows])) for _, rows in groups])
-    for k, (name, rows) in enumerate(groups):
-        others = np.delete(medians, k)
-        gap = float(medians[k] - np.median(others))
-        step = _unit_step(gap, 0.6)
-        antigens = set(subject.antigen_codes[rows].tolist())
-        same = any(
-            antigens & set(subject.antigen_codes[r].tolist())
-            for j, (_, r) in enumerate(groups)
-            if j != k
-        )
-        if step is None or not same or np.abs(others - np.median(others)).max() > 1.5:
-            continue
-        yield Finding(
-            "unit_shift", "warning", 0.7, subject.name, column.name,
-            f"the median of assay {name!r} lies {gap:+.2f} log10 from the other assays' on the "
-            f"same antigens, about a factor of 10^{step:g}",
-            "Check its unit; if it is right, never pool it with the others.",
-            len(rows), row_numbers(rows),
-        )  # fmt: skip
-
-
-def check_displaced_rows(subject: Subject) -> Iterator[Finding]:
-    """Rows a unit away from what their antibody and their antigen show in other rows."""
-    column = subject.label
-    if column is None or column.kind not in ("pkd", "kd", "log_kd", "dg"):
+    if len(assays) < 2 or column.kind in ("score", "number", "ddg"):
         return
     logs = column.logs()
-    rows = np.flatnonzero(
-        column.exact
-        & np.isfinite(logs)
-        & (subject.antibody_codes >= 0)
-        & (subject.antigen_codes >= 0)
-    )
-    if len(rows) < 30:
+    medians = np.array([float(np.median(logs[rows])) for _, rows in assays])
+    antigens = [set(table.antigen_codes[rows].tolist()) for _, rows in assays]
+    for index, (name, rows) in enumerate(assays):
+        others = np.delete(medians, index)
+        gap = float(medians[index] - np.median(others))
+        step = _unit_step(gap, 0.6)
+        rest = set().union(*antigens[:index], *antigens[index + 1 :])
+        others_agree = np.abs(others - np.median(others)).max() <= 1.5
+        if step is not None and antigens[index] & rest and others_agree:
+            yield table.finding(
+                "unit_shift",
+                column,
+                f"the median of assay {name!r} lies {gap:+.2f} log10 from the other assays' on "
+                f"the same antigens, about a factor of 10^{step:g}",
+                rows,
+                severity="warning",
+                confidence=0.7,
+                advice="Check its unit; if it is right, never pool it with the others.",
+            )
+
+
+def check_displaced_rows(table: AuditedTable) -> Iterator[Finding]:
+    """Rows a unit away from what their antibody and their antigen show in other rows."""
+    column = table.label
+    if column is None or not column.is_affinity:
         return
-    antibody = np.unique(subject.antibody_codes[rows], return_inverse=True)[1].ravel()
+    logs = column.logs()
+    known = (table.antibody_codes >= 0) & (table.antigen_codes >= 0)
+    rows = np.flatnonzero(column.exact & np.isfinite(logs) & known)
+    antibody = np.unique(table.antibody_codes[rows], return_inverse=True)[1].ravel()
     often = np.bincount(antibody)[antibody] >= 3
     rows, antibody = rows[often], antibody[often]
     if len(rows) < 30:
         return
-    context = np.stack([subject.antigen_codes[rows], subject.assay_codes[rows]], axis=1)
+    context = np.stack([table.antigen_codes[rows], table.assay_codes[rows]], axis=1)
     context = np.unique(context, axis=0, return_inverse=True)[1].ravel()
     residual = logs[rows].copy()
-    for _ in range(5):
+    for _ in range(5):  # median polish (Tukey 1977) of antibody by antigen and assay
         for codes in (context, antibody):
             medians = _medians(codes, residual)
             residual -= np.array([medians[int(code)] for code in codes])
@@ -243,13 +243,172 @@ def check_displaced_rows(subject: Subject) -> Iterator[Finding]:
         near &= np.abs(residual) > max(6.0 * scale, 0.6 * step)
         if near.sum() < MIN_DISPLACED or abs(np.median(np.abs(residual[near])) - step) > 0.5:
             continue
-        wrong = rows[near]
-        yield Finding(
-            "unit_rows", "error", 0.9, subject.name, column.name,
-            f"{len(wrong)} of {len(rows)} values lie about {step:g} log10 from what the same "
+        yield table.finding(
+            "unit_rows",
+            column,
+            f"{int(near.sum())} of {len(rows)} values lie about {step:g} log10 from what the same "
             "antibody and the same antigen show in other rows: another unit",
-            f"Check the unit of these rows (a factor of 10^{step:g}).",
-            len(wrong), row_numbers(wrong),
-            tuple(f"{subject.shown(int(r))}: {plain(float(column.values[r]))}" for r in wrong[:4]),
-        )  # fmt: skip
+            rows[near],
+            table.shown(rows[near], column.values.tolist()),
+            advice=f"Check the unit of these rows (a factor of 10^{step:g}).",
+        )
         return
+
+
+class _Form(NamedTuple):
+    """A relation y = f(x) between two columns about the same pairs."""
+
+    words: str
+    function: Callable[[np.ndarray], np.ndarray]
+    takes_log: bool = False
+
+
+_FORMS = (
+    _Form("the same values", lambda x: x),
+    _Form("minus the other's values", lambda x: -x),
+    _Form("9 minus the other's values", lambda x: 9.0 - x),
+    _Form("9 - log10 of the other's values", lambda x: 9.0 - log10(x), takes_log=True),
+    _Form("-log10 of the other's values", lambda x: -log10(x), takes_log=True),
+    _Form("12 - log10 of the other's values", lambda x: 12.0 - log10(x), takes_log=True),
+    _Form("6 - log10 of the other's values", lambda x: 6.0 - log10(x), takes_log=True),
+    _Form("log10 of the other's values", log10, takes_log=True),
+    _Form("-RT ln(10) times the other's values", lambda x: -KCAL_PER_LOG10 * x),
+    *(
+        _Form(f"the other's values shifted by {shift:+g}", lambda x, shift=shift: x + shift)
+        for step in UNIT_STEPS
+        for shift in (step, -step)
+    ),
+)
+
+
+def check_tables(tables: Sequence[AuditedTable]) -> Iterator[Finding]:
+    """Columns of different tables about the same pairs (or antibodies)."""
+    for index, second in enumerate(tables):
+        for first in tables[:index]:
+            keys = _shared_keys(first, second)
+            if keys is None:
+                continue
+            for y, x in itertools.product(first.independent, second.independent):
+                if "prediction" not in (x.kind, y.kind):
+                    yield from _compare_tables((first, y, keys[0]), (second, x, keys[1]))
+
+
+def _shared_keys(
+    first: AuditedTable, second: AuditedTable
+) -> tuple[list[Hashable], list[Hashable]] | None:
+    """Keys by which rows of two tables match: as many molecules as both tables hold, or ids."""
+    roles = ("heavy", "light", "antigen")
+    used = [role for role in roles if any(getattr(first, role)) and any(getattr(second, role))]
+    for chosen in (used, ["heavy"]):
+        if "heavy" in chosen:
+            keys = _molecule_keys(first, chosen), _molecule_keys(second, chosen)
+            if len(set(keys[0]) & set(keys[1]) - {None}) >= MIN_MATCHED:
+                return keys
+    ids = first.text("id"), second.text("id")
+    if len(set(ids[0]) & set(ids[1]) - {None}) >= MIN_MATCHED and not used:
+        return list(ids[0]), list(ids[1])
+    return None
+
+
+def _molecule_keys(table: AuditedTable, roles: list[str]) -> list[Hashable]:
+    """Chains of each row, of a single-chain antibody the heavy domain; None without a heavy one."""
+    long = {chain for chain in table.heavy if chain and len(chain) > LONG_CHAIN}
+    cut = {
+        chain: next((domain.residues for domain in domains_of(chain) if domain.is_heavy), chain)
+        for chain in long
+    }
+    heavy = [cut.get(chain, chain) if chain else None for chain in table.heavy]
+    columns = [heavy if role == "heavy" else getattr(table, role) for role in roles]
+    return [key if key[0] is not None else None for key in zip(*columns, strict=True)]
+
+
+def _compare_tables(
+    left: tuple[AuditedTable, ValueColumn, list[Hashable]],
+    right: tuple[AuditedTable, ValueColumn, list[Hashable]],
+) -> Iterator[Finding]:
+    medians = []
+    for _, column, keys in (left, right):
+        by_key: dict[Hashable, list[float]] = {}
+        for row in np.flatnonzero(column.exact):
+            if keys[row] is not None:
+                by_key.setdefault(keys[row], []).append(float(column.values[row]))
+        medians.append({key: float(np.median(values)) for key, values in by_key.items()})
+    shared = [key for key in medians[0] if key in medians[1]]
+    if len(shared) < MIN_MATCHED:
+        return
+    y, x = (np.array([values[key] for key in shared]) for values in medians)
+    for source, target, given, made in ((right, left, x, y), (left, right, y, x)):
+        form = _relation(given, made)
+        if form is not None:
+            yield from _related(source[:2], target[:2], form, len(shared))
+            return
+
+
+def _relation(x: np.ndarray, y: np.ndarray) -> _Form | None:
+    """The first of the known relations that gives y from x, nearly exactly."""
+    if np.ptp(y) == 0 or len(np.unique(x)) < 5:
+        return None
+    for form in _FORMS:
+        made = form.function(x)
+        usable = np.isfinite(made)
+        if usable.mean() < 0.7:
+            continue
+        error = float(np.sum((y[usable] - made[usable]) ** 2))
+        total = float(np.sum((y[usable] - y[usable].mean()) ** 2))
+        if total > 0 and 1.0 - error / total >= MATCH_R2:
+            return form
+    return None
+
+
+def _related(
+    source: tuple[AuditedTable, ValueColumn],
+    target: tuple[AuditedTable, ValueColumn],
+    form: _Form,
+    shared: int,
+) -> Iterator[Finding]:
+    (table, x), (made, y) = source, target
+    seen = f"in {shared} shared rows {y.name} is {form.words} ({x.name} of {table.name})"
+    same_kind = x.kind == y.kind and x.kind != "number"
+    if form.takes_log:
+        reasons = _already_log(x)
+        if reasons:
+            yield made.finding(
+                "double_log",
+                y,
+                f"{seen}, which are logarithms already ({'; '.join(reasons)}): a log of a log",
+                shared,
+                confidence=min(0.99, 0.8 + 0.1 * len(reasons)),
+                advice=f"Its order holds, its scale is wrong. Use {x.name} of {table.name}: pKd = "
+                "9 - log10(Kd/nM).",
+            )
+    elif form.words == "the same values":
+        yield made.finding("shared_rows", y, f"{seen}: the tables overlap", shared)
+    elif form.words == "minus the other's values" and x.kind != "kd":
+        yield made.finding("sign", y, f"{seen}: one sign is turned", shared)
+    elif "shifted" in form.words and (same_kind or {x.kind, y.kind} <= {"pkd", "score"}):
+        yield made.finding("unit_shift", y, f"{seen}: another unit", shared)
+    elif form.words.startswith("9 minus") and same_kind:
+        message = f"{seen}: one is pKd, the other log10(Kd/nM)"
+        yield made.finding("unit_shift", y, message, shared, confidence=0.95)
+
+
+def _already_log(column: ValueColumn) -> list[str]:
+    """Why a column's numbers are logarithms and no Kd; empty if they may be a Kd."""
+    from scipy import stats
+
+    values = column.values[column.exact]
+    reasons = []
+    if column.kind == "log_kd" or "log" in column.name.lower():
+        reasons.append("its name says so")
+    if (values <= 0).sum() >= 2:
+        reasons.append(f"{int((values <= 0).sum())} are zero or negative")
+    positive = values[values > 0]
+    if len(positive) >= 30:
+        skew = abs(float(stats.skew(positive)))
+        log_skew = abs(float(stats.skew(np.log10(positive))))
+        if skew < 1.0 and log_skew > 1.5 * skew + 0.5 and positive.max() < 15:
+            reasons.append(
+                f"they spread evenly between {concise(positive.min())} and "
+                f"{concise(positive.max())}, as a logarithm does and a Kd does not"
+            )
+    return reasons

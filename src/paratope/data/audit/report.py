@@ -1,63 +1,198 @@
-"""What an audit hands back: findings, as one page for a terminal, a program or a browser."""
+"""What an audit hands back: every kind of fault it knows, and the report of those it found."""
 
 import dataclasses
 import importlib.resources
-import json
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from paratope.core.files import json_text, plain
+from paratope.data.findings import SEVERITIES, Finding, Severity, counted
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-Severity = Literal["error", "warning", "info"]
-SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")
 FORMAT_VERSION = 1
-MAX_EXAMPLES = 5
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that is wrong, or worth knowing.
+class Fault(NamedTuple):
+    """What a code of the audit usually means: how grave, how sure, and what to do."""
 
-    Attributes
-    ----------
-    code : str
-        Stable short name, such as ``"floor"``; the documentation lists all of them.
-    severity : {"error", "warning", "info"}
-        ``error``: numbers computed from the table will be wrong; ``warning``: look before using it;
-        ``info``: no fault, but it decides how the table may be split or read.
-    confidence : float
-        How sure the audit is, 0 to 1.
-    table : str
-        Name of the table.
-    column : str
-        Column concerned; empty where it is the table or its rows.
-    message : str
-        What was found, in plain words, with numbers.
-    advice : str
-        What to do.
-    count : int
-        Rows concerned.
-    rows : tuple of int
-        Their numbers, from 1, header not counted.
-    examples : tuple of str
-        A few of them.
-    """
-
-    code: str
     severity: Severity
     confidence: float
-    table: str
-    column: str
-    message: str
     advice: str
-    count: int = 0
-    rows: tuple[int, ...] = ()
-    examples: tuple[str, ...] = ()
 
-    def __post_init__(self) -> None:
-        assert self.severity in SEVERITIES, self.severity
-        assert 0.0 <= self.confidence <= 1.0, self.confidence
+
+# A check may say otherwise where it knows more.
+FAULTS: dict[str, Fault] = {
+    "antigen_fragment": Fault(
+        "info", 0.9, "Keep them on one side of a split; splitting by antigen cluster does so."
+    ),
+    "antigen_spelling": Fault(
+        "warning",
+        0.9,
+        "Give each antigen one spelling: grouping by name takes them for different antigens.",
+    ),
+    "antigen_two_names": Fault(
+        "warning",
+        0.95,
+        "Give each antigen one name: splits and per-antigen metrics by name would leak otherwise.",
+    ),
+    "assay_offset": Fault(
+        "warning", 0.9, "Do not pool the values: compare within each assay, or fit an offset."
+    ),
+    "ceiling": Fault("warning", 0.6, "Write them as bounds: they bind at least this tightly."),
+    "columns_disagree": Fault(
+        "error", 0.97, "Find out which column is right in these rows before either is used."
+    ),
+    "conflict": Fault(
+        "warning",
+        0.8,
+        "Find out which value is right, or keep the median; no model can be better than this SD.",
+    ),
+    "ddg_sign": Fault(
+        "warning",
+        0.8,
+        "ΔΔG > 0 means weaker binding here; some sources use the reverse. Turn the sign if so.",
+    ),
+    "dg_sign": Fault("error", 0.95, "Turn the sign: ΔG = RT ln(Kd), about -12 kcal/mol at 1 nM."),
+    "dominant_antibody": Fault(
+        "warning",
+        0.95,
+        "Pooled metrics mostly describe this antibody: report them per antibody, weight rows, or "
+        "cap its share.",
+    ),
+    "dominant_antigen": Fault(
+        "warning",
+        0.95,
+        "Pooled metrics mostly describe this antigen: report them per antigen, weight rows, or cap "
+        "its share.",
+    ),
+    "double_log": Fault(
+        "error", 0.8, "Its order holds, its scale is wrong; use the other table's column."
+    ),
+    "duplicate_id": Fault(
+        "warning", 0.9, "Give every row its own id, or join tables by more than the id."
+    ),
+    "duplicate_row": Fault(
+        "warning",
+        0.9,
+        "Keep one of each: copies give false weight and leak between training and test rows.",
+    ),
+    "few_values": Fault(
+        "warning",
+        0.95,
+        "A model that answers like this has collapsed; a measured column like this holds classes, "
+        "not affinities.",
+    ),
+    "flag": Fault(
+        "warning",
+        0.6,
+        "Find out what it stands for, often a non-binder; make it a bound or leave it out.",
+    ),
+    "floor": Fault("warning", 0.6, "Write them as bounds (too weak to measure), not measurements."),
+    "fragment_duplicate": Fault(
+        "warning",
+        0.9,
+        "Treat them as the same antibody: cut all to the variable domain, then merge replicates.",
+    ),
+    "impossible_value": Fault(
+        "error",
+        0.95,
+        "Look for another unit, a flag (-1, 0, 999) or a slip of the decimal point in these rows.",
+    ),
+    "label_copy": Fault(
+        "warning", 0.95, "Never use it as an input: a model would score perfectly and know nothing."
+    ),
+    "length_shortcut": Fault(
+        "warning",
+        0.9,
+        "Compare every model with this length-only baseline; look for two sources or constructs "
+        "mixed in one table.",
+    ),
+    "light_not_light": Fault(
+        "error", 0.97, "Check which chain it is; leave it empty for single domains."
+    ),
+    "log_as_kd": Fault(
+        "error",
+        0.97,
+        "If these are log10(Kd), taking the logarithm once more gives wrong pKd: convert with "
+        "9 - value (from nM) or -value (from M) and name the column pkd.",
+    ),
+    "missing": Fault(
+        "warning",
+        0.99,
+        "Fill them in or leave the rows out; a non-binder is a bound, not an empty cell.",
+    ),
+    "name_two_antigens": Fault(
+        "warning",
+        0.9,
+        "Check that the right sequence stands beside the name; give different antigens different "
+        "names.",
+    ),
+    "near_duplicates": Fault(
+        "info",
+        0.99,
+        "A random split would put near copies on both sides: split by antibody, position or "
+        "antigen.",
+    ),
+    "non_antibody": Fault(
+        "error",
+        0.97,
+        "Leave these rows out of anything about antibodies: receptors, enzymes and fragments "
+        "follow other rules.",
+    ),
+    "one_antigen": Fault("info", 0.99, "Nothing here says how a model does on another antigen."),
+    "outlying_cluster": Fault(
+        "warning",
+        0.7,
+        "Rows of another unit or source, most likely. Convert them, or give them their own assay. "
+        "Correlations over both groups measure only that they differ.",
+    ),
+    "point_mass": Fault(
+        "warning",
+        0.6,
+        "Look where these rows come from: one assay's limit, a default, 'no change', or values "
+        "copied from the parent. Make them bounds or leave them out.",
+    ),
+    "repeated_chain": Fault(
+        "warning",
+        0.97,
+        "Leave the light chain empty if these are single domains; otherwise find the real one.",
+    ),
+    "replicates": Fault(
+        "info",
+        0.95,
+        "Keep replicates on one side of a split; this SD is the floor of any model's error.",
+    ),
+    "shared_rows": Fault("info", 0.99, "Do not train on one and test on the other."),
+    "sign": Fault(
+        "error", 0.97, "Decide which direction is stronger binding and turn the other one."
+    ),
+    "swapped_chains": Fault(
+        "warning",
+        0.97,
+        "Swap them back. Prediction corrects this with a note; your own statistics would not.",
+    ),
+    "unit_column": Fault(
+        "error",
+        0.95,
+        "Name the column for what it holds (kd_M, kd_nM, dg_kcal_mol, ...) or convert it.",
+    ),
+    "unit_columns": Fault("error", 0.97, "Find out which column is right before either is used."),
+    "unit_rows": Fault("error", 0.9, "Check the unit of these rows."),
+    "unit_shift": Fault("error", 0.97, "Convert one of them before the two are pooled."),
+    "unreadable_sequence": Fault(
+        "error", 0.99, "Correct them; predict and train would refuse these rows."
+    ),
+    "unreadable_value": Fault(
+        "warning", 0.97, "Write a number, a bound such as <5, or leave the cell empty."
+    ),
+    "unusual_range": Fault(
+        "warning",
+        0.75,
+        "Use the order only, or find the source: if it holds log10(Kd/nM), pKd is 9 minus that; "
+        "audit both tables together to make sure.",
+    ),
+}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -90,13 +225,9 @@ class AuditReport:
         '1 table, 10 rows: no errors, no warnings, no notes'
         """
         rows = sum(table.rows for table in self.tables)
-        parts = [
-            _count(self.count("error"), "error"),
-            _count(self.count("warning"), "warning"),
-            _count(self.count("info"), "note"),
-        ]
-        tables = _count(len(self.tables), "table")
-        return f"{tables}, {_count(rows, 'row')}: {', '.join(parts)}"
+        nouns = {"error": "error", "warning": "warning", "info": "note"}
+        counts = ", ".join(counted(self.count(kind), nouns[kind]) for kind in SEVERITIES)
+        return f"{counted(len(self.tables), 'table')}, {counted(rows, 'row')}: {counts}"
 
     def count(self, severity: Severity) -> int:
         """Number of findings of one severity."""
@@ -108,28 +239,20 @@ class AuditReport:
 
     def to_dict(self) -> dict[str, Any]:
         """The report as plain values, as `to_json` writes them."""
-        return {
-            "format_version": FORMAT_VERSION,
-            "summary": self.summary,
-            "tables": [dataclasses.asdict(table) for table in self.tables],
-            "findings": [dataclasses.asdict(finding) for finding in self.findings],
-        }
+        return {"format_version": FORMAT_VERSION, "summary": self.summary, **plain(self)}
 
     def to_json(self) -> str:
         """The report as JSON."""
-        return json.dumps(self.to_dict(), indent=1, ensure_ascii=False) + "\n"
+        return json_text(self.to_dict(), indent=1)
 
     def to_html(self) -> str:
         """The report as one self-contained page: no script, no file beside it, no network."""
         import jinja2
 
-        page = (
-            importlib.resources.files("paratope.data.audit")
-            .joinpath("page.html")
-            .read_text("utf-8")
-        )
+        page = importlib.resources.files("paratope.data.audit") / "page.html"
         environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-        return environment.from_string(page).render(report=self, severities=SEVERITIES)
+        template = environment.from_string(page.read_text("utf-8"))
+        return template.render(report=self, severities=SEVERITIES)
 
     def print(self, console: "Console | None" = None) -> None:
         """Print the report on a terminal."""
@@ -143,9 +266,9 @@ class AuditReport:
         grid.add_column(overflow="fold")
         styles = {"error": "bold red", "warning": "yellow", "info": "cyan"}
         for finding in self.findings:
-            place = finding.table + (f", column {finding.column}" if finding.column else "")
+            where = finding.table + (f", column {finding.column}" if finding.column else "")
             words = Text(finding.message)
-            words.append(f"\n{place}", style="dim")
+            words.append(f"\n{where}", style="dim")
             if finding.examples:
                 words.append("\nfor example " + "; ".join(finding.examples), style="dim")
             words.append("\n" + finding.advice + "\n", style="italic")
@@ -154,51 +277,3 @@ class AuditReport:
             grid.add_row(label, words)
         console.print(grid)
         console.print(self.summary, style="bold", highlight=False, soft_wrap=True)
-
-
-def ordered(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """Findings gravest and surest first."""
-    return tuple(
-        sorted(findings, key=lambda f: (SEVERITIES.index(f.severity), -f.confidence, f.code))
-    )
-
-
-def row_numbers(indices: Iterable[int]) -> tuple[int, ...]:
-    """Row numbers from 1 of indices from 0.
-
-    >>> row_numbers([0, 4])
-    (1, 5)
-    """
-    return tuple(int(index) + 1 for index in indices)
-
-
-def percent(part: int, whole: int) -> str:
-    """Share in words, with a digit where it is small.
-
-    >>> percent(351, 23961), percent(1, 2)
-    ('1.5 %', '50.0 %')
-    """
-    return f"{100 * part / max(whole, 1):.1f} %"
-
-
-def plain(number: float) -> str:
-    """A number without needless digits.
-
-    >>> plain(6.0), plain(0.123456)
-    ('6', '0.1235')
-    """
-    return f"{number + 0.0:.4g}"  # no minus sign before a zero
-
-
-def named(names: Sequence[str], limit: int = MAX_EXAMPLES) -> str:
-    """Some names and how many more.
-
-    >>> named(["a", "b", "c"], 2)
-    'a, b and 1 more'
-    """
-    shown = ", ".join(names[:limit])
-    return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number or 'no'} {noun}{'s' * (number != 1)}"

@@ -1,0 +1,468 @@
+"""A table as the audit sees it: which columns hold values, in which unit, and which molecules.
+
+Nothing is refused: columns are recognised by name where possible and by what they hold where not,
+so that a table of predictions, of ΔΔG or of scores without any sequence can be audited as well.
+"""
+
+import dataclasses
+import functools
+import math
+import re
+from collections.abc import Hashable, Iterator, Sequence
+from typing import Literal
+
+import numpy as np
+import polars as pl
+
+from paratope.core.errors import InputError
+from paratope.core.units import (
+    GAS_CONSTANT_KCAL_PER_MOL_K,
+    STANDARD_TEMPERATURE_K,
+    parse_bounded_number,
+    parse_kd,
+)
+from paratope.data.audit.report import FAULTS
+from paratope.data.findings import Finding, Severity, concise
+from paratope.data.tables import match_columns
+from paratope.data.tables.formats import as_text
+from paratope.molecules.numbering import Domain, find_domains
+from paratope.molecules.sequences import clean_sequence
+
+Kind = Literal["pkd", "kd", "log_kd", "dg", "ddg", "score", "prediction", "number"]
+
+KCAL_PER_LOG10 = GAS_CONSTANT_KCAL_PER_MOL_K * STANDARD_TEMPERATURE_K * float(np.log(10.0))
+_UNIT_LOG10_M = {"M": 0.0, "uM": -6.0, "nM": -9.0, "pM": -12.0}
+_KD_UNITS = {"kd": "M", "kd_M": "M", "kd_uM": "uM", "kd_nM": "nM", "kd_pM": "pM"}
+# other canonical columns of values, the likeliest label first
+_KINDS: dict[str, Kind] = {
+    "pkd": "pkd",
+    "dg_kcal_mol": "dg",
+    "ddg_kcal_mol": "ddg",
+    "score": "score",
+    "true": "pkd",
+    "pred": "prediction",
+}
+# names that no alias covers, by what people write in them -> kind and unit
+_NAME_KINDS: tuple[tuple[str, Kind, str], ...] = (
+    (r"ddg|delta_?delta_?g|ΔΔg", "ddg", "M"),
+    (r"^(dg|delta_?g|Δg)", "dg", "M"),
+    (r"log.*kd.*nm|alphaseq|pred_affinity", "log_kd", "nM"),
+    (r"p_?kd|-log", "pkd", "M"),
+    (r"kd.*nm\b|\bnm.*kd", "kd", "nM"),
+    (r"kd.*pm\b", "kd", "pM"),
+    (r"kd.*[uµμ]m\b", "kd", "uM"),
+    (r"kd.*m\)?$", "kd", "M"),
+    (r"score|fitness|enrich|affinity|binding|^labels?$|^value$|^y$|measured", "score", "M"),
+)
+# numbers that describe how or where, not how strongly
+_NOT_VALUES = re.compile(
+    r"(^|_|\s)(id|index|row|fold|split|cluster|year|date|pmid|temperature|temp|ph|well|plate|batch|"
+    r"n|count|sd|std|sem|error|length|len|chain|resolution|res|seed|rank|version|replicate|wt|wild|"
+    r"parent|pdb|rmsd|clashscore|k_?on|k_?off|dh|ds|concentration)(\d*$|_|\s|\.|\()",
+    re.IGNORECASE,
+)
+_NUMBER = r"^\s*(<=|>=|<|>|≤|≥|~|=)?\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*$"
+_MISSING = ("", "na", "n/a", "nan", "none", "null", "#n/a", "-")
+_SEQUENCE = re.compile(r"[A-Za-z*:|\s-]{30,}")
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class ValueColumn:
+    """A column of numbers.
+
+    Attributes
+    ----------
+    name : str
+    kind : Kind
+        What the name says it holds.
+    values : ndarray
+        As written; NaN where there is no number; (rows,).
+    bounds : ndarray
+        -1 where written as ``<``, 1 for ``>``, 0 for a plain number; about the number as written.
+    unit_log10_M : float
+        For a Kd, log10 of its unit in mol/L.
+    unreadable : tuple of int
+        Rows that hold text that is no number.
+    """
+
+    name: str
+    kind: Kind
+    values: np.ndarray
+    bounds: np.ndarray
+    unit_log10_M: float = 0.0
+    unreadable: tuple[int, ...] = ()
+
+    @property
+    def is_label(self) -> bool:
+        """Whether it is a measured value by its name."""
+        return self.kind not in ("prediction", "number")
+
+    @property
+    def is_affinity(self) -> bool:
+        """Whether its name gives a scale on which pKd can be told."""
+        return self.kind in ("pkd", "kd", "log_kd", "dg")
+
+    @property
+    def exact(self) -> np.ndarray:
+        """Where there is a plain number; boolean (rows,)."""
+        return np.isfinite(self.values) & (self.bounds == 0)
+
+    def logs(self) -> np.ndarray:
+        """Values in log10, strong binding high: pKd where the unit is known; (rows,)."""
+        if self.kind == "kd":
+            return -log10(self.values) - self.unit_log10_M
+        if self.kind == "log_kd":
+            return -self.values - self.unit_log10_M
+        if self.kind in ("dg", "ddg"):
+            return -self.values / KCAL_PER_LOG10
+        return self.values
+
+    @property
+    def weak_end(self) -> int:
+        """-1 if weak binders have low numbers in this column, 1 if high ones."""
+        return 1 if self.kind in ("kd", "log_kd", "dg", "ddg") else -1
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class AuditedTable:
+    """One table.
+
+    Attributes
+    ----------
+    name : str
+    frame : polars.DataFrame
+        Every column as text, empty cells null.
+    roles : dict of str to str
+        Canonical name -> the table's column.
+    values : tuple of ValueColumn
+        Labels first.
+    """
+
+    name: str
+    frame: pl.DataFrame
+    roles: dict[str, str]
+    values: tuple[ValueColumn, ...]
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        return self.frame.height
+
+    def text(self, role: str) -> list[str | None]:
+        """Texts of a role's column; all None if the table lacks it."""
+        if role not in self.roles:
+            return [None] * self.rows
+        return self.frame[self.roles[role]].to_list()
+
+    @functools.cached_property
+    def heavy(self) -> list[str | None]:
+        """Heavy chains as residues."""
+        return [_residues(text) for text in self.text("heavy")]
+
+    @functools.cached_property
+    def light(self) -> list[str | None]:
+        """Light chains as residues."""
+        return [_residues(text) for text in self.text("light")]
+
+    @functools.cached_property
+    def antigen(self) -> list[str | None]:
+        """Antigens as residues, or by name where the column holds names."""
+        texts = self.text("antigen")
+        return [_residues(text) if text and _SEQUENCE.fullmatch(text) else text for text in texts]
+
+    @functools.cached_property
+    def antibody_codes(self) -> np.ndarray:
+        """Same number for the same antibody, -1 where there is none; (rows,)."""
+        chains = zip(self.heavy, self.light, strict=True)
+        return _codes([pair if pair[0] is not None else None for pair in chains])
+
+    @functools.cached_property
+    def antigen_codes(self) -> np.ndarray:
+        """Same number for the same antigen, -1 where there is none; (rows,)."""
+        return _codes(self.antigen if any(self.antigen) else self.text("antigen_name"))
+
+    @functools.cached_property
+    def pair_codes(self) -> np.ndarray:
+        """Same number for the same pair, -1 where there is no antibody; (rows,)."""
+        codes = zip(self.antibody_codes.tolist(), self.antigen_codes.tolist(), strict=True)
+        return _codes([pair if pair[0] >= 0 else None for pair in codes])
+
+    @functools.cached_property
+    def assay_codes(self) -> np.ndarray:
+        """Same number for the same assay, -1 where none is named; (rows,)."""
+        return _codes(self.text("assay"))
+
+    @property
+    def labels(self) -> tuple[ValueColumn, ...]:
+        """Columns that hold measured values."""
+        return tuple(column for column in self.values if column.is_label)
+
+    @property
+    def label(self) -> ValueColumn | None:
+        """The column that holds the measured value, or the likeliest one."""
+        return next(iter(self.labels or self.values), None)
+
+    @functools.cached_property
+    def independent(self) -> tuple[ValueColumn, ...]:
+        """Columns of values without those that only repeat an earlier one in another unit."""
+        kept: list[ValueColumn] = []
+        for column in self.values:
+            if not any(_same_order(column, other) for other in kept):
+                kept.append(column)
+        return tuple(kept)
+
+    def shown(
+        self, rows: Sequence[int] | np.ndarray, values: Sequence[object] | None = None
+    ) -> tuple[str, ...]:
+        """The first rows by number and id, with what they hold."""
+        ids, texts = self.text("id"), []
+        for index in list(rows)[:4]:
+            held = "" if values is None else values[index]
+            held = concise(held) if isinstance(held, float) else held
+            texts.append(
+                f"row {index + 1}"
+                + (f" ({ids[index]})" if ids[index] else "")
+                + (f": {held}" if held != "" else "")
+            )
+        return tuple(texts)
+
+    def finding(
+        self,
+        code: str,
+        column: str | ValueColumn,
+        message: str,
+        rows: Sequence[int] | np.ndarray | int,
+        examples: Sequence[str] = (),
+        *,
+        severity: Severity | None = None,
+        confidence: float | None = None,
+        advice: str = "",
+    ) -> Finding:
+        """A finding about this table; what is not given is that of the code in ``FAULTS``.
+
+        `rows` are indices from 0, or how many rows there are.
+        """
+        usual = FAULTS[code]
+        numbers = () if isinstance(rows, int) else tuple(int(index) + 1 for index in rows)
+        return Finding(
+            code,
+            severity or usual.severity,
+            message,
+            advice or usual.advice,
+            usual.confidence if confidence is None else confidence,
+            self.name,
+            column if isinstance(column, str) else column.name,
+            rows if isinstance(rows, int) else len(numbers),
+            numbers,
+            tuple(examples),
+        )
+
+
+def read_audited(name: str, frame: pl.DataFrame) -> AuditedTable:
+    """A table as the audit sees it."""
+    texts = [
+        pl.Series(column.name, as_text(column), pl.String)
+        if column.dtype.is_nested() or column.dtype == pl.Object
+        else column.cast(pl.String)
+        for column in frame.iter_columns()
+    ]
+    stripped = pl.all().str.strip_chars()
+    missing = stripped.str.to_lowercase().is_in(list(_MISSING))
+    frame = pl.DataFrame(texts).select(pl.when(missing).then(None).otherwise(stripped).name.keep())
+    roles = _roles_by_content(frame, match_columns(frame.columns))
+    order = [*_KD_UNITS, *_KINDS]
+    order.insert(0, order.pop(order.index("pkd")))
+    canonical = {column: role for role, column in roles.items()}
+
+    def rank(column: ValueColumn) -> int:
+        role = canonical.get(column.name)
+        if role in order and column.is_label:
+            return order.index(role)
+        return len(order) + (0 if column.is_label else 2 if column.kind == "number" else 1)
+
+    return AuditedTable(name, frame, roles, tuple(sorted(_values(frame, canonical), key=rank)))
+
+
+def log10(values: np.ndarray) -> np.ndarray:
+    """Logarithm; NaN of what is not positive."""
+    return np.log10(np.where(values > 0, values, np.nan))
+
+
+def rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
+    """Spearman's rank correlation; 0 where one side is constant.
+
+    >>> rank_correlation(np.array([1.0, 2.0, 3.0]), np.array([9.0, 4.0, 1.0]))
+    -1.0
+    """
+    from scipy import stats
+
+    ranks = stats.rankdata(np.stack([first, second]), axis=1)
+    if (np.ptp(ranks, axis=1) == 0).any():
+        return 0.0
+    return float(np.round(np.corrcoef(ranks)[0, 1], 12))
+
+
+def is_continuous(values: np.ndarray) -> bool:
+    """Whether numbers look measured: many different ones, and not all whole."""
+    if len(values) < 20:
+        return False
+    different, counts = np.unique(values, return_counts=True)
+    # what is repeated very often (a floor, a flag) must not hide that the rest is measured
+    rest = counts <= max(2, 0.02 * len(values))
+    if rest.sum() < 20 or counts[rest].sum() < 0.2 * len(values):
+        return False
+    many = rest.sum() >= min(100, 0.25 * counts[rest].sum())
+    return bool(many) and bool((different % 1 != 0).mean() > 0.2)
+
+
+def domains_of(residues: str) -> tuple[Domain, ...]:
+    """Antibody domains of a cell's residues, chains joined by ``:`` taken one after the other."""
+    chains = [chain for chain in residues.split(":") if chain.isalpha()]
+    return tuple(domain for chain in chains for domain in find_domains(chain))
+
+
+def sequence_problem(text: str) -> str:
+    """Why a cell is no protein, chains separated by ``|`` or ``:``; empty if it is one."""
+    try:
+        for part in re.split(r"[|:]", text):
+            if part.strip():
+                clean_sequence(part)
+    except InputError as problem:
+        return str(problem)
+    return ""
+
+
+@functools.lru_cache(maxsize=65536)
+def _residues(text: str | None) -> str | None:
+    """Residues of a cell, chains joined; the text without spaces if it is no protein."""
+    if text is None:
+        return None
+    if sequence_problem(text):
+        return "".join(text.split()).upper()
+    parts = [part for part in re.split(r"[|:]", text) if part.strip()]
+    return ":".join(clean_sequence(part)[0] for part in parts) or None
+
+
+def _codes(keys: Sequence[Hashable]) -> np.ndarray:
+    """Number of each distinct key in order of appearance; -1 of None."""
+    seen: dict[Hashable, int] = {}
+    codes = [-1 if key is None else seen.setdefault(key, len(seen)) for key in keys]
+    return np.array(codes, dtype=np.int64)
+
+
+def _same_order(column: ValueColumn, other: ValueColumn) -> bool:
+    """Whether two columns put the rows in the same (or the opposite) order, ties included."""
+    both = column.exact & other.exact
+    if both.sum() < 5 or both.sum() < 0.9 * column.exact.sum():
+        return False
+    first, second = column.values[both], other.values[both]
+    order = np.lexsort((second, first))
+    second = second[order]
+    steps, firsts = np.diff(second), np.diff(first[order])
+    # rounding may tie in one column what is apart in the other
+    tiny = 1e-3 * (np.std(second) + 1e-12)
+    return bool((steps >= -tiny).all()) or bool((steps[firsts > 0] <= tiny).all())
+
+
+def _values(frame: pl.DataFrame, canonical: dict[str, str]) -> Iterator[ValueColumn]:
+    """Columns of measured or predicted numbers, in the table's order."""
+    for name in frame.columns:
+        role = canonical.get(name)
+        if role in _KD_UNITS:
+            column = _kd_column(name, frame[name], _KD_UNITS[role])
+            if column is not None:
+                yield column
+            continue
+        column = _number_column(name, frame[name])
+        if column is None:
+            continue
+        exact = column.values[column.exact]
+        if role in _KINDS:
+            kind = _KINDS[role]
+            if role == "true" and not (len(exact) and 3.0 <= float(np.median(exact)) <= 13.0):
+                kind = "score"  # measured, but nothing says in what
+            yield dataclasses.replace(column, kind=kind)
+        elif role is None and not _NOT_VALUES.search(name) and is_continuous(exact):
+            found = ((k, u) for pattern, k, u in _NAME_KINDS if re.search(pattern, name.lower()))
+            kind, unit = next(found, ("number", "M"))
+            yield dataclasses.replace(column, kind=kind, unit_log10_M=_UNIT_LOG10_M[unit])
+
+
+def _number_column(name: str, column: pl.Series) -> ValueColumn | None:
+    parts = column.str.extract_groups(_NUMBER)
+    values = parts.struct[1].cast(pl.Float64, strict=False).to_numpy().astype(float)
+    filled, readable = column.is_not_null().to_numpy(), np.isfinite(values)
+    if readable.sum() < max(3, 0.5 * filled.sum()):
+        return None
+    signs = {"<": -1, "<=": -1, "≤": -1, ">": 1, ">=": 1, "≥": 1}
+    bounds = np.array([signs.get(text or "", 0) for text in parts.struct[0]], dtype=np.int8)
+    unreadable = tuple(np.flatnonzero(filled & ~readable).tolist())
+    return ValueColumn(name, "number", values, bounds, unreadable=unreadable)
+
+
+def _kd_column(name: str, column: pl.Series, unit: str) -> ValueColumn | None:
+    """Kd with or without units, in `unit`; non-binders without a number are bounds at NaN."""
+    texts = column.to_list()
+    parsed = {text: _parse_kd(text, unit) for text in set(texts) if text is not None}
+    cells = [(math.nan, 0) if text is None else parsed[text] for text in texts]
+    unreadable = tuple(row for row, cell in enumerate(cells) if cell is None)
+    values = np.array([math.nan if cell is None else cell[0] for cell in cells])
+    bounds = np.array([0 if cell is None else cell[1] for cell in cells], dtype=np.int8)
+    if np.isfinite(values).sum() < max(3, 0.5 * (len(column) - column.null_count())):
+        return None
+    return ValueColumn(name, "kd", values, bounds, _UNIT_LOG10_M[unit], unreadable)
+
+
+def _parse_kd(text: str, unit: str) -> tuple[float, int] | None:
+    """Number in `unit` and bound about it; None if the text is no Kd."""
+    try:
+        # a negative number is no Kd, which the audit says: it is not unreadable
+        number, censoring = parse_bounded_number(text)
+        return number, int(censoring)
+    except InputError:
+        pass
+    try:
+        pkd, censoring = parse_kd(text, unit)
+    except InputError:
+        return None
+    number = math.nan if pkd is None else 10.0 ** (-pkd - _UNIT_LOG10_M[unit])
+    return number, -int(censoring)  # a Kd of at least something is a pKd of at most something
+
+
+def _roles_by_content(frame: pl.DataFrame, roles: dict[str, str]) -> dict[str, str]:
+    """Roles completed by what unnamed columns hold: heavy and light chains, antigens."""
+    roles = {role: name for role, name in roles.items() if _plausible(role, frame[name])}
+    named = set(roles.values())
+    for name in frame.columns:
+        texts = frame[name].drop_nulls().unique(maintain_order=True).head(40).to_list()
+        if name in named or not texts or re.search(r"wt|wild|parent|cdr", name.lower()):
+            continue
+        sequences = [text for text in texts if _SEQUENCE.fullmatch(text) and text.isupper()]
+        if len(sequences) < 0.8 * len(texts):
+            continue
+        domains = [domains_of(residues) for text in texts if (residues := _residues(text))]
+        with_domain = [found for found in domains if found]
+        said = next((r for r in ("heavy", "light", "antigen") if r in name.lower()), None)
+        if said is not None:
+            role = said
+        elif len(with_domain) >= 0.5 * len(domains):
+            heavy = sum(any(domain.is_heavy for domain in found) for found in with_domain)
+            role = "heavy" if 2 * heavy >= len(with_domain) else "light"
+        else:
+            role = "antigen"
+        mutant = "mut" in name.lower()
+        if role not in roles or (mutant and "mut" not in roles[role].lower()):
+            roles[role] = name
+    return roles
+
+
+def _plausible(role: str, column: pl.Series) -> bool:
+    """Whether a column can hold what its name says, where that is a molecule."""
+    if role not in ("heavy", "light", "antigen"):
+        return True
+    texts = column.drop_nulls().unique(maintain_order=True).head(200).to_list()
+    if role == "antigen":  # sequences, or names
+        fitting = sum(len(text) >= 3 and any(c.isalpha() for c in text) for text in texts)
+    else:
+        fitting = sum(len(text) >= 30 for text in texts)
+    return fitting >= max(1, 0.5 * len(texts))

@@ -1,0 +1,420 @@
+"""Checks of one column of values: its unit, impossible values, point masses, a log of a log."""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from paratope.core.units import PKD_MAX_MEASURABLE, PKD_MIN_MEASURABLE
+from paratope.data.audit.table import (
+    KCAL_PER_LOG10,
+    AuditedTable,
+    ValueColumn,
+    is_continuous,
+    log10,
+)
+from paratope.data.findings import Finding, Severity, concise, percent
+from paratope.data.value_faults import (
+    MIN_GAP,
+    PointMass,
+    UnitCluster,
+    collapse,
+    outlying_cluster,
+    point_masses,
+)
+
+UNITS = {0.0: "M", -3.0: "mM", -6.0: "uM", -9.0: "nM", -12.0: "pM"}
+# where nearly all measured affinities lie
+PLAUSIBLE_PKD = (3.0, 13.0)
+MAX_DDG_KCAL_MOL = 12.0
+# a column of Kd whose numbers are all of this size, within such a ratio, may hold pKd
+PKD_AS_WRITTEN = (3.5, 13.0)
+MAX_PKD_RATIO = 2.5
+
+# What an affinity may have been written as instead of pKd -> how pKd is got back.
+WRITTEN_AS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "log10(Kd/nM)": lambda x: 9.0 - x,
+    "log10(Kd/M), or a negative pKd": lambda x: -x,
+    "ΔG in kcal/mol": lambda x: -x / KCAL_PER_LOG10,
+    "Kd in nM": lambda x: 9.0 - log10(x),
+    "Kd in pM": lambda x: 12.0 - log10(x),
+    "Kd in uM": lambda x: 6.0 - log10(x),
+    "Kd in M": lambda x: -log10(x),
+    "pKd shifted by 3 (a factor of 1000: nM against uM or pM)": lambda x: x + 3.0,
+    "pKd shifted by 6 (uM against M, or pM against uM)": lambda x: x + 6.0,
+    "pKd shifted by 9 (nM against M)": lambda x: x + 9.0,
+    "pKd shifted by -3 (a factor of 1000: nM against uM or pM)": lambda x: x - 3.0,
+    "pKd shifted by -6 (uM against M, or pM against uM)": lambda x: x - 6.0,
+    "pKd shifted by -9 (nM against M)": lambda x: x - 9.0,
+}
+
+
+def check_units(table: AuditedTable) -> Iterator[Finding]:
+    """Columns that cannot be in the unit their name says, and values no assay can measure."""
+    by_kind = {"pkd": _pkd_unit, "kd": _kd_unit, "dg": _dg_unit, "ddg": _ddg_sign}
+    for column in table.labels:
+        values = column.values[column.exact]
+        if len(values) < 5:
+            continue
+        found = by_kind[column.kind](table, column, values) if column.kind in by_kind else None
+        if found is not None:
+            yield found
+        else:
+            yield from _impossible_values(table, column)
+
+
+def _pkd_unit(table: AuditedTable, column: ValueColumn, values: np.ndarray) -> Finding | None:
+    low, middle, high = np.quantile(values, [0.25, 0.5, 0.75])
+    if PLAUSIBLE_PKD[0] - 0.5 <= middle <= PLAUSIBLE_PKD[1]:
+        ratio = np.quantile(values, 0.98) / max(np.quantile(values, 0.02), 1e-300)
+        if values.min() <= 0 or ratio < 500:
+            return None
+    likely = _likely_forms(values, None)
+    if not likely:
+        return None
+    message = (
+        f"the values (middle half {concise(low)} to {concise(high)}) are no pKd; they look like "
+        f"{' or '.join(likely)}"
+    )
+    return table.finding("unit_column", column, message, len(values), _first_values(values))
+
+
+def _kd_unit(table: AuditedTable, column: ValueColumn, values: np.ndarray) -> Finding | None:
+    below_zero, count = int((values <= 0).sum()), len(values)
+    if below_zero > 0.02 * count and below_zero >= 3:
+        message = (
+            f"{below_zero} of {count} values are zero or negative: a Kd cannot be, its logarithm "
+            "can"
+        )
+        return table.finding("log_as_kd", column, message, count, _first_values(values))
+    low, high = np.quantile(values, [0.02, 0.98])
+    within = PKD_AS_WRITTEN[0] <= low and high <= PKD_AS_WRITTEN[1]
+    if count >= 20 and within and high < MAX_PKD_RATIO * low:
+        return table.finding(
+            "log_as_kd",
+            column,
+            f"the values lie between {concise(low)} and {concise(high)}: few assays span so "
+            "little in Kd, and pKd look like this",
+            count,
+            severity="warning",
+            confidence=0.7,
+            advice="If they are pKd, name the column pkd: as a Kd, the strongest would be the "
+            "weakest.",
+        )
+    logs = column.logs()[column.exact]
+    logs = logs[np.isfinite(logs)]
+    if len(logs) < 5 or PLAUSIBLE_PKD[0] - 0.5 <= np.median(logs) <= PLAUSIBLE_PKD[1]:
+        return None
+    fitting = []
+    for unit, name in UNITS.items():
+        pkd = logs + column.unit_log10_M - unit
+        if np.mean((pkd > PLAUSIBLE_PKD[0]) & (pkd < PLAUSIBLE_PKD[1])) > 0.9:
+            fitting.append(name)
+    said = UNITS[column.unit_log10_M]
+    return table.finding(
+        "unit_column",
+        column,
+        f"as {said} these values would be a median pKd of {np.median(logs):.1f}, which no "
+        "antibody has" + (f"; they are plausible as {' or '.join(fitting)}" if fitting else ""),
+        count,
+        _first_values(values),
+        confidence=0.97,
+        advice=f"Check the unit; {said} is what the column's name says.",
+    )
+
+
+def _dg_unit(table: AuditedTable, column: ValueColumn, values: np.ndarray) -> Finding | None:
+    middle, positive = float(np.median(values)), float(np.mean(values > 0))
+    if positive > 0.8 and middle > 2:
+        message = f"{percent(positive)} of the ΔG are positive: binding has a negative ΔG"
+        return table.finding("dg_sign", column, message, len(values), _first_values(values))
+    if middle < -25:
+        return table.finding(
+            "unit_column",
+            column,
+            f"the median ΔG is {concise(middle)}, beyond any antibody in kcal/mol: probably kJ/mol",
+            len(values),
+            _first_values(values),
+            confidence=0.9,
+            advice="Divide by 4.184.",
+        )
+    return None
+
+
+def _ddg_sign(table: AuditedTable, column: ValueColumn, values: np.ndarray) -> Finding | None:
+    moved = values[np.abs(values) > 1e-9]
+    if len(moved) < 30:
+        return None
+    strengthening = float(np.mean(moved < 0))
+    # most mutations weaken binding: a clear majority the other way is a turned sign
+    margin = 0.5 + 3.0 * np.sqrt(0.25 / len(moved))
+    if strengthening <= max(0.62, margin) or np.median(moved) >= -0.1:
+        return None
+    message = (
+        f"{100 * strengthening:.0f} % of the ΔΔG are negative, as if most mutations strengthened "
+        "binding"
+    )
+    return table.finding("ddg_sign", column, message, len(values), _first_values(values))
+
+
+def _first_values(values: np.ndarray) -> tuple[str, ...]:
+    return tuple(concise(value) for value in values[:5])
+
+
+def _impossible_values(table: AuditedTable, column: ValueColumn) -> Iterator[Finding]:
+    """Single values that no assay can measure."""
+    logs, exact = column.logs(), column.exact
+    if column.kind == "ddg":
+        bad = exact & (np.abs(column.values) > MAX_DDG_KCAL_MOL)
+        limits = f"beyond ±{MAX_DDG_KCAL_MOL:g} kcal/mol"
+    elif column.is_affinity:
+        bad = exact & ~((logs >= PKD_MIN_MEASURABLE) & (logs <= PKD_MAX_MEASURABLE))
+        limits = f"outside a pKd of {PKD_MIN_MEASURABLE:g} to {PKD_MAX_MEASURABLE:g}"
+    else:
+        return
+    cluster = _cluster(column)
+    if cluster is not None:
+        bad[cluster.members] = False
+    rows, good = np.flatnonzero(bad), exact & ~bad
+    if len(rows) == 0:
+        return
+    likely = _likely_forms(logs[rows], logs[good]) if len(rows) >= 3 and good.sum() >= 20 else []
+    yield table.finding(
+        "impossible_value",
+        column,
+        f"{len(rows)} of {int(exact.sum())} values are {limits}: no assay measures that"
+        + _would_fit(likely),
+        rows,
+        table.shown(rows, column.values.tolist()),
+    )
+
+
+def _cluster(column: ValueColumn) -> UnitCluster | None:
+    """The column's outlying cluster, its members as rows of the table."""
+    logs = column.logs()
+    rows = np.flatnonzero(column.exact & np.isfinite(logs))
+    min_gap = MIN_GAP if column.is_affinity or column.kind == "ddg" else 0.0
+    cluster = outlying_cluster(logs[rows], min_gap)
+    if cluster is None:
+        return None
+    return UnitCluster(rows[cluster.members], cluster.gap, cluster.log10_p)
+
+
+def check_clusters(table: AuditedTable) -> Iterator[Finding]:
+    """Rows that lie apart from all others: another unit, another scale, or flags."""
+    for column in table.independent:
+        if column.kind in ("number", "prediction"):
+            continue
+        cluster = _cluster(column)
+        if cluster is None or len(set(column.values[cluster.members])) < 3:
+            continue  # one or two repeated values are a flag, which the point masses tell
+        rows, exact, logs = cluster.members, column.exact, column.logs()
+        main = exact.copy()
+        main[rows] = False
+        apart, rest, total = column.values[rows], column.values[main], int(exact.sum())
+        message = (
+            f"{len(rows)} of {total} values ({percent(len(rows), total)}) lie apart, between "
+            f"{concise(apart.min())} and {concise(apart.max())}; the others lie between "
+            f"{concise(rest.min())} and {concise(rest.max())}"
+        )
+        possible = (logs[rows] >= PKD_MIN_MEASURABLE) & (logs[rows] <= PKD_MAX_MEASURABLE)
+        group = _whole_group(table, rows, exact)
+        if group and (not column.is_affinity or possible.mean() > 0.9):
+            yield table.finding(
+                "outlying_cluster",
+                column,
+                f"{message}; they are all the rows of {group}",
+                rows,
+                severity="info",
+                confidence=0.6,
+                advice="Probably real, if that group binds this differently. Report metrics per "
+                "group.",
+            )
+            continue
+        likely = _likely_forms(logs[rows], logs[main]) if column.is_affinity else []
+        yield table.finding(
+            "outlying_cluster",
+            column,
+            message + _would_fit(likely),
+            rows,
+            table.shown(rows, column.values.tolist()),
+            severity="error" if column.is_affinity and possible.mean() < 0.9 else None,
+            confidence=float(np.clip(0.7 - 0.03 * cluster.log10_p, 0.7, 0.99)),
+        )
+
+
+def _whole_group(table: AuditedTable, rows: np.ndarray, exact: np.ndarray) -> str:
+    """Antigens, or very few pairs, whose rows a cluster consists of, if it cuts through none."""
+    inside = np.zeros(table.rows, dtype=bool)
+    inside[rows] = True
+    for codes, noun, most in (
+        (table.antigen_codes, "antigen", len(rows)),
+        (table.pair_codes, "pair", 3),
+    ):
+        members = np.unique(codes[rows])
+        if (members < 0).any() or len(members) > most or len(np.unique(codes[exact])) < 2:
+            continue
+        if inside[exact & np.isin(codes, members)].mean() >= 0.95:
+            return f"one {noun}" if len(members) == 1 else f"{len(members)} {noun}s"
+    return ""
+
+
+def _likely_forms(values: np.ndarray, others: np.ndarray | None) -> list[str]:
+    """What values may have been written as, so that they fit the others or any plausible pKd."""
+    low, high = PLAUSIBLE_PKD if others is None else np.quantile(others, [0.005, 0.995])
+    middle = 0.5 * (PLAUSIBLE_PKD[0] + PLAUSIBLE_PKD[1]) if others is None else np.median(others)
+    fits = []
+    for name, back in WRITTEN_AS.items():
+        if others is None and "shifted" in name:
+            continue
+        pkd = back(values)
+        inside = np.isfinite(pkd) & (pkd >= low - 0.5) & (pkd <= high + 0.5)
+        # a Kd spans decades: numbers close together are none
+        if inside.mean() > 0.9 and not ("Kd in" in name and np.nanstd(pkd) < 0.2):
+            fits.append((abs(float(np.nanmedian(pkd)) - float(middle)), name))
+    return [name for _, name in sorted(fits)[:3]]
+
+
+def _would_fit(likely: list[str]) -> str:
+    return f". They would fit the others if they were {' or '.join(likely[:2])}" if likely else ""
+
+
+def check_double_log(table: AuditedTable) -> Iterator[Finding]:
+    """A column that is itself the logarithm of logarithms, by its range and shape."""
+    from scipy import stats
+
+    for column in table.labels:
+        values = column.values[column.exact]
+        # bounds cut a distribution's tail, which leaves it as skewed
+        if len(values) < 100 or (column.bounds != 0).any():
+            continue
+        if column.kind == "kd":
+            inner = values[values > 0]
+            values = 9.0 - np.log10(inner)
+        elif column.kind in ("pkd", "score"):
+            inner = 10.0 ** (9.0 - np.clip(values, -50.0, 50.0))
+        else:
+            continue
+        low, high = np.quantile(values, [0.01, 0.99])
+        if not (7.0 < low and high - low < 2.5 and 0 < inner.min() and inner.max() < 12.0):
+            continue
+        skew, inner_skew = float(stats.skew(values)), float(stats.skew(inner))
+        if skew < 0.8 or abs(inner_skew) > 0.5 * skew:
+            continue
+        message = (
+            f"98 % of the values are a pKd between {low:.2f} and {high:.2f}, with a sharp lower "
+            "edge and a long upper tail. Undone, they are symmetric and look like log10(Kd/nM): a "
+            "logarithm may have been taken of a logarithm"
+        )
+        yield table.finding("unusual_range", column, message, len(values))
+
+
+def check_point_masses(table: AuditedTable) -> Iterator[Finding]:
+    """Floors, ceilings and flags in every column of measured numbers."""
+    for column in table.independent:
+        if column.kind == "prediction":
+            continue
+        chosen = _one_row_a_pair(table, column)
+        values = column.values[chosen]
+        if not (is_continuous(values) or (column.is_label and len(np.unique(values)) >= 8)):
+            continue
+        scaled = column.logs()[chosen] if column.kind == "kd" else values
+        finite = np.isfinite(scaled)
+        written = dict(zip(scaled[finite].tolist(), values[finite].tolist(), strict=True))
+        within = []
+        for mass in point_masses(scaled[finite]):
+            rows = np.flatnonzero(column.exact & (column.values == written[mass.value]))
+            if mass.position == "within":
+                within.append((mass, rows))
+            else:
+                yield _mass_at_an_end(table, column, mass, rows)
+        if within:
+            yield _masses_within(table, column, within)
+
+
+def _one_row_a_pair(table: AuditedTable, column: ValueColumn) -> np.ndarray:
+    """Rows with a plain number, a repeated pair with the same number taken once."""
+    rows = np.flatnonzero(column.exact)
+    pairs = table.pair_codes[rows]
+    if (pairs < 0).all():
+        return rows
+    keys = np.stack(
+        [np.where(pairs < 0, -1 - rows, pairs).astype(float), column.values[rows]], axis=1
+    )
+    _, first = np.unique(keys, axis=0, return_index=True)
+    return rows[np.sort(first)]
+
+
+def _around(mass: PointMass) -> str:
+    return f"where the values around it would give about {max(mass.expected, 0.1):.1f}"
+
+
+def _mass_at_an_end(
+    table: AuditedTable, column: ValueColumn, mass: PointMass, rows: np.ndarray
+) -> Finding:
+    """Finding about a mass at one end of the values, or apart from all others."""
+    total = int(column.exact.sum())
+    value = f"{column.values[rows[0]]:.6g}"
+    high = mass.position == "high end"
+    if column.kind == "kd":
+        high = not high  # the rule ran on pKd, whose ends are the other way round
+    sign = ">" if high else "<"
+    if mass.position == "apart":
+        code, meaning = "flag", "a flag stored as a measurement, for nothing else lies near it"
+        advice = ""
+    elif high == (column.weak_end > 0):
+        code, meaning = (
+            "floor",
+            ("an assay's floor, or a flag for non-binders, stored as a measurement"),
+        )
+        advice = (
+            f"Write {sign}{value} in these rows: bounds (too weak to measure), not measurements."
+        )
+    else:
+        code, meaning = "ceiling", "an assay's ceiling stored as a measurement"
+        advice = f"Write {sign}{value} in these rows: they bind at least this tightly."
+    grave = column.is_label and mass.confidence > 0.95 and len(rows) >= 0.01 * total
+    severity: Severity = "error" if grave else "warning"
+    return table.finding(
+        code,
+        column,
+        f"{len(rows)} of {total} values ({percent(len(rows), total)}) are exactly {value}, "
+        f"{_around(mass)}: {meaning}",
+        rows,
+        table.shown(rows),
+        severity=severity,
+        confidence=mass.confidence,
+        advice=advice,
+    )
+
+
+def _masses_within(
+    table: AuditedTable, column: ValueColumn, masses: list[tuple[PointMass, np.ndarray]]
+) -> Finding:
+    """One finding about all masses amid the other values of a column."""
+    total = int(column.exact.sum())
+    top, top_rows = masses[0]
+    recur = "value recurs" if len(masses) == 1 else "values recur"
+    shown = [(concise(column.values[rows[0]]), len(rows)) for _, rows in masses]
+    return table.finding(
+        "point_mass",
+        column,
+        f"{len(masses)} {recur} too often amid the others: {shown[0][0]} in {shown[0][1]} of "
+        f"{total} rows ({percent(len(top_rows), total)}), {_around(top)}",
+        np.sort(np.concatenate([rows for _, rows in masses])),
+        [f"{value} in {count} rows" for value, count in shown[:5]],
+        confidence=top.confidence,
+    )
+
+
+def check_few_values(table: AuditedTable) -> Iterator[Finding]:
+    """Columns of numbers that hold hardly any different ones."""
+    for column in table.values:
+        values = column.values[column.exact]
+        found = collapse(values)
+        if column.kind == "number" or not found.fault or (values % 1 == 0).all():
+            continue
+        message = (
+            f"only {found.distinct} different values in {len(values)} rows; "
+            f"{percent(found.tie_share)} are {concise(found.commonest)}"
+        )
+        yield table.finding("few_values", column, message, len(values))

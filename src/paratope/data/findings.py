@@ -1,0 +1,99 @@
+"""A finding: one thing that is wrong with a table, its predictions or a training run, in words.
+
+The audit of a table, the diagnostics of predictions and the monitors of a run all hand back this
+class; the rules they share are in `paratope.data.value_faults`.
+"""
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal
+
+Severity = Literal["error", "warning", "info"]
+SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is wrong, or worth knowing.
+
+    Attributes
+    ----------
+    code : str
+        Stable short name, such as ``"floor"``; the documentation lists all of them.
+    severity : {"error", "warning", "info"}
+        ``error``: numbers computed from this will mislead; ``warning``: look before using it;
+        ``info``: no fault, but worth knowing.
+    message : str
+        What was found, with numbers.
+    advice : str
+        What to do.
+    confidence : float
+        How sure the rule is, 0 to 1.
+    table, column : str
+        Where; empty where it is all of it.
+    count : int
+        Rows concerned.
+    rows : tuple of int
+        Their numbers, from 1, header not counted.
+    examples : tuple of str
+    numbers : mapping of str to float
+        The message's numbers, for programs.
+    """
+
+    code: str
+    severity: Severity
+    message: str
+    advice: str = ""
+    confidence: float = 1.0
+    table: str = ""
+    column: str = ""
+    count: int = 0
+    rows: tuple[int, ...] = ()
+    examples: tuple[str, ...] = ()
+    numbers: Mapping[str, float] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        assert self.severity in SEVERITIES, self.severity
+        assert 0.0 <= self.confidence <= 1.0, self.confidence
+
+
+def ordered(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Findings by severity, the surest first."""
+    return tuple(sorted(findings, key=lambda f: (SEVERITIES.index(f.severity), -f.confidence)))
+
+
+def percent(part: float, whole: float = 1.0) -> str:
+    """A share for people.
+
+    >>> percent(351, 23961), percent(0.8184)
+    ('1.5 %', '81.8 %')
+    """
+    return f"{100 * part / (whole or 1):.1f} %"
+
+
+def concise(number: float) -> str:
+    """A number to four digits.
+
+    >>> concise(6.0), concise(0.123456), concise(-0.0)
+    ('6', '0.1235', '0')
+    """
+    return f"{number + 0.0:.4g}"  # no minus sign before a zero
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun.
+
+    >>> counted(1, "table"), counted(0, "error")
+    ('1 table', 'no errors')
+    """
+    return f"{number or 'no'} {noun}{'s' * (number != 1)}"
+
+
+def named(names: Sequence[str], limit: int = 5) -> str:
+    """Some names and how many more.
+
+    >>> named(["a", "b", "c"], 2)
+    'a, b and 1 more'
+    """
+    shown = ", ".join(names[:limit])
+    return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"

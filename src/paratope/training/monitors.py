@@ -1,0 +1,387 @@
+"""What watches a training run: faults are named in words, kept in the history, and may end the run.
+
+Numbers that are not finite (`paratope.training.gradients`) always end a run before the step that
+would carry them into the weights. After an epoch, `Monitors` asks each rule of ``MONITORS``:
+collapsed predictions, predictions outside any possible pKd, a recall that swings, overfitting, and
+parts of the network that get no gradient.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from torch import Tensor, nn
+
+from paratope.core.units import PKD_MAX_OUTPUT, PKD_MIN_OUTPUT
+from paratope.data.findings import Finding, percent
+from paratope.data.value_faults import MAX_OUTSIDE_SHARE, collapse, outside_share
+from paratope.models.recipes import Recipe
+from paratope.training.gradients import DeadGradients, GradientPeaks
+
+# A spread of predictions that grows by this factor from one epoch to the next has not collapsed.
+_GROWTH = 1.5
+# Epochs in a row that have to look overfitted.
+OVERFITTED_EPOCHS = 3
+# Rise of the validation loss, as a share of what the training rows' loss fell, that counts as one.
+MIN_RISE = 0.1
+# A recall (in percent) that swings by more than this from epoch to epoch makes a run unstable.
+MAX_STABLE_RECALL_SD = 10.0
+# Warn while a run goes if recall fell by more than this over its latest epochs; with fewer strong
+# binders a row or two could make it.
+RECALL_WINDOW = 5
+MAX_RECALL_FALL = 20.0
+MIN_STRONG = 10
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Answers:
+    """Predictions for the validation rows after an epoch, each pair once.
+
+    Attributes
+    ----------
+    predicted, measured : ndarray
+        pKd, (n,).
+    strong : int
+        Rows that are known to be strong binders.
+    """
+
+    predicted: np.ndarray
+    measured: np.ndarray
+    strong: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Epoch:
+    """What the monitors look at after an epoch.
+
+    Attributes
+    ----------
+    history : list of mapping
+        Records of the epochs so far, this one last.
+    answers : Answers or None
+        None without validation rows.
+    dead : DeadGradients
+    warmup : int
+        Epochs during which the learning rate rises.
+    """
+
+    history: list[Mapping[str, Any]]
+    answers: Answers | None
+    dead: DeadGradients
+    warmup: int = 0
+
+    def column(self, name: str) -> list[float]:
+        """A number of every epoch; NaN where it is unknown."""
+        return [record.get(name, math.nan) for record in self.history]
+
+
+class Observation(NamedTuple):
+    """What a monitor measured, and the fault it found, if any."""
+
+    columns: dict[str, Any]
+    finding: Finding | None = None
+
+    @property
+    def warning(self) -> str:
+        """The fault and what to do in one sentence; empty where all is well."""
+        return f"{self.finding.message}; {self.finding.advice}" if self.finding else ""
+
+
+def observe_gradients(epoch: Epoch) -> Observation:
+    """Parameters and units that got no gradient in any step."""
+    dead = epoch.dead
+    columns = {
+        "dead_unit_share": dead.unit_share,
+        "dead_gradients": ", ".join(dead.parameters),
+    }
+    advice = "these parts no longer learn: lower training.learning_rate, and start the run anew"
+    finding = Finding("gradients", "warning", dead.message, advice) if dead.message else None
+    return Observation(columns, finding)
+
+
+def observe_collapse(epoch: Epoch) -> Observation:
+    """Predictions that have become (nearly) one value.
+
+    An untrained network answers about the mean; one that still learns to differ from it, or is
+    being warmed up, has not collapsed.
+    """
+    if epoch.answers is None:
+        return Observation({})
+    found = collapse_of(epoch.answers.predicted, epoch.answers.measured)
+    before = epoch.column("spread_ratio")[:-1]
+    young = not before or epoch.history[-1]["epoch"] < epoch.warmup
+    grows = bool(before) and found.columns["spread_ratio"] > _GROWTH * before[-1]
+    return Observation(found.columns) if young or grows else found
+
+
+def collapse_of(predicted: np.ndarray, measured: np.ndarray) -> Observation:
+    """`paratope.data.value_faults.collapse` of predictions, (n,), as an observation."""
+    found = collapse(predicted, measured)
+    columns = {
+        "distinct": found.distinct,
+        "tie_share": found.tie_share,
+        "spread_ratio": found.spread_ratio,
+    }
+    advice = (
+        "look at the losses of the first epochs, and try another training.learning_rate or loss"
+    )
+    finding = Finding("collapse", "warning", found.message, advice) if found.fault else None
+    return Observation(columns, finding)
+
+
+def observe_range(epoch: Epoch) -> Observation:
+    """Predictions that leave the range a pKd can have."""
+    if epoch.answers is None:
+        return Observation({})
+    return range_of(epoch.answers.predicted, epoch.answers.measured)
+
+
+def range_of(predicted: np.ndarray, measured: np.ndarray) -> Observation:
+    """How many of the predictions, (n,), lie outside pKd 4 to 14.
+
+    >>> range_of(np.array([5.0, 9.0]), np.array([5.5, 8.5]))
+    Observation(columns={'share_out_of_range': 0.0}, finding=None)
+    >>> range_of(np.array([-2.0, 6.0, 9.0, 15.0]), np.array([-2.5, 6.0, 9.0, 9.5])).warning
+    '50.0 % of the predictions lie outside pKd 4 to 14 (from -2.000 to 15.000; of the measured
+    values 25.0 % do); set network.output=bounded, or check the labels with paratope data audit'
+    """
+    share = outside_share(predicted)
+    columns = {"share_out_of_range": share}
+    if not share > MAX_OUTSIDE_SHARE:
+        return Observation(columns)
+    message = (
+        f"{percent(share)} of the predictions lie outside pKd {PKD_MIN_OUTPUT:g} to "
+        f"{PKD_MAX_OUTPUT:g} (from {predicted.min():.3f} to {predicted.max():.3f}; of the measured "
+        f"values {percent(outside_share(measured))} do)"
+    )
+    advice = "set network.output=bounded, or check the labels with paratope data audit"
+    return Observation(columns, Finding("range", "warning", message, advice))
+
+
+class RecallStability(NamedTuple):
+    """How much the recall of strong binders swings from epoch to epoch, in percent.
+
+    Attributes
+    ----------
+    sd : float or None
+        Population standard deviation over the epochs; None where no recall was measured.
+    max_jump : float or None
+        Largest change from one epoch to the next; None for fewer than two.
+    status : str
+        ``"stable"``, ``"unstable"`` (the standard deviation is above ten points) or ``"unknown"``.
+    """
+
+    sd: float | None
+    max_jump: float | None
+    status: str
+
+
+def recall_stability(recalls: Sequence[float]) -> RecallStability:
+    """Swing of the recall over a whole run; epochs without one (NaN) are left out.
+
+    >>> recall_stability([100.0, 20.0])
+    RecallStability(sd=40.0, max_jump=80.0, status='unstable')
+    """
+    known = np.array([recall for recall in recalls if math.isfinite(recall)])
+    if not len(known):
+        return RecallStability(None, None, "unknown")
+    sd = float(np.std(known))
+    jump = float(np.abs(np.diff(known)).max()) if len(known) > 1 else None
+    return RecallStability(sd, jump, "unstable" if sd > MAX_STABLE_RECALL_SD else "stable")
+
+
+def observe_recall(epoch: Epoch) -> Observation:
+    """Whether the recall of strong binders swings in the latest five epochs.
+
+    A recall that rises as the network learns is no swing: it has to fall by more than twenty
+    points from one epoch to the next, with a standard deviation above ten.
+    """
+    if epoch.answers is None:
+        return Observation({})
+    recalls = epoch.column("validation_recall_percent")
+    stability = recall_stability(recalls)
+    columns = {
+        "recall_sd": math.nan if stability.sd is None else stability.sd,
+        "recall_jump": math.nan if stability.max_jump is None else stability.max_jump,
+    }
+    latest = np.array([recall for recall in recalls if math.isfinite(recall)][-RECALL_WINDOW:])
+    if epoch.answers.strong < MIN_STRONG or len(latest) < 2:
+        return Observation(columns)
+    fall, sd = float(-np.diff(latest).min()), float(np.std(latest))
+    if fall <= MAX_RECALL_FALL or sd <= MAX_STABLE_RECALL_SD:
+        return Observation(columns)
+    message = (
+        f"recall of strong binders (pKd >= 9) is unstable: in the latest {len(latest)} epochs it "
+        f"swung between {latest.min():.1f} % and {latest.max():.1f} % (standard deviation "
+        f"{sd:.1f}, largest fall {fall:.1f} points)"
+    )
+    advice = "the predictions pass 9 together: judge ranks instead, or lower training.learning_rate"
+    return Observation(columns, Finding("recall", "warning", message, advice))
+
+
+def observe_overfitting(epoch: Epoch) -> Observation:
+    """Whether training rows get better at the cost of validation rows.
+
+    It is so if in each of the latest three epochs the validation loss was above its minimum by at
+    least a tenth of what the training rows' loss has fallen since the first epoch, and the gap
+    between the two was wider than at that minimum. Both are the same loss, without dropout; its
+    zero and scale do not matter.
+    """
+    if epoch.answers is None:
+        return Observation({})
+    seen = np.array(epoch.column("train_sample_loss"), dtype=float)
+    unseen = np.array(epoch.column("validation_loss"), dtype=float)
+    if not (np.isfinite(seen).all() and np.isfinite(unseen).all()):
+        return Observation({"loss_gap": math.nan})
+    gap = unseen - seen
+    columns = {"loss_gap": float(gap[-1])}
+    best = int(unseen.argmin())
+    latest = slice(max(best + 1, len(seen) - OVERFITTED_EPOCHS), None)
+    worse = unseen[latest] - unseen[best] > MIN_RISE * (seen[0] - seen[latest])
+    wider = (gap[latest] > gap[best]) & (seen[latest] < seen[best])
+    if len(worse) < OVERFITTED_EPOCHS or not (worse & wider).all():
+        return Observation(columns)
+    message = (
+        f"overfitting: since epoch {best + 1} the loss of validation rows rose from "
+        f"{unseen[best]:.4f} to {unseen[-1]:.4f} while that of training rows fell from "
+        f"{seen[best]:.4f} to {seen[-1]:.4f} (gap {gap[best]:.4f}, now {gap[-1]:.4f})"
+    )
+    advice = (
+        "the best epoch is kept: stop here, or raise network.dropout or training.weight_decay, or "
+        "make the network smaller"
+    )
+    return Observation(columns, Finding("overfitting", "warning", message, advice))
+
+
+MONITORS: dict[str, Callable[[Epoch], Observation]] = {
+    "gradients": observe_gradients,
+    "collapse": observe_collapse,
+    "range": observe_range,
+    "recall": observe_recall,
+    "overfitting": observe_overfitting,
+}
+
+
+class Monitors:
+    """Everything that watches a run of a recipe.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        ``monitors.<name>`` says of each monitor what it does.
+
+    Attributes
+    ----------
+    stop : str
+        Why the run is to end after the epoch that was judged last; empty if it is not.
+
+    Examples
+    --------
+    >>> from paratope.models.recipes import load_recipe
+    >>> monitors = Monitors(load_recipe("default", ["monitors.range=stop"]))
+    >>> answers = Answers(np.array([-1.0, 15.0]), np.array([6.0, 9.0]), strong=1)
+    >>> columns = monitors.after_epoch({"epoch": 1}, answers, history=[])
+    >>> columns["share_out_of_range"], columns["warned"], monitors.stop[:37]
+    (1.0, 'range', 'after epoch 1: 100.0 % of the predict')
+    """
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.reactions: dict[str, str] = recipe.monitors.model_dump()
+        if recipe.training.stop_on_collapse:
+            self.reactions["collapse"] = "stop"
+        self.gradients = GradientPeaks()
+        self.stop = ""
+        warmed = recipe.schedule.name == "warmup_cosine"
+        self._warmup = recipe.schedule.warmup_epochs if warmed else 0
+
+    def after_backward(self, network: nn.Module, where: str, rows: Iterable[int]) -> None:
+        """Look at a step's gradients before it is made; see `GradientPeaks.add`."""
+        self.gradients.add(network, where, rows)
+
+    def after_epoch(
+        self,
+        record: Mapping[str, Any],
+        answers: Answers | None,
+        history: Sequence[Mapping[str, Any]],
+    ) -> dict[str, Any]:
+        """Judge an epoch.
+
+        Parameters
+        ----------
+        record : mapping
+            What is known of the epoch: ``epoch``, ``train_sample_loss``, ``validation_loss``,
+            ``validation_recall_percent``.
+        answers : Answers or None
+            None without a validation set.
+        history : sequence of mapping
+            Records of the epochs before.
+
+        Returns
+        -------
+        dict
+            Columns of the history: what each monitor measured; ``warned``, the names of those that
+            found something; ``warning``, one sentence of each, on a line of its own.
+        """
+        epoch = Epoch([*history, record], answers, self.gradients.take(), self._warmup)
+        observed = {
+            name: monitor(epoch)
+            for name, monitor in MONITORS.items()
+            if self.reactions[name] != "off"
+        }
+        columns: dict[str, Any] = {}
+        for observation in observed.values():
+            columns |= observation.columns
+        found = {name: seen.warning for name, seen in observed.items() if seen.finding}
+        stopping = [text for name, text in found.items() if self.reactions[name] == "stop"]
+        self.stop = f"after epoch {record['epoch']}: {'; '.join(stopping)}" if stopping else ""
+        return {**columns, "warned": ", ".join(found), "warning": "\n".join(found.values())}
+
+    def state_dict(self) -> dict[str, dict[str, Tensor]]:
+        """What was seen of the epoch under way; of those before, the history tells."""
+        return {"gradients": self.gradients.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Mapping[str, Tensor]]) -> None:
+        """Go on from another's state."""
+        self.gradients.load_state_dict(state["gradients"])
+
+
+class EarlyStopping:
+    """Whether a value, higher = better, still improves.
+
+    Parameters
+    ----------
+    patience : int
+        Epochs without an improvement after which to stop; 0 never stops.
+    min_delta : float
+        A smaller rise than this over the last improvement is none.
+
+    Examples
+    --------
+    >>> stopping = EarlyStopping(patience=2, min_delta=0.1)
+    >>> [stopping.update(epoch, value) for epoch, value in enumerate([0.3, 0.5, 0.55, 0.58], 1)]
+    [False, False, False, True]
+    """
+
+    def __init__(self, patience: int, min_delta: float = 0.0) -> None:
+        self.patience, self.min_delta = patience, min_delta
+        self.best = -math.inf
+        self.since = 0
+        self.waited = 0
+
+    def update(self, epoch: int, value: float) -> bool:
+        """Take in an epoch's value; True if it is time to stop."""
+        if value > self.best + self.min_delta:
+            self.best, self.since = value, epoch
+        self.waited = epoch - self.since
+        return bool(self.patience) and self.waited >= self.patience
+
+    def state_dict(self) -> dict[str, float]:
+        """What has been seen so far."""
+        return {"best": self.best, "since": self.since, "waited": self.waited}
+
+    def load_state_dict(self, state: dict[str, float]) -> None:
+        """Go on from another's state."""
+        self.best = state["best"]
+        self.since, self.waited = int(state["since"]), int(state["waited"])
