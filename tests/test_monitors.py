@@ -452,7 +452,7 @@ def test_gradient_peaks_go_on_from_a_checkpoint(tmp_path):
     assert after.state_dict().keys() == whole.state_dict().keys()
     assert all(torch.equal(after.peaks[name], whole.peaks[name]) for name in whole.peaks)
     assert whole.take().parameters == after.take().parameters == ()
-    assert whole.take().warning == ""  # taken: begun anew
+    assert whole.take().message == ""  # taken: begun anew
 
 
 # settings

@@ -221,7 +221,7 @@ def test_a_collapsed_run_warns_in_its_history_and_stops_if_asked(data):
     network_is_flat = dataclasses.replace(network_is_flat, censoring=np.zeros(18, np.int64))
     result = fit(train, network_is_flat, flat, store, store, device="cpu")
     assert len(result.history) == 2  # after the first epoch, a network may still be untrained
-    assert "their spread is" in result.history[1]["warning"]
+    assert "their standard deviation is" in result.history[1]["warning"]
     assert result.stopped.startswith("after epoch 2: predictions have collapsed")
 
 

@@ -5,6 +5,7 @@ rules and put the answers into words. A rule takes arrays and knows nothing of t
 """
 
 import dataclasses
+from collections import Counter
 from collections.abc import Sequence
 from typing import Literal
 
@@ -411,12 +412,11 @@ def dominant_group(labels: Sequence[object] | np.ndarray, kind: str) -> Dominant
     >>> dominant_group(["a"] * 55 + ["b"] * 45, "antigen") is None
     True
     """
-    different, counts = np.unique(np.asarray(labels), return_counts=True)
-    if len(labels) < MIN_DOMINANCE_ROWS or len(different) < 2:
+    counts = Counter(labels.tolist() if isinstance(labels, np.ndarray) else labels)
+    if len(labels) < MIN_DOMINANCE_ROWS or len(counts) < 2:
         return None
-    top = int(counts.argmax())
-    share = float(counts[top]) / len(labels)
-    needed = max(DOMINANT_SHARE[kind], min(EVEN_SHARES / len(different), ALWAYS_DOMINANT))
-    if share < needed:
+    ((label, count),) = counts.most_common(1)
+    needed = max(DOMINANT_SHARE[kind], min(EVEN_SHARES / len(counts), ALWAYS_DOMINANT))
+    if count < needed * len(labels):
         return None
-    return DominantGroup(different[top].item(), int(counts[top]), share, len(different))
+    return DominantGroup(label, count, count / len(labels), len(counts))
