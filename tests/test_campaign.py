@@ -343,7 +343,7 @@ def test_mutations_that_the_parent_does_not_have_are_said():
     ]
     (note,) = campaign_of(table(rows)).notes
     assert note.startswith("wrong parent or mutations in 2 rows (the sequences are believed)")
-    assert "the parent has D at place 31" in note
+    assert "the parent has D at position 31" in note
 
 
 # next to nothing

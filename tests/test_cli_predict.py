@@ -101,7 +101,7 @@ def test_mutations_of_the_antibody_given(tiny_run: TrainedRun, run_paratope: Run
     assert pl.read_csv(same.out.encode())["pkd"][0] == out["pkd"][2]
     wrong = run_paratope("predict", *chains, *model, "--mutations", "H:W1E", "-o", "-")
     assert wrong.code == 3
-    assert "the parent has Q at place 1 of its heavy chain, not W" in wrong.out
+    assert "the parent has Q at position 1 of its heavy chain, not W" in wrong.out
 
 
 def test_mutations_of_a_table_are_in_its_column(

@@ -91,7 +91,7 @@ def test_combinations_against_a_panel(tiny_run: TrainedRun, tmp_path: Path, run_
         (("--heavy", VHH, "--antigen", LYSOZYME, "--regions", "L"), "single domain, without a l"),
         (
             ("--heavy", VHH, "--antigen", LYSOZYME, "--combine", "H:W1A"),
-            "the parent has D at place",
+            "the parent has D at position",
         ),
         (("--heavy", VHH, "--antigen", LYSOZYME, "--combine", "H:D1A", "--alanine"), "neither"),
         (("--heavy", VHH, "--antigen", LYSOZYME, "--model", "nobody"), "unknown model 'nobody'"),

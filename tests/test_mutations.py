@@ -131,9 +131,9 @@ def test_written_in_other_ways():
         ("H:D31D", "changes nothing"),
         ("A0:D31A", "expected such as"),
         ("H:36D→A", "IMGT numbers, which need the parent"),
-        ("H:D31A,H:D31E", "H:D31A and H:D31E change the same place"),
-        ("H:31insG,H:31insA", "change the same place"),
-        ("H:D31A,H:D31del", "change the same place"),
+        ("H:D31A,H:D31E", "H:D31A and H:D31E change the same position"),
+        ("H:31insG,H:31insA", "change the same position"),
+        ("H:D31A,H:D31del", "change the same position"),
     ],
 )
 def test_text_that_is_no_mutation(text: str, says: str):
@@ -145,9 +145,12 @@ def test_text_that_is_no_mutation(text: str, says: str):
     ("text", "says"),
     [
         # what is there, what is around it, and where such a residue is
-        ("H:S31A", r"parent has D at place 31 of its heavy chain, not S \(residues 29 to 33 are "),
+        (
+            "H:S31A",
+            r"has D at position 31 of its heavy chain, not S \(residues 29 to 33 are ",
+        ),
         ("H:W31A", "residues 29 to 33 are IKDTY"),
-        ("H:F31A", "the nearest F is at place 27"),
+        ("H:F31A", "the nearest F is at position 27"),
         ("H:B31A", "there is no B|expected such as"),
         # counted by another scheme: what was probably meant
         ("H:D36A", "IMGT number 36 is D: write H:D31A"),
@@ -157,7 +160,7 @@ def test_text_that_is_no_mutation(text: str, says: str):
         ("L:D2A", "light chain, not D"),
         ("A:K1E", "'A:K1E': this is of the antigen"),
         ("H:31D→A", "has no IMGT position 31; near it are"),
-        ("H:37D→A", "has T at IMGT position 37 .place 32 of its heavy chain., not D"),
+        ("H:37D→A", "has T at IMGT position 37 .position 32 of its heavy chain., not D"),
         ("H:36D→AG", "an insertion begins with the residue it goes behind"),
         ("H:36D→D", "changes nothing"),
     ],

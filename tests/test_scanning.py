@@ -251,7 +251,7 @@ def test_whole_chains_are_cut(tiny_predictor: Predictor, cache: Path, single: Sc
     [
         ({"regions": ("L1",)}, "no residue in L1; it is a single domain"),
         ({"combine": parse_mutations("L:S50A")}, "no light chain"),
-        ({"combine": parse_mutations("H:W1A")}, "the parent has D at place 1"),
+        ({"combine": parse_mutations("H:W1A")}, "the parent has D at position 1"),
         ({"combine": parse_mutations("H:D1A"), "max_mutations": 0}, "at least 1 mutation"),
         ({"combine": parse_mutations("H:D1A"), "alanine": True}, "no alanine scan, no regions"),
         ({"coverage": 1.5}, "coverage must be between"),

@@ -89,7 +89,7 @@ def test_antigens_are_mutated_and_replaced():
     (*_, first, second) = table.rows
     assert first.pair is not None
     assert first.pair.antigen.chains[0][:2] == "R" + LYSOZYME[1]
-    assert "has M at place 1 of its antigen, not K" in (second.error or "")
+    assert "has M at position 1 of its antigen, not K" in (second.error or "")
 
 
 @pytest.mark.parametrize(

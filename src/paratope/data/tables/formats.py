@@ -436,7 +436,7 @@ def as_text(series: pl.Series) -> list[str]:
     return [_cell_text(value) for value in series.to_list()]
 
 
-def _series(name: str, values: "pd.Series[Any]") -> pl.Series:
+def _series(name: str, values: "pd.Series") -> pl.Series:
     # polars reads periods and intervals as their bare numbers
     if not str(values.dtype).startswith(("period", "interval")):
         # what pyarrow raises about a column of mixed values differs with their types
