@@ -155,11 +155,11 @@ def campaign_draw(
     labels = landscape.values[test]
     model = CampaignModel.fit(landscape.campaign(train), language=landscape.language)
     pairs = [landscape.pairs[row] for row in test]
-    answer = model.answer(pairs)
+    answer = model.predict_latent(pairs)
     found = {OURS: spearman(labels, answer.mean)}
     unnamed = landscape.campaign(train, parent_named=False)
     alone = CampaignModel.fit(unnamed, language=landscape.language)
-    found[NO_PARENT] = spearman(labels, alone.answer(pairs).mean)
+    found[NO_PARENT] = spearman(labels, alone.predict_latent(pairs).mean)
     rows = [
         Measurement(landscape.pairs[row], score=float(landscape.values[row]), assay="a")
         for row in train
@@ -210,7 +210,7 @@ def dropped_term(
                 "measured": measured,
                 "repeat": repeat,
                 "left_out": left_out,
-                "spearman": round(spearman(labels, model.answer(pairs).mean), 4),
+                "spearman": round(spearman(labels, model.predict_latent(pairs).mean), 4),
             }
         )
     return lines

@@ -10,7 +10,7 @@ import numpy as np
 
 from paratope.campaigns.adaptation.tuned_networks import tune_networks
 from paratope.campaigns.campaign import Campaign
-from paratope.campaigns.campaign_model import CampaignModel, LargeCampaignModel
+from paratope.campaigns.campaign_model import CampaignModel, SparseCampaignModel
 from paratope.campaigns.kernels import AntibodyLanguage
 from paratope.data.datasets import load_dataset
 from paratope.evaluation.metrics import METRICS
@@ -78,7 +78,7 @@ def large_lines(root: Path) -> list[dict[str, Any]]:
             add(
                 f"sparse, {inducing} inducing",
                 len(train),
-                lambda rows=train, many=inducing: LargeCampaignModel.fit(
+                lambda rows=train, many=inducing: SparseCampaignModel.fit(
                     rows, language=language, inducing=many
                 ),
             )
@@ -88,7 +88,7 @@ def large_lines(root: Path) -> list[dict[str, Any]]:
 
 def _with_networks(train: Campaign, language: AntibodyLanguage) -> CampaignModel:
     networks = tune_networks(train, budget_seconds=BUDGET_SECONDS)
-    model = LargeCampaignModel.fit(
+    model = SparseCampaignModel.fit(
         train, language=language, prior=networks, inducing=NETWORKS_BESIDE
     )
     model.prior = networks.predictor
@@ -102,7 +102,7 @@ def _adder(
         began = time.perf_counter()
         model = fit()
         seconds = time.perf_counter() - began
-        answer = model.answer(test.pairs)
+        answer = model.predict_latent(test.pairs)
         predicted = model.to_label(answer.mean)
         low, high = model.interval(answer, COVERAGE)
         inside = (low <= test.values) & (test.values <= high)

@@ -18,7 +18,7 @@ from paratope.campaigns.adaptation.choice import (
 )
 from paratope.campaigns.adaptation.tuned_networks import NETWORKS, TunedNetworks, tune_networks
 from paratope.campaigns.campaign import Campaign
-from paratope.campaigns.campaign_model import LargeCampaignModel
+from paratope.campaigns.campaign_model import SparseCampaignModel
 from paratope.models.predictor import Predictor
 from paratope.molecules.sequences import Antibody, Antigen, Pair
 from paratope.opening import predictor_of
@@ -136,7 +136,7 @@ def test_additive_effects_need_no_network(tiny_predictor: Predictor, cache: Path
         campaign, general=tiny_predictor, inducing=60, budget_seconds=0.5, cache=cache, device="cpu"
     )
     assert choice.kept == SPARSE
-    assert isinstance(model, LargeCampaignModel)
+    assert isinstance(model, SparseCampaignModel)
     assert model.prior is tiny_predictor
     assert len(model.campaign) == ROWS
     assert choice.train_rows + choice.judged_rows == ROWS

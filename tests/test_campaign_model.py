@@ -9,9 +9,9 @@ from scipy.stats import spearmanr
 from paratope.campaigns.campaign import Campaign
 from paratope.campaigns.campaign_bundle import campaign_bundle
 from paratope.campaigns.campaign_model import CampaignModel, check_campaign
-from paratope.campaigns.campaign_model.rows import observations
+from paratope.campaigns.campaign_model.training import observations
 from paratope.campaigns.kernels import TERMS, WITHIN_ANTIGEN, AntibodyLanguage
-from paratope.campaigns.label_scale import LabelScale
+from paratope.campaigns.label_scale import HalfRankNormalTransform
 from paratope.core.errors import InputError, ModelError
 from paratope.models.bundle import write_bundle
 from paratope.models.predictor import Predictor
@@ -90,7 +90,7 @@ def test_it_ranks_what_it_has_not_seen(model, landscape):
 def test_intervals_cover_what_they_say(model, landscape):
     rest = landscape.rows(np.arange(ROWS, len(landscape)))
     exact = rest.censoring == 0
-    answer = model.answer(rest.pairs)
+    answer = model.predict_latent(rest.pairs)
     low, high = model.interval(answer, 0.9)
     inside = (rest.values >= low) & (rest.values <= high)
     assert 0.75 <= inside[exact].mean() <= 1.0
@@ -101,7 +101,7 @@ def test_intervals_cover_what_they_say(model, landscape):
 
 def test_a_variant_is_told_alike_in_any_company(small, landscape):
     pairs = landscape.pairs[14:20]
-    together, alone = small.answer(pairs), small.answer(pairs[2:3])
+    together, alone = small.predict_latent(pairs), small.predict_latent(pairs[2:3])
     assert together.mean[2] == pytest.approx(alone.mean[0], abs=1e-4)
     assert together.sd[2] == pytest.approx(alone.sd[0], abs=1e-4)
 
@@ -109,7 +109,7 @@ def test_a_variant_is_told_alike_in_any_company(small, landscape):
 def test_answers_are_the_margins_of_the_posterior(small, landscape):
     pairs = landscape.pairs[10:20]
     joint, (mean, variance) = small.posterior(pairs), small.variance(pairs)
-    known = small.answer(pairs).domain != "out"
+    known = small.predict_latent(pairs).domain != "out"
     np.testing.assert_allclose(joint.mean[known], mean[known], atol=1e-5)
     np.testing.assert_allclose(np.diag(joint.covariance)[known], variance[known], atol=1e-4)
     np.testing.assert_allclose(joint.covariance, joint.covariance.T, atol=1e-8)
@@ -146,7 +146,7 @@ def test_saved_and_loaded_it_answers_the_same(small, landscape, language, tmp_pa
     folder = write_bundle(bundle, tmp_path / "campaign")
     again = Predictor.load(folder, "cpu", language._store.path.parent.parent)
     pairs = landscape.pairs[10:25]
-    before, after = small.answer(pairs), again.campaign.answer(pairs)
+    before, after = small.predict_latent(pairs), again.campaign.predict_latent(pairs)
     np.testing.assert_allclose(after.mean, before.mean, atol=1e-4)
     np.testing.assert_allclose(after.sd, before.sd, atol=1e-4)
     frame = again.predict(list(pairs))
@@ -208,7 +208,7 @@ def test_another_antigen_or_antibody_is_out_of_domain(model, plate):
         "QVQLVESGGGLVQAGGSLRLSCAASGRTFSSYAMGWFRQAPGKEREFVAAISWSGGSTYYADSVKGRFTISRDNAKNTVYLQMNSLKPEDTAVYYC"
         "AADRGSSWYYDYWGQGTQVTVSS"
     )
-    answer = model.answer([own, other_antigen, Pair(vhh, own.antigen)])
+    answer = model.predict_latent([own, other_antigen, Pair(vhh, own.antigen)])
     assert answer.domain.tolist() == ["in", "out", "out"]
     assert "another antigen" in answer.note[1]
     assert "another antibody" in answer.note[2]
@@ -242,7 +242,7 @@ def test_another_antigen_or_antibody_is_out_of_domain(model, plate):
 def test_other_constructs_of_the_antigen_are_near_and_said(model, plate, change, domain, note):
     own = plate.pairs[0]
     antigen = Antigen(tuple(change(own.antigen.chains[0]).split("|")), "construct")
-    answer = model.answer([own, Pair(own.antibody, antigen)])
+    answer = model.predict_latent([own, Pair(own.antibody, antigen)])
     assert answer.domain.tolist() == ["in", domain]
     assert note in answer.note[1]
     assert answer.note[0] == ""
@@ -293,7 +293,7 @@ def test_unseen_sites_are_near_and_wider(model, plate):
     before = parent.antibody.heavy[place]
     text = f"H:{before}{place + 1}{'A' if before != 'A' else 'G'}"
     new = Pair(apply_mutations(parent.antibody, parse_mutations(text)), parent.antigen)
-    answer = model.answer([parent, new])
+    answer = model.predict_latent([parent, new])
     assert answer.domain.tolist() == ["in", "near"]
     low, high = model.interval(answer, 0.9)
     assert high[1] - low[1] > high[0] - low[0]
@@ -330,8 +330,8 @@ def test_assays_with_an_offset_agree(landscape):
         ("first", "second"), exact.replicates, exact.noise_sd, exact.parents,
     )  # fmt: skip
     model = CampaignModel.fit(shifted)
-    first = model.to_label(model.answer(exact.pairs, 0).mean)
-    other = model.to_label(model.answer(exact.pairs, 1).mean)
+    first = model.to_label(model.predict_latent(exact.pairs, 0).mean)
+    other = model.to_label(model.predict_latent(exact.pairs, 1).mean)
     assert 0.6 < np.median(other - first) < 1.4
     assert abs(np.mean(first - exact.values)) < 0.25
 
@@ -405,7 +405,7 @@ def test_a_noisy_parents_intervals_are_wider():
     model = CampaignModel.fit(campaign)
     first, second = model.process.noise
     assert second > 2 * first
-    answer = model.answer(campaign.pairs)
+    answer = model.predict_latent(campaign.pairs)
     assert answer.sd[40:].mean() > 1.3 * answer.sd[:40].mean()
     mean, variance = model.variance(campaign.pairs)
     np.testing.assert_allclose(mean, answer.mean)
@@ -423,7 +423,7 @@ def test_the_model_learns_the_values_on_the_common_scale(plate):
         plate, values=values, label="score", assay=second, assays=("a", "b"), censoring=censoring
     )
     common = campaign.on_common_scale()
-    scale = LabelScale.of(common.values)
+    scale = HalfRankNormalTransform.of(common.values)
     observed = observations(campaign, scale, np.zeros(len(plate), int))
     np.testing.assert_allclose(scale.to_label(observed.target), common.values, atol=1e-9)
     exact = censoring == 0
@@ -443,7 +443,7 @@ def test_replicates_that_scatter_have_more_noise(plate):
         plate.pairs, plate.values, "pkd", plate.censoring, plate.assay, plate.assays, replicates,
         sd, plate.parents,
     )  # fmt: skip
-    scale, parent = LabelScale.of(plate.values), np.zeros(len(plate), int)
+    scale, parent = HalfRankNormalTransform.of(plate.values), np.zeros(len(plate), int)
     share = observations(campaign, scale, parent).noise_share
     assert share[4] == 1.0
     assert share[0] < 0.5
@@ -477,6 +477,17 @@ def test_importance_finds_the_sites_that_matter(model, plate):
     assert any(one["spread"] > 0.05 for one in found.sites)
 
 
+def test_importance_with_two_assays_shares_out_the_fitted_values(plate):
+    """The offset of an assay explains what it moves, no more."""
+    second = (np.arange(len(plate)) % 2).astype(int)
+    two = dataclasses.replace(plate, assay=second, assays=("a", "b"))
+    shares = CampaignModel.fit(two).importance().terms
+    assert abs(shares["assay"]) < 0.1
+    assert sum(shares.values()) == pytest.approx(1.0, abs=0.02)
+    shifted = dataclasses.replace(two, values=plate.values + 5.0 * second)
+    assert CampaignModel.fit(shifted).importance().terms["assay"] > 0.5
+
+
 def test_a_general_model_has_a_learned_weight(landscape):
     class Truth:
         def predict_pkd(self, pairs):
@@ -504,47 +515,33 @@ def test_weights_are_found_on_some_rows_when_there_are_many(landscape, monkeypat
 
 
 def test_blocks_do_not_matter(model, landscape, monkeypatch):
-    whole = model.answer(landscape.pairs).mean
+    whole = model.predict_latent(landscape.pairs).mean
     monkeypatch.setattr("paratope.campaigns.campaign_model.model.BLOCK_ROWS", 7)
-    np.testing.assert_allclose(model.answer(landscape.pairs).mean, whole, atol=1e-5)
+    np.testing.assert_allclose(model.predict_latent(landscape.pairs).mean, whole, atol=1e-5)
 
 
-def test_covariances_are_the_sum_of_the_centred_terms(small, landscape):
-    """What is computed together is what each term, centred by itself, adds up to."""
+def test_a_difference_is_that_of_the_joint_posterior(small, landscape):
     pairs, parent = landscape.pairs[:9], landscape.pairs[3]
-    features = small._features(pairs)
-    cross, between = np.zeros((9, len(small.train))), np.zeros((9, 9))
-    for name, weight in small.weights.items():
-        centring, term = small._centring[name], TERMS[name]
-        gram = term(features, small.train, small.scales)
-        cross += weight * centring.cross(gram)
-        middle = gram.mean(1)
-        own = term(features, features, small.scales)
-        between += weight * centring.between(own, middle, middle)
-    new = small._covariance.of(features, 0)
-    np.testing.assert_allclose(new.cross, cross, atol=1e-6)
-    np.testing.assert_allclose(new.own, np.diag(between), atol=1e-6)
-    np.testing.assert_allclose(small._covariance.between(new, new), between, atol=1e-6)
-    joint = small.process.posterior_covariance(cross, between)
-    variance = np.diag(joint) + joint[3, 3] - 2 * joint[:, 3]
     change = small.difference(pairs, parent, 0.9)
-    mean = small.to_label(small.process.mean(cross))
-    np.testing.assert_allclose(change.value, mean - mean[3], atol=1e-5)
+    joint = small.posterior(pairs)
+    mean, covariance = joint.mean, joint.covariance
+    label = small.to_label(mean)
+    np.testing.assert_allclose(change.value, label - label[3], atol=1e-5)
+    variance = np.diag(covariance) + covariance[3, 3] - 2 * covariance[:, 3]
     other = np.arange(9) != 3
-    latent = small.process.mean(cross)
-    slow = ndtr((latent - latent[3])[other] / np.sqrt(variance[other]))
+    slow = ndtr((mean - mean[3])[other] / np.sqrt(variance[other]))
     np.testing.assert_allclose(change.p_stronger[other], slow, atol=1e-4)
 
 
 def test_an_answer_with_its_change_is_the_answer(small, landscape):
     pairs, parent = landscape.pairs[:9], landscape.pairs[3]
-    answer, change = small.answer_and_change(pairs, parent, 0.9)
-    plain = small.answer(pairs)
+    answer, change = small.predict_with_difference(pairs, parent, 0.9)
+    plain = small.predict_latent(pairs)
     np.testing.assert_allclose(answer.mean, plain.mean, atol=1e-5)
     np.testing.assert_allclose(answer.sd, plain.sd, atol=1e-5)
     assert answer.domain.tolist() == plain.domain.tolist()
     assert answer.note == plain.note
     assert (change.low <= change.value).all()
     assert (change.value <= change.high).all()
-    nothing, empty = small.answer_and_change([], parent, 0.9)
+    nothing, empty = small.predict_with_difference([], parent, 0.9)
     assert len(nothing.mean) == len(empty.value) == 0

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from paratope.campaigns.label_scale import LabelScale
+from paratope.campaigns.label_scale import HalfRankNormalTransform
 from paratope.core.errors import ModelError
 
 values = st.lists(st.floats(-20, 20).map(lambda x: round(x, 3)), min_size=2, max_size=60).filter(
@@ -14,7 +14,7 @@ values = st.lists(st.floats(-20, 20).map(lambda x: round(x, 3)), min_size=2, max
 @settings(max_examples=60, deadline=None)
 @given(values, st.lists(st.floats(-30, 30), min_size=1, max_size=10))
 def test_there_and_back(measured, new):
-    scale = LabelScale.of(np.array(measured))
+    scale = HalfRankNormalTransform.of(np.array(measured))
     back = scale.to_label(scale.to_latent(np.array(new)))
     np.testing.assert_allclose(back, new, atol=1e-6)
 
@@ -22,13 +22,13 @@ def test_there_and_back(measured, new):
 @settings(max_examples=60, deadline=None)
 @given(values, st.lists(st.floats(-30, 30), min_size=2, max_size=10))
 def test_order_is_kept(measured, new):
-    scale = LabelScale.of(np.array(measured))
+    scale = HalfRankNormalTransform.of(np.array(measured))
     ordered = np.sort(np.array(new))
     assert (np.diff(scale.to_latent(ordered)) >= -1e-12).all()
 
 
 def test_measured_values_become_standardised():
-    latent = LabelScale.of(np.random.default_rng(0).gamma(1.0, size=500)).latent
+    latent = HalfRankNormalTransform.of(np.random.default_rng(0).gamma(1.0, size=500)).latent
     assert abs(latent.mean()) < 0.01
     assert latent.std() == pytest.approx(1.0, abs=0.01)
 
@@ -37,21 +37,21 @@ def test_a_floor_does_not_rule():
     """Half the rows at a floor: what is above it keeps more room than by standardising."""
     random = np.random.default_rng(0)
     measured = np.concatenate([np.full(100, 5.0), random.normal(9.0, 0.3, 100)])
-    latent = LabelScale.of(measured).to_latent(measured)
+    latent = HalfRankNormalTransform.of(measured).to_latent(measured)
     plain = (measured - measured.mean()) / measured.std()
     assert latent[100:].std() > 2 * plain[100:].std()
 
 
 def test_json_and_damage():
-    scale = LabelScale.of(np.array([1.0, 2.0, 4.0]))
-    again = LabelScale.from_json(scale.to_json())
+    scale = HalfRankNormalTransform.of(np.array([1.0, 2.0, 4.0]))
+    again = HalfRankNormalTransform.from_json(scale.to_json())
     assert again.to_label(np.array([0.3])) == scale.to_label(np.array([0.3]))
     with pytest.raises(ModelError, match="must increase"):
-        LabelScale.from_json({"values": [2.0, 1.0], "latent": [0.0, 1.0], "slope": 1.0})
+        HalfRankNormalTransform.from_json({**scale.to_json(), "values": [2.0, 1.0, 4.0]})
     with pytest.raises(ModelError, match="not a campaign"):
-        LabelScale.from_json({"values": [2.0]})
+        HalfRankNormalTransform.from_json({"values": [2.0]})
 
 
 def test_one_value_is_a_flat_scale():
-    scale = LabelScale.of(np.array([7.0, 7.0]))
+    scale = HalfRankNormalTransform.of(np.array([7.0, 7.0]))
     assert scale.to_label(np.array([0.0]))[0] == 7.0

@@ -6,9 +6,8 @@ import pytest
 from scipy.stats import spearmanr
 
 from paratope.campaigns.campaign import Campaign
-from paratope.campaigns.campaign_bundle import campaign_bundle
-from paratope.campaigns.campaign_model import CampaignModel, LargeCampaignModel, fit_campaign
-from paratope.campaigns.campaign_model.parts import from_parts, to_parts
+from paratope.campaigns.campaign_bundle import campaign_bundle, from_state, to_state
+from paratope.campaigns.campaign_model import CampaignModel, SparseCampaignModel, fit_campaign
 from paratope.campaigns.suggestion import suggest
 from paratope.core.errors import ModelError
 from paratope.models.bundle import read_bundle, write_bundle
@@ -73,14 +72,14 @@ def exact(train) -> CampaignModel:
 
 
 @pytest.fixture(scope="module")
-def sparse(train) -> LargeCampaignModel:
-    return LargeCampaignModel.fit(train, inducing=80, pool=200)
+def sparse(train) -> SparseCampaignModel:
+    return SparseCampaignModel.fit(train, inducing=80, pool=200)
 
 
 def test_with_all_rows_inducing_it_answers_as_the_exact_model(train, exact, landscape):
-    same = LargeCampaignModel.fit(train, inducing=2 * len(train))
+    same = SparseCampaignModel.fit(train, inducing=2 * len(train))
     new = landscape.rows(np.arange(300, ROWS)).pairs
-    ours, true = same.answer(new), exact.answer(new)
+    ours, true = same.predict_latent(new), exact.predict_latent(new)
     np.testing.assert_allclose(ours.mean, true.mean, atol=0.02)
     np.testing.assert_allclose(ours.sd, true.sd, rtol=0.02)
     assert (ours.domain == true.domain).all()
@@ -100,7 +99,7 @@ def test_few_inducing_rows_rank_nearly_as_the_exact_model(sparse, exact, landsca
 
 def test_learning_from_all_rows_beats_learning_from_those_that_stand_for_them(sparse, landscape):
     rest = landscape.rows(np.arange(300, ROWS))
-    few = CampaignModel.fit(sparse.compared)
+    few = CampaignModel.fit(sparse.campaign.rows(sparse.inducing))
     all_rows, some_rows = (
         float(np.mean((one.predict(rest.pairs) - rest.values) ** 2)) for one in (sparse, few)
     )
@@ -110,7 +109,7 @@ def test_learning_from_all_rows_beats_learning_from_those_that_stand_for_them(sp
 def test_intervals_cover_what_they_say(sparse, landscape):
     rest = landscape.rows(np.arange(300, ROWS))
     exact_rows = rest.censoring == 0
-    low, high = sparse.interval(sparse.answer(rest.pairs), 0.9)
+    low, high = sparse.interval(sparse.predict_latent(rest.pairs), 0.9)
     inside = (rest.values >= low) & (rest.values <= high)
     assert 0.8 <= inside[exact_rows].mean() <= 1.0
     assert len(sparse.errors["in"]) == int((sparse.campaign.censoring == 0).sum())
@@ -133,11 +132,11 @@ def test_an_assay_without_rows_among_those_fitted_on_has_a_noise(train, monkeypa
     last = np.random.default_rng(0).permutation(len(train))[-2:]
     rows[last] = 1
     rare = dataclasses.replace(train, assay=rows)
-    monkeypatch.setattr("paratope.campaigns.campaign_model.large.FITTING_ROWS", 60)
+    monkeypatch.setattr("paratope.campaigns.campaign_model.sparse_model.FITTING_ROWS", 60)
     monkeypatch.setattr("paratope.campaigns.campaign_model.model.FITTING_ROWS", 60)
-    for model in (LargeCampaignModel.fit(rare, inducing=60, pool=120), CampaignModel.fit(rare)):
+    for model in (SparseCampaignModel.fit(rare, inducing=60, pool=120), CampaignModel.fit(rare)):
         assert len(model.process.noise) == 2
-        assert np.isfinite(model.answer(rare.pairs[:3], assay=1).mean).all()
+        assert np.isfinite(model.predict_latent(rare.pairs[:3], assay=1).mean).all()
 
 
 def test_offsets_of_assays_are_learned(sparse, landscape):
@@ -162,26 +161,26 @@ def test_importance_finds_the_places(sparse):
 
 
 def test_blocks_and_their_order_do_not_matter(train, sparse, landscape, monkeypatch):
-    monkeypatch.setattr("paratope.campaigns.campaign_model.large.BLOCK_ROWS", 37)
-    again = LargeCampaignModel.fit(train, inducing=80, pool=200)
+    monkeypatch.setattr("paratope.campaigns.campaign_model.sparse_model.BLOCK_ROWS", 37)
+    again = SparseCampaignModel.fit(train, inducing=80, pool=200)
     np.testing.assert_allclose(
-        again.answer(landscape.pairs[300:]).mean,
-        sparse.answer(landscape.pairs[300:]).mean,
+        again.predict_latent(landscape.pairs[300:]).mean,
+        sparse.predict_latent(landscape.pairs[300:]).mean,
         atol=1e-3,
     )
 
 
 def test_progress_tells_rows(train):
     told = []
-    LargeCampaignModel.fit(
-        train, inducing=40, pool=80, progress=lambda done, total: told.append((done, total))
+    SparseCampaignModel.fit(
+        train, inducing=40, pool=80, progress=lambda stage, done, total: told.append((done, total))
     )
     assert told[-1] == (len(train), len(train))
 
 
 def test_the_size_decides_which_process_it_is(train):
-    assert isinstance(fit_campaign(train, exact_rows=200, inducing=50), LargeCampaignModel)
-    assert not isinstance(fit_campaign(train, exact_rows=300), LargeCampaignModel)
+    assert isinstance(fit_campaign(train, exact_rows=200, inducing=50), SparseCampaignModel)
+    assert not isinstance(fit_campaign(train, exact_rows=300), SparseCampaignModel)
 
 
 def test_a_model_folder_holds_all_of_it(sparse, landscape, tmp_path):
@@ -189,12 +188,12 @@ def test_a_model_folder_holds_all_of_it(sparse, landscape, tmp_path):
         campaign_bundle(sparse, metrics={}, environment={}, card="# card\n"), tmp_path / "model"
     )
     bundle = read_bundle(folder)
-    assert bundle.weights["campaign.delta"].shape[0] == len(sparse.anchors)
+    assert bundle.weights["campaign.delta"].shape[0] == len(sparse.inducing)
     assert len(bundle.campaign["pairs"]) == len(sparse.campaign)
     again = Predictor.load(folder, "cpu", tmp_path / "cache").campaign
-    assert isinstance(again, LargeCampaignModel)
+    assert isinstance(again, SparseCampaignModel)
     pairs = landscape.pairs[295:]
-    ours, theirs = sparse.answer(pairs), again.answer(pairs)
+    ours, theirs = sparse.predict_latent(pairs), again.predict_latent(pairs)
     np.testing.assert_allclose(theirs.mean, ours.mean, atol=1e-5)
     np.testing.assert_allclose(theirs.sd, ours.sd, atol=1e-5)
     assert (theirs.domain == ours.domain).all()
@@ -218,11 +217,11 @@ def test_the_next_round_is_chosen_from_a_model_that_was_loaded(sparse, landscape
 
 
 def test_a_damaged_model_is_refused(sparse):
-    document, arrays = to_parts(sparse)
+    document, arrays = to_state(sparse)
     document = json.loads(json.dumps(document))
     with pytest.raises(ModelError, match="damaged"):
-        from_parts(document, {**arrays, "campaign.process.alpha": np.zeros(3)}, None)
+        from_state(document, {**arrays, "campaign.process.alpha": np.zeros(3)}, None)
     with pytest.raises(ModelError, match="damaged"):
-        from_parts({**document, "anchors": document["anchors"][:-1]}, arrays, None)
+        from_state({**document, "anchors": document["anchors"][:-1]}, arrays, None)
     with pytest.raises(ModelError, match="damaged"):
-        from_parts({**document, "reference": [True]}, arrays, None)
+        from_state({**document, "reference": [True]}, arrays, None)

@@ -1,22 +1,35 @@
 """A campaign's model as a model folder, with the general model that it uses inside."""
 
+import dataclasses
 import os
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from paratope.campaigns.campaign_model import CampaignModel
-from paratope.campaigns.campaign_model.parts import from_parts, to_parts
-from paratope.campaigns.kernels import AntibodyLanguage
+from paratope.campaigns.campaign import Campaign
+from paratope.campaigns.campaign_model import (
+    CampaignModel,
+    FittedState,
+    SparseCampaignModel,
+    TrainedKernel,
+)
+from paratope.campaigns.campaign_model.training import campaign_featuriser
+from paratope.campaigns.kernels import AntibodyLanguage, LanguageModel, ParentSites, Scales
+from paratope.campaigns.label_scale import HalfRankNormalTransform
+from paratope.campaigns.sparse_process import SparseProcess
 from paratope.core.errors import ModelError
+from paratope.core.files import plain
 from paratope.models.applicability_domain import ApplicabilityDomain
 from paratope.models.bundle import Bundle
 from paratope.models.network_model import NetworkModel
 from paratope.models.predictor import Predictor
+from paratope.molecules.sequences import Antibody, Antigen, Pair
 
-# Of the general model's weights inside a campaign's bundle.
+# Of the general model's weights inside a campaign's bundle; of a sparse model's arrays.
 PRIOR_PREFIX = "prior."
+_PROCESS, _ERRORS = "campaign.process.", "campaign.errors."
+_COLUMNS = ("values", "censoring", "assay", "replicates", "noise_sd")
 
 
 def open_campaign(
@@ -57,7 +70,7 @@ def open_campaign(
         parts = (inner["config"], weights, inner["calibration"], inner["familiarity"])
         general = Bundle(*parts, {}, {}, "")
         prior = Predictor(NetworkModel.open(general, device, cache), general)
-    model = from_parts(bundle.campaign, arrays, language, prior)
+    model = from_state(bundle.campaign, arrays, language, prior)
     model.domain = ApplicabilityDomain.from_json(bundle.familiarity)
     return model
 
@@ -72,7 +85,7 @@ def campaign_bundle(
     """A campaign's model as a bundle; the general model it uses is put inside."""
     import torch
 
-    document, arrays = to_parts(model)
+    document, arrays = to_state(model)
     weights = {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
     if model.prior is not None:
         inner: Bundle = model.prior.bundle
@@ -98,4 +111,168 @@ def campaign_bundle(
         environment=dict(environment),
         card=card,
         campaign=document,
+    )
+
+
+def to_state(model: CampaignModel) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """What ``campaign.json`` holds, and named arrays."""
+    campaign, trained = model.campaign, model.trained
+    document = {
+        "label": campaign.label,
+        "pairs": [_pair_to_json(pair) for pair in campaign.pairs],
+        "parents": [_pair_to_json(pair) for pair in model.parents],
+        "named_parents": len(campaign.parents),
+        "assays": list(campaign.assays),
+        "notes": list(campaign.notes),
+        "left_out": list(campaign.left_out),
+        "common_scale": campaign.common_scale,
+        "weights": model.weights,
+        "noise": model.process.noise.tolist(),
+        "scales": dataclasses.asdict(trained.scales),
+        "label_scale": model.scale.to_json(),
+        "prior_pkd": model.train.prior.tolist(),
+        **{name: plain(getattr(campaign, name).tolist()) for name in _COLUMNS},
+    }
+    arrays = {
+        "campaign.delta": model.train.delta.astype(np.float16),
+        "campaign.mean": model.train.mean.astype(np.float16),
+    }
+    if isinstance(model, SparseCampaignModel):
+        document["anchors"] = model.inducing.tolist()
+        document["reference"] = model.reference.tolist()
+        document["changed_sites"] = sorted(model.changed_sites)
+        assert isinstance(model.process, SparseProcess)
+        process = model.process.to_arrays()
+        arrays |= {f"{_PROCESS}{name}": array for name, array in process.items()}
+        arrays |= {f"{_ERRORS}{name}": errors for name, errors in model.errors.items()}
+    else:
+        arrays["campaign.site_target"] = model.process.ep_target
+        arrays["campaign.site_variance"] = model.process.ep_variance
+    for number, sites in enumerate(model.featuriser.parent_sites):
+        if sites.embedding:
+            arrays[f"campaign.parent{number}.embedding"] = np.stack(list(sites.embedding.values()))
+            tables = np.stack(list(sites.log_probability.values()))
+            arrays[f"campaign.parent{number}.log_probability"] = tables
+    return document, arrays
+
+
+def from_state(
+    document: Mapping[str, Any],
+    arrays: Mapping[str, np.ndarray],
+    language: LanguageModel | None,
+    prior: Any = None,
+) -> CampaignModel:
+    """The inverse of `to_state`.
+
+    Parameters
+    ----------
+    document, arrays : mapping
+    language : LanguageModel or None
+        Needed if the model was fitted with one.
+    prior : object, optional
+        The general model it was fitted with.
+
+    Raises
+    ------
+    ModelError
+        If parts are missing or do not fit together.
+    """
+    try:
+        parents = tuple(_pair_from_json(pair) for pair in document["parents"])
+        columns: dict[str, Any] = {
+            name: np.array([np.nan if value is None else value for value in document[name]])
+            for name in _COLUMNS
+        }
+        for name in ("censoring", "assay", "replicates"):
+            columns[name] = columns[name].astype(int)
+        campaign = Campaign(
+            pairs=tuple(_pair_from_json(pair) for pair in document["pairs"]),
+            label=document["label"],
+            assays=tuple(document["assays"]),
+            parents=parents[: int(document["named_parents"])],
+            notes=tuple(document["notes"]),
+            left_out=tuple(document["left_out"]),
+            common_scale=bool(document.get("common_scale", False)),
+            **columns,
+        )
+        sites = [_parent_sites(number, parent, arrays) for number, parent in enumerate(parents)]
+        featuriser = campaign_featuriser(campaign, parents, sites)
+        inducing = np.array(document.get("anchors", range(len(campaign))), int)
+        compared = campaign.rows(inducing)
+        train = featuriser.assemble(
+            compared.pairs,
+            arrays["campaign.delta"],
+            arrays["campaign.mean"],
+            np.array(document["prior_pkd"], float),
+            compared.assay,
+        )
+        scales: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in document["scales"].items()
+        }
+        trained = TrainedKernel(
+            parents=parents,
+            featuriser=featuriser,
+            scale=HalfRankNormalTransform.from_json(document["label_scale"]),
+            scales=Scales(**scales),
+            train=train,
+            weights=dict(document["weights"]),
+            noise=np.array(document["noise"], float),
+            language=language,
+            prior=prior,
+        )
+        if "anchors" in document:
+            reference = np.array(document["reference"], bool)
+            fitted = _fitted_state(document, arrays)
+            return SparseCampaignModel(campaign, trained, inducing, reference, fitted)
+        ep = arrays["campaign.site_target"], arrays["campaign.site_variance"]
+        return CampaignModel(campaign, trained, ep=ep)
+    except (KeyError, TypeError, ValueError, IndexError, AssertionError) as error:
+        raise ModelError(f"not a campaign's model, or damaged: {error!r}") from error
+
+
+def _fitted_state(document: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> FittedState:
+    """The process and the errors of a sparse model."""
+    process = SparseProcess.from_arrays(
+        {
+            name.removeprefix(_PROCESS): array
+            for name, array in arrays.items()
+            if name.startswith(_PROCESS)
+        }
+    )
+    errors = {name: arrays[f"{_ERRORS}{name}"] for name in ("in", "near")}
+    if not len(process.alpha) == len(document["anchors"]) == len(document["reference"]):
+        raise ValueError("inducing rows of different numbers")
+    if len(process.ep_target) != len(document["pairs"]):
+        raise ValueError("a process of other rows")
+    return FittedState(process, errors, frozenset(document["changed_sites"]))
+
+
+def _parent_sites(number: int, parent: Pair, arrays: Mapping[str, np.ndarray]) -> ParentSites:
+    sites = ParentSites.of(parent, None)
+    embedding = arrays.get(f"campaign.parent{number}.embedding")
+    if embedding is None:
+        return sites
+    table = arrays[f"campaign.parent{number}.log_probability"]
+    return dataclasses.replace(
+        sites,
+        embedding=dict(zip(sites.residues, embedding, strict=True)),
+        log_probability=dict(zip(sites.residues, table, strict=True)),
+    )
+
+
+def _pair_to_json(pair: Pair) -> dict[str, Any]:
+    return {
+        "id": pair.antibody.name,
+        "heavy": pair.antibody.heavy,
+        "light": pair.antibody.light,
+        "antigen": list(pair.antigen.chains),
+        "antigen_id": pair.antigen.name,
+    }
+
+
+def _pair_from_json(data: Mapping[str, Any]) -> Pair:
+    return Pair(
+        Antibody(data["heavy"], data["light"], data["id"]),
+        Antigen(tuple(data["antigen"]), data["antigen_id"]),
     )

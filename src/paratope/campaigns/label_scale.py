@@ -1,4 +1,4 @@
-"""Between a campaign's values and the even scale that a Gaussian process likes."""
+"""Transform between a campaign's values and the near-normal latent scale of its process."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -13,12 +13,12 @@ _TINY = 1e-9
 
 
 @dataclasses.dataclass(frozen=True)
-class LabelScale:
-    """A monotone map, linear between knots and beyond them.
+class HalfRankNormalTransform:
+    """A monotone transform, piecewise linear, half way to a Gaussian copula.
 
-    The latent value is the mean of the standardised value and of its normal score (the normal
-    quantile of its rank), standardised again: a half-way Gaussian copula, so that a floor or a long
-    tail does not rule the fit, and distances still count.
+    ``latent = standardise(standardise(y) + standardise(Phi⁻¹((rank(y) - 1/2) / n)))``: a floor or
+    a long tail does not rule the fit, and distances still count. Beyond the measured values it is
+    linear with the slope of ``standardise(y)``.
 
     Attributes
     ----------
@@ -35,12 +35,12 @@ class LabelScale:
     slope: float
 
     @classmethod
-    def of(cls, values: np.ndarray) -> "LabelScale":
-        """Settled on measured values.
+    def of(cls, values: np.ndarray) -> "HalfRankNormalTransform":
+        """Fitted to measured values.
 
         Examples
         --------
-        >>> scale = LabelScale.of(np.array([7.0, 7.5, 8.0, 9.0]))
+        >>> scale = HalfRankNormalTransform.of(np.array([7.0, 7.5, 8.0, 9.0]))
         >>> scale.to_label(scale.to_latent(np.array([7.2, 9.4]))).round(6).tolist()
         [7.2, 9.4]
         """
@@ -72,7 +72,7 @@ class LabelScale:
         }
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> "LabelScale":
+    def from_json(cls, data: Mapping[str, Any]) -> "HalfRankNormalTransform":
         """The inverse of `to_json`; raises `ModelError` if the knots do not increase."""
         try:
             values, latent = np.array(data["values"], float), np.array(data["latent"], float)

@@ -21,7 +21,7 @@ from paratope.campaigns.adaptation.tuned_networks import (
 )
 from paratope.campaigns.adaptation.validation import assay_spearman
 from paratope.campaigns.campaign import Campaign
-from paratope.campaigns.campaign_model import INDUCING_ROWS, CampaignModel, LargeCampaignModel
+from paratope.campaigns.campaign_model import INDUCING_ROWS, CampaignModel, SparseCampaignModel
 from paratope.campaigns.kernels import LanguageModel
 from paratope.evaluation.metrics import METRICS, EvaluationRows
 from paratope.models.predictor import Predictor
@@ -145,12 +145,12 @@ def choose_model(
     part, rest = campaign.rows(train), campaign.rows(test)
 
     def fit(rows: Campaign, prior: Any) -> CampaignModel:
-        return LargeCampaignModel.fit(
+        return SparseCampaignModel.fit(
             rows,
             language=language,
             prior=prior,
             inducing=inducing,
-            progress=lambda done, total: progress("fitting", done, total),
+            progress=progress,
         )
 
     began = time.perf_counter()

@@ -28,7 +28,7 @@ class Learner:
         low, high = np.empty((2, len(COVERAGES), len(pairs)))
         for number in np.unique(assay):
             rows = np.flatnonzero(assay == number)
-            answer = self.model.answer([pairs[row] for row in rows.tolist()], int(number))
+            answer = self.model.predict_latent([pairs[row] for row in rows.tolist()], int(number))
             mean[rows] = self.model.to_label(answer.mean)
             for place, claimed in enumerate(COVERAGES):
                 low[place, rows], high[place, rows] = self.model.interval(answer, claimed)

@@ -17,7 +17,7 @@ import numpy as np
 
 from paratope.campaigns.adaptation.folds import variant_groups
 from paratope.campaigns.campaign import Campaign
-from paratope.campaigns.label_scale import LabelScale
+from paratope.campaigns.label_scale import HalfRankNormalTransform
 from paratope.core.censoring import Censoring
 from paratope.data.measurements import Measurement
 from paratope.encoders import load_encoder
@@ -174,7 +174,7 @@ def _network_rows(campaign: Campaign, encoders: Sequence[Any], recipe: Recipe) -
     values = campaign.values
     if campaign.label == "score":
         values = campaign.on_common_scale().values
-        latent = LabelScale.of(values).to_latent(values)
+        latent = HalfRankNormalTransform.of(values).to_latent(values)
         values = np.clip(_MIDDLE_PKD + latent, _LOWEST_PKD, _HIGHEST_PKD)
     return [
         Measurement(

@@ -1,19 +1,29 @@
 """What is learned of a campaign: a Gaussian process over variants, with calibrated intervals."""
 
-from paratope.campaigns.campaign_model.answer import Answer, Posterior
 from paratope.campaigns.campaign_model.importance import Importance
-from paratope.campaigns.campaign_model.large import INDUCING_ROWS, LargeCampaignModel, fit_campaign
-from paratope.campaigns.campaign_model.model import CampaignModel
-from paratope.campaigns.campaign_model.rows import MAX_ROWS, check_campaign
+from paratope.campaigns.campaign_model.model import (
+    CampaignModel,
+    FittedState,
+    LatentPrediction,
+    Posterior,
+)
+from paratope.campaigns.campaign_model.sparse_model import (
+    INDUCING_ROWS,
+    SparseCampaignModel,
+    fit_campaign,
+)
+from paratope.campaigns.campaign_model.training import MAX_ROWS, TrainedKernel, check_campaign
 
 __all__ = [
     "INDUCING_ROWS",
     "MAX_ROWS",
-    "Answer",
     "CampaignModel",
+    "FittedState",
     "Importance",
-    "LargeCampaignModel",
+    "LatentPrediction",
     "Posterior",
+    "SparseCampaignModel",
+    "TrainedKernel",
     "check_campaign",
     "fit_campaign",
 ]

@@ -1,12 +1,20 @@
 """What a campaign's model has learned, and where."""
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from paratope.campaigns.campaign_model.grams import term
-from paratope.campaigns.kernels import ADDITIVE, Comparison, Features
+from paratope.campaigns.kernels import (
+    ADDITIVE,
+    Comparison,
+    Pairwise,
+    SubstitutionTable,
+    term_named,
+)
 from paratope.molecules.numbering import REGIONS
+
+if TYPE_CHECKING:
+    from paratope.campaigns.campaign_model.model import CampaignModel
 
 
 class Importance(NamedTuple):
@@ -26,59 +34,51 @@ class Importance(NamedTuple):
     terms: dict[str, float]
 
 
-def importance(model: Any) -> Importance:
-    """Learned effects of the changes that were measured, by site, and the terms' shares.
+def importance(model: "CampaignModel") -> Importance:
+    """Learned effects of the measured substitutions, by site, and the terms' shares.
 
-    The effect of a change is its part in the additive terms of the kernel.
-
-    Parameters
-    ----------
-    model : CampaignModel
+    The effect of substitution c is its part in the additive terms, ``sum_t w_t / s_t sum_c' k_t(c,
+    c') [Zᵀ alpha]_c'`` with the centred incidence Z of substitutions in variants. The share of a
+    term is ``cov(f_t, f) / var(f)``, ``f_t = w_t K_t alpha`` its part in the fitted values f.
     """
-    train: Features = model.train
-    alpha = model.process.alpha
-    effects = np.zeros(len(train.changes.key))
-    fitted = {}
-    incidence = train.incidence()
-    changes = Comparison(train.changes, train.changes, model.scales)
+    train, kernel, alpha = model.train, model.kernel, model.process.alpha
+    both = Pairwise(train, train, kernel.scales)
+    changes = Comparison(train.changes, train.changes, kernel.scales)
+    reference = slice(None) if kernel.reference is None else kernel.reference
+    incidence = train.has.toarray()
+    pull = (incidence - incidence[reference].mean(0)).T @ alpha
+    effects, fitted = np.zeros(len(train.changes.key)), {}
     for name, weight in model.weights.items():
-        centring = model._centring[name]
-        gram = centring.train(term(name, train, train, model.scales, 0, model.compared))
-        fitted[name] = weight * gram @ alpha
+        centerer = kernel.centerers[name]
+        fitted[name] = weight * centerer.transform(term_named(name)(both)) @ alpha
         if name in ADDITIVE:
-            between = ADDITIVE[name](changes)
-            # centring changes every effect of a term by what the training mean has of it
-            reference = slice(None) if centring.reference is None else centring.reference
-            centred = incidence - incidence[reference].mean(0)
-            effects += weight / centring.scale * (between @ (centred.T @ alpha))
-    total = sum(fitted.values())
-    spread = float(np.var(total)) or 1.0
-    covariances = {name: float(np.mean((v - v.mean()) * (total - np.mean(total))))
-                   for name, v in fitted.items()}  # fmt: skip
+            effects += weight / centerer.scale * (ADDITIVE[name](changes) @ pull)
+    total = np.sum(list(fitted.values()), axis=0)
+    variance = float(np.var(total)) or 1.0
+    shares = {
+        name: round(float(np.mean((part - part.mean()) * (total - total.mean()))) / variance, 4)
+        for name, part in fitted.items()
+    }
     unit = float(np.diff(model.to_label(np.array([-0.5, 0.5])))[0])
-    return Importance(
-        _by_site(train, effects * unit),
-        {name: round(value / spread, 4) for name, value in covariances.items()},
-    )
+    return Importance(_by_site(train.changes, effects * unit), shares)
 
 
-def _by_site(train: Features, effects: np.ndarray) -> list[dict[str, Any]]:
-    table = train.changes
-    found = []
-    for key in np.unique(table.key):
+def _by_site(table: SubstitutionTable, effects: np.ndarray) -> list[dict[str, Any]]:
+    keys, first = np.unique(table.key, return_index=True)
+    sites = []
+    for key, index in sorted(zip(keys, first, strict=True), key=lambda one: table.position[one[1]]):
         rows = table.key == key
-        role = key[:2] if key.startswith("A") else key[:1]
-        region = int(table.region[rows][0])
-        found.append(
+        antigen = bool(table.of_antigen[index])
+        chain, label = str(key).split(":") if antigen else (str(key[0]), str(key[1:]))
+        region = int(table.region[index])
+        sites.append(
             {
-                "chain": str(role),
-                "imgt": str(key[len(role) :]),
+                "chain": chain,
+                "imgt": label,
                 "region": REGIONS[region] if region < len(REGIONS) else "",
                 "changes": int(rows.sum()),
                 "effect": round(float(effects[rows].mean()), 4),
                 "spread": round(float(np.sqrt(np.mean(effects[rows] ** 2))), 4),
-                "place": float(table.place[rows][0]),
             }
         )
-    found.sort(key=lambda one: one["place"])
-    return [{name: value for name, value in one.items() if name != "place"} for one in found]
+    return sites

@@ -3,35 +3,25 @@
 import dataclasses
 import functools
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.special import logit, ndtr, ndtri
 
-from paratope.campaigns.campaign import UNKNOWN_ANTIGEN, Campaign
-from paratope.campaigns.campaign_model.answer import Answer, Posterior
+from paratope.campaigns.campaign import Campaign
 from paratope.campaigns.campaign_model.antigens import CampaignAntigens
-from paratope.campaigns.campaign_model.covariance import Covariance, NewVariants
-from paratope.campaigns.campaign_model.grams import centred_terms, even, some, wanted_terms
 from paratope.campaigns.campaign_model.importance import Importance, importance
-from paratope.campaigns.campaign_model.rows import (
-    check_campaign,
+from paratope.campaigns.campaign_model.training import (
+    FITTING_ROWS,
+    TrainedKernel,
+    leave_site_out_errors,
     noise_group,
     observations,
-    parents_of,
+    random_subset,
 )
-from paratope.campaigns.campaign_model.site_errors import errors_at_new_sites
-from paratope.campaigns.campaign_model.weights import FITTING_ROWS, weights_and_noise
 from paratope.campaigns.gaussian_process import GaussianProcess
-from paratope.campaigns.kernels import (
-    Centring,
-    Features,
-    Featuriser,
-    LanguageModel,
-    ParentSites,
-    Scales,
-)
-from paratope.campaigns.label_scale import LabelScale
+from paratope.campaigns.kernels import Features, LanguageModel, NewVariants, SumKernel
+from paratope.campaigns.sparse_process import SparseProcess
 from paratope.core.units import STRONG_PKD
 from paratope.models.applicability_domain import ApplicabilityDomain, DomainDistance
 from paratope.models.model import (
@@ -47,9 +37,69 @@ from paratope.molecules.sequences import Antibody, Antigen, Pair
 BLOCK_ROWS = 1000
 # Variants that agree with a parent in less of their antibody sites are another antibody.
 SAME_ANTIBODY = 0.85
-# Errors of a standard normal that the errors seen are mixed with, so that few do not rule.
+# Quantiles of a standard normal that observed errors are mixed with, so that few do not rule.
 _NORMAL_ROWS = 20
 _UNSEEN_SITES = "changes positions that no measured variant changes"
+_OTHER = "another {} than the campaign's: nothing is known of it but the campaign's middle"
+
+
+class Posterior(NamedTuple):
+    """Joint Gaussian of noise-free latent values.
+
+    Attributes
+    ----------
+    mean : np.ndarray, (n,)
+    covariance : np.ndarray, (n, n)
+    """
+
+    mean: np.ndarray
+    covariance: np.ndarray
+
+
+class LatentPrediction(NamedTuple):
+    """Predicted new measurements of n pairs, latent.
+
+    Attributes
+    ----------
+    mean, sd : np.ndarray, (n,)
+        Noise included.
+    domain : np.ndarray of str, (n,)
+        ``in``: only sites are changed that measured variants change, too; ``near``: others as
+        well; ``out``: another antibody or antigen.
+    note : tuple of str
+        Why a pair is out of the domain, or in what its antigen differs.
+    """
+
+    mean: np.ndarray
+    sd: np.ndarray
+    domain: np.ndarray
+    note: tuple[str, ...]
+
+    @classmethod
+    def joined(cls, parts: Sequence["LatentPrediction"]) -> "LatentPrediction":
+        """One after the other."""
+        if not parts:
+            return cls(np.zeros(0), np.zeros(0), np.zeros(0, str), ())
+        mean, sd, domain = (np.concatenate([part[field] for part in parts]) for field in range(3))
+        return cls(mean, sd, domain, tuple(note for part in parts for note in part.note))
+
+
+class FittedState(NamedTuple):
+    """What a model has learned from all rows.
+
+    Attributes
+    ----------
+    process : GaussianProcess or SparseProcess
+    errors : mapping of str to np.ndarray
+        Standardised errors of exact rows: ``in`` from all others, ``near`` from rows that leave
+        their changed sites alone.
+    changed_sites : frozenset of str
+        Sites that any row changes.
+    """
+
+    process: GaussianProcess | SparseProcess
+    errors: Mapping[str, np.ndarray]
+    changed_sites: frozenset[str]
 
 
 class CampaignModel:
@@ -58,79 +108,31 @@ class CampaignModel:
     Parameters
     ----------
     campaign : Campaign
-    parents : sequence of Pair
-    sites : sequence of ParentSites
-    scale : LabelScale
-    scales : Scales
-    train : Features
-    weights, noise : dict of str to float
-        By term, and by group of rows (assay and parent).
-    language : LanguageModel or None
-    prior : object or None
-        With ``predict_pkd(pairs)``: a general model.
+    trained : TrainedKernel
     ep : tuple of np.ndarray, optional
-        What stands for the censored rows.
+        Gaussian factors of the rows; see `GaussianProcess`.
+    reference : np.ndarray of bool, optional
+        Training variants on which the kernel is centred; all by default.
+    fitted : FittedState, optional
+        Learned if not given.
     """
 
     def __init__(
         self,
         campaign: Campaign,
-        parents: Sequence[Pair],
-        sites: Sequence[ParentSites],
-        scale: LabelScale,
-        scales: Scales,
-        train: Features,
-        weights: Mapping[str, float],
-        noise: Sequence[float],
-        language: LanguageModel | None,
-        prior: Any = None,
+        trained: TrainedKernel,
+        *,
         ep: tuple[np.ndarray, np.ndarray] | None = None,
+        reference: np.ndarray | None = None,
+        fitted: FittedState | None = None,
     ) -> None:
-        self._frame(campaign, parents, sites, scale, scales, train, weights, language, prior)
-        self.process = GaussianProcess(
-            self._centred(),
-            np.array(noise, float),
-            observations(campaign, scale, train.parent),
-            ep,
-        )
-        self.changed_sites = frozenset(train.changes.key.tolist())
-        self.errors = {"in": self._errors_within(), "near": self._errors_at_new_sites()}
-
-    def _frame(
-        self,
-        campaign: Campaign,
-        parents: Sequence[Pair],
-        sites: Sequence[ParentSites],
-        scale: LabelScale,
-        scales: Scales,
-        train: Features,
-        weights: Mapping[str, float],
-        language: LanguageModel | None,
-        prior: Any,
-    ) -> None:
-        """Everything but the process; `train` are the features of the rows of `compared`."""
-        self.campaign, self.parents, self.sites = campaign, tuple(parents), tuple(sites)
-        self.compared = campaign
-        self.scale, self.scales, self.train = scale, scales, train
-        self.language, self.prior = language, prior
-        self.weights = dict(weights)
-        antigens = tuple(one.chains for one in campaign.antigens) or (UNKNOWN_ANTIGEN.chains,)
-        self.featuriser = Featuriser(self.parents, self.sites, antigens)
+        self.campaign, self.trained = campaign, trained
+        self.parents, self.featuriser = trained.parents, trained.featuriser
+        self.train, self.scale, self.weights = trained.train, trained.scale, trained.weights
+        self.language, self.prior = trained.language, trained.prior
         self.antigens = CampaignAntigens(campaign.antigens, [one.antigen for one in self.parents])
-        self._centring: dict[str, Centring] = {}
-
-    def _centred(self, reference: np.ndarray | None = None) -> np.ndarray:
-        """Covariance of the rows compared with, whose terms are centred from now on."""
-        signal = np.zeros((len(self.train), len(self.train)), np.float32)
-        names = list(self.weights)
-        terms = centred_terms(self.train, self.compared, self.scales, names, reference)
-        for name, gram, found in terms:
-            self._centring[name] = found
-            signal += np.float32(self.weights[name]) * gram
-        self._covariance = Covariance(
-            self.train, self.compared, self.scales, self.weights, self._centring
-        )
-        return signal
+        self.kernel = SumKernel(self.train, trained.scales, self.weights, reference)
+        self.process, self.errors, self.changed_sites = fitted or self._learn(ep)
 
     @classmethod
     def fit(
@@ -147,11 +149,11 @@ class CampaignModel:
         ----------
         campaign : Campaign
             At least two rows; not all of one value. Seconds grow with the cube of the rows: for
-            more than `MAX_ROWS` there is `LargeCampaignModel`.
+            more than `MAX_ROWS` there is `SparseCampaignModel`.
         language : LanguageModel, optional
             Without one, terms that need it are left out.
         prior : object, optional
-            With ``predict_pkd(pairs)``; its answers become a linear term of learned weight.
+            With ``predict_pkd(pairs)``, which becomes a linear term of learned weight.
         terms : sequence of str, optional
             Of `paratope.campaigns.kernels.TERMS`; all by default.
 
@@ -162,71 +164,86 @@ class CampaignModel:
         TrainingError
             If the fit fails.
         """
-        check_campaign(campaign)
-        parents = parents_of(campaign)
-        sites = [ParentSites.of(parent, language) for parent in parents]
-        antigens = tuple(one.chains for one in campaign.antigens) or (UNKNOWN_ANTIGEN.chains,)
-        featuriser = Featuriser(parents, sites, antigens)
-        prior_pkd = None if prior is None else prior.predict_pkd(campaign.pairs)
-        train = featuriser.features(campaign.pairs, language, prior_pkd)
-        scales = Scales.of(train, sites)
-        scale = LabelScale.of(campaign.on_common_scale().values)
-        wanted = wanted_terms(terms, language, prior, campaign, train)
-        rows = even(len(campaign), FITTING_ROWS)
-        part = campaign.rows(rows)
-        weights, noise = weights_and_noise(part, some(train, rows), scales, scale, wanted)
-        return cls(
-            campaign, parents, sites, scale, scales, train, weights, noise, language, prior
-        )  # fmt: skip
+        rows = np.arange(len(campaign))
+        trained = TrainedKernel.fit(
+            campaign,
+            rows,
+            random_subset(len(campaign), FITTING_ROWS),
+            rows,
+            language=language,
+            prior=prior,
+            terms=terms,
+        )
+        return cls(campaign, trained)
 
-    def answer(self, pairs: Sequence[Pair], assay: int = 0) -> Answer:
-        """Latent mean and spread of a new measurement of each pair, in blocks."""
-        return Answer.joined([found for found, _, _, _ in self._blocks(pairs, assay)])
+    def _learn(self, ep: tuple[np.ndarray, np.ndarray] | None) -> FittedState:
+        """The process given all rows, and its errors in cross-validation."""
+        observed = observations(self.campaign, self.scale, self.train.parent)
+        process = GaussianProcess(self.kernel.covariance, self.trained.noise, observed, ep)
+        exact, target = observed.exact, process.ep_target
+        mean, variance = process.leave_one_out()
+
+        def leave_out(rows: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            mean, variance = process.leave_rows_out(rows)
+            index = np.searchsorted(rows, test)
+            return mean[index], variance[index]
+
+        keys = self.train.changes.key
+        sites = keys[self.train.column]
+        errors = {
+            "in": ((target - mean) / np.sqrt(variance))[exact],
+            "near": leave_site_out_errors(self.train.row, sites, exact, target, leave_out),
+        }
+        return FittedState(process, errors, frozenset(keys.tolist()))
+
+    def predict_latent(self, pairs: Sequence[Pair], assay: int = 0) -> LatentPrediction:
+        """Latent mean and standard deviation of a new measurement of each pair, in blocks."""
+        return LatentPrediction.joined([block for block, *_ in self._blocks(pairs, assay)])
 
     def _blocks(
         self, pairs: Sequence[Pair], assay: int, parent: Pair | None = None
-    ) -> Iterator[tuple[Answer, NewVariants, np.ndarray, np.ndarray]]:
-        """What is said of pairs; how they compare, their mean and variance without noise.
+    ) -> Iterator[tuple[LatentPrediction, NewVariants, np.ndarray, np.ndarray]]:
+        """Predictions; prior covariances, posterior mean and variance without noise.
 
-        A parent is the last of all but the answers.
+        A parent is the last of all but the predictions.
         """
         for start in range(0, len(pairs), BLOCK_ROWS):
             block = pairs[start : start + BLOCK_ROWS]
             count = len(block)
             block = block if parent is None else (*block, parent)
-            features = self._features(block)
-            new = self._covariance.of(features, assay)
+            features = self._features(block, assay)
+            new = self.kernel.compare(features)
             mean = self.process.mean(new.cross)
-            variance = self.process.variance(new.cross, new.own)
+            variance = self.process.variance(new.cross, new.variance)
             noise = self.process.noise[noise_group(self.campaign, assay, features.parent)]
-            domain, notes = self._judge(block, features)
-            lost = domain == "out"  # nothing is known but the campaign's middle
-            sd = np.sqrt(np.where(lost, np.maximum(variance, 1.0), variance) + noise)
-            middle = np.where(lost, 0.0, mean)
-            answer = Answer(middle[:count], sd[:count], domain[:count], tuple(notes[:count]))
-            yield answer, new, mean, variance
+            domain, notes = self._domains(block, features)
+            out = domain == "out"  # nothing is known but the campaign's middle
+            sd = np.sqrt(np.where(out, np.maximum(variance, 1.0), variance) + noise)
+            prediction = LatentPrediction(
+                np.where(out, 0.0, mean)[:count], sd[:count], domain[:count], tuple(notes[:count])
+            )
+            yield prediction, new, mean, variance
 
     def posterior(self, pairs: Sequence[Pair], assay: int = 0) -> Posterior:
         """Joint distribution of the noise-free latent values; m² numbers of memory."""
-        new = self._covariance.of(self._features(pairs), assay)
-        between = self._covariance.between(new, new)
-        covariance = self.process.posterior_covariance(new.cross, between)
+        new = self.kernel.compare(self._features(pairs, assay))
+        prior = self.kernel.between(new, new)
+        covariance = self.process.posterior_covariance(new.cross, prior)
         return Posterior(self.process.mean(new.cross), covariance)
 
     def variance(self, pairs: Sequence[Pair], assay: int = 0) -> tuple[np.ndarray, np.ndarray]:
         """Mean and variance of each noise-free latent value, in blocks."""
         means, variances = [np.zeros(0)], [np.zeros(0)]
-        for answer, _, _, variance in self._blocks(pairs, assay):
-            lost = answer.domain == "out"
-            means.append(answer.mean)
-            variances.append(np.where(lost, np.maximum(variance, 1.0), variance))
+        for prediction, _, _, variance in self._blocks(pairs, assay):
+            out = prediction.domain == "out"
+            means.append(prediction.mean)
+            variances.append(np.where(out, np.maximum(variance, 1.0), variance))
         return np.concatenate(means), np.concatenate(variances)
 
     @property
     def noise_variance(self) -> float:
         """Of one measurement in the main assay, latent: of its rows, on average."""
-        main = self.compared.assay == 0
-        group = noise_group(self.campaign, 0, self.train.parent[main])
+        group = noise_group(self.campaign, 0, self.train.parent[self.train.assay == 0])
         return float(self.process.noise[group].mean())
 
     def to_label(self, latent: np.ndarray) -> np.ndarray:
@@ -234,59 +251,68 @@ class CampaignModel:
         return self.scale.to_label(latent)
 
     def predict(self, pairs: Sequence[Pair], assay: int = 0) -> np.ndarray:
-        """The value expected (the median) of each pair, in the campaign's units, (n,)."""
-        return self.to_label(self.answer(pairs, assay).mean)
+        """The median of a new measurement of each pair, in the campaign's units, (n,)."""
+        return self.to_label(self.predict_latent(pairs, assay).mean)
 
-    def interval(self, answer: Answer, coverage: float) -> tuple[np.ndarray, np.ndarray]:
+    def interval(
+        self, prediction: LatentPrediction, coverage: float
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Bounds, in the campaign's units, that cover a share of new measurements."""
-        half = self._reaches(answer.domain, coverage) * answer.sd
-        return self.to_label(answer.mean - half), self.to_label(answer.mean + half)
+        half = self._half_widths(prediction.domain, coverage) * prediction.sd
+        return self.to_label(prediction.mean - half), self.to_label(prediction.mean + half)
 
-    def exceeds(self, answer: Answer, value: float) -> np.ndarray:
+    def exceeds(self, prediction: LatentPrediction, value: float) -> np.ndarray:
         """Probability that a new measurement is above a value in the campaign's units, (n,)."""
         threshold = float(self.scale.to_latent(np.array([value]))[0])
-        widen = self._reaches(answer.domain, 0.68) / ndtri(0.84)
-        return ndtr((answer.mean - threshold) / (widen * answer.sd))
+        widen = self._half_widths(prediction.domain, 0.68) / ndtri(0.84)
+        return ndtr((prediction.mean - threshold) / (widen * prediction.sd))
 
     def difference(
         self, pairs: Sequence[Pair], parent: Pair, coverage: float
     ) -> PredictedDifference:
-        """Change against a parent in the campaign's units.
+        """Difference to a parent in the campaign's units.
 
         What both have in common cancels: the variance is that of the difference. Of a pair out of
-        the domain no more is known than of any other: its change is that of the campaign's middle.
+        the domain no more is known than of any other: its value is the campaign's middle.
         """
-        return self.answer_and_change(pairs, parent, coverage)[1]
+        return self.predict_with_difference(pairs, parent, coverage)[1]
 
-    def answer_and_change(
+    def predict_with_difference(
         self, pairs: Sequence[Pair], parent: Pair, coverage: float
-    ) -> tuple[Answer, PredictedDifference]:
-        """`answer` and `difference` at once, which costs no more than one of them."""
-        process = self.process
-        alone = self._covariance.of(self._features([parent]), 0)
-        answers, means, variances, base = [], [np.zeros(0)], [np.zeros(0)], 0.0
-        for answer, new, mean, variance in self._blocks(pairs, 0, parent):
-            # the parent in the block's company, so that rounding cancels, too
-            theirs = alone._replace(middle=new.middle[-1:], cross=new.cross[-1:], own=new.own[-1:])
-            beforehand = self._covariance.between(new, theirs)
-            shared = process.posterior_cross_covariance(new.cross, theirs.cross, beforehand)[:-1, 0]
-            answers.append(answer)
+    ) -> tuple[LatentPrediction, PredictedDifference]:
+        """`predict_latent` and `difference` at once, which costs no more than one of them.
+
+        ``var(f - f_p) = var f + var f_p - 2 cov(f, f_p)``, from the posterior.
+        """
+        alone = self.kernel.compare(self._features([parent], 0))
+        parts, means, variances, parent_mean = [], [np.zeros(0)], [np.zeros(0)], 0.0
+        for prediction, new, mean, variance in self._blocks(pairs, 0, parent):
+            # the parent from within the block, so that rounding cancels, too
+            own = alone._replace(
+                row_mean=new.row_mean[-1:], cross=new.cross[-1:], variance=new.variance[-1:]
+            )
+            prior = self.kernel.between(new, own)
+            shared = self.process.posterior_cross_covariance(new.cross, own.cross, prior)[:-1, 0]
+            parts.append(prediction)
             means.append(mean[:-1])
             variances.append(np.maximum(variance[:-1] + variance[-1] - 2 * shared, 1e-9))
-            base = float(mean[-1])
-        answer, latent = Answer.joined(answers), np.concatenate(means)
+            parent_mean = float(mean[-1])
+        prediction, latent = LatentPrediction.joined(parts), np.concatenate(means)
         sd = np.sqrt(np.concatenate(variances))
-        lost = answer.domain == "out"
-        strange = bool(pairs) and self.answer([parent]).domain[0] == "out"
-        base = 0.0 if strange else base
-        latent = np.where(lost, 0.0, latent)
-        sd = np.where(lost | strange, np.sqrt(2) * np.maximum(answer.sd, 1.0), sd)
-        half = self._reaches(answer.domain, coverage) * sd
-        start = float(self.to_label(np.array([base]))[0])
+        out = prediction.domain == "out"
+        if len(pairs) and self.predict_latent([parent]).domain[0] == "out":
+            parent_mean, unrelated = 0.0, np.ones(len(pairs), bool)
+        else:
+            unrelated = out
+        latent = np.where(out, 0.0, latent)
+        sd = np.where(unrelated, np.sqrt(2) * np.maximum(prediction.sd, 1.0), sd)
+        half = self._half_widths(prediction.domain, coverage) * sd
+        start = float(self.to_label(np.array([parent_mean]))[0])
         value, low, high = (
             self.to_label(latent + shift) - start for shift in (np.zeros_like(half), -half, half)
         )
-        return answer, PredictedDifference(value, low, high, ndtr((latent - base) / sd))
+        p_stronger = ndtr((latent - parent_mean) / sd)
+        return prediction, PredictedDifference(value, low, high, p_stronger)
 
     @property
     def label(self) -> Label:
@@ -309,13 +335,15 @@ class CampaignModel:
 
     def judge(self, pairs: Sequence[Pair]) -> list[DomainDistance]:
         """Identities to the campaign's molecules; the domain is that of the changed sites."""
-        return self._distances(pairs, self.answer(pairs))
+        return self._distances(pairs, self.predict_latent(pairs))
 
-    def _distances(self, pairs: Sequence[Pair], answer: Answer) -> list[DomainDistance]:
+    def _distances(
+        self, pairs: Sequence[Pair], prediction: LatentPrediction
+    ) -> list[DomainDistance]:
         return [
             dataclasses.replace(distance, domain=domain)
             for distance, domain in zip(
-                self.domain.judge(pairs), answer.domain.tolist(), strict=True
+                self.domain.judge(pairs), prediction.domain.tolist(), strict=True
             )
         ]
 
@@ -330,19 +358,19 @@ class CampaignModel:
         """Calibrated predictions; see `paratope.models.model.Model`."""
         difference = None
         if parent is None:
-            answer = self.answer(pairs)
+            prediction = self.predict_latent(pairs)
         else:
-            answer, difference = self.answer_and_change(pairs, parent, coverage)
-        low, high = self.interval(answer, coverage)
+            prediction, difference = self.predict_with_difference(pairs, parent, coverage)
+        low, high = self.interval(prediction, coverage)
         p_strong = np.full(len(pairs), np.nan)
         if self.label == "pkd":
-            p_strong = self.exceeds(answer, strong_threshold_pkd)
+            p_strong = self.exceeds(prediction, strong_threshold_pkd)
         notes = [
             note or (_UNSEEN_SITES if domain == "near" else "")
-            for note, domain in zip(answer.note, answer.domain, strict=True)
+            for note, domain in zip(prediction.note, prediction.domain, strict=True)
         ]
-        calibrated = Calibrated(self.to_label(answer.mean), low, high, p_strong)
-        return PairPredictions(calibrated, self._distances(pairs, answer), notes, difference)
+        calibrated = Calibrated(self.to_label(prediction.mean), low, high, p_strong)
+        return PairPredictions(calibrated, self._distances(pairs, prediction), notes, difference)
 
     def antibody_state(self, molecules: Sequence[tuple[str, ...]]) -> list[Antibody]:
         """The antibodies themselves: the kernel compares whole pairs."""
@@ -366,12 +394,12 @@ class CampaignModel:
         left = range(len(antibodies)) if antibody_index is None else antibody_index
         right = range(len(antigens)) if antigen_index is None else antigen_index
         pairs = [Pair(antibodies[a], antigens[b]) for a, b in zip(left, right, strict=True)]
-        answer = self.answer(pairs)
-        low, high = self.to_label(answer.mean - answer.sd), self.to_label(answer.mean + answer.sd)
+        prediction = self.predict_latent(pairs)
+        low, high = (self.to_label(prediction.mean + side * prediction.sd) for side in (-1, 1))
         strong = np.full(len(pairs), np.nan)
         if self.label == "pkd":
-            strong = logit(np.clip(self.exceeds(answer, STRONG_PKD), 1e-12, 1 - 1e-12))
-        return Scored(self.to_label(answer.mean), (high - low) / 2, strong)
+            strong = logit(np.clip(self.exceeds(prediction, STRONG_PKD), 1e-12, 1 - 1e-12))
+        return Scored(self.to_label(prediction.mean), (high - low) / 2, strong)
 
     def close(self) -> None:
         """Close the embedding stores of the language model and of the general model."""
@@ -383,40 +411,22 @@ class CampaignModel:
         """Learned effects by site, and what each term of the kernel explains."""
         return importance(self)
 
-    def _reaches(self, domains: np.ndarray, coverage: float) -> np.ndarray:
+    def _half_widths(self, domains: np.ndarray, coverage: float) -> np.ndarray:
         """Half width of the interval of each pair in standard deviations, by its domain, (n,)."""
-        known = {name: self._reach(name, coverage) for name in np.unique(domains).tolist()}
+        known = {name: self._half_width(name, coverage) for name in np.unique(domains).tolist()}
         return np.array([known[name] for name in domains.tolist()])
 
-    def _reach(self, domain: str, coverage: float) -> float:
-        """Half width of the interval in standard deviations, from the errors that were seen."""
-        seen = self.errors["in" if domain == "in" else "near"]
+    def _half_width(self, domain: str, coverage: float) -> float:
+        """Conformal quantile of the errors in cross-validation, with some of a standard normal."""
         levels = (np.arange(_NORMAL_ROWS) + 0.5) / _NORMAL_ROWS
-        both = np.concatenate([np.abs(seen), ndtri(0.5 + 0.5 * levels)])
-        reach = float(np.quantile(both, min(1.0, coverage * (1 + 1 / len(both)))))
+        observed = np.abs(self.errors["in" if domain == "in" else "near"])
+        errors = np.concatenate([observed, ndtri(0.5 + 0.5 * levels)])
+        width = float(np.quantile(errors, min(1.0, coverage * (1 + 1 / len(errors)))))
         if domain != "in":  # never surer at unseen sites than at seen ones
-            reach = max(reach, self._reach("in", coverage))
-        return reach
+            width = max(width, self._half_width("in", coverage))
+        return width
 
-    def _errors_within(self) -> np.ndarray:
-        """Standardised errors of the exact rows, each from all others."""
-        mean, variance = self.process.leave_one_out()
-        exact = self.campaign.censoring == 0
-        return ((self.process.ep_target - mean) / np.sqrt(variance))[exact]
-
-    def _errors_at_new_sites(self) -> np.ndarray:
-        """Standardised errors of exact rows from rows that leave their sites alone."""
-        sites = self.train.changes.key[self.train.column]
-        exact = self.campaign.censoring == 0
-        target = self.process.ep_target
-        return errors_at_new_sites(self.train.row, sites, exact, target, self._without)
-
-    def _without(self, left_out: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        mean, variance = self.process.leave_rows_out(left_out)
-        place = np.searchsorted(left_out, test)
-        return mean[place], variance[place]
-
-    def _features(self, pairs: Sequence[Pair]) -> Features:
+    def _features(self, pairs: Sequence[Pair], assay: np.ndarray | int) -> Features:
         prior_pkd = None
         if self.prior is not None and "general_model" in self.weights:
             prior_pkd = self.prior.predict_pkd(pairs)
@@ -425,34 +435,28 @@ class CampaignModel:
             Pair(pair.antibody, reading.antigen or pair.antigen)
             for pair, reading in zip(pairs, readings, strict=True)
         ]
-        return self.featuriser.features(read, self.language, prior_pkd)
+        return self.featuriser.features(read, self.language, prior_pkd, assay)
 
-    def _judge(self, pairs: Sequence[Pair], features: Features) -> tuple[np.ndarray, list[str]]:
-        domain, notes = np.full(len(pairs), "in", dtype="<U4"), [""] * len(pairs)
-        keys = features.changes.key
-        new = ~np.isin(keys, list(self.changed_sites)) if len(keys) else np.zeros(0, bool)
-        unseen = features.totals(new.astype(float))
-        domain[unseen > 0] = "near"
-        count = features.totals(~np.char.startswith(keys, "A")) if len(keys) else unseen
-        total = max(len(self.featuriser.sites), 1)
+    def _domains(self, pairs: Sequence[Pair], features: Features) -> tuple[np.ndarray, list[str]]:
+        """Domain of each pair, and a note, empty if there is nothing to say."""
+        changes = features.changes
+        unseen = ~np.isin(changes.key, list(self.changed_sites))
+        domain = np.where(features.totals(unseen.astype(float)) > 0, "near", "in").astype("<U4")
+        count = features.totals((~changes.of_antigen).astype(float))
+        other_antibody = count > (1 - SAME_ANTIBODY) * max(len(self.featuriser.sites), 1)
         readings = self.antigens.read([pair.antigen for pair in pairs])
-        for number, (pair, reading) in enumerate(zip(pairs, readings, strict=True)):
-            parent = self.parents[features.parent[number]]
+        notes = []
+        for row, (pair, reading) in enumerate(zip(pairs, readings, strict=True)):
+            parent = self.parents[features.parent[row]]
             other_format = (pair.antibody.light is None) != (parent.antibody.light is None)
-            if other_format or count[number] > (1 - SAME_ANTIBODY) * total:
-                domain[number] = "out"
-                notes[number] = (
-                    "another antibody than the campaign's: nothing is known of it but the "
-                    "campaign's middle"
-                )
+            if other_format or other_antibody[row]:
+                domain[row] = "out"
+                notes.append(_OTHER.format("antibody"))
             elif reading.antigen is None:
-                domain[number] = "out"
-                notes[number] = (
-                    "another antigen than the campaign's: nothing is known of it but the "
-                    "campaign's middle"
-                )
+                domain[row] = "out"
+                notes.append(_OTHER.format("antigen"))
             else:
-                notes[number] = reading.note
+                notes.append(reading.note)
                 if reading.replaced:  # what differs is not compared, so it may matter
-                    domain[number] = "near"
+                    domain[row] = "near"
         return domain, notes

@@ -1,34 +1,52 @@
 """Kernels over antibody variants: what they change in their parents, compared in many ways."""
 
-from paratope.campaigns.kernels.alike import ADDITIVE, WITHIN_PARENT, Comparison
-from paratope.campaigns.kernels.blend import Blend, Compared
-from paratope.campaigns.kernels.centring import Centring
-from paratope.campaigns.kernels.changes import Change, LanguageModel, Parents, ParentSites, Site
-from paratope.campaigns.kernels.features import ChangeTable, Features, Featuriser
-from paratope.campaigns.kernels.language import AntibodyLanguage
-from paratope.campaigns.kernels.scales import Scales
-from paratope.campaigns.kernels.terms import LANGUAGE_TERMS, MEANING, TERMS, WITHIN_ANTIGEN, Term
+from paratope.campaigns.kernels.features import Features, Featuriser, SubstitutionTable
+from paratope.campaigns.kernels.language import AntibodyLanguage, LanguageModel
+from paratope.campaigns.kernels.mutation_kernels import Comparison
+from paratope.campaigns.kernels.sum_kernel import (
+    KernelCenterer,
+    NewVariants,
+    SumKernel,
+    centred_grams,
+    term_named,
+)
+from paratope.campaigns.kernels.terms import (
+    ADDITIVE,
+    LANGUAGE_TERMS,
+    MEANING,
+    OFFSETS,
+    TERMS,
+    WITHIN_ANTIGEN,
+    WITHIN_PARENT,
+    Pairwise,
+    Scales,
+    Term,
+)
+from paratope.campaigns.kernels.variants import ParentSites, Site, SiteSubstitution
 
 __all__ = [
     "ADDITIVE",
     "LANGUAGE_TERMS",
     "MEANING",
+    "OFFSETS",
     "TERMS",
     "WITHIN_ANTIGEN",
     "WITHIN_PARENT",
     "AntibodyLanguage",
-    "Blend",
-    "Centring",
-    "Change",
-    "ChangeTable",
-    "Compared",
     "Comparison",
     "Features",
     "Featuriser",
+    "KernelCenterer",
     "LanguageModel",
+    "NewVariants",
+    "Pairwise",
     "ParentSites",
-    "Parents",
     "Scales",
     "Site",
+    "SiteSubstitution",
+    "SubstitutionTable",
+    "SumKernel",
     "Term",
+    "centred_grams",
+    "term_named",
 ]

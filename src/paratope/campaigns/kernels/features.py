@@ -1,51 +1,50 @@
-"""Variants as arrays that kernels compare: changes, aligned residues, embeddings, sums."""
+"""Variants as arrays that kernels compare: substitutions, aligned residues, embeddings, sums."""
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+import weakref
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from paratope.campaigns.kernels.alignment import Aligned, Alignment
-from paratope.campaigns.kernels.changes import (
+from paratope.campaigns.kernels.language import LanguageModel
+from paratope.campaigns.kernels.variants import (
     GAP,
     NO_REGION,
-    Change,
-    LanguageModel,
-    Parents,
+    Aligned,
+    Aligner,
     ParentSites,
     Site,
+    SiteSubstitution,
     antibody_chains,
-    number_of,
     numbered,
-    residue_descriptors,
 )
-from paratope.campaigns.kernels.summaries import chain_summaries
+from paratope.encoders.residue import residue_table
 from paratope.molecules.sequences import Pair
 
 # Dimensions that are kept of a site's embedding: a fixed random projection keeps the distances of
 # whole chains to a few per cent (Johnson & Lindenstrauss 1984), at an eighth of the size.
 PROJECTED = 64
-_CHAIN_GAP = 1000.0  # sites of different chains are no neighbours
-_ROLES = {"H": 0, "L": 1}
-# Changes whose description is kept.
-_REMEMBERED = 50_000
+# Added to positions of a light chain, and so on: sites of different chains are no neighbours.
+CHAIN_GAP = 1000.0
+# Substitutions whose description is kept; chains of one language model, at some 32 kB each.
+_REMEMBERED, _REMEMBERED_CHAINS = 50_000, 16_384
 
 
 @dataclasses.dataclass(frozen=True)
-class ChangeTable:
-    """The distinct changes of some variants, u of them.
+class SubstitutionTable:
+    """The distinct substitutions of some variants, u of them.
 
     Attributes
     ----------
     key : np.ndarray of str, (u,)
         Site, without the parent: the same IMGT site of two parents is one.
     parent : np.ndarray of int, (u,)
-        What is changed.
-    place : np.ndarray of float, (u,)
+    position : np.ndarray of float, (u,)
         Along all chains, far apart between chains.
     before, after, region : np.ndarray of int, (u,)
+    of_antigen : np.ndarray of bool, (u,)
     embedding : np.ndarray, (u, dim)
         Of the parent's residue in its context; zeros without a language model.
     profile : np.ndarray, (u, 20)
@@ -56,25 +55,29 @@ class ChangeTable:
 
     key: np.ndarray
     parent: np.ndarray
-    place: np.ndarray
+    position: np.ndarray
     before: np.ndarray
     after: np.ndarray
     region: np.ndarray
+    of_antigen: np.ndarray
     embedding: np.ndarray
     profile: np.ndarray
     likelihood: np.ndarray
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Features:
     """Arrays of n variants.
 
     Attributes
     ----------
-    changes : ChangeTable
+    changes : SubstitutionTable
     row, column : np.ndarray of int
-        Which variant has which change of the table.
+        Which variant has which substitution of the table.
     parent, antigen : np.ndarray of int, (n,)
+        The antigen is -1 where it is not the campaign's.
+    assay : np.ndarray of int, (n,)
+        In which they are measured.
     residues : np.ndarray of int8, (n, sites)
         At the IMGT sites of all parents.
     delta : np.ndarray, (n, sites * PROJECTED) float32
@@ -88,11 +91,12 @@ class Features:
         The general model's pKd; zeros without one.
     """
 
-    changes: ChangeTable
+    changes: SubstitutionTable
     row: np.ndarray
     column: np.ndarray
     parent: np.ndarray
     antigen: np.ndarray
+    assay: np.ndarray
     residues: np.ndarray
     delta: np.ndarray
     regional: np.ndarray
@@ -104,27 +108,60 @@ class Features:
 
     @functools.cached_property
     def has(self) -> Any:
-        """(n, u) sparse matrix: 1 where a variant has a change."""
+        """(n, u) sparse matrix: 1 where a variant has a substitution."""
         from scipy.sparse import csr_array
 
         shape = len(self), len(self.changes.after)
         return csr_array((np.ones(len(self.row)), (self.row, self.column)), shape=shape)
 
-    def incidence(self) -> np.ndarray:
-        """(n, u): 1 where a variant has a change."""
-        return self.has.toarray()
+    @functools.cached_property
+    def physics(self) -> np.ndarray:
+        """Sum of the physico-chemical changes of each variant, (n, descriptors)."""
+        table = residue_descriptors()
+        return self.totals(table[self.changes.after] - table[self.changes.before])
+
+    @functools.cached_property
+    def log_odds(self) -> np.ndarray:
+        """Sum of the log-odds of the new residues, (n, 1)."""
+        return self.totals(self.changes.likelihood[:, :1])
+
+    @property
+    def general_model(self) -> np.ndarray:
+        """The general model's pKd, (n, 1)."""
+        return self.prior[:, None]
+
+    @functools.cached_property
+    def remembered(self) -> dict[Any, np.ndarray]:
+        """Squared lengths that kernels have computed of these variants."""
+        return {}
 
     def summed(self, between: np.ndarray, other: "Features") -> np.ndarray:
-        """Sum over both variants' changes of what is `between` two changes, (n, n of other)."""
+        """``Z B Z'ᵀ``: sum over both variants' substitutions of values `between` two, (n, n')."""
         return (other.has @ (self.has @ between).T).T
 
-    def summed_own(self, between: np.ndarray) -> np.ndarray:
+    def summed_diagonal(self, between: np.ndarray) -> np.ndarray:
         """The diagonal of `summed` with themselves, (n,)."""
         return np.asarray(self.has.multiply(self.has @ between).sum(1)).ravel()
 
     def totals(self, values: np.ndarray) -> np.ndarray:
-        """Sum over each variant's changes of values of changes, (n, …)."""
+        """Sum over each variant's substitutions of a value of each, (n, …)."""
         return np.asarray(self.has @ values)
+
+    def take(self, rows: np.ndarray) -> "Features":
+        """Features of some variants, rows increasing."""
+        if len(rows) == len(self):
+            return self
+        keep = np.isin(self.row, rows)
+        names = (
+            *("parent", "antigen", "assay", "residues"),
+            *("delta", "regional", "mean", "prior"),
+        )
+        return dataclasses.replace(
+            self,
+            row=np.searchsorted(rows, self.row[keep]),
+            column=self.column[keep],
+            **{name: getattr(self, name)[rows] for name in names},
+        )
 
 
 class Featuriser:
@@ -146,29 +183,39 @@ class Featuriser:
         sites: Sequence[ParentSites],
         antigens: Sequence[tuple[str, ...]],
     ) -> None:
-        self.parents = Parents(parents, sites)
-        self.antigens = tuple(antigens)
-        self._alignment = Alignment(self.parents)
-        self.sites, self.roles = self._alignment.sites, self._alignment.roles
-        self.dim = next((len(v) for one in sites for v in one.embedding.values()), 0)
-        self._projection = _projection(self.dim)
-        self._parent_rows = [self._of_parent(one) for one in sites]
-        self._described: dict[Change, _Described] = {}
-        self._regions = self._site_regions(sites)
+        self.parent_sites, self.antigens = tuple(sites), tuple(antigens)
+        self._aligner = Aligner(parents, sites)
+        self.sites = self._aligner.sites
+        self.roles = ("H", "L") if any(site.role == "L" for site in self.sites) else ("H",)
+        self.dim = next((len(row) for one in sites for row in one.embedding.values()), 0)
+        self._parent_rows = np.zeros(
+            (len(sites), len(self.sites), PROJECTED * bool(self.dim)), np.float32
+        )
+        columns = {site: column for column, site in enumerate(self.sites)}
+        for rows, parent in zip(self._parent_rows, sites, strict=True):
+            for site, embedding in parent.embedding.items():
+                rows[columns[site]] = embedding @ _projection(self.dim)
+        self._described: dict[SiteSubstitution, _Description] = {}
+        regions: dict[tuple[str, int], list[int]] = {}
+        for column, site in enumerate(self.sites):
+            region = next(one.region[site] for one in sites if site in one.region)
+            regions.setdefault((site.role, region), []).append(column)
+        self._regions = [np.array(inside) for _, inside in sorted(regions.items())]
 
     def features(
         self,
         pairs: Sequence[Pair],
         language: LanguageModel | None,
         prior_pkd: np.ndarray | None = None,
+        assay: np.ndarray | int = 0,
     ) -> Features:
         """Features of pairs; embeddings are asked of the language model."""
         delta = np.zeros((len(pairs), len(self.sites), PROJECTED * bool(self.dim)), np.float16)
         mean = np.zeros((len(pairs), len(self.roles) * self.dim), np.float16)
-        aligned = self._alignment.align(pairs)
+        aligned = self._aligner.align(pairs)
         if self.dim and language is not None:
             self._embed(pairs, aligned.parent, language, delta, mean)
-        return self._assembled(aligned, delta.reshape(len(pairs), -1), mean, prior_pkd)
+        return self._assembled(aligned, delta.reshape(len(pairs), -1), mean, prior_pkd, assay)
 
     def assemble(
         self,
@@ -176,9 +223,10 @@ class Featuriser:
         delta: np.ndarray,
         mean: np.ndarray,
         prior_pkd: np.ndarray | None = None,
+        assay: np.ndarray | int = 0,
     ) -> Features:
         """Features of pairs whose embeddings are known, as half-precision numbers."""
-        return self._assembled(self._alignment.align(pairs), delta, mean, prior_pkd)
+        return self._assembled(self._aligner.align(pairs), delta, mean, prior_pkd, assay)
 
     def _assembled(
         self,
@@ -186,74 +234,66 @@ class Featuriser:
         delta: np.ndarray,
         mean: np.ndarray,
         prior_pkd: np.ndarray | None,
+        assay: np.ndarray | int,
     ) -> Features:
         count = len(aligned.parent)
-        number_of_antigen = {chains: n for n, chains in enumerate(self.antigens)}
+        number = {chains: n for n, chains in enumerate(self.antigens)}
+        delta = delta.astype(np.float32)
+        by_site = delta.reshape(count, len(self.sites), delta.shape[1] // len(self.sites))
         return Features(
-            self._table(aligned.changes),
-            aligned.row,
-            aligned.column,
-            aligned.parent,
-            np.array([number_of_antigen.get(chains, -1) for chains in aligned.antigen], int),
-            aligned.residues,
-            delta.astype(np.float32),
-            self._regional(delta.astype(np.float32)),
-            mean.astype(np.float32),
-            np.zeros(count) if prior_pkd is None else np.asarray(prior_pkd, float),
+            changes=self._table(aligned.substitutions),
+            row=aligned.row,
+            column=aligned.column,
+            parent=aligned.parent,
+            antigen=np.array([number.get(chains, -1) for chains in aligned.antigen], int),
+            assay=np.broadcast_to(np.asarray(assay, int), (count,)),
+            residues=aligned.residues,
+            delta=delta,
+            regional=np.stack([by_site[:, inside].mean(1) for inside in self._regions], 1),
+            mean=mean.astype(np.float32),
+            prior=np.zeros(count) if prior_pkd is None else np.asarray(prior_pkd, float),
         )
 
-    def _site_regions(self, parents: Sequence[ParentSites]) -> list[np.ndarray]:
-        """Which of the sites stand in each region of each chain that any parent has."""
-        places: dict[tuple[str, int], list[int]] = {}
-        for number, site in enumerate(self.sites):
-            region = next(one.region[site] for one in parents if site in one.region)
-            places.setdefault((site.role, region), []).append(number)
-        return [np.array(found) for _, found in sorted(places.items())]
+    def _table(self, substitutions: Sequence[SiteSubstitution]) -> SubstitutionTable:
+        known = [self._describe(one) for one in substitutions]
 
-    def _regional(self, delta: np.ndarray) -> np.ndarray:
-        by_site = delta.reshape(len(delta), len(self.sites), -1)
-        means = [by_site[:, places].mean(1) for places in self._regions]
-        return np.stack(means, 1) if means else by_site[:, :0]
+        def stacked(rows: Sequence[np.ndarray], width: int, dtype: type) -> np.ndarray:
+            return np.stack(rows).astype(dtype) if rows else np.zeros((0, width), dtype)
 
-    def _table(self, changes: Sequence[Change]) -> ChangeTable:
-        found = [self._describe(change) for change in changes]
-        return ChangeTable(
-            np.array([f"{one.site.role}{one.site.label}" for one in changes], dtype=np.str_),
-            np.array([one.parent for one in changes], int),
-            np.array([one.place for one in found], float),
-            np.array([one.before for one in changes], int),
-            np.array([one.after for one in changes], int),
-            np.array([one.region for one in found], int),
-            _stacked([one.embedding for one in found], self.dim, np.float32),
-            _stacked([one.profile for one in found], 20, np.float64),
-            _stacked([one.likelihood for one in found], 3, np.float64),
+        return SubstitutionTable(
+            key=np.array([one.site.key for one in substitutions], dtype=np.str_),
+            parent=np.array([one.parent for one in substitutions], int),
+            position=np.array([one.position for one in known], float),
+            before=np.array([one.before for one in substitutions], int),
+            after=np.array([one.after for one in substitutions], int),
+            region=np.array([one.region for one in known], int),
+            of_antigen=np.array([one.site.of_antigen for one in substitutions], bool),
+            embedding=stacked([one.embedding for one in known], self.dim, np.float32),
+            profile=stacked([one.profile for one in known], 20, np.float64),
+            likelihood=stacked([one.likelihood for one in known], 3, np.float64),
         )
 
-    def _describe(self, change: Change) -> "_Described":
-        """What is known of a change, once for each."""
-        found = self._described.get(change)
-        if found is not None:
-            return found
-        own = self.parents.sites[change.parent]
-        near = change.site if change.site in own.residues else _nearest(own, change.site)
-        chain = _ROLES.get(change.site.role, 2 + int(change.site.role[1:] or 0)
-                           if change.site.role.startswith("A") else 0)  # fmt: skip
+    def _describe(self, substitution: SiteSubstitution) -> "_Description":
+        """What is known of a substitution, once for each."""
+        if substitution in self._described:
+            return self._described[substitution]
+        site, parent = substitution.site, self.parent_sites[substitution.parent]
         embedding, profile, likelihood = np.zeros(self.dim, np.float32), np.zeros(20), np.zeros(3)
-        if near in own.embedding:
-            table = own.log_probability[near]
-            embedding, profile = own.embedding[near], np.exp(table)
-            likelihood = np.array(_likelihood(table, change))
-        found = _Described(
-            number_of(change.site) + _CHAIN_GAP * chain,
-            own.region.get(near, NO_REGION),
-            embedding,
-            profile,
-            likelihood,
-        )
+        if site.of_antigen:
+            chain, region = 2 + int(site.role[1:]), NO_REGION
+        else:
+            near = site if site in parent.residues else _nearest(parent, site)
+            chain, region = "HL".index(site.role), parent.region[near]
+            if near in parent.embedding:
+                table = parent.log_probability[near]
+                embedding, profile = parent.embedding[near], np.exp(table)
+                likelihood = _likelihood(table, substitution.before, substitution.after)
+        position = site.position + CHAIN_GAP * chain
         if len(self._described) >= _REMEMBERED:
             self._described.clear()
-        self._described[change] = found
-        return found
+        known = _Description(position, region, embedding, profile, likelihood)
+        self._described[substitution] = known
+        return known
 
     def _embed(
         self,
@@ -269,75 +309,92 @@ class Featuriser:
             for role, chain in antibody_chains(pair):
                 if role in self.roles:
                     rows.setdefault((role, chain, own), []).append(number)
-        summaries = chain_summaries(language, (chain for _, chain, _ in rows), self._projection)
+        summaries = chain_summaries(language, (chain for _, chain, _ in rows))
         for (role, chain, own), numbers in rows.items():
             summary = summaries[chain]
-            columns = self._alignment.columns(role, numbered(chain))
+            columns = self._aligner.columns(role, numbered(chain))
             inside = columns >= 0
             columns, projected = columns[inside], summary.projected[inside]
             theirs = self._parent_rows[own][columns]
-            there = (projected != 0).any(1) & (theirs != 0).any(1)
-            moved = np.where(there[:, None], projected - theirs, 0.0)
+            both = (projected != 0).any(1) & (theirs != 0).any(1)
+            moved = np.where(both[:, None], projected - theirs, 0.0)
             delta[np.array(numbers)[:, None], columns] = moved.astype(np.float16)
-            place = self.roles.index(role) * self.dim
-            mean[numbers, place : place + self.dim] = summary.mean
-
-    def _of_parent(self, sites: ParentSites) -> np.ndarray:
-        """A parent's embeddings, projected, at the frame's sites; (sites, PROJECTED)."""
-        found = np.zeros((len(self.sites), PROJECTED if self.dim else 0), np.float32)
-        column = {site: number for number, site in enumerate(self.sites)}
-        for site, row in sites.embedding.items():
-            found[column[site]] = row @ self._projection
-        return found
+            start = self.roles.index(role) * self.dim
+            mean[numbers, start : start + self.dim] = summary.mean
 
 
-class _Described(NamedTuple):
-    """What is known of one change; see `ChangeTable`."""
+class _Description(NamedTuple):
+    """What is known of one substitution; see `SubstitutionTable`."""
 
-    place: float
+    position: float
     region: int
     embedding: np.ndarray
     profile: np.ndarray
     likelihood: np.ndarray
 
 
-def _stacked(rows: Sequence[np.ndarray], width: int, dtype: Any) -> np.ndarray:
-    return np.stack(rows).astype(dtype, copy=False) if rows else np.zeros((0, width), dtype)
+class ChainSummary(NamedTuple):
+    """A variable domain's embedding: residues projected, (residues, PROJECTED); mean, (dim,)."""
+
+    projected: np.ndarray
+    mean: np.ndarray
 
 
-def single_changes(sites: ParentSites) -> np.ndarray:
-    """Likelihood features of every single residue change of a parent's antibody, (changes, 3)."""
-    found = [
-        _likelihood(table, Change(0, site, sites.residues[site], after))
+# A campaign is refitted for its report, and a pool is asked about more than once: each chain's
+# embedding is read and projected once for as long as its language model is used.
+_summaries: "weakref.WeakKeyDictionary[LanguageModel, dict[str, ChainSummary]]" = (
+    weakref.WeakKeyDictionary()
+)
+
+
+def chain_summaries(language: LanguageModel, chains: Iterable[str]) -> dict[str, ChainSummary]:
+    """Of each distinct chain; the language model is asked for those not remembered."""
+    remembered = _summaries.setdefault(language, {})
+    wanted = dict.fromkeys(chains)
+    summaries = {chain: remembered[chain] for chain in wanted if chain in remembered}
+    new = [chain for chain in wanted if chain not in summaries]
+    if len(remembered) + len(new) > _REMEMBERED_CHAINS:
+        remembered.clear()
+    for chain, embedding in zip(new, language.embeddings(new) if new else (), strict=True):
+        domain = numbered(chain)
+        rows = embedding[domain.start : domain.end]
+        summaries[chain] = ChainSummary(rows @ _projection(rows.shape[1]), rows.mean(0))
+        if len(remembered) < _REMEMBERED_CHAINS:
+            remembered[chain] = summaries[chain]
+    return summaries
+
+
+@functools.cache
+def _projection(dim: int) -> np.ndarray:
+    """(dim, PROJECTED) orthogonal columns, scaled so that squared lengths are kept on average."""
+    random = np.random.default_rng(0).normal(size=(dim, PROJECTED))
+    return (np.linalg.qr(random)[0] * np.sqrt(dim / PROJECTED)).astype(np.float32)
+
+
+@functools.cache
+def residue_descriptors() -> np.ndarray:
+    """BLOSUM62 rows and physico-chemical descriptors of the 20 residues and of a gap, (21, 31)."""
+    return residue_table()[:, 20:].astype(np.float64)
+
+
+def single_substitutions(sites: ParentSites) -> np.ndarray:
+    """Likelihood features of every single substitution of a parent's antibody, (changes, 3)."""
+    rows = [
+        _likelihood(table, sites.residues[site], after)
         for site, table in sites.log_probability.items()
         for after in range(GAP)
         if after != sites.residues[site]
     ]
-    return np.array(found) if found else np.zeros((0, 3))
+    return np.array(rows).reshape(-1, 3)
 
 
-def _likelihood(table: np.ndarray, change: Change) -> tuple[float, float, float]:
-    own = float(table[change.before]) if change.before < GAP else float(table.mean())
-    new = float(table[change.after]) if change.after < GAP else float(table.mean())
-    return new - own, -float((np.exp(table) * table).sum()), own
+def _likelihood(table: np.ndarray, before: int, after: int) -> np.ndarray:
+    own = float(table[before]) if before < GAP else float(table.mean())
+    new = float(table[after]) if after < GAP else float(table.mean())
+    return np.array([new - own, -float((np.exp(table) * table).sum()), own])
 
 
 def _nearest(sites: ParentSites, site: Site) -> Site:
     """The parent's site that is closest to one it does not have."""
     same = [one for one in sites.residues if one.role == site.role] or list(sites.residues)
-    return min(same, key=lambda one: abs(number_of(one) - number_of(site)))
-
-
-def _projection(dim: int) -> np.ndarray:
-    if not dim:
-        return np.zeros((0, PROJECTED), np.float32)
-    random = np.random.default_rng(0).normal(size=(dim, PROJECTED))
-    # orthogonal columns, scaled so that squared lengths are kept on average
-    return (np.linalg.qr(random)[0] * np.sqrt(dim / PROJECTED)).astype(np.float32)
-
-
-def substitution_descriptors() -> np.ndarray:
-    """Change of the descriptors by every substitution, (380, 31)."""
-    table = residue_descriptors()[:GAP]
-    pairs = [(a, b) for a in range(GAP) for b in range(GAP) if a != b]
-    return np.array([table[b] - table[a] for a, b in pairs])
+    return min(same, key=lambda one: abs(one.position - site.position))

@@ -1,8 +1,8 @@
-"""AntiBERTy as the kernels ask it: embeddings from the store, log-probabilities in one pass."""
+"""The language model of antibody chains: what kernels ask of one, and AntiBERTy for it."""
 
 import os
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -10,6 +10,18 @@ from paratope.encoders import load_encoder
 from paratope.encoders.embedding_store import EmbeddingStore
 
 ENCODER = "antiberty"
+
+
+class LanguageModel(Protocol):
+    """A masked language model of antibody chains."""
+
+    def embeddings(self, chains: Sequence[str]) -> Iterator[np.ndarray]:
+        """(residues, dim) float32 of each chain."""
+        ...
+
+    def log_probabilities(self, chain: str) -> np.ndarray:
+        """(residues, 20) log-probability of every residue at every position, in its context."""
+        ...
 
 
 class AntibodyLanguage:

@@ -1,255 +1,408 @@
-"""The terms of the kernel: ways in which two variants can be alike.
+"""The terms of a campaign's kernel: functions of two variants x, x'.
 
-Most terms compare changes: K = Z k Zᵀ, Z saying which variant has which change and k how alike two
-changes are, so that a variant is the sum of its changes (a Gaussian process over mutations). The
-others compare whole variants. `TERMS` is the table; a term is a function of two `Features` and the
-`Scales` that were settled on the training variants. `Blend` adds terms up faster than one by one.
+Most sum a kernel of substitutions over both variants' substitutions, ``sum_c sum_c' k(c, c')``, so
+that a variant's value is the sum of its substitutions' effects; the others compare whole variants.
+`TERMS` is the table; `SumKernel` adds terms up.
 """
 
 import dataclasses
-from collections.abc import Callable
+import functools
+from collections.abc import Mapping
 from typing import Protocol
 
 import numpy as np
 
-from paratope.campaigns.kernels.alike import (
-    ADDITIVE,
-    ChangeKernel,
+from paratope.campaigns.kernels import mutation_kernels as mutation
+from paratope.campaigns.kernels.features import (
+    Features,
+    ParentSites,
+    residue_descriptors,
+    single_substitutions,
+)
+from paratope.campaigns.kernels.mutation_kernels import (
+    ChangeScales,
     Comparison,
+    MutationKernel,
     distances,
     lengths,
     squared,
+    within_parent,
 )
-from paratope.campaigns.kernels.features import Features
-from paratope.campaigns.kernels.scales import Scales, differing, physics
-from paratope.molecules.numbering import REGIONS
+from paratope.campaigns.kernels.variants import GAP
 
-Rows = Callable[[Features], np.ndarray]
+_TINY = 1e-9
+# With fewer rows on either side, inner products are in double precision: differences of variants
+# are made of them.
+_FEW = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class Scales(ChangeScales):
+    """Length scales of all terms, settled once on the training variants.
+
+    Attributes
+    ----------
+    delta, mean, hamming, physics, additive, by_site : float
+        Median (squared) distances between training variants.
+    regional : tuple of float
+        The same for the embedding of each region.
+    """
+
+    delta: float = 1.0
+    mean: float = 1.0
+    hamming: float = 1.0
+    physics: float = 1.0
+    additive: float = 1.0
+    by_site: float = 1.0
+    regional: tuple[float, ...] = ()
+
+    @classmethod
+    def of(cls, train: Features, sites: list[ParentSites]) -> "Scales":
+        """By the median heuristic, from the parents' sites and the training variants; no labels."""
+        known = [one for one in sites[:8] if one.embedding]
+        rows = [np.stack(list(one.embedding.values())) for one in known]
+        profiles = [np.exp(np.stack(list(one.log_probability.values()))) for one in known]
+        singles = np.concatenate([single_substitutions(one) for one in sites])
+        table = residue_descriptors()[:GAP]
+        apart = ~np.eye(GAP, dtype=bool)
+        scales = cls(
+            site=float(np.median([_median(squared(one)) for one in rows])) if rows else 1.0,
+            profile=float(np.median([_median(squared(one)) for one in profiles])) if rows else 1.0,
+            substitution=_median(squared((table[None] - table[:, None])[apart])),
+            likelihood_mean=tuple(singles.mean(0).tolist()) if len(singles) else (0.0,) * 3,
+            likelihood_sd=tuple((singles.std(0) + _TINY).tolist()) if len(singles) else (1.0,) * 3,
+        )
+        pairwise = Pairwise(train, train, scales)
+        return dataclasses.replace(
+            scales,
+            delta=_median(squared(train.delta)),
+            mean=_median(squared(train.mean)),
+            hamming=_median(pairwise.differing()),
+            physics=_median(squared(train.physics)),
+            additive=_median(pairwise.substitution_distance(mutation.same_site_substitution)),
+            by_site=_median(pairwise.substitution_distance(mutation.site_context_substitution)),
+            regional=tuple(_median(squared(one)) for one in np.moveaxis(train.regional, 1, 0)),
+        )
+
+
+def _median(distance: np.ndarray) -> float:
+    positive = distance[distance > _TINY * max(float(distance.max(initial=0.0)), _TINY)]
+    return float(np.median(positive)) if positive.size else 1.0
+
+
+class Pairwise:
+    """Variants a, each compared with each of variants b; what terms share is computed once.
+
+    Parameters
+    ----------
+    a, b : Features
+    scales : Scales
+    """
+
+    def __init__(self, a: Features, b: Features, scales: Scales) -> None:
+        self.a, self.b, self.scales = a, b, scales
+        self._inner: dict[str, np.ndarray] = {}
+
+    @functools.cached_property
+    def changes(self) -> Comparison:
+        """Their substitutions."""
+        return Comparison(self.a.changes, self.b.changes, self.scales)
+
+    def summed(self, kernel: MutationKernel) -> np.ndarray:
+        """``sum_c sum_c' k(c, c')``, (na, nb)."""
+        return self.a.summed(kernel(self.changes), self.b)
+
+    def substitution_distance(self, kernel: MutationKernel) -> np.ndarray:
+        """Squared distances of the variants as sums of their substitutions, (na, nb)."""
+        left, right = (summed_diagonal(one, kernel, self.scales) for one in (self.a, self.b))
+        return distances(self.summed(kernel), left, right)
+
+    def inner(self, rows: str) -> np.ndarray:
+        """Inner products of an array of `Features`, (na, nb)."""
+        if rows not in self._inner:
+            self._inner.clear()  # one is enough: terms of the same array follow each other
+            left, right = getattr(self.a, rows), getattr(self.b, rows)
+            if min(len(left), len(right)) < _FEW:
+                left, right = left.astype(float), right.astype(float)
+            self._inner[rows] = np.asarray(left @ right.T, float)
+        return self._inner[rows]
+
+    def distance(self, rows: str) -> np.ndarray:
+        """Squared distances of an array of `Features`, (na, nb)."""
+        left, right = (squared_lengths(one, rows) for one in (self.a, self.b))
+        return distances(self.inner(rows), left, right)
+
+    def differing(self) -> np.ndarray:
+        """Antibody sites with another residue, and antigen changes not shared, (na, nb)."""
+        a, b = self.a.residues, self.b.residues
+        same = np.zeros((len(a), len(b)))
+        if not same.size:
+            return same
+        # where all of b have one residue, each of a is like all of them or like none
+        varied = (b != b[0]).any(0)
+        same += (a[:, ~varied] == b[0][~varied]).sum(1)[:, None]
+        for residue in range(GAP + 1):
+            ours, theirs = a[:, varied] == residue, b[:, varied] == residue
+            used = np.flatnonzero(ours.any(0) & theirs.any(0))
+            same += ours[:, used].astype(np.float32) @ theirs[:, used].T.astype(np.float32)
+        total = a.shape[1] - same
+        of_antigen = [one.changes.of_antigen.astype(float) for one in (self.a, self.b)]
+        if any(one.any() for one in of_antigen):
+            after = self.a.changes.after[:, None] == self.b.changes.after[None]
+            shared = self.changes.same_site * after * of_antigen[0][:, None] * of_antigen[1][None]
+            total += self.a.totals(of_antigen[0])[:, None] + self.b.totals(of_antigen[1])[None]
+            total -= 2 * self.a.summed(shared, self.b)
+        return total
+
+
+def squared_lengths(variants: Features, rows: str) -> np.ndarray:
+    """Of each row of an array of `Features`, (n,); computed once."""
+    if rows not in variants.remembered:
+        variants.remembered[rows] = lengths(getattr(variants, rows))
+    return variants.remembered[rows]
+
+
+def summed_diagonal(variants: Features, kernel: MutationKernel, scales: Scales) -> np.ndarray:
+    """``sum_c sum_c' k(c, c')`` of each variant with itself, (n,); computed once."""
+    key = kernel, scales
+    if key not in variants.remembered:
+        changes = Comparison(variants.changes, variants.changes, scales)
+        variants.remembered[key] = variants.summed_diagonal(kernel(changes))
+    return variants.remembered[key]
 
 
 class Term(Protocol):
-    """A way in which two variants can be alike."""
+    """A kernel of variants, positive semi-definite."""
 
-    def __call__(self, a: Features, b: Features, scales: Scales) -> np.ndarray:
-        """Of each of `a` with each of `b`, (na, nb)."""
+    def __call__(self, both: Pairwise) -> np.ndarray:
+        """``k(x, x')`` of each of a with each of b, (na, nb)."""
         ...
 
-    def own(self, a: Features, scales: Scales) -> np.ndarray:
-        """Of each with itself, (na,)."""
+    def diagonal(self, a: Features, scales: Scales) -> np.ndarray:
+        """``k(x, x)`` of each, (na,)."""
         ...
 
 
 @dataclasses.dataclass(frozen=True)
 class Additive:
-    """A variant as the sum of its changes."""
+    """``sum_c sum_c' k(c, c')`` over the substitutions of both."""
 
-    kernel: ChangeKernel
+    kernel: MutationKernel
 
-    def __call__(self, a: Features, b: Features, scales: Scales) -> np.ndarray:
-        """As `Term`."""
-        return a.summed(self.kernel(Comparison(a.changes, b.changes, scales)), b)
+    def __call__(self, both: Pairwise) -> np.ndarray:  # noqa: D102
+        return both.summed(self.kernel)
 
-    def own(self, a: Features, scales: Scales) -> np.ndarray:
-        """As `Term`."""
-        return a.summed_own(self.kernel(Comparison(a.changes, a.changes, scales)))
-
-
-@dataclasses.dataclass(frozen=True)
-class Saturating:
-    """exp(-d²/2): d the distance of two variants as sums of their changes, by its scale."""
-
-    kernel: ChangeKernel
-    scale: str
-
-    def __call__(self, a: Features, b: Features, scales: Scales) -> np.ndarray:
-        """As `Term`."""
-        inner = Additive(self.kernel)
-        left, right = inner.own(a, scales), inner.own(b, scales)
-        return self.of(inner(a, b, scales), left, right, scales)
-
-    def of(
-        self, inner: np.ndarray, left: np.ndarray, right: np.ndarray, scales: Scales
-    ) -> np.ndarray:
-        """From the sums' inner products and their squared lengths."""
-        return np.exp(-0.5 * distances(inner, left, right) / getattr(scales, self.scale))
-
-    def own(self, a: Features, scales: Scales) -> np.ndarray:
-        """As `Term`."""
-        return np.ones(len(a))
-
-
-@dataclasses.dataclass(frozen=True)
-class Linear:
-    """Inner product of one row of numbers for each variant."""
-
-    rows: Rows
-
-    def __call__(self, a: Features, b: Features, scales: Scales) -> np.ndarray:
-        """As `Term`."""
-        return np.asarray(self.rows(a) @ self.rows(b).T, float)
-
-    def own(self, a: Features, scales: Scales) -> np.ndarray:
-        """As `Term`."""
-        return lengths(self.rows(a))
-
-
-@dataclasses.dataclass(frozen=True)
-class Smooth:
-    """exp(-d²): d the distance of rows, by its scale."""
-
-    rows: Rows
-    scale: str
-    factor: float = 1.0
-
-    def __call__(self, a: Features, b: Features, scales: Scales) -> np.ndarray:
-        """As `Term`."""
-        left, right = self.rows(a), self.rows(b)
-        return self.of(left @ right.T, lengths(left), lengths(right), scales)
-
-    def of(
-        self, inner: np.ndarray, left: np.ndarray, right: np.ndarray, scales: Scales
-    ) -> np.ndarray:
-        """From the rows' inner products and their squared lengths."""
-        return np.exp(-self.factor * distances(inner, left, right) / getattr(scales, self.scale))
-
-    def own(self, a: Features, scales: Scales) -> np.ndarray:
-        """As `Term`."""
-        return np.ones(len(a))
-
-
-class AlikeResidues:
-    """exp(-d): d the number of residues that differ, by its scale."""
-
-    def __call__(self, a: Features, b: Features, scales: Scales) -> np.ndarray:
-        """As `Term`."""
-        return np.exp(-differing(a, b) / scales.hamming)
-
-    def own(self, a: Features, scales: Scales) -> np.ndarray:
-        """As `Term`."""
-        return np.ones(len(a))
+    def diagonal(self, a: Features, scales: Scales) -> np.ndarray:  # noqa: D102
+        return summed_diagonal(a, self.kernel, scales)
 
 
 @dataclasses.dataclass(frozen=True)
 class WithinAntigen:
-    """As `Additive`, but what is learned against one antigen says nothing of another."""
+    """``[antigen = antigen'] sum_c sum_c' k(c, c')``; 0 for another antigen than the campaign's."""
 
-    kernel: ChangeKernel
+    kernel: MutationKernel
 
-    def __call__(self, a: Features, b: Features, scales: Scales) -> np.ndarray:
-        """As `Term`; an antigen that is not the campaign's has no part in it."""
-        same = (a.antigen[:, None] == b.antigen[None]) & (b.antigen[None] >= 0)
-        return Additive(self.kernel)(a, b, scales) * same
+    def __call__(self, both: Pairwise) -> np.ndarray:  # noqa: D102
+        return both.summed(self.kernel) * SameAntigen()(both)
 
-    def own(self, a: Features, scales: Scales) -> np.ndarray:
-        """As `Term`."""
-        return Additive(self.kernel).own(a, scales) * (a.antigen >= 0)
+    def diagonal(self, a: Features, scales: Scales) -> np.ndarray:  # noqa: D102
+        return summed_diagonal(a, self.kernel, scales) * (a.antigen >= 0)
 
 
-class RegionalEmbedding:
-    """Sum over regions of exp(-d²): d the distance of a region's embeddings, by its scale."""
+@dataclasses.dataclass(frozen=True)
+class Linear:
+    """``xᵀ x'`` of one array of `Features`."""
 
-    def __call__(self, a: Features, b: Features, scales: Scales) -> np.ndarray:
-        """As `Term`."""
-        total = np.zeros((len(a), len(b)))
-        for number, scale in enumerate(scales.regional):
-            distance = squared(a.regional[:, number], b.regional[:, number])
-            total += np.exp(-distance / scale)
-        return total
+    rows: str
 
-    def own(self, a: Features, scales: Scales) -> np.ndarray:
-        """As `Term`."""
-        return np.full(len(a), float(len(scales.regional)))
+    def __call__(self, both: Pairwise) -> np.ndarray:  # noqa: D102
+        return both.inner(self.rows)
+
+    def diagonal(self, a: Features, scales: Scales) -> np.ndarray:  # noqa: D102
+        return squared_lengths(a, self.rows)
 
 
-class SameParent:
-    """1 where variants have the same parent."""
+class Stationary:
+    """A kernel that is 1 on the diagonal."""
 
-    def __call__(self, a: Features, b: Features, scales: Scales) -> np.ndarray:
-        """As `Term`."""
-        return (a.parent[:, None] == b.parent[None]).astype(float)
-
-    def own(self, a: Features, scales: Scales) -> np.ndarray:
-        """As `Term`."""
+    def diagonal(self, a: Features, scales: Scales) -> np.ndarray:  # noqa: D102
         return np.ones(len(a))
 
 
-def _delta(one: Features) -> np.ndarray:
-    return one.delta
+@dataclasses.dataclass(frozen=True)
+class Saturating(Stationary):
+    """``exp(-d² / (2 scale))``, d² the squared distance that belongs to `Additive`."""
+
+    kernel: MutationKernel
+    scale: str
+
+    def __call__(self, both: Pairwise) -> np.ndarray:  # noqa: D102
+        distance = both.substitution_distance(self.kernel)
+        return np.exp(-0.5 * distance / getattr(both.scales, self.scale))
 
 
-def _mean(one: Features) -> np.ndarray:
-    return one.mean
+@dataclasses.dataclass(frozen=True)
+class RBF(Stationary):
+    """``exp(-f |x - x'|² / scale)`` of one array of `Features`."""
+
+    rows: str
+    factor: float = 1.0
+
+    def __call__(self, both: Pairwise) -> np.ndarray:  # noqa: D102
+        return np.exp(-self.factor * both.distance(self.rows) / getattr(both.scales, self.rows))
 
 
-def _log_odds(one: Features) -> np.ndarray:
-    return one.totals(one.changes.likelihood[:, :1])
+class Hamming(Stationary):
+    """``exp(-d / scale)``, d the number of residues that differ."""
+
+    def __call__(self, both: Pairwise) -> np.ndarray:  # noqa: D102
+        return np.exp(-both.differing() / both.scales.hamming)
 
 
-def _prior(one: Features) -> np.ndarray:
-    return one.prior[:, None]
+class SameParent(Stationary):
+    """``[parent = parent']``."""
+
+    def __call__(self, both: Pairwise) -> np.ndarray:  # noqa: D102
+        return (both.a.parent[:, None] == both.b.parent[None]).astype(float)
 
 
-# Against several antigens, changes have effects of their own: what specificity is made of.
-WITHIN_ANTIGEN: dict[str, Term] = {
-    "antigen_same_site_substitution": WithinAntigen(ADDITIVE["same_site_substitution"]),
-    "antigen_near_site": WithinAntigen(ADDITIVE["near_site"]),
-    "antigen_mutation_count": WithinAntigen(ADDITIVE["mutation_count"]),
-    "antigen_region": WithinAntigen(ADDITIVE["region"]),
+class SameAssay(Stationary):
+    """``[assay = assay']``: an offset of each assay."""
+
+    def __call__(self, both: Pairwise) -> np.ndarray:  # noqa: D102
+        return (both.a.assay[:, None] == both.b.assay[None]).astype(float)
+
+
+class SameAntigen:
+    """``[antigen = antigen']``: an offset of each antigen of the campaign; 0 for any other."""
+
+    def __call__(self, both: Pairwise) -> np.ndarray:  # noqa: D102
+        theirs = both.b.antigen[None]
+        return ((both.a.antigen[:, None] == theirs) & (theirs >= 0)).astype(float)
+
+    def diagonal(self, a: Features, scales: Scales) -> np.ndarray:  # noqa: D102
+        return (a.antigen >= 0).astype(float)
+
+
+class RegionalEmbedding:
+    """``sum_r exp(-|x_r - x'_r|² / scale_r)`` over regions r."""
+
+    def __call__(self, both: Pairwise) -> np.ndarray:  # noqa: D102
+        total = np.zeros((len(both.a), len(both.b)))
+        for region, scale in enumerate(both.scales.regional):
+            distance = squared(both.a.regional[:, region], both.b.regional[:, region])
+            total += np.exp(-distance / scale)
+        return total
+
+    def diagonal(self, a: Features, scales: Scales) -> np.ndarray:  # noqa: D102
+        return np.full(len(a), float(len(scales.regional)))
+
+
+# By name: the term, and what it compares, for the card and the ablation.
+_TABLE: dict[str, tuple[Term, str]] = {
+    "same_site_substitution": (
+        Additive(mutation.same_site_substitution),
+        "the same site changed to a similar residue",
+    ),
+    "near_substitution": (
+        Additive(mutation.near_substitution),
+        "similar substitutions at neighbouring IMGT positions",
+    ),
+    "near_site": (
+        Additive(mutation.near_site),
+        "changes in the same stretch of IMGT positions",
+    ),
+    "substitution": (
+        Additive(mutation.substitution),
+        "changes with the same effect on size, charge, hydropathy, …",
+    ),
+    "new_residue": (
+        Additive(mutation.new_residue),
+        "changes to similar residues, wherever they are",
+    ),
+    "site_context": (
+        Additive(mutation.site_context),
+        "sites the language model sees alike",
+    ),
+    "site_context_substitution": (
+        Additive(mutation.site_context_substitution),
+        "similar residues at sites the language model sees alike",
+    ),
+    "profile_substitution": (
+        Additive(mutation.profile_substitution),
+        "similar residues at sites with similar residue preferences",
+    ),
+    "likelihood": (
+        Additive(mutation.likelihood),
+        "changes the language model finds similarly likely",
+    ),
+    "site_context_likelihood": (
+        Additive(mutation.site_context_likelihood),
+        "the language model's likelihood, at sites it sees alike",
+    ),
+    "mutation_count": (Additive(mutation.mutation_count), "number of mutations, linearly"),
+    "region": (Additive(mutation.region), "which regions are changed"),
+    "parent_same_site_substitution": (
+        Additive(within_parent(mutation.same_site_substitution)),
+        "the same site of one parent changed to a similar residue",
+    ),
+    "parent_near_site": (
+        Additive(within_parent(mutation.near_site)),
+        "changes in the same stretch of one parent",
+    ),
+    "parent_mutation_count": (
+        Additive(within_parent(mutation.mutation_count)),
+        "number of mutations in one parent, linearly",
+    ),
+    "parent_region": (
+        Additive(within_parent(mutation.region)),
+        "which regions of one parent are changed",
+    ),
+    "saturating_substitution": (
+        Saturating(mutation.same_site_substitution, "additive"),
+        "the same site changed to a similar residue, saturating: interactions of changes",
+    ),
+    "saturating_site_context": (
+        Saturating(mutation.site_context_substitution, "by_site"),
+        "similar residues at similar sites, saturating: interactions of changes",
+    ),
+    "total_likelihood": (Linear("log_odds"), "the language model's likelihood, linearly"),
+    "embedding": (RBF("delta"), "embedding, position by position"),
+    "embedding_linear": (Linear("delta"), "embedding, position by position, linearly"),
+    "regional_embedding": (RegionalEmbedding(), "mean embedding of each region"),
+    "mean_embedding": (RBF("mean", 0.25), "mean embedding of the chains"),
+    "residues": (Hamming(), "number of residues that differ"),
+    "physics": (RBF("physics"), "sum of the physico-chemical changes"),
+    "general_model": (Linear("general_model"), "the general model's pKd, linearly"),
+    "parent": (SameParent(), "the same parent"),
+    "antigen_same_site_substitution": (
+        WithinAntigen(mutation.same_site_substitution),
+        "the same site changed to a similar residue, by antigen",
+    ),
+    "antigen_near_site": (
+        WithinAntigen(mutation.near_site),
+        "changes in the same stretch of positions, by antigen",
+    ),
+    "antigen_mutation_count": (
+        WithinAntigen(mutation.mutation_count),
+        "number of mutations, linearly, by antigen",
+    ),
+    "antigen_region": (WithinAntigen(mutation.region), "which regions are changed, by antigen"),
 }
-TERMS: dict[str, Term] = {
-    **{name: Additive(kernel) for name, kernel in ADDITIVE.items()},
-    "saturating_substitution": Saturating(ADDITIVE["same_site_substitution"], "additive"),
-    "saturating_site_context": Saturating(ADDITIVE["site_context_substitution"], "by_site"),
-    "total_likelihood": Linear(_log_odds),
-    "embedding": Smooth(_delta, "delta"),
-    "embedding_linear": Linear(_delta),
-    "regional_embedding": RegionalEmbedding(),
-    "mean_embedding": Smooth(_mean, "mean", 0.25),
-    "residues": AlikeResidues(),
-    "physics": Smooth(physics, "physics"),
-    "general_model": Linear(_prior),
-    "parent": SameParent(),
-    **WITHIN_ANTIGEN,
+TERMS: Mapping[str, Term] = {name: term for name, (term, _) in _TABLE.items()}
+MEANING: Mapping[str, str] = {name: meaning for name, (_, meaning) in _TABLE.items()}
+# Offsets of assays and antigens; their weights are not shared out, as an offset may be large.
+OFFSETS: Mapping[str, Term] = {"assay": SameAssay(), "antigen": SameAntigen()}
+ADDITIVE: Mapping[str, MutationKernel] = {
+    name: term.kernel for name, term in TERMS.items() if isinstance(term, Additive)
 }
-# Of each term, in words: for the card and the ablation.
-MEANING = {
-    "same_site_substitution": "the same site changed to a similar residue",
-    "saturating_substitution": "the same, saturating: interactions of changes",
-    "near_substitution": "similar substitutions at neighbouring IMGT positions",
-    "near_site": "changes in the same stretch of IMGT positions",
-    "substitution": "changes with the same effect on size, charge, hydropathy, …",
-    "new_residue": "changes to similar residues, wherever they are",
-    "site_context": "sites the language model sees alike",
-    "site_context_substitution": "similar residues at sites the language model sees alike",
-    "saturating_site_context": "the same, saturating: interactions of changes",
-    "profile_substitution": "similar residues at sites with similar residue preferences",
-    "likelihood": "changes the language model finds similarly likely",
-    "site_context_likelihood": "the language model's likelihood, at sites it sees alike",
-    "total_likelihood": "the language model's likelihood, linearly",
-    "embedding": "embedding, position by position",
-    "embedding_linear": "embedding, position by position, linearly",
-    "regional_embedding": "mean embedding of each region",
-    "mean_embedding": "mean embedding of the chains",
-    "residues": "number of residues that differ",
-    "mutation_count": "number of mutations, linearly",
-    "region": "which regions are changed",
-    "physics": "sum of the physico-chemical changes",
-    "general_model": "the general model's pKd, linearly",
-    "parent": "the same parent",
-    "parent_same_site_substitution": "the same site of one parent changed to a similar residue",
-    "parent_near_site": "changes in the same stretch of one parent",
-    "parent_mutation_count": "number of mutations in one parent, linearly",
-    "parent_region": "which regions of one parent are changed",
-    "antigen_same_site_substitution": "the same site changed to a similar residue, by antigen",
-    "antigen_near_site": "changes in the same stretch of positions, by antigen",
-    "antigen_mutation_count": "number of mutations, linearly, by antigen",
-    "antigen_region": "which regions are changed, by antigen",
-}
+# Of several parents, each has effects of its own: its paratope, and how far it can still fall.
+WITHIN_PARENT = tuple(name for name in TERMS if name.startswith("parent_"))
+# Against several antigens, substitutions have effects of their own: what specificity is made of.
+WITHIN_ANTIGEN = tuple(name for name in TERMS if name.startswith("antigen_"))
 # Terms that need a language model.
-LANGUAGE_TERMS = (
-    "site_context", "site_context_substitution", "saturating_site_context", "profile_substitution",
-    "likelihood", "site_context_likelihood", "total_likelihood", "embedding", "embedding_linear",
-    "regional_embedding", "mean_embedding",
-)  # fmt: skip
-assert set(MEANING) == set(TERMS)
-assert len(REGIONS) == 7
+LANGUAGE_TERMS = tuple(
+    name
+    for name in TERMS
+    if any(word in name for word in ("site_context", "profile", "likelihood", "embedding"))
+)

@@ -1,0 +1,261 @@
+"""Training of a campaign's model but for its process: observations, kernel, new-site errors."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from paratope.campaigns.campaign import UNKNOWN_ANTIGEN, Campaign
+from paratope.campaigns.gaussian_process import Observations, fit_hyperparameters, prior_weights
+from paratope.campaigns.kernels import (
+    LANGUAGE_TERMS,
+    OFFSETS,
+    TERMS,
+    WITHIN_ANTIGEN,
+    WITHIN_PARENT,
+    Features,
+    Featuriser,
+    LanguageModel,
+    ParentSites,
+    Scales,
+    centred_grams,
+)
+from paratope.campaigns.label_scale import HalfRankNormalTransform
+from paratope.core.censoring import Censoring
+from paratope.core.errors import InputError
+from paratope.molecules.sequences import Pair
+
+# With more rows a sparse process takes the place of an exact one.
+MAX_ROWS = 5000
+# Weights are found on at most this many rows; the process itself takes all of them.
+FITTING_ROWS = 800
+# Replicates of a row that the assay's pooled variance is worth.
+_POOLED_REPLICATES = 4.0
+# Folds of sites; fewer rows than this are not judged, and fewer are not learned from.
+_FOLDS, _MIN_JUDGED, _MIN_TRAINING = 5, 3, 5
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainedKernel:
+    """All of a campaign's model but its process.
+
+    Attributes
+    ----------
+    parents : tuple of Pair
+        From which changes are counted.
+    featuriser : Featuriser
+        In the frame of the parents.
+    scale : HalfRankNormalTransform
+        Between the campaign's values and latent ones.
+    scales : Scales
+    train : Features
+        Of the rows that new variants are compared with.
+    weights : dict of str to float
+        By term.
+    noise : np.ndarray, (noise groups,)
+        Variances.
+    language : LanguageModel or None
+    prior : object or None
+        A general model, with ``predict_pkd(pairs)``.
+    """
+
+    parents: tuple[Pair, ...]
+    featuriser: Featuriser
+    scale: HalfRankNormalTransform
+    scales: Scales
+    train: Features
+    weights: dict[str, float]
+    noise: np.ndarray
+    language: LanguageModel | None
+    prior: Any = None
+
+    @classmethod
+    def fit(
+        cls,
+        campaign: Campaign,
+        rows: np.ndarray,
+        fitting: np.ndarray,
+        scaling: np.ndarray,
+        *,
+        language: LanguageModel | None = None,
+        prior: Any = None,
+        terms: Sequence[str] | None = None,
+    ) -> "TrainedKernel":
+        """Train on a campaign.
+
+        Parameters
+        ----------
+        campaign : Campaign
+        rows : np.ndarray of int, (n,)
+            Rows to read.
+        fitting, scaling : np.ndarray of int
+            Indices into `rows`, increasing, by which weights and length scales are settled.
+        language, prior, terms
+            As for `CampaignModel.fit`.
+
+        Raises
+        ------
+        InputError
+            If there is nothing to learn from.
+        TrainingError
+            If the fit fails.
+        """
+        check_campaign(campaign)
+        parents = parents_of(campaign)
+        sites = [ParentSites.of(parent, language) for parent in parents]
+        featuriser = campaign_featuriser(campaign, parents, sites)
+        part = campaign.rows(rows)
+        prior_pkd = None if prior is None else prior.predict_pkd(part.pairs)
+        train = featuriser.features(part.pairs, language, prior_pkd, part.assay)
+        scales = Scales.of(train.take(scaling), sites)
+        scale = HalfRankNormalTransform.of(campaign.on_common_scale().values)
+        names = wanted_terms(campaign, train, terms, language, prior)
+        few = train.take(fitting)
+        grams = list(centred_grams(few, scales, names))
+        names = [name for name, _, _ in grams]
+        observed = observations(part.rows(fitting), scale, few.parent)
+        fitted = fit_hyperparameters(
+            np.stack([gram for _, gram, _ in grams]), observed, prior_weights(names, list(OFFSETS))
+        )
+        # a group without rows among these has the noise of the others
+        common = np.median(fitted.noise[observed.noise_group])
+        noise = np.full(len(campaign.assays) * max(len(campaign.parents), 1), common)
+        seen = np.unique(observed.noise_group)
+        noise[seen] = fitted.noise[seen]
+        weights = dict(zip(names, fitted.weights.tolist(), strict=True))
+        return cls(parents, featuriser, scale, scales, train, weights, noise, language, prior)
+
+
+def random_subset(count: int, most: int) -> np.ndarray:
+    """At most `most` of `count` row numbers, drawn at random, increasing."""
+    if count <= most:
+        return np.arange(count)
+    return np.sort(np.random.default_rng(0).permutation(count)[:most])
+
+
+def check_campaign(campaign: Campaign) -> None:
+    """Raise `InputError` if nothing can be learned from a campaign's rows."""
+    exact = campaign.values[campaign.censoring == Censoring.EXACT]
+    if len(campaign) < 2:
+        raise InputError(
+            f"a campaign needs at least two measured variants, got {len(campaign)}; 24 or more "
+            "begin to be useful"
+        )
+    if not len(exact):
+        raise InputError(
+            f"all {len(campaign)} measurements are bounds (< or >): none says how strong a variant "
+            "is; measure some of the stronger ones exactly"
+        )
+    if len(exact) == len(campaign) and np.ptp(exact) == 0:
+        raise InputError(
+            f"all {len(campaign)} measured values are {exact[0]:g}: there is nothing to learn; "
+            "check the column, or measure variants that differ"
+        )
+
+
+def parents_of(campaign: Campaign) -> tuple[Pair, ...]:
+    """From what changes are counted: the parents, or the strongest variant if there is none."""
+    return campaign.parents or (campaign.pairs[int(np.argmax(campaign.values))],)
+
+
+def campaign_featuriser(
+    campaign: Campaign, parents: Sequence[Pair], sites: Sequence[ParentSites]
+) -> Featuriser:
+    """In the frame of a campaign's parents and antigens."""
+    antigens = [one.chains for one in campaign.antigens] or [UNKNOWN_ANTIGEN.chains]
+    return Featuriser(parents, sites, antigens)
+
+
+def wanted_terms(
+    campaign: Campaign,
+    features: Features,
+    terms: Sequence[str] | None,
+    language: object,
+    prior: object,
+) -> list[str]:
+    """Names of the terms a campaign can have: those asked for, and its offsets."""
+    known = features.antigen >= 0
+    pairs = np.unique(np.stack([features.parent[known], features.antigen[known]]), axis=1)
+    useless: set[str] = set()
+    if language is None:
+        useless.update(LANGUAGE_TERMS)
+    if len(campaign.parents) < 2:  # what is learned of one parent is all there is
+        useless.update(WITHIN_PARENT)
+    if len(np.unique(pairs[0])) == pairs.shape[1]:  # each parent against one antigen
+        useless.update(WITHIN_ANTIGEN)
+    if prior is None:
+        useless.add("general_model")
+    names = [name for name in (TERMS if terms is None else terms) if name not in useless]
+    offsets = (("assay", campaign.assays), ("antigen", campaign.antigens))
+    return names + [name for name, levels in offsets if len(levels) > 1]
+
+
+def observations(
+    campaign: Campaign, scale: HalfRankNormalTransform, parent: np.ndarray
+) -> Observations:
+    """A campaign's values, latent, and each row's share of its group's noise.
+
+    Parameters
+    ----------
+    campaign : Campaign
+    scale : HalfRankNormalTransform
+    parent : np.ndarray of int, (n,)
+        Of each row.
+    """
+    share = 1.0 / np.maximum(campaign.replicates, 1)
+    known = np.isfinite(campaign.noise_sd) & (campaign.replicates > 1)
+    single = np.where(known, campaign.noise_sd, 0.0) ** 2 * campaign.replicates
+    pooled = (float(np.median(single[known])) or float(single[known].mean())) if known.any() else 0
+    if pooled > 0:  # where replicates scatter more or less than is common, in part
+        freedom = np.maximum(campaign.replicates - 1, 0)
+        ratio = (_POOLED_REPLICATES + freedom * single / pooled) / (_POOLED_REPLICATES + freedom)
+        share = np.where(known, share * ratio, share)
+    target = scale.to_latent(campaign.on_common_scale().values)
+    group = noise_group(campaign, campaign.assay, parent)
+    return Observations(target, campaign.censoring, group, share)
+
+
+def noise_group(campaign: Campaign, assay: np.ndarray | int, parent: np.ndarray) -> np.ndarray:
+    """Group whose noise variance rows share: those of one assay and one parent, (n,).
+
+    Campaigns of several complexes come from several laboratories, and what a model cannot see, such
+    as a complex's structure, matters in one more than in another.
+    """
+    return np.asarray(assay) * max(len(campaign.parents), 1) + parent
+
+
+# Rows left out, rows of these to predict -> mean and variance, noise included.
+LeaveOut = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+
+
+def leave_site_out_errors(
+    row: np.ndarray, site: np.ndarray, exact: np.ndarray, target: np.ndarray, leave_out: LeaveOut
+) -> np.ndarray:
+    """Standardised errors of exact rows at sites that no training row changes.
+
+    Parameters
+    ----------
+    row : np.ndarray of int, (changes,)
+    site : np.ndarray of str, (changes,)
+        Which row changes which site.
+    exact : np.ndarray of bool, (n,)
+    target : np.ndarray, (n,)
+    leave_out : callable
+
+    Returns
+    -------
+    np.ndarray
+        Empty if no site can be left out.
+    """
+    sites = np.unique(site)
+    order = np.random.default_rng(0).permutation(len(sites))
+    errors = [np.zeros(0)]
+    for fold in range(_FOLDS):
+        touched = np.zeros(len(exact), bool)
+        touched[row[np.isin(site, sites[order[fold::_FOLDS]])]] = True
+        test = np.flatnonzero(touched & exact)
+        if len(test) >= _MIN_JUDGED and int((~touched).sum()) >= _MIN_TRAINING:
+            mean, variance = leave_out(np.flatnonzero(touched), test)
+            errors.append((target[test] - mean) / np.sqrt(variance))
+    return np.concatenate(errors)

@@ -1,0 +1,177 @@
+"""The campaign's kernel: a weighted sum of terms, centred and scaled on training variants."""
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from paratope.campaigns.kernels.features import Features
+from paratope.campaigns.kernels.mutation_kernels import Comparison
+from paratope.campaigns.kernels.terms import OFFSETS, TERMS, Additive, Pairwise, Scales, Term
+
+_TINY = 1e-9
+
+
+@dataclasses.dataclass(frozen=True)
+class KernelCenterer:
+    """Centring and scaling of a kernel on reference variants r.
+
+    ``k'(x, y) = (k(x, y) - mean_r k(x, r) - mean_r k(r, y) + mean_rr' k(r, r')) / scale``: the
+    kernel of features centred on the reference (Schölkopf, Smola & Müller 1998), of mean variance
+    1 over it.
+
+    Attributes
+    ----------
+    column_mean : np.ndarray, (n,)
+        Mean over the reference of each training variant's column.
+    mean : float
+        Mean over the reference of that.
+    scale : float
+    """
+
+    column_mean: np.ndarray
+    mean: float
+    scale: float
+
+    @classmethod
+    def of(cls, gram: np.ndarray, reference: np.ndarray | None = None) -> "KernelCenterer | None":
+        """From a training Gram matrix, (n, n); None if the reference variants do not differ."""
+        rows = slice(None) if reference is None else reference
+        column, diagonal = gram[rows].mean(0), float(np.diag(gram)[rows].mean())
+        mean = float(column[rows].mean())
+        scale = diagonal - mean
+        if scale <= 1e-6 * max(abs(diagonal), _TINY):
+            return None
+        return cls(column, mean, scale)
+
+    def transform(self, gram: np.ndarray) -> np.ndarray:
+        """The training Gram matrix, centred and scaled."""
+        return (gram - self.column_mean - self.column_mean[:, None] + self.mean) / self.scale
+
+
+def term_named(name: str) -> Term:
+    """A term or an offset."""
+    return OFFSETS[name] if name in OFFSETS else TERMS[name]
+
+
+def centred_grams(
+    train: Features, scales: Scales, names: Sequence[str], reference: np.ndarray | None = None
+) -> Iterator[tuple[str, np.ndarray, KernelCenterer]]:
+    """Centred Gram matrix, (n, n) float32, of each term in which training variants differ.
+
+    `reference` is a mask of the variants whose mean is 0; by default all together.
+    """
+    both = Pairwise(train, train, scales)
+    for name in names:
+        gram = term_named(name)(both)
+        if (centerer := KernelCenterer.of(gram, reference)) is not None:
+            yield name, centerer.transform(gram).astype(np.float32), centerer
+
+
+class NewVariants(NamedTuple):
+    """m new variants beside the n training ones.
+
+    Attributes
+    ----------
+    features : Features
+    row_mean : np.ndarray, (m,)
+        Mean over the reference of the uncentred covariances.
+    cross : np.ndarray, (m, n)
+        Prior covariance with the training variants.
+    variance : np.ndarray, (m,)
+        Prior variance.
+    """
+
+    features: Features
+    row_mean: np.ndarray
+    cross: np.ndarray
+    variance: np.ndarray
+
+
+class SumKernel:
+    """``k(x, y) = sum_t w_t k'_t(x, y)``, the ``k'_t`` centred as by `KernelCenterer`.
+
+    Centring is linear: the sum of the terms is centred once, not each of them; and additive terms
+    are summed over pairs of substitutions before they are summed over variants.
+
+    Parameters
+    ----------
+    train : Features
+        Variants that others are compared with.
+    scales : Scales
+    weights : mapping of str to float
+        By term.
+    reference : np.ndarray of bool, (n,), optional
+        Training variants on which terms are centred; by default all.
+
+    Attributes
+    ----------
+    covariance : np.ndarray, (n, n) float32
+        Prior covariance of the training variants.
+    centerers : dict of str to KernelCenterer
+    """
+
+    def __init__(
+        self,
+        train: Features,
+        scales: Scales,
+        weights: Mapping[str, float],
+        reference: np.ndarray | None = None,
+    ) -> None:
+        self.train, self.scales, self.reference = train, scales, reference
+        self.covariance = np.zeros((len(train), len(train)), np.float32)
+        self.centerers: dict[str, KernelCenterer] = {}
+        self._additive: list[tuple[Additive, float]] = []
+        self._others: list[tuple[Term, float]] = []
+        self._column_mean, self._mean = np.zeros(len(train)), 0.0
+        for name, gram, centerer in centred_grams(train, scales, list(weights), reference):
+            self.covariance += np.float32(weights[name]) * gram
+            self.centerers[name] = centerer
+            share, term = weights[name] / centerer.scale, term_named(name)
+            if isinstance(term, Additive):
+                self._additive.append((term, share))
+            else:
+                self._others.append((term, share))
+            self._column_mean += share * centerer.column_mean
+            self._mean += share * centerer.mean
+
+    def compare(self, features: Features) -> NewVariants:
+        """New variants with the training ones."""
+        cross = self._uncentred(features, self.train)
+        rows = cross if self.reference is None else cross[:, self.reference]
+        row_mean = rows.mean(1)
+        cross -= row_mean[:, None]
+        cross -= self._column_mean
+        cross += self._mean
+        variance = self._uncentred_diagonal(features) - 2 * row_mean + self._mean
+        return NewVariants(features, row_mean, cross, variance)
+
+    def between(self, a: NewVariants, b: NewVariants) -> np.ndarray:
+        """Prior covariance of new variants with others, (ma, mb)."""
+        uncentred = self._uncentred(a.features, b.features)
+        return uncentred - a.row_mean[:, None] - b.row_mean[None] + self._mean
+
+    def _uncentred(self, a: Features, b: Features) -> np.ndarray:
+        both = Pairwise(a, b, self.scales)
+        total = np.zeros((len(a), len(b)))
+        if self._additive:
+            total += both.summed(self._of_substitutions)
+        for term, share in self._others:
+            total += share * term(both)
+        return total
+
+    def _uncentred_diagonal(self, a: Features) -> np.ndarray:
+        total = np.zeros(len(a))
+        if self._additive:
+            changes = Comparison(a.changes, a.changes, self.scales)
+            total += a.summed_diagonal(self._of_substitutions(changes))
+        for term, share in self._others:
+            total += share * term.diagonal(a, self.scales)
+        return total
+
+    def _of_substitutions(self, both: Comparison) -> np.ndarray:
+        total = np.zeros((len(both.a.key), len(both.b.key)))
+        for term, share in self._additive:
+            total += share * term.kernel(both)
+        return total

@@ -1,0 +1,320 @@
+"""Variants aligned by IMGT number to a campaign's parents, and what they change in them.
+
+Antibody chains are aligned by number, so that variants may differ in length; an antigen is compared
+residue by residue where it has its parent's length. Nothing here is learned.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from paratope.campaigns.kernels.language import LanguageModel
+from paratope.core.errors import InputError
+from paratope.molecules.numbering import REGIONS, number_chain
+from paratope.molecules.sequences import AMINO_ACIDS, Pair
+
+GAP = len(AMINO_ACIDS)  # no residue, or X
+NO_REGION = len(REGIONS)  # antigens
+# An antigen that shares less with a parent's is another antigen, not a mutant of it.
+_ANTIGEN_IDENTITY = 0.7
+# Costs of a parent of another format (single domain, paired) than a variant, and of another
+# antigen: more than any number of changes.
+_OTHER_FORMAT, _OTHER_ANTIGEN = 10**6, 1000
+# Numberings whose columns are kept: variants of one length share theirs.
+_REMEMBERED = 4096
+
+
+class Site(NamedTuple):
+    """A position of a molecule: chain ``H``, ``L``, or ``A0``, ``A1``, … of the antigen; number.
+
+    Numbers are IMGT's in antibody domains and counted from 1 in antigens; ``#1``, ``#2``, … in an
+    antibody chain that is no domain, so that they never meet an IMGT number.
+    """
+
+    role: str
+    label: str
+
+    @property
+    def key(self) -> str:
+        """One text for each site: ``H111A``, ``A0:35``."""
+        return f"{self.role}:{self.label}" if self.of_antigen else f"{self.role}{self.label}"
+
+    @property
+    def of_antigen(self) -> bool:
+        """Whether it is in an antigen chain."""
+        return self.role.startswith("A")
+
+    @property
+    def position(self) -> float:
+        """Position along its chain: ``111A`` is 111.1, ``111B`` 111.2.
+
+        >>> Site("H", "111B").position
+        111.2
+        """
+        digits = self.label.lstrip("#").rstrip("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+        letter = self.label.lstrip("#")[len(digits) :]
+        if not digits.isdigit():
+            raise InputError(f"{self.label!r} is no site number; expected one such as 35 or 111A")
+        return int(digits) + (round(0.1 * (ord(letter[0]) - ord("A") + 1), 1) if letter else 0.0)
+
+
+class SiteSubstitution(NamedTuple):
+    """One changed site of one parent; residues as index into `AMINO_ACIDS`, or `GAP`."""
+
+    parent: int
+    site: Site
+    before: int
+    after: int
+
+
+class NumberedChain(NamedTuple):
+    """A chain's variable domain: ``chain[start:end]``, its site labels, residues and regions."""
+
+    start: int
+    end: int
+    labels: tuple[str, ...]
+    residues: tuple[int, ...]
+    regions: tuple[int, ...]
+
+
+@functools.lru_cache(maxsize=32768)
+def numbered(chain: str) -> NumberedChain:
+    """A chain by IMGT numbers; ``#1``, ``#2``, … if it is no antibody domain."""
+    residues = _residues(chain)
+    try:
+        domain = number_chain(chain)
+    except InputError:
+        labels = tuple(f"#{position}" for position in range(1, len(chain) + 1))
+        return NumberedChain(0, len(chain), labels, residues, (NO_REGION,) * len(chain))
+    regions = tuple(REGIONS.index(region) for region in domain.regions)
+    inside = residues[domain.start : domain.end]
+    return NumberedChain(domain.start, domain.end, domain.positions, inside, regions)
+
+
+def _residues(chain: str) -> tuple[int, ...]:
+    return tuple(AMINO_ACIDS.find(residue) % (GAP + 1) for residue in chain)
+
+
+def antibody_chains(pair: Pair) -> Iterator[tuple[str, str]]:
+    """Heavy and light chain with their roles."""
+    yield "H", pair.antibody.heavy
+    if pair.antibody.light is not None:
+        yield "L", pair.antibody.light
+
+
+@dataclasses.dataclass(frozen=True)
+class ParentSites:
+    """The antibody sites of one parent.
+
+    Attributes
+    ----------
+    residues : dict of Site to int
+    region : dict of Site to int
+        Index into `REGIONS`, or `NO_REGION`.
+    embedding : dict of Site to np.ndarray, (dim,) float32
+        Empty without a language model.
+    log_probability : dict of Site to np.ndarray, (20,)
+    """
+
+    residues: dict[Site, int]
+    region: dict[Site, int]
+    embedding: dict[Site, np.ndarray]
+    log_probability: dict[Site, np.ndarray]
+
+    @classmethod
+    def of(cls, pair: Pair, language: LanguageModel | None) -> "ParentSites":
+        """The sites of a parent, with what the language model says of them."""
+        sites = cls({}, {}, {}, {})
+        for role, chain in antibody_chains(pair):
+            domain = numbered(chain)
+            labels = [Site(role, label) for label in domain.labels]
+            sites.residues.update(zip(labels, domain.residues, strict=True))
+            sites.region.update(zip(labels, domain.regions, strict=True))
+            if language is not None:
+                inside = slice(domain.start, domain.end)
+                rows = next(iter(language.embeddings([chain])))[inside]
+                sites.embedding.update(zip(labels, rows, strict=True))
+                table = language.log_probabilities(chain)[inside]
+                sites.log_probability.update(zip(labels, table, strict=True))
+        return sites
+
+
+class Aligned(NamedTuple):
+    """n variants in the frame of the parents.
+
+    Attributes
+    ----------
+    parent : np.ndarray of int, (n,)
+        The nearest.
+    residues : np.ndarray of int8, (n, sites)
+        Index into `AMINO_ACIDS`, or `GAP`.
+    row, column : np.ndarray of int
+        Which variant has which of the substitutions, by rows.
+    substitutions : tuple of SiteSubstitution
+        The distinct ones.
+    antigen : tuple of tuple of str
+        Chains of the antigen a variant is compared by: the parent's for a mutant of it.
+    """
+
+    parent: np.ndarray
+    residues: np.ndarray
+    row: np.ndarray
+    column: np.ndarray
+    substitutions: tuple[SiteSubstitution, ...]
+    antigen: tuple[tuple[str, ...], ...]
+
+
+class Aligner:
+    """The antibody sites of all parents, and variants at these sites.
+
+    The nearest parent is that of the fewest changes, of the same format and antigen if there is
+    one. A variant of another format than every parent is compared with the first by its heavy
+    chain.
+
+    Parameters
+    ----------
+    parents : sequence of Pair
+        At least one.
+    sites : sequence of ParentSites
+        Of each.
+    """
+
+    def __init__(self, parents: Sequence[Pair], sites: Sequence[ParentSites]) -> None:
+        self.parents = tuple(parents)
+        self.sites = sorted(
+            {site for parent in sites for site in parent.residues},
+            key=lambda site: (site.role, site.position, site.label),
+        )
+        self._column = {site: column for column, site in enumerate(self.sites)}
+        self._heavy = np.array([site.role == "H" for site in self.sites], bool)
+        self._parent_rows = np.full((len(sites), len(self.sites)), GAP, np.int8)
+        for row, parent in zip(self._parent_rows, sites, strict=True):
+            row[[self._column[site] for site in parent.residues]] = list(parent.residues.values())
+        self._columns: dict[tuple[str, tuple[str, ...]], np.ndarray] = {}
+
+    def columns(self, role: str, chain: NumberedChain) -> np.ndarray:
+        """Column of each residue of a chain, or -1, (residues,)."""
+        key = role, chain.labels
+        if key not in self._columns:
+            if len(self._columns) >= _REMEMBERED:
+                self._columns.clear()
+            columns = [self._column.get(Site(role, label), -1) for label in chain.labels]
+            self._columns[key] = np.array(columns, int)
+        return self._columns[key]
+
+    def align(self, pairs: Sequence[Pair]) -> Aligned:
+        """Parents, residues and substitutions of pairs."""
+        antibodies = {pair.antibody.chains: pair for pair in pairs}
+        frames, inserted = self._frames(list(antibodies.values()))
+        index = {chains: number for number, chains in enumerate(antibodies)}
+        antibody = np.array([index[pair.antibody.chains] for pair in pairs], int)
+        residues = frames[antibody]
+        antigens = list(dict.fromkeys(pair.antigen.chains for pair in pairs))
+        index = {chains: number for number, chains in enumerate(antigens)}
+        antigen = np.array([index[pair.antigen.chains] for pair in pairs], int)
+        mutants = [
+            [antigen_mutations(own.antigen.chains, chains) for chains in antigens]
+            for own in self.parents
+        ]
+        parent, same_format = self._nearest(pairs, residues, mutants, antigen)
+
+        table: dict[SiteSubstitution, int] = {}
+        compared = same_format[:, None] | self._heavy
+        rows, columns = self._frame_substitutions(residues, parent, compared, table)
+        chains = [pair.antigen.chains for pair in pairs]
+        mutated = np.array([[bool(one) for one in row] for row in mutants], bool)
+        mutated = mutated.reshape(len(self.parents), len(antigens))[parent, antigen]
+        more: list[tuple[int, int]] = []
+        longer = np.array([bool(one) for one in inserted], bool)[antibody]
+        for number in np.flatnonzero(mutated | longer).tolist():
+            own, comparable = int(parent[number]), bool(same_format[number])
+            changed = [
+                (site, GAP, after)
+                for site, after in inserted[antibody[number]]
+                if comparable or site.role == "H"
+            ]
+            if mutated[number] and comparable:
+                changed += mutants[own][antigen[number]] or []
+                chains[number] = self.parents[own].antigen.chains
+            for one in changed:
+                column = table.setdefault(SiteSubstitution(own, *one), len(table))
+                more.append((number, column))
+        extra = np.array(more, int).reshape(-1, 2)
+        rows, columns = np.append(rows, extra[:, 0]), np.append(columns, extra[:, 1])
+        order = np.argsort(rows, kind="stable")
+        return Aligned(parent, residues, rows[order], columns[order], tuple(table), tuple(chains))
+
+    def _frames(self, pairs: Sequence[Pair]) -> tuple[np.ndarray, list[list[tuple[Site, int]]]]:
+        """Residues of pairs at the sites, (n, sites), and those that stand at no site."""
+        frames = np.full((len(pairs), len(self.sites)), GAP, np.int8)
+        inserted: list[list[tuple[Site, int]]] = [[] for _ in pairs]
+        for row, (pair, extra) in enumerate(zip(pairs, inserted, strict=True)):
+            for role, chain in antibody_chains(pair):
+                domain = numbered(chain)
+                columns, residues = self.columns(role, domain), np.array(domain.residues, np.int8)
+                inside = columns >= 0
+                frames[row, columns[inside]] = residues[inside]
+                for place in np.flatnonzero(~inside).tolist():
+                    extra.append((Site(role, domain.labels[place]), domain.residues[place]))
+        return frames, inserted
+
+    def _nearest(
+        self,
+        pairs: Sequence[Pair],
+        residues: np.ndarray,
+        mutants: Sequence[Sequence[Sequence[tuple[Site, int, int]] | None]],
+        antigen: np.ndarray,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Nearest parent of each pair, and whether one of its format is there."""
+        if not len(pairs):
+            return np.zeros(0, int), np.zeros(0, bool)
+        cost = np.zeros((len(self.parents), len(pairs)), int)
+        paired = np.array([pair.antibody.light is not None for pair in pairs])
+        for number, parent in enumerate(self.parents):
+            of_antigen = [_OTHER_ANTIGEN if one is None else len(one) for one in mutants[number]]
+            cost[number] = (residues != self._parent_rows[number]).sum(1)
+            cost[number] += _OTHER_FORMAT * (paired != (parent.antibody.light is not None))
+            cost[number] += np.array(of_antigen)[antigen]
+        same_format = cost.min(0) < _OTHER_FORMAT
+        return np.where(same_format, cost.argmin(0), 0), same_format
+
+    def _frame_substitutions(
+        self,
+        residues: np.ndarray,
+        parent: np.ndarray,
+        compared: np.ndarray,
+        table: dict[SiteSubstitution, int],
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Rows and columns of the substitutions at the sites; new ones join the table."""
+        row, site = np.nonzero((residues != self._parent_rows[parent]) & compared)
+        own = parent[row]
+        before, after = self._parent_rows[own, site].astype(int), residues[row, site].astype(int)
+        code = ((own * len(self.sites) + site) * (GAP + 1) + before) * (GAP + 1) + after
+        _, first, column = np.unique(code, return_index=True, return_inverse=True)
+        for met in first.tolist():
+            substitution = SiteSubstitution(
+                int(own[met]), self.sites[int(site[met])], int(before[met]), int(after[met])
+            )
+            table[substitution] = len(table)
+        return row, column
+
+
+def antigen_mutations(
+    parent: tuple[str, ...], chains: tuple[str, ...]
+) -> list[tuple[Site, int, int]] | None:
+    """Changed sites of an antigen, before and after; None if it is no mutant of the parent's."""
+    if parent == chains:
+        return []
+    if [len(chain) for chain in parent] != [len(chain) for chain in chains]:
+        return None
+    changed = []
+    for number, (own, other) in enumerate(zip(parent, chains, strict=True)):
+        places = [place for place in range(len(own)) if own[place] != other[place]]
+        if len(places) > (1 - _ANTIGEN_IDENTITY) * max(len(own), 1):
+            return None
+        before, after = _residues(own), _residues(other)
+        changed += [(Site(f"A{number}", str(p + 1)), before[p], after[p]) for p in places]
+    return changed
