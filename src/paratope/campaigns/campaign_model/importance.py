@@ -1,6 +1,7 @@
 """What a campaign's model has learned, and where."""
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -9,12 +10,10 @@ from paratope.campaigns.kernels import (
     Comparison,
     Pairwise,
     SubstitutionTable,
+    SumKernel,
     term_named,
 )
 from paratope.molecules.numbering import REGIONS
-
-if TYPE_CHECKING:
-    from paratope.campaigns.campaign_model.model import CampaignModel
 
 
 class Importance(NamedTuple):
@@ -34,21 +33,33 @@ class Importance(NamedTuple):
     terms: dict[str, float]
 
 
-def importance(model: "CampaignModel") -> Importance:
+def importance(
+    kernel: SumKernel, weights: Mapping[str, float], alpha: np.ndarray, unit: float
+) -> Importance:
     """Learned effects of the measured substitutions, by site, and the terms' shares.
 
     The effect of substitution c is its part in the additive terms, ``sum_t w_t / s_t sum_c' k_t(c,
     c') [Zᵀ alpha]_c'`` with the centred incidence Z of substitutions in variants. The share of a
     term is ``cov(f_t, f) / var(f)``, ``f_t = w_t K_t alpha`` its part in the fitted values f.
+
+    Parameters
+    ----------
+    kernel : SumKernel
+    weights : mapping of str to float
+        By term.
+    alpha : np.ndarray, (n,)
+        Weights of the training variants in the posterior mean.
+    unit : float
+        Campaign's units for each latent unit.
     """
-    train, kernel, alpha = model.train, model.kernel, model.process.alpha
+    train = kernel.train
     both = Pairwise(train, train, kernel.scales)
     changes = Comparison(train.changes, train.changes, kernel.scales)
     reference = slice(None) if kernel.reference is None else kernel.reference
     incidence = train.has.toarray()
     pull = (incidence - incidence[reference].mean(0)).T @ alpha
     effects, fitted = np.zeros(len(train.changes.key)), {}
-    for name, weight in model.weights.items():
+    for name, weight in weights.items():
         centerer = kernel.centerers[name]
         fitted[name] = weight * centerer.transform(term_named(name)(both)) @ alpha
         if name in ADDITIVE:
@@ -59,7 +70,6 @@ def importance(model: "CampaignModel") -> Importance:
         name: round(float(np.mean((part - part.mean()) * (total - total.mean()))) / variance, 4)
         for name, part in fitted.items()
     }
-    unit = float(np.diff(model.to_label(np.array([-0.5, 0.5])))[0])
     return Importance(_by_site(train.changes, effects * unit), shares)
 
 

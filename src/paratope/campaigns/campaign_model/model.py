@@ -409,7 +409,8 @@ class CampaignModel:
 
     def importance(self) -> Importance:
         """Learned effects by site, and what each term of the kernel explains."""
-        return importance(self)
+        unit = float(np.diff(self.to_label(np.array([-0.5, 0.5])))[0])
+        return importance(self.kernel, self.weights, self.process.alpha, unit)
 
     def _half_widths(self, domains: np.ndarray, coverage: float) -> np.ndarray:
         """Half width of the interval of each pair in standard deviations, by its domain, (n,)."""
