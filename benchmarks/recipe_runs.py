@@ -25,11 +25,11 @@ from paratope.models.batches import Examples, fit_molecule
 from paratope.models.recipes import Recipe, load_recipe
 from paratope.molecules.numbering import prepare_antibody
 from paratope.molecules.sequences import Antibody, Antigen, Pair
-from paratope.training import fit, score
+from paratope.training import RunOptions, fit, score
 from paratope.training.history import history_table, summarise
-from paratope.training.memory import peak_memory_mb
+from paratope.training.loop import peak_memory_mb
+from paratope.training.rows import PARTS
 from paratope.training.run_folder import open_run_folder, prediction_table, write_run
-from paratope.training.table import PARTS
 from recipe_faults import FaultyEmbeddings
 from recipe_tables import BASELINE_NAMES, FAULTY
 
@@ -148,15 +148,17 @@ def run(job: Job) -> dict[str, Any]:
             )
         clocks = time.perf_counter(), time.process_time()
         result = fit(
-            *(examples["train"], examples["validation"], recipe, *stores),
+            examples["train"],
+            examples["validation"],
+            recipe,
+            stores,
+            RunOptions(device="cpu"),
             folder=job.folder / "checkpoints",
-            device="cpu",
-            progress=False,
             log=log,
         )
         seconds = time.perf_counter() - clocks[0], time.process_time() - clocks[1]
         network = result.network()
-        scores = {name: score(network, part, *stores) for name, part in examples.items()}
+        scores = {name: score(network, part, stores) for name, part in examples.items()}
     about = {"rows": {name: len(part) for name, part in examples.items()}, "split": job.split}
     write_run(job.folder, result, {name: job.part(name) for name in PARTS}, scores, about)
     test = with_groups(prediction_table(*job.part("test"), scores["test"]), job)

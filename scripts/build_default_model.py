@@ -248,10 +248,8 @@ def train_fold(job: Job) -> tuple[FitResult, CalibrationRows]:
         EmbeddingStore(load_encoder(recipe.encoders.antibody)) as antibodies,
         EmbeddingStore(load_encoder(recipe.encoders.antigen)) as antigens,
     ):
-        result = fit(
-            Examples.from_measurements(train), None, recipe, antibodies, antigens, progress=False
-        )
-        scores = score(result.network(), Examples.from_measurements(test), antibodies, antigens)
+        result = fit(Examples.from_measurements(train), None, recipe, (antibodies, antigens))
+        scores = score(result.network(), Examples.from_measurements(test), (antibodies, antigens))
     known = ApplicabilityDomain.of_pairs(measurement.pair for measurement in train)
     print(f"{name}: {len(test)} rows, {time.time() - started:.0f} s", flush=True)
     return result, held_out(test, scores, known)

@@ -1,5 +1,7 @@
 """Small training runs on random molecules, for tests of training."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -11,8 +13,8 @@ from paratope.encoders.embedding_store import EmbeddingStore
 from paratope.models.batches import Examples
 from paratope.models.recipes import Recipe, load_recipe
 from paratope.molecules.sequences import AMINO_ACIDS, Antibody, Antigen, Pair
-from paratope.training import FitResult, fit
-from paratope.training.memory import TIME_AND_MEMORY
+from paratope.training import FitResult, RunOptions, fit
+from paratope.training.loop import TIME_AND_MEMORY
 from paratope.training.run_log import RunLog
 
 TINY = [
@@ -54,9 +56,12 @@ def data(tmp_path_factory):
         yield train, validation, store
 
 
-def run(data, recipe: Recipe, **options) -> FitResult:
+def run(data, recipe: Recipe, folder: Path | None = None, log=None, **options) -> FitResult:
+    """Fit on the CPU; further arguments are those of `RunOptions`."""
     train, validation, store = data
-    return fit(train, validation, recipe, store, store, device="cpu", **options)
+    run_options = RunOptions(device="cpu", **options)
+    stores = store, store
+    return fit(train, validation, recipe, stores, run_options, folder=folder, log=log)
 
 
 def same_weights(left: FitResult, right: FitResult) -> bool:

@@ -14,10 +14,10 @@ from paratope.encoders.embedding_store import EmbeddingStore
 from paratope.models.batches import (
     BatchPlan,
     Examples,
-    Window,
     batches_by_length,
     collate,
     fit_molecule,
+    label_batch,
     pad,
 )
 from paratope.molecules.sequences import Antibody, Antigen, Pair
@@ -71,12 +71,6 @@ def test_a_measurement_without_pkd_is_refused():
         Examples.from_measurements(rows)
 
 
-def test_pairs_without_values_have_nan():
-    examples = Examples.from_pairs([row.pair for row in measurements()])
-    assert np.isnan(examples.pkd).all()
-    assert len(examples.antibodies) == 6
-
-
 def test_collate_gives_the_rows_asked_for(examples, store):
     rows = [7, 2, 7, 0]
     batch = collate(examples, rows, store, store)
@@ -87,6 +81,9 @@ def test_collate_gives_the_rows_asked_for(examples, store):
     assert batch.assay.tolist() == examples.assay[rows].tolist()
     assert len(batch.antibody) == len({int(examples.antibody_index[row]) for row in rows})
     assert len(batch.antigen) == 2  # each molecule once, however many rows use it
+    labels = label_batch(examples, rows)
+    for name in ("pkd", "censoring", "assay", "row"):
+        assert torch.equal(getattr(labels, name), getattr(batch, name))
     for place, row in enumerate(rows):
         chains = examples.antibodies[examples.antibody_index[row]]
         number = int(batch.antibody_index[place])
@@ -138,18 +135,18 @@ def test_a_plan_goes_on_where_another_stopped(examples):
     plan = BatchPlan(examples, 5, seed=9)
     plan.start_epoch(3)
     whole = [batch.tolist() for batch in plan.batches(3)]
-    running = iter(plan)
-    first = next(running).tolist()
+    plan.position = 1
     other = BatchPlan(examples, 5, seed=0)
     other.load_state_dict(plan.state_dict())
-    assert [first, *(batch.tolist() for batch in other)] == whole
+    assert (other.epoch, other.position) == (3, 1)
+    assert [batch.tolist() for batch in other.batches(other.epoch)] == whole
 
 
 def test_long_molecules_go_together():
     random = np.random.default_rng(0)
     lengths = random.integers(5, 400, 512)
     pairs = [Pair(Antibody("EVQL"), Antigen(("A" * int(n),))) for n in lengths]
-    examples = Examples.from_pairs(pairs)
+    examples = Examples.from_measurements([Measurement(pair, 8.0) for pair in pairs])
 
     def padding(batches: list[np.ndarray]) -> int:
         return sum(int(lengths[rows].max() * len(rows) - lengths[rows].sum()) for rows in batches)
@@ -178,12 +175,6 @@ def test_batches_by_length_hold_every_row_once(examples):
     assert sorted(np.concatenate(batches_by_length(examples, 5)).tolist()) == list(range(12))
 
 
-def test_labels_can_be_kept_without_embeddings(examples, store):
-    batch = collate(examples, [0, 1], store, store).without_molecules()
-    assert batch.antibody.numel() == batch.antigen.numel() == 0
-    assert batch.pkd.tolist() == examples.pkd[:2].tolist()
-
-
 def test_a_recipes_limit_cuts_the_end_and_says_so():
     encoder = load_encoder("residue")
     assert fit_molecule(encoder, ("EVQL", "DIQM"), "antigen") == (("EVQL", "DIQM"), None)
@@ -195,27 +186,3 @@ def test_a_recipes_limit_cuts_the_end_and_says_so():
 def test_an_encoders_refusal_is_passed_on():
     with pytest.raises(EncoderError):
         fit_molecule(load_encoder("antiberty"), ("A" * 600,), "antibody")
-
-
-def test_a_window_makes_each_batch_when_it_is_asked_for(examples, store):
-    class Counted:
-        reads = 0
-
-        def get(self, molecule):
-            self.reads += 1
-            return store.get(molecule)
-
-    counted = Counted()
-    rows = [np.array([0, 1, 2]), np.array([3, 4])]
-    window = Window(examples, rows, (counted, counted))
-    labels = window.labels()
-    assert counted.reads == 0
-    assert len(window) == len(labels) == 2
-    for batch, label, own in zip(window, labels, rows, strict=True):
-        whole = collate(examples, own, store, store)
-        for name, expected in whole._asdict().items():
-            assert torch.equal(getattr(batch, name), expected)
-            if not name.startswith(("antibody", "antigen")) or name.endswith("index"):
-                assert torch.equal(getattr(label, name), expected)
-    assert counted.reads > 0
-    assert [len(one.row) for one in window[1:]] == [2]

@@ -52,6 +52,6 @@ def test_network_of_every_recipe_learns_twelve_pairs(recipe, tmp_path):
     examples = Examples.from_measurements(rows)
     with EmbeddingStore(load_encoder("residue"), tmp_path) as store:
         store.fill((*examples.antibodies, *examples.antigens))
-        result = fit(examples, examples, load_recipe(recipe, EASY), store, store)
-        predicted = score(result.network(), examples, store, store).mean
+        result = fit(examples, examples, load_recipe(recipe, EASY), (store, store))
+        predicted = score(result.network(), examples, (store, store)).mean
     assert np.sqrt(np.mean((predicted - examples.pkd) ** 2)) < 0.1

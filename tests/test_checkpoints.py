@@ -17,6 +17,7 @@ from paratope.models.recipes import load_recipe
 from paratope.training.checkpoints import (
     LATEST,
     PREVIOUS,
+    Checkpoints,
     DamageError,
     read_checked,
     write_checked,
@@ -156,8 +157,7 @@ def test_nothing_in_a_checkpoint_is_executed(data, whole, interrupted, tmp_path)
     """Also not in one whose checksum is right; nor is another file taken for a checkpoint."""
     shutil.copytree(interrupted, tmp_path, dirs_exist_ok=True)
     for content in ({"progress": Trap(tmp_path / "executed")}, {"model_state_dict": {}}, [1, 2]):
-        with (tmp_path / LATEST).open("wb") as file:
-            write_checked(content, file)
+        write_checked(content, tmp_path / LATEST)
         log = StoppingLog("batch", 1)
         with pytest.raises(StopHereError):
             run(data, tiny(*LONG), folder=tmp_path, resume=True, log=log)
@@ -171,6 +171,34 @@ def test_without_the_latest_the_previous_is_used(data, whole, interrupted, tmp_p
     shutil.copytree(interrupted, tmp_path, dirs_exist_ok=True)
     (tmp_path / LATEST).unlink()
     assert same_run(whole, run(data, tiny(*LONG), folder=tmp_path, resume=True))
+
+
+def test_a_kill_in_the_first_save_after_a_fallback_leaves_a_good_checkpoint(
+    interrupted, tmp_path, monkeypatch
+):
+    """The damaged latest must not take the place of the good previous one before it is replaced."""
+    shutil.copytree(interrupted, tmp_path, dirs_exist_ok=True)
+    (tmp_path / LATEST).write_bytes(b"cut off")
+    checkpoints = Checkpoints(tmp_path)
+    state, notes = checkpoints.load()
+    assert len(notes) == 2
+    rename = os.replace
+
+    def killed(source: Path, target: Path) -> None:
+        if Path(target).name == LATEST:
+            raise StopHereError
+        rename(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", killed)
+        with pytest.raises(StopHereError):
+            checkpoints.save(state)
+    again, _ = Checkpoints(tmp_path).load()
+    assert again["progress"]["step"] == state["progress"]["step"]
+    checkpoints.save(state)
+    checkpoints.save(state)  # from here on both are good
+    (tmp_path / LATEST).write_bytes(b"cut off")
+    assert Checkpoints(tmp_path).load()[0] is not None
 
 
 def test_a_file_system_without_hard_links(data, whole, tmp_path, monkeypatch):

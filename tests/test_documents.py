@@ -192,7 +192,7 @@ def test_dependencies_are_those_of_the_page():
 BEHIND_POLARS = {"pyarrow", "fastexcel", "xlsxwriter", "pandas"}
 BEHIND_MLFLOW = {"sqlalchemy", "alembic"}
 IMPORT_NAMES = {
-    "lightning-fabric": "lightning_fabric",
+    "tomli-w": "tomli_w",
     "huggingface-hub": "huggingface_hub",
     "scikit-learn": "sklearn",
     "mlflow-skinny": "mlflow",

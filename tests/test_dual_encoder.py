@@ -20,7 +20,7 @@ from paratope.encoders import load_encoder
 from paratope.models.dual_encoder import ChainTokenizer
 from paratope.models.recipes import load_recipe
 from paratope.molecules.sequences import ALPHABET
-from paratope.training import train_table
+from paratope.training import RunOptions, train_table
 from paratope.training.runs import write_model_of_run
 from tiny_models import tiny_folder, tokenizer_of, vocabularies
 
@@ -250,10 +250,10 @@ def train_small(folder: Path, *changes: str) -> tuple[Path, list[Pair]]:
         "v2.6",
         [*SMALL, "training.max_epochs=1", "training.batch_size=4", "data.split='random'", *changes],
     )
-    trained = train_table(table, recipe, folder / "run", device="cpu", progress=False)
+    trained = train_table(table, recipe, folder / "run", RunOptions(device="cpu"))
     write_model_of_run(trained, folder / "run")
     return folder / "run", [
-        measurement.pkd and measurement.pair for measurement in trained.measurements
+        measurement.pkd and measurement.pair for measurement in trained.rows.usable.cut
     ]
 
 

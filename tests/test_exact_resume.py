@@ -13,12 +13,13 @@ import torch
 
 from paratope.core.errors import TrainingError
 from paratope.core.interruption import Interrupted, Interruption
-from paratope.training import FitResult, fit
+from paratope.models.predictor import Predictor
+from paratope.training import FitResult, RunOptions, fit, train_table
 from paratope.training.checkpoints import (
     LATEST,
     Checkpoints,
 )
-from paratope.training.random_state import random_state, restore_random_state
+from paratope.training.random_state import random_state, restore_random_state, seed_everything
 from paratope.training.run_log import RunLog
 from small_runs import (
     LONG,
@@ -31,8 +32,9 @@ from small_runs import (
     same_weights,
     tiny,
 )
+from trained_models import tiny_run
 
-__all__ = ["data"]  # a fixture
+__all__ = ["data", "tiny_run"]  # fixtures
 
 
 @pytest.fixture(scope="module")
@@ -79,8 +81,7 @@ NOISY = (
 
 def noisy_run(data, **options) -> FitResult:
     train, validation, store = data
-    noisy = NoisyStore(store)
-    return fit(train, validation, tiny(*NOISY), noisy, noisy, device="cpu", **options)
+    return run((train, validation, NoisyStore(store)), tiny(*NOISY), **options)
 
 
 @pytest.fixture(scope="module")
@@ -191,7 +192,41 @@ def test_resuming_with_other_rows_is_refused(data, tmp_path, part):
     parts = {"training": train, "validation": validation}
     parts[part] = dataclasses.replace(parts[part], pkd=parts[part].pkd + np.float32(0.1))
     with pytest.raises(TrainingError, match=f"other {part} rows"):
-        fit(*parts.values(), tiny(), store, store, folder=tmp_path, resume=True, device="cpu")
+        fit(
+            *parts.values(),
+            tiny(),
+            (store, store),
+            RunOptions(resume=True, device="cpu"),
+            folder=tmp_path,
+        )
+
+
+# the caller's generators
+
+
+@pytest.mark.parametrize("work", ["fit", "network", "train_table", "predict"])
+def test_the_callers_random_numbers_are_left_alone(data, tiny_run, tmp_path, work):
+    """Two users with seeds of their own go on with numbers of their own."""
+    result, recipe = run(data, tiny()), tiny_run.trained.recipe
+
+    def do() -> None:
+        if work == "fit":
+            run(data, tiny())
+        elif work == "network":
+            result.network()
+        elif work == "train_table":
+            train_table(tiny_run.table, recipe, tmp_path / "run", RunOptions(device="cpu"))
+        else:
+            Predictor.load(tiny_run.folder / "bundle").predict(tiny_run.table)
+
+    def draws() -> tuple[float, float, float]:
+        return random.random(), float(np.random.random()), torch.rand(1).item()
+
+    seed_everything(5)
+    expected = draws()
+    seed_everything(5)
+    do()
+    assert draws() == expected
 
 
 # signals

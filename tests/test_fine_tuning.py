@@ -25,7 +25,7 @@ from paratope.models.fine_tuning import AdaptedTower, Letters, build_network, ch
 from paratope.models.network import NetworkConfig
 from paratope.models.recipes import LoraSettings, Recipe, load_recipe
 from paratope.molecules.sequences import ALPHABET, AMINO_ACIDS, Antibody, Antigen, Pair
-from paratope.training import FitResult, fit, score, train_table
+from paratope.training import FitResult, RunOptions, fit, score, train_table
 from paratope.training.runs import write_model_of_run
 from tiny_models import tiny_folder, vocabularies
 
@@ -69,7 +69,7 @@ def adapted(tmp_path_factory, plain_rows):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PARATOPE_CACHE", str(folder / "cache"))
         recipe = load_recipe("default", [*TINY, "lora.side=antibody"])
-        trained = train_table(user_table(folder), recipe, folder / "run", device="cpu")
+        trained = train_table(user_table(folder), recipe, folder / "run", RunOptions(device="cpu"))
         write_model_of_run(trained, folder / "run")
     return folder, trained
 
@@ -258,7 +258,7 @@ def test_the_model_serves_what_was_trained(adapted, tmp_path):
         served = predictor.model.score_pairs(pairs)
         expected = trained.scores[part]
         assert np.abs(served.mean - expected.mean).max() < 1e-4
-        assert np.abs(served.sd - np.exp(0.5 * expected.log_variance)).max() < 1e-4
+        assert np.abs(served.sd - expected.sd).max() < 1e-4
     frame = predictor.predict(pairs)
     assert frame["error"].to_list() == [""] * len(pairs) or not any(frame["error"].to_list())
     saved = predictor.save(tmp_path / "copy")
@@ -276,7 +276,7 @@ def test_adapted_and_plain_embeddings_never_meet(adapted, plain_rows, tmp_path, 
     with EmbeddingStore(plain, tmp_path) as store:
         store.fill([(VHH,)])
     predictor = Predictor.load(folder / "run", device="cpu", cache=tmp_path)
-    pairs = [measurement.pair for measurement in trained.measurements]
+    pairs = [measurement.pair for measurement in trained.rows.usable.cut]
     predictor.model.score_pairs([*pairs, Pair(Antibody(VHH), pairs[0].antigen)])
     with EmbeddingStore(plain, tmp_path) as store:
         assert len(store) == 1  # neither read nor written by the model
@@ -311,7 +311,7 @@ def test_the_release_s_class_loads_a_fine_tuned_checkpoint(adapted, tmp_path):
     network = trained.result.network()
     state = torch.load(path, weights_only=True)["model_state_dict"]
     network.load_state_dict(state)
-    pairs = [measurement.pair for measurement in trained.measurements[:3]]
+    pairs = [measurement.pair for measurement in trained.rows.usable.cut[:3]]
     tokens = (
         *model.antibody_tokenizer(["|".join(pair.antibody.chains) for pair in pairs]).values(),
         *model.antigen_tokenizer(["|".join(pair.antigen.chains) for pair in pairs]).values(),
@@ -320,7 +320,8 @@ def test_the_release_s_class_loads_a_fine_tuned_checkpoint(adapted, tmp_path):
         found = model(*tokens).numpy()
     with EmbeddingStore(load_encoder("residue"), tmp_path) as antigens:
         letters = Letters(load_encoder("residue"))
-        expected = score(network, Examples.from_pairs(pairs), letters, antigens).mean
+        examples = Examples.from_measurements([Measurement(pair, 8.0) for pair in pairs])
+        expected = score(network, examples, (letters, antigens)).mean
     assert np.allclose(found, expected, atol=1e-4)
 
 
@@ -385,7 +386,8 @@ def small_run(
     letters.left = stop_after
     others = Letters(load_encoder(f"esm2-8m@{tiny_folder('esm2-8m')}"))
     parts = [Examples.from_measurements(measurements(count, count)) for count in (14, 4)]
-    return fit(*parts, recipe, letters, others, folder=folder, device="cpu", **options)
+    run_options = RunOptions(device="cpu", **options)
+    return fit(*parts, recipe, (letters, others), run_options, folder=folder)
 
 
 @pytest.mark.parametrize("stop_after", [9, 27])  # inside the first epoch, and the second

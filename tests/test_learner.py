@@ -5,19 +5,19 @@ import contextlib
 import numpy as np
 import pytest
 import torch
-from lightning_fabric import Fabric
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from paratope.encoders import load_encoder
 from paratope.encoders.embedding_store import EmbeddingStore
 from paratope.models.batches import Examples, collate
 from paratope.training.fitting import untrained_network
-from paratope.training.learner import Learner
+from paratope.training.learner import Learner, Schedule
 from paratope.training.monitors import Monitors
-from paratope.training.schedules import Schedule
 from small_runs import data, rows, run, tiny
 
 __all__ = ["data"]  # a fixture
+
+CPU = torch.device("cpu")
 
 
 @contextlib.contextmanager
@@ -61,14 +61,15 @@ def test_32_rows_four_times_are_128_rows(many, loss):
     for sizes in ([128], [32, 32, 32, 32]):
         torch.manual_seed(0)
         network = untrained_network(recipe, examples, (store, store))
-        learner = Learner(network, recipe, 1, Fabric(accelerator="cpu"))
+        learner = Learner(network, recipe, 1, CPU)
         order = np.random.default_rng(5).permutation(128)
         windows = np.split(order, np.cumsum(sizes)[:-1])
         batches = [collate(examples, window, store, store) for window in windows]
         seen: list[list[torch.Tensor]] = []
         with every_step(lambda optimizer, seen=seen: seen.append(gradients(optimizer))):
             places = ["here"] * len(sizes)
-            sums = learner.step(0, batches, places, Monitors(recipe), lambda position: None)
+            monitors = Monitors(recipe)
+            sums = learner.step(0, batches, batches, places, monitors, lambda position: None)
         assert len(seen) == 1  # one step, however many batches
         changed = [one for one in learner.network.parameters() if one.grad is not None]
         weights = [parameter.detach().clone() for parameter in changed]
@@ -100,11 +101,11 @@ def test_rank_losses_compare_rows_of_one_micro_batch_only(many):
     )
     torch.manual_seed(0)
     network = untrained_network(recipe, examples, (store, store))
-    learner = Learner(network, recipe, 1, Fabric(accelerator="cpu"))
+    learner = Learner(network, recipe, 1, CPU)
     batches = [collate(examples, part, store, store) for part in np.split(np.arange(128), 4)]
     with torch.no_grad():
         own = [float(learner.objective(learner.network(batch), batch)[0]) for batch in batches]
-    sums = learner.step(0, batches, ["here"] * 4, Monitors(recipe), lambda position: None)
+    sums = learner.step(0, batches, batches, ["here"] * 4, Monitors(recipe), lambda position: None)
     assert sums["loss"] == pytest.approx(np.mean(own), rel=1e-5)
 
 
@@ -165,8 +166,7 @@ def test_heads_compute_in_float32_when_the_rest_does_not(data):
     """bf16-mixed: towers and attention in bfloat16; regressor, output and losses in float32."""
     train, _, store = data
     recipe = tiny("training.precision=bf16-mixed", "network.dropout=0")
-    fabric = Fabric(accelerator="cpu", precision="bf16-mixed")
-    learner = Learner(untrained_network(recipe, train, (store, store)), recipe, 1, fabric)
+    learner = Learner(untrained_network(recipe, train, (store, store)), recipe, 1, CPU)
     seen: dict[str, set[torch.dtype]] = {}
 
     def watch(name: str):
@@ -175,11 +175,11 @@ def test_heads_compute_in_float32_when_the_rest_does_not(data):
 
         return hook
 
-    for name, module in learner.network.module.named_modules():
+    for name, module in learner.network.named_modules():
         if isinstance(module, torch.nn.Linear):
             module.register_forward_hook(watch(name))
     batch = collate(train, np.arange(8), store, store)
-    output = learner.network(batch)
+    output = learner.predict(batch)
     heads = {name for name in seen if name.startswith("regressor")}
     assert len(heads) == 2
     assert all(seen[name] == {torch.float32} for name in heads)

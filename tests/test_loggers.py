@@ -16,6 +16,7 @@ from paratope.core.interruption import Interrupted
 from paratope.models.recipes import load_recipe
 from paratope.training.history import HistoryFile, history_table
 from paratope.training.loggers import LOGGERS, LoggerSet, check_loggers, open_loggers
+from paratope.training.run_log import RunLog
 from small_runs import data, run, tiny
 from test_offline import Offline
 
@@ -104,7 +105,7 @@ from paratope.data.datasets.simulated import simulate
 from paratope.models.recipes import load_recipe
 from paratope.data.tables import write_table
 from paratope.data.tables import frame_from_measurements
-from paratope.training import train_table
+from paratope.training import RunOptions, train_table
 
 folder, resume = Path(sys.argv[1]), len(sys.argv) > 2
 table = folder / "table.csv"
@@ -123,7 +124,8 @@ def after(record):
 
 assert not {"tensorboard", "wandb", "mlflow"} & set(sys.modules)  # until they are used
 loggers = [] if resume else ["tensorboard,wandb", "mlflow"]
-train_table(table, recipe, folder / "run 1%", resume=resume, on_epoch=after, loggers=loggers)
+options = RunOptions(resume=resume, on_epoch=after, loggers=loggers)
+train_table(table, recipe, folder / "run 1%", options)
 """
 
 
@@ -307,7 +309,9 @@ def test_training_goes_on_where_a_logger_fails(data, tmp_path):
         logger.full = record["epoch"] < 3
 
     loggers = LoggerSet({"disk": logger, "csv": HistoryFile(tmp_path, "default")}, said.append)
-    result = run(data, tiny("training.max_epochs=4"), loggers=loggers, on_epoch=fill)
+    log = RunLog()
+    log.write_history = loggers.log
+    result = run(data, tiny("training.max_epochs=4"), log=log, on_epoch=fill)
     assert logger.lengths == [0, 1, 4]
     assert len(said) == 1
     assert "The logger disk could not write (OSError: [Errno 28] No space left" in said[0]

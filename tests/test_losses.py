@@ -20,7 +20,7 @@ from paratope.models.recipes import load_recipe
 ALL = sorted(LOSSES)
 
 
-def labels(pkd, censoring=None, assay=None, weight=None, dtype=torch.float64) -> PairBatch:
+def labels(pkd, censoring=None, assay=None, dtype=torch.float64) -> PairBatch:
     count = len(pkd)
     none, no_mask = torch.zeros(0, 0, 0), torch.zeros(0, 0, dtype=torch.bool)
     index = torch.zeros(count, dtype=torch.long)
@@ -34,7 +34,6 @@ def labels(pkd, censoring=None, assay=None, weight=None, dtype=torch.float64) ->
         pkd=torch.as_tensor(pkd, dtype=dtype),
         censoring=torch.as_tensor(np.zeros(count) if censoring is None else censoring).long(),
         assay=torch.as_tensor(np.zeros(count) if assay is None else assay).long(),
-        weight=torch.as_tensor(np.ones(count) if weight is None else weight, dtype=dtype),
         row=torch.arange(count),
     )
 
@@ -54,7 +53,7 @@ def case() -> tuple[NetworkOutput, PairBatch]:
     random = np.random.default_rng(3)
     pkd = random.uniform(4, 11, 20)
     censoring = np.where(np.arange(20) % 5 == 1, -1, np.where(np.arange(20) % 7 == 2, 1, 0))
-    batch = labels(pkd, censoring, np.arange(20) % 3, random.uniform(0.5, 2, 20))
+    batch = labels(pkd, censoring, np.arange(20) % 3)
     mean = pkd + random.normal(0, 1.5, 20)
     return outputs(mean, random.normal(0, 0.7, 20), random.normal(0, 2, 20)), batch
 
@@ -75,16 +74,16 @@ def as_arrays(*tensors: torch.Tensor) -> list[np.ndarray]:
 
 
 def expected_huber(output, batch):
-    return np.average(special.huber(1.0, one_sided(output, batch)), weights=batch.weight)
+    return np.mean(special.huber(1.0, one_sided(output, batch)))
 
 
 def expected_mse(output, batch):
-    return np.average(one_sided(output, batch) ** 2, weights=batch.weight)
+    return np.mean(one_sided(output, batch) ** 2)
 
 
 def expected_focal(output, batch):
     error = one_sided(output, batch)
-    return np.average((1 + error**2) ** 2 * error**2, weights=batch.weight)
+    return np.mean((1 + error**2) ** 2 * error**2)
 
 
 def expected_nll(output, batch):
@@ -95,7 +94,7 @@ def expected_nll(output, batch):
     loss = np.where(
         code == 0, -normal.logpdf(pkd), np.where(code < 0, -normal.logcdf(pkd), -normal.logsf(pkd))
     )
-    return np.average(loss, weights=batch.weight)
+    return np.mean(loss)
 
 
 def expected_spearman(output, batch):
@@ -123,7 +122,7 @@ def expected_bce(output, batch):
     known = (code == 0) | ((code < 0) & ~strong) | ((code > 0) & strong)
     probability = special.expit(logit)
     loss = -np.where(strong, np.log(probability), np.log1p(-probability))
-    return np.average(loss[known], weights=batch.weight[torch.from_numpy(known)])
+    return np.mean(loss[known])
 
 
 EXPECTED = {
@@ -334,12 +333,7 @@ def test_shares_of_micro_batches_make_the_loss_of_the_whole(name, case):
     whole, _, dropped = objective(output, batch)
     cuts = [slice(0, 3), slice(3, 12), slice(12, 20)]
     parts = [
-        labels(
-            batch.pkd[cut].numpy(),
-            batch.censoring[cut].numpy(),
-            batch.assay[cut].numpy(),
-            batch.weight[cut].numpy(),
-        )
+        labels(batch.pkd[cut].numpy(), batch.censoring[cut].numpy(), batch.assay[cut].numpy())
         for cut in cuts
     ]
     answers = [NetworkOutput(*(tensor[cut] for tensor in output)) for cut in cuts]
@@ -368,9 +362,7 @@ def test_constants_of_a_recipe_reach_their_losses(case):
     recipe = load_recipe("v2.6", ["loss.huber_delta=0.1", "loss.huber=1.0"])
     _, values, _ = Objective(recipe.loss_weights(), recipe.loss_constants())(output, batch)
     error = one_sided(output, batch)
-    assert values["huber"] == pytest.approx(
-        np.average(special.huber(0.1, error), weights=batch.weight)
-    )
+    assert values["huber"] == pytest.approx(np.mean(special.huber(0.1, error)))
 
 
 def test_unknown_loss_lists_the_losses():

@@ -22,7 +22,15 @@ from paratope.encoders.embedding_store import EmbeddingStore
 from paratope.models.batches import Examples
 from paratope.models.recipes import RECIPES, MonitorSettings, load_recipe, recipe_toml
 from paratope.molecules.sequences import Antibody, Antigen, Pair
-from paratope.training import fit, fitting, gradients, monitors, train_table, validation
+from paratope.training import (
+    RunOptions,
+    fit,
+    fitting,
+    gradients,
+    monitors,
+    train_table,
+    validation,
+)
 from paratope.training.gradients import DeadGradients, GradientPeaks
 from paratope.training.history import history_table
 from paratope.training.monitors import (
@@ -70,7 +78,8 @@ def easy(tmp_path_factory):
 def fit_easy(easy, *changes: str, name: str = "default", **options):
     train, validation, store = easy
     settings = [*TINY, *STEADY, "training.batch_size=8", *changes]
-    return fit(train, validation, load_recipe(name, settings), store, store, **options)
+    recipe = load_recipe(name, settings)
+    return fit(train, validation, recipe, (store, store), RunOptions(**options))
 
 
 # a healthy run
@@ -116,7 +125,7 @@ def test_an_infinite_label_is_named_and_leaves_the_checkpoint(data, tmp_path):
 
     recipe = tiny("training.accumulate=2", "training.balance=none")
     with pytest.raises(TrainingError) as caught:
-        fit(train, validation, recipe, store, store, folder=tmp_path, on_epoch=spoil)
+        fit(train, validation, recipe, (store, store), RunOptions(on_epoch=spoil), folder=tmp_path)
     assert "epoch 2, batch " in str(caught.value)
     assert "measured pKd is NaN or infinite for training rows 7 (counted" in str(caught.value)
     assert contents(tmp_path) == kept[0]
@@ -128,7 +137,7 @@ def test_a_loss_that_overflows_is_named(data):
     train.pkd[3] = 1e12
     recipe = tiny("training.balance=none", "loss.focal_regression=1")
     with pytest.raises(TrainingError) as caught:
-        fit(train, validation, recipe, store, store)
+        fit(train, validation, recipe, (store, store))
     found = str(caught.value)
     assert "loss focal_regression is inf although predictions and measured values" in found
     rows = found.partition("training rows ")[2].partition(" (counted")[0].split(", ")
@@ -152,9 +161,9 @@ def test_a_validation_row_is_named_too(data):
     train, validation, store = data
     spoiled = Spoiled(store, validation.antibodies[validation.antibody_index[4]])
     with pytest.raises(TrainingError, match="^epoch 1, validation: antibody embedding is NaN"):
-        fit(train, validation, tiny(), spoiled, store)
+        fit(train, validation, tiny(), (spoiled, store))
     with pytest.raises(TrainingError, match="for validation rows 4 "):
-        fit(train, validation, tiny(), spoiled, store)
+        fit(train, validation, tiny(), (spoiled, store))
 
 
 def changed_network(monkeypatch, change) -> None:
@@ -181,9 +190,12 @@ def test_a_gradient_that_is_not_finite_is_named(data, tmp_path, monkeypatch):
     kept = []
     with pytest.raises(TrainingError) as caught:
         fit(
-            *(train, validation, tiny("training.balance=none"), store, store),
+            train,
+            validation,
+            tiny("training.balance=none"),
+            (store, store),
+            RunOptions(on_epoch=lambda record: kept.append(contents(tmp_path))),
             folder=tmp_path,
-            on_epoch=lambda record: kept.append(contents(tmp_path)),
         )
     message = str(caught.value)
     assert message.startswith(
@@ -263,7 +275,7 @@ def recall_warning(recalls: list[float], strong: int) -> str:
 
 def test_both_sides_of_the_gap_are_the_same_loss(data):
     train, _, store = data
-    result = fit(train, train, tiny("network.dropout=0.5"), store, store)
+    result = fit(train, train, tiny("network.dropout=0.5"), (store, store))
     for record in result.history:
         assert record["train_sample_loss"] == pytest.approx(record["validation_loss"], abs=1e-6)
         assert record["train_sample_loss"] != pytest.approx(record["train_loss"], abs=1e-3)
@@ -279,7 +291,7 @@ OVERFIT = [
 def test_an_overfitted_run_is_told_and_ends_if_asked(data):
     """Random labels: what is learned of the training rows is wrong for all others."""
     train, validation, store = data
-    result = fit(train, validation, tiny(*OVERFIT), store, store)
+    result = fit(train, validation, tiny(*OVERFIT), (store, store))
     warned = [record for record in result.history if "overfitting" in record["warned"]]
     first = warned[0]
     assert first["epoch"] > 3
@@ -290,7 +302,7 @@ def test_an_overfitted_run_is_told_and_ends_if_asked(data):
     assert first["validation_loss"] > best["validation_loss"]
     assert first["loss_gap"] > best["loss_gap"]
     recipe = tiny(*OVERFIT, "monitors.overfitting=stop")
-    stopped = fit(train, validation, recipe, store, store)
+    stopped = fit(train, validation, recipe, (store, store))
     assert len(stopped.history) == first["epoch"]
     assert stopped.stopped == f"after epoch {first['epoch']}: {first['warning']}"
 
@@ -385,7 +397,7 @@ def test_impossible_predictions_are_told_and_end_the_run_if_asked(data):
     strange = [dataclasses.replace(part, pkd=part.pkd - 8) for part in (train, validation)]
     for output, reaction in (("free", "warn"), ("free", "stop"), ("bounded", "stop")):
         recipe = tiny(f"network.output={output}", f"monitors.range={reaction}")
-        result = fit(*strange, recipe, store, store)
+        result = fit(*strange, recipe, (store, store))
         record = result.history[0]
         assert ("range" in record["warned"]) == (output == "free")
         assert record["share_out_of_range"] == (1.0 if output == "free" else 0.0)
@@ -405,7 +417,7 @@ def test_parts_without_a_gradient_are_named_and_end_the_run_if_asked(data, monke
         torch.nn.init.constant_(network.regressor[1].bias, -1e4)  # its GELU gives 0 ever after
 
     changed_network(monkeypatch, kill)
-    warned = fit(train, validation, tiny(), store, store)
+    warned = fit(train, validation, tiny(), (store, store))
     assert len(warned.history) == 3
     record = warned.history[0]
     dead = record["dead_gradients"].split(", ")
@@ -414,7 +426,7 @@ def test_parts_without_a_gradient_are_named_and_end_the_run_if_asked(data, monke
     assert record["dead_unit_share"] == 1
     assert "exactly zero for the whole epoch" in record["warning"]
     assert "100 % of the hidden units got no gradient" in record["warning"]
-    stopped = fit(train, validation, tiny("monitors.gradients=stop"), store, store)
+    stopped = fit(train, validation, tiny("monitors.gradients=stop"), (store, store))
     assert len(stopped.history) == 1
     assert stopped.stopped.startswith("after epoch 1: dead gradients: the gradient of antibody_to")
 
@@ -429,7 +441,7 @@ def test_dead_units_are_counted_and_vanished_parameters_named(data, monkeypatch)
         network.antibody_tower.requires_grad_(False)  # frozen on purpose: nothing to tell
 
     changed_network(monkeypatch, hurt)
-    record = fit(train, validation, tiny("training.max_epochs=1"), store, store).history[0]
+    record = fit(train, validation, tiny("training.max_epochs=1"), (store, store)).history[0]
     assert record["dead_gradients"] == "antigen_tower.position_scale"
     assert "the gradient of antigen_tower.position_scale was below 1e-08" in record["warning"]
     network = fitting.untrained_network(tiny(), train, (store, store))
@@ -463,7 +475,7 @@ def test_monitors_that_are_off_leave_no_trace(data):
     names = ("collapse", "overfitting", "recall", "range", "gradients")
     off = [f"monitors.{name}=off" for name in names]
     plain, unwatched = (
-        fit(train, validation, tiny(*changes), store, store) for changes in ([], off)
+        fit(train, validation, tiny(*changes), (store, store)) for changes in ([], off)
     )
     gone = plain.history[0].keys() - unwatched.history[0].keys()
     assert gone == {
@@ -487,7 +499,9 @@ def test_warnings_are_in_the_runs_summary(tmp_path, monkeypatch):
     rows = [dataclasses.replace(row, pkd=2 + row.pkd / 10) for row in rows]  # below 4, all of them
     write_table(frame_from_measurements(rows), tmp_path / "strange.csv")
     settings = ["encoders.antibody=residue", "network.output=free", "data.split=random"]
-    train_table(tmp_path / "strange.csv", tiny(*settings), tmp_path / "run", device="cpu")
+    train_table(
+        tmp_path / "strange.csv", tiny(*settings), tmp_path / "run", RunOptions(device="cpu")
+    )
     summary = json.loads((tmp_path / "run" / "training_summary_default.json").read_text())
     assert summary["warned"]["range"] == [1, 2, 3]
     history = pl.read_csv(tmp_path / "run" / "training_history_default.csv")

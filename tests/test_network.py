@@ -1,11 +1,15 @@
 """The network depends on every residue of both sides and on nothing else."""
 
+import gc
+import weakref
+
 import pytest
 import torch
+from torch.nn import functional
 
 from paratope.core.errors import ModelError
 from paratope.models.batches import PairBatch
-from paratope.models.network import Network, NetworkConfig, bounded, unbounded
+from paratope.models.network import FeedForward, Network, NetworkConfig, bounded, unbounded
 from paratope.models.recipes import RECIPES, load_recipe
 
 ANTIBODY_DIM, ANTIGEN_DIM = 12, 9
@@ -52,7 +56,6 @@ def make_batch(antibody_lengths=(7, 11, 9, 5), antigen_lengths=(13, 6), rows=Non
         pkd=torch.linspace(5, 11, count),
         censoring=torch.zeros(count, dtype=torch.long),
         assay=torch.zeros(count, dtype=torch.long),
-        weight=torch.ones(count),
         row=torch.arange(count),
     )
 
@@ -196,6 +199,36 @@ def test_gradients_reach_every_parameter(network):
         if parameter.grad is None or not (parameter.grad.abs() > 0).any()
     ]
     assert without == []
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+def test_feed_forward_makes_its_gelu_anew_and_gives_the_same_bits(monkeypatch, mixed):
+    torch.manual_seed(0)
+    layer, states = FeedForward(config_of("v2.6")).eval(), torch.randn(2, 7, 16, requires_grad=True)
+    made: list[weakref.ref] = []
+    gelu = functional.gelu
+
+    def watched(values: torch.Tensor) -> torch.Tensor:
+        active = gelu(values)
+        made.append(weakref.ref(active))
+        return active
+
+    found = []
+    for plain in (True, False):
+        layer.zero_grad(), setattr(states, "grad", None)
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=mixed):
+            if plain:
+                output = states + layer.narrow(gelu(layer.widen(layer.norm(states))))
+            else:
+                monkeypatch.setattr(functional, "gelu", watched)
+                output = layer(states)
+                gc.collect()
+                assert [active() for active in made] == [None]  # not kept
+        output.square().sum().backward()
+        gradients = [states.grad, *(parameter.grad for parameter in layer.parameters())]
+        found.append([output.detach(), *(gradient.clone() for gradient in gradients)])
+    assert len(made) == 2  # made anew, once
+    assert all(torch.equal(*both) for both in zip(*found, strict=True))
 
 
 def test_gradients_are_equal_every_time_with_several_threads():

@@ -13,10 +13,10 @@ from matplotlib.figure import Figure
 
 from paratope.models.batches import Examples
 from paratope.models.recipes import load_recipe
-from paratope.training import fit
+from paratope.training import RunOptions, fit
 from paratope.training.checkpoints import LATEST
 from paratope.training.history import history_figure
-from paratope.training.memory import TIME_AND_MEMORY, peak_memory_mb
+from paratope.training.loop import TIME_AND_MEMORY, peak_memory_mb
 from small_runs import LONG, StopHereError, StoppingLog, data, rows, run, tiny
 from trained_models import TrainedRun, tiny_run
 
@@ -149,7 +149,7 @@ def test_a_checkpoint_of_v26_in_full_width_is_small(tmp_path):
     recipe = load_recipe("v2.6", ["training.max_epochs=1", "training.batch_size=2"])
     examples = Examples.from_measurements(rows(4))
     stores = RandomStore(1024), RandomStore(2560)  # IgT5, ESM-2 3B
-    result = fit(examples, examples, recipe, *stores, device="cpu", folder=tmp_path)
+    result = fit(examples, examples, recipe, stores, RunOptions(device="cpu"), folder=tmp_path)
     weights = sum(tensor.numel() for tensor in result.state.values())
     assert 45e6 < weights < 55e6
     assert 12 * weights < (tmp_path / LATEST).stat().st_size < RELEASE_BYTES / 25

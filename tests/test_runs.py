@@ -12,8 +12,7 @@ import pytest
 
 from conftest import Finished
 from paratope.models.predictor import Predictor
-from paratope.training.run_card import calibration_warning
-from paratope.training.runs import bundle_of_run
+from paratope.training.runs import bundle_of_run, calibration_warning
 from trained_models import TINY_RECIPE, TrainedRun, tiny_predictor, tiny_run
 
 __all__ = ["tiny_predictor", "tiny_run"]  # fixtures
@@ -75,7 +74,7 @@ def test_the_card_says_what_is_wrong_with_predictions(tiny_run: TrainedRun, low,
     metrics = json.loads((tiny_run.folder / "metrics.json").read_text(encoding="utf-8"))
     assert found not in bundle_of_run(trained, metrics).card
     scores = {
-        name: dataclasses.replace(one, mean=np.linspace(low, high, len(one.mean)))
+        name: one._replace(mean=np.linspace(low, high, len(one.mean)))
         for name, one in trained.scores.items()
     }
     assert found in bundle_of_run(dataclasses.replace(trained, scores=scores), metrics).card

@@ -15,16 +15,31 @@ import pytest
 pytest.importorskip("optuna", reason="the extra [research] is not installed")
 
 from paratope.core.errors import MissingExtraError, TrainingError
+from paratope.core.files import json_text
 from paratope.core.interruption import Interrupted, Interruption
 from paratope.data.datasets.simulated import simulate
 from paratope.data.tables import frame_from_measurements, write_table
 from paratope.models.recipes import RECIPES, Recipe, load_recipe
+from paratope.training import RunOptions
 from paratope.training import search as searching
-from paratope.training.search import FOLDS, SPACE, Choice, Range, Trial, search, search_space
-from paratope.training.search.inner_folds import InnerFolds
-from paratope.training.search.outcome import DONE, FAILED, PRUNED, best_of, trials_table
-from paratope.training.search.space import own_values, with_values
-from paratope.training.search.trials import NO_RANKING
+from paratope.training.search import (
+    DONE,
+    FAILED,
+    FOLDS,
+    NO_RANKING,
+    PRUNED,
+    SPACE,
+    Choice,
+    InnerFolds,
+    Range,
+    Trial,
+    best_of,
+    own_values,
+    search,
+    search_space,
+    trials_table,
+    with_values,
+)
 from trained_models import TINY_RECIPE
 
 SEARCH_RECIPE = (*TINY_RECIPE, "training.max_epochs=2", "network.tower_layers=0")
@@ -53,7 +68,7 @@ def found(table: Path, recipe: Recipe, tmp_path_factory: pytest.TempPathFactory)
     folder = tmp_path_factory.mktemp("found")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PARATOPE_CACHE", str(tmp_path_factory.getbasetemp() / "search-cache"))
-        return folder, search(table, recipe, folder, 3, progress=False)
+        return folder, search(table, recipe, folder, 3)
 
 
 def without_time(trials) -> list[Trial]:
@@ -142,7 +157,7 @@ def test_held_out_rows_have_no_influence(table: Path, recipe: Recipe, found, tmp
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
-    again = search(other, recipe, tmp_path / "run", 3, progress=False)
+    again = search(other, recipe, tmp_path / "run", 3)
     assert without_time(again.trials) == without_time(found[1].trials)
 
 
@@ -179,29 +194,25 @@ def test_an_interrupted_search_goes_on_to_the_same_trials(
         if trial.number == 1:
             signal.raise_signal(signal.SIGTERM)
 
-    with Interruption() as interruption, pytest.raises(Interrupted):
-        search(
-            *(table, recipe, tmp_path, 3),
-            progress=False,
-            on_trial=stop,
-            interruption=interruption,
-        )
+    with Interruption() as interruption:
+        options = RunOptions(interruption=interruption)
+        with pytest.raises(Interrupted):
+            search(table, recipe, tmp_path, 3, options=options, on_trial=stop)
     kept = json.loads((tmp_path / "search" / "search.json").read_text("utf-8"))
     assert len(kept["trials"]) == 1
     with pytest.raises(TrainingError, match="holds a search already; go on with --resume"):
-        search(table, recipe, tmp_path, 3, progress=False)
+        search(table, recipe, tmp_path, 3)
     notes: list[str] = []
-    result = search(
-        *(table, recipe, tmp_path, 3), resume=True, progress=False, on_note=notes.append
-    )
+    options = RunOptions(resume=True, say=notes.append)
+    result = search(table, recipe, tmp_path, 3, options=options)
     assert notes == ["Going on after 1 of 3 trials."]
     assert without_time(result.trials) == without_time(found[1].trials)
 
 
 def test_a_finished_search_is_read_not_repeated(table: Path, recipe: Recipe, found, monkeypatch):
     folder, result = found
-    monkeypatch.setattr(searching.trials, "fit", None)
-    again = search(table, recipe, folder, 3, resume=True, progress=False)
+    monkeypatch.setattr(searching, "fit", None)
+    again = search(table, recipe, folder, 3, options=RunOptions(resume=True))
     assert again == result
 
 
@@ -212,14 +223,14 @@ def test_another_search_does_not_go_on(table: Path, recipe: Recipe, found, tmp_p
         (recipe, ("network.dropout",)),
     ):
         with pytest.raises(TrainingError, match="holds a search with other"):
-            search(table, other, folder, 3, pins=pins, resume=True, progress=False)
+            search(table, other, folder, 3, pins, RunOptions(resume=True))
 
 
 def test_a_damaged_search_is_said_in_words(table: Path, recipe: Recipe, tmp_path: Path):
     (tmp_path / "search").mkdir()
     (tmp_path / "search" / "search.json").write_text('{"trials": [{"number"', encoding="utf-8")
     with pytest.raises(TrainingError, match=r"search\.json: damaged .* delete .* search afresh"):
-        search(table, recipe, tmp_path, 3, resume=True, progress=False)
+        search(table, recipe, tmp_path, 3, options=RunOptions(resume=True))
 
 
 def test_a_hopeless_trial_is_given_up(table: Path, recipe: Recipe, tmp_path: Path, monkeypatch):
@@ -231,16 +242,16 @@ def test_a_hopeless_trial_is_given_up(table: Path, recipe: Recipe, tmp_path: Pat
 
     made: list[int] = []
 
-    def fit_by_number(train, validation, recipe, *stores, on_epoch, **more):
+    def fit_by_number(train, validation, recipe, stores, options):
         value = 0.1 if len(made) >= 5 * FOLDS else 0.8
         made.append(1)
         for epoch in range(1, recipe.training.max_epochs + 1):
-            on_epoch({"epoch": epoch, "validation_spearman": value})
+            options.on_epoch({"epoch": epoch, "validation_spearman": value})
         return Fitted(value)
 
-    monkeypatch.setattr(searching.trials, "fit", fit_by_number)
+    monkeypatch.setattr(searching, "fit", fit_by_number)
     longer = with_values(recipe, {"training.max_epochs": 4})
-    result = search(table, longer, tmp_path, 6, progress=False)
+    result = search(table, longer, tmp_path, 6)
     *good, bad = result.trials
     assert [trial.state for trial in good] == [DONE] * 5
     assert bad.state == PRUNED
@@ -255,9 +266,9 @@ def test_a_trial_that_fails_is_kept_and_the_search_goes_on(
     def fail(*arguments, **more):
         raise TrainingError("epoch 1, batch 1: mean is NaN")
 
-    monkeypatch.setattr(searching.trials, "fit", fail)
+    monkeypatch.setattr(searching, "fit", fail)
     with pytest.raises(TrainingError, match="none of the 2 trials ended well.*mean is NaN"):
-        search(table, recipe, tmp_path, 2, progress=False)
+        search(table, recipe, tmp_path, 2)
     with (tmp_path / "search" / "trials.csv").open(encoding="utf-8", newline="") as file:
         assert [line["state"] for line in csv.DictReader(file)] == [FAILED, FAILED]
 
@@ -272,8 +283,8 @@ def test_no_ranking_is_the_worst_objective():
     ]
     assert best_of(trials) is trials[1]
     assert trials_table(trials)["best"].to_list() == [False, True, False]
-    assert searching.trials._ranking(math.nan) == NO_RANKING
-    assert Trial.from_dict(json.loads(json.dumps(trials[0].to_dict()))) == trials[0]
+    assert searching._ranking(math.nan) == NO_RANKING
+    assert Trial.from_dict(json.loads(json_text(trials[0]))) == trials[0]
 
 
 def test_a_missing_extra_is_named(table: Path, recipe: Recipe, tmp_path: Path, monkeypatch):
@@ -311,7 +322,7 @@ def test_the_command_says_how_to_go_on(table: Path, tmp_path: Path, run_paratope
     def interrupted(*arguments, **more):
         signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(searching.trials, "fit", interrupted)
+    monkeypatch.setattr(searching, "fit", interrupted)
     done = run_paratope(
         "train", table, "--search", "2", "-o", tmp_path / "run", *("--set", SEARCH_RECIPE[0])
     )

@@ -14,11 +14,11 @@ from paratope.core.errors import InputError, TrainingError
 from paratope.models.batches import BatchPlan, Examples
 from paratope.models.recipes import ScheduleSettings, load_recipe
 from paratope.molecules.sequences import AMINO_ACIDS
-from paratope.training import fit, fitting, score, train_table
+from paratope.training import RunOptions, fit, fitting, score, train_table
 from paratope.training.checkpoints import Checkpoints
 from paratope.training.history import history_table, summarise
+from paratope.training.learner import Schedule
 from paratope.training.monitors import EarlyStopping
-from paratope.training.schedules import Schedule
 from small_runs import TINY, comparable, data, run, same_weights, tiny
 
 __all__ = ["data"]  # a fixture
@@ -39,8 +39,8 @@ def test_every_recipe_trains_and_scores_alike_afterwards(data, name):
     assert result.stopped == "all 2 epochs done"
     assert [record["epoch"] for record in result.history] == [1, 2]
     train, validation, store = data
-    scores = score(result.network(), validation, store, store)
-    again = score(result.network(), validation, store, store, batch_size=2)
+    scores = score(result.network(), validation, (store, store))
+    again = score(result.network(), validation, (store, store), batch_size=2)
     assert np.allclose(scores.mean, again.mean, atol=1e-5)
     exact = validation.censoring == 0
     best = result.history[result.best_epoch - 1]
@@ -74,7 +74,7 @@ def test_accumulation_equals_a_big_batch(data):
     for name, tensor in whole.state.items():
         # one AdamW step moves a weight by about the rate, 1e-3; here both move it alike
         assert torch.allclose(tensor, parts.state[name], atol=1e-5), name
-    scores = [score(one.network(), train, store, store).mean for one in (whole, parts)]
+    scores = [score(one.network(), train, (store, store)).mean for one in (whole, parts)]
     assert np.allclose(*scores, atol=1e-4)
 
 
@@ -148,14 +148,14 @@ def test_a_run_stops_when_nothing_improves_and_keeps_the_best(data):
 
 def test_without_validation_the_last_epoch_is_taken(data):
     train, _, store = data
-    result = fit(train, None, tiny("training.patience=1"), store, store, device="cpu")
+    result = fit(train, None, tiny("training.patience=1"), (store, store), RunOptions(device="cpu"))
     assert (result.best_epoch, result.stopped) == (3, "all 3 epochs done")
     assert math.isnan(result.best_spearman)
 
 
 def test_nothing_to_train_on_is_said(data):
     with pytest.raises(TrainingError, match="nothing to train on"):
-        fit(Examples.from_measurements([]), None, tiny(), data[2], data[2])
+        fit(Examples.from_measurements([]), None, tiny(), (data[2], data[2]))
 
 
 # monitors
@@ -178,7 +178,14 @@ def test_a_nan_stops_the_run_and_is_located(data, tmp_path):
     train, validation, store = data
     bad = train.antibodies[train.antibody_index[11]]
     with pytest.raises(TrainingError) as caught:
-        fit(train, validation, tiny(), Poisoned(store, bad), store, device="cpu", folder=tmp_path)
+        fit(
+            train,
+            validation,
+            tiny(),
+            (Poisoned(store, bad), store),
+            RunOptions(device="cpu"),
+            folder=tmp_path,
+        )
     message = str(caught.value)
     assert "antibody embedding is NaN or infinite for training rows 11" in message
     assert "epoch 1, batch " in message
@@ -202,10 +209,12 @@ def test_a_nan_leaves_the_last_checkpoint_as_it_was(data, tmp_path):
     store_of_antigens = Spoiled(store, train.antigens[0])
     with pytest.raises(TrainingError, match="epoch 3.*antigen embedding"):
         fit(
-            *(train, validation, recipe, store, store_of_antigens),
-            device="cpu",
+            train,
+            validation,
+            recipe,
+            (store, store_of_antigens),
+            RunOptions(device="cpu", on_epoch=remember),
             folder=tmp_path,
-            on_epoch=remember,
         )
     assert checkpoint.read_bytes() == done[0]
     state, _ = Checkpoints(tmp_path).load()
@@ -219,7 +228,7 @@ def test_a_collapsed_run_warns_in_its_history_and_stops_if_asked(data):
     flat = tiny("training.learning_rate=1e-9", "training.stop_on_collapse=true")
     network_is_flat = dataclasses.replace(train, pkd=np.linspace(-1e3, 1e3, 18, dtype=np.float32))
     network_is_flat = dataclasses.replace(network_is_flat, censoring=np.zeros(18, np.int64))
-    result = fit(train, network_is_flat, flat, store, store, device="cpu")
+    result = fit(train, network_is_flat, flat, (store, store), RunOptions(device="cpu"))
     assert len(result.history) == 2  # after the first epoch, a network may still be untrained
     assert "their standard deviation is" in result.history[1]["warning"]
     assert result.stopped.startswith("after epoch 2: predictions have collapsed")
@@ -248,7 +257,7 @@ def test_history_table_begins_with_the_released_columns(data):
 
 def test_summary_of_a_run_without_validation(data):
     train, _, store = data
-    summary = summarise(history_table(fit(train, None, tiny(), store, store).history))
+    summary = summarise(history_table(fit(train, None, tiny(), (store, store)).history))
     assert summary["best_spearman"] is None
     assert summary["status"] == "unknown"
 
@@ -328,7 +337,7 @@ def user_table(folder: Path, count: int = 12, bad: bool = False) -> Path:
 
 def test_train_table_writes_the_run_folder(cache):
     recipe = load_recipe("default", [*FAST, "data.columns=kd_nM=Kd (nM)", "data.split=random"])
-    trained = train_table(user_table(cache), recipe, cache / "run", device="cpu")
+    trained = train_table(user_table(cache), recipe, cache / "run", RunOptions(device="cpu"))
     run_folder = cache / "run"
     assert sorted(path.name for path in run_folder.iterdir()) == [
         "checkpoints",
@@ -356,9 +365,9 @@ def test_train_table_writes_the_run_folder(cache):
 
 def test_run_toml_runs_again_to_the_same_weights(cache):
     recipe = load_recipe("default", [*FAST, "data.columns=kd_nM=Kd (nM)", "data.split=random"])
-    first = train_table(user_table(cache), recipe, cache / "run", device="cpu")
+    first = train_table(user_table(cache), recipe, cache / "run", RunOptions(device="cpu"))
     again = load_recipe(cache / "run" / "run.toml")
-    second = train_table(again.data.table, again, cache / "again", device="cpu")
+    second = train_table(again.data.table, again, cache / "again", RunOptions(device="cpu"))
     assert same_weights(first.result, second.result)
     assert (cache / "run" / "run.toml").read_bytes() == (cache / "again" / "run.toml").read_bytes()
 
@@ -374,10 +383,10 @@ def test_a_split_file_is_obeyed(cache):
     recipe = recipe.model_copy(
         update={"data": recipe.data.model_copy(update={"split": str(cache / "split.csv")})}
     )
-    trained = train_table(table, recipe, cache / "run", device="cpu")
+    trained = train_table(table, recipe, cache / "run", RunOptions(device="cpu"))
     assert trained.part_sizes == {"train": 6, "validation": 2, "test": 3}
     assert trained.part("test")[0] == ["ab6", "ab7", "ab8"]
-    assert list(trained.parts) == parts
+    assert list(trained.rows.parts) == parts
 
 
 @pytest.mark.parametrize(
@@ -395,13 +404,13 @@ def test_a_wrong_split_file_is_explained(cache, text, message):
     settings = [*FAST, "data.columns=kd_nM=Kd (nM)", f'data.split="{cache / "split.csv"}"']
     recipe = load_recipe("default", settings)
     with pytest.raises(TrainingError, match=message):
-        train_table(user_table(cache), recipe, cache / "run", device="cpu")
+        train_table(user_table(cache), recipe, cache / "run", RunOptions(device="cpu"))
 
 
 def test_unknown_kind_of_split_lists_the_kinds(cache):
     recipe = load_recipe("default", [*FAST, "data.columns=kd_nM=Kd (nM)", "data.split=chance"])
     with pytest.raises(InputError, match="'chance'.*antigen"):
-        train_table(user_table(cache), recipe, cache / "run", device="cpu")
+        train_table(user_table(cache), recipe, cache / "run", RunOptions(device="cpu"))
 
 
 def test_a_recipes_limit_of_residues_is_reported(cache):
@@ -412,9 +421,9 @@ def test_a_recipes_limit_of_residues_is_reported(cache):
         "encoders.max_residues=20",
     ]
     recipe = load_recipe("default", settings)
-    trained = train_table(user_table(cache), recipe, cache / "run", device="cpu")
-    assert trained.notes == {"rows cut to what the encoders see": 12}
-    assert {len(row.pair.antigen.chains[0]) for row in trained.measurements} == {20, 17}
+    trained = train_table(user_table(cache), recipe, cache / "run", RunOptions(device="cpu"))
+    assert trained.rows.usable.notes == {"rows cut to what the encoders see": 12}
+    assert {len(row.pair.antigen.chains[0]) for row in trained.rows.usable.cut} == {20, 17}
 
 
 # the command
@@ -495,7 +504,9 @@ def test_bad_usage_is_explained(run_paratope, arguments, message):
 @pytest.mark.slow
 def test_the_joined_skempi_table_trains_as_it_is(cache, data_root):
     source = data_root / "skempi_v2" / "skempi_v2_antibody_antigen.csv"
-    trained = train_table(source, load_recipe("default", FAST), cache / "run", device="cpu")
-    assert trained.split == "antigen"
-    assert sum(trained.part_sizes.values()) == len(trained.ids) > 1000
+    trained = train_table(
+        source, load_recipe("default", FAST), cache / "run", RunOptions(device="cpu")
+    )
+    assert trained.rows.split == "antigen"
+    assert sum(trained.part_sizes.values()) == len(trained.rows.usable.ids) > 1000
     assert min(trained.part_sizes.values()) > 50

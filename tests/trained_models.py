@@ -39,7 +39,7 @@ def train_tiny(folder: Path, seed: int = 0) -> TrainedRun:
     measurements = simulate(antibodies=45, antigens=2, seed=7).measurements
     write_table(frame_from_measurements(measurements), table)
     recipe = load_recipe("default", [*TINY_RECIPE, f"training.seed={seed}"])
-    trained = train_table(str(table), recipe, folder / "run", progress=False)
+    trained = train_table(str(table), recipe, folder / "run")
     write_model_of_run(trained, folder / "run")
     return TrainedRun(folder / "run", table, trained)
 

@@ -5,15 +5,20 @@ import math
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from paratope.cli.group import command_app
 from paratope.core.interruption import Interrupted, Interruption
+from paratope.core.progress import console_progress
+
+if TYPE_CHECKING:
+    from paratope.models.recipes import Recipe
+    from paratope.training import RunOptions
+    from paratope.training.search import Trial
 
 app = command_app()
-
 
 Table = Annotated[
     str | None,
@@ -86,13 +91,14 @@ def train(
 ) -> None:
     """Train a model on a table of measurements."""
     from paratope.models.recipes import RECIPES, load_recipe, recipe_toml
+    from paratope.training import RunOptions
     from paratope.training.loggers import check_loggers
 
     if list_recipes:
         for name in RECIPES:
             typer.echo(f"{name:9}{load_recipe(name).summary}")
         return
-    options = _settings(encoders=encoders, split=split, columns=columns)
+    options = _settings(encoders, split, columns)
     if (
         resume
         and not trials
@@ -109,12 +115,21 @@ def train(
     if not source:
         raise typer.BadParameter("missing; give a table of measurements", param_hint="TABLE")
     names = check_loggers(loggers or ())  # a wrong one is said before a search begins
-    with Interruption() as interruption:
+    with Interruption() as interruption, console_progress() as progress:
+        run = RunOptions(
+            device=device,
+            resume=resume,
+            progress=progress,
+            on_epoch=_say_epoch,
+            say=_say,
+            loggers=names,
+            interruption=interruption,
+        )
         try:
             if trials:
                 pins = [change.partition("=")[0].strip() for change in (*(changes or ()), *options)]
-                chosen = _search(source, chosen, output, trials, pins, device, resume, interruption)
-            left_out = _train(source, chosen, output, device, resume, names, interruption)
+                chosen = _search(source, chosen, output, trials, pins, run)
+            left_out = _train(source, chosen, output, run)
         except Interrupted as interrupted:
             _say(f"Stopped: {interrupted}. {_how_to_go_on(output)}")
             raise typer.Exit(interrupted.exit_code) from None
@@ -124,18 +139,16 @@ def train(
 
 def _search(
     source: str,
-    recipe: Any,
-    run: Path,
+    recipe: "Recipe",
+    folder: Path,
     trials: int,
     pins: Sequence[str],
-    device: str,
-    resume: bool,
-    interruption: Interruption,
-) -> Any:
+    options: "RunOptions",
+) -> "Recipe":
     """The best recipe of a search."""
     from paratope.training.search import search
 
-    def say(trial: Any) -> None:
+    def say(trial: "Trial") -> None:
         value = "" if trial.objective is None else f"  Spearman {trial.objective:.3f}"
         values = ", ".join(
             f"{key} {value:.3g}" if isinstance(value, float) else f"{key} {value}"
@@ -143,55 +156,37 @@ def _search(
         )
         _say(f"trial {trial.number:3} {trial.state}{value}  {values}")
 
-    found = search(
-        *(source, recipe, run, trials),
-        pins=pins,
-        device=device,
-        resume=resume,
-        on_trial=say,
-        on_note=_say,
-        interruption=interruption,
-    )
-    best = found.best
+    result = search(source, recipe, folder, trials, pins, options, on_trial=say)
+    best = result.best
     _say(f"Best: trial {best.number}, Spearman {best.objective:.3f}; training it now.")
-    return found.recipe
+    return result.recipe
 
 
-def _train(
-    source: str,
-    recipe: Any,
-    run: Path,
-    device: str,
-    resume: bool,
-    loggers: Sequence[str],
-    interruption: Interruption,
-) -> bool:
+def _train(source: str, recipe: "Recipe", folder: Path, options: "RunOptions") -> bool:
     """Train, or find the run finished; whether rows were left out."""
+    from paratope.models.bundle import read_bundle
+    from paratope.models.calibration import Calibration
     from paratope.training import train_table
-    from paratope.training.runs import is_finished
+    from paratope.training.runs import calibration_warning, is_finished, write_model_of_run
 
     data = recipe.data.model_copy(update={"table": source})
-    if resume and is_finished(run, recipe.model_copy(update={"data": data})):
-        _say(f"{run} is finished: nothing is left to do.")
+    if options.resume and is_finished(folder, recipe.model_copy(update={"data": data})):
+        _say(f"{folder} is finished: nothing is left to do.")
         return False
-    trained = train_table(
-        *(source, recipe, run),
-        device=device,
-        resume=resume,
-        on_epoch=_say_epoch,
-        on_note=_say,
-        loggers=loggers,
-        interruption=interruption,
-    )
-    for note in trained.table_notes:
+    trained = train_table(source, recipe, folder, options)
+    rows = trained.rows
+    for note in rows.table_notes:
         _say(f"Note: {note}")
-    _say(f"Split by {trained.split}: {_listed(trained.part_sizes)}.")
-    for note, count in {**trained.notes, **trained.left_out}.items():
+    sizes = ", ".join(f"{count} {name}" for name, count in trained.part_sizes.items())
+    _say(f"Split by {rows.split}: {sizes}.")
+    for note, count in {**rows.usable.notes, **rows.usable.left_out}.items():
         _say(f"{count} {note}.")
-    _make_model(trained, run)
+    bundle = read_bundle(write_model_of_run(trained, folder))
+    if warning := calibration_warning(Calibration.from_json(bundle.calibration)):
+        _say(f"Warning: {warning}")
     result = trained.result
-    _say(f"Ended: {result.stopped}. Best epoch: {result.best_epoch}. Run folder: {run}")
-    return bool(trained.left_out)
+    _say(f"Ended: {result.stopped}. Best epoch: {result.best_epoch}. Run folder: {folder}")
+    return bool(rows.usable.left_out)
 
 
 def _how_to_go_on(run: Path) -> str:
@@ -201,38 +196,19 @@ def _how_to_go_on(run: Path) -> str:
     return f"Go on with: {shlex.join(['paratope', 'train', '-o', str(run), '--resume'])}"
 
 
-def _make_model(trained: Any, run: Path) -> None:
-    from paratope.models.bundle import read_bundle
-    from paratope.models.calibration import Calibration
-    from paratope.training.run_card import calibration_warning
-    from paratope.training.runs import write_model_of_run
-
-    bundle = read_bundle(write_model_of_run(trained, run))
-    if warning := calibration_warning(Calibration.from_json(bundle.calibration)):
-        _say(f"Warning: {warning}")
-
-
-def _settings(**given: str | int | None) -> list[str]:
+def _settings(encoders: str | None, split: str | None, columns: str | None) -> list[str]:
     """Options that stand for keys of the recipe, as ``key=value``."""
-    keys = {"split": "data.split", "columns": "data.columns"}
-    changes = [
-        f"{keys[name]}={json.dumps(value)}"  # a JSON string or number is a TOML one
-        for name, value in given.items()
-        if name in keys and value is not None
-    ]
-    encoders = given.get("encoders")
+    given = {"data.split": split, "data.columns": columns}
     if encoders is not None:
-        names = str(encoders).split(",")
+        names = [name.strip() for name in encoders.split(",")]
         if len(names) != 2 or not all(names):
             raise typer.BadParameter(
                 f"got {encoders!r}; expected two encoders, such as antiberty,residue",
                 param_hint="--encoders",
             )
-        changes += [
-            f"encoders.antibody={json.dumps(names[0].strip())}",
-            f"encoders.antigen={json.dumps(names[1].strip())}",
-        ]
-    return changes
+        given |= {"encoders.antibody": names[0], "encoders.antigen": names[1]}
+    # a JSON string is a TOML one
+    return [f"{key}={json.dumps(value)}" for key, value in given.items() if value is not None]
 
 
 def _say_epoch(record: dict[str, Any]) -> None:
@@ -244,10 +220,6 @@ def _say_epoch(record: dict[str, Any]) -> None:
     _say(line)
     for warning in record["warning"].splitlines():
         _say(f"Warning: {warning}")
-
-
-def _listed(counts: dict[str, int]) -> str:
-    return ", ".join(f"{count} {name}" for name, count in counts.items())
 
 
 def _say(text: str) -> None:

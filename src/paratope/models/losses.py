@@ -35,7 +35,7 @@ class LossValue(NamedTuple):
 
 
 def huber(output: NetworkOutput, batch: PairBatch, delta: float = 1.0) -> LossValue:
-    """Weighted mean of e² / 2 where abs(e) ≤ delta, delta (abs(e) - delta / 2) beyond.
+    """Mean of e² / 2 where abs(e) ≤ delta, delta (abs(e) - delta / 2) beyond.
 
     e is the prediction minus the measured pKd; of a bound, how far the prediction lies beyond it.
     Source: Huber 1964, "Robust estimation of a location parameter", Ann. Math. Stat. 35, 73.
@@ -43,22 +43,22 @@ def huber(output: NetworkOutput, batch: PairBatch, delta: float = 1.0) -> LossVa
     error = _error(output, batch)
     size = error.abs()
     loss = torch.where(size <= delta, 0.5 * error**2, delta * (size - 0.5 * delta))
-    return LossValue(_mean(loss, batch.weight), 0)
+    return LossValue(loss.mean(), 0)
 
 
 def mse(output: NetworkOutput, batch: PairBatch) -> LossValue:
-    """Weighted mean of e², with e as in `huber`.
+    """Mean of e², with e as in `huber`.
 
     Source: least squares, Legendre 1805, "Nouvelles méthodes pour la détermination des orbites des
     comètes".
     """
-    return LossValue(_mean(_error(output, batch) ** 2, batch.weight), 0)
+    return LossValue((_error(output, batch) ** 2).mean(), 0)
 
 
 def gaussian_nll(output: NetworkOutput, batch: PairBatch) -> LossValue:
     """Negative log-likelihood of the normal distribution that was predicted, in nats.
 
-    Weighted mean of (log(2π) + log v + (pKd - mean)² / v) / 2, v the predicted variance. Source:
+    Mean of (log(2π) + log v + (pKd - mean)² / v) / 2, v the predicted variance. Source:
     Nix & Weigend 1994, "Estimating the mean and variance of the target probability distribution".
     A bound contributes the probability of what lies beyond it, -log Φ((bound - mean) / sd) for an
     upper bound, -log Φ((mean - bound) / sd) for a lower one. Source: Tobin 1958, "Estimation of
@@ -70,11 +70,11 @@ def gaussian_nll(output: NetworkOutput, batch: PairBatch) -> LossValue:
     )
     standard = error * torch.exp(-0.5 * output.log_variance)
     bound = -LogNormalCdf.apply(standard * batch.censoring)
-    return LossValue(_mean(torch.where(batch.censoring == 0, exact, bound), batch.weight), 0)
+    return LossValue(torch.where(batch.censoring == 0, exact, bound).mean(), 0)
 
 
 def strong_binder_bce(output: NetworkOutput, batch: PairBatch) -> LossValue:
-    """Weighted mean binary cross-entropy of the strong-binder logit against pKd ≥ 9, in nats.
+    """Mean binary cross-entropy of the strong-binder logit against pKd ≥ 9, in nats.
 
     -log σ(z) of a strong binder, -log(1 - σ(z)) of another, with z the logit and σ(z) = 1 / (1 +
     exp(-z)). Source: Cox 1958, "The regression analysis of binary sequences", J. R. Stat. Soc. B
@@ -85,18 +85,19 @@ def strong_binder_bce(output: NetworkOutput, batch: PairBatch) -> LossValue:
     loss = functional.binary_cross_entropy_with_logits(
         output.strong_logit, strong, reduction="none"
     )
-    return LossValue(_mean(loss, batch.weight * known), int((~known).sum()))
+    mean = (loss * known).sum() / known.sum().clamp(min=1)
+    return LossValue(mean, int((~known).sum()))
 
 
 def focal_regression(output: NetworkOutput, batch: PairBatch, gamma: float = 2.0) -> LossValue:
-    """Weighted mean of (1 + e²)^gamma e², with e as in `huber`; the loss of v2.5.
+    """Mean of (1 + e²)^gamma e², with e as in `huber`; the loss of v2.5.
 
     Source: named after, and shaped like, the loss of Lin et al. 2017, "Focal loss for dense object
     detection", with the error in place of the misclassified share; large errors grow as e^(2 gamma
     + 2).
     """
     square = _error(output, batch) ** 2
-    return LossValue(_mean((1 + square) ** gamma * square, batch.weight), 0)
+    return LossValue(((1 + square) ** gamma * square).mean(), 0)
 
 
 def soft_spearman(output: NetworkOutput, batch: PairBatch, temperature: float = 1.0) -> LossValue:
@@ -109,7 +110,7 @@ def soft_spearman(output: NetworkOutput, batch: PairBatch, temperature: float = 
     Cost: every pair of rows is compared. For n rows with an exact pKd that is 2 n² sigmoids
     forwards (of predictions and of labels) and n² backwards; they are made in blocks of
     `SoftRank.BLOCK_VALUES`, so memory is O(n) beside a few such blocks. Censored rows have no rank
-    and are dropped; row weights do not count.
+    and are dropped.
     """
     exact = batch.censoring == 0
     dropped = int((~exact).sum())
@@ -210,10 +211,6 @@ def _error(output: NetworkOutput, batch: PairBatch) -> Tensor:
     return torch.where(batch.censoring == 0, error, beyond)
 
 
-def _mean(loss: Tensor, weight: Tensor) -> Tensor:
-    return (loss * weight).sum() / weight.sum().clamp(min=torch.finfo(weight.dtype).tiny)
-
-
 class Loss(NamedTuple):
     """An entry of `LOSSES`.
 
@@ -222,7 +219,7 @@ class Loss(NamedTuple):
     function : callable
         (output, batch, **constants) to `LossValue`.
     used : callable or None
-        For a loss that is a weighted mean over rows: which rows of a batch it uses, (B,).
+        For a loss that is a mean over rows: which rows of a batch it uses, (B,).
         Accumulated over several micro-batches it is the mean over all of them. None for a loss over
         pairs of rows: accumulation averages its values of the micro-batches, and no two
         micro-batches are compared.
@@ -297,7 +294,7 @@ class Objective:
         parts: list[dict[str, float]] = [{} for _ in batches]
         for name in self.weights:
             used = LOSSES[name].used
-            sizes = [1.0 if used is None else float((b.weight * used(b)).sum()) for b in batches]
+            sizes = [1.0 if used is None else float(used(b).sum()) for b in batches]
             whole = sum(sizes) or 1.0
             for part, size in zip(parts, sizes, strict=True):
                 part[name] = size / whole

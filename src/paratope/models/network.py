@@ -13,11 +13,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from paratope.core.errors import ModelError
 from paratope.core.units import PKD_MAX_OUTPUT, PKD_MIN_OUTPUT
 from paratope.models.batches import PairBatch
-from paratope.models.recomputation import linear_of_gelu
 
 # log-variances of a pKd the network can state: standard deviations from 0.05 to 7.4
 LOG_VARIANCE_RANGE = (-6.0, 4.0)
@@ -380,7 +380,14 @@ class FeedForward(nn.Module):
     def forward(self, states: Tensor) -> Tensor:
         """States of the same shape (B, L, dim)."""
         hidden = self.widen(self.norm(states))
-        return states + self.dropout(linear_of_gelu(hidden, self.narrow))
+        # the widest tensors there are: GELU's is made again for the backward pass, not kept
+        narrowed = checkpoint(
+            self._narrow_gelu, hidden, use_reentrant=False, preserve_rng_state=False
+        )
+        return states + self.dropout(narrowed)
+
+    def _narrow_gelu(self, hidden: Tensor) -> Tensor:
+        return self.narrow(functional.gelu(hidden))
 
 
 class AttentionPooling(nn.Module):

@@ -293,7 +293,8 @@ def _networks(bundle: Bundle, members: int, device: str, lora: LoraSettings) -> 
         states[int(number)][parameter] = tensor
     networks = []
     for number, state in enumerate(states):
-        network = build_network(config, lora, bundle.config["encoders"], device)
+        with torch.random.fork_rng(devices=[]):  # weights are drawn before they are replaced
+            network = build_network(config, lora, bundle.config["encoders"], device)
         try:
             network.load_state_dict(state)
         except RuntimeError as error:

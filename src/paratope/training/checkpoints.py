@@ -1,25 +1,26 @@
 """Checkpoints: plain tensors and numbers, written whole or not at all, checked when read.
 
 A folder holds the latest checkpoint, the one before it, and the weights of the best epoch these two
-speak of::
+refer to::
 
-    checkpoint_latest.pth     weights, optimiser, schedule and everything else to go on from
+    checkpoint_latest.pth     weights, optimiser, schedule and everything else a run goes on from
     checkpoint_previous.pth   the same one checkpoint earlier: taken if the latest is damaged
     best_epoch_<n>.pth        weights of the best epoch so far
 
-Each is what `torch.save` writes, and ends in the SHA-256 of all its other bytes, as the comment
-that a ZIP archive may carry: `torch.load` reads the file as any other.
+Each is what `torch.save` writes, followed by the SHA-256 of it in 64 hexadecimal digits;
+`torch.load` reads the file as any other.
 """
 
 import contextlib
 import hashlib
 import os
 import pickle
-import struct
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -38,9 +39,7 @@ _KEYS = frozenset(
     "model_state_dict optimizer_state_dict scheduler_state_dict epoch best_val_spearman progress "
     "plan random rows network recipe".split()
 )
-_MARK = b"sha256:"
-_COMMENT = len(_MARK) + 64  # bytes: the mark and a SHA-256 in hexadecimal digits
-_READ = 1 << 20  # bytes hashed at a time
+_DIGITS = 64  # of a SHA-256
 
 
 class DamageError(Exception):
@@ -68,6 +67,7 @@ class Checkpoints:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._latest_is_good = False  # read whole, or written, by this object
         self._best_written: dict[str, str] = {}  # name -> checksum
         self._best_used: deque[set[str]] = deque(maxlen=2)  # by the last two checkpoints
         self._best_used.append({path.name for path in folder.glob(BEST.format("*"))})
@@ -76,27 +76,28 @@ class Checkpoints:
         """Write the latest checkpoint and keep the one before; a crash leaves a good one.
 
         The best weights, in ``state["progress"]["best_state"]``, go to a file of their own, once.
-
-        Returns
-        -------
-        Path
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        progress = {**state["progress"]}
-        best = self._save_best(progress.pop("best_state"), state, progress["best_epoch"])
+        latest, progress = self.folder / LATEST, {**state["progress"]}
+        weights, epoch = progress.pop("best_state"), progress["best_epoch"]
+        best = BEST.format(epoch) if epoch else ""  # before the first epoch the seed gives them
+        if best and best not in self._best_written:
+            content = {name: state[name] for name in ("epoch", "best_val_spearman")}
+            content |= {"model_state_dict": weights, "epoch": epoch}
+            self._best_written = {best: write_checked(content, self.folder / best)}
         progress |= {"best_file": best, "best_checksum": self._best_written.get(best, "")}
-        target = self.folder / LATEST
-        with atomic_file(target) as file:
-            write_checked({**state, "progress": progress}, file)
-            self._keep_previous()
+        # a latest that was damaged must not take the place of a previous that is good
+        replace = self._keep_previous if self._latest_is_good else None
+        write_checked({**state, "progress": progress}, latest, replace)
+        self._latest_is_good = True
         self._best_used.append({best})
         for path in self.folder.glob(BEST.format("*")):
             if path.name not in set().union(*self._best_used):
                 path.unlink()
-        return target
+        return latest
 
     def load(self) -> tuple[dict[str, Any] | None, list[str]]:
-        """The newest good checkpoint, or None if there is none at all; and what is to be said.
+        """The newest good checkpoint, or None if there is none at all; and notes for the user.
 
         Raises
         ------
@@ -112,6 +113,7 @@ class Checkpoints:
                 continue
             if notes:
                 notes.append(f"The newest good checkpoint is {path.name}; it is used instead.")
+            self._latest_is_good = path.name == LATEST
             return state, notes
         if notes:
             raise TrainingError(
@@ -141,25 +143,9 @@ class Checkpoints:
             self._best_written = {name: checksum}
         return state
 
-    def _save_best(self, weights: dict[str, Tensor], state: dict[str, Any], epoch: int) -> str:
-        if not epoch:  # nothing learned yet: the seed gives these weights again
-            return ""
-        name = BEST.format(epoch)
-        if name not in self._best_written:
-            content = {
-                "model_state_dict": weights,
-                "epoch": epoch,
-                "best_val_spearman": state["best_val_spearman"],
-            }
-            with atomic_file(self.folder / name) as file:
-                self._best_written = {name: write_checked(content, file)}
-        return name
-
     def _keep_previous(self) -> None:
         """Let the latest checkpoint be the previous one too, at no moment missing."""
         latest, previous = self.folder / LATEST, self.folder / PREVIOUS
-        if not latest.is_file():
-            return
         spare = self.folder / ".paratope-previous.tmp"
         spare.unlink(missing_ok=True)
         try:
@@ -171,20 +157,25 @@ class Checkpoints:
             spare.unlink()
 
 
-def write_checked(state: dict[str, Any], file: IO[bytes]) -> str:
-    """Save a state into an empty file, its checksum at the end.
+def write_checked(
+    state: dict[str, Any], path: Path, before_rename: Callable[[], None] | None = None
+) -> str:
+    """Save a state with its checksum; `before_rename` is called when it is all on disk.
 
     Returns
     -------
     str
         SHA-256 of what `torch.save` wrote.
     """
-    hashing = _HashingWriter(file)
-    torch.save(state, cast(IO[bytes], hashing))  # it only ever writes
-    comment = _MARK + hashing.digest.hexdigest().encode()
-    file.seek(-2, os.SEEK_END)  # the archive ends in the length of its comment, which is 0 so far
-    file.write(struct.pack("<H", len(comment)) + comment)
-    return hashing.digest.hexdigest()
+    with atomic_file(path) as file:
+        torch.save(state, file)
+        file.flush()
+        with open(file.name, "rb") as written:
+            checksum = hashlib.file_digest(written, "sha256").hexdigest()
+        file.write(checksum.encode())
+        if before_rename is not None:
+            before_rename()
+    return checksum
 
 
 def read_checked(path: Path) -> tuple[dict[str, Any], str]:
@@ -196,10 +187,13 @@ def read_checked(path: Path) -> tuple[dict[str, Any], str]:
         If a byte is not as it was saved, or the file is missing.
     """
     try:
-        with path.open("rb") as file:
-            checksum = _verified_checksum(file)
-            file.seek(0)
-            return torch.load(file, map_location="cpu", weights_only=True), checksum
+        content = np.memmap(path, mode="r") if path.stat().st_size else np.empty(0, np.uint8)
+        checksum, ending = hashlib.sha256(content[:-_DIGITS]).hexdigest(), bytes(content[-_DIGITS:])
+        if len(ending) < _DIGITS or not set(ending) <= set(b"0123456789abcdef"):
+            raise DamageError("it does not end in its checksum: it was cut off, or written anew")
+        if ending != checksum.encode():
+            raise DamageError("its checksum differs: it was altered")
+        return torch.load(path, map_location="cpu", weights_only=True), checksum
     except FileNotFoundError:
         raise DamageError("the file is missing") from None
     except OSError as error:
@@ -207,41 +201,6 @@ def read_checked(path: Path) -> tuple[dict[str, Any], str]:
     except (RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
         # whole, but made by somebody else: not of plain tensors, numbers and text alone
         raise DamageError(f"it is no checkpoint ({type(error).__name__})") from error
-
-
-def _verified_checksum(file: IO[bytes]) -> str:
-    size = file.seek(0, os.SEEK_END)
-    ending = 2 + _COMMENT
-    file.seek(max(0, size - ending))
-    length, comment = file.read(2), file.read()
-    if length != struct.pack("<H", _COMMENT) or not comment.startswith(_MARK):
-        raise DamageError("it does not end in its checksum: it was cut off, or written anew")
-    file.seek(0)
-    digest = hashlib.sha256()
-    left = size - ending
-    while left:
-        block = file.read(min(left, _READ))
-        digest.update(block)
-        left -= len(block)
-    digest.update(b"\0\0")
-    if digest.hexdigest().encode() != comment.removeprefix(_MARK):
-        raise DamageError("its checksum differs: it was altered")
-    return digest.hexdigest()
-
-
-class _HashingWriter:
-    """A file that hashes what is written to it."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self.file = file
-        self.digest = hashlib.sha256()
-
-    def write(self, data: bytes) -> int:
-        self.digest.update(data)
-        return self.file.write(data)
-
-    def flush(self) -> None:
-        self.file.flush()
 
 
 def weights_of(network: nn.Module) -> dict[str, Tensor]:
@@ -259,10 +218,9 @@ def check_same_run(
     TrainingError
         Naming the sections of the recipe that differ, or saying that the rows do.
     """
-    own = recipe.model_dump(mode="json")
     changed = [
         name
-        for name, settings in own.items()
+        for name, settings in recipe.model_dump(mode="json").items()
         if isinstance(settings, dict)
         and name not in _FREE
         and state["recipe"].get(name) != settings

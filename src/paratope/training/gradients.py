@@ -17,7 +17,6 @@ VANISHED = 1e-8
 MAX_DEAD_UNITS = 0.5
 # A unit whose weights' gradients stay below this share of its layer's largest gets none.
 _DEAD_UNIT = 1e-6
-_WRAPPER = "_forward_module."  # lightning's name for the network inside its own
 _NAMED_ROWS, _NAMED_PARAMETERS = 10, 6  # in a message
 
 
@@ -116,10 +115,9 @@ class GradientPeaks:
         TrainingError
             If a gradient is not finite: where, the parameter and the rows.
         """
-        for full_name, parameter in network.named_parameters():
+        for name, parameter in network.named_parameters():
             if not parameter.requires_grad:
                 continue  # frozen on purpose
-            name = full_name.removeprefix(_WRAPPER)
             units = len(parameter) if parameter.dim() > 1 else 1
             if parameter.grad is None:
                 peak = torch.zeros(units, device=parameter.device)

@@ -1,20 +1,87 @@
 """What learns: network, optimiser, loss and learning rate; and how one step is made."""
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
+from torch import nn
 
-from paratope.models.batches import PairBatch, Window
+from paratope.models.batches import PairBatch
 from paratope.models.losses import Objective
-from paratope.models.network import Network
-from paratope.models.recipes import Recipe
+from paratope.models.network import Network, NetworkOutput
+from paratope.models.recipes import Recipe, ScheduleSettings
 from paratope.training.checkpoints import weights_of
 from paratope.training.gradients import check_finite_output
 from paratope.training.monitors import Monitors
-from paratope.training.schedules import Schedule
+
+
+class Schedule:
+    """Learning rate of each optimiser step. One schedule drives it, and nothing else does.
+
+    ``warmup_cosine`` rises linearly over w steps, then falls from r to r_min over the other n as
+    r_min + (r - r_min) (1 + cos(π t / n)) / 2 (Loshchilov & Hutter 2017, "SGDR: stochastic gradient
+    descent with warm restarts", without restarts).
+
+    Parameters
+    ----------
+    settings : ScheduleSettings
+    base_rate : float
+    steps_per_epoch, max_epochs : int
+        Length of the run.
+
+    Examples
+    --------
+    >>> settings = ScheduleSettings(name="warmup_cosine", warmup_epochs=2)
+    >>> schedule = Schedule(settings, base_rate=1.0, steps_per_epoch=2, max_epochs=4)
+    >>> [round(schedule.rate(step), 2) for step in range(8)]
+    [0.25, 0.5, 0.75, 1.0, 0.85, 0.5, 0.15, 0.0]
+    """
+
+    def __init__(
+        self, settings: ScheduleSettings, base_rate: float, steps_per_epoch: int, max_epochs: int
+    ) -> None:
+        self.settings, self.base_rate = settings, base_rate
+        self.lowest = min(settings.min_learning_rate, base_rate)
+        self.steps = steps_per_epoch * max_epochs
+        self.warmup_steps = min(round(settings.warmup_epochs * steps_per_epoch), self.steps)
+        self.plateau_rate = base_rate
+        self.best = -math.inf
+        self.waited = 0
+
+    def rate(self, step: int) -> float:
+        """Learning rate of optimiser step `step`, counted from 0."""
+        if self.settings.name == "plateau":
+            return self.plateau_rate
+        if step < self.warmup_steps:
+            return self.base_rate * (step + 1) / self.warmup_steps
+        if self.settings.name == "constant":
+            return self.base_rate
+        part = (step + 1 - self.warmup_steps) / max(1, self.steps - self.warmup_steps)
+        cosine = math.cos(math.pi * min(1.0, part))
+        return self.lowest + (self.base_rate - self.lowest) * 0.5 * (1 + cosine)
+
+    def after_epoch(self, spearman: float) -> None:
+        """Tell the schedule the epoch's validation Spearman; only a plateau schedule listens."""
+        if self.settings.name != "plateau":
+            return
+        if spearman > self.best:
+            self.best, self.waited = spearman, 0
+            return
+        self.waited += 1
+        if self.waited > self.settings.patience:
+            self.plateau_rate = max(self.lowest, self.plateau_rate * self.settings.factor)
+            self.waited = 0
+
+    def state_dict(self) -> dict[str, float]:
+        """What the schedule has learned from the run so far."""
+        return {"plateau_rate": self.plateau_rate, "best": self.best, "waited": self.waited}
+
+    def load_state_dict(self, state: dict[str, float]) -> None:
+        """Go on from another schedule's state."""
+        self.plateau_rate, self.best = state["plateau_rate"], state["best"]
+        self.waited = int(state["waited"])
 
 
 class Learner:
@@ -23,37 +90,42 @@ class Learner:
     Parameters
     ----------
     network : Network
-        It is changed.
+        It is moved to the device and changed.
     recipe : Recipe
     steps_per_epoch : int
-    fabric : Fabric
-        Device and precision.
+    device : torch.device
     """
 
     def __init__(
-        self, network: Network, recipe: Recipe, steps_per_epoch: int, fabric: Fabric
+        self, network: Network, recipe: Recipe, steps_per_epoch: int, device: torch.device
     ) -> None:
         settings = recipe.training
-        optimizer = torch.optim.AdamW(
+        self.network, self.device = network.to(device), device
+        self.optimizer = torch.optim.AdamW(
             network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
         )
-        self.fabric = fabric
-        self.network, self.optimizer = fabric.setup(network, optimizer)
         self.objective = Objective(recipe.loss_weights(), recipe.loss_constants())
         self.schedule = Schedule(
             recipe.schedule, settings.learning_rate, steps_per_epoch, settings.max_epochs
         )
         self.gradient_clip = settings.gradient_clip
+        self.mixed_precision = settings.precision == "bf16-mixed"
 
     @property
     def rate(self) -> float:
         """Learning rate of the last step."""
         return float(self.optimizer.param_groups[0]["lr"])
 
+    def predict(self, batch: PairBatch) -> NetworkOutput:
+        """The network's output for a batch, in the recipe's precision."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed_precision):
+            return self.network(batch)
+
     def step(
         self,
-        number: int,
-        batches: Sequence[PairBatch],
+        index: int,
+        batches: Iterable[PairBatch],
+        labels: Sequence[PairBatch],
         places: Sequence[str],
         monitors: Monitors,
         before_batch: Callable[[int], None],
@@ -62,9 +134,11 @@ class Learner:
 
         Parameters
         ----------
-        number : int
+        index : int
             Steps made before.
-        batches : sequence of PairBatch
+        batches : iterable of PairBatch
+        labels : sequence of PairBatch
+            The same batches, for their labels alone.
         places : sequence of str
             What each batch is called, if something is wrong with it.
         monitors : Monitors
@@ -83,18 +157,16 @@ class Learner:
             If an output, a loss or a gradient is not finite; no step is made.
         """
         for group in self.optimizer.param_groups:
-            group["lr"] = self.schedule.rate(number)
+            group["lr"] = self.schedule.rate(index)
         self.optimizer.zero_grad()
         sums: dict[str, float] = {"loss": 0.0}
-        labels = batches.labels() if isinstance(batches, Window) else batches
-        for position, (batch, share) in enumerate(
-            zip(batches, self.objective.shares(labels), strict=True)
-        ):
+        shares = self.objective.shares(labels)
+        for position, (batch, share) in enumerate(zip(batches, shares, strict=True)):
             before_batch(position)
-            output = self.network(batch)
+            output = self.predict(batch)
             total, values, dropped = self.objective(output, batch, share)
             check_finite_output(output, values, batch, places[position])
-            self.fabric.backward(total)
+            total.backward()
             sums["loss"] += float(total.detach())
             for name, value in values.items():
                 sums[f"loss_{name}"] = sums.get(f"loss_{name}", 0.0) + value * share[name]
@@ -102,7 +174,7 @@ class Learner:
         rows = np.concatenate([batch.row.cpu().numpy() for batch in labels])
         monitors.after_backward(self.network, f"{places[0]} on", rows)
         if self.gradient_clip:
-            self.fabric.clip_gradients(self.network, self.optimizer, max_norm=self.gradient_clip)
+            nn.utils.clip_grad_norm_(self.network.parameters(), self.gradient_clip)
         self.optimizer.step()
         return sums
 

@@ -1,52 +1,196 @@
 """The training loop: steps over accumulated batches, epochs, checkpoints between steps."""
 
 import dataclasses
+import math
+import re
+import resource
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from lightning_fabric import Fabric
-from rich.console import Console
-from rich.progress import track
+import torch
+from torch import Tensor
 
 from paratope.core.interruption import Interrupted, Interruption
-from paratope.models.batches import BatchPlan, Embeddings, Examples, Window
-from paratope.models.network import Network
+from paratope.core.progress import Progress, silent
+from paratope.models.batches import BatchPlan, Embeddings, Examples, collate, label_batch
+from paratope.models.fine_tuning import build_network
+from paratope.models.network import Network, NetworkConfig
 from paratope.models.recipes import Recipe
 from paratope.training.checkpoints import Checkpoints, check_same_run, weights_of
 from paratope.training.learner import Learner
-from paratope.training.memory import memory_record
 from paratope.training.monitors import EarlyStopping, Monitors
-from paratope.training.progress import Progress
-from paratope.training.random_state import random_state, restore_random_state
-from paratope.training.results import FitResult, Record
+from paratope.training.random_state import (
+    callers_random_state_kept,
+    random_state,
+    restore_random_state,
+)
 from paratope.training.run_log import RunLog
 from paratope.training.validation import Validation
 
+Record = dict[str, Any]
 # monitored value -> 1 if higher is better, -1 if lower is
 _DIRECTION = {"spearman": 1.0, "rmse": -1.0, "loss": -1.0}
+# entries of an epoch's record that differ from one run to the next of the same recipe
+TIME_AND_MEMORY = ("seconds", "peak_memory_mb", "peak_gpu_memory_mb")
+
+
+def _ignore(value: Any) -> None:
+    pass
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RunOptions:
+    """How a training or a search is run; what comes out does not depend on it.
+
+    Attributes
+    ----------
+    device : str
+        ``"auto"``, ``"cpu"`` or ``"cuda"``.
+    resume : bool
+        Go on from the folder's checkpoint, if there is one.
+    progress : Progress
+        Told how far encoding and training are.
+    on_epoch : callable
+        Called with every epoch's record.
+    say : callable
+        Told in words where a resumed run goes on, and what was wrong with a checkpoint.
+    loggers : sequence of str
+        Where epochs are written beside the run folder's CSV; see `LOGGERS`.
+    interruption : Interruption
+        Heeded between batches; `Interrupted` is raised once the last step is saved.
+    """
+
+    device: str = "auto"
+    resume: bool = False
+    progress: Progress = silent
+    on_epoch: Callable[[Record], None] = _ignore
+    say: Callable[[str], None] = _ignore
+    loggers: tuple[str, ...] = ()
+    interruption: Interruption = dataclasses.field(default_factory=Interruption)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class FitResult:
+    """A finished training run.
+
+    Attributes
+    ----------
+    config : NetworkConfig
+    recipe : Recipe
+    state : dict of str to Tensor
+        Weights of the best epoch.
+    history : tuple of dict
+        One record per epoch.
+    best_epoch : int
+        From 1.
+    best_spearman : float
+        Validation Spearman of the best epoch; NaN without a validation set.
+    stopped : str
+        Why the run ended, in words.
+    """
+
+    config: NetworkConfig
+    recipe: Recipe
+    state: dict[str, Tensor]
+    history: tuple[Record, ...]
+    best_epoch: int
+    best_spearman: float
+    stopped: str
+
+    def network(self) -> Network:
+        """The trained network, ready to predict."""
+        with callers_random_state_kept():  # weights are drawn before they are replaced
+            network = build_network(self.config, self.recipe.lora, self.recipe.encoders.by_side)
+        network.load_state_dict(self.state)
+        return network.eval()
+
+
+@dataclasses.dataclass(slots=True)
+class RunState:
+    """How far a run has come, beside its weights, optimiser, schedule and random numbers.
+
+    Attributes
+    ----------
+    step : int
+        Optimiser steps done.
+    sums : dict
+        Sums over the steps of the epoch under way.
+    seconds : float
+        That epoch has taken so far, in whichever processes.
+    history : list of dict
+        Records of the epochs done.
+    best_epoch : int
+        0 before the first.
+    best_value : float
+        Monitored value of the best epoch, higher = better.
+    best_spearman : float
+    best_state : dict of str to Tensor
+        Weights of the best epoch.
+    stopped : str
+        Why the run has ended; empty while it has not.
+    """
+
+    step: int = 0
+    sums: dict[str, float] = dataclasses.field(default_factory=dict)
+    seconds: float = 0.0
+    history: list[Record] = dataclasses.field(default_factory=list)
+    best_epoch: int = 0
+    best_value: float = -math.inf
+    best_spearman: float = math.nan
+    best_state: dict[str, Tensor] = dataclasses.field(default_factory=dict)
+    stopped: str = ""
+
+    def take_sums(self) -> Record:
+        """Means per step of the epoch's sums (counts stay sums), which begin anew."""
+        steps = self.sums.pop("steps")
+        means = {
+            f"train_{name}": int(value) if name.startswith("dropped_") else value / steps
+            for name, value in sorted(self.sums.items())
+        }
+        self.sums = {}
+        return means
+
+    def is_best(self, epoch: int, value: float, spearman: float) -> bool:
+        """Take in an epoch's monitored value; True if its weights are the best so far.
+
+        Without a number to go by, the latest weights are the best known.
+        """
+        unknown = math.isnan(value) and self.best_value == -math.inf
+        if not unknown and not value > self.best_value:
+            return False
+        self.best_epoch, self.best_spearman = epoch, spearman
+        self.best_value = -math.inf if unknown else value
+        return True
+
+    def state_dict(self) -> dict[str, Any]:
+        """Every attribute by name."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from another's state; without best weights in it, keep these, the untrained."""
+        for field in dataclasses.fields(self):
+            setattr(self, field.name, state.get(field.name, getattr(self, field.name)))
 
 
 class TrainingLoop:
-    """One run of a recipe: everything that changes while it goes, and how it goes on.
+    """Mutable state of a training run, and its loop.
 
     Parameters
     ----------
     network : Network
-        Untrained; it is changed.
+        Untrained; it is moved to the device and changed.
     train : Examples
     validation : Examples or None
     recipe : Recipe
     stores : tuple of Embeddings
         Of antibodies and of antigens.
-    checkpoints : Checkpoints or None
-    fabric : Fabric
-        Device and precision.
+    device : torch.device
     log : RunLog
-        Told every batch, step and checkpoint.
-    interruption : Interruption
-        Heeded between batches: the run goes back to the last step, saves, and raises `Interrupted`.
+        Told every batch, step and checkpoint, and the history after every epoch.
     """
 
     def __init__(
@@ -56,112 +200,146 @@ class TrainingLoop:
         validation: Examples | None,
         recipe: Recipe,
         stores: tuple[Embeddings, Embeddings],
-        checkpoints: Checkpoints | None,
-        fabric: Fabric,
+        device: torch.device,
         log: RunLog,
-        interruption: Interruption,
     ) -> None:
         settings = recipe.training
         self.train, self.recipe, self.stores = train, recipe, stores
-        self.checkpoints, self.log, self.interruption = checkpoints, log, interruption
-        self.config = network.config
-        self.fabric, self.monitors = fabric, Monitors(recipe)
+        self.config, self.device, self.log = network.config, device, log
+        self.monitors = Monitors(recipe)
         self.plan = BatchPlan(
             train, settings.batch_size, settings.seed, settings.balance, settings.balance_power
         )
-        self.learner = Learner(network, recipe, -(-len(self.plan) // settings.accumulate), fabric)
+        self.learner = Learner(network, recipe, -(-len(self.plan) // settings.accumulate), device)
         self.validation = Validation(train, validation, recipe, self.learner.objective, stores)
         self.early_stopping = EarlyStopping(settings.patience, settings.min_delta)
-        self.progress = Progress(best_state=weights_of(self.learner.network))
+        self.run_state = RunState(best_state=weights_of(self.learner.network))
+        self.checkpoints: Checkpoints | None = None
         fingerprint = None if validation is None else validation.fingerprint()
         self.rows = {"training": train.fingerprint(), "validation": fingerprint}
         self._random, self._clock = random_state(), time.perf_counter()
 
-    def run(self, show: bool, on_epoch: Callable[[Record], None] | None) -> FitResult:
-        """Train until the recipe's end or no more gain; `show` draws a bar on stderr."""
-        with self.interruption.deferred():
-            while not self.progress.stopped:
+    def resume(self, checkpoints: Checkpoints) -> None:
+        """Go on from the newest good checkpoint, if there is one, and say where that is."""
+        state, notes = checkpoints.load()
+        for note in notes:
+            self.log.note(note)
+        if state is None:
+            self.log.note(f"There is no checkpoint in {checkpoints.folder}: starting afresh.")
+            return
+        self.load_state_dict(state)
+        if self.run_state.stopped:
+            self.log.note(f"Training is done already: {self.run_state.stopped}.")
+        else:
+            self.log.note(
+                f"Going on in epoch {self.plan.epoch + 1}, after {self.plan.position} of "
+                f"{len(self.plan)} batches and {self.run_state.step} steps in all."
+            )
+
+    def run(self, checkpoints: Checkpoints | None, options: RunOptions) -> FitResult:
+        """Train until the recipe's end or no more gain."""
+        self.checkpoints = checkpoints
+        state = self.run_state
+        self.log.write_history(state.history)  # what a run that was killed did not come to
+        with options.interruption.deferred():
+            while not state.stopped:
                 try:
-                    record = self._train_epoch(show)
+                    record = self._train_epoch(options)
                 except Interrupted:
                     self._checkpoint()  # of the last mark: batches since then are forgotten
-                    self.log.note(f"Saved after {self.progress.step} steps.")
+                    self.log.note(f"Saved after {state.step} steps.")
                     raise
                 self._mark()
                 self._checkpoint()
-                if on_epoch is not None:
-                    on_epoch(record)
-        return self.progress.result(self.config, self.recipe)
+                self.log.write_history(state.history)
+                options.on_epoch(record)
+        return FitResult(
+            config=self.config,
+            recipe=self.recipe,
+            state=state.best_state,
+            history=tuple(state.history),
+            best_epoch=state.best_epoch,
+            best_spearman=state.best_spearman,
+            stopped=state.stopped,
+        )
 
-    def _train_epoch(self, show: bool) -> Record:
-        settings = self.recipe.training
+    def _train_epoch(self, options: RunOptions) -> Record:
+        settings, epoch = self.recipe.training, self.plan.epoch
         self.learner.network.train()
-        batches = self.plan.batches(self.plan.epoch)
-        starts = range(self.plan.position, len(batches), settings.accumulate)
-        title = f"epoch {self.plan.epoch + 1} of {settings.max_epochs}"
-        bar = {"console": Console(stderr=True), "transient": True, "disable": not show}
-        for start in track(starts, title, **bar):
+        batches = self.plan.batches(epoch)
+        for start in range(self.plan.position, len(batches), settings.accumulate):
             window = batches[start : start + settings.accumulate]
-            self._step(window, start + 1)
+            self._step(window, start + 1, options.interruption)
             self.plan.position = start + len(window)
             self._mark()
-            if settings.checkpoint_steps and self.progress.step % settings.checkpoint_steps == 0:
+            done = epoch * len(batches) + self.plan.position
+            options.progress("training", done, settings.max_epochs * len(batches))
+            step = self.run_state.step
+            if settings.checkpoint_steps and step % settings.checkpoint_steps == 0:
                 self._checkpoint()
         return self._finish_epoch()
 
-    def _step(self, window: list[np.ndarray], first: int) -> None:
+    def _step(self, window: list[np.ndarray], first: int, interruption: Interruption) -> None:
         """One optimiser step over the rows of a window of batches, numbered from `first` on."""
-        epoch, count = self.plan.epoch + 1, len(window)
+        count = len(window)
 
         def before_batch(position: int) -> None:
-            self.interruption.check()
+            interruption.check()
             self._event("batch", first + position, window=f"{position + 1}/{count}")
 
-        batches = Window(self.train, window, self.stores, self.fabric.device)
-        places = [f"epoch {epoch}, batch {first + position}" for position in range(count)]
-        sums = self.learner.step(self.progress.step, batches, places, self.monitors, before_batch)
-        self.progress.add({**sums, "steps": 1.0})
-        self.progress.step += 1
+        state, epoch = self.run_state, self.plan.epoch + 1
+        sums = self.learner.step(
+            state.step,
+            # one batch is held at a time
+            (collate(self.train, rows, *self.stores).to(self.device) for rows in window),
+            [label_batch(self.train, rows).to(self.device) for rows in window],
+            [f"epoch {epoch}, batch {first + position}" for position in range(count)],
+            self.monitors,
+            before_batch,
+        )
+        for name, value in {**sums, "steps": 1.0}.items():
+            state.sums[name] = state.sums.get(name, 0.0) + value
+        state.step += 1
         self._event("step", first + count - 1)
 
     def _finish_epoch(self) -> Record:
-        settings, progress = self.recipe.training, self.progress
-        epoch = self.plan.epoch + 1
+        settings, state, epoch = self.recipe.training, self.run_state, self.plan.epoch + 1
         self._event("validation")
-        found, answers = self.validation.after_epoch(
-            self.learner.network, epoch, self.fabric.device
-        )
+        self.learner.network.eval()
+        values, answers = self.validation.after_epoch(self.learner.predict, epoch, self.device)
+        self.learner.network.train()
         record = {"epoch": epoch, "learning_rate": self.learner.rate}
-        record |= {**progress.take_sums(), **found}
-        record |= self.monitors.after_epoch(record, answers, progress.history)
+        record |= {**state.take_sums(), **values}
+        record |= self.monitors.after_epoch(record, answers, state.history)
         self._mark()
-        record |= {"seconds": progress.take_seconds(), **memory_record(self.fabric.device)}
-        progress.history.append(record)
+        record |= {"seconds": round(state.seconds, 3), **memory_record(self.device)}
+        state.seconds = 0.0
+        state.history.append(record)
         self.learner.schedule.after_epoch(record["validation_spearman"])
         value = _DIRECTION[settings.monitor] * record[f"validation_{settings.monitor}"]
-        if progress.is_best(epoch, value, record["validation_spearman"]):
-            progress.best_state = weights_of(self.learner.network)
+        if state.is_best(epoch, value, record["validation_spearman"]):
+            state.best_state = weights_of(self.learner.network)
         self.plan.start_epoch(epoch)
         no_gain = self.early_stopping.update(epoch, value)
         if self.monitors.stop:
-            progress.stopped = self.monitors.stop
+            state.stopped = self.monitors.stop
         elif no_gain and self.validation.rows is not None:
             waited = self.early_stopping.waited
-            progress.stopped = f"validation {settings.monitor} did not improve for {waited} epochs"
+            state.stopped = f"validation {settings.monitor} did not improve for {waited} epochs"
         elif epoch >= settings.max_epochs:
-            progress.stopped = f"all {settings.max_epochs} epochs done"
+            state.stopped = f"all {settings.max_epochs} epochs done"
         return record
 
     def _mark(self) -> None:
         """Note a place where the run can go on later: after a step, or between epochs."""
         now = time.perf_counter()
-        self.progress.seconds += now - self._clock
+        self.run_state.seconds += now - self._clock
         self._random, self._clock = random_state(), now
 
     def _event(self, phase: str, batch: int | None = None, **values: object) -> None:
         at = self.plan.position if batch is None else batch
         place = {"epoch": self.plan.epoch + 1, "batch": f"{at}/{len(self.plan)}"}
-        self.log.event(phase, **place, **values, step=self.progress.step)
+        self.log.event(phase, **place, **values, step=self.run_state.step)
 
     def _checkpoint(self) -> None:
         if self.checkpoints is not None:
@@ -172,11 +350,13 @@ class TrainingLoop:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything needed to go on as if nothing had happened: plain tensors, numbers, text."""
+        spearmans = [record["validation_spearman"] for record in self.run_state.history]
+        known = [value for value in spearmans if not math.isnan(value)]
         return {
             **self.learner.state_dict(),
-            "epoch": len(self.progress.history),
-            "best_val_spearman": self.progress.highest_spearman(),
-            "progress": self.progress.state_dict(),
+            "epoch": len(self.run_state.history),
+            "best_val_spearman": max(known, default=math.nan),
+            "progress": self.run_state.state_dict(),
             "early_stopping": self.early_stopping.state_dict(),
             "plan": self.plan.state_dict(),
             "monitors": self.monitors.state_dict(),
@@ -190,9 +370,36 @@ class TrainingLoop:
         """Go on from a saved state; `TrainingError` if it is of another network or recipe."""
         check_same_run(state, self.recipe, self.config, self.rows)
         self.learner.load_state_dict(state)
-        self.progress.load_state_dict(state["progress"])
+        self.run_state.load_state_dict(state["progress"])
         self.early_stopping.load_state_dict(state["early_stopping"])
         self.plan.load_state_dict(state["plan"])
         self.monitors.load_state_dict(state["monitors"])
         restore_random_state(state["random"])
         self._mark()
+
+
+def peak_memory_mb() -> float:
+    """Most main memory this process has held so far, in MB of 10⁶ bytes.
+
+    From the kernel's own record of this program where there is one (Linux): what ``getrusage``
+    reports there includes the process that started this one.
+    """
+    status = Path("/proc/self/status")
+    if status.is_file():
+        peak = re.search(r"VmHWM:\s+(\d+) kB", status.read_text(encoding="ascii"))
+        if peak:
+            return int(peak[1]) * 1024 / 1e6
+    size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return size / 1e6 if sys.platform == "darwin" else size * 1024 / 1e6
+
+
+def memory_record(device: torch.device) -> dict[str, float]:
+    """Peak memory as entries of an epoch's record; that of a GPU too, where one is used.
+
+    >>> list(memory_record(torch.device("cpu")))
+    ['peak_memory_mb']
+    """
+    record = {"peak_memory_mb": round(peak_memory_mb(), 1)}
+    if device.type == "cuda":
+        record["peak_gpu_memory_mb"] = round(torch.cuda.max_memory_allocated(device) / 1e6, 1)
+    return record

@@ -15,8 +15,6 @@
 
 import contextlib
 import hashlib
-import json
-import math
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,15 +25,15 @@ import numpy as np
 import polars as pl
 
 from paratope.core.errors import OutputError, TrainingError
-from paratope.core.files import atomic_file
+from paratope.core.files import atomic_file, write_json
 from paratope.data.measurements import Measurement
 from paratope.data.tables import write_table
 from paratope.evaluation.metrics import EvaluationRows, compute
-from paratope.models.batches import CENSORING_CODES
+from paratope.models.model import Scored
 from paratope.models.recipes import Recipe, recipe_toml
 from paratope.training.checkpoints import Checkpoints
 from paratope.training.history import history_figure, history_table, summarise, warned_epochs
-from paratope.training.results import FitResult, Scores
+from paratope.training.loop import FitResult
 from paratope.training.run_log import LOG, RunLog
 
 Part = tuple[Sequence[str], Sequence[Measurement]]
@@ -118,7 +116,7 @@ def write_run(
     folder: Path,
     result: FitResult,
     parts: Mapping[str, Part],
-    scores: Mapping[str, Scores],
+    scores: Mapping[str, Scored],
     about: Mapping[str, Any],
 ) -> None:
     """Write what came out of a run.
@@ -130,7 +128,7 @@ def write_run(
     result : FitResult
     parts : mapping of str to (ids, measurements)
         ``"validation"`` and ``"test"`` are judged where they have rows.
-    scores : mapping of str to Scores
+    scores : mapping of str to Scored
         What the network says of them.
     about : mapping
         Further entries of ``metrics.json``: rows, split, encoders, inputs.
@@ -141,23 +139,23 @@ def write_run(
     _write(folder / f"training_history_{name}.png", history_figure(history, f"Recipe {name}"))
     summary = {**summarise(history), "best_epoch": result.best_epoch, "stopped": result.stopped}
     summary["warned"] = warned_epochs(result.history)
-    _write_json(folder / f"training_summary_{name}.json", summary)
+    write_json(folder / f"training_summary_{name}.json", summary)
     metrics: dict[str, Any] = {
         short: part_metrics(parts[part][1], scores[part])
         for short, part in (("test", "test"), ("val", "validation"))
     }
     metrics["hyperparameters"] = hyperparameters(result.recipe)
     metrics |= {"recipe": name, "best_epoch": result.best_epoch, **about}
-    _write_json(folder / "metrics.json", metrics)
+    write_json(folder / "metrics.json", metrics)
     predictions = prediction_table(*parts["test"], scores["test"])
     write_table(predictions, folder / "test_predictions.csv", keep=predictions.columns)
 
 
-def part_metrics(measurements: Sequence[Measurement], scores: Scores) -> dict[str, float | None]:
+def part_metrics(measurements: Sequence[Measurement], scores: Scored) -> dict[str, float | None]:
     """Every metric of some rows that they carry enough for; those of the release by its names."""
     if not measurements:
         return {"rows": 0}
-    codes = [CENSORING_CODES[measurement.censoring] for measurement in measurements]
+    codes = [measurement.censoring for measurement in measurements]
     measured = [measurement.pkd for measurement in measurements]
     values = compute(EvaluationRows(np.array(measured, float), scores.mean, censoring=codes))
     named = {_RELEASE_METRICS.get(name, name): value for name, value in values.items()}
@@ -165,18 +163,17 @@ def part_metrics(measurements: Sequence[Measurement], scores: Scores) -> dict[st
 
 
 def prediction_table(
-    ids: Sequence[str], measurements: Sequence[Measurement], scores: Scores
+    ids: Sequence[str], measurements: Sequence[Measurement], scores: Scored
 ) -> pl.DataFrame:
     """Measured and predicted pKd; ``censoring`` says of which rows only a bound is known."""
     measured = np.array([measurement.pkd for measurement in measurements], dtype=np.float64)
-    predicted = scores.mean.astype(np.float64)
     return pl.DataFrame(
         {
             "id": list(ids),
             "true": _rounded(measured),
-            "pred": _rounded(predicted),
-            "error": _rounded(predicted - measured),
-            "sd": _rounded(np.exp(0.5 * scores.log_variance.astype(np.float64))),
+            "pred": _rounded(scores.mean),
+            "error": _rounded(scores.mean - measured),
+            "sd": _rounded(scores.sd),
             "censoring": [measurement.censoring.name.lower() for measurement in measurements],
         }
     )
@@ -203,22 +200,6 @@ def hyperparameters(recipe: Recipe) -> dict[str, Any]:
 
 def _rounded(values: np.ndarray) -> list[float]:
     return [float(f"{value:.{_FIGURES}g}") for value in values]
-
-
-def _write_json(path: Path, content: Any) -> None:
-    text = json.dumps(_plain(content), indent=2, allow_nan=False, ensure_ascii=False)
-    _write(path, f"{text}\n".encode())
-
-
-def _plain(value: Any) -> Any:
-    """JSON has no NaN: what is not defined is null."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
 
 
 def _write(path: Path, content: bytes) -> None:

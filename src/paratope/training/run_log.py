@@ -10,10 +10,10 @@ Lines reach the operating system at once, so the last one says where a killed ru
 """
 
 import fcntl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Self
+from typing import IO, Any, Self
 
 from paratope.core.errors import OutputError, TrainingError
 
@@ -29,6 +29,11 @@ class RunLog:
         Appended to; nothing is written without it.
     say : callable, optional
         Also told every note, in words for the user.
+
+    Attributes
+    ----------
+    write_history : callable
+        Given the records of all epochs after each; such as `LoggerSet.log`.
 
     Raises
     ------
@@ -53,6 +58,7 @@ class RunLog:
         self.path = path
         self._say = say
         self._file: IO[str] | None = None
+        self.write_history: Callable[[Sequence[Mapping[str, Any]]], None] = lambda history: None
 
     def __enter__(self) -> Self:
         if self.path is None:

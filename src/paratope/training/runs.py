@@ -1,4 +1,8 @@
-"""From a finished training run to a model: calibrated on rows it did not see, with its card."""
+"""From a finished training run to a model: calibrated on rows it did not see, with its card.
+
+Nothing in the card depends on when or how fast the run was, so a run that was interrupted has the
+same.
+"""
 
 import json
 from collections.abc import Sequence
@@ -14,19 +18,33 @@ from paratope.data.measurements import Measurement
 from paratope.data.splits import antigen_clusters
 from paratope.data.tables import write_table
 from paratope.models.applicability_domain import ApplicabilityDomain
-from paratope.models.batches import CENSORING_CODES
 from paratope.models.bundle import Bundle, make_bundle, read_bundle, write_bundle
-from paratope.models.calibration import Calibration, CalibrationRows
-from paratope.models.ensembling import environment
+from paratope.models.calibration import MIN_ROWS, Calibration, CalibrationRows
+from paratope.models.ensembling import calibration_lines, environment
+from paratope.models.fine_tuning import adapted_sides
+from paratope.models.model import Scored
 from paratope.models.recipes import Recipe, load_recipe
-from paratope.training import Scores, TrainedTable
-from paratope.training.run_card import run_card
+from paratope.training.history import history_table, summarise
+from paratope.training.monitors import collapse_of, range_of
 from paratope.training.run_folder import input_files, prediction_table, result_files
 from paratope.training.run_log import LOG, RunLog
+from paratope.training.table import TrainedTable
+
+# in metrics.json -> in the card
+_METRICS = {
+    "rows": "rows",
+    "spearman": "Spearman ρ",
+    "pearson": "Pearson r",
+    "rmse": "RMSE",
+    "mae": "MAE",
+    "r2": "R²",
+    "recall": "recall at pKd ≥ 9, %",
+    "precision": "precision at pKd ≥ 9, %",
+}
 
 
 def held_out(
-    measurements: Sequence[Measurement], scores: Scores, familiarity: ApplicabilityDomain
+    measurements: Sequence[Measurement], scores: Scored, familiarity: ApplicabilityDomain
 ) -> CalibrationRows:
     """What one network says of rows it was not trained on, as a calibration takes it.
 
@@ -34,7 +52,7 @@ def held_out(
     ----------
     measurements : sequence of Measurement
         With a pKd; cut to what the network saw.
-    scores : Scores
+    scores : Scored
         Of these rows, in order.
     familiarity : ApplicabilityDomain
         Of the rows the network was trained on.
@@ -42,11 +60,9 @@ def held_out(
     pairs = [measurement.pair for measurement in measurements]
     clusters = antigen_clusters([pair.antigen for pair in pairs]) if pairs else []
     return CalibrationRows(
-        mean=scores.mean.astype(float),
-        sd=np.exp(0.5 * scores.log_variance.astype(float)),
-        strong_logit=scores.strong_logit.astype(float),
+        *scores,
         pkd=np.array([measurement.pkd for measurement in measurements], dtype=float),
-        censoring=np.array([CENSORING_CODES[one.censoring] for one in measurements], dtype=int),
+        censoring=np.array([measurement.censoring for measurement in measurements], dtype=int),
         domain=np.array([close.domain for close in familiarity.judge(pairs)], dtype=str),
         group=np.array([str(cluster) for cluster in clusters], dtype=str),
         assay=np.array([measurement.assay for measurement in measurements], dtype=str),
@@ -73,10 +89,14 @@ def bundle_of_run(trained: TrainedTable, metrics: dict[str, Any]) -> Bundle:
     _, train = trained.part("train")
     familiarity = ApplicabilityDomain.of_pairs(measurement.pair for measurement in train)
     used = ["validation"]
-    rows = _held_out_part(trained, "validation", familiarity)
+
+    def held_out_part(part: str) -> CalibrationRows:
+        return held_out(trained.part(part)[1], trained.scores[part], familiarity)
+
+    rows = held_out_part("validation")
     if int(np.sum(rows.censoring == 0)) < 2:
         used.append("test")
-        rows = CalibrationRows.joined([rows, _held_out_part(trained, "test", familiarity)])
+        rows = CalibrationRows.joined([rows, held_out_part("test")])
     try:
         calibration = Calibration(rows)
     except ModelError as error:
@@ -85,11 +105,7 @@ def bundle_of_run(trained: TrainedTable, metrics: dict[str, Any]) -> Bundle:
             "give more rows, or a split with validation rows"
         ) from error
     recipe = trained.recipe
-    encoders = {
-        "antibody": trained.antibody_encoder,
-        "antigen": trained.antigen_encoder,
-        "max_residues": recipe.encoders.max_residues,
-    }
+    encoders = {**trained.encoder_names, "max_residues": recipe.encoders.max_residues}
     if recipe.lora.rank:
         encoders["lora"] = recipe.lora.model_dump(mode="json")
     return make_bundle(
@@ -156,8 +172,135 @@ def _with_intervals(trained: TrainedTable, bundle: Bundle) -> pl.DataFrame:
     return table
 
 
-def _held_out_part(
-    trained: TrainedTable, part: str, familiarity: ApplicabilityDomain
-) -> CalibrationRows:
-    _, measurements = trained.part(part)
-    return held_out(measurements, trained.scores[part], familiarity)
+def run_card(
+    trained: TrainedTable, calibration: Calibration, metrics: dict[str, Any], used: Sequence[str]
+) -> str:
+    """The card as Markdown.
+
+    Parameters
+    ----------
+    trained : TrainedTable
+    calibration : Calibration
+    metrics : dict
+        Contents of the run's ``metrics.json``.
+    used : sequence of str
+        Parts that the calibration rests on.
+    """
+    recipe, result = trained.recipe, trained.result
+    sizes = ", ".join(f"{count} {name}" for name, count in trained.part_sizes.items())
+    weights = sum(parameter.numel() for parameter in result.network().parameters())
+    network, encoders, usable = recipe.network, trained.encoder_names, trained.rows.usable
+    attention = "with" if network.use_cross_attention else "without"
+    lines = [
+        f"# Model of recipe {recipe.name}",
+        "",
+        f"Trained on `{Path(recipe.data.table).name}`, split by {trained.rows.split}: {sizes} "
+        "rows.",
+        f"Encoders: {encoders['antibody']} (antibody), {encoders['antigen']} (antigen). "
+        f"{_fine_tuning(recipe)}"
+        f"Best epoch: {result.best_epoch}; {result.stopped}.",
+        f"Network: {weights:,} weights, {network.dim} wide, {attention} cross-attention, output "
+        f"{network.output}.",
+        "",
+        "## How it did",
+        "",
+        *_performance(metrics),
+        "",
+        "## Training",
+        "",
+        *_training(trained),
+        "",
+        f"## Calibration, on the rows of: {' and '.join(used)}",
+        "",
+        *calibration_lines(calibration),
+        "",
+        *([warning, ""] if (warning := calibration_warning(calibration)) else []),
+        "Coverage of an interval is marginal: a share of rows like these, not a promise about "
+        "each row.",
+        "",
+        "## What to mind",
+        "",
+        *(_faults(trained) or ["- No monitor found a fault in the best epoch's predictions."]),
+        "",
+        "## Settings",
+        "",
+        *(f"- {name}: {_setting(value)}" for name, value in metrics["hyperparameters"].items()),
+    ]
+    left_out = {**usable.left_out, **usable.notes}
+    if left_out:
+        lines += ["", "## Rows changed or left out", ""]
+        lines += [f"- {count} {what}" for what, count in left_out.items()]
+    return "\n".join(lines) + "\n"
+
+
+def calibration_warning(calibration: Calibration) -> str:
+    """A sentence for the user if intervals rest on too few rows to be narrow; else empty."""
+    exact = int(np.sum(calibration.held_out.censoring == 0))
+    if exact >= MIN_ROWS:
+        return ""
+    return (
+        f"The intervals rest on {exact} held-out rows, fewer than {MIN_ROWS}: they are wide and "
+        "rough."
+    )
+
+
+def _performance(metrics: dict[str, Any]) -> list[str]:
+    lines = ["| | validation | test |", "|---|---|---|"]
+    parts = [metrics.get(part, {}) for part in ("val", "test")]
+    for name, title in _METRICS.items():
+        if any(part.get(name) is not None for part in parts):
+            lines.append(f"| {title} | {' | '.join(_shown(part.get(name)) for part in parts)} |")
+    return lines
+
+
+def _training(trained: TrainedTable) -> list[str]:
+    """The first, the best and the last epoch, and how steady it was between them."""
+    result = trained.result
+    summary = summarise(history_table(result.history))
+    lines = [
+        "| epoch | train loss | val Spearman | val recall, % | rate |",
+        "|---|---|---|---|---|",
+    ]
+    for epoch in sorted({1, result.best_epoch, len(result.history)}):
+        record = result.history[epoch - 1]
+        best = " (best)" if epoch == result.best_epoch else ""
+        names = ("train_loss", "validation_spearman", "validation_recall_percent")
+        numbers = " | ".join(_shown(record[name]) for name in names)
+        lines.append(f"| {epoch}{best} | {numbers} | {record['learning_rate']:.3g} |")
+    spread, jump = _shown(summary["recall_std"]), _shown(summary["max_recall_jump"])
+    steady = f"Recall from epoch to epoch: SD {spread}, largest jump {jump}; {summary['status']}."
+    return [*lines, "", steady]
+
+
+def _faults(trained: TrainedTable) -> list[str]:
+    """What is wrong with the predictions for rows that were not trained on, in words."""
+    found = []
+    for part in ("validation", "test"):
+        predicted = trained.scores[part].mean.astype(float)
+        measured = np.array([row.pkd for row in trained.part(part)[1]], dtype=float)
+        for observed in (collapse_of(predicted, measured), range_of(predicted, measured)):
+            found += [f"- {part} rows: {observed.warning}"] if observed.finding else []
+    best = trained.result.history[trained.result.best_epoch - 1]
+    if set(best.get("warned", "").split(", ")) - {"", "collapse", "range"}:
+        found += [f"- in the best epoch: {line}" for line in best["warning"].splitlines()]
+    return found
+
+
+def _fine_tuning(recipe: Recipe) -> str:
+    sides = adapted_sides(recipe.lora)
+    if not sides:
+        return ""
+    plural = "s" if len(sides) > 1 else ""
+    return f"LoRA of rank {recipe.lora.rank} on the {' and '.join(sides)} encoder{plural}. "
+
+
+def _shown(value: Any) -> str:
+    if value is None or (isinstance(value, float) and not np.isfinite(value)):
+        return "–"
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def _setting(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_setting(item)}" for name, item in value.items())
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,32 +1,69 @@
-"""How a network does after an epoch: on validation rows, and on a sample of training rows."""
+"""What a network says of examples, and how it does after an epoch."""
 
-import dataclasses
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from paratope.core.units import STRONG_PKD
 from paratope.evaluation.metrics import EvaluationRows, compute
-from paratope.models.batches import Embeddings, Examples, batches_by_length, collate
+from paratope.models.batches import (
+    Embeddings,
+    Examples,
+    PairBatch,
+    batches_by_length,
+    collate,
+    label_batch,
+)
 from paratope.models.losses import Objective
+from paratope.models.model import Scored
+from paratope.models.network import Network, NetworkOutput
 from paratope.models.recipes import Recipe
 from paratope.training.gradients import check_finite_output
 from paratope.training.monitors import Answers
-from paratope.training.results import Record
 
 _METRICS = ("spearman", "rmse", "recall_percent")
 # Training rows the validation loss is compared with, at most: they tell a trend and cost little.
 MAX_SAMPLE = 256
 
 
+def score(
+    network: Network,
+    examples: Examples,
+    stores: tuple[Embeddings, Embeddings],
+    batch_size: int = 32,
+) -> Scored:
+    """What a network says of examples, in their order, without gradients and dropout.
+
+    Parameters
+    ----------
+    network : Network
+    examples : Examples
+    stores : tuple of Embeddings
+        Of antibodies and of antigens; they hold the embedding of every molecule.
+    batch_size : int
+    """
+    outputs = np.zeros((3, len(examples)))
+    device = next(network.parameters()).device
+    was_training = network.training
+    network.eval()
+    with torch.inference_mode():
+        for rows in batches_by_length(examples, batch_size):
+            output = network(collate(examples, rows, *stores).to(device))
+            outputs[:, rows] = torch.stack(list(output)).cpu().numpy()
+    network.train(was_training)
+    mean, log_variance, strong_logit = outputs
+    return Scored(mean, np.exp(0.5 * log_variance), strong_logit)
+
+
 class Validation:
     """Judges a network by the rows of a run.
 
-    The training rows' loss that a step minimises is taken with dropout, before the step, over rows
-    drawn as the recipe says; it cannot be compared with the validation loss. So the same loss is
-    taken of a fixed sample of training rows in the same way as of the validation rows.
+    The loss of training rows that a step minimises is taken with dropout, before the step, over
+    rows drawn as the recipe says; it cannot be compared with the validation loss. So the same loss
+    is taken of a fixed sample of training rows in the same way as of the validation rows.
 
     Parameters
     ----------
@@ -54,12 +91,19 @@ class Validation:
         if self.rows is not None and recipe.monitors.overfitting != "off":
             random = np.random.default_rng((recipe.training.seed, len(train)))
             count = min(len(train), MAX_SAMPLE)
-            self.sample = _part(train, np.sort(random.permutation(len(train))[:count]))
+            self.sample = train.rows(np.sort(random.permutation(len(train))[:count]))
 
     def after_epoch(
-        self, network: nn.Module, epoch: int, device: torch.device
-    ) -> tuple[Record, Answers | None]:
+        self, predict: Callable[[PairBatch], NetworkOutput], epoch: int, device: torch.device
+    ) -> tuple[dict[str, Any], Answers | None]:
         """Loss and metrics after an epoch, NaN without a validation set, and its predictions.
+
+        Parameters
+        ----------
+        predict : callable
+            The network in evaluation mode.
+        epoch : int
+        device : torch.device
 
         Returns
         -------
@@ -76,39 +120,30 @@ class Validation:
         data = self.rows
         if data is None:
             return {f"validation_{name}": math.nan for name in ("loss", *_METRICS)}, None
-        network.eval()
-        loss, mean = self._judge(network, data, f"epoch {epoch}, validation", "validation", device)
-        record: Record = {"validation_loss": loss}
+
+        def loss_and_mean(rows: Examples, what: str, part: str) -> tuple[float, np.ndarray]:
+            mean = np.zeros(len(rows), dtype=np.float32)
+            batches = batches_by_length(rows, self.batch_size)
+            labels = [label_batch(rows, batch).to(device) for batch in batches]
+            loss = 0.0
+            with torch.inference_mode():
+                shares = self.objective.shares(labels)
+                for chosen, label, share in zip(batches, labels, shares, strict=True):
+                    batch = collate(rows, chosen, *self.stores).to(device)
+                    output = predict(batch)
+                    check_finite_output(output, {}, batch, f"epoch {epoch}, {what}", part)
+                    mean[chosen] = output.mean.cpu().numpy()
+                    loss += float(self.objective(output, label, share)[0])
+            return loss, mean
+
+        loss, mean = loss_and_mean(data, "validation", "validation")
+        record: dict[str, Any] = {"validation_loss": loss}
         if self.sample is not None:
-            place = f"epoch {epoch}, sample of training rows"
-            record["train_sample_loss"], _ = self._judge(
-                network, self.sample, place, "sampled", device
-            )
-        network.train()
+            what = "sample of training rows"
+            record["train_sample_loss"], _ = loss_and_mean(self.sample, what, "sampled")
         values = compute(EvaluationRows(data.pkd, mean, censoring=data.censoring), _METRICS)
         record |= {f"validation_{name}": values[name] for name in _METRICS}
         pairs = np.stack([data.antibody_index, data.antigen_index], axis=1)
         once = np.unique(pairs, axis=0, return_index=True)[1]
         strong = int(((data.pkd >= STRONG_PKD) & (data.censoring >= 0)).sum())
         return record, Answers(mean[once], data.pkd[once], strong)
-
-    def _judge(
-        self, network: nn.Module, data: Examples, place: str, part: str, device: torch.device
-    ) -> tuple[float, np.ndarray]:
-        """Loss over all rows, and the predictions."""
-        mean = np.zeros(len(data), dtype=np.float32)
-        outputs, labels = [], []
-        with torch.inference_mode():
-            for rows in batches_by_length(data, self.batch_size):
-                batch = collate(data, rows, *self.stores).to(device)
-                outputs.append(network(batch))
-                check_finite_output(outputs[-1], {}, batch, place, part)
-                labels.append(batch.without_molecules())
-                mean[rows] = outputs[-1].mean.cpu().numpy()
-            parts = zip(outputs, labels, self.objective.shares(labels), strict=True)
-            return sum(float(self.objective(*part)[0]) for part in parts), mean
-
-
-def _part(examples: Examples, rows: np.ndarray) -> Examples:
-    names = ("antibody_index", "antigen_index", "pkd", "censoring", "assay", "weight")
-    return dataclasses.replace(examples, **{name: getattr(examples, name)[rows] for name in names})

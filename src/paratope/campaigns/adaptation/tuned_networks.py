@@ -234,8 +234,7 @@ class _Trainer:
         """What a network says of rows."""
         from paratope.training import score
 
-        antibodies, antigens = self._stores
-        return score(network, Examples.from_measurements(rows), antibodies, antigens)
+        return score(network, Examples.from_measurements(rows), self._stores)
 
     def _fit(
         self,
@@ -244,28 +243,21 @@ class _Trainer:
         epochs: int,
         after_epoch: Callable[[int], None],
     ) -> Any:
-        from paratope.training import fit
+        from paratope.training import RunOptions, fit
 
-        antibodies, antigens = self._stores
         training = self._recipe.training.model_copy(update={"max_epochs": epochs})
         return fit(
             Examples.from_measurements(train),
             Examples.from_measurements(watched) if watched else None,
             self._recipe.model_copy(update={"training": training}),
-            antibodies,
-            antigens,
-            device=self._device,
+            self._stores,
+            RunOptions(device=self._device, on_epoch=lambda record: after_epoch(record["epoch"])),
             start=self._start[self._trained % len(self._start)] if self._start else None,
-            progress=False,
-            on_epoch=lambda record: after_epoch(record["epoch"]),
         )
 
 
 def _some(scores: Any, rows: np.ndarray) -> Any:
-    return dataclasses.replace(
-        scores,
-        **{field.name: getattr(scores, field.name)[rows] for field in dataclasses.fields(scores)},
-    )
+    return scores.rows(rows)
 
 
 def _joined(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import pydantic
+import tomli_w
 from pydantic import BaseModel, ConfigDict, Field
 
 from paratope.core.errors import TrainingError, unknown_name
@@ -238,17 +239,7 @@ def load_recipe(source: str | Path = "default", changes: Sequence[str] = ()) -> 
 
 def recipe_toml(recipe: Recipe) -> str:
     """The recipe with every key, as TOML that `load_recipe` reads back to an equal recipe."""
-    lines, sections = [], []
-    for key, value in recipe.model_dump().items():
-        if isinstance(value, dict):
-            sections += [
-                "",
-                f"[{key}]",
-                *(f"{name} = {_toml(item)}" for name, item in value.items()),
-            ]
-        else:
-            lines.append(f"{key} = {_toml(value)}")
-    return "\n".join([*lines, *sections]) + "\n"
+    return tomli_w.dumps(recipe.model_dump(mode="json"))
 
 
 def valid_keys() -> Iterator[str]:
@@ -322,15 +313,3 @@ def _unknown_key(place: tuple[str, ...]) -> str:
         names = ", ".join(name.removeprefix(f"{section}.") for name in inside)
         return f"unknown key {key!r}; valid keys of [{section}]: {names}"
     return f"unknown key {key!r}; valid keys: {', '.join(sorted(valid_keys()))}"
-
-
-def _toml(value: object) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str):
-        escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-        return f'"{escaped}"'
-    if isinstance(value, Sequence):
-        return f"[{', '.join(_toml(item) for item in value)}]"
-    assert isinstance(value, int | float)
-    return repr(value)

@@ -1,0 +1,378 @@
+"""Measured pairs as arrays, and batches of them: padding, masks, buckets, each molecule once.
+
+Many rows of a table share one antigen, so a batch holds its unique molecules and says by index
+which row uses which: the network's towers then run once per molecule and only the interaction runs
+once per row.
+"""
+
+import dataclasses
+import hashlib
+from collections.abc import Hashable, Sequence
+from typing import NamedTuple, Protocol, Self, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from paratope.core.errors import InputError
+from paratope.data.measurements import Measurement
+from paratope.encoders import Encoder
+from paratope.encoders.protocol import Role
+
+Chains = tuple[str, ...]
+T = TypeVar("T", bound=Hashable)
+# Rows are sorted by length inside windows of so many batches: little padding, enough chance.
+_BATCHES_PER_WINDOW = 8
+
+
+class Embeddings(Protocol):
+    """Anything that gives the per-residue embedding of a molecule, such as an `EmbeddingStore`."""
+
+    def get(self, molecule: Chains, /) -> np.ndarray:
+        """Embedding of the molecule's residues, (residues, dim)."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Examples:
+    """Pairs with what was measured of them, as arrays over unique molecules; n rows.
+
+    Attributes
+    ----------
+    antibodies, antigens : tuple of tuple of str
+        Chains of the unique molecules.
+    antibody_index, antigen_index : ndarray of int, (n,)
+        Molecule of each row.
+    pkd : ndarray of float32, (n,)
+    censoring : ndarray of int, (n,)
+        Values of `Censoring`.
+    assays : tuple of str
+        Names of the assays.
+    assay : ndarray of int, (n,)
+        Assay of each row.
+    """
+
+    antibodies: tuple[Chains, ...]
+    antigens: tuple[Chains, ...]
+    antibody_index: np.ndarray
+    antigen_index: np.ndarray
+    pkd: np.ndarray
+    censoring: np.ndarray
+    assays: tuple[str, ...]
+    assay: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.pkd)
+
+    @classmethod
+    def from_measurements(cls, measurements: Sequence[Measurement]) -> Self:
+        """Examples of measurements that have a pKd.
+
+        Raises
+        ------
+        InputError
+            If a measurement has no pKd.
+
+        Examples
+        --------
+        >>> from paratope.molecules.sequences import Antibody, Antigen, Pair
+        >>> pair = Pair(Antibody("EVQL"), Antigen(("MKV",)))
+        >>> examples = Examples.from_measurements(
+        ...     [Measurement(pair, 8.5), Measurement(pair, 5.0, Censoring.AT_MOST)]
+        ... )
+        >>> len(examples), examples.antibodies, examples.censoring.tolist()
+        (2, (('EVQL',),), [0, -1])
+        """
+        for number, measurement in enumerate(measurements, start=1):
+            if measurement.pkd is None:
+                raise InputError(
+                    f"measurement {number} has no pKd; expected one in every row "
+                    "(non-binders get theirs from bound_non_binders)"
+                )
+        antibodies, antibody_index = _unique([row.pair.antibody.chains for row in measurements])
+        antigens, antigen_index = _unique([row.pair.antigen.chains for row in measurements])
+        assays, assay = _unique([row.assay for row in measurements])
+        return cls(
+            antibodies=antibodies,
+            antigens=antigens,
+            antibody_index=antibody_index,
+            antigen_index=antigen_index,
+            pkd=np.array([row.pkd for row in measurements], dtype=np.float32),
+            censoring=np.array([row.censoring for row in measurements], dtype=np.int64),
+            assays=assays,
+            assay=assay,
+        )
+
+    def rows(self, chosen: np.ndarray) -> "Examples":
+        """Some of the rows, over the same molecules and assays."""
+        names = ("antibody_index", "antigen_index", "pkd", "censoring", "assay")
+        return dataclasses.replace(self, **{name: getattr(self, name)[chosen] for name in names})
+
+    def fingerprint(self) -> str:
+        """SHA-256 of every row's molecules, value, censoring and assay, in order."""
+        digest = hashlib.sha256(repr((self.antibodies, self.antigens, self.assays)).encode())
+        columns = (self.antibody_index, self.antigen_index, self.assay, self.censoring, self.pkd)
+        for column in columns:
+            digest.update(np.ascontiguousarray(column).tobytes())
+        return digest.hexdigest()
+
+    def lengths(self) -> tuple[np.ndarray, np.ndarray]:
+        """Residues of each row's antibody and antigen, (n,) each."""
+        antibody = np.array([sum(map(len, chains)) for chains in self.antibodies], dtype=np.int64)
+        antigen = np.array([sum(map(len, chains)) for chains in self.antigens], dtype=np.int64)
+        return antibody[self.antibody_index], antigen[self.antigen_index]
+
+
+def _unique(items: Sequence[T]) -> tuple[tuple[T, ...], np.ndarray]:
+    positions: dict[T, int] = {}
+    index = [positions.setdefault(item, len(positions)) for item in items]
+    return tuple(positions), np.array(index, dtype=np.int64)
+
+
+def fit_molecule(
+    encoder: Encoder, chains: Chains, role: Role, max_residues: int = 0
+) -> tuple[Chains, str | None]:
+    """Chains of a molecule cut to what its encoder, and a recipe's own limit, let it see.
+
+    Parameters
+    ----------
+    encoder : Encoder
+    chains : tuple of str
+    role : {"antibody", "antigen"}
+    max_residues : int
+        Limit of the recipe for the whole molecule, 0 for none; the last residues are left out.
+
+    Returns
+    -------
+    chains : tuple of str
+    note : str or None
+        What was left out.
+
+    Raises
+    ------
+    EncoderError
+        If the encoder refuses the molecule.
+
+    Examples
+    --------
+    >>> from paratope.encoders import load_encoder
+    >>> fit_molecule(load_encoder("residue"), ("EVQL", "DIQM"), "antigen", max_residues=6)
+    (('EVQL', 'DI'), 'antigen: the last 2 of 8 residues are left out (limit 6)')
+    """
+    chains, note = encoder.fit_length(chains, role)
+    total = sum(map(len, chains))
+    if not max_residues or total <= max_residues:
+        return chains, note
+    kept: list[str] = []
+    left = max_residues
+    for chain in chains:
+        if left > 0:
+            kept.append(chain[:left])
+            left -= len(chain)
+    cut = (
+        f"{role}: the last {total - max_residues} of {total} residues are left out "
+        f"(limit {max_residues})"
+    )
+    return tuple(kept), cut if note is None else f"{note}; {cut}"
+
+
+class PairBatch(NamedTuple):
+    """Rows of measured pairs over the unique molecules they use.
+
+    Attributes
+    ----------
+    antibody : Tensor, (antibodies, La, Da)
+        Embeddings of the unique antibodies, zero where padded.
+    antibody_mask : Tensor, (antibodies, La)
+        True at residues, False at padding.
+    antibody_index : Tensor, (B,)
+        Antibody of each row.
+    antigen, antigen_mask, antigen_index : Tensor
+        The same for antigens.
+    pkd : Tensor, (B,)
+    censoring : Tensor, (B,)
+        Values of `Censoring`.
+    assay : Tensor, (B,)
+        Number of the assay. Values are ranked only inside one.
+    row : Tensor, (B,)
+        Position of the row in the examples the batch was made of.
+    """
+
+    antibody: Tensor
+    antibody_mask: Tensor
+    antibody_index: Tensor
+    antigen: Tensor
+    antigen_mask: Tensor
+    antigen_index: Tensor
+    pkd: Tensor
+    censoring: Tensor
+    assay: Tensor
+    row: Tensor
+
+    @property
+    def size(self) -> int:
+        """Number of rows."""
+        return len(self.row)
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same batch on another device."""
+        return type(self)(*(tensor.to(device) for tensor in self))
+
+
+def label_batch(examples: Examples, rows: Sequence[int] | np.ndarray) -> PairBatch:
+    """The labels of some rows, without their molecules."""
+    chosen = np.asarray(rows, dtype=np.int64)
+    tokens, mask, index = torch.zeros(0, 0, 0), torch.zeros(0, 0).bool(), torch.zeros(0).long()
+    return PairBatch(
+        *(tokens, mask, index) * 2,
+        pkd=torch.from_numpy(examples.pkd[chosen]),
+        censoring=torch.from_numpy(examples.censoring[chosen]),
+        assay=torch.from_numpy(examples.assay[chosen]),
+        row=torch.from_numpy(chosen),
+    )
+
+
+def collate(
+    examples: Examples,
+    rows: Sequence[int] | np.ndarray,
+    antibody_store: Embeddings,
+    antigen_store: Embeddings,
+) -> PairBatch:
+    """Batch of some rows of the examples, in their order, each molecule embedded once.
+
+    Parameters
+    ----------
+    examples : Examples
+    rows : sequence of int
+    antibody_store, antigen_store : Embeddings
+        Where the molecules' embeddings are.
+    """
+    batch = label_batch(examples, rows)
+    for side, store in (("antibody", antibody_store), ("antigen", antigen_store)):
+        molecules = examples.antibodies if side == "antibody" else examples.antigens
+        used, index = np.unique(
+            getattr(examples, f"{side}_index")[batch.row.numpy()], return_inverse=True
+        )
+        tokens, mask = pad([store.get(molecules[molecule]) for molecule in used])
+        new = {side: tokens, f"{side}_mask": mask, f"{side}_index": torch.from_numpy(index)}
+        batch = batch._replace(**new)
+    return batch
+
+
+def pad(embeddings: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
+    """Embeddings of several molecules as one zero-padded tensor and its mask.
+
+    Parameters
+    ----------
+    embeddings : sequence of ndarray, (residues, dim) each
+
+    Returns
+    -------
+    tokens : Tensor of float32, (molecules, longest, dim)
+    mask : Tensor, (molecules, longest)
+        True at residues.
+
+    Examples
+    --------
+    >>> tokens, mask = pad([np.ones((2, 4)), np.ones((3, 4))])
+    >>> tokens.shape, mask.sum(dim=1).tolist()
+    (torch.Size([2, 3, 4]), [2, 3])
+    """
+    longest = max(len(embedding) for embedding in embeddings)
+    tokens = torch.zeros(len(embeddings), longest, embeddings[0].shape[1])
+    mask = torch.zeros(len(embeddings), longest, dtype=torch.bool)
+    values = tokens.numpy()
+    for position, embedding in enumerate(embeddings):
+        values[position, : len(embedding)] = embedding  # the only copy, also of a read-only view
+        mask[position, : len(embedding)] = True
+    return tokens, mask
+
+
+class BatchPlan:
+    """Which rows each batch of each epoch holds: seeded, bucketed by length, resumable.
+
+    The plan of an epoch is a function of the seed and the epoch alone, so a position inside it is
+    all the state there is.
+
+    Parameters
+    ----------
+    examples : Examples
+    batch_size : int
+        Rows a batch; the last batch of an epoch may be smaller.
+    seed : int
+    balance : str
+        ``"none"``: every row once an epoch. ``"assay"`` or ``"antigen"``: as many rows are drawn,
+        with replacement, so that a group of m rows is drawn in proportion to m ** `balance_power`.
+    balance_power : float
+        0: every group equally often; 1: as often as it has rows.
+
+    Examples
+    --------
+    >>> from paratope.molecules.sequences import Antibody, Antigen, Pair
+    >>> pairs = [Pair(Antibody("EVQL" * n), Antigen(("MKV",))) for n in range(1, 6)]
+    >>> examples = Examples.from_measurements([Measurement(pair, 8.0) for pair in pairs])
+    >>> plan = BatchPlan(examples, batch_size=2, seed=0)
+    >>> len(plan), sorted(int(row) for batch in plan.batches(epoch=0) for row in batch)
+    (3, [0, 1, 2, 3, 4])
+    """
+
+    def __init__(
+        self,
+        examples: Examples,
+        batch_size: int,
+        seed: int = 0,
+        balance: str = "none",
+        balance_power: float = 0.5,
+    ) -> None:
+        self.batch_size, self.seed = batch_size, seed
+        self.epoch = self.position = 0
+        self._antibody_length, self._antigen_length = examples.lengths()
+        self._antigen_index = examples.antigen_index
+        self._probability: np.ndarray | None = None  # of drawing each row; None: each once
+        if balance != "none" and len(examples):
+            group = {"assay": examples.assay, "antigen": examples.antigen_index}[balance]
+            weight = np.bincount(group).astype(np.float64)[group] ** (balance_power - 1.0)
+            self._probability = weight / weight.sum()
+
+    def batches(self, epoch: int) -> list[np.ndarray]:
+        """Rows of every batch of an epoch."""
+        random = np.random.default_rng((self.seed, epoch))
+        count = len(self._antigen_index)
+        if self._probability is None:
+            rows = random.permutation(count)
+        else:
+            rows = random.choice(count, size=count, p=self._probability)
+        batches: list[np.ndarray] = []
+        window = self.batch_size * _BATCHES_PER_WINDOW
+        for start in range(0, count, window):
+            part = rows[start : start + window]
+            lengths = self._antibody_length[part], self._antigen_length[part]
+            part = part[np.lexsort((lengths[0], self._antigen_index[part], lengths[1]))]
+            batches += [
+                part[first : first + self.batch_size]
+                for first in range(0, len(part), self.batch_size)
+            ]
+        return [batches[index] for index in random.permutation(len(batches))]
+
+    def __len__(self) -> int:
+        return -(-len(self._antigen_index) // self.batch_size)
+
+    def start_epoch(self, epoch: int) -> None:
+        """Go to the beginning of an epoch."""
+        self.epoch, self.position = epoch, 0
+
+    def state_dict(self) -> dict[str, int]:
+        """Where the plan is: seed, epoch and batches already given."""
+        return {"seed": self.seed, "epoch": self.epoch, "position": self.position}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go to where another plan of the same examples was."""
+        self.seed, self.epoch = int(state["seed"]), int(state["epoch"])
+        self.position = int(state["position"])
+
+
+def batches_by_length(examples: Examples, batch_size: int) -> list[np.ndarray]:
+    """Every row once, in batches of similar lengths: for prediction, where order is free."""
+    antibody_length, antigen_length = examples.lengths()
+    rows = np.lexsort((antibody_length, examples.antigen_index, antigen_length))
+    return [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]

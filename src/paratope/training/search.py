@@ -1,0 +1,664 @@
+"""Search: the settings of a recipe that rank best on grouped validation of the training rows.
+
+`search` asks Optuna for trials inside a documented space around the recipe, judges each by
+cross-validation inside the training rows, and gives the best as a recipe. The validation and test
+rows of the run that follows take no part. Trials are kept as they end, so a search can go on.
+"""
+
+import dataclasses
+import hashlib
+import io
+import json
+import logging
+import math
+import time
+import warnings
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+
+from paratope.core.errors import InputError, MissingExtraError, TrainingError
+from paratope.core.files import atomic_file, write_json
+from paratope.core.progress import silent
+from paratope.data.measurements import Measurement
+from paratope.data.splits import split_measurements
+from paratope.data.tables import write_table
+from paratope.encoders import Encoder
+from paratope.models.batches import Examples
+from paratope.models.fine_tuning import open_store
+from paratope.models.recipes import Recipe, recipe_toml
+from paratope.training.checkpoints import Checkpoints
+from paratope.training.fitting import fit
+from paratope.training.loop import Record, RunOptions
+from paratope.training.random_state import callers_random_state_kept
+from paratope.training.rows import TrainingRows
+from paratope.training.run_log import RunLog
+
+FOLDS = 3
+FOLDER = "search"
+DONE, PRUNED, FAILED = "done", "pruned", "failed"
+# A ranking that does not exist, as all predictions or all measurements are equal, is the worst.
+NO_RANKING = -1.0
+# Trials that end before any is given up, and epochs that every trial is given.
+_TRIALS_BEFORE_PRUNING = 4
+_EPOCHS_BEFORE_PRUNING = 2
+# Trials drawn at random before their results steer.
+_RANDOM_TRIALS = 8
+# Ways to divide the training rows, strictest first; a table that does not allow one takes the next.
+_GROUPED = ("antigen", "antibody")
+_KINDS = (*_GROUPED, "random")
+Report = Callable[[int, float], None]  # step, objective so far
+_CAUTION = " (too few antigens and antibodies to keep groups apart: the objective is too good)"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Range:
+    """Numbers from `low` to `high`, both included.
+
+    Attributes
+    ----------
+    low, high : float
+    log : bool
+        Equal factors are equally likely, not equal differences.
+    """
+
+    low: float
+    high: float
+    log: bool = False
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Choice:
+    """One of some whole numbers, in rising order."""
+
+    values: tuple[int, ...]
+
+
+Domain = Range | Choice
+
+
+class Searched(NamedTuple):
+    """An entry of `SPACE`.
+
+    Attributes
+    ----------
+    what : str
+        What is tried, in words.
+    domains : callable
+        Domain of each key, for a recipe.
+    """
+
+    what: str
+    domains: Callable[[Recipe], dict[str, Domain]]
+
+
+def _widths(recipe: Recipe) -> Choice:
+    network = recipe.network
+    widths = sorted({network.dim // 2, network.dim, 2 * network.dim})
+    return Choice(tuple(dim for dim in widths if dim >= 2 and dim % (2 * network.heads) == 0))
+
+
+def _layers(recipe: Recipe) -> dict[str, Domain]:
+    if not recipe.network.use_cross_attention:
+        return {}
+    return {"network.layers": Choice(tuple(range(1, max(2, recipe.network.layers + 1) + 1)))}
+
+
+def _batch_sizes(recipe: Recipe) -> Choice:
+    size = recipe.training.batch_size
+    return Choice(tuple(sorted({max(1, size // 2), size, 2 * size})))
+
+
+def _tenfold(value: float) -> Range:
+    return Range(value / 10, value * 10, log=True)
+
+
+def _loss_weights(recipe: Recipe) -> dict[str, Domain]:
+    weights = recipe.loss_weights()
+    heaviest = max(weights, key=lambda name: weights[name])  # only proportions matter
+    return {f"loss.{name}": _tenfold(weights[name]) for name in weights if name != heaviest}
+
+
+SPACE: dict[str, Searched] = {
+    "training.learning_rate": Searched(
+        "a tenth to ten times the recipe's",
+        lambda recipe: {"training.learning_rate": _tenfold(recipe.training.learning_rate)},
+    ),
+    "network.dropout": Searched(
+        "0 to 0.5", lambda recipe: {"network.dropout": Range(0.0, max(0.5, recipe.network.dropout))}
+    ),
+    "network.dim": Searched(
+        "half the recipe's width, the same, twice as wide",
+        lambda recipe: {"network.dim": _widths(recipe)},
+    ),
+    "network.layers": Searched(
+        "1 to one more than the recipe has, at least to 2; not without cross-attention", _layers
+    ),
+    "training.batch_size": Searched(
+        "half the recipe's, the same, twice as many",
+        lambda recipe: {"training.batch_size": _batch_sizes(recipe)},
+    ),
+    "loss.<name>": Searched(
+        "weights of the losses in use, a tenth to ten times the recipe's; the heaviest stays",
+        _loss_weights,
+    ),
+}
+
+
+def search_space(recipe: Recipe, pins: Collection[str] = ()) -> dict[str, Domain]:
+    """What a search around a recipe may change.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    pins : collection of str
+        Keys that stay as they are.
+
+    Returns
+    -------
+    dict of str to Range or Choice
+        By key; only those that leave something to choose.
+
+    Raises
+    ------
+    TrainingError
+        If nothing is left.
+
+    Examples
+    --------
+    >>> from paratope.models.recipes import load_recipe
+    >>> space = search_space(load_recipe("v2.7"), pins=["network.dim", "network.layers"])
+    >>> list(space)
+    ['training.learning_rate', 'network.dropout', 'training.batch_size', 'loss.strong_binder_bce']
+    >>> space["training.batch_size"]
+    Choice(values=(8, 16, 32))
+    """
+    space = {
+        key: domain
+        for entry in SPACE.values()
+        for key, domain in entry.domains(recipe).items()
+        if key not in pins and not (isinstance(domain, Choice) and len(domain.values) < 2)
+    }
+    if not space:
+        raise TrainingError(
+            f"there is nothing to search: all of {', '.join(SPACE)} are set; leave out a --set"
+        )
+    return space
+
+
+def own_values(recipe: Recipe, keys: Collection[str]) -> dict[str, Any]:
+    """The recipe's own values of some keys, such as those of a space."""
+    settings = recipe.model_dump()
+    parts = {key: key.partition(".") for key in keys}
+    return {key: settings[section][name] for key, (section, _, name) in parts.items()}
+
+
+def with_values(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
+    """The recipe with other values, by key.
+
+    >>> from paratope.models.recipes import load_recipe
+    >>> with_values(load_recipe("v2.7"), {"network.dropout": 0.4}).network.dropout
+    0.4
+    """
+    settings = recipe.model_dump()
+    for key, value in values.items():
+        section, _, name = key.partition(".")
+        settings[section][name] = value
+    return Recipe.model_validate(settings)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Trial:
+    """One set of values, and how well it did.
+
+    Attributes
+    ----------
+    number : int
+        From 1; the first has the recipe's own values.
+    state : str
+        ``"done"``, ``"pruned"`` (given up, as half of the trials did better up to there) or
+        ``"failed"``.
+    values : dict
+        By key of the recipe.
+    objective : float or None
+        Mean over the folds of the validation Spearman of each fold's best epoch; of a pruned trial
+        as far as it came, None of a failed one.
+    folds : tuple of float
+        Each finished fold's part of it.
+    reported : dict of int to float
+        The objective as far as known after each epoch, counted through all folds.
+    epochs : int
+        Trained, in all folds.
+    seconds : float
+    note : str
+        What is to be said of it.
+    """
+
+    number: int
+    state: str
+    values: dict[str, Any]
+    objective: float | None
+    folds: tuple[float, ...]
+    reported: dict[int, float]
+    epochs: int
+    seconds: float
+    note: str = ""
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> "Trial":
+        """A trial of the plain values that JSON gives back."""
+        reported = {int(step): float(value) for step, value in content["reported"].items()}
+        return cls(**{**content, "folds": tuple(content["folds"]), "reported": reported})
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SearchResult:
+    """A finished search.
+
+    Attributes
+    ----------
+    recipe : Recipe
+        With the best trial's values.
+    best : Trial
+    trials : tuple of Trial
+    split : str
+        How the training rows were divided.
+    """
+
+    recipe: Recipe
+    best: Trial
+    trials: tuple[Trial, ...]
+    split: str
+
+
+def best_of(trials: Sequence[Trial]) -> Trial | None:
+    """The finished trial with the highest objective, the earliest of equals."""
+    done = [trial for trial in trials if trial.state == DONE and trial.objective is not None]
+    return max(done, key=lambda trial: (trial.objective, -trial.number), default=None)
+
+
+def trials_table(trials: Sequence[Trial]) -> pl.DataFrame:
+    """One row per trial: state, objective, every searched key, cost, note."""
+    best = best_of(trials)
+    keys = list(dict.fromkeys(key for trial in trials for key in trial.values))
+    columns: dict[str, list[Any]] = {
+        "trial": [trial.number for trial in trials],
+        "state": [trial.state for trial in trials],
+        "best": [trial is best for trial in trials],
+        "spearman": [trial.objective for trial in trials],
+        **{key: [trial.values.get(key) for trial in trials] for key in keys},
+        "epochs": [trial.epochs for trial in trials],
+        "seconds": [round(trial.seconds, 3) for trial in trials],
+        "note": [trial.note for trial in trials],
+    }
+    return pl.DataFrame(columns)
+
+
+def trials_figure(trials: Sequence[Trial], space: Mapping[str, Domain]) -> bytes:
+    """The objective by trial with the best so far, and against every searched key, as a PNG.
+
+    Finished trials are full dots, pruned ones rings.
+    """
+    from matplotlib.figure import Figure
+
+    columns = min(3, len(space) + 1)
+    rows = math.ceil((len(space) + 1) / columns)
+    figure = Figure(figsize=(4 * columns, 3.2 * rows), layout="constrained")
+    figure.suptitle("Search: validation Spearman, mean over folds")
+    panels = iter(figure.subplots(rows, columns, squeeze=False).flat)
+    shown = [trial for trial in trials if trial.objective is not None]
+    objective = np.array([trial.objective for trial in shown], dtype=float)
+    done = np.array([trial.state == DONE for trial in shown], dtype=bool)
+    numbers = np.array([trial.number for trial in shown])
+    for key in ("trial", *space):
+        axes = next(panels)
+        values = numbers if key == "trial" else np.array([trial.values[key] for trial in shown])
+        for chosen, filled in ((done, "tab:blue"), (~done, "none")):
+            dots = {"facecolors": filled, "edgecolors": "tab:blue", "s": 24}
+            axes.scatter(values[chosen], objective[chosen], **dots)
+        axes.grid(alpha=0.3)
+        axes.set_xlabel(key)
+        if key == "trial":
+            best = np.maximum.accumulate(objective[done])
+            axes.step(numbers[done], best, where="post", color="tab:orange")
+            axes.set(xlabel="trial (line: best so far)", ylabel="Spearman")
+        elif isinstance(domain := space[key], Range) and domain.log:
+            axes.set_xscale("log")
+    for axes in panels:
+        axes.set_axis_off()
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=120)
+    return buffer.getvalue()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class InnerFolds:
+    """Training rows in folds.
+
+    Attributes
+    ----------
+    encoders : tuple of Encoder
+        Of antibodies and of antigens.
+    rows : tuple of Measurement
+        As cut to what the encoders see.
+    fold : ndarray of int, (rows,)
+    split : str
+        How they were divided.
+    """
+
+    encoders: tuple[Encoder, Encoder]
+    rows: tuple[Measurement, ...]
+    fold: np.ndarray
+    split: str
+
+    @classmethod
+    def of_table(cls, source: str | Path, recipe: Recipe, folds: int, device: str) -> "InnerFolds":
+        """Read a table as `train_table` does, and divide its training rows, in 2 folds at least.
+
+        Raises
+        ------
+        InputError, TrainingError
+            If no row can be trained on, or the training rows cannot be divided.
+        """
+        data = recipe.data.model_copy(update={"table": str(source)})
+        table = TrainingRows.read(recipe.model_copy(update={"data": data}), device)
+        chosen = np.flatnonzero(table.parts == "train")
+        whole = [table.usable.measurements[row] for row in chosen]
+        rows = tuple(table.usable.cut[row] for row in chosen)
+        # grouped as the run's own split is, if that is
+        kinds = dict.fromkeys((data.split, *_KINDS) if data.split in _GROUPED else _KINDS)
+        failure: InputError | None = None
+        for kind in kinds:
+            for count in range(folds, 1, -1):
+                try:
+                    split = split_measurements(whole, kind, folds=count, seed=recipe.training.seed)
+                except InputError as error:
+                    failure = error  # too few groups of this kind: fewer folds, or less strict
+                    continue
+                how = f"{kind}{_CAUTION * (kind == 'random')}"
+                return cls(table.encoders, rows, split.assignment.astype(int), how)
+        raise TrainingError(
+            f"the {len(whole)} training rows cannot be divided to search by: {failure}; give more "
+            "rows"
+        )
+
+    def examples(self) -> list[tuple[Examples, Examples]]:
+        """For every fold: the rows to train on, the rows to validate by."""
+
+        def part(chosen: np.ndarray) -> Examples:
+            return Examples.from_measurements([self.rows[row] for row in np.flatnonzero(chosen)])
+
+        return [(part(self.fold != name), part(self.fold == name)) for name in self.names]
+
+    @property
+    def names(self) -> list[int]:
+        """Numbers of the folds."""
+        return sorted(set(self.fold.tolist()))
+
+    def fingerprint(self) -> str:
+        """SHA-256 of all rows and their folds, in order."""
+        rows = Examples.from_measurements(self.rows).fingerprint()
+        return hashlib.sha256(f"{rows} {self.fold.tolist()}".encode()).hexdigest()
+
+
+@callers_random_state_kept()
+def search(
+    source: str | Path,
+    recipe: Recipe,
+    folder: str | Path,
+    trials: int,
+    pins: Collection[str] = (),
+    options: RunOptions | None = None,
+    *,
+    on_trial: Callable[[Trial], None] | None = None,
+) -> SearchResult:
+    """Look for the values of a recipe's settings that rank best on rows kept apart.
+
+    The training rows of the table's split are divided into `FOLDS` folds (two, where there are only
+    two groups), as strictly as they allow: by antigen cluster, else by antibody, else at random. A
+    trial trains on all folds but one, for every fold in turn; its objective is the mean of the
+    validation Spearman of each fold's best epoch. The first trial has the recipe's own values; the
+    next are random, then Optuna's tree-structured Parzen estimator proposes them (Bergstra et al.
+    2011, "Algorithms for hyper-parameter optimization"). A trial whose objective is below the
+    median of the others after as many epochs is given up.
+
+    Equal arguments give equal trials, also when the search was interrupted in between: a trial is
+    proposed from the finished ones and the seed alone.
+
+    Parameters
+    ----------
+    source : path
+        Table of measurements; see `paratope.training.train_table`.
+    recipe : Recipe
+        What to search around; ``training.seed`` is the seed of the search too.
+    folder : path
+        Run folder; the search is in its folder ``search``.
+    trials : int
+        In all; those that are done already count.
+    pins : collection of str
+        Keys that stay as they are in `recipe`.
+    options : RunOptions, optional
+        An interrupted trial is made again when the search goes on.
+    on_trial : callable, optional
+        Called with every trial that has ended.
+
+    Returns
+    -------
+    SearchResult
+
+    Raises
+    ------
+    MissingExtraError
+        Without Optuna.
+    InputError, TrainingError
+        If the table cannot be used, nothing is left to search, the folder holds another search or
+        a run, or no trial ended well.
+    """
+    _optuna()
+    if trials < 1:
+        raise TrainingError(f"a search takes at least 1 trial, got {trials}")
+    options, run = options or RunOptions(), Path(folder)
+    space, place = search_space(recipe, pins), run / FOLDER
+    begun = (place / "search.json").exists()
+    run_begun = (run / "bundle").exists() or Checkpoints(run / "checkpoints").paths()
+    if not options.resume and (begun or run_begun):
+        raise TrainingError(
+            f"{run} holds a {'search' if begun else 'run'} already; go on with --resume, or give "
+            "another folder"
+        )
+    inner = InnerFolds.of_table(source, recipe, FOLDS, options.device)
+    place.mkdir(parents=True, exist_ok=True)
+    settings = recipe.model_dump(mode="json")
+    del settings["data"]  # the rows are compared, not what their file is called
+    about = {"recipe": settings, "searched": sorted(space), "rows": inner.fingerprint()}
+    about["split"] = inner.split
+    with RunLog(place / "log.txt", options.say) as log:
+        done = _read_trials(place / "search.json", about)
+        if done:
+            log.note(f"Going on after {len(done)} of {trials} trials.")
+        else:
+            count, folds, kind = len(inner.rows), len(inner.names), inner.split
+            log.note(f"Searching on the {count} training rows, in {folds} folds by {kind}.")
+        if len(done) < trials:
+            with (
+                open_store(inner.encoders[0], "antibody", recipe.lora) as antibodies,
+                open_store(inner.encoders[1], "antigen", recipe.lora) as antigens,
+            ):
+                every = Examples.from_measurements(inner.rows)
+                antibodies.fill(every.antibodies, progress=options.progress is not silent)
+                antigens.fill(every.antigens, progress=options.progress is not silent)
+
+                def judge(changed: Recipe, report: Report, folds: list[float]) -> None:
+                    stores = antibodies, antigens
+                    _validate_folds(changed, inner, stores, options, report, folds)
+
+                while len(done) < trials:
+                    trial = _next_trial(done, space, recipe, judge)
+                    done.append(trial)
+                    write_json(place / "search.json", {"about": about, "trials": done})
+                    log.event(
+                        "trial", number=trial.number, state=trial.state, spearman=trial.objective
+                    )
+                    if on_trial is not None:
+                        on_trial(trial)
+        return _finish(place, done[:trials], space, recipe, inner.split)
+
+
+def _optuna() -> Any:
+    """The library, told to be quiet; `MissingExtraError` without it."""
+    try:
+        import optuna
+    except ImportError:
+        raise MissingExtraError("a search (--search)", "research") from None
+    optuna.logging.set_verbosity(logging.ERROR)
+    return optuna
+
+
+def _read_trials(path: Path, about: dict[str, Any]) -> list[Trial]:
+    """Trials that have ended; none before the first has."""
+    if not path.is_file():
+        return []
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        trials = [Trial.from_dict(trial) for trial in content["trials"]]
+        before = content["about"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise TrainingError(
+            f"{path}: damaged ({type(error).__name__}: {error}); delete {path.parent} to "
+            "search afresh"
+        ) from error
+    if changed := [name for name in about if before.get(name) != about[name]]:
+        raise TrainingError(
+            f"{path.parent} holds a search with other {' and '.join(changed)}; go on with the "
+            "same table, recipe and --set, or give another folder"
+        )
+    return trials
+
+
+def _validate_folds(
+    recipe: Recipe,
+    inner: InnerFolds,
+    stores: Any,
+    options: RunOptions,
+    report: Report,
+    spearmans: list[float],
+) -> None:
+    """Add each fold's Spearman to `spearmans`; `report` is told the mean so far, and may raise."""
+    for index, (train, validation) in enumerate(inner.examples()):
+        highest = NO_RANKING
+
+        def after_epoch(record: Record, index: int = index) -> None:
+            nonlocal highest
+            highest = max(highest, _ranking(record["validation_spearman"]))
+            step = index * recipe.training.max_epochs + record["epoch"]
+            report(step, _mean([*spearmans, highest]))
+
+        own = dataclasses.replace(options, on_epoch=after_epoch, resume=False)
+        spearmans.append(_ranking(fit(train, validation, recipe, stores, own).best_spearman))
+
+
+def _next_trial(
+    before: Sequence[Trial],
+    space: Mapping[str, Domain],
+    recipe: Recipe,
+    judge: Callable[[Recipe, Report, list[float]], None],
+) -> Trial:
+    """Propose values by what is known from the trials before, and try them."""
+    library = _optuna()
+    kinds, states = library.distributions, library.trial.TrialState
+    distributions = {
+        key: kinds.FloatDistribution(domain.low, domain.high, log=domain.log)
+        if isinstance(domain, Range)
+        else kinds.CategoricalDistribution(domain.values)
+        for key, domain in space.items()
+    }
+    seed = hashlib.sha256(f"{recipe.training.seed} {len(before)}".encode()).digest()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", library.exceptions.ExperimentalWarning)
+        sampler = library.samplers.TPESampler(
+            seed=int.from_bytes(seed[:4], "big"), n_startup_trials=_RANDOM_TRIALS
+        )
+    pruner = library.pruners.MedianPruner(
+        n_startup_trials=_TRIALS_BEFORE_PRUNING, n_warmup_steps=_EPOCHS_BEFORE_PRUNING
+    )
+    study = library.create_study(direction="maximize", sampler=sampler, pruner=pruner)
+    if not before:
+        study.enqueue_trial(own_values(recipe, space))
+    state_of = {DONE: states.COMPLETE, PRUNED: states.PRUNED, FAILED: states.FAIL}
+    for trial in before:
+        study.add_trial(
+            library.trial.create_trial(
+                state=state_of[trial.state],
+                params=trial.values,
+                distributions=distributions,
+                value=trial.objective if trial.state == DONE else None,
+                intermediate_values=trial.reported,
+            )
+        )
+    asked = study.ask(distributions)
+    values = {key: asked.params[key] for key in space}
+    reported: dict[int, float] = {}
+    folds: list[float] = []
+    start = time.perf_counter()
+
+    def report(step: int, value: float) -> None:
+        reported[step] = value
+        asked.report(value, step)
+        if asked.should_prune():
+            raise library.TrialPruned
+
+    state, objective, note = DONE, None, ""
+    try:
+        judge(with_values(recipe, values), report, folds)
+        objective = _mean(folds)
+    except library.TrialPruned:
+        state, objective = PRUNED, reported[max(reported)]
+        note = "given up: below the median of the trials before after as many epochs"
+    except TrainingError as error:  # such as weights that are no longer finite
+        state, note = FAILED, str(error)
+    return Trial(
+        number=len(before) + 1,
+        state=state,
+        values=values,
+        objective=objective,
+        folds=tuple(folds),
+        reported=reported,
+        epochs=len(reported),
+        seconds=time.perf_counter() - start,
+        note=note,
+    )
+
+
+def _finish(
+    place: Path, trials: Sequence[Trial], space: Mapping[str, Domain], recipe: Recipe, split: str
+) -> SearchResult:
+    """Write what came out; `TrainingError` if no trial ended well."""
+    table = trials_table(trials)
+    write_table(table, place / "trials.csv", keep=table.columns)
+    best = best_of(trials)
+    if best is None:
+        raise TrainingError(
+            f"none of the {len(trials)} trials ended well; the first: {trials[0].note}. See "
+            f"{place / 'trials.csv'}"
+        )
+    with atomic_file(place / "trials.png") as file:
+        file.write(trials_figure(trials, space))
+    about = {
+        "name": f"{recipe.name.removesuffix('-search')}-search",
+        "summary": f"Recipe {recipe.name} with the best values of {len(trials)} trials.",
+    }
+    changed = with_values(recipe, best.values).model_copy(update=about)
+    with atomic_file(place / "best.toml") as file:
+        file.write(recipe_toml(changed).encode())
+    return SearchResult(changed, best, tuple(trials), split)
+
+
+def _ranking(spearman: float) -> float:
+    return NO_RANKING if math.isnan(spearman) else spearman
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
