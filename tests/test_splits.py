@@ -18,6 +18,7 @@ from paratope.data.datasets import load_dataset
 from paratope.data.measurements import Measurement, Origin
 from paratope.data.splits import (
     KINDS,
+    SplitSettings,
     antibody_clusters,
     antigen_clusters,
     mutated_positions,
@@ -546,7 +547,7 @@ def test_one_antigen_cannot_be_split_by_antigen_and_says_so():
         ({"by": "column", "labels": ["a"]}, "1 labels for 60"),
         ({"by": "column", "labels": ["a"] * 59 + [" "]}, "row 60"),
         ({"labels": ["a"] * 60}, "split by column"),
-        ({"by": "antibody", "region": "cdr7"}, "cdr3"),
+        ({"by": "antibody", "settings": SplitSettings(region="cdr7")}, "cdr3"),
     ],
 )
 def test_wrong_requests_say_what_is_right(rows, asked, said):

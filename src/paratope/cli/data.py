@@ -213,7 +213,13 @@ def split(
     seed: Seed = 0,
 ) -> None:
     """Split measurements so that nothing leaks, with the proof: split.csv and proof.json."""
-    from paratope.data.splits import split_measurements, tiers, write_split, write_tiers
+    from paratope.data.splits import (
+        SplitSettings,
+        split_measurements,
+        tiers,
+        write_split,
+        write_tiers,
+    )
 
     thresholds = _thresholds(by, identity, antigen_identity)
     if by == "tiers" and (folds is not None or column):
@@ -235,9 +241,8 @@ def split(
         fractions=shares,
         folds=folds,
         seed=seed,
-        region=region,
+        settings=SplitSettings(region=region, **thresholds),
         labels=_labels(read.frame, column, rows) if column else None,
-        **thresholds,
     )
     write_split(read.frame, done, output, rows)
     _say_split(output, done)

@@ -31,36 +31,17 @@ LICENCES: dict[str, bool] = {
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class DataFile:
-    """One file of a data set.
+    """One file of a data set, and how to read it."""
 
-    Attributes
-    ----------
-    path : str
-        Relative to the data root, such as ``"skempi_v2/skempi_v2.csv"``.
-    sha256 : str
-        Checksum of the file its importer was written for.
-    url : str
-        Where the file is published; empty where it was derived from published files.
-    made : str
-        For a derived file, from what and how.
-    required : bool
-        False where the importer reads it only if it is there.
-    columns : tuple of str
-        Those that must be there.
-    separator, encoding : str
-    pad : bool
-        Rows may end early; the fields that lack are empty.
-    """
-
-    path: str
-    sha256: str
-    url: str = ""
-    made: str = ""
-    required: bool = True
-    columns: tuple[str, ...] = ()
+    path: str  # relative to the data root, such as "skempi_v2/skempi_v2.csv"
+    sha256: str  # of the file its importer was written for
+    url: str = ""  # where it is published; empty where it was derived from published files
+    made: str = ""  # a derived file: from what and how
+    required: bool = True  # False where the importer reads it only if it is there
+    columns: tuple[str, ...] = ()  # those that must be there
     separator: str = ","
     encoding: str = "utf-8-sig"
-    pad: bool = False
+    pad: bool = False  # rows may end early; the fields that lack are empty
 
     def optional(self) -> "DataFile":
         """The same file, for a data set that can do without it."""
@@ -96,27 +77,13 @@ class Imported:
 
 @dataclasses.dataclass(slots=True)
 class Source:
-    """An import under way: where its files are, what is asked for, and what is noted.
+    """An import under way: where its files are, what is asked for, and what is noted."""
 
-    Attributes
-    ----------
-    path : Path
-        The data root; for a format, the table itself.
-    as_published : bool
-        Keep flags as values and rows that are no antibodies, to compare with published numbers.
-    antigen : str
-        For a format without the antigen's sequence: its residues.
-    counts : Counter
-        What became of the rows so far.
-    notes, added
-        See `Imported`.
-    """
-
-    path: Path
-    as_published: bool = False
+    path: Path  # the data root; for a format, the table itself
+    as_published: bool = False  # see `load_dataset`
     antigen: str = ""
-    counts: Counter[str] = dataclasses.field(default_factory=Counter)
-    notes: list[str] = dataclasses.field(default_factory=list)
+    counts: Counter[str] = dataclasses.field(default_factory=Counter)  # rows read so far, by fate
+    notes: list[str] = dataclasses.field(default_factory=list)  # see `Imported`
     added: dict[str, int] = dataclasses.field(default_factory=dict)
 
     def has(self, file: DataFile) -> bool:

@@ -52,22 +52,11 @@ SLOTS: tuple[str, ...] = tuple(
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Background:
-    """A germline-like antibody: frameworks and CDRs in turn, CDR-H3 left to the simulation.
+    """A germline-like antibody: frameworks and CDRs in turn, CDR-H3 left to the simulation."""
 
-    Attributes
-    ----------
-    name : str
-        Germline genes.
-    heavy : str
-        FR1, CDR1, FR2, CDR2, FR3 with the first two residues of CDR3, and the end of CDR3 with FR4,
-        separated by spaces.
-    light : str
-        FR1 to FR3, the five varied residues of CDR3, and the rest, separated by spaces.
-    """
-
-    name: str
-    heavy: str
-    light: str
+    name: str  # germline genes
+    heavy: str  # FR1 CDR1 FR2 CDR2, FR3 with the start of CDR3, the end of CDR3 with FR4
+    light: str  # FR1 to FR3, the five varied residues of CDR3, the rest
 
     def residues(self, loop: np.ndarray) -> np.ndarray:
         """Indices into `AMINO_ACIDS` of its slots, `loop` in those of CDR-H3; (slots,)."""
@@ -133,57 +122,26 @@ BACKGROUNDS: tuple[Background, ...] = (
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class SimulationSettings:
-    """What `simulate` is asked for; raises `InputError` if a value is out of range.
-
-    Attributes
-    ----------
-    antibodies, antigens, assays : int
-        How many of each.
-    replicates : int
-        Measurements of a pair in an assay, each with its own noise.
-    measured : float
-        Share of all (antibody, antigen, assay) combinations that are measured, in (0, 1].
-    backgrounds : int
-        How many of `BACKGROUNDS` the antibodies are made from.
-    mutations : float
-        Mean number of slots in which an antibody differs from its background.
-    additive_sd, epistatic_sd, contact_sd : float
-        Standard deviation of one slot's effect, one interacting pair's, one contact's, in pKd.
-    antigen_sd : float
-        Standard deviation of the antigens' levels; the backgrounds' is half of it.
-    assay_offset_sd : float
-        Standard deviation of the assays' offsets; the first assay has none.
-    noise_sd : float
-        Standard deviation of one measurement, log10.
-    mean_pkd : float
-        Mean level of the unmutated backgrounds.
-    floor_pkd, ceiling_pkd : float, optional
-        Weaker (stronger) values are reported as bounds at this pKd, in every assay.
-    decimals : int or None
-        Rounding of the reported pKd; None keeps every digit.
-    light_chains : bool
-        False simulates single domains: no light chain, and no effect of its slots.
-    seed : int
-    """
+    """What `simulate` is asked for; raises `InputError` if a value is out of range."""
 
     antibodies: int = 200
     antigens: int = 3
     assays: int = 1
-    replicates: int = 1
-    measured: float = 1.0
-    backgrounds: int = 2
-    mutations: float = 5.0
-    additive_sd: float = 0.3
-    epistatic_sd: float = 0.15
-    contact_sd: float = 0.1
-    antigen_sd: float = 0.4
-    assay_offset_sd: float = 0.25
-    noise_sd: float = 0.3
-    mean_pkd: float = 7.5
-    floor_pkd: float | None = None
-    ceiling_pkd: float | None = None
-    decimals: int | None = 3
-    light_chains: bool = True
+    replicates: int = 1  # measurements of a pair in an assay, each with its own noise
+    measured: float = 1.0  # share of all (antibody, antigen, assay) that is measured, in (0, 1]
+    backgrounds: int = 2  # how many of `BACKGROUNDS` the antibodies are made from
+    mutations: float = 5.0  # mean number of slots in which an antibody differs from its background
+    additive_sd: float = 0.3  # SD of one slot's effect, in pKd as all that follow
+    epistatic_sd: float = 0.15  # SD of one interacting pair's effect
+    contact_sd: float = 0.1  # SD of one contact's effect
+    antigen_sd: float = 0.4  # SD of the antigens' levels; the backgrounds' is half of it
+    assay_offset_sd: float = 0.25  # SD of the assays' offsets; the first assay has none
+    noise_sd: float = 0.3  # SD of one measurement
+    mean_pkd: float = 7.5  # mean level of the unmutated backgrounds
+    floor_pkd: float | None = None  # weaker values are reported as bounds at it, in every assay
+    ceiling_pkd: float | None = None  # stronger ones, likewise
+    decimals: int | None = 3  # of the reported pKd; None keeps every digit
+    light_chains: bool = True  # False: single domains, and no effect of the light chain's slots
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -217,52 +175,25 @@ class SimulationSettings:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Truth:
-    """What the simulation knows and a table does not say.
+    """What the simulation knows and a table does not say; residues are indices into AMINO_ACIDS."""
 
-    Attributes
-    ----------
-    pkd : numpy.ndarray
-        True pKd of each measurement's pair, before offset, noise, rounding and censoring; (rows,).
-    antibody, antigen, assay, background : numpy.ndarray
-        Index of each measurement's antibody, antigen, assay and background; (rows,).
-    matrix : numpy.ndarray
-        True pKd of every antibody with every antigen; (antibodies, antigens).
-    residues : numpy.ndarray
-        Index into `AMINO_ACIDS` of each antibody's slots; (antibodies, slots).
-    additive : numpy.ndarray
-        Effect of each residue (columns as `AMINO_ACIDS`) in each of `SLOTS`; each row sums to zero.
-    epistatic_slots : numpy.ndarray
-        Pairs of interacting slots; (pairs, 2).
-    epistatic : numpy.ndarray
-        Effect of two residues in them; (pairs, 20, 20).
-    contact_slots : numpy.ndarray
-        Slots that touch the antigen; (contacts,).
-    contact_sites : numpy.ndarray
-        Index of the antigen's residue each of them touches; (antigens, contacts).
-    contact : numpy.ndarray
-        Energy of an antibody's residue beside an antigen's; (20, 20).
-    antigen_levels, background_levels, assay_offsets : numpy.ndarray
-    parameters : dict
-        The arguments of `simulate`.
-    """
-
-    pkd: np.ndarray
-    antibody: np.ndarray
-    antigen: np.ndarray
-    assay: np.ndarray
-    background: np.ndarray
-    matrix: np.ndarray
-    residues: np.ndarray
-    additive: np.ndarray
-    epistatic_slots: np.ndarray
-    epistatic: np.ndarray
-    contact_slots: np.ndarray
-    contact_sites: np.ndarray
-    contact: np.ndarray
-    antigen_levels: np.ndarray
-    background_levels: np.ndarray
-    assay_offsets: np.ndarray
-    parameters: dict[str, Any]
+    pkd: np.ndarray  # (rows,) of each measurement's pair: no offset, noise, rounding or censoring
+    antibody: np.ndarray  # (rows,) index of each measurement's antibody
+    antigen: np.ndarray  # (rows,)
+    assay: np.ndarray  # (rows,)
+    background: np.ndarray  # (rows,)
+    matrix: np.ndarray  # (antibodies, antigens) pKd of every antibody with every antigen
+    residues: np.ndarray  # (antibodies, slots)
+    additive: np.ndarray  # (slots, 20) effect of a residue in a slot; rows sum to zero
+    epistatic_slots: np.ndarray  # (pairs, 2) slots that interact
+    epistatic: np.ndarray  # (pairs, 20, 20) effect of two residues in them
+    contact_slots: np.ndarray  # (contacts,) slots that touch the antigen
+    contact_sites: np.ndarray  # (antigens, contacts) index of the antigen's residue they touch
+    contact: np.ndarray  # (20, 20) energy of an antibody's residue beside an antigen's
+    antigen_levels: np.ndarray  # (antigens,)
+    background_levels: np.ndarray  # (backgrounds,)
+    assay_offsets: np.ndarray  # (assays,)
+    parameters: dict[str, Any]  # the settings
 
     def to_json(self) -> str:
         """The truth as JSON: arrays as nested lists; the slots' names and the residues' order."""

@@ -3,13 +3,14 @@
 from paratope.data.splits.antibodies import antibody_clusters
 from paratope.data.splits.clusters import antigen_clusters, same_molecule
 from paratope.data.splits.families import mutated_positions
-from paratope.data.splits.kinds import KINDS, replicate_groups
+from paratope.data.splits.kinds import KINDS, SplitSettings, replicate_groups
 from paratope.data.splits.proof import prove
 from paratope.data.splits.split import Split, split_measurements, tiers, write_split, write_tiers
 
 __all__ = [
     "KINDS",
     "Split",
+    "SplitSettings",
     "antibody_clusters",
     "antigen_clusters",
     "mutated_positions",

@@ -25,8 +25,8 @@ _OVERSHOOT = 1.1
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
-    """How to group; recorded in the proof.
+class SplitSettings:
+    """How molecules are grouped; recorded in the proof.
 
     Attributes
     ----------
@@ -46,54 +46,26 @@ class Settings:
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """What a kind of split is given.
-
-    Attributes
-    ----------
-    measurements : sequence of Measurement
-    replicates : np.ndarray of int, (rows,)
-        See `replicate_groups`.
-    names : tuple
-        Of the parts.
-    shares : np.ndarray of float, (parts,)
-        Wanted share of rows of each part.
-    seed : int
-    settings : Settings
-    labels : sequence of str, optional
-        A label for each row.
-    """
+    """What a kind of split is given."""
 
     measurements: Sequence[Measurement]
-    replicates: np.ndarray
-    names: tuple[str, ...] | tuple[int, ...]
-    shares: np.ndarray
+    replicates: np.ndarray  # (rows,) group of each, see `replicate_groups`
+    names: tuple[str, ...] | tuple[int, ...]  # of the parts
+    shares: np.ndarray  # (parts,) of the rows, as wanted
     seed: int
-    settings: Settings
-    labels: Sequence[str] | None
+    settings: SplitSettings
+    labels: Sequence[str] | None  # (rows,)
 
 
 @dataclasses.dataclass(frozen=True)
 class Grouping:
-    """What a kind of split asks for.
+    """What a kind of split asks for."""
 
-    Attributes
-    ----------
-    groups : np.ndarray of int, (rows,)
-        Never cut.
-    rank : np.ndarray of float, (rows,), optional
-        Low ranks go to the first part.
-    parts : np.ndarray of int, (rows,), optional
-        The part of each row, where the kind decides it.
-    notes : tuple of str
-    facts : dict
-        For the proof.
-    """
-
-    groups: np.ndarray
-    rank: np.ndarray | None = None
-    parts: np.ndarray | None = None
+    groups: np.ndarray  # (rows,) never cut
+    rank: np.ndarray | None = None  # (rows,) low ranks go to the first part
+    parts: np.ndarray | None = None  # (rows,) where the kind decides them
     notes: tuple[str, ...] = ()
-    facts: dict = dataclasses.field(default_factory=dict)
+    facts: dict = dataclasses.field(default_factory=dict)  # for the proof
 
 
 def replicate_groups(measurements: Sequence[Measurement]) -> np.ndarray:
@@ -169,29 +141,6 @@ def _antibody_groups(request: Request) -> np.ndarray:
     return _group_rows(request.measurements, pairs, clusters)
 
 
-def _by_random(request: Request) -> Grouping:
-    return Grouping(request.replicates)
-
-
-def _by_antigen(request: Request) -> Grouping:
-    return Grouping(join_groups(request.replicates, _antigen_groups(request)))
-
-
-def _by_antibody(request: Request) -> Grouping:
-    return Grouping(join_groups(request.replicates, _antibody_groups(request)))
-
-
-def _by_both(request: Request) -> Grouping:
-    # rows are edges between antibody and antigen clusters; whole components travel, none is dropped
-    groups = (_antigen_groups(request), _antibody_groups(request))
-    return Grouping(join_groups(request.replicates, *groups))
-
-
-def _by_mutations(request: Request) -> Grouping:
-    counts = [len(positions) for positions in mutated_positions(request.measurements)]
-    return Grouping(request.replicates, rank=np.array(counts, float))
-
-
 def _by_date(request: Request) -> Grouping:
     dates = [row.origin.date for row in request.measurements]
     wrong = next((date for date in dates if date and not _DATE.fullmatch(date)), None)
@@ -205,11 +154,6 @@ def _by_date(request: Request) -> Grouping:
     undated = dates.count("")
     notes = (f"{undated} rows without a date count as the oldest",) if undated else ()
     return Grouping(request.replicates, rank=rank.astype(float), notes=notes)
-
-
-def _by_column(request: Request) -> Grouping:
-    labels = row_labels(request.measurements, request.labels)
-    return Grouping(join_groups(request.replicates, renumber(map(str, labels))))
 
 
 def row_labels(
@@ -309,21 +253,29 @@ def _hold_out(
     return held, list(members)
 
 
-@dataclasses.dataclass(frozen=True)
-class Kind:
-    """A way to split: what it is good for, and its grouping of the rows."""
-
-    summary: str
-    group: Callable[[Request], Grouping]
-
-
-KINDS: dict[str, Kind] = {
-    "random": Kind("rows at random; only one thing measured twice stays together", _by_random),
-    "antibody": Kind("antibodies of similar CDRs stay together", _by_antibody),
-    "antigen": Kind("antigens of one family stay together", _by_antigen),
-    "both": Kind("antibody and antigen clusters stay together", _by_both),
-    "position": Kind("test rows mutate positions that no training row mutates", _by_position),
-    "mutations": Kind("few mutations to train on, many to test on", _by_mutations),
-    "date": Kind("the past to train on, the newest to test on", _by_date),
-    "column": Kind("rows of one label stay together", _by_column),
+KINDS: dict[str, Callable[[Request], Grouping]] = {
+    "random": lambda request: Grouping(request.replicates),
+    "antibody": lambda request: Grouping(
+        join_groups(request.replicates, _antibody_groups(request))
+    ),
+    "antigen": lambda request: Grouping(join_groups(request.replicates, _antigen_groups(request))),
+    # rows are edges between antibody and antigen clusters; whole components travel, none is dropped
+    "both": lambda request: Grouping(
+        join_groups(request.replicates, _antigen_groups(request), _antibody_groups(request))
+    ),
+    # test rows mutate positions that no training row mutates
+    "position": _by_position,
+    # few mutations to train on, many to test on
+    "mutations": lambda request: Grouping(
+        request.replicates,
+        rank=np.array([len(mutated) for mutated in mutated_positions(request.measurements)], float),
+    ),
+    # the past to train on, the newest to test on
+    "date": _by_date,
+    "column": lambda request: Grouping(
+        join_groups(
+            request.replicates,
+            renumber(map(str, row_labels(request.measurements, request.labels))),
+        )
+    ),
 }

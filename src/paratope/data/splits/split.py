@@ -18,11 +18,12 @@ from paratope.data.splits.assignment import (
     size_notes,
 )
 from paratope.data.splits.clusters import renumber
-from paratope.data.splits.kinds import KINDS, Request, Settings, replicate_groups, row_labels
+from paratope.data.splits.kinds import KINDS, Request, SplitSettings, replicate_groups, row_labels
 from paratope.data.splits.proof import prove
 from paratope.data.tables import write_table
 
 DEFAULT_FRACTIONS = (0.8, 0.1, 0.1)
+DEFAULT_SETTINGS = SplitSettings()
 TIERS = {
     "random": "random",
     "unseen position": "position",
@@ -61,10 +62,7 @@ def split_measurements(
     fractions: Sequence[float] | None = None,
     folds: int | None = None,
     seed: int = 0,
-    antigen_identity: float = 0.3,
-    antigen_coverage: float = 0.5,
-    antibody_identity: float = 0.8,
-    region: str = "cdr3",
+    settings: SplitSettings = DEFAULT_SETTINGS,
     labels: Sequence[str] | None = None,
 ) -> Split:
     """Split measurements into parts without cutting a group.
@@ -83,12 +81,8 @@ def split_measurements(
         Number of equal folds instead of fractions.
     seed : int
         Same rows, settings and seed: same split.
-    antigen_identity, antigen_coverage : float
-        See `antigen_clusters`.
-    antibody_identity : float
-        See `antibody_clusters`.
-    region : str
-        ``"cdr3"``, ``"cdrs"`` or ``"variable"``.
+    settings : SplitSettings
+        How antibodies and antigens are grouped.
     labels : sequence of str, optional
         For ``by="column"``: a label for every row; the source's own folds by default. Without
         fractions and folds the labels are the parts as they are.
@@ -118,7 +112,6 @@ def split_measurements(
         raise InputError("there are no measurements to split")
     if labels is not None and by != "column":
         raise InputError(f"labels are for a split by column, not by {by}")
-    settings = Settings(antigen_identity, antigen_coverage, antibody_identity, region)
     if fractions is None and folds is None:
         if by == "column":
             return _as_given(measurements, labels, settings)
@@ -126,7 +119,7 @@ def split_measurements(
     names, shares = part_names(fractions, folds)
     replicates = replicate_groups(measurements)
     request = Request(measurements, replicates, names, shares, seed, settings, labels)
-    grouping = KINDS[by].group(request)
+    grouping = KINDS[by](request)
     if grouping.parts is not None:
         parts = grouping.parts
     elif grouping.rank is not None:
@@ -140,7 +133,7 @@ def split_measurements(
 
 
 def _as_given(
-    measurements: Sequence[Measurement], labels: Sequence[str] | None, settings: Settings
+    measurements: Sequence[Measurement], labels: Sequence[str] | None, settings: SplitSettings
 ) -> Split:
     """Parts that somebody else chose; the proof says what they leak."""
     assignment = np.array(row_labels(measurements, labels))
@@ -158,7 +151,7 @@ def _proven(
     measurements: Sequence[Measurement],
     assignment: np.ndarray,
     groups: np.ndarray,
-    settings: Settings,
+    settings: SplitSettings,
     facts: dict,
 ) -> Split:
     names, parts = np.unique(assignment, return_inverse=True)
@@ -206,7 +199,11 @@ def tiers(
     for tier, kind in TIERS.items():
         try:
             splits[tier] = split_measurements(
-                measurements, by=kind, fractions=fractions, seed=seed, region="cdrs"
+                measurements,
+                by=kind,
+                fractions=fractions,
+                seed=seed,
+                settings=SplitSettings(region="cdrs"),
             )
         except InputError as error:
             if tier == "random":
