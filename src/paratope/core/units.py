@@ -36,71 +36,25 @@ _TEMPERATURE = re.compile(
     r"^\s*(?P<number>-?\d+(?:\.\d*)?)\s*(?:°|deg(?:rees)?\.?)?\s*(?P<unit>[KkCc])?(?:elsius|elvin)?"
     r"\s*(?:\(.*\))?\s*$"
 )
-# "no binding" in the words tables use for it
-_NO_BINDING = {
-    "n.b",
-    "nb",
-    "n.b.",
-    "nbd",
-    "no binding",
-    "no bind",
-    "not binding",
-    "non-binder",
-    "nonbinder",
-    "non binder",
-}
-_NOT_MEASURED = {
-    "",
-    "na",
-    "n/a",
-    "nan",
-    "none",
-    "null",
-    "nd",
-    "n.d",
-    "n.d.",
-    "-",
-    "?",
-    "tbd",
-    "unknown",
-}
+_NUMBER_TEXT = re.compile(
+    r"^\s*(<=|>=|<|>|≤|≥|~|=)?\s*([+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)\s*$"
+)
+# "no binding" and "not measured" in the words tables use for them
+_NO_BINDING = frozenset(
+    "n.b|nb|n.b.|nbd|no binding|no bind|not binding|non-binder|nonbinder|non binder".split("|")
+)
+_NOT_MEASURED = frozenset("|na|n/a|nan|none|null|nd|n.d|n.d.|-|?|tbd|unknown".split("|"))
 
 
 def kd_M_to_pkd(kd_M: float) -> float:
-    """pKd of a dissociation constant in mol/L.
+    """pKd = -log10(Kd / M) of a Kd in mol/L; `InputError` unless it is positive and finite.
 
-    Parameters
-    ----------
-    kd_M : float
-        Dissociation constant, mol/L, > 0.
-
-    Returns
-    -------
-    float
-        -log10(kd_M).
-
-    Raises
-    ------
-    InputError
-        If `kd_M` is not a positive finite number.
-
-    Examples
-    --------
     >>> kd_M_to_pkd(1e-9)
     9.0
     """
     if not (math.isfinite(kd_M) and kd_M > 0):
         raise InputError(f"Kd must be a positive number of mol/L, got {kd_M!r}")
     return 0.0 - math.log10(kd_M)
-
-
-def pkd_to_kd_M(pkd: float) -> float:
-    """Dissociation constant in mol/L of a pKd.
-
-    >>> pkd_to_kd_M(9.0)
-    1e-09
-    """
-    return 10.0 ** (-pkd)
 
 
 def kd_nM_to_pkd(kd_nM: float) -> float:
@@ -155,32 +109,15 @@ def ddg_kcal_mol_to_delta_pkd(
 
 
 def parse_bounded_number(text: str) -> tuple[float, Censoring]:
-    """A number with an optional bound, in the direction in which it is written.
+    """A number with an optional bound about it, such as ``"7.2"``, ``"< 5"`` or ``">=9"``.
 
-    Parameters
-    ----------
-    text : str
-        Such as ``"7.2"``, ``"< 5"`` or ``">=9"``.
+    ``AT_LEAST`` is ``>``, about the number as written. Raises `InputError` unless the number is
+    finite.
 
-    Returns
-    -------
-    value : float
-    censoring : Censoring
-        ``AT_LEAST`` for ``>``, ``AT_MOST`` for ``<``, about the number as written.
-
-    Raises
-    ------
-    InputError
-        If the text is not a finite number with an optional bound.
-
-    Examples
-    --------
     >>> parse_bounded_number("<5")
     (5.0, <Censoring.AT_MOST: -1>)
     """
-    match = re.match(
-        r"^\s*(<=|>=|<|>|≤|≥|~|=)?\s*([+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)\s*$", text
-    )
+    match = _NUMBER_TEXT.match(text)
     if match is None:
         raise InputError(f"expected a number, with < or > in front if it is a bound, got {text!r}")
     value = float(match[2])
@@ -273,10 +210,6 @@ def parse_temperature_K(text: str, unit: str = "") -> float:
     unit : str
         ``"K"`` or ``"C"`` of a bare number; if empty, numbers from 200 up are kelvin.
 
-    Returns
-    -------
-    float
-
     Raises
     ------
     InputError
@@ -298,14 +231,6 @@ def parse_temperature_K(text: str, unit: str = "") -> float:
     return kelvin
 
 
-def _direction(bound: str | None) -> Censoring:
-    if bound in (">", ">=", "≥"):
-        return Censoring.AT_LEAST
-    if bound in ("<", "<=", "≤"):
-        return Censoring.AT_MOST
-    return Censoring.EXACT
-
-
 def flip_censoring(censoring: Censoring) -> Censoring:
     """The same bound about a quantity of opposite sign (Kd or ΔG instead of pKd).
 
@@ -313,3 +238,11 @@ def flip_censoring(censoring: Censoring) -> Censoring:
     <Censoring.AT_MOST: -1>
     """
     return Censoring(-censoring)
+
+
+def _direction(bound: str | None) -> Censoring:
+    if bound in (">", ">=", "≥"):
+        return Censoring.AT_LEAST
+    if bound in ("<", "<=", "≤"):
+        return Censoring.AT_MOST
+    return Censoring.EXACT

@@ -7,11 +7,9 @@ one that does: a liability is a reason to look or to avoid, no prediction.
 import dataclasses
 import functools
 import re
-from collections import Counter
-from collections.abc import Iterable
 
 from paratope.core.errors import InputError, unknown_name
-from paratope.molecules.numbering import Domain, number_chain, prepare_antibody
+from paratope.molecules.numbering import number_chain, prepare_antibody
 from paratope.molecules.sequences import Antibody
 
 SEVERITIES = ("low", "medium", "high")
@@ -22,12 +20,14 @@ DISULFIDE = ("23", "104")
 MIN_CDR_CHARGE, MAX_CDR_CHARGE = -5, 2
 PATCH_RESIDUES = 5
 MAX_PATCH_HYDROPATHY = 2.8
-# Kyte & Doolittle 1982.
+# Kyte & Doolittle 1982, J. Mol. Biol. 157:105; X is their mean.
 HYDROPATHY = {
-    "A": 1.8, "C": 2.5, "D": -3.5, "E": -3.5, "F": 2.8, "G": -0.4, "H": -3.2, "I": 4.5, "K": -3.9,
-    "L": 3.8, "M": 1.9, "N": -3.5, "P": -1.6, "Q": -3.5, "R": -4.5, "S": -0.8, "T": -0.7, "V": 4.2,
-    "W": -0.9, "X": -0.5, "Y": -1.3,
-}  # fmt: skip
+    entry[0]: float(entry[1:])
+    for entry in (
+        "A1.8 C2.5 D-3.5 E-3.5 F2.8 G-0.4 H-3.2 I4.5 K-3.9 L3.8 M1.9 N-3.5 P-1.6 Q-3.5 R-4.5 S-0.8 "
+        "T-0.7 V4.2 W-0.9 X-0.5 Y-1.3"
+    ).split()
+}
 _CHARGES = {"K": 1, "R": 1, "D": -1, "E": -1}
 
 
@@ -129,7 +129,7 @@ class Liability:
     chain : str
         ``"H"``, ``"L"``, or ``""`` for the antibody as a whole.
     position : int
-        Place of its first residue, from 1 in the variable domain; 0 for the whole.
+        Of its first residue, from 1 in the variable domain; 0 for the whole.
     imgt : str
         IMGT number of that residue, such as ``"111A"``.
     region : str
@@ -149,13 +149,13 @@ class Liability:
     severity: str
 
     def __str__(self) -> str:
-        """Short form for tables: ``deamidation NG H:62``, the place by its IMGT number."""
-        place = f" {self.chain}:{self.imgt}" if self.chain else ""
-        return f"{self.kind} {self.motif}{place}"
+        """Short form for tables: ``deamidation NG H:62``, with its IMGT number."""
+        where = f" {self.chain}:{self.imgt}" if self.chain else ""
+        return f"{self.kind} {self.motif}{where}"
 
 
 def find_liabilities(antibody: Antibody) -> tuple[Liability, ...]:
-    """Liabilities of an antibody's variable domains, of all kinds, in order of chain and place.
+    """Liabilities of an antibody's variable domains, of all kinds, in order of chain and position.
 
     Raises `InputError` if it is no antibody.
 
@@ -237,66 +237,45 @@ def select_liabilities(text: str = "default") -> tuple[str, ...]:
     return tuple(name for name in LIABILITIES if name in chosen)
 
 
-def count_liabilities(
-    liabilities: Iterable[Liability], kinds: Iterable[str] = tuple(LIABILITIES)
-) -> dict[str, int]:
-    """How many there are of each of some kinds, those with none left out."""
-    counts = Counter(one.kind for one in liabilities)
-    return {kind: counts[kind] for kind in kinds if counts[kind]}
-
-
 @functools.lru_cache(maxsize=16384)
 def _of_chain(letter: str, chain: str) -> tuple[tuple[Liability, ...], int]:
-    """Liabilities of a chain in order of place, and the charge of its CDRs."""
+    """Liabilities of a chain in order of position, and the charge of its CDRs."""
     domain = number_chain(chain)
     found = []
+
+    def add(kind: str, index: int, motif: str, severity: str) -> None:
+        imgt, region = domain.positions[index], domain.regions[index]
+        found.append(Liability(kind, letter, index + 1, imgt, region, motif, severity))
+
     for kind, pattern, severity, in_cdr in _MOTIFS:
         for match in pattern.finditer(domain.residues):
             if not in_cdr or domain.regions[match.start()].startswith("CDR"):
-                found.append(_at(kind, letter, domain, match.start(), match[1], severity))
-    found += _cysteines(letter, domain)
-    found += _patches(letter, domain)
-    in_cdrs = "".join(domain.region(f"CDR{number}") for number in "123")
-    charge = sum(_CHARGES.get(residue, 0) for residue in in_cdrs)
-    return tuple(sorted(found, key=lambda one: (one.position, one.kind))), charge
-
-
-def _cysteines(letter: str, domain: Domain) -> list[Liability]:
-    places = [index for index, residue in enumerate(domain.residues) if residue == "C"]
-    pair = [index for index in places if domain.positions[index] in DISULFIDE]
-    lost = [
-        _at("lost-disulfide", letter, domain, index, domain.residues[index], "high")
-        for index, position in enumerate(domain.positions)
-        if position in DISULFIDE and domain.residues[index] != "C"
-    ]
-    others = places if len(pair) < len(DISULFIDE) else [at for at in places if at not in pair]
-    kind, severity = (
-        ("unpaired-cysteine", "high") if len(others) % 2 else ("extra-disulfide", "low")
-    )
-    return lost + [_at(kind, letter, domain, index, "C", severity) for index in others]
-
-
-def _patches(letter: str, domain: Domain) -> list[Liability]:
-    """The most hydrophobic stretch of each CDR, if it is above the limit."""
-    found = []
-    for region in ("CDR1", "CDR2", "CDR3"):
+                add(kind, match.start(), match[1], severity)
+    own = [index for index, label in enumerate(domain.positions) if label in DISULFIDE]
+    for index in own:
+        if domain.residues[index] != "C":
+            add("lost-disulfide", index, domain.residues[index], "high")
+    cysteines = [index for index, residue in enumerate(domain.residues) if residue == "C"]
+    if sum(index in own for index in cysteines) == len(DISULFIDE):
+        cysteines = [index for index in cysteines if index not in own]
+    for index in cysteines:
+        if len(cysteines) % 2:
+            add("unpaired-cysteine", index, "C", "high")
+        else:
+            add("extra-disulfide", index, "C", "low")
+    for region in ("CDR1", "CDR2", "CDR3"):  # the most hydrophobic stretch of each
         residues = domain.region(region)
-        start = domain.regions.index(region) if residues else 0
         windows = [
-            (sum(HYDROPATHY[one] for one in residues[at : at + PATCH_RESIDUES]), -at)
+            (sum(HYDROPATHY[residue] for residue in residues[at : at + PATCH_RESIDUES]), -at)
             for at in range(len(residues) - PATCH_RESIDUES + 1)
         ]
         if windows and max(windows)[0] > MAX_PATCH_HYDROPATHY * PATCH_RESIDUES + 1e-9:
             at = -max(windows)[1]
             motif = residues[at : at + PATCH_RESIDUES]
-            found.append(_at("hydrophobic-patch", letter, domain, start + at, motif, "medium"))
-    return found
-
-
-def _at(kind: str, letter: str, domain: Domain, index: int, motif: str, severity: str) -> Liability:
-    return Liability(
-        kind, letter, index + 1, domain.positions[index], domain.regions[index], motif, severity
-    )
+            add("hydrophobic-patch", domain.regions.index(region) + at, motif, "medium")
+    in_cdrs = "".join(domain.region(f"CDR{number}") for number in "123")
+    charge = sum(_CHARGES.get(residue, 0) for residue in in_cdrs)
+    return tuple(sorted(found, key=lambda liability: (liability.position, liability.kind))), charge
 
 
 def _identity(liability: Liability) -> tuple[str, str, str]:
