@@ -189,7 +189,7 @@ def test_dependencies_are_those_of_the_page():
 
 
 # Imported by another library on our behalf: what for is in docs/dependencies.md.
-BEHIND_POLARS = {"pyarrow", "fastexcel", "xlsxwriter", "pandas"}
+BEHIND_POLARS = {"pyarrow", "fastexcel", "xlsxwriter"}
 BEHIND_MLFLOW = {"sqlalchemy", "alembic"}
 IMPORT_NAMES = {
     "tomli-w": "tomli_w",

@@ -2,6 +2,7 @@
 
 import hashlib
 import http.server
+import importlib.util
 import json
 import os
 import pickle
@@ -16,7 +17,7 @@ import numpy as np
 import pytest
 
 from conftest import Finished
-from paratope.core.errors import EncoderError
+from paratope.core.errors import EncoderError, MissingExtraError
 from paratope.encoders import ENCODERS, download_encoder, load_encoder
 from paratope.encoders.hub import FOLDER_VARIABLE, fingerprint, read_vocabulary
 from tiny_models import PUBLISHED, sentencepiece_model, tiny_folder, vocabularies
@@ -68,6 +69,13 @@ def test_t5_vocabulary_is_read_from_sentencepiece(
     first = load_encoder(f"{name}@{folder}", device="cpu").encode([(CHAIN,)])[0]
     second = load_encoder(f"{name}@{tiny_folder(name)}", device="cpu").encode([(CHAIN,)])[0]
     np.testing.assert_array_equal(first, second)
+
+
+def test_without_sentencepiece_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "spiece.model").write_bytes(b"")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(MissingExtraError, match=r"paratope\[t5\]"):
+        read_vocabulary(tmp_path)
 
 
 def cache_snapshot(cache: Path, repository: str, commit: str, files: Path) -> None:

@@ -1,8 +1,8 @@
 """The ``antiberty`` encoder: AntiBERTy (Ruffolo, Gray & Sulam 2021, arXiv:2112.07782).
 
 Its weights come with ``antiberty==0.1.3``; nothing of that package is imported or run. They are
-read with ``weights_only=True`` into the BERT of `transformers`. AntiBERTy was trained on single
-antibody chains and says nothing about other proteins.
+read with ``weights_only=True`` into a BERT of ours. AntiBERTy was trained on single antibody chains
+and says nothing about other proteins.
 """
 
 import functools
@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 
 from paratope.core.errors import EncoderError
-from paratope.encoders.hub import quiet_transformers
 from paratope.encoders.transformer import (
     TokenizedUnit,
     TokenTable,
@@ -29,18 +28,6 @@ from paratope.molecules.sequences import ALPHABET, AMINO_ACIDS
 
 PACKAGE_VERSION = "0.1.3"
 _MODEL = "trained_models/AntiBERTy_md_smooth"
-_CONFIG_KEYS = (
-    "vocab_size",
-    "hidden_size",
-    "num_hidden_layers",
-    "num_attention_heads",
-    "intermediate_size",
-    "hidden_act",
-    "layer_norm_eps",
-    "max_position_embeddings",
-    "type_vocab_size",
-    "pad_token_id",
-)
 # Classes of its species classifier, in the order of its outputs.
 SPECIES = ("camel", "human", "mouse", "rabbit", "rat", "rhesus")
 _SPECIES_WEIGHTS = tuple(
@@ -51,7 +38,11 @@ _SPECIES_WEIGHTS = tuple(
 # Chains whose species is remembered from the pass that encoded them.
 _REMEMBERED = 50_000
 # What the checkpoint holds beyond a masked language model: a pooler, three classifiers, a constant.
-_UNUSED_WEIGHTS = ("bert.pooler.", "cls.species.", "cls.chain.", "cls.graft.", "position_ids")
+# The head's bias is there twice.
+_UNUSED_WEIGHTS = (
+    *("bert.pooler.", "cls.species.", "cls.chain.", "cls.graft."),
+    *("position_ids", "cls.predictions.bias"),
+)
 
 
 class AntibertyEncoder(TransformerEncoder):
@@ -100,12 +91,9 @@ class AntibertyEncoder(TransformerEncoder):
 
     def _load_model(self) -> Any:
         import torch
-        from transformers.models.bert.configuration_bert import BertConfig
-        from transformers.models.bert.modeling_bert import BertForMaskedLM
 
-        fields = json.loads((self._folder / "config.json").read_text())
-        # the head's decoder has weights of its own
-        config = BertConfig(**{key: fields[key] for key in _CONFIG_KEYS}, tie_word_embeddings=False)
+        from paratope.encoders.antiberty_network import MaskedLanguageModel
+
         path = self._folder / "pytorch_model.bin"
         try:
             weights = torch.load(path, weights_only=True, map_location="cpu")
@@ -119,20 +107,15 @@ class AntibertyEncoder(TransformerEncoder):
             for key, value in weights.items()
             if not any(unused in key for unused in _UNUSED_WEIGHTS)
         }
+        model = MaskedLanguageModel(json.loads((self._folder / "config.json").read_text()))
         try:
-            with quiet_transformers():  # without the weights at random that a constructor draws
-                read: Any = BertForMaskedLM.from_pretrained
-                model, report = read(None, config=config, state_dict=used, output_loading_info=True)
+            model.load_state_dict(used, assign=True)
         except RuntimeError as error:
             raise EncoderError(f"{path}: unexpected weights: {error}; {_HOW_TO_INSTALL}") from error
-        if wrong := sorted(str(key) for keys in report.values() for key in keys):
-            raise EncoderError(
-                f"{path}: unexpected weights: {', '.join(wrong[:3])}; {_HOW_TO_INSTALL}"
-            )
         return model
 
     def _hidden(self, ids: Any, mask: Any) -> Any:
-        return self._model.bert(input_ids=ids, attention_mask=mask).last_hidden_state
+        return self._model.bert(ids, mask)
 
     def _forward(self, batch: list[list[int]]) -> Any:
         import torch
@@ -231,7 +214,7 @@ class AntibertyEncoder(TransformerEncoder):
         else:
             hidden = self._forward([ids])[0, 1:-1]
         with torch.inference_mode():
-            logits = self._model.cls(hidden)[:, columns]  # (residues, 20)
+            logits = self._model.logits(hidden)[:, columns]  # (residues, 20)
             return torch.log_softmax(logits, dim=-1).cpu().numpy()
 
 

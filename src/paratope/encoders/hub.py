@@ -7,6 +7,7 @@ PyTorch file with ``weights_only=True``; no code that comes with a model is ever
 import contextlib
 import dataclasses
 import hashlib
+import importlib.util
 import json
 import os
 import re
@@ -14,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from paratope.core.errors import EncoderError
+from paratope.core.errors import EncoderError, MissingExtraError
 
 # A folder with one sub-folder per encoder, for machines without a hub: see `locate`.
 FOLDER_VARIABLE = "PARATOPE_ENCODERS"
@@ -171,6 +172,8 @@ def read_vocabulary(folder: Path) -> dict[str, int]:
     ------
     EncoderError
         If there is none, or it cannot be read.
+    MissingExtraError
+        If it is a SentencePiece model and that library is not installed.
     """
     try:
         if (path := folder / "tokenizer.json").is_file():
@@ -178,6 +181,8 @@ def read_vocabulary(folder: Path) -> dict[str, int]:
 
             return PreTrainedTokenizerFast(tokenizer_file=str(path)).get_vocab()
         if (path := folder / "spiece.model").is_file():
+            if importlib.util.find_spec("sentencepiece") is None:
+                raise MissingExtraError(f"reading the vocabulary {path}", "t5")
             from sentencepiece import SentencePieceProcessor
 
             pieces = SentencePieceProcessor(model_file=str(path))
@@ -185,6 +190,8 @@ def read_vocabulary(folder: Path) -> dict[str, int]:
         if (path := folder / "vocab.txt").is_file():
             tokens = path.read_text(encoding="utf-8").split()
             return {token: index for index, token in enumerate(tokens)}
+    except MissingExtraError:
+        raise
     except Exception as error:  # the libraries raise bare Exception, too
         raise EncoderError(f"{path} cannot be read: {error}") from error
     raise EncoderError(
@@ -212,6 +219,8 @@ def load_weights(model_class: Any, files: LocalFiles, **options: Any) -> Any:
                 output_loading_info=True,
                 **options,
             )
+    except MissingExtraError:
+        raise
     except Exception as error:  # the libraries raise a dozen kinds for damaged files
         raise EncoderError(f"{files.folder}: the model cannot be read: {error}") from error
     # a head that predicts contacts is no part of what is used here
