@@ -23,6 +23,10 @@ PACKAGE = ROOT / "src" / "paratope"
 WHOLE_FOLDERS = {PACKAGE / "models" / "default", PACKAGE / "evaluation" / "templates"}
 PURPOSES = {
     PACKAGE / "py.typed": "says that the package is typed",
+    PACKAGE
+    / "data"
+    / "audit"
+    / "faults.csv": "every fault the audit knows: severity, confidence, advice",
     PACKAGE / "data" / "audit" / "page.html": "the audit's page, a template",
     PACKAGE / "evaluation" / "templates": "the report's page",
     PACKAGE / "models" / "default": "the default model, a bundle; its card: paratope models show",

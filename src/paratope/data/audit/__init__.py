@@ -1,7 +1,7 @@
 """What is wrong with a table, and how sure: units, floors, flags, conflicts, duplicates, shortcuts.
 
 `audit` reads any table, with or without sequences, and hands back an `AuditReport`. Each check is
-one function in ``TABLE_CHECKS``, each code of a finding one line in ``FAULTS``;
+one function in ``TABLE_CHECKS``, each code of a finding one line of ``faults.csv``;
 `paratope.data.audit.relations.check_tables` compares several tables.
 
 >>> from paratope.data.datasets.simulated import simulate
