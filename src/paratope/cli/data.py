@@ -1,6 +1,5 @@
 """``paratope data``: public sources, audits, splits and simulated tables."""
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,9 +9,7 @@ from paratope.cli.group import command_app
 from paratope.core.errors import InputError
 
 if TYPE_CHECKING:
-    from paratope.data.datasets import Dataset
     from paratope.data.splits import Split
-    from paratope.data.tables import InputTable
 
 app = command_app("Import, audit, split and simulate measurements.")
 
@@ -52,7 +49,9 @@ def list_datasets(
     from rich.markup import escape
     from rich.table import Table
 
-    from paratope.data.datasets import DATASETS, data_root
+    from paratope.core.errors import ParatopeError
+    from paratope.data.datasets import DATASETS, data_root, load_dataset
+    from paratope.data.datasets.dataset import locate
 
     root = folder or data_root()
     table = Table(box=None, padding=(0, 2, 0, 0))
@@ -60,37 +59,23 @@ def list_datasets(
         table.add_column(column, no_wrap=True)
     table.add_column("what it is")
     for dataset in DATASETS.values():
-        files, count = _found(dataset, root)
-        table.add_row(
-            dataset.name,
-            escape(dataset.licence),
-            "yes" if dataset.permissive else "no",
-            "yes" if dataset.may_train else "no",
-            files,
-            count,
-            escape(dataset.summary),
-        )
+        missing = [file for file in dataset.files if locate(root, file) is None]
+        files, count = "here" if not missing else "in part", "–"
+        if not dataset.files:
+            files = "format"
+        elif any(file.required for file in missing):
+            files = "missing"
+        else:
+            try:
+                count = str(len(load_dataset(dataset.name, root).measurements))
+            except ParatopeError:
+                files = "damaged"
+        answers = ("yes" if yes else "no" for yes in (dataset.permissive, dataset.may_train))
+        licence, summary = escape(dataset.licence), escape(dataset.summary)
+        table.add_row(dataset.name, licence, *answers, files, count, summary)
     # one line each where no terminal sets the width
     Console(width=None if sys.stdout.isatty() else 200).print(table)
     typer.echo(f"Folder of public data: {root}", err=True)
-
-
-def _found(dataset: "Dataset", root: Path) -> tuple[str, str]:
-    """Whether a source's files are there, and how many measurements an import gives."""
-    from paratope.core.errors import ParatopeError
-    from paratope.data.datasets import load_dataset
-    from paratope.data.datasets.dataset import locate
-
-    if not dataset.files:
-        return "format", "–"
-    missing = [file for file in dataset.files if locate(root, file) is None]
-    if any(file.required for file in missing):
-        return "missing", "–"
-    try:
-        count = str(len(load_dataset(dataset.name, root).measurements))
-    except ParatopeError:
-        return "damaged", "–"
-    return ("here" if not missing else "in part"), count
 
 
 @app.command(
@@ -127,10 +112,8 @@ def import_dataset(
         raise InputError(f"{name}: no measurement is left with --licence {licence}: {fates}{notes}")
     write_table(frame_from_measurements(imported.measurements), output)
     _say(f"{name}: {imported.rows} rows read, {len(imported.measurements)} measurements written")
-    for fate, count in {**imported.counts, **imported.added}.items():
-        _say(f"  {count} {fate}")
-    for note in imported.notes:
-        _say(f"  {note}")
+    _say(*(f"  {count} {fate}" for fate, count in {**imported.counts, **imported.added}.items()))
+    _say(*(f"  {note}" for note in imported.notes))
 
 
 @app.command(epilog="Example: paratope data fetch skempi")
@@ -153,8 +136,7 @@ def fetch(
         typer.echo(f"{path}: downloaded, checksum right")
     for path in fetched.present:
         typer.echo(f"{path}: was there, checksum right")
-    for missing in fetched.missing:
-        _say(missing)
+    _say(*fetched.missing)
 
 
 @app.command(
@@ -213,6 +195,8 @@ def split(
     seed: Seed = 0,
 ) -> None:
     """Split measurements so that nothing leaks, with the proof: split.csv and proof.json."""
+    import polars as pl
+
     from paratope.data.splits import (
         SplitSettings,
         split_measurements,
@@ -220,45 +204,54 @@ def split(
         write_split,
         write_tiers,
     )
+    from paratope.data.tables import parse_columns, read_table
 
     thresholds = _thresholds(by, identity, antigen_identity)
     if by == "tiers" and (folds is not None or column):
         raise typer.BadParameter("--by tiers takes --fractions only", param_hint="--by")
     if by == "column" and not column:
         raise typer.BadParameter("--by column needs --column NAME", param_hint="--column")
-    read = _read_measured(table, columns)
-    rows = [row.index for row in read.rows if row.measurement is not None]
-    shares = _numbers(fractions) if fractions else None
-    if by == "tiers":
-        found = tiers(read.measurements, seed, **({"fractions": shares} if shares else {}))
-        write_tiers(read.frame, found, output, rows)
-        _say_tiers(output, found)
-        _end_with([row.error or "" for row in read.failed])
-        return
-    done = split_measurements(
-        read.measurements,
-        by,
-        fractions=shares,
-        folds=folds,
-        seed=seed,
-        settings=SplitSettings(region=region, **thresholds),
-        labels=_labels(read.frame, column, rows) if column else None,
-    )
-    write_split(read.frame, done, output, rows)
-    _say_split(output, done)
-    _end_with([row.error or "" for row in read.failed])
-
-
-def _read_measured(table: str, columns: str | None) -> "InputTable":
-    from paratope.data.tables import parse_columns, read_table
-
+    try:
+        shares = tuple(map(float, fractions.split(","))) if fractions else None
+    except ValueError:
+        hint = f"expected numbers such as .8,.1,.1, got {fractions!r}"
+        raise typer.BadParameter(hint, param_hint="--fractions") from None
     chosen = parse_columns(columns) if columns else None
     read = read_table(table, columns=chosen, require="measured")
     if len(read.failed) == len(read.rows):
         raise InputError(f"{read.source}: no row can be read; the first: {read.failed[0].error}")
-    for note in read.notes:
-        _say(f"  {note}")
-    return read
+    _say(*(f"  {note}" for note in read.notes))
+    rows = [row.index for row in read.rows if row.measurement is not None]
+    if by == "tiers":
+        by_tier = tiers(read.measurements, seed, **({"fractions": shares} if shares else {}))
+        write_tiers(read.frame, by_tier, output, rows)
+        for name, tier in by_tier.items():
+            _say_split(output / name.replace(" ", "-"), tier)
+        for name, reason in by_tier["random"].proof["tiers_impossible"].items():
+            _say(f"no tier {name}: {reason}")
+    else:
+        labels = None
+        if column:
+            if column not in read.frame.columns:
+                names = ", ".join(read.frame.columns)
+                raise InputError(f"no column {column!r}; columns found: {names}")
+            labels = read.frame[column].cast(pl.String).fill_null("")[rows].to_list()
+        done = split_measurements(
+            read.measurements,
+            by,
+            fractions=shares,
+            folds=folds,
+            seed=seed,
+            settings=SplitSettings(region=region, **thresholds),
+            labels=labels,
+        )
+        write_split(read.frame, done, output, rows)
+        _say_split(output, done)
+    if read.failed:
+        _say(*(f"  {row.error}" for row in read.failed[:SHOWN_ERRORS]))
+        if len(read.failed) > SHOWN_ERRORS:
+            _say(f"  … and {len(read.failed) - SHOWN_ERRORS} more rows in error")
+        raise typer.Exit(3)
 
 
 def _thresholds(by: str, identity: float | None, antigen: float | None) -> dict[str, float]:
@@ -274,30 +267,9 @@ def _thresholds(by: str, identity: float | None, antigen: float | None) -> dict[
     return {name: value for name, value in chosen.items() if value is not None}
 
 
-def _say_split(folder: Path, done: "Split") -> None:
-    sizes = ", ".join(f"{name} {size}" for name, size in done.proof["sizes"].items())
-    _say(f"{folder}: {sizes}")
-    for note in done.proof.get("notes", ()):
-        _say(f"  {note}")
-
-
-def _numbers(text: str) -> tuple[float, ...]:
-    try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError:
-        raise typer.BadParameter(
-            f"expected numbers such as .8,.1,.1, got {text!r}", param_hint="--fractions"
-        ) from None
-
-
-def _labels(frame: "object", column: str, rows: Sequence[int]) -> list[str]:
-    import polars as pl
-
-    assert isinstance(frame, pl.DataFrame)
-    if column not in frame.columns:
-        raise InputError(f"no column {column!r}; columns found: {', '.join(frame.columns)}")
-    texts = frame[column].cast(pl.String).fill_null("").to_list()
-    return [texts[row] for row in rows]
+def _say_split(folder: Path, split: "Split") -> None:
+    sizes = ", ".join(f"{name} {size}" for name, size in split.proof["sizes"].items())
+    _say(f"{folder}: {sizes}", *(f"  {note}" for note in split.proof.get("notes", ())))
 
 
 @app.command(
@@ -352,22 +324,6 @@ def simulate(
     _say(f"{output}: {len(simulation.measurements)} measurements; {truth}: what is true")
 
 
-def _say_tiers(folder: Path, found: "Mapping[str, Split]") -> None:
-    for name, one in found.items():
-        _say_split(folder / name.replace(" ", "-"), one)
-    for name, reason in found["random"].proof["tiers_impossible"].items():
-        _say(f"no tier {name}: {reason}")
-
-
-def _end_with(errors: Sequence[str]) -> None:
-    """Say which rows are in error and end with 3 if any is."""
-    for error in errors[:SHOWN_ERRORS]:
-        _say(f"  {error}")
-    if len(errors) > SHOWN_ERRORS:
-        _say(f"  … and {len(errors) - SHOWN_ERRORS} more rows in error")
-    if errors:
-        raise typer.Exit(3)
-
-
-def _say(message: str) -> None:
-    typer.echo(message, err=True)
+def _say(*lines: str) -> None:
+    for line in lines:
+        typer.echo(line, err=True)

@@ -232,11 +232,9 @@ def check_dominance(table: AuditedTable) -> Iterator[Finding]:
         known, column = codes[codes >= 0], table.roles.get(kind, "")
         group = dominant_group(known, kind)
         if group is not None:
-            rows = np.flatnonzero(codes == group.label)
-            message = (
-                f"one {kind} of {group.groups} makes up {percent(group.count, table.rows)} of the "
-                f"rows ({group.count} of {table.rows})"
-            )
+            rows, share = np.flatnonzero(codes == group.label), percent(group.count, table.rows)
+            message = f"one {kind} of {group.groups} makes up {share} of the rows"
+            message += f" ({group.count} of {table.rows})"
             yield table.finding(f"dominant_{kind}", column, message, rows, table.shown(rows[:1]))
         elif kind == "antigen" and len(known) >= MIN_DOMINANCE_ROWS and np.ptp(known) == 0:
             message = f"all {len(known)} rows have the same antigen"
