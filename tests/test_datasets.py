@@ -1,6 +1,8 @@
-"""Data sets as a whole: every row accounted for, terms, names, training rows."""
+"""Data sets as a whole: every row accounted for, terms, names, training rows, damaged files."""
 
+import csv
 import functools
+import gzip
 import hashlib
 from collections import Counter
 from pathlib import Path
@@ -11,6 +13,8 @@ from paratope.core.censoring import Censoring
 from paratope.core.errors import InputError
 from paratope.data.datasets import (
     DATASETS,
+    abbibench,
+    abbibench_scores,
     filter_licence,
     is_permissive,
     load_dataset,
@@ -24,8 +28,6 @@ from paratope.data.datasets.dataset import LICENCES
 from paratope.data.measurements import Measurement
 from paratope.molecules.numbering import prepare_antibody
 from published_files import COUNTS, MAIN_FILE, PUBLIC, load_public, published
-
-AT_MOST, AT_LEAST, EXACT = Censoring.AT_MOST, Censoring.AT_LEAST, Censoring.EXACT
 
 
 @pytest.fixture
@@ -49,8 +51,7 @@ def test_the_table_names_every_public_source():
 @pytest.mark.parametrize("name", PUBLIC)
 def test_every_row_of_the_public_file_is_accounted_for(name: str, load, data_root: Path):
     imported = load(name)
-    separators = {"skempi_raw": ";", "sabdab_summary": "\t"}
-    rows = published(data_root / MAIN_FILE[name], separators.get(name, ","))
+    rows = published(data_root / MAIN_FILE[name], DATASETS[name].files[0].separator)
     assert imported.counts == COUNTS[name]
     assert imported.rows == len(rows)
     taken = sum(
@@ -88,13 +89,6 @@ def test_every_antibody_imported_is_one(name: str, load):
 @pytest.mark.parametrize("name", PUBLIC)
 def test_the_public_files_are_those_the_importers_were_written_for(name: str, load):
     assert not [note for note in load(name).notes if "is not the file" in note]
-
-
-def test_another_version_of_a_file_is_noted(data_root: Path, tmp_path: Path):
-    text = (data_root / "sabdab/sabdab_affinity.csv").read_text()
-    (tmp_path / "sabdab_affinity.csv").write_text(text.replace("SPR", "BLI"))
-    (note,) = load_dataset("sabdab", tmp_path).notes
-    assert "is not the file this importer was written for" in note
 
 
 def test_the_document_tells_what_becomes_of_each_source(repository: Path):
@@ -140,7 +134,7 @@ def test_training_rows_are_the_allowed_ones_each_pair_from_one_source(data_root:
         sources.setdefault(key, set()).add(row.origin.source)
     assert all(len(names) == 1 for names in sources.values())
     censored = Counter(
-        row.origin.source for row in imported.measurements if row.censoring is AT_MOST
+        row.origin.source for row in imported.measurements if row.censoring is Censoring.AT_MOST
     )
     assert censored == {"absci_her2": 1097, "skempi_v2": 98}
 
@@ -178,3 +172,184 @@ def test_data_root_follows_the_environment(tmp_path: Path, monkeypatch: pytest.M
 def test_files_may_lie_flat_in_the_folder(data_root: Path, tmp_path: Path):
     (tmp_path / "sabdab_affinity.csv").symlink_to(data_root / sabdab.JOINED.path)
     assert len(load_dataset("sabdab", tmp_path).measurements) == 231
+
+
+# damaged copies
+
+NUMBER = {
+    "skempi": "kd_wt_M",
+    "skempi_raw": "Affinity_mut (M)",
+    "sabdab": "kd_M",
+    "sabdab_summary": "affinity",
+    "absci_her2": "kd_nM",
+    "general": "pkd",
+    "ab_bind": "ddG(kcal/mol)",
+    "ab645": "ddG",
+    "ab1101": "ddG",
+    "s1131": "ddG",
+    **{f"abbibench_{name}": "binding_score" for name in abbibench.ASSAYS},
+}
+SEPARATOR = {name: DATASETS[name].files[0].separator for name in PUBLIC}
+
+
+@pytest.fixture
+def damaged(data_root: Path, tmp_path: Path):
+    """Put a data set's main file, changed, into a folder beside the untouched others."""
+
+    def put(name: str, change) -> Path:
+        for file in DATASETS[name].files[1:]:
+            if (data_root / file.path).is_file():
+                target = tmp_path / file.path
+                target.parent.mkdir(exist_ok=True)
+                target.symlink_to(data_root / file.path)
+        path = tmp_path / MAIN_FILE[name]
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(change((data_root / MAIN_FILE[name]).read_bytes()))
+        return tmp_path
+
+    return put
+
+
+def table(content: bytes, separator: str) -> list[list[str]]:
+    return list(csv.reader(content.decode("latin-1").splitlines(), delimiter=separator))
+
+
+def text_of(rows: list[list[str]], separator: str) -> bytes:
+    lines = []
+    for row in rows:
+        quoted = [f'"{field}"' if separator in field or '"' in field else field for field in row]
+        lines.append(separator.join(quoted))
+    return "\n".join(lines).encode("latin-1")
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_damaged_a_column_is_missing(name: str, damaged):
+    separator, column = SEPARATOR[name], NUMBER[name]
+
+    def change(content: bytes) -> bytes:
+        rows = table(content, separator)[:200]
+        rows[0] = [f"old {field}" if field == column else field for field in rows[0]]
+        return text_of(rows, separator)
+
+    with pytest.raises(InputError) as caught:
+        load_dataset(name, damaged(name, change))
+    assert Path(MAIN_FILE[name]).name in str(caught.value)
+    assert f"no column [{column!r}]; columns found: " in str(caught.value)
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_damaged_a_value_is_no_number(name: str, damaged):
+    separator = SEPARATOR[name]
+    reads = {
+        "skempi_raw": lambda row: "AB/AG" in row,
+        "sabdab_summary": lambda row: len(row) == 30,
+    }.get(name, bool)
+
+    def change(content: bytes) -> bytes:
+        rows = table(content, separator)
+        next(filter(reads, rows[1:]))[rows[0].index(NUMBER[name])] = "abc"
+        return text_of(rows, separator)
+
+    with pytest.raises(InputError) as caught:
+        load_dataset(name, damaged(name, change))
+    message = str(caught.value)
+    assert Path(MAIN_FILE[name]).name in message
+    assert NUMBER[name] in message
+    assert "'abc'" in message
+    assert "line" in message
+
+
+@pytest.mark.parametrize("name", [name for name in PUBLIC if name != "sabdab_summary"])
+def test_damaged_the_file_is_cut_in_the_middle_of_a_row(name: str, damaged):
+    def change(content: bytes) -> bytes:
+        lines = content.splitlines(keepends=True)
+        separator = SEPARATOR[name].encode()
+        return b"".join(lines[:20]) + lines[20][: lines[20].rindex(separator)]
+
+    message = r"line 21: \d+ fields? where the header has \d+; the file is truncated|or truncated"
+    with pytest.raises(InputError, match=message):
+        load_dataset(name, damaged(name, change))
+
+
+def test_damaged_a_cut_between_rows_is_noted_by_the_checksum(damaged):
+    def change(content: bytes) -> bytes:
+        return b"".join(content.splitlines(keepends=True)[:20])
+
+    imported = load_dataset("sabdab", damaged("sabdab", change))
+    assert imported.rows == 19
+    assert "is not the file this importer was written for" in imported.notes[-1]
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_damaged_another_separator(name: str, damaged):
+    separator = SEPARATOR[name].encode()
+    other = b"\t" if separator != b"\t" else b";"
+    expected = {b",": "commas", b";": "semicolons", b"\t": "tabs"}
+
+    def change(content: bytes) -> bytes:
+        if separator != b",":
+            content = content.replace(b",", b" ")
+        return content.replace(separator, other)
+
+    words = f"separated by {expected[other]}, expected {expected[separator]}"
+    with pytest.raises(InputError, match=words):
+        load_dataset(name, damaged(name, change))
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "empty file"),
+        (b"\x00\x01\x02" * 100, "no column|not a text table"),
+        (gzip.compress(b"heavy,light\n"), "no column|not a text table"),
+        (None, "a header but no rows"),
+    ],
+    ids=["empty", "binary", "compressed", "header only"],
+)
+def test_damaged_no_table_at_all(name: str, content: bytes | None, message: str, damaged):
+    with pytest.raises(InputError, match=message):
+        load_dataset(
+            name, damaged(name, lambda old: old.splitlines()[0] if content is None else content)
+        )
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_a_missing_file_is_named_with_its_checksum(name: str, tmp_path: Path):
+    file = DATASETS[name].files[0]
+    with pytest.raises(InputError) as caught:
+        load_dataset(name, tmp_path)
+    message = str(caught.value)
+    assert str(tmp_path / file.path) in message
+    assert file.sha256 in message
+    assert (file.url or file.made) in message
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (b"EVQLV", b"EVQ1V", r"line 2: heavy chain: '1' at position 4"),
+        (b",True,", b",perhaps,", r"column 'binder': expected True with a Kd"),
+    ],
+)
+def test_damaged_residues_and_flags(old: bytes, new: bytes, message: str, damaged):
+    folder = damaged("absci_her2", lambda content: content.replace(old, new, 1))
+    with pytest.raises(InputError, match=message):
+        load_dataset("absci_her2", folder)
+
+
+def test_damaged_tables_of_published_scores(data_root: Path, tmp_path: Path):
+    with pytest.raises(InputError, match="valid names: 1n8z"):
+        abbibench_scores("4fqi", tmp_path)
+    folder = tmp_path / "abbibench"
+    folder.mkdir()
+    scores = folder / "1n8z_all_model_scores.csv.gz"
+    scores.write_bytes((data_root / "abbibench" / scores.name).read_bytes()[:2000])
+    with pytest.raises(InputError, match="not a readable table"):
+        abbibench_scores("1n8z", tmp_path)
+    scores.write_bytes(gzip.compress(b"mut_heavy_chain_seq,score\nEVQL,1\n"))
+    with pytest.raises(InputError, match=r"no column \['binding_score'\]"):
+        abbibench_scores("1n8z", tmp_path)
+    scores.write_bytes(gzip.compress(b"mut_heavy_chain_seq,binding_score\nEVQL,high\n"))
+    with pytest.raises(InputError, match="expected numbers"):
+        abbibench_scores("1n8z", tmp_path)
