@@ -1,3 +1,6 @@
+"""Figures: labelled, the same every time, saying what they are given, leaving nothing open."""
+
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,44 +13,105 @@ from paratope.evaluation import figures
 from paratope.evaluation.metrics import EvaluationRows
 
 
-def some_rows(count: int = 200) -> EvaluationRows:
+def some_rows(count: int = 200, bounds: bool = True) -> EvaluationRows:
     rng = np.random.default_rng(0)
     measured = rng.normal(8, 1.2, count)
     predicted = measured + rng.normal(0, 0.8, count)
-    return EvaluationRows(
-        np.clip(measured, 6, 10), predicted,
-        censoring=np.where(measured < 6, -1, np.where(measured > 10, 1, 0)),
-        low=predicted - 1.2, high=predicted + rng.uniform(1, 2, count),
-    )  # fmt: skip
+    ends = {"low": predicted - 1.2, "high": predicted + rng.uniform(1, 2, count)}
+    if not bounds:
+        return EvaluationRows(measured, predicted, **ends)
+    codes = np.where(measured < 6, -1, np.where(measured > 10, 1, 0))
+    return EvaluationRows(np.clip(measured, 6, 10), predicted, codes, **ends)
 
 
-DRAWN = {
+def positions(chains: str = "HL") -> list[figures.PositionEffect]:
+    sites = [
+        (1, "FR1", 0.0),
+        (27, "CDR1", 0.4),
+        (30, "CDR1", 1.2),
+        (60, "CDR2", 0),
+        (105, "CDR3", 0.7),
+    ]
+    return [
+        figures.PositionEffect(chain, str(imgt), region, size, (-1) ** imgt * size, int(size > 0))
+        for chain in chains
+        for imgt, region, size in sites
+    ]
+
+
+def some_heat_map(changes: np.ndarray) -> Figure:
+    sites = zip("EVQLVESGGGLX", map(str, range(20, 32)), ["FR1"] * 5 + ["CDR1"] * 7, strict=True)
+    labels = {"label": "ΔpKd", "title": "heavy chain", "subtitle": "flat", "warning": "nothing"}
+    return figures.heat_map(changes, list(sites), **labels)
+
+
+LINE = {
+    "variants": [12, 96, 384],
+    "spearman": [0.3, 0.5, 0.6],
+    "low": [0, 0.3, 0.4],
+    "high": [1, 1, 1],
+}
+PARENT = [(9, 8, 10), (7, 6, 8)]
+NAN = float("nan")
+ROUNDS = {"ours": [(8, 7, 9), (9, 8.5, 9.5)], "random_draws": [(8, NAN, NAN), (8.4, NAN, NAN)]}
+DRAWN: dict[str, Callable[[], Figure]] = {
     "predicted_versus_measured": lambda: figures.predicted_versus_measured(some_rows()),
     "dense": lambda: figures.predicted_versus_measured(some_rows(4000)),
     "one_row": lambda: figures.predicted_versus_measured(EvaluationRows([7.0], [8.0])),
     "residuals": lambda: figures.residuals(some_rows()),
     "calibration": lambda: figures.calibration(some_rows()),
     "selective_risk": lambda: figures.selective_risk(some_rows()),
-    "per_bin": lambda: figures.per_bin(["< 5", "5–7"], [3, 9], [1.0, 0.5], [float("nan"), -0.2]),
-    "comparison": lambda: figures.comparison(["a", "b"], [0.4, 0.5], [0.3, 0.4], [0.5, 0.6], "ρ"),
-    "training_history": lambda: figures.training_history(
-        [1, 2, 3], {"loss": {"train": [3, 2, 1], "validation": [3, 2, 2]}}, best_epoch=2
+    "per_bin": lambda: figures.per_bin(["< 5", "5–7"], [3, 9], [1.0, 0.5], [NAN, -0.2]),
+    "held out": lambda: figures.held_out_predictions(some_rows(60), "pKd"),
+    "two assays": lambda: figures.held_out_predictions(some_rows(60), "score", ["a", "b"] * 30),
+    "six assays": lambda: figures.held_out_predictions(some_rows(60), "score", [*"abcdef"] * 10),
+    "many": lambda: figures.held_out_predictions(some_rows(2000, bounds=False), "pKd"),
+    "curve": lambda: figures.learning_curve([12, 48], [0.3, 0.45], LINE, 96, 77, {"ridge": 0.4}),
+    "small curve": lambda: figures.learning_curve([8], [-0.4], LINE, 10, 8, {}),
+    "positions": lambda: figures.position_importance(positions(), "pKd"),
+    "one chain": lambda: figures.position_importance(positions("H"), "score"),
+    "plates": lambda: figures.plates({"first": [6, 7, 9], "second": [8, 9]}, 8.5, "pKd"),
+    "rounds": lambda: figures.campaign_rounds(
+        [24, 48],
+        ROUNDS,
+        {"ours": [(0.1, 0, 0.2), (0.4, 0.3, 0.5)]},
+        label="best pKd",
+        recall_label="top found, %",
+        limit=9.6,
     ),
-}
+    "heat_map": lambda: some_heat_map(np.linspace(-1, 1, 20 * 12).reshape(20, 12)),
+    "heat_map_of_nothing": lambda: some_heat_map(np.full((20, 12), np.nan)),
+    "position_profile": lambda: figures.position_profile(
+        [0.1, -0.5], [-1, -2], [1, 0.2], ["G27", "F28"], ["CDR1", "FR2"], label="Δ", title="scan"
+    ),
+    "ranked_changes": lambda: figures.ranked_changes(
+        ["a", "b"], [0.1, 0.0], [-1, -1], [1, 1], label="Δ", title="combinations"
+    ),
+    "specificity": lambda: figures.specificity(
+        ["target", "other"],
+        PARENT,
+        np.array([0.1, -0.2]),
+        np.array([0.0, 0.3]),
+        ["H:S31A", "b"],
+        label="Δ",
+        value_label="pKd",
+    ),
+    "specificity_without_variants": lambda: figures.specificity(
+        ["target", "other"], PARENT, np.zeros(0), np.zeros(0), [], label="Δ", value_label="pKd"
+    ),
+}  # fmt: skip - one figure a line
 
 
 @pytest.mark.parametrize("name", DRAWN)
 def test_every_figure_is_labelled_deterministic_and_leaves_nothing_open(name: str):
     figure = DRAWN[name]()
-    assert isinstance(figure, Figure)
-    axes = figure.axes[0]
-    assert figure.axes[-1].get_xlabel() or axes.get_xlabel()
-    assert axes.get_xlabel() or name == "training_history"
-    assert axes.get_ylabel() or name == "comparison"
-    assert figures.figure_bytes(figure) == figures.figure_bytes(DRAWN[name]())
-    assert figures.figure_bytes(figure, "png") == figures.figure_bytes(DRAWN[name](), "png")
+    words = " ".join(axes.get_xlabel() + axes.get_ylabel() for axes in figure.axes)
+    assert any(unit in words for unit in ("pKd", "score", "log10", "Spearman", "Δ", "%"))
+    for kind in ("svg", "png"):
+        assert figures.figure_bytes(figure, kind) == figures.figure_bytes(DRAWN[name](), kind)
     assert b"<dc:date>" not in figures.figure_bytes(figure)
     assert plt.get_fignums() == []
+    assert plt.rcParams["axes.spines.top"]  # the caller's style is as it was
 
 
 def test_many_points_become_hexagons_and_stay_small():
@@ -56,9 +120,9 @@ def test_many_points_become_hexagons_and_stay_small():
 
 
 def test_units_are_on_the_axes():
-    figure = figures.residuals(some_rows())
-    assert "log10" in figure.axes[0].get_ylabel()
-    assert "pKd" in figure.axes[0].get_xlabel()
+    axes = figures.residuals(some_rows()).axes[0]
+    assert "log10" in axes.get_ylabel()
+    assert "pKd" in axes.get_xlabel()
 
 
 def test_saved_whole_or_not_at_all(tmp_path: Path):
@@ -68,6 +132,74 @@ def test_saved_whole_or_not_at_all(tmp_path: Path):
     assert b"</svg>" in (tmp_path / "a.svg").read_bytes()
 
 
-def test_a_curve_of_another_length_is_refused():
-    with pytest.raises(InputError, match=r"loss / train has 1 values for 2 epochs"):
-        figures.training_history([1, 2], {"loss": {"train": [0.5]}})
+def test_bounds_point_where_the_true_value_may_lie():
+    rows = EvaluationRows([5, 7, 10], [6, 7, 9], censoring=[-1, 0, 1])
+    labels = {
+        collection.get_label(): collection.get_offsets().tolist()
+        for collection in figures.predicted_versus_measured(rows).axes[0].collections
+    }
+    assert labels["at most"] == [[5, 6]]
+    assert labels["at least"] == [[10, 9]]
+
+
+# --- campaigns ---
+
+
+def test_only_few_rows_show_their_intervals():
+    few = figures.held_out_predictions(some_rows(60), "pKd").axes[0]
+    many = figures.held_out_predictions(some_rows(500), "pKd").axes[0]
+    assert len(few.collections) == len(many.collections) + 1
+
+
+def test_the_curve_is_dashed_beyond_what_was_measured():
+    axes = DRAWN["curve"]().axes[0]
+    past, beyond = axes.lines[0], axes.lines[1]
+    assert max(past.get_xdata()) == 96
+    assert min(beyond.get_xdata()) == 384
+    assert any("now: 96" in text.get_text() for text in axes.texts)
+
+
+def test_hits_are_counted():
+    labels = [text.get_text() for text in DRAWN["plates"]().axes[0].get_yticklabels()]
+    assert labels == ["first\n1 of 3 are hits", "second\n1 of 2 are hits"]
+
+
+def test_positions_have_their_chains_and_regions():
+    axes = DRAWN["positions"]().axes
+    titles = [panel.get_title("left").split(":")[0] for panel in axes[:2]]
+    assert titles == ["Heavy chain", "Light chain"]
+    assert "3 positions varied" in axes[0].get_title("left")
+    assert {text.get_text() for text in axes[0].texts} >= {"CDR1", "CDR3", "30"}
+    regions = [text.get_text().split("\n")[0] for text in axes[2].get_xticklabels()]
+    assert regions == ["H CDR1", "H CDR3", "L CDR1", "L CDR3"]
+
+
+def test_positions_that_weaken_are_drawn_apart_from_those_that_strengthen():
+    weaker, stronger = DRAWN["one chain"]().axes[0].containers[:2]
+    assert weaker.get_label() == "weaker, on the whole"
+    assert sorted(bar.get_height() for bar in weaker) == [0.4, 0.7]  # odd positions, by their mean
+    assert max(bar.get_height() for bar in stronger) == 1.2
+
+
+# --- scans ---
+
+
+def test_a_heat_map_marks_the_parent_the_cdrs_and_both_directions_alike():
+    changes = np.full((20, 12), -0.4)
+    changes[0, 0] = 0.1
+    figure = some_heat_map(changes)
+    top, bottom = figure.axes[:2]
+    (image,) = top.images
+    assert image.norm.vmin == -image.norm.vmax
+    dots = top.collections[0].get_offsets()
+    assert len(dots) == 11  # an X has no row
+    assert figures.RESIDUE_ORDER[int(dots[0][1])] == "E"
+    assert [text.get_text() for text in top.texts] == ["FR1", "CDR1"]
+    assert bottom.get_xticklabels()[0].get_text().split() == ["E", "2", "0"]
+    heights = [bar.get_height() for bar in bottom.containers[0]]
+    assert heights[:2] == pytest.approx([(-0.4 * 19 + 0.1) / 20, -0.4])
+
+
+def test_a_heat_map_of_another_length_is_refused():
+    with pytest.raises(InputError, match=r"heat map: changes of shape \(20, 3\) for 12 sites"):
+        some_heat_map(np.zeros((20, 3)))

@@ -16,8 +16,7 @@ from paratope.core.errors import InputError
 from paratope.core.files import write_json
 from paratope.core.progress import Progress, silent
 from paratope.data.tables import write_table
-from paratope.evaluation.figures import save_figure
-from paratope.evaluation.figures.rounds import campaign_rounds
+from paratope.evaluation.figures import campaign_rounds, save_figure
 
 # The best variants that are to be found, as a share of the landscape, and at least so many.
 _TOP_SHARE, _LEAST_TOP = 0.01, 10

@@ -149,9 +149,7 @@ def _heat_map(scan: Scan, chain: str) -> Figure:
     scanned = sorted({position - 1 for position in rows["position"]})
     return figures.heat_map(
         changes[:, scanned],
-        "".join(domain.residues[at] for at in scanned),
-        [domain.positions[at] for at in scanned],
-        [domain.regions[at] for at in scanned],
+        [(domain.residues[at], domain.positions[at], domain.regions[at]) for at in scanned],
         label=_LABELS[scan.unit],
         title=_title(scan, f"{_CHAINS[chain]}: predicted {_LABELS[scan.unit]} of single mutants"),
         subtitle="blue: stronger than the parent (dots), red: weaker; the "
@@ -199,9 +197,7 @@ def _specificity(scan: Scan) -> Figure:
     rows = rows.drop_nulls([f"{delta} {scan.names[0]}", *others])
     return figures.specificity(
         scan.names,
-        [one.value for one in scan.references],
-        [one.low for one in scan.references],
-        [one.high for one in scan.references],
+        [(parent.value, parent.low, parent.high) for parent in scan.references],
         rows[f"{delta} {scan.names[0]}"].to_numpy(),
         rows.select(pl.max_horizontal(*others)).to_series().to_numpy(),
         rows["mutations"].to_list(),

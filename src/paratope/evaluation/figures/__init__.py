@@ -2,20 +2,18 @@
 
 from paratope.evaluation.figures.campaigns import (
     PositionEffect,
+    campaign_rounds,
     held_out_predictions,
     learning_curve,
     plates,
     position_importance,
 )
 from paratope.evaluation.figures.charts import (
-    DENSE_ROWS,
     calibration,
-    comparison,
     per_bin,
     predicted_versus_measured,
     residuals,
     selective_risk,
-    training_history,
 )
 from paratope.evaluation.figures.scans import (
     RESIDUE_ORDER,
@@ -25,38 +23,18 @@ from paratope.evaluation.figures.scans import (
     ranked_changes,
     specificity,
 )
-from paratope.evaluation.figures.style import (
-    BLUE,
-    GREEN,
-    GREY,
-    ORANGE,
-    SERIES,
-    STYLE,
-    VERMILION,
-    figure_bytes,
-    new_figure,
-    save_figure,
-)
+from paratope.evaluation.figures.style import figure_bytes, save_figure
 
 __all__ = [
-    "BLUE",
-    "DENSE_ROWS",
-    "GREEN",
-    "GREY",
-    "ORANGE",
     "RESIDUE_ORDER",
     "PositionEffect",
-    "SERIES",
-    "STYLE",
-    "VERMILION",
     "calibration",
+    "campaign_rounds",
     "colour_scale",
-    "comparison",
     "figure_bytes",
+    "heat_map",
     "held_out_predictions",
     "learning_curve",
-    "heat_map",
-    "new_figure",
     "per_bin",
     "plates",
     "position_importance",
@@ -67,5 +45,4 @@ __all__ = [
     "save_figure",
     "selective_risk",
     "specificity",
-    "training_history",
 ]

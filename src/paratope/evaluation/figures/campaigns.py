@@ -1,23 +1,25 @@
-"""Plots of a campaign: held-out predictions, the learning curve, which positions matter."""
+"""Plots of campaigns: held-out predictions, learning curve, positions, plates, rounds."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from matplotlib import rc_context
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from paratope.evaluation.figures.charts import draw_bounds
 from paratope.evaluation.figures.style import (
     BLUE,
     GREEN,
     GREY,
+    INK,
     ORANGE,
     SERIES,
-    STYLE,
     VERMILION,
-    new_figure,
+    faint,
+    padded,
+    panels,
+    styled,
 )
 from paratope.evaluation.metrics import EvaluationRows
 
@@ -25,6 +27,9 @@ from paratope.evaluation.metrics import EvaluationRows
 _SHOWN_INTERVALS = 150
 _CDR_SHADE = "#FDF1DC"
 _CHAIN_TITLES = {"H": "Heavy chain", "L": "Light chain"}
+_MARKERS = "os^Dv"
+# Mean, low, high.
+Series = Sequence[tuple[float, float, float]]
 
 
 class PositionEffect(NamedTuple):
@@ -55,6 +60,7 @@ class PositionEffect(NamedTuple):
     changes: int
 
 
+@styled
 def held_out_predictions(
     rows: EvaluationRows,
     unit: str,
@@ -66,57 +72,35 @@ def held_out_predictions(
     Parameters
     ----------
     rows : EvaluationRows
-        Intervals are drawn where there are few rows; bounds are triangles that point where the true
-        value may lie.
+        Intervals are drawn where there are few rows; bounds are triangles.
     unit : str
         Name of the values, such as ``"pKd"``.
     assays : sequence of str, optional
         Of each row; the first four get a colour each.
     title : str
     """
-    with rc_context(STYLE):
-        figure, axes = new_figure(5.2, 4.8)
-        both = np.concatenate([rows.measured, rows.predicted])
-        pad = 0.05 * max(float(np.ptp(both)), 1e-6)
-        ends = (float(both.min()) - pad, float(both.max()) + pad)
-        axes.plot(ends, ends, color=GREY, linewidth=1, zorder=1)
-        names = list(dict.fromkeys(assays)) if assays is not None else [""]
-        of_row = np.array(assays if assays is not None else [""] * len(rows), object)
-        for colour, name in zip((*SERIES[: len(names)], *[GREY] * len(names)), names, strict=False):
-            _points(axes, rows.take(of_row == name), colour, name)
-        if len(names) > 1 or rows.censoring.any():
-            axes.legend(loc="lower right")
-        axes.set(
-            xlim=ends,
-            ylim=ends,
-            aspect="equal",
-            xlabel=f"measured {unit}",
-            ylabel=f"predicted {unit}, not having seen it",
-            title=title,
-        )
+    figure, (axes,) = panels(5.2, 4.8)
+    ends = padded(rows.measured, rows.predicted)
+    axes.plot(ends, ends, color=GREY, linewidth=1, zorder=1)
+    assay_of_row = np.array([""] * len(rows) if assays is None else assays, object)
+    names = list(dict.fromkeys(assay_of_row.tolist()))
+    for number, name in enumerate(names):
+        points, colour = rows.take(assay_of_row == name), SERIES[min(number, len(SERIES) - 1)]
+        exact = points.exact()
+        if exact.low is not None and exact.high is not None and len(points) <= _SHOWN_INTERVALS:
+            looks = {"color": colour, "alpha": 0.18, "linewidth": 2, "zorder": 2}
+            axes.vlines(exact.measured, exact.low, exact.high, **looks)
+        looks = {"s": 20, "color": colour, "alpha": faint(len(points)), "linewidths": 0}
+        axes.scatter(exact.measured, exact.predicted, **looks, label=name or "measured", zorder=3)
+    draw_bounds(axes, rows)
+    if len(names) > 1 or rows.censoring.any():
+        axes.legend(loc="lower right")
+    axes.set(xlim=ends, ylim=ends, aspect="equal", xlabel=f"measured {unit}", title=title)
+    axes.set_ylabel(f"predicted {unit}, not having seen it")
     return figure
 
 
-def _points(axes: Axes, rows: EvaluationRows, colour: str, name: str) -> None:
-    exact = rows.exact()
-    if exact.low is not None and exact.high is not None and len(rows) <= _SHOWN_INTERVALS:
-        axes.vlines(
-            exact.measured, exact.low, exact.high, color=colour, alpha=0.18, linewidth=2, zorder=2
-        )
-    alpha = float(np.clip(14 / np.sqrt(max(len(rows), 1)), 0.35, 0.9))
-    axes.scatter(
-        exact.measured, exact.predicted, s=20, color=colour, alpha=alpha, linewidths=0,
-        label=name or "measured", zorder=3,
-    )  # fmt: skip
-    for code, marker, label in ((-1, "<", "at most"), (1, ">", "at least")):
-        some = rows.take(rows.censoring == code)
-        if len(some):
-            axes.scatter(
-                some.measured, some.predicted, s=24, marker=marker, color=ORANGE, alpha=0.75,
-                linewidths=0, label=label, zorder=3,
-            )  # fmt: skip
-
-
+@styled
 def learning_curve(
     sizes: Sequence[int],
     spearman: Sequence[float],
@@ -140,42 +124,32 @@ def learning_curve(
     standards : mapping of str to float
         Their Spearman correlations.
     """
-    with rc_context(STYLE):
-        figure, axes = new_figure(5.8, 4.0)
-        x, y = np.asarray(line["variants"], float), np.asarray(line["spearman"], float)
-        axes.fill_between(x, line["low"], line["high"], color=BLUE, alpha=0.12, linewidth=0)
-        past = x <= variants
-        axes.plot(x[past], y[past], color=BLUE, linewidth=2)
-        axes.plot(x[~past], y[~past], color=BLUE, linewidth=2, linestyle=(0, (4, 2)))
-        axes.plot(sizes, spearman, "o", color=BLUE, markersize=6, label="this model, measured")
-        for (name, value), colour in zip(
-            standards.items(), (VERMILION, GREEN, ORANGE), strict=False
-        ):
-            axes.plot([trained], [value], "D", color=colour, markersize=5, label=name)
-        axes.axvline(variants, color=GREY, linewidth=1, linestyle=":")
-        axes.annotate(
-            f"now: {variants}", (variants, 0.95), (4, 0), xycoords=("data", "axes fraction"),
-            textcoords="offset points", fontsize=9, color=GREY,
-        )  # fmt: skip
-        axes.set_xscale("log", base=2)
-        ticks = _ticks(float(x.min()), float(x.max()))
-        axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
-        axes.minorticks_off()
-        axes.legend(loc="lower right")
-        axes.set(
-            xlabel="measured variants",
-            ylabel="Spearman with held-out values",
-            title="What more measurements should buy (band: 95 %)",
-        )
-        axes.set_ylim(min(0.0, float(np.min(line["low"])), *spearman) - 0.02, 1.0)
+    figure, (axes,) = panels(5.8, 4.0)
+    x, y = np.asarray(line["variants"], float), np.asarray(line["spearman"], float)
+    axes.fill_between(x, line["low"], line["high"], color=BLUE, alpha=0.12, linewidth=0)
+    past = x <= variants
+    axes.plot(x[past], y[past], color=BLUE, linewidth=2)
+    axes.plot(x[~past], y[~past], color=BLUE, linewidth=2, linestyle=(0, (4, 2)))
+    axes.plot(sizes, spearman, "o", color=BLUE, markersize=6, label="this model, measured")
+    for (name, value), colour in zip(standards.items(), (VERMILION, GREEN, ORANGE), strict=False):
+        axes.plot([trained], [value], "D", color=colour, markersize=5, label=name)
+    axes.axvline(variants, color=GREY, linewidth=1, linestyle=":")
+    where = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
+    axes.annotate(f"now: {variants}", (variants, 0.95), (4, 0), **where, fontsize=9, color=GREY)
+    axes.set_xscale("log", base=2)
+    plates = [8, 16, *(24 * 2**doubling for doubling in range(12))]
+    ticks = [plate for plate in plates if 0.95 * x.min() <= plate <= 1.05 * x.max()]
+    ticks = ticks or [round(x.min()), round(x.max())]
+    axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
+    axes.minorticks_off()
+    axes.legend(loc="lower right")
+    axes.set(xlabel="measured variants", ylabel="Spearman with held-out values")
+    axes.set_title("What more measurements should buy (band: 95 %)")
+    axes.set_ylim(min(0.0, float(np.min(line["low"])), *spearman) - 0.02, 1.0)
     return figure
 
 
-def _ticks(low: float, high: float) -> list[int]:
-    plates = [8, 16, 24, 48, 96, 192, 384, 768, 1536, 3072, 6144, 12288, 24576, 49152]
-    return [one for one in plates if low * 0.95 <= one <= high * 1.05] or [round(low), round(high)]
-
-
+@styled
 def position_importance(positions: Sequence[PositionEffect], unit: str) -> Figure:
     """Which positions and regions move the predictions, along the chains.
 
@@ -186,69 +160,56 @@ def position_importance(positions: Sequence[PositionEffect], unit: str) -> Figur
     unit : str
         Name of the values, such as ``"pKd"``.
     """
-    chains = [
-        chain for chain in dict.fromkeys(one.chain for one in positions) if chain in _CHAIN_TITLES
-    ]
-    with rc_context(STYLE):
-        count = len(chains) + 1
-        figure = Figure(figsize=(9.2, 2.2 * len(chains) + 2.1), layout="constrained")
-        FigureCanvasAgg(figure)
-        panels = figure.subplots(count, 1, squeeze=False)[:, 0]
-        top = max((one.size for one in positions), default=0.0)
-        for axes, chain in zip(panels, chains, strict=False):
-            _chain_panel(axes, [one for one in positions if one.chain == chain], chain, top, unit)
-        _region_panel(panels[-1], [one for one in positions if one.chain in chains], unit)
+    named = [effect for effect in positions if effect.chain in _CHAIN_TITLES]
+    chains = list(dict.fromkeys(effect.chain for effect in named))
+    figure, axes = panels(9.2, 2.2 * len(chains) + 2.1, len(chains) + 1)
+    top = max((effect.size for effect in positions), default=0.0)
+    for panel, chain in zip(axes, chains, strict=False):
+        _chain_panel(panel, [effect for effect in named if effect.chain == chain], top, unit)
+    _region_panel(axes[-1], named, unit)
     return figure
 
 
-def _chain_panel(
-    axes: Axes, positions: Sequence[PositionEffect], chain: str, top: float, unit: str
-) -> None:
-    start = 0
-    for end in range(1, len(positions) + 1):
-        if end == len(positions) or positions[end].region != positions[start].region:
-            region = positions[start].region
-            if region.startswith("CDR"):
-                axes.axvspan(start - 0.5, end - 0.5, color=_CDR_SHADE, zorder=0)
-            axes.annotate(
-                region, ((start + end - 1) / 2, 1.0), (0, 2), xycoords=("data", "axes fraction"),
-                textcoords="offset points", ha="center", fontsize=8, color=GREY,
-            )  # fmt: skip
-            start = end
-    sizes = np.array([one.size for one in positions])
-    for weakens, colour, name in (
-        (True, VERMILION, "weaker, on the whole"),
-        (False, BLUE, "stronger, on the whole"),
-    ):
-        rows = [row for row, one in enumerate(positions) if (one.mean < 0) == weakens]
-        axes.bar(rows, sizes[rows], width=0.85, color=colour, label=name)
+def _chain_panel(axes: Axes, effects: Sequence[PositionEffect], top: float, unit: str) -> None:
+    for start, stop, region in region_runs([effect.region for effect in effects]):
+        if region.startswith("CDR"):
+            axes.axvspan(start - 0.5, stop - 0.5, color=_CDR_SHADE, zorder=0)
+        where = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
+        looks = {"ha": "center", "fontsize": 8, "color": GREY}
+        axes.annotate(region, ((start + stop - 1) / 2, 1.0), (0, 2), **where, **looks)
+    sizes = np.array([effect.size for effect in effects])
+    weaker = np.array([effect.mean < 0 for effect in effects])
+    for chosen, colour, name in ((weaker, VERMILION, "weaker"), (~weaker, BLUE, "stronger")):
+        rows = np.flatnonzero(chosen)
+        axes.bar(rows, sizes[rows], width=0.85, color=colour, label=f"{name}, on the whole")
     named: list[int] = []
     for row in np.argsort(-sizes)[:8].tolist():
         if sizes[row] > 0.1 * top and not {row - 1, row + 1} & set(named):  # no room for both
             named.append(row)
-            axes.annotate(
-                positions[row].position, (row, sizes[row]), (0, 2), textcoords="offset points",
-                ha="center", fontsize=7, rotation=90,
-            )  # fmt: skip
-    shown = [row for row, one in enumerate(positions) if _is_round(one.position)]
-    axes.set_xticks(shown, [positions[row].position for row in shown], fontsize=8)
+            looks = {"ha": "center", "fontsize": 7, "rotation": 90, "textcoords": "offset points"}
+            axes.annotate(effects[row].position, (row, sizes[row]), (0, 2), **looks)
+    ticks = {
+        row: effect.position
+        for row, effect in enumerate(effects)
+        if effect.position == "1" or (effect.position.isdecimal() and effect.position[-1] == "0")
+    }
+    axes.set_xticks(list(ticks), list(ticks.values()), fontsize=8)
     axes.grid(visible=False, axis="x")
-    axes.set(xlim=(-1, len(positions)), ylim=(0, 1.2 * top if top else 1), ylabel=f"effect, {unit}")
-    varied = sum(one.changes > 0 for one in positions)
+    axes.set(xlim=(-1, len(effects)), ylim=(0, 1.2 * top if top else 1), ylabel=f"effect, {unit}")
+    varied, chain = sum(effect.changes > 0 for effect in effects), effects[0].chain
     axes.set_title(f"{_CHAIN_TITLES[chain]}: {varied} positions varied (IMGT numbers)", pad=16)
-    if chain == "H":
-        axes.legend(  # above, beside the title: bars may stand anywhere
-            loc="lower right", bbox_to_anchor=(1.0, 1.09), ncols=2, fontsize=8, borderaxespad=0
-        )
+    if chain == "H":  # above, beside the title: bars may stand anywhere
+        above = {"bbox_to_anchor": (1.0, 1.09), "borderaxespad": 0}
+        axes.legend(loc="lower right", ncols=2, fontsize=8, **above)
 
 
-def _region_panel(axes: Axes, positions: Sequence[PositionEffect], unit: str) -> None:
+def _region_panel(axes: Axes, effects: Sequence[PositionEffect], unit: str) -> None:
     squares: dict[str, float] = {}
     changes: dict[str, int] = {}
-    for one in positions:
-        name = f"{one.chain} {one.region}"
-        squares[name] = squares.get(name, 0.0) + one.changes * one.size**2
-        changes[name] = changes.get(name, 0) + one.changes
+    for effect in effects:
+        name = f"{effect.chain} {effect.region}"
+        squares[name] = squares.get(name, 0.0) + effect.changes * effect.size**2
+        changes[name] = changes.get(name, 0) + effect.changes
     names = [name for name, count in changes.items() if count]
     heights = [float(np.sqrt(squares[name] / changes[name])) for name in names]
     colours = [ORANGE if "CDR" in name else GREY for name in names]
@@ -260,10 +221,14 @@ def _region_panel(axes: Axes, positions: Sequence[PositionEffect], unit: str) ->
     axes.set_title("A typical measured mutation, by region")
 
 
-def _is_round(position: str) -> bool:
-    return position == "1" or position.endswith("0") and position.isdecimal()
+def region_runs(regions: Sequence[str]) -> list[tuple[int, int, str]]:
+    """Start, end and name of each stretch of one region."""
+    starts = [n for n, name in enumerate(regions) if n == 0 or name != regions[n - 1]]
+    ends = [*starts[1:], len(regions)]
+    return [(start, end, regions[start]) for start, end in zip(starts, ends, strict=False)]
 
 
+@styled
 def plates(values: Mapping[str, Sequence[float]], threshold: float, unit: str) -> Figure:
     """Measured values of several sets of variants, one row of points each, with their means.
 
@@ -276,25 +241,84 @@ def plates(values: Mapping[str, Sequence[float]], threshold: float, unit: str) -
     unit : str
         Name of the values, such as ``"pKd"``.
     """
-    with rc_context(STYLE):
-        figure, axes = new_figure(6.8, 1.1 + 0.75 * len(values))
-        place = np.arange(len(values))[::-1]
-        labels = []
-        for row, (name, some) in zip(place, values.items(), strict=True):
-            points = np.asarray(some, float)
-            spread = np.random.default_rng(0).uniform(-0.28, 0.28, len(points))
-            hits = points >= threshold
-            for chosen, colour in ((~hits, GREY), (hits, BLUE)):
-                axes.scatter(
-                    points[chosen], row + spread[chosen], s=10, color=colour, alpha=0.55,
-                    linewidths=0,
-                )  # fmt: skip
-            axes.plot([points.mean()] * 2, [row - 0.36, row + 0.36], color=VERMILION, linewidth=2.5)
-            labels.append(f"{name}\n{int(hits.sum())} of {len(points)} are hits")
-        axes.axvline(threshold, color=BLUE, linewidth=1, linestyle=(0, (4, 2)))
-        axes.set_yticks(place, labels)
-        axes.grid(visible=False, axis="y")
-        axes.set(
-            xlabel=f"measured {unit} (bars: means; dashed: hits)", ylim=(-0.55, len(values) - 0.45)
-        )
+    figure, (axes,) = panels(6.8, 1.1 + 0.75 * len(values))
+    rows = np.arange(len(values))[::-1]
+    labels = []
+    for row, (name, measured) in zip(rows, values.items(), strict=True):
+        points = np.asarray(measured, float)
+        y = row + np.random.default_rng(0).uniform(-0.28, 0.28, len(points))
+        hits = points >= threshold
+        for chosen, colour in ((~hits, GREY), (hits, BLUE)):
+            looks = {"s": 10, "color": colour, "alpha": 0.55, "linewidths": 0}
+            axes.scatter(points[chosen], y[chosen], **looks)
+        axes.plot([points.mean()] * 2, [row - 0.36, row + 0.36], color=VERMILION, linewidth=2.5)
+        labels.append(f"{name}\n{int(hits.sum())} of {len(points)} are hits")
+    axes.axvline(threshold, color=BLUE, linewidth=1, linestyle=(0, (4, 2)))
+    axes.set_yticks(rows, labels)
+    axes.grid(visible=False, axis="y")
+    axes.set(
+        xlabel=f"measured {unit} (bars: means; dashed: hits)", ylim=(-0.55, len(values) - 0.45)
+    )
     return figure
+
+
+@styled
+def campaign_rounds(
+    measured: Sequence[int],
+    best: Mapping[str, Series],
+    recall: Mapping[str, Series],
+    *,
+    label: str,
+    recall_label: str,
+    limit: float,
+) -> Figure:
+    """Best value and share of the top found, side by side, one line for each strategy.
+
+    Parameters
+    ----------
+    measured : sequence of int
+        Variants measured after each round.
+    best, recall : mapping of str to sequence of (mean, low, high)
+        By strategy; ends of the intervals may be NaN. Recall from 0 to 1, shown in per cent.
+    label, recall_label : str
+        Of the two vertical axes.
+    limit : float
+        The best there is, drawn as a line.
+    """
+    figure, (left, right) = panels(9.2, 4.0, columns=2)
+    _strategy_lines(left, measured, best, 1.0)
+    left.axhline(limit, color=INK, linewidth=1, linestyle=":")
+    lowest = min(mean for series in best.values() for mean, *_ in series)
+    pad = 0.08 * max(limit - lowest, 1e-9)
+    left.set_ylim(lowest - 2 * pad, limit + 2 * pad)
+    looks = {"textcoords": "offset points", "fontsize": 8.5, "color": "#4B5563"}
+    left.annotate("best there is", (measured[0], limit), (0, 4), **looks)
+    left.set(xlabel="variants measured", ylabel=label, title="Best found")
+    _strategy_lines(right, measured, recall, 100.0)
+    highest = max(mean for series in recall.values() for mean, *_ in series)
+    right.set_ylim(0, min(118 * highest, 104) or 1)
+    right.set(xlabel="variants measured", ylabel=recall_label, title="Top found")
+    for axes in (left, right):
+        axes.set_xticks(measured)
+    figure.legend(*right.get_legend_handles_labels(), loc="outside lower center", ncols=5)
+    return figure
+
+
+def _strategy_lines(
+    axes: Axes, measured: Sequence[int], series: Mapping[str, Series], scale: float
+) -> None:
+    """The first strategy with a band, the others with bars, moved apart a little."""
+    step = 0.012 * (measured[-1] - measured[0])
+    for number, (name, values) in enumerate(series.items()):
+        colour, marker = SERIES[number % len(SERIES)], _MARKERS[number % len(_MARKERS)]
+        mean, low, high = scale * np.array(values, dtype=float).T
+        x = np.array(measured) + step * (number - (len(series) - 1) / 2) * (number > 0)
+        looks = {"color": colour, "marker": marker, "markersize": 4.5, "zorder": 5 - number}
+        width = 1.4 if number else 2.2
+        axes.plot(x, mean, **looks, linewidth=width, label=name.replace("_", "-"))
+        if not np.isfinite(low).all():
+            continue
+        if number == 0:
+            axes.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
+        else:
+            axes.vlines(x, low, high, color=colour, linewidth=1, alpha=0.5, zorder=1)

@@ -4,17 +4,23 @@ Colours are Okabe and Ito's, told apart by colour-blind readers; densities use c
 input gives the same bytes: no dates or random identifiers are written.
 """
 
+import functools
 import io
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec
 
+import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from paratope.core.files import atomic_file
+
 BLUE, ORANGE, GREEN, VERMILION, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#6B7280"
-SERIES = (BLUE, VERMILION, GREEN, ORANGE)
+INK = "#111827"
+SERIES = (BLUE, VERMILION, GREEN, ORANGE, GREY)
 STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
@@ -33,19 +39,45 @@ STYLE: dict[Any, Any] = {
     "axes.spines.right": False,
     "xtick.color": "#4B5563",
     "ytick.color": "#4B5563",
-    "axes.labelcolor": "#111827",
+    "axes.labelcolor": INK,
     "legend.frameon": False,
     "legend.fontsize": 9,
     "svg.hashsalt": "paratope",
     "svg.fonttype": "path",
 }
+_P = ParamSpec("_P")
 
 
-def new_figure(width: float = 5.4, height: float = 4.6) -> tuple[Figure, Axes]:
-    """An empty figure of one panel; sizes in inches."""
+def styled(draw: Callable[_P, Figure]) -> Callable[_P, Figure]:
+    """A function that draws a figure, in this style and without touching matplotlib's state."""
+
+    @functools.wraps(draw)
+    def drawn(*args: _P.args, **kwargs: _P.kwargs) -> Figure:
+        with rc_context(STYLE):
+            return draw(*args, **kwargs)
+
+    return drawn
+
+
+def panels(
+    width: float, height: float, rows: int = 1, columns: int = 1, **grid: Any
+) -> tuple[Figure, list[Axes]]:
+    """An empty figure of some panels, row by row; sizes in inches."""
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
-    return figure, figure.add_subplot()
+    return figure, figure.subplots(rows, columns, squeeze=False, **grid).ravel().tolist()
+
+
+def padded(*values: Any, share: float = 0.05, least: float = 1e-6) -> tuple[float, float]:
+    """Ends of an axis that holds all values, with a share of their range to spare."""
+    every = np.concatenate(values)
+    pad = share * max(float(np.ptp(every)), least)
+    return float(every.min()) - pad, float(every.max()) + pad
+
+
+def faint(count: int) -> float:
+    """Opacity at which so many points can still be told apart."""
+    return float(np.clip(13 / np.sqrt(max(count, 1)), 0.35, 0.9))
 
 
 def figure_bytes(figure: Figure, kind: str = "svg") -> bytes:
@@ -62,7 +94,5 @@ def figure_bytes(figure: Figure, kind: str = "svg") -> bytes:
 
 def save_figure(figure: Figure, path: str | Path) -> None:
     """Write a figure to a ``.png`` or ``.svg`` file, atomically."""
-    from paratope.core.files import atomic_file
-
     with atomic_file(Path(path)) as target:
         target.write(figure_bytes(figure, Path(path).suffix.lstrip(".").lower()))
