@@ -248,10 +248,9 @@ def _compute(
 
 def _encoder_of(predictor: Any) -> AntibertyEncoder | None:
     """The AntiBERTy that has just read the variants: a network's, or a campaign's."""
-    found = getattr(predictor, "antibody_encoder", None)
-    if found is None:
-        language = getattr(getattr(predictor, "campaign", None), "language", None)
-        found = getattr(language, "encoder", None)
+    model = predictor.model
+    reader = getattr(model, "antibody_store", None) or getattr(model, "language", None)
+    found = getattr(reader, "encoder", None)
     return found if isinstance(found, AntibertyEncoder) else None
 
 
