@@ -6,6 +6,7 @@ user's chains amount to: a pair, a single domain, an scFv, chains in the wrong c
 
 import dataclasses
 import functools
+import string
 import sys
 
 import immunum
@@ -99,25 +100,8 @@ def find_domains(sequence: str, scheme: str = "imgt") -> tuple[Domain, ...]:
 
 
 def number_chain(sequence: str, scheme: str = "imgt") -> Domain:
-    """First variable domain of a chain, numbered.
+    """First variable domain of a chain, numbered as `find_domains`; `InputError` if it has none.
 
-    Parameters
-    ----------
-    sequence : str
-    scheme : str
-        ``"imgt"``, ``"kabat"`` or ``"chothia"``.
-
-    Returns
-    -------
-    Domain
-
-    Raises
-    ------
-    InputError
-        If there is no antibody domain, or the scheme is unknown.
-
-    Examples
-    --------
     >>> vk = ("DIQMTQSPSSLSASVGDRVTITCRASQDVNTAVAWYQQKPGKAPKLLIYSASFLYSGVPSRFSGSRSGTDFTLTISSL"
     ...       "QPEDFATYYCQQHYTTPPTFGQGTKVEIK")
     >>> number_chain(vk, "kabat").region("CDR1")
@@ -169,32 +153,24 @@ def prepare_antibody(antibody: Antibody) -> tuple[Antibody, tuple[str, ...]]:
 
 
 def cdrs(antibody: Antibody) -> dict[str, str]:
-    """IMGT CDRs of an antibody.
+    """IMGT CDRs of an antibody: H1, H2, H3 and, with a light chain, L1, L2, L3.
 
-    Returns
-    -------
-    dict of str to str
-        Keys ``"H1"``, ``"H2"``, ``"H3"`` and, with a light chain, ``"L1"``, ``"L2"``, ``"L3"``.
+    Raises `InputError` as `prepare_antibody`.
 
-    Raises
-    ------
-    InputError
-        As `prepare_antibody`.
-
-    Examples
-    --------
     >>> vhh = ("QVQLVESGGGLVQPGGSLRLSCAASGFTFSSYAMSWVRQAPGKGLEWVSAISGSGGSTYYADSVKGRFTISRDNSKN"
     ...        "TLYLQMNSLRAEDTAVYYCAKDRLSITIRPRYYGLDVWGQGTLVTVSS")
     >>> cdrs(Antibody(vhh))
     {'H1': 'GFTFSSYA', 'H2': 'ISGSGGST', 'H3': 'AKDRLSITIRPRYYGLDV'}
     """
     prepared, _ = prepare_antibody(antibody)
-    found = {}
-    for letter, chain in zip("HL", prepared.chains, strict=False):
-        domain = number_chain(chain)
-        for number in "123":
-            found[letter + number] = domain.region("CDR" + number)
-    return found
+    domains = {
+        letter: number_chain(chain) for letter, chain in zip("HL", prepared.chains, strict=False)
+    }
+    return {
+        letter + number: domain.region("CDR" + number)
+        for letter, domain in domains.items()
+        for number in "123"
+    }
 
 
 @functools.lru_cache(maxsize=16384)
@@ -202,67 +178,65 @@ def _prepare(heavy: str, light: str | None) -> tuple[str, str | None, tuple[str,
     in_heavy = find_domains(heavy)
     if not in_heavy:
         raise InputError(_no_domain("heavy chain", heavy))
-    if light is None:
-        return _prepare_single(in_heavy)
-    if light == heavy:
+    if light is None or light == heavy:
         vh, vl, notes = _prepare_single(in_heavy)
-        return vh, vl, ("the same chain is given as heavy and light: read once", *notes)
+        if light is not None:
+            notes = ("the same chain is given as heavy and light: read once", *notes)
+        return vh, vl, notes
     in_light = find_domains(light)
     if not in_light:
         raise InputError(
             _no_domain("light chain", light) + "; leave it empty for a single-domain antibody"
         )
     notes: tuple[str, ...] = ()
-    if not _heavy_ones(in_heavy) and _heavy_ones(in_light):
+    if not _split(in_heavy)[0] and _split(in_light)[0]:
         in_heavy, in_light = in_light, in_heavy
         notes = ("heavy and light chains were swapped: put right",)
     vh = _first_heavy(in_heavy)
-    own_light, given_light = _light_ones(in_heavy), _light_ones(in_light)
-    if not given_light:
-        repeated = all(domain.residues == vh.residues for domain in in_light)
-        if not repeated:
+    all_heavy, beside_heavy = _split(in_heavy)
+    _, all_light = _split(in_light)
+    if not all_light:
+        if any(domain.residues != vh.residues for domain in in_light):
             raise InputError(
                 "light chain: this is another heavy-chain domain; expected a kappa or lambda "
                 "light chain, or nothing for a single-domain antibody"
             )
-        vl = own_light[0].residues if own_light else None
+        vl = beside_heavy[0].residues if beside_heavy else None
         return vh.residues, vl, (*notes, "the heavy domain is repeated as light chain: read once")
-    if own_light and own_light[0].residues != given_light[0].residues:
+    if beside_heavy and beside_heavy[0].residues != all_light[0].residues:
         raise InputError(
             "heavy chain: it holds a light-chain domain of its own (an scFv), and the light chain "
             "is another one; give the scFv alone, or one heavy and one light chain"
         )
-    notes += _left_out(len(_heavy_ones(in_heavy)) - 1, "heavy chain")
-    notes += _left_out(len(given_light) - 1, "light chain")
-    return vh.residues, given_light[0].residues, notes
+    notes += _left_out(len(all_heavy) - 1, "heavy chain")
+    notes += _left_out(len(all_light) - 1, "light chain")
+    return vh.residues, all_light[0].residues, notes
 
 
 def _prepare_single(domains: tuple[Domain, ...]) -> tuple[str, str | None, tuple[str, ...]]:
     """One chain alone: a VH or VHH, or an scFv in either order."""
     vh = _first_heavy(domains)
-    light = _light_ones(domains)
+    _, light = _split(domains)
     if not light:
         return vh.residues, None, _left_out(len(domains) - 1, "heavy chain")
     notes = ("scFv split into heavy and light domains",)
     return vh.residues, light[0].residues, notes + _left_out(len(domains) - 2, "scFv")
 
 
+def _split(domains: tuple[Domain, ...]) -> tuple[list[Domain], list[Domain]]:
+    """The heavy domains, and the light ones."""
+    heavy = [domain for domain in domains if domain.is_heavy]
+    return heavy, [domain for domain in domains if not domain.is_heavy]
+
+
 def _first_heavy(domains: tuple[Domain, ...]) -> Domain:
-    heavy = _heavy_ones(domains)
+    heavy, _ = _split(domains)
     if not heavy:
         raise InputError(
             f"heavy chain: this is a {_CHAIN_NAMES[domains[0].chain]}; expected a heavy chain "
             "(VH or VHH)"
         )
     return heavy[0]
-
-
-def _heavy_ones(domains: tuple[Domain, ...]) -> list[Domain]:
-    return [domain for domain in domains if domain.is_heavy]
-
-
-def _light_ones(domains: tuple[Domain, ...]) -> list[Domain]:
-    return [domain for domain in domains if not domain.is_heavy]
 
 
 def _left_out(count: int, what: str) -> tuple[str, ...]:
@@ -285,36 +259,27 @@ def _annotator(scheme: str) -> immunum.Annotator:
     return immunum.Annotator(chains=["ig"], scheme=scheme, min_confidence=MIN_CONFIDENCE)
 
 
-@functools.cache
-def _region_bounds(scheme: str, chain: str) -> tuple[tuple[int, str], ...]:
-    """Last number of each region, in order."""
-    bounds = immunum.regions_for(scheme, chain)
-    return tuple((bounds[name.lower()][1], name) for name in REGIONS)
-
-
 @functools.lru_cache(maxsize=4096)
 def _region_of(scheme: str, chain: str, position: str) -> str:
-    number = int(position.rstrip("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"))
-    for last, name in _region_bounds(scheme, chain):
-        if number <= last:
-            return name
-    return REGIONS[-1]
+    number = int(position.rstrip(string.ascii_letters))
+    bounds = immunum.regions_for(scheme, chain)
+    return next((name for name in REGIONS if number <= bounds[name.lower()][1]), REGIONS[-1])
 
 
 @functools.lru_cache(maxsize=16384)
 def _find_domains(sequence: str, scheme: str) -> tuple[Domain, ...]:
     domains = []
-    for found in _annotator(scheme).number_domains(sequence):
-        if found.error is not None:
+    for numbered in _annotator(scheme).number_domains(sequence):
+        if numbered.error is not None:
             continue
-        start, end = found.query_start, found.query_end
-        assert found.chain is not None
-        assert found.numbering is not None
+        chain, start, end = numbered.chain, numbered.query_start, numbered.query_end
+        assert chain is not None
+        assert numbered.numbering is not None
         assert start is not None
         assert end is not None
         # interned: the same few hundred strings recur in every cached domain
-        positions = tuple(sys.intern(position) for position in found.numbering)
-        regions = tuple(_region_of(scheme, found.chain, position) for position in positions)
+        positions = tuple(sys.intern(position) for position in numbered.numbering)
+        regions = tuple(_region_of(scheme, chain, position) for position in positions)
         residues = sequence[start : end + 1]
-        domains.append(Domain(found.chain, start, end + 1, residues, positions, regions))
+        domains.append(Domain(chain, start, end + 1, residues, positions, regions))
     return tuple(domains)

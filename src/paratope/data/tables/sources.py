@@ -43,7 +43,7 @@ class Opened:
     kind : str
         ``"text"``, ``"parquet"``, ``"xlsx"`` or the name of a kind that is not read.
     suffix : str
-        Of the file's name, lower case, without ``.gz``; empty for stdin.
+        Of the file's name, lower case, ``.gz`` apart; empty for stdin.
     stream : binary file
     notes : list of str
         What a reader should know about how it was read.
@@ -100,7 +100,8 @@ def open_source(source: Source) -> Iterator[Opened]:
             raise InputError(_cannot_read(name, error)) from None
         except (EOFError, zlib.error):
             raise InputError(f"{name}: damaged gzip file (cut short or altered)") from None
-        yield Opened(name, _kind(head, name), _suffix(source), raw)
+        suffix = Path(name.lower().removesuffix(".gz")).suffix
+        yield Opened(name, _kind(head, name), suffix, raw)
 
 
 def _raw(source: Source, stack: contextlib.ExitStack) -> IO[bytes]:
@@ -134,11 +135,6 @@ def _cannot_read(name: str, error: OSError) -> str:
     if isinstance(error, gzip.BadGzipFile):
         return f"{name}: damaged gzip file (cut short or altered)"
     return f"{name}: cannot be read: {error.strerror or error}"
-
-
-def _suffix(source: Source) -> str:
-    name = source_name(source).lower()
-    return Path(name.removesuffix(".gz")).suffix
 
 
 def _kind(head: bytes, name: str) -> str:

@@ -24,10 +24,8 @@ from paratope.data.tables.columns import VALUE_COLUMNS
 # Two columns of one row say the same if they differ by no more than this (rounding).
 AGREEMENT_LOG10 = 0.1
 _KD_UNITS = {"kd_M": "M", "kd_uM": "uM", "kd_nM": "nM", "kd_pM": "pM", "kd": ""}
-_NO, _YES = (
-    {"0", "false", "no", "n", "f", "non-binder", "nonbinder"},
-    {"1", "true", "yes", "y", "t"},
-)
+_NO = {"0", "false", "no", "n", "f", "non-binder", "nonbinder"}
+_YES = {"1", "true", "yes", "y", "t"}
 
 
 class WrongUnitError(InputError):
@@ -75,10 +73,6 @@ def read_values(
         Canonical column to the user's name, for messages.
     temperature_K : float, optional
         Of the measurement, to convert free energies; 298.15 K if not known.
-
-    Returns
-    -------
-    Values
 
     Raises
     ------
@@ -150,21 +144,14 @@ def _read(canonical: str, text: str, column: str, temperature_K: float) -> _Read
                 pkd, censoring = to_pkd(pkd, temperature_K), flip_censoring(censoring)
     except InputError as error:
         raise InputError(f"column {column!r}: {error}") from None
-    if canonical not in ("ddg_kcal_mol", "score"):
-        _check_range(canonical, text, column, pkd)
+    is_absolute = canonical not in ("ddg_kcal_mol", "score")
+    if is_absolute and not PKD_MIN_MEASURABLE <= pkd <= PKD_MAX_MEASURABLE:
+        limit = "weaker than any assay measures (10 mM)"
+        if pkd > PKD_MAX_MEASURABLE:
+            limit = "stronger than any assay measures (1 fM)"
+        message = f"{text!r}: a pKd of {pkd:.3g} is {limit}"
+        raise WrongUnitError(column, message, _likely_unit(canonical, text))
     return _Reading(canonical, text, pkd, censoring)
-
-
-def _check_range(canonical: str, text: str, column: str, pkd: float) -> None:
-    """Refuse what no assay can measure, and say which unit the number probably has."""
-    if PKD_MIN_MEASURABLE <= pkd <= PKD_MAX_MEASURABLE:
-        return
-    what = (
-        f"a pKd of {pkd:.3g} is weaker than any assay measures (10 mM)"
-        if pkd < PKD_MIN_MEASURABLE
-        else f"a pKd of {pkd:.3g} is stronger than any assay measures (1 fM)"
-    )
-    raise WrongUnitError(column, f"{text!r}: {what}", _likely_unit(canonical, text))
 
 
 def _likely_unit(canonical: str, text: str) -> str:
@@ -193,7 +180,7 @@ def _likely_unit(canonical: str, text: str) -> str:
 
 
 def _agreed(readings: list[_Reading], columns: Mapping[str, str]) -> _Reading | None:
-    """The one reading that stands for all; a bound says more than the same number without one."""
+    """The reading all agree on; a bound says more than the same number without one."""
     numbers = [reading for reading in readings if reading.value is not None]
     if not numbers:
         return readings[0] if readings else None
