@@ -2,18 +2,13 @@
 
 import inspect
 
-import pytest
-
 from paratope.core import errors
 from paratope.core.errors import MissingExtraError, ParatopeError, unknown_name
 
-CLASSES = [item for _, item in inspect.getmembers(errors, inspect.isclass)]
 
-
-@pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)
-def test_every_error_is_a_paratope_error_and_says_when(kind: type[Exception]):
-    assert issubclass(kind, ParatopeError)
-    assert kind.__doc__
+def test_every_error_is_a_paratope_error():
+    for _, kind in inspect.getmembers(errors, inspect.isclass):
+        assert issubclass(kind, ParatopeError)
 
 
 def test_missing_extra_names_the_command_to_run():
