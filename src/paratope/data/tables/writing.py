@@ -62,97 +62,86 @@ class TableWriter:
     def __init__(self, target: str | os.PathLike[str], keep: Collection[str] = ()) -> None:
         self._target = target
         self._keep = frozenset(keep)
-        self._stack = contextlib.ExitStack()
-        self._file: IO[bytes] | None = None
         self._parquet: ParquetWriter | None = None
-        self._held: list[pl.DataFrame] = []
-        self._started = False
+        self._sheet: list[pl.DataFrame] = []
+        self._is_started = False
         name = str(target).lower()
         self._suffix = ".csv" if name == "-" else Path(name.removesuffix(".gz")).suffix
-        self._gzip = name.endswith(".gz") and self._suffix in (".csv", ".tsv")
-        if self._suffix not in SUFFIXES or (name.endswith(".gz") and not self._gzip):
+        self._is_zipped = name.endswith(".gz")
+        kinds = (".csv", ".tsv") if self._is_zipped else SUFFIXES
+        if self._suffix not in kinds:
             raise OutputError(
                 f"cannot write {target}: unknown kind of table; expected a name ending in "
                 f"{', '.join(SUFFIXES)}"
             )
 
     def __enter__(self) -> "TableWriter":
-        if str(self._target) == "-":
-            self._stack.enter_context(as_output_error("stdout"))
-            self._file = sys.stdout.buffer
-            return self
-        self._file = self._stack.enter_context(atomic_file(self._target))
-        if self._gzip:
-            # no time stamp, no name: the same table gives the same bytes
-            zipped = gzip.GzipFile(filename="", mode="wb", fileobj=self._file, mtime=0)
-            self._file = cast(IO[bytes], self._stack.enter_context(zipped))
+        self._context = self._opened()
+        self._file = self._context.__enter__()
         return self
-
-    def write(self, frame: pl.DataFrame) -> None:
-        """Append rows; every block must have the columns of the first."""
-        assert self._file is not None
-        if self._suffix == ".xlsx":
-            self._held.append(frame)
-        else:
-            # the libraries' own OSErrors carry no number
-            with as_output_error(self._target), self._readable_failure():
-                if self._suffix == ".parquet":
-                    import pyarrow.parquet as pq
-
-                    table = frame.to_arrow()
-                    if self._parquet is None:
-                        self._parquet = pq.ParquetWriter(self._file, table.schema)
-                    self._parquet.write_table(table.cast(self._parquet.schema))
-                else:
-                    _for_text(frame, self._keep).write_csv(
-                        self._file,
-                        include_header=not self._started,
-                        separator="\t" if self._suffix == ".tsv" else ",",
-                    )
-        self._started = True
 
     def __exit__(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
         traceback: TracebackType | None,
-    ) -> None:
-        if kind is None:
-            try:
-                self._finish()
-            except BaseException as failure:
-                self._abandon()
-                if not self._stack.__exit__(type(failure), failure, failure.__traceback__):
-                    raise
-                return
-        else:
-            self._abandon()
-        self._stack.__exit__(kind, error, traceback)
+    ) -> bool | None:
+        return self._context.__exit__(kind, error, traceback)
 
-    def _abandon(self) -> None:
-        """Close the Parquet writer while its file is open: it writes a footer even when dropped."""
-        if self._parquet is not None:
-            with contextlib.suppress(Exception):
-                self._parquet.close()
+    def write(self, frame: pl.DataFrame) -> None:
+        """Append rows; every block must have the columns of the first."""
+        # the libraries' own OSErrors carry no number
+        with as_output_error(self._target):
+            if self._suffix == ".xlsx":
+                self._sheet.append(frame)
+            elif self._suffix == ".parquet":
+                import pyarrow.parquet as pq
 
-    def _finish(self) -> None:
-        assert self._file is not None
-        if self._parquet is not None:
-            with as_output_error(self._target):
-                self._parquet.close()
-        if self._held:
-            self._file.write(_xlsx_bytes(pl.concat(self._held), self._target))
-        self._file.flush()
+                table = frame.to_arrow()
+                if self._parquet is None:
+                    self._parquet = pq.ParquetWriter(self._file, table.schema)
+                self._parquet.write_table(table.cast(self._parquet.schema))
+            else:
+                try:
+                    _for_text(frame, self._keep).write_csv(
+                        self._file,
+                        include_header=not self._is_started,
+                        separator="\t" if self._suffix == ".tsv" else ",",
+                    )
+                except pl.exceptions.PolarsError as error:
+                    raise OutputError(
+                        f"cannot write {self._target}: {' '.join(str(error).split())}; columns of "
+                        "lists or structures fit into Parquet only"
+                    ) from error
+        self._is_started = True
 
     @contextlib.contextmanager
-    def _readable_failure(self) -> Iterator[None]:
-        try:
-            yield
-        except pl.exceptions.PolarsError as error:
-            raise OutputError(
-                f"cannot write {self._target}: {' '.join(str(error).split())}; columns of lists or "
-                "structures fit into Parquet only"
-            ) from error
+    def _opened(self) -> Iterator[IO[bytes]]:
+        """The file, finished if nothing failed."""
+        with contextlib.ExitStack() as stack:
+            if str(self._target) == "-":
+                stack.enter_context(as_output_error("stdout"))
+                file: IO[bytes] = sys.stdout.buffer
+            else:
+                file = stack.enter_context(atomic_file(self._target))
+            if self._is_zipped:
+                # no time stamp, no name: the same table gives the same bytes
+                zipped = gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0)
+                file = cast(IO[bytes], stack.enter_context(zipped))
+            try:
+                yield file
+                if self._parquet is not None:
+                    with as_output_error(self._target):
+                        self._parquet.close()
+                if self._sheet:
+                    file.write(_xlsx_bytes(pl.concat(self._sheet), self._target))
+                file.flush()
+            except BaseException:
+                # while its file is open: a dropped Parquet writer writes a footer all the same
+                if self._parquet is not None:
+                    with contextlib.suppress(Exception):
+                        self._parquet.close()
+                raise
 
 
 def write_table(
