@@ -12,7 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
-from paratope.campaigns.kernels import mutation_kernels as mutation
+from paratope.campaigns.kernels import mutation_kernels as mk
 from paratope.campaigns.kernels.features import (
     Features,
     ParentSites,
@@ -79,8 +79,8 @@ class Scales(ChangeScales):
             mean=_median(squared(train.mean)),
             hamming=_median(pairwise.differing()),
             physics=_median(squared(train.physics)),
-            additive=_median(pairwise.substitution_distance(mutation.same_site_substitution)),
-            by_site=_median(pairwise.substitution_distance(mutation.site_context_substitution)),
+            additive=_median(pairwise.substitution_distance(mk.same_site_substitution)),
+            by_site=_median(pairwise.substitution_distance(mk.site_context_substitution)),
             regional=tuple(_median(squared(one)) for one in np.moveaxis(train.regional, 1, 0)),
         )
 
@@ -298,99 +298,73 @@ class RegionalEmbedding:
         return np.full(len(a), float(len(scales.regional)))
 
 
-# By name: the term, and what it compares, for the card and the ablation.
-_TABLE: dict[str, tuple[Term, str]] = {
-    "same_site_substitution": (
-        Additive(mutation.same_site_substitution),
-        "the same site changed to a similar residue",
-    ),
-    "near_substitution": (
-        Additive(mutation.near_substitution),
-        "similar substitutions at neighbouring IMGT positions",
-    ),
-    "near_site": (
-        Additive(mutation.near_site),
-        "changes in the same stretch of IMGT positions",
-    ),
-    "substitution": (
-        Additive(mutation.substitution),
-        "changes with the same effect on size, charge, hydropathy, …",
-    ),
-    "new_residue": (
-        Additive(mutation.new_residue),
-        "changes to similar residues, wherever they are",
-    ),
-    "site_context": (
-        Additive(mutation.site_context),
-        "sites the language model sees alike",
-    ),
-    "site_context_substitution": (
-        Additive(mutation.site_context_substitution),
-        "similar residues at sites the language model sees alike",
-    ),
-    "profile_substitution": (
-        Additive(mutation.profile_substitution),
-        "similar residues at sites with similar residue preferences",
-    ),
-    "likelihood": (
-        Additive(mutation.likelihood),
-        "changes the language model finds similarly likely",
-    ),
-    "site_context_likelihood": (
-        Additive(mutation.site_context_likelihood),
-        "the language model's likelihood, at sites it sees alike",
-    ),
-    "mutation_count": (Additive(mutation.mutation_count), "number of mutations, linearly"),
-    "region": (Additive(mutation.region), "which regions are changed"),
-    "parent_same_site_substitution": (
-        Additive(within_parent(mutation.same_site_substitution)),
-        "the same site of one parent changed to a similar residue",
-    ),
-    "parent_near_site": (
-        Additive(within_parent(mutation.near_site)),
-        "changes in the same stretch of one parent",
-    ),
-    "parent_mutation_count": (
-        Additive(within_parent(mutation.mutation_count)),
-        "number of mutations in one parent, linearly",
-    ),
-    "parent_region": (
-        Additive(within_parent(mutation.region)),
-        "which regions of one parent are changed",
-    ),
-    "saturating_substitution": (
-        Saturating(mutation.same_site_substitution, "additive"),
-        "the same site changed to a similar residue, saturating: interactions of changes",
-    ),
-    "saturating_site_context": (
-        Saturating(mutation.site_context_substitution, "by_site"),
-        "similar residues at similar sites, saturating: interactions of changes",
-    ),
-    "total_likelihood": (Linear("log_odds"), "the language model's likelihood, linearly"),
-    "embedding": (RBF("delta"), "embedding, position by position"),
-    "embedding_linear": (Linear("delta"), "embedding, position by position, linearly"),
-    "regional_embedding": (RegionalEmbedding(), "mean embedding of each region"),
-    "mean_embedding": (RBF("mean", 0.25), "mean embedding of the chains"),
-    "residues": (Hamming(), "number of residues that differ"),
-    "physics": (RBF("physics"), "sum of the physico-chemical changes"),
-    "general_model": (Linear("general_model"), "the general model's pKd, linearly"),
-    "parent": (SameParent(), "the same parent"),
-    "antigen_same_site_substitution": (
-        WithinAntigen(mutation.same_site_substitution),
-        "the same site changed to a similar residue, by antigen",
-    ),
-    "antigen_near_site": (
-        WithinAntigen(mutation.near_site),
-        "changes in the same stretch of positions, by antigen",
-    ),
-    "antigen_mutation_count": (
-        WithinAntigen(mutation.mutation_count),
-        "number of mutations, linearly, by antigen",
-    ),
-    "antigen_region": (WithinAntigen(mutation.region), "which regions are changed, by antigen"),
+TERMS: Mapping[str, Term] = {
+    "same_site_substitution": Additive(mk.same_site_substitution),
+    "near_substitution": Additive(mk.near_substitution),
+    "near_site": Additive(mk.near_site),
+    "substitution": Additive(mk.substitution),
+    "new_residue": Additive(mk.new_residue),
+    "site_context": Additive(mk.site_context),
+    "site_context_substitution": Additive(mk.site_context_substitution),
+    "profile_substitution": Additive(mk.profile_substitution),
+    "likelihood": Additive(mk.likelihood),
+    "site_context_likelihood": Additive(mk.site_context_likelihood),
+    "mutation_count": Additive(mk.mutation_count),
+    "region": Additive(mk.region),
+    "parent_same_site_substitution": Additive(within_parent(mk.same_site_substitution)),
+    "parent_near_site": Additive(within_parent(mk.near_site)),
+    "parent_mutation_count": Additive(within_parent(mk.mutation_count)),
+    "parent_region": Additive(within_parent(mk.region)),
+    "saturating_substitution": Saturating(mk.same_site_substitution, "additive"),
+    "saturating_site_context": Saturating(mk.site_context_substitution, "by_site"),
+    "total_likelihood": Linear("log_odds"),
+    "embedding": RBF("delta"),
+    "embedding_linear": Linear("delta"),
+    "regional_embedding": RegionalEmbedding(),
+    "mean_embedding": RBF("mean", 0.25),
+    "residues": Hamming(),
+    "physics": RBF("physics"),
+    "general_model": Linear("general_model"),
+    "parent": SameParent(),
+    "antigen_same_site_substitution": WithinAntigen(mk.same_site_substitution),
+    "antigen_near_site": WithinAntigen(mk.near_site),
+    "antigen_mutation_count": WithinAntigen(mk.mutation_count),
+    "antigen_region": WithinAntigen(mk.region),
 }
-TERMS: Mapping[str, Term] = {name: term for name, (term, _) in _TABLE.items()}
-MEANING: Mapping[str, str] = {name: meaning for name, (_, meaning) in _TABLE.items()}
+# What each term compares, for the card and the ablation.
+MEANING: Mapping[str, str] = {
+    "same_site_substitution": "the same site changed to a similar residue",
+    "near_substitution": "similar substitutions at neighbouring IMGT positions",
+    "near_site": "changes in the same stretch of IMGT positions",
+    "substitution": "changes with the same effect on size, charge, hydropathy, …",
+    "new_residue": "changes to similar residues, wherever they are",
+    "site_context": "sites the language model sees alike",
+    "site_context_substitution": "similar residues at sites the language model sees alike",
+    "profile_substitution": "similar residues at sites with similar residue preferences",
+    "likelihood": "changes the language model finds similarly likely",
+    "site_context_likelihood": "the language model's likelihood, at sites it sees alike",
+    "mutation_count": "number of mutations, linearly",
+    "region": "which regions are changed",
+    "parent_same_site_substitution": "the same site of one parent changed to a similar residue",
+    "parent_near_site": "changes in the same stretch of one parent",
+    "parent_mutation_count": "number of mutations in one parent, linearly",
+    "parent_region": "which regions of one parent are changed",
+    "saturating_substitution": "same_site_substitution, saturating: interactions of changes",
+    "saturating_site_context": "site_context_substitution, saturating: interactions of changes",
+    "total_likelihood": "the language model's likelihood, linearly",
+    "embedding": "embedding, position by position",
+    "embedding_linear": "embedding, position by position, linearly",
+    "regional_embedding": "mean embedding of each region",
+    "mean_embedding": "mean embedding of the chains",
+    "residues": "number of residues that differ",
+    "physics": "sum of the physico-chemical changes",
+    "general_model": "the general model's pKd, linearly",
+    "parent": "the same parent",
+    "antigen_same_site_substitution": "the same site changed to a similar residue, by antigen",
+    "antigen_near_site": "changes in the same stretch of positions, by antigen",
+    "antigen_mutation_count": "number of mutations, linearly, by antigen",
+    "antigen_region": "which regions are changed, by antigen",
+}
 # Offsets of assays and antigens; their weights are not shared out, as an offset may be large.
 OFFSETS: Mapping[str, Term] = {"assay": SameAssay(), "antigen": SameAntigen()}
 ADDITIVE: Mapping[str, MutationKernel] = {
