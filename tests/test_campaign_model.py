@@ -168,6 +168,23 @@ def test_a_damaged_campaign_is_refused(small, tmp_path):
         Predictor.load(folder)
 
 
+def test_a_campaign_of_another_language_model_is_refused(small, tmp_path):
+    bundle = campaign_bundle(small, metrics={}, environment={}, card="")
+    bundle.config["encoders"]["antibody"] = "antiberty@9"
+    with pytest.raises(ModelError, match=r"'antiberty@9'.*'antiberty@0.1.3'"):
+        Predictor.load(write_bundle(bundle, tmp_path / "campaign"))
+
+
+def test_states_score_as_pairs_do(small, landscape):
+    pairs = landscape.pairs[20:24]
+    antibodies = small.antibody_state([pair.antibody.chains for pair in pairs])
+    scored = small.score(antibodies, small.antigen_state([ANTIGEN.chains]), range(4), [0] * 4)
+    np.testing.assert_allclose(scored.mean, small.predict(pairs), atol=1e-6)
+    assert (scored.sd > 0).all()
+    calibrated = small.predict_pairs(pairs).calibrated
+    np.testing.assert_allclose(1 / (1 + np.exp(-scored.strong_logit)), calibrated.p_strong)
+
+
 def test_scores_come_back_as_scores(landscape, tmp_path):
     scores = landscape.rows(np.flatnonzero(landscape.censoring == 0)[:20])
     scored = Campaign(

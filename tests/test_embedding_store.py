@@ -15,6 +15,7 @@ from conftest import Finished
 from counting_encoder import CountingEncoder
 from paratope.core.errors import EncoderError, StoreError
 from paratope.encoders import load_encoder
+from paratope.encoders import store_environment as environment_module
 from paratope.encoders.embedding_store import (
     EmbeddingStore,
     cache_folder,
@@ -22,7 +23,6 @@ from paratope.encoders.embedding_store import (
     embedding_key,
     list_caches,
 )
-from paratope.encoders.embedding_store import environment as environment_module
 from paratope.molecules.sequences import ALPHABET
 
 AB = ("EVQLVESGG", "DIQMTQSPSS")
@@ -247,7 +247,7 @@ def test_where_caches_live(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 def test_what_was_encoded_before_a_failure_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    from paratope.encoders.embedding_store import store as store_module
+    from paratope.encoders import embedding_store as store_module
 
     monkeypatch.setattr(store_module, "RESIDUES_PER_COMMIT", 7)
     encoder = CountingEncoder()

@@ -13,8 +13,8 @@ import pytest
 
 from counting_encoder import CountingEncoder
 from paratope.encoders import load_encoder
+from paratope.encoders import store_environment as environment_module
 from paratope.encoders.embedding_store import EmbeddingStore
-from paratope.encoders.embedding_store import environment as environment_module
 from paratope.molecules.sequences import ALPHABET
 
 
@@ -40,7 +40,7 @@ except StoreError as error:
 def test_the_map_grows_under_a_reader_in_another_process(tmp_path: Path):
     with EmbeddingStore(load_encoder("residue"), tmp_path) as store:
         store.fill([("C",)])
-        module = "paratope.encoders.embedding_store.environment"
+        module = "paratope.encoders.store_environment"
         grow = f"import {module} as e; e.INITIAL_MAP_BYTES = 1 << 18"
         many = FILL.format(setup=grow).replace("400", "900")
         assert run_python(many, tmp_path).stderr == ""
@@ -48,6 +48,19 @@ def test_the_map_grows_under_a_reader_in_another_process(tmp_path: Path):
             store.get(("A" * 899,)), load_encoder("residue").encode([("A" * 899,)])[0]
         )
         assert len(store) == 900
+
+
+def test_what_is_written_after_another_process_cleared_the_store_is_kept(tmp_path: Path):
+    clear = "import sys; from paratope.encoders.embedding_store import clear_caches as c; c(PATH)"
+    with EmbeddingStore(load_encoder("residue"), tmp_path) as store:
+        store.fill([("AC",)])
+        subprocess.run(
+            [sys.executable, "-c", clear.replace("PATH", repr(str(tmp_path)))], check=True
+        )
+        assert len(store) == 0
+        store.fill([("CD",), ("AC",)])
+    with EmbeddingStore(load_encoder("residue"), tmp_path) as store:  # opened anew, from the disk
+        assert len(store) == 2
 
 
 def test_a_full_disk_is_a_clear_error_and_harms_nothing(tmp_path: Path):

@@ -38,17 +38,6 @@ def test_frequencies_are_those_of_the_masked_model(
     assert AMINO_ACIDS[frequencies[SHORT.index("C")].argmax()] == "C"
 
 
-def test_a_mutation_is_the_ratio_of_two_frequencies(likelihood: Likelihood):
-    frequencies = likelihood.frequencies(SHORT)
-    place = SHORT.index("C") + 1
-    expected = np.log(frequencies[place - 1, AMINO_ACIDS.index("W")])
-    expected -= np.log(frequencies[place - 1, AMINO_ACIDS.index("C")])
-    assert likelihood.log_ratio(SHORT, place, "W") == pytest.approx(expected, abs=1e-4)
-    assert likelihood.log_ratio(SHORT, place, "W") < -3
-    assert likelihood.log_ratio(SHORT, place, "C") == 0
-    assert np.isnan(likelihood.log_ratio("X" + SHORT[1:], 1, "Q"))
-
-
 def test_results_are_read_the_second_time(
     likelihood: Likelihood, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -12,7 +12,7 @@ import pytest
 
 from conftest import Finished
 from paratope.cli.doctor import D13_HEAVY, D13_LIGHT, LYSOZYME
-from paratope.core.errors import InputError, ModelError, OutputError
+from paratope.core.errors import InputError, ModelError, OutputError, StoreError
 from paratope.models.bundle import make_bundle, read_bundle, write_bundle
 from paratope.models.calibration import Calibration
 from paratope.models.ensembling import ensemble_models
@@ -167,6 +167,15 @@ def test_saved_model_is_the_same_model(
     assert again.predict(frame).equals(tiny_predictor.predict(frame))
     for file in folder.iterdir():
         assert file.read_bytes() == (tiny_run.folder / "bundle" / file.name).read_bytes()
+
+
+def test_a_closed_predictor_says_so(tiny_run: TrainedRun, frame: pl.DataFrame, tmp_path: Path):
+    with Predictor.load(tiny_run.folder, device="cpu", cache=tmp_path) as predictor:
+        assert repr(predictor) == (
+            "Predictor(network model of pkd, encoders: residue@1, residue@1)"
+        )
+    with pytest.raises(StoreError, match="closed"):
+        predictor.predict(frame)
 
 
 def test_two_runs_with_one_seed_give_one_model(tiny_run: TrainedRun, tmp_path: Path):

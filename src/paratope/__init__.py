@@ -9,40 +9,9 @@ The names below are the public interface; each is imported when it is first used
 """
 
 import importlib
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from paratope.campaigns.adaptation import Adapted, adapt
-    from paratope.campaigns.scanning import Scan, scan
-    from paratope.core.censoring import Censoring
-    from paratope.core.errors import ParatopeError
-    from paratope.data.measurements import Measurement
-    from paratope.data.tables import read_fasta, read_table, write_table
-    from paratope.models.dual_encoder import DualEncoderWithCrossAttention
-    from paratope.models.prediction import Prediction
-    from paratope.models.predictor import Predictor
-    from paratope.molecules.sequences import Antibody, Antigen, Pair
+from typing import Any
 
 __version__ = "0.1.0"
-
-__all__ = [
-    "Adapted",
-    "Antibody",
-    "Antigen",
-    "Censoring",
-    "DualEncoderWithCrossAttention",
-    "Measurement",
-    "Pair",
-    "ParatopeError",
-    "Prediction",
-    "Predictor",
-    "Scan",
-    "adapt",
-    "read_fasta",
-    "read_table",
-    "scan",
-    "write_table",
-]
 
 _HOMES = {
     "Adapted": "paratope.campaigns.adaptation",
@@ -57,11 +26,19 @@ _HOMES = {
     "Predictor": "paratope.models.predictor",
     "Scan": "paratope.campaigns.scanning",
     "adapt": "paratope.campaigns.adaptation",
+    "audit": "paratope.data.audit",
+    "compare": "paratope.evaluation",
+    "evaluate": "paratope.evaluation",
+    "load_encoder": "paratope.encoders",
     "read_fasta": "paratope.data.tables",
     "read_table": "paratope.data.tables",
     "scan": "paratope.campaigns.scanning",
+    "split_measurements": "paratope.data.splits",
+    "suggest": "paratope.campaigns.suggestion",
+    "train_table": "paratope.training",
     "write_table": "paratope.data.tables",
 }
+__all__ = list(_HOMES)
 
 
 def __getattr__(name: str) -> Any:

@@ -6,20 +6,22 @@ from typing import Any
 
 from paratope.core.errors import EncoderError, ParatopeError, unknown_name
 from paratope.encoders.antiberty import AntibertyEncoder
-from paratope.encoders.bert import IGBERT, IgBertEncoder
-from paratope.encoders.esm2 import ESM2_MODELS, Esm2Encoder
 from paratope.encoders.hub import HubModel, download, locate
-from paratope.encoders.near import NearEncoder
-from paratope.encoders.protocol import BaseEncoder, Encoder, molecule_units
-from paratope.encoders.residue import ResidueEncoder
-from paratope.encoders.t5 import (
+from paratope.encoders.language_models import (
+    ESM2_MODELS,
+    IGBERT,
     IGT5,
     IGT5_UNPAIRED,
     PROTT5,
+    Esm2Encoder,
+    IgBertEncoder,
     IgT5Encoder,
     IgT5UnpairedEncoder,
     ProtT5Encoder,
 )
+from paratope.encoders.near import NearEncoder
+from paratope.encoders.protocol import BaseEncoder, Encoder, molecule_units
+from paratope.encoders.residue import ResidueEncoder
 
 __all__ = [
     "ENCODERS",

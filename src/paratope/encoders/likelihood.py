@@ -75,22 +75,6 @@ class Likelihood:
         self._frequencies.fill([(chain,)], self._progress)
         return np.exp(self._frequencies.get((chain,)).astype(float))
 
-    def log_ratio(self, chain: str, place: int, residue: str) -> float:
-        """Natural logarithm of a residue's frequency over that of the chain's own residue.
-
-        Parameters
-        ----------
-        chain : str
-        place : int
-            From 1.
-        residue : str
-        """
-        logs = self._frequencies.get((chain,))[place - 1]
-        own = chain[place - 1]
-        if own not in AMINO_ACIDS:  # X: unknown
-            return float("nan")
-        return float(logs[AMINO_ACIDS.index(residue)] - logs[AMINO_ACIDS.index(own)])
-
     def humanness(self, chains: Sequence[str]) -> np.ndarray:
         """Log-odds of human or rhesus against mouse, rat, rabbit and camel, by its classifier.
 

@@ -7,20 +7,30 @@ killed leaves what it had committed and nothing else.
 """
 
 import contextlib
+import dataclasses
 import hashlib
 import os
+import re
 import struct
-import sys
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
 
 from paratope.core.errors import StoreError
+from paratope.core.progress import console_progress, silent
 from paratope.encoders import Encoder, molecule_units
-from paratope.encoders.embedding_store.caches import store_folder
-from paratope.encoders.embedding_store.environment import Environment, acquire, disk_size, release
+from paratope.encoders.store_environment import (
+    NAME_FILE,
+    Environment,
+    acquire,
+    clear_folder,
+    disk_size,
+    release,
+)
 
+FOLDER = "embeddings"
 FORMAT_VERSION = 1
 # Residues that are encoded between two commits: what a kill can cost.
 RESIDUES_PER_COMMIT = 8192
@@ -109,10 +119,13 @@ class EmbeddingStore:
         missing = [unit for unit in units if self._read(unit) is None]
         # like lengths together, so that the encoder's batches carry little padding
         missing.sort(key=lambda unit: (-sum(map(len, unit)), unit))
-        with _progress_bar(progress, self.encoder.name, len(missing)) as advance:
+        done = 0
+        shown = progress and bool(missing)
+        with console_progress() if shown else contextlib.nullcontext(silent) as report:
             for chunk in _chunks(missing):
                 self._write(chunk, self.encoder.encode(chunk))
-                advance(len(chunk))
+                done += len(chunk)
+                report(f"encoding with {self.encoder.name}", done, len(missing))
         return len(missing)
 
     def get(self, molecule: tuple[str, ...]) -> np.ndarray:
@@ -220,15 +233,65 @@ def _chunks(units: list[tuple[str, ...]]) -> Iterable[list[tuple[str, ...]]]:
         yield chunk
 
 
-@contextlib.contextmanager
-def _progress_bar(wanted: bool, what: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A function to call with the number of things done; shows nothing where stderr is a file."""
-    if not (wanted and total and sys.stderr.isatty()):
-        yield lambda count: None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
+def cache_folder() -> Path:
+    """Where caches live: ``PARATOPE_CACHE``, or ``~/.cache/paratope``."""
+    return Path(
+        os.environ.get("PARATOPE_CACHE") or Path.home() / ".cache" / "paratope"
+    ).expanduser()
 
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(f"encoding with {what}", total=total)
-        yield lambda count: bar.advance(task, count)
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class CacheEntry:
+    """The stored embeddings of one encoder: how many (None: unreadable), and their size on disk."""
+
+    encoder: str
+    entries: int | None
+    size_bytes: int
+    folder: Path
+
+
+def store_folder(encoder_name: str, folder: str | os.PathLike[str] | None = None) -> Path:
+    """Folder of one encoder's embeddings in a cache folder (default `cache_folder`)."""
+    root = Path(folder) if folder is not None else cache_folder()
+    return root / FOLDER / _folder_name(encoder_name)
+
+
+def list_caches(folder: str | os.PathLike[str] | None = None) -> tuple[CacheEntry, ...]:
+    """Every encoder's stored embeddings in a cache folder (default `cache_folder`), by name."""
+    caches = []
+    for path in _store_folders(folder):
+        name = (path / NAME_FILE).read_text().strip()
+        caches.append(CacheEntry(name, _count_entries(path, name), disk_size(path), path))
+    return tuple(sorted(caches, key=lambda cache: cache.encoder))
+
+
+def clear_caches(folder: str | os.PathLike[str] | None = None) -> int:
+    """Remove all stored embeddings of a cache folder, readable or not; gives the bytes freed."""
+    freed = 0
+    for path in _store_folders(folder):
+        freed += disk_size(path)
+        clear_folder(path)
+    return freed
+
+
+def _count_entries(path: Path, name: str) -> int | None:
+    try:
+        environment = acquire(path, name)
+    except StoreError:  # listed all the same, so that the user sees what to clear
+        return None
+    try:
+        return environment.entries()
+    finally:
+        release(environment)
+
+
+def _store_folders(folder: str | os.PathLike[str] | None) -> list[Path]:
+    root = (Path(folder) if folder is not None else cache_folder()) / FOLDER
+    return sorted(path.parent for path in root.glob(f"*/{NAME_FILE}"))
+
+
+def _folder_name(encoder_name: str) -> str:
+    plain = re.sub(r"[^A-Za-z0-9._@+-]", "-", encoder_name)
+    if plain == encoder_name:
+        return plain
+    return f"{plain}-{hashlib.sha256(encoder_name.encode()).hexdigest()[:8]}"

@@ -77,6 +77,10 @@ class Environment:
                 self._lmdb.close()
                 self._lmdb = self._open()
                 self._pid = os.getpid()
+            elif _inode(self.path / "data.mdb") != self._inode:
+                # another process has cleared the store: what is written to its old files is lost
+                self._lmdb.close()
+                self._lmdb = self._open()
             try:
                 try:
                     transaction = self._lmdb.begin(write=write)
@@ -109,6 +113,7 @@ class Environment:
         if used > data.stat().st_size:
             environment.close()
             raise _store_error(self.path, f"is truncated: {data.stat().st_size} of {used} bytes")
+        self._inode = _inode(data)
         return environment
 
 
@@ -156,6 +161,15 @@ def remove_folder(path: Path) -> None:
         shutil.rmtree(path)
     except OSError as error:
         raise StoreError(f"embedding store {path} cannot be removed: {error}") from error
+
+
+def _inode(path: Path) -> tuple[int, int] | None:
+    """What tells a file from another that has taken its name; None if there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _store_error(path: Path, what: str) -> StoreError:

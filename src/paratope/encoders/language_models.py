@@ -1,0 +1,294 @@
+"""Language models from a hub, one token per residue: ESM-2, ProtT5, IgT5 and IgBert.
+
+| encoder | tokens |
+|---|---|
+| ESM-2 (Lin et al. 2023, Science 379, 1123) | each chain alone, ``<cls> M K V … <eos>`` |
+| ProtT5 (Elnaggar et al. 2021, IEEE TPAMI 44, 7112) | each chain alone, ``E V Q … S </s>`` |
+| IgT5 (Kenlay et al. 2024, arXiv:2403.17889) | ``E V Q … S </s> D I Q … K </s>``, heavy, light |
+| IgBert (Kenlay et al. 2024) | ``[CLS] E V Q … S [SEP] D I Q … K [SEP]``, heavy then light |
+
+IgT5 has ProtT5's vocabulary, in which a residue is a token only with the mark of a preceding space:
+residues written without spaces would become one unknown token. IgBert has ProtBert's.
+"""
+
+import abc
+import functools
+from typing import Any
+
+from paratope.core.errors import EncoderError
+from paratope.encoders.hub import HubModel, LocalFiles, load_weights, read_vocabulary
+from paratope.encoders.transformer import TokenizedUnit, TokenTable, TransformerEncoder
+from paratope.molecules.sequences import ALPHABET
+
+
+class LanguageModelEncoder(TransformerEncoder):
+    """The last hidden layer of a language model whose files come from a hub or a folder.
+
+    A child states the conventions of its input as class attributes, below, and names its classes in
+    `transformers`. Residues are looked up one by one in the vocabulary: nothing is left to a
+    tokenizer's settings of spaces and case, and a residue can never become an unknown token.
+
+    Parameters
+    ----------
+    model : HubModel
+    files : LocalFiles
+    device : str
+        ``auto``, ``cpu`` or ``cuda``.
+    """
+
+    model_type: str  # in config.json
+    dim_field: str  # in config.json
+    residue_prefix: str = ""  # of a residue's token
+    pad_token: str
+    unknown_token: str
+    start_tokens: tuple[str, ...] = ()
+    chain_separator: str | None = None  # between the chains of a paired encoder
+    end_tokens: tuple[str, ...]
+    model_options: dict[str, Any] = {}
+
+    def __init__(self, model: HubModel, files: LocalFiles, device: str = "auto") -> None:
+        super().__init__(device)
+        self.name = f"{model.name}@{files.revision}"
+        self.dim = int(files.read_config(self.model_type)[self.dim_field])
+        self._files = files
+
+    @staticmethod
+    @abc.abstractmethod
+    def classes() -> tuple[Any, Any]:
+        """Configuration and model class of `transformers`."""
+
+    @classmethod
+    def build_empty(cls, model: HubModel) -> Any:
+        """The published size of the model with weights at random (none, on the ``meta`` device)."""
+        config_class, model_class = cls.classes()
+        return model_class(config_class(**model.architecture), **cls.model_options)
+
+    def _load_model(self) -> Any:
+        return load_weights(self.classes()[1], self._files, **self.model_options)
+
+    @functools.cached_property
+    def _vocabulary(self) -> dict[str, int]:
+        """Ids of what is needed: special tokens by their text, residues by their letter."""
+        found = read_vocabulary(self._files.folder)
+        special = {self.pad_token, self.unknown_token, *self.start_tokens, *self.end_tokens}
+        texts = {token: token for token in special}
+        texts |= {letter: self.residue_prefix + letter for letter in ALPHABET}
+        if missing := sorted(text for text in texts.values() if text not in found):
+            raise EncoderError(
+                f"{self._files.folder}: the vocabulary has no token {', '.join(missing)}; "
+                f"these are not the files of {self.name}"
+            )
+        vocabulary = {text: found[token] for text, token in texts.items()}
+        assert all(vocabulary[letter] != vocabulary[self.unknown_token] for letter in ALPHABET)
+        return vocabulary
+
+    @functools.cached_property
+    def token_table(self) -> TokenTable:
+        """What its token ids mean."""
+        ids = self._vocabulary
+        return TokenTable(
+            residues={letter: ids[letter] for letter in ALPHABET},
+            special=frozenset(ids[token] for token in (*self.start_tokens, *self.end_tokens)),
+            ends=frozenset(ids[token] for token in self.end_tokens),
+            pad=ids[self.pad_token],
+            unknown=ids[self.unknown_token],
+        )
+
+    def _tokenize(self, unit: tuple[str, ...]) -> TokenizedUnit:
+        vocabulary = self._vocabulary
+        ids = [vocabulary[token] for token in self.start_tokens]
+        positions: list[int] = []
+        for number, chain in enumerate(unit):
+            if number and self.chain_separator is not None:
+                ids.append(vocabulary[self.chain_separator])
+            positions += range(len(ids), len(ids) + len(chain))
+            ids += [vocabulary[letter] for letter in chain]
+        ids += [vocabulary[token] for token in self.end_tokens]
+        return TokenizedUnit(ids, positions)
+
+    def _check_unit(self, unit: tuple[str, ...]) -> None:
+        if len(unit) > 2:
+            raise EncoderError(
+                f"{self.name}: {len(unit)} chains; it takes an antibody's heavy, or heavy and light"
+            )
+        super()._check_unit(unit)
+
+
+def _esm2(name: str, repository: str, revision: str, layers: int, dim: int, heads: int) -> HubModel:
+    architecture = {
+        "vocab_size": 33,
+        "hidden_size": dim,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+        "intermediate_size": 4 * dim,
+        "max_position_embeddings": 1026,
+        "position_embedding_type": "rotary",
+        "token_dropout": True,
+        "layer_norm_eps": 1e-5,
+        "pad_token_id": 1,
+        "mask_token_id": 32,
+    }
+    return HubModel(name, f"facebook/{repository}", revision, architecture)
+
+
+ESM2_MODELS = (
+    _esm2(
+        "esm2-8m",
+        "esm2_t6_8M_UR50D",
+        "c731040fcd8d73dceaa04b0a8e6329b345b0f5df",
+        layers=6,
+        dim=320,
+        heads=20,
+    ),
+    _esm2(
+        "esm2-35m",
+        "esm2_t12_35M_UR50D",
+        "6fbf070e65b0b7291e7bbcd451118c216cff79d8",
+        layers=12,
+        dim=480,
+        heads=20,
+    ),
+    _esm2(
+        "esm2-150m",
+        "esm2_t30_150M_UR50D",
+        "a695f6045e2e32885fa60af20c13cb35398ce30c",
+        layers=30,
+        dim=640,
+        heads=20,
+    ),
+    _esm2(
+        "esm2-650m",
+        "esm2_t33_650M_UR50D",
+        "08e4846e537177426273712802403f7ba8261b6c",
+        layers=33,
+        dim=1280,
+        heads=20,
+    ),
+    _esm2(
+        "esm2-3b",
+        "esm2_t36_3B_UR50D",
+        "476b639933c8baad5ad09a60ac1a87f987b656fc",
+        layers=36,
+        dim=2560,
+        heads=40,
+    ),
+)
+
+
+class Esm2Encoder(LanguageModelEncoder):
+    """ESM-2's last hidden layer, each chain alone."""
+
+    paired = False
+    max_residues = 1022  # the crops it was trained on have 1,024 tokens
+    model_type = "esm"
+    dim_field = "hidden_size"
+    pad_token = "<pad>"
+    unknown_token = "<unk>"
+    start_tokens = ("<cls>",)
+    end_tokens = ("<eos>",)
+    model_options = {"add_pooling_layer": False}
+
+    @staticmethod
+    def classes() -> tuple[Any, Any]:
+        """Configuration and model class of `transformers`."""
+        from transformers.models.esm.configuration_esm import EsmConfig
+        from transformers.models.esm.modeling_esm import EsmModel
+
+        return EsmConfig, EsmModel
+
+
+_T5_ARCHITECTURE = {
+    "vocab_size": 128,
+    "d_model": 1024,
+    "d_kv": 128,
+    "d_ff": 16384,
+    "num_layers": 24,
+    "num_heads": 32,
+    "relative_attention_num_buckets": 32,
+    "feed_forward_proj": "relu",
+    "layer_norm_epsilon": 1e-6,
+}
+IGT5 = HubModel("igt5", "Exscientia/IgT5", None, _T5_ARCHITECTURE)
+IGT5_UNPAIRED = HubModel("igt5-unpaired", "Exscientia/IgT5_unpaired", None, _T5_ARCHITECTURE)
+PROTT5 = HubModel(
+    "prott5",
+    "Rostlab/prot_t5_xl_half_uniref50-enc",
+    "94a6abc029ae13029317b140b7424e012bf8dfbf",
+    _T5_ARCHITECTURE,
+)
+
+
+class ProtT5Encoder(LanguageModelEncoder):
+    """ProtT5's last hidden layer, each chain alone."""
+
+    paired = False
+    # T5's positions are relative and have no end, but attention needs memory by the square: with
+    # 32 heads, half a gigabyte a layer for this length
+    max_residues = 2000
+    model_type = "t5"
+    dim_field = "d_model"
+    residue_prefix = "\N{LOWER ONE EIGHTH BLOCK}"
+    pad_token = "<pad>"
+    unknown_token = "<unk>"
+    end_tokens = ("</s>",)
+
+    @staticmethod
+    def classes() -> tuple[Any, Any]:
+        """Configuration and model class of `transformers`."""
+        from transformers.models.t5.configuration_t5 import T5Config
+        from transformers.models.t5.modeling_t5 import T5EncoderModel
+
+        return T5Config, T5EncoderModel
+
+
+class IgT5UnpairedEncoder(ProtT5Encoder):
+    """The last hidden layer of the IgT5 that was trained on single chains."""
+
+    max_residues = 511  # 512 tokens with </s>: four times what a variable domain needs
+
+
+class IgT5Encoder(ProtT5Encoder):
+    """IgT5's last hidden layer, heavy and light chain together."""
+
+    paired = True
+    max_residues = 510  # 512 tokens with two </s>: twice what two variable domains need
+    chain_separator = "</s>"
+
+
+IGBERT = HubModel(
+    "igbert",
+    "Exscientia/IgBert",
+    None,
+    {
+        "vocab_size": 30,
+        "hidden_size": 1024,
+        "num_hidden_layers": 30,
+        "num_attention_heads": 16,
+        "intermediate_size": 4096,
+        "max_position_embeddings": 40000,
+        "type_vocab_size": 2,
+    },
+)
+
+
+class IgBertEncoder(LanguageModelEncoder):
+    """IgBert's last hidden layer, heavy and light chain together."""
+
+    paired = True
+    max_residues = 509  # 512 tokens with [CLS] and two [SEP]: twice what two variable domains need
+    model_type = "bert"
+    dim_field = "hidden_size"
+    pad_token = "[PAD]"
+    unknown_token = "[UNK]"
+    start_tokens = ("[CLS]",)
+    chain_separator = "[SEP]"
+    end_tokens = ("[SEP]",)
+    model_options = {"add_pooling_layer": False}
+
+    @staticmethod
+    def classes() -> tuple[Any, Any]:
+        """Configuration and model class of `transformers`."""
+        from transformers.models.bert.configuration_bert import BertConfig
+        from transformers.models.bert.modeling_bert import BertModel
+
+        return BertConfig, BertModel
