@@ -28,8 +28,8 @@ from paratope.data.splits import (
     tiers,
     write_split,
 )
-from paratope.data.splits.assignment import assign_by_rank, assign_groups
 from paratope.data.splits.clusters import align_by_representatives, single_linkage
+from paratope.data.splits.split import assign_by_rank, assign_groups
 from paratope.molecules import alignment as search_module
 from paratope.molecules.sequences import AMINO_ACIDS, Antibody, Antigen, Pair
 

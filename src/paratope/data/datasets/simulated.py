@@ -131,7 +131,7 @@ class SimulationSettings:
     measured: float = 1.0  # share of all (antibody, antigen, assay) that is measured, in (0, 1]
     backgrounds: int = 2  # how many of `BACKGROUNDS` the antibodies are made from
     mutations: float = 5.0  # mean number of slots in which an antibody differs from its background
-    additive_sd: float = 0.3  # SD of one slot's effect, in pKd as all that follow
+    additive_sd: float = 0.3  # SD of one slot's effect (all SDs in pKd)
     epistatic_sd: float = 0.15  # SD of one interacting pair's effect
     contact_sd: float = 0.1  # SD of one contact's effect
     antigen_sd: float = 0.4  # SD of the antigens' levels; the backgrounds' is half of it

@@ -135,20 +135,20 @@ def _related_chains(
     chains: Sequence[str], identity: float, coverage: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Pairs of distinct chains that belong together, as two arrays of indices."""
-    found = align_by_representatives(tuple(chains))
-    hits, representatives = found.hits, found.representatives
+    aligned = align_by_representatives(tuple(chains))
+    hits, representatives = aligned.hits, aligned.representatives
     # a member may be this much closer to another chain than its representative is
     slack = np.zeros(len(chains))
-    np.maximum.at(slack, found.representative, found.distance)
+    np.maximum.at(slack, aligned.representative, aligned.distance)
     slack = slack[representatives]
     allowed = slack[hits.first] + slack[hits.second]
     keep = hits.related & (hits.identity >= identity - allowed - 1e-9)
     keep &= hits.coverage >= coverage - allowed - 1e-9
     contained, container = _containments(chains)
-    members = np.flatnonzero(found.representative != np.arange(len(chains)))
-    members = members[found.distance[members] <= 1 - identity + 1e-9]
+    members = np.flatnonzero(aligned.representative != np.arange(len(chains)))
+    members = members[aligned.distance[members] <= 1 - identity + 1e-9]
     first = [representatives[hits.first[keep]], contained, members]
-    second = [representatives[hits.second[keep]], container, found.representative[members]]
+    second = [representatives[hits.second[keep]], container, aligned.representative[members]]
     return np.concatenate(first), np.concatenate(second)
 
 

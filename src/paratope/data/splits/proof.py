@@ -9,11 +9,9 @@ from typing import Any
 import numpy as np
 
 from paratope.data.measurements import Measurement
-from paratope.data.splits.antibodies import highest_identity, region_text
+from paratope.data.splits.antibodies import REGIONS, highest_identity, region_text
 from paratope.data.splits.clusters import align_by_representatives, same_molecule
 from paratope.molecules.alignment import EXHAUSTIVE_RESIDUES, search
-
-_REGIONS = ("cdr3", "cdrs", "variable")
 
 
 def prove(
@@ -51,7 +49,7 @@ def prove(
     chains = [pair.antibody.chains for pair in pairs]
     proof["antibody_max_identity"] = {
         region: _antibody_identity([region_text(antibody, region) for antibody in chains], parts)
-        for region in _REGIONS
+        for region in REGIONS
     }
     identity = _antigen_identity([pair.antigen.chains for pair in pairs], parts, antigen_coverage)
     proof["antigen_max_identity"], proof["antigen_max_identity_related"] = identity
