@@ -368,6 +368,13 @@ def test_one_measurement_and_equal_values_are_said():
     assert "all 2 values are equal within their assay (7)" in equal.notes[0]
 
 
+def test_chains_that_are_no_antibody_domain_are_said():
+    scaffold = Antibody("MKTAYIAKQRQISFVKSHFSRQLEERLGLIEVQ", VK, "odd")
+    odd = Measurement(Pair(scaffold, ANTIGEN), 6.0, assay="spr")
+    (note,) = campaign_of([measured("WT", 9.0), measured("H:D31A", 8.0), odd]).notes
+    assert note.startswith("1 rows have a chain that is no antibody domain (first 'odd')")
+
+
 def test_only_bounds_are_refused():
     rows = [row_of("WT", kd=">10 uM"), row_of("H:D31A", kd=">10 uM")]
     with pytest.raises(InputError, match=r"all 2 values are bounds \(2 at most 5\)") as caught:

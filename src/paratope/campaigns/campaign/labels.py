@@ -35,7 +35,7 @@ class Labelled:
 
 def pair_key(pair: Pair) -> Key:
     """What makes two pairs the same: their residues, not their names."""
-    return pair.antibody.chains, pair.antigen.chains
+    return pair.residues
 
 
 def choose_label(measurements: Sequence[Measurement]) -> Labelled:

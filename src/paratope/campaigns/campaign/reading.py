@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from paratope.campaigns.campaign.campaign import UNKNOWN_ANTIGEN, Campaign
-from paratope.campaigns.campaign.labels import choose_label, pair_key
+from paratope.campaigns.campaign.labels import choose_label
 from paratope.campaigns.campaign.parents import find_parents
 from paratope.campaigns.campaign.replicates import merge
 from paratope.core.censoring import Censoring
@@ -20,11 +20,11 @@ from paratope.data.measurements import Measurement, bound_non_binders
 from paratope.data.tables import InputTable, read_antigens, read_table, table_from_frame
 from paratope.data.tables.rows import REPEATED_ID
 from paratope.molecules.mutations import apply_mutations, mutations_between, parse_mutations
+from paratope.molecules.numbering import number_chain
 from paratope.molecules.sequences import Antibody, Antigen, Pair
 
 # A substitution in anybody's numbers: chain, residue, number, residue.
 _SUBSTITUTION = re.compile(r"\w+:([A-Z])-?\d+[A-Za-z]?([A-Z])")
-_CODES = {Censoring.AT_MOST: -1, Censoring.EXACT: 0, Censoring.AT_LEAST: 1}
 
 
 def campaign_of(
@@ -67,26 +67,30 @@ def campaign_of(
     (30, 'pkd', 1)
     """
     measurements, notes, left_out = _measurements(source, columns, antigens)
+    total = len(measurements) + len(left_out)
     measurements, more = _with_one_antigen(measurements)
     labelled = choose_label(measurements)
-    codes = [_CODES[row.censoring] for row in labelled.rows]
-    _check_exact(labelled.values, codes)
+    censoring = [row.censoring for row in labelled.rows]
+    _check_exact(labelled.values, censoring)
     merged = merge(
-        [pair_key(row.pair) for row in labelled.rows],
+        [row.pair.residues for row in labelled.rows],
         [row.assay for row in labelled.rows],
         labelled.values,
-        codes,
+        censoring,
         log10=labelled.label == "pkd",
     )
     rows = [labelled.rows[index] for index in merged.first]
     names, assay_index = _assays([row.assay for row in rows], assay)
     parents, parent_notes = find_parents(labelled.rows)
     pairs = tuple(row.pair for row in rows)
+    left_out = (*left_out, *labelled.left_out)
+    unusable = [f"{len(left_out)} of {total} rows are left out; first: {one}" for one in left_out]
     all_notes = (
         *notes,
         *more,
         *labelled.notes,
-        *_left_out_note((*left_out, *labelled.left_out), len(measurements) + len(left_out)),
+        *unusable[:1],
+        *_domain_notes(pairs),
         *merged.notes,
         *parent_notes,
         *_mutation_notes(labelled.rows),
@@ -104,7 +108,7 @@ def campaign_of(
         merged.noise_sd,
         parents,
         tuple(dict.fromkeys(all_notes)),
-        (*left_out, *labelled.left_out),
+        left_out,
     )
 
 
@@ -200,13 +204,12 @@ def _with_one_antigen(
     return filled, (f"{missing} rows name no antigen: read as the one that the others name",)
 
 
-def _check_exact(values: Sequence[float], codes: Sequence[int]) -> None:
-    if any(code == 0 for code in codes):
+def _check_exact(values: Sequence[float], censoring: Sequence[Censoring]) -> None:
+    if Censoring.EXACT in censoring:
         return
-    sides = {-1: "at most", 1: "at least"}
     said = ", ".join(
-        f"{count} {sides[code]} {value:g}"
-        for (value, code), count in Counter(zip(values, codes, strict=True)).most_common(3)
+        f"{count} {side.name.lower().replace('_', ' ')} {value:g}"
+        for (value, side), count in Counter(zip(values, censoring, strict=True)).most_common(3)
     )
     raise InputError(
         f"all {len(values)} values are bounds ({said}): no row says how strong anything binds, so "
@@ -225,10 +228,25 @@ def _assays(names: Sequence[str], wanted: str | None) -> tuple[tuple[str, ...], 
     return tuple(ordered), np.array([index[name] for name in names])
 
 
-def _left_out_note(errors: tuple[str, ...], total: int) -> tuple[str, ...]:
-    if not errors:
+def _domain_notes(pairs: Sequence[Pair]) -> tuple[str, ...]:
+    """Antibodies with a chain that has no IMGT numbers."""
+    chains = dict.fromkeys(chain for pair in pairs for chain in pair.antibody.chains)
+    strange = {chain for chain in chains if not _is_domain(chain)}
+    named = [p.antibody.name for p in pairs if not strange.isdisjoint(p.antibody.chains)]
+    if not named:
         return ()
-    return (f"{len(errors)} of {total} rows are left out; first: {errors[0]}",)
+    return (
+        f"{len(named)} rows have a chain that is no antibody domain (first {named[0]!r}): its "
+        "residues are counted from 1 and compared with such chains alone, not by IMGT number",
+    )
+
+
+def _is_domain(chain: str) -> bool:
+    try:
+        number_chain(chain)
+    except InputError:
+        return False
+    return True
 
 
 def _mutation_notes(rows: Sequence[Measurement]) -> tuple[str, ...]:
@@ -275,15 +293,13 @@ def _overlap_notes(
     """Assays that no shared variant links to the first."""
     if len(names) == 1:
         return ()
-    seen: dict[object, set[int]] = {}
+    assays_of: dict[object, set[int]] = {}
     for pair, number in zip(pairs, assay.tolist(), strict=True):
-        seen.setdefault(pair_key(pair), set()).add(number)
-    linked = {0}
-    grown = True
-    while grown:
-        more = {n for group in seen.values() if group & linked for n in group}
-        grown = not more <= linked
+        assays_of.setdefault(pair.residues, set()).add(number)
+    linked, more = set[int](), {0}
+    while not more <= linked:
         linked |= more
+        more = {number for group in assays_of.values() if group & linked for number in group}
     apart = [name for number, name in enumerate(names) if number not in linked]
     if not apart:
         return ()
@@ -299,11 +315,11 @@ def _poverty_notes(
     values: np.ndarray, censoring: np.ndarray, assay: np.ndarray, names: tuple[str, ...]
 ) -> tuple[str, ...]:
     """Campaigns that hold next to nothing to learn."""
-    exact = values[censoring == 0]
+    exact = values[censoring == Censoring.EXACT]
     if len(values) == 1:
         return ("one measurement: differences between variants cannot be learned from it",)
     spreads = [np.ptp(values[assay == number]) for number in range(len(names))]
-    if (censoring == 0).all() and max(spreads) == 0:
+    if len(exact) == len(values) and max(spreads) == 0:
         return (
             f"all {len(values)} values are equal within their assay ({exact[0]:g}): nothing in "
             "them tells variants apart",

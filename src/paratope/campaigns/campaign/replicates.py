@@ -1,10 +1,12 @@
-"""Replicates of one pair in one assay as one row, their spread kept as its noise."""
+"""Replicates of one pair in one assay as one row, with its standard deviation."""
 
 import dataclasses
 from collections import defaultdict
 from collections.abc import Hashable, Sequence
 
 import numpy as np
+
+from paratope.core.censoring import Censoring
 
 # Replicates further apart than this many standard deviations of the assay's values, or than one
 # log10 of Kd, contradict each other.
@@ -35,13 +37,15 @@ class Readings:
     def __len__(self) -> int:
         return len(self.exact) + len(self.upper) + len(self.lower)
 
-    def value(self) -> tuple[float, int]:
-        """The merged value and its censoring code: median, tightest bound, or middle of bounds."""
+    def value(self) -> tuple[float, Censoring]:
+        """The merged value and what it is: median, tightest bound, or midpoint of bounds."""
         if self.exact:
-            return float(np.median(self.exact)), 0
+            return float(np.median(self.exact)), Censoring.EXACT
         if self.upper and self.lower:
-            return (min(self.upper) + max(self.lower)) / 2, 0
-        return (min(self.upper), -1) if self.upper else (max(self.lower), 1)
+            return (min(self.upper) + max(self.lower)) / 2, Censoring.EXACT
+        if self.upper:
+            return min(self.upper), Censoring.AT_MOST
+        return max(self.lower), Censoring.AT_LEAST
 
     def spread(self) -> np.ndarray:
         """Values that tell the noise: the exact ones and the bounds that they contradict."""
@@ -91,8 +95,7 @@ def merge(
         What each measurement is of.
     assays : sequence of str, (n,)
     values : sequence of float, (n,)
-    censoring : sequence of int, (n,)
-        -1, 0 or 1 as in `Campaign`.
+    censoring : sequence of Censoring or int, (n,)
     log10 : bool
         Whether values are on a log10 scale, where a difference of 1 contradicts in any assay.
 
@@ -115,26 +118,25 @@ def merge(
         Readings(
             rows[0],
             *(
-                tuple(float(values[row]) for row in rows if censoring[row] == code)
-                for code in (0, -1, 1)
+                tuple(float(values[row]) for row in rows if censoring[row] == kind)
+                for kind in (Censoring.EXACT, Censoring.AT_MOST, Censoring.AT_LEAST)
             ),
         )
         for rows in groups.values()
     ]
     merged = [one.value() for one in readings]
     of_assay: dict[str, list[int]] = defaultdict(list)
-    for place, (assay, _) in enumerate(groups):
-        of_assay[assay].append(place)
+    for index, (assay, _) in enumerate(groups):
+        of_assay[assay].append(index)
     noise = np.full(len(readings), np.nan)
     counts = np.array([len(one) for one in readings])
     notes = []
-    for assay, places in of_assay.items():
-        some = [readings[place] for place in places]
-        middle = np.array([merged[place][0] for place in places])
-        noise[places], said = _noise(some, middle, assay, log10)
+    for assay, rows in of_assay.items():
+        own = [readings[row] for row in rows]
+        noise[rows], copies, said = _noise(own, [merged[row][0] for row in rows], assay, log10)
         notes += said
-        if any("copies" in note for note in said):
-            counts[places] = 1
+        if copies:
+            counts[rows] = 1
     return MergedRows(
         np.array([one.first for one in readings]),
         np.array([value for value, _ in merged]),
@@ -146,15 +148,19 @@ def merge(
 
 
 def _noise(
-    readings: Sequence[Readings], middle: np.ndarray, assay: str, log10: bool
-) -> tuple[np.ndarray, list[str]]:
-    """Noise of each merged value of one assay, and what to say of its replicates."""
+    readings: Sequence[Readings], merged: Sequence[float], assay: str, log10: bool
+) -> tuple[np.ndarray, bool, list[str]]:
+    """Standard deviation of each merged value of one assay; whether all are copies; notes.
+
+    ``v_i' = (d_0 v_0 + d_i v_i) / (d_0 + d_i)``, v the variances and d their degrees of freedom,
+    v_0 the pooled variance (Smyth 2004).
+    """
     spreads = [one.spread() for one in readings]
     counts = np.array([len(one) for one in spreads])
     repeated = counts > 1
     noise = np.full(len(readings), np.nan)
     if not repeated.any():
-        return noise, []
+        return noise, False, []
     variance = np.array([one.var(ddof=1) if len(one) > 1 else 0.0 for one in spreads])
     freedom = np.maximum(counts - 1, 0)
     pooled = float((variance * freedom).sum() / freedom.sum())
@@ -163,17 +169,17 @@ def _noise(
             f"assay {assay!r}: all {int(repeated.sum())} repeated variants have exactly the same "
             "value again: read as copies of one measurement, not as replicates"
         )
-        return noise, [said]
+        return noise, True, [said]
     moderated = (_PRIOR_FREEDOM * pooled + freedom * variance) / (_PRIOR_FREEDOM + freedom)
     noise[repeated] = np.sqrt(moderated / np.maximum(counts, 1))[repeated]
-    return noise, _contradictions(spreads, middle, assay, np.sqrt(pooled), log10)
+    return noise, False, _contradictions(spreads, merged, assay, np.sqrt(pooled), log10)
 
 
 def _contradictions(
-    spreads: Sequence[np.ndarray], middle: np.ndarray, assay: str, sd: float, log10: bool
+    spreads: Sequence[np.ndarray], merged: Sequence[float], assay: str, sd: float, log10: bool
 ) -> list[str]:
     """A warning if replicates contradict each other, with what that costs."""
-    total = float(middle.std(ddof=1)) if len(middle) > 1 else 0.0
+    total = float(np.std(merged, ddof=1)) if len(merged) > 1 else 0.0
     tolerance = CONTRADICTION_SDS * total if total > 0 else CONTRADICTION_LOG10
     if log10:
         tolerance = min(tolerance, CONTRADICTION_LOG10)
