@@ -1,0 +1,404 @@
+"""Where the epochs of a run are written, beside the CSV of its folder: TensorBoard, W&B, MLflow.
+
+Everything stays in the run folder, and nothing is sent anywhere unless the user's own environment
+says so (``WANDB_MODE=online``, ``MLFLOW_TRACKING_URI``). A resumed run goes on where each logger
+stopped: an epoch is written once. The libraries are imported when they are used.
+"""
+
+import importlib.util
+import json
+import logging
+import math
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from paratope.core.errors import MissingExtraError, TrainingError, unknown_name
+from paratope.core.files import write_json
+from paratope.models.recipes import Recipe, recipe_toml
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+    from wandb import Run
+
+Record = Mapping[str, Any]
+_ALWAYS = "csv"  # the run folder's own history
+_EPOCH = "epoch"  # the value that is written last: with it, an epoch is complete
+_PROJECT = "paratope"  # of Weights & Biases; MLflow's experiment
+_MLFLOW_STATUS = {"finished": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}
+_LONGEST_TAG = 5000  # characters, of what every store of MLflow takes
+
+
+class RunLogger(Protocol):
+    """Writes the epochs of a run to somewhere."""
+
+    def log(self, history: Sequence[Record], /) -> None:
+        """Write the epochs of a history that are not written yet."""
+        ...
+
+    def close(self, status: str, /) -> None:
+        """Finish: the run is ``"finished"``, ``"stopped"`` (it can be resumed) or ``"failed"``."""
+        ...
+
+
+class TensorBoardLogger:
+    """Scalars, warnings and the recipe as event files in ``<run>/tensorboard/``.
+
+    Parameters
+    ----------
+    folder : Path
+        Run folder.
+    recipe : Recipe
+    """
+
+    def __init__(self, folder: Path, recipe: Recipe) -> None:
+        self.path = folder / "tensorboard"
+        self.logged = 0
+        self._writer: SummaryWriter | None = None
+        if self.path.is_dir():
+            from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+            events = EventAccumulator(str(self.path), size_guidance={"scalars": 0}).Reload()
+            if _EPOCH in events.Tags()["scalars"]:
+                self.logged = max(event.step for event in events.Scalars(_EPOCH))
+        if not self.logged:
+            self._open().add_text("recipe", f"```toml\n{recipe_toml(recipe)}```", 0)
+
+    def _open(self) -> "SummaryWriter":
+        from torch.utils.tensorboard import SummaryWriter
+
+        if self._writer is None:
+            # what was written of an epoch that was cut short is left out by every reader
+            purge = self.logged + 1 if self.path.is_dir() else None
+            self._writer = SummaryWriter(str(self.path), purge_step=purge)
+        return self._writer
+
+    def log(self, history: Sequence[Record]) -> None:
+        """Write the epochs that the event files do not hold."""
+        for record in history[self.logged :]:
+            writer, epoch = self._open(), record["epoch"]
+            for name, value in numbers(record).items():
+                writer.add_scalar(name, value, epoch)
+            if record.get("warning"):
+                writer.add_text("warning", record["warning"], epoch)
+            writer.add_scalar(_EPOCH, epoch, epoch)
+            writer.flush()
+            self.logged = epoch
+
+    def close(self, status: str) -> None:
+        """Close the event file."""
+        if self._writer is not None:
+            self._writer.close()
+
+
+class WandbLogger:
+    """Metrics, warnings and the recipe (as configuration) as offline files in ``<run>/wandb/``.
+
+    Nothing is sent: ``wandb sync`` does that, if the user wants it, or ``WANDB_MODE=online`` in the
+    environment. Neither code, nor the machine's state, nor crashes of the library are reported.
+
+    The library writes its file late, so a killed run loses epochs there. A run that goes on is
+    therefore written anew from its first epoch, under the same identifier, and takes the place of
+    what was there. Parameters as `TensorBoardLogger`.
+    """
+
+    def __init__(self, folder: Path, recipe: Recipe) -> None:
+        self.folder, self.config = folder.resolve(), dict(_settings(recipe))
+        self.path = self.folder / "wandb" / "run.json"
+        self.path.parent.mkdir(exist_ok=True)
+        self.state = {"id": secrets.token_hex(4), "closed_after": 0} | _read_state(self.path)
+        write_json(self.path, self.state)
+        self.logged = 0
+        self._run: Run | None = None
+        if not self.state["closed_after"]:
+            self._open()
+
+    def _open(self) -> "Run":
+        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # read when it is imported
+        import wandb
+
+        if self._run is None:
+            mode = os.environ.get("WANDB_MODE") or "offline"
+            self._run = wandb.init(
+                project=os.environ.get("WANDB_PROJECT") or _PROJECT,
+                name=self.folder.name,
+                id=self.state["id"],
+                resume="allow" if mode == "online" else None,
+                dir=self.folder,
+                mode=mode,  # type: ignore[arg-type] - the user's; wandb checks it
+                config=self.config,
+                settings=wandb.Settings(
+                    silent=True,
+                    console="off",
+                    disable_code=True,
+                    disable_git=True,
+                    save_code=False,
+                    x_disable_meta=True,
+                    x_disable_machine_info=True,
+                    x_disable_stats=True,
+                ),
+            )
+        return self._run
+
+    def log(self, history: Sequence[Record]) -> None:
+        """Write the epochs that are not written yet."""
+        if len(history) <= self.state["closed_after"]:
+            return  # all of them were written before
+        for record in history[self.logged :]:
+            run, epoch = self._open(), record["epoch"]
+            text = {"warning": record["warning"]} if record.get("warning") else {}
+            if epoch >= run.step:  # what a server has already is not sent again
+                run.log({**numbers(record), **text, _EPOCH: epoch}, step=epoch, commit=True)
+            self.logged = epoch
+
+    def close(self, status: str) -> None:
+        """Finish the run; its file is whole from now on."""
+        if self._run is None:
+            return
+        written = Path(self._run.dir).parent
+        self._run.finish(exit_code=0 if status == "finished" else 1)
+        for path in self.path.parent.glob(f"offline-run-*-{self.state['id']}"):
+            if path != written:
+                shutil.rmtree(path)
+        write_json(self.path, {**self.state, "closed_after": self.logged})
+
+
+class MlflowLogger:
+    """Metrics, warnings (as tags) and the recipe (as parameters) in SQLite in ``<run>/mlflow/``.
+
+    ``MLFLOW_TRACKING_URI``, if the user has set it, names another store. Parameters as
+    `TensorBoardLogger`.
+    """
+
+    def __init__(self, folder: Path, recipe: Recipe) -> None:
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when it is imported
+        from mlflow.entities import Param
+        from mlflow.tracking import MlflowClient
+
+        logging.getLogger("mlflow").setLevel(logging.WARNING)  # not every table of a new store
+        home, users_uri = (folder / "mlflow").resolve(), os.environ.get("MLFLOW_TRACKING_URI")
+        home.mkdir(exist_ok=True)
+        uri = users_uri or f"sqlite:///{home / 'mlflow.db'}"
+        self.client = MlflowClient(tracking_uri=uri)
+        known = _read_state(home / "run.json")
+        self._running = known.get("tracking_uri") != uri
+        if not self._running:
+            self.run_id = known["run_id"]
+        else:
+            experiment = self.client.get_experiment_by_name(_PROJECT)
+            if experiment is not None:
+                number = experiment.experiment_id
+            else:
+                artifacts = None if users_uri else (home / "artifacts").as_uri()
+                number = self.client.create_experiment(_PROJECT, artifact_location=artifacts)
+            run = self.client.create_run(number, run_name=folder.resolve().name)
+            self.run_id = run.info.run_id
+            write_json(home / "run.json", {"tracking_uri": uri, "run_id": self.run_id})
+            params = [Param(key, str(value)) for key, value in _settings(recipe)]
+            self.client.log_batch(self.run_id, params=params)
+        epochs = self.client.get_metric_history(self.run_id, _EPOCH)
+        self.logged = max((metric.step for metric in epochs), default=0)
+
+    def log(self, history: Sequence[Record]) -> None:
+        """Write the epochs that the store does not hold, each as a whole."""
+        from mlflow.entities import Metric, RunTag
+
+        for record in history[self.logged :]:
+            epoch, now = record["epoch"], int(time.time() * 1000)
+            values = {**numbers(record), _EPOCH: float(epoch)}
+            metrics = [Metric(name, value, now, epoch) for name, value in values.items()]
+            warning = record.get("warning", "")[:_LONGEST_TAG]
+            tags = [RunTag(f"warning.epoch_{epoch}", warning)] if warning else []
+            if not self._running:
+                self.client.update_run(self.run_id, status="RUNNING")
+                self._running = True
+            self.client.log_batch(self.run_id, metrics=metrics, tags=tags)
+            self.logged = epoch
+
+    def close(self, status: str) -> None:
+        """Say how the run ended."""
+        if self._running:
+            self.client.set_terminated(self.run_id, status=_MLFLOW_STATUS[status])
+
+
+class LoggerKind(NamedTuple):
+    """An entry of `LOGGERS`: its class, and the modules that have to be installed."""
+
+    build: Callable[[Path, Recipe], RunLogger]
+    needs: tuple[str, ...]
+
+
+LOGGERS: dict[str, LoggerKind] = {
+    "tensorboard": LoggerKind(TensorBoardLogger, ("tensorboard",)),
+    "wandb": LoggerKind(WandbLogger, ("wandb",)),
+    "mlflow": LoggerKind(MlflowLogger, ("mlflow", "sqlalchemy", "alembic")),
+}
+
+
+def check_loggers(names: Iterable[str]) -> tuple[str, ...]:
+    """Names of the loggers that are to be opened, each once; ``csv`` is always there.
+
+    Parameters
+    ----------
+    names : iterable of str
+        Each a name, or several separated by commas.
+
+    Raises
+    ------
+    TrainingError
+        If there is no such logger.
+    MissingExtraError
+        If its library is not installed.
+
+    Examples
+    --------
+    >>> check_loggers(["csv,tensorboard", "tensorboard"])
+    ('tensorboard',)
+    >>> check_loggers(["neptune"])
+    Traceback (most recent call last):
+    ...
+    paratope.core.errors.TrainingError: unknown logger 'neptune'; valid names: csv, mlflow,
+    tensorboard, wandb
+    """
+    chosen = [part.strip() for name in names for part in name.split(",") if part.strip()]
+    for name in chosen:
+        if name not in (*LOGGERS, _ALWAYS):
+            raise TrainingError(unknown_name("logger", name, [*LOGGERS, _ALWAYS]))
+        needs = LOGGERS[name].needs if name in LOGGERS else ()
+        if any(importlib.util.find_spec(module) is None for module in needs):
+            raise MissingExtraError(f"the logger {name}", "research")
+    return tuple(dict.fromkeys(name for name in chosen if name != _ALWAYS))
+
+
+class LoggerSet:
+    """Several loggers as one; where one fails, training goes on and the others are written.
+
+    Parameters
+    ----------
+    loggers : mapping of str to RunLogger
+    say : callable
+        Told in words what could not be written.
+    """
+
+    def __init__(self, loggers: dict[str, RunLogger], say: Callable[[str], None]) -> None:
+        self.loggers, self._say = loggers, say
+        self._failing: set[str] = set()
+
+    def log(self, history: Sequence[Record]) -> None:
+        """Write the epochs that are not written yet; what failed is tried again the next time."""
+        for name, logger in self.loggers.items():
+            try:
+                logger.log(history)
+            except Exception as error:  # a library's own; training is worth more than its log
+                if name not in self._failing:
+                    self._say(
+                        f"The logger {name} could not write ({_short(error)}); training goes on, "
+                        "and what is missing is written with the next epoch."
+                    )
+                self._failing.add(name)
+            else:
+                self._failing.discard(name)
+
+    def close(self, status: str) -> None:
+        """Close all of them."""
+        for name, logger in self.loggers.items():
+            try:
+                logger.close(status)
+            except Exception as error:  # as above
+                self._say(f"The logger {name} could not be closed ({_short(error)}).")
+
+
+@contextmanager
+def open_loggers(
+    names: Iterable[str],
+    folder: Path,
+    recipe: Recipe,
+    say: Callable[[str], None],
+    csv: RunLogger | None = None,
+) -> Iterator[LoggerSet]:
+    """Loggers of a run, closed at the end with how it went.
+
+    Parameters
+    ----------
+    names : iterable of str
+        See `check_loggers`. Those that have written into the folder before go on without being
+        named.
+    folder : Path
+        Run folder; it exists.
+    recipe : Recipe
+    say : callable
+        Told in words what could not be written later.
+    csv : RunLogger, optional
+        The run folder's own history, written first.
+
+    Raises
+    ------
+    TrainingError
+        If a logger cannot be opened.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from paratope.models.recipes import load_recipe
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> with open_loggers(["tensorboard"], folder, load_recipe("default"), print) as loggers:
+    ...     loggers.log([{"epoch": 1, "train_loss": 0.5, "warning": ""}])
+    >>> [path.name.split(".")[0] for path in (folder / "tensorboard").iterdir()]
+    ['events']
+    """
+    loggers = LoggerSet({} if csv is None else {_ALWAYS: csv}, say)
+    status = "failed"
+    try:
+        before = [name for name in LOGGERS if (folder / name).is_dir()]
+        for name in check_loggers([*names, *before]):
+            try:
+                loggers.loggers[name] = LOGGERS[name].build(folder, recipe)
+            except Exception as error:  # each library has errors of its own
+                raise TrainingError(
+                    f"the logger {name} cannot be opened: {_short(error)}"
+                ) from error
+        yield loggers
+        status = "finished"
+    except Exception:
+        raise
+    except BaseException:  # interrupted: it can go on later
+        status = "stopped"
+        raise
+    finally:
+        loggers.close(status)
+
+
+def _short(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:300]
+
+
+def numbers(record: Record) -> dict[str, float]:
+    """The numbers of an epoch's record, without its own and those that are not defined.
+
+    >>> numbers({"epoch": 3, "train_loss": 0.5, "validation_loss": float("nan"), "warning": ""})
+    {'train_loss': 0.5}
+    """
+    return {
+        name: float(value)
+        for name, value in record.items()
+        if name != _EPOCH and isinstance(value, int | float) and math.isfinite(value)
+    }
+
+
+def _settings(recipe: Recipe) -> Iterator[tuple[str, Any]]:
+    """Every key of a recipe that is set, as ``section.key``, and its value."""
+    for section, value in recipe.model_dump(mode="json").items():
+        keys = value if isinstance(value, dict) else {"": value}
+        for key, setting in keys.items():
+            if setting != "":
+                yield f"{section}.{key}".removesuffix("."), setting
+
+
+def _read_state(path: Path) -> dict[str, Any]:
+    """What a logger noted about its run beside what it wrote; empty at its first time."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
