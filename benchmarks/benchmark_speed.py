@@ -34,7 +34,7 @@ from paratope.models.bundle import bundled_folder
 from paratope.models.recipes import load_recipe
 from paratope.molecules.sequences import AMINO_ACIDS
 from paratope.training import RunOptions, fit
-from paratope.training.rows import usable_rows
+from paratope.training.table import usable_rows
 from results_writer import RESULTS, circumstances, write_results
 
 ROOT = Path(__file__).parents[1]

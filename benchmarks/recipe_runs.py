@@ -28,8 +28,8 @@ from paratope.molecules.sequences import Antibody, Antigen, Pair
 from paratope.training import RunOptions, fit, score
 from paratope.training.history import history_table, summarise
 from paratope.training.loop import peak_memory_mb
-from paratope.training.rows import PARTS
 from paratope.training.run_folder import open_run_folder, prediction_table, write_run
+from paratope.training.table import PARTS
 from recipe_faults import FaultyEmbeddings
 from recipe_tables import BASELINE_NAMES, FAULTY
 

@@ -138,7 +138,7 @@ def search_space() -> str:
     """Table of what ``paratope train --search`` may change."""
     from paratope.training.search import SPACE
 
-    rows = [f"| `{key}` | {entry.what} |" for key, entry in SPACE.items()]
+    rows = [f"| `{key}` | {what} |" for key, what in SPACE.items()]
     return "\n".join(["| key | tried |", "|---|---|", *rows])
 
 

@@ -158,35 +158,15 @@ def test_each_side_attends_to_the_other_by_residue():
         (layer.antigen_attends, antigen, antibody, batch.antigen_mask, batch.antibody_mask),
     ]
     for attention, states, context, mask, context_mask in sides:
-        weights = attention.weights(states, context, context_mask)  # (B, heads, Lq, Lk)
+        query, key, _, present = attention._project(states, context, context_mask, None, None)
+        logits = query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5
+        weights = logits.masked_fill(~present, -torch.inf).softmax(dim=-1)[..., :-1]
         assert weights.shape == (2, 4, states.shape[1], context.shape[1])
         assert (weights.sum(-1) < 1).all()  # the rest went to nothing
         assert (weights.masked_select(~context_mask[:, None, None, :]) == 0).all()
         here = weights[0][:, mask[0]][:, :, context_mask[0]]
         assert (here.std(dim=-1) > 1e-4).all()  # differ by the residue that is heard
         assert (here.std(dim=-2) > 1e-6).all()  # and by the residue that listens
-
-
-def test_attention_weights_are_those_the_forward_pass_uses():
-    torch.manual_seed(0)
-    network = Network(config_of("default")).eval()
-    batch = make_batch(rows=[(0, 0), (1, 1)], antibody_lengths=(7, 11))
-    attention = network.interactions[0].antibody_attends
-    states, context = torch.randn(2, 11, 16), torch.randn(2, 13, 16)
-    heard = attention(states, context, batch.antigen_mask)
-    weights = attention.weights(states, context, batch.antigen_mask)
-    value = attention.key_value(context).chunk(2, dim=-1)[1].unflatten(-1, (4, -1)).transpose(1, 2)
-    expected = attention.out((weights @ value).transpose(1, 2).flatten(2))
-    assert torch.allclose(heard, expected, atol=TOLERANCE)
-
-
-def test_pooling_weights_differ_by_residue_and_leave_out_padding():
-    torch.manual_seed(0)
-    network = Network(config_of("default")).eval()
-    states, mask = molecules([9, 4], 16, 3)
-    weights = network.antibody_pooling.weights(states, mask)  # (B, L, heads)
-    assert (weights[~mask] == 0).all()
-    assert (weights[1, :4].std(dim=0) > 1e-4).all()
 
 
 def test_gradients_reach_every_parameter(network):

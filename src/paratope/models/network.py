@@ -336,12 +336,6 @@ class CrossAttention(nn.Module):
         heard = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
         return self.dropout(self.out(heard.transpose(1, 2).flatten(2)))
 
-    def weights(self, states: Tensor, context: Tensor, context_mask: Tensor) -> Tensor:
-        """Attention of residue q to residue k, (B, heads, Lq, Lk); the rest to 1 is the null's."""
-        query, key, _, mask = self._project(states, context, context_mask, None, None)
-        logits = query @ key.transpose(-1, -2) / math.sqrt(query.shape[-1])
-        return logits.masked_fill(~mask, -math.inf).softmax(dim=-1)[..., :-1]
-
     def _project(
         self,
         states: Tensor,
@@ -402,17 +396,10 @@ class AttentionPooling(nn.Module):
         """(B, dim) of (B, L, dim)."""
         states = self.norm(states)
         values = states.unflatten(-1, (self.score.out_features, -1))  # (B, L, heads, dim / heads)
-        weights = self._weights(states, mask)  # (B, L, heads)
-        return (values * weights.unsqueeze(-1)).sum(dim=1).flatten(1)
-
-    def weights(self, states: Tensor, mask: Tensor) -> Tensor:
-        """Share of each residue in the pooled vector, (B, L, heads)."""
-        return self._weights(self.norm(states), mask)
-
-    def _weights(self, states: Tensor, mask: Tensor) -> Tensor:
         logits = self.score(states).masked_fill(~mask.unsqueeze(-1), -math.inf)
         null = functional.pad(logits, (0, 0, 0, 1))  # a residue that is nobody's, with logit 0
-        return null.softmax(dim=1)[:, :-1]
+        weights = null.softmax(dim=1)[:, :-1]  # (B, L, heads)
+        return (values * weights.unsqueeze(-1)).sum(dim=1).flatten(1)
 
 
 class MeanPooling(nn.Module):

@@ -15,7 +15,7 @@ import time
 import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -34,8 +34,8 @@ from paratope.training.checkpoints import Checkpoints
 from paratope.training.fitting import fit
 from paratope.training.loop import Record, RunOptions
 from paratope.training.random_state import callers_random_state_kept
-from paratope.training.rows import TrainingRows
 from paratope.training.run_log import RunLog
+from paratope.training.table import TrainingRows
 
 FOLDS = 3
 FOLDER = "search"
@@ -50,7 +50,7 @@ _RANDOM_TRIALS = 8
 # Ways to divide the training rows, strictest first; a table that does not allow one takes the next.
 _GROUPED = ("antigen", "antibody")
 _KINDS = (*_GROUPED, "random")
-Report = Callable[[int, float], None]  # step, objective so far
+Fold = tuple[Examples, Examples]  # to train on, to validate by
 _CAUTION = " (too few antigens and antibodies to keep groups apart: the objective is too good)"
 
 
@@ -80,72 +80,42 @@ class Choice:
 Domain = Range | Choice
 
 
-class Searched(NamedTuple):
-    """An entry of `SPACE`.
-
-    Attributes
-    ----------
-    what : str
-        What is tried, in words.
-    domains : callable
-        Domain of each key, for a recipe.
-    """
-
-    what: str
-    domains: Callable[[Recipe], dict[str, Domain]]
-
-
-def _widths(recipe: Recipe) -> Choice:
-    network = recipe.network
-    widths = sorted({network.dim // 2, network.dim, 2 * network.dim})
-    return Choice(tuple(dim for dim in widths if dim >= 2 and dim % (2 * network.heads) == 0))
-
-
-def _layers(recipe: Recipe) -> dict[str, Domain]:
-    if not recipe.network.use_cross_attention:
-        return {}
-    return {"network.layers": Choice(tuple(range(1, max(2, recipe.network.layers + 1) + 1)))}
-
-
-def _batch_sizes(recipe: Recipe) -> Choice:
-    size = recipe.training.batch_size
-    return Choice(tuple(sorted({max(1, size // 2), size, 2 * size})))
-
-
-def _tenfold(value: float) -> Range:
-    return Range(value / 10, value * 10, log=True)
-
-
-def _loss_weights(recipe: Recipe) -> dict[str, Domain]:
-    weights = recipe.loss_weights()
-    heaviest = max(weights, key=lambda name: weights[name])  # only proportions matter
-    return {f"loss.{name}": _tenfold(weights[name]) for name in weights if name != heaviest}
-
-
-SPACE: dict[str, Searched] = {
-    "training.learning_rate": Searched(
-        "a tenth to ten times the recipe's",
-        lambda recipe: {"training.learning_rate": _tenfold(recipe.training.learning_rate)},
+# key of a recipe -> what is tried, in words
+SPACE = {
+    "training.learning_rate": "a tenth to ten times the recipe's",
+    "network.dropout": "0 to 0.5",
+    "network.dim": "half the recipe's width, the same, twice as wide",
+    "network.layers": (
+        "1 to one more than the recipe has, at least to 2; not without cross-attention"
     ),
-    "network.dropout": Searched(
-        "0 to 0.5", lambda recipe: {"network.dropout": Range(0.0, max(0.5, recipe.network.dropout))}
-    ),
-    "network.dim": Searched(
-        "half the recipe's width, the same, twice as wide",
-        lambda recipe: {"network.dim": _widths(recipe)},
-    ),
-    "network.layers": Searched(
-        "1 to one more than the recipe has, at least to 2; not without cross-attention", _layers
-    ),
-    "training.batch_size": Searched(
-        "half the recipe's, the same, twice as many",
-        lambda recipe: {"training.batch_size": _batch_sizes(recipe)},
-    ),
-    "loss.<name>": Searched(
-        "weights of the losses in use, a tenth to ten times the recipe's; the heaviest stays",
-        _loss_weights,
+    "training.batch_size": "half the recipe's, the same, twice as many",
+    "loss.<name>": (
+        "weights of the losses in use, a tenth to ten times the recipe's; the heaviest stays"
     ),
 }
+
+
+def _domains(recipe: Recipe) -> dict[str, Domain]:
+    """What `SPACE` says, for a recipe."""
+    network, size, weights = recipe.network, recipe.training.batch_size, recipe.loss_weights()
+    widths = sorted({network.dim // 2, network.dim, 2 * network.dim})
+    heaviest = max(weights, key=lambda name: weights[name])  # only proportions matter
+
+    def tenfold(value: float) -> Range:
+        return Range(value / 10, value * 10, log=True)
+
+    domains: dict[str, Domain] = {
+        "training.learning_rate": tenfold(recipe.training.learning_rate),
+        "network.dropout": Range(0.0, max(0.5, network.dropout)),
+        "network.dim": Choice(
+            tuple(dim for dim in widths if dim >= 2 and dim % (2 * network.heads) == 0)
+        ),
+    }
+    if network.use_cross_attention:
+        domains["network.layers"] = Choice(tuple(range(1, max(2, network.layers + 1) + 1)))
+    domains["training.batch_size"] = Choice(tuple(sorted({max(1, size // 2), size, 2 * size})))
+    others = {f"loss.{name}": tenfold(weights[name]) for name in weights if name != heaviest}
+    return {**domains, **others}
 
 
 def search_space(recipe: Recipe, pins: Collection[str] = ()) -> dict[str, Domain]:
@@ -178,8 +148,7 @@ def search_space(recipe: Recipe, pins: Collection[str] = ()) -> dict[str, Domain
     """
     space = {
         key: domain
-        for entry in SPACE.values()
-        for key, domain in entry.domains(recipe).items()
+        for key, domain in _domains(recipe).items()
         if key not in pins and not (isinstance(domain, Choice) and len(domain.values) < 2)
     }
     if not space:
@@ -385,7 +354,7 @@ class InnerFolds:
             "rows"
         )
 
-    def examples(self) -> list[tuple[Examples, Examples]]:
+    def examples(self) -> list[Fold]:
         """For every fold: the rows to train on, the rows to validate by."""
 
         def part(chosen: np.ndarray) -> Examples:
@@ -480,23 +449,24 @@ def search(
         if done:
             log.note(f"Going on after {len(done)} of {trials} trials.")
         else:
-            count, folds, kind = len(inner.rows), len(inner.names), inner.split
-            log.note(f"Searching on the {count} training rows, in {folds} folds by {kind}.")
+            count, parts, kind = len(inner.rows), len(inner.names), inner.split
+            log.note(f"Searching on the {count} training rows, in {parts} folds by {kind}.")
         if len(done) < trials:
             with (
                 open_store(inner.encoders[0], "antibody", recipe.lora) as antibodies,
                 open_store(inner.encoders[1], "antigen", recipe.lora) as antigens,
             ):
-                every = Examples.from_measurements(inner.rows)
+                every, folds = Examples.from_measurements(inner.rows), inner.examples()
                 antibodies.fill(every.antibodies, progress=options.progress is not silent)
                 antigens.fill(every.antigens, progress=options.progress is not silent)
 
-                def judge(changed: Recipe, report: Report, folds: list[float]) -> None:
-                    stores = antibodies, antigens
-                    _validate_folds(changed, inner, stores, options, report, folds)
+                def fit_fold(changed: Recipe, fold: Fold, on_epoch: Callable) -> float:
+                    own = dataclasses.replace(options, on_epoch=on_epoch, resume=False)
+                    result = fit(*fold, changed, (antibodies, antigens), own)
+                    return _ranking(result.best_spearman)
 
                 while len(done) < trials:
-                    trial = _next_trial(done, space, recipe, judge)
+                    trial = _next_trial(done, space, recipe, folds, fit_fold)
                     done.append(trial)
                     write_json(place / "search.json", {"about": about, "trials": done})
                     log.event(
@@ -538,33 +508,12 @@ def _read_trials(path: Path, about: dict[str, Any]) -> list[Trial]:
     return trials
 
 
-def _validate_folds(
-    recipe: Recipe,
-    inner: InnerFolds,
-    stores: Any,
-    options: RunOptions,
-    report: Report,
-    spearmans: list[float],
-) -> None:
-    """Add each fold's Spearman to `spearmans`; `report` is told the mean so far, and may raise."""
-    for index, (train, validation) in enumerate(inner.examples()):
-        highest = NO_RANKING
-
-        def after_epoch(record: Record, index: int = index) -> None:
-            nonlocal highest
-            highest = max(highest, _ranking(record["validation_spearman"]))
-            step = index * recipe.training.max_epochs + record["epoch"]
-            report(step, _mean([*spearmans, highest]))
-
-        own = dataclasses.replace(options, on_epoch=after_epoch, resume=False)
-        spearmans.append(_ranking(fit(train, validation, recipe, stores, own).best_spearman))
-
-
 def _next_trial(
     before: Sequence[Trial],
     space: Mapping[str, Domain],
     recipe: Recipe,
-    judge: Callable[[Recipe, Report, list[float]], None],
+    folds: Sequence[Fold],
+    fit_fold: Callable[[Recipe, Fold, Callable[[Record], None]], float],
 ) -> Trial:
     """Propose values by what is known from the trials before, and try them."""
     library = _optuna()
@@ -600,20 +549,26 @@ def _next_trial(
         )
     asked = study.ask(distributions)
     values = {key: asked.params[key] for key in space}
+    changed = with_values(recipe, values)
     reported: dict[int, float] = {}
-    folds: list[float] = []
+    spearmans: list[float] = []
     start = time.perf_counter()
-
-    def report(step: int, value: float) -> None:
-        reported[step] = value
-        asked.report(value, step)
-        if asked.should_prune():
-            raise library.TrialPruned
-
     state, objective, note = DONE, None, ""
     try:
-        judge(with_values(recipe, values), report, folds)
-        objective = _mean(folds)
+        for index, fold in enumerate(folds):
+            highest = NO_RANKING
+
+            def on_epoch(record: Record, index: int = index) -> None:
+                nonlocal highest
+                highest = max(highest, _ranking(record["validation_spearman"]))
+                step = index * changed.training.max_epochs + record["epoch"]
+                reported[step] = float(np.mean([*spearmans, highest]))
+                asked.report(reported[step], step)
+                if asked.should_prune():
+                    raise library.TrialPruned
+
+            spearmans.append(fit_fold(changed, fold, on_epoch))
+        objective = float(np.mean(spearmans))
     except library.TrialPruned:
         state, objective = PRUNED, reported[max(reported)]
         note = "given up: below the median of the trials before after as many epochs"
@@ -624,7 +579,7 @@ def _next_trial(
         state=state,
         values=values,
         objective=objective,
-        folds=tuple(folds),
+        folds=tuple(spearmans),
         reported=reported,
         epochs=len(reported),
         seconds=time.perf_counter() - start,
@@ -658,7 +613,3 @@ def _finish(
 
 def _ranking(spearman: float) -> float:
     return NO_RANKING if math.isnan(spearman) else spearman
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
