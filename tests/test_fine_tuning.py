@@ -21,7 +21,13 @@ from paratope.encoders import load_encoder
 from paratope.encoders.embedding_store import EmbeddingStore, list_caches
 from paratope.encoders.transformer import TransformerEncoder
 from paratope.models.batches import Examples, collate
-from paratope.models.fine_tuning import AdaptedTower, Letters, build_network, chains_of, open_store
+from paratope.models.fine_tuning import (
+    AdaptedTower,
+    ResidueTokens,
+    build_network,
+    chains_of,
+    open_store,
+)
 from paratope.models.network import NetworkConfig
 from paratope.models.recipes import LoraSettings, Recipe, load_recipe
 from paratope.molecules.sequences import ALPHABET, AMINO_ACIDS, Antibody, Antigen, Pair
@@ -79,7 +85,7 @@ def adapted(tmp_path_factory, plain_rows):
 
 @given(st.lists(st.text(ALPHABET, min_size=1, max_size=9), min_size=1, max_size=4))
 def test_letters_read_back(chains):
-    letters = Letters(load_encoder("residue"))
+    letters = ResidueTokens(load_encoder("residue"))
     assert chains_of(letters.get(tuple(chains))[:, 0]) == tuple(chains)
     assert letters.fill([tuple(chains)]) == 0
 
@@ -128,7 +134,7 @@ def test_an_adapter_adds_the_product_of_its_two_matrices(name, tiny_folder):
 def test_gradients_reach_the_adapter_and_nothing_else_of_the_encoder(tiny_folder):
     network = small_network(tiny_folder)
     examples = Examples.from_measurements(measurements(6))
-    letters = Letters(load_encoder("residue"))
+    letters = ResidueTokens(load_encoder("residue"))
     network.train()
     network(collate(examples, range(6), letters, letters)).mean.sum().backward()
     for side in (network.antibody_tower, network.antigen_tower):
@@ -145,7 +151,7 @@ def test_gradients_reach_the_adapter_and_nothing_else_of_the_encoder(tiny_folder
 def test_layers_of_one_batch_at_a_time_give_the_same_gradients(tiny_folder, monkeypatch):
     """Several batches: each is passed again for its gradient, and nothing else changes."""
     examples = Examples.from_measurements(measurements(6))
-    letters = Letters(load_encoder("residue"))
+    letters = ResidueTokens(load_encoder("residue"))
     gradients, passes = [], []
     for budget in (4096, 40):
         network = small_network(tiny_folder)
@@ -179,7 +185,7 @@ def test_answers_do_not_depend_on_padding_and_companions(tiny_folder):
         for weight in network.parameters():
             weight.add_(torch.randn_like(weight) * 0.05)
     examples = Examples.from_measurements(measurements(6))
-    letters = Letters(load_encoder("residue"))
+    letters = ResidueTokens(load_encoder("residue"))
     with torch.no_grad():
         together = network(collate(examples, range(6), letters, letters)).mean
         for row in range(6):
@@ -319,7 +325,7 @@ def test_the_release_s_class_loads_a_fine_tuned_checkpoint(adapted, tmp_path):
     with torch.no_grad():
         found = model(*tokens).numpy()
     with EmbeddingStore(load_encoder("residue"), tmp_path) as antigens:
-        letters = Letters(load_encoder("residue"))
+        letters = ResidueTokens(load_encoder("residue"))
         examples = Examples.from_measurements([Measurement(pair, 8.0) for pair in pairs])
         expected = score(network, examples, (letters, antigens)).mean
     assert np.allclose(found, expected, atol=1e-4)
@@ -367,8 +373,8 @@ class StopHereError(Exception):
     pass
 
 
-class StoppingLetters(Letters):
-    """Letters that fail after so many molecules."""
+class StoppingTokens(ResidueTokens):
+    """ResidueTokens that fail after so many molecules."""
 
     left = -1
 
@@ -382,9 +388,9 @@ class StoppingLetters(Letters):
 def small_run(
     tiny_folder, recipe: Recipe, folder: Path, stop_after: int = -1, **options
 ) -> FitResult:
-    letters = StoppingLetters(load_encoder(f"igt5@{tiny_folder('igt5')}"))
+    letters = StoppingTokens(load_encoder(f"igt5@{tiny_folder('igt5')}"))
     letters.left = stop_after
-    others = Letters(load_encoder(f"esm2-8m@{tiny_folder('esm2-8m')}"))
+    others = ResidueTokens(load_encoder(f"esm2-8m@{tiny_folder('esm2-8m')}"))
     parts = [Examples.from_measurements(measurements(count, count)) for count in (14, 4)]
     run_options = RunOptions(device="cpu", **options)
     return fit(*parts, recipe, (letters, others), run_options, folder=folder)

@@ -61,23 +61,6 @@ def test_training_moves_every_weight(data):
     assert still == []
 
 
-# accumulation
-
-
-def test_accumulation_equals_a_big_batch(data):
-    steady = ["network.dropout=0", "loss.pairwise_rank=0", "training.max_epochs=1"]
-    steady += ["training.gradient_clip=0", "schedule.name=constant", "schedule.warmup_epochs=0"]
-    train, validation, store = data
-    whole = run(data, tiny(*steady, "training.batch_size=18"))
-    parts = run(data, tiny(*steady, "training.batch_size=4", "training.accumulate=5"))
-    assert whole.history[0]["train_loss"] == pytest.approx(parts.history[0]["train_loss"], abs=1e-6)
-    for name, tensor in whole.state.items():
-        # one AdamW step moves a weight by about the rate, 1e-3; here both move it alike
-        assert torch.allclose(tensor, parts.state[name], atol=1e-5), name
-    scores = [score(one.network(), train, (store, store)).mean for one in (whole, parts)]
-    assert np.allclose(*scores, atol=1e-4)
-
-
 # schedules
 
 
@@ -102,22 +85,6 @@ def test_plateau_cuts_the_rate_only_after_patience():
         schedule.after_epoch(spearman)
     assert trace == [1, 1, 1, 1, 1, 0.5, 0.5, 0.5, 0.5, 0.25, 0.25, 0.25]
     assert schedule.rate(999) == 0.2
-
-
-@pytest.mark.parametrize(
-    ("changes", "expected"),
-    [
-        (["schedule.name=constant", "schedule.warmup_epochs=0"], [1e-3, 1e-3, 1e-3]),
-        (["schedule.name=plateau", "schedule.patience=0", "schedule.factor=0.5"], None),
-        (["schedule.name=warmup_cosine", "schedule.warmup_epochs=1"], [1e-3, 5e-4, 0]),
-    ],
-)
-def test_one_schedule_drives_the_rate(data, changes, expected):
-    rates = [record["learning_rate"] for record in run(data, tiny(*changes)).history]
-    if expected is None:  # cut by half after every epoch that did not raise the Spearman
-        assert all(rate in (1e-3, 5e-4, 2.5e-4) for rate in rates)
-    else:
-        assert rates == pytest.approx(expected, abs=1e-12)
 
 
 # stopping and choosing

@@ -75,6 +75,7 @@ class Examples:
 
         Examples
         --------
+        >>> from paratope.core.censoring import Censoring
         >>> from paratope.molecules.sequences import Antibody, Antigen, Pair
         >>> pair = Pair(Antibody("EVQL"), Antigen(("MKV",)))
         >>> examples = Examples.from_measurements(

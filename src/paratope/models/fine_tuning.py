@@ -5,9 +5,9 @@ W + (alpha / rank) B A, with A of `rank` rows and B of `rank` columns (Hu et al.
 low-rank adaptation of large language models", ICLR). Only A and B are trained, saved and loaded; B
 begins at zero, so an untrained adapter changes nothing.
 
-The network of an adapted side reads letters instead of embeddings, and encodes them itself, with
-gradients. So nothing an adapted encoder gives is ever in the store of embeddings, and nothing from
-there reaches an adapted side.
+The network of an adapted side reads residue tokens instead of embeddings, and encodes them itself,
+with gradients. So nothing an adapted encoder gives is ever in the store of embeddings, and nothing
+from there reaches an adapted side.
 """
 
 import importlib.util
@@ -32,10 +32,10 @@ from paratope.molecules.sequences import ALPHABET
 SIDES: tuple[Role, Role] = ("antibody", "antigen")
 # type of model -> projections that are changed unless the recipe names others
 DEFAULT_TARGETS = {"bert": ("query", "value"), "esm": ("query", "value"), "t5": ("q", "v")}
-_CHAIN = len(ALPHABET)  # a letter's code is its number in the alphabet plus this for every chain
+_CHAIN = len(ALPHABET)  # a residue's code is its index in the alphabet plus this for every chain
 
 
-class Letters:
+class ResidueTokens:
     """Molecules as one number per residue, for a side whose encoder is trained.
 
     It stands where an `EmbeddingStore` does; there is nothing to fill.
@@ -46,10 +46,10 @@ class Letters:
 
     Examples
     --------
-    >>> letters = Letters(load_encoder("antiberty"))
-    >>> letters.get(("ACD", "AC"))[:, 0].tolist()
+    >>> tokens = ResidueTokens(load_encoder("antiberty"))
+    >>> tokens.get(("ACD", "AC"))[:, 0].tolist()
     [0.0, 1.0, 2.0, 21.0, 22.0]
-    >>> chains_of(letters.get(("ACD", "AC"))[:, 0])
+    >>> chains_of(tokens.get(("ACD", "AC"))[:, 0])
     ('ACD', 'AC')
     """
 
@@ -72,24 +72,24 @@ class Letters:
     def get(self, molecule: tuple[str, ...]) -> np.ndarray:
         """Code of every residue, (residues, 1) float32."""
         codes = [
-            ALPHABET.index(letter) + _CHAIN * number
-            for number, chain in enumerate(molecule)
-            for letter in chain
+            ALPHABET.index(residue) + _CHAIN * index
+            for index, chain in enumerate(molecule)
+            for residue in chain
         ]
         return np.array(codes, dtype=np.float32)[:, None]
 
 
 def chains_of(codes: Sequence[float] | np.ndarray) -> tuple[str, ...]:
-    """Chains of a molecule's codes, the inverse of `Letters.get`."""
+    """Chains of a molecule's codes, the inverse of `ResidueTokens.get`."""
     chains: dict[int, str] = {}
     for code in codes:
-        number, letter = divmod(int(code), _CHAIN)
-        chains[number] = chains.get(number, "") + ALPHABET[letter]
+        index, residue = divmod(int(code), _CHAIN)
+        chains[index] = chains.get(index, "") + ALPHABET[residue]
     return tuple(chains.values())
 
 
 class AdaptedTower(nn.Module):
-    """A tower that reads letters: the adapted encoder, then the tower of the network.
+    """A tower that reads residue tokens: the adapted encoder, then the tower of the network.
 
     Its weights are the adapter's and the tower's; those of the encoder are no part of it.
 
@@ -113,7 +113,7 @@ class AdaptedTower(nn.Module):
         self.adapters = nn.ParameterDict(_inject(encoder, settings))
 
     def forward(self, codes: Tensor, mask: Tensor) -> Tensor:
-        """Latents (molecules, L, dim) of letters (molecules, L, 1); zero at padding."""
+        """Latents (molecules, L, dim) of tokens (molecules, L, 1); zero at padding."""
         lengths = mask.sum(dim=1).tolist()
         rows = codes[:, :, 0].cpu().numpy()
         molecules = [chains_of(row[:length]) for row, length in zip(rows, lengths, strict=True)]
@@ -166,20 +166,20 @@ def adapted_sides(settings: LoraSettings) -> tuple[Role, ...]:
 
 def open_store(
     encoder: Encoder, side: Role, settings: LoraSettings, cache: Any = None
-) -> EmbeddingStore | Letters:
-    """What a network reads molecules of a side from: stored embeddings, or letters.
+) -> EmbeddingStore | ResidueTokens:
+    """What a network reads molecules of a side from: stored embeddings, or tokens.
 
     Raises what `build_network` does, before anything is encoded.
     """
     if side in adapted_sides(settings):
         _check_adaptable(encoder, side, settings)
-        return Letters(encoder)
+        return ResidueTokens(encoder)
     return EmbeddingStore(encoder, cache)
 
 
 def embedding_width(store: Embeddings, molecule: tuple[str, ...]) -> int:
     """Width of the embeddings a network gets to see by way of a store."""
-    return store.encoder.dim if isinstance(store, Letters) else store.get(molecule).shape[1]
+    return store.encoder.dim if isinstance(store, ResidueTokens) else store.get(molecule).shape[1]
 
 
 def build_network(
@@ -229,7 +229,7 @@ def adapt(
 def _check_adaptable(encoder: Encoder, side: Role, settings: LoraSettings) -> None:
     """Make sure that an encoder can be adapted, and that peft is there to do it."""
     if not isinstance(encoder, TransformerEncoder):
-        other = next(one for one in SIDES if one != side)
+        other = next(name for name in SIDES if name != side)
         raise TrainingError(
             f"lora.side={settings.side}: the {side} encoder {encoder.name} is not one that LoRA "
             f"can train; use lora.side={other}, or a language model"
@@ -245,13 +245,13 @@ def _inject(encoder: TransformerEncoder, settings: LoraSettings) -> dict[str, nn
     model = encoder.language_model.base_model  # without a head, which no residue's state sees
     targets = settings.targets or DEFAULT_TARGETS[model.config.model_type]
     lora = LoraConfig(r=settings.rank, lora_alpha=settings.alpha, target_modules=list(targets))
-    there = sorted(
+    projections = sorted(
         {name.split(".")[-1] for name, part in model.named_modules() if isinstance(part, nn.Linear)}
     )
-    if missing := sorted(set(targets) - set(there)):
+    if missing := sorted(set(targets) - set(projections)):
         raise TrainingError(
             f"lora.targets: {encoder.name} has no projection {missing[0]!r}; "
-            f"valid names: {', '.join(there)}"
+            f"valid names: {', '.join(projections)}"
         )
     inject_adapter_in_model(lora, model)
     return {

@@ -21,14 +21,14 @@ from paratope.models.applicability_domain import ApplicabilityDomain, DomainDist
 from paratope.models.batches import fit_molecule, pad
 from paratope.models.bundle import Bundle, network_config_from_json
 from paratope.models.calibration import Calibration
-from paratope.models.fine_tuning import Letters, build_network, open_store
+from paratope.models.fine_tuning import ResidueTokens, build_network, open_store
 from paratope.models.model import DEFAULT_COVERAGE, STRONG_PKD, Label, PairPredictions, Scored
 from paratope.models.network import Network, NetworkConfig
 from paratope.models.recipes import LoraSettings
 from paratope.molecules.sequences import Antibody, Antigen, Pair
 
 Chains = tuple[str, ...]
-Store = EmbeddingStore | Letters
+Store = EmbeddingStore | ResidueTokens
 # Bounds of memory: residues embedded at once, rows whose states are kept at once, pairs that
 # attend to each other at once and residue pairs they may hold.
 _RESIDUES_AT_ONCE = 16_384
@@ -53,7 +53,7 @@ class NetworkModel:
     ----------
     networks : tuple of Network
         At least one, all of one configuration, in evaluation mode.
-    antibody_store, antigen_store : EmbeddingStore or Letters
+    antibody_store, antigen_store : EmbeddingStore or ResidueTokens
         Where molecules are read; they know the encoders.
     calibration : Calibration
     domain : ApplicabilityDomain

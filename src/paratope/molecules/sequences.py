@@ -70,7 +70,7 @@ def clean_sequence(text: str, what: str = "sequence") -> tuple[str, tuple[str, .
     Returns
     -------
     residues : str
-        Letters of the 20 residues and X.
+        ResidueTokens of the 20 residues and X.
     notes : tuple of str
         What was changed that a reader should know (U to C; B, Z, J, O to X).
 
