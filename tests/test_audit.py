@@ -1,5 +1,5 @@
-import dataclasses
 import json
+import re
 
 import numpy as np
 import polars as pl
@@ -7,8 +7,10 @@ import pytest
 
 from paratope.core.errors import InputError
 from paratope.core.units import pkd_to_dg_kcal_mol
-from paratope.data.audit import TABLE_CHECKS, AuditReport, Finding, audit
+from paratope.data.audit import FAULTS, TABLE_CHECKS, Finding, audit
+from paratope.data.audit.table import read_audited
 from paratope.data.datasets.simulated import simulate
+from paratope.data.findings import ordered
 from paratope.data.tables import frame_from_measurements
 from paratope.data.value_faults import point_masses
 
@@ -552,7 +554,7 @@ def test_people_like_round_numbers_and_that_is_no_point_mass():
 # ---------------------------------------------------------------- the report
 
 
-def test_report_as_json_and_html_say_the_same_as_the_findings():
+def test_report_says_every_finding_in_json_html_and_on_the_terminal(capsys):
     frame = plain_table(1, antigens=2)
     frame = frame.with_columns(pl.col("pkd").clip(lower_bound=7.0), pl.lit("<b>&").alias("<b>note"))
     report = audit(frame)
@@ -563,46 +565,34 @@ def test_report_as_json_and_html_say_the_same_as_the_findings():
     page = report.to_html()
     assert "<b>note" not in page
     assert "&lt;b&gt;note" in page
-    for finding in report.findings:
-        assert finding.code in page
     assert "http" not in page
     assert "<script" not in page
-
-
-def test_report_prints_every_finding(capsys):
-    report = audit(plain_table(2, antigens=2).with_columns(pl.col("pkd").clip(lower_bound=7.0)))
     report.print()
     printed = " ".join(capsys.readouterr().out.split())
-    for finding in report.findings:
-        assert finding.code in printed
     assert report.summary in printed
+    for finding in report.findings:
+        assert finding.code in page
+        assert finding.code in printed
+        assert finding.advice.endswith(".")
+        assert finding.count >= len(finding.rows)
 
 
 def test_findings_are_ordered_by_gravity():
     def finding(severity, confidence):
         return Finding("code", severity, "message", confidence=confidence)
 
-    from paratope.data.findings import ordered
-
-    jumbled = [
-        finding("info", 1.0),
-        finding("error", 0.5),
-        finding("warning", 0.9),
-        finding("error", 0.9),
-    ]
-    assert [(f.severity, f.confidence) for f in ordered(jumbled)] == [
-        ("error", 0.9), ("error", 0.5), ("warning", 0.9), ("info", 1.0),
-    ]  # fmt: skip
+    gravest = [("error", 0.9), ("error", 0.5), ("warning", 0.9), ("info", 1.0)]
+    jumbled = [finding(*gravest[index]) for index in (3, 1, 2, 0)]
+    assert [(f.severity, f.confidence) for f in ordered(jumbled)] == gravest
 
 
-def test_every_finding_says_what_to_do():
-    frame = plain_table(3, antigens=3).with_columns(pl.col("pkd").clip(lower_bound=7.0))
-    report = audit(frame)
-    assert isinstance(report, AuditReport)
-    for finding in report.findings:
-        assert finding.advice.endswith(".")
-        assert finding.message
-        assert dataclasses.asdict(finding)["count"] >= len(finding.rows) or not finding.rows
+def test_every_fault_is_in_the_documentation(repository):
+    page = (repository / "docs" / "audit.md").read_text("utf-8")
+    table = page.partition("| code |")[2].partition("\n\n")[0]
+    documented = {
+        code for line in table.splitlines() for code in re.findall("`(.*?)`", line.split("|")[1])
+    }
+    assert documented == set(FAULTS)
 
 
 def test_pandas_frames_polars_frames_and_files_give_the_same(tmp_path):
@@ -642,8 +632,6 @@ def test_poor_tables_do_not_break_any_check(frame):
 
 
 def test_every_check_of_the_table_runs_alone():
-    from paratope.data.audit.table import read_audited
-
     table = read_audited("t", plain_table(5))
     for check in TABLE_CHECKS.values():
         assert all(isinstance(finding, Finding) for finding in check(table))

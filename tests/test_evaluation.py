@@ -11,6 +11,7 @@ import pytest
 from scipy import stats
 
 from paratope.core.errors import InputError
+from paratope.data.audit import audit
 from paratope.data.datasets.simulated import simulate
 from paratope.data.tables import frame_from_measurements
 from paratope.evaluation import (
@@ -108,6 +109,27 @@ def test_an_honest_table_raises_no_warning():
     assert alarms <= 2
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_the_audit_and_the_diagnostics_find_the_same_rows(seed: int):
+    rng = np.random.default_rng(seed)
+    measured = np.maximum(rng.normal(8, 1, 600), 7.0)
+    measured[:40] = rng.normal(0.5, 0.5, 40)
+    table = _two(measured, measured + rng.normal(0, 0.7, 600))
+    diagnosed = {finding.code: finding for finding in diagnose(read_predictions(table))}
+    audited = {finding.code: finding for finding in audit(table).findings}
+    assert diagnosed["outlying_cluster"].numbers["share"] == pytest.approx(40 / 600)
+    assert audited["outlying_cluster"].rows == tuple(range(1, 41))
+    assert diagnosed["floor"].numbers["share"] == pytest.approx(audited["floor"].count / 600)
+    assert audited["floor"].count == (measured == 7.0).sum()
+
+
+def test_a_weak_and_a_strong_antigen_are_no_fault():
+    rng = np.random.default_rng(0)
+    measured = np.concatenate([rng.normal(5.5, 0.3, 100), rng.normal(10, 0.3, 100)])
+    table = _two(measured, measured + rng.normal(0, 0.3, 200))
+    assert not codes(diagnose(read_predictions(table)))
+
+
 def test_rounded_values_are_no_floor():
     rng = np.random.default_rng(0)
     table = _two(np.round(rng.normal(8, 1, 2000), 1), rng.normal(8, 1, 2000))
@@ -135,10 +157,12 @@ def test_each_rule_finds_what_it_is_for(change: Callable[..., Any], code: str):
 
 def test_dominance_of_one_antigen_is_told():
     measured, predicted, _ = hierarchy(0)
-    antigen = np.where(np.arange(len(measured)) % 5 == 0, "B", "A")
-    table = _two(measured, predicted).with_columns(antigen=pl.Series(antigen))
-    (finding,) = [f for f in diagnose(read_predictions(table)) if f.code == "dominance"]
-    assert finding.numbers["share"] == pytest.approx(0.8, abs=0.01)
+    every_fifth = np.arange(len(measured)) % 5
+    for letters, share in (("BAAAA", 0.8), ("BCAAA", None), ("BBAAA", None)):  # two thirds are not
+        antigen = pl.Series(np.array(list(letters))[every_fifth])
+        table = _two(measured, predicted).with_columns(antigen=antigen)
+        found = [f for f in diagnose(read_predictions(table)) if f.code == "dominance"]
+        assert [f.numbers["share"] for f in found] == ([pytest.approx(0.8, abs=0.01)] * bool(share))
 
 
 # --- intervals ---

@@ -31,7 +31,7 @@ from paratope.training import (
     train_table,
     validation,
 )
-from paratope.training.gradients import DeadGradients, GradientPeaks
+from paratope.training.gradients import GradientPeaks
 from paratope.training.history import history_table
 from paratope.training.monitors import (
     MONITORS,
@@ -262,7 +262,7 @@ def judged(monitor, strong: int = 50, **columns: list[float]) -> Observation:
         dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)
     ]
     answers = Answers(np.zeros(0), np.zeros(0), strong)
-    return monitor(Epoch(history, answers, DeadGradients((), 0.0, "")))
+    return monitor(Epoch(history, answers))
 
 
 def overfitting(train: list[float], validation: list[float]) -> Observation:
@@ -545,7 +545,7 @@ def test_the_page_states_the_limits_of_the_code(repository):
         assert text in section, text
     assert (
         set(MonitorSettings.model_fields)
-        == set(MONITORS)
+        == {"gradients", *MONITORS}
         == {
             part.partition("`")[0]
             for part in section.split("`monitors.")[1:]

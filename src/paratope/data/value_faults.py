@@ -14,6 +14,8 @@ import numpy as np
 from paratope.core.units import PKD_MAX_OUTPUT, PKD_MIN_OUTPUT
 from paratope.data.findings import percent
 
+Position = Literal["low end", "high end", "apart", "within"]
+
 # ---- point masses: a value is looked at if it recurs in so many rows
 MIN_MASS_VALUES = 20
 MIN_MASS_COUNT = 4
@@ -63,25 +65,17 @@ EVEN_SHARES, ALWAYS_DOMINANT = 2.5, 0.75
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class PointMass:
-    """One value that recurs too often.
+    """One value that recurs too often: in how many rows, and where among the others it lies.
 
-    Attributes
-    ----------
-    value : float
-    count : int
-    expected : float
-        Rows that the density of its neighbours and the rounding would give.
-    log10_p : float
-        Of so many or more by chance, corrected for the number of values.
-    position : {"low end", "high end", "apart", "within"}
-        Where it lies among the others.
+    `expected` rows are what the density of its neighbours and the rounding would give, `log10_p`
+    is of so many or more by chance, corrected for the number of values.
     """
 
     value: float
     count: int
     expected: float
     log10_p: float
-    position: Literal["low end", "high end", "apart", "within"]
+    position: Position
 
     @property
     def confidence(self) -> float:
@@ -183,9 +177,7 @@ def _expected_counts(
     return np.full(len(distinct), ties)
 
 
-def _position(
-    values: np.ndarray, value: float
-) -> Literal["low end", "high end", "apart", "within"]:
+def _position(values: np.ndarray, value: float) -> Position:
     others = values[values != value]
     middle = others[(others > np.quantile(others, 0.02)) & (others < np.quantile(others, 0.98))]
     reach = 0.5 * float(np.std(middle if len(middle) > 2 else others))
@@ -205,14 +197,8 @@ def _position(
 class UnitCluster:
     """Values that lie apart from the others, across a nearly empty gap.
 
-    Attributes
-    ----------
-    members : ndarray of int
-        Indices of the smaller side, ascending.
-    gap : float
-        Width of the gap.
-    log10_p : float
-        Of a gap so wide and so empty, given how dense the values at its edges are.
+    `members` are indices, ascending; `log10_p` is of a gap so wide and so empty, given how dense
+    the values at its edges are.
     """
 
     members: np.ndarray
@@ -283,16 +269,8 @@ def _split_at_gap(
 class Collapse:
     """How varied a set of values is.
 
-    Attributes
-    ----------
-    rows, distinct : int
-    commonest : float
-        The value that most rows hold.
-    tie_share : float
-        Share of the rows that hold it, 0 to 1.
-    spread_ratio : float
-        SD of the values over that of the measured ones; NaN where that is unknown or zero.
-    fault : {"", "few values", "no spread"}
+    `tie_share` of the rows, 0 to 1, hold the commonest value; `spread_ratio` is the SD of the
+    values over that of the measured ones, NaN where that is unknown or zero.
     """
 
     rows: int

@@ -54,22 +54,10 @@ class Answers:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Epoch:
-    """What the monitors look at after an epoch.
-
-    Attributes
-    ----------
-    history : list of mapping
-        Records of the epochs so far, this one last.
-    answers : Answers or None
-        None without validation rows.
-    dead : DeadGradients
-    warmup : int
-        Epochs during which the learning rate rises.
-    """
+    """What a monitor sees: records of the epochs so far, this one's answers, epochs of warm-up."""
 
     history: list[Mapping[str, Any]]
-    answers: Answers | None
-    dead: DeadGradients
+    answers: Answers
     warmup: int = 0
 
     def column(self, name: str) -> list[float]:
@@ -89,13 +77,10 @@ class Observation(NamedTuple):
         return f"{self.finding.message}; {self.finding.advice}" if self.finding else ""
 
 
-def observe_gradients(epoch: Epoch) -> Observation:
+def observe_gradients(dead: DeadGradients) -> Observation:
     """Parameters and units that got no gradient in any step."""
-    dead = epoch.dead
-    columns = {
-        "dead_unit_share": dead.unit_share,
-        "dead_gradients": ", ".join(dead.parameters),
-    }
+    named = ", ".join(dead.parameters)
+    columns = {"dead_unit_share": dead.unit_share, "dead_gradients": named}
     advice = "these parts no longer learn: lower training.learning_rate, and start the run anew"
     finding = Finding("gradients", "warning", dead.message, advice) if dead.message else None
     return Observation(columns, finding)
@@ -107,8 +92,6 @@ def observe_collapse(epoch: Epoch) -> Observation:
     An untrained network answers about the mean; one that still learns to differ from it, or is
     being warmed up, has not collapsed.
     """
-    if epoch.answers is None:
-        return Observation({})
     found = collapse_of(epoch.answers.predicted, epoch.answers.measured)
     before = epoch.column("spread_ratio")[:-1]
     young = not before or epoch.history[-1]["epoch"] < epoch.warmup
@@ -133,8 +116,6 @@ def collapse_of(predicted: np.ndarray, measured: np.ndarray) -> Observation:
 
 def observe_range(epoch: Epoch) -> Observation:
     """Predictions that leave the range a pKd can have."""
-    if epoch.answers is None:
-        return Observation({})
     return range_of(epoch.answers.predicted, epoch.answers.measured)
 
 
@@ -198,8 +179,6 @@ def observe_recall(epoch: Epoch) -> Observation:
     A recall that rises as the network learns is no swing: it has to fall by more than twenty
     points from one epoch to the next, with a standard deviation above ten.
     """
-    if epoch.answers is None:
-        return Observation({})
     recalls = epoch.column("validation_recall_percent")
     stability = recall_stability(recalls)
     columns = {
@@ -229,8 +208,6 @@ def observe_overfitting(epoch: Epoch) -> Observation:
     between the two was wider than at that minimum. Both are the same loss, without dropout; its
     zero and scale do not matter.
     """
-    if epoch.answers is None:
-        return Observation({})
     seen = np.array(epoch.column("train_sample_loss"), dtype=float)
     unseen = np.array(epoch.column("validation_loss"), dtype=float)
     if not (np.isfinite(seen).all() and np.isfinite(unseen).all()):
@@ -255,8 +232,8 @@ def observe_overfitting(epoch: Epoch) -> Observation:
     return Observation(columns, Finding("overfitting", "warning", message, advice))
 
 
+# Of the answers for the validation rows; the gradients are watched in every run.
 MONITORS: dict[str, Callable[[Epoch], Observation]] = {
-    "gradients": observe_gradients,
     "collapse": observe_collapse,
     "range": observe_range,
     "recall": observe_recall,
@@ -324,15 +301,14 @@ class Monitors:
             Columns of the history: what each monitor measured; ``warned``, the names of those that
             found something; ``warning``, one sentence of each, on a line of its own.
         """
-        epoch = Epoch([*history, record], answers, self.gradients.take(), self._warmup)
-        observed = {
-            name: monitor(epoch)
-            for name, monitor in MONITORS.items()
-            if self.reactions[name] != "off"
-        }
+        observed = {"gradients": observe_gradients(self.gradients.take())}
+        if answers is not None:
+            epoch = Epoch([*history, record], answers, self._warmup)
+            observed |= {name: monitor(epoch) for name, monitor in MONITORS.items()}
+        observed = {name: seen for name, seen in observed.items() if self.reactions[name] != "off"}
         columns: dict[str, Any] = {}
-        for observation in observed.values():
-            columns |= observation.columns
+        for seen in observed.values():
+            columns |= seen.columns
         found = {name: seen.warning for name, seen in observed.items() if seen.finding}
         stopping = [text for name, text in found.items() if self.reactions[name] == "stop"]
         self.stop = f"after epoch {record['epoch']}: {'; '.join(stopping)}" if stopping else ""
