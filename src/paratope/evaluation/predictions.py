@@ -102,15 +102,12 @@ class PredictionTable:
             if name in self.labels:
                 alone = name == "antigen" and len(set(self.labels[name].tolist())) == 1
                 if alone and "heavy" in self.labels:
-                    return "antibody", self._antibodies()
+                    heavy = self.labels["heavy"].tolist()
+                    light = self.labels.get("light", np.full(len(heavy), "")).tolist()
+                    chains = zip(heavy, light, strict=True)
+                    return "antibody", np.array([f"{h}|{chain or ''}" for h, chain in chains])
                 return self.columns[name], self.labels[name]
         return "row", np.arange(len(self))
-
-    def _antibodies(self) -> Labels:
-        """Heavy and light chain of each row as one text, (rows,)."""
-        heavy = self.labels["heavy"].tolist()
-        light = self.labels["light"].tolist() if "light" in self.labels else [""] * len(heavy)
-        return np.array([f"{a}|{b or ''}" for a, b in zip(heavy, light, strict=True)])
 
 
 def predictions_file(path: str | Path) -> Path:
@@ -158,7 +155,11 @@ def read_predictions(
     >>> read_predictions(frame).rows.censoring.tolist()
     [0, -1]
     """
-    name, frame = _frame(source)
+    if hasattr(source, "columns"):
+        name, frame = "table", as_frame(source)
+    else:
+        table = read_frame(source)
+        name, frame = table.source, table.frame
     columns = _roles(name, frame, true, pred, group)
     measured, codes, bad_measured = _measured(frame, columns)
     predicted = _numbers(frame, columns["predicted"])
@@ -213,13 +214,6 @@ def read_predictions(
         left_out=dict(reasons),
         faulty=int((bad_measured | (~no_measured & bad_predicted)).sum()),
     )
-
-
-def _frame(source: Any) -> tuple[str, pl.DataFrame]:
-    if hasattr(source, "columns"):
-        return "table", as_frame(source)
-    table = read_frame(source)
-    return table.source, table.frame
 
 
 def _roles(

@@ -89,14 +89,12 @@ def training_values(
     >>> training_values([Measurement(pair, 8.0), Measurement(pair, None, Censoring.AT_MOST)])[1]
     array([8.])
     """
-    rows = [row for row in measurements if row.pkd is not None]
-    values = [row.pkd for row in rows if row.pkd is not None]
-    if not rows:
-        rows = [row for row in measurements if row.score is not None]
-        values = [row.score for row in rows if row.score is not None]
-    if not rows:
-        raise InputError("a baseline needs at least one measurement with a pKd or a score")
-    return rows, expected_values(np.array(values, float), [row.censoring for row in rows])
+    for name in ("pkd", "score"):
+        rows = [row for row in measurements if getattr(row, name) is not None]
+        if rows:
+            values = np.array([getattr(row, name) for row in rows], float)
+            return rows, expected_values(values, [row.censoring for row in rows])
+    raise InputError("a baseline needs at least one measurement with a pKd or a score")
 
 
 def expected_values(values: np.ndarray, censoring: Sequence[Censoring]) -> np.ndarray:

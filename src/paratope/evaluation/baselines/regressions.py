@@ -2,7 +2,6 @@
 
 import abc
 import functools
-from collections import Counter
 from collections.abc import Iterable
 
 import numpy as np
@@ -50,8 +49,8 @@ class Parents:
             parent = parents.get(families.find((chain,)))
             if parent is not None:
                 found += [
-                    (role, parent, place, parent[place], chain[place])
-                    for place in differences(parent, chain)
+                    (role, parent, position, parent[position], chain[position])
+                    for position in differences(parent, chain)
                 ]
         return found
 
@@ -63,50 +62,13 @@ def chains_of(pair: Pair) -> Iterable[tuple[str, str]]:
         yield f"antigen{number}", chain
 
 
-def mutation_counts(parents: Parents, pairs: list[Pair]) -> np.ndarray:
-    """Mutations in the antibody and in the antigen, (pairs, 2)."""
-    counts = np.zeros((len(pairs), 2))
-    for row, pair in enumerate(pairs):
-        for role, *_ in parents.mutations(pair):
-            counts[row, int(role.startswith("antigen"))] += 1
-    return counts
-
-
-def mutation_types(parents: Parents, pairs: list[Pair]) -> np.ndarray:
-    """How often each residue is lost and gained, in antibody and antigen, (pairs, 80)."""
-    counts = np.zeros((len(pairs), 2, 2, len(AMINO_ACIDS) + 1))
-    for row, pair in enumerate(pairs):
-        for role, _, _, before, after in parents.mutations(pair):
-            side = int(role.startswith("antigen"))
-            counts[row, side, 0, AMINO_ACIDS.find(before)] += 1  # X is the last column
-            counts[row, side, 1, AMINO_ACIDS.find(after)] += 1
-    return counts[..., :-1].reshape(len(pairs), -1)
-
-
-def lengths(pairs: list[Pair]) -> np.ndarray:
-    """Residues of heavy chain, light chain, CDR-H3 and antigen; antigen chains, (pairs, 5)."""
-    return np.array(
-        [
-            [
-                len(pair.antibody.heavy),
-                len(pair.antibody.light or ""),
-                len(region_text(pair.antibody.chains, "cdr3")[0]),
-                sum(map(len, pair.antigen.chains)),
-                len(pair.antigen.chains),
-            ]
-            for pair in pairs
-        ],
-        float,
-    )
-
-
 @functools.lru_cache(maxsize=65536)
 def _aligned(chain: str, role: str) -> tuple[str, ...]:
     """Tokens role:IMGT position:residue; positions from the start for a chain that is no domain."""
     try:
         domain = number_chain(chain)
     except InputError:
-        return tuple(f"{role}:raw{place}:{residue}" for place, residue in enumerate(chain))
+        return tuple(f"{role}:raw{index}:{residue}" for index, residue in enumerate(chain))
     pairs = zip(domain.positions, domain.residues, strict=True)
     return tuple(f"{role}:{position}:{residue}" for position, residue in pairs)
 
@@ -118,23 +80,16 @@ def one_hot_tokens(parents: Parents, pairs: list[Pair]) -> list[dict[str, float]
     """
     rows = []
     for pair in pairs:
-        tokens = dict.fromkeys(
-            (
-                token
-                for role, chain in zip(("H", "L"), variable_chains(pair), strict=False)
-                for token in _aligned(chain, role)
-            ),
-            1.0,
-        )
-        changed = [one for one in parents.mutations(pair) if one[0].startswith("antigen")]
-        whole = dict(chains_of(pair))
-        origin = {role: parent for role, parent, *_ in changed}
-        for role, chain in whole.items():
+        chains = zip(("H", "L"), variable_chains(pair), strict=False)
+        tokens = [token for role, chain in chains for token in _aligned(chain, role)]
+        mutations = [m for m in parents.mutations(pair) if m[0].startswith("antigen")]
+        origin = {role: parent for role, parent, *_ in mutations}
+        for role, chain in chains_of(pair):
             if role.startswith("antigen"):
-                tokens[f"{role}={origin.get(role, chain)}"] = 1.0
-        for role, parent, place, _, after in changed:
-            tokens[f"{role}={parent}:{place}:{after}"] = 1.0
-        rows.append(tokens)
+                tokens.append(f"{role}={origin.get(role, chain)}")
+        for role, parent, position, _, after in mutations:
+            tokens.append(f"{role}={parent}:{position}:{after}")
+        rows.append(dict.fromkeys(tokens, 1.0))
     return rows
 
 
@@ -145,35 +100,24 @@ def kmer_counts(pairs: list[Pair]) -> np.ndarray:
     -------
     np.ndarray of float32, (pairs, 1300)
     """
-    letters = AMINO_ACIDS
-    words = [*letters, *(a + b for a in letters for b in letters)]
-    place = {word: column for column, word in enumerate(words)}
-    width = len(words)
-    found = np.zeros((len(pairs), 3 * width + 2 * len(letters)), np.float32)
-    known: dict[str, np.ndarray] = {}
-    for row, pair in enumerate(pairs):
-        heavy, light = region_text(pair.antibody.chains, "variable")
-        texts = (heavy, light, "|".join(pair.antigen.chains))
-        for number, text in enumerate(texts):
-            if text not in known:
-                known[text] = _words(text, place)
-            found[row, number * width : (number + 1) * width] = known[text]
-        for number, region in enumerate(region_text(pair.antibody.chains, "cdrs")):
-            start = 3 * width + number * len(letters)
-            for letter, count in Counter(region).items():
-                if letter in letters:
-                    found[row, start + letters.index(letter)] = count
-    return found
+    from sklearn.feature_extraction.text import CountVectorizer
 
-
-def _words(text: str, place: dict[str, int]) -> np.ndarray:
-    counts = np.zeros(len(place), np.float32)
-    for size in (1, 2):
-        for start in range(len(text) - size + 1):
-            column = place.get(text[start : start + size])
-            if column is not None:
-                counts[column] += 1
-    return counts
+    residues = list(AMINO_ACIDS)
+    words = [*residues, *(first + second for first in residues for second in residues)]
+    variable = [region_text(pair.antibody.chains, "variable") for pair in pairs]
+    cdrs = [region_text(pair.antibody.chains, "cdrs") for pair in pairs]
+    antigens = ["|".join(pair.antigen.chains) for pair in pairs]
+    texts = ([heavy for heavy, _ in variable], [light for _, light in variable], antigens)
+    counts = []
+    for column, vocabulary in (
+        *((column, words) for column in texts),
+        *((list(column), residues) for column in zip(*cdrs, strict=True)),
+    ):
+        distinct, row_of = np.unique(np.array(column, object), return_inverse=True)
+        settings = {"analyzer": "char", "ngram_range": (1, 2), "lowercase": False}
+        counter = CountVectorizer(vocabulary=vocabulary, dtype=np.float32, **settings)
+        counts.append(counter.transform(distinct).toarray()[row_of])
+    return np.hstack(counts)
 
 
 class _MutationRegression(Baseline):
@@ -199,7 +143,11 @@ class MutationCount(_MutationRegression):
     summary = "how many mutations there are"
 
     def _features(self, pairs: list[Pair]) -> np.ndarray:
-        return mutation_counts(self._parents, pairs)
+        counts = np.zeros((len(pairs), 2))  # in the antibody, in the antigen
+        for row, pair in enumerate(pairs):
+            for role, *_ in self._parents.mutations(pair):
+                counts[row, int(role.startswith("antigen"))] += 1
+        return counts
 
 
 class MutationType(_MutationRegression):
@@ -209,7 +157,13 @@ class MutationType(_MutationRegression):
     summary = "which residues are lost and gained, not where"
 
     def _features(self, pairs: list[Pair]) -> np.ndarray:
-        return mutation_types(self._parents, pairs)
+        counts = np.zeros((len(pairs), 2, 2, len(AMINO_ACIDS) + 1))  # side, lost or gained, residue
+        for row, pair in enumerate(pairs):
+            for role, _, _, before, after in self._parents.mutations(pair):
+                side = int(role.startswith("antigen"))
+                counts[row, side, 0, AMINO_ACIDS.find(before)] += 1  # X is the last column
+                counts[row, side, 1, AMINO_ACIDS.find(after)] += 1
+        return counts[..., :-1].reshape(len(pairs), -1)
 
 
 class LengthOnly(Baseline):
@@ -218,15 +172,24 @@ class LengthOnly(Baseline):
     name = "length_only"
     summary = "the lengths of the chains"
 
+    def _lengths(self, pairs: list[Pair]) -> np.ndarray:
+        rows = []
+        for pair in pairs:
+            antibody, chains = pair.antibody, pair.antigen.chains
+            cdr3 = region_text(antibody.chains, "cdr3")[0]
+            of_chains = [len(antibody.heavy), len(antibody.light or ""), len(cdr3)]
+            rows.append([*of_chains, sum(map(len, chains)), len(chains)])
+        return np.array(rows, float)
+
     def _fit(self, pairs: list[Pair], values: np.ndarray) -> None:
         from sklearn.tree import DecisionTreeRegressor
 
         leaf = max(1, min(10, len(pairs) // 20))
         tree = DecisionTreeRegressor(max_depth=6, min_samples_leaf=leaf, random_state=0)
-        self._model = tree.fit(lengths(pairs), values)
+        self._model = tree.fit(self._lengths(pairs), values)
 
     def _predict(self, pairs: list[Pair]) -> np.ndarray:
-        return self._model.predict(lengths(pairs))
+        return self._model.predict(self._lengths(pairs))
 
 
 class OneHotRidge(Baseline):
@@ -236,10 +199,12 @@ class OneHotRidge(Baseline):
     summary = "aligned residues, additively"
 
     def _fit(self, pairs: list[Pair], values: np.ndarray) -> None:
+        from sklearn.feature_extraction import DictVectorizer
         from sklearn.linear_model import Ridge, RidgeCV
 
         self._parents = Parents(pairs)
-        features = self._vectorised(pairs)
+        self._vectoriser = DictVectorizer(sparse=True)
+        features = self._vectoriser.fit_transform(one_hot_tokens(self._parents, pairs))
         alpha = 1.0
         if len(pairs) > _FEW_ROWS:
             rows = _even_sample(len(pairs), _TUNING_ROWS)
@@ -247,12 +212,6 @@ class OneHotRidge(Baseline):
             tuned = RidgeCV(alphas=_ALPHAS).fit(features[rows], values[rows])
             alpha = float(tuned.alpha_)  # type: ignore[arg-type]
         self._model = Ridge(alpha=alpha, solver="sparse_cg", tol=1e-6).fit(features, values)
-
-    def _vectorised(self, pairs: list[Pair]):  # noqa: ANN202 - scipy.sparse matrix
-        from sklearn.feature_extraction import DictVectorizer
-
-        self._vectoriser = DictVectorizer(sparse=True)
-        return self._vectoriser.fit_transform(one_hot_tokens(self._parents, pairs))
 
     def _predict(self, pairs: list[Pair]) -> np.ndarray:
         tokens = one_hot_tokens(self._parents, pairs)

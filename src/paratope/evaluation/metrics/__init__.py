@@ -136,128 +136,87 @@ class MetricInfo:
             return self.fn(rows, weights)
 
 
-_on, _Info = functools.partial, MetricInfo
-_REGRET = "hangs on the single best row, which a third of all draws leave out"
+_on = functools.partial
+_correlation = _on(MetricInfo, direction="max", scale="correlation")
+_share = _on(MetricInfo, direction="max", scale="share")
+_percent = _on(MetricInfo, direction="max", unit="%", scale="percent")
+_error = _on(MetricInfo, direction="min", unit="pKd", scale="positive")
+_calibration = _on(MetricInfo, direction="min", needs="intervals", scale="not negative")
+_enrichment = _on(MetricInfo, direction="max", unit="fold", scale="not negative")
+_regret = _on(
+    MetricInfo,
+    direction="min",
+    unit="pKd",
+    no_interval="hangs on the single best row, which a third of all draws leave out",
+)
 
 METRICS: Mapping[str, MetricInfo] = {
-    "spearman": _Info(points.spearman, "max", "rank correlation", scale="correlation"),
-    "pearson": _Info(points.pearson, "max", "linear correlation", scale="correlation"),
-    "kendall": _Info(
-        points.kendall, "max", "rank correlation, tau-b", scale="correlation", pairwise=True
+    "spearman": _correlation(points.spearman, summary="rank correlation"),
+    "pearson": _correlation(points.pearson, summary="linear correlation"),
+    "kendall": _correlation(points.kendall, summary="rank correlation, tau-b", pairwise=True),
+    "concordance": _share(
+        points.concordance, summary="pairs of known order ranked right", pairwise=True
     ),
-    "concordance": _Info(
-        points.concordance, "max", "pairs of known order ranked right", scale="share", pairwise=True
-    ),
-    "rmse": _Info(points.rmse, "min", "root mean square error", "pKd", scale="positive"),
-    "mae": _Info(points.mae, "min", "mean absolute error", "pKd", scale="positive"),
-    "bias": _Info(points.bias, "zero", "mean of predicted - measured", "pKd"),
-    "r2": _Info(points.r2, "max", "coefficient of determination"),
+    "rmse": _error(points.rmse, summary="root mean square error"),
+    "mae": _error(points.mae, summary="mean absolute error"),
+    "bias": MetricInfo(points.bias, "zero", "mean of predicted - measured", "pKd"),
+    "r2": MetricInfo(points.r2, "max", "coefficient of determination"),
+    "within_half_log_percent": _percent(_on(points.within, 0.5), summary="within 0.5 log10"),
+    "within_one_log_percent": _percent(_on(points.within, 1.0), summary="within 1 log10"),
+    "auroc": _share(_on(points.auroc, "predicted"), summary="area under ROC, pKd ≥ 9"),
+    "average_precision": _share(points.average_precision, summary="average precision, pKd ≥ 9"),
+    "recall_percent": _percent(_on(points.at_cut, "recall"), summary="recall at pKd ≥ 9"),
+    "precision_percent": _percent(_on(points.at_cut, "precision"), summary="precision at pKd ≥ 9"),
+    "f1_percent": _percent(_on(points.at_cut, "f1"), summary="F1 at pKd ≥ 9"),
     **{
-        f"within_{name}_log_percent": _Info(
-            _on(points.within, limit), "max", f"within {limit:g} log10", "%", scale="percent"
-        )
-        for name, limit in (("half", 0.5), ("one", 1.0))
-    },
-    "auroc": _Info(_on(points.auroc, "predicted"), "max", "area under ROC, pKd ≥ 9", scale="share"),
-    "average_precision": _Info(
-        points.average_precision, "max", "average precision, pKd ≥ 9", scale="share"
-    ),
-    **{
-        f"{name.lower()}_percent": _Info(
-            _on(points.at_cut, name.lower()), "max", f"{name} at pKd ≥ 9", "%", scale="percent"
-        )
-        for name in ("recall", "precision", "F1")
-    },
-    **{
-        f"recall_top_{share}_percent": _Info(
-            _on(points.recall_in_budget, share / 100),
-            "max",
-            f"strong ones in the top {share} %",
-            "%",
-            scale="percent",
+        f"recall_top_{share}_percent": _percent(
+            _on(points.recall_in_budget, share / 100), summary=f"strong ones in the top {share} %"
         )
         for share in (5, 10)
     },
     **{
-        f"enrichment_top_{share}": _Info(
-            _on(points.enrichment, share / 100),
-            "max",
-            f"enrichment in the top {share} %",
-            "fold",
-            scale="not negative",
+        f"enrichment_top_{share}": _enrichment(
+            _on(points.enrichment, share / 100), summary=f"enrichment in the top {share} %"
         )
         for share in (5, 10)
     },
-    "top_1_regret": _Info(
-        _on(points.top_k_regret, 1),
-        "min",
-        "best measured - that of the top pick",
-        "pKd",
-        no_interval=_REGRET,
+    "top_1_regret": _regret(
+        _on(points.top_k_regret, 1), summary="best measured - that of the top pick"
     ),
-    "top_10_regret": _Info(
-        _on(points.top_k_regret, 10),
-        "min",
-        "best measured - best of ten picks",
-        "pKd",
-        no_interval=_REGRET,
+    "top_10_regret": _regret(
+        _on(points.top_k_regret, 10), summary="best measured - best of ten picks"
     ),
-    "auroc_p_strong": _Info(
-        _on(points.auroc, "p_strong"),
-        "max",
-        "area under ROC of p_strong",
-        "",
-        "p_strong",
-        scale="share",
+    "auroc_p_strong": _share(
+        _on(points.auroc, "p_strong"), summary="area under ROC of p_strong", needs="p_strong"
     ),
     **{
-        f"coverage_{level:.0%}_percent".replace("%", ""): _Info(
+        f"coverage_{round(100 * level)}_percent": _percent(
             _on(intervals.coverage, level),
-            "level",
-            f"inside the {level:.0%} interval",
-            "%",
-            "intervals",
-            scale="percent",
+            direction="level",
+            summary=f"inside the {level:.0%} interval",
+            needs="intervals",
         )
         for level in COVERAGE_LEVELS
     },
     **{
-        f"width_{level:.0%}".replace("%", ""): _Info(
+        f"width_{round(100 * level)}": _error(
             _on(intervals.width, level),
-            "min",
-            f"mean width of the {level:.0%} interval",
-            "pKd",
-            "intervals",
-            scale="positive",
+            summary=f"mean width of the {level:.0%} interval",
+            needs="intervals",
         )
         for level in COVERAGE_LEVELS
     },
-    "miscalibration_area": _Info(
-        intervals.miscalibration_area,
-        "min",
-        "area between calibration curve and diagonal",
-        "",
-        "intervals",
-        scale="not negative",
+    "miscalibration_area": _calibration(
+        intervals.miscalibration_area, summary="area between calibration curve and diagonal"
     ),
-    "ence": _Info(
-        intervals.ence,
-        "min",
-        "expected normalised calibration error",
-        "",
-        "intervals",
-        scale="not negative",
-    ),
-    "selective_gain_percent": _Info(
+    "ence": _calibration(intervals.ence, summary="expected normalised calibration error"),
+    "selective_gain_percent": MetricInfo(
         intervals.selective_gain, "max", "RMSE saved by keeping the surer half", "%", "intervals"
     ),
-    "bounds_respected_percent": _Info(
+    "bounds_respected_percent": _percent(
         intervals.bounds_respected,
-        "max",
-        "censored rows that agree with the prediction",
-        "%",
-        "censored",
-        scale="percent",
+        summary="censored rows that agree with the prediction",
+        needs="censored",
     ),
 }
 
