@@ -30,7 +30,7 @@ from paratope.data.splits import (
 )
 from paratope.data.splits.clusters import align_by_representatives, single_linkage
 from paratope.data.splits.split import assign_by_rank, assign_groups
-from paratope.molecules import alignment as search_module
+from paratope.molecules import alignment
 from paratope.molecules.sequences import AMINO_ACIDS, Antibody, Antigen, Pair
 
 VH = (
@@ -170,21 +170,21 @@ def test_clusters_ignore_the_order_of_rows_and_repeat_exactly(rows):
 def test_the_prefilter_for_many_antigens_finds_the_same_families(rows, monkeypatch):
     antigens = [row.pair.antigen for row in rows]
     expected = antigen_clusters(antigens)
-    monkeypatch.setattr(search_module, "EXHAUSTIVE_RESIDUES", 0)
+    monkeypatch.setattr(alignment, "EXHAUSTIVE_RESIDUES", 0)
     align_by_representatives.cache_clear()
     assert (antigen_clusters(antigens) == expected).all()
     align_by_representatives.cache_clear()
 
 
 def test_a_search_without_any_alignment_has_no_hits():
-    hits = search_module.search(["GS" * 14], ["MKTAYIAKQRQISFVKSHFSRQLEERLGLIEVQ"])
+    hits = alignment.align_chains(["GS" * 14], ["MKTAYIAKQRQISFVKSHFSRQLEERLGLIEVQ"])
     assert len(hits.first) == 0
 
 
 def test_search_between_two_lists_names_both_sides():
     rng = np.random.default_rng(4)
     chain, other = random_chain(rng, 100), random_chain(rng, 100)
-    hits = search_module.search([other, chain], [mutated(rng, chain, 0.2), "MKVLAAGIT"])
+    hits = alignment.align_chains([other, chain], [mutated(rng, chain, 0.2), "MKVLAAGIT"])
     best = np.argmax(hits.identity * hits.related)
     assert (hits.first[best], hits.second[best]) == (1, 0)
     assert hits.identity[best] == pytest.approx(0.8, abs=0.05)
@@ -192,10 +192,10 @@ def test_search_between_two_lists_names_both_sides():
 
 def test_a_missing_mmseqs_says_what_to_do(monkeypatch, tmp_path):
     monkeypatch.setenv("MMSEQS2_PATH", str(tmp_path / "absent"))
-    search_module.mmseqs_binary.cache_clear()
+    alignment.mmseqs_binary.cache_clear()
     with pytest.raises(ParatopeError, match="MMSEQS2_PATH"):
-        search_module.search(["A" * 60, "C" * 60])
-    search_module.mmseqs_binary.cache_clear()
+        alignment.align_chains(["A" * 60, "C" * 60])
+    alignment.mmseqs_binary.cache_clear()
 
 
 @pytest.mark.parametrize("identity", [0, 1.1, -1])

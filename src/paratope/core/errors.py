@@ -4,6 +4,8 @@ Anything a user hands over that is wrong raises a `ParatopeError`; the command l
 message without a traceback. `assert` is for our own mistakes.
 """
 
+from collections.abc import Iterable
+
 
 class ParatopeError(Exception):
     """Base of every error that a user's input, files or settings can cause."""
@@ -50,11 +52,11 @@ class MissingExtraError(ParatopeError):
         self.extra = extra
 
 
-def unknown_name(kind: str, got: str, valid: object) -> str:
+def unknown_name(kind: str, got: str, valid: Iterable[object]) -> str:
     """Message for a name that is not in a table, with the names that are.
 
     >>> unknown_name("encoder", "esm9", ["residue", "antiberty"])
     "unknown encoder 'esm9'; valid names: antiberty, residue"
     """
-    names = ", ".join(sorted(str(name) for name in valid))  # type: ignore[attr-defined]
+    names = ", ".join(sorted(str(name) for name in valid))
     return f"unknown {kind} {got!r}; valid names: {names}"

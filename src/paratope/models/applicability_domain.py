@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from paratope.core.errors import ModelError
-from paratope.molecules.alignment import search
+from paratope.molecules.alignment import align_chains
 from paratope.molecules.numbering import cdrs
 from paratope.molecules.sequences import Antibody, Antigen, Pair
 
@@ -168,7 +168,7 @@ class ApplicabilityDomain:
             if chain in known:
                 best[chain] = [1.0, set(self._antigens_of_chain[chain])]
         if new and self._chains:
-            hits = search(new, self._chains)
+            hits = align_chains(new, self._chains)
             strong = hits.related & (hits.coverage >= MIN_COVERAGE)
             order = zip(hits.first[strong], hits.second[strong], hits.identity[strong], strict=True)
             for query, target, identity in order:

@@ -1,4 +1,4 @@
-"""Related protein chains: MMseqs2 alignments for long chains, ungapped placements for peptides."""
+"""Alignments of protein chains: MMseqs2 for long ones, ungapped placements for peptides."""
 
 import dataclasses
 import functools
@@ -30,12 +30,12 @@ _THREADS = "2"
 
 @dataclasses.dataclass(frozen=True)
 class Hits:
-    """Alignments between chains, by their numbers in the list that was searched.
+    """Alignments between chains.
 
     Attributes
     ----------
     first, second : np.ndarray of int, (hits,)
-        `first` < `second` where one list is searched against itself.
+        Indices of the chains; `first` < `second` where one list is searched against itself.
     identity : np.ndarray of float, (hits,)
         Identical residues over the length of the shorter chain.
     coverage : np.ndarray of float, (hits,)
@@ -56,30 +56,15 @@ class Hits:
         names = [field.name for field in dataclasses.fields(cls)]
         return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
-    @classmethod
-    def none(cls) -> "Hits":
-        """No hits."""
-        whole, real = np.zeros(0, np.int64), np.zeros(0)
-        return cls(whole, whole, real, real, np.zeros(0, bool))
+
+NO_HITS = Hits(*(np.zeros(0, kind) for kind in (np.int64, np.int64, float, float, bool)))
 
 
 def twilight_identity(columns: np.ndarray) -> np.ndarray:
-    """Identity above which aligned chains are related, by the length of their alignment.
+    """Identity above which aligned chains are related, (n,), by alignment length L > 0.
 
     The curve of Rost (1999), Protein Eng. 12, 85-94: 480 L^(-0.32 (1 + exp(-L/1000))) per cent.
 
-    Parameters
-    ----------
-    columns : np.ndarray of int
-        Alignment lengths, > 0.
-
-    Returns
-    -------
-    np.ndarray of float
-        Of the same shape, fractions in (0, 1].
-
-    Examples
-    --------
     >>> twilight_identity(np.array([10, 50, 100, 250])).round(2).tolist()
     [1.0, 0.42, 0.29, 0.21]
     """
@@ -103,7 +88,7 @@ def placement_matches(length: int) -> int:
     return int(rare[0]) if len(rare) else length
 
 
-def search(queries: Sequence[str], targets: Sequence[str] | None = None) -> Hits:
+def align_chains(queries: Sequence[str], targets: Sequence[str] | None = None) -> Hits:
     """Alignments of chains with each other, or with those of another list.
 
     Parameters
@@ -111,7 +96,7 @@ def search(queries: Sequence[str], targets: Sequence[str] | None = None) -> Hits
     queries : sequence of str
         Distinct chains.
     targets : sequence of str, optional
-        What to search; the queries themselves by default (each pair once, none with itself).
+        The queries themselves by default (each pair once, none with itself).
 
     Returns
     -------
@@ -123,16 +108,17 @@ def search(queries: Sequence[str], targets: Sequence[str] | None = None) -> Hits
     ParatopeError
         If MMseqs2 is missing or fails.
     """
-    within = targets is None
-    found = [_peptide_hits(queries, queries if targets is None else targets)]
-    if not within and targets:
-        turned = _peptide_hits(targets, queries)
-        found.append(dataclasses.replace(turned, first=turned.second, second=turned.first))
-    if queries and (within or targets):
-        found.append(_mmseqs_hits(queries, targets))
-    hits = Hits.joined(found)
-    if not within:
-        return hits
+    if targets is not None:
+        parts = [_peptide_hits(queries, targets)]
+        if targets:
+            turned = _peptide_hits(targets, queries)
+            parts.append(dataclasses.replace(turned, first=turned.second, second=turned.first))
+        if queries and targets:
+            parts.append(_mmseqs_hits(queries, targets))
+        return Hits.joined(parts)
+    hits = _peptide_hits(queries, queries)
+    if queries:
+        hits = Hits.joined([hits, _mmseqs_hits(queries, queries)])
     low, high = np.minimum(hits.first, hits.second), np.maximum(hits.first, hits.second)
     keep = low < high
     return Hits(low[keep], high[keep], hits.identity[keep], hits.coverage[keep], hits.related[keep])
@@ -140,46 +126,42 @@ def search(queries: Sequence[str], targets: Sequence[str] | None = None) -> Hits
 
 def _peptide_hits(peptides: Sequence[str], chains: Sequence[str]) -> Hits:
     """Ungapped placements of every short chain on every chain at least as long."""
-    longest = max(map(len, chains), default=0)
+    lengths = np.array([len(chain) for chain in chains])
+    longest = lengths.max(initial=0)
     short = [
-        number
-        for number, chain in enumerate(peptides)
+        index
+        for index, chain in enumerate(peptides)
         if len(chain) < PEPTIDE_RESIDUES and len(chain) <= longest
     ]
     if not short:
-        return Hits.none()
+        return NO_HITS
     text = np.frombuffer("".join(chains).encode(), np.uint8)
-    lengths = np.array([len(chain) for chain in chains])
     starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
-    left = np.repeat(starts + lengths, lengths) - np.arange(
-        len(text)
-    )  # residues to the chain's end
-    rows = []
-    for number in short:
-        peptide = np.frombuffer(peptides[number].encode(), np.uint8)
+    to_end = np.repeat(starts + lengths, lengths) - np.arange(len(text))  # residues left in chain
+    parts = []
+    for index in short:
+        peptide = np.frombuffer(peptides[index].encode(), np.uint8)
         size = len(peptide)
-        same = np.zeros(len(text), np.uint8)
+        matches = np.zeros(len(text), np.uint8)
         for offset, residue in enumerate(peptide):
             if residue != ord("X"):
-                same[: len(text) - offset] += text[offset:] == residue
-        same[left < size] = 0  # the peptide would hang over
-        best = np.maximum.reduceat(same, starts)
+                matches[: len(text) - offset] += text[offset:] == residue
+        matches[to_end < size] = 0  # the peptide would hang over
+        best = np.maximum.reduceat(matches, starts)
         hit = np.flatnonzero((lengths >= size) & (best >= max(1, size // 3)))
         related = best[hit] >= placement_matches(size)
-        rows.append(
-            Hits(np.full(len(hit), number), hit, best[hit] / size, np.ones(len(hit)), related)
-        )
-    return Hits.joined(rows)
+        query = np.full(len(hit), index)
+        parts.append(Hits(query, hit, best[hit] / size, np.ones(len(hit)), related))
+    return Hits.joined(parts)
 
 
-def _mmseqs_hits(queries: Sequence[str], targets: Sequence[str] | None) -> Hits:
-    searched = queries if targets is None else targets
+def _mmseqs_hits(queries: Sequence[str], targets: Sequence[str]) -> Hits:
     columns = "query,target,fident,alnlen,qstart,qend,tstart,tend,qlen,tlen"
-    residues = max(sum(map(len, queries)), sum(map(len, searched)))
+    residues = max(sum(map(len, queries)), sum(map(len, targets)))
     with tempfile.TemporaryDirectory(prefix="paratope-") as folder:
         here = Path(folder)
-        _write_fasta(here / "queries.fasta", queries)
-        _write_fasta(here / "targets.fasta", searched)
+        for name, chains in (("queries.fasta", queries), ("targets.fasta", targets)):
+            (here / name).write_text("".join(f">{n}\n{chain}\n" for n, chain in enumerate(chains)))
         # identity over the shorter chain, residues as they are, no masking of repeats
         options = ["--seq-id-mode", "1", "--comp-bias-corr", "0", "--mask", "0"]
         options += ["-e", str(MAX_E_VALUE), "--threads", _THREADS, "-v", "1"]
@@ -190,17 +172,13 @@ def _mmseqs_hits(queries: Sequence[str], targets: Sequence[str] | None) -> Hits:
             sensitivity = next(value for most, value in _SENSITIVITIES if residues <= most)
             options += ["-s", sensitivity, "-k", "6", "--max-seqs", "300"]
         files = [str(here / name) for name in ("queries.fasta", "targets.fasta", "hits.tsv", "tmp")]
-        run = subprocess.run(
-            [str(mmseqs_binary()), "easy-search", *files, *options],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        command = [str(mmseqs_binary()), "easy-search", *files, *options]
+        run = subprocess.run(command, capture_output=True, text=True, check=False)
         if run.returncode != 0:
             said = (run.stderr or run.stdout).strip().splitlines()[-3:]
             raise ParatopeError(f"MMseqs2 failed with exit code {run.returncode}: {' '.join(said)}")
         if not (here / "hits.tsv").stat().st_size:
-            return Hits.none()
+            return NO_HITS
         table = pl.read_csv(
             here / "hits.tsv",
             separator="\t",
@@ -223,10 +201,6 @@ def _mmseqs_hits(queries: Sequence[str], targets: Sequence[str] | None) -> Hits:
         (covered + 1) / shorter,
         matches / column["alnlen"] >= twilight_identity(column["alnlen"]),
     )
-
-
-def _write_fasta(path: Path, chains: Sequence[str]) -> None:
-    path.write_text("".join(f">{number}\n{chain}\n" for number, chain in enumerate(chains)))
 
 
 @functools.cache

@@ -199,26 +199,12 @@ def new_liabilities(parent: Antibody, variant: Antibody) -> tuple[Liability, ...
 
 
 def select_liabilities(text: str = "default") -> tuple[str, ...]:
-    """Kinds of liability that a filter is to use.
+    """Kinds of liability that a filter is to use: keys of `LIABILITIES`, in their order.
 
-    Parameters
-    ----------
-    text : str
-        ``default``, ``all`` or ``none``, or names of kinds, separated by ``,``; a name with ``+``
-        or ``-`` in front adds to the default ones or takes from them.
+    `text` is ``default``, ``all`` or ``none``, or names of kinds, separated by ``,``; a name with
+    ``+`` or ``-`` in front adds to the default ones or takes from them. Raises `InputError` if a
+    name is none.
 
-    Returns
-    -------
-    tuple of str
-        Keys of `LIABILITIES`, in their order.
-
-    Raises
-    ------
-    InputError
-        If a name is none.
-
-    Examples
-    --------
     >>> select_liabilities("deamidation,n-glycosylation")
     ('n-glycosylation', 'deamidation')
     >>> set(select_liabilities()) - set(select_liabilities("-tryptophan-oxidation"))

@@ -65,12 +65,11 @@ _NEIGHBOURS = 2
 REGION_NAMES: dict[str, tuple[str, str]] = {
     chain + region.removeprefix("CDR"): (chain, region) for chain in "HL" for region in REGIONS
 }
-_REGION_GROUPS = {
-    "ALL": tuple(REGION_NAMES),
-    "CDR": tuple(name for name, (_, region) in REGION_NAMES.items() if region.startswith("CDR")),
-    "FR": tuple(name for name, (_, region) in REGION_NAMES.items() if region.startswith("FR")),
-    "H": tuple(name for name, (chain, _) in REGION_NAMES.items() if chain == "H"),
-    "L": tuple(name for name, (chain, _) in REGION_NAMES.items() if chain == "L"),
+_REGION_GROUPS = {"ALL": tuple(REGION_NAMES)} | {
+    group: tuple(
+        name for name, (chain, region) in REGION_NAMES.items() if group in (chain, region[:-1])
+    )
+    for group in ("CDR", "FR", "H", "L")
 }
 
 
@@ -550,26 +549,12 @@ def _merged(chain: str, old: str, steps: list[tuple[str, int, str]]) -> list[Mut
 
 
 def parse_regions(text: str) -> tuple[str, ...]:
-    """Regions named in a list.
+    """Regions named in a list: keys of `REGION_NAMES`, in their order.
 
-    Parameters
-    ----------
-    text : str
-        Separated by ``,``: keys of `REGION_NAMES` such as ``H3`` or ``LFR1``; ``CDR1`` or ``FR1``
-        of both chains; ``CDRH3`` for ``H3``; ``CDR``, ``FR``, ``H``, ``L``, ``all``.
+    Separated by ``,``: such keys (``H3``, ``LFR1``); ``CDR1`` or ``FR1`` of both chains; ``CDRH3``
+    for ``H3``; ``CDR``, ``FR``, ``H``, ``L``, ``all``. Raises `InputError` if a name is none of
+    these, or there is none.
 
-    Returns
-    -------
-    tuple of str
-        Keys of `REGION_NAMES`, in their order.
-
-    Raises
-    ------
-    InputError
-        If a name is none, or there is none.
-
-    Examples
-    --------
     >>> parse_regions("CDR3,H1"), parse_regions("CDR-H3")
     (('H1', 'H3', 'L3'), ('H3',))
     """

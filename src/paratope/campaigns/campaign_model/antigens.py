@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from paratope.campaigns.campaign import UNKNOWN_ANTIGEN
-from paratope.molecules.alignment import search
+from paratope.molecules.alignment import align_chains
 from paratope.molecules.sequences import Antigen
 
 # Identical residues over the shorter chain, from which on two chains are one protein.
@@ -95,7 +95,7 @@ class CampaignAntigens:
         chains = [chain for molecule in molecules for chain in molecule]
         queries = list(dict.fromkeys(chain for chain in chains if chain not in set(targets)))
         identity = {(chain, chain): 1.0 for chain in targets}
-        hits = search(queries, targets)
+        hits = align_chains(queries, targets)
         for first, second, value in zip(hits.first, hits.second, hits.identity, strict=True):
             key = queries[first], targets[second]
             identity[key] = max(identity.get(key, 0.0), float(value))

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from paratope.core.errors import InputError
-from paratope.molecules.alignment import Hits, search
+from paratope.molecules.alignment import Hits, align_chains
 from paratope.molecules.sequences import Antigen
 
 # A containment of fewer residues than this is chance.
@@ -189,7 +189,7 @@ def align_by_representatives(chains: tuple[str, ...]) -> RepresentativeHits:
             representative[left[near]], distance[left[near]] = left[0], apart[near]
             left, residues = left[~near], residues[~near]
     representatives = np.flatnonzero(representative == np.arange(len(chains)))
-    hits = search([chains[index] for index in representatives.tolist()])
+    hits = align_chains([chains[index] for index in representatives.tolist()])
     return RepresentativeHits(representative, distance, representatives, hits)
 
 

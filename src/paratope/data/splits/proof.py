@@ -11,7 +11,7 @@ import numpy as np
 from paratope.data.measurements import Measurement
 from paratope.data.splits.antibodies import REGIONS, highest_identity, region_text
 from paratope.data.splits.clusters import align_by_representatives, same_molecule
-from paratope.molecules.alignment import EXHAUSTIVE_RESIDUES, search
+from paratope.molecules.alignment import EXHAUSTIVE_RESIDUES, align_chains
 
 
 def prove(
@@ -133,7 +133,7 @@ def _antigen_identity(
     side = np.array([min(parts_of[chain]) for chain in chains])
     best = related = 0.0
     if sum(map(len, chains)) <= EXHAUSTIVE_RESIDUES:
-        hits = search(chains)
+        hits = align_chains(chains)
         first, second = hits.first, hits.second
     else:  # mutants are aligned through their representative, within 5 % of it
         aligned = align_by_representatives(tuple(chains))
