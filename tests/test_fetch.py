@@ -105,16 +105,11 @@ def test_a_file_already_there_is_not_downloaded_again(
     assert origin.requests == 1
 
 
-def test_a_damaged_file_is_replaced(toy: DataFile, tmp_path: Path):
-    (tmp_path / "toy").mkdir()
-    (tmp_path / "toy/data.csv").write_bytes(CONTENT[:1000])
-    get(tmp_path)
-    assert_whole(tmp_path)
-
-
 def test_a_cut_connection_is_asked_again_and_never_leaves_a_part(
     toy: DataFile, origin: Origin, tmp_path: Path
 ):
+    (tmp_path / "toy").mkdir()
+    (tmp_path / "toy/data.csv").write_bytes(CONTENT[:1000])  # damaged: it is replaced
     origin.cut_after = [100_000, 0]
     get(tmp_path)
     assert_whole(tmp_path)
@@ -133,25 +128,21 @@ def test_a_stumbling_server_is_asked_again(toy: DataFile, origin: Origin, tmp_pa
     assert_whole(tmp_path)
 
 
-def test_wrong_checksum_keeps_nothing_and_says_both(toy: DataFile, origin: Origin, tmp_path: Path):
+@pytest.mark.parametrize("before", [None, b"mine"])
+def test_wrong_checksum_changes_nothing_and_says_both(
+    toy: DataFile, origin: Origin, tmp_path: Path, before: bytes | None
+):
+    target = tmp_path / "toy/data.csv"
+    target.parent.mkdir()
+    if before is not None:
+        target.write_bytes(before)
     origin.content = CONTENT[:-1] + b"!"
     with pytest.raises(InputError) as caught:
         get(tmp_path)
-    found = hashlib.sha256(origin.content).hexdigest()
-    assert found in str(caught.value)
+    assert hashlib.sha256(origin.content).hexdigest() in str(caught.value)
     assert SHA256 in str(caught.value)
-    assert list((tmp_path / "toy").iterdir()) == []
-
-
-def test_wrong_checksum_leaves_the_file_that_was_there(
-    toy: DataFile, origin: Origin, tmp_path: Path
-):
-    (tmp_path / "toy").mkdir()
-    (tmp_path / "toy/data.csv").write_bytes(b"mine")
-    origin.content = b"other"
-    with pytest.raises(InputError):
-        get(tmp_path)
-    assert (tmp_path / "toy/data.csv").read_bytes() == b"mine"
+    left = [path.read_bytes() for path in target.parent.iterdir()]
+    assert left == ([] if before is None else [before])
 
 
 def test_a_file_the_server_does_not_have_is_not_asked_for_twice(

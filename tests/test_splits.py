@@ -252,38 +252,32 @@ def test_chains_that_are_no_antibody_are_grouped_by_themselves():
 # ---- what stays together in every kind
 
 
+def pair_of(heavy, antigen, light=VL):
+    return Pair(Antibody(heavy, light), Antigen((antigen,)))
+
+
 def awkward_rows():
-    """Groups that every kind must keep whole, by name, among rows that may go anywhere."""
+    """Pairs of rows that every kind must keep whole, by name, among rows that may go anywhere."""
     rng = np.random.default_rng(8)
-    heavy = VH.format("ARDGYSSGWYFDY")
-    mutant = VH.format("ARDGYASGWYFDY")
-    antigen = random_chain(rng, 120)
-    a = Pair(Antibody(heavy, VL), Antigen((antigen,)))
-    b = Pair(Antibody(mutant, VL), Antigen((antigen,)))
-    renamed = Pair(Antibody(heavy, VL, "other"), Antigen((antigen,), "name"))
-    fab = Pair(Antibody(heavy + CH1, VL), Antigen((antigen,)))
-    fragment = Pair(Antibody(heavy, VL), Antigen((antigen[20:90],)))
-    tagged = Pair(Antibody(heavy, VL), Antigen(("M" + antigen + "GSHHHHHH",)))
-    single = Pair(Antibody(VL + "GGGGSGGGGSGGGGS" + heavy), Antigen((antigen,)))
-    named = {
-        "replicates": [Measurement(a, 8.0), Measurement(renamed, 8.3)],
-        "constant domains": [Measurement(a, 8.0), Measurement(fab, 8.3)],
-        "antigen fragment": [Measurement(a, 8.0), Measurement(fragment, 8.3)],
-        "tags": [Measurement(a, 8.0), Measurement(tagged, 8.3)],
-        "scFv": [Measurement(a, 8.0), Measurement(single, 8.1)],
-        "reverse mutants": [
-            Measurement(b, delta_pkd=-1.0, parent=a),
-            Measurement(a, delta_pkd=1.0, parent=b),
-        ],
+    heavy, antigen = VH.format("ARDGYSSGWYFDY"), random_chain(rng, 120)
+    parent = pair_of(heavy, antigen)
+    mutant = pair_of(VH.format("ARDGYASGWYFDY"), antigen)
+    same = {
+        "replicates": Pair(Antibody(heavy, VL, "other"), Antigen((antigen,), "name")),
+        "constant domains": pair_of(heavy + CH1, antigen),
+        "antigen fragment": pair_of(heavy, antigen[20:90]),
+        "tags": pair_of(heavy, "M" + antigen + "GSHHHHHH"),
+        "scFv": pair_of(VL + "GGGGSGGGGSGGGGS" + heavy, antigen, None),
     }
+    named = {
+        name: [Measurement(parent, 8.0), Measurement(pair, 8.3)] for name, pair in same.items()
+    }
+    named["reverse mutants"] = [
+        Measurement(mutant, delta_pkd=-1.0, parent=parent),
+        Measurement(parent, delta_pkd=1.0, parent=mutant),
+    ]
     others = [
-        Measurement(
-            Pair(
-                Antibody(VH.format("AR" + random_chain(rng, 12)), VL),
-                Antigen((random_chain(rng, 100),)),
-            ),
-            7.0,
-        )
+        Measurement(pair_of(VH.format("AR" + random_chain(rng, 12)), random_chain(rng, 100)), 7.0)
         for _ in range(16)
     ]
     return named, others
@@ -294,29 +288,17 @@ def awkward_rows():
 def test_every_kind_keeps_one_thing_in_one_part(by, name):
     named, others = awkward_rows()
     # dates, labels and mutations that pull the rows apart
-    made = [*named[name], *others]
     made = [
-        dataclasses.replace(row, origin=Origin(date=f"20{10 + place % 20}"))
-        for place, row in enumerate(made)
+        dataclasses.replace(row, origin=Origin(date=f"20{10 + index % 20}"))
+        for index, row in enumerate([*named[name], *others])
     ]
-    labels = [f"lab {place}" for place in range(len(made))] if by == "column" else None
+    labels = [f"lab {index}" for index in range(len(made))] if by == "column" else None
     if by in ("position", "mutations"):  # something to mutate
-        made += [
-            Measurement(
-                dataclasses.replace(
-                    row.pair,
-                    antibody=Antibody(
-                        row.pair.antibody.heavy[: -1 - n]
-                        + "A"
-                        + row.pair.antibody.heavy[len(row.pair.antibody.heavy) - n :],
-                        VL,
-                    ),
-                ),
-                7.0,
-                parent=row.pair,
-            )
-            for n, row in enumerate(others)
-        ]
+        for back, row in enumerate(others, start=1):
+            heavy, antigen = row.pair.antibody.heavy, row.pair.antigen.chains[0]
+            at = len(heavy) - back
+            variant = pair_of(heavy[:at] + "A" + heavy[at + 1 :], antigen)
+            made.append(Measurement(variant, 7.0, parent=row.pair))
     split = split_measurements(made, by, fractions=(0.5, 0.5), labels=labels)
     assert split.groups[0] == split.groups[1]
     assert split.assignment[0] == split.assignment[1]
