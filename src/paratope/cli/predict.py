@@ -4,7 +4,7 @@ import contextlib
 import os
 import sys
 from collections import Counter
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -55,11 +55,12 @@ def predict(
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
 ) -> None:
     """Predict pKd with an interval for every row of a table, or for one pair."""
+    from paratope.data.tables import parse_columns
     from paratope.models.predictor import Predictor
 
     source = _source(table, heavy, light, antigen, mutations or [])
     check_output(output)
-    reading: dict[str, Any] = {"columns": _columns(columns)}
+    reading: dict[str, Any] = {"columns": parse_columns(columns) if columns else None}
     if heavy is None and antigen is not None:
         reading["antigens"] = antigen_source(antigen)
     if mutations and parent is None:
@@ -69,8 +70,11 @@ def predict(
         reading["default_antigen"] = predictor.default_antigen
     options = {"coverage": coverage, "strong_threshold_pkd": strong_threshold}
     counts = _run(predictor, source, reading, parent, options, output)
-    _summarise(counts)
-    if counts["in error"]:
+    total, failed = sum(counts.values()), counts["in error"]
+    domains = ", ".join(f"{counts[name]} {name}" for name in ("in", "near", "out"))
+    line = f"{total - failed} of {total} rows predicted (domain: {domains})"
+    print(line + f"; {failed} in error, see the column error" * bool(failed), file=sys.stderr)
+    if failed:
         raise typer.Exit(3)
 
 
@@ -82,9 +86,8 @@ def _run(
     options: dict[str, Any],
     output: str | None,
 ) -> Counter[str]:
-    from paratope.data.tables import TableWriter, read_table
-    from paratope.models.prediction import output_columns
-    from paratope.models.predictor import iter_predictions
+    from paratope.data.tables import TableWriter, iter_tables, read_table
+    from paratope.models.prediction import output_columns, prediction_frame
 
     whole = None
     if not isinstance(source, str):
@@ -93,17 +96,19 @@ def _run(
         whole = read_table(source, parent=parent, **reading)
     if whole is not None and parent is not None:
         options["parent"] = predictor.parent(whole, parent)
-    tables = _blocks(source, reading) if whole is None else _just(whole)
+    tables = _blocks(iter_tables(source, **reading) if whole is None else iter([whole]))
     counts: Counter[str] = Counter()
     on_screen = output is None and sys.stdout.isatty()
     with contextlib.ExitStack() as stack:
         stack.enter_context(contextlib.closing(tables))  # the file is let go if a block fails
         writer = None
-        for frame, predictions in iter_predictions(predictor, tables, **options):
+        for table in tables:
+            predictions = predictor.predict_rows(table.rows, **options)
             counts.update("in error" if one.error else one.domain for one in predictions)
             if on_screen:
                 _show(predictions)
                 continue
+            frame = prediction_frame(table, predictions, parent is not None, predictor.label)
             if writer is None:
                 own = set(frame.columns) - set(output_columns(parent is not None, predictor.label))
                 writer = stack.enter_context(TableWriter(output or "-", keep=own))
@@ -111,24 +116,15 @@ def _run(
     return counts
 
 
-def _blocks(source: str, reading: dict[str, Any]) -> Generator[Any, None, None]:
-    from paratope.data.tables import iter_tables
-
+def _blocks(tables: Iterator[Any]) -> Generator[Any, None, None]:
+    """The same tables; the notes of each are said, once."""
     said: set[str] = set()
-    for table in iter_tables(source, **reading):
-        _say_notes(note for note in table.notes if note not in said)
+    for table in tables:
+        for note in table.notes:
+            if note not in said:
+                print(f"Note: {note}", file=sys.stderr)
         said.update(table.notes)
         yield table
-
-
-def _just(whole: Any) -> Generator[Any, None, None]:
-    _say_notes(whole.notes)
-    yield whole
-
-
-def _say_notes(notes: Iterable[str]) -> None:
-    for note in notes:
-        print(f"Note: {note}", file=sys.stderr)
 
 
 def _source(
@@ -194,12 +190,6 @@ def antigen_source(antigen: str) -> Any:
         ) from error
 
 
-def _columns(text: str | None) -> dict[str, str] | None:
-    from paratope.data.tables import parse_columns
-
-    return parse_columns(text) if text else None
-
-
 def check_output(output: str | None) -> None:
     """Fail before the work, not after it."""
     if output in (None, "-"):
@@ -238,13 +228,3 @@ def _show(predictions: list[Any]) -> None:
             numbers = (f"{one.pkd:.2f}", interval, f"{one.kd_nM:.3g}", f"{one.p_strong:.2f}")
             table.add_row(one.id, *numbers, one.domain, one.note)
     Console().print(table)
-
-
-def _summarise(counts: Counter[str]) -> None:
-    total = sum(counts.values())
-    good = total - counts["in error"]
-    domains = ", ".join(f"{counts[name]} {name}" for name in ("in", "near", "out"))
-    line = f"{good} of {total} rows predicted (domain: {domains})"
-    if counts["in error"]:
-        line += f"; {counts['in error']} in error, see the column error"
-    print(line, file=sys.stderr)

@@ -1,4 +1,4 @@
-"""How close a pair is to what a model was trained on: in, near or out of its domain.
+"""The applicability domain: how close a pair is to what a model was trained on.
 
 A model's numbers mean most where it has seen relatives of both molecules. ``in``: the antigen is
 known and an antibody with similar CDRs was measured against it. ``near``: an antigen of the same
@@ -15,7 +15,7 @@ import numpy as np
 from paratope.core.errors import ModelError
 from paratope.molecules.alignment import align_chains
 from paratope.molecules.numbering import cdrs
-from paratope.molecules.sequences import Antibody, Antigen, Pair
+from paratope.molecules.sequences import Antibody, Pair
 
 Domain = Literal["in", "near", "out"]
 DOMAINS: tuple[Domain, ...] = ("in", "near", "out")
@@ -66,6 +66,7 @@ class ApplicabilityDomain:
     ...     "KNTAYLQMNSLRAEDTAVYYCSRWGGDGFYAMDYWGQGTLVTVSS"
     ... )
     >>> lysozyme = "KVFGRCELAAAMKRHGLDNYRGYSLGNWVCAAKFESNFNTQATNRNTDGS"
+    >>> from paratope.molecules.sequences import Antigen
     >>> pair = Pair(Antibody(heavy), Antigen((lysozyme,)))
     >>> familiarity = ApplicabilityDomain.of_pairs([pair])
     >>> familiarity.judge([pair])[0]
@@ -118,15 +119,17 @@ class ApplicabilityDomain:
         return cls(tuple(antigens), tuple(antibodies), partners)
 
     def judge(self, pairs: Sequence[Pair]) -> list[DomainDistance]:
-        """DomainDistance of every pair, in order; antibodies as variable domains."""
-        antigen_answers = self._judge_antigens([pair.antigen for pair in pairs])
+        """Distance of every pair, in order; antibodies as variable domains."""
+        antigens = dict.fromkeys(pair.antigen.chains for pair in pairs)
+        unknown = [chains for chains in antigens if chains not in self._known_antigens]
+        self._known_antigens.update(self._closest_antigens(unknown))
         antibodies = list(dict.fromkeys(pair.antibody.chains for pair in pairs))
         loops = [_loops(Antibody(chains[0], (*chains[1:], None)[0])) for chains in antibodies]
         similarity = self._antibody_similarity(["".join(parts) for parts in loops])
         row_of = {chains: row for row, chains in enumerate(antibodies)}
         answers = []
         for pair in pairs:
-            antigen_identity, same = antigen_answers[pair.antigen.chains]
+            antigen_identity, same = self._known_antigens[pair.antigen.chains]
             to_all = similarity[row_of[pair.antibody.chains]]
             closest = float(to_all.max(initial=0.0))
             measured = [partner for antigen in same for partner in self._measured_with[antigen]]
@@ -144,18 +147,7 @@ class ApplicabilityDomain:
         if not queries or not self._texts:
             return np.zeros((len(queries), len(self._texts)))
         scorer = Levenshtein.normalized_similarity
-        return cdist(queries, self._texts, scorer=scorer, dtype=np.float32)
-
-    def _judge_antigens(
-        self, antigens: Sequence[Antigen]
-    ) -> dict[tuple[str, ...], tuple[float, frozenset[int]]]:
-        unknown = list(
-            dict.fromkeys(
-                antigen.chains for antigen in antigens if antigen.chains not in self._known_antigens
-            )
-        )
-        self._known_antigens.update(self._closest_antigens(unknown))
-        return self._known_antigens
+        return cdist(queries, self._texts, scorer=scorer, dtype=np.float32, workers=-1)
 
     def _closest_antigens(
         self, molecules: Sequence[tuple[str, ...]]

@@ -1,7 +1,7 @@
 """The one object users hold: load a model, predict a table, save it."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, overload
 
@@ -254,13 +254,3 @@ class Predictor:
             )
             return table_from_frame(frame)
         return table_from_frame(source, columns=columns, default_antigen=self.default_antigen)
-
-
-def iter_predictions(
-    predictor: Predictor, tables: Iterator[InputTable], **options: Any
-) -> Iterator[tuple[pl.DataFrame, list[Prediction]]]:
-    """Predictions of a table that comes in blocks, block by block; options of `predict_rows`."""
-    for table in tables:
-        predictions = predictor.predict_rows(table.rows, **options)
-        with_parent = options.get("parent") is not None
-        yield prediction_frame(table, predictions, with_parent, predictor.label), predictions
