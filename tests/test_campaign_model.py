@@ -16,18 +16,12 @@ from paratope.core.errors import InputError, ModelError
 from paratope.models.bundle import write_bundle
 from paratope.models.predictor import Predictor
 from paratope.molecules.sequences import Antibody, Antigen, Pair
+from small_campaigns import HEAVY as VH
+from small_campaigns import LIGHT as VL
 
 ROWS = 60
 
 
-VH = (
-    "EVQLVESGGGLVQPGGSLRLSCAASGFNIKDTYIHWVRQAPGKGLEWVARIYPTNGYTRYADSVKGRFTISADTSKNTAYLQMNSLRAEDTAVYYC"
-    "SRWGGDGFYAMDYWGQGTLVTVSS"
-)
-VL = (
-    "DIQMTQSPSSLSASVGDRVTITCRASQDVNTAVAWYQQKPGKAPKLLIYSASFLYSGVPSRFSGSRSGTDFTLTISSLQPEDFATYYCQQHYTTPP"
-    "TFGQGTKVEIK"
-)
 ANTIGEN = Antigen(("MKTAYIAKQRQISFVKSHFSRQLEERLGLIEVQ",), "target")
 PLACES = {"H": (29, 52, 98, 101, 104), "L": (27, 49, 91, 93)}  # from 0
 
@@ -187,10 +181,7 @@ def test_states_score_as_pairs_do(small, landscape):
 
 def test_scores_come_back_as_scores(landscape, tmp_path):
     scores = landscape.rows(np.flatnonzero(landscape.censoring == 0)[:20])
-    scored = Campaign(
-        scores.pairs, 100 * scores.values - 500, "score", scores.censoring, scores.assay,
-        scores.assays, scores.replicates, scores.noise_sd, scores.parents,
-    )  # fmt: skip
+    scored = dataclasses.replace(scores, values=100 * scores.values - 500, label="score")
     fitted = CampaignModel.fit(scored)
     bundle = campaign_bundle(fitted, metrics={}, environment={}, card="")
     predictor = Predictor.load(write_bundle(bundle, tmp_path / "scored"))
@@ -208,10 +199,7 @@ def test_scores_of_any_unit_rank_alike(landscape):
     rows = landscape.rows(np.flatnonzero(landscape.censoring == 0)[:24])
 
     def predicted(factor: float, shift: float) -> np.ndarray:
-        campaign = Campaign(
-            rows.pairs, factor * rows.values + shift, "score", rows.censoring, rows.assay,
-            rows.assays, rows.replicates, rows.noise_sd, rows.parents,
-        )  # fmt: skip
+        campaign = dataclasses.replace(rows, values=factor * rows.values + shift, label="score")
         return CampaignModel.fit(campaign).predict(landscape.pairs[40:60])
 
     np.testing.assert_allclose(predicted(250.0, -30.0), 250.0 * predicted(1.0, 0.0) - 30.0,
@@ -328,13 +316,8 @@ def test_bounds_are_not_values(landscape):
         predicted = CampaignModel.fit(campaign).predict(rest.pairs)
         return float(np.sqrt(np.mean((predicted - rest.values) ** 2)))
 
-    def campaign(censoring: np.ndarray) -> Campaign:
-        return Campaign(
-            rows.pairs, told, "pkd", censoring, rows.assay, rows.assays, rows.replicates,
-            rows.noise_sd, rows.parents,
-        )  # fmt: skip
-
-    as_bounds, as_values = campaign(np.where(low, -1, 0)), campaign(np.zeros(40, int))
+    as_values = dataclasses.replace(rows, values=told)
+    as_bounds = dataclasses.replace(as_values, censoring=np.where(low, -1, 0))
     assert error(as_bounds) < error(as_values)
 
 
@@ -342,10 +325,9 @@ def test_assays_with_an_offset_agree(landscape):
     """A second assay, one unit higher: its rows teach the ranking, not the level."""
     exact = landscape.rows(np.flatnonzero(landscape.censoring == 0)[:60])
     second = (np.arange(60) % 2).astype(int)
-    shifted = Campaign(
-        exact.pairs, exact.values + 1.0 * second, "pkd", exact.censoring, second,
-        ("first", "second"), exact.replicates, exact.noise_sd, exact.parents,
-    )  # fmt: skip
+    shifted = dataclasses.replace(
+        exact, values=exact.values + 1.0 * second, assay=second, assays=("first", "second")
+    )
     model = CampaignModel.fit(shifted)
     first = model.to_label(model.predict_latent(exact.pairs, 0).mean)
     other = model.to_label(model.predict_latent(exact.pairs, 1).mean)
@@ -456,10 +438,7 @@ def test_replicates_that_scatter_have_more_noise(plate):
     sd[:4] = [0.05, 0.05, 0.05, 1.5]
     replicates = np.ones(len(plate), int)
     replicates[:4] = 3
-    campaign = Campaign(
-        plate.pairs, plate.values, "pkd", plate.censoring, plate.assay, plate.assays, replicates,
-        sd, plate.parents,
-    )  # fmt: skip
+    campaign = dataclasses.replace(plate, replicates=replicates, noise_sd=sd)
     scale, parent = HalfRankNormalTransform.of(plate.values), np.zeros(len(plate), int)
     share = observations(campaign, scale, parent).noise_share
     assert share[4] == 1.0

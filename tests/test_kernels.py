@@ -22,15 +22,9 @@ from paratope.campaigns.kernels.variants import GAP, Aligner
 from paratope.molecules.mutations import apply_mutations, parse_mutations
 from paratope.molecules.numbering import number_chain
 from paratope.molecules.sequences import Antibody, Antigen, Pair
+from small_campaigns import HEAVY as VH
+from small_campaigns import LIGHT as VL
 
-VH = (
-    "EVQLVESGGGLVQPGGSLRLSCAASGFNIKDTYIHWVRQAPGKGLEWVARIYPTNGYTRYADSVKGRFTISADTSKNTAYLQMNSLRAEDTAVYYC"
-    "SRWGGDGFYAMDYWGQGTLVTVSS"
-)
-VL = (
-    "DIQMTQSPSSLSASVGDRVTITCRASQDVNTAVAWYQQKPGKAPKLLIYSASFLYSGVPSRFSGSRSGTDFTLTISSLQPEDFATYYCQQHYTTPP"
-    "TFGQGTKVEIK"
-)
 ANTIGEN = Antigen(("MKTAYIAKQRQISFVKSHFSRQ",))
 PARENT = Pair(Antibody(VH, VL), ANTIGEN)
 MUTATIONS = (

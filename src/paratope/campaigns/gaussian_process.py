@@ -14,8 +14,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy.linalg import cho_solve, cholesky, solve_triangular
-from scipy.linalg.lapack import dpotri
+from scipy.linalg import cho_solve, cholesky, get_lapack_funcs, solve_triangular
 from scipy.optimize import minimize
 from scipy.special import log_ndtr
 
@@ -152,7 +151,7 @@ class GaussianProcess:
         ``mu_i = y_i - [K⁻¹ y]_i / [K⁻¹]_ii`` and ``var_i = 1 / [K⁻¹]_ii`` (Rasmussen & Williams
         2006, eq. 5.12); hyper-parameters stay.
         """
-        precision = np.diag(dpotri(self._factor, lower=1)[0])
+        precision = np.diag(_lower_inverse(self._factor))
         return self.ep_target - self.alpha / precision, 1.0 / precision
 
     def leave_rows_out(self, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -225,7 +224,7 @@ def _most_probable(
         row_noise = noise[observed.noise_group] * share + ep_variance + JITTER
         factor, _ = safe_cholesky(plus_diagonal(np.tensordot(weights, grams, 1), row_noise))
         alpha = cho_solve((factor, True), target)
-        inverse = np.tril(dpotri(factor, lower=1)[0])
+        inverse = _lower_inverse(factor)
         # d log p / d K = (alpha alphaᵀ - K⁻¹) / 2 (Rasmussen & Williams 2006, eq. 5.9)
         slope = np.outer(alpha, alpha) - inverse - np.tril(inverse, -1).T
         by_term = grams.reshape(terms, -1) @ slope.ravel()
@@ -274,6 +273,12 @@ def safe_cholesky(matrix: np.ndarray) -> tuple[np.ndarray, float]:
         except np.linalg.LinAlgError:
             continue
     raise TrainingError("the covariance of the training rows is not positive definite")
+
+
+def _lower_inverse(factor: np.ndarray) -> np.ndarray:
+    """Lower triangle of the inverse of a matrix, from its lower Cholesky factor."""
+    (potri,) = get_lapack_funcs(("potri",), (factor,))
+    return np.tril(potri(factor, lower=1)[0])
 
 
 def _ep_factors(

@@ -101,12 +101,12 @@ def _with_parents_pkd(measurements: Sequence[Measurement]) -> tuple[list[Measure
         parents.add(row)
     rows, notes = [], {}
     for row in measurements:
-        if row.pkd is None and row.delta_pkd is not None and row.parent is not None:
-            pkd, note = parents.median(row.parent, row.assay)
+        if row.pkd is None and row.delta_pkd is not None and (parent := row.parent) is not None:
+            pkd, note = parents.median(parent, row.assay)
             if pkd is not None:
                 row = dataclasses.replace(row, pkd=pkd + row.delta_pkd)
             if note:
-                notes[row.assay, row.parent.residues] = note
+                notes[row.assay, parent.residues] = note
         rows.append(row)
     return rows, list(notes.values())
 

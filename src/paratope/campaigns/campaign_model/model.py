@@ -404,8 +404,8 @@ class CampaignModel:
     def close(self) -> None:
         """Close the embedding stores of the language model and of the general model."""
         for part in (self.language, self.prior):
-            if part is not None and hasattr(part, "close"):
-                part.close()
+            if (close := getattr(part, "close", None)) is not None:
+                close()
 
     def importance(self) -> Importance:
         """Learned effects by site, and what each term of the kernel explains."""

@@ -239,9 +239,9 @@ class Aligner:
             if mutated[number] and comparable:
                 changed += mutants[own][antigen[number]] or []
                 chains[number] = self.parents[own].antigen.chains
-            for one in changed:
-                column = table.setdefault(SiteSubstitution(own, *one), len(table))
-                more.append((number, column))
+            for site, before, after in changed:
+                substitution = SiteSubstitution(own, site, before, after)
+                more.append((number, table.setdefault(substitution, len(table))))
         extra = np.array(more, int).reshape(-1, 2)
         rows, columns = np.append(rows, extra[:, 0]), np.append(columns, extra[:, 1])
         order = np.argsort(rows, kind="stable")
