@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from paratope.campaigns.adaptation.tuned_networks import tune_networks
+from paratope.campaigns.adaptation.networks import NetworkOptions, tune_networks
 from paratope.campaigns.campaign import Campaign
 from paratope.campaigns.campaign_model import CampaignModel, SparseCampaignModel
 from paratope.campaigns.kernels import AntibodyLanguage
@@ -87,7 +87,7 @@ def large_lines(root: Path) -> list[dict[str, Any]]:
 
 
 def _with_networks(train: Campaign, language: AntibodyLanguage) -> CampaignModel:
-    networks = tune_networks(train, budget_seconds=BUDGET_SECONDS)
+    networks = tune_networks(train, options=NetworkOptions(BUDGET_SECONDS))
     model = SparseCampaignModel.fit(
         train, language=language, prior=networks, inducing=NETWORKS_BESIDE
     )

@@ -84,14 +84,15 @@ def speed_page(found: list[dict[str, Any]]) -> list[str]:
 
 
 def _campaigns(root: Path, clock: Clock) -> None:
-    from paratope.campaigns.adaptation import expect
-    from paratope.campaigns.adaptation.learner import fitting
+    from paratope.campaigns.adaptation import validate
+    from paratope.campaigns.adaptation.validation import AssayPredictor, campaign_fitter
     from paratope.campaigns.suggestion import suggest
     from paratope.models.predictor import Predictor
 
     rows = _variants(ASSAY, root)
     order = np.random.default_rng(0).permutation(len(rows))
     language = AntibodyLanguage()
+    refit = campaign_fitter(language)
     pool = _pool(rows, POOL_ROWS)
     _encode(language, [*pool, *(row.pair for row in rows[: max(FIT_ROWS)])])
     for count, limit in FIT_ROWS.items():
@@ -106,7 +107,7 @@ def _campaigns(root: Path, clock: Clock) -> None:
         clock.time(
             f"report for {count:,} rows",
             2 * limit,
-            lambda campaign=campaign: expect(campaign, fitting(language)),
+            lambda campaign=campaign: validate(campaign, lambda part: AssayPredictor(refit(part))),
         )
         with tempfile.TemporaryDirectory() as folder:
             predictor = Predictor.load(_written(model, Path(folder)))

@@ -121,17 +121,17 @@ def test_the_folder_holds_card_and_report(adapted: Adapted):
         if line.startswith("!["):
             assert (adapted.folder / line.split("](")[1].rstrip(")")).is_file()
     stored = json.loads((report / "expectation.json").read_text("utf-8"))
-    assert adapted.expectation is not None
-    assert stored == adapted.expectation.to_json()
+    assert adapted.report is not None
+    assert stored == adapted.report.to_json()
     assert read_bundle(adapted.folder).metrics == stored
     held_out = pl.read_csv(report / "held_out.csv")
     assert sorted(held_out["id"]) == sorted(plate()["id"])
 
 
 def test_the_report_finds_what_was_put_in(adapted: Adapted):
-    assert adapted.expectation is not None
-    assert adapted.expectation.learned
-    model = adapted.expectation.validations["random"].model
+    assert adapted.report is not None
+    assert adapted.report.learned
+    model = adapted.report.validations["random"].model
     assert model is not None
     assert model.spearman > 0.6
     sites = adapted.model.importance().sites

@@ -7,30 +7,34 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from paratope.campaigns.adaptation import expectation as expectation_module
-from paratope.campaigns.adaptation.expectation import Effort, effort_for, expect
-from paratope.campaigns.adaptation.folds import (
-    KINDS,
-    mutations_of,
-    random_folds,
-    unseen_folds,
-    variant_groups,
-)
-from paratope.campaigns.adaptation.learning_curve import (
-    DOUBLING_MEAN,
-    Point,
-    curve_sizes,
-    fit_curve,
+from paratope.campaigns.adaptation.report import (
+    RefitPlan,
+    baselines_table,
+    markdown,
+    model_table,
+    refit_plan,
+    sentences,
+    validate,
 )
 from paratope.campaigns.adaptation.validation import (
+    COMPARED_BASELINES,
     COVERAGES,
-    Judgement,
+    DOUBLING_MEAN,
+    KINDS,
+    IntervalPredictions,
+    Point,
     Ranking,
     assay_spearman,
     coverage,
     cross_validate,
+    curve_sizes,
+    fit_curve,
+    mutations_of,
+    random_folds,
+    shuffled_variants,
+    unseen_folds,
+    variant_groups,
 )
-from paratope.campaigns.adaptation.wording import markdown, model_table, sentences, standards_table
 from paratope.campaigns.campaign import Campaign, campaign_of
 from paratope.core.censoring import Censoring
 from paratope.data.datasets import DATASETS
@@ -44,7 +48,7 @@ PARENT = Antibody(VH, VK, "wt")
 ANTIGEN = Antigen((LYSOZYME,))
 LETTERS = "ACDEFGHIKLMNPQRSTVWY"
 PLACES = tuple(range(26, 34)) + tuple(range(98, 106))
-QUICK = Effort(3, 1, 2, ((20, 1),))
+QUICK = RefitPlan(3, 1, 2, ((20, 1),))
 
 
 class OneHot:
@@ -54,26 +58,26 @@ class OneHot:
         self.model = BASELINES["one_hot_gp"]().fit(campaign.measurements())
         self.sd = float(campaign.values.std()) + 1e-6
 
-    def judge(self, pairs, assay):
+    def predict(self, pairs, assay):
         del assay
         mean = self.model.predict_pkd(pairs)
         reach = np.outer(norm.ppf(0.5 + 0.5 * np.array(COVERAGES)), np.full(len(pairs), self.sd))
-        return Judgement(mean, mean - reach, mean + reach)
+        return IntervalPredictions(mean, mean - reach, mean + reach)
 
 
 class Mean(OneHot):
     """Learns nothing: one value for all."""
 
-    def judge(self, pairs, assay):
-        found = super().judge(pairs, assay)
+    def predict(self, pairs, assay):
+        found = super().predict(pairs, assay)
         return found._replace(mean=np.full(len(pairs), self.model.mean))
 
 
 class UpsideDown(OneHot):
     """Ranks in the wrong order."""
 
-    def judge(self, pairs, assay):
-        found = super().judge(pairs, assay)
+    def predict(self, pairs, assay):
+        found = super().predict(pairs, assay)
         middle = found.mean.mean()
         return found._replace(mean=2 * middle - found.mean)
 
@@ -182,7 +186,7 @@ def test_one_residue_at_each_position_needs_no_two_kinds(data_root: Path):
 def test_a_constant_has_no_ranking():
     """The mean of the others is low where a row is high: that must not count as a ranking."""
     folds = random_folds(CAMPAIGN, 10, 2, seed=0)
-    held_out = cross_validate(CAMPAIGN, folds, Mean, standards=("constant",))
+    held_out = cross_validate(CAMPAIGN, folds, Mean, baselines=("constant",))
     pooled = assay_spearman(
         CAMPAIGN.values[held_out.row], held_out.mean, CAMPAIGN.assay[held_out.row]
     )
@@ -203,7 +207,7 @@ def test_intervals_of_the_spearman_cover_the_truth():
     """A model of a known correlation: its 95 % interval holds it 19 times of 20."""
     inside = 0
     folds = random_folds(CAMPAIGN, 5, 1, seed=0)
-    held_out = cross_validate(CAMPAIGN, folds, Mean, standards=())
+    held_out = cross_validate(CAMPAIGN, folds, Mean, baselines=())
     rows = held_out.row
     for seed in range(60):
         rng = np.random.default_rng(seed)
@@ -221,7 +225,7 @@ def test_intervals_of_the_spearman_cover_the_truth():
 
 def test_coverage_counts_exact_rows():
     folds = random_folds(CAMPAIGN, 5, 1, seed=0)
-    held_out = cross_validate(CAMPAIGN, folds, OneHot, standards=())
+    held_out = cross_validate(CAMPAIGN, folds, OneHot, baselines=())
     truth = np.stack([CAMPAIGN.values[held_out.row]] * len(COVERAGES))
     sharp = dataclasses.replace(held_out, low=truth, high=truth)
     assert coverage(CAMPAIGN, sharp) == {"50%": 1.0, "80%": 1.0, "90%": 1.0}
@@ -266,12 +270,12 @@ def test_foretold_gains_hold_on_landscapes(name: str, sizes: tuple[int, int], da
     order = np.random.default_rng(0).permutation(exact)
     small, large = campaign.rows(order[: sizes[0]]), campaign.rows(order[: sizes[1]])
     rest = campaign.rows(order[sizes[1] : sizes[1] + 400])
-    found = expect(small, OneHot, effort=Effort(5, 1, 0, curve_sizes(sizes[0])))
+    found = validate(small, OneHot, plan=RefitPlan(5, 1, 0, curve_sizes(sizes[0])))
     curve = dataclasses.replace(found).curve
     assert curve is not None
     (gain,) = fit_curve(curve.points, sizes[0], (sizes[1] - sizes[0],)).gains  # type: ignore
     real = [
-        assay_spearman(rest.values, OneHot(one).judge(rest.pairs, rest.assay).mean, rest.assay)
+        assay_spearman(rest.values, OneHot(one).predict(rest.pairs, rest.assay).mean, rest.assay)
         for one in (small, large)
     ]
     noise = 2 / np.sqrt(len(rest))
@@ -283,7 +287,7 @@ def test_foretold_gains_hold_on_landscapes(name: str, sizes: tuple[int, int], da
 
 @pytest.fixture(scope="module")
 def report():
-    return expect(CAMPAIGN, OneHot, effort=QUICK)
+    return validate(CAMPAIGN, OneHot, plan=QUICK)
 
 
 def test_a_report_of_what_can_be_learned(report):
@@ -293,7 +297,7 @@ def test_a_report_of_what_can_be_learned(report):
         report.validations["random"].model.spearman
     )
     for one in report.validations.values():
-        assert set(one.standards) == set(one.ahead)
+        assert set(one.baselines) == set(one.ahead)
         assert set(one.coverage) == {"50%", "80%", "90%"}
         gap, low, high = one.ahead["one_hot_gp"]  # the same model
         assert (gap, low, high) == (0, 0, 0)
@@ -301,14 +305,14 @@ def test_a_report_of_what_can_be_learned(report):
 
 
 def test_a_report_is_the_same_again(report):
-    again = expect(CAMPAIGN, OneHot, effort=QUICK)
+    again = validate(CAMPAIGN, OneHot, plan=QUICK)
     assert again.to_json() == report.to_json()
-    assert expect(CAMPAIGN, OneHot, effort=QUICK, seed=1).to_json() != report.to_json()
+    assert validate(CAMPAIGN, OneHot, plan=QUICK, seed=1).to_json() != report.to_json()
 
 
 def test_progress_ends_at_its_end():
     seen: list[tuple[int, int]] = []
-    expect(CAMPAIGN, Mean, effort=QUICK, progress=lambda done, total: seen.append((done, total)))
+    validate(CAMPAIGN, Mean, plan=QUICK, progress=lambda _, done, total: seen.append((done, total)))
     assert [done for done, _ in seen] == list(range(1, len(seen) + 1))
     assert seen[-1][0] == seen[-1][1]
     assert len(seen) <= QUICK.fits
@@ -317,10 +321,10 @@ def test_progress_ends_at_its_end():
 def test_a_model_that_learns_nothing_is_said_so():
     rng = np.random.default_rng(3)
     noise = dataclasses.replace(CAMPAIGN, values=rng.permutation(CAMPAIGN.values))
-    found = expect(noise, OneHot, effort=QUICK)
+    found = validate(noise, OneHot, plan=QUICK)
     assert not found.learned
     assert "learned nothing yet" in found.warnings[0]
-    found = expect(CAMPAIGN, Mean, effort=QUICK)
+    found = validate(CAMPAIGN, Mean, plan=QUICK)
     assert not found.learned
     assert "same value" in found.warnings[0]
     behind = [text for text in found.warnings if "ranks better" in text]
@@ -329,7 +333,7 @@ def test_a_model_that_learns_nothing_is_said_so():
 
 
 def test_a_ranking_worse_than_none_is_said_and_no_constant_is_recommended():
-    found = expect(CAMPAIGN, UpsideDown, effort=QUICK)
+    found = validate(CAMPAIGN, UpsideDown, plan=QUICK)
     assert any("its ranking is surely worse than none" in text for text in found.warnings)
     assert not any("constant ranks better" in text for text in found.warnings)
     assert any("do not believe its values" in text for text in found.warnings)
@@ -337,7 +341,7 @@ def test_a_ranking_worse_than_none_is_said_and_no_constant_is_recommended():
 
 
 def test_campaigns_too_small_to_judge_say_so():
-    one = expect(CAMPAIGN.rows(np.arange(1)), OneHot)
+    one = validate(CAMPAIGN.rows(np.arange(1)), OneHot)
     assert not one.learned
     assert one.warnings == (
         "how good the model is cannot be told: 1 variant cannot be both learned from and judged "
@@ -345,8 +349,8 @@ def test_campaigns_too_small_to_judge_say_so():
     )
     assert one.to_json()["validations"]["random"] == {"reason": one.validations["random"].reason}
     equal = dataclasses.replace(CAMPAIGN, values=np.full(len(CAMPAIGN), 7.0))
-    assert "all values are equal" in expect(equal, OneHot).warnings[0]
-    small = expect(CAMPAIGN.rows(np.arange(12)), OneHot)
+    assert "all values are equal" in validate(equal, OneHot).warnings[0]
+    small = validate(CAMPAIGN.rows(np.arange(12)), OneHot)
     assert any("every number of this report is rough" in text for text in small.warnings)
 
 
@@ -356,7 +360,7 @@ def test_bounds_take_part():
     censored = dataclasses.replace(
         CAMPAIGN, values=np.maximum(CAMPAIGN.values, floor), censoring=codes
     )
-    found = expect(censored, OneHot, effort=QUICK)
+    found = validate(censored, OneHot, plan=QUICK)
     assert found.validations["random"].model.spearman > 0.3
     assert censored.measurements()[int(np.argmin(CAMPAIGN.values))].censoring is Censoring.AT_MOST
 
@@ -365,37 +369,69 @@ def test_words_and_tables(report):
     header, rows = model_table(report)
     assert len(rows) == 3
     assert all(len(row) == len(header) for row in rows)
-    header, rows = standards_table(report)
+    header, rows = baselines_table(report)
     assert rows[0][0] == "this model"
-    assert len(rows) == 1 + len(expectation_module.STANDARDS)
+    assert len(rows) == 1 + len(COMPARED_BASELINES)
     said = sentences(report)
     assert any("24 more measurements should buy about +" in text for text in said)
     assert not any("nothing shows yet" in text for text in said)
     text = "\n".join(markdown(report))
     assert "| held out |" in text
     assert "one-hot Gaussian process" in text
-    few = expect(CAMPAIGN.rows(np.arange(3)), OneHot)
+    few = validate(CAMPAIGN.rows(np.arange(3)), OneHot)
     assert "**Warning:** How good the model is cannot be told" in "\n".join(markdown(few))
     assert sentences(few)[0].startswith("Not judged on variants at random: 3 variants")
 
 
 def test_larger_campaigns_get_fewer_refits():
-    fits = [effort_for(count).fits for count in (24, 96, 384, 2000)]
+    fits = [refit_plan(count).fits for count in (24, 96, 384, 2000)]
     assert fits == sorted(fits, reverse=True)
 
 
-def test_scores_of_another_unit_do_not_disturb_the_ranking():
-    """An ELISA in counts beside one in ratios: ranks are compared within each."""
+def test_scores_of_several_assays_are_judged_on_the_labels_that_are_learned():
+    """Counts beside ratios, bounds among the counts: one scale for models and report."""
     half = np.arange(len(CAMPAIGN)) % 2
+    floor = 1000 * np.quantile(CAMPAIGN.values, 0.6)
     rows = [
-        Measurement(pair, score=1000 * value if other else value, assay="counts" * other or "ratio")
+        Measurement(
+            pair,
+            score=max(1000 * value, floor) if other else value,
+            censoring=Censoring(-int(1000 * value < floor)) if other else Censoring.EXACT,
+            assay="counts" * other or "ratio",
+        )
         for pair, value, other in zip(CAMPAIGN.pairs, CAMPAIGN.values, half.tolist(), strict=True)
     ]
-    campaign = campaign_of(rows).on_common_scale()
-    parts = [campaign.values[campaign.assay == number] for number in (0, 1)]
-    assert parts[0].mean() == pytest.approx(parts[1].mean())
-    assert parts[0].std() == pytest.approx(parts[1].std())
-    found = expect(campaign_of(rows), OneHot, effort=QUICK)
+    campaign = campaign_of(rows)
+    exact = campaign.censoring == Censoring.EXACT
+    first, second = (campaign.values[exact & (campaign.assay == index)] for index in (0, 1))
+    labels = np.where(
+        campaign.assay == 0,
+        campaign.values,
+        first.mean() + first.std() * (campaign.values - second.mean()) / second.std(),
+    )
+    label_of = {pair.antibody.chains: y for pair, y in zip(campaign.pairs, labels, strict=True)}
+    learned: list[Campaign] = []
+
+    class Watched(OneHot):
+        def __init__(self, part: Campaign) -> None:
+            learned.append(part.on_common_scale())  # as a campaign model does
+            super().__init__(part)
+
+    found = validate(campaign, Watched, plan=QUICK)
+    for part in learned:
+        expected = [label_of[pair.antibody.chains] for pair in part.pairs]
+        assert part.values == pytest.approx(expected)
+    held_out = found.validations["random"].held_out
+    miss = held_out.mean - labels[held_out.row]
+    miss[(campaign.censoring[held_out.row] == Censoring.AT_MOST) & (miss < 0)] = 0.0
+    assert found.validations["random"].model.rmse == pytest.approx(np.sqrt(np.mean(miss**2)))
     assert found.label == "score"
     assert found.validations["random"].model.spearman > 0.3
-    assert found.validations["random"].model.rmse < 5
+
+
+def test_variants_are_shuffled_whole():
+    groups = np.array([0, 0, 2, 1, 2])
+    rank = shuffled_variants(groups, np.random.default_rng(1))
+    assert sorted(set(rank.tolist())) == [0, 1, 2]
+    assert rank[0] == rank[1]
+    assert rank[2] == rank[4]

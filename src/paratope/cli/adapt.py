@@ -1,23 +1,17 @@
 """``paratope adapt``: a plate's measurements to a model of the campaign."""
 
-import contextlib
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from paratope.cli.group import command_app
 
-app = command_app()
+if TYPE_CHECKING:
+    from paratope.campaigns.adaptation import ValidationReport
 
-_WHAT = {
-    "reading": "Reading measurements",
-    "fitting": "Fitting",
-    "training networks": "Training networks on the campaign (about 10 minutes at most)",
-    "validating": "Finding out what to expect",
-}
+app = command_app()
 
 
 @app.command(
@@ -55,9 +49,10 @@ def adapt(
     """Learn from a campaign's measurements: a model for its variants, and what to expect of it."""
     from paratope.campaigns.adaptation import adapt as learn
     from paratope.cli.predict import antigen_source
+    from paratope.core.progress import console_progress
     from paratope.data.tables import parse_columns
 
-    with _progress() as show:
+    with console_progress() as progress:
         adapted = learn(
             table,
             output,
@@ -68,37 +63,34 @@ def adapt(
             assay=assay,
             seed=seed,
             device=device,
-            progress=show,
+            progress=progress,
         )
     for note in adapted.campaign.notes:
         print(f"Note: {note}", file=sys.stderr)
-    if adapted.expectation is not None:
-        show_expectation(adapted.expectation)
-    count, variants = (
-        len(adapted.campaign),
-        len({p.antibody.chains for p in adapted.campaign.pairs}),
-    )
+    if adapted.report is not None:
+        _show_report(adapted.report)
+    variants = len({pair.antibody.chains for pair in adapted.campaign.pairs})
     print(
-        f"learned from {count} values of {variants} antibodies; model: {output}, card: "
-        f"{output / 'card.md'}",
+        f"learned from {len(adapted.campaign)} values of {variants} antibodies; model: {output}, "
+        f"card: {output / 'card.md'}",
         file=sys.stderr,
     )
     if adapted.campaign.left_out:
         raise typer.Exit(3)
 
 
-def show_expectation(expectation: Any) -> None:
+def _show_report(report: "ValidationReport") -> None:
     """Print what to expect of a campaign's model."""
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
-    from paratope.campaigns.adaptation import model_table, sentences, standards_table
+    from paratope.campaigns.adaptation import baselines_table, model_table, sentences
 
     # one line each where no terminal sets the width
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
     console.print("[bold]What to expect[/], from variants held out of training:")
-    for header, rows in (model_table(expectation), standards_table(expectation)):
+    for header, rows in (model_table(report), baselines_table(report)):
         if not rows or len(header) == 1:
             continue
         table = Table(*(escape(name) for name in header), box=None, padding=(0, 2, 0, 0))
@@ -106,35 +98,7 @@ def show_expectation(expectation: Any) -> None:
             table.add_row(*(escape(cell) for cell in row))
         console.print(table)
         console.print()
-    for text in sentences(expectation):
+    for text in sentences(report):
         console.print(escape(text), soft_wrap=True)
-    for text in expectation.warnings:
+    for text in report.warnings:
         console.print(f"[bold yellow]Warning:[/] {escape(text)}", soft_wrap=True)
-
-
-@contextlib.contextmanager
-def _progress() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar on stderr, if that is a terminal."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn(),
-    )  # fmt: skip
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as bar:
-        task = bar.add_task("", total=None)
-
-        def show(what: str, done: int, total: int) -> None:
-            known = total if total > 1 else None
-            bar.update(task, description=_WHAT[what], completed=done, total=known)
-
-        yield show

@@ -1,16 +1,22 @@
 """From a campaign's measurements to a model of it, and what to expect of that model."""
 
-from paratope.campaigns.adaptation.adapting import NO_PRIOR, Adapted, adapt
-from paratope.campaigns.adaptation.expectation import Expectation, expect
-from paratope.campaigns.adaptation.wording import model_table, sentences, standards_table
+from paratope.campaigns.adaptation.adapting import NO_PRIOR, Adapted, AdaptOptions, adapt
+from paratope.campaigns.adaptation.report import (
+    ValidationReport,
+    baselines_table,
+    model_table,
+    sentences,
+    validate,
+)
 
 __all__ = [
     "NO_PRIOR",
+    "AdaptOptions",
     "Adapted",
-    "Expectation",
+    "ValidationReport",
     "adapt",
-    "expect",
+    "baselines_table",
     "model_table",
     "sentences",
-    "standards_table",
+    "validate",
 ]

@@ -1,23 +1,78 @@
-"""What a campaign's folder says beside the model: card, figures, tables."""
+"""Validation reports: how good a campaign's model is on held-out rows, in numbers and words."""
 
-import json
+import dataclasses
+import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from paratope.campaigns.adaptation.expectation import Expectation
-from paratope.campaigns.adaptation.validation import COVERAGES
-from paratope.campaigns.adaptation.wording import STANDARD_NAMES, UNITS, markdown, number
+from paratope.campaigns.adaptation.validation import (
+    COMPARED_BASELINES,
+    COVERAGES,
+    KINDS,
+    Fit,
+    Folds,
+    Gain,
+    HeldOutPredictions,
+    Kind,
+    LearningCurve,
+    Point,
+    Ranking,
+    Score,
+    coverage,
+    cross_validate,
+    curve_sizes,
+    fit_curve,
+    measure_points,
+    random_folds,
+    unseen_folds,
+    variant_groups,
+)
 from paratope.campaigns.campaign import Campaign
+from paratope.campaigns.campaign_model import Importance
+from paratope.core.censoring import Censoring
 from paratope.core.errors import InputError, OutputError
+from paratope.core.files import plain, write_json
+from paratope.core.progress import Progress, silent
+from paratope.data.tables import write_table
+from paratope.evaluation.figures import (
+    PositionEffect,
+    held_out_predictions,
+    learning_curve,
+    position_importance,
+    save_figure,
+)
 from paratope.evaluation.metrics import EvaluationRows
 from paratope.molecules.numbering import number_chain
 
+# Further measurements whose worth is foretold: a quarter of a plate, a plate, four plates.
+MORE = (24, 96, 384)
+# Fewer variants than this make every number of a report rough.
+_FEW = 20
+# Beyond this, a sparse process is fitted to every fold.
+_MANY = 5000
+# A trivial model that ranks better by less than this is no reason to follow it.
+_NOTABLE = 0.02
+BASELINE_NAMES: Mapping[str, str] = {
+    "constant": "mean of the assay",
+    "one_hot_ridge": "one-hot ridge",
+    "one_hot_gp": "one-hot Gaussian process",
+    "nearest_neighbour": "nearest neighbours",
+    "boosted_kmers": "boosted trees on k-mers",
+}
+KIND_NAMES: Mapping[Kind, str] = {
+    "random": "variants at random",
+    "unseen mutation": "mutations never trained on",
+    "unseen position": "positions never trained on",
+}
+UNITS = {"pkd": "pKd", "score": "score"}
+Table = tuple[list[str], list[list[str]]]
 FOLDER = "report"
+_RELATIONS = {Censoring.AT_MOST: "<", Censoring.EXACT: "", Censoring.AT_LEAST: ">"}
 _SHOWN_TERMS = 6
 _SHOWN_POSITIONS = 8
 _SHOWN_NAMES = 10
@@ -30,8 +85,445 @@ _LIMITS = (
 )
 
 
+@dataclasses.dataclass(frozen=True)
+class RefitPlan:
+    """How much is refitted for a report, so that it takes about as long as two fits.
+
+    Attributes
+    ----------
+    folds, rounds : int
+        Of the random folds.
+    unseen : int
+        Folds by mutation, and by position.
+    draws : tuple of (int, int)
+        Sizes of the learning curve and how many draws of each.
+    """
+
+    folds: int
+    rounds: int
+    unseen: int
+    draws: tuple[tuple[int, int], ...]
+
+    @property
+    def fits(self) -> int:
+        """Models to be fitted."""
+        return self.folds * self.rounds + 2 * self.unseen + sum(count for _, count in self.draws)
+
+
+def refit_plan(variants: int) -> RefitPlan:
+    """Folds and repeats to run, by number of variants.
+
+    >>> [refit_plan(variants).fits for variants in (48, 96, 2000, 20000)]
+    [23, 17, 10, 8]
+    """
+    sizes = curve_sizes(variants)
+    if variants <= 60:
+        return RefitPlan(5, 2, 4, sizes)
+    if variants <= 200:
+        return RefitPlan(5, 1, 3, tuple((size, min(count, 2)) for size, count in sizes))
+    few = tuple((size, 1) for size, _ in sizes)
+    if variants <= 600:
+        return RefitPlan(4, 1, 2, few)
+    # of thousands every fit takes a minute, and half of them are enough to judge by
+    return RefitPlan(3, 1, 2, few) if variants <= _MANY else RefitPlan(2, 1, 2, few[:2])
+
+
+@dataclasses.dataclass(frozen=True)
+class Validation:
+    """How the model does on one kind of held-out rows.
+
+    Attributes
+    ----------
+    kind : str
+    reason : str
+        Why it was not judged; empty if it was.
+    train_rows, judged_rows : int
+    model : Score or None
+    baselines : mapping of str to Score
+    ahead : mapping of str to (float, float, float)
+        Spearman of the model minus that of each baseline, with the 95 % interval.
+    coverage : mapping of str to float
+        Share of exact values inside the intervals, by what these claim, such as ``"90%"``.
+    held_out : HeldOutPredictions or None
+    """
+
+    kind: Kind
+    reason: str = ""
+    train_rows: int = 0
+    judged_rows: int = 0
+    model: Score | None = None
+    baselines: Mapping[str, Score] = dataclasses.field(default_factory=dict)
+    ahead: Mapping[str, tuple[float, float, float]] = dataclasses.field(default_factory=dict)
+    coverage: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    held_out: HeldOutPredictions | None = None
+
+    @property
+    def best_baseline(self) -> str | None:
+        """The trivial model that ranks best."""
+        ranked = {name: one.spearman for name, one in self.baselines.items()}
+        known = {name: value for name, value in ranked.items() if not math.isnan(value)}
+        return max(known, key=lambda name: known[name]) if known else None
+
+
+@dataclasses.dataclass(frozen=True)
+class ValidationReport:
+    """What to expect of a campaign's model.
+
+    Attributes
+    ----------
+    variants, rows : int
+    label : str
+    validations : mapping of str to Validation
+        By kind of held-out rows.
+    curve : LearningCurve or None
+    warnings : tuple of str
+        In plain words, gravest first; empty where there is nothing to warn of.
+    """
+
+    variants: int
+    rows: int
+    label: str
+    validations: Mapping[Kind, Validation]
+    curve: LearningCurve | None
+    warnings: tuple[str, ...]
+
+    @property
+    def learned(self) -> bool:
+        """Whether the ranking of held-out rows is surely better than chance."""
+        model = self.validations["random"].model
+        return model is not None and model.low > 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; what is not known is None."""
+        document = {
+            "variants": self.variants,
+            "rows": self.rows,
+            "label": self.label,
+            "learned": self.learned,
+            "warnings": self.warnings,
+            "validations": {kind: _validation_json(one) for kind, one in self.validations.items()},
+            "learning_curve": self.curve,
+        }
+        return _rounded(plain(document))
+
+
+def validate(
+    campaign: Campaign,
+    fit: Fit,
+    *,
+    seed: int = 0,
+    plan: RefitPlan | None = None,
+    progress: Progress = silent,
+) -> ValidationReport:
+    """Validate how a model is fitted to a campaign.
+
+    Parameters
+    ----------
+    campaign : Campaign
+        Predictions are judged on its values on the common scale, which the models learn.
+    fit : callable
+        Makes a model of a campaign; called with parts of this one.
+    seed : int
+        Of folds, draws and intervals.
+    plan : RefitPlan, optional
+        By default `refit_plan` of the variants.
+    progress : callable
+        Called with the models fitted so far and those to be fitted.
+    """
+    campaign = campaign.on_common_scale()
+    variants = int(variant_groups(campaign.pairs).max()) + 1
+    plan = plan or refit_plan(variants)
+    planned = _planned_folds(campaign, plan, seed)
+    curve_draws = plan.draws if planned["random"].rounds else ()
+    total = sum(len(folds) for of_kind in planned.values() for folds in of_kind.rounds)
+    total += sum(count for _, count in curve_draws)
+    done = 0
+
+    def advance() -> None:
+        nonlocal done
+        done += 1
+        progress("validating", done, total)
+
+    validations: dict[Kind, Validation] = {
+        kind: _validate(campaign, folds, fit, seed, advance) for kind, folds in planned.items()
+    }
+    points = measure_points(campaign, fit, curve_draws, seed, advance)
+    random = validations["random"]
+    curve = None
+    if random.model is not None:
+        if not math.isnan(random.model.spearman):  # the random folds are one more point
+            size = min(round(random.train_rows / len(campaign) * variants), variants - 1)
+            rounds = len(planned["random"].rounds)
+            points.append(Point(size, random.model.spearman, rounds))
+        curve = fit_curve(points, variants, MORE)
+    warnings = _warnings(variants, validations)
+    return ValidationReport(variants, len(campaign), campaign.label, validations, curve, warnings)
+
+
+def _planned_folds(campaign: Campaign, plan: RefitPlan, seed: int) -> dict[Kind, Folds]:
+    random = random_folds(campaign, plan.folds, plan.rounds, seed)
+    equal = np.ptp(campaign.values) == 0
+    reason = random.reason or ("all values are equal" if equal else "")
+    if reason:
+        return {kind: Folds(kind, reason=reason) for kind in KINDS}
+    planned: dict[Kind, Folds] = {"random": random}
+    for kind in KINDS[1:]:
+        planned[kind] = unseen_folds(campaign, kind, plan.unseen, seed)
+    return planned
+
+
+def _validate(
+    campaign: Campaign, folds: Folds, fit: Fit, seed: int, advance: Callable[[], None]
+) -> Validation:
+    if folds.reason:
+        return Validation(folds.kind, reason=folds.reason)
+    held_out = cross_validate(campaign, folds, fit, advance=advance)
+    ranking = Ranking(campaign, held_out, seed)
+    baselines = {name: ranking.score(held_out.baselines[name]) for name in COMPARED_BASELINES}
+    ahead = {
+        name: ranking.ahead(held_out.mean, held_out.baselines[name]) for name in COMPARED_BASELINES
+    }
+    return Validation(
+        folds.kind,
+        train_rows=folds.train_rows,
+        judged_rows=len(np.unique(held_out.row)),
+        model=ranking.score(held_out.mean),
+        baselines=baselines,
+        ahead=ahead,
+        coverage=coverage(campaign, held_out),
+        held_out=held_out,
+    )
+
+
+def _warnings(variants: int, validations: Mapping[Kind, Validation]) -> tuple[str, ...]:
+    random = validations["random"]
+    if random.model is None:
+        return (f"how good the model is cannot be told: {random.reason}",)
+    found = []
+    value, low, high = random.model.spearman, random.model.low, random.model.high
+    if math.isnan(value):
+        found.append("it has learned nothing: it gives every held-out variant the same value")
+    elif not low > 0:
+        interval = "" if math.isnan(low) else f" (95 % interval {low:+.2f} to {high:+.2f})"
+        found.append(
+            f"it has probably learned nothing yet: the Spearman correlation with held-out values "
+            f"is {value:+.2f}{interval}, no better than chance; measure more variants before "
+            "trusting the ranking"
+        )
+    constant = random.baselines["constant"].rmse
+    if random.model.rmse > constant and not math.isnan(value):
+        ranks = "believe the ranking, not the values" if low > 0 else "do not believe its values"
+        found.append(
+            f"its error on held-out variants (RMSE {random.model.rmse:.2f}) is no smaller than "
+            f"that of the mean of the assay ({constant:.2f}): {ranks}"
+        )
+    found += _behind(validations)
+    if variants < _FEW:
+        found.append(f"{variants} variants: every number of this report is rough")
+    return tuple(found)
+
+
+def _behind(validations: Mapping[Kind, Validation]) -> list[str]:
+    """Kinds on which a trivial model surely ranks better, or the intervals are too narrow."""
+    found = []
+    for kind, one in validations.items():
+        if one.model is None:
+            continue
+        ahead = {
+            name: -gap
+            for name, (gap, _, high) in one.ahead.items()
+            if high < 0 and gap <= -_NOTABLE
+        }
+        if "constant" in ahead:  # which ranks nothing
+            found.append(
+                f"on {kind} folds its ranking is surely worse than none (Spearman "
+                f"{-ahead.pop('constant'):+.2f}): do not follow it there"
+            )
+        if ahead:
+            best = max(ahead, key=lambda name: ahead[name])
+            more = ", and so do other trivial models" if len(ahead) > 1 else ""
+            found.append(
+                f"on {kind} folds {best.replace('_', ' ')} ranks better (Spearman "
+                f"{ahead[best]:+.2f}){more}: its ranking is the one to follow there"
+            )
+        claimed = f"{COVERAGES[-1]:.0%}"
+        share, rows = one.coverage.get(claimed), one.judged_rows
+        if share is not None and rows >= _FEW:
+            slack = 2 * math.sqrt(COVERAGES[-1] * (1 - COVERAGES[-1]) / rows)
+            if share < COVERAGES[-1] - 0.05 - slack:
+                found.append(
+                    f"on {kind} folds the {claimed} intervals cover {share:.0%}: take them for "
+                    "too narrow there"
+                )
+    return found
+
+
+def _validation_json(validation: Validation) -> dict[str, Any]:
+    if validation.model is None:
+        return {"reason": validation.reason}
+    return {
+        "train_rows": validation.train_rows,
+        "judged_rows": validation.judged_rows,
+        "model": validation.model,
+        "coverage": validation.coverage,
+        "standards": validation.baselines,
+        "ahead": validation.ahead,
+    }
+
+
+def _rounded(value: Any) -> Any:
+    """Numbers to five digits."""
+    if isinstance(value, dict):
+        return {key: _rounded(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_rounded(item) for item in value]
+    return round(value, 5) if isinstance(value, float) else value
+
+
+def model_table(report: ValidationReport) -> Table:
+    """The model on each kind of held-out rows: header and rows."""
+    unit = UNITS[report.label]
+    header = ["held out", "trained on", "Spearman (95 % interval)", f"RMSE ({unit})"]
+    header += [f"{claimed:.0%} intervals cover" for claimed in COVERAGES]
+    rows = []
+    for kind, one in report.validations.items():
+        if one.model is None:
+            continue
+        covered = [one.coverage.get(f"{claimed:.0%}") for claimed in COVERAGES]
+        rows.append(
+            [
+                KIND_NAMES[kind],
+                f"{one.train_rows} rows",
+                spearman_text(one.model),
+                number(one.model.rmse),
+                *("" if share is None else f"{share:.0%}" for share in covered),
+            ]
+        )
+    return header, rows
+
+
+def baselines_table(report: ValidationReport) -> Table:
+    """Spearman and RMSE of the model and of the trivial ones on the same rows."""
+    judged: dict[Kind, Validation] = {
+        k: one for k, one in report.validations.items() if one.model is not None
+    }
+    header = ["Spearman / RMSE", *(KIND_NAMES[kind] for kind in judged)]
+    rows = [["this model", *(_pair(one.model) for one in judged.values())]]
+    for name in COMPARED_BASELINES:
+        rows.append(
+            [BASELINE_NAMES[name], *(_pair(one.baselines[name]) for one in judged.values())]
+        )
+    return header, rows
+
+
+def _pair(score: Score | None) -> str:
+    assert score is not None
+    return f"{correlation(score.spearman)} / {number(score.rmse)}"
+
+
+def sentences(report: ValidationReport) -> list[str]:
+    """What was not judged, how the model stands against the best trivial one, what more buys."""
+    found = []
+    for kind, one in report.validations.items():
+        if one.model is None:
+            found.append(f"Not judged on {KIND_NAMES[kind]}: {one.reason}.")
+    for kind, one in report.validations.items():
+        best = one.best_baseline
+        if one.model is not None and best is not None:
+            found.append(_against_baseline(kind, one, best))
+    if report.curve is not None:
+        gains = gain_sentences(report.curve.gains)
+        if report.curve.gains and not report.learned:
+            gains.append(
+                "That is what they buy in other campaigns; in this one nothing shows yet that they "
+                "would."
+            )
+        found += gains
+    return found
+
+
+def _against_baseline(kind: Kind, one: Validation, best: str) -> str:
+    gap, low, high = one.ahead[best]
+    surely = "" if math.isnan(low) else f" ({low:+.2f} to {high:+.2f})"
+    return (
+        f"Against the best trivial model on {KIND_NAMES[kind]}, {BASELINE_NAMES[best]}: Spearman "
+        f"{gap:+.2f}{surely}."
+    )
+
+
+def gain_sentences(gains: Sequence[Gain]) -> list[str]:
+    """What more measurements should buy.
+
+    >>> gain_sentences([Gain(24, 0.021, 0.004, 0.038)])
+    ['24 more measurements should buy about +0.02 Spearman (95 %: +0.00 to +0.04).']
+    """
+    found = [
+        f"{one.more} more measurements should buy about {one.gain:+.2f} Spearman "
+        f"(95 %: {one.low:+.2f} to {one.high:+.2f})."
+        for one in gains
+    ]
+    return found or ["Too few variants to foretell what more would buy."]
+
+
+def spearman_text(score: Score) -> str:
+    """A correlation with its interval."""
+    if math.isnan(score.spearman):
+        return "none"
+    if math.isnan(score.low):
+        return correlation(score.spearman)
+    ends = f"{correlation(score.low)} to {correlation(score.high)}"
+    return f"{correlation(score.spearman)} ({ends})"
+
+
+def correlation(value: float) -> str:
+    """Two decimals; a dash for nothing.
+
+    >>> correlation(0.61), correlation(-0.003), correlation(float("nan"))
+    ('0.61', '0.00', '–')
+    """
+    return "–" if math.isnan(value) else f"{value:z.2f}"
+
+
+def number(value: float) -> str:
+    """Two decimals, or three digits of something small or large; a dash for nothing.
+
+    >>> number(0.5), number(1234.5), number(0.00123), number(float("nan"))
+    ('0.50', '1.23e+03', '0.00123', '–')
+    """
+    if math.isnan(value):
+        return "–"
+    if value == 0 or 0.01 <= abs(value) < 1000 or round(value, 2) == 0 and abs(value) < 1e-9:
+        return f"{value:.2f}"
+    return f"{value:.3g}"
+
+
+def markdown(report: ValidationReport) -> list[str]:
+    """The report as lines of a card."""
+    lines = [f"**Warning:** {_sentence(text)}" for text in report.warnings]
+    lines = [line for text in lines for line in (text, "")]
+    for table in (model_table(report), baselines_table(report)):
+        if table[1] and len(table[0]) > 1:
+            lines += [*_markdown_table(table), ""]
+    lines += [line for text in sentences(report) for line in (text, "")]
+    return lines
+
+
+def _markdown_table(table: Table) -> list[str]:
+    header, rows = table
+    ruled = ["---"] * len(header)
+    return ["| " + " | ".join(cells) + " |" for cells in (header, ruled, *rows)]
+
+
+def _sentence(text: str) -> str:
+    return text[0].upper() + text[1:] + "."
+
+
 def card(
-    name: str, campaign: Campaign, importance: Any, expectation: Expectation | None, prior: str
+    name: str,
+    campaign: Campaign,
+    importance: Importance,
+    report: ValidationReport | None,
+    prior: str,
 ) -> str:
     """The model's card, in Markdown.
 
@@ -41,7 +533,7 @@ def card(
     campaign : Campaign
     importance : Importance
         Of the fitted model.
-    expectation : Expectation or None
+    report : ValidationReport or None
         None where no report was asked for.
     prior : str
         Name of the general model whose answers were learned from, or ``"none"``.
@@ -50,18 +542,18 @@ def card(
     if campaign.notes:
         lines += ["## Notes on the measurements", "", *(f"- {note}" for note in campaign.notes), ""]
     lines += ["## What to expect", ""]
-    if expectation is None:
+    if report is None:
         lines += ["Not judged: the report was not asked for.", ""]
     else:
-        lines += markdown(expectation)
-        lines += [f"![{title}]({FOLDER}/{file})" for file, title in _figures(expectation)] + [""]
+        lines += markdown(report)
+        lines += [f"![{title}]({FOLDER}/{file})" for file, title in _figures(report)] + [""]
     lines += ["## What was learned", "", *_learned(campaign, importance), ""]
     return "\n".join([*lines, "## Limits", "", _LIMITS, ""])
 
 
 def _measured(campaign: Campaign, prior: str) -> list[str]:
     unit = UNITS[campaign.label]
-    exact = int((campaign.censoring == 0).sum())
+    exact = int((campaign.censoring == Censoring.EXACT).sum())
     assays = _listed(
         f"{name} ({int((campaign.assay == place).sum())})"
         for place, name in enumerate(campaign.assays)
@@ -96,16 +588,16 @@ def _listed(names: Iterable[str]) -> str:
     return ", ".join(shown) + f" and {more} more" * (more > 0)
 
 
-def _figures(expectation: Expectation) -> list[tuple[str, str]]:
+def _figures(report: ValidationReport) -> list[tuple[str, str]]:
     found = []
-    if expectation.validations["random"].held_out is not None:
+    if report.validations["random"].held_out is not None:
         found.append(("held_out.png", "Predicted against measured, held-out variants"))
-    if expectation.curve is not None:
+    if report.curve is not None:
         found.append(("learning_curve.png", "What more measurements should buy"))
     return found
 
 
-def _learned(campaign: Campaign, importance: Any) -> list[str]:
+def _learned(campaign: Campaign, importance: Importance) -> list[str]:
     """Sites with the largest effects, and the kernel's terms, as tables."""
     unit = UNITS[campaign.label]
     sites = [one for one in importance.sites if one["chain"] in ("H", "L")]
@@ -129,7 +621,7 @@ def _learned(campaign: Campaign, importance: Any) -> list[str]:
 
 
 def write_report(
-    campaign: Campaign, importance: Any, expectation: Expectation | None, folder: Path
+    campaign: Campaign, importance: Importance, report: ValidationReport | None, folder: Path
 ) -> list[Path]:
     """Write figures and tables into ``report/`` of a model's folder.
 
@@ -144,22 +636,16 @@ def write_report(
     except OSError as error:
         raise OutputError(f"cannot write {target}: {error.strerror or error}") from error
     written = [_write_positions(campaign, importance, target)]
-    if expectation is not None:
-        written += _write_expectation(campaign, expectation, target)
+    if report is not None:
+        written += _write_validation(campaign, report, target)
     return [path for path in written if path is not None]
 
 
-def _write_expectation(campaign: Campaign, expectation: Expectation, target: Path) -> list[Path]:
-    from paratope.core.files import atomic_file
-    from paratope.data.tables import write_table
-    from paratope.evaluation.figures import held_out_predictions, learning_curve, save_figure
-
+def _write_validation(campaign: Campaign, report: ValidationReport, target: Path) -> list[Path]:
     unit = UNITS[campaign.label]
     paths = [target / "expectation.json"]
-    with atomic_file(paths[0]) as file:
-        text = json.dumps(expectation.to_json(), indent=1, ensure_ascii=False, allow_nan=False)
-        file.write((text + "\n").encode())
-    random = expectation.validations["random"].held_out
+    write_json(paths[0], report.to_json(), indent=1)
+    random = report.validations["random"].held_out
     if random is not None:
         first = random.round == 0
         rows = random.row[first]
@@ -170,7 +656,7 @@ def _write_expectation(campaign: Campaign, expectation: Expectation, target: Pat
                 "id": [campaign.pairs[row].antibody.name for row in rows],
                 "assay": campaign.assay_names[rows].tolist(),
                 "measured": campaign.values[rows],
-                "relation": [{-1: "<", 0: "", 1: ">"}[int(campaign.censoring[r])] for r in rows],
+                "relation": [_RELATIONS[Censoring(campaign.censoring[row])] for row in rows],
                 "predicted": mean,
                 "low": low,
                 "high": high,
@@ -188,23 +674,23 @@ def _write_expectation(campaign: Campaign, expectation: Expectation, target: Pat
         )  # fmt: skip
         paths.append(target / "held_out.png")
         save_figure(figure, paths[-1])
-    if expectation.curve is not None:
+    if report.curve is not None:
         paths.append(target / "learning_curve.png")
-        save_figure(learning_curve(**curve_of(expectation)), paths[-1])
+        save_figure(learning_curve(**curve_of(report)), paths[-1])
     return paths
 
 
-def curve_of(expectation: Expectation) -> dict[str, Any]:
+def curve_of(report: ValidationReport) -> dict[str, Any]:
     """What `paratope.evaluation.figures.learning_curve` draws."""
-    curve = expectation.curve
+    curve = report.curve
     assert curve is not None
     smallest = min(point.size for point in curve.points)
     sizes = np.unique(np.geomspace(smallest, 4 * curve.variants, 80).round().astype(int))
     line = dict(zip(("spearman", "low", "high"), curve.spearman(sizes), strict=True))
-    random = expectation.validations["random"]
+    random = report.validations["random"]
     ranked = {
-        STANDARD_NAMES[name]: one.spearman
-        for name, one in random.standards.items()
+        BASELINE_NAMES[name]: one.spearman
+        for name, one in random.baselines.items()
         if np.isfinite(one.spearman)
     }
     best = dict(sorted(ranked.items(), key=lambda one: -one[1])[:3])
@@ -213,14 +699,12 @@ def curve_of(expectation: Expectation) -> dict[str, Any]:
         "spearman": [point.spearman for point in curve.points],
         "line": {"variants": sizes.tolist(), **{k: v.tolist() for k, v in line.items()}},
         "variants": curve.variants,
-        "trained": round(random.train_rows / expectation.rows * curve.variants),
+        "trained": round(random.train_rows / report.rows * curve.variants),
         "standards": best,
     }
 
 
-def _write_positions(campaign: Campaign, importance: Any, target: Path) -> Path | None:
-    from paratope.evaluation.figures import position_importance, save_figure
-
+def _write_positions(campaign: Campaign, importance: Importance, target: Path) -> Path | None:
     positions = position_effects(campaign, importance)
     if not positions:
         return None
@@ -229,10 +713,8 @@ def _write_positions(campaign: Campaign, importance: Any, target: Path) -> Path 
     return path
 
 
-def position_effects(campaign: Campaign, importance: Any) -> list[Any]:
+def position_effects(campaign: Campaign, importance: Importance) -> list[PositionEffect]:
     """What was learned of every position of the first parent's varied chains."""
-    from paratope.evaluation.figures import PositionEffect
-
     known = {(one["chain"], one["imgt"]): one for one in importance.sites}
     found = []
     for chain in ("H", "L"):

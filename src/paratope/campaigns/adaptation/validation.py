@@ -1,29 +1,237 @@
-"""Predictions of held-out rows by a campaign's model and by trivial ones, and how good they are."""
+"""Cross-validation of a campaign's model: folds, held-out predictions, scores, learning curve."""
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 
-from paratope.campaigns.adaptation.folds import Fold, Folds, variant_groups
 from paratope.campaigns.campaign import Campaign
 from paratope.campaigns.campaign.labels import Key, pair_key
 from paratope.campaigns.campaign_model import MAX_ROWS, CampaignModel, fit_campaign
 from paratope.campaigns.kernels import LanguageModel
+from paratope.core.censoring import Censoring
+from paratope.core.errors import InputError
 from paratope.evaluation.baselines import BASELINES
-from paratope.evaluation.bootstrap import Bootstrap, Interval
+from paratope.evaluation.bootstrap import Bootstrap, Interval, fisher_z
 from paratope.evaluation.metrics import METRICS, EvaluationRows, RowWeights
-from paratope.molecules.sequences import Pair
+from paratope.molecules.mutations import mutations_between
+from paratope.molecules.sequences import Antibody, Pair
 
+Kind = Literal["random", "unseen mutation", "unseen position"]
+KINDS: tuple[Kind, ...] = ("random", "unseen mutation", "unseen position")
 COVERAGES = (0.5, 0.8, 0.9)
-# What stands beside every number, by its name in `BASELINES`; the constant is its assay's mean.
-STANDARDS = ("constant", "one_hot_ridge", "one_hot_gp", "nearest_neighbour", "boosted_kmers")
+# Beside every number, by their names in `BASELINES`; the constant is its assay's mean.
+COMPARED_BASELINES = (
+    "constant",
+    "one_hot_ridge",
+    "one_hot_gp",
+    "nearest_neighbour",
+    "boosted_kmers",
+)
+# Fewer rows than this can neither train nor judge anything.
+MIN_ROWS = 8
+# What must be left to train on when mutations or positions are held out.
+_MIN_TRAIN_SHARE = 0.25
+_MIN_TEST = 4
 _DRAWS = 400
+# How much one doubling of the measurements adds to Fisher's z of the Spearman correlation, a
+# priori: mean and standard deviation over the published learning curves of four antibodies (random
+# draws of 24, 96 and 384 variants; one-hot and language-model kernels).
+DOUBLING_MEAN, DOUBLING_SD = 0.10, 0.05
+# More measurements than this many times the present ones are not spoken about.
+_FARTHEST = 8
+
+# Parent, chain, position, and the new residue (not where only positions matter).
+MutationKey = tuple[Any, ...]
 
 
-class Judgement(NamedTuple):
-    """What a model says of new measurements of n variants, in the campaign's units.
+@dataclasses.dataclass(frozen=True)
+class Fold:
+    """Rows to train on and rows to judge on."""
+
+    train: np.ndarray
+    test: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Folds:
+    """All folds of one kind.
+
+    Attributes
+    ----------
+    kind : str
+        One of `KINDS`.
+    rounds : tuple of tuple of Fold
+        In each round a row is judged at most once.
+    reason : str
+        Why there are none; empty if there are.
+    """
+
+    kind: Kind
+    rounds: tuple[tuple[Fold, ...], ...] = ()
+    reason: str = ""
+
+    @property
+    def train_rows(self) -> int:
+        """Rows trained on, on average."""
+        sizes = [len(fold.train) for folds in self.rounds for fold in folds]
+        return round(float(np.mean(sizes))) if sizes else 0
+
+
+def variant_groups(pairs: Sequence[Pair]) -> np.ndarray:
+    """Index of each row's antibody, whatever the assay or antigen, (n,)."""
+    indices: dict[tuple[str, ...], int] = {}
+    return np.array([indices.setdefault(pair.antibody.chains, len(indices)) for pair in pairs])
+
+
+def shuffled_variants(groups: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Rank of each row's variant in a random order of the variants, (n,), from 0.
+
+    All rows of a variant have one rank, so whatever deals rows by it keeps a variant together.
+
+    >>> shuffled_variants(np.array([0, 0, 1, 2]), np.random.default_rng(0)).tolist()
+    [1, 1, 2, 0]
+    """
+    variants, codes = np.unique(groups, return_inverse=True)
+    rank = np.empty(len(variants), int)
+    rank[random.permutation(len(variants))] = np.arange(len(variants))
+    return rank[codes]
+
+
+def random_folds(campaign: Campaign, folds: int, rounds: int, seed: int) -> Folds:
+    """Variants dealt out at random, `rounds` times; all rows of a variant are in one fold.
+
+    Examples
+    --------
+    >>> from paratope.campaigns.campaign import campaign_of
+    >>> from paratope.data.datasets.simulated import simulate
+    >>> campaign = campaign_of(simulate(antibodies=30, antigens=1, seed=1).measurements)
+    >>> [len(fold.test) for fold in random_folds(campaign, 5, 1, 0).rounds[0]]
+    [6, 6, 6, 6, 6]
+    """
+    groups = variant_groups(campaign.pairs)
+    count = int(groups.max()) + 1
+    if count < MIN_ROWS:
+        return Folds(
+            "random",
+            reason=f"{count} variant{'s' * (count != 1)} cannot be both learned from and judged "
+            f"on; at least {MIN_ROWS} are needed",
+        )
+    folds = min(folds, count)
+    random = np.random.default_rng(seed)
+    dealt = []
+    for _ in range(rounds):
+        part = shuffled_variants(groups, random) % folds
+        dealt.append(
+            tuple(
+                Fold(np.flatnonzero(part != index), np.flatnonzero(part == index))
+                for index in range(folds)
+            )
+        )
+    return Folds("random", tuple(dealt))
+
+
+def mutations_of(campaign: Campaign) -> list[frozenset[MutationKey]]:
+    """Mutations of each row against the parent it differs least from.
+
+    Returns
+    -------
+    list of frozenset
+        (parent, chain, position, new residue) for each row; empty for parents and for antibodies
+        that are like no parent.
+    """
+    known: dict[tuple[str, ...], frozenset[MutationKey]] = {}
+    for pair in campaign.pairs:
+        if pair.antibody.chains not in known:
+            known[pair.antibody.chains] = _mutations(pair.antibody, campaign.parents)
+    return [known[pair.antibody.chains] for pair in campaign.pairs]
+
+
+def _mutations(antibody: Antibody, parents: Sequence[Pair]) -> frozenset[MutationKey]:
+    fewest: frozenset[MutationKey] | None = None
+    for index, parent in enumerate(parents):
+        try:
+            changes = mutations_between(parent.antibody, antibody)
+        except InputError:  # of another kind: a single domain and a pair
+            continue
+        keys = frozenset((index, one.chain, one.position, one.after) for one in changes)
+        if fewest is None or len(keys) < len(fewest):
+            fewest = keys
+    return fewest or frozenset()
+
+
+def unseen_folds(campaign: Campaign, kind: Kind, folds: int, seed: int) -> Folds:
+    """Folds whose judged rows have a mutation, or a mutated position, that no trained row has.
+
+    Mutations (positions) are held out one after the other, in random order, while at least a
+    quarter of the rows are left to train on, until a fold's share of the rows is to be judged. Each
+    fold begins with those that no fold before it held out.
+
+    Parameters
+    ----------
+    campaign : Campaign
+    kind : {"unseen mutation", "unseen position"}
+    folds : int
+        At most so many.
+    seed : int
+    """
+    by_position = kind == "unseen position"
+    what = "position" if by_position else "mutation"
+    rows = mutations_of(campaign)
+    positions = [frozenset(key[:3] for key in row) for row in rows]
+    counts = [len(frozenset().union(*of_rows)) for of_rows in (rows, positions)]
+    if not by_position and counts[0] and counts[0] == counts[1]:
+        return Folds(kind, reason="each position is mutated in one way only: as for positions")
+    rows = positions if by_position else rows
+    keys = sorted({key for row in rows for key in row}, key=str)
+    if not campaign.parents:
+        return Folds(kind, reason="the antibodies are unrelated: no parent whose mutations to tell")
+    if len(keys) < 2:
+        return Folds(kind, reason=f"fewer than two {what}s are measured")
+    has = np.array([[key in row for key in keys] for row in rows])
+    order = np.random.default_rng(seed).permutation(len(keys)).tolist()
+    found: list[Fold] = []
+    used: set[int] = set()
+    for _ in range(folds):
+        queue = [key for key in order if key not in used]
+        if not queue:
+            break
+        held = _held_out(has, [*queue, *(key for key in order if key in used)], folds)
+        if not held or used.issuperset(held):
+            break
+        used.update(held)
+        touched = has[:, held].any(1)
+        if touched.sum() >= _MIN_TEST:
+            found.append(Fold(np.flatnonzero(~touched), np.flatnonzero(touched)))
+    if len(found) < 2:
+        return Folds(
+            kind,
+            reason=f"no {what} can be held out: each is in too many or too few of the "
+            f"{len(campaign)} rows",
+        )
+    return Folds(kind, tuple((fold,) for fold in found))
+
+
+def _held_out(has: np.ndarray, queue: Sequence[int], folds: int) -> list[int]:
+    """Columns of `has` to hold out in one fold, from the front of the queue."""
+    least = max(MIN_ROWS, int(np.ceil(_MIN_TRAIN_SHARE * len(has))))
+    wanted = max(_MIN_TEST, len(has) // folds)
+    held: list[int] = []
+    touched = np.zeros(len(has), bool)
+    for column in queue:
+        more = touched | has[:, column]
+        if (~more).sum() < least:
+            continue
+        held.append(column)
+        touched = more
+        if touched.sum() >= wanted:
+            break
+    return held
+
+
+class IntervalPredictions(NamedTuple):
+    """Predicted new measurements of n variants, in the campaign's units.
 
     Attributes
     ----------
@@ -37,225 +245,34 @@ class Judgement(NamedTuple):
     high: np.ndarray
 
 
-class Fitted(Protocol):
-    """What is judged: a model of a campaign."""
+class FittedModel(Protocol):
+    """A model of a campaign, as it is validated."""
 
-    def judge(self, pairs: Sequence[Pair], assay: np.ndarray) -> Judgement:
-        """Of pairs, each in the assay of that index."""
+    def predict(self, pairs: Sequence[Pair], assay: np.ndarray) -> IntervalPredictions:
+        """New measurements of pairs, each in the assay of that index."""
         ...
 
 
-Fit = Callable[[Campaign], Fitted]
+Fit = Callable[[Campaign], FittedModel]
 
 
-@dataclasses.dataclass(frozen=True)
-class HeldOutRows:
-    """Predictions of rows by models that did not see them; m judgements of a campaign's rows.
+class AssayPredictor:
+    """A fitted campaign model, asked in the assays of the rows."""
 
-    Attributes
-    ----------
-    row : np.ndarray of int, (m,)
-        Row of the campaign.
-    round : np.ndarray of int, (m,)
-    centre : np.ndarray of float, (m,)
-        Middle of the training rows of the row's assay: what the constant predicts.
-    mean : np.ndarray of float, (m,)
-    low, high : np.ndarray of float, (coverages, m)
-        As `Judgement`, of the campaign's model.
-    standards : mapping of str to np.ndarray, (m,)
-        Predictions of the trivial models.
-    """
+    def __init__(self, model: CampaignModel) -> None:
+        self.model = model
 
-    row: np.ndarray
-    round: np.ndarray
-    centre: np.ndarray
-    mean: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
-    standards: Mapping[str, np.ndarray]
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Score:
-    """How good predictions are.
-
-    Attributes
-    ----------
-    spearman : float
-        Within assays, averaged by rows; NaN where all predictions are equal.
-    low, high : float
-        Its 95 % interval; NaN where there is none.
-    rmse : float
-    """
-
-    spearman: float
-    low: float
-    high: float
-    rmse: float
-
-
-def cross_validate(
-    campaign: Campaign,
-    folds: Folds,
-    fit: Fit,
-    *,
-    standards: Sequence[str] = STANDARDS,
-    advance: Callable[[], None] = lambda: None,
-) -> HeldOutRows:
-    """Fit on each fold's training rows and predict its others.
-
-    Parameters
-    ----------
-    campaign : Campaign
-    folds : Folds
-    fit : callable
-        Campaign to a fitted model.
-    standards : sequence of str
-        Names in `paratope.evaluation.baselines.BASELINES`.
-    advance : callable
-        Called after every fold.
-    """
-    parts: list[dict[str, Any]] = []
-    for number, fold in enumerate([fold for one in folds.rounds for fold in one]):
-        parts.append(_judge(campaign, fold, fit, standards))
-        parts[-1]["round"] = np.full(len(fold.test), _round_of(folds, number))
-        advance()
-    joined = {
-        name: np.concatenate([part[name] for part in parts], axis=-1)
-        for name in ("row", "round", "centre", "mean", "low", "high")
-    }
-    others = {
-        name: np.concatenate([part["standards"][name] for part in parts]) for name in standards
-    }
-    return HeldOutRows(**joined, standards=others)
-
-
-def _round_of(folds: Folds, number: int) -> int:
-    for place, one in enumerate(folds.rounds):
-        if number < len(one):
-            return place
-        number -= len(one)
-    raise AssertionError(number)
-
-
-def _judge(campaign: Campaign, fold: Fold, fit: Fit, standards: Sequence[str]) -> dict[str, Any]:
-    train, test = campaign.rows(fold.train), campaign.rows(fold.test)
-    found = fit(train).judge(test.pairs, test.assay)
-    means = assay_means(train)
-    flat = dataclasses.replace(train, values=train.values - means[train.assay])
-    measurements = flat.measurements()  # all assays on one scale
-    others = {
-        name: means[test.assay] + BASELINES[name]().fit(measurements).predict_pkd(test.pairs)
-        for name in standards
-    }
-    middle = BASELINES["constant"]().fit(measurements).predict_pkd(test.pairs)
-    return {
-        "row": fold.test,
-        "centre": means[test.assay] + middle,
-        **found._asdict(),
-        "standards": others,
-    }
-
-
-def assay_means(campaign: Campaign) -> np.ndarray:
-    """Mean value of each assay's rows, (assays,); of all rows where an assay has none."""
-    whole = float(campaign.values.mean())
-    return np.array(
-        [
-            float(campaign.values[campaign.assay == number].mean())
-            if (campaign.assay == number).any()
-            else whole
-            for number in range(len(campaign.assays))
-        ]
-    )
-
-
-def assay_spearman(measured: np.ndarray, predicted: np.ndarray, assay: np.ndarray) -> float:
-    """Spearman correlation within each assay, averaged by its rows; NaN where none has one."""
-    parts = [np.flatnonzero(assay == number) for number in np.unique(assay)]
-    return float(_mean_spearman(measured, predicted, parts, RowWeights.once(len(measured)))[0])
-
-
-def _mean_spearman(
-    measured: np.ndarray, predicted: np.ndarray, parts: Sequence[np.ndarray], weights: RowWeights
-) -> np.ndarray:
-    """Spearman within each part, averaged by its rows, in each draw, (draws,)."""
-    total, weight = np.zeros(len(weights.drawn)), np.zeros(len(weights.drawn))
-    for rows in parts:
-        of_rows = weights.take(rows)
-        pairs = EvaluationRows(measured[rows], predicted[rows])
-        found = METRICS["spearman"].draws(pairs, of_rows)
-        assert found is not None
-        (size,) = of_rows.sums(np.ones(len(rows)))
-        known = np.isfinite(found) & (size > 0)
-        total[known] += (size * found)[known]
-        weight[known] += size[known]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return total / weight
-
-
-class Ranking:
-    """Spearman correlations of predictions of one set of held-out rows, with their intervals.
-
-    Ranks are compared within assays, over all folds of a round, each prediction taken against the
-    mean of the rows its model was trained on: the mean of the others is low where a row is high,
-    which would turn even a constant into a bad ranking. A bound takes part as its value. Intervals
-    draw variants with replacement: Student's t times the standard deviation over the draws.
-
-    Parameters
-    ----------
-    campaign : Campaign
-    held_out : HeldOutRows
-    seed : int
-    """
-
-    def __init__(self, campaign: Campaign, held_out: HeldOutRows, seed: int) -> None:
-        self._campaign, self._held_out = campaign, held_out
-        self._measured = campaign.values[held_out.row]
-        assay = campaign.assay[held_out.row]
-        self._parts = [
-            np.flatnonzero((held_out.round == number) & (assay == one))
-            for number in np.unique(held_out.round)
-            for one in np.unique(assay)
-        ]
-        groups = variant_groups(campaign.pairs)[held_out.row]
-        self._bootstrap = Bootstrap(groups, draws=_DRAWS, seed=seed)
-
-    def draws(self, predicted: np.ndarray) -> np.ndarray:
-        """Spearman in each draw of the bootstrap, that of all rows first."""
-        relative = predicted - self._held_out.centre
-        relative = np.where(np.abs(relative) < 1e-9, 0.0, relative)  # a constant has no ranking
-        return _mean_spearman(self._measured, relative, self._parts, self._bootstrap.weights)
-
-    def score(self, predicted: np.ndarray) -> Score:
-        """How good predictions of these rows are; a bound counts as an error where it is broken."""
-        found = self.draws(predicted)
-        interval = self._bootstrap.interval(found, "correlation")
-        low, high = _ends(interval)
-        rows = self._held_out.row
-        against = EvaluationRows(self._measured, predicted, self._campaign.censoring[rows])
-        return Score(float(found[0]), low, high, METRICS["rmse"](against))
-
-    def ahead(self, one: np.ndarray, other: np.ndarray) -> tuple[float, float, float]:
-        """Spearman of one prediction minus that of another, with its interval; none counts as 0."""
-        gap = np.nan_to_num(self.draws(one)) - np.nan_to_num(self.draws(other))
-        return (float(gap[0]), *_ends(self._bootstrap.interval(gap, "difference")))
-
-
-def _ends(interval: Interval | None) -> tuple[float, float]:
-    return (float("nan"), float("nan")) if interval is None else (interval.low, interval.high)
-
-
-def coverage(campaign: Campaign, held_out: HeldOutRows) -> dict[str, float]:
-    """Share of exact held-out values inside the model's intervals, by what these claim."""
-    exact = campaign.censoring[held_out.row] == 0
-    value = campaign.values[held_out.row]
-    inside = (held_out.low <= value) & (value <= held_out.high)
-    return {
-        f"{claimed:.0%}": float(np.mean(found[exact]))
-        for claimed, found in zip(COVERAGES, inside, strict=True)
-        if exact.any()
-    }
+    def predict(self, pairs: Sequence[Pair], assay: np.ndarray) -> IntervalPredictions:
+        """Medians and intervals of new measurements of pairs, each in the assay of that index."""
+        mean = np.empty(len(pairs))
+        low, high = np.empty((2, len(COVERAGES), len(pairs)))
+        for index in np.unique(assay):
+            rows = np.flatnonzero(assay == index)
+            answer = self.model.predict_latent([pairs[row] for row in rows.tolist()], int(index))
+            mean[rows] = self.model.to_label(answer.mean)
+            for which, claimed in enumerate(COVERAGES):
+                low[which, rows], high[which, rows] = self.model.interval(answer, claimed)
+        return IntervalPredictions(mean, low, high)
 
 
 def campaign_fitter(
@@ -306,3 +323,349 @@ class _CachedPrior:
             predicted = self._prior.predict_pkd(list(new.values()))
             self._known.update(zip(new, np.asarray(predicted, float).tolist(), strict=True))
         return np.array([self._known[key] for key in keys])
+
+
+@dataclasses.dataclass(frozen=True)
+class HeldOutPredictions:
+    """Predictions of rows by models that did not see them; m predictions of a campaign's rows.
+
+    Attributes
+    ----------
+    row : np.ndarray of int, (m,)
+        Row of the campaign.
+    round : np.ndarray of int, (m,)
+    centre : np.ndarray of float, (m,)
+        Middle of the training rows of the row's assay: what the constant predicts.
+    mean : np.ndarray of float, (m,)
+    low, high : np.ndarray of float, (coverages, m)
+        As `IntervalPredictions`, of the campaign's model.
+    baselines : mapping of str to np.ndarray, (m,)
+        Predictions of the trivial models.
+    """
+
+    row: np.ndarray
+    round: np.ndarray
+    centre: np.ndarray
+    mean: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    baselines: Mapping[str, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Score:
+    """How good predictions are.
+
+    Attributes
+    ----------
+    spearman : float
+        Within assays, averaged by rows; NaN where all predictions are equal.
+    low, high : float
+        Its 95 % interval; NaN where there is none.
+    rmse : float
+    """
+
+    spearman: float
+    low: float
+    high: float
+    rmse: float
+
+
+def cross_validate(
+    campaign: Campaign,
+    folds: Folds,
+    fit: Fit,
+    *,
+    baselines: Sequence[str] = COMPARED_BASELINES,
+    advance: Callable[[], None] = lambda: None,
+) -> HeldOutPredictions:
+    """Fit on each fold's training rows and predict its others.
+
+    Parameters
+    ----------
+    campaign : Campaign
+    folds : Folds
+    fit : callable
+        Campaign to a fitted model.
+    baselines : sequence of str
+        Names in `paratope.evaluation.baselines.BASELINES`.
+    advance : callable
+        Called after every fold.
+    """
+    parts: list[dict[str, Any]] = []
+    for index, of_round in enumerate(folds.rounds):
+        for fold in of_round:
+            predicted = _predict_fold(campaign, fold, fit, baselines)
+            parts.append({**predicted, "round": np.full(len(fold.test), index)})
+            advance()
+    joined = {
+        name: np.concatenate([part[name] for part in parts], axis=-1)
+        for name in ("row", "round", "centre", "mean", "low", "high")
+    }
+    of_baselines = {
+        name: np.concatenate([part["baselines"][name] for part in parts]) for name in baselines
+    }
+    return HeldOutPredictions(**joined, baselines=of_baselines)
+
+
+def _predict_fold(
+    campaign: Campaign, fold: Fold, fit: Fit, baselines: Sequence[str]
+) -> dict[str, Any]:
+    train, test = campaign.rows(fold.train), campaign.rows(fold.test)
+    predicted = fit(train).predict(test.pairs, test.assay)
+    # baselines know no assays: they learn differences from the mean of each row's assay
+    means = np.full(len(campaign.assays), train.values.mean())
+    for assay in np.unique(train.assay):
+        means[assay] = train.values[train.assay == assay].mean()
+    centred = dataclasses.replace(train, values=train.values - means[train.assay])
+    measurements, offset = centred.measurements(), means[test.assay]
+    return {
+        "row": fold.test,
+        "centre": offset + BASELINES["constant"]().fit(measurements).predict_pkd(test.pairs),
+        **predicted._asdict(),
+        "baselines": {
+            name: offset + BASELINES[name]().fit(measurements).predict_pkd(test.pairs)
+            for name in baselines
+        },
+    }
+
+
+def assay_spearman(measured: np.ndarray, predicted: np.ndarray, assay: np.ndarray) -> float:
+    """Spearman correlation within each assay, averaged by its rows; NaN where none has one."""
+    parts = [np.flatnonzero(assay == number) for number in np.unique(assay)]
+    return float(_mean_spearman(measured, predicted, parts, RowWeights.once(len(measured)))[0])
+
+
+def _mean_spearman(
+    measured: np.ndarray, predicted: np.ndarray, parts: Sequence[np.ndarray], weights: RowWeights
+) -> np.ndarray:
+    """Spearman within each part, averaged by its rows, in each draw, (draws,)."""
+    total, weight = np.zeros(len(weights.drawn)), np.zeros(len(weights.drawn))
+    for rows in parts:
+        of_rows = weights.take(rows)
+        pairs = EvaluationRows(measured[rows], predicted[rows])
+        found = METRICS["spearman"].draws(pairs, of_rows)
+        assert found is not None
+        (size,) = of_rows.sums(np.ones(len(rows)))
+        known = np.isfinite(found) & (size > 0)
+        total[known] += (size * found)[known]
+        weight[known] += size[known]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return total / weight
+
+
+class Ranking:
+    """Spearman correlations of predictions of one set of held-out rows, with their intervals.
+
+    Ranks are compared within assays, over all folds of a round, each prediction taken against the
+    mean of the rows its model was trained on: the mean of the others is low where a row is high,
+    which would turn even a constant into a bad ranking. A bound takes part as its value. Intervals
+    draw variants with replacement: Student's t times the standard deviation over the draws.
+
+    Parameters
+    ----------
+    campaign : Campaign
+    held_out : HeldOutPredictions
+    seed : int
+    """
+
+    def __init__(self, campaign: Campaign, held_out: HeldOutPredictions, seed: int) -> None:
+        self._campaign, self._held_out = campaign, held_out
+        self._measured = campaign.values[held_out.row]
+        assay = campaign.assay[held_out.row]
+        self._parts = [
+            np.flatnonzero((held_out.round == number) & (assay == one))
+            for number in np.unique(held_out.round)
+            for one in np.unique(assay)
+        ]
+        groups = variant_groups(campaign.pairs)[held_out.row]
+        self._bootstrap = Bootstrap(groups, draws=_DRAWS, seed=seed)
+
+    def draws(self, predicted: np.ndarray) -> np.ndarray:
+        """Spearman in each draw of the bootstrap, that of all rows first."""
+        relative = predicted - self._held_out.centre
+        relative = np.where(np.abs(relative) < 1e-9, 0.0, relative)  # a constant has no ranking
+        return _mean_spearman(self._measured, relative, self._parts, self._bootstrap.weights)
+
+    def score(self, predicted: np.ndarray) -> Score:
+        """How good predictions of these rows are; a bound counts as an error where it is broken."""
+        found = self.draws(predicted)
+        interval = self._bootstrap.interval(found, "correlation")
+        low, high = _ends(interval)
+        rows = self._held_out.row
+        against = EvaluationRows(self._measured, predicted, self._campaign.censoring[rows])
+        return Score(float(found[0]), low, high, METRICS["rmse"](against))
+
+    def ahead(self, first: np.ndarray, second: np.ndarray) -> tuple[float, float, float]:
+        """Spearman of one prediction minus that of another, with its interval; none counts as 0."""
+        gap = np.nan_to_num(self.draws(first)) - np.nan_to_num(self.draws(second))
+        return (float(gap[0]), *_ends(self._bootstrap.interval(gap, "difference")))
+
+
+def _ends(interval: Interval | None) -> tuple[float, float]:
+    return (float("nan"), float("nan")) if interval is None else (interval.low, interval.high)
+
+
+def coverage(campaign: Campaign, held_out: HeldOutPredictions) -> dict[str, float]:
+    """Share of exact held-out values inside the model's intervals, by what these claim."""
+    exact = campaign.censoring[held_out.row] == Censoring.EXACT
+    value = campaign.values[held_out.row]
+    inside = (held_out.low <= value) & (value <= held_out.high)
+    return {
+        f"{claimed:.0%}": float(np.mean(found[exact]))
+        for claimed, found in zip(COVERAGES, inside, strict=True)
+        if exact.any()
+    }
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Point:
+    """Spearman of held-out rows after training on `size` variants, over `repeats` draws."""
+
+    size: int
+    spearman: float
+    repeats: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Gain:
+    """What `more` measurements should add to the Spearman correlation, with its 95 % interval."""
+
+    more: int
+    gain: float
+    low: float
+    high: float
+
+
+@dataclasses.dataclass(frozen=True)
+class LearningCurve:
+    """Spearman by number of measured variants.
+
+    On Fisher's scale it is a straight line in the logarithm of their number: `level` at all of
+    them, `slope` for each doubling.
+
+    Attributes
+    ----------
+    points : tuple of Point
+        As measured, smallest first.
+    variants : int
+        Variants measured in the campaign.
+    level, level_sd : float
+        Fisher's z with all of them, and its standard deviation.
+    slope, slope_sd : float
+    gains : tuple of Gain
+    """
+
+    points: tuple[Point, ...]
+    variants: int
+    level: float
+    level_sd: float
+    slope: float
+    slope_sd: float
+    gains: tuple[Gain, ...]
+
+    def spearman(self, variants: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Expected Spearman with so many variants, and the ends of its 95 % interval."""
+        doublings = np.log2(np.asarray(variants, float) / self.variants)
+        middle = self.level + self.slope * doublings
+        spread = 1.96 * np.sqrt(self.level_sd**2 + (self.slope_sd * doublings) ** 2)
+        return np.tanh(middle), np.tanh(middle - spread), np.tanh(middle + spread)
+
+
+def curve_sizes(variants: int) -> tuple[tuple[int, int], ...]:
+    """Sizes to train on, and how many draws of each.
+
+    >>> curve_sizes(96)
+    ((12, 4), (24, 3), (48, 2))
+    """
+    plan = ((variants // 8, 4), (variants // 4, 3), (variants // 2, 2))
+    return tuple((size, draws) for size, draws in plan if size >= MIN_ROWS)
+
+
+def measure_points(
+    campaign: Campaign,
+    fit: Fit,
+    sizes: Sequence[tuple[int, int]],
+    seed: int,
+    advance: Callable[[], None] = lambda: None,
+) -> list[Point]:
+    """Train on some variants, predict all others, for each size and draw."""
+    groups = variant_groups(campaign.pairs)
+    points = []
+    for size, draws in sizes:
+        found = []
+        for draw in range(draws):
+            random = np.random.default_rng((seed, size, draw))
+            inside = shuffled_variants(groups, random) < size
+            fold = Fold(np.flatnonzero(inside), np.flatnonzero(~inside))
+            found.append(_spearman(campaign, fold, fit))
+            advance()
+        known = [one for one in found if not np.isnan(one)]
+        if known:
+            mean = float(np.tanh(np.mean(fisher_z(np.array(known)))))
+            points.append(Point(size, mean, len(known)))
+    return points
+
+
+def _spearman(campaign: Campaign, fold: Fold, fit: Fit) -> float:
+    train, test = campaign.rows(fold.train), campaign.rows(fold.test)
+    if np.ptp(train.values) == 0:
+        return float("nan")
+    mean = fit(train).predict(test.pairs, test.assay).mean
+    return 0.0 if np.ptp(mean) < 1e-9 else assay_spearman(test.values, mean, test.assay)
+
+
+def fit_curve(points: Sequence[Point], variants: int, more: Sequence[int]) -> LearningCurve | None:
+    """The line through the points, by Bayes' rule; None without a point.
+
+    A doubling adds `DOUBLING_MEAN` ± `DOUBLING_SD` to Fisher's z beforehand; each point pulls on
+    that as its sampling error allows (1 / √(rows judged - 3), and what its draws differ in).
+
+    Parameters
+    ----------
+    points : sequence of Point
+    variants : int
+        Measured in the campaign.
+    more : sequence of int
+        Numbers of further measurements to speak about.
+
+    Examples
+    --------
+    >>> points = [Point(12, 0.3, 4), Point(24, 0.4, 3), Point(48, 0.47, 2)]
+    >>> curve = fit_curve(points, 96, [24, 96])
+    >>> [round(gain.gain, 2) for gain in curve.gains]
+    [0.02, 0.07]
+    """
+    kept = [point for point in points if point.size < variants]
+    if not kept:
+        return None
+    x = np.array([np.log2(point.size / variants) for point in kept])
+    y = fisher_z(np.array([point.spearman for point in kept]))
+    judged = np.array([variants - point.size for point in kept])
+    # draws share most of their judged rows: they average out the choice of training rows only
+    repeats = np.array([point.repeats for point in kept])
+    training = 1 / np.sqrt(np.array([point.size for point in kept]) * repeats)
+    variance = 1 / np.maximum(judged - 3, 1) + training**2
+    design = np.stack([np.ones_like(x), x], axis=1)
+    precision = (design / variance[:, None]).T @ design + np.diag([1e-6, DOUBLING_SD**-2])
+    target = (design / variance[:, None]).T @ y + np.array([0.0, DOUBLING_MEAN / DOUBLING_SD**2])
+    covariance = np.linalg.inv(precision)
+    level, slope = covariance @ target
+    level_sd, slope_sd = np.sqrt(np.diag(covariance))
+    gains = []
+    for number in more:
+        if number > _FARTHEST * variants:
+            continue
+        doublings = float(np.log2((variants + number) / variants))
+        ends = [slope + shift * slope_sd for shift in (0.0, -1.96, 1.96)]
+        gained = [float(np.tanh(level + end * doublings) - np.tanh(level)) for end in ends]
+        gains.append(Gain(number, *gained))
+    return LearningCurve(
+        tuple(sorted(points, key=lambda point: point.size)),
+        variants,
+        float(level),
+        float(level_sd),
+        float(slope),
+        float(slope_sd),
+        tuple(gains),
+    )

@@ -1,26 +1,42 @@
-"""Cross-attention networks trained on a campaign itself.
+"""Networks trained on a campaign of many rows, and whether they are worth their time.
 
-The rows are dealt out in halves by variant; a network learns one half and predicts the other. So
-every row has a prediction that is news to the network behind it, and a Gaussian process can learn
-from all rows how much such a prediction is worth (stacking, Wolpert 1992). New variants are
-predicted by the mean of the networks. A general model's networks go on from their weights; without
-one they are those of the default recipe.
+Cross-attention networks are trained on the campaign itself. The rows are dealt out in halves by
+variant; a network learns one half and predicts the other. So every row has a prediction by a
+network that did not see it, and a Gaussian process can learn from all rows how much such a
+prediction is worth (stacking, Wolpert 1992). New variants are predicted by the mean of the
+networks. A general model's networks go on from their weights; without one they are those of the
+default recipe.
+
+Two models are compared on held-out variants, a sparse Gaussian process with and without these
+networks, and the one that ranks better is kept.
 """
 
 import dataclasses
 import math
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from paratope.campaigns.adaptation.folds import variant_groups
+from paratope.campaigns.adaptation.validation import (
+    AssayPredictor,
+    assay_spearman,
+    shuffled_variants,
+    variant_groups,
+)
 from paratope.campaigns.campaign import Campaign
+from paratope.campaigns.campaign.labels import Key, pair_key
+from paratope.campaigns.campaign_model import INDUCING_ROWS, CampaignModel, SparseCampaignModel
+from paratope.campaigns.kernels import LanguageModel
 from paratope.campaigns.label_scale import HalfRankNormalTransform
 from paratope.core.censoring import Censoring
+from paratope.core.files import plain
+from paratope.core.progress import Progress, silent
 from paratope.data.measurements import Measurement
 from paratope.encoders import load_encoder
+from paratope.evaluation.metrics import METRICS, EvaluationRows
 from paratope.models.applicability_domain import ApplicabilityDomain
 from paratope.models.batches import Embeddings, Examples
 from paratope.models.bundle import make_bundle
@@ -45,8 +61,34 @@ _PROBE_ROWS = 256
 _CALIBRATION_ROWS = 500
 # pKd that a score's middle becomes; a standard deviation becomes one unit. Networks know pKd only.
 _MIDDLE_PKD, _LOWEST_PKD, _HIGHEST_PKD = 8.5, 4.5, 12.5
+SPARSE = "sparse Gaussian process"
+NETWORK = "with networks"
+# Held out to compare: this share of the variants, and no more rows than this.
+_SHARE = 0.1
+_MOST = 2000
+# Networks have to be asked about every variant ever after: they must rank better by this much.
+_WORTH = 0.005
 
-Progress = Callable[[int, int], None]
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class NetworkOptions:
+    """How networks are trained on a campaign.
+
+    Attributes
+    ----------
+    budget_seconds : float
+        For all of them, about; an epoch is timed on a few rows first.
+    seed : int
+        Of what is held out, the halves and the networks.
+    device : str
+    cache : path or None
+        Folder of the embedding stores.
+    """
+
+    budget_seconds: float = BUDGET_SECONDS
+    seed: int = 0
+    device: str = "auto"
+    cache: str | os.PathLike[str] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,29 +109,26 @@ class TunedNetworks:
     """
 
     predictor: Predictor
-    out_of_fold: Mapping[tuple[tuple[str, ...], tuple[str, ...]], float]
+    out_of_fold: Mapping[Key, float]
     epochs: int
     rows: int
     seconds: float
 
     def predict_pkd(self, pairs: Sequence[Pair]) -> np.ndarray:
         """pKd, (n,): of the campaign's own rows by the network that did not see them."""
-        keys = [(pair.antibody.chains, pair.antigen.chains) for pair in pairs]
-        new = {key: pair for key, pair in zip(keys, pairs, strict=True)
-               if key not in self.out_of_fold}  # fmt: skip
-        found = dict(zip(new, self.predictor.predict_pkd(list(new.values())).tolist(), strict=True))
-        return np.array([self.out_of_fold.get(key, found.get(key, 0.0)) for key in keys])
+        keys = [pair_key(pair) for pair in pairs]
+        own = self.out_of_fold
+        new = {key: pair for key, pair in zip(keys, pairs, strict=True) if key not in own}
+        predictions = self.predictor.predict_pkd(list(new.values())).tolist()
+        of_new = dict(zip(new, predictions, strict=True))
+        return np.array([own[key] if key in own else of_new[key] for key in keys])
 
 
 def tune_networks(
     campaign: Campaign,
     general: Predictor | None = None,
-    *,
-    budget_seconds: float = BUDGET_SECONDS,
-    seed: int = 0,
-    device: str = "auto",
-    cache: Any = None,
-    progress: Progress = lambda done, total: None,
+    options: NetworkOptions = NetworkOptions(),
+    progress: Progress = silent,
 ) -> TunedNetworks:
     """Train networks on a campaign.
 
@@ -98,13 +137,7 @@ def tune_networks(
     campaign : Campaign
     general : Predictor, optional
         General model that they go on from.
-    budget_seconds : float
-        For all of them, about; an epoch is timed on a few rows first.
-    seed : int
-        Of the halves and of the networks.
-    device : str
-    cache : path, optional
-        Folder of the embedding stores.
+    options : NetworkOptions
     progress : callable
         Called with the epochs done and those to come, of all networks.
 
@@ -116,11 +149,12 @@ def tune_networks(
         If an encoder refuses a molecule or is not here.
     """
     began = time.perf_counter()
+    device, cache, seed = options.device, options.cache, options.seed
     recipe, start = _beginning(general, seed)
     encoders = [load_encoder(name, device) for name in recipe.encoders.by_side.values()]
     rows = _network_rows(campaign, encoders, recipe)
     groups = variant_groups(campaign.pairs)
-    half = np.random.default_rng(seed).permutation(int(groups.max()) + 1)[groups] % NETWORKS
+    half = shuffled_variants(groups, np.random.default_rng(seed)) % NETWORKS
     networks, known, judged = [], {}, []
     with (
         open_store(encoders[0], "antibody", recipe.lora, cache) as antibodies,
@@ -131,7 +165,7 @@ def tune_networks(
         antigens.fill(everything.antigens, progress=True)
         trainer = _Trainer(recipe, start, (antibodies, antigens), device, seed)
         size = int(np.bincount(half).max())
-        epochs, size = trainer.affordable(rows, size, budget_seconds / NETWORKS)
+        epochs, size = trainer.affordable(rows, size, options.budget_seconds / NETWORKS)
         for number in range(NETWORKS):
             own = np.flatnonzero(half != number)
             other = np.flatnonzero(half == number)
@@ -139,14 +173,16 @@ def tune_networks(
                 [rows[row] for row in own[:size]],
                 groups[own[:size]],
                 epochs,
-                lambda done, before=number * epochs: progress(before + done, NETWORKS * epochs),
+                lambda done, before=number * epochs: progress(
+                    "training networks", before + done, NETWORKS * epochs
+                ),
             )
             scores = trainer.score(network, [rows[row] for row in other])
             for row, mean in zip(other.tolist(), scores.mean.tolist(), strict=True):
                 pair = campaign.pairs[row]
-                known[pair.antibody.chains, pair.antigen.chains] = mean
+                known[pair_key(pair)] = mean
             few = np.arange(min(_CALIBRATION_ROWS, len(other)))
-            judged.append(([rows[row] for row in other[few]], _some(scores, few)))
+            judged.append(([rows[row] for row in other[few]], scores.rows(few)))
             networks.append(network)
     predictor = _joined(networks, recipe, encoders, rows, judged, device, cache)
     return TunedNetworks(predictor, known, epochs, size, time.perf_counter() - began)
@@ -221,8 +257,8 @@ class _Trainer:
         after_epoch: Callable[[int], None],
     ) -> Any:
         """A network of rows; some variants only tell when it stops learning."""
-        kinds = np.random.default_rng(self._seed).permutation(np.unique(groups))
-        watched = np.isin(groups, kinds[: math.ceil(_WATCHED * len(kinds))])
+        rank = shuffled_variants(groups, np.random.default_rng(self._seed))
+        watched = rank < math.ceil(_WATCHED * (rank.max() + 1))
         train, few = (
             [rows[row] for row in np.flatnonzero(chosen).tolist()] for chosen in (~watched, watched)
         )
@@ -256,10 +292,6 @@ class _Trainer:
         )
 
 
-def _some(scores: Any, rows: np.ndarray) -> Any:
-    return scores.rows(rows)
-
-
 def _joined(
     networks: Sequence[Any],
     recipe: Recipe,
@@ -290,3 +322,153 @@ def _joined(
         card="",
     )
     return Predictor(NetworkModel.open(bundle, device, cache), bundle)
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelCandidate:
+    """How one of the two did on the held-out rows.
+
+    Attributes
+    ----------
+    name : str
+    spearman, rmse : float
+    seconds : float
+        Of learning.
+    """
+
+    name: str
+    spearman: float
+    rmse: float
+    seconds: float
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelChoice:
+    """Which candidate was kept, and why.
+
+    Attributes
+    ----------
+    kept : str
+        Its name.
+    candidates : tuple of ModelCandidate
+    train_rows, judged_rows : int
+    networks : dict
+        Epochs, rows and seconds of the networks.
+    """
+
+    kept: str
+    candidates: tuple[ModelCandidate, ...]
+    train_rows: int
+    judged_rows: int
+    networks: dict[str, Any]
+
+    @property
+    def sentence(self) -> str:
+        """All of it in words."""
+        found = "; ".join(
+            f"{one.name}: ρ {one.spearman:.3f}, RMSE {one.rmse:.3g} ({one.seconds:.0f} s)"
+            for one in self.candidates
+        )
+        return (
+            f"more rows than an exact Gaussian process takes: two models learned from "
+            f"{self.train_rows} rows and were judged on {self.judged_rows} (variants drawn at "
+            f"random, all rows of one antibody together) - {found}; kept: {self.kept}"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; NaN as None."""
+        return plain(dataclasses.asdict(self))
+
+
+def choose_model(
+    campaign: Campaign,
+    language: LanguageModel | None = None,
+    general: Predictor | None = None,
+    *,
+    inducing: int = INDUCING_ROWS,
+    options: NetworkOptions = NetworkOptions(),
+    progress: Progress = silent,
+) -> tuple[CampaignModel, ModelChoice]:
+    """The better of two models, learned from all rows.
+
+    Both learn from the same rows and are judged on the others. If networks are kept, they stay as
+    they were judged; the Gaussian process that weighs what they say learns from all rows.
+
+    Parameters
+    ----------
+    campaign : Campaign
+    language : LanguageModel, optional
+    general : Predictor, optional
+        The general model: one term of the first candidate, where the networks begin in the other.
+    inducing : int
+        Rows that new variants are compared with.
+    options : NetworkOptions
+    progress : callable
+
+    Raises
+    ------
+    InputError
+        If there is nothing to learn from.
+    TrainingError
+        If a fit fails.
+    """
+    train, test = _held_out(campaign, options.seed)
+    # judged on the labels that the models learn
+    scaled = campaign.on_common_scale()
+    part, rest = scaled.rows(train), scaled.rows(test)
+
+    def fit(rows: Campaign, prior: Any) -> CampaignModel:
+        return SparseCampaignModel.fit(
+            rows,
+            language=language,
+            prior=prior,
+            inducing=inducing,
+            progress=progress,
+        )
+
+    began = time.perf_counter()
+    sparse = _candidate(SPARSE, fit(part, general), rest, began)
+    began = time.perf_counter()
+    networks = tune_networks(part, general, options, progress)
+    tuned = _candidate(NETWORK, fit(part, networks), rest, began)
+    kept = better(sparse, tuned)
+    about = {
+        "epochs": networks.epochs,
+        "rows": networks.rows,
+        "seconds": round(networks.seconds, 1),
+    }
+    choice = ModelChoice(kept.name, (sparse, tuned), len(train), len(test), about)
+    model = fit(campaign, general if kept is sparse else networks)
+    if kept is tuned:
+        model.prior = networks.predictor
+    return model, choice
+
+
+def better(first: ModelCandidate, second: ModelCandidate) -> ModelCandidate:
+    """The second if it ranks notably better, else the first; to rank nothing is to rank as chance.
+
+    >>> flat = ModelCandidate("flat", float("nan"), 1.0, 1.0)
+    >>> better(flat, ModelCandidate("steep", 0.1, 1.0, 1.0)).name
+    'steep'
+    >>> simple = ModelCandidate("simple", 0.5, 1.0, 1.0)
+    >>> better(simple, ModelCandidate("costly", 0.501, 0.9, 9.0)).name
+    'simple'
+    """
+    gain = np.nan_to_num(second.spearman) - np.nan_to_num(first.spearman)
+    return second if gain > _WORTH else first
+
+
+def _held_out(campaign: Campaign, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows to learn from and to judge on; all rows of an antibody are on one side."""
+    rank = shuffled_variants(variant_groups(campaign.pairs), np.random.default_rng(seed))
+    most = min(_MOST, _SHARE * len(campaign))
+    count = max(int(np.sum(np.cumsum(np.bincount(rank)) <= most)), 1)
+    return np.flatnonzero(rank >= count), np.flatnonzero(rank < count)
+
+
+def _candidate(name: str, model: CampaignModel, rest: Campaign, began: float) -> ModelCandidate:
+    seconds = time.perf_counter() - began
+    mean = AssayPredictor(model).predict(rest.pairs, rest.assay).mean
+    spearman = assay_spearman(rest.values, mean, rest.assay)
+    rmse = METRICS["rmse"](EvaluationRows(rest.values, mean, rest.censoring))
+    return ModelCandidate(name, spearman, rmse, round(seconds, 1))
