@@ -37,20 +37,20 @@ def compare(
     from rich.table import Table
 
     from paratope.core.files import write_json
+    from paratope.evaluation.breakdowns import Estimate
     from paratope.evaluation.comparison import COMPARED
     from paratope.evaluation.comparison import compare as put_side_by_side
     from paratope.evaluation.page import interval_text, number
 
-    found = put_side_by_side(sources, true=true, preds=pred or (), group=group, seed=seed)
+    comparison = put_side_by_side(sources, true=true, preds=pred or (), group=group, seed=seed)
     console = Console(highlight=False, soft_wrap=True)
-    console.print(
-        f"{found.rows:,} rows that all have; {found.groups:,} groups ({escape(found.grouping)})"
-    )
-    for name, dropped in zip(found.names, found.dropped, strict=True):
+    grouping = f"{comparison.groups:,} groups ({escape(comparison.grouping)})"
+    console.print(f"{comparison.rows:,} rows that all have; {grouping}")
+    for name, dropped in zip(comparison.names, comparison.dropped, strict=True):
         if dropped:
             console.print(f"{escape(name)}: {dropped:,} rows left out, which another one lacks")
     table = Table("predictor", *COMPARED, box=None, pad_edge=False)
-    for name, metrics in zip(found.names, found.metrics, strict=True):
+    for name, metrics in zip(comparison.names, comparison.metrics, strict=True):
         table.add_row(
             escape(name),
             *(
@@ -59,13 +59,12 @@ def compare(
             ),
         )
     console.print(table)
-    console.print(f"\n[bold]Difference to {escape(found.names[0])}[/]")
+    console.print(f"\n[bold]Difference to {escape(comparison.names[0])}[/]")
     table = Table("predictor", "metric", "difference", "95 % interval", "p", box=None)
-    for one in found.differences:
-        ends = one.interval
-        shown = "" if ends is None else f"{number(ends.low)} to {number(ends.high)}"
-        table.add_row(escape(one.name), one.metric, number(one.value), shown, number(one.p_value))
+    for gap in comparison.differences:
+        ends = interval_text(Estimate(gap.value, gap.interval))
+        table.add_row(escape(gap.name), gap.metric, number(gap.value), ends, number(gap.p_value))
     console.print(table)
     if output is not None:
-        write_json(output, found.to_dict())
+        write_json(output, comparison.to_dict())
         typer.echo(f"written: {output}", err=True)

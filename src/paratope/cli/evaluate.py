@@ -1,11 +1,14 @@
 """``paratope evaluate``: any table of measured and predicted values to a report."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from paratope.cli.group import command_app
+
+if TYPE_CHECKING:  # importing them takes seconds, and --help is to answer at once
+    from paratope.evaluation import Report, TierReport
 
 app = command_app()
 
@@ -66,11 +69,11 @@ def evaluate(
     options |= {"baselines": baselines, "seed": seed}
     page = None
     if len(tables) > 1 or has_tiers(tables[0]):
-        found = evaluate_tiers(tables, **options)
+        tiers = evaluate_tiers(tables, **options)
         if output is not None:
-            page = write_tiers(found, output)
-        show_tiers(found)
-        faulty = any(report.table.faulty for report in found.reports.values())
+            page = write_tiers(tiers, output)
+        show_tiers(tiers)
+        faulty = any(report.table.faulty for report in tiers.reports.values())
     else:
         source = tables[0] if tables[0] == "-" else str(predictions_file(tables[0]))
         report = judge(source, **options)
@@ -84,7 +87,7 @@ def evaluate(
         raise typer.Exit(3)
 
 
-def show_tiers(found: Any) -> None:
+def show_tiers(tiers: "TierReport") -> None:
     """Print the tiers side by side."""
     import sys
 
@@ -99,18 +102,18 @@ def show_tiers(found: Any) -> None:
     console = Console(highlight=False, soft_wrap=True, width=width)
     for metric in ("spearman", "rmse"):
         console.print(f"[bold]{metric}[/]: {METRICS[metric].summary} (95 % interval)")
-        table = Table("predictor", *(escape(name) for name in found.reports), box=None)
-        for name, cells in tier_rows(found, metric):
+        table = Table("predictor", *(escape(name) for name in tiers.reports), box=None)
+        for name, cells in tier_rows(tiers, metric):
             table.add_row(escape(name), *cells)
         console.print(table)
-    for name, report in found.reports.items():
+    for name, report in tiers.reports.items():
         said = [f"{one.severity}: {one.message}" for one in report.findings]
         console.print(f"[bold]{escape(name)}[/]: {len(report.table):,} rows judged")
         for text in said:
             console.print(f"  {escape(text)}")
 
 
-def show(report: Any) -> None:
+def show(report: "Report") -> None:
     """Print the summary of a report."""
     from rich.console import Console
     from rich.markup import escape
@@ -120,9 +123,9 @@ def show(report: Any) -> None:
     from paratope.evaluation.page import interval_text, number
 
     console = Console(highlight=False, soft_wrap=True)
-    judged = report.table
+    rows = report.table
     console.print(
-        f"[bold]{escape(Path(judged.source).name)}[/]: {len(judged):,} of {judged.total:,} rows "
+        f"[bold]{escape(Path(rows.source).name)}[/]: {len(rows):,} of {rows.total:,} rows "
         "judged "
         f"({report.part}); intervals over {report.groups:,} groups ({escape(report.grouping)})"
     )
@@ -145,9 +148,9 @@ def show(report: Any) -> None:
         )
         for column in table.columns[1:4]:
             column.justify = "right"
-        for one in report.references:
-            cells = (number(one.values.get(name)) for name in ("spearman", "pearson", "rmse"))
-            table.add_row(escape(one.name.replace("_", " ")), *cells, escape(one.note))
+        for simple in report.references:
+            cells = (number(simple.values.get(name)) for name in ("spearman", "pearson", "rmse"))
+            table.add_row(escape(simple.name.replace("_", " ")), *cells, escape(simple.note))
         console.print(table)
     colours = {"error": "red", "warning": "yellow", "info": "blue"}
     if report.findings:
