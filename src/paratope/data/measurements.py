@@ -173,27 +173,29 @@ class ParentValues:
     def __init__(self) -> None:
         self._of_assay: dict[object, list[float]] = defaultdict(list)
         self._anywhere: dict[object, list[float]] = defaultdict(list)
+        self._medians: dict[tuple[Pair, str], tuple[float | None, str]] = {}
 
     def add(self, row: Measurement) -> None:
         """Take a row's pKd, if it has one that is no bound."""
         if row.pkd is not None and row.censoring is Censoring.EXACT:
             self._of_assay[row.assay, row.pair.residues].append(row.pkd)
             self._anywhere[row.pair.residues].append(row.pkd)
+            self._medians.clear()
 
     def median(self, parent: Pair, assay: str) -> tuple[float | None, str]:
         """Median pKd of a parent, in the assay if it was measured there, and a note on it.
 
         None if it was measured nowhere; the note is empty unless replicates disagree.
         """
-        residues = parent.residues
-        values = self._of_assay.get((assay, residues)) or self._anywhere.get(residues)
-        if not values:
-            return None, ""
-        median = statistics.median(values)
-        if max(values) - min(values) <= REPLICATE_TOLERANCE_LOG10:
-            return median, ""
-        return median, (
-            f"parent {parent.antibody.name!r} was measured {len(values)} times, from "
-            f"{min(values):.3g} to {max(values):.3g}: differences are counted from its median "
-            f"pKd, {median:.3g}"
-        )
+        if (parent, assay) not in self._medians:
+            residues = parent.residues
+            values = self._of_assay.get((assay, residues)) or self._anywhere.get(residues, [])
+            median, note = statistics.median(values) if values else None, ""
+            if values and max(values) - min(values) > REPLICATE_TOLERANCE_LOG10:
+                note = (
+                    f"parent {parent.antibody.name!r} was measured {len(values)} times, from "
+                    f"{min(values):.3g} to {max(values):.3g}: differences are counted from its "
+                    f"median pKd, {median:.3g}"
+                )
+            self._medians[parent, assay] = median, note
+        return self._medians[parent, assay]
