@@ -20,7 +20,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -40,6 +39,7 @@ _KEYS = frozenset(
     "plan random rows network recipe".split()
 )
 _DIGITS = 64  # of a SHA-256
+_BLOCK = 1 << 20  # bytes hashed at a time
 
 
 class DamageError(Exception):
@@ -187,8 +187,13 @@ def read_checked(path: Path) -> tuple[dict[str, Any], str]:
         If a byte is not as it was saved, or the file is missing.
     """
     try:
-        content = np.memmap(path, mode="r") if path.stat().st_size else np.empty(0, np.uint8)
-        checksum, ending = hashlib.sha256(content[:-_DIGITS]).hexdigest(), bytes(content[-_DIGITS:])
+        digest = hashlib.sha256()
+        with path.open("rb") as file:
+            end = max(0, file.seek(0, os.SEEK_END) - _DIGITS)
+            file.seek(0)
+            while block := file.read(min(_BLOCK, end - file.tell())):
+                digest.update(block)
+            checksum, ending = digest.hexdigest(), file.read()
         if len(ending) < _DIGITS or not set(ending) <= set(b"0123456789abcdef"):
             raise DamageError("it does not end in its checksum: it was cut off, or written anew")
         if ending != checksum.encode():

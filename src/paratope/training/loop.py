@@ -113,36 +113,18 @@ class FitResult:
 class RunState:
     """How far a run has come, beside its weights, optimiser, schedule and random numbers.
 
-    Attributes
-    ----------
-    step : int
-        Optimiser steps done.
-    sums : dict
-        Sums over the steps of the epoch under way.
-    seconds : float
-        That epoch has taken so far, in whichever processes.
-    history : list of dict
-        Records of the epochs done.
-    best_epoch : int
-        0 before the first.
-    best_value : float
-        Monitored value of the best epoch, higher = better.
-    best_spearman : float
-    best_state : dict of str to Tensor
-        Weights of the best epoch.
-    stopped : str
-        Why the run has ended; empty while it has not.
+    Its names are those of a checkpoint's entry ``progress``.
     """
 
-    step: int = 0
-    sums: dict[str, float] = dataclasses.field(default_factory=dict)
-    seconds: float = 0.0
+    step: int = 0  # optimiser steps done
+    sums: dict[str, float] = dataclasses.field(default_factory=dict)  # of the epoch under way
+    seconds: float = 0.0  # that epoch has taken so far, in whichever processes
     history: list[Record] = dataclasses.field(default_factory=list)
-    best_epoch: int = 0
-    best_value: float = -math.inf
+    best_epoch: int = 0  # 0 before the first
+    best_value: float = -math.inf  # monitored value of the best epoch, higher = better
     best_spearman: float = math.nan
     best_state: dict[str, Tensor] = dataclasses.field(default_factory=dict)
-    stopped: str = ""
+    stopped: str = ""  # why the run has ended; empty while it has not
 
     def take_sums(self) -> Record:
         """Means per step of the epoch's sums (counts stay sums), which begin anew."""

@@ -58,7 +58,7 @@ class Epoch:
 
     history: list[Mapping[str, Any]]
     answers: Answers
-    warmup: int = 0
+    warmup: float = 0
 
     def column(self, name: str) -> list[float]:
         """A number of every epoch; NaN where it is unknown."""
