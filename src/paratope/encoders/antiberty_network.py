@@ -47,12 +47,13 @@ class Bert(nn.Module):
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
         """Last hidden states (B, T, dim) of token ids (B, T) and their mask (B, T)."""
-        embed = self.embeddings
+        embed: Any = self.embeddings
         positions = torch.arange(ids.shape[1], device=ids.device)
         states = embed["word_embeddings"](ids) + embed["token_type_embeddings"].weight[0]
         states = embed["LayerNorm"](states + embed["position_embeddings"](positions))
         attends = mask[:, None, None, :].bool()  # every query, (B, heads, query, key)
-        for layer in self.encoder["layer"]:
+        layers: Any = self.encoder["layer"]
+        for layer in layers:
             parts = layer["attention"]["self"]
             query, key, value = (
                 parts[name](states).unflatten(-1, (self.heads, -1)).transpose(1, 2)
@@ -85,9 +86,10 @@ class MaskedLanguageModel(nn.Module):
 
     def logits(self, states: Tensor) -> Tensor:
         """Of each token at each position."""
-        transform = self.cls["predictions"]["transform"]
+        head: Any = self.cls["predictions"]
+        transform = head["transform"]
         states = transform["LayerNorm"](functional.gelu(transform["dense"](states)))
-        return self.cls["predictions"]["decoder"](states)
+        return head["decoder"](states)
 
 
 def _layer(dim: int, wide: int, eps: float) -> nn.ModuleDict:
@@ -108,5 +110,5 @@ def _dense_norm(before: int, after: int, eps: float) -> nn.ModuleDict:
     )
 
 
-def _add(output: nn.Module, update: Tensor, states: Tensor) -> Tensor:
-    return output["LayerNorm"](output["dense"](update) + states)  # type: ignore[index]
+def _add(output: Any, update: Tensor, states: Tensor) -> Tensor:
+    return output["LayerNorm"](output["dense"](update) + states)

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -92,7 +92,7 @@ def row_prediction(
     """The prediction of one row, from those of all pairs; `notes` are what is known besides."""
     calibrated, distance = predictions.calibrated, predictions.distances[index]
     value = float(calibrated.value[index])
-    numbers = {
+    numbers: dict[str, Any] = {
         label: value,
         f"{label}_low": float(calibrated.low[index]),
         f"{label}_high": float(calibrated.high[index]),
