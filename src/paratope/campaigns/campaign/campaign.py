@@ -11,7 +11,7 @@ from paratope.data.measurements import Measurement
 from paratope.molecules.sequences import Antigen, Pair
 
 Label = Literal["pkd", "score"]
-# What stands for the antigen of a campaign that names none.
+# Placeholder for an unnamed antigen.
 UNKNOWN_ANTIGEN = Antigen(("X",))
 
 
@@ -29,7 +29,7 @@ class Campaign:
     label : {"pkd", "score"}
         What the values are. Scores have the user's own unit.
     censoring : np.ndarray of int, (n,)
-        -1: the true value is at most `values`; 0: it is `values`; 1: it is at least `values`.
+        Values of `Censoring`.
     assay : np.ndarray of int, (n,)
         Index into `assays`.
     assays : tuple of str

@@ -20,17 +20,17 @@ Chains = tuple[str, ...]
 
 
 class Reading(NamedTuple):
-    """What a campaign takes an antigen for.
+    """How a campaign reads an antigen.
 
     Attributes
     ----------
     antigen : Antigen or None
-        As the model compares it: itself where it is the campaign's or a mutant of the same length,
-        the campaign's where it is another construct of it; None if it is another antigen.
+        Itself where it is the campaign's or a mutant of the same length, the campaign's where it
+        is another construct of that; None if it is another antigen.
     note : str
         In what it differs from the campaign's.
     replaced : bool
-        Whether the campaign's stands for it, so that the difference does not count.
+        Whether the campaign's takes its place, so that the difference does not count.
     """
 
     antigen: Antigen | None
@@ -70,7 +70,7 @@ class CampaignAntigens:
         self._read[UNKNOWN_ANTIGEN.chains] = Reading(UNKNOWN_ANTIGEN)
 
     def read(self, antigens: Sequence[Antigen]) -> list[Reading]:
-        """What the campaign takes each antigen for."""
+        """How the campaign reads each antigen."""
         if not self.antigens:
             return [Reading(one) for one in antigens]
         new = {one.chains: one for one in antigens if one.chains not in self._read}
@@ -141,7 +141,7 @@ def _matched(
 
 
 def _differences(molecule: Chains, own: Chains, matched: Sequence[tuple[str, str]]) -> str:
-    """In words, in what an antigen differs from the campaign's."""
+    """A sentence on how an antigen differs from the campaign's."""
     changed = fewer = more = 0
     for chain, before in matched:
         inside, lost, gained = _ends(before, chain)

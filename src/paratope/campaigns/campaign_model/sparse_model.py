@@ -15,7 +15,7 @@ from paratope.campaigns.campaign_model.training import (
     leave_site_out_errors,
     observations,
 )
-from paratope.campaigns.kernels import LanguageModel, centred_grams
+from paratope.campaigns.kernels import LanguageModel, SumKernel
 from paratope.campaigns.sparse_process import SparseFit, inducing_rows
 from paratope.core.censoring import Censoring
 from paratope.core.progress import Progress, silent
@@ -94,10 +94,7 @@ class SparseCampaignModel(CampaignModel):
         trained = TrainedKernel.fit(
             campaign, rows, few, few, language=language, prior=prior, terms=terms
         )
-        covariance = np.zeros((len(rows), len(rows)), np.float32)
-        names = list(trained.weights)
-        for name, gram, _ in centred_grams(trained.train, trained.scales, names):
-            covariance += np.float32(trained.weights[name]) * gram
+        covariance = SumKernel(trained.train, trained.scales, trained.weights).covariance
         random = np.flatnonzero(np.isin(rows, drawn[: inducing // 2]))
         chosen = inducing_rows(covariance.astype(float), random, inducing)
         trained = dataclasses.replace(trained, train=trained.train.take(chosen))
