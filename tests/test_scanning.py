@@ -19,7 +19,7 @@ from paratope.campaigns.scanning import (
     summary,
     write_scan,
 )
-from paratope.campaigns.scanning.cache import model_checksum
+from paratope.campaigns.scanning.mutational_scan import model_checksum
 from paratope.core.errors import InputError
 from paratope.encoders.antiberty import AntibertyEncoder
 from paratope.encoders.likelihood import Likelihood

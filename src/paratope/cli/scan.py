@@ -44,6 +44,7 @@ def scan(
     """Predict every mutant of an antibody against its parent: table, heat maps, liabilities."""
     from paratope.campaigns.scanning import scan as run
     from paratope.campaigns.scanning import write_scan
+    from paratope.core.progress import console_progress
     from paratope.molecules.mutations import parse_regions
 
     if combine is not None and (alanine or regions is not None):
@@ -51,17 +52,18 @@ def scan(
     if output.exists() and not output.is_dir():
         raise InputError(f"cannot write {output}: this is a file; expected a folder")
     predictor, antibody, antigens = _subject(model, table, row_id, heavy, light, antigen)
-    found = run(
-        predictor,
-        antibody,
-        antigens,
-        alanine=alanine,
-        combine=() if combine is None else _chosen(combine, antibody),
-        max_mutations=max_mutations,
-        regions=None if regions is None else parse_regions(regions),
-        coverage=coverage,
-        progress=True,
-    )
+    with console_progress() as progress:
+        found = run(
+            predictor,
+            antibody,
+            antigens,
+            alanine=alanine,
+            combine=() if combine is None else _chosen(combine, antibody),
+            max_mutations=max_mutations,
+            regions=None if regions is None else parse_regions(regions),
+            coverage=coverage,
+            progress=progress,
+        )
     written = write_scan(found, output)
     _show(found)
     for note in found.notes:
@@ -173,7 +175,7 @@ def _show(found: Any) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from paratope.campaigns.scanning.changes import value_columns
+    from paratope.campaigns.scanning.columns import value_columns
 
     delta, low, high = value_columns(found.unit)[3:6]
     title = "ΔpKd" if found.unit == "pkd" else "Δscore"

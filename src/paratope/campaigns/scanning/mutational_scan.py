@@ -2,27 +2,27 @@
 
 import dataclasses
 import hashlib
+import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 
 from paratope import __version__
-from paratope.campaigns.scanning.cache import ScanCache, model_checksum
-from paratope.campaigns.scanning.changes import (
+from paratope.campaigns.scanning.columns import (
     Reference,
-    predict_changes,
-    predict_reference,
-    value_columns,
-)
-from paratope.campaigns.scanning.specificity import antigen_names, specificity_table
-from paratope.campaigns.scanning.traits import (
+    antigen_names,
     frequency_columns,
     humanness_columns,
     liability_columns,
-    place_columns,
+    position_columns,
+    predict_changes,
+    predict_reference,
+    specificity_table,
+    value_columns,
 )
 from paratope.campaigns.scanning.variants import (
     Mutations,
@@ -30,9 +30,13 @@ from paratope.campaigns.scanning.variants import (
     combinations,
     single_mutants,
 )
-from paratope.core.errors import InputError
+from paratope.core.errors import InputError, ModelError, OutputError
+from paratope.core.files import atomic_folder, write_json
+from paratope.core.progress import Progress, silent
 from paratope.encoders.antiberty import AntibertyEncoder
+from paratope.encoders.embedding_store import cache_folder
 from paratope.encoders.likelihood import Likelihood
+from paratope.models.bundle import find_model
 from paratope.models.calibration import check_options
 from paratope.models.model import DEFAULT_COVERAGE
 from paratope.molecules.mutations import Mutation, apply_mutations, format_mutations
@@ -44,6 +48,90 @@ KINDS = ("single", "alanine", "combinations")
 FLAT = 0.25
 # Variants below which their spread says nothing.
 MIN_FOR_SPREAD = 10
+
+
+# Folder of the cache.
+FOLDER = "scans"
+# Raised when what a scan holds, or how it is worked out, changes.
+FORMAT_VERSION = 1
+
+
+def model_checksum(model: Any) -> str | None:
+    """What tells one model from another: its folder's list of checksums, as written there.
+
+    Parameters
+    ----------
+    model : Predictor, or a folder or bundled name of one
+        A model in memory that was never written has none.
+
+    Raises
+    ------
+    ModelError
+        If there is no such model.
+    """
+    if isinstance(model, str | os.PathLike):
+        path = find_model(model) / "config.json"
+        try:
+            config: Any = json.loads(path.read_bytes())
+        except (OSError, ValueError) as error:
+            raise ModelError(f"{path} cannot be read: {error}") from error
+    else:
+        config = getattr(getattr(model, "bundle", None), "config", None)
+    if not isinstance(config, Mapping) or "sha256" not in config:
+        return None
+    text = json.dumps(config, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+class ScanCache:
+    """Tables of one scan under a key.
+
+    Parameters
+    ----------
+    parts : sequence of str
+        All that the answer depends on.
+    folder : path-like, optional
+        Default `cache_folder`.
+    """
+
+    def __init__(self, parts: Sequence[str], folder: str | os.PathLike[str] | None = None) -> None:
+        text = json.dumps([FORMAT_VERSION, *parts])
+        root = Path(folder) if folder is not None else cache_folder()
+        self.path = root / FOLDER / hashlib.sha256(text.encode()).hexdigest()
+
+    def read(self) -> tuple[dict[str, pl.DataFrame], dict[str, Any]] | None:
+        """Tables by name and plain values; None if there is nothing, or it is damaged."""
+        try:
+            values = json.loads((self.path / "scan.json").read_text(encoding="utf-8"))
+            tables = {}
+            for name, digest in values["sha256"].items():
+                data = (self.path / f"{name}.parquet").read_bytes()
+                if hashlib.sha256(data).hexdigest() != digest:
+                    return None
+                tables[name] = pl.read_parquet(data)
+            return tables, values["values"]
+        except (
+            OSError,
+            ValueError,
+            KeyError,
+            TypeError,
+            AttributeError,
+            pl.exceptions.PolarsError,
+        ):
+            return None
+
+    def write(self, tables: Mapping[str, pl.DataFrame], values: Mapping[str, Any]) -> None:
+        """Keep a scan; a folder that cannot be written leaves it unkept."""
+        try:
+            with atomic_folder(self.path) as folder:
+                digests = {}
+                for name, table in tables.items():
+                    table.write_parquet(folder / f"{name}.parquet")
+                    data = (folder / f"{name}.parquet").read_bytes()
+                    digests[name] = hashlib.sha256(data).hexdigest()
+                write_json(folder / "scan.json", {"sha256": digests, "values": values})
+        except (OSError, OutputError):  # it is only a cache
+            pass
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,7 +189,7 @@ def scan(
     max_mutations: int = 3,
     regions: Sequence[str] | None = None,
     coverage: float = DEFAULT_COVERAGE,
-    progress: bool = False,
+    progress: Progress = silent,
     cache: str | os.PathLike[str] | None = None,
 ) -> Scan:
     """Predict variants of an antibody: all single mutants, alanines, or combinations.
@@ -123,8 +211,8 @@ def scan(
         Keys of `paratope.molecules.mutations.REGION_NAMES` to mutate; all by default.
     coverage : float
         Of the intervals.
-    progress : bool
-        Whether to count on stderr, if that is a terminal.
+    progress : callable
+        Called with the stage, the variants predicted and all variants.
     cache : path-like, optional
         Folder of the caches; default as `EmbeddingStore`.
 
@@ -201,7 +289,7 @@ def _compute(
     antigens: Sequence[Antigen],
     variants: Sequence[Mutations],
     coverage: float,
-    progress: bool,
+    progress: Progress,
     cache: str | os.PathLike[str] | None,
 ) -> tuple[dict[str, pl.DataFrame], tuple[Reference, ...]]:
     predictor = _loaded(model, cache)
@@ -218,11 +306,11 @@ def _compute(
         ]
         references.append(reference)
         changes.append(predict_changes(predictor, pair, reference, pairs, coverage, progress))
-    likelihood = Likelihood(_encoder_of(predictor), cache, progress)
-    places = place_columns(parent, variants)
+    likelihood = Likelihood(_encoder_of(predictor), cache, progress is not silent)
+    positions = position_columns(parent, variants)
     table = pl.concat(
         [
-            places,
+            positions,
             changes[0].drop("note", "error"),
             liability_columns(parent, antibodies),
             frequency_columns(likelihood, parent, variants),
@@ -241,7 +329,7 @@ def _compute(
     tables = {"variants": table}
     if len(antigens) > 1:
         tables["specificity"] = specificity_table(
-            places, antigen_names(antigens), references, changes
+            positions, antigen_names(antigens), references, changes
         )
     return tables, tuple(references)
 

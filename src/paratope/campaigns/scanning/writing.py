@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 from matplotlib.figure import Figure
 
-from paratope.campaigns.scanning.changes import value_columns
+from paratope.campaigns.scanning.columns import value_columns
 from paratope.campaigns.scanning.mutational_scan import Scan, is_flat, percent
 from paratope.core.errors import OutputError
 from paratope.core.files import atomic_file
