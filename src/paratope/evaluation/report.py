@@ -158,10 +158,13 @@ def _curves(table: PredictionTable) -> dict[str, dict[str, list[float]]]:
 def _few_groups(grouping: str, groups: int) -> list[Finding]:
     severity: Severity = "warning"
     if grouping == "row":
-        severity, text = "info", (
-            "No group or antigen column: intervals treat all rows as independent and are too "
-            "narrow if many rows share an antibody or antigen (name one with --group)."
-        )  # fmt: skip
+        severity, text = (
+            "info",
+            (
+                "No group or antigen column: intervals treat all rows as independent and are too "
+                "narrow if many rows share an antibody or antigen (name one with --group)."
+            ),
+        )
     elif groups < MIN_GROUPS:
         text = f"Only {groups} groups ({grouping}): too few for intervals; none are shown."
     elif groups < FEW_GROUPS:
