@@ -83,10 +83,10 @@ def test_another_collapsed_table_is_diagnosed_as_well(seed: int):
     floor = round(float(rng.uniform(4.5, 6.5)), 2)
     measured = rng.normal(8.2, 0.9, 3000)
     measured[rng.random(3000) < 0.3] = floor
-    island = rng.random(3000) < 0.04
-    measured[island] = rng.normal(1.0, 1.0, island.sum())
+    apart = rng.random(3000) < 0.04
+    measured[apart] = rng.normal(1.0, 1.0, apart.sum())
     predicted = rng.choice(levels, 3000, p=[0.1, 0.1, 0.7, 0.1]) + 1.0
-    predicted[island] = rng.choice([0.5, 1.5], island.sum())
+    predicted[apart] = rng.choice([0.5, 1.5], apart.sum())
     found = {f.code: f for f in diagnose(read_predictions(_two(measured, predicted)))}
     assert {"collapse", "constant", "outlying_cluster", "floor", "bias"} <= set(found)
     assert found["collapse"].numbers["distinct"] == 6

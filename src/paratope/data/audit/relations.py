@@ -70,7 +70,9 @@ def _compare_columns(
         return  # two experiments, perhaps; the assays tell
     rows = both[wrong]
     pairs = {
-        int(row): f"{concise(first.values[row])} against {concise(second.values[row])}"
+        int(
+            row
+        ): f"{concise(float(first.values[row]))} against {concise(float(second.values[row]))}"
         for row in rows[:4]
     }
     yield table.finding(

@@ -24,8 +24,7 @@ class Fault(NamedTuple):
 
 def _known_faults() -> dict[str, Fault]:
     table = importlib.resources.files("paratope.data.audit") / "faults.csv"
-    with table.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = csv.DictReader(table.read_text("utf-8").splitlines())
     return {
         row["code"]: Fault(cast(Severity, row["severity"]), float(row["confidence"]), row["advice"])
         for row in rows

@@ -181,7 +181,7 @@ def _conflicts(
         message += f"; {len(bad)} of them differ by more than {limit:.1f}"
     examples = [
         f"rows {', '.join(str(int(row) + 1) for row in group[:4])}: "
-        + ", ".join(concise(column.values[row]) for row in group[:4])
+        + ", ".join(concise(float(column.values[row])) for row in group[:4])
         for group in bad[:4]
     ]
     confidence = 0.9 if surprising else 0.8

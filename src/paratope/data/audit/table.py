@@ -8,7 +8,7 @@ import dataclasses
 import functools
 import math
 import re
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -212,7 +212,9 @@ class AuditedTable:
         return tuple(kept)
 
     def shown(
-        self, rows: Sequence[int] | np.ndarray, values: Sequence[object] | None = None
+        self,
+        rows: Sequence[int] | np.ndarray,
+        values: Sequence[object] | Mapping[int, object] | None = None,
     ) -> tuple[str, ...]:
         """The first rows by number and id, with what they hold."""
         ids, texts = self.text("id"), []

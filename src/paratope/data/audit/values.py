@@ -394,7 +394,7 @@ def _masses_within(
     total = int(column.exact.sum())
     top, top_rows = masses[0]
     recur = "value recurs" if len(masses) == 1 else "values recur"
-    shown = [(concise(column.values[rows[0]]), len(rows)) for _, rows in masses]
+    shown = [(concise(float(column.values[rows[0]])), len(rows)) for _, rows in masses]
     return table.finding(
         "point_mass",
         column,
