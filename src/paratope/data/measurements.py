@@ -16,53 +16,25 @@ REPLICATE_TOLERANCE_LOG10 = 1.0
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a measurement was read.
+    """Where a measurement was read."""
 
-    Attributes
-    ----------
-    source : str
-        Data set or file name.
-    row : int
-        Number of the row in the file as published, from 1, header not counted; 0 if unknown.
-    licence : str
-        Terms under which the row may be used, such as ``"CC-BY-4.0"``.
-    complex_id : str
-        The source's own name of the complex, such as a PDB code with its chains.
-    mutations : tuple of str
-        In the source's notation; empty for a parent.
-    date : str
-        ISO date (``YYYY-MM-DD``) or empty.
-    reference : str
-        PubMed identifier or citation.
-    fold : int or None
-        The source's own fold number.
-    """
-
-    source: str = ""
+    source: str = ""  # Data set or file name
+    # Number of the row in the file as published, from 1, header not counted; 0 if unknown
     row: int = 0
-    licence: str = ""
-    complex_id: str = ""
-    mutations: tuple[str, ...] = ()
-    date: str = ""
-    reference: str = ""
-    fold: int | None = None
+    licence: str = ""  # Terms under which the row may be used, such as ``"CC-BY-4.0"``
+    complex_id: str = ""  # The source's own name of the complex, such as a PDB code with its chains
+    mutations: tuple[str, ...] = ()  # In the source's notation; empty for a parent
+    date: str = ""  # ISO date (``YYYY-MM-DD``) or empty
+    reference: str = ""  # PubMed identifier or citation
+    fold: int | None = None  # The source's own fold number
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Conditions:
-    """How it was measured.
+    """How it was measured."""
 
-    Attributes
-    ----------
-    format : str
-        Construct: Fab, IgG, scFv, VHH.
-    method : str
-        SPR, BLI, ITC, KinExA, ...
-    temperature_K : float or None
-    """
-
-    format: str = ""
-    method: str = ""
+    format: str = ""  # Construct: Fab, IgG, scFv, VHH
+    method: str = ""  # SPR, BLI, ITC, KinExA,
     temperature_K: float | None = None
 
 

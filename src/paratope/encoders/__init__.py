@@ -36,26 +36,14 @@ __all__ = [
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class EncoderEntry:
-    """A line of `ENCODERS`.
-
-    Attributes
-    ----------
-    summary : str
-    encoder_class : type
-    weights : str
-        Where its weights come from.
-    licence : str
-        Of the weights.
-    dim : int
-    hub : HubModel or None
-        The published model, if its weights are not installed with the package.
-    """
+    """A line of `ENCODERS`."""
 
     summary: str
     encoder_class: Any
-    weights: str
-    licence: str
+    weights: str  # Where its weights come from
+    licence: str  # Of the weights
     dim: int
+    # The published model, if its weights are not installed with the package
     hub: HubModel | None = None
 
     @property

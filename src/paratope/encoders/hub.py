@@ -34,24 +34,14 @@ _CONFIGURATION_FILES = [
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class HubModel:
-    """A published model.
+    """A published model."""
 
-    Attributes
-    ----------
-    name : str
-        Key of `paratope.encoders.ENCODERS`.
-    repository : str
-        Hub id.
-    revision : str or None
-        The commit that is used; None where none is pinned: then it is the one that `download`
-        finds, which becomes part of the encoder's name.
-    architecture : mapping
-        The fields of its published ``config.json`` that set its size.
-    """
-
-    name: str
-    repository: str
+    name: str  # Key of `paratope.encoders.ENCODERS`
+    repository: str  # Hub id
+    # The commit that is used; None where none is pinned: then it is the one that `download` finds,
+    # which becomes part of the encoder's name
     revision: str | None
+    # The fields of its published ``config.json`` that set its size
     architecture: Mapping[str, Any] = dataclasses.field(hash=False)
 
 

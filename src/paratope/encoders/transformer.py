@@ -77,22 +77,11 @@ class TokenizedUnit:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class TokenTable:
-    """What the token ids of an encoder mean.
+    """What the token ids of an encoder mean."""
 
-    Attributes
-    ----------
-    residues : mapping of str to int
-        Id of each letter of `paratope.molecules.sequences.ALPHABET`.
-    special : frozenset of int
-        Tokens around and between chains.
-    ends : frozenset of int
-        Those of them after which a chain is over.
-    pad, unknown : int
-    """
-
-    residues: Mapping[str, int]
-    special: frozenset[int]
-    ends: frozenset[int]
+    residues: Mapping[str, int]  # Id of each letter of `paratope.molecules.sequences.ALPHABET`
+    special: frozenset[int]  # Tokens around and between chains
+    ends: frozenset[int]  # Those of them after which a chain is over
     pad: int
     unknown: int
 

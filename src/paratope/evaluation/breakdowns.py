@@ -68,27 +68,14 @@ class Level:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Breakdown:
-    """Metrics by the levels of one column.
+    """Metrics by the levels of one column."""
 
-    Attributes
-    ----------
-    by : str
-        ``"antigen"``, ``"assay"``, ``"source"``, ``"split"`` or ``"bin"``.
-    levels : tuple of Level
-        Largest first; bins and parts of the split in their own order.
-    macro : dict of str to Estimate
-        Mean over the levels with at least 5 exact rows (each counting once).
-    macro_levels : int
-        How many those are.
-    undecided : int
-        Rows whose bound leaves their level open.
-    """
-
-    by: str
-    levels: tuple[Level, ...]
+    by: str  # ``"antigen"``, ``"assay"``, ``"source"``, ``"split"`` or ``"bin"``
+    levels: tuple[Level, ...]  # Largest first; bins and parts of the split in their own order
+    # Mean over the levels with at least 5 exact rows (each counting once)
     macro: Mapping[str, Estimate]
-    macro_levels: int
-    undecided: int = 0
+    macro_levels: int  # How many those are
+    undecided: int = 0  # Rows whose bound leaves their level open
 
     def to_dict(self) -> dict[str, Any]:
         """The breakdown as plain numbers and text."""

@@ -22,52 +22,26 @@ PERMUTATIONS, LARGE_PERMUTATIONS = 999, 199
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Difference:
-    """One metric of one predictor minus that of the first.
+    """One metric of one predictor minus that of the first."""
 
-    Attributes
-    ----------
-    name : str
-        Of the predictor.
-    metric : str
-    value : float
-    interval : Interval or None
-        95 %, from drawing groups.
-    p_value : float
-        Of "the two are interchangeable": the predictions of whole groups are swapped at random.
-    """
-
-    name: str
+    name: str  # Of the predictor
     metric: str
     value: float
-    interval: Interval | None
+    interval: Interval | None  # 95 %, from drawing groups
+    # Of "the two are interchangeable": the predictions of whole groups are swapped at random
     p_value: float
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Comparison:
-    """Predictors side by side.
+    """Predictors side by side."""
 
-    Attributes
-    ----------
-    names : tuple of str
-        The first is what the others are compared with.
-    rows : int
-        Rows that all of them have.
-    dropped : tuple of int
-        Rows of each table that another one lacks.
-    grouping : str
-    groups : int
-    metrics : tuple of dict of str to Estimate
-        One per predictor.
-    differences : tuple of Difference
-    """
-
-    names: tuple[str, ...]
-    rows: int
-    dropped: tuple[int, ...]
+    names: tuple[str, ...]  # The first is what the others are compared with
+    rows: int  # Rows that all of them have
+    dropped: tuple[int, ...]  # Rows of each table that another one lacks
     grouping: str
     groups: int
-    metrics: tuple[dict[str, Estimate], ...]
+    metrics: tuple[dict[str, Estimate], ...]  # One per predictor
     differences: tuple[Difference, ...]
 
     def to_dict(self) -> dict[str, Any]:

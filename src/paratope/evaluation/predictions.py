@@ -43,37 +43,19 @@ _SPLITS = {"training": "train", "val": "validation", "valid": "validation", "dev
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class PredictionTable:
-    """Rows that have both values, with what else the table says of them.
+    """Rows that have both values, with what else the table says of them."""
 
-    Attributes
-    ----------
-    source : str
-        File name.
-    rows : EvaluationRows
-        n rows.
-    index : int array (n,)
-        Number of each row in the table, from 0.
-    labels : dict of str to array (n,)
-        Text of the columns that were found: ``split``, ``antigen``, ``assay``, ``source``,
-        ``group``, ``id``, ``heavy``, ``light``.
-    columns : dict of str to str
-        What each role was read from, such as ``{"measured": "true", "predicted": "pred"}``.
-    total : int
-        Rows of the table.
-    left_out : dict of str to int
-        Why the others are not judged, and how many.
-    faulty : int
-        Of these, rows whose value cannot be read or whose prediction is an error.
-    """
-
-    source: str
-    rows: EvaluationRows
-    index: NDArray[np.int64]
+    source: str  # File name
+    rows: EvaluationRows  # n rows
+    index: NDArray[np.int64]  # (n,) number of each row in the table, from 0
+    # (n,) text of the columns that were found: ``split``, ``antigen``, ``assay``, ``source``,
+    # ``group``, ``id``, ``heavy``, ``light``
     labels: Mapping[str, Labels]
+    # What each role was read from, such as ``{"measured": "true", "predicted": "pred"}``
     columns: Mapping[str, str]
-    total: int
-    left_out: Mapping[str, int]
-    faulty: int = 0
+    total: int  # Rows of the table
+    left_out: Mapping[str, int]  # Why the others are not judged, and how many
+    faulty: int = 0  # Of these, rows whose value cannot be read or whose prediction is an error
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -23,20 +23,11 @@ REFERENCE_METRICS = ("spearman", "pearson", "rmse", "mae", "r2", "auroc", "withi
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Reference:
-    """A simple predictor's metrics on the judged rows.
-
-    Attributes
-    ----------
-    name : str
-    note : str
-        What it was made from, or why it could not be.
-    values : dict of str to float
-        Empty where it could not be made.
-    """
+    """A simple predictor's metrics on the judged rows."""
 
     name: str
-    note: str
-    values: Mapping[str, float]
+    note: str  # What it was made from, or why it could not be
+    values: Mapping[str, float]  # Empty where it could not be made
 
 
 def _reference(name: str, note: str, rows: EvaluationRows, predicted: ArrayLike) -> Reference:
@@ -192,29 +183,14 @@ def fitted_references(
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class NoiseCeiling:
-    """Measurement noise seen in replicates of the same pair.
+    """Measurement noise seen in replicates of the same pair."""
 
-    Attributes
-    ----------
-    pairs : int
-        Pairs measured more than once.
-    rows : int
-        Their rows.
-    sd : float
-        Standard deviation of one measurement about its pair's mean, log10 units.
-    sd_within_assay : float
-        The same inside one assay; NaN without such replicates.
-    rmse_floor : float
-        RMSE of a perfect model against single measurements: `sd`.
-    pearson_ceiling : float
-        Correlation a perfect model would reach: √(1 - sd² / variance of measured).
-    """
-
-    pairs: int
-    rows: int
-    sd: float
-    sd_within_assay: float
-    rmse_floor: float
+    pairs: int  # Pairs measured more than once
+    rows: int  # Their rows
+    sd: float  # Standard deviation of one measurement about its pair's mean, log10 units
+    sd_within_assay: float  # The same inside one assay; NaN without such replicates
+    rmse_floor: float  # RMSE of a perfect model against single measurements: `sd`
+    # Correlation a perfect model would reach: √(1 - sd² / variance of measured)
     pearson_ceiling: float
 
 

@@ -39,42 +39,22 @@ TIER_COLUMN = "tier"
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Report:
-    """Everything `evaluate` found.
+    """Everything `evaluate` found."""
 
-    Attributes
-    ----------
-    table : PredictionTable
-        The judged rows.
-    part : str
-        ``"all rows"``, or ``"test"`` where the table has a split.
-    grouping : str
-        Column whose groups the intervals resample; ``"row"`` if rows count as independent.
-    groups : int
-    metrics : dict of str to Estimate
-        Pooled over the judged rows.
-    r2_parts : dict of str to float
-    chosen_threshold : dict of str to float
-        Cut chosen on validation rows, and what it gives here; empty without validation rows.
-    breakdowns : tuple of Breakdown
-    references : tuple of Reference
-        Baselines on the same rows.
-    noise : NoiseCeiling or None
-    findings : tuple of Finding
-    curves : dict
-        Calibration and selective-risk curves, where there are intervals.
-    """
-
-    table: PredictionTable
-    part: str
+    table: PredictionTable  # The judged rows
+    part: str  # ``"all rows"``, or ``"test"`` where the table has a split
+    # Column whose groups the intervals resample; ``"row"`` if rows count as independent
     grouping: str
     groups: int
-    metrics: Mapping[str, Estimate]
+    metrics: Mapping[str, Estimate]  # Pooled over the judged rows
     r2_parts: Mapping[str, float]
+    # Cut chosen on validation rows, and what it gives here; empty without validation rows
     chosen_threshold: Mapping[str, float]
     breakdowns: tuple[Breakdown, ...]
-    references: tuple[Reference, ...]
+    references: tuple[Reference, ...]  # Baselines on the same rows
     noise: NoiseCeiling | None
     findings: tuple[Finding, ...]
+    # Calibration and selective-risk curves, where there are intervals
     curves: Mapping[str, Mapping[str, Sequence[float]]]
 
     @property
@@ -120,15 +100,9 @@ class Report:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class TierReport:
-    """A report for each tier: random, unseen position, unseen antibody, unseen antigen, ...
+    """A report for each tier: random, unseen position, unseen antibody, unseen antigen, ..."""
 
-    Attributes
-    ----------
-    reports : dict of str to Report
-        By the tier's name, in the order given.
-    """
-
-    reports: Mapping[str, Report]
+    reports: Mapping[str, Report]  # By the tier's name, in the order given
 
     def reference_values(self, metric: str) -> dict[str, list[float | None]]:
         """A metric of each simple predictor in every tier, None where it could not be made."""

@@ -31,20 +31,11 @@ _CDR_NAMES = ("H1", "H2", "H3", "L1", "L2", "L3")
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class DomainDistance:
-    """How close one pair is to the training set.
+    """How close one pair is to the training set."""
 
-    Attributes
-    ----------
-    domain : {"in", "near", "out"}
-    antigen_identity : float
-        To the closest training antigen chain, of the shorter one, 0 to 1.
-    antibody_identity : float
-        Of all CDRs to the closest training antibody, 0 to 1.
-    """
-
-    domain: Domain
-    antigen_identity: float
-    antibody_identity: float
+    domain: Domain  # {"in", "near", "out"}
+    antigen_identity: float  # To the closest training antigen chain, of the shorter one, 0 to 1
+    antibody_identity: float  # Of all CDRs to the closest training antibody, 0 to 1
 
 
 class ApplicabilityDomain:

@@ -35,31 +35,18 @@ class Embeddings(Protocol):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Examples:
-    """Pairs with what was measured of them, as arrays over unique molecules; n rows.
+    """Pairs with what was measured of them, as arrays over unique molecules; n rows."""
 
-    Attributes
-    ----------
-    antibodies, antigens : tuple of tuple of str
-        Chains of the unique molecules.
-    antibody_index, antigen_index : ndarray of int, (n,)
-        Molecule of each row.
-    pkd : ndarray of float32, (n,)
-    censoring : ndarray of int, (n,)
-        Values of `Censoring`.
-    assays : tuple of str
-        Names of the assays.
-    assay : ndarray of int, (n,)
-        Assay of each row.
-    """
-
+    # antibodies, antigens: Chains of the unique molecules
     antibodies: tuple[Chains, ...]
     antigens: tuple[Chains, ...]
+    # antibody_index, antigen_index: (n,) molecule of each row
     antibody_index: np.ndarray
     antigen_index: np.ndarray
-    pkd: np.ndarray
-    censoring: np.ndarray
-    assays: tuple[str, ...]
-    assay: np.ndarray
+    pkd: np.ndarray  # (n,)
+    censoring: np.ndarray  # (n,) values of `Censoring`
+    assays: tuple[str, ...]  # Names of the assays
+    assay: np.ndarray  # (n,) assay of each row
 
     def __len__(self) -> int:
         return len(self.pkd)
@@ -178,37 +165,19 @@ def fit_molecule(
 
 
 class PairBatch(NamedTuple):
-    """Rows of measured pairs over the unique molecules they use.
+    """Rows of measured pairs over the unique molecules they use."""
 
-    Attributes
-    ----------
-    antibody : Tensor, (antibodies, La, Da)
-        Embeddings of the unique antibodies, zero where padded.
-    antibody_mask : Tensor, (antibodies, La)
-        True at residues, False at padding.
-    antibody_index : Tensor, (B,)
-        Antibody of each row.
-    antigen, antigen_mask, antigen_index : Tensor
-        The same for antigens.
-    pkd : Tensor, (B,)
-    censoring : Tensor, (B,)
-        Values of `Censoring`.
-    assay : Tensor, (B,)
-        Number of the assay. Values are ranked only inside one.
-    row : Tensor, (B,)
-        Position of the row in the examples the batch was made of.
-    """
-
-    antibody: Tensor
-    antibody_mask: Tensor
-    antibody_index: Tensor
+    antibody: Tensor  # (antibodies, La, Da) embeddings of the unique antibodies, zero where padded
+    antibody_mask: Tensor  # (antibodies, La) true at residues, False at padding
+    antibody_index: Tensor  # (B,) antibody of each row
+    # antigen, antigen_mask, antigen_index: The same for antigens
     antigen: Tensor
     antigen_mask: Tensor
     antigen_index: Tensor
-    pkd: Tensor
-    censoring: Tensor
-    assay: Tensor
-    row: Tensor
+    pkd: Tensor  # (B,)
+    censoring: Tensor  # (B,) values of `Censoring`
+    assay: Tensor  # (B,) number of the assay. Values are ranked only inside one.
+    row: Tensor  # (B,) position of the row in the examples the batch was made of
 
     @property
     def size(self) -> int:

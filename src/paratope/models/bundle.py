@@ -35,31 +35,18 @@ _DOCUMENTS = {
 
 @dataclasses.dataclass(frozen=True)
 class Bundle:
-    """Contents of a model folder.
+    """Contents of a model folder."""
 
-    Attributes
-    ----------
-    config : dict
-        ``encoders`` (antibody, antigen: names with revisions), ``network``, ``members``,
-        ``recipe``.
-    weights : mapping of str to Tensor
-        ``"<member>.<parameter>"``.
-    calibration, familiarity : dict
-        As their classes write them.
-    metrics, environment : dict
-    card : str
-        Markdown.
-    campaign : dict
-        Of a model adapted to a campaign: its rows and what was learned; empty for others.
-    """
-
+    # ``encoders`` (antibody, antigen: names with revisions), ``network``, ``members``, ``recipe``
     config: dict[str, Any]
-    weights: Mapping[str, Any]
+    weights: Mapping[str, Any]  # ``"<member>.<parameter>"``
+    # calibration, familiarity: As their classes write them
     calibration: dict[str, Any]
     familiarity: dict[str, Any]
     metrics: dict[str, Any]
     environment: dict[str, Any]
-    card: str
+    card: str  # Markdown
+    # Of a model adapted to a campaign: its rows and what was learned; empty for others
     campaign: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 

@@ -55,25 +55,16 @@ def check_options(coverage: float, threshold_pkd: float = STRONG_PKD) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class CalibrationRows:
-    """Raw scores of rows the model was not trained on, and what was measured; n rows.
+    """Raw scores of rows the model was not trained on, and what was measured; n rows."""
 
-    Attributes
-    ----------
-    mean, sd, strong_logit : np.ndarray of float, (n,)
-        As `Scored`.
-    pkd : np.ndarray of float, (n,)
-        Measured.
-    censoring : np.ndarray of int, (n,)
-        As `paratope.core.censoring.Censoring`.
-    domain, group, assay : np.ndarray of str, (n,)
-        Domain with respect to what the scoring model was trained on, antigen cluster, assay.
-    """
-
+    # mean, sd, strong_logit: (n,) as `Scored`
     mean: np.ndarray
     sd: np.ndarray
     strong_logit: np.ndarray
-    pkd: np.ndarray
-    censoring: np.ndarray
+    pkd: np.ndarray  # (n,) measured
+    censoring: np.ndarray  # (n,) as `paratope.core.censoring.Censoring`
+    # domain, group, assay: (n,) domain with respect to what the scoring model was trained on,
+    # antigen cluster, assay
     domain: np.ndarray
     group: np.ndarray
     assay: np.ndarray

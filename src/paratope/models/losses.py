@@ -20,18 +20,10 @@ from paratope.models.network import NetworkOutput
 
 
 class LossValue(NamedTuple):
-    """A loss and what it left out.
+    """A loss and what it left out."""
 
-    Attributes
-    ----------
-    value : Tensor
-        Scalar; 0 where no row could be used.
-    dropped : int
-        Censored rows the loss could not use.
-    """
-
-    value: Tensor
-    dropped: int
+    value: Tensor  # Scalar; 0 where no row could be used
+    dropped: int  # Censored rows the loss could not use
 
 
 def huber(output: NetworkOutput, batch: PairBatch, delta: float = 1.0) -> LossValue:
@@ -212,20 +204,12 @@ def _error(output: NetworkOutput, batch: PairBatch) -> Tensor:
 
 
 class Loss(NamedTuple):
-    """An entry of `LOSSES`.
+    """An entry of `LOSSES`."""
 
-    Attributes
-    ----------
-    function : callable
-        (output, batch, **constants) to `LossValue`.
-    used : callable or None
-        For a loss that is a mean over rows: which rows of a batch it uses, (B,).
-        Accumulated over several micro-batches it is the mean over all of them. None for a loss over
-        pairs of rows: accumulation averages its values of the micro-batches, and no two
-        micro-batches are compared.
-    """
-
-    function: Callable[..., LossValue]
+    function: Callable[..., LossValue]  # (output, batch, **constants) to `LossValue`
+    # For a loss that is a mean over rows: which rows of a batch it uses, (B,). Accumulated over
+    # several micro-batches it is the mean over all of them. None for a loss over pairs of rows:
+    # accumulation averages its values of the micro-batches, and no two micro-batches are compared.
     used: Callable[[PairBatch], Tensor] | None
 
 

@@ -19,18 +19,12 @@ DEFAULT_COVERAGE = 0.9
 
 
 class Scored(NamedTuple):
-    """What a model says of n pairs before calibration, float64.
+    """What a model says of n pairs before calibration, float64."""
 
-    Attributes
-    ----------
-    mean, sd : np.ndarray, (n,)
-        Expected label and its standard deviation.
-    strong_logit : np.ndarray, (n,)
-        Logit of the probability of pKd ≥ 9; NaN where the label is no pKd.
-    """
-
+    # mean, sd: (n,) expected label and its standard deviation
     mean: np.ndarray
     sd: np.ndarray
+    # (n,) logit of the probability of pKd ≥ 9; NaN where the label is no pKd
     strong_logit: np.ndarray
 
     def rows(self, chosen: np.ndarray) -> "Scored":
@@ -39,57 +33,33 @@ class Scored(NamedTuple):
 
 
 class Calibrated(NamedTuple):
-    """Calibrated predictions of n pairs, in the label's unit.
+    """Calibrated predictions of n pairs, in the label's unit."""
 
-    Attributes
-    ----------
-    value, low, high : np.ndarray, (n,)
-        Predicted label and its interval.
-    p_strong : np.ndarray, (n,)
-        Probability that the pKd is at least the threshold; NaN where the label is no pKd.
-    """
-
+    # value, low, high: (n,) predicted label and its interval
     value: np.ndarray
     low: np.ndarray
     high: np.ndarray
+    # (n,) probability that the pKd is at least the threshold; NaN where the label is no pKd
     p_strong: np.ndarray
 
 
 class PredictedDifference(NamedTuple):
-    """How n pairs differ from a parent, in the label's unit.
+    """How n pairs differ from a parent, in the label's unit."""
 
-    Attributes
-    ----------
-    value, low, high : np.ndarray, (n,)
-        Expected difference and its interval.
-    p_stronger : np.ndarray, (n,)
-        Probability that it is above 0.
-    """
-
+    # value, low, high: (n,) expected difference and its interval
     value: np.ndarray
     low: np.ndarray
     high: np.ndarray
-    p_stronger: np.ndarray
+    p_stronger: np.ndarray  # (n,) probability that it is above 0
 
 
 class PairPredictions(NamedTuple):
-    """All that a model says of n pairs.
-
-    Attributes
-    ----------
-    calibrated : Calibrated
-    distances : sequence of DomainDistance, n
-        How close each pair is to what the model learned from.
-    notes : sequence of str, n
-        What a reader should know of each row, empty if nothing.
-    difference : PredictedDifference or None
-        To the parent, if one was given.
-    """
+    """All that a model says of n pairs."""
 
     calibrated: Calibrated
-    distances: Sequence[DomainDistance]
-    notes: Sequence[str]
-    difference: PredictedDifference | None = None
+    distances: Sequence[DomainDistance]  # How close each pair is to what the model learned from
+    notes: Sequence[str]  # What a reader should know of each row, empty if nothing
+    difference: PredictedDifference | None = None  # To the parent, if one was given
 
 
 class Model(Protocol):

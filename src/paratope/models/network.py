@@ -26,46 +26,22 @@ OUTPUTS = ("bounded", "free")
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class NetworkConfig:
-    """Sizes of a network.
+    """Sizes of a network."""
 
-    Attributes
-    ----------
-    antibody_dim, antigen_dim : int
-        Width of the encoders' embeddings.
-    dim : int
-        Width of the latent of a residue.
-    heads : int
-        Attention heads; divides `dim`.
-    layers : int
-        Interaction layers; 0 without cross-attention.
-    tower_layers : int
-        Convolution blocks in each tower.
-    kernel : int
-        Residues a convolution sees; odd.
-    feed_forward : int
-        Hidden width of a feed-forward block, in multiples of `dim`.
-    regressor : tuple of int
-        Hidden widths of the regressor.
-    dropout : float
-        Between 0 and 1.
-    use_cross_attention : bool
-        False: both sides are averaged over their residues and meet only in the regressor.
-    output : str
-        ``"bounded"``: smooth on [4, 14]; ``"free"``: any number.
-    """
-
+    # antibody_dim, antigen_dim: Width of the encoders' embeddings
     antibody_dim: int
     antigen_dim: int
-    dim: int = 64
-    heads: int = 4
-    layers: int = 1
-    tower_layers: int = 2
-    kernel: int = 7
-    feed_forward: int = 2
-    regressor: tuple[int, ...] = (128,)
-    dropout: float = 0.1
+    dim: int = 64  # Width of the latent of a residue
+    heads: int = 4  # Attention heads; divides `dim`
+    layers: int = 1  # Interaction layers; 0 without cross-attention
+    tower_layers: int = 2  # Convolution blocks in each tower
+    kernel: int = 7  # Residues a convolution sees; odd
+    feed_forward: int = 2  # Hidden width of a feed-forward block, in multiples of `dim`
+    regressor: tuple[int, ...] = (128,)  # Hidden widths of the regressor
+    dropout: float = 0.1  # Between 0 and 1
+    # False: both sides are averaged over their residues and meet only in the regressor
     use_cross_attention: bool = True
-    output: str = "bounded"
+    output: str = "bounded"  # ``"bounded"``: smooth on [4, 14]; ``"free"``: any number
 
     def __post_init__(self) -> None:
         # a configuration read from JSON or TOML brings lists
@@ -82,21 +58,11 @@ class NetworkConfig:
 
 
 class NetworkOutput(NamedTuple):
-    """What the network says of each row, float32, (B,) each.
+    """What the network says of each row, float32, (B,) each."""
 
-    Attributes
-    ----------
-    mean : Tensor
-        pKd.
-    log_variance : Tensor
-        Of the pKd; natural logarithm.
-    strong_logit : Tensor
-        Logit of pKd ≥ 9.
-    """
-
-    mean: Tensor
-    log_variance: Tensor
-    strong_logit: Tensor
+    mean: Tensor  # pKd
+    log_variance: Tensor  # Of the pKd; natural logarithm
+    strong_logit: Tensor  # Logit of pKd ≥ 9
 
 
 def bounded(raw: Tensor, low: float, high: float) -> Tensor:

@@ -49,29 +49,19 @@ class States(NamedTuple):
 class NetworkModel:
     """Networks of one shape that answer together; `NetworkModel.open` reads a bundle.
 
-    Attributes
-    ----------
-    networks : tuple of Network
-        At least one, all of one configuration, in evaluation mode.
-    antibody_store, antigen_store : EmbeddingStore or ResidueTokens
-        Where molecules are read; they know the encoders.
-    calibration : Calibration
-    domain : ApplicabilityDomain
-    max_residues : int
-        Limit of a molecule's residues, 0 for none.
-
     Raises
     ------
     ModelError
         If there is no network, or their configurations differ.
     """
 
-    networks: tuple[Network, ...]
+    networks: tuple[Network, ...]  # At least one, all of one configuration, in evaluation mode
+    # antibody_store, antigen_store: Where molecules are read; they know the encoders
     antibody_store: Store
     antigen_store: Store
     calibration: Calibration
     domain: ApplicabilityDomain
-    max_residues: int = 0
+    max_residues: int = 0  # Limit of a molecule's residues, 0 for none
 
     def __post_init__(self) -> None:
         if not self.networks:

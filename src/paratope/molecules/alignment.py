@@ -30,24 +30,15 @@ _THREADS = "2"
 
 @dataclasses.dataclass(frozen=True)
 class Hits:
-    """Alignments between chains.
+    """Alignments between chains."""
 
-    Attributes
-    ----------
-    first, second : np.ndarray of int, (hits,)
-        Indices of the chains; `first` < `second` where one list is searched against itself.
-    identity : np.ndarray of float, (hits,)
-        Identical residues over the length of the shorter chain.
-    coverage : np.ndarray of float, (hits,)
-        Aligned residues of the shorter chain over its length.
-    related : np.ndarray of bool, (hits,)
-        Whether the identity is more than unrelated chains reach (see `twilight_identity`).
-    """
-
+    # first, second: (hits,) indices of the chains; `first` < `second` where one list is searched
+    # against itself
     first: np.ndarray
     second: np.ndarray
-    identity: np.ndarray
-    coverage: np.ndarray
+    identity: np.ndarray  # (hits,) identical residues over the length of the shorter chain
+    coverage: np.ndarray  # (hits,) aligned residues of the shorter chain over its length
+    # (hits,) whether the identity is more than unrelated chains reach (see `twilight_identity`)
     related: np.ndarray
 
     @classmethod

@@ -33,20 +33,11 @@ _CHARGES = {"K": 1, "R": 1, "D": -1, "E": -1}
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class LiabilityKind:
-    """One kind of liability.
-
-    Attributes
-    ----------
-    description : str
-    source : str
-        Where it, or its threshold, comes from.
-    is_default : bool
-        Whether a filter uses it unless told otherwise.
-    """
+    """One kind of liability."""
 
     description: str
-    source: str
-    is_default: bool
+    source: str  # Where it, or its threshold, comes from
+    is_default: bool  # Whether a filter uses it unless told otherwise
 
 
 LIABILITIES: dict[str, LiabilityKind] = {
@@ -120,33 +111,15 @@ _MOTIFS = tuple(
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Liability:
-    """One liability of an antibody.
+    """One liability of an antibody."""
 
-    Attributes
-    ----------
-    kind : str
-        Key of `LIABILITIES`.
-    chain : str
-        ``"H"``, ``"L"``, or ``""`` for the antibody as a whole.
-    position : int
-        Of its first residue, from 1 in the variable domain; 0 for the whole.
-    imgt : str
-        IMGT number of that residue, such as ``"111A"``.
-    region : str
-        Such as ``"CDR3"``.
-    motif : str
-        Its residues; for a charge, the number.
-    severity : str
-        One of `SEVERITIES`.
-    """
-
-    kind: str
-    chain: str
-    position: int
-    imgt: str
-    region: str
-    motif: str
-    severity: str
+    kind: str  # Key of `LIABILITIES`
+    chain: str  # ``"H"``, ``"L"``, or ``""`` for the antibody as a whole
+    position: int  # Of its first residue, from 1 in the variable domain; 0 for the whole
+    imgt: str  # IMGT number of that residue, such as ``"111A"``
+    region: str  # Such as ``"CDR3"``
+    motif: str  # Its residues; for a charge, the number
+    severity: str  # One of `SEVERITIES`
 
     def __str__(self) -> str:
         """Short form for tables: ``deamidation NG H:62``, with its IMGT number."""

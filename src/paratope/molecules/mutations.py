@@ -77,18 +77,6 @@ _REGION_GROUPS = {"ALL": tuple(REGION_NAMES)} | {
 class Mutation:
     """A substitution, a deletion or an insertion.
 
-    Attributes
-    ----------
-    chain : str
-        ``"H"``, ``"L"``, or ``"A"`` for the antigen (``"A2"`` for its second chain, and so on).
-    before : str
-        The residue there in the parent; empty for an insertion.
-    position : int
-        Of the residue, from 1 in the variable domain (antigen: in the chain). An insertion goes
-        behind it, 0 being before the first residue.
-    after : str
-        The new residue; empty for a deletion; one or more residues for an insertion.
-
     Raises
     ------
     InputError
@@ -100,10 +88,13 @@ class Mutation:
     ('H:S31A', 'H:S31del')
     """
 
+    # ``"H"``, ``"L"``, or ``"A"`` for the antigen (``"A2"`` for its second chain, and so on)
     chain: str
-    before: str
+    before: str  # The residue there in the parent; empty for an insertion
+    # Of the residue, from 1 in the variable domain (antigen: in the chain). An insertion goes
+    # behind it, 0 being before the first residue.
     position: int
-    after: str
+    after: str  # The new residue; empty for a deletion; one or more residues for an insertion
 
     def __post_init__(self) -> None:
         chains = self.chain in ("H", "L", "A") or re.fullmatch(r"A([2-9]|[1-9]\d+)", self.chain)

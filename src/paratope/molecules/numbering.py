@@ -28,26 +28,16 @@ _CHAIN_NAMES = {"H": "heavy chain", "K": "kappa light chain", "L": "lambda light
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Domain:
-    """One variable domain within a chain.
+    """One variable domain within a chain."""
 
-    Attributes
-    ----------
-    chain : str
-        ``"H"``, ``"K"`` (kappa) or ``"L"`` (lambda).
-    start, end : int
-        ``sequence[start:end]`` is the domain.
-    residues : str
-    positions : tuple of str
-        Number of each residue in the scheme asked for, such as ``"111A"``; as long as `residues`.
-    regions : tuple of str
-        Region of each residue in that scheme, one of `REGIONS`; as long as `residues`.
-    """
-
-    chain: str
+    chain: str  # ``"H"``, ``"K"`` (kappa) or ``"L"`` (lambda)
+    # start, end: ``sequence[start:end]`` is the domain
     start: int
     end: int
     residues: str
+    # Number of each residue in the scheme asked for, such as ``"111A"``; as long as `residues`
     positions: tuple[str, ...]
+    # Region of each residue in that scheme, one of `REGIONS`; as long as `residues`
     regions: tuple[str, ...]
 
     @property

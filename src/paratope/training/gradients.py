@@ -74,23 +74,15 @@ def _named_rows(rows: Iterable[int]) -> str:
 
 
 class DeadGradients(NamedTuple):
-    """What got no gradient in an epoch.
+    """What got no gradient in an epoch."""
 
-    Attributes
-    ----------
-    parameters : tuple of str
-        Parameters, or whole parts of the network, whose gradient was zero in every step, or below
-        AdamW's epsilon of 1e-8.
-    unit_share : float
-        Share of the hidden units (rows of weights, without those of the answer's layer) that got no
-        gradient, 0 to 1.
-    message : str
-        The fault in words; empty where there is none.
-    """
-
+    # Parameters, or whole parts of the network, whose gradient was zero in every step, or below
+    # AdamW's epsilon of 1e-8
     parameters: tuple[str, ...]
+    # Share of the hidden units (rows of weights, without those of the answer's layer) that got no
+    # gradient, 0 to 1
     unit_share: float
-    message: str
+    message: str  # The fault in words; empty where there is none
 
 
 class GradientPeaks:

@@ -44,62 +44,31 @@ def _ignore(value: Any) -> None:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RunOptions:
-    """How a training or a search is run; what comes out does not depend on it.
+    """How a training or a search is run; what comes out does not depend on it."""
 
-    Attributes
-    ----------
-    device : str
-        ``"auto"``, ``"cpu"`` or ``"cuda"``.
-    resume : bool
-        Go on from the folder's checkpoint, if there is one.
-    progress : Progress
-        Told how far encoding and training are.
-    on_epoch : callable
-        Called with every epoch's record.
-    say : callable
-        Told in words where a resumed run goes on, and what was wrong with a checkpoint.
-    loggers : sequence of str
-        Where epochs are written beside the run folder's CSV; see `LOGGERS`.
-    interruption : Interruption
-        Heeded between batches; `Interrupted` is raised once the last step is saved.
-    """
-
-    device: str = "auto"
-    resume: bool = False
-    progress: Progress = silent
-    on_epoch: Callable[[Record], None] = _ignore
+    device: str = "auto"  # ``"auto"``, ``"cpu"`` or ``"cuda"``
+    resume: bool = False  # Go on from the folder's checkpoint, if there is one
+    progress: Progress = silent  # Told how far encoding and training are
+    on_epoch: Callable[[Record], None] = _ignore  # Called with every epoch's record
+    # Told in words where a resumed run goes on, and what was wrong with a checkpoint
     say: Callable[[str], None] = _ignore
+    # Where epochs are written beside the run folder's CSV; see `LOGGERS`
     loggers: tuple[str, ...] = ()
+    # Heeded between batches; `Interrupted` is raised once the last step is saved
     interruption: Interruption = dataclasses.field(default_factory=Interruption)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class FitResult:
-    """A finished training run.
-
-    Attributes
-    ----------
-    config : NetworkConfig
-    recipe : Recipe
-    state : dict of str to Tensor
-        Weights of the best epoch.
-    history : tuple of dict
-        One record per epoch.
-    best_epoch : int
-        From 1.
-    best_spearman : float
-        Validation Spearman of the best epoch; NaN without a validation set.
-    stopped : str
-        Why the run ended, in words.
-    """
+    """A finished training run."""
 
     config: NetworkConfig
     recipe: Recipe
-    state: dict[str, Tensor]
-    history: tuple[Record, ...]
-    best_epoch: int
-    best_spearman: float
-    stopped: str
+    state: dict[str, Tensor]  # Weights of the best epoch
+    history: tuple[Record, ...]  # One record per epoch
+    best_epoch: int  # From 1
+    best_spearman: float  # Validation Spearman of the best epoch; NaN without a validation set
+    stopped: str  # Why the run ended, in words
 
     def network(self) -> Network:
         """The trained network, ready to predict."""

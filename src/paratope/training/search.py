@@ -56,18 +56,11 @@ _CAUTION = " (too few antigens and antibodies to keep groups apart: the objectiv
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Range:
-    """Numbers from `low` to `high`, both included.
-
-    Attributes
-    ----------
-    low, high : float
-    log : bool
-        Equal factors are equally likely, not equal differences.
-    """
+    """Numbers from `low` to `high`, both included."""
 
     low: float
     high: float
-    log: bool = False
+    log: bool = False  # Equal factors are equally likely, not equal differences
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -181,40 +174,22 @@ def with_values(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Trial:
-    """One set of values, and how well it did.
+    """One set of values, and how well it did."""
 
-    Attributes
-    ----------
-    number : int
-        From 1; the first has the recipe's own values.
-    state : str
-        ``"done"``, ``"pruned"`` (given up, as half of the trials did better up to there) or
-        ``"failed"``.
-    values : dict
-        By key of the recipe.
-    objective : float or None
-        Mean over the folds of the validation Spearman of each fold's best epoch; of a pruned trial
-        as far as it came, None of a failed one.
-    folds : tuple of float
-        Each finished fold's part of it.
-    reported : dict of int to float
-        The objective as far as known after each epoch, counted through all folds.
-    epochs : int
-        Trained, in all folds.
-    seconds : float
-    note : str
-        What is to be said of it.
-    """
-
-    number: int
+    number: int  # From 1; the first has the recipe's own values
+    # ``"done"``, ``"pruned"`` (given up, as half of the trials did better up to there) or
+    # ``"failed"``
     state: str
-    values: dict[str, Any]
+    values: dict[str, Any]  # By key of the recipe
+    # Mean over the folds of the validation Spearman of each fold's best epoch; of a pruned trial as
+    # far as it came, None of a failed one
     objective: float | None
-    folds: tuple[float, ...]
+    folds: tuple[float, ...]  # Each finished fold's part of it
+    # The objective as far as known after each epoch, counted through all folds
     reported: dict[int, float]
-    epochs: int
+    epochs: int  # Trained, in all folds
     seconds: float
-    note: str = ""
+    note: str = ""  # What is to be said of it
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> "Trial":
@@ -225,22 +200,12 @@ class Trial:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SearchResult:
-    """A finished search.
+    """A finished search."""
 
-    Attributes
-    ----------
-    recipe : Recipe
-        With the best trial's values.
-    best : Trial
-    trials : tuple of Trial
-    split : str
-        How the training rows were divided.
-    """
-
-    recipe: Recipe
+    recipe: Recipe  # With the best trial's values
     best: Trial
     trials: tuple[Trial, ...]
-    split: str
+    split: str  # How the training rows were divided
 
 
 def best_of(trials: Sequence[Trial]) -> Trial | None:
@@ -305,23 +270,12 @@ def trials_figure(trials: Sequence[Trial], space: Mapping[str, Domain]) -> bytes
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class InnerFolds:
-    """Training rows in folds.
+    """Training rows in folds."""
 
-    Attributes
-    ----------
-    encoders : tuple of Encoder
-        Of antibodies and of antigens.
-    rows : tuple of Measurement
-        As cut to what the encoders see.
-    fold : ndarray of int, (rows,)
-    split : str
-        How they were divided.
-    """
-
-    encoders: tuple[Encoder, Encoder]
-    rows: tuple[Measurement, ...]
-    fold: np.ndarray
-    split: str
+    encoders: tuple[Encoder, Encoder]  # Of antibodies and of antigens
+    rows: tuple[Measurement, ...]  # As cut to what the encoders see
+    fold: np.ndarray  # (rows,)
+    split: str  # How they were divided
 
     @classmethod
     def of_table(cls, source: str | Path, recipe: Recipe, folds: int, device: str) -> "InnerFolds":

@@ -34,48 +34,26 @@ _MIN_ANTIGENS = len(PARTS)
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class UsableRows:
-    """Rows of a table that can be trained on.
-
-    Attributes
-    ----------
-    ids : tuple of str
-    measurements, cut : tuple of Measurement
-        As read, and as cut to what the encoders see.
-    left_out : dict of str to int
-        Rows that could not be used, by why.
-    notes : dict of str to int
-        What was changed in rows, and in how many.
-    """
+    """Rows of a table that can be trained on."""
 
     ids: tuple[str, ...]
+    # measurements, cut: As read, and as cut to what the encoders see
     measurements: tuple[Measurement, ...]
     cut: tuple[Measurement, ...]
-    left_out: dict[str, int]
-    notes: dict[str, int]
+    left_out: dict[str, int]  # Rows that could not be used, by why
+    notes: dict[str, int]  # What was changed in rows, and in how many
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class TrainingRows:
-    """What a table holds for a recipe: usable rows in parts, and the encoders that read them.
+    """What a table holds for a recipe: usable rows in parts, and the encoders that read them."""
 
-    Attributes
-    ----------
-    encoders : tuple of Encoder
-        Of antibodies and of antigens.
-    usable : UsableRows
-    parts : ndarray of str, (n,)
-        ``"train"``, ``"validation"`` or ``"test"``; empty for rows that a split file leaves out.
-    split : str
-        How the parts were found.
-    table_notes : tuple of str
-        What is to be known about the table as a whole.
-    """
-
-    encoders: tuple[Encoder, Encoder]
+    encoders: tuple[Encoder, Encoder]  # Of antibodies and of antigens
     usable: UsableRows
+    # (n,) ``"train"``, ``"validation"`` or ``"test"``; empty for rows that a split file leaves out
     parts: np.ndarray
-    split: str
-    table_notes: tuple[str, ...]
+    split: str  # How the parts were found
+    table_notes: tuple[str, ...]  # What is to be known about the table as a whole
 
     @classmethod
     def read(cls, recipe: Recipe, device: str) -> "TrainingRows":
@@ -221,20 +199,11 @@ def _parts_in_file(path: Path, ids: Sequence[str]) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class TrainedTable:
-    """A network trained on a table, and what it was trained on.
-
-    Attributes
-    ----------
-    result : FitResult
-    rows : TrainingRows
-        Which rows were used, in which parts, and what was left out.
-    scores : dict of str to Scored
-        What the network says of each part's rows, in their order.
-    """
+    """A network trained on a table, and what it was trained on."""
 
     result: FitResult
-    rows: TrainingRows
-    scores: dict[str, Scored]
+    rows: TrainingRows  # Which rows were used, in which parts, and what was left out
+    scores: dict[str, Scored]  # What the network says of each part's rows, in their order
 
     @property
     def recipe(self) -> Recipe:

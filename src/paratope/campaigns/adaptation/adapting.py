@@ -37,44 +37,26 @@ _REPORT_OF_SPARSE = (
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class AdaptOptions:
-    """How to learn from a campaign's measurements.
+    """How to learn from a campaign's measurements."""
 
-    Attributes
-    ----------
-    prior : str or path
-        General model whose predictions become one of the things that are learned from, with a
-        weight that is learned too: a bundled name, a model folder, or ``"none"``.
-    report : bool
-        Whether to find out what to expect of the model; takes a few times as long as the fit.
-    columns : mapping of str to str, optional
-        Canonical name to the table's column, where the name is not known.
-    antigens : path of a FASTA file, or sequence of one Antigen, optional
-        The antigen of all rows.
-    assay : str, optional
-        Assay on whose scale predictions are to be; by default the one with the most rows.
-    seed : int
-        Of the report's folds and draws, and of networks. A Gaussian process has nothing random.
-    exact_rows : int
-        Above these a sparse Gaussian process learns from all rows, once with networks trained on
-        the campaign and once without; what ranks held-out variants better is kept.
-    network_seconds : float
-        That training those networks may take, about.
-    device : str
-        ``auto``, ``cpu`` or ``cuda``.
-    cache : path, optional
-        Folder of the embedding stores.
-    """
-
+    # General model whose predictions become one of the things that are learned from, with a weight
+    # that is learned too: a bundled name, a model folder, or ``"none"``
     prior: str | os.PathLike[str] = NO_PRIOR
+    # Whether to find out what to expect of the model; takes a few times as long as the fit
     report: bool = True
+    # Canonical name to the table's column, where the name is not known
     columns: Mapping[str, str] | None = None
-    antigens: Any = None
+    antigens: Any = None  # The antigen of all rows
+    # Assay on whose scale predictions are to be; by default the one with the most rows
     assay: str | None = None
+    # Of the report's folds and draws, and of networks. A Gaussian process has nothing random.
     seed: int = 0
+    # Above these a sparse Gaussian process learns from all rows, once with networks trained on the
+    # campaign and once without; what ranks held-out variants better is kept
     exact_rows: int = MAX_ROWS
-    network_seconds: float = BUDGET_SECONDS
-    device: str = "auto"
-    cache: str | os.PathLike[str] | None = None
+    network_seconds: float = BUDGET_SECONDS  # That training those networks may take, about
+    device: str = "auto"  # ``auto``, ``cpu`` or ``cuda``
+    cache: str | os.PathLike[str] | None = None  # Folder of the embedding stores
 
 
 @dataclasses.dataclass(frozen=True)

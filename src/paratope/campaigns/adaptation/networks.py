@@ -72,46 +72,24 @@ _WORTH = 0.005
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class NetworkOptions:
-    """How networks are trained on a campaign.
+    """How networks are trained on a campaign."""
 
-    Attributes
-    ----------
-    budget_seconds : float
-        For all of them, about; an epoch is timed on a few rows first.
-    seed : int
-        Of what is held out, the halves and the networks.
-    device : str
-    cache : path or None
-        Folder of the embedding stores.
-    """
-
+    # For all of them, about; an epoch is timed on a few rows first
     budget_seconds: float = BUDGET_SECONDS
-    seed: int = 0
+    seed: int = 0  # Of what is held out, the halves and the networks
     device: str = "auto"
-    cache: str | os.PathLike[str] | None = None
+    cache: str | os.PathLike[str] | None = None  # Folder of the embedding stores
 
 
 @dataclasses.dataclass(frozen=True)
 class TunedNetworks:
-    """Networks of a campaign as one general model.
+    """Networks of a campaign as one general model."""
 
-    Attributes
-    ----------
-    predictor : Predictor
-        Of all networks together.
-    out_of_fold : mapping of (chains, chains) to float
-        pKd of each row's molecules by the network that did not see them.
-    epochs : int
-        Of each network, at most.
-    rows : int
-        That each network learned from, about.
-    seconds : float
-    """
-
-    predictor: Predictor
+    predictor: Predictor  # Of all networks together
+    # pKd of each row's molecules by the network that did not see them
     out_of_fold: Mapping[Key, float]
-    epochs: int
-    rows: int
+    epochs: int  # Of each network, at most
+    rows: int  # That each network learned from, about
     seconds: float
 
     def predict_pkd(self, pairs: Sequence[Pair]) -> np.ndarray:
@@ -326,41 +304,23 @@ def _joined(
 
 @dataclasses.dataclass(frozen=True)
 class ModelCandidate:
-    """How one of the two did on the held-out rows.
-
-    Attributes
-    ----------
-    name : str
-    spearman, rmse : float
-    seconds : float
-        Of learning.
-    """
+    """How one of the two did on the held-out rows."""
 
     name: str
     spearman: float
     rmse: float
-    seconds: float
+    seconds: float  # Of learning
 
 
 @dataclasses.dataclass(frozen=True)
 class ModelChoice:
-    """Which candidate was kept, and why.
+    """Which candidate was kept, and why."""
 
-    Attributes
-    ----------
-    kept : str
-        Its name.
-    candidates : tuple of ModelCandidate
-    train_rows, judged_rows : int
-    networks : dict
-        Epochs, rows and seconds of the networks.
-    """
-
-    kept: str
+    kept: str  # Its name
     candidates: tuple[ModelCandidate, ...]
     train_rows: int
     judged_rows: int
-    networks: dict[str, Any]
+    networks: dict[str, Any]  # Epochs, rows and seconds of the networks
 
     @property
     def sentence(self) -> str:

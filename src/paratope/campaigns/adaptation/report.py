@@ -87,21 +87,13 @@ _LIMITS = (
 
 @dataclasses.dataclass(frozen=True)
 class RefitPlan:
-    """How much is refitted for a report, so that it takes about as long as two fits.
+    """How much is refitted for a report, so that it takes about as long as two fits."""
 
-    Attributes
-    ----------
-    folds, rounds : int
-        Of the random folds.
-    unseen : int
-        Folds by mutation, and by position.
-    draws : tuple of (int, int)
-        Sizes of the learning curve and how many draws of each.
-    """
-
+    # folds, rounds: Of the random folds
     folds: int
     rounds: int
-    unseen: int
+    unseen: int  # Folds by mutation, and by position
+    # (int, int) sizes of the learning curve and how many draws of each
     draws: tuple[tuple[int, int], ...]
 
     @property
@@ -130,30 +122,18 @@ def refit_plan(variants: int) -> RefitPlan:
 
 @dataclasses.dataclass(frozen=True)
 class Validation:
-    """How the model does on one kind of held-out rows.
-
-    Attributes
-    ----------
-    kind : str
-    reason : str
-        Why it was not judged; empty if it was.
-    train_rows, judged_rows : int
-    model : Score or None
-    baselines : mapping of str to Score
-    ahead : mapping of str to (float, float, float)
-        Spearman of the model minus that of each baseline, with the 95 % interval.
-    coverage : mapping of str to float
-        Share of exact values inside the intervals, by what these claim, such as ``"90%"``.
-    held_out : HeldOutPredictions or None
-    """
+    """How the model does on one kind of held-out rows."""
 
     kind: Kind
-    reason: str = ""
+    reason: str = ""  # Why it was not judged; empty if it was
     train_rows: int = 0
     judged_rows: int = 0
     model: Score | None = None
     baselines: Mapping[str, Score] = dataclasses.field(default_factory=dict)
+    # (float, float, float) spearman of the model minus that of each baseline, with the 95 %
+    # interval
     ahead: Mapping[str, tuple[float, float, float]] = dataclasses.field(default_factory=dict)
+    # Share of exact values inside the intervals, by what these claim, such as ``"90%"``
     coverage: Mapping[str, float] = dataclasses.field(default_factory=dict)
     held_out: HeldOutPredictions | None = None
 
@@ -167,24 +147,14 @@ class Validation:
 
 @dataclasses.dataclass(frozen=True)
 class ValidationReport:
-    """What to expect of a campaign's model.
-
-    Attributes
-    ----------
-    variants, rows : int
-    label : str
-    validations : mapping of str to Validation
-        By kind of held-out rows.
-    curve : LearningCurve or None
-    warnings : tuple of str
-        In plain words, gravest first; empty where there is nothing to warn of.
-    """
+    """What to expect of a campaign's model."""
 
     variants: int
     rows: int
     label: str
-    validations: Mapping[Kind, Validation]
+    validations: Mapping[Kind, Validation]  # By kind of held-out rows
     curve: LearningCurve | None
+    # In plain words, gravest first; empty where there is nothing to warn of
     warnings: tuple[str, ...]
 
     @property

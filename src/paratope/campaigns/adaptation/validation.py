@@ -56,21 +56,11 @@ class Fold:
 
 @dataclasses.dataclass(frozen=True)
 class Folds:
-    """All folds of one kind.
+    """All folds of one kind."""
 
-    Attributes
-    ----------
-    kind : str
-        One of `KINDS`.
-    rounds : tuple of tuple of Fold
-        In each round a row is judged at most once.
-    reason : str
-        Why there are none; empty if there are.
-    """
-
-    kind: Kind
-    rounds: tuple[tuple[Fold, ...], ...] = ()
-    reason: str = ""
+    kind: Kind  # One of `KINDS`
+    rounds: tuple[tuple[Fold, ...], ...] = ()  # In each round a row is judged at most once
+    reason: str = ""  # Why there are none; empty if there are
 
     @property
     def train_rows(self) -> int:
@@ -231,16 +221,10 @@ def _held_out(has: np.ndarray, queue: Sequence[int], folds: int) -> list[int]:
 
 
 class IntervalPredictions(NamedTuple):
-    """Predicted new measurements of n variants, in the campaign's units.
+    """Predicted new measurements of n variants, in the campaign's units."""
 
-    Attributes
-    ----------
-    mean : np.ndarray of float, (n,)
-    low, high : np.ndarray of float, (coverages, n)
-        Ends of the intervals that claim `COVERAGES`.
-    """
-
-    mean: np.ndarray
+    mean: np.ndarray  # (n,)
+    # low, high: (coverages, n) ends of the intervals that claim `COVERAGES`
     low: np.ndarray
     high: np.ndarray
 
@@ -327,45 +311,25 @@ class _CachedPrior:
 
 @dataclasses.dataclass(frozen=True)
 class HeldOutPredictions:
-    """Predictions of rows by models that did not see them; m predictions of a campaign's rows.
+    """Predictions of rows by models that did not see them; m predictions of a campaign's rows."""
 
-    Attributes
-    ----------
-    row : np.ndarray of int, (m,)
-        Row of the campaign.
-    round : np.ndarray of int, (m,)
-    centre : np.ndarray of float, (m,)
-        Middle of the training rows of the row's assay: what the constant predicts.
-    mean : np.ndarray of float, (m,)
-    low, high : np.ndarray of float, (coverages, m)
-        As `IntervalPredictions`, of the campaign's model.
-    baselines : mapping of str to np.ndarray, (m,)
-        Predictions of the trivial models.
-    """
-
-    row: np.ndarray
-    round: np.ndarray
+    row: np.ndarray  # (m,) row of the campaign
+    round: np.ndarray  # (m,)
+    # (m,) middle of the training rows of the row's assay: what the constant predicts
     centre: np.ndarray
-    mean: np.ndarray
+    mean: np.ndarray  # (m,)
+    # low, high: (coverages, m) as `IntervalPredictions`, of the campaign's model
     low: np.ndarray
     high: np.ndarray
-    baselines: Mapping[str, np.ndarray]
+    baselines: Mapping[str, np.ndarray]  # (m,) predictions of the trivial models
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Score:
-    """How good predictions are.
+    """How good predictions are."""
 
-    Attributes
-    ----------
-    spearman : float
-        Within assays, averaged by rows; NaN where all predictions are equal.
-    low, high : float
-        Its 95 % interval; NaN where there is none.
-    rmse : float
-    """
-
-    spearman: float
+    spearman: float  # Within assays, averaged by rows; NaN where all predictions are equal
+    # low, high: Its 95 % interval; NaN where there is none
     low: float
     high: float
     rmse: float
@@ -543,21 +507,11 @@ class LearningCurve:
 
     On Fisher's scale it is a straight line in the logarithm of their number: `level` at all of
     them, `slope` for each doubling.
-
-    Attributes
-    ----------
-    points : tuple of Point
-        As measured, smallest first.
-    variants : int
-        Variants measured in the campaign.
-    level, level_sd : float
-        Fisher's z with all of them, and its standard deviation.
-    slope, slope_sd : float
-    gains : tuple of Gain
     """
 
-    points: tuple[Point, ...]
-    variants: int
+    points: tuple[Point, ...]  # As measured, smallest first
+    variants: int  # Variants measured in the campaign
+    # level, level_sd: Fisher's z with all of them, and its standard deviation
     level: float
     level_sd: float
     slope: float

@@ -16,16 +16,9 @@ MIN_VARIANTS = 20
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Landscape:
-    """The variants that there are to be found.
+    """The variants that there are to be found."""
 
-    Attributes
-    ----------
-    campaign : Campaign
-        n rows, one for each variant.
-    notes : tuple of str
-    """
-
-    campaign: Campaign
+    campaign: Campaign  # n rows, one for each variant
     notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:

@@ -27,28 +27,13 @@ _REACHED = ("best", "recall")
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ReplayOptions:
-    """How a landscape is replayed.
+    """How a landscape is replayed."""
 
-    Attributes
-    ----------
-    batch : int
-        Variants of a round.
-    rounds : int
-        After the first plate.
-    repeats : int
-        With other first plates.
-    start : int
-        Variants of the first plate, drawn at random; 0: as many as of a round.
-    top : int
-        The best so many are to be found; 0: one per cent of the landscape, at least ten.
-    seed : int
-    """
-
-    batch: int = 24
-    rounds: int = 5
-    repeats: int = 5
-    start: int = 0
-    top: int = 0
+    batch: int = 24  # Variants of a round
+    rounds: int = 5  # After the first plate
+    repeats: int = 5  # With other first plates
+    start: int = 0  # Variants of the first plate, drawn at random; 0: as many as of a round
+    top: int = 0  # The best so many are to be found; 0: one per cent of the landscape, at least ten
     seed: int = 0
 
     def settled(self, landscape: Landscape) -> "ReplayOptions":
@@ -72,35 +57,19 @@ class ReplayOptions:
 
 
 class RoundResult(NamedTuple):
-    """What a strategy has found after a round.
-
-    Attributes
-    ----------
-    repeat : int
-    strategy : str
-    round : int
-        0 is the first plate.
-    measured : int
-        Variants so far.
-    best, regret : float
-        Best value found; by how much the landscape's best is better.
-    recall : float
-        Share of the landscape's top that was found.
-    batch_mean : float
-        Mean value of the round's variants.
-    expected_better, found_better : float
-        Of the round's variants, how many the strategy expected to beat the best one before, and how
-        many did; NaN where it does not say.
-    """
+    """What a strategy has found after a round."""
 
     repeat: int
     strategy: str
-    round: int
-    measured: int
+    round: int  # 0 is the first plate
+    measured: int  # Variants so far
+    # best, regret: Best value found; by how much the landscape's best is better
     best: float
     regret: float
-    recall: float
-    batch_mean: float
+    recall: float  # Share of the landscape's top that was found
+    batch_mean: float  # Mean value of the round's variants
+    # expected_better, found_better: Of the round's variants, how many the strategy expected to beat
+    # the best one before, and how many did; NaN where it does not say
     expected_better: float = float("nan")
     found_better: float = float("nan")
 
@@ -214,39 +183,22 @@ class MeanInterval(NamedTuple):
 
 
 class Saved(NamedTuple):
-    """Rounds that a strategy saves against a rival.
-
-    Attributes
-    ----------
-    rival : str
-    metric : str
-        ``best`` or ``recall``.
-    rounds : MeanInterval
-        Rounds the rival needed for what it found in the end, minus those the strategy needed for as
-        much. Where the strategy never found as much, the same with the roles exchanged, negative.
-    variants : float
-        The mean as measurements.
-    """
+    """Rounds that a strategy saves against a rival."""
 
     rival: str
-    metric: str
+    metric: str  # ``best`` or ``recall``
+    # Rounds the rival needed for what it found in the end, minus those the strategy needed for as
+    # much. Where the strategy never found as much, the same with the roles exchanged, negative.
     rounds: MeanInterval
-    variants: float
+    variants: float  # The mean as measurements
 
 
 class Comparison(NamedTuple):
-    """A replay in numbers.
+    """A replay in numbers."""
 
-    Attributes
-    ----------
-    rounds : dict
-        Strategy to metric to one `MeanInterval` for each round, the first plate's first.
-    saved : tuple of Saved
-        Of the first strategy against each other one.
-    """
-
+    # Strategy to metric to one `MeanInterval` for each round, the first plate's first
     rounds: dict[str, dict[str, list[MeanInterval]]]
-    saved: tuple[Saved, ...]
+    saved: tuple[Saved, ...]  # Of the first strategy against each other one
 
 
 def compare(replayed: Replay) -> Comparison:

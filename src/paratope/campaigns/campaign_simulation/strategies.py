@@ -34,17 +34,10 @@ STRATEGIES: dict[str, str] = {
 
 
 class Plate(NamedTuple):
-    """The variants of one round.
+    """The variants of one round."""
 
-    Attributes
-    ----------
-    rows : tuple of int
-        Of the landscape.
-    expected_better : float
-        How many of them the strategy expects above the best value measured; NaN if it does not say.
-    """
-
-    rows: tuple[int, ...]
+    rows: tuple[int, ...]  # Of the landscape
+    # How many of them the strategy expects above the best value measured; NaN if it does not say
     expected_better: float = float("nan")
 
 
@@ -96,21 +89,12 @@ class ModelStrategy:
     """Fits a campaign model to what is measured, and chooses by its acquisition.
 
     After plates from which nothing can be learned (all bounds, all equal), the next is random.
-
-    Attributes
-    ----------
-    fit : callable
-        Campaign to a campaign model.
-    name : str
-    acquisition : str
-    explore : float
-        0 takes the highest expected values.
     """
 
-    fit: FitModel
+    fit: FitModel  # Campaign to a campaign model
     name: str = "model"
     acquisition: str = DEFAULT_ACQUISITION
-    explore: float = DEFAULT_EXPLORE
+    explore: float = DEFAULT_EXPLORE  # 0 takes the highest expected values
 
     def choose(self, landscape: Landscape, measured: np.ndarray, batch: int, seed: int) -> Plate:
         """As `Strategy.choose`."""

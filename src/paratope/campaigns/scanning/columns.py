@@ -25,24 +25,14 @@ _COMMON = ("p_stronger", "domain", "note", "error")
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Reference:
-    """The parent's own prediction.
+    """The parent's own prediction."""
 
-    Attributes
-    ----------
-    unit : str
-        ``"pkd"``, or ``"score"`` for a model adapted on scores.
-    value, low, high : float
-    domain : str
-    note : str
-        What its prediction is to be read with.
-    """
-
-    unit: str
+    unit: str  # ``"pkd"``, or ``"score"`` for a model adapted on scores
     value: float
     low: float
     high: float
     domain: str
-    note: str = ""
+    note: str = ""  # What its prediction is to be read with
 
 
 def predict_reference(predictor: Predictor, parent: Pair, coverage: float) -> Reference:

@@ -59,23 +59,12 @@ _TINY = 1e-6
 
 
 class JointPosterior(NamedTuple):
-    """A joint normal distribution of noise-free values.
+    """A joint normal distribution of noise-free values."""
 
-    Attributes
-    ----------
-    mean : np.ndarray, (candidates + baseline,)
-        Of the candidates, then of the best measured variants.
-    covariance : np.ndarray, (candidates + baseline, candidates + baseline)
-    noise_variance : float
-        Of one measurement, on the same scale.
-    candidates : int
-        How many of the entries are candidates.
-    """
-
-    mean: np.ndarray
+    mean: np.ndarray  # Of the candidates, then of the best measured variants
     covariance: np.ndarray
-    noise_variance: float
-    candidates: int
+    noise_variance: float  # Of one measurement, on the same scale
+    candidates: int  # How many of the entries are candidates
 
 
 def joint_posterior(
@@ -413,26 +402,13 @@ def _exceedance_logit(
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class BatchOptions:
-    """How a batch is chosen.
-
-    Attributes
-    ----------
-    batch : int
-    acquisition : str
-        Key of `ACQUISITIONS`.
-    explore : float
-        0 (highest expected value) to 1 (most uncertain).
-    min_distance : int
-        Residues in which any two of the batch differ at least.
-    max_per_position : int or None
-        How many of the batch may be mutated at one position of a parent.
-    seed : int
-    """
+    """How a batch is chosen."""
 
     batch: int = 96
-    acquisition: str = DEFAULT_ACQUISITION
-    explore: float = DEFAULT_EXPLORE
-    min_distance: int = 1
+    acquisition: str = DEFAULT_ACQUISITION  # Key of `ACQUISITIONS`
+    explore: float = DEFAULT_EXPLORE  # 0 (highest expected value) to 1 (most uncertain)
+    min_distance: int = 1  # Residues in which any two of the batch differ at least
+    # How many of the batch may be mutated at one position of a parent
     max_per_position: int | None = None
     seed: int = 0
 

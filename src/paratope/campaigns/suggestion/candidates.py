@@ -59,50 +59,24 @@ Position = tuple[str, int]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Variant:
-    """A measured antibody.
-
-    Attributes
-    ----------
-    name : str
-    pair : Pair
-    mean : float
-        Posterior mean, on the model's own scale.
-    parent : int
-        Index of its parent in `MeasuredVariants.parents`.
-    mutations : tuple of Mutation
-        Of that parent.
-    """
+    """A measured antibody."""
 
     name: str
     pair: Pair
-    mean: float
-    parent: int
-    mutations: tuple[Mutation, ...]
+    mean: float  # Posterior mean, on the model's own scale
+    parent: int  # Index of its parent in `MeasuredVariants.parents`
+    mutations: tuple[Mutation, ...]  # Of that parent
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class MeasuredVariants:
-    """A campaign's measured variants against one antigen.
+    """A campaign's measured variants against one antigen."""
 
-    Attributes
-    ----------
-    antigen : Antigen
-        Against which the next round is to bind.
-    parents : tuple of Pair
-        Parents with that antigen.
-    variants : tuple of Variant
-        Parents included, highest `mean` first.
-    keys : frozenset
-        Residues of all measured pairs, which are never suggested again.
-    notes : tuple of str
-        What a user should know of the choice of parents and antigen.
-    """
-
-    antigen: Antigen
-    parents: tuple[Pair, ...]
-    variants: tuple[Variant, ...]
-    keys: frozenset[Key]
-    notes: tuple[str, ...] = ()
+    antigen: Antigen  # Against which the next round is to bind
+    parents: tuple[Pair, ...]  # Parents with that antigen
+    variants: tuple[Variant, ...]  # Parents included, highest `mean` first
+    keys: frozenset[Key]  # Residues of all measured pairs, which are never suggested again
+    notes: tuple[str, ...] = ()  # What a user should know of the choice of parents and antigen
 
     @property
     def best(self) -> Variant:
@@ -215,56 +189,28 @@ def marginals(model: CampaignModel, pairs: Sequence[Pair]) -> tuple[np.ndarray, 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Candidate:
-    """An antibody that might be made next.
+    """An antibody that might be made next."""
 
-    Attributes
-    ----------
-    name : str
-        From its parent's name and its mutations: the same in every round.
-    pair : Pair
-    parent : int
-        Index in `MeasuredVariants.parents`.
-    mutations : tuple of Mutation
-        Of that parent.
-    origin : str
-        Key of `GENERATORS`, or ``"pool"``.
-    sources : tuple of str
-        Names of the measured variants it is made from.
-    row : int
-        Index of its row in the user's pool, -1 if generated.
-    """
-
-    name: str
+    name: str  # From its parent's name and its mutations: the same in every round
     pair: Pair
-    parent: int
-    mutations: tuple[Mutation, ...]
-    origin: str
-    sources: tuple[str, ...] = ()
-    row: int = -1
+    parent: int  # Index in `MeasuredVariants.parents`
+    mutations: tuple[Mutation, ...]  # Of that parent
+    origin: str  # Key of `GENERATORS`, or ``"pool"``
+    sources: tuple[str, ...] = ()  # Names of the measured variants it is made from
+    row: int = -1  # Index of its row in the user's pool, -1 if generated
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Generation:
-    """What to generate.
+    """What to generate."""
 
-    Attributes
-    ----------
-    counts : dict of str to int
-        How many at most of each of `GENERATORS`.
-    regions : str or None
-        Where mutations may be, as `allowed_positions` reads it; None: new ones in the CDRs,
-        measured ones anywhere.
-    max_mutations : int or None
-        Of the parent; None: the most that a measured variant has, and at least two.
-    excluded : str
-        Residues that no mutation may bring.
-    seed : int
-    """
-
-    counts: dict[str, int]
+    counts: dict[str, int]  # How many at most of each of `GENERATORS`
+    # Where mutations may be, as `allowed_positions` reads it; None: new ones in the CDRs, measured
+    # ones anywhere
     regions: str | None = None
+    # Of the parent; None: the most that a measured variant has, and at least two
     max_mutations: int | None = None
-    excluded: str = "C"
+    excluded: str = "C"  # Residues that no mutation may bring
     seed: int = 0
 
     def __post_init__(self) -> None:

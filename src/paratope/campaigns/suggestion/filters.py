@@ -34,21 +34,12 @@ PARENTAL = "parental"
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Filters:
-    """What is left out.
+    """What is left out."""
 
-    Attributes
-    ----------
-    liabilities : tuple of str
-        Keys of `paratope.molecules.liabilities.LIABILITIES`.
-    residues : str
-        Residues that no mutation may bring.
-    parental : bool
-        Whether a liability that the parent has counts, too.
-    """
-
+    # Keys of `paratope.molecules.liabilities.LIABILITIES`
     liabilities: tuple[str, ...] = select_liabilities()
-    residues: str = DEFAULT_RESIDUES
-    parental: bool = False
+    residues: str = DEFAULT_RESIDUES  # Residues that no mutation may bring
+    parental: bool = False  # Whether a liability that the parent has counts, too
 
     def __str__(self) -> str:
         """In words.
@@ -66,15 +57,9 @@ class Filters:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class LeftOut:
-    """Candidates that a filter took.
+    """Candidates that a filter took."""
 
-    Attributes
-    ----------
-    reasons : dict of int to tuple of str
-        Index of the candidate, and all that spoke against it.
-    """
-
-    reasons: dict[int, tuple[str, ...]]
+    reasons: dict[int, tuple[str, ...]]  # Index of the candidate, and all that spoke against it
 
     @property
     def counts(self) -> dict[str, int]:

@@ -53,95 +53,53 @@ _ORDINALS = {1: "st", 2: "nd", 3: "rd"}
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SuggestionOptions(BatchOptions):
-    """What to suggest, beside how a batch is chosen.
+    """What to suggest, beside how a batch is chosen."""
 
-    Attributes
-    ----------
-    candidates : str, path, DataFrame or sequence of Pair
-        Kinds to generate (keys of `GENERATORS`, each with how many at most, as
-        ``"single,double:3000"``; ``"all"``), or a pool: a table or FASTA of antibodies.
-    regions : str or None
-        Where mutations may be, such as ``"CDR"``, ``"H3,L3"`` or ``"H:105-117"``. By default new
-        ones in the CDRs and measured ones anywhere; anywhere in a pool.
-    max_mutations : int or None
-        Of the parent. By default the most that a measured variant has; any number in a pool.
-    parent : str or None
-        Name of the parent or measured antibody to mutate; by default the campaign's parents.
-    allow, forbid : str
-        Liabilities and residues, as `paratope.campaigns.suggestion.filters.parse_filters`.
-    coverage : float
-        Of the predictions' intervals.
-    """
-
+    # Kinds to generate (keys of `GENERATORS`, each with how many at most, as
+    # ``"single,double:3000"``; ``"all"``), or a pool: a table or FASTA of antibodies
     candidates: Any = "all"
+    # Where mutations may be, such as ``"CDR"``, ``"H3,L3"`` or ``"H:105-117"``. By default new ones
+    # in the CDRs and measured ones anywhere; anywhere in a pool.
     regions: str | None = None
+    # Of the parent. By default the most that a measured variant has; any number in a pool.
     max_mutations: int | None = None
+    # Name of the parent or measured antibody to mutate; by default the campaign's parents
     parent: str | None = None
+    # allow, forbid: Liabilities and residues, as
+    # `paratope.campaigns.suggestion.filters.parse_filters`
     allow: str = ""
     forbid: str = ""
-    coverage: float = 0.9
+    coverage: float = 0.9  # Of the predictions' intervals
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Suggestion:
-    """One antibody to make next.
+    """One antibody to make next."""
 
-    Attributes
-    ----------
-    rank : int
-        Order of choice, from 1.
-    candidate : Candidate
-    prediction : Prediction
-    p_beats_best, p_beats_parent : float
-        Probability that it will be measured above the best value measured so far, and above its
-        parent's (its predicted one, if it was not measured).
-    reason : str
-    liabilities : tuple of Liability
-        That its parent has not.
-    distance : int
-        Residues in which it differs from the nearest measured variant.
-    """
-
-    rank: int
+    rank: int  # Order of choice, from 1
     candidate: Candidate
     prediction: Prediction
+    # p_beats_best, p_beats_parent: Probability that it will be measured above the best value
+    # measured so far, and above its parent's (its predicted one, if it was not measured)
     p_beats_best: float
     p_beats_parent: float
     reason: str
-    liabilities: tuple[Liability, ...]
-    distance: int
+    liabilities: tuple[Liability, ...]  # That its parent has not
+    distance: int  # Residues in which it differs from the nearest measured variant
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class NextRound:
-    """What `suggest` gives.
+    """What `suggest` gives."""
 
-    Attributes
-    ----------
-    suggestions : tuple of Suggestion
-        In order of choice.
-    measured : MeasuredVariants
-    label : {"pkd", "score"}
-    best : tuple of (str, float)
-        Name and value of the best measured variant.
-    filters : Filters
-    left_out : LeftOut
-    refused : tuple of Refused
-        Rows of the pool that are no candidates.
-    candidates : int
-        From which the batch was chosen.
-    pool : InputTable or None
-    notes : tuple of str
-    """
-
-    suggestions: tuple[Suggestion, ...]
+    suggestions: tuple[Suggestion, ...]  # In order of choice
     measured: MeasuredVariants
-    label: str
-    best: tuple[str, float]
+    label: str  # {"pkd", "score"}
+    best: tuple[str, float]  # (str, float) name and value of the best measured variant
     filters: Filters
     left_out: LeftOut
-    refused: tuple[Refused, ...]
-    candidates: int
+    refused: tuple[Refused, ...]  # Rows of the pool that are no candidates
+    candidates: int  # From which the batch was chosen
     pool: InputTable | None
     notes: tuple[str, ...]
 
@@ -345,21 +303,11 @@ def _nearest(candidate: Candidate, measured: MeasuredVariants) -> int:
 
 
 class Standing(NamedTuple):
-    """Where a candidate stands among all of them.
+    """Where a candidate stands among all of them."""
 
-    Attributes
-    ----------
-    rank : int
-        By expected value, from 1.
-    of : int
-        Candidates in all.
-    uncertainty : float
-        Its standard deviation as a multiple of the median one.
-    """
-
-    rank: int
-    of: int
-    uncertainty: float
+    rank: int  # By expected value, from 1
+    of: int  # Candidates in all
+    uncertainty: float  # Its standard deviation as a multiple of the median one
 
 
 class MutationCounts:

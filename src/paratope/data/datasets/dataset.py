@@ -50,23 +50,14 @@ class DataFile:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Imported:
-    """What an importer made of a source.
+    """What an importer made of a source."""
 
-    Attributes
-    ----------
-    measurements : tuple of Measurement
-        In file order; measurements that are no row of their own (wild types) come first.
-    counts : dict of str to int
-        What became of every row of the file; the numbers sum to the number of rows.
-    notes : tuple of str
-        What a reader should know, in plain words.
-    added : dict of str to int
-        Measurements that are no row of their own, such as the wild types of a table of mutants.
-    """
-
+    # In file order; measurements that are no row of their own (wild types) come first
     measurements: tuple[Measurement, ...]
+    # What became of every row of the file; the numbers sum to the number of rows
     counts: dict[str, int]
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  # What a reader should know, in plain words
+    # Measurements that are no row of their own, such as the wild types of a table of mutants
     added: dict[str, int] = dataclasses.field(default_factory=dict)
 
     @property
@@ -108,34 +99,20 @@ Outcome = tuple[str | None, Measurement | None]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Dataset:
-    """A public source, or a published table format, that can be imported.
-
-    Attributes
-    ----------
-    name : str
-    summary : str
-        One line.
-    licence : str
-        Terms of the source; rows carry their own in ``Origin.licence``.
-    may_train : bool
-        True if at least some rows may train a model that is passed on; which ones,
-        `paratope.data.datasets.training_rows` knows.
-    files : tuple of DataFile
-        The table first. Empty for a format, which reads the table it is given.
-    citation : str
-    read : callable
-        Yields an `Outcome` for each row of a `Source`, in file order.
-    bound : callable
-        Gives measurements without a value their bound, once all are read.
-    """
+    """A public source, or a published table format, that can be imported."""
 
     name: str
-    summary: str
-    licence: str
+    summary: str  # One line
+    licence: str  # Terms of the source; rows carry their own in ``Origin.licence``
+    # True if at least some rows may train a model that is passed on; which ones,
+    # `paratope.data.datasets.training_rows` knows
     may_train: bool
+    # The table first. Empty for a format, which reads the table it is given.
     files: tuple[DataFile, ...]
     citation: str
+    # Yields an `Outcome` for each row of a `Source`, in file order
     read: Callable[[Source], Iterator[Outcome]]
+    # Gives measurements without a value their bound, once all are read
     bound: Callable[[Sequence[Measurement]], list[Measurement]] = list
 
     @property

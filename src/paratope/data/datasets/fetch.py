@@ -64,20 +64,11 @@ COMPARATORS: dict[str, tuple[DataFile, ...]] = {
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Fetched:
-    """What a fetch left in the folder.
-
-    Attributes
-    ----------
-    downloaded : tuple of Path
-    present : tuple of Path
-        Were there already, with the right checksum.
-    missing : tuple of str
-        Files that are published nowhere as such, and how to make them.
-    """
+    """What a fetch left in the folder."""
 
     downloaded: tuple[Path, ...]
-    present: tuple[Path, ...]
-    missing: tuple[str, ...]
+    present: tuple[Path, ...]  # Were there already, with the right checksum
+    missing: tuple[str, ...]  # Files that are published nowhere as such, and how to make them
 
 
 def checksum_table() -> dict[str, DataFile]:

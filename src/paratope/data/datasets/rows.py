@@ -22,23 +22,12 @@ _Result = TypeVar("_Result")
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SourceRow:
-    """One row of a published table.
-
-    Attributes
-    ----------
-    path : Path
-    row : int
-        From 1, header and blank lines not counted.
-    line : int
-        Line of the file on which the row ends, from 1.
-    values : dict of str to str
-        By column, white space at the ends removed.
-    """
+    """One row of a published table."""
 
     path: Path
-    row: int
-    line: int
-    values: dict[str, str]
+    row: int  # From 1, header and blank lines not counted
+    line: int  # Line of the file on which the row ends, from 1
+    values: dict[str, str]  # By column, white space at the ends removed
 
     def __getitem__(self, column: str) -> str:
         return self.values[column]

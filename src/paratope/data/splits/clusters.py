@@ -154,24 +154,13 @@ def _related_chains(
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RepresentativeHits:
-    """Alignments among chains of which mutants are aligned through one of them.
+    """Alignments among chains of which mutants are aligned through one of them."""
 
-    Attributes
-    ----------
-    representative : np.ndarray of int, (chains,)
-        Index of each chain's representative; its own for most.
-    distance : np.ndarray of float, (chains,)
-        Share of residues in which a chain differs from it, at most 5 %.
-    representatives : np.ndarray of int
-        Indices of all representatives.
-    hits : Hits
-        Between representatives, by their position in `representatives`.
-    """
-
-    representative: np.ndarray
+    representative: np.ndarray  # (chains,) index of each chain's representative; its own for most
+    # (chains,) share of residues in which a chain differs from it, at most 5 %
     distance: np.ndarray
-    representatives: np.ndarray
-    hits: Hits
+    representatives: np.ndarray  # Indices of all representatives
+    hits: Hits  # Between representatives, by their position in `representatives`
 
 
 @functools.lru_cache(maxsize=2)

@@ -26,22 +26,13 @@ _OVERSHOOT = 1.1
 
 @dataclasses.dataclass(frozen=True)
 class SplitSettings:
-    """How molecules are grouped; recorded in the proof.
+    """How molecules are grouped; recorded in the proof."""
 
-    Attributes
-    ----------
-    antigen_identity, antigen_coverage : float
-        Thresholds of `antigen_clusters`.
-    antibody_identity : float
-        Threshold of `antibody_clusters`.
-    region : str
-        ``"cdr3"``, ``"cdrs"`` or ``"variable"``.
-    """
-
+    # antigen_identity, antigen_coverage: Thresholds of `antigen_clusters`
     antigen_identity: float = 0.3
     antigen_coverage: float = 0.5
-    antibody_identity: float = 0.8
-    region: str = "cdr3"
+    antibody_identity: float = 0.8  # Threshold of `antibody_clusters`
+    region: str = "cdr3"  # ``"cdr3"``, ``"cdrs"`` or ``"variable"``
 
 
 @dataclasses.dataclass(frozen=True)

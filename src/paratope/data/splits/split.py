@@ -31,21 +31,12 @@ TIERS = {
 
 @dataclasses.dataclass(frozen=True)
 class Split:
-    """Which part each measurement belongs to, and the proof of what crosses the cut.
+    """Which part each measurement belongs to, and the proof of what crosses the cut."""
 
-    Attributes
-    ----------
-    assignment : np.ndarray, (rows,)
-        ``"train"``, ``"validation"``, ``"test"``, the fold number, or the label given.
-    groups : np.ndarray of int, (rows,)
-        What was kept together.
-    proof : dict
-        JSON-ready; see docs/splits.md.
-    """
-
+    # (rows,) ``"train"``, ``"validation"``, ``"test"``, the fold number, or the label given
     assignment: np.ndarray
-    groups: np.ndarray
-    proof: dict
+    groups: np.ndarray  # (rows,) what was kept together
+    proof: dict  # JSON-ready; see docs/splits.md
 
     def rows(self, part: str | int) -> np.ndarray:
         """Row numbers of one part."""

@@ -39,24 +39,14 @@ _HEAVY_MARKS = {"heavy", "vh", "hc", "h"}
 
 @dataclasses.dataclass(slots=True)
 class Block:
-    """Some rows of a table.
+    """Some rows of a table."""
 
-    Attributes
-    ----------
-    frame : polars.DataFrame
-        The user's columns; text for text formats, typed for Parquet and XLSX. Empty is null.
-    lines : list of int
-        File line (or sheet row) where each row starts; 0 if the format has none.
-    errors : dict of int to str
-        Rows of this block that could not be split into fields.
-    notes : dict of int to str
-        Rows of this block that were split with a doubt.
-    table_notes : list of str
-    """
-
+    # The user's columns; text for text formats, typed for Parquet and XLSX. Empty is null.
     frame: pl.DataFrame
-    lines: list[int]
+    lines: list[int]  # File line (or sheet row) where each row starts; 0 if the format has none
+    # Rows of this block that could not be split into fields
     errors: dict[int, str] = dataclasses.field(default_factory=dict)
+    # Rows of this block that were split with a doubt
     notes: dict[int, str] = dataclasses.field(default_factory=dict)
     table_notes: list[str] = dataclasses.field(default_factory=list)
 

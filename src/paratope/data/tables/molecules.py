@@ -16,21 +16,12 @@ Cells = Mapping[str, str]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Molecules:
-    """What a row's cells say.
-
-    Attributes
-    ----------
-    antibody : Antibody
-    antigen : Antigen or None
-        None if the cells hold none.
-    notes : tuple of str
-    antigen_mutations : tuple of tuple of Mutation
-        Still to be made in the antigen, the parent's first.
-    """
+    """What a row's cells say."""
 
     antibody: Antibody
-    antigen: Antigen | None = None
+    antigen: Antigen | None = None  # None if the cells hold none
     notes: tuple[str, ...] = ()
+    # Still to be made in the antigen, the parent's first
     antigen_mutations: tuple[tuple[Mutation, ...], ...] = ()
 
     def paired_with(self, antigen: Antigen) -> Antigen:

@@ -24,28 +24,16 @@ from paratope.data.tables.sources import Source, open_source
 
 @dataclasses.dataclass(frozen=True)
 class InputTable:
-    """A table as read.
+    """A table as read."""
 
-    Attributes
-    ----------
-    source : str
-        File name, ``"stdin"``, or what the caller called the frame.
-    original : polars.DataFrame or pandas.DataFrame
-        The user's columns, one row per entry of `rows`: text for text files, typed for Parquet and
-        XLSX, and a frame as it was given, with its index and types. With several antigens from a
-        file, each row is repeated for each of them and ``antigen_name`` says which.
-    rows : tuple of TableRow
-    columns : dict of str to str
-        Canonical name to the user's name, for the columns that were read.
-    notes : tuple of str
-        About the table as a whole.
-    """
-
-    source: str
+    source: str  # File name, ``"stdin"``, or what the caller called the frame
+    # The user's columns, one row per entry of `rows`: text for text files, typed for Parquet and
+    # XLSX, and a frame as it was given, with its index and types. With several antigens from a
+    # file, each row is repeated for each of them and ``antigen_name`` says which.
     original: Frame
     rows: tuple[TableRow, ...]
-    columns: dict[str, str]
-    notes: tuple[str, ...] = ()
+    columns: dict[str, str]  # Canonical name to the user's name, for the columns that were read
+    notes: tuple[str, ...] = ()  # About the table as a whole
 
     @functools.cached_property
     def frame(self) -> pl.DataFrame:

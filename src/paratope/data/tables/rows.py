@@ -68,32 +68,16 @@ class ReadOptions(TypedDict, total=False):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class TableRow:
-    """One row of a table.
+    """One row of a table."""
 
-    Attributes
-    ----------
-    index : int
-        Number of the row, from 0, through all blocks.
-    line : int
-        Line of the file (row of the sheet) where it starts, header included; 0 if there is none.
-    id : str
-        The user's id, or the row's number from 1; with several antigens ``"id/antigen"``.
-    pair : Pair or None
-        Variable domains and antigen; None if the row is in error.
-    measurement : Measurement or None
-    notes : tuple of str
-        What was changed or should be known.
-    error : str or None
-        Row, line, column and what is wrong.
-    """
-
-    index: int
+    index: int  # Number of the row, from 0, through all blocks
+    # Line of the file (row of the sheet) where it starts, header included; 0 if there is none
     line: int
-    id: str
-    pair: Pair | None
+    id: str  # The user's id, or the row's number from 1; with several antigens ``"id/antigen"``
+    pair: Pair | None  # Variable domains and antigen; None if the row is in error
     measurement: Measurement | None
-    notes: tuple[str, ...]
-    error: str | None
+    notes: tuple[str, ...]  # What was changed or should be known
+    error: str | None  # Row, line, column and what is wrong
 
     def with_error(self, problem: object) -> "TableRow":
         """The row in error; it has no measurement."""

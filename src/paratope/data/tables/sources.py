@@ -35,24 +35,13 @@ _MAGIC = {
 
 @dataclasses.dataclass(slots=True)
 class Opened:
-    """An opened source: what it is called, what it is, its bytes (seekable, not compressed).
-
-    Attributes
-    ----------
-    name : str
-    kind : str
-        ``"text"``, ``"parquet"``, ``"xlsx"`` or the name of a kind that is not read.
-    suffix : str
-        Of the file's name, lower case, ``.gz`` apart; empty for stdin.
-    stream : binary file
-    notes : list of str
-        What a reader should know about how it was read.
-    """
+    """An opened source: what it is called, what it is, its bytes (seekable, not compressed)."""
 
     name: str
-    kind: str
-    suffix: str
+    kind: str  # ``"text"``, ``"parquet"``, ``"xlsx"`` or the name of a kind that is not read
+    suffix: str  # Of the file's name, lower case, ``.gz`` apart; empty for stdin
     stream: IO[bytes]
+    # What a reader should know about how it was read
     notes: list[str] = dataclasses.field(default_factory=list)
 
     @contextlib.contextmanager

@@ -33,31 +33,16 @@ Series = Sequence[tuple[float, float, float]]
 
 
 class PositionEffect(NamedTuple):
-    """What a model has learned of one position.
+    """What a model has learned of one position."""
 
-    Attributes
-    ----------
-    chain : str
-        ``"H"`` or ``"L"``.
-    position : str
-        IMGT number.
-    region : str
-        Such as ``"CDR3"``.
-    size : float
-        Root mean square of the learned effects of the mutations measured there, in the campaign's
-        units; 0 where there are none.
-    mean : float
-        Their mean: above 0 they strengthen.
-    changes : int
-        How many different mutations were measured.
-    """
-
-    chain: str
-    position: str
-    region: str
+    chain: str  # ``"H"`` or ``"L"``
+    position: str  # IMGT number
+    region: str  # Such as ``"CDR3"``
+    # Root mean square of the learned effects of the mutations measured there, in the campaign's
+    # units; 0 where there are none
     size: float
-    mean: float
-    changes: int
+    mean: float  # Their mean: above 0 they strengthen
+    changes: int  # How many different mutations were measured
 
 
 @styled

@@ -69,35 +69,21 @@ PAIRWISE_ROWS = 4000
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class MetricInfo:
-    """A metric: what computes it, which way is better, and what it needs.
+    """A metric: what computes it, which way is better, and what it needs."""
 
-    Attributes
-    ----------
-    fn : callable
-        Rows and weights to the value in each draw, (draws,); NaN where undefined.
-    direction : {"max", "min", "zero", "level"}
-        Better higher, lower, closer to 0, or closer to the level in its name.
-    summary : str
-        One line for people.
-    unit : str
-        ``"pKd"`` (log10 units), ``"%"``, ``"fold"`` or ``""``.
-    needs : {"", "intervals", "p_strong", "censored"}
-    scale : str
-        Name in `paratope.evaluation.bootstrap.SCALES`: where its interval is symmetric.
-    pairwise : bool
-        Over all pairs of rows: resampled up to `PAIRWISE_ROWS` rows.
-    no_interval : str
-        Why it is never resampled; empty if it is.
-    """
-
+    # Rows and weights to the value in each draw, (draws,); NaN where undefined
     fn: Callable[[EvaluationRows, RowWeights], Floats]
+    # {"max", "min", "zero", "level"} Better higher, lower, closer to 0, or closer to the level in
+    # its name
     direction: Literal["max", "min", "zero", "level"]
-    summary: str
-    unit: str = ""
+    summary: str  # One line for people
+    unit: str = ""  # ``"pKd"`` (log10 units), ``"%"``, ``"fold"`` or ``""``
+    # {"", "intervals", "p_strong", "censored"}
     needs: Literal["", "intervals", "p_strong", "censored"] = ""
+    # Name in `paratope.evaluation.bootstrap.SCALES`: where its interval is symmetric
     scale: str = "identity"
-    pairwise: bool = False
-    no_interval: str = ""
+    pairwise: bool = False  # Over all pairs of rows: resampled up to `PAIRWISE_ROWS` rows
+    no_interval: str = ""  # Why it is never resampled; empty if it is
 
     def __call__(
         self, measured: ArrayLike | EvaluationRows, predicted: ArrayLike = (), **more: Any

@@ -17,21 +17,6 @@ Floats = NDArray[np.float64]
 class EvaluationRows:
     """Measured and predicted values of n rows, and what the predictions say of themselves.
 
-    Attributes
-    ----------
-    measured : array (n,)
-        pKd, or the bound where the row is censored; finite.
-    predicted : array (n,)
-        pKd, finite.
-    censoring : int8 array (n,)
-        `Censoring` of each row; all exact by default.
-    low, high : array (n,) or None
-        Ends of the prediction interval.
-    coverage : array (n,) or None
-        Share of true values the interval claims to contain; 0.9 by default where there is one.
-    p_strong : array (n,) or None
-        Predicted probability of pKd >= 9.
-
     Raises
     ------
     InputError
@@ -43,13 +28,16 @@ class EvaluationRows:
     2
     """
 
-    measured: Floats
-    predicted: Floats
-    censoring: NDArray[np.int8]
+    measured: Floats  # (n,) pKd, or the bound where the row is censored; finite
+    predicted: Floats  # (n,) pKd, finite
+    censoring: NDArray[np.int8]  # (n,) `Censoring` of each row; all exact by default
+    # low, high: (n,) or None ends of the prediction interval
     low: Floats | None
     high: Floats | None
+    # (n,) or None share of true values the interval claims to contain; 0.9 by default where there
+    # is one
     coverage: Floats | None
-    p_strong: Floats | None
+    p_strong: Floats | None  # (n,) or None predicted probability of pKd >= 9
 
     def __init__(
         self,
@@ -107,17 +95,10 @@ class RowWeights:
 
     To draw groups with replacement is to weight each by how often it was drawn, so that a metric
     of weighted rows gives its value in every draw at once.
-
-    Attributes
-    ----------
-    groups : int array (n,)
-        Group of each row, from 0.
-    drawn : array (draws, groups)
-        How often each group is drawn.
     """
 
-    groups: NDArray[np.int64]
-    drawn: Floats
+    groups: NDArray[np.int64]  # (n,) group of each row, from 0
+    drawn: Floats  # (draws, groups) how often each group is drawn
 
     @classmethod
     def once(cls, rows: int) -> "RowWeights":
