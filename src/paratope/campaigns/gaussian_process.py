@@ -41,23 +41,12 @@ _FIRST_BOUND_VARIANCE = 1.0
 
 @dataclasses.dataclass(frozen=True)
 class Observations:
-    """Standardised observations.
+    """Standardised observations."""
 
-    Attributes
-    ----------
-    target : np.ndarray, (n,)
-        Value, or bound.
-    censoring : np.ndarray of int, (n,)
-        Values of `Censoring`.
-    noise_group : np.ndarray of int, (n,)
-        Rows of one group share a noise variance.
-    noise_share : np.ndarray, (n,)
-        Fraction of that variance, such as 1/2 for the mean of two replicates.
-    """
-
-    target: np.ndarray
-    censoring: np.ndarray
-    noise_group: np.ndarray
+    target: np.ndarray  # (n,) value, or bound
+    censoring: np.ndarray  # (n,) values of `Censoring`
+    noise_group: np.ndarray  # (n,) rows of one group share a noise variance
+    # (n,) fraction of that variance, such as 1/2 for the mean of two replicates
     noise_share: np.ndarray
 
     def __len__(self) -> int:

@@ -19,20 +19,11 @@ class HalfRankNormalTransform:
     ``latent = standardise(standardise(y) + standardise(Phi⁻¹((rank(y) - 1/2) / n)))``: a floor or
     a long tail does not rule the fit, and distances still count. Beyond the measured values it is
     linear with the slope of ``standardise(y)``.
-
-    Attributes
-    ----------
-    values : np.ndarray, (knots,)
-        Increasing.
-    latent : np.ndarray, (knots,)
-        Increasing.
-    slope : float
-        Latent units for each unit of the value, beyond the knots.
     """
 
-    values: np.ndarray
-    latent: np.ndarray
-    slope: float
+    values: np.ndarray  # (knots,) increasing
+    latent: np.ndarray  # (knots,) increasing
+    slope: float  # Latent units for each unit of the value, beyond the knots
 
     @classmethod
     def of(cls, values: np.ndarray) -> "HalfRankNormalTransform":

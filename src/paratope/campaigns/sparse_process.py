@@ -39,30 +39,18 @@ _SAVED_AS = {
 
 @dataclasses.dataclass(frozen=True)
 class SparseProcess:
-    """Posterior of a sparse Gaussian process; n training rows, m inducing ones.
+    """Posterior of a sparse Gaussian process; n training rows, m inducing ones."""
 
-    Attributes
-    ----------
-    noise : np.ndarray, (noise groups,)
-        Variances.
-    factor : np.ndarray, (m, m)
-        Lower Cholesky factor L of the inducing rows' covariance.
-    inner : np.ndarray, (m, m)
-        Lower Cholesky factor of ``I + L⁻¹ K_mn D⁻¹ K_nm L⁻ᵀ``, D the rows' variances given f_m.
-    alpha : np.ndarray, (m,)
-        Weights of the inducing rows in the mean.
-    ep_target, ep_variance : np.ndarray, (n,)
-        Target of each row's Gaussian factor, and its variance where the row is a bound.
-    loo_mean, loo_variance : np.ndarray, (n,)
-        Leave-one-out predictions, noise included.
-    """
-
-    noise: np.ndarray
-    factor: np.ndarray
+    noise: np.ndarray  # Variances
+    factor: np.ndarray  # (m, m) lower Cholesky factor L of the inducing rows' covariance
+    # (m, m) lower Cholesky factor of ``I + L⁻¹ K_mn D⁻¹ K_nm L⁻ᵀ``, D the rows' variances given f_m
     inner: np.ndarray
-    alpha: np.ndarray
+    alpha: np.ndarray  # (m,) weights of the inducing rows in the mean
+    # ep_target, ep_variance: (n,) target of each row's Gaussian factor, and its variance where the
+    # row is a bound
     ep_target: np.ndarray
     ep_variance: np.ndarray
+    # loo_mean, loo_variance: (n,) leave-one-out predictions, noise included
     loo_mean: np.ndarray
     loo_variance: np.ndarray
 

@@ -14,42 +14,22 @@ SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is wrong, or worth knowing.
+    """One thing that is wrong, or worth knowing."""
 
-    Attributes
-    ----------
-    code : str
-        Stable short name, such as ``"floor"``; the documentation lists all of them.
-    severity : {"error", "warning", "info"}
-        ``error``: numbers computed from this will mislead; ``warning``: look before using it;
-        ``info``: no fault, but worth knowing.
-    message : str
-        What was found, with numbers.
-    advice : str
-        What to do.
-    confidence : float
-        How sure the rule is, 0 to 1.
-    table, column : str
-        Where; empty where it is all of it.
-    count : int
-        Rows concerned.
-    rows : tuple of int
-        Their numbers, from 1, header not counted.
-    examples : tuple of str
-    numbers : mapping of str to float
-        The message's numbers, for programs.
-    """
-
-    code: str
+    code: str  # Stable short name, such as ``"floor"``; the documentation lists all of them
+    # {"error", "warning", "info"} ``error``: numbers computed from this will mislead; ``warning``:
+    # look before using it; ``info``: no fault, but worth knowing
     severity: Severity
-    message: str
-    advice: str = ""
-    confidence: float = 1.0
+    message: str  # What was found, with numbers
+    advice: str = ""  # What to do
+    confidence: float = 1.0  # How sure the rule is, 0 to 1
+    # table, column: Where; empty where it is all of it
     table: str = ""
     column: str = ""
-    count: int = 0
-    rows: tuple[int, ...] = ()
+    count: int = 0  # Rows concerned
+    rows: tuple[int, ...] = ()  # Their numbers, from 1, header not counted
     examples: tuple[str, ...] = ()
+    # The message's numbers, for programs
     numbers: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:

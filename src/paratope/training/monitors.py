@@ -37,19 +37,12 @@ MIN_STRONG = 10
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Answers:
-    """Predictions for the validation rows after an epoch, each pair once.
+    """Predictions for the validation rows after an epoch, each pair once."""
 
-    Attributes
-    ----------
-    predicted, measured : ndarray
-        pKd, (n,).
-    strong : int
-        Rows that are known to be strong binders.
-    """
-
+    # predicted, measured: pKd, (n,)
     predicted: np.ndarray
     measured: np.ndarray
-    strong: int
+    strong: int  # Rows that are known to be strong binders
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -142,20 +135,12 @@ def range_of(predicted: np.ndarray, measured: np.ndarray) -> Observation:
 
 
 class RecallStability(NamedTuple):
-    """How much the recall of strong binders swings from epoch to epoch, in percent.
+    """How much the recall of strong binders swings from epoch to epoch, in percent."""
 
-    Attributes
-    ----------
-    sd : float or None
-        Population standard deviation over the epochs; None where no recall was measured.
-    max_jump : float or None
-        Largest change from one epoch to the next; None for fewer than two.
-    status : str
-        ``"stable"``, ``"unstable"`` (the standard deviation is above ten points) or ``"unknown"``.
-    """
-
+    # Population standard deviation over the epochs; None where no recall was measured
     sd: float | None
-    max_jump: float | None
+    max_jump: float | None  # Largest change from one epoch to the next; None for fewer than two
+    # ``"stable"``, ``"unstable"`` (the standard deviation is above ten points) or ``"unknown"``
     status: str
 
 

@@ -17,48 +17,25 @@ UNKNOWN_ANTIGEN = Antigen(("X",))
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Campaign:
-    """Measurements of variants; n rows, one for each distinct pair in each assay.
+    """Measurements of variants; n rows, one for each distinct pair in each assay."""
 
-    Attributes
-    ----------
-    pairs : tuple of Pair, (n,)
-        Antibodies as variable domains; their names are the ids of the first rows that gave them.
-        Where no antigen was given it is `UNKNOWN_ANTIGEN`.
-    values : np.ndarray of float, (n,)
-        pKd or score, higher = stronger; the bound where the row is censored.
-    label : {"pkd", "score"}
-        What the values are. Scores have the user's own unit.
-    censoring : np.ndarray of int, (n,)
-        Values of `Censoring`.
-    assay : np.ndarray of int, (n,)
-        Index into `assays`.
-    assays : tuple of str
-        The one with the most rows first: predictions are on its scale unless another is asked for.
-    replicates : np.ndarray of int, (n,)
-        Measurements merged into each row.
-    noise_sd : np.ndarray of float, (n,)
-        Standard deviation of each merged value as its replicates tell; NaN where there are none.
-    parents : tuple of Pair
-        What the variants were made from; empty if the antibodies are unrelated.
-    notes : tuple of str
-        What a reader of the numbers should know, in words.
-    left_out : tuple of str
-        Errors of the rows that could not be used.
-    common_scale : bool
-        Whether scores of all assays are on the first one's scale; see `on_common_scale`.
-    """
-
+    # (n,) antibodies as variable domains; their names are the ids of the first rows that gave them.
+    # Where no antigen was given it is `UNKNOWN_ANTIGEN`.
     pairs: tuple[Pair, ...]
-    values: np.ndarray
-    label: Label
-    censoring: np.ndarray
-    assay: np.ndarray
+    values: np.ndarray  # (n,) pKd or score, higher = stronger; the bound where the row is censored
+    label: Label  # {"pkd", "score"} What the values are. Scores have the user's own unit.
+    censoring: np.ndarray  # (n,) values of `Censoring`
+    assay: np.ndarray  # (n,) index into `assays`
+    # The one with the most rows first: predictions are on its scale unless another is asked for
     assays: tuple[str, ...]
-    replicates: np.ndarray
+    replicates: np.ndarray  # (n,) measurements merged into each row
+    # (n,) standard deviation of each merged value as its replicates tell; NaN where there are none
     noise_sd: np.ndarray
+    # What the variants were made from; empty if the antibodies are unrelated
     parents: tuple[Pair, ...] = ()
-    notes: tuple[str, ...] = ()
-    left_out: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  # What a reader of the numbers should know, in words
+    left_out: tuple[str, ...] = ()  # Errors of the rows that could not be used
+    # Whether scores of all assays are on the first one's scale; see `on_common_scale`
     common_scale: bool = False
 
     def __post_init__(self) -> None:

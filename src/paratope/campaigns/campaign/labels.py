@@ -14,23 +14,13 @@ Key = tuple[tuple[str, ...], tuple[str, ...]]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Labelled:
-    """The rows a campaign is made of, and the value of each.
+    """The rows a campaign is made of, and the value of each."""
 
-    Attributes
-    ----------
-    label : {"pkd", "score"}
-    rows : tuple of Measurement
-    values : tuple of float
-    notes : tuple of str
-    left_out : tuple of str
-        Rows that have no such value.
-    """
-
-    label: Label
+    label: Label  # {"pkd", "score"}
     rows: tuple[Measurement, ...]
     values: tuple[float, ...]
     notes: tuple[str, ...] = ()
-    left_out: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()  # Rows that have no such value
 
 
 def pair_key(pair: Pair) -> Key:

@@ -19,17 +19,11 @@ _PRIOR_FREEDOM = 4.0
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Readings:
-    """All measurements of one pair in one assay.
+    """All measurements of one pair in one assay."""
 
-    Attributes
-    ----------
-    first : int
-        Index of the first of them among all measurements.
-    exact, upper, lower : tuple of float
-        Values, bounds from above (the true value is at most this), bounds from below.
-    """
-
-    first: int
+    first: int  # Index of the first of them among all measurements
+    # exact, upper, lower: Values, bounds from above (the true value is at most this), bounds from
+    # below
     exact: tuple[float, ...]
     upper: tuple[float, ...]
     lower: tuple[float, ...]
@@ -60,19 +54,12 @@ class Readings:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class MergedRows:
-    """One row for each pair in each assay; m rows.
+    """One row for each pair in each assay; m rows."""
 
-    Attributes
-    ----------
-    first : np.ndarray of int, (m,)
-        Index of a measurement of each.
-    values, noise_sd : np.ndarray of float, (m,)
-    censoring, replicates : np.ndarray of int, (m,)
-    notes : tuple of str
-    """
-
-    first: np.ndarray
+    first: np.ndarray  # (m,) index of a measurement of each
+    # values, noise_sd: (m,)
     values: np.ndarray
+    # censoring, replicates: (m,)
     censoring: np.ndarray
     replicates: np.ndarray
     noise_sd: np.ndarray

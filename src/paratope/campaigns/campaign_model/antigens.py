@@ -20,21 +20,13 @@ Chains = tuple[str, ...]
 
 
 class Reading(NamedTuple):
-    """How a campaign reads an antigen.
+    """How a campaign reads an antigen."""
 
-    Attributes
-    ----------
-    antigen : Antigen or None
-        Itself where it is the campaign's or a mutant of the same length, the campaign's where it
-        is another construct of that; None if it is another antigen.
-    note : str
-        In what it differs from the campaign's.
-    replaced : bool
-        Whether the campaign's takes its place, so that the difference does not count.
-    """
-
+    # Itself where it is the campaign's or a mutant of the same length, the campaign's where it is
+    # another construct of that; None if it is another antigen
     antigen: Antigen | None
-    note: str = ""
+    note: str = ""  # In what it differs from the campaign's
+    # Whether the campaign's takes its place, so that the difference does not count
     replaced: bool = False
 
 

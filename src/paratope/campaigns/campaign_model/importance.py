@@ -17,20 +17,13 @@ from paratope.molecules.numbering import REGIONS
 
 
 class Importance(NamedTuple):
-    """What was learned where.
+    """What was learned where."""
 
-    Attributes
-    ----------
-    sites : list of dict
-        ``chain`` (``H``, ``L``, ``A0`` …), ``imgt``, ``region``, ``changes`` (how many were
-        measured), ``effect`` (mean of their learned effects, in the campaign's units, roughly) and
-        ``spread`` (their root mean square); along the chains.
-    terms : dict of str to float
-        Share of each term of the kernel in the variance of the fitted values.
-    """
-
+    # ``chain`` (``H``, ``L``, ``A0`` …), ``imgt``, ``region``, ``changes`` (how many were
+    # measured), ``effect`` (mean of their learned effects, in the campaign's units, roughly) and
+    # ``spread`` (their root mean square); along the chains
     sites: list[dict[str, Any]]
-    terms: dict[str, float]
+    terms: dict[str, float]  # Share of each term of the kernel in the variance of the fitted values
 
 
 def importance(

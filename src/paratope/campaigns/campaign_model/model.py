@@ -44,36 +44,22 @@ _OTHER = "another {} than the campaign's: nothing is known of it but the campaig
 
 
 class Posterior(NamedTuple):
-    """Joint Gaussian of noise-free latent values.
+    """Joint Gaussian of noise-free latent values."""
 
-    Attributes
-    ----------
-    mean : np.ndarray, (n,)
-    covariance : np.ndarray, (n, n)
-    """
-
-    mean: np.ndarray
-    covariance: np.ndarray
+    mean: np.ndarray  # (n,)
+    covariance: np.ndarray  # (n, n)
 
 
 class LatentPrediction(NamedTuple):
-    """Predicted new measurements of n pairs, latent.
+    """Predicted new measurements of n pairs, latent."""
 
-    Attributes
-    ----------
-    mean, sd : np.ndarray, (n,)
-        Noise included.
-    domain : np.ndarray of str, (n,)
-        ``in``: only sites are changed that measured variants change, too; ``near``: others as
-        well; ``out``: another antibody or antigen.
-    note : tuple of str
-        Why a pair is out of the domain, or in what its antigen differs.
-    """
-
+    # mean, sd: (n,) noise included
     mean: np.ndarray
     sd: np.ndarray
+    # (n,) ``in``: only sites are changed that measured variants change, too; ``near``: others as
+    # well; ``out``: another antibody or antigen
     domain: np.ndarray
-    note: tuple[str, ...]
+    note: tuple[str, ...]  # Why a pair is out of the domain, or in what its antigen differs
 
     @classmethod
     def joined(cls, parts: Sequence["LatentPrediction"]) -> "LatentPrediction":
@@ -85,21 +71,13 @@ class LatentPrediction(NamedTuple):
 
 
 class FittedState(NamedTuple):
-    """What a model has learned from all rows.
-
-    Attributes
-    ----------
-    process : GaussianProcess or SparseProcess
-    errors : mapping of str to np.ndarray
-        Standardised errors of exact rows: ``in`` from all others, ``near`` from rows that leave
-        their changed sites alone.
-    changed_sites : frozenset of str
-        Sites that any row changes.
-    """
+    """What a model has learned from all rows."""
 
     process: GaussianProcess | SparseProcess
+    # Standardised errors of exact rows: ``in`` from all others, ``near`` from rows that leave their
+    # changed sites alone
     errors: Mapping[str, np.ndarray]
-    changed_sites: frozenset[str]
+    changed_sites: frozenset[str]  # Sites that any row changes
 
 
 class CampaignModel:

@@ -38,37 +38,17 @@ _FOLDS, _MIN_JUDGED, _MIN_TRAINING = 5, 3, 5
 
 @dataclasses.dataclass(frozen=True)
 class TrainedKernel:
-    """All of a campaign's model but its process.
+    """All of a campaign's model but its process."""
 
-    Attributes
-    ----------
-    parents : tuple of Pair
-        From which changes are counted.
-    featuriser : Featuriser
-        In the frame of the parents.
-    scale : HalfRankNormalTransform
-        Between the campaign's values and latent ones.
-    scales : Scales
-    train : Features
-        Of the rows that new variants are compared with.
-    weights : dict of str to float
-        By term.
-    noise : np.ndarray, (noise groups,)
-        Variances.
-    language : LanguageModel or None
-    prior : object or None
-        A general model, with ``predict_pkd(pairs)``.
-    """
-
-    parents: tuple[Pair, ...]
-    featuriser: Featuriser
-    scale: HalfRankNormalTransform
+    parents: tuple[Pair, ...]  # From which changes are counted
+    featuriser: Featuriser  # In the frame of the parents
+    scale: HalfRankNormalTransform  # Between the campaign's values and latent ones
     scales: Scales
-    train: Features
-    weights: dict[str, float]
-    noise: np.ndarray
+    train: Features  # Of the rows that new variants are compared with
+    weights: dict[str, float]  # By term
+    noise: np.ndarray  # Variances
     language: LanguageModel | None
-    prior: Any = None
+    prior: Any = None  # A general model, with ``predict_pkd(pairs)``
 
     @classmethod
     def fit(

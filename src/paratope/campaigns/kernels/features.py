@@ -34,74 +34,43 @@ _REMEMBERED, _REMEMBERED_CHAINS = 50_000, 16_384
 
 @dataclasses.dataclass(frozen=True)
 class SubstitutionTable:
-    """The distinct substitutions of some variants, u of them.
+    """The distinct substitutions of some variants, u of them."""
 
-    Attributes
-    ----------
-    key : np.ndarray of str, (u,)
-        Site, without the parent: the same IMGT site of two parents is one.
-    parent : np.ndarray of int, (u,)
-    position : np.ndarray of float, (u,)
-        Along all chains, far apart between chains.
-    before, after, region : np.ndarray of int, (u,)
-    of_antigen : np.ndarray of bool, (u,)
-    embedding : np.ndarray, (u, dim)
-        Of the parent's residue in its context; zeros without a language model.
-    profile : np.ndarray, (u, 20)
-        Probability of each residue there; zeros without.
-    likelihood : np.ndarray, (u, 3)
-        Log-odds of the new residue, entropy of the site, log-probability of the parent's residue.
-    """
-
-    key: np.ndarray
-    parent: np.ndarray
-    position: np.ndarray
+    key: np.ndarray  # (u,) site, without the parent: the same IMGT site of two parents is one
+    parent: np.ndarray  # (u,)
+    position: np.ndarray  # (u,) along all chains, far apart between chains
+    # before, after, region: (u,)
     before: np.ndarray
     after: np.ndarray
     region: np.ndarray
-    of_antigen: np.ndarray
+    of_antigen: np.ndarray  # (u,)
+    # (u, dim) of the parent's residue in its context; zeros without a language model
     embedding: np.ndarray
-    profile: np.ndarray
+    profile: np.ndarray  # (u, 20) probability of each residue there; zeros without
+    # (u, 3) log-odds of the new residue, entropy of the site, log-probability of the parent's
+    # residue
     likelihood: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Features:
-    """Arrays of n variants.
-
-    Attributes
-    ----------
-    changes : SubstitutionTable
-    row, column : np.ndarray of int
-        Which variant has which substitution of the table.
-    parent, antigen : np.ndarray of int, (n,)
-        The antigen is -1 where it is not the campaign's.
-    assay : np.ndarray of int, (n,)
-        In which they are measured.
-    residues : np.ndarray of int8, (n, sites)
-        At the IMGT sites of all parents.
-    delta : np.ndarray, (n, sites * PROJECTED) float32
-        Embedding minus the parent's at each antibody site, projected.
-    regional : np.ndarray, (n, regions, PROJECTED) float32
-        Mean of `delta` over the sites of each region of each chain; no columns without a language
-        model.
-    mean : np.ndarray, (n, chains * dim) float32
-        Mean embedding of heavy and light chain.
-    prior : np.ndarray, (n,)
-        The general model's pKd; zeros without one.
-    """
+    """Arrays of n variants."""
 
     changes: SubstitutionTable
+    # row, column: Which variant has which substitution of the table
     row: np.ndarray
     column: np.ndarray
+    # parent, antigen: (n,) the antigen is -1 where it is not the campaign's
     parent: np.ndarray
     antigen: np.ndarray
-    assay: np.ndarray
-    residues: np.ndarray
-    delta: np.ndarray
+    assay: np.ndarray  # (n,) in which they are measured
+    residues: np.ndarray  # (n, sites) at the IMGT sites of all parents
+    delta: np.ndarray  # Embedding minus the parent's at each antibody site, projected
+    # Mean of `delta` over the sites of each region of each chain; no columns without a language
+    # model
     regional: np.ndarray
-    mean: np.ndarray
-    prior: np.ndarray
+    mean: np.ndarray  # Mean embedding of heavy and light chain
+    prior: np.ndarray  # (n,) the general model's pKd; zeros without one
 
     def __len__(self) -> int:
         return len(self.parent)

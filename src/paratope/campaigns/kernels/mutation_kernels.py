@@ -18,21 +18,16 @@ from paratope.campaigns.kernels.variants import GAP
 
 @dataclasses.dataclass(frozen=True)
 class ChangeScales:
-    """Length scales of distances between substitutions.
+    """Length scales of distances between substitutions."""
 
-    Attributes
-    ----------
-    site, profile : float
-        Median squared distance of embeddings, and of residue profiles, between sites of a parent.
-    substitution : float
-        Median squared distance between the descriptor changes of two substitutions.
-    likelihood_mean, likelihood_sd : tuple of float
-        Of the likelihood features over all single substitutions of the parents.
-    """
-
+    # site, profile: Median squared distance of embeddings, and of residue profiles, between sites
+    # of a parent
     site: float = 1.0
     profile: float = 1.0
+    # Median squared distance between the descriptor changes of two substitutions
     substitution: float = 1.0
+    # likelihood_mean, likelihood_sd: Of the likelihood features over all single substitutions of
+    # the parents
     likelihood_mean: tuple[float, ...] = (0.0, 0.0, 0.0)
     likelihood_sd: tuple[float, ...] = (1.0, 1.0, 1.0)
 

@@ -20,18 +20,10 @@ class KernelCenterer:
     ``k'(x, y) = (k(x, y) - mean_r k(x, r) - mean_r k(r, y) + mean_rr' k(r, r')) / scale``: the
     kernel of features centred on the reference (Schölkopf, Smola & Müller 1998), of mean variance
     1 over it.
-
-    Attributes
-    ----------
-    column_mean : np.ndarray, (n,)
-        Mean over the reference of each training variant's column.
-    mean : float
-        Mean over the reference of that.
-    scale : float
     """
 
-    column_mean: np.ndarray
-    mean: float
+    column_mean: np.ndarray  # (n,) mean over the reference of each training variant's column
+    mean: float  # Mean over the reference of that
     scale: float
 
     @classmethod
@@ -70,23 +62,12 @@ def centred_grams(
 
 
 class NewVariants(NamedTuple):
-    """m new variants beside the n training ones.
-
-    Attributes
-    ----------
-    features : Features
-    row_mean : np.ndarray, (m,)
-        Mean over the reference of the uncentred covariances.
-    cross : np.ndarray, (m, n)
-        Prior covariance with the training variants.
-    variance : np.ndarray, (m,)
-        Prior variance.
-    """
+    """m new variants beside the n training ones."""
 
     features: Features
-    row_mean: np.ndarray
-    cross: np.ndarray
-    variance: np.ndarray
+    row_mean: np.ndarray  # (m,) mean over the reference of the uncentred covariances
+    cross: np.ndarray  # (m, n) prior covariance with the training variants
+    variance: np.ndarray  # (m,) prior variance
 
 
 class SumKernel:

@@ -38,23 +38,17 @@ _FEW = 8
 
 @dataclasses.dataclass(frozen=True)
 class Scales(ChangeScales):
-    """Length scales of all terms, settled once on the training variants.
+    """Length scales of all terms, settled once on the training variants."""
 
-    Attributes
-    ----------
-    delta, mean, hamming, physics, additive, by_site : float
-        Median (squared) distances between training variants.
-    regional : tuple of float
-        The same for the embedding of each region.
-    """
-
+    # delta, mean, hamming, physics, additive, by_site: Median (squared) distances between training
+    # variants
     delta: float = 1.0
     mean: float = 1.0
     hamming: float = 1.0
     physics: float = 1.0
     additive: float = 1.0
     by_site: float = 1.0
-    regional: tuple[float, ...] = ()
+    regional: tuple[float, ...] = ()  # The same for the embedding of each region
 
     @classmethod
     def of(cls, train: Features, sites: list[ParentSites]) -> "Scales":

@@ -107,22 +107,12 @@ def antibody_chains(pair: Pair) -> Iterator[tuple[str, str]]:
 
 @dataclasses.dataclass(frozen=True)
 class ParentSites:
-    """The antibody sites of one parent.
-
-    Attributes
-    ----------
-    residues : dict of Site to int
-    region : dict of Site to int
-        Index into `REGIONS`, or `NO_REGION`.
-    embedding : dict of Site to np.ndarray, (dim,) float32
-        Empty without a language model.
-    log_probability : dict of Site to np.ndarray, (20,)
-    """
+    """The antibody sites of one parent."""
 
     residues: dict[Site, int]
-    region: dict[Site, int]
-    embedding: dict[Site, np.ndarray]
-    log_probability: dict[Site, np.ndarray]
+    region: dict[Site, int]  # Index into `REGIONS`, or `NO_REGION`
+    embedding: dict[Site, np.ndarray]  # Empty without a language model
+    log_probability: dict[Site, np.ndarray]  # (20,)
 
     @classmethod
     def of(cls, pair: Pair, language: LanguageModel | None) -> "ParentSites":
@@ -143,27 +133,15 @@ class ParentSites:
 
 
 class Aligned(NamedTuple):
-    """n variants in the frame of the parents.
+    """n variants in the frame of the parents."""
 
-    Attributes
-    ----------
-    parent : np.ndarray of int, (n,)
-        The nearest.
-    residues : np.ndarray of int8, (n, sites)
-        Index into `AMINO_ACIDS`, or `GAP`.
-    row, column : np.ndarray of int
-        Which variant has which of the substitutions, by rows.
-    substitutions : tuple of SiteSubstitution
-        The distinct ones.
-    antigen : tuple of tuple of str
-        Chains of the antigen a variant is compared by: the parent's for a mutant of it.
-    """
-
-    parent: np.ndarray
-    residues: np.ndarray
+    parent: np.ndarray  # (n,) the nearest
+    residues: np.ndarray  # (n, sites) index into `AMINO_ACIDS`, or `GAP`
+    # row, column: Which variant has which of the substitutions, by rows
     row: np.ndarray
     column: np.ndarray
-    substitutions: tuple[SiteSubstitution, ...]
+    substitutions: tuple[SiteSubstitution, ...]  # The distinct ones
+    # Chains of the antigen a variant is compared by: the parent's for a mutant of it
     antigen: tuple[tuple[str, ...], ...]
 
 

@@ -46,13 +46,7 @@ class TableSummary:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class AuditReport:
-    """All findings about one or several tables, gravest first.
-
-    Attributes
-    ----------
-    findings : tuple of Finding
-    tables : tuple of TableSummary
-    """
+    """All findings about one or several tables, gravest first."""
 
     findings: tuple[Finding, ...]
     tables: tuple[TableSummary, ...]

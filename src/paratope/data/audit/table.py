@@ -68,29 +68,15 @@ _SEQUENCE = re.compile(r"[A-Za-z*:|\s-]{30,}")
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
 class ValueColumn:
-    """A column of numbers.
-
-    Attributes
-    ----------
-    name : str
-    kind : Kind
-        What the name says it holds.
-    values : ndarray
-        As written; NaN where there is no number; (rows,).
-    bounds : ndarray
-        -1 where written as ``<``, 1 for ``>``, 0 for a plain number; about the number as written.
-    unit_log10_M : float
-        For a Kd, log10 of its unit in mol/L.
-    unreadable : tuple of int
-        Rows that hold text that is no number.
-    """
+    """A column of numbers."""
 
     name: str
-    kind: Kind
-    values: np.ndarray
+    kind: Kind  # What the name says it holds
+    values: np.ndarray  # As written; NaN where there is no number; (rows,)
+    # -1 where written as ``<``, 1 for ``>``, 0 for a plain number; about the number as written
     bounds: np.ndarray
-    unit_log10_M: float = 0.0
-    unreadable: tuple[int, ...] = ()
+    unit_log10_M: float = 0.0  # For a Kd, log10 of its unit in mol/L
+    unreadable: tuple[int, ...] = ()  # Rows that hold text that is no number
 
     @property
     def is_label(self) -> bool:
@@ -125,23 +111,12 @@ class ValueColumn:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class AuditedTable:
-    """One table.
-
-    Attributes
-    ----------
-    name : str
-    frame : polars.DataFrame
-        Every column as text, empty cells null.
-    roles : dict of str to str
-        Canonical name -> the table's column.
-    values : tuple of ValueColumn
-        Labels first.
-    """
+    """One table."""
 
     name: str
-    frame: pl.DataFrame
-    roles: dict[str, str]
-    values: tuple[ValueColumn, ...]
+    frame: pl.DataFrame  # Every column as text, empty cells null
+    roles: dict[str, str]  # Canonical name -> the table's column
+    values: tuple[ValueColumn, ...]  # Labels first
 
     @property
     def rows(self) -> int:
