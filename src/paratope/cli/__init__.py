@@ -23,19 +23,19 @@ from paratope.core.errors import ParatopeError
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "predict": ("paratope.cli.predict", "Predict pKd with an interval for a table of pairs."),
-    "adapt": ("paratope.cli.adapt", "Learn from a campaign's measurements; what to expect."),
-    "suggest": ("paratope.cli.suggest", "Choose the antibodies to make next in a campaign."),
-    "scan": ("paratope.cli.scan", "Predict all mutants of an antibody; heat maps, liabilities."),
+    "adapt": ("paratope.cli.adapt", "Fit a model to a campaign's measurements, and validate it."),
+    "suggest": ("paratope.cli.suggest", "Design the next plate of a campaign."),
+    "scan": ("paratope.cli.scan", "Predict every mutant of an antibody: heat maps, liabilities."),
     "simulate-campaign": (
         "paratope.cli.simulate_campaign",
-        "Replay a landscape: rounds saved by a model.",
+        "Replay a measured landscape: rounds saved by a model.",
     ),
     "train": ("paratope.cli.train", "Train a model on a table of measurements."),
-    "evaluate": ("paratope.cli.evaluate", "Judge any table of measured and predicted values."),
-    "compare": ("paratope.cli.compare", "Put runs or prediction tables side by side."),
+    "evaluate": ("paratope.cli.evaluate", "Evaluate any table of measured and predicted values."),
+    "compare": ("paratope.cli.compare", "Compare runs or tables of predictions on the same rows."),
     "data": ("paratope.cli.data", "Import, audit, split and simulate measurements."),
-    "models": ("paratope.cli.models", "List, show and join models."),
-    "encoders": ("paratope.cli.encoders", "List and download encoders; look after their cache."),
+    "models": ("paratope.cli.models", "List and show models; combine several into an ensemble."),
+    "encoders": ("paratope.cli.encoders", "List and download encoders; manage their cache."),
     "doctor": ("paratope.cli.doctor", "Check this installation."),
 }
 
@@ -91,7 +91,7 @@ def root_command() -> Any:
             ),
         ] = False,
     ) -> None:
-        """How tightly an antibody binds an antigen (pKd), from sequence alone, with an interval."""
+        """How tightly an antibody binds an antigen (pKd), from sequence alone, with intervals."""
 
     return typer.main.get_command(app)
 

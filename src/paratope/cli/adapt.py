@@ -23,30 +23,30 @@ def adapt(
     table: Annotated[
         str,
         typer.Argument(
-            help="Table of heavy, light and a measured value (Kd, pKd, ΔG, ΔΔG, score); - is stdin."
+            help="Table with heavy, light and a value (Kd, pKd, ΔG, ΔΔG, score); - is stdin."
         ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Model folder to write.")],
     antigen: Annotated[
-        str | None, typer.Option(help="Antigen of all rows, or its FASTA file; may be unknown.")
+        str | None, typer.Option(help="Antigen of all rows, or its FASTA file; optional.")
     ] = None,
     prior: Annotated[
-        str, typer.Option(help="General model to learn from, too: none, default or a folder.")
+        str, typer.Option(help="General model to use as prior: none, default or a folder.")
     ] = "none",
     report: Annotated[
-        bool, typer.Option("--report/--no-report", help="Find out what to expect of the model.")
+        bool, typer.Option("--report/--no-report", help="Validate the model on held-out variants.")
     ] = True,
     columns: Annotated[
         str | None, typer.Option(help="Names of your columns, such as heavy=VH,score=OD450.")
     ] = None,
     assay: Annotated[
         str | None,
-        typer.Option(help="Assay on whose scale to predict; default: that with the most rows."),
+        typer.Option(help="Assay on whose scale to predict; default: the one with the most rows."),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the report's random folds.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the report's random folds.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
 ) -> None:
-    """Learn from a campaign's measurements: a model for its variants, and what to expect of it."""
+    """Fit a model to a campaign's measurements, and validate it on held-out variants."""
     from paratope.campaigns.adaptation import adapt as learn
     from paratope.cli.predict import antigen_source
     from paratope.core.progress import console_progress

@@ -27,7 +27,7 @@ def compare(
         list[str] | None, typer.Option(help="Prediction column; repeat for several.")
     ] = None,
     group: Annotated[
-        str | None, typer.Option(help="Column whose groups are drawn and swapped.")
+        str | None, typer.Option(help="Column of the groups to resample and permute.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
 ) -> None:

@@ -26,12 +26,12 @@ Identity = Annotated[
     typer.Option(
         min=0.0,
         max=1.0,
-        help="Above this, antibodies (by default .8) or, by antigen, antigens (.3) stay together.",
+        help="Identity from which antibodies (0.8) or, by antigen, antigens (0.3) stay together.",
     ),
 ]
 AntigenIdentity = Annotated[
     float | None,
-    typer.Option(min=0.0, max=1.0, help="The same of antigens, with --by both."),
+    typer.Option(min=0.0, max=1.0, help="The same for antigens, with --by both."),
 ]
 SHOWN_ERRORS = 5
 
@@ -84,20 +84,23 @@ def list_datasets(
     "Example: paratope data import alphaseq --from run.csv --antigen GSHM... -o run-pkd.csv",
 )
 def import_dataset(
-    name: Annotated[str, typer.Argument(help="A name that `paratope data list` shows.")],
+    name: Annotated[str, typer.Argument(help="Name of a data set, from `paratope data list`.")],
     output: Annotated[str, typer.Option("-o", "--output", help="Table to write; - for stdout.")],
     source: Annotated[
         Path | None,
         typer.Option("--from", help="Folder of public data, or the table of a format."),
     ] = None,
     antigen: Annotated[
-        str, typer.Option(help="Antigen's residues, for a format that does not hold them.")
+        str, typer.Option(help="Antigen sequence, for a format that does not include it.")
     ] = "",
     licence: Annotated[
-        str, typer.Option(help="permissive: only rows that may be used freely; or any.")
+        str, typer.Option(help="permissive: only rows that may be used freely; any: all rows.")
     ] = "any",
     as_published: Annotated[
-        bool, typer.Option("--as-published", help="Keep flags as values and non-antibodies.")
+        bool,
+        typer.Option(
+            "--as-published", help="Keep flags as values, and complexes that are not antibodies."
+        ),
     ] = False,
 ) -> None:
     """Turn a public source into a plain table that every other command reads."""
@@ -118,9 +121,9 @@ def import_dataset(
 
 @app.command(epilog="Example: paratope data fetch skempi")
 def fetch(
-    name: Annotated[str, typer.Argument(help="A name that `paratope data list` shows.")],
+    name: Annotated[str, typer.Argument(help="Name of a data set, from `paratope data list`.")],
     folder: Annotated[
-        Path | None, typer.Option(help="Where to put it; by default PARATOPE_DATA.")
+        Path | None, typer.Option(help="Target folder; default: PARATOPE_DATA.")
     ] = None,
     base_url: Annotated[
         str | None, typer.Option(help="A mirror, instead of each file's origin.")
@@ -145,7 +148,7 @@ def fetch(
 )
 def audit(
     tables: Annotated[
-        list[str], typer.Argument(help="Tables; several are compared with each other, too.")
+        list[str], typer.Argument(help="Tables; several are also compared with each other.")
     ],
     html: Annotated[Path | None, typer.Option(help="Also write one self-contained page.")] = None,
     json_file: Annotated[
@@ -155,7 +158,7 @@ def audit(
         bool, typer.Option("--strict", help="Exit with code 3 if there are errors or warnings.")
     ] = False,
 ) -> None:
-    """Say what is wrong with a table and how sure that is: units, floors, flags, conflicts, ..."""
+    """Find faults in tables, with a confidence: units, floors, flags, conflicts, ..."""
     from paratope.core.files import atomic_file
     from paratope.data.audit import audit as audit_tables
 
@@ -183,9 +186,11 @@ def split(
         typer.Option(help="Shares of train, validation and test; or of train and test."),
     ] = None,
     folds: Annotated[int | None, typer.Option(help="Equal folds instead of fractions.")] = None,
-    column: Annotated[str | None, typer.Option(help="Your column, with --by column.")] = None,
+    column: Annotated[
+        str | None, typer.Option(help="Name of your column, with --by column.")
+    ] = None,
     region: Annotated[
-        str, typer.Option(help="What antibodies are compared by: cdr3, cdrs or variable.")
+        str, typer.Option(help="Region by which antibodies are compared: cdr3, cdrs or variable.")
     ] = "cdr3",
     identity: Identity = None,
     antigen_identity: AntigenIdentity = None,
@@ -194,7 +199,7 @@ def split(
     ] = None,
     seed: Seed = 0,
 ) -> None:
-    """Split measurements so that nothing leaks, with the proof: split.csv and proof.json."""
+    """Split measurements without leakage, with a proof: split.csv and proof.json."""
     import polars as pl
 
     from paratope.data.splits import (
@@ -284,7 +289,7 @@ def simulate(
     antigens: Annotated[int, typer.Option(min=1, help="How many antigens.")] = 3,
     assays: Annotated[int, typer.Option(min=1, help="How many, each with its own offset.")] = 1,
     replicates: Annotated[int, typer.Option(min=1, help="Measurements of each pair.")] = 1,
-    measured: Annotated[float, typer.Option(help="Share of all pairs that is measured.")] = 1.0,
+    measured: Annotated[float, typer.Option(help="Share of all pairs that are measured.")] = 1.0,
     noise: Annotated[float, typer.Option(help="SD of one measurement, log10.")] = 0.3,
     floor: Annotated[
         float | None, typer.Option(help="pKd below which only a bound is reported.")
@@ -292,7 +297,7 @@ def simulate(
     epistasis: Annotated[float, typer.Option(help="SD of one interaction within.")] = 0.15,
     coupling: Annotated[float, typer.Option(help="SD of one contact with the antigen.")] = 0.1,
     single_domain: Annotated[
-        bool, typer.Option("--single-domain", help="VHH: no light chains.")
+        bool, typer.Option("--single-domain", help="Simulate VHHs: no light chains.")
     ] = False,
     seed: Seed = 0,
 ) -> None:

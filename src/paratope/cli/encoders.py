@@ -7,7 +7,7 @@ import typer
 
 from paratope.cli.group import command_app
 
-app = command_app("List and download encoders; look after their cache.")
+app = command_app("List and download encoders; manage their cache.")
 
 
 @app.command("list", epilog="Example: paratope encoders list")
@@ -44,7 +44,7 @@ def download(
     name: Annotated[str, typer.Argument(help="Name of the encoder; NAME@COMMIT for one commit.")],
     folder: Annotated[
         Path | None,
-        typer.Option(help="Put plain files here, to carry to a machine without a network."),
+        typer.Option(help="Folder for plain files, to copy to a machine without a network."),
     ] = None,
 ) -> None:
     """Download an encoder's weights from their hub: the only command that uses the network.

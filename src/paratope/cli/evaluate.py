@@ -49,7 +49,7 @@ def evaluate(
     true: Annotated[str | None, typer.Option(help="Column of the measured values.")] = None,
     pred: Annotated[str | None, typer.Option(help="Column of the predicted values.")] = None,
     group: Annotated[
-        str | None, typer.Option(help="Column whose groups the intervals resample.")
+        str | None, typer.Option(help="Column of the groups that the bootstrap resamples.")
     ] = None,
     train: Annotated[
         Path | None, typer.Option(help="Measurements to fit the baselines on.")
@@ -59,7 +59,7 @@ def evaluate(
     ] = True,
     seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
 ) -> None:
-    """Judge predictions: metrics with intervals, baselines, and what is wrong, in plain words."""
+    """Evaluate predictions: metrics with intervals, baselines, and findings in plain words."""
     from paratope.evaluation import evaluate as judge
     from paratope.evaluation import evaluate_tiers, write_report, write_tiers
     from paratope.evaluation.predictions import predictions_file

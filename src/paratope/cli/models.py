@@ -7,7 +7,7 @@ import typer
 
 from paratope.cli.group import command_app
 
-app = command_app("List, show and join models.")
+app = command_app("List and show models; combine several into an ensemble.")
 
 
 @app.command("list", epilog="Example: paratope models list")

@@ -41,17 +41,19 @@ def predict(
     ] = None,
     antigen: Annotated[
         str | None,
-        typer.Option(help="Its antigen; or, with a table, a FASTA file to pair all with."),
+        typer.Option(help="Its antigen; with a table, a FASTA file of antigens to pair all with."),
     ] = None,
     model: Annotated[str, typer.Option(help="Model folder, or bundled name.")] = "default",
     parent: Annotated[
-        str | None, typer.Option(help="Id of the row to compare with: adds ΔpKd columns.")
+        str | None, typer.Option(help="Id of the row to compare with; adds ΔpKd columns.")
     ] = None,
     columns: Annotated[
         str | None, typer.Option(help="Names of your columns, as heavy=VH,antigen=target.")
     ] = None,
-    coverage: Annotated[float, typer.Option(help="Share the intervals are to cover.")] = 0.9,
-    strong_threshold: Annotated[float, typer.Option(help="pKd that counts as strong.")] = 9.0,
+    coverage: Annotated[float, typer.Option(help="Nominal coverage of the intervals.")] = 0.9,
+    strong_threshold: Annotated[
+        float, typer.Option(help="pKd from which a binder counts as strong.")
+    ] = 9.0,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
 ) -> None:
     """Predict pKd with an interval for every row of a table, or for one pair."""

@@ -24,22 +24,23 @@ def scan(
     light: Annotated[str | None, typer.Option(help="Its light chain.")] = None,
     antigen: Annotated[
         str | None,
-        typer.Option(help="Antigen, or a FASTA file: the target first, then others to tell apart."),
+        typer.Option(help="Antigen, or a FASTA file: the target first, then off-targets."),
     ] = None,
     table: Annotated[
-        str | None, typer.Option(help="Table with the antibody, instead of --heavy.")
+        str | None, typer.Option(help="Table that holds the antibody, instead of --heavy.")
     ] = None,
     row_id: Annotated[str | None, typer.Option("--id", help="Its id in the table.")] = None,
     model: Annotated[str, typer.Option(help="Model folder, or bundled name.")] = "default",
     regions: Annotated[
-        str | None, typer.Option(help="What to mutate: CDR, FR, H, L, H3, LFR1, …; all by default.")
+        str | None,
+        typer.Option(help="Regions to mutate: CDR, FR, H, L, H3, LFR1, …; default: all."),
     ] = None,
-    alanine: Annotated[bool, typer.Option("--alanine", help="To alanine only.")] = False,
+    alanine: Annotated[bool, typer.Option("--alanine", help="Alanine scan.")] = False,
     combine: Annotated[
         str | None, typer.Option(help="Combinations of these only, such as H:S31A,L:T93Y.")
     ] = None,
-    max_mutations: Annotated[int, typer.Option(help="In one combination.")] = 3,
-    coverage: Annotated[float, typer.Option(help="Share the intervals are to cover.")] = 0.9,
+    max_mutations: Annotated[int, typer.Option(help="Most mutations in one combination.")] = 3,
+    coverage: Annotated[float, typer.Option(help="Nominal coverage of the intervals.")] = 0.9,
 ) -> None:
     """Predict every mutant of an antibody against its parent: table, heat maps, liabilities."""
     from paratope.campaigns.scanning import scan as run

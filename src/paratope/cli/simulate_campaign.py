@@ -28,22 +28,30 @@ def simulate_campaign(
         typer.Option("--output", "-o", help="Folder for rounds.csv, summary.json and rounds.png."),
     ] = None,
     batch: Annotated[int, typer.Option("--batch", "-b", min=1, help="Variants a round.")] = 24,
-    rounds: Annotated[int, typer.Option(min=1, help="After the first plate.")] = 5,
-    repeats: Annotated[int, typer.Option(min=1, help="With other first plates.")] = 5,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds after the first plate.")] = 5,
+    repeats: Annotated[
+        int, typer.Option(min=1, help="Number of repeats, each from another first plate.")
+    ] = 5,
     start: Annotated[
-        int, typer.Option(min=0, help="Variants of the first plate, at random; 0: as --batch.")
+        int, typer.Option(min=0, help="Size of the random first plate; 0: as --batch.")
     ] = 0,
     compare: Annotated[
         str,
         typer.Option(help="all, or some of model, greedy, one_hot_gp, one_hot_ridge, random."),
     ] = "all",
-    acquisition: Annotated[str, typer.Option(help="Of model: nei, ucb or thompson.")] = "ucb",
-    explore: Annotated[float, typer.Option(help="Of model: 0 to 1.")] = 0.25,
+    acquisition: Annotated[
+        str, typer.Option(help="Acquisition of `model`: nei, ucb or thompson.")
+    ] = "ucb",
+    explore: Annotated[float, typer.Option(help="Exploration of `model`: 0 to 1.")] = 0.25,
     prior: Annotated[
-        str, typer.Option(help="General model to start from; it must not know this landscape.")
+        str,
+        typer.Option(
+            help="General model to use as prior; it must not have been trained on this landscape."
+        ),
     ] = "none",
     top: Annotated[
-        int, typer.Option(min=0, help="The best so many are to be found; 0: 1 %, at least 10.")
+        int,
+        typer.Option(min=0, help="Number of best variants to find; 0: 1 % of them, at least 10."),
     ] = 0,
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same replay.")] = 0,
 ) -> None:

@@ -17,7 +17,9 @@ SHOWN = 12
 Output = Annotated[
     str | None,
     typer.Option(
-        "--output", "-o", help="Table (.csv .tsv .parquet .xlsx), a FASTA beside it; - is stdout."
+        "--output",
+        "-o",
+        help="Table to write (.csv .tsv .parquet .xlsx), with a FASTA alongside; - is stdout.",
     ),
 ]
 Candidates = Annotated[
@@ -29,28 +31,33 @@ Candidates = Annotated[
 ]
 Regions = Annotated[
     str | None,
-    typer.Option(help="Where to mutate: CDR, H3, IMGT H:105-117, places H:S31. Default: CDR."),
+    typer.Option(
+        help="Positions to mutate: CDR, H3, IMGT H:105-117, residues H:S31. Default: CDR."
+    ),
 ]
 MaxMutations = Annotated[
-    int | None, typer.Option(min=1, help="Of the parent; default: as many as were measured.")
+    int | None,
+    typer.Option(
+        min=1,
+        help="Most mutations relative to the parent; default: as many as measured variants have.",
+    ),
 ]
 Parent = Annotated[
-    str | None, typer.Option(help="Parent or measured antibody to mutate, by its id.")
+    str | None, typer.Option(help="Id of the parent or measured antibody to mutate.")
 ]
 Acquisition = Annotated[
     str, typer.Option(help="nei (noisy expected improvement), ucb or thompson.")
 ]
 Explore = Annotated[
-    float, typer.Option(help="0: highest expected values; 1: where least is known.")
+    float, typer.Option(help="0: highest predicted values; 1: greatest uncertainty.")
 ]
-Allow = Annotated[
-    str, typer.Option(help="Liabilities, or residues such as C, not to leave out; or all.")
-]
+Allow = Annotated[str, typer.Option(help="Liabilities, or residues such as C, to allow; or all.")]
 Forbid = Annotated[
-    str, typer.Option(help="Further ones to leave out; parental: those of the parent, too.")
+    str, typer.Option(help="Further ones to filter out; parental: also those of the parent.")
 ]
 MinDistance = Annotated[
-    int, typer.Option(min=1, help="Residues in which any two of the batch differ at least.")
+    int,
+    typer.Option(min=1, help="Minimum number of residues by which any two of the batch differ."),
 ]
 
 
@@ -61,7 +68,7 @@ MinDistance = Annotated[
     "--allow tryptophan-oxidation --forbid K,weak-deamidation -o next.csv"
 )
 def suggest(
-    model: Annotated[str, typer.Argument(help="Campaign's folder, made by paratope adapt.")],
+    model: Annotated[str, typer.Argument(help="Campaign model folder from `paratope adapt`.")],
     output: Output = None,
     batch: Annotated[int, typer.Option("--batch", "-b", min=1, help="How many.")] = 96,
     candidates: Candidates = "all",
@@ -75,7 +82,7 @@ def suggest(
     min_distance: MinDistance = 1,
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same batch.")] = 0,
 ) -> None:
-    """Choose the next plate: from your candidates or generated ones, diverse, each explained."""
+    """Design the next plate from your or generated candidates, each with its reason."""
     from paratope.campaigns.suggestion import suggest as choose
     from paratope.campaigns.suggestion import write_next_round
     from paratope.cli.predict import check_output

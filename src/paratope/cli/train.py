@@ -45,14 +45,16 @@ Split = Annotated[
 Columns = Annotated[
     str | None, typer.Option(help="Names of your columns, such as heavy=VH,pkd=affinity.")
 ]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder, if any.")]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Resume the run in the folder, if there is one.")
+]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Loggers = Annotated[
     list[str] | None,
     typer.Option(
         "--logger",
         metavar="NAME",
-        help="tensorboard, wandb or mlflow: the history also in their form, in the run folder. "
+        help="tensorboard, wandb or mlflow: also log the history there, in the run folder. "
         "May be repeated.",
     ),
 ]
@@ -62,12 +64,12 @@ Trials = Annotated[
         "--search",
         min=1,
         metavar="N",
-        help="First try N recipes around this one on grouped validation of the training rows, "
+        help="First try N recipes around this one by grouped validation within the training rows, "
         "then train the best. Keys given by --set stay.",
     ),
 ]
-ListRecipes = Annotated[bool, typer.Option("--list", help="List the recipes and leave.")]
-Show = Annotated[bool, typer.Option("--show", help="Print the recipe with every key and leave.")]
+ListRecipes = Annotated[bool, typer.Option("--list", help="List the recipes and exit.")]
+Show = Annotated[bool, typer.Option("--show", help="Print the recipe with every key and exit.")]
 
 
 @app.command(
