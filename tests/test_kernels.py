@@ -120,12 +120,12 @@ def test_a_chain_that_is_no_domain_shares_no_site_with_those_that_are(aligner):
     other = Pair(Antibody("MKTAYIAKQRQISFVKSHFSRQ", VL), ANTIGEN)
     _, found = changes(aligner, other)
     inserted = {key for key, before, _ in found if before == GAP}
-    assert inserted == {f"H#{place}" for place in range(1, 23)}
+    assert inserted == {f"Hn{place}" for place in range(1, 23)}
     assert len(found) == len(inserted) + sum(site.role == "H" for site in aligner.sites)
-    assert Site("H", "#12").position == 12.0
+    assert Site("H", "n12").position == 12.0
     unnumbered = Aligner([other], [ParentSites.of(other, None)])
     mutant = Pair(Antibody("MKTAYIAKQRWISFVKSHFSRQ", VL), ANTIGEN)
-    assert [key for key, _, _ in changes(unnumbered, mutant)[1]] == ["H#11"]
+    assert [key for key, _, _ in changes(unnumbered, mutant)[1]] == ["Hn11"]
 
 
 def test_the_nearest_parent_is_taken():

@@ -3,7 +3,7 @@
 import dataclasses
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -30,25 +30,16 @@ from paratope.molecules.sequences import Antibody, Antigen, Pair
 PRIOR_PREFIX = "prior."
 _PROCESS, _ERRORS = "campaign.process.", "campaign.errors."
 _COLUMNS = ("values", "censoring", "assay", "replicates", "noise_sd")
+_T = TypeVar("_T")
 
 
 def open_campaign(
     bundle: Bundle, device: str = "auto", cache: str | os.PathLike[str] | None = None
 ) -> CampaignModel:
-    """The campaign's model in a bundle.
+    """The campaign's model in a bundle; `cache` is the folder of the embedding stores.
 
-    Parameters
-    ----------
-    bundle : Bundle
-    device : str
-        ``auto``, ``cpu`` or ``cuda``.
-    cache : path, optional
-        Folder of the embedding stores.
-
-    Raises
-    ------
-    ModelError
-        If parts are missing or do not fit together, or its language model is another one today.
+    Raises `ModelError` if parts are missing or do not fit together, or if its language model is
+    another one today.
     """
     arrays = {name: tensor.numpy() for name, tensor in bundle.weights.items()}
     language = prior = None
@@ -62,13 +53,8 @@ def open_campaign(
                 "install the version of paratope that made it"
             )
     if inner := bundle.campaign.get("prior"):
-        weights = {
-            name.removeprefix(PRIOR_PREFIX): tensor
-            for name, tensor in bundle.weights.items()
-            if name.startswith(PRIOR_PREFIX)
-        }
-        parts = (inner["config"], weights, inner["calibration"], inner["familiarity"])
-        general = Bundle(*parts, {}, {}, "")
+        parts = (inner["config"], _below(PRIOR_PREFIX, bundle.weights), inner["calibration"])
+        general = Bundle(*parts, inner["familiarity"], {}, {}, "")
         prior = Predictor(NetworkModel.open(general, device, cache), general)
     model = from_state(bundle.campaign, arrays, language, prior)
     model.domain = ApplicabilityDomain.from_json(bundle.familiarity)
@@ -76,11 +62,7 @@ def open_campaign(
 
 
 def campaign_bundle(
-    model: CampaignModel,
-    *,
-    metrics: Mapping[str, Any],
-    environment: Mapping[str, Any],
-    card: str,
+    model: CampaignModel, *, metrics: Mapping[str, Any], environment: Mapping[str, Any], card: str
 ) -> Bundle:
     """A campaign's model as a bundle; the general model it uses is put inside."""
     import torch
@@ -89,11 +71,8 @@ def campaign_bundle(
     weights = {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
     if model.prior is not None:
         inner: Bundle = model.prior.bundle
-        document["prior"] = {
-            "config": inner.config,
-            "calibration": inner.calibration,
-            "familiarity": inner.familiarity,
-        }
+        kept = ("config", "calibration", "familiarity")
+        document["prior"] = {name: getattr(inner, name) for name in kept}
         weights |= {f"{PRIOR_PREFIX}{name}": tensor for name, tensor in inner.weights.items()}
     encoder = model.language.encoder.name if isinstance(model.language, AntibodyLanguage) else ""
     return Bundle(
@@ -148,11 +127,11 @@ def to_state(model: CampaignModel) -> tuple[dict[str, Any], dict[str, np.ndarray
     else:
         arrays["campaign.site_target"] = model.process.ep_target
         arrays["campaign.site_variance"] = model.process.ep_variance
-    for number, sites in enumerate(model.featuriser.parent_sites):
+    for index, sites in enumerate(model.featuriser.parent_sites):
         if sites.embedding:
-            arrays[f"campaign.parent{number}.embedding"] = np.stack(list(sites.embedding.values()))
-            tables = np.stack(list(sites.log_probability.values()))
-            arrays[f"campaign.parent{number}.log_probability"] = tables
+            for name in ("embedding", "log_probability"):
+                rows = np.stack(list(getattr(sites, name).values()))
+                arrays[f"campaign.parent{index}.{name}"] = rows
     return document, arrays
 
 
@@ -162,20 +141,9 @@ def from_state(
     language: LanguageModel | None,
     prior: Any = None,
 ) -> CampaignModel:
-    """The inverse of `to_state`.
+    """The inverse of `to_state`, with the language model and the general model it was fitted with.
 
-    Parameters
-    ----------
-    document, arrays : mapping
-    language : LanguageModel or None
-        Needed if the model was fitted with one.
-    prior : object, optional
-        The general model it was fitted with.
-
-    Raises
-    ------
-    ModelError
-        If parts are missing or do not fit together.
+    Raises `ModelError` if parts are missing or do not fit together.
     """
     try:
         parents = tuple(_pair_from_json(pair) for pair in document["parents"])
@@ -195,7 +163,12 @@ def from_state(
             common_scale=bool(document.get("common_scale", False)),
             **columns,
         )
-        sites = [_parent_sites(number, parent, arrays) for number, parent in enumerate(parents)]
+        sites = [ParentSites.of(parent, None) for parent in parents]
+        for index, own in enumerate(sites):
+            if f"campaign.parent{index}.embedding" in arrays:
+                for name in ("embedding", "log_probability"):
+                    rows = arrays[f"campaign.parent{index}.{name}"]
+                    getattr(own, name).update(zip(own.residues, rows, strict=True))
         featuriser = campaign_featuriser(campaign, parents, sites)
         inducing = np.array(document.get("anchors", range(len(campaign))), int)
         compared = campaign.rows(inducing)
@@ -222,8 +195,16 @@ def from_state(
             prior=prior,
         )
         if "anchors" in document:
+            process = SparseProcess.from_arrays(_below(_PROCESS, arrays))
             reference = np.array(document["reference"], bool)
-            fitted = _fitted_state(document, arrays)
+            if not len(process.alpha) == len(inducing) == len(reference):
+                raise ValueError("inducing rows of different numbers")
+            if len(process.ep_target) != len(campaign):
+                raise ValueError("a process of other rows")
+            errors = {name: arrays[f"{_ERRORS}{name}"] for name in ("in", "near")}
+            # sites of chains without IMGT numbers were once marked with #
+            sites_seen = frozenset(site.replace("#", "n") for site in document["changed_sites"])
+            fitted = FittedState(process, errors, sites_seen)
             return SparseCampaignModel(campaign, trained, inducing, reference, fitted)
         ep = arrays["campaign.site_target"], arrays["campaign.site_variance"]
         return CampaignModel(campaign, trained, ep=ep)
@@ -231,34 +212,13 @@ def from_state(
         raise ModelError(f"not a campaign's model, or damaged: {error!r}") from error
 
 
-def _fitted_state(document: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> FittedState:
-    """The process and the errors of a sparse model."""
-    process = SparseProcess.from_arrays(
-        {
-            name.removeprefix(_PROCESS): array
-            for name, array in arrays.items()
-            if name.startswith(_PROCESS)
-        }
-    )
-    errors = {name: arrays[f"{_ERRORS}{name}"] for name in ("in", "near")}
-    if not len(process.alpha) == len(document["anchors"]) == len(document["reference"]):
-        raise ValueError("inducing rows of different numbers")
-    if len(process.ep_target) != len(document["pairs"]):
-        raise ValueError("a process of other rows")
-    return FittedState(process, errors, frozenset(document["changed_sites"]))
-
-
-def _parent_sites(number: int, parent: Pair, arrays: Mapping[str, np.ndarray]) -> ParentSites:
-    sites = ParentSites.of(parent, None)
-    embedding = arrays.get(f"campaign.parent{number}.embedding")
-    if embedding is None:
-        return sites
-    table = arrays[f"campaign.parent{number}.log_probability"]
-    return dataclasses.replace(
-        sites,
-        embedding=dict(zip(sites.residues, embedding, strict=True)),
-        log_probability=dict(zip(sites.residues, table, strict=True)),
-    )
+def _below(prefix: str, values: Mapping[str, _T]) -> dict[str, _T]:
+    """The values whose names begin with a prefix, without it."""
+    return {
+        name.removeprefix(prefix): value
+        for name, value in values.items()
+        if name.startswith(prefix)
+    }
 
 
 def _pair_to_json(pair: Pair) -> dict[str, Any]:

@@ -66,28 +66,11 @@ class Hyperparameters(NamedTuple):
 
 
 class GaussianProcess:
-    """Posterior of a Gaussian process given training rows.
+    """Posterior given training rows, from their prior covariance (n, n) and noise variances.
 
-    Parameters
-    ----------
-    covariance : np.ndarray, (n, n)
-        Prior covariance of the training rows, without noise.
-    noise : np.ndarray, (noise groups,)
-        Variances.
-    observed : Observations
-    ep : tuple of np.ndarray, optional
-        Target and variance (n,) of each row's Gaussian factor; found by expectation propagation
-        if not given. Exact rows have their own value, and variance 0.
-
-    Warns
-    -----
-    RuntimeWarning
-        If the covariance can be factorised only with more noise; all results take it in.
-
-    Raises
-    ------
-    TrainingError
-        If the covariance of the training rows cannot be factorised.
+    `ep` are target and variance (n,) of each row's Gaussian factor (exact rows: their value, and
+    0), by default found by expectation propagation. Raises `TrainingError` if the covariance cannot
+    be factorised, and warns if only with more noise, which all results then take in.
     """
 
     def __init__(
@@ -158,27 +141,11 @@ class GaussianProcess:
 def fit_hyperparameters(
     grams: np.ndarray, observed: Observations, prior_weight: np.ndarray, spread: float = SPREAD
 ) -> Hyperparameters:
-    """Most probable weights and noise variances.
+    """Most probable weights and noise variances, given Gram matrices of mean variance 1.
 
-    Parameters
-    ----------
-    grams : np.ndarray, (terms, n, n)
-        Of the training rows, each of mean 0 and mean variance 1.
-    observed : Observations
-    prior_weight : np.ndarray, (terms,)
-        Centre of the prior of each weight.
-    spread : float
-        Standard deviation of the logarithms' priors; those of noises are correlated.
-
-    Warns
-    -----
-    RuntimeWarning
-        If the search stops before it converges.
-
-    Raises
-    ------
-    TrainingError
-        If a covariance cannot be factorised, or a weight is not finite.
+    `prior_weight` is the centre of each weight's prior and `spread` the standard deviation of the
+    logarithms' priors; those of noises are correlated. Raises `TrainingError` if a covariance
+    cannot be factorised or a weight is not finite; warns if the search does not converge.
     """
     # the line search stalls on the rounding of single precision
     grams, terms = grams.astype(np.float64), len(prior_weight)
@@ -249,13 +216,7 @@ def plus_diagonal(matrix: np.ndarray, values: np.ndarray | float) -> np.ndarray:
 
 
 def safe_cholesky(matrix: np.ndarray) -> tuple[np.ndarray, float]:
-    """Lower Cholesky factor, and what had to be added to the diagonal for it, 0 as a rule.
-
-    Raises
-    ------
-    TrainingError
-        If 0.01 does not do.
-    """
+    """Lower Cholesky factor, and what it took on the diagonal; `TrainingError` beyond 0.01."""
     for jitter in (0.0, 1e-6, 1e-4, 1e-2):
         try:
             return cholesky(plus_diagonal(matrix, jitter) if jitter else matrix, lower=True), jitter
@@ -297,24 +258,10 @@ def _ep_factors(
 def expectation_propagation(
     mean: np.ndarray, covariance: np.ndarray, bound: np.ndarray, sign: np.ndarray, noise: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Gaussian factors of bounds on noisy values of a Gaussian vector.
+    """Target and variance of the Gaussian factors of bounds on noisy Gaussian values, (m,) each.
 
-    Parameters
-    ----------
-    mean : np.ndarray, (m,)
-    covariance : np.ndarray, (m, m)
-    bound : np.ndarray, (m,)
-    sign : np.ndarray, (m,)
-        1 where the noisy value is at least the bound, -1 where it is at most.
-    noise : np.ndarray, (m,)
-        Variances.
+    `sign` is 1 where the noisy value is at least the bound, -1 where it is at most.
 
-    Returns
-    -------
-    target, variance : np.ndarray, (m,)
-
-    Examples
-    --------
     >>> one = np.ones(1)
     >>> target, variance = expectation_propagation(0 * one, np.eye(1), 0 * one, one, 1e-6 * one)
     >>> posterior = target / (1 + variance)  # the mean of a half normal is sqrt(2 / pi)

@@ -9,8 +9,6 @@ from scipy.stats import norm, rankdata
 
 from paratope.core.errors import ModelError
 
-_TINY = 1e-9
-
 
 @dataclasses.dataclass(frozen=True)
 class HalfRankNormalTransform:
@@ -29,15 +27,13 @@ class HalfRankNormalTransform:
     def of(cls, values: np.ndarray) -> "HalfRankNormalTransform":
         """Fitted to measured values.
 
-        Examples
-        --------
         >>> scale = HalfRankNormalTransform.of(np.array([7.0, 7.5, 8.0, 9.0]))
         >>> scale.to_label(scale.to_latent(np.array([7.2, 9.4]))).round(6).tolist()
         [7.2, 9.4]
         """
         values = np.asarray(values, float)
         spread = float(values.std())
-        if len(values) < 2 or spread < _TINY:
+        if len(values) < 2 or spread < 1e-9:
             middle = float(values.mean()) if len(values) else 0.0
             return cls(np.array([middle]), np.array([0.0]), 1.0)
         score = norm.ppf((rankdata(values) - 0.5) / len(values))
@@ -56,11 +52,8 @@ class HalfRankNormalTransform:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
-        return {
-            "values": self.values.tolist(),
-            "latent": self.latent.tolist(),
-            "slope": self.slope,
-        }
+        arrays = {"values": self.values.tolist(), "latent": self.latent.tolist()}
+        return {**arrays, "slope": self.slope}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "HalfRankNormalTransform":

@@ -117,24 +117,9 @@ class SparseProcess:
 class SparseFit:
     """A sparse process with its training rows, as needed to learn and to leave rows out.
 
-    Parameters
-    ----------
-    inducing : np.ndarray, (m, m)
-        Prior covariance of the inducing rows.
-    cross : np.ndarray, (n, m)
-        Of all rows with them.
-    prior : np.ndarray, (n,)
-        Prior variances.
-    noise : np.ndarray, (noise groups,)
-        Variances.
-    observed : Observations
-    jitter : float
-        Added to the inducing rows' variances.
-
-    Raises
-    ------
-    TrainingError
-        If a covariance cannot be factorised.
+    `inducing` (m, m) is the prior covariance of the inducing rows, to whose diagonal `jitter` is
+    added, `cross` (n, m) that of all rows with them, `prior` (n,) the variances of all rows. Raises
+    `TrainingError` if a covariance cannot be factorised.
     """
 
     def __init__(
@@ -247,21 +232,9 @@ class SparseFit:
 def inducing_rows(covariance: np.ndarray, start: np.ndarray, count: int) -> np.ndarray:
     """Inducing rows by greedy residual variance: a pivoted Cholesky (Fine & Scheinberg 2001).
 
-    Parameters
-    ----------
-    covariance : np.ndarray, (n, n)
-    start : np.ndarray of int
-        Rows that are taken in any case.
-    count : int
-        How many at most, with those.
+    At most `count` with those to `start` from, in order; fewer where no other row has variance of
+    its own.
 
-    Returns
-    -------
-    np.ndarray of int
-        Row numbers in order; fewer than `count` where no other row has variance of its own.
-
-    Examples
-    --------
     >>> twins = np.kron(np.eye(3), np.ones((2, 2)))
     >>> inducing_rows(twins, np.array([0]), 6).tolist()
     [0, 2, 4]

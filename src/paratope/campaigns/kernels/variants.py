@@ -30,7 +30,7 @@ _REMEMBERED = 4096
 class Site(NamedTuple):
     """A position of a molecule: chain ``H``, ``L``, or ``A0``, ``A1``, … of the antigen; number.
 
-    Numbers are IMGT's in antibody domains and counted from 1 in antigens; ``#1``, ``#2``, … in an
+    Numbers are IMGT's in antibody domains and counted from 1 in antigens; ``n1``, ``n2``, … in an
     antibody chain that is no domain, so that they never meet an IMGT number.
     """
 
@@ -54,8 +54,8 @@ class Site(NamedTuple):
         >>> Site("H", "111B").position
         111.2
         """
-        digits = self.label.lstrip("#").rstrip("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
-        letter = self.label.lstrip("#")[len(digits) :]
+        digits = self.label.lstrip("n").rstrip("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+        letter = self.label.lstrip("n")[len(digits) :]
         if not digits.isdigit():
             raise InputError(f"{self.label!r} is no site number; expected one such as 35 or 111A")
         return int(digits) + (round(0.1 * (ord(letter[0]) - ord("A") + 1), 1) if letter else 0.0)
@@ -82,12 +82,12 @@ class NumberedChain(NamedTuple):
 
 @functools.lru_cache(maxsize=32768)
 def numbered(chain: str) -> NumberedChain:
-    """A chain by IMGT numbers; ``#1``, ``#2``, … if it is no antibody domain."""
+    """A chain by IMGT numbers; ``n1``, ``n2``, … if it is no antibody domain."""
     residues = _residues(chain)
     try:
         domain = number_chain(chain)
     except InputError:
-        labels = tuple(f"#{position}" for position in range(1, len(chain) + 1))
+        labels = tuple(f"n{position}" for position in range(1, len(chain) + 1))
         return NumberedChain(0, len(chain), labels, residues, (NO_REGION,) * len(chain))
     regions = tuple(REGIONS.index(region) for region in domain.regions)
     inside = residues[domain.start : domain.end]
