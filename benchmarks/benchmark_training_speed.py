@@ -162,8 +162,8 @@ def measure(recipe: Recipe, pairs: int, folder: Path) -> dict[str, Any]:
         EmbeddingStore(RandomEncoder(ANTIBODY_DIM), folder) as antibodies,
         EmbeddingStore(RandomEncoder(ANTIGEN_DIM), folder) as antigens,
     ):
-        antibodies.fill(examples.antibodies, progress=False)
-        antigens.fill(examples.antigens, progress=False)
+        antibodies.fill(examples.antibodies)
+        antigens.fill(examples.antigens)
     # opened anew: what was written is not held any more
     clock = Clock()
     with (

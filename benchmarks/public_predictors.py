@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from paratope.core.errors import InputError
+from paratope.core.progress import console_progress
 from paratope.core.units import pkd_to_dg_kcal_mol
 from paratope.data.datasets import training_rows
 from paratope.data.measurements import Measurement
@@ -69,8 +70,9 @@ class Encoders:
 
     def fill(self, pairs: Sequence[Pair]) -> None:
         """Encode what is not in the stores yet."""
-        self.antibody.fill([pair.antibody.chains for pair in pairs], progress=True)
-        self.antigen.fill([pair.antigen.chains for pair in pairs], progress=True)
+        with console_progress() as progress:
+            self.antibody.fill([pair.antibody.chains for pair in pairs], progress)
+            self.antigen.fill([pair.antigen.chains for pair in pairs], progress)
 
 
 @dataclasses.dataclass(frozen=True)

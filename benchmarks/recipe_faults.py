@@ -40,7 +40,7 @@ class FaultyEmbeddings:
 
         def pooled(chains: Chains) -> np.ndarray:
             left = tuple(chain[0] + "X" for chain in chains)
-            store.fill([left], progress=False)
+            store.fill([left])
             return np.array(store.get(left), np.float32).mean(axis=0)
 
         return cls(pooled)

@@ -139,8 +139,8 @@ def run(job: Job) -> dict[str, Any]:
     ):
         stores: Any = (antibodies, antigens)
         for part in examples.values():
-            antibodies.fill(part.antibodies, progress=False)
-            antigens.fill(part.antigens, progress=False)
+            antibodies.fill(part.antibodies)
+            antigens.fill(part.antigens)
         if job.recipe == FAULTY:
             stores = (
                 FaultyEmbeddings.of_antibodies(antibodies),

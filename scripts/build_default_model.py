@@ -27,6 +27,7 @@ import numpy as np
 
 from paratope.core.censoring import Censoring
 from paratope.core.errors import ParatopeError
+from paratope.core.progress import console_progress
 from paratope.data.datasets import training_rows
 from paratope.data.measurements import Measurement
 from paratope.data.splits import antigen_clusters, split_measurements
@@ -91,8 +92,9 @@ def main() -> None:
     )
     measurements, counts = prepared_rows(stores)
     clusters = antigen_clusters([measurement.pair.antigen for measurement in measurements])
-    for store, side in zip(stores, ("antibody", "antigen"), strict=True):
-        store.fill([getattr(one.pair, side).chains for one in measurements], progress=True)
+    with console_progress() as progress:
+        for store, side in zip(stores, ("antibody", "antigen"), strict=True):
+            store.fill([getattr(row.pair, side).chains for row in measurements], progress)
     if options.inner:
         inner_folds(measurements, clusters, recipe)
         return

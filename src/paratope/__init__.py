@@ -9,36 +9,75 @@ The names below are the public interface; each is imported when it is first used
 """
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from paratope.campaigns.adaptation import Adapted, adapt
+    from paratope.campaigns.scanning import Scan, scan
+    from paratope.campaigns.suggestion import suggest
+    from paratope.core.censoring import Censoring
+    from paratope.core.errors import ParatopeError
+    from paratope.data.audit import audit
+    from paratope.data.measurements import Measurement
+    from paratope.data.splits import split_measurements
+    from paratope.data.tables import read_fasta, read_table, write_table
+    from paratope.encoders import load_encoder
+    from paratope.evaluation import compare, evaluate
+    from paratope.models.dual_encoder import DualEncoderWithCrossAttention
+    from paratope.models.prediction import Prediction
+    from paratope.models.predictor import Predictor
+    from paratope.molecules.sequences import Antibody, Antigen, Pair
+    from paratope.training import train_table
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Adapted": "paratope.campaigns.adaptation",
-    "Antibody": "paratope.molecules.sequences",
-    "Antigen": "paratope.molecules.sequences",
-    "Censoring": "paratope.core.censoring",
-    "DualEncoderWithCrossAttention": "paratope.models.dual_encoder",
-    "Measurement": "paratope.data.measurements",
-    "Pair": "paratope.molecules.sequences",
-    "ParatopeError": "paratope.core.errors",
-    "Prediction": "paratope.models.prediction",
-    "Predictor": "paratope.models.predictor",
-    "Scan": "paratope.campaigns.scanning",
-    "adapt": "paratope.campaigns.adaptation",
-    "audit": "paratope.data.audit",
-    "compare": "paratope.evaluation",
-    "evaluate": "paratope.evaluation",
-    "load_encoder": "paratope.encoders",
-    "read_fasta": "paratope.data.tables",
-    "read_table": "paratope.data.tables",
-    "scan": "paratope.campaigns.scanning",
-    "split_measurements": "paratope.data.splits",
-    "suggest": "paratope.campaigns.suggestion",
-    "train_table": "paratope.training",
-    "write_table": "paratope.data.tables",
+    name: f"paratope.{module}"
+    for module, names in {
+        "campaigns.adaptation": "Adapted adapt",
+        "campaigns.scanning": "Scan scan",
+        "campaigns.suggestion": "suggest",
+        "core.censoring": "Censoring",
+        "core.errors": "ParatopeError",
+        "data.audit": "audit",
+        "data.measurements": "Measurement",
+        "data.splits": "split_measurements",
+        "data.tables": "read_fasta read_table write_table",
+        "encoders": "load_encoder",
+        "evaluation": "compare evaluate",
+        "models.dual_encoder": "DualEncoderWithCrossAttention",
+        "models.prediction": "Prediction",
+        "models.predictor": "Predictor",
+        "molecules.sequences": "Antibody Antigen Pair",
+        "training": "train_table",
+    }.items()
+    for name in names.split()
 }
-__all__ = list(_HOMES)
+__all__ = [
+    "Adapted",
+    "Antibody",
+    "Antigen",
+    "Censoring",
+    "DualEncoderWithCrossAttention",
+    "Measurement",
+    "Pair",
+    "ParatopeError",
+    "Prediction",
+    "Predictor",
+    "Scan",
+    "adapt",
+    "audit",
+    "compare",
+    "evaluate",
+    "load_encoder",
+    "read_fasta",
+    "read_table",
+    "scan",
+    "split_measurements",
+    "suggest",
+    "train_table",
+    "write_table",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -34,11 +34,15 @@ def console_progress() -> Iterator[Progress]:
         bars.TimeRemainingColumn(),
     )
     stages: dict[str, bars.TaskID] = {}
-    with bars.Progress(*columns, console=Console(stderr=True), transient=True) as display:
+    display = bars.Progress(*columns, console=Console(stderr=True), transient=True)
 
-        def show(stage: str, done: int, total: int) -> None:
-            if stage not in stages:
-                stages[stage] = display.add_task(stage, total=total)
-            display.update(stages[stage], completed=done, total=total)
+    def show(stage: str, done: int, total: int) -> None:
+        display.start()  # not before there is something to show
+        if stage not in stages:
+            stages[stage] = display.add_task(stage, total=total)
+        display.update(stages[stage], completed=done, total=total)
 
+    try:
         yield show
+    finally:
+        display.stop()

@@ -6,7 +6,6 @@ is kept per chain, what a paired one gives per molecule. Writes are transactions
 killed leaves what it had committed and nothing else.
 """
 
-import contextlib
 import dataclasses
 import hashlib
 import os
@@ -19,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from paratope.core.errors import StoreError
-from paratope.core.progress import console_progress, silent
+from paratope.core.progress import Progress, silent
 from paratope.encoders import Encoder, molecule_units
 from paratope.encoders.store_environment import (
     NAME_FILE,
@@ -93,39 +92,22 @@ class EmbeddingStore:
         """Size of the store on disk."""
         return disk_size(self.path)
 
-    def fill(self, molecules: Iterable[tuple[str, ...]], progress: bool = False) -> int:
+    def fill(self, molecules: Iterable[tuple[str, ...]], progress: Progress = silent) -> int:
         """Encode and keep what is not in the store yet, or is damaged.
 
-        Parameters
-        ----------
-        molecules : iterable of tuple of str
-            Chains of each molecule.
-        progress : bool
-            Whether to show a bar on stderr, if that is a terminal.
-
-        Returns
-        -------
-        int
-            How many chains (molecules, for a paired encoder) were encoded; 0 if all were there.
-
-        Raises
-        ------
-        EncoderError
-            If the encoder cannot take a molecule; what was encoded before stays.
-        StoreError
-            If the store cannot be written (disk full, no permission).
+        Gives how many chains (molecules, for a paired encoder) were encoded. Raises `EncoderError`
+        if the encoder cannot take one (what was encoded before stays), `StoreError` if the store
+        cannot be written (disk full, no permission).
         """
         units = dict.fromkeys(unit for molecule in molecules for unit in self._units(molecule))
         missing = [unit for unit in units if self._read(unit) is None]
         # like lengths together, so that the encoder's batches carry little padding
         missing.sort(key=lambda unit: (-sum(map(len, unit)), unit))
         done = 0
-        shown = progress and bool(missing)
-        with console_progress() if shown else contextlib.nullcontext(silent) as report:
-            for chunk in _chunks(missing):
-                self._write(chunk, self.encoder.encode(chunk))
-                done += len(chunk)
-                report(f"encoding with {self.encoder.name}", done, len(missing))
+        for chunk in _chunks(missing):
+            self._write(chunk, self.encoder.encode(chunk))
+            done += len(chunk)
+            progress(f"encoding with {self.encoder.name}", done, len(missing))
         return len(missing)
 
     def get(self, molecule: tuple[str, ...]) -> np.ndarray:

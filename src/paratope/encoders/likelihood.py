@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from paratope.core.progress import Progress, silent
 from paratope.encoders.antiberty import SPECIES, AntibertyEncoder
 from paratope.encoders.embedding_store import EmbeddingStore
 from paratope.encoders.protocol import BaseEncoder
@@ -29,8 +30,8 @@ class Likelihood:
         One that is loaded already; what it has just encoded costs no second pass.
     cache : path-like, optional
         Folder of the caches; default as `EmbeddingStore`.
-    progress : bool
-        Whether to show bars on stderr, if that is a terminal.
+    progress : callable
+        Told how far encoding is.
 
     Raises
     ------
@@ -50,7 +51,7 @@ class Likelihood:
         self,
         encoder: AntibertyEncoder | None = None,
         cache: str | os.PathLike[str] | None = None,
-        progress: bool = False,
+        progress: Progress = silent,
     ) -> None:
         self._progress = progress
         encoder = AntibertyEncoder() if encoder is None else encoder

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from paratope.core.errors import MissingExtraError, TrainingError
+from paratope.core.progress import Progress, silent
 from paratope.encoders import Encoder, load_encoder, molecule_units
 from paratope.encoders.embedding_store import EmbeddingStore
 from paratope.encoders.protocol import Role
@@ -65,7 +66,7 @@ class ResidueTokens:
     def close(self) -> None:
         """Nothing is open."""
 
-    def fill(self, molecules: Iterable[tuple[str, ...]], progress: bool = False) -> int:
+    def fill(self, molecules: Iterable[tuple[str, ...]], progress: Progress = silent) -> int:
         """Encode nothing: 0."""
         return 0
 

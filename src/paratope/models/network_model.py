@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from paratope.core.errors import ModelError
+from paratope.core.progress import console_progress
 from paratope.encoders import Encoder, load_encoder
 from paratope.encoders.embedding_store import EmbeddingStore
 from paratope.encoders.transformer import length_batches, resolve_device
@@ -231,8 +232,9 @@ class NetworkModel:
         """Uncalibrated pKd of pairs that `cut_pair` has given; each molecule is encoded once."""
         antibodies = [pair.antibody.chains for pair in pairs]
         antigens = [pair.antigen.chains for pair in pairs]
-        self.antibody_store.fill(dict.fromkeys(antibodies), progress=True)
-        self.antigen_store.fill(dict.fromkeys(antigens), progress=True)
+        with console_progress() as progress:
+            self.antibody_store.fill(dict.fromkeys(antibodies), progress)
+            self.antigen_store.fill(dict.fromkeys(antigens), progress)
         lengths = [
             (sum(map(len, antigen)), antigen, sum(map(len, antibody)))
             for antibody, antigen in zip(antibodies, antigens, strict=True)

@@ -22,7 +22,6 @@ import polars as pl
 
 from paratope.core.errors import InputError, MissingExtraError, TrainingError
 from paratope.core.files import atomic_file, write_json
-from paratope.core.progress import silent
 from paratope.data.measurements import Measurement
 from paratope.data.splits import split_measurements
 from paratope.data.tables import write_table
@@ -411,8 +410,8 @@ def search(
                 open_store(inner.encoders[1], "antigen", recipe.lora) as antigens,
             ):
                 every, folds = Examples.from_measurements(inner.rows), inner.examples()
-                antibodies.fill(every.antibodies, progress=options.progress is not silent)
-                antigens.fill(every.antigens, progress=options.progress is not silent)
+                antibodies.fill(every.antibodies, options.progress)
+                antigens.fill(every.antigens, options.progress)
 
                 def fit_fold(changed: Recipe, fold: Fold, on_epoch: Callable) -> float:
                     own = dataclasses.replace(options, on_epoch=on_epoch, resume=False)

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 
 from paratope.core.errors import EncoderError, InputError, TrainingError
-from paratope.core.progress import silent
 from paratope.data.measurements import Measurement
 from paratope.data.splits import split_measurements
 from paratope.data.tables import InputTable, parse_columns, read_frame, read_table
@@ -283,8 +282,8 @@ def train_table(
         ):
             log.write_history = loggers.log
             for part in examples.values():
-                antibodies.fill(part.antibodies, progress=options.progress is not silent)
-                antigens.fill(part.antigens, progress=options.progress is not silent)
+                antibodies.fill(part.antibodies, options.progress)
+                antigens.fill(part.antigens, options.progress)
             stores = antibodies, antigens
             parts = examples["train"], examples["validation"]
             result = fit(*parts, recipe, stores, options, folder=run / "checkpoints", log=log)

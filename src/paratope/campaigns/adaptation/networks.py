@@ -139,8 +139,8 @@ def tune_networks(
         open_store(encoders[1], "antigen", recipe.lora, cache) as antigens,
     ):
         everything = Examples.from_measurements(rows)
-        antibodies.fill(everything.antibodies, progress=True)
-        antigens.fill(everything.antigens, progress=True)
+        antibodies.fill(everything.antibodies, progress)
+        antigens.fill(everything.antigens, progress)
         trainer = _Trainer(recipe, start, (antibodies, antigens), device, seed)
         size = int(np.bincount(half).max())
         epochs, size = trainer.affordable(rows, size, options.budget_seconds / NETWORKS)

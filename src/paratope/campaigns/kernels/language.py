@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from paratope.core.progress import console_progress
 from paratope.encoders import load_encoder
 from paratope.encoders.embedding_store import EmbeddingStore
 
@@ -50,7 +51,8 @@ class AntibodyLanguage:
     def embeddings(self, chains: Sequence[str]) -> Iterator[np.ndarray]:
         """(residues, 512) float32 of each chain; those not in the store are encoded first."""
         missing = self._store.lacking(list(dict.fromkeys((chain,) for chain in chains)))
-        self._store.fill(missing, progress=True)
+        with console_progress() as progress:
+            self._store.fill(missing, progress)
         for chain in chains:
             yield self._store.get((chain,))
 

@@ -306,7 +306,7 @@ def _compute(
         ]
         references.append(reference)
         changes.append(predict_changes(predictor, pair, reference, pairs, coverage, progress))
-    likelihood = Likelihood(_encoder_of(predictor), cache, progress is not silent)
+    likelihood = Likelihood(_encoder_of(predictor), cache, progress)
     positions = position_columns(parent, variants)
     table = pl.concat(
         [
