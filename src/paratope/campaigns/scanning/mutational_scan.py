@@ -39,6 +39,7 @@ from paratope.encoders.likelihood import Likelihood
 from paratope.models.bundle import find_model
 from paratope.models.calibration import check_options
 from paratope.models.model import DEFAULT_COVERAGE
+from paratope.models.predictor import Predictor
 from paratope.molecules.mutations import Mutation, apply_mutations, format_mutations
 from paratope.molecules.numbering import prepare_antibody
 from paratope.molecules.sequences import Antibody, Antigen, Pair
@@ -48,76 +49,55 @@ KINDS = ("single", "alanine", "combinations")
 FLAT = 0.25
 # Variants below which their spread says nothing.
 MIN_FOR_SPREAD = 10
-
-
-# Folder of the cache.
-FOLDER = "scans"
 # Raised when what a scan holds, or how it is worked out, changes.
 FORMAT_VERSION = 1
 
+Model = Predictor | str | os.PathLike[str]
 
-def model_checksum(model: Any) -> str | None:
-    """What tells one model from another: its folder's list of checksums, as written there.
 
-    Parameters
-    ----------
-    model : Predictor, or a folder or bundled name of one
-        A model in memory that was never written has none.
+def _sha256(data: str | bytes) -> str:
+    return hashlib.sha256(data.encode() if isinstance(data, str) else data).hexdigest()
 
-    Raises
-    ------
-    ModelError
-        If there is no such model.
+
+def model_checksum(model: Model) -> str | None:
+    """Digest of a model's configuration with the checksums of its files.
+
+    None for a model in memory that was never written; raises `ModelError` if there is no such
+    model.
     """
-    if isinstance(model, str | os.PathLike):
+    if isinstance(model, Predictor):
+        config: Any = model.bundle.config
+    else:
         path = find_model(model) / "config.json"
         try:
-            config: Any = json.loads(path.read_bytes())
+            config = json.loads(path.read_bytes())
         except (OSError, ValueError) as error:
             raise ModelError(f"{path} cannot be read: {error}") from error
-    else:
-        config = getattr(getattr(model, "bundle", None), "config", None)
     if not isinstance(config, Mapping) or "sha256" not in config:
         return None
-    text = json.dumps(config, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return _sha256(json.dumps(config, sort_keys=True, default=str))
 
 
 class ScanCache:
-    """Tables of one scan under a key.
+    """Tables of one scan, under a key of all that the answer depends on."""
 
-    Parameters
-    ----------
-    parts : sequence of str
-        All that the answer depends on.
-    folder : path-like, optional
-        Default `cache_folder`.
-    """
-
-    def __init__(self, parts: Sequence[str], folder: str | os.PathLike[str] | None = None) -> None:
-        text = json.dumps([FORMAT_VERSION, *parts])
+    def __init__(self, parts: Sequence[str], folder: str | os.PathLike[str] | None) -> None:
         root = Path(folder) if folder is not None else cache_folder()
-        self.path = root / FOLDER / hashlib.sha256(text.encode()).hexdigest()
+        self.path = root / "scans" / _sha256(json.dumps([FORMAT_VERSION, *parts]))
 
     def read(self) -> tuple[dict[str, pl.DataFrame], dict[str, Any]] | None:
         """Tables by name and plain values; None if there is nothing, or it is damaged."""
+        damage = (OSError, ValueError, KeyError, TypeError, AttributeError)
         try:
             values = json.loads((self.path / "scan.json").read_text(encoding="utf-8"))
             tables = {}
             for name, digest in values["sha256"].items():
                 data = (self.path / f"{name}.parquet").read_bytes()
-                if hashlib.sha256(data).hexdigest() != digest:
+                if _sha256(data) != digest:
                     return None
                 tables[name] = pl.read_parquet(data)
             return tables, values["values"]
-        except (
-            OSError,
-            ValueError,
-            KeyError,
-            TypeError,
-            AttributeError,
-            pl.exceptions.PolarsError,
-        ):
+        except (*damage, pl.exceptions.PolarsError):
             return None
 
     def write(self, tables: Mapping[str, pl.DataFrame], values: Mapping[str, Any]) -> None:
@@ -126,47 +106,54 @@ class ScanCache:
             with atomic_folder(self.path) as folder:
                 digests = {}
                 for name, table in tables.items():
-                    table.write_parquet(folder / f"{name}.parquet")
-                    data = (folder / f"{name}.parquet").read_bytes()
-                    digests[name] = hashlib.sha256(data).hexdigest()
+                    path = folder / f"{name}.parquet"
+                    table.write_parquet(path)
+                    digests[name] = _sha256(path.read_bytes())
                 write_json(folder / "scan.json", {"sha256": digests, "values": values})
         except (OSError, OutputError):  # it is only a cache
             pass
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class ScanOptions:
+    """What to scan, and how to predict it."""
+
+    alanine: bool = False  # Mutate every residue to alanine only
+    combine: Sequence[Mutation] = ()  # Combinations of these instead of single mutants
+    max_mutations: int = 3  # In one combination
+    # Keys of `paratope.molecules.mutations.REGION_NAMES` to mutate; all by default
+    regions: Sequence[str] | None = None
+    coverage: float = DEFAULT_COVERAGE  # Of the intervals
+    cache: str | os.PathLike[str] | None = None  # Folder of the caches; as `EmbeddingStore`
+
+    def variants(self, parent: Antibody) -> tuple[str, list[Mutations]]:
+        """The kind of scan, one of `KINDS`, and the mutations of each of its variants."""
+        if self.combine:
+            if self.alanine or self.regions is not None:
+                raise InputError(
+                    "combinations are of the mutations given: no alanine scan, no regions"
+                )
+            return "combinations", combinations(parent, self.combine, self.max_mutations)
+        if self.alanine:
+            return "alanine", alanine_mutants(parent, self.regions)
+        return "single", single_mutants(parent, self.regions)
+
+
 @dataclasses.dataclass(frozen=True)
 class Scan:
-    """What a scan found.
+    """The predicted variants of one antibody."""
 
-    Attributes
-    ----------
-    kind : str
-        One of `KINDS`.
-    parent : Antibody
-        Cut to its variable domains.
-    antigens : tuple of Antigen
-        The target first.
-    references : tuple of Reference
-        The parent's prediction against each antigen.
-    variants : polars.DataFrame
-        One row per variant: its mutations, where they are, prediction against the target and
-        change against the parent with interval, liabilities, frequencies, humanness, chains.
-    specificity : polars.DataFrame or None
-        With several antigens: the parent and every variant against each.
-    coverage : float
-        Of the intervals.
-    notes : tuple of str
-        What a reader must know before believing the numbers.
-    """
-
-    kind: str
-    parent: Antibody
-    antigens: tuple[Antigen, ...]
-    references: tuple[Reference, ...]
+    kind: str  # One of `KINDS`
+    parent: Antibody  # Cut to its variable domains
+    antigens: tuple[Antigen, ...]  # The target first
+    references: tuple[Reference, ...]  # The parent's prediction against each antigen
+    # One row per variant: its mutations and their positions, prediction against the target and
+    # change against the parent with interval, liabilities, frequencies, humanness, chains
     variants: pl.DataFrame
+    # With several antigens: the parent and every variant against each
     specificity: pl.DataFrame | None
-    coverage: float
-    notes: tuple[str, ...]
+    coverage: float  # Of the intervals
+    notes: tuple[str, ...]  # What a reader must know before believing the numbers
 
     @property
     def unit(self) -> str:
@@ -180,17 +167,12 @@ class Scan:
 
 
 def scan(
-    model: Any,
+    model: Model,
     antibody: Antibody,
     antigens: Antigen | Sequence[Antigen],
     *,
-    alanine: bool = False,
-    combine: Sequence[Mutation] = (),
-    max_mutations: int = 3,
-    regions: Sequence[str] | None = None,
-    coverage: float = DEFAULT_COVERAGE,
     progress: Progress = silent,
-    cache: str | os.PathLike[str] | None = None,
+    **options: Any,
 ) -> Scan:
     """Predict variants of an antibody: all single mutants, alanines, or combinations.
 
@@ -201,20 +183,11 @@ def scan(
     antibody : Antibody
     antigens : Antigen, or sequence of Antigen
         The target first; others give the table of specificity.
-    alanine : bool
-        Mutate every residue to alanine only.
-    combine : sequence of Mutation
-        Look at combinations of these instead of single mutants.
-    max_mutations : int
-        In one combination.
-    regions : sequence of str, optional
-        Keys of `paratope.molecules.mutations.REGION_NAMES` to mutate; all by default.
-    coverage : float
-        Of the intervals.
     progress : callable
         Called with the stage, the variants predicted and all variants.
-    cache : path-like, optional
-        Folder of the caches; default as `EmbeddingStore`.
+    **options
+        Of `ScanOptions`: ``alanine``, ``combine``, ``max_mutations``, ``regions``, ``coverage``,
+        ``cache``.
 
     Raises
     ------
@@ -222,111 +195,78 @@ def scan(
         If the antibody is none, has no residue in the regions, a mutation does not fit it, or the
         parent cannot be predicted.
     """
-    check_options(coverage)
+    wanted = ScanOptions(**options)
+    check_options(wanted.coverage)
     targets = (antigens,) if isinstance(antigens, Antigen) else tuple(antigens)
     if not targets:
         raise InputError("no antigen given; expected at least one, the target first")
     parent, notes = prepare_antibody(antibody)
-    kind, chosen = _variants(parent, alanine, combine, max_mutations, regions)
-    checksum = model_checksum(model)
-    kept = _kept(checksum, parent, targets, chosen, coverage, cache)
-    found = None if kept is None else kept.read()
-    if found is None:
-        tables, references = _compute(model, parent, targets, chosen, coverage, progress, cache)
-        if kept is not None:
-            values = {"references": [dataclasses.asdict(one) for one in references]}
-            kept.write(tables, values)
+    kind, mutations = wanted.variants(parent)
+    cache = cached = None
+    if (checksum := model_checksum(model)) is not None:
+        variants_key = _sha256("\n".join(map(format_mutations, mutations)))
+        key = [__version__, checksum, variants_key, repr(wanted.coverage), "|".join(parent.chains)]
+        for antigen, name in zip(targets, antigen_names(targets), strict=True):
+            key += [name, "|".join(antigen.chains)]
+        cache = ScanCache(key, wanted.cache)
+        cached = cache.read()
+    if cached is not None:
+        tables, values = cached
+        references = tuple(Reference(**fields) for fields in values["references"])
     else:
-        tables, values = found
-        references = tuple(Reference(**one) for one in values["references"])
-    variants = tables["variants"]
-    notes = (
-        *notes,
-        *_warnings(variants, references[0], coverage),
-        *_panel_warnings(antigen_names(targets), references),
+        tables, references = _compute(model, parent, targets, mutations, wanted, progress)
+        if cache is not None:
+            cache.write(tables, {"references": list(map(dataclasses.asdict, references))})
+    scanned = Scan(
+        kind,
+        parent,
+        targets,
+        references,
+        tables["variants"],
+        tables.get("specificity"),
+        wanted.coverage,
+        notes=(),
     )
-    specificity = tables.get("specificity")
-    return Scan(kind, parent, targets, references, variants, specificity, coverage, notes)
-
-
-def _variants(
-    parent: Antibody,
-    alanine: bool,
-    combine: Sequence[Mutation],
-    max_mutations: int,
-    regions: Sequence[str] | None,
-) -> tuple[str, list[Mutations]]:
-    if combine:
-        if alanine or regions is not None:
-            raise InputError("combinations are of the mutations given: no alanine scan, no regions")
-        return "combinations", combinations(parent, combine, max_mutations)
-    if alanine:
-        return "alanine", alanine_mutants(parent, regions)
-    return "single", single_mutants(parent, regions)
-
-
-def _kept(
-    checksum: str | None,
-    parent: Antibody,
-    antigens: Sequence[Antigen],
-    variants: Sequence[Mutations],
-    coverage: float,
-    cache: str | os.PathLike[str] | None,
-) -> ScanCache | None:
-    """Where the answer is kept; None for a model without a checksum."""
-    if checksum is None:
-        return None
-    question = hashlib.sha256("\n".join(map(format_mutations, variants)).encode()).hexdigest()
-    molecules = ["|".join(parent.chains)]
-    for antigen, name in zip(antigens, antigen_names(antigens), strict=True):
-        molecules += [name, "|".join(antigen.chains)]
-    return ScanCache([__version__, checksum, question, repr(coverage), *molecules], cache)
+    return dataclasses.replace(scanned, notes=(*notes, *_warnings(scanned)))
 
 
 def _compute(
-    model: Any,
+    model: Model,
     parent: Antibody,
     antigens: Sequence[Antigen],
     variants: Sequence[Mutations],
-    coverage: float,
+    options: ScanOptions,
     progress: Progress,
-    cache: str | os.PathLike[str] | None,
 ) -> tuple[dict[str, pl.DataFrame], tuple[Reference, ...]]:
-    predictor = _loaded(model, cache)
+    coverage, cache = options.coverage, options.cache
+    predictor = model if isinstance(model, Predictor) else Predictor.load(model, cache=cache)
     antibodies = [apply_mutations(parent, mutations) for mutations in variants]
     names = [format_mutations(mutations) for mutations in variants]
-    references = []
-    changes = []
+    references, changes = [], []
     for antigen in antigens:
         pair = Pair(parent, antigen)
-        reference = predict_reference(predictor, pair, coverage)
-        pairs = [
-            (name, Pair(antibody, antigen))
-            for name, antibody in zip(names, antibodies, strict=True)
-        ]
-        references.append(reference)
-        changes.append(predict_changes(predictor, pair, reference, pairs, coverage, progress))
-    likelihood = Likelihood(_encoder_of(predictor), cache, progress)
-    positions = position_columns(parent, variants)
-    table = pl.concat(
-        [
-            positions,
-            changes[0].drop("note", "error"),
-            liability_columns(parent, antibodies),
-            frequency_columns(likelihood, parent, variants),
-            humanness_columns(likelihood, parent, antibodies),
-            changes[0].select("note", "error"),
-            pl.DataFrame(
-                {
-                    "heavy": [one.heavy for one in antibodies],
-                    "light": [one.light for one in antibodies],
-                },
-                schema={"heavy": pl.String, "light": pl.String},
-            ),
-        ],
-        how="horizontal",
+        pairs = [(name, Pair(one, antigen)) for name, one in zip(names, antibodies, strict=True)]
+        references.append(predict_reference(predictor, pair, coverage))
+        changes.append(predict_changes(predictor, pair, references[-1], pairs, coverage, progress))
+    # the AntiBERTy that has just read the variants: a network's, or a campaign's
+    network = predictor.model
+    reader = getattr(network, "antibody_store", None) or getattr(network, "language", None)
+    encoder = getattr(reader, "encoder", None)
+    likelihood = Likelihood(
+        encoder if isinstance(encoder, AntibertyEncoder) else None, cache, progress
     )
-    tables = {"variants": table}
+    positions = position_columns(parent, variants)
+    chains = {name: [getattr(one, name) for one in antibodies] for name in ("heavy", "light")}
+    columns = [
+        positions,
+        changes[0].drop("note", "error"),
+        liability_columns(parent, antibodies),
+        frequency_columns(likelihood, parent, variants),
+        humanness_columns(likelihood, parent, antibodies),
+        changes[0].select("note", "error"),
+        pl.DataFrame(chains, schema=dict.fromkeys(chains, pl.String)),
+    ]
+    tables = {"variants": pl.concat(columns, how="horizontal")}
     if len(antigens) > 1:
         tables["specificity"] = specificity_table(
             positions, antigen_names(antigens), references, changes
@@ -334,54 +274,34 @@ def _compute(
     return tables, tuple(references)
 
 
-def _encoder_of(predictor: Any) -> AntibertyEncoder | None:
-    """The AntiBERTy that has just read the variants: a network's, or a campaign's."""
-    model = predictor.model
-    reader = getattr(model, "antibody_store", None) or getattr(model, "language", None)
-    found = getattr(reader, "encoder", None)
-    return found if isinstance(found, AntibertyEncoder) else None
-
-
-def _loaded(model: Any, cache: str | os.PathLike[str] | None) -> Any:
-    if not isinstance(model, str | os.PathLike):
-        return model
-    from paratope.models.predictor import Predictor
-
-    return Predictor.load(model, cache=cache)
-
-
-def _warnings(variants: pl.DataFrame, parent: Reference, coverage: float) -> list[str]:
-    """What a reader must know before believing the numbers."""
-    said = []
-    failed = variants[f"delta_{parent.unit}"].null_count()
+def _warnings(scanned: Scan) -> list[str]:
+    """Failed variants, flat predictions, antigens that a campaign's model was never shown."""
+    warnings = []
+    variants, (parent, *others), unit = scanned.variants, scanned.references, scanned.unit
+    failed = variants[f"delta_{unit}"].null_count()
     if failed:
-        said.append(
+        warnings.append(
             f"{failed} of {variants.height} variants could not be predicted: see column error"
         )
     if parent.note:
-        said.append(f"of the parent: {parent.note}")
-    if is_flat(variants, parent.unit):
-        what = "ΔpKd" if parent.unit == "pkd" else "changes of the score"
-        spread, half = _spread(variants, parent.unit)
-        said.append(
+        warnings.append(f"of the parent: {parent.note}")
+    if is_flat(variants, unit):
+        what = "ΔpKd" if unit == "pkd" else "changes of the score"
+        spread, half = _spread(variants, unit)
+        warnings.append(
             f"the predicted {what} are nearly flat: 90 % of them lie within {spread:.2f} of each "
-            f"other, while the {percent(coverage)} interval of each is ±{half:.2f}. Do not choose "
-            "mutants by them; measure a plate and adapt the model to it (paratope adapt)"
+            f"other, while the {percent(scanned.coverage)} interval of each is ±{half:.2f}. Do not "
+            "choose mutants by them; measure a plate and adapt the model to it (paratope adapt)"
         )
-    return said
-
-
-def _panel_warnings(names: Sequence[str], references: Sequence[Reference]) -> list[str]:
-    """Antigens beside the target of which a campaign's model knows nothing of its own."""
-    said = []
-    for name, one in list(zip(names, references, strict=True))[1:]:
-        if one.domain == "out" and one.note:
-            said.append(f"{name}: {one.note}, so its selectivities say nothing")
-        elif one.note:
-            said.append(
-                f"{name}: {one.note}; what was never measured cannot show in its selectivities"
+    for name, reference in zip(scanned.names[1:], others, strict=True):
+        if reference.note:
+            warnings.append(
+                f"{name}: {reference.note}, so its selectivities say nothing"
+                if reference.domain == "out"
+                else f"{name}: {reference.note}; what was never measured cannot show in its "
+                "selectivities"
             )
-    return said
+    return warnings
 
 
 def is_flat(variants: pl.DataFrame, unit: str) -> bool:
@@ -391,11 +311,7 @@ def is_flat(variants: pl.DataFrame, unit: str) -> bool:
 
 
 def percent(share: float) -> str:
-    """A share as a percentage.
-
-    >>> percent(0.9)
-    '90 %'
-    """
+    """A share as a percentage: ``90 %`` for 0.9."""
     return f"{100 * share:.3g} %"
 
 

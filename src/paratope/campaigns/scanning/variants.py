@@ -16,30 +16,20 @@ Mutations = tuple[Mutation, ...]
 
 
 def single_mutants(antibody: Antibody, regions: Sequence[str] | None = None) -> list[Mutations]:
-    """Every substitution at every place, chain by chain.
+    """Every substitution at every position, chain by chain.
 
-    Parameters
-    ----------
-    antibody : Antibody
-    regions : sequence of str, optional
-        Keys of `paratope.molecules.mutations.REGION_NAMES`; all by default.
+    `regions` are keys of `paratope.molecules.mutations.REGION_NAMES`, all by default; raises
+    `InputError` if the antibody has no residue in them.
 
-    Raises
-    ------
-    InputError
-        If the antibody has no residue in these regions.
-
-    Examples
-    --------
     >>> vhh = ("QVQLVESGGGLVQPGGSLRLSCAASGFTFSSYAMSWVRQAPGKGLEWVSAISGSGGSTYYADSVKGRFTISRDNSKN"
     ...        "TLYLQMNSLRAEDTAVYYCAKDRLSITIRPRYYGLDVWGQGTLVTVSS")
-    >>> found = single_mutants(Antibody(vhh), ["H1"])
-    >>> len(found), str(found[0][0])
+    >>> variants = single_mutants(Antibody(vhh), ["H1"])
+    >>> len(variants), str(variants[0][0])
     (152, 'H:G26A')
     """
     return [
-        (Mutation(chain, before, place, after),)
-        for chain, place, before in _places(antibody, regions)
+        (Mutation(chain, before, position, after),)
+        for chain, position, before in _positions(antibody, regions)
         for after in AMINO_ACIDS
         if after != before
     ]
@@ -48,36 +38,18 @@ def single_mutants(antibody: Antibody, regions: Sequence[str] | None = None) -> 
 def alanine_mutants(antibody: Antibody, regions: Sequence[str] | None = None) -> list[Mutations]:
     """Every residue to alanine, alanine to glycine; parameters as `single_mutants`."""
     return [
-        (Mutation(chain, before, place, _ALANINE[before]),)
-        for chain, place, before in _places(antibody, regions)
+        (Mutation(chain, before, position, _ALANINE[before]),)
+        for chain, position, before in _positions(antibody, regions)
     ]
 
 
 def combinations(
     antibody: Antibody, mutations: Sequence[Mutation], max_mutations: int
 ) -> list[Mutations]:
-    """Every combination of chosen mutations, with at most one at each place.
+    """Combinations of at most `max_mutations`, one at each position, fewest mutations first.
 
-    Parameters
-    ----------
-    antibody : Antibody
-    mutations : sequence of Mutation
-        Several may be of one place.
-    max_mutations : int
-        In one variant.
+    Raises `InputError` if a mutation does not fit the antibody, or there would be too many.
 
-    Returns
-    -------
-    list of tuple of Mutation
-        Fewest mutations first.
-
-    Raises
-    ------
-    InputError
-        If a mutation does not fit the antibody, or there would be too many.
-
-    Examples
-    --------
     >>> vhh = ("QVQLVESGGGLVQPGGSLRLSCAASGFTFSSYAMSWVRQAPGKGLEWVSAISGSGGSTYYADSVKGRFTISRDNSKN"
     ...        "TLYLQMNSLRAEDTAVYYCAKDRLSITIRPRYYGLDVWGQGTLVTVSS")
     >>> from paratope.molecules.mutations import parse_mutation
@@ -89,13 +61,17 @@ def combinations(
         raise InputError(f"at least 1 mutation makes a variant, got {max_mutations} as the most")
     for mutation in mutations:
         check_mutation(antibody, mutation)
-    by_place: dict[tuple[str, int, bool], list[Mutation]] = {}
+    by_position: dict[tuple[str, int, bool], list[Mutation]] = {}
     for mutation in dict.fromkeys(mutations):
-        place = (mutation.chain, mutation.position, not mutation.before)
-        by_place.setdefault(place, []).append(mutation)
-    if not by_place:
+        position = (mutation.chain, mutation.position, not mutation.before)
+        by_position.setdefault(position, []).append(mutation)
+    if not by_position:
         raise InputError("no mutations to combine; expected such as H:S31A,L:T93Y")
-    count = _count([len(options) for options in by_place.values()], max_mutations)
+    of_size = [1] + [0] * max_mutations  # how many combinations there are of each size
+    for options in by_position.values():
+        for size in range(max_mutations, 0, -1):
+            of_size[size] += of_size[size - 1] * len(options)
+    count = sum(of_size) - 1
     if count > MAX_COMBINATIONS:
         raise InputError(
             f"{count:,} combinations of {len(mutations)} mutations, more than "
@@ -104,31 +80,22 @@ def combinations(
         )
     return [
         chosen
-        for size in range(1, min(max_mutations, len(by_place)) + 1)
-        for places in itertools.combinations(by_place.values(), size)
-        for chosen in itertools.product(*places)
+        for size in range(1, min(max_mutations, len(by_position)) + 1)
+        for positions in itertools.combinations(by_position.values(), size)
+        for chosen in itertools.product(*positions)
     ]
 
 
-def _count(options: Sequence[int], most: int) -> int:
-    """Combinations of at most `most` places with so many options each."""
-    of_size = [1] + [0] * most
-    for number in options:
-        for size in range(most, 0, -1):
-            of_size[size] += of_size[size - 1] * number
-    return sum(of_size) - 1
-
-
-def _places(antibody: Antibody, regions: Sequence[str] | None) -> list[tuple[str, int, str]]:
+def _positions(antibody: Antibody, regions: Sequence[str] | None) -> list[tuple[str, int, str]]:
     chains = "H" if antibody.light is None else "HL"
-    found = [
-        (chain, place, chain_domain(antibody, chain).residues[place - 1])
+    positions = [
+        (chain, position, chain_domain(antibody, chain).residues[position - 1])
         for chain in chains
-        for place in positions_in(antibody, chain, regions)
+        for position in positions_in(antibody, chain, regions)
     ]
-    if not found:
+    if not positions:
         raise InputError(
             f"the antibody has no residue in {', '.join(regions or ())}"
             + ("; it is a single domain, without a light chain" if chains == "H" else "")
         )
-    return found
+    return positions

@@ -24,24 +24,10 @@ _SHOWN_COMBINATIONS, _SHOWN_VARIANTS = 30, 15
 
 
 def write_scan(scan: Scan, folder: str | os.PathLike[str]) -> tuple[Path, ...]:
-    """Write a scan's tables and figures.
+    """Write tables, figures and summary into a folder, made if needed, and return their paths.
 
-    Parameters
-    ----------
-    scan : Scan
-    folder : path
-        Made if it is not there.
-
-    Returns
-    -------
-    tuple of Path
-        ``scan.csv``, ``specificity.csv`` (several antigens), figures as PNG and SVG,
-        ``summary.md``.
-
-    Raises
-    ------
-    OutputError
-        If it cannot be written.
+    ``scan.csv``, ``specificity.csv`` (several antigens), figures as PNG and SVG, ``summary.md``;
+    raises `OutputError` if they cannot be written.
     """
     target = Path(folder)
     try:
@@ -65,7 +51,7 @@ def write_scan(scan: Scan, folder: str | os.PathLike[str]) -> tuple[Path, ...]:
 def summary(scan: Scan) -> str:
     """The page that says what was scanned, what came out, and what to beware of, in Markdown."""
     parent = scan.references[0]
-    value, low, high, delta, delta_low, delta_high = value_columns(scan.unit)[:6]
+    delta, low, high = value_columns(scan.unit)[3:6]
     what = {"single": "single mutants", "alanine": "alanine mutants"}.get(scan.kind, scan.kind)
     lines = [
         f"# Scan of {scan.parent.name or 'the antibody'} against {scan.names[0]}",
@@ -92,7 +78,7 @@ def summary(scan: Scan) -> str:
         usual = "" if ratio is None else f"{ratio:+.1f}"
         lines.append(
             f"| {row['mutations']} | {row['mutations_imgt']} | {row['region'] or ''} | "
-            f"{row[delta]:+.2f} | {row[delta_low]:+.2f} to {row[delta_high]:+.2f} | "
+            f"{row[delta]:+.2f} | {row[low]:+.2f} to {row[high]:+.2f} | "
             f"{row['p_stronger']:.2f} | {row['liabilities_gained'] or ''} | {usual} |"
         )
     with_new = scan.variants["liabilities_gained"].is_not_null().sum()
@@ -102,39 +88,49 @@ def summary(scan: Scan) -> str:
         "",
     ]
     if scan.specificity is not None:
-        lines += _specificity_lines(scan)
+        lines += ["## The parent against each antigen", ""]
+        lines += [f"| antigen | {_VALUES[scan.unit]} | interval |", "|---|---|---|"]
+        for name, one in zip(scan.names, scan.references, strict=True):
+            lines.append(f"| {name} | {one.value:.2f} | {one.low:.2f} to {one.high:.2f} |")
+        lines.append("")
     return "\n".join(lines)
 
 
-def _specificity_lines(scan: Scan) -> list[str]:
-    value = _VALUES[scan.unit]
-    lines = ["## The parent against each antigen", "", f"| antigen | {value} | interval |"]
-    lines.append("|---|---|---|")
-    for name, one in zip(scan.names, scan.references, strict=True):
-        lines.append(f"| {name} | {one.value:.2f} | {one.low:.2f} to {one.high:.2f} |")
-    return [*lines, ""]
-
-
 def _figures(scan: Scan) -> dict[str, Figure]:
-    found = {}
+    delta, low, high = value_columns(scan.unit)[3:6]
+    scanned = [chain for chain in "HL" if chain in scan.variants["chain"]]
     if scan.kind == "single":
-        found = {f"heat_map_{chain}": _heat_map(scan, chain) for chain in _scanned(scan)}
+        drawn = {f"heat_map_{chain}": _heat_map(scan, chain) for chain in scanned}
     elif scan.kind == "alanine":
-        found = {f"alanine_{chain}": _profile(scan, chain) for chain in _scanned(scan)}
+        drawn = {f"alanine_{chain}": _profile(scan, chain) for chain in scanned}
     else:
-        found = {"combinations": _combinations(scan)}
+        best = scan.variants.drop_nulls(delta).sort(delta, descending=True)
+        best = best.head(_SHOWN_COMBINATIONS)
+        drawn = {
+            "combinations": figures.ranked_changes(
+                best["mutations"].to_list(),
+                *(best[name].to_list() for name in (delta, low, high)),
+                label=f"predicted {_LABELS[scan.unit]}, {percent(scan.coverage)} interval",
+                title=_title(scan, "Combinations"),
+            )
+        }
     if scan.specificity is not None:
-        found["specificity"] = _specificity(scan)
-    return found
-
-
-def _scanned(scan: Scan) -> list[str]:
-    return [chain for chain in "HL" if chain in scan.variants["chain"]]
+        target, *others = (f"{delta} {name}" for name in scan.names)
+        rows = scan.specificity[1:].drop_nulls([target, *others])  # the first is the parent
+        drawn["specificity"] = figures.specificity(
+            scan.names,
+            [(parent.value, parent.low, parent.high) for parent in scan.references],
+            rows[target].to_numpy(),
+            rows.select(pl.max_horizontal(*others)).to_series().to_numpy(),
+            rows["mutations"].to_list(),
+            label=_LABELS[scan.unit],
+            value_label=f"predicted {_VALUES[scan.unit]}, {percent(scan.coverage)} interval",
+        )
+    return drawn
 
 
 def _title(scan: Scan, what: str) -> str:
-    who = scan.parent.name or "the antibody"
-    return f"{what} of {who} against {scan.names[0]}"
+    return f"{what} of {scan.parent.name or 'the antibody'} against {scan.names[0]}"
 
 
 def _heat_map(scan: Scan, chain: str) -> Figure:
@@ -142,10 +138,11 @@ def _heat_map(scan: Scan, chain: str) -> Figure:
     order = figures.RESIDUE_ORDER
     changes = np.full((len(order), len(domain.residues)), np.nan)
     rows = scan.variants.filter(pl.col("chain") == chain)
-    delta = f"delta_{scan.unit}"
+    delta, low, high = value_columns(scan.unit)[3:6]
     for position, mutant, value in rows.select("position", "mutant", delta).iter_rows():
         changes[order.index(mutant), position - 1] = np.nan if value is None else value
-    half = _half_width(scan)
+    median = scan.variants.select(((pl.col(high) - pl.col(low)) / 2).median()).item()
+    half = float("nan") if median is None else median
     scanned = sorted({position - 1 for position in rows["position"]})
     return figures.heat_map(
         changes[:, scanned],
@@ -164,49 +161,15 @@ def _profile(scan: Scan, chain: str) -> Figure:
     delta, low, high = value_columns(scan.unit)[3:6]
     names = [f"{letter}{imgt}" for letter, imgt in rows.select("wild_type", "imgt").iter_rows()]
     regions = [f"CDR{region[1]}" if len(region) == 2 else region[1:] for region in rows["region"]]
-    changes, lows, highs = (rows[name].fill_null(float("nan")) for name in (delta, low, high))
+    changes, lows, highs = (
+        rows[name].fill_null(float("nan")).to_list() for name in (delta, low, high)
+    )
     return figures.position_profile(
-        changes.to_list(),
-        lows.to_list(),
-        highs.to_list(),
+        changes,
+        lows,
+        highs,
         names,
         regions,
         label=_LABELS[scan.unit],
         title=_title(scan, f"Alanine scan, {_CHAINS[chain].lower()}"),
     )
-
-
-def _combinations(scan: Scan) -> Figure:
-    delta, low, high = value_columns(scan.unit)[3:6]
-    best = scan.variants.drop_nulls(delta).sort(delta, descending=True).head(_SHOWN_COMBINATIONS)
-    return figures.ranked_changes(
-        best["mutations"].to_list(),
-        best[delta].to_list(),
-        best[low].to_list(),
-        best[high].to_list(),
-        label=f"predicted {_LABELS[scan.unit]}, {percent(scan.coverage)} interval",
-        title=_title(scan, "Combinations"),
-    )
-
-
-def _specificity(scan: Scan) -> Figure:
-    assert scan.specificity is not None
-    delta = f"delta_{scan.unit}"
-    rows = scan.specificity[1:]  # the first is the parent
-    others = [f"{delta} {name}" for name in scan.names[1:]]
-    rows = rows.drop_nulls([f"{delta} {scan.names[0]}", *others])
-    return figures.specificity(
-        scan.names,
-        [(parent.value, parent.low, parent.high) for parent in scan.references],
-        rows[f"{delta} {scan.names[0]}"].to_numpy(),
-        rows.select(pl.max_horizontal(*others)).to_series().to_numpy(),
-        rows["mutations"].to_list(),
-        label=_LABELS[scan.unit],
-        value_label=f"predicted {_VALUES[scan.unit]}, {percent(scan.coverage)} interval",
-    )
-
-
-def _half_width(scan: Scan) -> float:
-    low, high = (scan.variants[name] for name in value_columns(scan.unit)[4:6])
-    half = ((high - low) / 2).median()
-    return float("nan") if half is None else float(half)  # type: ignore[arg-type]
