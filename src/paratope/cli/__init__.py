@@ -25,7 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "predict": ("paratope.cli.predict", "Predict pKd with an interval for a table of pairs."),
     "adapt": ("paratope.cli.adapt", "Fit a model to a campaign's measurements, and validate it."),
     "suggest": ("paratope.cli.suggest", "Design the next plate of a campaign."),
-    "scan": ("paratope.cli.scan", "Predict every mutant of an antibody: heat maps, liabilities."),
+    "scan": ("paratope.cli.scan", "Predict every mutant: heat maps, liabilities."),
     "simulate-campaign": (
         "paratope.cli.simulate_campaign",
         "Replay a measured landscape: rounds saved by a model.",
