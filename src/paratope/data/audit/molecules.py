@@ -3,7 +3,7 @@
 import itertools
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -32,12 +32,11 @@ def check_readable(table: AuditedTable) -> Iterator[Finding]:
             continue
         texts = table.text(role)
         problems = {text: sequence_problem(text) for text in set(texts) if text is not None}
-        rows = [row for row, text in enumerate(texts) if text is not None and problems[text]]
-        if rows:
-            shown = {row: problems[texts[row] or ""] for row in rows}
-            message = f"{len(rows)} cells are no protein sequence"
-            column, examples = table.roles[role], table.shown(rows, shown)
-            yield table.finding("unreadable_sequence", column, message, rows, examples)
+        shown = {row: problems[text] for row, text in enumerate(texts) if text and problems[text]}
+        if shown:
+            rows, message = list(shown), f"{len(shown)} cells are no protein sequence"
+            examples = table.shown(rows, shown)
+            yield table.finding("unreadable_sequence", table.roles[role], message, rows, examples)
 
 
 def _holds_sequences(table: AuditedTable) -> bool:
@@ -49,23 +48,19 @@ def _holds_sequences(table: AuditedTable) -> bool:
 def check_antibodies(table: AuditedTable) -> Iterator[Finding]:
     """Chains that are no antibody domain, or not the one their column says."""
     heavy_domains, light_domains = _domains(table.heavy), _domains(table.light)
-    if not heavy_domains and not light_domains:
-        return
-    found: dict[str, list[int]] = defaultdict(list)
+    faulty: dict[str, list[int]] = defaultdict(list)
     for row, (heavy, light) in enumerate(zip(table.heavy, table.light, strict=True)):
         # None where a chain is missing, unreadable or beyond the limit
         in_heavy, in_light = heavy_domains.get(heavy or ""), light_domains.get(light or "")
-        no_heavy = in_heavy is not None and "H" not in in_heavy
         if heavy and heavy == light and in_heavy and "H" in in_heavy and "L" not in in_heavy:
-            found["repeated_chain"].append(row)
-        elif no_heavy and in_light and "L" in (in_heavy or "") and "H" in in_light:
-            found["swapped_chains"].append(row)
-        elif no_heavy:
-            found["non_antibody"].append(row)
+            faulty["repeated_chain"].append(row)
+        elif in_heavy is not None and "H" not in in_heavy:
+            swapped = "L" in in_heavy and "H" in (in_light or "")
+            faulty["swapped_chains" if swapped else "non_antibody"].append(row)
         elif in_light is not None and "L" not in in_light:
-            found["light_not_light"].append(row)
+            faulty["light_not_light"].append(row)
     total = sum(heavy is not None for heavy in table.heavy)
-    for code, rows in found.items():
+    for code, rows in faulty.items():
         column = table.roles.get("light" if code == "light_not_light" else "heavy", "")
         share = f"{len(rows)} of {total} rows ({percent(len(rows), total)})"
         message = f"in {share} {_CHAIN_FAULTS[code]}"
@@ -85,36 +80,40 @@ def _domains(chains: Sequence[str | None]) -> dict[str, str]:
     }
 
 
-def check_antigen_names(table: AuditedTable) -> Iterator[Finding]:
-    """One antigen under two names, and one name for two antigens."""
+def check_spellings(table: AuditedTable) -> Iterator[Finding]:
+    """Antigen names spelt in more than one way."""
     names = table.text("antigen_name")
-    if _holds_sequences(table):
-        yield from _names_against_sequences(table, names)
-        yield from _fragments(table)
-    elif not any(names):
+    if not any(names) and not _holds_sequences(table):
         names = table.text("antigen")
-    double = [found for found in _rows_by(_spellings(names), names).values() if len(found) > 1]
+    double = [rows for rows in _rows_by(_spellings(names), names).values() if len(rows) > 1]
     if double:
         column = table.roles.get("antigen_name") or table.roles.get("antigen", "")
         message = f"{counted(len(double), 'antigen name')} spelt in more than one way"
         yield table.finding("antigen_spelling", column, message, _rarer(double), _shown(double))
 
 
-def _names_against_sequences(table: AuditedTable, names: Sequence[str | None]) -> Iterator[Finding]:
-    column = table.roles.get("antigen_name", "")
+def check_antigen_names(table: AuditedTable) -> Iterator[Finding]:
+    """One antigen under two names, and one name for two antigens."""
+    from rapidfuzz import fuzz
+
+    if not _holds_sequences(table):
+        return
+    names, column = table.text("antigen_name"), table.roles.get("antigen_name", "")
     by_sequence = _rows_by(table.antigen, names).values()
-    double = [found for found in by_sequence if len(set(_spellings([*found]))) > 1]
+    double = [rows for rows in by_sequence if len(set(_spellings([*rows]))) > 1]
     if double:
         antigens = counted(len(double), "antigen")
         message = f"{antigens} with the same residues under two or more names"
         yield table.finding("antigen_two_names", column, message, _rarer(double), _shown(double))
     unrelated: dict[str, list[int]] = {}
-    for spelling, found in _rows_by(_spellings(names), table.antigen).items():
-        rows = [row for sequence in _unrelated(found) for row in found[sequence]]
-        if rows:
-            unrelated[spelling] = rows
+    for spelling, by_antigen in _rows_by(_spellings(names), table.antigen).items():
+        longest, *others = sorted(by_antigen, key=lambda sequence: (-len(sequence), sequence))
+        for other in others:
+            pairs = itertools.product(other.split(":"), longest.split(":"))
+            if max(fuzz.partial_ratio(*pair) for pair in pairs) < SAME_ANTIGEN_IDENTITY:
+                unrelated.setdefault(spelling, []).extend(by_antigen[other])
     if unrelated:
-        rows = sorted(row for rows in unrelated.values() for row in rows)
+        rows = sorted(itertools.chain(*unrelated.values()))
         message = f"{counted(len(unrelated), 'name')} for sequences that have little in common"
         yield table.finding("name_two_antigens", column, message, rows, tuple(unrelated)[:4])
 
@@ -123,23 +122,23 @@ def _rows_by(
     keys: Sequence[str | None], names: Sequence[str | None]
 ) -> dict[str, dict[str, list[int]]]:
     """Key -> name -> rows, where a row has both."""
-    found: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+    rows: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
     for row, (key, name) in enumerate(zip(keys, names, strict=True)):
         if key and name:
-            found[key][name].append(row)
-    return found
+            rows[key][name].append(row)
+    return rows
 
 
 def _rarer(double: Sequence[Mapping[str, list[int]]]) -> list[int]:
     """Rows under all names but the commonest, which is taken for the right one."""
-    rows = [sorted(found.values(), key=lambda rows: -len(rows))[1:] for found in double]
-    return sorted(row for others in rows for other in others for row in other)
+    rarer = [sorted(by_name.values(), key=len, reverse=True)[1:] for by_name in double]
+    return sorted(row for others in rarer for rows in others for row in rows)
 
 
 def _shown(double: Sequence[Mapping[str, list[int]]]) -> list[str]:
     return [
-        named([f"{name!r} ({len(rows)} rows)" for name, rows in found.items()])
-        for found in double[:3]
+        named([f"{name!r} ({len(rows)} rows)" for name, rows in by_name.items()])
+        for by_name in double[:3]
     ]
 
 
@@ -148,23 +147,10 @@ def _spellings(names: Sequence[str | None]) -> list[str | None]:
     return [name and re.sub(r"[^a-z0-9α-ω]", "", name.lower()) for name in names]
 
 
-def _unrelated(sequences: Iterable[str]) -> list[str]:
-    """Sequences unlike the longest."""
-    from rapidfuzz import fuzz
-
-    first, *others = sorted(sequences, key=lambda sequence: (-len(sequence), sequence))
-
-    def likeness(sequence: str) -> float:
-        pairs = itertools.product(sequence.split(":"), first.split(":"))
-        return max(fuzz.partial_ratio(part, chain) for part, chain in pairs)
-
-    return [other for other in others if likeness(other) < SAME_ANTIGEN_IDENTITY]
-
-
-def _fragments(table: AuditedTable) -> Iterator[Finding]:
+def check_fragments(table: AuditedTable) -> Iterator[Finding]:
     """Antigens that are pieces of another one."""
     different = sorted({s for s in table.antigen if s}, key=len, reverse=True)
-    if not 2 <= len(different) <= MAX_ANTIGENS:
+    if not (_holds_sequences(table) and 2 <= len(different) <= MAX_ANTIGENS):
         return
     everything = "\n".join(different)
     # found within another one: it occurs more than once in the text of all

@@ -5,7 +5,7 @@ a turned sign is a sign.
 """
 
 import itertools
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -37,61 +37,45 @@ def check_columns(table: AuditedTable) -> Iterator[Finding]:
     """Columns of one row that should say the same affinity, and do not."""
     columns = [column for column in table.labels if column.is_affinity]
     for first, second in itertools.combinations(columns, 2):
-        yield from _compare_columns(table, first, second)
-    ddg = next((column for column in table.labels if column.kind == "ddg"), None)
-    if ddg is not None and columns:
-        yield from _compare_with_ddg(table, columns[0], ddg)
-
-
-def _compare_columns(
-    table: AuditedTable, first: ValueColumn, second: ValueColumn
-) -> Iterator[Finding]:
-    both = np.flatnonzero(first.exact & second.exact)
-    if len(both) < 5:
-        return
-    gap = first.logs()[both] - second.logs()[both]
-    gap = np.where(np.isfinite(gap), gap, np.inf)
-    # ΔG depends on the temperature, and texts are rounded
-    tolerance = 0.5 if "dg" in (first.kind, second.kind) else AGREEMENT
-    wrong = np.abs(gap) > tolerance
-    if not wrong.any():
-        return
-    step = _unit_step(float(np.median(gap[wrong])), 0.15)
-    turned = np.abs(first.logs()[both] + second.logs()[both]) < tolerance
-    if wrong.mean() <= 0.9:
-        code, reason = "columns_disagree", "they agree in all other rows"
-        if step is not None and np.mean(np.abs(np.abs(gap[wrong]) - step) < 0.15) > 0.5:
-            reason = f"most of them by a factor of 10^{step:g} (another unit); {reason}"
-    elif turned.mean() > 0.9:
-        code, reason = "sign", "one is the other with its sign turned"
-    elif step is not None:
-        code, reason = "unit_columns", f"they differ by a factor of 10^{step:g}: one unit is wrong"
-    else:
-        return  # two experiments, perhaps; the assays tell
-    rows = both[wrong]
-    pairs = {
-        int(
-            row
-        ): f"{concise(float(first.values[row]))} against {concise(float(second.values[row]))}"
-        for row in rows[:4]
-    }
-    yield table.finding(
-        code,
-        second,
-        f"{first.name} and {second.name} disagree in {len(rows)} of {len(both)} rows: {reason}",
-        rows,
-        table.shown(rows, pairs),
-    )
+        both = np.flatnonzero(first.exact & second.exact)
+        left, right = first.logs()[both], second.logs()[both]
+        gap = left - right
+        gap = np.where(np.isfinite(gap), gap, np.inf)
+        # ΔG depends on the temperature, and texts are rounded
+        tolerance = 0.5 if "dg" in (first.kind, second.kind) else AGREEMENT
+        wrong = np.abs(gap) > tolerance
+        if len(both) < 5 or not wrong.any():
+            continue
+        step = _unit_step(float(np.median(gap[wrong])), 0.15)
+        if wrong.mean() <= 0.9:
+            code, reason = "columns_disagree", "they agree in all other rows"
+            if step is not None and np.mean(np.abs(np.abs(gap[wrong]) - step) < 0.15) > 0.5:
+                reason = f"most of them by a factor of 10^{step:g} (another unit); {reason}"
+        elif (np.abs(left + right) < tolerance).mean() > 0.9:
+            code, reason = "sign", "one is the other with its sign turned"
+        elif step is not None:
+            code = "unit_columns"
+            reason = f"they differ by a factor of 10^{step:g}: one unit is wrong"
+        else:
+            continue  # two experiments, perhaps; the assays tell
+        rows = both[wrong]
+        message = f"{first.name} and {second.name} disagree in {len(rows)} of {len(both)} rows"
+        written = zip(first.values[rows[:4]], second.values[rows[:4]], strict=True)
+        pairs = [f"{concise(a)} against {concise(b)}" for a, b in written]
+        examples = table.shown(rows, dict(zip(rows[:4].tolist(), pairs, strict=True)))
+        yield table.finding(code, second, f"{message}: {reason}", rows, examples)
 
 
 def _unit_step(difference: float, tolerance: float) -> float | None:
     return next((step for step in UNIT_STEPS if abs(abs(difference) - step) <= tolerance), None)
 
 
-def _compare_with_ddg(
-    table: AuditedTable, affinity: ValueColumn, ddg: ValueColumn
-) -> Iterator[Finding]:
-    """ΔΔG must fall where pKd rises, within one antigen (or parent)."""
+def check_ddg_column(table: AuditedTable) -> Iterator[Finding]:
+    """A ΔΔG that rises with pKd within one antigen (or parent), where it must fall."""
+    affinity = next((column for column in table.labels if column.is_affinity), None)
+    ddg = next((column for column in table.labels if column.kind == "ddg"), None)
+    if affinity is None or ddg is None:
+        return
     both = np.flatnonzero(affinity.exact & ddg.exact)
     if len(both) < 20:
         return
@@ -132,20 +116,44 @@ def check_assays(table: AuditedTable) -> Iterator[Finding]:
     if column is None or len(np.unique(codes[codes >= 0])) < 2:
         return
     logs, names = column.logs(), table.text("assay")
-    assays = []
+    assays: dict[str, np.ndarray] = {}
     for code in np.unique(codes[codes >= 0]):
         rows = np.flatnonzero((codes == code) & column.exact & np.isfinite(logs))
         if len(rows) >= MIN_SHARED:
-            assays.append((names[rows[0]] or "", rows))
-    medians = {name: _medians(table.pair_codes[rows], logs[rows]) for name, rows in assays}
+            assays[names[rows[0]] or ""] = rows
+    medians = {name: _medians(table.pair_codes[rows], logs[rows]) for name, rows in assays.items()}
     any_shared = False
     for first, second in itertools.combinations(assays, 2):
-        before, after = medians[first[0]], medians[second[0]]
+        before, after = medians[first], medians[second]
         shared = [pair for pair in before if pair in after and pair >= 0]
-        if len(shared) >= MIN_SHARED:
-            any_shared = True
-            matched = np.array([[before[pair], after[pair]] for pair in shared])
-            yield from _compare_assays(table, column, (first[0], second[0]), matched, second[1])
+        if len(shared) < MIN_SHARED:
+            continue
+        any_shared = True
+        matched = np.array([[before[pair], after[pair]] for pair in shared])
+        gap = matched[:, 1] - matched[:, 0]
+        middle = float(np.median(gap))
+        spread = 1.4826 * float(np.median(np.abs(gap - middle)))
+        varied = np.ptp(matched, axis=0).min() > 0
+        correlation = float(np.corrcoef(matched.T)[0, 1]) if varied else 0.0
+        pairs = f"{len(shared)} pairs measured in both {first!r} and {second!r}"
+        step = _unit_step(middle, 0.75)  # assays differ a little besides
+        comparable = spread < 1.0 and column.kind not in ("score", "number")
+        if correlation < -0.5:
+            yield table.finding(
+                "sign",
+                column,
+                f"{pairs} rank the opposite way (correlation {correlation:.2f})",
+                assays[second],
+                confidence=0.95,
+                advice="One assay's sign is turned: higher must mean stronger in both, or weaker "
+                "in both.",
+            )
+        elif step is not None and comparable:
+            message = f"{pairs} differ by {middle:+.2f} log10: a unit (a factor of 10^{step:g})"
+            yield table.finding("unit_shift", column, message, assays[second])
+        elif abs(middle) > ASSAY_OFFSET and comparable:
+            message = f"{pairs} differ by {middle:+.2f} log10 throughout"
+            yield table.finding("assay_offset", column, message, assays[second])
     if not any_shared:
         yield from _displaced_assays(table, column, assays)
 
@@ -157,50 +165,16 @@ def _medians(keys: np.ndarray, values: np.ndarray) -> dict[int, float]:
     return {int(key): float(np.median(part)) for key, part in zip(different, parts, strict=True)}
 
 
-def _compare_assays(
-    table: AuditedTable,
-    column: ValueColumn,
-    names: tuple[str, str],
-    matched: np.ndarray,
-    rows: np.ndarray,
-) -> Iterator[Finding]:
-    """Two assays, by their medians of the pairs measured in both, (pairs, 2)."""
-    gap = matched[:, 1] - matched[:, 0]
-    middle = float(np.median(gap))
-    spread = 1.4826 * float(np.median(np.abs(gap - middle)))
-    varied = np.ptp(matched, axis=0).min() > 0
-    correlation = float(np.corrcoef(matched.T)[0, 1]) if varied else 0.0
-    pairs = f"{len(matched)} pairs measured in both {names[0]!r} and {names[1]!r}"
-    step = _unit_step(middle, 0.75)  # assays differ a little besides
-    comparable = spread < 1.0 and column.kind not in ("score", "number")
-    if correlation < -0.5:
-        yield table.finding(
-            "sign",
-            column,
-            f"{pairs} rank the opposite way (correlation {correlation:.2f})",
-            rows,
-            confidence=0.95,
-            advice="One assay's sign is turned: higher must mean stronger in both, or weaker in "
-            "both.",
-        )
-    elif step is not None and comparable:
-        message = f"{pairs} differ by {middle:+.2f} log10: a unit (a factor of 10^{step:g})"
-        yield table.finding("unit_shift", column, message, rows)
-    elif abs(middle) > ASSAY_OFFSET and comparable:
-        message = f"{pairs} differ by {middle:+.2f} log10 throughout"
-        yield table.finding("assay_offset", column, message, rows)
-
-
 def _displaced_assays(
-    table: AuditedTable, column: ValueColumn, assays: Sequence[tuple[str, np.ndarray]]
+    table: AuditedTable, column: ValueColumn, assays: Mapping[str, np.ndarray]
 ) -> Iterator[Finding]:
     """One assay far from all others on the same antigens, where no pair was measured in both."""
     if len(assays) < 2 or column.kind in ("score", "number", "ddg"):
         return
     logs = column.logs()
-    medians = np.array([float(np.median(logs[rows])) for _, rows in assays])
-    antigens = [set(table.antigen_codes[rows].tolist()) for _, rows in assays]
-    for index, (name, rows) in enumerate(assays):
+    medians = np.array([float(np.median(logs[rows])) for rows in assays.values()])
+    antigens = [set(table.antigen_codes[rows].tolist()) for rows in assays.values()]
+    for index, (name, rows) in enumerate(assays.items()):
         others = np.delete(medians, index)
         gap = float(medians[index] - np.median(others))
         step = _unit_step(gap, 0.6)
@@ -328,6 +302,7 @@ def _compare_tables(
     left: tuple[AuditedTable, ValueColumn, list[Hashable]],
     right: tuple[AuditedTable, ValueColumn, list[Hashable]],
 ) -> Iterator[Finding]:
+    """Whether one of two columns is made from the other, nearly exactly."""
     medians = []
     for _, column, keys in (left, right):
         by_key: dict[Hashable, list[float]] = {}
@@ -340,26 +315,18 @@ def _compare_tables(
         return
     y, x = (np.array([values[key] for key in shared]) for values in medians)
     for source, target, given, made in ((right, left, x, y), (left, right, y, x)):
-        form = _relation(given, made)
-        if form is not None:
-            yield from _related(source[:2], target[:2], form, len(shared))
-            return
-
-
-def _relation(x: np.ndarray, y: np.ndarray) -> _Form | None:
-    """The first of the known relations that gives y from x, nearly exactly."""
-    if np.ptp(y) == 0 or len(np.unique(x)) < 5:
-        return None
-    for form in _FORMS:
-        made = form.function(x)
-        usable = np.isfinite(made)
-        if usable.mean() < 0.7:
+        if np.ptp(made) == 0 or len(np.unique(given)) < 5:
             continue
-        error = float(np.sum((y[usable] - made[usable]) ** 2))
-        total = float(np.sum((y[usable] - y[usable].mean()) ** 2))
-        if total > 0 and 1.0 - error / total >= MATCH_R2:
-            return form
-    return None
+        for form in _FORMS:
+            expected = form.function(given)
+            usable = np.isfinite(expected)
+            if usable.mean() < 0.7:
+                continue
+            error = float(np.sum((made[usable] - expected[usable]) ** 2))
+            total = float(np.sum((made[usable] - made[usable].mean()) ** 2))
+            if total > 0 and 1.0 - error / total >= MATCH_R2:
+                yield from _related(source[:2], target[:2], form, len(shared))
+                return
 
 
 def _related(

@@ -16,60 +16,49 @@ MAX_COMPARED = 1500
 
 
 def check_cells(table: AuditedTable) -> Iterator[Finding]:
-    """Missing and unreadable cells, and ids used twice."""
-    for role in ("heavy", "antigen"):
-        if role in table.roles:
-            rows = [row for row, text in enumerate(table.text(role)) if text is None]
-            yield from _missing(table, table.roles[role], rows, "no sequence")
-    if table.labels:
-        column = table.labels[0]
+    """Missing and unreadable cells."""
+    missing = {
+        table.roles[role]: ("sequence", np.flatnonzero([text is None for text in table.text(role)]))
+        for role in ("heavy", "antigen")
+        if role in table.roles
+    }
+    column = next(iter(table.labels), None)
+    if column is not None:
         # a bound without a number (a non-binder) is an answer, and so is a column of binders
         empty = ~np.isfinite(column.values) & (column.bounds == 0)
         empty &= np.array([not text for text in table.text("binder")])
         empty[list(column.unreadable)] = False
-        yield from _missing(table, column.name, np.flatnonzero(empty), "no measured value")
-        if column.unreadable:
-            texts = [repr(text) for text in table.frame[column.name]]
-            yield table.finding(
-                "unreadable_value",
-                column,
-                f"{len(column.unreadable)} cells hold text that is no number",
-                column.unreadable,
-                table.shown(column.unreadable, texts),
-            )
-    yield from _repeated_ids(table)
+        missing[column.name] = "measured value", np.flatnonzero(empty)
+    for name, (lack, rows) in missing.items():
+        if len(rows):
+            share = percent(len(rows), table.rows)
+            message = f"{len(rows)} of {table.rows} rows ({share}) have no {lack}"
+            yield table.finding("missing", name, message, rows, table.shown(rows))
+    if column is not None and column.unreadable:
+        rows, texts = column.unreadable, [repr(text) for text in table.frame[column.name]]
+        message = f"{len(rows)} cells hold text that is no number"
+        yield table.finding("unreadable_value", column, message, rows, table.shown(rows, texts))
 
 
-def _missing(
-    table: AuditedTable, column: str, rows: list[int] | np.ndarray, lack: str
-) -> Iterator[Finding]:
-    if len(rows):
-        share = percent(len(rows), table.rows)
-        message = f"{len(rows)} of {table.rows} rows ({share}) have {lack}"
-        yield table.finding("missing", column, message, rows, table.shown(rows))
-
-
-def _repeated_ids(table: AuditedTable) -> Iterator[Finding]:
-    first_row: dict[str, int] = {}
-    seen: set[tuple[str, int, int]] = set()
+def check_ids(table: AuditedTable) -> Iterator[Finding]:
+    """Ids used twice."""
+    names = table.text("id")
+    seen: set[object] = set()
     repeats, clashes = [], []
-    codes = zip(table.pair_codes.tolist(), table.assay_codes.tolist(), strict=True)
-    for row, (name, key) in enumerate(zip(table.text("id"), codes, strict=True)):
-        if name is None:
+    for row, key in enumerate(zip(names, table.pair_codes, table.assay_codes, strict=True)):
+        if names[row] is None:
             continue
-        if name in first_row:
+        if names[row] in seen:
             repeats.append(row)
-            if (name, *key) not in seen:
+            if key not in seen:
                 clashes.append(row)
-        first_row.setdefault(name, row)
-        seen.add((name, *key))
+        seen |= {names[row], key}
     # an id that names an antibody recurs once for every antigen and assay it meets
-    names = [name or "" for name in table.text("id")]
-    one_to_one = len(set(zip(names, table.antibody_codes.tolist(), strict=True))) <= len(set(names))
+    one_to_one = len(set(zip(names, table.antibody_codes, strict=True))) <= len(set(names))
     known = bool((table.antibody_codes >= 0).any())
     if clashes and not (known and one_to_one):
         message = f"{len(clashes)} rows carry an id that another pair has already"
-        examples = sorted({names[row] for row in clashes})[:4]
+        examples = sorted({names[row] or "" for row in clashes})[:4]
         yield table.finding("duplicate_id", table.roles["id"], message, clashes, examples)
     elif repeats and not known:
         yield table.finding(
@@ -77,38 +66,35 @@ def _repeated_ids(table: AuditedTable) -> Iterator[Finding]:
             table.roles["id"],
             f"{len(repeats)} rows carry an id that stands above already",
             repeats,
-            sorted({names[row] for row in repeats})[:4],
+            sorted({names[row] or "" for row in repeats})[:4],
             confidence=0.8,
             advice="Give every row its own id, or say which are replicates.",
         )
 
 
-def check_duplicates(table: AuditedTable) -> Iterator[Finding]:
-    """Repeated rows, near-duplicates, and pairs whose values contradict each other."""
+def _replicates(
+    table: AuditedTable,
+) -> tuple[ValueColumn | None, np.ndarray, list[np.ndarray]]:
+    """The label, its values in log10 (rows,), and the rows of each pair repeated in one assay."""
     column = table.label
-    if column is None or (table.pair_codes < 0).all():
-        return
-    rows = np.flatnonzero(column.exact & (table.pair_codes >= 0))
-    groups: list[np.ndarray] = []
-    if len(rows):
-        keys = np.stack([table.pair_codes[rows], table.assay_codes[rows]], axis=1)
-        _, inverse, counts = np.unique(keys, axis=0, return_inverse=True, return_counts=True)
-        order = np.argsort(inverse.ravel(), kind="stable")
-        parts = np.split(rows[order], np.cumsum(counts)[:-1])
-        groups = [part for part in parts if len(part) > 1]
+    if column is None:
+        return None, np.empty(0), []
     # sizes matter here, not the sign
     logs = column.values / KCAL_PER_LOG10 if column.kind == "ddg" else column.logs()
-    yield from _repeated_rows(table, column, logs, groups)
-    yield from _conflicts(table, column, logs, groups)
-    yield from _near_duplicates(table)
+    groups: dict[tuple[int, int], list[int]] = {}
+    for row in np.flatnonzero(column.exact & (table.pair_codes >= 0)).tolist():
+        groups.setdefault((table.pair_codes[row], table.assay_codes[row]), []).append(row)
+    repeated = sorted((key, rows) for key, rows in groups.items() if len(rows) > 1)
+    return column, logs, [np.array(rows) for _, rows in repeated]
 
 
-def _repeated_rows(
-    table: AuditedTable, column: ValueColumn, logs: np.ndarray, groups: list[np.ndarray]
-) -> Iterator[Finding]:
+def check_duplicates(table: AuditedTable) -> Iterator[Finding]:
     """Same pair, same assay, same value: more often than rounded replicates agree by chance."""
     from scipy import stats
 
+    column, logs, groups = _replicates(table)
+    if column is None:
+        return
     repeats = [np.delete(g, np.unique(column.values[g], return_index=True)[1]) for g in groups]
     rows = np.sort(np.concatenate(repeats)) if repeats else np.empty(0, int)
     if not len(rows):
@@ -144,14 +130,13 @@ def _replicate_sd(logs: np.ndarray, groups: list[np.ndarray]) -> float:
     return float(np.median(gaps) / 0.954) if len(gaps) else 0.0
 
 
-def _conflicts(
-    table: AuditedTable, column: ValueColumn, logs: np.ndarray, groups: list[np.ndarray]
-) -> Iterator[Finding]:
+def check_conflicts(table: AuditedTable) -> Iterator[Finding]:
     """Replicates that differ by more than replicates do."""
     from scipy import stats
 
-    groups = [group for group in groups if len(set(column.values[group])) > 1]
-    if not groups:
+    column, logs, groups = _replicates(table)
+    groups = [group for group in groups if np.ptp(logs[group]) > 0]
+    if column is None or not groups:
         return
     squares = sum(float(((logs[g] - logs[g].mean()) ** 2).sum()) for g in groups)
     freedom = sum(len(group) - 1 for group in groups)
@@ -169,7 +154,6 @@ def _conflicts(
     honest = np.sqrt(2.0) * min(robust * (1.0 + 2.5 / np.sqrt(len(groups))), usual) + 1e-9
     expected = comparisons * 2.0 * float(stats.norm.sf(limit / honest))
     surprising = bool(bad) and float(stats.poisson.sf(len(bad) - 1, expected)) < 1e-3
-    rows = np.sort(np.concatenate(bad or groups))
     message = (
         f"{len(groups)} pairs are measured more than once in the same assay, with an SD of "
         f"{sd:.2f} {unit} (from {freedom + len(groups)} rows)"
@@ -177,6 +161,7 @@ def _conflicts(
     if not (surprising or lowest > usual):
         yield table.finding("replicates", column, message, np.sort(np.concatenate(groups)))
         return
+    rows = np.sort(np.concatenate(bad or groups))
     if bad:
         message += f"; {len(bad)} of them differ by more than {limit:.1f}"
     examples = [
@@ -188,12 +173,14 @@ def _conflicts(
     yield table.finding("conflict", column, message, rows, examples, confidence=confidence)
 
 
-def _near_duplicates(table: AuditedTable) -> Iterator[Finding]:
+def check_near_duplicates(table: AuditedTable) -> Iterator[Finding]:
     """How many antibodies have a close relative in the table."""
     from rapidfuzz import process
     from rapidfuzz.distance import Levenshtein
 
     rows = np.flatnonzero(table.antibody_codes >= 0)
+    if table.label is None or len(rows) == 0:
+        return
     chosen = rows[np.unique(table.antibody_codes[rows], return_index=True)[1]]
     if len(chosen) > MAX_COMPARED:
         chosen = np.random.default_rng(0).choice(chosen, MAX_COMPARED, replace=False)
@@ -204,25 +191,22 @@ def _near_duplicates(table: AuditedTable) -> Iterator[Finding]:
     )
     np.fill_diagonal(distance, 255)
     close = (distance <= 2).any(axis=1)
-    fragments = {
-        int(chosen[i])
-        for i, j in zip(*np.nonzero(distance <= 2), strict=True)
-        if len(texts[i]) < len(texts[j])
-        and all(part in whole for part, whole in zip(chains[i], chains[j], strict=True))
-    }
+    cut = sorted(
+        {
+            int(chosen[i])
+            for i, j in zip(*np.nonzero(distance <= 2), strict=True)
+            if len(texts[i]) < len(texts[j])
+            and all(part in whole for part, whole in zip(chains[i], chains[j], strict=True))
+        }
+    )
     column = table.roles.get("heavy", "")
-    if fragments:
-        cut = sorted(fragments)
-        message = (
-            f"{len(cut)} antibodies are another one of the table with one or two residues cut off "
-            "an end"
-        )
+    if cut:
+        ends = "with one or two residues cut off an end"
+        message = f"{len(cut)} antibodies are another one of the table {ends}"
         yield table.finding("fragment_duplicate", column, message, cut, table.shown(cut))
     if close.any():
-        message = (
-            f"{percent(int(close.sum()), len(chosen))} of {len(chosen)} antibodies differ from "
-            "another one by one or two residues"
-        )
+        share = f"{percent(int(close.sum()), len(chosen))} of {len(chosen)} antibodies"
+        message = f"{share} differ from another one by one or two residues"
         yield table.finding("near_duplicates", column, message, np.sort(chosen[close]))
 
 
