@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from paratope.campaigns.campaign import Campaign
+from paratope.campaigns.campaign.campaign import COLUMNS, Campaign
 from paratope.campaigns.campaign_model import (
     CampaignModel,
     FittedState,
@@ -29,7 +29,6 @@ from paratope.molecules.sequences import Antibody, Antigen, Pair
 # Of the general model's weights inside a campaign's bundle; of a sparse model's arrays.
 PRIOR_PREFIX = "prior."
 _PROCESS, _ERRORS = "campaign.process.", "campaign.errors."
-_COLUMNS = ("values", "censoring", "assay", "replicates", "noise_sd")
 _T = TypeVar("_T")
 
 
@@ -110,7 +109,7 @@ def to_state(model: CampaignModel) -> tuple[dict[str, Any], dict[str, np.ndarray
         "scales": dataclasses.asdict(trained.scales),
         "label_scale": model.scale.to_json(),
         "prior_pkd": model.train.prior.tolist(),
-        **{name: plain(getattr(campaign, name).tolist()) for name in _COLUMNS},
+        **{name: plain(getattr(campaign, name).tolist()) for name in COLUMNS},
     }
     arrays = {
         "campaign.delta": model.train.delta.astype(np.float16),
@@ -149,7 +148,7 @@ def from_state(
         parents = tuple(_pair_from_json(pair) for pair in document["parents"])
         columns: dict[str, Any] = {
             name: np.array([np.nan if value is None else value for value in document[name]])
-            for name in _COLUMNS
+            for name in COLUMNS
         }
         for name in ("censoring", "assay", "replicates"):
             columns[name] = columns[name].astype(int)

@@ -11,6 +11,8 @@ from paratope.data.measurements import Measurement
 from paratope.molecules.sequences import Antigen, Pair
 
 Label = Literal["pkd", "score"]
+# Arrays with a value for each row.
+COLUMNS = ("values", "censoring", "assay", "replicates", "noise_sd")
 # Placeholder for an unnamed antigen.
 UNKNOWN_ANTIGEN = Antigen(("X",))
 
@@ -39,18 +41,7 @@ class Campaign:
     common_scale: bool = False
 
     def __post_init__(self) -> None:
-        lengths = {
-            len(array)
-            for array in (
-                self.pairs,
-                self.values,
-                self.censoring,
-                self.assay,
-                self.replicates,
-                self.noise_sd,
-            )
-        }
-        assert len(lengths) == 1, lengths
+        assert {len(getattr(self, name)) for name in COLUMNS} == {len(self.pairs)}
         assert np.isfinite(self.values).all()
 
     def __len__(self) -> int:
@@ -59,10 +50,7 @@ class Campaign:
     def rows(self, chosen: np.ndarray | Sequence[int]) -> "Campaign":
         """The campaign of some rows, by mask or index; parents, assays and notes stay."""
         index = np.arange(len(self))[np.asarray(chosen)]
-        arrays: dict[str, Any] = {
-            name: getattr(self, name)[index]
-            for name in ("values", "censoring", "assay", "replicates", "noise_sd")
-        }
+        arrays: dict[str, Any] = {name: getattr(self, name)[index] for name in COLUMNS}
         return dataclasses.replace(self, pairs=tuple(self.pairs[i] for i in index), **arrays)
 
     def on_common_scale(self) -> "Campaign":
@@ -79,11 +67,11 @@ class Campaign:
         exact = self.censoring == Censoring.EXACT
         main = values[exact & (self.assay == 0)]
         if len(main) >= 2 and main.std() > 0:
-            for number in range(1, len(self.assays)):
-                rows = self.assay == number
-                own = values[exact & rows]
-                if len(own) >= 2 and own.std() > 0:
-                    scaled = (values[rows] - own.mean()) / own.std()
+            for assay in range(1, len(self.assays)):
+                rows = self.assay == assay
+                measured = values[exact & rows]
+                if len(measured) >= 2 and measured.std() > 0:
+                    scaled = (values[rows] - measured.mean()) / measured.std()
                     values[rows] = scaled * main.std() + main.mean()
         return dataclasses.replace(self, values=values, common_scale=True)
 
@@ -110,11 +98,11 @@ class Campaign:
     @property
     def antigens(self) -> tuple[Antigen, ...]:
         """The distinct antigens, in order of first appearance; none where none was named."""
-        found: dict[tuple[str, ...], Antigen] = {}
+        distinct: dict[tuple[str, ...], Antigen] = {}
         for pair in self.pairs:
             if pair.antigen.chains != UNKNOWN_ANTIGEN.chains:
-                found.setdefault(pair.antigen.chains, pair.antigen)
-        return tuple(found.values())
+                distinct.setdefault(pair.antigen.chains, pair.antigen)
+        return tuple(distinct.values())
 
     @property
     def default_antigen(self) -> Antigen | None:

@@ -1,8 +1,8 @@
 """Which of the measured values a campaign is about: pKd, a score, or the change of pKd."""
 
 import dataclasses
-from collections import Counter
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from paratope.campaigns.campaign.campaign import Label
 from paratope.core.errors import InputError
@@ -12,12 +12,11 @@ from paratope.molecules.sequences import Pair
 Key = tuple[tuple[str, ...], tuple[str, ...]]
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Labelled:
+class Labelled(NamedTuple):
     """The rows a campaign is made of, and the value of each."""
 
-    label: Label  # {"pkd", "score"}
-    rows: tuple[Measurement, ...]
+    label: Label
+    rows: Sequence[Measurement]
     values: tuple[float, ...]
     notes: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()  # Rows that have no such value
@@ -32,73 +31,56 @@ def choose_label(measurements: Sequence[Measurement]) -> Labelled:
     """The value that all rows share: a pKd if they have one, else a score, else a ΔpKd.
 
     A ΔpKd becomes a pKd where the parent's is measured. Where none is, the values are the changes
-    themselves, as scores, and each parent's is zero.
-
-    Parameters
-    ----------
-    measurements : sequence of Measurement
-        At least one.
-
-    Returns
-    -------
-    Labelled
-
-    Raises
-    ------
-    InputError
-        If some rows have only a pKd and others only a score: no scale holds both.
+    themselves, as scores, and each parent's is zero. Raises `InputError` if some rows have only a
+    pKd and others only a score: no scale holds both.
     """
-    rows, notes = _with_parents_pkd(measurements)
-    have = Counter(
-        name
-        for row in rows
-        for name in ("pkd", "score", "delta_pkd")
-        if getattr(row, name) is not None
-    )
-    if have["pkd"] == len(rows):
-        unused = f"the scores of {have['score']} rows are not used: every row has a pKd"
-        return _labelled(rows, "pkd", (*notes, unused) if have["score"] else tuple(notes))
-    if have["score"] == len(rows):
-        unused = (
-            f"scores are learned, which every row has; the pKd of {have['pkd']} rows is not used "
-            "(a table of those rows alone would give a model of pKd)"
-        )
-        return _labelled(rows, "score", (unused,) if have["pkd"] else ())
-    if have["score"]:
-        raise InputError(_mixed(rows))
-    if have["pkd"]:
-        left = [row for row in rows if row.pkd is None]
-        kept = [row for row in rows if row.pkd is not None]
-        errors = tuple(f"row {row.pair.antibody.name!r}: {_NO_PARENT_PKD}" for row in left)
-        return dataclasses.replace(_labelled(kept, "pkd", tuple(notes)), left_out=errors)
-    return _changes(rows)
-
-
-_NO_PARENT_PKD = (
-    "a ΔΔG whose parent has no measured pKd, among rows that have a pKd; give it in a column "
-    "'parent_pkd', or measure the parent in a row of its own"
-)
-
-
-def _labelled(rows: Sequence[Measurement], name: Label, notes: tuple[str, ...] = ()) -> Labelled:
-    return Labelled(name, tuple(rows), tuple(float(getattr(row, name)) for row in rows), notes)
-
-
-def _with_parents_pkd(measurements: Sequence[Measurement]) -> tuple[list[Measurement], list[str]]:
-    """ΔpKd added to the parent's pKd, and notes."""
     parents = ParentValues()
     for row in measurements:
         parents.add(row)
-    rows, notes = [], {}
+    rows, disagreeing = [], {}
     for row in measurements:
         if row.pkd is None and row.delta_pkd is not None and (parent := row.parent) is not None:
             pkd, note = parents.median(parent, row.assay)
             if pkd is not None:
                 row = dataclasses.replace(row, pkd=pkd + row.delta_pkd)
             if note:
-                notes[row.assay, parent.residues] = note
+                disagreeing[row.assay, parent.residues] = note
         rows.append(row)
-    return rows, list(notes.values())
+    notes = tuple(disagreeing.values())
+    with_pkd = [row for row in rows if row.pkd is not None]
+    scored = [row for row in rows if row.score is not None]
+    pkds = tuple(float(row.pkd) for row in rows if row.pkd is not None)
+    if len(with_pkd) == len(rows):
+        if scored:
+            notes += (f"the scores of {len(scored)} rows are not used: every row has a pKd",)
+        return Labelled("pkd", rows, pkds, notes)
+    if len(scored) == len(rows):
+        unused = (
+            f"scores are learned, which every row has; the pKd of {len(with_pkd)} rows is not used "
+            "(a table of those rows alone would give a model of pKd)"
+        )
+        scores = tuple(float(row.score) for row in rows if row.score is not None)
+        return Labelled("score", rows, scores, (unused,) if with_pkd else ())
+    if scored:
+        only_score = [row for row in scored if row.pkd is None]
+        parts = [_counted(with_pkd, "a pKd or Kd"), _counted(only_score, "only a score")]
+        if other := len(rows) - len(only_score) - len(with_pkd):
+            parts.append(f"{other} only a ΔΔG")
+        raise InputError(
+            f"mixed units: {', '.join(part for part in parts if part)}; no scale holds both. Adapt "
+            "to one of them: name its column with --columns, such as --columns pkd=YOUR_COLUMN, "
+            "and leave out the other rows"
+        )
+    if with_pkd:
+        errors = tuple(
+            f"row {row.pair.antibody.name!r}: a ΔΔG whose parent has no measured pKd, among rows "
+            "that have a pKd; give it in a column 'parent_pkd', or measure the parent in a row of "
+            "its own"
+            for row in rows
+            if row.pkd is None
+        )
+        return Labelled("pkd", with_pkd, pkds, notes, errors)
+    return _changes(rows)
 
 
 def _changes(rows: Sequence[Measurement]) -> Labelled:
@@ -116,25 +98,10 @@ def _changes(rows: Sequence[Measurement]) -> Labelled:
         "predictions (as score, above 0 stronger than the parent); a column 'parent_pkd' would "
         "give pKd"
     )
-    values = tuple(float(row.delta_pkd or 0.0) for row in kept)
-    return Labelled("score", tuple(kept), values, (note,))
+    return Labelled("score", kept, tuple(float(row.delta_pkd or 0.0) for row in kept), (note,))
 
 
-def _mixed(rows: Sequence[Measurement]) -> str:
-    only_score = [row for row in rows if row.score is not None and row.pkd is None]
-    with_pkd = [row for row in rows if row.pkd is not None]
-    other = len(rows) - len(only_score) - len(with_pkd)
-    parts = [_some(with_pkd, "a pKd or Kd"), _some(only_score, "only a score")]
-    if other:
-        parts.append(f"{other} only a ΔΔG")
-    return (
-        f"mixed units: {', '.join(part for part in parts if part)}; no scale holds both. Adapt to "
-        "one of them: name its column with --columns, such as --columns pkd=YOUR_COLUMN, and "
-        "leave out the other rows"
-    )
-
-
-def _some(rows: Sequence[Measurement], what: str) -> str:
+def _counted(rows: Sequence[Measurement], what: str) -> str:
     if not rows:
         return ""
     assays = ", ".join(dict.fromkeys(repr(row.assay) for row in rows[:100]))

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from paratope.core.errors import InputError
 from paratope.data.measurements import Measurement
-from paratope.molecules.numbering import number_chain
+from paratope.molecules.numbering import find_domains
 from paratope.molecules.sequences import Antibody, Antigen, Pair
 
 # Antibodies whose variable domains agree in this share of residues are variants of one parent.
@@ -19,23 +18,11 @@ _WILD_TYPE = re.compile(r"(wt|wild[ _-]?type|parent(al)?)(\b|_)", re.IGNORECASE)
 
 
 def antibody_families(antibodies: Sequence[Antibody]) -> np.ndarray:
-    """Families of antibodies that are variants of each other.
+    """Families of antibodies that are variants of each other, numbered by first appearance, (n,).
 
     An antibody belongs to the first family to whose first member it is at least 85 % identical,
     over all its variable domains (1 - edit distance / length).
 
-    Parameters
-    ----------
-    antibodies : sequence of Antibody
-        As variable domains.
-
-    Returns
-    -------
-    np.ndarray of int, (antibodies,)
-        Numbered by first appearance.
-
-    Examples
-    --------
     >>> a, b = "EVQLVESGGGLVQPGGSLRL", "QVQLVESGGGLVQPGGSLRL"
     >>> antibody_families([Antibody(a), Antibody(b), Antibody("DIVMTQSPLSLPVTPGEPAS")]).tolist()
     [0, 0, 1]
@@ -47,9 +34,8 @@ def antibody_families(antibodies: Sequence[Antibody]) -> np.ndarray:
     texts = ["".join(chains) for chains in distinct]
     family = np.full(len(distinct), -1)
     sizes = np.array([len(chains) for chains in distinct])
-    count = 0
     while (left := np.flatnonzero(family < 0)).size:
-        head = left[0]
+        head = left[0]  # stands for its family
         candidates = left[sizes[left] == sizes[head]]
         identity = cdist(
             [texts[head]],
@@ -58,34 +44,19 @@ def antibody_families(antibodies: Sequence[Antibody]) -> np.ndarray:
             score_cutoff=FAMILY_IDENTITY,
             dtype=np.float32,
         )[0]
-        family[candidates[identity >= FAMILY_IDENTITY]] = count
-        family[head] = count
-        count += 1
-    number = {chains: int(label) for chains, label in zip(distinct, family, strict=True)}
-    order: dict[int, int] = {}
-    return np.array(
-        [order.setdefault(number[one.chains], len(order)) for one in antibodies], dtype=int
-    )
+        family[candidates[identity >= FAMILY_IDENTITY]] = family.max() + 1
+    number = dict(zip(distinct, family.tolist(), strict=True))
+    return np.array([number[one.chains] for one in antibodies], dtype=int)
 
 
 def find_parents(
     measurements: Sequence[Measurement],
 ) -> tuple[tuple[Pair, ...], tuple[str, ...]]:
-    """The parents of a campaign.
+    """The parents of a campaign, none for unrelated antibodies, and notes on wrong ones.
 
     A parent is what rows name as theirs; else a row called wild type; else the consensus of a
-    family of at least two antibodies, residue by residue of their IMGT numbers.
-
-    Parameters
-    ----------
-    measurements : sequence of Measurement
-
-    Returns
-    -------
-    parents : tuple of Pair
-        Each with the antigen of its family's first row; none for unrelated antibodies.
-    notes : tuple of str
-        Parents that are not what they are said to be.
+    family of at least two antibodies, residue by residue of their IMGT numbers, with the antigen of
+    the family's first row.
     """
     named, notes = _named(measurements)
     rows = [row.pair for row in measurements]
@@ -97,7 +68,7 @@ def find_parents(
     for label in dict.fromkeys(family[len(named) :].tolist()):
         if label in settled:
             continue
-        members = [everything[place] for place in np.flatnonzero(family == label)]
+        members = [everything[index] for index in np.flatnonzero(family == label)]
         distinct = {pair.antibody.chains: pair for pair in members}
         called = [pair for chains, pair in distinct.items() if chains in candidates]
         if called:
@@ -117,21 +88,16 @@ def _named(measurements: Sequence[Measurement]) -> tuple[list[Pair], tuple[str, 
             children.setdefault(row.parent.antibody.chains, []).append(row)
     parents, notes = [], []
     for chains, rows in children.items():
-        text = "".join(chains)
-        alike = [
-            len(row.pair.antibody.chains) == len(chains)
-            and Levenshtein.normalized_similarity(text, "".join(row.pair.antibody.chains))
-            >= PARENT_IDENTITY
-            for row in rows
-        ]
+        text, strange = "".join(chains), []
+        for antibody in (row.pair.antibody for row in rows):
+            identity = Levenshtein.normalized_similarity(text, "".join(antibody.chains))
+            if len(antibody.chains) != len(chains) or identity < PARENT_IDENTITY:
+                strange.append(antibody.name)
         parent = rows[0].parent
         assert parent is not None
-        if any(alike):
+        if len(strange) < len(rows):
             parents.append(parent)
-        if not all(alike):
-            strange = [
-                row.pair.antibody.name for row, like in zip(rows, alike, strict=True) if not like
-            ]
+        if strange:
             notes.append(
                 f"wrong parent: {parent.antibody.name!r} agrees with {len(strange)} of the "
                 f"{len(rows)} rows that name it (first {strange[0]!r}) in less than "
@@ -156,19 +122,15 @@ def _consensus(members: Sequence[Pair]) -> Pair:
 def _consensus_chain(chains: Sequence[str]) -> str:
     numbered: list[tuple[tuple[str, ...], str]] = []
     for chain in chains:
-        try:
-            domain = number_chain(chain)
-            numbered.append((domain.positions, domain.residues))
-        except InputError:  # by its own places
+        if domains := find_domains(chain):
+            numbered.append((domains[0].positions, domains[0].residues))
+        else:  # counted from 1
             numbered.append((tuple(map(str, range(1, len(chain) + 1))), chain))
     patterns = Counter(positions for positions, _ in numbered)
     pattern = min(patterns, key=lambda one: (-patterns[one], len(one), one))
-    found: dict[str, Counter[str]] = {position: Counter() for position in pattern}
+    counts: dict[str, Counter[str]] = {position: Counter() for position in pattern}
     for positions, residues in numbered:
         for position, residue in zip(positions, residues, strict=True):
-            if position in found:
-                found[position][residue] += 1
-    return "".join(
-        min(found[position], key=lambda letter: (-found[position][letter], letter))
-        for position in pattern
-    )
+            if position in counts:
+                counts[position][residue] += 1
+    return "".join(min(count, key=lambda one: (-count[one], one)) for count in counts.values())

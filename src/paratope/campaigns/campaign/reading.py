@@ -20,7 +20,7 @@ from paratope.data.measurements import Measurement, bound_non_binders
 from paratope.data.tables import InputTable, read_antigens, read_table, table_from_frame
 from paratope.data.tables.rows import REPEATED_ID
 from paratope.molecules.mutations import apply_mutations, mutations_between, parse_mutations
-from paratope.molecules.numbering import number_chain
+from paratope.molecules.numbering import find_domains
 from paratope.molecules.sequences import Antibody, Antigen, Pair
 
 # A substitution in anybody's numbers: chain, residue, number, residue.
@@ -34,32 +34,13 @@ def campaign_of(
     antigens: Any = None,
     assay: str | None = None,
 ) -> Campaign:
-    """The campaign that a table, or measurements, describe.
+    """The campaign that a table (see `paratope.data.tables`), or measurements, describe.
 
-    Parameters
-    ----------
-    source : path, DataFrame (polars or pandas), InputTable, or sequence of Measurement
-        A table of heavy chains, light chains unless they are single domains, and one measured
-        value: see `paratope.data.tables`. The antigen may be missing.
-    columns : mapping of str to str, optional
-        Canonical name to the table's column, where the name is not known.
-    antigens : path of a FASTA file, or sequence of one Antigen, optional
-        The antigen of all rows.
-    assay : str, optional
-        Assay on whose scale predictions are to be; by default the one with the most rows.
+    The table may be a path, a DataFrame or an `InputTable`, and lack the antigen: `antigens` (a
+    FASTA file, or one Antigen in a sequence) is that of all rows. Predictions are on the scale of
+    `assay`, by default the one with the most rows. Raises `InputError` if nothing can be learned
+    (no readable row, mixed units, only bounds), or if no row is of the assay named.
 
-    Returns
-    -------
-    Campaign
-
-    Raises
-    ------
-    InputError
-        If nothing can be learned: no readable row, mixed units, only bounds; or if no row is of the
-        assay named.
-
-    Examples
-    --------
     >>> from paratope.data.datasets.simulated import simulate
     >>> rows = simulate(antibodies=30, antigens=1, seed=1).measurements
     >>> campaign = campaign_of(rows)
@@ -71,7 +52,17 @@ def campaign_of(
     measurements, more = _with_one_antigen(measurements)
     labelled = choose_label(measurements)
     censoring = [row.censoring for row in labelled.rows]
-    _check_exact(labelled.values, censoring)
+    if Censoring.EXACT not in censoring:
+        bounds = Counter(zip(labelled.values, censoring, strict=True)).most_common(3)
+        said = ", ".join(
+            f"{count} {side.name.lower().replace('_', ' ')} {value:g}"
+            for (value, side), count in bounds
+        )
+        raise InputError(
+            f"all {len(censoring)} values are bounds ({said}): no row says how strong anything "
+            "binds, so there is no scale to learn; measure at least one variant inside the assay's "
+            "range, or rank with the default model: paratope predict"
+        )
     merged = merge(
         [row.pair.residues for row in labelled.rows],
         [row.assay for row in labelled.rows],
@@ -80,7 +71,11 @@ def campaign_of(
         log10=labelled.label == "pkd",
     )
     rows = [labelled.rows[index] for index in merged.first]
-    names, assay_index = _assays([row.assay for row in rows], assay)
+    counts = Counter(row.assay for row in rows)
+    if assay is not None and assay not in counts:
+        raise InputError(unknown_name("assay", assay, counts))
+    names = tuple(sorted(counts, key=lambda name: (name != assay, -counts[name])))
+    assay_index = np.array([names.index(row.assay) for row in rows])
     parents, parent_notes = find_parents(labelled.rows)
     pairs = tuple(row.pair for row in rows)
     left_out = (*left_out, *labelled.left_out)
@@ -116,7 +111,23 @@ def _measurements(
     source: Any, columns: Mapping[str, str] | None, antigens: Any
 ) -> tuple[list[Measurement], tuple[str, ...], tuple[str, ...]]:
     """Measurements, notes on the table, and errors of the rows that have none."""
-    if isinstance(source, Sequence) and not isinstance(source, str):
+    if isinstance(source, str) or not isinstance(source, InputTable | Sequence):
+        if isinstance(antigens, str) or not isinstance(antigens, Sequence | None):
+            antigens = read_antigens(antigens)
+        if antigens is not None and len(antigens) != 1:
+            raise InputError(
+                f"{len(antigens)} antigens given for all rows; expected one, or a column 'antigen' "
+                "that says which row is of which"
+            )
+        options: dict[str, Any] = {"columns": columns, "antigens": antigens, "require": "measured"}
+        is_file = isinstance(source, str | os.PathLike) or hasattr(source, "read")
+        read: Any = read_table if is_file else table_from_frame
+        source = read(source, default_antigen=UNKNOWN_ANTIGEN, **options)
+    if isinstance(source, InputTable):
+        bad = tuple(row.error or f"row {row.id!r}: no measured value" for row in source.failed)
+        rows = list(source.measurements)
+        notes = (*source.notes, *_row_notes(source), *audit_notes(source))
+    else:
         if not all(isinstance(row, Measurement) for row in source):
             raise InputError(
                 "a campaign is made of a table, or of Measurement objects; got a sequence of "
@@ -128,17 +139,12 @@ def _measurements(
             for row in rows
             if row.pkd is None and row.delta_pkd is None and row.score is None
         )
-        table_notes = audit_notes(rows)
+        notes = audit_notes(rows)
         rows = [row for row in rows if (row.pkd, row.delta_pkd, row.score) != (None, None, None)]
-    else:
-        table = _table(source, columns, antigens)
-        bad = tuple(row.error or f"row {row.id!r}: no measured value" for row in table.failed)
-        rows = list(table.measurements)
-        table_notes = (*table.notes, *_row_notes(table), *audit_notes(table))
     if not rows:
         first = f"; first error: {bad[0]}" if bad else ""
         raise InputError(f"no measurement can be used, of {len(bad)} rows{first}")
-    return rows, table_notes, bad
+    return rows, notes, bad
 
 
 def _row_notes(table: InputTable) -> tuple[str, ...]:
@@ -159,33 +165,15 @@ def _row_notes(table: InputTable) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _table(source: Any, columns: Mapping[str, str] | None, antigens: Any) -> InputTable:
-    if isinstance(source, InputTable):
-        return source
-    if isinstance(antigens, str) or not isinstance(antigens, Sequence | None):
-        antigens = read_antigens(antigens)
-    if antigens is not None and len(antigens) != 1:
-        raise InputError(
-            f"{len(antigens)} antigens given for all rows; expected one, or a column 'antigen' "
-            "that says which row is of which"
-        )
-    options: dict[str, Any] = {"columns": columns, "antigens": antigens, "require": "measured"}
-    options["default_antigen"] = UNKNOWN_ANTIGEN
-    if isinstance(source, str | os.PathLike) or hasattr(source, "read"):
-        return read_table(source, **options)
-    return table_from_frame(source, **options)
-
-
 def _with_one_antigen(
     measurements: list[Measurement],
 ) -> tuple[list[Measurement], tuple[str, ...]]:
     """Rows without an antigen get the one that the others name, if it is one."""
+    unnamed = [row.pair.antigen.chains == UNKNOWN_ANTIGEN.chains for row in measurements]
+    missing = sum(unnamed)
     known: dict[tuple[str, ...], Antigen] = {}
-    missing = 0
-    for row in measurements:
-        if row.pair.antigen.chains == UNKNOWN_ANTIGEN.chains:
-            missing += 1
-        else:
+    for row, without in zip(measurements, unnamed, strict=True):
+        if not without:
             known.setdefault(row.pair.antigen.chains, row.pair.antigen)
     if not missing or not known:
         return measurements, ()
@@ -196,42 +184,16 @@ def _with_one_antigen(
         )
     (antigen,) = known.values()
     filled = [
-        dataclasses.replace(row, pair=Pair(row.pair.antibody, antigen))
-        if row.pair.antigen.chains == UNKNOWN_ANTIGEN.chains
-        else row
-        for row in measurements
+        dataclasses.replace(row, pair=Pair(row.pair.antibody, antigen)) if without else row
+        for row, without in zip(measurements, unnamed, strict=True)
     ]
     return filled, (f"{missing} rows name no antigen: read as the one that the others name",)
-
-
-def _check_exact(values: Sequence[float], censoring: Sequence[Censoring]) -> None:
-    if Censoring.EXACT in censoring:
-        return
-    said = ", ".join(
-        f"{count} {side.name.lower().replace('_', ' ')} {value:g}"
-        for (value, side), count in Counter(zip(values, censoring, strict=True)).most_common(3)
-    )
-    raise InputError(
-        f"all {len(values)} values are bounds ({said}): no row says how strong anything binds, so "
-        "there is no scale to learn; measure at least one variant inside the assay's range, or "
-        "rank with the default model: paratope predict"
-    )
-
-
-def _assays(names: Sequence[str], wanted: str | None) -> tuple[tuple[str, ...], np.ndarray]:
-    """The assays, that of the predictions first, and the index of each row's."""
-    counts = Counter(names)
-    if wanted is not None and wanted not in counts:
-        raise InputError(unknown_name("assay", wanted, counts))
-    ordered = sorted(counts, key=lambda name: (name != wanted, -counts[name]))
-    index = {name: number for number, name in enumerate(ordered)}
-    return tuple(ordered), np.array([index[name] for name in names])
 
 
 def _domain_notes(pairs: Sequence[Pair]) -> tuple[str, ...]:
     """Antibodies with a chain that has no IMGT numbers."""
     chains = dict.fromkeys(chain for pair in pairs for chain in pair.antibody.chains)
-    strange = {chain for chain in chains if not _is_domain(chain)}
+    strange = {chain for chain in chains if not find_domains(chain)}
     named = [p.antibody.name for p in pairs if not strange.isdisjoint(p.antibody.chains)]
     if not named:
         return ()
@@ -241,14 +203,6 @@ def _domain_notes(pairs: Sequence[Pair]) -> tuple[str, ...]:
     )
 
 
-def _is_domain(chain: str) -> bool:
-    try:
-        number_chain(chain)
-    except InputError:
-        return False
-    return True
-
-
 def _mutation_notes(rows: Sequence[Measurement]) -> tuple[str, ...]:
     """Whether the mutations a row names lead from its parent to its sequence."""
     wrong = []
@@ -256,16 +210,15 @@ def _mutation_notes(rows: Sequence[Measurement]) -> tuple[str, ...]:
         text = ",".join(row.origin.mutations)
         if row.parent is None or ":" not in text or _other_numbers(text, row.parent, row.pair):
             continue
+        parent, problem = row.parent.antibody, None
         try:
-            made = apply_mutations(row.parent.antibody, parse_mutations(text, row.parent.antibody))
-        except InputError as problem:
+            made = apply_mutations(parent, parse_mutations(text, parent))
+            if Antibody(made.heavy, made.light).chains != row.pair.antibody.chains:
+                problem = f"{text} does not lead from its parent {parent.name!r} to its sequence"
+        except InputError as error:
+            problem = error
+        if problem:
             wrong.append(f"row {row.pair.antibody.name!r}: {problem}")
-            continue
-        if Antibody(made.heavy, made.light).chains != row.pair.antibody.chains:
-            wrong.append(
-                f"row {row.pair.antibody.name!r}: {text} does not lead from its parent "
-                f"{row.parent.antibody.name!r} to its sequence"
-            )
     if not wrong:
         return ()
     return (

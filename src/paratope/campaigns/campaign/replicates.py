@@ -54,12 +54,10 @@ class Readings:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class MergedRows:
-    """One row for each pair in each assay; m rows."""
+    """One row for each pair in each assay; arrays (rows,)."""
 
-    first: np.ndarray  # (m,) index of a measurement of each
-    # values, noise_sd: (m,)
+    first: np.ndarray  # Index of a measurement of each
     values: np.ndarray
-    # censoring, replicates: (m,)
     censoring: np.ndarray
     replicates: np.ndarray
     noise_sd: np.ndarray
@@ -74,28 +72,13 @@ def merge(
     *,
     log10: bool,
 ) -> MergedRows:
-    """Merge the measurements of each pair in each assay.
+    """Merge the measurements of each key in each assay, in order of first appearance.
 
-    Parameters
-    ----------
-    keys : sequence, (n,)
-        What each measurement is of.
-    assays : sequence of str, (n,)
-    values : sequence of float, (n,)
-    censoring : sequence of Censoring or int, (n,)
-    log10 : bool
-        Whether values are on a log10 scale, where a difference of 1 contradicts in any assay.
+    Where exact values are there, their median counts, and bounds they satisfy say nothing more. On
+    a `log10` scale a difference of 1 contradicts in any assay.
 
-    Returns
-    -------
-    MergedRows
-        In order of first appearance. Where exact values are there, their median counts, and bounds
-        they satisfy say nothing more.
-
-    Examples
-    --------
-    >>> found = merge("aab", ["spr"] * 3, [7.0, 7.4, 9.0], [0, 0, 0], log10=True)
-    >>> found.values.tolist(), found.replicates.tolist(), found.noise_sd.round(2).tolist()
+    >>> rows = merge("aab", ["spr"] * 3, [7.0, 7.4, 9.0], [0, 0, 0], log10=True)
+    >>> rows.values.tolist(), rows.replicates.tolist(), rows.noise_sd.round(2).tolist()
     ([7.2, 9.0], [2, 1], [0.2, nan])
     """
     groups: dict[tuple[str, Hashable], list[int]] = defaultdict(list)
@@ -112,40 +95,33 @@ def merge(
         for rows in groups.values()
     ]
     merged = [one.value() for one in readings]
-    of_assay: dict[str, list[int]] = defaultdict(list)
-    for index, (assay, _) in enumerate(groups):
-        of_assay[assay].append(index)
+    medians, codes = (np.array(column) for column in zip(*merged, strict=True))
+    of_group = np.array([assay for assay, _ in groups])
     noise = np.full(len(readings), np.nan)
     counts = np.array([len(one) for one in readings])
-    notes = []
-    for assay, rows in of_assay.items():
-        own = [readings[row] for row in rows]
-        noise[rows], copies, said = _noise(own, [merged[row][0] for row in rows], assay, log10)
+    notes: list[str] = []
+    for assay in dict.fromkeys(of_group.tolist()):
+        rows = np.flatnonzero(of_group == assay)
+        spreads = [readings[row].spread() for row in rows]
+        noise[rows], copies, said = _noise(spreads, medians[rows], assay, log10)
         notes += said
         if copies:
             counts[rows] = 1
-    return MergedRows(
-        np.array([one.first for one in readings]),
-        np.array([value for value, _ in merged]),
-        np.array([code for _, code in merged]),
-        counts,
-        noise,
-        tuple(notes),
-    )
+    first = np.array([one.first for one in readings])
+    return MergedRows(first, medians, codes, counts, noise, tuple(notes))
 
 
 def _noise(
-    readings: Sequence[Readings], merged: Sequence[float], assay: str, log10: bool
+    spreads: Sequence[np.ndarray], merged: np.ndarray, assay: str, log10: bool
 ) -> tuple[np.ndarray, bool, list[str]]:
     """Standard deviation of each merged value of one assay; whether all are copies; notes.
 
     ``v_i' = (d_0 v_0 + d_i v_i) / (d_0 + d_i)``, v the variances and d their degrees of freedom,
     v_0 the pooled variance (Smyth 2004).
     """
-    spreads = [one.spread() for one in readings]
     counts = np.array([len(one) for one in spreads])
     repeated = counts > 1
-    noise = np.full(len(readings), np.nan)
+    noise = np.full(len(spreads), np.nan)
     if not repeated.any():
         return noise, False, []
     variance = np.array([one.var(ddof=1) if len(one) > 1 else 0.0 for one in spreads])
@@ -163,7 +139,7 @@ def _noise(
 
 
 def _contradictions(
-    spreads: Sequence[np.ndarray], merged: Sequence[float], assay: str, sd: float, log10: bool
+    spreads: Sequence[np.ndarray], merged: np.ndarray, assay: str, sd: float, log10: bool
 ) -> list[str]:
     """A warning if replicates contradict each other, with what that costs."""
     total = float(np.std(merged, ddof=1)) if len(merged) > 1 else 0.0
@@ -175,10 +151,9 @@ def _contradictions(
     if not wide:
         return []
     unit = " log10" if log10 else ""
-    text = (
+    return [
         f"assay {assay!r}: replicates of {wide} of {len(repeated)} repeated variants contradict "
         f"each other (more than {tolerance:.2g}{unit} apart); one measurement has a standard "
         f"deviation of {sd:.2g}{unit} where variants differ by {total:.2g}: such rows count for "
         "less, and intervals are wider"
-    )
-    return [text]
+    ]
