@@ -44,8 +44,7 @@ def test_help_takes_less_than_half_a_second():
 
 
 @pytest.mark.parametrize(
-    "statement",
-    ["import paratope", "import paratope.cli; paratope.cli.root_command()"],
+    "statement", ["import paratope", "import paratope.cli; paratope.cli.root_command()"]
 )
 def test_nothing_heavy_is_imported_early(statement: str):
     loaded = run_module(f"import sys; {statement}; print(*sys.modules)").split()

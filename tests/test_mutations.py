@@ -145,10 +145,7 @@ def test_text_that_is_no_mutation(text: str, says: str):
     ("text", "says"),
     [
         # what is there, what is around it, and where such a residue is
-        (
-            "H:S31A",
-            r"has D at position 31 of its heavy chain, not S \(residues 29 to 33 are ",
-        ),
+        ("H:S31A", r"has D at position 31 of its heavy chain, not S \(residues 29 to 33 are "),
         ("H:W31A", "residues 29 to 33 are IKDTY"),
         ("H:F31A", "the nearest F is at position 27"),
         ("H:B31A", "there is no B|expected such as"),

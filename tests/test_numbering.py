@@ -114,11 +114,7 @@ def test_a_bare_domain_is_found_whole(residues: str, chain: str, scheme: str):
 @pytest.mark.parametrize(
     ("scheme", "heavy", "light"),
     [
-        (
-            "imgt",
-            ("GFNIKDTY", "IYPTNGYT", "SRWGGDGFYAMDY"),
-            ("QDVNTA", "SAS", "QQHYTTPPT"),
-        ),
+        ("imgt", ("GFNIKDTY", "IYPTNGYT", "SRWGGDGFYAMDY"), ("QDVNTA", "SAS", "QQHYTTPPT")),
         (
             "kabat",
             ("DTYIH", "RIYPTNGYTRYADSVKG", "WGGDGFYAMDY"),

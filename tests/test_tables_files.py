@@ -11,13 +11,7 @@ import polars as pl
 import pytest
 
 from paratope.core.errors import InputError
-from paratope.data.tables import (
-    iter_tables,
-    read_antigens,
-    read_fasta,
-    read_table,
-    write_table,
-)
+from paratope.data.tables import iter_tables, read_antigens, read_fasta, read_table, write_table
 from paratope.molecules.sequences import Antigen
 from test_numbering import LINKER, LYSOZYME, VH, VHH, VK
 from test_tables import HEADER, ROWS, assert_same_pairs, csv_text, read_text

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any, NoReturn
 
 import typer
+from typer import Option
 from typer.core import TyperCommand
 
 from paratope.cli.group import HELP_OPTIONS, CommandGroup
@@ -86,9 +87,7 @@ def root_command() -> Any:
     def paratope(
         version: Annotated[
             bool,
-            typer.Option(
-                "--version", callback=_print_version, is_eager=True, help="Print the version."
-            ),
+            Option("--version", callback=_print_version, is_eager=True, help="Print the version."),
         ] = False,
     ) -> None:
         """How tightly an antibody binds an antigen (pKd), from sequence alone, with intervals."""

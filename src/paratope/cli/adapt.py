@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer import Argument, Option
 
 from paratope.cli.group import command_app
 
@@ -22,29 +23,27 @@ app = command_app()
 def adapt(
     table: Annotated[
         str,
-        typer.Argument(
-            help="Table with heavy, light and a value (Kd, pKd, ΔG, ΔΔG, score); - is stdin."
-        ),
+        Argument(help="Table with heavy, light and a value (Kd, pKd, ΔG, ΔΔG, score); - is stdin."),
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Model folder to write.")],
+    output: Annotated[Path, Option("--output", "-o", help="Model folder to write.")],
     antigen: Annotated[
-        str | None, typer.Option(help="Antigen of all rows, or its FASTA file; optional.")
+        str | None, Option(help="Antigen of all rows, or its FASTA file; optional.")
     ] = None,
     prior: Annotated[
-        str, typer.Option(help="General model to use as prior: none, default or a folder.")
+        str, Option(help="General model to use as prior: none, default or a folder.")
     ] = "none",
     report: Annotated[
-        bool, typer.Option("--report/--no-report", help="Validate the model on held-out variants.")
+        bool, Option("--report/--no-report", help="Validate the model on held-out variants.")
     ] = True,
     columns: Annotated[
-        str | None, typer.Option(help="Names of your columns, such as heavy=VH,score=OD450.")
+        str | None, Option(help="Names of your columns, such as heavy=VH,score=OD450.")
     ] = None,
     assay: Annotated[
         str | None,
-        typer.Option(help="Assay on whose scale to predict; default: the one with the most rows."),
+        Option(help="Assay on whose scale to predict; default: the one with the most rows."),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the report's random folds.")] = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    seed: Annotated[int, Option(min=0, help="Seed of the report's random folds.")] = 0,
+    device: Annotated[str, Option(help="auto, cpu or cuda.")] = "auto",
 ) -> None:
     """Fit a model to a campaign's measurements, and validate it on held-out variants."""
     from paratope.campaigns.adaptation import adapt as learn

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer import Argument, Option
 
 from paratope.cli.group import command_app
 
@@ -17,19 +18,17 @@ app = command_app()
 def compare(
     sources: Annotated[
         list[str],
-        typer.Argument(help="Tables of predictions, run folders or report folders.", metavar="A B"),
+        Argument(help="Tables of predictions, run folders or report folders.", metavar="A B"),
     ],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="JSON file for all the numbers.")
+        Path | None, Option("--output", "-o", help="JSON file for all the numbers.")
     ] = None,
-    true: Annotated[str | None, typer.Option(help="Column of the measured values.")] = None,
-    pred: Annotated[
-        list[str] | None, typer.Option(help="Prediction column; repeat for several.")
-    ] = None,
+    true: Annotated[str | None, Option(help="Column of the measured values.")] = None,
+    pred: Annotated[list[str] | None, Option(help="Prediction column; repeat for several.")] = None,
     group: Annotated[
-        str | None, typer.Option(help="Column of the groups to resample and permute.")
+        str | None, Option(help="Column of the groups to resample and permute.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
+    seed: Annotated[int, Option(help="Seed of the draws.")] = 0,
 ) -> None:
     """Put runs or prediction tables side by side, with a paired test that respects groups."""
     from rich.console import Console

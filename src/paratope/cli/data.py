@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer import Argument, Option
 
 from paratope.cli.group import command_app
 from paratope.core.errors import InputError
@@ -13,25 +14,24 @@ if TYPE_CHECKING:
 
 app = command_app("Import, audit, split and simulate measurements.")
 
-Seed = Annotated[int, typer.Option(min=0, help="Same seed, same result.")]
+Seed = Annotated[int, Option(min=0, help="Same seed, same result.")]
 Kind = Annotated[
     str,
-    typer.Option(
+    Option(
         help="random, antibody, antigen, both, position, mutations, date or column; or tiers: "
         "random, unseen position, unseen antibody and unseen antigen at once."
     ),
 ]
 Identity = Annotated[
     float | None,
-    typer.Option(
+    Option(
         min=0.0,
         max=1.0,
         help="Identity from which antibodies (0.8) or, by antigen, antigens (0.3) stay together.",
     ),
 ]
 AntigenIdentity = Annotated[
-    float | None,
-    typer.Option(min=0.0, max=1.0, help="The same for antigens, with --by both."),
+    float | None, Option(min=0.0, max=1.0, help="The same for antigens, with --by both.")
 ]
 SHOWN_ERRORS = 5
 
@@ -39,7 +39,7 @@ SHOWN_ERRORS = 5
 @app.command("list", epilog="Example: paratope data list")
 def list_datasets(
     folder: Annotated[
-        Path | None, typer.Option(help="Folder of public data; by default PARATOPE_DATA.")
+        Path | None, Option(help="Folder of public data; by default PARATOPE_DATA.")
     ] = None,
 ) -> None:
     """List every source: terms, whether it may train a shared model, whether it is here, rows."""
@@ -84,21 +84,20 @@ def list_datasets(
     "Example: paratope data import alphaseq --from run.csv --antigen GSHM... -o run-pkd.csv",
 )
 def import_dataset(
-    name: Annotated[str, typer.Argument(help="Name of a data set, from `paratope data list`.")],
-    output: Annotated[str, typer.Option("-o", "--output", help="Table to write; - for stdout.")],
+    name: Annotated[str, Argument(help="Name of a data set, from `paratope data list`.")],
+    output: Annotated[str, Option("-o", "--output", help="Table to write; - for stdout.")],
     source: Annotated[
-        Path | None,
-        typer.Option("--from", help="Folder of public data, or the table of a format."),
+        Path | None, Option("--from", help="Folder of public data, or the table of a format.")
     ] = None,
     antigen: Annotated[
-        str, typer.Option(help="Antigen sequence, for a format that does not include it.")
+        str, Option(help="Antigen sequence, for a format that does not include it.")
     ] = "",
     licence: Annotated[
-        str, typer.Option(help="permissive: only rows that may be used freely; any: all rows.")
+        str, Option(help="permissive: only rows that may be used freely; any: all rows.")
     ] = "any",
     as_published: Annotated[
         bool,
-        typer.Option(
+        Option(
             "--as-published", help="Keep flags as values, and complexes that are not antibodies."
         ),
     ] = False,
@@ -121,13 +120,9 @@ def import_dataset(
 
 @app.command(epilog="Example: paratope data fetch skempi")
 def fetch(
-    name: Annotated[str, typer.Argument(help="Name of a data set, from `paratope data list`.")],
-    folder: Annotated[
-        Path | None, typer.Option(help="Target folder; default: PARATOPE_DATA.")
-    ] = None,
-    base_url: Annotated[
-        str | None, typer.Option(help="A mirror, instead of each file's origin.")
-    ] = None,
+    name: Annotated[str, Argument(help="Name of a data set, from `paratope data list`.")],
+    folder: Annotated[Path | None, Option(help="Target folder; default: PARATOPE_DATA.")] = None,
+    base_url: Annotated[str | None, Option(help="A mirror, instead of each file's origin.")] = None,
 ) -> None:
     """Download a source's public files from their origin, verified by checksum."""
     from paratope.core.progress import console_progress
@@ -148,14 +143,14 @@ def fetch(
 )
 def audit(
     tables: Annotated[
-        list[str], typer.Argument(help="Tables; several are also compared with each other.")
+        list[str], Argument(help="Tables; several are also compared with each other.")
     ],
-    html: Annotated[Path | None, typer.Option(help="Also write one self-contained page.")] = None,
+    html: Annotated[Path | None, Option(help="Also write one self-contained page.")] = None,
     json_file: Annotated[
-        Path | None, typer.Option("--json", help="Also write every finding with all its rows.")
+        Path | None, Option("--json", help="Also write every finding with all its rows.")
     ] = None,
     strict: Annotated[
-        bool, typer.Option("--strict", help="Exit with code 3 if there are errors or warnings.")
+        bool, Option("--strict", help="Exit with code 3 if there are errors or warnings.")
     ] = False,
 ) -> None:
     """Find faults in tables, with a confidence: units, floors, flags, conflicts, ..."""
@@ -178,24 +173,21 @@ def audit(
     "Example: paratope data split measurements.csv --by tiers -o tiers/"
 )
 def split(
-    table: Annotated[str, typer.Argument(help="Table of measurements; - for stdin.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for split and proof.")],
+    table: Annotated[str, Argument(help="Table of measurements; - for stdin.")],
+    output: Annotated[Path, Option("-o", "--output", help="Folder for split and proof.")],
     by: Kind = "antigen",
     fractions: Annotated[
-        str | None,
-        typer.Option(help="Shares of train, validation and test; or of train and test."),
+        str | None, Option(help="Shares of train, validation and test; or of train and test.")
     ] = None,
-    folds: Annotated[int | None, typer.Option(help="Equal folds instead of fractions.")] = None,
-    column: Annotated[
-        str | None, typer.Option(help="Name of your column, with --by column.")
-    ] = None,
+    folds: Annotated[int | None, Option(help="Equal folds instead of fractions.")] = None,
+    column: Annotated[str | None, Option(help="Name of your column, with --by column.")] = None,
     region: Annotated[
-        str, typer.Option(help="Region by which antibodies are compared: cdr3, cdrs or variable.")
+        str, Option(help="Region by which antibodies are compared: cdr3, cdrs or variable.")
     ] = "cdr3",
     identity: Identity = None,
     antigen_identity: AntigenIdentity = None,
     columns: Annotated[
-        str | None, typer.Option(help="Names of your columns, such as heavy=VH,pkd=affinity.")
+        str | None, Option(help="Names of your columns, such as heavy=VH,pkd=affinity.")
     ] = None,
     seed: Seed = 0,
 ) -> None:
@@ -283,21 +275,19 @@ def _say_split(folder: Path, split: "Split") -> None:
 )
 def simulate(
     output: Annotated[
-        Path, typer.Option("-o", "--output", help="Table; the truth goes beside it as truth.json.")
+        Path, Option("-o", "--output", help="Table; the truth goes beside it as truth.json.")
     ],
-    antibodies: Annotated[int, typer.Option(min=1, help="How many antibodies.")] = 200,
-    antigens: Annotated[int, typer.Option(min=1, help="How many antigens.")] = 3,
-    assays: Annotated[int, typer.Option(min=1, help="How many, each with its own offset.")] = 1,
-    replicates: Annotated[int, typer.Option(min=1, help="Measurements of each pair.")] = 1,
-    measured: Annotated[float, typer.Option(help="Share of all pairs that are measured.")] = 1.0,
-    noise: Annotated[float, typer.Option(help="SD of one measurement, log10.")] = 0.3,
-    floor: Annotated[
-        float | None, typer.Option(help="pKd below which only a bound is reported.")
-    ] = None,
-    epistasis: Annotated[float, typer.Option(help="SD of one interaction within.")] = 0.15,
-    coupling: Annotated[float, typer.Option(help="SD of one contact with the antigen.")] = 0.1,
+    antibodies: Annotated[int, Option(min=1, help="How many antibodies.")] = 200,
+    antigens: Annotated[int, Option(min=1, help="How many antigens.")] = 3,
+    assays: Annotated[int, Option(min=1, help="How many, each with its own offset.")] = 1,
+    replicates: Annotated[int, Option(min=1, help="Measurements of each pair.")] = 1,
+    measured: Annotated[float, Option(help="Share of all pairs that are measured.")] = 1.0,
+    noise: Annotated[float, Option(help="SD of one measurement, log10.")] = 0.3,
+    floor: Annotated[float | None, Option(help="pKd below which only a bound is reported.")] = None,
+    epistasis: Annotated[float, Option(help="SD of one interaction within.")] = 0.15,
+    coupling: Annotated[float, Option(help="SD of one contact with the antigen.")] = 0.1,
     single_domain: Annotated[
-        bool, typer.Option("--single-domain", help="Simulate VHHs: no light chains.")
+        bool, Option("--single-domain", help="Simulate VHHs: no light chains.")
     ] = False,
     seed: Seed = 0,
 ) -> None:

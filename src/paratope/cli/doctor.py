@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from typer import Option
 
 from paratope.cli.group import command_app
 from paratope.core.errors import ParatopeError
@@ -173,7 +174,7 @@ app = command_app()
 
 @app.command(epilog="Example: paratope doctor --json")
 def doctor(
-    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+    as_json: Annotated[bool, Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Check this installation: versions, device, cache, encoders, the default model.
 

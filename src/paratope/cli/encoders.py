@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer import Argument, Option
 
 from paratope.cli.group import command_app
 
@@ -41,10 +42,9 @@ def list_encoders() -> None:
     "Example: paratope encoders download igt5 --folder encoders/igt5"
 )
 def download(
-    name: Annotated[str, typer.Argument(help="Name of the encoder; NAME@COMMIT for one commit.")],
+    name: Annotated[str, Argument(help="Name of the encoder; NAME@COMMIT for one commit.")],
     folder: Annotated[
-        Path | None,
-        typer.Option(help="Folder for plain files, to copy to a machine without a network."),
+        Path | None, Option(help="Folder for plain files, to copy to a machine without a network.")
     ] = None,
 ) -> None:
     """Download an encoder's weights from their hub: the only command that uses the network.
@@ -59,7 +59,7 @@ def download(
 
 @app.command(epilog="Example: paratope encoders cache\n\nExample: paratope encoders cache --clear")
 def cache(
-    clear: Annotated[bool, typer.Option("--clear", help="Remove all stored embeddings.")] = False,
+    clear: Annotated[bool, Option("--clear", help="Remove all stored embeddings.")] = False,
 ) -> None:
     """Show or clear what has been encoded: the embedding store in PARATOPE_CACHE."""
     from paratope.encoders.embedding_store import cache_folder, clear_caches, list_caches

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer import Argument, Option
 
 from paratope.cli.group import command_app
 
@@ -37,27 +38,24 @@ SHOWN = (
 def evaluate(
     tables: Annotated[
         list[str],
-        typer.Argument(
+        Argument(
             help="Table with measured and predicted values, run folder or report folder; - reads "
-            "stdin. Several, or a column 'tier': tiers side by side.",
+            "stdin. Several, or a column 'tier': tiers side by side."
         ),
     ],
     output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", help="Folder for metrics.json and report.html."),
+        Path | None, Option("--output", "-o", help="Folder for metrics.json and report.html.")
     ] = None,
-    true: Annotated[str | None, typer.Option(help="Column of the measured values.")] = None,
-    pred: Annotated[str | None, typer.Option(help="Column of the predicted values.")] = None,
+    true: Annotated[str | None, Option(help="Column of the measured values.")] = None,
+    pred: Annotated[str | None, Option(help="Column of the predicted values.")] = None,
     group: Annotated[
-        str | None, typer.Option(help="Column of the groups that the bootstrap resamples.")
+        str | None, Option(help="Column of the groups that the bootstrap resamples.")
     ] = None,
-    train: Annotated[
-        Path | None, typer.Option(help="Measurements to fit the baselines on.")
-    ] = None,
+    train: Annotated[Path | None, Option(help="Measurements to fit the baselines on.")] = None,
     baselines: Annotated[
-        bool, typer.Option(help="Fit baselines where sequences and training rows allow it.")
+        bool, Option(help="Fit baselines where sequences and training rows allow it.")
     ] = True,
-    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
+    seed: Annotated[int, Option(help="Seed of the bootstrap.")] = 0,
 ) -> None:
     """Evaluate predictions: metrics with intervals, baselines, and findings in plain words."""
     from paratope.evaluation import evaluate as judge

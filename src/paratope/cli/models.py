@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer import Argument, Option
 
 from paratope.cli.group import command_app
 
@@ -32,7 +33,7 @@ def list_models() -> None:
 
 @app.command("show", epilog="Example: paratope models show default")
 def show(
-    model: Annotated[str, typer.Argument(help="Model folder, or bundled name.")] = "default",
+    model: Annotated[str, Argument(help="Model folder, or bundled name.")] = "default",
 ) -> None:
     """Show a model's card."""
     from rich.console import Console
@@ -47,8 +48,8 @@ def show(
 
 @app.command("ensemble", epilog="Example: paratope models ensemble run-1 run-2 run-3 -o joined")
 def ensemble(
-    runs: Annotated[list[str], typer.Argument(help="Run folders or model folders.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Model folder to write.")],
+    runs: Annotated[list[str], Argument(help="Run folders or model folders.")],
+    output: Annotated[Path, Option("--output", "-o", help="Model folder to write.")],
 ) -> None:
     """Join trained models of one shape into one that averages them."""
     from paratope.models.bundle import write_bundle

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer import Argument, Option
 
 from paratope.cli.group import command_app
 from paratope.core.errors import InputError
@@ -25,36 +26,35 @@ PARENT_ID = "parent"
 def predict(
     table: Annotated[
         str | None,
-        typer.Argument(help="CSV, TSV, Parquet, XLSX or antibody FASTA; - reads CSV from stdin."),
+        Argument(help="CSV, TSV, Parquet, XLSX or antibody FASTA; - reads CSV from stdin."),
     ] = None,
     output: Annotated[
-        str | None,
-        typer.Option("--output", "-o", help="File (.csv .tsv .parquet .xlsx); - is stdout."),
+        str | None, Option("--output", "-o", help="File (.csv .tsv .parquet .xlsx); - is stdout.")
     ] = None,
     heavy: Annotated[
-        str | None, typer.Option(help="One heavy chain, VHH or scFv, instead of a table.")
+        str | None, Option(help="One heavy chain, VHH or scFv, instead of a table.")
     ] = None,
-    light: Annotated[str | None, typer.Option(help="Its light chain.")] = None,
+    light: Annotated[str | None, Option(help="Its light chain.")] = None,
     mutations: Annotated[
         list[str] | None,
-        typer.Option(help="Variant of the one antibody, as H:S31A,L:T93Y; may be repeated."),
+        Option(help="Variant of the one antibody, as H:S31A,L:T93Y; may be repeated."),
     ] = None,
     antigen: Annotated[
         str | None,
-        typer.Option(help="Its antigen; with a table, a FASTA file of antigens to pair all with."),
+        Option(help="Its antigen; with a table, a FASTA file of antigens to pair all with."),
     ] = None,
-    model: Annotated[str, typer.Option(help="Model folder, or bundled name.")] = "default",
+    model: Annotated[str, Option(help="Model folder, or bundled name.")] = "default",
     parent: Annotated[
-        str | None, typer.Option(help="Id of the row to compare with; adds ΔpKd columns.")
+        str | None, Option(help="Id of the row to compare with; adds ΔpKd columns.")
     ] = None,
     columns: Annotated[
-        str | None, typer.Option(help="Names of your columns, as heavy=VH,antigen=target.")
+        str | None, Option(help="Names of your columns, as heavy=VH,antigen=target.")
     ] = None,
-    coverage: Annotated[float, typer.Option(help="Nominal coverage of the intervals.")] = 0.9,
+    coverage: Annotated[float, Option(help="Nominal coverage of the intervals.")] = 0.9,
     strong_threshold: Annotated[
-        float, typer.Option(help="pKd from which a binder counts as strong.")
+        float, Option(help="pKd from which a binder counts as strong.")
     ] = 9.0,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    device: Annotated[str, Option(help="auto, cpu or cuda.")] = "auto",
 ) -> None:
     """Predict pKd with an interval for every row of a table, or for one pair."""
     from paratope.data.tables import parse_columns

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer import Option
 
 from paratope.cli.group import command_app
 from paratope.core.errors import InputError
@@ -19,28 +20,26 @@ app = command_app()
     "\nExample: paratope scan --heavy EVQL… --antigen panel.fasta --combine H:S31A,H:Y105W -o scan/"
 )
 def scan(
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for tables and figures.")],
-    heavy: Annotated[str | None, typer.Option(help="Heavy chain, VHH or scFv.")] = None,
-    light: Annotated[str | None, typer.Option(help="Its light chain.")] = None,
+    output: Annotated[Path, Option("--output", "-o", help="Folder for tables and figures.")],
+    heavy: Annotated[str | None, Option(help="Heavy chain, VHH or scFv.")] = None,
+    light: Annotated[str | None, Option(help="Its light chain.")] = None,
     antigen: Annotated[
-        str | None,
-        typer.Option(help="Antigen, or a FASTA file: the target first, then off-targets."),
+        str | None, Option(help="Antigen, or a FASTA file: the target first, then off-targets.")
     ] = None,
     table: Annotated[
-        str | None, typer.Option(help="Table that holds the antibody, instead of --heavy.")
+        str | None, Option(help="Table that holds the antibody, instead of --heavy.")
     ] = None,
-    row_id: Annotated[str | None, typer.Option("--id", help="Its id in the table.")] = None,
-    model: Annotated[str, typer.Option(help="Model folder, or bundled name.")] = "default",
+    row_id: Annotated[str | None, Option("--id", help="Its id in the table.")] = None,
+    model: Annotated[str, Option(help="Model folder, or bundled name.")] = "default",
     regions: Annotated[
-        str | None,
-        typer.Option(help="Regions to mutate: CDR, FR, H, L, H3, LFR1, …; default: all."),
+        str | None, Option(help="Regions to mutate: CDR, FR, H, L, H3, LFR1, …; default: all.")
     ] = None,
-    alanine: Annotated[bool, typer.Option("--alanine", help="Alanine scan.")] = False,
+    alanine: Annotated[bool, Option("--alanine", help="Alanine scan.")] = False,
     combine: Annotated[
-        str | None, typer.Option(help="Combinations of these only, such as H:S31A,L:T93Y.")
+        str | None, Option(help="Combinations of these only, such as H:S31A,L:T93Y.")
     ] = None,
-    max_mutations: Annotated[int, typer.Option(help="Most mutations in one combination.")] = 3,
-    coverage: Annotated[float, typer.Option(help="Nominal coverage of the intervals.")] = 0.9,
+    max_mutations: Annotated[int, Option(help="Most mutations in one combination.")] = 3,
+    coverage: Annotated[float, Option(help="Nominal coverage of the intervals.")] = 0.9,
 ) -> None:
     """Predict every mutant of an antibody against its parent: table, heat maps, liabilities."""
     from paratope.campaigns.scanning import scan as run

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
+from typer import Argument, Option
 
 from paratope.cli.group import command_app
 
@@ -21,39 +21,35 @@ app = command_app()
 )
 def simulate_campaign(
     table: Annotated[
-        str, typer.Argument(help="Measurements of variants (pKd, Kd or score); - reads stdin.")
+        str, Argument(help="Measurements of variants (pKd, Kd or score); - reads stdin.")
     ],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Folder for rounds.csv, summary.json and rounds.png."),
+        Option("--output", "-o", help="Folder for rounds.csv, summary.json and rounds.png."),
     ] = None,
-    batch: Annotated[int, typer.Option("--batch", "-b", min=1, help="Variants a round.")] = 24,
-    rounds: Annotated[int, typer.Option(min=1, help="Rounds after the first plate.")] = 5,
+    batch: Annotated[int, Option("--batch", "-b", min=1, help="Variants a round.")] = 24,
+    rounds: Annotated[int, Option(min=1, help="Rounds after the first plate.")] = 5,
     repeats: Annotated[
-        int, typer.Option(min=1, help="Number of repeats, each from another first plate.")
+        int, Option(min=1, help="Number of repeats, each from another first plate.")
     ] = 5,
-    start: Annotated[
-        int, typer.Option(min=0, help="Size of the random first plate; 0: as --batch.")
-    ] = 0,
+    start: Annotated[int, Option(min=0, help="Size of the random first plate; 0: as --batch.")] = 0,
     compare: Annotated[
-        str,
-        typer.Option(help="all, or some of model, greedy, one_hot_gp, one_hot_ridge, random."),
+        str, Option(help="all, or some of model, greedy, one_hot_gp, one_hot_ridge, random.")
     ] = "all",
     acquisition: Annotated[
-        str, typer.Option(help="Acquisition of `model`: nei, ucb or thompson.")
+        str, Option(help="Acquisition of `model`: nei, ucb or thompson.")
     ] = "ucb",
-    explore: Annotated[float, typer.Option(help="Exploration of `model`: 0 to 1.")] = 0.25,
+    explore: Annotated[float, Option(help="Exploration of `model`: 0 to 1.")] = 0.25,
     prior: Annotated[
         str,
-        typer.Option(
+        Option(
             help="General model to use as prior; it must not have been trained on this landscape."
         ),
     ] = "none",
     top: Annotated[
-        int,
-        typer.Option(min=0, help="Number of best variants to find; 0: 1 % of them, at least 10."),
+        int, Option(min=0, help="Number of best variants to find; 0: 1 % of them, at least 10.")
     ] = 0,
-    seed: Annotated[int, typer.Option(min=0, help="Same seed, same replay.")] = 0,
+    seed: Annotated[int, Option(min=0, help="Same seed, same replay.")] = 0,
 ) -> None:
     """Replay a landscape: how many rounds the model saves against random, greedy and one-hot."""
     from paratope.campaigns.adaptation.validation import campaign_fitter

@@ -4,6 +4,7 @@ import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer import Argument, Option
 
 from paratope.cli.group import command_app
 
@@ -16,7 +17,7 @@ SHOWN = 12
 
 Output = Annotated[
     str | None,
-    typer.Option(
+    Option(
         "--output",
         "-o",
         help="Table to write (.csv .tsv .parquet .xlsx), with a FASTA alongside; - is stdout.",
@@ -24,40 +25,31 @@ Output = Annotated[
 ]
 Candidates = Annotated[
     str,
-    typer.Option(
+    Option(
         help="Your pool (table or FASTA); or what to generate: single, neighbour, double, "
         "combinatorial, recombination, all; double:3000 for at most 3000."
     ),
 ]
 Regions = Annotated[
     str | None,
-    typer.Option(
-        help="Positions to mutate: CDR, H3, IMGT H:105-117, residues H:S31. Default: CDR."
-    ),
+    Option(help="Positions to mutate: CDR, H3, IMGT H:105-117, residues H:S31. Default: CDR."),
 ]
 MaxMutations = Annotated[
     int | None,
-    typer.Option(
+    Option(
         min=1,
         help="Most mutations relative to the parent; default: as many as measured variants have.",
     ),
 ]
-Parent = Annotated[
-    str | None, typer.Option(help="Id of the parent or measured antibody to mutate.")
-]
-Acquisition = Annotated[
-    str, typer.Option(help="nei (noisy expected improvement), ucb or thompson.")
-]
-Explore = Annotated[
-    float, typer.Option(help="0: highest predicted values; 1: greatest uncertainty.")
-]
-Allow = Annotated[str, typer.Option(help="Liabilities, or residues such as C, to allow; or all.")]
+Parent = Annotated[str | None, Option(help="Id of the parent or measured antibody to mutate.")]
+Acquisition = Annotated[str, Option(help="nei (noisy expected improvement), ucb or thompson.")]
+Explore = Annotated[float, Option(help="0: highest predicted values; 1: greatest uncertainty.")]
+Allow = Annotated[str, Option(help="Liabilities, or residues such as C, to allow; or all.")]
 Forbid = Annotated[
-    str, typer.Option(help="Further ones to filter out; parental: also those of the parent.")
+    str, Option(help="Further ones to filter out; parental: also those of the parent.")
 ]
 MinDistance = Annotated[
-    int,
-    typer.Option(min=1, help="Minimum number of residues by which any two of the batch differ."),
+    int, Option(min=1, help="Minimum number of residues by which any two of the batch differ.")
 ]
 
 
@@ -68,9 +60,9 @@ MinDistance = Annotated[
     "--allow tryptophan-oxidation --forbid K,weak-deamidation -o next.csv"
 )
 def suggest(
-    model: Annotated[str, typer.Argument(help="Campaign model folder from `paratope adapt`.")],
+    model: Annotated[str, Argument(help="Campaign model folder from `paratope adapt`.")],
     output: Output = None,
-    batch: Annotated[int, typer.Option("--batch", "-b", min=1, help="How many.")] = 96,
+    batch: Annotated[int, Option("--batch", "-b", min=1, help="How many.")] = 96,
     candidates: Candidates = "all",
     regions: Regions = None,
     max_mutations: MaxMutations = None,
@@ -80,7 +72,7 @@ def suggest(
     allow: Allow = "",
     forbid: Forbid = "",
     min_distance: MinDistance = 1,
-    seed: Annotated[int, typer.Option(min=0, help="Same seed, same batch.")] = 0,
+    seed: Annotated[int, Option(min=0, help="Same seed, same batch.")] = 0,
 ) -> None:
     """Design the next plate from your or generated candidates, each with its reason."""
     from paratope.campaigns.suggestion import suggest as choose

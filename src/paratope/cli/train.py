@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer import Argument, Option
 
 from paratope.cli.group import command_app
 from paratope.core.interruption import Interrupted, Interruption
@@ -21,37 +22,31 @@ if TYPE_CHECKING:
 app = command_app()
 
 Table = Annotated[
-    str | None,
-    typer.Argument(help="Table with heavy, light, antigen and a measured pKd or Kd."),
+    str | None, Argument(help="Table with heavy, light, antigen and a measured pKd or Kd.")
 ]
 RecipeName = Annotated[
-    str, typer.Option(help="Name of a recipe, or a TOML file such as a run's run.toml.")
+    str, Option(help="Name of a recipe, or a TOML file such as a run's run.toml.")
 ]
-RunFolder = Annotated[Path, typer.Option("-o", "--output", help="Run folder.")]
+RunFolder = Annotated[Path, Option("-o", "--output", help="Run folder.")]
 Changes = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Change a key; may be repeated."),
+    list[str] | None, Option("--set", metavar="KEY=VALUE", help="Change a key; may be repeated.")
 ]
-EncoderPair = Annotated[
-    str | None, typer.Option(metavar="AB,AG", help="Antibody and antigen encoder.")
-]
+EncoderPair = Annotated[str | None, Option(metavar="AB,AG", help="Antibody and antigen encoder.")]
 Split = Annotated[
     str | None,
-    typer.Option(
+    Option(
         help="Kind of split (random, antibody, antigen, ...) or a file with a column split. "
         "By default by antigen cluster; by antibody where there is one antigen."
     ),
 ]
 Columns = Annotated[
-    str | None, typer.Option(help="Names of your columns, such as heavy=VH,pkd=affinity.")
+    str | None, Option(help="Names of your columns, such as heavy=VH,pkd=affinity.")
 ]
-Resume = Annotated[
-    bool, typer.Option("--resume", help="Resume the run in the folder, if there is one.")
-]
-Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Resume = Annotated[bool, Option("--resume", help="Resume the run in the folder, if there is one.")]
+Device = Annotated[str, Option(help="auto, cpu or cuda.")]
 Loggers = Annotated[
     list[str] | None,
-    typer.Option(
+    Option(
         "--logger",
         metavar="NAME",
         help="tensorboard, wandb or mlflow: also log the history there, in the run folder. "
@@ -60,7 +55,7 @@ Loggers = Annotated[
 ]
 Trials = Annotated[
     int | None,
-    typer.Option(
+    Option(
         "--search",
         min=1,
         metavar="N",
@@ -68,8 +63,8 @@ Trials = Annotated[
         "then train the best. Keys given by --set stay.",
     ),
 ]
-ListRecipes = Annotated[bool, typer.Option("--list", help="List the recipes and exit.")]
-Show = Annotated[bool, typer.Option("--show", help="Print the recipe with every key and exit.")]
+ListRecipes = Annotated[bool, Option("--list", help="List the recipes and exit.")]
+Show = Annotated[bool, Option("--show", help="Print the recipe with every key and exit.")]
 
 
 @app.command(

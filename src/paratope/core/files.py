@@ -242,11 +242,7 @@ def json_text(value: object, *, indent: int | None = 2, sort_keys: bool = False)
 
 
 def write_json(
-    path: str | os.PathLike[str],
-    value: object,
-    *,
-    indent: int | None = 2,
-    sort_keys: bool = False,
+    path: str | os.PathLike[str], value: object, *, indent: int | None = 2, sort_keys: bool = False
 ) -> None:
     """Write `json_text` to a file, whole or not at all; raises `OutputError` as `atomic_file`."""
     text = json_text(value, indent=indent, sort_keys=sort_keys)

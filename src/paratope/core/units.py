@@ -30,7 +30,7 @@ _KD_TEXT = re.compile(
     r"^\s*(?:[kK]_?[dD]\s*[=:]?\s*)?(?P<bound><=|>=|<|>|~|≤|≥|=)?\s*"
     r"(?P<number>[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:\s*[eE]\s*[+-]?\d+)?)"
     r"(?:\s*[x×*·]\s*10\s*\^?\s*(?P<power>[+-]?\d+))?\s*"
-    r"(?P<unit>[afpnumμµ]?M|[afpnuAFPNU]m|[AFPNU]M|[afpnumμµ]?mol/[lL])?\s*$",
+    r"(?P<unit>[afpnumμµ]?M|[afpnuAFPNU]m|[AFPNU]M|[afpnumμµ]?mol/[lL])?\s*$"
 )
 _TEMPERATURE = re.compile(
     r"^\s*(?P<number>-?\d+(?:\.\d*)?)\s*(?:°|deg(?:rees)?\.?)?\s*(?P<unit>[KkCc])?(?:elsius|elvin)?"

@@ -86,41 +86,26 @@ def bound_non_binders(
 ) -> list[Measurement]:
     """Give every non-binder without a Kd its bound: the weakest pKd measured in its assay.
 
-    Where an assay measured scores and no pKd, the bound is its weakest score.
+    Where an assay measured scores and no pKd, the bound is its weakest score; `default_pkd`, the
+    assay's stated limit, goes before both. Those that cannot be bounded keep None.
 
-    Parameters
-    ----------
-    measurements : sequence of Measurement
-    default_pkd : float, optional
-        The assay's stated limit, used instead where it is given; also for assays without any value.
-
-    Returns
-    -------
-    list of Measurement
-        In the same order; those that cannot be bounded (nothing measured, no default) keep None.
-
-    Examples
-    --------
     >>> from paratope.molecules.sequences import Antibody, Antigen
     >>> pair = Pair(Antibody("EVQL"), Antigen(("MKV",)))
     >>> rows = [Measurement(pair, 7.5), Measurement(pair, None, Censoring.AT_MOST)]
     >>> bound_non_binders(rows)[1].pkd
     7.5
     """
-    weakest_pkd: dict[str, float] = {}
-    weakest_score: dict[str, float] = {}
+    weakest: dict[tuple[str, str], float] = {}
     for row in measurements:
-        if row.censoring is Censoring.AT_LEAST:
-            continue
-        if row.pkd is not None:
-            weakest_pkd[row.assay] = min(row.pkd, weakest_pkd.get(row.assay, math.inf))
-        if row.score is not None:
-            weakest_score[row.assay] = min(row.score, weakest_score.get(row.assay, math.inf))
+        for kind, value in (("pkd", row.pkd), ("score", row.score)):
+            if value is not None and row.censoring is not Censoring.AT_LEAST:
+                key = kind, row.assay
+                weakest[key] = min(value, weakest.get(key, math.inf))
     bounded = []
     for row in measurements:
         if row.pkd is None and row.delta_pkd is None and row.score is None:
-            limit = default_pkd if default_pkd is not None else weakest_pkd.get(row.assay)
-            score = weakest_score.get(row.assay) if limit is None else None
+            limit = weakest.get(("pkd", row.assay)) if default_pkd is None else default_pkd
+            score = weakest.get(("score", row.assay)) if limit is None else None
             row = dataclasses.replace(row, pkd=limit, score=score)
         bounded.append(row)
     return bounded
@@ -131,8 +116,6 @@ class ParentValues:
 
     Parents are known by their residues, whatever their rows are called.
 
-    Examples
-    --------
     >>> from paratope.molecules.sequences import Antibody, Antigen
     >>> parent = Pair(Antibody("EVQL", None, "wt"), Antigen(("MKV",)))
     >>> values = ParentValues()

@@ -32,13 +32,7 @@ from typing import overload
 from rapidfuzz.distance import Levenshtein
 
 from paratope.core.errors import InputError
-from paratope.molecules.numbering import (
-    REGIONS,
-    SCHEMES,
-    Domain,
-    number_chain,
-    prepare_antibody,
-)
+from paratope.molecules.numbering import REGIONS, SCHEMES, Domain, number_chain, prepare_antibody
 from paratope.molecules.sequences import ALPHABET, Antibody, Antigen, Pair
 
 WILD_TYPE = "WT"

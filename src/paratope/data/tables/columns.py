@@ -103,22 +103,10 @@ def match_columns(
 ) -> dict[str, str]:
     """The user's column for each canonical name that is there.
 
-    Parameters
-    ----------
-    found : sequence of str
-        The user's column names.
-    columns : mapping of str to str, optional
-        Canonical name to the user's name; goes before the aliases.
-    wanted : iterable of str, optional
-        Canonical names to look for; all of `ALIASES` by default.
+    `columns`, canonical name to the user's, goes before the aliases; `wanted` are the canonical
+    names to look for, all by default. Raises `InputError` if `columns` names a column that is not
+    there, or an unknown canonical name.
 
-    Raises
-    ------
-    InputError
-        If `columns` names a column that is not there, or an unknown canonical name.
-
-    Examples
-    --------
     >>> match_columns(["VH", "Target sequence", "Kd (nM)", "well"])
     {'heavy': 'VH', 'antigen': 'Target sequence', 'kd_nM': 'Kd (nM)'}
     """

@@ -65,14 +65,14 @@ def read_blocks(opened: Opened, block_rows: int | None) -> Iterator[Block]:
                 ((number, line) for number, line in enumerate(text) if line.strip()), (0, "")
             )
             lines = itertools.chain([first], text)
-            if first.lstrip().startswith(">") or _FASTA_NAME.search(opened.name):
-                lines = itertools.chain([""] * blank, lines)
-                yield from _fasta_blocks(lines, opened, block_rows)
-            else:
+            if not (first.lstrip().startswith(">") or _FASTA_NAME.search(opened.name)):
                 yield from _delimited_blocks(lines, blank, first, opened, block_rows)
-
-
-# delimited text
+                return
+            records = _fasta_records(itertools.chain([""] * blank, lines), opened.name)
+            schema = dict.fromkeys(("id", "heavy", "light"), pl.String)
+            for batch in _batches(_paired_chains(records), block_rows):
+                *columns, starts = map(list, zip(*batch, strict=True))
+                yield Block(pl.DataFrame(columns, schema=schema), starts)
 
 
 def _delimited_blocks(
@@ -168,9 +168,6 @@ def _records(
         yield start, fields, broken
 
 
-# Parquet and XLSX
-
-
 def _parquet_blocks(opened: Opened, block_rows: int | None) -> Iterator[Block]:
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -209,9 +206,6 @@ def _xlsx_blocks(opened: Opened, block_rows: int | None) -> Iterator[Block]:
         notes = []
 
 
-# FASTA
-
-
 class FastaRecord(NamedTuple):
     """One record: the header without ``>``, the sequence as written without line ends, its line."""
 
@@ -240,18 +234,9 @@ def read_fasta(source: Source) -> tuple[FastaRecord, ...]:
 def read_antigens(source: Source) -> tuple[Antigen, ...]:
     r"""Antigens of a FASTA file; the chains of one antigen are separated by ``|`` or ``:``.
 
-    Returns
-    -------
-    tuple of Antigen
-        Named by the first word of the header, or by number where that is empty or taken.
+    They are named by the first word of the header, or by number where that is empty or taken.
+    Raises `InputError` as `read_fasta`, or if a sequence is no protein.
 
-    Raises
-    ------
-    InputError
-        As `read_fasta`, or if a sequence is no protein; names the file and the record's line.
-
-    Examples
-    --------
     >>> import io
     >>> read_antigens(io.BytesIO(b">toxin two chains\nMKVLA:GGSAA\n"))
     (Antigen(chains=('MKVLA', 'GGSAA'), name='toxin'),)
@@ -268,14 +253,6 @@ def read_antigens(source: Source) -> tuple[Antigen, ...]:
             where = f"{source_name(source)}: line {record.line}: {name!r}"
             raise InputError(f"{where}: {error}") from None
     return tuple(antigens)
-
-
-def _fasta_blocks(lines: Iterator[str], opened: Opened, block_rows: int | None) -> Iterator[Block]:
-    antibodies = _paired_chains(_fasta_records(lines, opened.name))
-    for batch in _batches(antibodies, block_rows):
-        names, heavy, light, starts = (list(column) for column in zip(*batch, strict=True))
-        columns = {"id": names, "heavy": heavy, "light": light}
-        yield Block(pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String)), starts)
 
 
 def _fasta_records(lines: Iterable[str], name: str) -> Iterator[FastaRecord]:
@@ -307,9 +284,7 @@ def _fasta_records(lines: Iterable[str], name: str) -> Iterator[FastaRecord]:
     yield record()
 
 
-def _paired_chains(
-    records: Iterable[FastaRecord],
-) -> Iterator[tuple[str, str, str | None, int]]:
+def _paired_chains(records: Iterable[FastaRecord]) -> Iterator[tuple[str, str, str | None, int]]:
     """Antibodies as (name, heavy, light, line).
 
     A record holds both chains (``H|L``), an scFv or a single domain; two records that follow each
@@ -320,64 +295,52 @@ def _paired_chains(
         if before is None:
             before = record
             continue
-        one, other = _CHAIN_MARK.match(before.name), _CHAIN_MARK.match(record.name)
-        if one and other and one["stem"].strip() == other["stem"].strip():
-            is_heavy = [match["mark"].lower() in _HEAVY_MARKS for match in (one, other)]
-            if is_heavy[0] != is_heavy[1]:
-                heavy, light = (before, record) if is_heavy[0] else (record, before)
-                yield one["stem"].strip(), heavy.sequence, light.sequence, before.line
-                before = None
-                continue
+        matches = [_CHAIN_MARK.match(name) for name in (before.name, record.name)]
+        stems = {match and match["stem"].strip() for match in matches}
+        chains = {
+            match["mark"].lower() in _HEAVY_MARKS: sequence
+            for match, sequence in zip(matches, (before.sequence, record.sequence), strict=True)
+            if match
+        }
+        if len(stems) == 1 and len(chains) == 2 and (stem := stems.pop()) is not None:
+            yield stem, chains[True], chains[False], before.line
+            before = None
+            continue
         yield before.name, before.sequence, None, before.line
         before = record
     if before is not None:
         yield before.name, before.sequence, None, before.line
 
 
-# frames
-
-
 def as_frame(
     source: Any, only: Collection[str] | None = None, *, name: str = "table"
 ) -> pl.DataFrame:
-    """A polars frame of a polars or pandas frame, whatever the latter holds.
+    """A polars frame of a polars or pandas frame, or of some columns by their unique names.
 
-    Parameters
-    ----------
-    source : polars.DataFrame or pandas.DataFrame
-        Of a pandas frame the index is left out; column names become text, and unique
-        (`unique_names`). A column of mixed values, or of a kind polars has not, becomes text.
-    only : collection of str, optional
-        Columns to convert, by their unique names; all by default.
-    name : str
-        What to call it in messages.
+    Of a pandas frame the index is left out; column names become text, and unique (`unique_names`);
+    a column of mixed values, or of a kind polars has not, becomes text. `name` is what messages
+    call it; raises `InputError` if it is no frame.
 
-    Returns
-    -------
-    polars.DataFrame
-        `source` itself if it is one and all its columns are wanted.
-
-    Raises
-    ------
-    InputError
-        If it is no frame.
-
-    Examples
-    --------
     >>> import pandas as pd
     >>> as_frame(pd.DataFrame({"well": ["A1", 3], 7: [1.5, None]})).to_dict(as_series=False)
     {'well': ['A1', '3'], '7': [1.5, None]}
     """
     if isinstance(source, pl.DataFrame):
         return source if only is None else source.select(only)
-    columns = column_names(source, name)
-    return pl.DataFrame(
-        [
-            _series(column, source.iloc[:, position])
-            for position, column in enumerate(columns)
-            if only is None or column in only
-        ]
-    )
+
+    def series(column: str, values: "pd.Series") -> pl.Series:
+        # polars reads periods and intervals as their bare numbers
+        if not str(values.dtype).startswith(("period", "interval")):
+            # what pyarrow raises about a column of mixed values differs with their types
+            with contextlib.suppress(TypeError, ValueError, ArithmeticError, NotImplementedError):
+                return pl.from_pandas(values).alias(column)
+        cells = zip(values, values.isna(), strict=True)
+        texts = [None if is_missing else _cell_text(value) for value, is_missing in cells]
+        return pl.Series(column, texts, pl.String)
+
+    columns = enumerate(column_names(source, name))
+    chosen = ((index, column) for index, column in columns if only is None or column in only)
+    return pl.DataFrame([series(column, source.iloc[:, index]) for index, column in chosen])
 
 
 def column_names(source: Any, name: str = "table") -> list[str]:
@@ -426,24 +389,12 @@ def as_text(series: pl.Series) -> list[str]:
     return [_cell_text(value) for value in series.to_list()]
 
 
-def _series(name: str, values: "pd.Series") -> pl.Series:
-    # polars reads periods and intervals as their bare numbers
-    if not str(values.dtype).startswith(("period", "interval")):
-        # what pyarrow raises about a column of mixed values differs with their types
-        with contextlib.suppress(TypeError, ValueError, ArithmeticError, NotImplementedError):
-            return pl.from_pandas(values).alias(name)
-    missing = values.isna()
-    cells = zip(values, missing, strict=True)
-    texts = [None if is_missing else _cell_text(value) for value, is_missing in cells]
-    return pl.Series(name, texts, pl.String)
-
-
 def _cell_text(value: object) -> str:
     if value is None or value != value:  # NaN
         return ""
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
         return str(int(value))
-    if isinstance(value, datetime.datetime | datetime.date):
+    if isinstance(value, datetime.date):
         return value.isoformat()
     return str(value)
 

@@ -1,5 +1,6 @@
 """Molecules of a row: its sequences, or the mutations that make them of a parent's."""
 
+import contextlib
 import dataclasses
 import functools
 from collections.abc import Mapping
@@ -35,14 +36,8 @@ class Molecules:
 class MoleculeReader:
     """Reads antibodies and antigens from the cells of one table.
 
-    Parameters
-    ----------
-    columns : mapping of str to str
-        Canonical name to the user's name.
-    default_antigen : Antigen or None
-        For rows that give none; None makes them errors.
-    parent : str or None
-        Id of the parent of rows of mutations that name none.
+    `default_antigen` is for rows that give none (errors without it), `parent` the id of the parent
+    of rows of mutations that name none.
     """
 
     def __init__(
@@ -62,11 +57,8 @@ class MoleculeReader:
     def read(self, cells: Cells) -> Molecules:
         """The molecules of a row.
 
-        Raises
-        ------
-        InputError
-            If a sequence cannot be read; if the row is one of mutations, also if its parent is
-            missing or the mutations do not fit it. Names the user's column.
+        Raises `InputError`, naming the user's column, if a sequence cannot be read, a parent is
+        missing or mutations do not fit it.
         """
         return self._variant(cells) if _is_variant(cells) else self._of_sequences(cells)
 
@@ -119,13 +111,14 @@ class MoleculeReader:
             antibody, notes = clean_antibody(cells.get("heavy", ""), light)
             antibody, more = prepare_antibody(antibody)
         except InputError as problem:
-            at_light = str(problem).startswith("light chain") and light
             hint = ""
-            if str(problem).startswith("heavy chain: no antibody") and _is_antibody(
-                cells.get("antigen", "")
-            ):
-                column = self._column("antigen")
-                hint = f"; column {column!r} holds one: are the two exchanged?"
+            if str(problem).startswith("heavy chain: no antibody"):
+                with contextlib.suppress(InputError):
+                    antigen, _ = _antigen_of(cells.get("antigen", ""))
+                    if any(map(find_domains, antigen.chains)):
+                        column = self._column("antigen")
+                        hint = f"; column {column!r} holds one: are the two exchanged?"
+            at_light = str(problem).startswith("light chain") and light
             column = self._column("light" if at_light else "heavy")
             raise InputError(f"column {column!r}: {problem}{hint}") from None
         return antibody, notes + more
@@ -185,14 +178,6 @@ def _is_variant(cells: Cells) -> bool:
     """Whether a row has mutations and no heavy chain."""
     has_heavy = not is_not_measured(cells.get("heavy", ""))
     return not has_heavy and bool(cells.get("mutations", "").strip())
-
-
-def _is_antibody(text: str) -> bool:
-    try:
-        antigen, _ = _antigen_of(text)
-    except InputError:
-        return False
-    return any(find_domains(chain) for chain in antigen.chains)
 
 
 @functools.lru_cache(maxsize=256)

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Unpack
 
 import polars as pl
@@ -118,18 +118,10 @@ def _tables(source: Source, block_rows: int | None, options: ReadOptions) -> Ite
 def table_from_frame(
     frame: Frame, *, source: str = "table", **options: Unpack[ReadOptions]
 ) -> InputTable:
-    """A table of a polars or pandas frame, which is not touched.
+    """A table of a polars or pandas frame, which is not touched; `source` is its name in messages.
 
-    Parameters
-    ----------
-    frame : polars.DataFrame or pandas.DataFrame
-    source : str
-        What to call it in messages.
-    **options
-        As `read_table`.
+    Options and errors as `read_table`.
 
-    Examples
-    --------
     >>> table = table_from_frame(pl.DataFrame({"heavy": ["EVQL"], "antigen": ["MKV"]}))
     >>> print(table.rows[0].error)
     row '1', column 'heavy': heavy chain: 4 residues, too short for an antibody variable domain
@@ -150,8 +142,6 @@ def read_frame(source: Source) -> InputTable:
 
     For tables of predictions, splits and the like. ``columns`` says which known columns are there.
 
-    Examples
-    --------
     >>> import io
     >>> read_frame(io.BytesIO(b"true,pred\n7.1,6.9\n")).columns
     {'true': 'true', 'pred': 'pred'}
@@ -167,20 +157,15 @@ def read_frame(source: Source) -> InputTable:
 
 def _table(reader: RowReader, block: Block, original: Frame) -> InputTable:
     rows = tuple(reader.read(block))
-    if reader.antigens is not None and len(reader.antigens) > 1:
-        original = _repeated(original, [antigen.name for antigen in reader.antigens])
+    if reader.antigens is not None and len(reader.antigens) > 1:  # each row once for each of them
+        names = [antigen.name for antigen in reader.antigens] * len(original)
+        indices = [index for index in range(len(original)) for _ in reader.antigens]
+        is_polars = isinstance(original, pl.DataFrame)
+        original = original[indices] if is_polars else original.iloc[indices]
+        if "antigen_name" not in original.columns:
+            if isinstance(original, pl.DataFrame):
+                original = original.with_columns(pl.Series("antigen_name", names, pl.String))
+            else:
+                original = original.assign(antigen_name=names)
     notes = (*block.table_notes, *reader.take_notes())
     return InputTable(reader.source, original, rows, dict(reader.columns), notes)
-
-
-def _repeated(frame: Frame, antigens: Sequence[str]) -> Frame:
-    """Each row once for each antigen."""
-    rows = [row for row in range(len(frame)) for _ in antigens]
-    names = list(antigens) * len(frame)
-    if isinstance(frame, pl.DataFrame):
-        frame = frame[rows]
-        if "antigen_name" not in frame.columns:
-            frame = frame.with_columns(pl.Series("antigen_name", names, pl.String))
-        return frame
-    frame = frame.iloc[rows]
-    return frame if "antigen_name" in frame.columns else frame.assign(antigen_name=names)

@@ -87,28 +87,10 @@ class TableRow:
 
 
 class RowReader:
-    """Reads the rows of one table, block after block.
+    """Reads the rows of one table, block after block; options as `ReadOptions`.
 
-    Parameters
-    ----------
-    source : str
-        What to call the table.
-    found : sequence of str
-        Its columns.
-    columns, antigens, require, limit_pkd, default_antigen, parent
-        See `ReadOptions`.
-
-    Attributes
-    ----------
-    columns : dict of str to str
-        Canonical name to the user's name, for the columns that are read.
-    antigens : tuple of Antigen or None
-        Those every row is paired with.
-
-    Raises
-    ------
-    InputError
-        If a column that is needed is missing.
+    Its ``columns`` are those read, canonical name to the user's; its ``antigens`` those every row
+    is paired with, or None. Raises `InputError` if a column that is needed is missing.
     """
 
     def __init__(
@@ -125,8 +107,13 @@ class RowReader:
     ) -> None:
         if require not in ("pair", "measured"):
             raise InputError(unknown_name("requirement", require, ("pair", "measured")))
+        if isinstance(antigens, Sequence) and not isinstance(antigens, str) and not antigens:
+            raise InputError("no antigen given; expected at least one")
+        if isinstance(antigens, Sequence) and not isinstance(antigens, str):
+            self.antigens: tuple[Antigen, ...] | None = tuple(antigens)
+        else:
+            self.antigens = None if antigens is None else read_antigens(antigens)
         self.source = source
-        self.antigens = _antigens(antigens)
         self._is_measured = require == "measured"
         self._notes: list[str] = []
         self.columns = self._matched(found, columns, default_antigen)
@@ -248,7 +235,16 @@ class RowReader:
 
     def _measured(self, row: TableRow, pair: Pair, cells: Cells) -> TableRow:
         """A row with what its own cells say was measured."""
-        conditions = self._conditions(cells)
+        kelvin, temperature = None, cells.get("temperature", "")
+        if not is_not_measured(temperature):
+            column = self.columns["temperature"]
+            unit = {"k": "K", "c": "C"}.get(column[-1:].lower(), "") if "_" in column else ""
+            try:
+                kelvin = parse_temperature_K(temperature, unit)
+            except InputError:
+                self._unread[f"column {column!r}: {temperature!r} is not read"] += 1
+        construct, method = (cells.get(name, "").strip() for name in ("format", "method"))
+        conditions = Conditions(construct, method, kelvin)
         try:
             values = read_values(cells, self.columns, conditions.temperature_K)
             parent_columns = ("parent", "parent_heavy", "parent_antigen")
@@ -281,8 +277,7 @@ class RowReader:
         fold, date = cells.get("fold", "").strip(), ""
         if not is_not_measured(cells.get("date", "")):
             try:
-                read = datetime.datetime.fromisoformat(cells["date"].strip())
-                date = read.date().isoformat()
+                date = datetime.datetime.fromisoformat(cells["date"].strip()).date().isoformat()
             except ValueError:
                 column = self.columns["date"]
                 expected = f"column {column!r}: not read; expected dates such as 2024-05-31"
@@ -297,18 +292,6 @@ class RowReader:
             fold=int(fold) if fold.lstrip("-").isdecimal() else None,
         )
 
-    def _conditions(self, cells: Cells) -> Conditions:
-        kelvin = None
-        text = cells.get("temperature", "")
-        if not is_not_measured(text):
-            column = self.columns["temperature"]
-            unit = {"k": "K", "c": "C"}.get(column[-1:].lower(), "") if "_" in column else ""
-            try:
-                kelvin = parse_temperature_K(text, unit)
-            except InputError:
-                self._unread[f"column {column!r}: {text!r} is not read"] += 1
-        return Conditions(cells.get("format", "").strip(), cells.get("method", "").strip(), kelvin)
-
     def _with_parent(self, row: TableRow, cells: Cells) -> TableRow:
         """Resolve the parent; of a pKd, a ΔpKd and the parent's pKd, two give the third."""
         measurement = row.measurement
@@ -316,14 +299,25 @@ class RowReader:
             return row
         note, parent_pkd = "", None
         try:
-            parent_id = cells.get("parent", "").strip()
+            parent_id, stated = cells.get("parent", "").strip(), cells.get("parent_pkd", "")
             if is_not_measured(parent_id):
                 parent = self._molecules.parent_of(measurement.pair, cells)
             else:
-                parent = self._named_parent(row, measurement.pair, parent_id)
+                suffix = row.id[len(measurement.pair.antibody.name) :]  # "/antigen", with several
+                if parent_id + suffix not in self._parents:
+                    raise InputError(
+                        f"column {self.columns['parent']!r}: no row {parent_id!r} that can be "
+                        "read; expected the id of another row"
+                    )
+                parent = self._parents[parent_id + suffix]
                 parent_pkd, note = self._parent_values.median(parent, measurement.assay)
-            if parent_pkd is None:
-                parent_pkd = self._stated_parent_pkd(cells)
+            if parent_pkd is None and not is_not_measured(stated):
+                try:
+                    value, censoring = parse_bounded_number(stated)
+                except InputError as problem:
+                    column = self.columns["parent_pkd"]
+                    raise InputError(f"column {column!r}: {problem}") from None
+                parent_pkd = value if censoring is Censoring.EXACT else None
         except InputError as problem:
             return row.with_error(problem)
         pkd, delta = measurement.pkd, measurement.delta_pkd
@@ -337,49 +331,20 @@ class RowReader:
         notes = (*row.notes, note) if note else row.notes
         return dataclasses.replace(row, measurement=changed, notes=notes)
 
-    def _named_parent(self, row: TableRow, pair: Pair, parent_id: str) -> Pair:
-        suffix = row.id[len(pair.antibody.name) :]  # "/antigen", with several antigens
-        if parent_id + suffix not in self._parents:
-            raise InputError(
-                f"column {self.columns['parent']!r}: no row {parent_id!r} that can be read; "
-                "expected the id of another row"
-            )
-        return self._parents[parent_id + suffix]
-
-    def _stated_parent_pkd(self, cells: Cells) -> float | None:
-        stated = cells.get("parent_pkd", "")
-        if is_not_measured(stated):
-            return None
-        try:
-            value, censoring = parse_bounded_number(stated)
-        except InputError as problem:
-            raise InputError(f"column {self.columns['parent_pkd']!r}: {problem}") from None
-        return value if censoring is Censoring.EXACT else None
-
     def _bounded(self, rows: list[TableRow]) -> list[TableRow]:
         """Give non-binders their bound; one that cannot get any is in error."""
-        indices = [index for index, row in enumerate(rows) if row.measurement is not None]
         measurements = [row.measurement for row in rows if row.measurement is not None]
-        bounded = bound_non_binders(measurements, self._limit_pkd)
-        for index, before, after in zip(indices, measurements, bounded, strict=True):
-            row = rows[index]
+        bounded = iter(bound_non_binders(measurements, self._limit_pkd))
+        for index, row in enumerate(rows):
+            if row.measurement is None:
+                continue
+            after = next(bounded)
             if after.pkd is None and after.delta_pkd is None and after.score is None:
                 rows[index] = row.with_error(
                     f"no binding, and nothing measured in assay {after.assay!r} to bound it by; "
                     "give the weakest Kd the assay can see, such as '>10 uM'"
                 )
-            elif after != before:
-                note = "no binding: read as at most the weakest value of the assay"
-                notes = (*row.notes, note)
+            elif after != row.measurement:
+                notes = (*row.notes, "no binding: read as at most the weakest value of the assay")
                 rows[index] = dataclasses.replace(row, measurement=after, notes=notes)
         return rows
-
-
-def _antigens(antigens: Source | Sequence[Antigen] | None) -> tuple[Antigen, ...] | None:
-    if antigens is None:
-        return None
-    if isinstance(antigens, Sequence) and not isinstance(antigens, str):
-        if not antigens:
-            raise InputError("no antigen given; expected at least one")
-        return tuple(antigens)
-    return read_antigens(antigens)

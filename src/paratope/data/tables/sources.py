@@ -69,15 +69,22 @@ def source_name(source: Source) -> str:
 def open_source(source: Source) -> Iterator[Opened]:
     """Open a path, ``"-"`` (stdin) or a binary file object, decompressed; tell its kind by content.
 
-    Raises
-    ------
-    InputError
-        If it cannot be opened or read, is empty, or is a binary file of no kind that is read.
+    Raises `InputError` if it cannot be opened or read, is empty, or is a binary file of no kind
+    that is read.
     """
     name = source_name(source)
     with contextlib.ExitStack() as stack:
         try:
-            raw = _raw(source, stack)
+            if not isinstance(source, str | os.PathLike):
+                raw = source
+                if isinstance(raw.read(0), str):
+                    raise InputError(f"{name}: open it in binary mode ('rb')")
+            elif str(source) == "-":
+                raw = sys.stdin.buffer
+            else:
+                raw = stack.enter_context(Path(source).open("rb"))
+            if not raw.seekable():
+                raw = _spooled(raw, stack)
             if raw.read(2) == b"\x1f\x8b":
                 raw.seek(0)
                 # one pass into a temporary file: later passes seek, and damage shows at once
@@ -85,25 +92,19 @@ def open_source(source: Source) -> Iterator[Opened]:
             raw.seek(0)
             head = raw.read(1 << 16)
             raw.seek(0)
-        except OSError as error:
-            raise InputError(_cannot_read(name, error)) from None
-        except (EOFError, zlib.error):
+        except (EOFError, zlib.error, gzip.BadGzipFile):
             raise InputError(f"{name}: damaged gzip file (cut short or altered)") from None
+        except FileNotFoundError:
+            raise InputError(f"{name}: no such file") from None
+        except IsADirectoryError:
+            what = "this is a folder; expected a table or a FASTA file"
+            raise InputError(f"{name}: {what}") from None
+        except PermissionError:
+            raise InputError(f"{name}: no permission to read it") from None
+        except OSError as error:
+            raise InputError(f"{name}: cannot be read: {error.strerror or error}") from None
         suffix = Path(name.lower().removesuffix(".gz")).suffix
         yield Opened(name, _kind(head, name), suffix, raw)
-
-
-def _raw(source: Source, stack: contextlib.ExitStack) -> IO[bytes]:
-    if isinstance(source, str | os.PathLike):
-        if str(source) == "-":
-            stream: IO[bytes] = sys.stdin.buffer
-        else:
-            stream = stack.enter_context(Path(source).open("rb"))
-    else:
-        stream = source
-        if isinstance(stream.read(0), str):
-            raise InputError(f"{source_name(source)}: open it in binary mode ('rb')")
-    return stream if stream.seekable() else _spooled(stream, stack)
 
 
 def _spooled(stream: IO[bytes] | gzip.GzipFile, stack: contextlib.ExitStack) -> IO[bytes]:
@@ -112,18 +113,6 @@ def _spooled(stream: IO[bytes] | gzip.GzipFile, stack: contextlib.ExitStack) -> 
     shutil.copyfileobj(stream, copy, _CHUNK_BYTES)
     copy.seek(0)
     return copy
-
-
-def _cannot_read(name: str, error: OSError) -> str:
-    if isinstance(error, FileNotFoundError):
-        return f"{name}: no such file"
-    if isinstance(error, IsADirectoryError):
-        return f"{name}: this is a folder; expected a table or a FASTA file"
-    if isinstance(error, PermissionError):
-        return f"{name}: no permission to read it"
-    if isinstance(error, gzip.BadGzipFile):
-        return f"{name}: damaged gzip file (cut short or altered)"
-    return f"{name}: cannot be read: {error.strerror or error}"
 
 
 def _kind(head: bytes, name: str) -> str:
@@ -150,27 +139,17 @@ def _encoding(stream: IO[bytes], name: str) -> str:
     stream.seek(0)
     marked = stream.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
     candidates = ("utf-16",) if marked else ("utf-8-sig", "cp1252")
-    line = 0
+    line = 1
     for encoding in candidates:
-        line = _undecodable_line(stream, encoding)
-        if line == 0:
+        decoder = codecs.getincrementaldecoder(encoding)()
+        stream.seek(0)
+        line = 1
+        try:
+            while chunk := stream.read(_CHUNK_BYTES):
+                line += decoder.decode(chunk).count("\n")
+            decoder.decode(b"", final=True)
             return encoding
+        except UnicodeDecodeError as error:
+            line += error.object[: error.start].count(b"\n")
     expected = "UTF-16" if marked else "UTF-8 or Windows-1252"
     raise InputError(f"{name}: line {line}: this is not {expected} text; save the file as UTF-8")
-
-
-def _undecodable_line(stream: IO[bytes], encoding: str) -> int:
-    """First line that is not in this encoding, from 1; 0 if all of it is."""
-    decoder = codecs.getincrementaldecoder(encoding)()
-    line = 1
-    stream.seek(0)
-    while chunk := stream.read(_CHUNK_BYTES):
-        try:
-            line += decoder.decode(chunk).count("\n")
-        except UnicodeDecodeError as error:
-            return line + error.object[: error.start].count(b"\n")
-    try:
-        decoder.decode(b"", final=True)
-    except UnicodeDecodeError:
-        return line
-    return 0

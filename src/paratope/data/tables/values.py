@@ -59,26 +59,14 @@ class _Reading:
 
 
 def read_values(
-    cells: Mapping[str, str],
-    columns: Mapping[str, str],
-    temperature_K: float | None = None,
+    cells: Mapping[str, str], columns: Mapping[str, str], temperature_K: float | None = None
 ) -> Values:
     """What the measured columns of one row say.
 
-    Parameters
-    ----------
-    cells : mapping of str to str
-        Canonical column to the row's text.
-    columns : mapping of str to str
-        Canonical column to the user's name, for messages.
-    temperature_K : float, optional
-        Of the measurement, to convert free energies; 298.15 K if not known.
-
-    Raises
-    ------
-    InputError
-        If nothing is measured, a value cannot be read or is in the wrong unit, or two columns
-        disagree. The message starts with the user's column.
+    `cells` has the row's texts and `columns` the user's names by canonical column; the
+    temperature, 298.15 K if not known, converts free energies. Raises `InputError`, beginning with
+    the user's column, if nothing is measured, a value cannot be read or is in the wrong unit, or
+    two columns disagree.
     """
     temperature = STANDARD_TEMPERATURE_K if temperature_K is None else temperature_K
     readings = [
@@ -86,20 +74,24 @@ def read_values(
         for canonical in VALUE_COLUMNS
         if canonical in cells and not is_not_measured(cells[canonical])
     ]
-    binder = _binder(cells.get("binder", ""), columns.get("binder", "binder"))
+    word = cells.get("binder", "").strip().lower()
+    is_non_binder = word in _NO or is_no_binding(word)
+    if not (is_non_binder or word in _YES or is_not_measured(word)):
+        raise InputError(
+            f"column {columns['binder']!r}: expected true or false, got {cells['binder']!r}"
+        )
     absolute = [r for r in readings if r.column not in ("ddg_kcal_mol", "score")]
     delta = next((r for r in readings if r.column == "ddg_kcal_mol"), None)
     score = next((r for r in readings if r.column == "score"), None)
     if not readings:
-        if binder is False:
+        if is_non_binder:
             return Values(censoring=Censoring.AT_MOST)
         given = ", ".join(columns[c] for c in (*VALUE_COLUMNS, "binder") if c in columns)
         raise InputError(f"column {given!r}: no measured value in this row")
     best = _agreed(absolute, columns)
     notes: list[str] = []
     if best is not None and best.value is not None and best.censoring is Censoring.EXACT:
-        unbound = binder is False or any(r.value is None for r in absolute)
-        if unbound:
+        if is_non_binder or any(r.value is None for r in absolute):
             best = dataclasses.replace(best, censoring=Censoring.AT_MOST)
             notes.append("said not to bind: the number is read as an upper bound of pKd")
     leading = best or delta or score
@@ -116,15 +108,6 @@ def read_values(
                 f"{columns[leading.column]!r}"
             )
     return Values(**parts, censoring=leading.censoring, notes=tuple(notes))
-
-
-def _binder(text: str, column: str) -> bool | None:
-    word = text.strip().lower()
-    if word in _NO or is_no_binding(word):
-        return False
-    if word in _YES or is_not_measured(word):
-        return True if word in _YES else None
-    raise InputError(f"column {column!r}: expected true or false, got {text!r}")
 
 
 def _read(canonical: str, text: str, column: str, temperature_K: float) -> _Reading:

@@ -102,8 +102,15 @@ class TableWriter:
                     self._parquet = pq.ParquetWriter(self._file, table.schema)
                 self._parquet.write_table(table.cast(self._parquet.schema))
             else:
+                floats = [name for name, dtype in frame.schema.items() if dtype.is_float()]
+                changed = []
+                for column in frame.select(floats).fill_nan(None):
+                    if column.name not in self._keep:
+                        texts = [three_decimals(value) for value in column]
+                        column = pl.Series(column.name, texts, pl.String)
+                    changed.append(column)
                 try:
-                    _for_text(frame, self._keep).write_csv(
+                    frame.with_columns(changed).write_csv(
                         self._file,
                         include_header=not self._is_started,
                         separator="\t" if self._suffix == ".tsv" else ",",
@@ -152,8 +159,7 @@ def write_table(
     Parameters
     ----------
     frame : polars.DataFrame or pandas.DataFrame
-    target : path, or ``"-"``
-    keep : collection of str
+    target, keep
         As `TableWriter`, with the same formats, rounding and errors.
 
     Examples
@@ -166,17 +172,6 @@ def write_table(
     """
     with TableWriter(target, keep) as writer:
         writer.write(as_frame(frame))
-
-
-def _for_text(frame: pl.DataFrame, keep: Collection[str]) -> pl.DataFrame:
-    changed = []
-    for name, dtype in frame.schema.items():
-        if dtype.is_float() and name not in keep:
-            values = [three_decimals(value) for value in frame[name].to_list()]
-            changed.append(pl.Series(name, values, pl.String))
-        elif dtype.is_float():
-            changed.append(frame[name].fill_nan(None))
-    return frame.with_columns(changed)
 
 
 def three_decimals(value: float | None) -> str | None:
@@ -224,18 +219,10 @@ _ALWAYS = ("id", "heavy", "light", "antigen", "antigen_name", "assay")
 def frame_from_measurements(measurements: Iterable[Measurement]) -> pl.DataFrame:
     """Measurements as a table of texts, which `read_table` reads back; one row each, in order.
 
-    Returns
-    -------
-    polars.DataFrame
-        ``id, heavy, light, antigen, antigen_name, assay``, the values (``pkd``, ``ddg_kcal_mol``,
-        ``score``; ``<`` and ``>`` mark bounds, ``n.b.`` a non-binder without one), the parent's
-        chains, the conditions, and where the row came from (``complex``, ``mutations``, ``date``,
-        ``reference``, ``fold``, ``source``, ``source_row``, ``licence``). Columns that are empty
-        throughout are left out. Numbers keep all their digits. Only the name of an antibody may
-        change: ids are made unique.
+    ``<`` and ``>`` mark bounds, ``n.b.`` a non-binder without one. Columns that are empty
+    throughout are left out, numbers keep all their digits, and ids are made unique: only the name
+    of an antibody may change.
 
-    Examples
-    --------
     >>> from paratope.molecules.sequences import Antibody, Antigen
     >>> pair = Pair(Antibody("EVQL", None, "a"), Antigen(("MKV", "GGS"), "target"))
     >>> row = Measurement(pair, 5.0, Censoring.AT_MOST, assay="SPR")
@@ -263,9 +250,7 @@ def frame_from_measurements(measurements: Iterable[Measurement]) -> pl.DataFrame
 def _texts(row: Measurement) -> dict[str, str]:
     origin, conditions = row.origin, row.conditions
     sign, kelvin = _SIGNS[row.censoring], conditions.temperature_K
-    parent = {"heavy": "", "light": "", "antigen": ""}
-    if row.parent is not None:
-        parent = _chains(row.parent)
+    parent = dict.fromkeys(_chains(row.pair), "") if row.parent is None else _chains(row.parent)
     pkd = ddg = ""
     if row.pkd is not None:
         pkd = f"{sign}{float(row.pkd)!r}"
