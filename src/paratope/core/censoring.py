@@ -10,8 +10,6 @@ class Censoring(enum.IntEnum):
     says on which side of the value the truth lies. A Kd "> 10 uM" is a pKd ``AT_MOST`` 5: the
     sign turns once, where a Kd is read (`paratope.core.units.parse_kd`), and nowhere else.
 
-    Examples
-    --------
     >>> -Censoring.AT_LEAST == Censoring.AT_MOST
     True
     """

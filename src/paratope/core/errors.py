@@ -36,15 +36,7 @@ class TrainingError(ParatopeError):
 
 
 class MissingExtraError(ParatopeError):
-    """An optional dependency is not installed; the message names the extra to install.
-
-    Parameters
-    ----------
-    feature : str
-        What the user asked for.
-    extra : str
-        Name of the extra that brings it, such as ``"campaign"``.
-    """
+    """An optional dependency is not installed; the message names the extra to install."""
 
     def __init__(self, feature: str, extra: str) -> None:
         super().__init__(f"{feature} needs an optional part: pip install 'paratope[{extra}]'")

@@ -30,21 +30,10 @@ _RENAME_EXCHANGE, _AT_FDCWD = 2, -100
 def atomic_file(target: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     """A binary file that appears under its name only when it is complete.
 
-    Written beside the target, flushed to disk, renamed. If anything fails, the target is as it was
-    and nothing is left behind.
+    Written beside the target, flushed to disk, renamed; a device or a pipe is written directly. If
+    anything fails, the target is as it was and nothing is left behind. Raises `OutputError` if it
+    cannot be written: no folder, no permission, no space.
 
-    Parameters
-    ----------
-    target : path
-        Its folder must exist. A device or a pipe is written directly.
-
-    Raises
-    ------
-    OutputError
-        If it cannot be written: no folder, no permission, no space.
-
-    Examples
-    --------
     >>> import tempfile
     >>> folder = Path(tempfile.mkdtemp())
     >>> with atomic_file(folder / "note.txt") as file:
@@ -84,28 +73,10 @@ def atomic_folder(target: str | os.PathLike[str], replaces: Collection[str] = ()
 
     The caller fills the folder it is given, which is beside the target. Whatever else a target
     that is already there holds comes along by hard links before the two folders are exchanged, so
-    at no moment is any of it missing. If anything fails, the target is as it was.
+    at no moment is any of it missing; only the files named in `replaces` end with it. Parents are
+    made. Whether a folder that is there may be written to is for the caller to decide. If anything
+    fails, the target is as it was; raises `OutputError` if it cannot be written.
 
-    Parameters
-    ----------
-    target : path
-        Its parents are made. Whether a folder that is there may be written to is for the caller
-        to decide.
-    replaces : collection of str
-        Files of a target that is there which end with it even if no new one takes their place.
-
-    Yields
-    ------
-    Path
-        The folder to fill.
-
-    Raises
-    ------
-    OutputError
-        If it cannot be written.
-
-    Examples
-    --------
     >>> import tempfile
     >>> target = Path(tempfile.mkdtemp()) / "model"
     >>> target.mkdir()
@@ -128,24 +99,19 @@ def atomic_folder(target: str | os.PathLike[str], replaces: Collection[str] = ()
         with as_output_error(target):
             for entry in sorted(temporary.rglob("*"), reverse=True):
                 _flush(entry)
-            if path.exists():
-                _keep_others(path, temporary, frozenset(replaces))
+            for entry in path.iterdir() if path.exists() else ():
+                beside = temporary / entry.name
+                if entry.name in replaces or beside.exists():
+                    continue
+                if entry.is_dir() and not entry.is_symlink():
+                    shutil.copytree(entry, beside, symlinks=True, copy_function=_link)
+                else:
+                    _link(entry, beside)
             _flush(temporary)
             _put_in_place(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     _flush(path.parent)
-
-
-def _keep_others(old: Path, new: Path, replaces: frozenset[str]) -> None:
-    for entry in old.iterdir():
-        beside = new / entry.name
-        if entry.name in replaces or beside.exists():
-            continue
-        if entry.is_dir() and not entry.is_symlink():
-            shutil.copytree(entry, beside, symlinks=True, copy_function=_link)
-        else:
-            _link(entry, beside)
 
 
 def _link(source: str | Path, target: str | Path) -> None:
@@ -170,15 +136,15 @@ def _put_in_place(temporary: Path, path: Path) -> None:
         old.rename(temporary)
 
 
-def _exchange(one: Path, other: Path) -> bool:
+def _exchange(first: Path, second: Path) -> bool:
     """Exchange two names in one step, where the system can (Linux, most file systems)."""
-    if not sys.platform.startswith("linux"):
-        return False
-    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
-    if rename is None:
-        return False
-    names = os.fsencode(one), os.fsencode(other)
-    return rename(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE) == 0
+    library = ctypes.CDLL(None, use_errno=True) if sys.platform.startswith("linux") else None
+    rename = getattr(library, "renameat2", None)
+    names = os.fsencode(first), os.fsencode(second)
+    return (
+        rename is not None
+        and rename(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE) == 0
+    )
 
 
 def _flush(path: Path) -> None:
@@ -210,30 +176,16 @@ def as_output_error(target: object, only: frozenset[int] | None = None) -> Itera
 def json_text(value: object, *, indent: int | None = 2, sort_keys: bool = False) -> str:
     r"""A value as JSON with a line end; numbers that are not finite become null.
 
-    Parameters
-    ----------
-    value : object
-        Plain values, NumPy numbers and arrays, enumerations, dataclasses, paths and mappings of
-        them.
-    indent : int or None
-        None writes everything on one line without spaces.
-    sort_keys : bool
+    Takes plain values, NumPy numbers and arrays, enumerations, dataclasses, paths and mappings of
+    them; `TypeError` for others. Without `indent` everything is on one line without spaces.
 
-    Raises
-    ------
-    TypeError
-        If a value is of no kind that JSON has.
-
-    Examples
-    --------
     >>> json_text({"rmse": float("nan"), "rows": np.arange(2)}, indent=None)
     '{"rmse":null,"rows":[0,1]}\n'
     """
-    separators = None if indent else (",", ":")
     text = json.dumps(
         plain(value),
         indent=indent,
-        separators=separators,
+        separators=None if indent else (",", ":"),
         sort_keys=sort_keys,
         ensure_ascii=False,
         allow_nan=False,

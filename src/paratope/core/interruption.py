@@ -18,13 +18,6 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 class Interrupted(BaseException):
     """Somebody asked to leave; not an `Exception`, so nothing takes it for an error.
 
-    Parameters
-    ----------
-    number : int
-        Of the signal.
-
-    Examples
-    --------
     >>> interrupted = Interrupted(signal.SIGTERM)
     >>> interrupted.exit_code, str(interrupted)
     (143, 'interrupted by SIGTERM')
@@ -43,8 +36,6 @@ class Interruption:
     A signal raises `Interrupted` where it arrives, or inside `deferred` at the next `check`.
     Outside its context it never interrupts anything.
 
-    Examples
-    --------
     >>> with Interruption() as interruption:
     ...     try:
     ...         with interruption.deferred():

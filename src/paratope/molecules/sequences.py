@@ -15,19 +15,10 @@ MAX_RESIDUES = 100_000
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Antibody:
-    """An antibody by its chains' residues.
+    """An antibody by its chains' residues."""
 
-    Attributes
-    ----------
-    heavy : str
-        Heavy chain, or the single domain of a VHH.
-    light : str or None
-        Light chain; None for a VHH (nanobody).
-    name : str
-    """
-
-    heavy: str
-    light: str | None = None
+    heavy: str  # Heavy chain, or the single domain of a VHH
+    light: str | None = None  # None for a VHH (nanobody)
     name: str = ""
 
     @property
@@ -60,28 +51,10 @@ class Pair:
 def clean_sequence(text: str, what: str = "sequence") -> tuple[str, tuple[str, ...]]:
     """Residues of one chain: upper case, no white space, gaps at the ends or trailing stop ``*``.
 
-    Parameters
-    ----------
-    text : str
-        What the user gave for one chain.
-    what : str
-        What to call it in an error: ``"heavy chain"``, ``"antigen"``.
+    Returns letters of the 20 residues and X, and notes of what was changed (U to C; B, Z, J, O to
+    X). Raises `InputError`, where `what` is the chain's name, if nothing is left, a letter is no
+    residue (its position is from 1 in the text without white space), or the text is DNA or RNA.
 
-    Returns
-    -------
-    residues : str
-        ResidueTokens of the 20 residues and X.
-    notes : tuple of str
-        What was changed that a reader should know (U to C; B, Z, J, O to X).
-
-    Raises
-    ------
-    InputError
-        If nothing is left, a letter is no residue (named with its position from 1 in the text
-        without white space), or the text is DNA or RNA.
-
-    Examples
-    --------
     >>> clean_sequence(" evql vesgg* ")
     ('EVQLVESGG', ())
     >>> clean_sequence("EVQUZ")
@@ -163,13 +136,11 @@ def clean_antibody(
             "heavy chain: it holds two chains (heavy|light) and a light chain is given beside it; "
             "give the light chain once"
         )
-    if parts:
-        heavy = parts[0]
-        light = parts[1] if len(parts) == 2 else light
-    heavy_residues, notes = clean_sequence(heavy, "heavy chain")
-    all_notes = [f"heavy chain: {note}" for note in notes]
-    light_residues = None
-    if light is not None:
-        light_residues, notes = clean_sequence(light, "light chain")
-        all_notes += [f"light chain: {note}" for note in notes]
-    return Antibody(heavy_residues, light_residues, name), tuple(all_notes)
+    heavy, light = parts if len(parts) == 2 else (parts[0] if parts else heavy, light)
+    chains: dict[str, str | None] = {"heavy": None, "light": None}
+    all_notes: list[str] = []
+    for kind, chain in (("heavy", heavy), ("light", light)):
+        if chain is not None:
+            chains[kind], notes = clean_sequence(chain, f"{kind} chain")
+            all_notes += [f"{kind} chain: {note}" for note in notes]
+    return Antibody(**chains, name=name), tuple(all_notes)
