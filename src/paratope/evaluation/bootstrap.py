@@ -28,20 +28,23 @@ MIN_GROUPS = 5
 FEW_GROUPS = 20
 _JACKKNIFE_GROUPS = 200
 
+
+def _arcsine(x: Floats) -> Floats:
+    return np.arcsin(np.sqrt(np.clip(x, 0.0, 1.0)))
+
+
+def _share(z: Floats) -> Floats:
+    return np.sin(np.clip(z, 0.0, np.pi / 2)) ** 2
+
+
 # A scale and the way back from it; correlations have `fisher_z`.
 SCALES: Mapping[str, tuple[Callable[[Floats], Floats], Callable[[Floats], Floats]]] = {
     "identity": (lambda x: x, lambda z: z),
     "difference": (lambda x: x, lambda z: z),
     "not negative": (lambda x: x, lambda z: np.maximum(z, 0.0)),
     "positive": (lambda x: np.log(np.maximum(x, 1e-12)), np.exp),
-    "share": (
-        lambda x: np.arcsin(np.sqrt(np.clip(x, 0.0, 1.0))),
-        lambda z: np.sin(np.clip(z, 0.0, np.pi / 2)) ** 2,
-    ),
-    "percent": (
-        lambda x: np.arcsin(np.sqrt(np.clip(x / 100, 0.0, 1.0))),
-        lambda z: 100 * np.sin(np.clip(z, 0.0, np.pi / 2)) ** 2,
-    ),
+    "share": (_arcsine, _share),
+    "percent": (lambda x: _arcsine(x / 100), lambda z: 100 * _share(z)),
 }
 
 
@@ -68,27 +71,17 @@ def group_codes(labels: Sequence[object] | NDArray[Any]) -> tuple[NDArray[np.int
     >>> group_codes(["b", "a", "b"])[0].tolist()
     [0, 1, 0]
     """
-    codes: dict[object, int] = {}
+    index: dict[object, int] = {}
     values = labels.tolist() if isinstance(labels, np.ndarray) else labels
-    out = np.array([codes.setdefault(label, len(codes)) for label in values], dtype=np.int64)
-    return out, len(codes)
+    codes = np.array([index.setdefault(label, len(index)) for label in values], dtype=np.int64)
+    return codes, len(index)
 
 
 def effective_freedom(left_out: Floats) -> float:
-    """Degrees of freedom of a variance summed over groups of unequal influence.
+    """Degrees of freedom, 2 to n - 1, from a metric with each of n groups left out, (n,).
 
-    2 (Σ u)² / (Σ u² - (Σ u)² / n), u the squared influence of each of n groups: the variance of
-    a normal sample of n has this ratio at n - 1 (Satterthwaite 1946, Biometrics Bull. 2, 110).
-
-    Parameters
-    ----------
-    left_out : array (groups,)
-        The metric with each group left out.
-
-    Returns
-    -------
-    float
-        Between 2 and groups - 1; groups - 1 for influences spread like a normal distribution's.
+    2 (Σ u)² / (Σ u² - (Σ u)² / n), u the squared influence of each group: the variance of a normal
+    sample of n has this ratio at n - 1 (Satterthwaite 1946, Biometrics Bull. 2, 110).
     """
     squares = (left_out - left_out.mean()) ** 2
     excess = float(np.sum(squares**2) - np.sum(squares) ** 2 / len(squares))
@@ -99,30 +92,16 @@ def effective_freedom(left_out: Floats) -> float:
 class Bootstrap:
     """Draws of whole groups of rows, and the intervals that values in these draws give.
 
-    Parameters
-    ----------
-    labels : sequence (n,)
-        Group of each row. Of more than 1000 groups, whole ones are joined at random into 1000
-        blocks: still independent, fast to draw.
-    draws : int, optional
-        1000 by default, 500 for more than 5000 rows.
-    seed : int
+    `labels` name the group of each row, (n,); more than 1000 groups are joined at random into 1000
+    blocks, still independent and fast to draw. `draws` is 1000 by default, 500 for more than 5000
+    rows. `weights` give a metric's values in every draw: first all rows once, then the draws, then
+    each group left out (of more than 200, each of 200 random blocks).
 
-    Attributes
-    ----------
-    groups : int
-        Groups (or blocks) that are drawn.
-    weights : RowWeights
-        For a metric's values in every draw: first all rows once, then the draws, then each group
-        left out (of more than 200, each of 200 random blocks).
-
-    Examples
-    --------
     >>> bootstrap = Bootstrap(range(50))
     >>> means = bootstrap.weights.mean(np.arange(50.0))
     >>> interval = bootstrap.interval(means)
     >>> round(interval.low, 1), round(interval.high, 1)
-    (20.3, 28.7)
+    (20.4, 28.6)
     """
 
     def __init__(
@@ -146,22 +125,12 @@ class Bootstrap:
     def interval(
         self, values: Floats | None, scale: str = "identity", level: float = LEVEL
     ) -> Interval | None:
-        """Interval of a value known in every draw.
+        """Interval of a value known in every draw, (1 + draws + groups left out,) by `weights`.
 
-        Parameters
-        ----------
-        values : array (1 + draws + groups left out,), or None
-            By `weights`.
-        scale : str
-            Name in `SCALES`, or ``"correlation"``: where the interval is symmetric.
-        level : float
-
-        Returns
-        -------
-        Interval or None
-            None with fewer than 5 groups, where more than a tenth of the draws leave the value
-            undefined, or where all of them agree: they then say nothing about its error. A
-            ``"difference"`` in which all agree is a point.
+        `scale`, a name in `SCALES` or ``"correlation"``, is where it is symmetric. None with fewer
+        than 5 groups, where more than a tenth of the draws leave the value undefined, or where all
+        agree: they then say nothing about its error. A ``"difference"`` in which all agree is a
+        point.
         """
         from scipy.stats import t
 
@@ -204,18 +173,7 @@ def metric_intervals(
     draws: int | None = None,
     seed: int = 0,
 ) -> dict[str, Interval]:
-    """Intervals of the named metrics, for those that have one.
-
-    Parameters
-    ----------
-    rows : EvaluationRows
-    groups : sequence (n,)
-        Group of each row.
-    names : sequence of str
-        Names in `paratope.evaluation.metrics.METRICS`.
-    draws : int, optional
-        1000 by default, 500 for tables of more than 5000 rows.
-    """
+    """Intervals of the named `METRICS` that have one, by drawing the groups of the rows, (n,)."""
     bootstrap = Bootstrap(groups, draws=draws, seed=seed)
     intervals = {name: bootstrap.metric_interval(METRICS[name], rows) for name in names}
     return {name: interval for name, interval in intervals.items() if interval is not None}

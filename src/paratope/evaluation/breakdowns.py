@@ -10,33 +10,19 @@ from numpy.typing import NDArray
 
 from paratope.core.censoring import Censoring
 from paratope.evaluation.bootstrap import Bootstrap, Interval, group_codes
-from paratope.evaluation.metrics import METRICS, EvaluationRows, Floats
+from paratope.evaluation.metrics import METRICS, EvaluationRows, Floats, compute
 from paratope.evaluation.predictions import PredictionTable
 
 BIN_EDGES = (5.0, 7.0, 9.0, 11.0)
 BIN_NAMES = ("< 5", "5–7", "7–9", "9–11", "≥ 11")
 # Averages over levels that share groups have intervals of these metrics, up to so many levels.
-CROSSED_METRICS = (
-    "spearman",
-    "pearson",
-    "rmse",
-    "mae",
-    "bias",
-    "r2",
-    "within_half_log_percent",
-    "within_one_log_percent",
-    "coverage_90_percent",
-    "width_90",
+CROSSED_METRICS = tuple(
+    "spearman pearson rmse mae bias r2 within_half_log_percent within_one_log_percent "
+    "coverage_90_percent width_90".split()
 )
 MAX_CROSSED_LEVELS = 30
-LEVEL_METRICS = (
-    *CROSSED_METRICS,
-    "kendall",
-    "auroc",
-    "average_precision",
-    "recall_percent",
-    "precision_percent",
-    "f1_percent",
+LEVEL_METRICS = CROSSED_METRICS + tuple(
+    "kendall auroc average_precision recall_percent precision_percent f1_percent".split()
 )
 # Below this many exact rows a level counts in no average and has no correlation.
 MIN_LEVEL_ROWS = 5
@@ -72,8 +58,7 @@ class Breakdown:
 
     by: str  # ``"antigen"``, ``"assay"``, ``"source"``, ``"split"`` or ``"bin"``
     levels: tuple[Level, ...]  # Largest first; bins and parts of the split in their own order
-    # Mean over the levels with at least 5 exact rows (each counting once)
-    macro: Mapping[str, Estimate]
+    macro: Mapping[str, Estimate]  # Mean over levels with at least 5 exact rows, each counting once
     macro_levels: int  # How many those are
     undecided: int = 0  # Rows whose bound leaves their level open
 
@@ -114,7 +99,12 @@ def break_down(table: PredictionTable, by: str, *, seed: int = 0) -> Breakdown:
         for index in np.split(order, np.flatnonzero(np.diff(codes[order])) + 1)
         if by != "bin" or labels[index[0]]
     ]
-    levels = [_level(str(labels[index[0]]), table.rows.take(index)) for index in members]
+    levels = []
+    for index in members:
+        rows = table.rows.take(index)
+        exact = int((rows.censoring == Censoring.EXACT).sum())
+        names = LEVEL_METRICS if exact >= MIN_LEVEL_ROWS else ("rmse", "mae", "bias")
+        levels.append(Level(str(labels[index[0]]), len(rows), exact, compute(rows, names)))
     macro, macro_levels = _macro(table, by, levels, members, seed)
     if by == "bin":
         levels.sort(key=lambda level: BIN_NAMES.index(level.name))
@@ -126,13 +116,6 @@ def break_down(table: PredictionTable, by: str, *, seed: int = 0) -> Breakdown:
     return Breakdown(by, tuple(levels), macro, macro_levels, undecided)
 
 
-def _level(name: str, rows: EvaluationRows) -> Level:
-    exact = int((rows.censoring == Censoring.EXACT).sum())
-    names = LEVEL_METRICS if exact >= MIN_LEVEL_ROWS else ("rmse", "mae", "bias")
-    values = {key: METRICS[key](rows) for key in names if METRICS[key].applies(rows)}
-    return Level(name, len(rows), exact, values)
-
-
 def _macro(
     table: PredictionTable,
     by: str,
@@ -141,32 +124,33 @@ def _macro(
     seed: int,
 ) -> tuple[dict[str, Estimate], int]:
     """Mean over levels with enough rows, with its interval, and how many levels these are."""
-    used = [number for number, level in enumerate(levels) if level.exact >= MIN_LEVEL_ROWS]
+    used = [index for index, level in enumerate(levels) if level.exact >= MIN_LEVEL_ROWS]
     grouping, groups = table.grouping()
     # A level inside one group is drawn with it. Of levels that share groups, each draw of groups
     # gives every level new rows.
     nested = by in ("antigen", "group") or grouping == by
     bootstrap = None
     if used and nested:
-        bootstrap = Bootstrap([groups[members[number][0]] for number in used], seed=seed)
+        bootstrap = Bootstrap([groups[members[index][0]] for index in used], seed=seed)
     elif used and len(used) <= MAX_CROSSED_LEVELS:
         bootstrap = Bootstrap(groups, seed=seed)
     macro: dict[str, Estimate] = {}
     for name in LEVEL_METRICS:
-        values = np.array([levels[number].values.get(name, math.nan) for number in used])
+        values = np.array([levels[index].values.get(name, math.nan) for index in used])
         known = np.isfinite(values)
         if not known.any():
             continue
-        drawn: Floats | None = None
-        if bootstrap is not None and nested:
-            drawn = bootstrap.weights.mean(values, known)
-        elif bootstrap is not None and name in CROSSED_METRICS:
-            index = [members[number] for number, there in zip(used, known, strict=True) if there]
-            drawn = _mean_of_levels(name, table.rows, index, bootstrap)
-        scale = METRICS[name].scale
-        # a mean of correlations is no correlation: it needs no transform
-        scale = "identity" if scale == "correlation" or bootstrap is None else scale
-        interval = None if bootstrap is None else bootstrap.interval(drawn, scale)
+        interval = None
+        if bootstrap is not None:
+            drawn: Floats | None = None
+            if nested:
+                drawn = bootstrap.weights.mean(values, known)
+            elif name in CROSSED_METRICS:
+                rows = [members[used[level]] for level in np.flatnonzero(known)]
+                drawn = _mean_of_levels(name, table.rows, rows, bootstrap)
+            # a mean of correlations is no correlation: it needs no transform
+            scale = METRICS[name].scale
+            interval = bootstrap.interval(drawn, "identity" if scale == "correlation" else scale)
         macro[name] = Estimate(float(values[known].mean()), interval)
     return macro, len(used)
 

@@ -13,7 +13,7 @@ from paratope.core.errors import InputError
 from paratope.core.files import plain
 from paratope.evaluation.bootstrap import LARGE_ROWS, Bootstrap, Interval, group_codes
 from paratope.evaluation.breakdowns import Estimate
-from paratope.evaluation.metrics import METRICS, EvaluationRows, Floats, compute
+from paratope.evaluation.metrics import METRICS, EvaluationRows, compute
 from paratope.evaluation.predictions import PredictionTable, predictions_file, read_predictions
 
 COMPARED = ("spearman", "pearson", "rmse", "mae", "auroc")
@@ -28,8 +28,7 @@ class Difference:
     metric: str
     value: float
     interval: Interval | None  # 95 %, from drawing groups
-    # Of "the two are interchangeable": the predictions of whole groups are swapped at random
-    p_value: float
+    p_value: float  # By `swap_test`
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -67,26 +66,21 @@ class Comparison:
 
 
 def _row_keys(table: PredictionTable) -> tuple[tuple[str, ...], list[Any]] | None:
-    """What identifies the rows, its id or its sequences, and the keys; None if no key is unique."""
-    sequences = [role for role in ("heavy", "light", "antigen") if role in table.labels]
-    for roles in (("id",), tuple(sequences)):
-        if roles[:1] not in (("id",), ("heavy",)) or roles[0] not in table.labels:
-            continue
-        keys = list(zip(*(table.labels[role].tolist() for role in roles), strict=True))
-        if len(set(keys)) == len(keys):
-            return roles, keys
+    """Columns that identify the rows, id or sequences, and the keys; None if no key is unique."""
+    for candidates in (("id",), ("heavy", "light", "antigen")):
+        roles = tuple(role for role in candidates if role in table.labels)
+        if candidates[0] in roles:
+            keys = list(zip(*(table.labels[role].tolist() for role in roles), strict=True))
+            if len(set(keys)) == len(keys):
+                return roles, keys
     return None
 
 
 def align(tables: Sequence[PredictionTable]) -> tuple[list[PredictionTable], list[int]]:
     """The rows that all tables have, in the order of the first, and how many each loses.
 
-    Rows are matched by a unique id, else by unique sequences, else by position.
-
-    Raises
-    ------
-    InputError
-        If rows cannot be matched, or matched rows disagree about the measured value.
+    Rows are matched by a unique id, else by unique sequences, else by position; raises `InputError`
+    if they cannot be, or disagree about the measured value.
     """
     keyed = [_row_keys(table) for table in tables]
     by_key = [keys for keys in keyed if keys is not None]
@@ -129,44 +123,31 @@ def swap_test(
     permutations: int = PERMUTATIONS,
     seed: int = 0,
 ) -> float:
-    """p-value of "the two predictors are interchangeable within groups".
+    """Two-sided p-value of "the predictors `left` and `right` are interchangeable".
 
-    (1 + permutations with a difference as large as the observed one) / (1 + permutations).
-
-    Parameters
-    ----------
-    metric : str
-        Name in `METRICS`.
-    left, right : EvaluationRows
-        The same rows with the two predictions.
-    groups : int array (n,)
-        The predictions of a whole group are swapped or not.
-    permutations : int
-    seed : int
-
-    Returns
-    -------
-    float
-        Two-sided; NaN where the metric is undefined.
+    (1 + permutations with a difference as large as the observed one) / (1 + permutations), the
+    predictions of each whole group, coded in `groups` (n,), being swapped or not; NaN where the
+    metric is undefined.
     """
     count = int(groups.max(initial=-1)) + 1
     rng = np.random.default_rng(seed)
     value = METRICS[metric]
 
-    def gap(a: Floats, b: Floats) -> float:
-        swapped = dataclasses.replace(left, predicted=a), dataclasses.replace(right, predicted=b)
-        return abs(value(swapped[1]) - value(swapped[0]))
-
-    observed = gap(left.predicted, right.predicted)
-    if not math.isfinite(observed):
-        return math.nan
-    as_large = 1
-    for _ in range(permutations):
-        swap = (rng.random(count) < 0.5)[groups]
+    def gap(swap: NDArray[np.bool_] | bool) -> float:
         a = np.where(swap, right.predicted, left.predicted)
         b = np.where(swap, left.predicted, right.predicted)
-        as_large += gap(a, b) >= observed - 1e-12
-    return as_large / (permutations + 1)
+        first, second = (
+            dataclasses.replace(left, predicted=a),
+            dataclasses.replace(right, predicted=b),
+        )
+        return abs(value(second) - value(first))
+
+    observed = gap(False)
+    if not math.isfinite(observed):
+        return math.nan
+    swaps = ((rng.random(count) < 0.5)[groups] for _ in range(permutations))
+    as_large = sum(gap(swap) >= observed - 1e-12 for swap in swaps)
+    return (1 + as_large) / (1 + permutations)
 
 
 def compare(
@@ -219,7 +200,14 @@ def compare(
         table = read_predictions(file, true=true, pred=column, group=group)
         tables.append(table.part("test") or table)
     aligned, dropped = align(tables)
-    called = tuple(names or _names(sources, columns))
+    if not names and len(sources) == 1:
+        names = [str(column) for column in columns]
+    elif not names:
+        names = [
+            Path(source).name if isinstance(source, str | Path) else f"table {count}"
+            for count, source in enumerate(sources, start=1)
+        ]
+        names = names if len(set(names)) == len(names) else [str(source) for source in sources]
     grouping, labels = aligned[0].grouping()
     codes, count = group_codes(labels)
     if permutations is None:
@@ -234,7 +222,7 @@ def compare(
     ]
     differences = []
     first = aligned[0].rows
-    for predictor, table in zip(called[1:], aligned[1:], strict=True):
+    for predictor, table in zip(names[1:], aligned[1:], strict=True):
         for name in metrics:
             drawn = [METRICS[name].draws(rows, bootstrap.weights) for rows in (first, table.rows)]
             gaps = None if drawn[0] is None or drawn[1] is None else drawn[1] - drawn[0]
@@ -243,7 +231,7 @@ def compare(
             interval = bootstrap.interval(gaps, "difference")
             differences.append(Difference(predictor, name, value, interval, p))
     return Comparison(
-        names=called,
+        names=tuple(names),
         rows=len(first),
         dropped=tuple(dropped),
         grouping=grouping,
@@ -251,13 +239,3 @@ def compare(
         metrics=tuple(estimates),
         differences=tuple(differences),
     )
-
-
-def _names(sources: Sequence[Any], columns: Sequence[str | None]) -> list[str]:
-    if len(sources) == 1:
-        return [str(column) for column in columns]
-    names = [
-        Path(source).name if isinstance(source, str | Path) else f"table {number}"
-        for number, source in enumerate(sources, start=1)
-    ]
-    return names if len(set(names)) == len(names) else [str(source) for source in sources]

@@ -1,5 +1,7 @@
 """Plots of campaigns: held-out predictions, learning curve, positions, plates, rounds."""
 
+import itertools
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -28,21 +30,18 @@ _SHOWN_INTERVALS = 150
 _CDR_SHADE = "#FDF1DC"
 _CHAIN_TITLES = {"H": "Heavy chain", "L": "Light chain"}
 _MARKERS = "os^Dv"
-# Mean, low, high.
-Series = Sequence[tuple[float, float, float]]
+Series = Sequence[tuple[float, float, float]]  # Mean, low, high
 
 
 class PositionEffect(NamedTuple):
-    """What a model has learned of one position."""
+    """The learned effects of the mutations measured at one position."""
 
     chain: str  # ``"H"`` or ``"L"``
     position: str  # IMGT number
     region: str  # Such as ``"CDR3"``
-    # Root mean square of the learned effects of the mutations measured there, in the campaign's
-    # units; 0 where there are none
-    size: float
-    mean: float  # Their mean: above 0 they strengthen
-    changes: int  # How many different mutations were measured
+    size: float  # Their root mean square, in the campaign's units; 0 where there are none
+    mean: float  # Above 0 they strengthen
+    changes: int  # Different mutations
 
 
 @styled
@@ -52,25 +51,18 @@ def held_out_predictions(
     assays: Sequence[str] | None = None,
     title: str = "Held-out variants",
 ) -> Figure:
-    """Predicted against measured values of rows that the model did not see.
+    """Predicted against measured values (in `unit`, such as ``"pKd"``) of unseen rows.
 
-    Parameters
-    ----------
-    rows : EvaluationRows
-        Intervals are drawn where there are few rows; bounds are triangles.
-    unit : str
-        Name of the values, such as ``"pKd"``.
-    assays : sequence of str, optional
-        Of each row; the first four get a colour each.
-    title : str
+    Intervals are drawn where there are few rows; bounds are triangles; the first four `assays`
+    have a colour each.
     """
     figure, (axes,) = panels(5.2, 4.8)
     ends = padded(rows.measured, rows.predicted)
     axes.plot(ends, ends, color=GREY, linewidth=1, zorder=1)
     assay_of_row = np.array([""] * len(rows) if assays is None else assays, object)
     names = list(dict.fromkeys(assay_of_row.tolist()))
-    for number, name in enumerate(names):
-        points, colour = rows.take(assay_of_row == name), SERIES[min(number, len(SERIES) - 1)]
+    for index, name in enumerate(names):
+        points, colour = rows.take(assay_of_row == name), SERIES[min(index, len(SERIES) - 1)]
         exact = points.exact()
         if exact.low is not None and exact.high is not None and len(points) <= _SHOWN_INTERVALS:
             looks = {"color": colour, "alpha": 0.18, "linewidth": 2, "zorder": 2}
@@ -96,18 +88,9 @@ def learning_curve(
 ) -> Figure:
     """Spearman correlation with held-out values by the number of measured variants.
 
-    Parameters
-    ----------
-    sizes, spearman : sequence
-        As measured.
-    line : mapping
-        ``variants``, ``spearman``, ``low`` and ``high`` of the fitted line.
-    variants : int
-        Measured so far: the line is dashed beyond.
-    trained : int
-        Variants that trivial models were trained on.
-    standards : mapping of str to float
-        Their Spearman correlations.
+    `line` holds ``variants``, ``spearman``, ``low`` and ``high`` of the fitted line, dashed beyond
+    the `variants` measured so far; `standards` are the correlations of trivial models trained on
+    `trained` variants.
     """
     figure, (axes,) = panels(5.8, 4.0)
     x, y = np.asarray(line["variants"], float), np.asarray(line["spearman"], float)
@@ -136,22 +119,29 @@ def learning_curve(
 
 @styled
 def position_importance(positions: Sequence[PositionEffect], unit: str) -> Figure:
-    """Which positions and regions move the predictions, along the chains.
-
-    Parameters
-    ----------
-    positions : sequence of PositionEffect
-        All positions, in order along the chains.
-    unit : str
-        Name of the values, such as ``"pKd"``.
-    """
+    """Which positions (in order along the chains) and regions move the predictions."""
     named = [effect for effect in positions if effect.chain in _CHAIN_TITLES]
     chains = list(dict.fromkeys(effect.chain for effect in named))
     figure, axes = panels(9.2, 2.2 * len(chains) + 2.1, len(chains) + 1)
     top = max((effect.size for effect in positions), default=0.0)
     for panel, chain in zip(axes, chains, strict=False):
         _chain_panel(panel, [effect for effect in named if effect.chain == chain], top, unit)
-    _region_panel(axes[-1], named, unit)
+    squares: dict[str, float] = defaultdict(float)
+    changes: dict[str, int] = defaultdict(int)
+    for effect in named:
+        region = f"{effect.chain} {effect.region}"
+        squares[region] += effect.changes * effect.size**2
+        changes[region] += effect.changes
+    regions = [region for region, count in changes.items() if count]
+    heights = [float(np.sqrt(squares[region] / changes[region])) for region in regions]
+    colours = [ORANGE if "CDR" in region else GREY for region in regions]
+    panel, x = axes[-1], np.arange(len(regions))
+    panel.bar(x, heights, color=colours, width=0.65)
+    labels = [f"{region}\n{changes[region]} mutations" for region in regions]
+    panel.set_xticks(x, labels, fontsize=8)
+    panel.grid(visible=False, axis="x")
+    panel.set(ylabel=f"effect, {unit}", xlim=(-0.6, max(len(regions), 4) - 0.4))
+    panel.set_title("A typical measured mutation, by region")
     return figure
 
 
@@ -188,44 +178,15 @@ def _chain_panel(axes: Axes, effects: Sequence[PositionEffect], top: float, unit
         axes.legend(loc="lower right", ncols=2, fontsize=8, **above)
 
 
-def _region_panel(axes: Axes, effects: Sequence[PositionEffect], unit: str) -> None:
-    squares: dict[str, float] = {}
-    changes: dict[str, int] = {}
-    for effect in effects:
-        name = f"{effect.chain} {effect.region}"
-        squares[name] = squares.get(name, 0.0) + effect.changes * effect.size**2
-        changes[name] = changes.get(name, 0) + effect.changes
-    names = [name for name, count in changes.items() if count]
-    heights = [float(np.sqrt(squares[name] / changes[name])) for name in names]
-    colours = [ORANGE if "CDR" in name else GREY for name in names]
-    axes.bar(np.arange(len(names)), heights, color=colours, width=0.65)
-    labels = [f"{name}\n{changes[name]} mutations" for name in names]
-    axes.set_xticks(np.arange(len(names)), labels, fontsize=8)
-    axes.grid(visible=False, axis="x")
-    axes.set(ylabel=f"effect, {unit}", xlim=(-0.6, max(len(names), 4) - 0.4))
-    axes.set_title("A typical measured mutation, by region")
-
-
 def region_runs(regions: Sequence[str]) -> list[tuple[int, int, str]]:
     """Start, end and name of each stretch of one region."""
     starts = [n for n, name in enumerate(regions) if n == 0 or name != regions[n - 1]]
-    ends = [*starts[1:], len(regions)]
-    return [(start, end, regions[start]) for start, end in zip(starts, ends, strict=False)]
+    return [(a, b, regions[a]) for a, b in itertools.pairwise([*starts, len(regions)])]
 
 
 @styled
 def plates(values: Mapping[str, Sequence[float]], threshold: float, unit: str) -> Figure:
-    """Measured values of several sets of variants, one row of points each, with their means.
-
-    Parameters
-    ----------
-    values : mapping of str to sequence of float
-        By name, drawn from top to bottom.
-    threshold : float
-        What counts as a hit; a dashed line.
-    unit : str
-        Name of the values, such as ``"pKd"``.
-    """
+    """Measured values of named sets of variants, a row of points each, with means and hits."""
     figure, (axes,) = panels(6.8, 1.1 + 0.75 * len(values))
     rows = np.arange(len(values))[::-1]
     labels = []
@@ -259,16 +220,8 @@ def campaign_rounds(
 ) -> Figure:
     """Best value and share of the top found, side by side, one line for each strategy.
 
-    Parameters
-    ----------
-    measured : sequence of int
-        Variants measured after each round.
-    best, recall : mapping of str to sequence of (mean, low, high)
-        By strategy; ends of the intervals may be NaN. Recall from 0 to 1, shown in per cent.
-    label, recall_label : str
-        Of the two vertical axes.
-    limit : float
-        The best there is, drawn as a line.
+    `measured` counts variants after each round. Ends of the intervals may be NaN; recall is from
+    0 to 1, shown in per cent; `limit` is the best there is.
     """
     figure, (left, right) = panels(9.2, 4.0, columns=2)
     _strategy_lines(left, measured, best, 1.0)
@@ -294,16 +247,14 @@ def _strategy_lines(
 ) -> None:
     """The first strategy with a band, the others with bars, moved apart a little."""
     step = 0.012 * (measured[-1] - measured[0])
-    for number, (name, values) in enumerate(series.items()):
-        colour, marker = SERIES[number % len(SERIES)], _MARKERS[number % len(_MARKERS)]
+    for index, (name, values) in enumerate(series.items()):
+        colour, marker = SERIES[index % len(SERIES)], _MARKERS[index % len(_MARKERS)]
         mean, low, high = scale * np.array(values, dtype=float).T
-        x = np.array(measured) + step * (number - (len(series) - 1) / 2) * (number > 0)
-        looks = {"color": colour, "marker": marker, "markersize": 4.5, "zorder": 5 - number}
-        width = 1.4 if number else 2.2
+        x = np.array(measured) + step * (index - (len(series) - 1) / 2) * (index > 0)
+        looks = {"color": colour, "marker": marker, "markersize": 4.5, "zorder": 5 - index}
+        width = 1.4 if index else 2.2
         axes.plot(x, mean, **looks, linewidth=width, label=name.replace("_", "-"))
-        if not np.isfinite(low).all():
-            continue
-        if number == 0:
+        if np.isfinite(low).all() and index == 0:
             axes.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
-        else:
+        elif np.isfinite(low).all():
             axes.vlines(x, low, high, color=colour, linewidth=1, alpha=0.5, zorder=1)

@@ -105,9 +105,8 @@ def selective_risk(rows: EvaluationRows) -> Figure:
     axes.plot(100 * share, risk, "o-", color=BLUE, markersize=4)
     axes.axhline(risk[-1], color=GREY, linewidth=1)
     axes.set(xlim=(0, 103), ylim=(0, 1.1 * float(risk.max())), ylabel="RMSE, log10 units")
-    axes.set(
-        xlabel="rows kept, narrowest intervals first, %", title="Does the interval's width tell?"
-    )
+    axes.set_xlabel("rows kept, narrowest intervals first, %")
+    axes.set_title("Does the interval's width tell?")
     return figure
 
 
@@ -115,16 +114,7 @@ def selective_risk(rows: EvaluationRows) -> Figure:
 def per_bin(
     names: Sequence[str], rows: Sequence[int], rmse: Sequence[float], bias: Sequence[float]
 ) -> Figure:
-    """RMSE and bias by range of measured pKd, with the number of rows in each.
-
-    Parameters
-    ----------
-    names : sequence of str
-        Ranges, such as ``"5–7"``.
-    rows : sequence of int
-    rmse, bias : sequence of float
-        log10 units; NaN where undefined.
-    """
+    """RMSE and bias by range of measured pKd, NaN where undefined, and the rows in each."""
     figure, (axes,) = panels(*_SIZE)
     x = np.arange(len(names))
     axes.bar(x - 0.2, rmse, width=0.38, color=BLUE, label="RMSE")

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib import rc_context
-from matplotlib.axes import Axes
 from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 
@@ -47,24 +46,10 @@ def heat_map(
 ) -> Figure:
     """Change by each residue at each position of a chain; blue is stronger.
 
-    Parameters
-    ----------
-    changes : np.ndarray
-        (20, sites) in the order of `RESIDUE_ORDER`; NaN where nothing was predicted.
-    sites : sequence of (str, str, str)
-        The parent's residue, marked by a dot; its IMGT number; its region, ``CDR1`` and so on:
-        borders are drawn around the CDRs.
-    label : str
-        Of the colours, with the unit.
-    title, subtitle, warning : str
-        The warning stands behind the subtitle, in red.
-    scale : float, optional
-        Where the colours end, on both sides of 0 (`colour_scale`); that of `changes` by default.
-
-    Raises
-    ------
-    InputError
-        If the parts are not of one length.
+    `changes` (20, sites) is in the order of `RESIDUE_ORDER`, NaN where nothing was predicted; a
+    site is the parent's residue, marked by a dot, its IMGT number and its region (CDRs have
+    borders). Colours end at ±`scale`, by default the `colour_scale` of `changes`. Raises
+    `InputError` if the parts are not of one length.
     """
     length = len(sites)
     if changes.shape != (len(RESIDUE_ORDER), length):
@@ -80,17 +65,22 @@ def heat_map(
         norm = TwoSlopeNorm(0, -bound, bound)
         image = top.imshow(np.ma.masked_invalid(changes), norm=norm, **looks)
         top.set_facecolor("#E5E7EB")
-        parent = [
-            (column, RESIDUE_ORDER.find(residue)) for column, (residue, *_) in enumerate(sites)
-        ]
-        dots = np.array([dot for dot in parent if dot[1] >= 0])  # X has no row
-        top.scatter(dots[:, 0], dots[:, 1], s=7, color=INK, linewidths=0)
+        parent = np.array([RESIDUE_ORDER.find(residue) for residue, *_ in sites])
+        dots = np.flatnonzero(parent >= 0)  # X has no row
+        top.scatter(dots, parent[dots], s=7, color=INK, linewidths=0)
         top.set_yticks(range(len(RESIDUE_ORDER)), list(RESIDUE_ORDER), family="monospace")
         top.tick_params(length=0, labelbottom=False)
         colours = figure.colorbar(image, ax=top, pad=0.008, aspect=28, extend="both")
         colours.set_label(label)
         colours.outline.set_visible(False)  # type: ignore[operator]
-        _mean_profile(bottom, changes, bound)
+        known = np.isfinite(changes)
+        mean = np.where(known, changes, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+        bottom.bar(np.arange(length), mean, color=_by_sign(mean), width=0.8)
+        bottom.axhline(0, color=INK, linewidth=0.6)
+        reach = min(bound, 1.15 * max(float(np.abs(mean).max(initial=0.0)), 1e-3))
+        bottom.set_ylim(-reach, reach)
+        bottom.set_ylabel("mean", fontsize=8)
+        bottom.locator_params(axis="y", nbins=3)
         # the digits one below the other: all fit without turning the head
         ticks = ["\n".join((residue, *number)) for residue, number, _ in sites]
         bottom.set_xticks(range(length), ticks, linespacing=1.15)
@@ -128,17 +118,6 @@ def position_profile(
     """One change for each position of a chain, as a bar, with its interval as a line.
 
     Intervals far wider than all changes are not drawn, but named in the title.
-
-    Parameters
-    ----------
-    changes, low, high : sequence of float
-    names : sequence of str
-        Of the positions.
-    regions : sequence of str
-        CDRs are drawn on a ground.
-    label : str
-        Of the changes, with the unit.
-    title : str
     """
     values = np.asarray(changes, dtype=float)
     with rc_context({"font.size": 8}):
@@ -198,20 +177,10 @@ def specificity(
     label: str,
     value_label: str,
 ) -> Figure:
-    """What the parent does with each antigen, and what its variants change on and off target.
+    """The parent's (value, low, high) by antigen, the target first; its variants on and off target.
 
-    Parameters
-    ----------
-    antigens : sequence of str
-        The target first.
-    parent : sequence of (value, low, high)
-        Of the parent against each antigen.
-    on_target, off_target : np.ndarray
-        (variants,): change against the target, and the largest against another antigen.
-    names : sequence of str
-        Of the variants; the most selective ones are labelled.
-    label, value_label : str
-        Of changes and of the parent's values, with the unit.
+    `on_target` and `off_target` (variants,) are the change against the target and the largest
+    against another antigen; the most selective of the `names` are labelled.
     """
     shown = [name if len(name) <= 28 else f"{name[:27]}…" for name in antigens]
     height = max(4.2, 1.4 + 0.32 * len(antigens))
@@ -250,14 +219,3 @@ def colour_scale(changes: np.ndarray) -> float:
 
 def _by_sign(values: np.ndarray) -> list[str]:
     return [BLUE if value > 0 else VERMILION for value in values]
-
-
-def _mean_profile(axes: Axes, changes: np.ndarray, bound: float) -> None:
-    known = np.isfinite(changes)
-    mean = np.where(known, changes, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
-    axes.bar(np.arange(len(mean)), mean, color=_by_sign(mean), width=0.8)
-    axes.axhline(0, color=INK, linewidth=0.6)
-    reach = min(bound, 1.15 * max(float(np.abs(mean).max(initial=0.0)), 1e-3))
-    axes.set_ylim(-reach, reach)
-    axes.set_ylabel("mean", fontsize=8)
-    axes.locator_params(axis="y", nbins=3)

@@ -22,8 +22,6 @@ from paratope.evaluation.metrics import intervals, points
 from paratope.evaluation.metrics.intervals import (
     COVERAGE_LEVELS,
     calibration_curve,
-    predicted_sd,
-    scaled_interval,
     selective_risk_curve,
 )
 from paratope.evaluation.metrics.points import (
@@ -33,13 +31,7 @@ from paratope.evaluation.metrics.points import (
     r2_parts,
     strong_binders,
 )
-from paratope.evaluation.metrics.rows import (
-    EvaluationRows,
-    Floats,
-    RowWeights,
-    errors,
-    known_at_least,
-)
+from paratope.evaluation.metrics.rows import EvaluationRows, Floats, RowWeights, errors
 
 __all__ = [
     "COVERAGE_LEVELS",
@@ -54,11 +46,8 @@ __all__ = [
     "calibration_curve",
     "compute",
     "errors",
-    "known_at_least",
     "metric",
-    "predicted_sd",
     "r2_parts",
-    "scaled_interval",
     "selective_risk_curve",
     "strong_binders",
 ]
@@ -73,12 +62,10 @@ class MetricInfo:
 
     # Rows and weights to the value in each draw, (draws,); NaN where undefined
     fn: Callable[[EvaluationRows, RowWeights], Floats]
-    # {"max", "min", "zero", "level"} Better higher, lower, closer to 0, or closer to the level in
-    # its name
+    # Better higher, lower, closer to 0, or closer to the level in its name
     direction: Literal["max", "min", "zero", "level"]
     summary: str  # One line for people
     unit: str = ""  # ``"pKd"`` (log10 units), ``"%"``, ``"fold"`` or ``""``
-    # {"", "intervals", "p_strong", "censored"}
     needs: Literal["", "intervals", "p_strong", "censored"] = ""
     # Name in `paratope.evaluation.bootstrap.SCALES`: where its interval is symmetric
     scale: str = "identity"
@@ -92,14 +79,16 @@ class MetricInfo:
         rows = measured
         if not isinstance(rows, EvaluationRows):
             rows = EvaluationRows(rows, predicted, **more)
-        value = float(self._values(rows, RowWeights.once(len(rows)))[0])
+        with np.errstate(divide="ignore", invalid="ignore"):
+            value = float(self.fn(rows, RowWeights.once(len(rows)))[0])
         return value if math.isfinite(value) else math.nan
 
     def draws(self, rows: EvaluationRows, weights: RowWeights) -> Floats | None:
         """Value in each draw, (draws,); None where `why_no_draws` says why."""
         if self.why_no_draws(max(len(rows), weights.drawn.shape[1])):
             return None
-        return self._values(rows, weights)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return self.fn(rows, weights)
 
     def why_no_draws(self, rows: int) -> str:
         """Why a table of so many rows is not resampled; empty if it is."""
@@ -109,17 +98,8 @@ class MetricInfo:
 
     def applies(self, rows: EvaluationRows) -> bool:
         """Whether the rows carry what the metric needs."""
-        given = {
-            "": True,
-            "intervals": rows.has_intervals,
-            "p_strong": rows.p_strong is not None,
-            "censored": bool(rows.censoring.any()),
-        }
-        return given[self.needs]
-
-    def _values(self, rows: EvaluationRows, weights: RowWeights) -> Floats:
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return self.fn(rows, weights)
+        given = {"": True, "intervals": rows.has_intervals, "p_strong": rows.p_strong is not None}
+        return given[self.needs] if self.needs in given else bool(rows.censoring.any())
 
 
 _on = functools.partial
@@ -129,12 +109,8 @@ _percent = _on(MetricInfo, direction="max", unit="%", scale="percent")
 _error = _on(MetricInfo, direction="min", unit="pKd", scale="positive")
 _calibration = _on(MetricInfo, direction="min", needs="intervals", scale="not negative")
 _enrichment = _on(MetricInfo, direction="max", unit="fold", scale="not negative")
-_regret = _on(
-    MetricInfo,
-    direction="min",
-    unit="pKd",
-    no_interval="hangs on the single best row, which a third of all draws leave out",
-)
+_single = "hangs on the single best row, which a third of all draws leave out"
+_regret = _on(MetricInfo, direction="min", unit="pKd", no_interval=_single)
 
 METRICS: Mapping[str, MetricInfo] = {
     "spearman": _correlation(points.spearman, summary="rank correlation"),
@@ -166,12 +142,12 @@ METRICS: Mapping[str, MetricInfo] = {
         )
         for share in (5, 10)
     },
-    "top_1_regret": _regret(
-        _on(points.top_k_regret, 1), summary="best measured - that of the top pick"
-    ),
-    "top_10_regret": _regret(
-        _on(points.top_k_regret, 10), summary="best measured - best of ten picks"
-    ),
+    **{
+        f"top_{count}_regret": _regret(
+            _on(points.top_k_regret, count), summary=f"best measured - {picks}"
+        )
+        for count, picks in ((1, "that of the top pick"), (10, "best of ten picks"))
+    },
     "auroc_p_strong": _share(
         _on(points.auroc, "p_strong"), summary="area under ROC of p_strong", needs="p_strong"
     ),

@@ -7,13 +7,7 @@ from numpy.typing import NDArray
 
 from paratope.core.censoring import Censoring
 from paratope.core.errors import InputError
-from paratope.evaluation.metrics.rows import (
-    EvaluationRows,
-    Floats,
-    RowWeights,
-    errors,
-    exact_rows,
-)
+from paratope.evaluation.metrics.rows import EvaluationRows, Floats, RowWeights, errors, exact_rows
 
 COVERAGE_LEVELS = (0.50, 0.80, 0.90, 0.95)
 
@@ -63,9 +57,8 @@ def bounds_respected(rows: EvaluationRows, weights: RowWeights) -> Floats:
     return weights.mean(100.0 * met, rows.censoring != Censoring.EXACT)
 
 
-def _observed_coverage(
-    rows: EvaluationRows, weights: RowWeights, levels: Floats
-) -> Floats:  # (levels, draws)
+def _observed_coverage(rows: EvaluationRows, weights: RowWeights, levels: Floats) -> Floats:
+    """Share of exact rows inside their intervals, (levels, draws)."""
     rows, weights = exact_rows(rows, weights)
     total = weights.sums(np.ones(len(rows)), *(_inside(rows, level) for level in levels))
     return total[1:] / total[0]
@@ -96,8 +89,8 @@ def _surest_first(
 ) -> Floats:
     """Running sums of values, rows of smallest predicted SD first, (1 + values, draws, edges).
 
-    A row drawn twice counts twice. `edges` maps the rows drawn to the numbers of rows at which sums
-    are taken; the first sum is these numbers themselves.
+    A row drawn twice counts twice. `edges` maps how many rows are drawn to the counts of rows at
+    which sums are taken; these counts are the first sum.
     """
     order = np.argsort(predicted_sd(rows), kind="stable")
     groups, columns = weights.groups[order], [column[order] for column in values]
@@ -142,14 +135,7 @@ def selective_gain(rows: EvaluationRows, weights: RowWeights) -> Floats:
 
 
 def selective_risk_curve(rows: EvaluationRows, points: int = 20) -> tuple[Floats, Floats]:
-    """RMSE when only the most certain share of rows is kept.
-
-    Returns
-    -------
-    share : array (points,)
-        0.05 ... 1 by default.
-    risk : array (points,)
-    """
+    """Shares of rows kept, the most certain first, and the RMSE of those kept, both (points,)."""
     share = np.arange(1, points + 1) / points
     kept = np.maximum(1.0, np.round(share * len(rows)))
     squares = [errors(rows) ** 2]

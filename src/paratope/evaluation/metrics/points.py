@@ -11,14 +11,7 @@ from numpy.typing import NDArray
 
 from paratope.core.censoring import Censoring
 from paratope.core.units import STRONG_PKD
-from paratope.evaluation.metrics.rows import (
-    EvaluationRows,
-    Floats,
-    RowWeights,
-    errors,
-    exact_rows,
-    known_at_least,
-)
+from paratope.evaluation.metrics.rows import EvaluationRows, Floats, RowWeights, errors, exact_rows
 
 # --- how far predictions are off ---
 
@@ -58,8 +51,6 @@ def r2_parts(rows: EvaluationRows) -> dict[str, float]:
     R² = r² - (r - s_p / s_m)² - (bias / s_m)², with r Pearson's correlation and s the population
     standard deviations of predicted and measured (Murphy 1988, Mon. Weather Rev. 116, 2417).
 
-    Examples
-    --------
     >>> r2_parts(EvaluationRows([1.0, 2.0, 3.0], [2.0, 3.0, 4.0]))
     {'correlation': 1.0, 'scale': 0.0, 'bias': 1.5, 'r2': -0.5}
     """
@@ -190,8 +181,6 @@ def concordance(rows: EvaluationRows, weights: RowWeights) -> Floats:
     The order of two rows is known if the upper bound of one lies below the lower bound of the
     other (Harrell et al. 1982, JAMA 247, 2543); exact rows are both of their bounds.
 
-    Examples
-    --------
     >>> rows = EvaluationRows([5.0, 7.0, 8.0], [6.0, 5.0, 9.0], censoring=[-1, 0, 0])
     >>> concordance(rows, RowWeights.once(3)).round(3).tolist()
     [0.667]
@@ -202,14 +191,13 @@ def concordance(rows: EvaluationRows, weights: RowWeights) -> Floats:
     lower, upper = _bounds(rows)
     weaker, stronger = np.isfinite(upper), np.isfinite(lower)
     lower, upper = lower[stronger], upper[weaker]
-    pairs = int(np.searchsorted(np.sort(upper), lower, side="left").sum())
+    pairs = int(np.searchsorted(np.sort(upper), lower).sum())
     if pairs == 0:
         return weights.undefined()
     left, right = rows.predicted[weaker], rows.predicted[stronger]
     ordered = _count_pairs(upper, left, lower, right)
     reversed_ = _count_pairs(upper, -left, lower, -right)
-    value = (ordered + 0.5 * (pairs - ordered - reversed_)) / pairs
-    return np.full(len(weights.drawn), value)
+    return np.full(len(weights.drawn), 0.5 + (ordered - reversed_) / (2 * pairs))
 
 
 def _count_pairs(upper: Floats, left: Floats, lower: Floats, right: Floats) -> int:
@@ -242,9 +230,13 @@ def _count_pairs(upper: Floats, left: Floats, lower: Floats, right: Floats) -> i
 def strong_binders(
     rows: EvaluationRows, threshold: float = STRONG_PKD
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Whether each row reaches the threshold, of the rows where that is known; and the latter."""
-    positive, known = known_at_least(rows, threshold)
-    return positive[known], known
+    """Whether the true value reaches a threshold, (known,), and where that is known, (n,).
+
+    A bound may leave it open: "at most 10" may or may not reach 9.
+    """
+    positive = rows.measured >= threshold
+    is_open = np.where(positive, Censoring.AT_MOST, Censoring.AT_LEAST) == rows.censoring
+    return positive[~is_open], ~is_open
 
 
 def auroc(by: str, rows: EvaluationRows, weights: RowWeights) -> Floats:
@@ -275,9 +267,9 @@ def average_precision(rows: EvaluationRows, weights: RowWeights) -> Floats:
     for w in weights.blocks():
         hits, called = ties.totals(w * positive), np.cumsum(ties.totals(w), axis=1)
         precision = np.cumsum(hits, axis=1) / np.maximum(called, 1e-12)
-        found = hits.sum(axis=1)
-        found = np.where(found < called[:, -1], found, np.nan)  # no other class in this draw
-        precisions.append((hits * precision).sum(axis=1) / found)
+        strong = hits.sum(axis=1)
+        strong = np.where(strong < called[:, -1], strong, np.nan)  # no other class in this draw
+        precisions.append((hits * precision).sum(axis=1) / strong)
     return np.concatenate(precisions)
 
 

@@ -15,29 +15,18 @@ Floats = NDArray[np.float64]
 
 @dataclasses.dataclass(frozen=True, slots=True, init=False)
 class EvaluationRows:
-    """Measured and predicted values of n rows, and what the predictions say of themselves.
+    """Measured and predicted values of n rows, and the uncertainty that the predictions claim.
 
-    Raises
-    ------
-    InputError
-        If lengths differ or values are not finite.
-
-    Examples
-    --------
-    >>> len(EvaluationRows([7.0, 8.0], [7.5, 7.9]))
-    2
+    Raises `InputError` if lengths differ or values are not finite.
     """
 
     measured: Floats  # (n,) pKd, or the bound where the row is censored; finite
     predicted: Floats  # (n,) pKd, finite
     censoring: NDArray[np.int8]  # (n,) `Censoring` of each row; all exact by default
-    # low, high: (n,) or None ends of the prediction interval
-    low: Floats | None
-    high: Floats | None
-    # (n,) or None share of true values the interval claims to contain; 0.9 by default where there
-    # is one
-    coverage: Floats | None
-    p_strong: Floats | None  # (n,) or None predicted probability of pKd >= 9
+    low: Floats | None  # (n,) lower end of the prediction interval
+    high: Floats | None  # (n,) its upper end
+    coverage: Floats | None  # (n,) share of true values it claims to contain; 0.9 by default
+    p_strong: Floats | None  # (n,) predicted probability of pKd >= 9
 
     def __init__(
         self,
@@ -150,20 +139,3 @@ def errors(rows: EvaluationRows) -> Floats:
     error = rows.predicted - rows.measured
     met = rows.censoring * error > 0  # on the side of the bound where the true value lies
     return np.where(met, 0.0, error)
-
-
-def known_at_least(
-    rows: EvaluationRows, threshold: float
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Whether each true value reaches a threshold, and whether that is known.
-
-    Returns
-    -------
-    positive : bool array (n,)
-    known : bool array (n,)
-        False where a bound leaves it open: "at most 10" may or may not reach 9.
-    """
-    positive = rows.measured >= threshold
-    open_below = (rows.censoring == Censoring.AT_MOST) & positive
-    open_above = (rows.censoring == Censoring.AT_LEAST) & ~positive
-    return positive, ~(open_below | open_above)
