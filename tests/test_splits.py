@@ -229,7 +229,7 @@ def test_antibody_clusters_equal_brute_force_single_linkage(region):
         if min(len(a), len(b)) >= 0.8 * max(len(a), len(b))
         and (max(len(a), len(b)) - edit_distance(a, b)) / min(len(a), len(b)) >= threshold
     ]
-    expected = single_linkage(len(texts), *np.array(links).T)
+    expected = single_linkage(len(texts), np.array(links).T)
     assert len(set(expected)) < len(texts)
     clusters = antibody_clusters(antibodies, region, threshold)
     if region == "cdr3":

@@ -22,18 +22,9 @@ _CUTOFFS = (3, 12, 40)
 def region_text(chains: tuple[str, ...], region: str) -> tuple[str, str]:
     """Residues by which an antibody is compared: of the heavy chain, of the light chain.
 
-    Parameters
-    ----------
-    chains : tuple of str
-        Heavy chain, and the light chain if there is one.
-    region : str
-        ``"cdr3"``: CDR-H3; ``"cdrs"``: all IMGT CDRs; ``"variable"``: the variable domains.
-
-    Returns
-    -------
-    heavy, light : str
-        `light` is empty for a single domain and for ``"cdr3"``. Chains that are no antibody domains
-        are compared whole.
+    ``"cdr3"`` is CDR-H3, ``"cdrs"`` all IMGT CDRs, ``"variable"`` the variable domains. The second
+    text is empty for a single domain and for ``"cdr3"``. Chains that are no antibody domains are
+    compared whole.
     """
     antibody = Antibody(chains[0], chains[1] if len(chains) > 1 else None)
     try:
@@ -52,32 +43,14 @@ def region_text(chains: tuple[str, ...], region: str) -> tuple[str, str]:
 def antibody_clusters(
     antibodies: Sequence[Antibody], region: str = "cdr3", identity: float = 0.8
 ) -> np.ndarray:
-    """Clusters of related antibodies by single linkage.
+    """Clusters of related antibodies by single linkage, (antibodies,), by first appearance.
 
     Identity is matched residues over the length of the shorter: (longer - edit distance) / shorter,
-    with the Levenshtein distance of the CDRs joined in order. Loops whose lengths differ by more
-    than a fifth are not linked. Where one antibody has no light chain, the heavy chains decide.
+    with the Levenshtein distance of the region's residues (see `region_text`) joined in order.
+    Loops whose lengths differ by more than a fifth are not linked. Where one antibody has no light
+    chain, the heavy chains decide. Raises `InputError` if the region is unknown or `identity` not
+    in (0, 1].
 
-    Parameters
-    ----------
-    antibodies : sequence of Antibody
-    region : str
-        ``"cdr3"`` (CDR-H3), ``"cdrs"`` (all CDRs) or ``"variable"`` (variable domains).
-    identity : float
-        In (0, 1].
-
-    Returns
-    -------
-    np.ndarray of int, (antibodies,)
-        Cluster of each, numbered by first appearance.
-
-    Raises
-    ------
-    InputError
-        If the region is unknown or the threshold out of range.
-
-    Examples
-    --------
     >>> frame = ("EVQLVESGGGLVQPGGSLRLSCAASGFNIKDTYIHWVRQAPGKGLEWVARIYPTNGYTRYADSVKGRFTISADTSKN"
     ...          "TAYLQMNSLRAEDTAVYYC{}WGQGTLVTVSS")
     >>> loops = ("SRWGGDGFYAMDY", "SRWGGDGFYALDY", "ARDLSTTYYFDP")
@@ -94,8 +67,7 @@ def antibody_clusters(
     for start, values, _ in _identity_blocks(distinct, distinct, None):
         first, second = np.nonzero(values >= identity - 1e-6)
         links.append(np.stack([first + start, second])[:, first + start < second])
-    first, second = np.concatenate(links, axis=1)
-    labels = single_linkage(len(distinct), first, second)
+    labels = single_linkage(len(distinct), np.concatenate(links, axis=1))
     label = dict(zip(distinct, labels.tolist(), strict=True))
     return renumber(label[text] for text in texts)
 

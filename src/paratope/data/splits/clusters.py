@@ -19,29 +19,17 @@ _ANCHOR = 12
 _REPRESENTATIVE_DISTANCE = 0.05
 
 
-def single_linkage(count: int, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Connected components of links, numbered by first appearance.
+def single_linkage(count: int, links: np.ndarray) -> np.ndarray:
+    """Connected components, (count,), of items joined by links, (2, links); see `renumber`.
 
-    Parameters
-    ----------
-    count : int
-        Number of items.
-    first, second : np.ndarray of int, (links,)
-
-    Returns
-    -------
-    np.ndarray of int, (count,)
-
-    Examples
-    --------
-    >>> single_linkage(4, np.array([0, 3]), np.array([2, 2])).tolist()
+    >>> single_linkage(4, np.array([[0, 3], [2, 2]])).tolist()
     [0, 1, 0, 0]
     """
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
 
-    links = coo_matrix((np.ones(len(first), np.int8), (first, second)), shape=(count, count))
-    return renumber(connected_components(links, directed=False)[1].tolist())
+    graph = coo_matrix((np.ones(links.shape[1], np.int8), links), shape=(count, count))
+    return renumber(connected_components(graph, directed=False)[1].tolist())
 
 
 def renumber(labels: Iterable[object]) -> np.ndarray:
@@ -61,46 +49,26 @@ def join_groups(*groupings: np.ndarray) -> np.ndarray:
     [0, 0, 0, 1]
     """
     rows = len(groupings[0])
-    groups, count = [], rows
-    for grouping in groupings:
-        groups.append(grouping + count)
-        count += int(grouping.max()) + 1
-    members = np.tile(np.arange(rows), len(groupings))
-    return renumber(single_linkage(count, members, np.concatenate(groups))[:rows].tolist())
+    # groups are items behind the rows, those of each grouping behind those of the one before
+    ends = rows + np.cumsum([0, *(int(grouping.max()) + 1 for grouping in groupings)])
+    groups = [grouping + start for grouping, start in zip(groupings, ends, strict=False)]
+    links = np.stack([np.tile(np.arange(rows), len(groupings)), np.concatenate(groups)])
+    return single_linkage(int(ends[-1]), links)[:rows]
 
 
 def antigen_clusters(
     antigens: Sequence[Antigen], identity: float = 0.3, coverage: float = 0.5
 ) -> np.ndarray:
-    """Clusters of related antigens by single linkage.
+    """Clusters of related antigens by single linkage, (antigens,), numbered by first appearance.
 
     Two antigens are linked if any chain of one is related to any chain of the other: by a local
     alignment (MMseqs2, BLOSUM62) whose identity and coverage, both of the shorter chain, reach the
     thresholds and whose identity is above the twilight zone of its length; by an ungapped placement
     of a peptide that chance does not give; or by containment, however long (fragments).
 
-    Parameters
-    ----------
-    antigens : sequence of Antigen
-    identity : float
-        Identical residues over the length of the shorter chain, in (0, 1].
-    coverage : float
-        Aligned residues of the shorter chain over its length, in [0, 1].
+    Raises `InputError` if `identity` is not in (0, 1], `coverage` not in [0, 1] or an antigen has
+    no chain, and `ParatopeError` if MMseqs2 is missing or fails.
 
-    Returns
-    -------
-    np.ndarray of int, (antigens,)
-        Cluster of each, numbered by first appearance.
-
-    Raises
-    ------
-    InputError
-        If a threshold is out of range or an antigen has no chain.
-    ParatopeError
-        If MMseqs2 is missing or fails.
-
-    Examples
-    --------
     >>> lysozyme = "KVFGRCELAAAMKRHGLDNYRGYSLGNWVCAAKFESNFNTQATNRNTDGSTDYGILQINSRWW"
     >>> other = "MTEYKLVVVGAGGVGKSALTIQLIQNHFVDEYDPTIEDSYRKQVVIDGETCLLDILDTAGQEE"
     >>> antigens = [Antigen((chain,)) for chain in (lysozyme, other, lysozyme[5:50])]
@@ -115,26 +83,6 @@ def antigen_clusters(
         raise InputError("an antigen without chains cannot be clustered")
     chains = sorted({chain for antigen in antigens for chain in antigen.chains})
     index_of = {chain: index for index, chain in enumerate(chains)}
-    first, second = _related_chains(chains, identity, coverage)
-    # antigens are items behind the chains, each linked to its own: so chains of one stay together
-    members = [
-        (len(chains) + row, index_of[chain])
-        for row, antigen in enumerate(antigens)
-        for chain in antigen.chains
-    ]
-    ends = np.array(members, np.int64).reshape(-1, 2)
-    labels = single_linkage(
-        len(chains) + len(antigens),
-        np.concatenate([first, ends[:, 0]]),
-        np.concatenate([second, ends[:, 1]]),
-    )
-    return renumber(labels[len(chains) :].tolist())
-
-
-def _related_chains(
-    chains: Sequence[str], identity: float, coverage: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs of distinct chains that belong together, as two arrays of indices."""
     aligned = align_by_representatives(tuple(chains))
     hits, representatives = aligned.hits, aligned.representatives
     # a member may be this much closer to another chain than its representative is
@@ -144,23 +92,32 @@ def _related_chains(
     allowed = slack[hits.first] + slack[hits.second]
     keep = hits.related & (hits.identity >= identity - allowed - 1e-9)
     keep &= hits.coverage >= coverage - allowed - 1e-9
-    contained, container = _containments(chains)
-    members = np.flatnonzero(aligned.representative != np.arange(len(chains)))
-    members = members[aligned.distance[members] <= 1 - identity + 1e-9]
-    first = [representatives[hits.first[keep]], contained, members]
-    second = [representatives[hits.second[keep]], container, aligned.representative[members]]
-    return np.concatenate(first), np.concatenate(second)
+    mutants = np.flatnonzero(aligned.representative != np.arange(len(chains)))
+    mutants = mutants[aligned.distance[mutants] <= 1 - identity + 1e-9]
+    # antigens are items behind the chains, each linked to its own: so chains of one stay together
+    members = [
+        (len(chains) + row, index_of[chain])
+        for row, antigen in enumerate(antigens)
+        for chain in antigen.chains
+    ]
+    links = (
+        representatives[[hits.first[keep], hits.second[keep]]],
+        _containments(chains),
+        np.stack([mutants, aligned.representative[mutants]]),
+        np.array(members, np.int64).reshape(-1, 2).T,
+    )
+    labels = single_linkage(len(chains) + len(antigens), np.concatenate(links, axis=1))
+    return renumber(labels[len(chains) :].tolist())
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RepresentativeHits:
     """Alignments among chains of which mutants are aligned through one of them."""
 
-    representative: np.ndarray  # (chains,) index of each chain's representative; its own for most
-    # (chains,) share of residues in which a chain differs from it, at most 5 %
-    distance: np.ndarray
-    representatives: np.ndarray  # Indices of all representatives
-    hits: Hits  # Between representatives, by their position in `representatives`
+    representative: np.ndarray  # (chains,) index of each chain's representative, mostly itself
+    distance: np.ndarray  # (chains,) share of residues that differ from it, at most 5 %
+    representatives: np.ndarray  # indices of all representatives
+    hits: Hits  # between representatives, by their position in `representatives`
 
 
 @functools.lru_cache(maxsize=2)
@@ -185,21 +142,10 @@ def align_by_representatives(chains: tuple[str, ...]) -> RepresentativeHits:
 def same_molecule(molecules: Sequence[tuple[str, ...]]) -> np.ndarray:
     """Clusters of molecules that are one up to fragments, tags, constant domains and loose ends.
 
-    Two molecules are the same if every chain of one lies in some chain of the other, up to 5 % of
-    the chain at either end. A substitution in between makes them different molecules.
+    Two molecules, each given by its chains, are the same if every chain of one lies in some chain
+    of the other, up to 5 % of the chain at either end. A substitution in between makes them
+    different. Returns (molecules,), numbered by first appearance.
 
-    Parameters
-    ----------
-    molecules : sequence of tuple of str
-        Chains of each.
-
-    Returns
-    -------
-    np.ndarray of int, (molecules,)
-        Cluster of each, numbered by first appearance.
-
-    Examples
-    --------
     >>> same_molecule([("EVQLVESGGGLV",), ("MKAEVQLVESGGGLVHHHHHH",), ("EVQLVESPGGLV",)]).tolist()
     [0, 0, 1]
     """
@@ -207,42 +153,40 @@ def same_molecule(molecules: Sequence[tuple[str, ...]]) -> np.ndarray:
     containers: dict[str, set[str]] = {chain: {chain} for chain in chains}
     for shorter, longer in zip(*_containments(chains), strict=True):
         containers[chains[shorter]].add(chains[longer])
-    holders: dict[str, list[int]] = {chain: [] for chain in chains}
+    holders: dict[str, set[int]] = {chain: set() for chain in chains}
     distinct = list(dict.fromkeys(molecules))
     for index, molecule in enumerate(distinct):
-        for chain in set(molecule):
-            holders[chain].append(index)
+        for chain in molecule:
+            holders[chain].add(index)
     links = []
     for index, molecule in enumerate(distinct):
         # start from the chain that fewest molecules could hold: a common light chain is in all
         rarest = min(
             set(molecule), key=lambda chain: sum(len(holders[other]) for other in containers[chain])
         )
-        for candidate in {holder for longer in containers[rarest] for holder in holders[longer]}:
+        for candidate in set().union(*(holders[longer] for longer in containers[rarest])):
             others = distinct[candidate]
             if all(not containers[chain].isdisjoint(others) for chain in molecule):
                 links.append((index, candidate))
-    ends = np.array(links, np.int64).reshape(-1, 2)
-    labels = single_linkage(len(distinct), ends[:, 0], ends[:, 1])
+    labels = single_linkage(len(distinct), np.array(links, np.int64).reshape(-1, 2).T)
     by_molecule = dict(zip(distinct, labels.tolist(), strict=True))
     return renumber(by_molecule[molecule] for molecule in molecules)
 
 
-def _containments(chains: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs (shorter, longer) of distinct chains where the core of one lies in the other."""
+def _containments(chains: Sequence[str]) -> np.ndarray:
+    """Pairs (shorter, longer) of chains where the core of one lies in the other, (2, pairs)."""
     # cores by their middle residues, then by where those stand and how long the core is
     anchors: dict[str, dict[tuple[int, int], dict[str, list[int]]]] = {}
     short: list[tuple[int, str]] = []
     for index, chain in enumerate(chains):
         loose = int(_LOOSE_END * len(chain))
         core = chain[loose : len(chain) - loose]
-        if len(core) < _ANCHOR:
-            if len(chain) >= MIN_FRAGMENT:
-                short.append((index, chain))
-            continue
-        start = (len(core) - _ANCHOR) // 2
-        by_shape = anchors.setdefault(core[start : start + _ANCHOR], {})
-        by_shape.setdefault((start, len(core)), {}).setdefault(core, []).append(index)
+        if len(core) >= _ANCHOR:
+            start = (len(core) - _ANCHOR) // 2
+            by_shape = anchors.setdefault(core[start : start + _ANCHOR], {})
+            by_shape.setdefault((start, len(core)), {}).setdefault(core, []).append(index)
+        elif len(chain) >= MIN_FRAGMENT:
+            short.append((index, chain))
     links: list[tuple[int, int]] = []
     for index, chain in enumerate(chains):
         contained = {other for other, peptide in short if peptide in chain}
@@ -254,5 +198,4 @@ def _containments(chains: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
                     contained.update(cores.get(core, ()))
         contained = {other for other in contained if len(chains[other]) <= len(chain)} - {index}
         links += [(other, index) for other in sorted(contained)]
-    ends = np.array(links, np.int64).reshape(-1, 2)
-    return ends[:, 0], ends[:, 1]
+    return np.array(links, np.int64).reshape(-1, 2).T

@@ -1,7 +1,7 @@
 """Where a measured pair differs from its parent: the positions mutated, whatever the table says."""
 
 import functools
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Sequence
 
 import numpy as np
@@ -14,54 +14,44 @@ _FAMILY_DISTANCE = 0.2
 
 
 def mutated_positions(measurements: Sequence[Measurement]) -> list[frozenset[Hashable]]:
-    """Positions in which each measured pair differs from its parent.
+    """Positions in which each pair differs from its parent: (role, parent chain, position from 0).
 
     The parent is the measurement's own; where it names none, the parent chain nearest to its chain,
-    or else the consensus of the chains of the same length within 20 % of each other.
+    or else the consensus of the chains of the same length within 20 % of each other. A parent's set
+    is empty.
 
-    Parameters
-    ----------
-    measurements : sequence of Measurement
-
-    Returns
-    -------
-    list of frozenset
-        For each row (role, parent chain, position from 0); empty for a parent.
-
-    Examples
-    --------
     >>> from paratope.molecules.sequences import Antibody, Antigen
     >>> heavies = ("EVQLV", "EVQAV", "EVQLV")
     >>> rows = [Measurement(Pair(Antibody(h), Antigen(("MKV",))), 8.0) for h in heavies]
     >>> [len(positions) for positions in mutated_positions(rows)]
     [0, 1, 0]
     """
-    chains: dict[str, list[str]] = {}
-    parents: dict[str, list[str]] = {}
-    for row in measurements:
-        for role, chain in _chains(row.pair):
-            chains.setdefault(role, []).append(chain)
-        for role, chain in _chains(row.parent) if row.parent is not None else ():
-            parents.setdefault(role, []).append(chain)
-    references = {role: parent_chains(chains[role], parents.get(role, ())) for role in chains}
+    pairs = [_chains(row.pair) for row in measurements]
+    stated = [_chains(row.parent) for row in measurements]
+    chains: dict[str, list[str]] = defaultdict(list)
+    parents: dict[str, list[str]] = defaultdict(list)
+    for by_role, pairs_chains in ((chains, pairs), (parents, stated)):
+        for role, chain in (item for each in pairs_chains for item in each.items()):
+            by_role[role].append(chain)
+    references = {role: parent_chains(chains[role], parents[role]) for role in chains}
     differences_of = functools.cache(differences)  # of a parent and a chain, which many rows share
     mutated = []
-    for row in measurements:
-        stated = dict(_chains(row.parent)) if row.parent is not None else {}
+    for pair, parent_pair in zip(pairs, stated, strict=True):
         positions: set[Hashable] = set()
-        for role, chain in _chains(row.pair):
-            parent = stated.get(role, references[role][chain])
+        for role, chain in pair.items():
+            parent = parent_pair.get(role, references[role][chain])
             positions.update((role, parent, at) for at in differences_of(parent, chain))
         mutated.append(frozenset(positions))
     return mutated
 
 
-def _chains(pair: Pair) -> Iterable[tuple[str, str]]:
-    yield "heavy", pair.antibody.heavy
-    if pair.antibody.light is not None:
-        yield "light", pair.antibody.light
-    for index, chain in enumerate(pair.antigen.chains):
-        yield f"antigen{index}", chain
+def _chains(pair: Pair | None) -> dict[str, str]:
+    """Chains by role; none without a pair."""
+    if pair is None:
+        return {}
+    light = {} if pair.antibody.light is None else {"light": pair.antibody.light}
+    antigen = {f"antigen{index}": chain for index, chain in enumerate(pair.antigen.chains)}
+    return {"heavy": pair.antibody.heavy, **light, **antigen}
 
 
 def differences(parent: str, chain: str) -> tuple[int, ...]:
@@ -87,17 +77,15 @@ def parent_chains(chains: Sequence[str], parents: Iterable[str] = ()) -> dict[st
     'AAAAAA'
     """
     parent_of: dict[str, str] = {}
-    given: dict[int, list[str]] = {}
-    for parent in dict.fromkeys(parents):
-        given.setdefault(len(parent), []).append(parent)
-    by_length: dict[int, list[str]] = {}
+    given = dict.fromkeys(parents)
+    by_length: dict[int, list[str]] = defaultdict(list)
     rows = Counter(chains)
     for chain in rows:
-        by_length.setdefault(len(chain), []).append(chain)
+        by_length[len(chain)].append(chain)
     for length, members in by_length.items():
         residues = _residues(members)
         left = np.arange(len(members))
-        for parent in given.get(length, ()):
+        for parent in (parent for parent in given if len(parent) == length):
             near = (residues[left] != _residues([parent])).mean(1) <= _FAMILY_DISTANCE
             parent_of.update({members[row]: parent for row in left[near]})
             left = left[~near]
@@ -120,8 +108,5 @@ def consensus(chains: Sequence[str]) -> str:
     >>> consensus(["ACD", "ACE", "GCE"])
     'ACE'
     """
-    letters = []
-    for column in zip(*chains, strict=True):
-        counts = Counter(column)
-        letters.append(min(counts, key=lambda letter: (-counts[letter], letter)))
-    return "".join(letters)
+    columns = (Counter(sorted(column)) for column in zip(*chains, strict=True))
+    return "".join(counts.most_common(1)[0][0] for counts in columns)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from collections import defaultdict
 from collections.abc import Callable, Hashable, Sequence
 
 import numpy as np
@@ -26,12 +27,11 @@ _OVERSHOOT = 1.1
 
 @dataclasses.dataclass(frozen=True)
 class SplitSettings:
-    """How molecules are grouped; recorded in the proof."""
+    """How molecules are grouped, recorded in the proof: `antigen_clusters`, `antibody_clusters`."""
 
-    # antigen_identity, antigen_coverage: Thresholds of `antigen_clusters`
     antigen_identity: float = 0.3
     antigen_coverage: float = 0.5
-    antibody_identity: float = 0.8  # Threshold of `antibody_clusters`
+    antibody_identity: float = 0.8
     region: str = "cdr3"  # ``"cdr3"``, ``"cdrs"`` or ``"variable"``
 
 
@@ -50,7 +50,7 @@ class Request:
 
 @dataclasses.dataclass(frozen=True)
 class Grouping:
-    """What a kind of split asks for."""
+    """How a kind of split groups rows."""
 
     groups: np.ndarray  # (rows,) never cut
     rank: np.ndarray | None = None  # (rows,) low ranks go to the first part
@@ -60,26 +60,16 @@ class Grouping:
 
 
 def replicate_groups(measurements: Sequence[Measurement]) -> np.ndarray:
-    """Groups of rows that measure one thing: replicates, fragments, reverse mutants.
+    """Groups of rows, (rows,), that measure one thing: replicates, fragments, reverse mutants.
 
-    Rows are one if antibody and antigen are the same molecule each (see `same_molecule`: fragments,
-    tags, constant domains, loose ends), whatever their names, or if one row's pair and parent are
-    the other's parent and pair.
+    Rows are grouped if antibody and antigen are the same molecule each (see `same_molecule`:
+    fragments, tags, constant domains, loose ends), whatever their names, or if one row's pair and
+    parent are the other's parent and pair.
 
-    Parameters
-    ----------
-    measurements : sequence of Measurement
-
-    Returns
-    -------
-    np.ndarray of int, (rows,)
-
-    Examples
-    --------
     >>> from paratope.molecules.sequences import Antibody, Antigen
-    >>> made = (("EVQLVE", "MKVLA"), ("EVQLVE", "GGMKVLA"), ("QVQLVE", "MKVLA"))
+    >>> chains = (("EVQLVE", "MKVLA"), ("EVQLVE", "GGMKVLA"), ("QVQLVE", "MKVLA"))
     >>> rows = [Measurement(Pair(Antibody(heavy), Antigen((antigen,))), 8.0)
-    ...         for heavy, antigen in made]
+    ...         for heavy, antigen in chains]
     >>> replicate_groups(rows).tolist()
     [0, 0, 1]
     """
@@ -87,20 +77,19 @@ def replicate_groups(measurements: Sequence[Measurement]) -> np.ndarray:
     antibodies = same_molecule([pair.antibody.chains for pair in pairs])
     antigens = same_molecule([pair.antigen.chains for pair in pairs])
     same = dict(zip(pairs, zip(antibodies.tolist(), antigens.tolist(), strict=True), strict=True))
-    steps: list[object] = []
-    for index, row in enumerate(measurements):
-        if row.parent is None or same[row.parent] == same[row.pair]:
-            steps.append(index)
-        else:
-            steps.append(frozenset((same[row.pair], same[row.parent])))
+    steps = (
+        index
+        if row.parent is None or same[row.parent] == same[row.pair]
+        else frozenset((same[row.pair], same[row.parent]))
+        for index, row in enumerate(measurements)
+    )
     return join_groups(renumber(same[row.pair] for row in measurements), renumber(steps))
 
 
 def _distinct_pairs(measurements: Sequence[Measurement]) -> list[Pair]:
     """Every distinct pair that rows measure or refer to as parent."""
-    pairs = {row.pair: None for row in measurements}
-    pairs.update({row.parent: None for row in measurements if row.parent is not None})
-    return list(pairs)
+    parents = [row.parent for row in measurements if row.parent is not None]
+    return list(dict.fromkeys([*(row.pair for row in measurements), *parents]))
 
 
 def _group_rows(
@@ -109,27 +98,33 @@ def _group_rows(
     """Groups of rows whose pair or parent lies in one cluster."""
     cluster_of = dict(zip(pairs, clusters.tolist(), strict=True))
     rows = len(measurements)
-    links = []
-    for index, row in enumerate(measurements):
-        links.append((index, rows + cluster_of[row.pair]))
-        if row.parent is not None:
-            links.append((index, rows + cluster_of[row.parent]))
-    ends = np.array(links, np.int64)
-    return single_linkage(rows + int(clusters.max()) + 1, ends[:, 0], ends[:, 1])[:rows]
+    links = [
+        (index, rows + cluster_of[pair])
+        for index, row in enumerate(measurements)
+        for pair in (row.pair, row.parent)
+        if pair is not None
+    ]
+    return single_linkage(rows + int(clusters.max()) + 1, np.array(links).T)[:rows]
 
 
 def _antigen_groups(request: Request) -> np.ndarray:
-    pairs = _distinct_pairs(request.measurements)
-    identity, coverage = request.settings.antigen_identity, request.settings.antigen_coverage
-    clusters = antigen_clusters([pair.antigen for pair in pairs], identity, coverage)
+    pairs, settings = _distinct_pairs(request.measurements), request.settings
+    clusters = antigen_clusters(
+        [pair.antigen for pair in pairs], settings.antigen_identity, settings.antigen_coverage
+    )
     return _group_rows(request.measurements, pairs, clusters)
 
 
 def _antibody_groups(request: Request) -> np.ndarray:
-    pairs = _distinct_pairs(request.measurements)
-    region, identity = request.settings.region, request.settings.antibody_identity
-    clusters = antibody_clusters([pair.antibody for pair in pairs], region, identity)
+    pairs, settings = _distinct_pairs(request.measurements), request.settings
+    clusters = antibody_clusters(
+        [pair.antibody for pair in pairs], settings.region, settings.antibody_identity
+    )
     return _group_rows(request.measurements, pairs, clusters)
+
+
+def _joined(request: Request, *groupings: np.ndarray) -> Grouping:
+    return Grouping(join_groups(request.replicates, *groupings))
 
 
 def _by_date(request: Request) -> Grouping:
@@ -173,21 +168,16 @@ def _by_position(request: Request) -> Grouping:
     if isinstance(names[0], int):
         # folds share no position at all: groups that mutate one stay together
         index_of = {position: len(sizes) + index for index, position in enumerate(everything)}
-        links = [
-            (group, index_of[position])
-            for group, positions in enumerate(mutated)
-            for position in positions
-        ]
-        first, second = np.array(links, np.int64).T
-        joined = single_linkage(len(sizes) + len(everything), first, second)
+        links = [(group, index_of[at]) for group, held in enumerate(mutated) for at in held]
+        joined = single_linkage(len(sizes) + len(everything), np.array(links).T)
         return Grouping(joined[replicates])
     rng = np.random.default_rng(request.seed)
     order = [everything[index] for index in rng.permutation(len(everything))]
     # positions mutated on their own come first: rows mutated elsewhere too say less about them
-    counts: dict[Hashable, list[int]] = {}
+    counts: dict[Hashable, list[int]] = defaultdict(list)
     for positions in mutated:
         for position in positions:
-            counts.setdefault(position, []).append(len(positions))
+            counts[position].append(len(positions))
     order.sort(key=lambda position: int(np.log2(np.median(counts[position]))))
     part = np.zeros(len(sizes), np.int64)
     facts: dict = {}
@@ -215,10 +205,7 @@ def _hold_out(
     sizes: dict[int, int],
     wanted: float,
 ) -> tuple[set[Hashable], list[int]]:
-    """Positions held out, and the groups (of those in `sizes`) that mutate any of them.
-
-    Positions are taken in order until they hold about the wanted number of rows.
-    """
+    """Positions held out, and the groups (of those in `sizes`) that mutate any of them."""
     groups_at: dict[Hashable, list[int]] = {position: [] for position in order}
     for group in sizes:
         for position in mutated[group] & groups_at.keys():
@@ -234,11 +221,10 @@ def _hold_out(
     for position in order:
         added = [group for group in groups_at[position] if group not in members]
         added_rows = sum(sizes[group] for group in added)
-        if rows + added_rows > wanted * _OVERSHOOT:
-            continue
-        held.add(position)
-        members.update(dict.fromkeys(added))
-        rows += added_rows
+        if rows + added_rows <= wanted * _OVERSHOOT:
+            held.add(position)
+            members.update(dict.fromkeys(added))
+            rows += added_rows
         if rows >= wanted:
             break
     return held, list(members)
@@ -246,14 +232,10 @@ def _hold_out(
 
 KINDS: dict[str, Callable[[Request], Grouping]] = {
     "random": lambda request: Grouping(request.replicates),
-    "antibody": lambda request: Grouping(
-        join_groups(request.replicates, _antibody_groups(request))
-    ),
-    "antigen": lambda request: Grouping(join_groups(request.replicates, _antigen_groups(request))),
+    "antibody": lambda request: _joined(request, _antibody_groups(request)),
+    "antigen": lambda request: _joined(request, _antigen_groups(request)),
     # rows are edges between antibody and antigen clusters; whole components travel, none is dropped
-    "both": lambda request: Grouping(
-        join_groups(request.replicates, _antigen_groups(request), _antibody_groups(request))
-    ),
+    "both": lambda request: _joined(request, _antigen_groups(request), _antibody_groups(request)),
     # test rows mutate positions that no training row mutates
     "position": _by_position,
     # few mutations to train on, many to test on
@@ -263,10 +245,7 @@ KINDS: dict[str, Callable[[Request], Grouping]] = {
     ),
     # the past to train on, the newest to test on
     "date": _by_date,
-    "column": lambda request: Grouping(
-        join_groups(
-            request.replicates,
-            renumber(map(str, row_labels(request.measurements, request.labels))),
-        )
+    "column": lambda request: _joined(
+        request, renumber(map(str, row_labels(request.measurements, request.labels)))
     ),
 }

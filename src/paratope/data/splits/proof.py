@@ -17,38 +17,31 @@ from paratope.molecules.alignment import EXHAUSTIVE_RESIDUES, align_chains
 def prove(
     measurements: Sequence[Measurement], parts: np.ndarray, antigen_coverage: float = 0.5
 ) -> dict:
-    """What the parts of a split share.
+    """What the parts of a split share, JSON-ready; `parts` is (rows,) int.
 
-    Nothing of the split's own clusters is used: identities are measured again between all
-    molecules of different parts.
-
-    Parameters
-    ----------
-    measurements : sequence of Measurement
-    parts : np.ndarray of int, (rows,)
-    antigen_coverage : float
-        Alignments that cover less of the shorter chain do not count.
-
-    Returns
-    -------
-    dict
-        JSON-ready: ``shared_pairs``, ``shared_antibodies``, ``shared_antigens`` (distinct molecules
-        in more than one part, fragments and tags apart), ``antibody_max_identity`` by region,
-        ``antigen_max_identity`` (any alignment), ``antigen_max_identity_related`` (above the
-        twilight zone), ``leaks`` in words, ``input_sha256`` and ``assignment_sha256``.
+    Nothing of the split's own clusters is used: identities are measured again between all molecules
+    of different parts. Alignments that cover less than `antigen_coverage` of the shorter chain do
+    not count. The keys: ``shared_pairs``, ``shared_antibodies``, ``shared_antigens`` (distinct
+    molecules in more than one part, fragments and tags apart), ``antibody_max_identity`` by region,
+    ``antigen_max_identity`` (any alignment), ``antigen_max_identity_related`` (above the twilight
+    zone), ``leaks`` in words, ``input_sha256``, ``assignment_sha256``, ``versions``.
     """
     pairs = [row.pair for row in measurements]
     antibodies = same_molecule([pair.antibody.chains for pair in pairs])
     antigens = same_molecule([pair.antigen.chains for pair in pairs])
-    both = list(zip(antibodies.tolist(), antigens.tolist(), strict=True))
-    proof: dict = {
-        "shared_pairs": _count_shared(both, parts),
-        "shared_antibodies": _count_shared(antibodies.tolist(), parts),
-        "shared_antigens": _count_shared(antigens.tolist(), parts),
+    labels = {
+        "pairs": list(zip(antibodies.tolist(), antigens.tolist(), strict=True)),
+        "antibodies": antibodies.tolist(),
+        "antigens": antigens.tolist(),
     }
-    chains = [pair.antibody.chains for pair in pairs]
+    proof: dict = {
+        f"shared_{what}": sum(len(sides) > 1 for sides in _parts_of(values, parts).values())
+        for what, values in labels.items()
+    }
     proof["antibody_max_identity"] = {
-        region: _antibody_identity([region_text(antibody, region) for antibody in chains], parts)
+        region: _antibody_identity(
+            [region_text(pair.antibody.chains, region) for pair in pairs], parts
+        )
         for region in REGIONS
     }
     identity = _antigen_identity([pair.antigen.chains for pair in pairs], parts, antigen_coverage)
@@ -62,7 +55,7 @@ def prove(
 
 
 def leaks(proof: dict) -> list[str]:
-    """In words, what would let a model look up its answer."""
+    """What would let a model look up its answer, in words."""
     said = [
         f"{proof[f'shared_{what}']} {what} lie on both sides of a cut"
         for what in ("pairs", "antibodies", "antigens")
@@ -102,10 +95,6 @@ def _parts_of(labels: Iterable[object], parts: np.ndarray) -> dict[Any, set[int]
     return parts_of
 
 
-def _count_shared(labels: Iterable[object], parts: np.ndarray) -> int:
-    return sum(len(sides) > 1 for sides in _parts_of(labels, parts).values())
-
-
 def _antibody_identity(texts: list[tuple[str, str]], parts: np.ndarray) -> float:
     """Highest identity between texts of different parts."""
     by_part: dict[int, list[tuple[str, str]]] = {}
@@ -113,11 +102,11 @@ def _antibody_identity(texts: list[tuple[str, str]], parts: np.ndarray) -> float
         if len(sides) > 1:
             return 1.0
         by_part.setdefault(min(sides), []).append(text)
-    best = 0.0
-    for part in sorted(by_part):
-        others = [text for other in sorted(by_part) if other > part for text in by_part[other]]
-        if others:
-            best = max(best, highest_identity(by_part[part], others))
+    best, later = 0.0, []
+    for part in sorted(by_part, reverse=True):
+        if later:
+            best = max(best, highest_identity(by_part[part], later))
+        later += by_part[part]
     return best
 
 

@@ -63,8 +63,7 @@ def split_measurements(
     by : str
         One of `KINDS`.
     fractions : sequence of float, optional
-        Two (train, test) or three (train, validation, test) shares of the rows; 0.8, 0.1, 0.1 by
-        default.
+        Two (train, test) or three (train, validation, test; default 0.8, 0.1, 0.1) shares of rows.
     folds : int, optional
         Number of equal folds instead of fractions.
     seed : int
@@ -72,8 +71,8 @@ def split_measurements(
     settings : SplitSettings
         How antibodies and antigens are grouped.
     labels : sequence of str, optional
-        For ``by="column"``: a label for every row; the source's own folds by default. Without
-        fractions and folds the labels are the parts as they are.
+        For ``by="column"``: a label for each row (default: the source's own folds). Without
+        fractions and folds they are the parts.
 
     Returns
     -------
@@ -106,44 +105,35 @@ def split_measurements(
         fractions = DEFAULT_FRACTIONS
     names, shares = part_names(fractions, folds)
     replicates = replicate_groups(measurements)
-    request = Request(measurements, replicates, names, shares, seed, settings, labels)
-    grouping = KINDS[by](request)
-    if grouping.parts is not None:
-        parts = grouping.parts
-    elif grouping.rank is not None:
-        parts = assign_by_rank(grouping.groups, grouping.rank, shares)
-    else:
-        parts = assign_groups(grouping.groups, shares, seed)
-    notes = [*grouping.notes, *_size_notes(names, shares, parts, grouping.groups)]
+    grouping = KINDS[by](Request(measurements, replicates, names, shares, seed, settings, labels))
+    groups, parts = grouping.groups, grouping.parts
+    if grouping.rank is not None:
+        parts = assign_by_rank(groups, grouping.rank, shares)
+    elif parts is None:
+        parts = assign_groups(groups, shares, seed)
+    notes = list(grouping.notes)
+    got = np.bincount(parts, minlength=len(shares)) / len(parts)
+    if (np.abs(got - shares) > _TOLERANCE).any():
+        sizes = ", ".join(
+            f"{name} {share:.1%} (wanted {wanted:.1%})"
+            for name, share, wanted in zip(names, got, shares, strict=True)
+        )
+        notes.append(
+            f"groups are not cut, so the parts are {sizes}; the largest group holds "
+            f"{np.bincount(groups).max()} of {len(parts)} rows"
+        )
     wanted = {str(name): round(float(share), 4) for name, share in zip(names, shares, strict=True)}
     facts = {"by": by, "seed": seed, "wanted": wanted, **grouping.facts, "notes": notes}
-    return _proven(measurements, np.array(names)[parts], grouping.groups, settings, facts)
+    return _proven(measurements, np.array(names)[parts], groups, settings, facts)
 
 
 def part_names(
     fractions: Sequence[float] | None, folds: int | None
 ) -> tuple[tuple[str, ...] | tuple[int, ...], np.ndarray]:
-    """Names of the parts and the share of rows each is to get.
+    """Names of the parts, and the share of rows each is to get, (parts,): from fractions or folds.
 
-    Parameters
-    ----------
-    fractions : sequence of float, optional
-        Two (train, test) or three (train, validation, test) positive numbers that sum to 1.
-    folds : int, optional
-        Number of equal folds, at least 2; their names are 0, 1, ...
+    Raises `InputError` if both or neither are given, or they are out of range.
 
-    Returns
-    -------
-    names : tuple of str or of int
-    shares : np.ndarray of float, (parts,)
-
-    Raises
-    ------
-    InputError
-        If both or neither are given, or they are out of range.
-
-    Examples
-    --------
     >>> part_names((0.9, 0.1), None)
     (('train', 'test'), array([0.9, 0.1]))
     """
@@ -165,27 +155,10 @@ def part_names(
 def assign_groups(groups: np.ndarray, shares: np.ndarray, seed: int) -> np.ndarray:
     """Assign whole groups to parts: large groups first, each to the part that lacks most rows.
 
-    Parameters
-    ----------
-    groups : np.ndarray of int, (rows,)
-        Group of each row, 0 to groups - 1.
-    shares : np.ndarray of float, (parts,)
-        Wanted share of rows of each part.
-    seed : int
-        Orders groups of similar size.
+    `groups` (rows,) are numbered from 0, `shares` (parts,) are of the rows, and the seed orders
+    groups of similar size. Returns the part of each row; every part gets at least one group. Raises
+    `InputError` if there are fewer groups than parts.
 
-    Returns
-    -------
-    np.ndarray of int, (rows,)
-        Part of each row. Every part gets at least one group.
-
-    Raises
-    ------
-    InputError
-        If there are fewer groups than parts.
-
-    Examples
-    --------
     >>> assign_groups(np.array([0, 0, 0, 1, 2, 2]), np.array([0.5, 0.5]), seed=0).tolist()
     [1, 1, 1, 0, 0, 0]
     """
@@ -205,34 +178,18 @@ def assign_groups(groups: np.ndarray, shares: np.ndarray, seed: int) -> np.ndarr
         lacking[part] -= sizes[group]
     for part in range(len(shares)):  # an empty one gets the smallest group that can be spared
         counts = np.bincount(part_of_group, minlength=len(shares))
-        if not counts[part]:
+        if counts[part] == 0:
             spare = np.flatnonzero(counts[part_of_group] > 1)
             part_of_group[spare[np.argmin(sizes[spare])]] = part
     return part_of_group[groups]
 
 
 def assign_by_rank(groups: np.ndarray, rank: np.ndarray, shares: np.ndarray) -> np.ndarray:
-    """Assign groups to parts by rank, lowest to the first part; groups of one rank are never cut.
+    """Assign groups to parts by their highest rank, lowest first; groups of one rank stay together.
 
-    Parameters
-    ----------
-    groups : np.ndarray of int, (rows,)
-    rank : np.ndarray of float, (rows,)
-        A group stands at its highest rank.
-    shares : np.ndarray of float, (parts,)
+    Returns the part of each row, (rows,). Raises `InputError` if there are fewer distinct ranks
+    than parts.
 
-    Returns
-    -------
-    np.ndarray of int, (rows,)
-        Part of each row; no rank of an earlier part exceeds a group's rank of a later one.
-
-    Raises
-    ------
-    InputError
-        If there are fewer distinct ranks than parts.
-
-    Examples
-    --------
     >>> ranks = np.array([1.0, 1.0, 2.0, 3.0])
     >>> assign_by_rank(np.arange(4), ranks, np.array([0.5, 0.25, 0.25])).tolist()
     [0, 0, 1, 2]
@@ -246,38 +203,18 @@ def assign_by_rank(groups: np.ndarray, rank: np.ndarray, shares: np.ndarray) -> 
             f"too few for {len(shares)} parts"
         )
     reached = np.cumsum(counts)
-    wanted = np.cumsum(shares)[:-1] * len(groups)
     # the cut after the value that comes nearest, leaving at least one value to every part
-    cuts: list[int] = []
-    for index, rows in enumerate(wanted):
-        low = cuts[-1] + 1 if cuts else 0
-        high = len(values) - (len(wanted) - index)
-        cuts.append(low + int(np.argmin(np.abs(reached[low:high] - rows))))
-    return np.searchsorted(np.array(cuts), np.arange(len(values)), side="left")[value_of]
-
-
-def _size_notes(
-    names: Sequence[object], shares: np.ndarray, parts: np.ndarray, groups: np.ndarray
-) -> list[str]:
-    """Remarks on parts that could not get their wanted size because groups are not cut."""
-    got = np.bincount(parts, minlength=len(shares)) / len(parts)
-    if (np.abs(got - shares) <= _TOLERANCE).all():
-        return []
-    largest = int(np.bincount(groups).max())
-    sizes = ", ".join(
-        f"{name} {share:.1%} (wanted {wanted:.1%})"
-        for name, share, wanted in zip(names, got, shares, strict=True)
-    )
-    return [
-        f"groups are not cut, so the parts are {sizes}; the largest group holds {largest} of "
-        f"{len(parts)} rows"
-    ]
+    cuts = [-1]
+    for part, rows in enumerate(np.cumsum(shares)[:-1] * len(groups), start=1):
+        left = reached[cuts[-1] + 1 : len(values) - len(shares) + part]
+        cuts.append(cuts[-1] + 1 + int(np.argmin(np.abs(left - rows))))
+    return np.searchsorted(cuts[1:], np.arange(len(values)), side="left")[value_of]
 
 
 def _as_given(
     measurements: Sequence[Measurement], labels: Sequence[str] | None, settings: SplitSettings
 ) -> Split:
-    """Parts that somebody else chose; the proof says what they leak."""
+    """Parts that somebody else chose."""
     assignment = np.array(row_labels(measurements, labels))
     if labels is not None:
         blank = next((row for row, label in enumerate(labels) if not str(label).strip()), None)
@@ -316,36 +253,19 @@ def tiers(
     *,
     fractions: Sequence[float] = DEFAULT_FRACTIONS,
 ) -> dict[str, Split]:
-    """Splits of growing difficulty for one report.
+    """Splits of growing difficulty by name: random, then unseen position, antibody, antigen.
 
-    Parameters
-    ----------
-    measurements : sequence of Measurement
-    seed : int
-    fractions : sequence of float
-
-    Returns
-    -------
-    dict of str to Split
-        ``"random"``, ``"unseen position"``, ``"unseen antibody"``, ``"unseen antigen"``, in this
-        order. A tier the rows do not allow (one antigen, no mutants) is absent, and every proof
-        names it with the reason under ``"tiers_impossible"``.
-
-    Raises
-    ------
-    InputError
-        If not even a random split is possible.
+    A tier the rows do not allow (one antigen, no mutants) is absent, and every proof names it with
+    the reason under ``"tiers_impossible"``. Raises `InputError` if not even a random split is
+    possible.
     """
     splits: dict[str, Split] = {}
     impossible: dict[str, str] = {}
+    settings = SplitSettings(region="cdrs")
     for tier, kind in TIERS.items():
         try:
             splits[tier] = split_measurements(
-                measurements,
-                by=kind,
-                fractions=fractions,
-                seed=seed,
-                settings=SplitSettings(region="cdrs"),
+                measurements, kind, fractions=fractions, seed=seed, settings=settings
             )
         except InputError as error:
             if tier == "random":
@@ -362,17 +282,9 @@ def write_split(
     folder: str | os.PathLike[str],
     rows: Sequence[int] | None = None,
 ) -> None:
-    """Write ``split.csv`` (the input's columns and ``split``) and ``proof.json``.
+    """Write ``split.csv`` (the table and a column ``split``) and ``proof.json`` into a folder.
 
-    Parameters
-    ----------
-    frame : polars.DataFrame
-        The table as read.
-    split : Split
-    folder : path
-        Made if it is not there.
-    rows : sequence of int, optional
-        Row of the frame of each measurement, where some rows hold none; those get no part.
+    `rows` are the frame's rows that hold a measurement, if not all do; the others get no part.
     """
     parts = [""] * frame.height
     measured = range(len(split.assignment)) if rows is None else rows
@@ -392,17 +304,8 @@ def write_tiers(
 ) -> None:
     """Write each of `tiers` into a folder of its own, and all of them into ``tiers.csv``.
 
-    Parameters
-    ----------
-    frame : polars.DataFrame
-        The table as read.
-    splits : dict of str to Split
-        From `tiers`.
-    folder : path
-        Made if it is not there. The tier "unseen antigen" goes to ``unseen-antigen``; ``tiers.csv``
-        holds the table once for each tier, with the columns ``tier`` and ``split``.
-    rows : sequence of int, optional
-        Row of the frame of each measurement, where some rows hold none; those are left out.
+    The tier "unseen antigen" goes to ``unseen-antigen``; ``tiers.csv`` holds the table once for
+    each tier, with the columns ``tier`` and ``split``, without the rows that hold no measurement.
     """
     stacked = []
     for tier, split in splits.items():
