@@ -15,7 +15,6 @@ from paratope.campaigns.kernels.variants import (
     Aligned,
     Aligner,
     ParentSites,
-    Site,
     SiteSubstitution,
     antibody_chains,
     numbered,
@@ -121,10 +120,7 @@ class Features:
         if len(rows) == len(self):
             return self
         keep = np.isin(self.row, rows)
-        names = (
-            *("parent", "antigen", "assay", "residues"),
-            *("delta", "regional", "mean", "prior"),
-        )
+        names = "parent antigen assay residues delta regional mean prior".split()
         return dataclasses.replace(
             self,
             row=np.searchsorted(rows, self.row[keep]),
@@ -134,17 +130,7 @@ class Features:
 
 
 class Featuriser:
-    """Makes `Features` of pairs, in the frame of a campaign's parents.
-
-    Parameters
-    ----------
-    parents : sequence of Pair
-        At least one.
-    sites : sequence of ParentSites
-        Of each parent.
-    antigens : sequence of tuple of str
-        Chains of the antigens that were measured.
-    """
+    """Makes `Features` of pairs, in the frame of a campaign's parents, their sites and antigens."""
 
     def __init__(
         self,
@@ -157,9 +143,8 @@ class Featuriser:
         self.sites = self._aligner.sites
         self.roles = ("H", "L") if any(site.role == "L" for site in self.sites) else ("H",)
         self.dim = next((len(row) for one in sites for row in one.embedding.values()), 0)
-        self._parent_rows = np.zeros(
-            (len(sites), len(self.sites), PROJECTED * bool(self.dim)), np.float32
-        )
+        shape = len(sites), len(self.sites), PROJECTED * bool(self.dim)
+        self._parent_rows = np.zeros(shape, np.float32)
         columns = {site: column for column, site in enumerate(self.sites)}
         for rows, parent in zip(self._parent_rows, sites, strict=True):
             for site, embedding in parent.embedding.items():
@@ -206,7 +191,7 @@ class Featuriser:
         assay: np.ndarray | int,
     ) -> Features:
         count = len(aligned.parent)
-        number = {chains: n for n, chains in enumerate(self.antigens)}
+        index = {chains: antigen for antigen, chains in enumerate(self.antigens)}
         delta = delta.astype(np.float32)
         by_site = delta.reshape(count, len(self.sites), delta.shape[1] // len(self.sites))
         return Features(
@@ -214,7 +199,7 @@ class Featuriser:
             row=aligned.row,
             column=aligned.column,
             parent=aligned.parent,
-            antigen=np.array([number.get(chains, -1) for chains in aligned.antigen], int),
+            antigen=np.array([index.get(chains, -1) for chains in aligned.antigen], int),
             assay=np.broadcast_to(np.asarray(assay, int), (count,)),
             residues=aligned.residues,
             delta=delta,
@@ -225,10 +210,6 @@ class Featuriser:
 
     def _table(self, substitutions: Sequence[SiteSubstitution]) -> SubstitutionTable:
         known = [self._describe(one) for one in substitutions]
-
-        def stacked(rows: Sequence[np.ndarray], width: int, dtype: type) -> np.ndarray:
-            return np.stack(rows).astype(dtype) if rows else np.zeros((0, width), dtype)
-
         return SubstitutionTable(
             key=np.array([one.site.key for one in substitutions], dtype=np.str_),
             parent=np.array([one.parent for one in substitutions], int),
@@ -237,9 +218,11 @@ class Featuriser:
             after=np.array([one.after for one in substitutions], int),
             region=np.array([one.region for one in known], int),
             of_antigen=np.array([one.site.of_antigen for one in substitutions], bool),
-            embedding=stacked([one.embedding for one in known], self.dim, np.float32),
-            profile=stacked([one.profile for one in known], 20, np.float64),
-            likelihood=stacked([one.likelihood for one in known], 3, np.float64),
+            embedding=np.array([one.embedding for one in known], np.float32).reshape(
+                len(known), self.dim
+            ),
+            profile=np.array([one.profile for one in known], float).reshape(-1, 20),
+            likelihood=np.array([one.likelihood for one in known], float).reshape(-1, 3),
         )
 
     def _describe(self, substitution: SiteSubstitution) -> "_Description":
@@ -251,7 +234,11 @@ class Featuriser:
         if site.of_antigen:
             chain, region = 2 + int(site.role[1:]), NO_REGION
         else:
-            near = site if site in parent.residues else _nearest(parent, site)
+            near = site
+            if site not in parent.residues:  # its closest one
+                same = [one for one in parent.residues if one.role == site.role]
+                distance = [abs(one.position - site.position) for one in same or parent.residues]
+                near = (same or list(parent.residues))[int(np.argmin(distance))]
             chain, region = "HL".index(site.role), parent.region[near]
             if near in parent.embedding:
                 table = parent.log_probability[near]
@@ -274,22 +261,22 @@ class Featuriser:
     ) -> None:
         """Fill in embeddings minus the parent's, (n, sites, PROJECTED), and means, (n, …)."""
         rows: dict[tuple[str, str, int], list[int]] = {}
-        for number, (pair, own) in enumerate(zip(pairs, parent.tolist(), strict=True)):
+        for row, (pair, nearest) in enumerate(zip(pairs, parent.tolist(), strict=True)):
             for role, chain in antibody_chains(pair):
                 if role in self.roles:
-                    rows.setdefault((role, chain, own), []).append(number)
+                    rows.setdefault((role, chain, nearest), []).append(row)
         summaries = chain_summaries(language, (chain for _, chain, _ in rows))
-        for (role, chain, own), numbers in rows.items():
+        for (role, chain, nearest), members in rows.items():
             summary = summaries[chain]
             columns = self._aligner.columns(role, numbered(chain))
             inside = columns >= 0
             columns, projected = columns[inside], summary.projected[inside]
-            theirs = self._parent_rows[own][columns]
+            theirs = self._parent_rows[nearest][columns]
             both = (projected != 0).any(1) & (theirs != 0).any(1)
             moved = np.where(both[:, None], projected - theirs, 0.0)
-            delta[np.array(numbers)[:, None], columns] = moved.astype(np.float16)
+            delta[np.array(members)[:, None], columns] = moved.astype(np.float16)
             start = self.roles.index(role) * self.dim
-            mean[numbers, start : start + self.dim] = summary.mean
+            mean[members, start : start + self.dim] = summary.mean
 
 
 class _Description(NamedTuple):
@@ -361,9 +348,3 @@ def _likelihood(table: np.ndarray, before: int, after: int) -> np.ndarray:
     own = float(table[before]) if before < GAP else float(table.mean())
     new = float(table[after]) if after < GAP else float(table.mean())
     return np.array([new - own, -float((np.exp(table) * table).sum()), own])
-
-
-def _nearest(sites: ParentSites, site: Site) -> Site:
-    """The parent's site that is closest to one it does not have."""
-    same = [one for one in sites.residues if one.role == site.role] or list(sites.residues)
-    return min(same, key=lambda one: abs(one.position - site.position))

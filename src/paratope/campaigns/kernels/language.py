@@ -10,8 +10,6 @@ from paratope.core.progress import console_progress
 from paratope.encoders import load_encoder
 from paratope.encoders.embedding_store import EmbeddingStore
 
-ENCODER = "antiberty"
-
 
 class LanguageModel(Protocol):
     """A masked language model of antibody chains."""
@@ -26,22 +24,13 @@ class LanguageModel(Protocol):
 
 
 class AntibodyLanguage:
-    """The language model of antibody chains that campaigns use.
+    """The language model of antibody chains that campaigns use; `EncoderError` without weights.
 
-    Parameters
-    ----------
-    device : str
-    cache : path, optional
-        Folder of the embedding stores; default as `EmbeddingStore`.
-
-    Raises
-    ------
-    EncoderError
-        If its weights are not here.
+    `cache` is the folder of the embedding stores, by default that of `EmbeddingStore`.
     """
 
     def __init__(self, device: str = "auto", cache: str | os.PathLike[str] | None = None) -> None:
-        self.encoder: Any = load_encoder(ENCODER, device)
+        self.encoder: Any = load_encoder("antiberty", device)
         self._store = EmbeddingStore(self.encoder, cache)
 
     def close(self) -> None:
@@ -57,5 +46,5 @@ class AntibodyLanguage:
             yield self._store.get((chain,))
 
     def log_probabilities(self, chain: str) -> np.ndarray:
-        """(residues, 20) natural logarithms, every place read in its own context."""
+        """(residues, 20) natural logarithms, every position read in its own context."""
         return self.encoder.log_likelihoods(chain)

@@ -59,13 +59,7 @@ def residue_similarity() -> np.ndarray:
 
 
 class Comparison:
-    """Substitutions of two tables, each of `a` with each of `b`; what kernels share is made once.
-
-    Parameters
-    ----------
-    a, b : SubstitutionTable
-    scales : ChangeScales
-    """
+    """Substitutions of `a`, each with each of `b`; what kernels share is computed once."""
 
     def __init__(self, a: SubstitutionTable, b: SubstitutionTable, scales: ChangeScales) -> None:
         self.a, self.b, self.scales = a, b, scales

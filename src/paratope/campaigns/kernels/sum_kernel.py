@@ -74,23 +74,9 @@ class SumKernel:
     """``k(x, y) = sum_t w_t k'_t(x, y)``, the ``k'_t`` centred as by `KernelCenterer`.
 
     Centring is linear: the sum of the terms is centred once, not each of them; and additive terms
-    are summed over pairs of substitutions before they are summed over variants.
-
-    Parameters
-    ----------
-    train : Features
-        Variants that others are compared with.
-    scales : Scales
-    weights : mapping of str to float
-        By term.
-    reference : np.ndarray of bool, (n,), optional
-        Training variants on which terms are centred; by default all.
-
-    Attributes
-    ----------
-    covariance : np.ndarray, (n, n) float32
-        Prior covariance of the training variants.
-    centerers : dict of str to KernelCenterer
+    are summed over pairs of substitutions before they are summed over variants. `reference` is a
+    mask of the training variants on which terms are centred, by default all; `covariance` (n, n)
+    float32 is the training variants' prior covariance.
     """
 
     def __init__(
@@ -125,7 +111,12 @@ class SumKernel:
         cross -= row_mean[:, None]
         cross -= self._column_mean
         cross += self._mean
-        variance = self._uncentred_diagonal(features) - 2 * row_mean + self._mean
+        variance = self._mean - 2 * row_mean
+        if self._additive:
+            changes = Comparison(features.changes, features.changes, self.scales)
+            variance += features.summed_diagonal(self._of_substitutions(changes))
+        for term, share in self._others:
+            variance += share * term.diagonal(features, self.scales)
         return NewVariants(features, row_mean, cross, variance)
 
     def between(self, a: NewVariants, b: NewVariants) -> np.ndarray:
@@ -140,15 +131,6 @@ class SumKernel:
             total += both.summed(self._of_substitutions)
         for term, share in self._others:
             total += share * term(both)
-        return total
-
-    def _uncentred_diagonal(self, a: Features) -> np.ndarray:
-        total = np.zeros(len(a))
-        if self._additive:
-            changes = Comparison(a.changes, a.changes, self.scales)
-            total += a.summed_diagonal(self._of_substitutions(changes))
-        for term, share in self._others:
-            total += share * term.diagonal(a, self.scales)
         return total
 
     def _of_substitutions(self, both: Comparison) -> np.ndarray:

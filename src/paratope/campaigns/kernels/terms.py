@@ -85,13 +85,7 @@ def _median(distance: np.ndarray) -> float:
 
 
 class Pairwise:
-    """Variants a, each compared with each of variants b; what terms share is computed once.
-
-    Parameters
-    ----------
-    a, b : Features
-    scales : Scales
-    """
+    """Variants a, each compared with each of variants b; what terms share is computed once."""
 
     def __init__(self, a: Features, b: Features, scales: Scales) -> None:
         self.a, self.b, self.scales = a, b, scales
@@ -253,18 +247,15 @@ class Hamming(Stationary):
         return np.exp(-both.differing() / both.scales.hamming)
 
 
-class SameParent(Stationary):
-    """``[parent = parent']``."""
+@dataclasses.dataclass(frozen=True)
+class Same(Stationary):
+    """``[x = x']`` of one array of `Features`, such as an offset of each assay."""
+
+    index: str
 
     def __call__(self, both: Pairwise) -> np.ndarray:  # noqa: D102
-        return (both.a.parent[:, None] == both.b.parent[None]).astype(float)
-
-
-class SameAssay(Stationary):
-    """``[assay = assay']``: an offset of each assay."""
-
-    def __call__(self, both: Pairwise) -> np.ndarray:  # noqa: D102
-        return (both.a.assay[:, None] == both.b.assay[None]).astype(float)
+        left, right = getattr(both.a, self.index), getattr(both.b, self.index)
+        return (left[:, None] == right[None]).astype(float)
 
 
 class SameAntigen:
@@ -319,7 +310,7 @@ TERMS: Mapping[str, Term] = {
     "residues": Hamming(),
     "physics": RBF("physics"),
     "general_model": Linear("general_model"),
-    "parent": SameParent(),
+    "parent": Same("parent"),
     "antigen_same_site_substitution": WithinAntigen(mk.same_site_substitution),
     "antigen_near_site": WithinAntigen(mk.near_site),
     "antigen_mutation_count": WithinAntigen(mk.mutation_count),
@@ -360,7 +351,7 @@ MEANING: Mapping[str, str] = {
     "antigen_region": "which regions are changed, by antigen",
 }
 # Offsets of assays and antigens; their weights are not shared out, as an offset may be large.
-OFFSETS: Mapping[str, Term] = {"assay": SameAssay(), "antigen": SameAntigen()}
+OFFSETS: Mapping[str, Term] = {"assay": Same("assay"), "antigen": SameAntigen()}
 ADDITIVE: Mapping[str, MutationKernel] = {
     name: term.kernel for name, term in TERMS.items() if isinstance(term, Additive)
 }

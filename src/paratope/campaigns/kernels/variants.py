@@ -13,7 +13,7 @@ import numpy as np
 
 from paratope.campaigns.kernels.language import LanguageModel
 from paratope.core.errors import InputError
-from paratope.molecules.numbering import REGIONS, number_chain
+from paratope.molecules.numbering import REGIONS, find_domains
 from paratope.molecules.sequences import AMINO_ACIDS, Pair
 
 GAP = len(AMINO_ACIDS)  # no residue, or X
@@ -83,12 +83,11 @@ class NumberedChain(NamedTuple):
 @functools.lru_cache(maxsize=32768)
 def numbered(chain: str) -> NumberedChain:
     """A chain by IMGT numbers; ``n1``, ``n2``, … if it is no antibody domain."""
-    residues = _residues(chain)
-    try:
-        domain = number_chain(chain)
-    except InputError:
+    residues, domains = _residues(chain), find_domains(chain)
+    if not domains:
         labels = tuple(f"n{position}" for position in range(1, len(chain) + 1))
         return NumberedChain(0, len(chain), labels, residues, (NO_REGION,) * len(chain))
+    domain = domains[0]
     regions = tuple(REGIONS.index(region) for region in domain.regions)
     inside = residues[domain.start : domain.end]
     return NumberedChain(domain.start, domain.end, domain.positions, inside, regions)
@@ -146,18 +145,11 @@ class Aligned(NamedTuple):
 
 
 class Aligner:
-    """The antibody sites of all parents, and variants at these sites.
+    """The antibody sites of all parents (at least one), and variants at these sites.
 
     The nearest parent is that of the fewest changes, of the same format and antigen if there is
     one. A variant of another format than every parent is compared with the first by its heavy
     chain.
-
-    Parameters
-    ----------
-    parents : sequence of Pair
-        At least one.
-    sites : sequence of ParentSites
-        Of each.
     """
 
     def __init__(self, parents: Sequence[Pair], sites: Sequence[ParentSites]) -> None:
@@ -187,39 +179,49 @@ class Aligner:
         """Parents, residues and substitutions of pairs."""
         antibodies = {pair.antibody.chains: pair for pair in pairs}
         frames, inserted = self._frames(list(antibodies.values()))
-        index = {chains: number for number, chains in enumerate(antibodies)}
+        index = {chains: row for row, chains in enumerate(antibodies)}
         antibody = np.array([index[pair.antibody.chains] for pair in pairs], int)
         residues = frames[antibody]
         antigens = list(dict.fromkeys(pair.antigen.chains for pair in pairs))
-        index = {chains: number for number, chains in enumerate(antigens)}
+        index = {chains: row for row, chains in enumerate(antigens)}
         antigen = np.array([index[pair.antigen.chains] for pair in pairs], int)
         mutants = [
-            [antigen_mutations(own.antigen.chains, chains) for chains in antigens]
-            for own in self.parents
+            [antigen_mutations(one.antigen.chains, chains) for chains in antigens]
+            for one in self.parents
         ]
         parent, same_format = self._nearest(pairs, residues, mutants, antigen)
 
         table: dict[SiteSubstitution, int] = {}
         compared = same_format[:, None] | self._heavy
-        rows, columns = self._frame_substitutions(residues, parent, compared, table)
+        rows, site = np.nonzero((residues != self._parent_rows[parent]) & compared)
+        of_row = parent[rows]
+        before, after = (
+            self._parent_rows[of_row, site].astype(int),
+            residues[rows, site].astype(int),
+        )
+        code = ((of_row * len(self.sites) + site) * (GAP + 1) + before) * (GAP + 1) + after
+        _, first, columns = np.unique(code, return_index=True, return_inverse=True)
+        for one in first.tolist():
+            changed = self.sites[int(site[one])], int(before[one]), int(after[one])
+            table[SiteSubstitution(int(of_row[one]), *changed)] = len(table)
         chains = [pair.antigen.chains for pair in pairs]
         mutated = np.array([[bool(one) for one in row] for row in mutants], bool)
         mutated = mutated.reshape(len(self.parents), len(antigens))[parent, antigen]
         more: list[tuple[int, int]] = []
         longer = np.array([bool(one) for one in inserted], bool)[antibody]
-        for number in np.flatnonzero(mutated | longer).tolist():
-            own, comparable = int(parent[number]), bool(same_format[number])
+        for row in np.flatnonzero(mutated | longer).tolist():
+            nearest, comparable = int(parent[row]), bool(same_format[row])
             changed = [
                 (site, GAP, after)
-                for site, after in inserted[antibody[number]]
+                for site, after in inserted[antibody[row]]
                 if comparable or site.role == "H"
             ]
-            if mutated[number] and comparable:
-                changed += mutants[own][antigen[number]] or []
-                chains[number] = self.parents[own].antigen.chains
+            if mutated[row] and comparable:
+                changed += mutants[nearest][antigen[row]] or []
+                chains[row] = self.parents[nearest].antigen.chains
             for site, before, after in changed:
-                substitution = SiteSubstitution(own, site, before, after)
-                more.append((number, table.setdefault(substitution, len(table))))
+                substitution = SiteSubstitution(nearest, site, before, after)
+                more.append((row, table.setdefault(substitution, len(table))))
         extra = np.array(more, int).reshape(-1, 2)
         rows, columns = np.append(rows, extra[:, 0]), np.append(columns, extra[:, 1])
         order = np.argsort(rows, kind="stable")
@@ -235,8 +237,8 @@ class Aligner:
                 columns, residues = self.columns(role, domain), np.array(domain.residues, np.int8)
                 inside = columns >= 0
                 frames[row, columns[inside]] = residues[inside]
-                for place in np.flatnonzero(~inside).tolist():
-                    extra.append((Site(role, domain.labels[place]), domain.residues[place]))
+                for index in np.flatnonzero(~inside).tolist():
+                    extra.append((Site(role, domain.labels[index]), domain.residues[index]))
         return frames, inserted
 
     def _nearest(
@@ -251,33 +253,13 @@ class Aligner:
             return np.zeros(0, int), np.zeros(0, bool)
         cost = np.zeros((len(self.parents), len(pairs)), int)
         paired = np.array([pair.antibody.light is not None for pair in pairs])
-        for number, parent in enumerate(self.parents):
-            of_antigen = [_OTHER_ANTIGEN if one is None else len(one) for one in mutants[number]]
-            cost[number] = (residues != self._parent_rows[number]).sum(1)
-            cost[number] += _OTHER_FORMAT * (paired != (parent.antibody.light is not None))
-            cost[number] += np.array(of_antigen)[antigen]
+        for index, parent in enumerate(self.parents):
+            of_antigen = [_OTHER_ANTIGEN if one is None else len(one) for one in mutants[index]]
+            cost[index] = (residues != self._parent_rows[index]).sum(1)
+            cost[index] += _OTHER_FORMAT * (paired != (parent.antibody.light is not None))
+            cost[index] += np.array(of_antigen)[antigen]
         same_format = cost.min(0) < _OTHER_FORMAT
         return np.where(same_format, cost.argmin(0), 0), same_format
-
-    def _frame_substitutions(
-        self,
-        residues: np.ndarray,
-        parent: np.ndarray,
-        compared: np.ndarray,
-        table: dict[SiteSubstitution, int],
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Rows and columns of the substitutions at the sites; new ones join the table."""
-        row, site = np.nonzero((residues != self._parent_rows[parent]) & compared)
-        own = parent[row]
-        before, after = self._parent_rows[own, site].astype(int), residues[row, site].astype(int)
-        code = ((own * len(self.sites) + site) * (GAP + 1) + before) * (GAP + 1) + after
-        _, first, column = np.unique(code, return_index=True, return_inverse=True)
-        for met in first.tolist():
-            substitution = SiteSubstitution(
-                int(own[met]), self.sites[int(site[met])], int(before[met]), int(after[met])
-            )
-            table[substitution] = len(table)
-        return row, column
 
 
 def antigen_mutations(
@@ -289,10 +271,10 @@ def antigen_mutations(
     if [len(chain) for chain in parent] != [len(chain) for chain in chains]:
         return None
     changed = []
-    for number, (own, other) in enumerate(zip(parent, chains, strict=True)):
-        places = [place for place in range(len(own)) if own[place] != other[place]]
-        if len(places) > (1 - _ANTIGEN_IDENTITY) * max(len(own), 1):
+    for index, (original, mutant) in enumerate(zip(parent, chains, strict=True)):
+        positions = [p for p in range(len(original)) if original[p] != mutant[p]]
+        if len(positions) > (1 - _ANTIGEN_IDENTITY) * max(len(original), 1):
             return None
-        before, after = _residues(own), _residues(other)
-        changed += [(Site(f"A{number}", str(p + 1)), before[p], after[p]) for p in places]
+        before, after = _residues(original), _residues(mutant)
+        changed += [(Site(f"A{index}", str(p + 1)), before[p], after[p]) for p in positions]
     return changed
