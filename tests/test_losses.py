@@ -1,6 +1,7 @@
 """Every loss: its value by another route, its gradient, extremes, and what it does with bounds."""
 
 import inspect
+import itertools
 import math
 import re
 from pathlib import Path
@@ -59,26 +60,12 @@ def case() -> tuple[NetworkOutput, PairBatch]:
 
 
 def one_sided(output: NetworkOutput, batch: PairBatch) -> np.ndarray:
-    errors = []
-    columns = as_arrays(output.mean, batch.pkd, batch.censoring)
-    for predicted, measured, code in zip(*columns, strict=True):
-        error = predicted - measured
-        if (code < 0 and error < 0) or (code > 0 and error > 0):
-            error = 0.0
-        errors.append(error)
-    return np.array(errors)
+    error, code = as_arrays(output.mean - batch.pkd, batch.censoring)
+    return np.where(error * code > 0, 0.0, error)
 
 
 def as_arrays(*tensors: torch.Tensor) -> list[np.ndarray]:
     return [tensor.detach().numpy() for tensor in tensors]
-
-
-def expected_huber(output, batch):
-    return np.mean(special.huber(1.0, one_sided(output, batch)))
-
-
-def expected_mse(output, batch):
-    return np.mean(one_sided(output, batch) ** 2)
 
 
 def expected_focal(output, batch):
@@ -91,10 +78,8 @@ def expected_nll(output, batch):
         output.mean, output.log_variance.exp(), batch.pkd, batch.censoring
     )
     normal = stats.norm(mean, np.sqrt(variance))
-    loss = np.where(
-        code == 0, -normal.logpdf(pkd), np.where(code < 0, -normal.logcdf(pkd), -normal.logsf(pkd))
-    )
-    return np.mean(loss)
+    choices = [normal.logcdf(pkd), normal.logpdf(pkd), normal.logsf(pkd)]
+    return -np.mean(np.choose(code + 1, choices))
 
 
 def expected_spearman(output, batch):
@@ -108,11 +93,12 @@ def expected_spearman(output, batch):
 
 def expected_rank(output, batch):
     mean, pkd, code, assay = as_arrays(output.mean, batch.pkd, batch.censoring, batch.assay)
-    terms = []
-    for i in range(len(mean)):
-        for j in range(len(mean)):
-            if assay[i] == assay[j] and code[i] >= 0 and code[j] <= 0 and pkd[i] - pkd[j] > 0.3:
-                terms.append(max(0.0, 0.3 - (mean[i] - mean[j])))
+    pairs = itertools.product(range(len(mean)), repeat=2)
+    terms = [
+        max(0.0, 0.3 - (mean[i] - mean[j]))
+        for i, j in pairs
+        if assay[i] == assay[j] and code[i] >= 0 and code[j] <= 0 and pkd[i] - pkd[j] > 0.3
+    ]
     return np.mean(terms)
 
 
@@ -126,8 +112,8 @@ def expected_bce(output, batch):
 
 
 EXPECTED = {
-    "huber": expected_huber,
-    "mse": expected_mse,
+    "huber": lambda *case: np.mean(special.huber(1.0, one_sided(*case))),
+    "mse": lambda *case: np.mean(one_sided(*case) ** 2),
     "focal_regression": expected_focal,
     "gaussian_nll": expected_nll,
     "soft_spearman": expected_spearman,
@@ -187,11 +173,8 @@ def test_a_bound_is_used_or_counted_by_name(name, bound, code):
 @pytest.mark.parametrize("name", ALL)
 def test_finite_at_extremes(name, extreme, log_variance):
     batch = labels([4, 14, 6, 9, 9, 5], [0, 0, -1, 1, 0, 0], dtype=torch.float32)
-    count = batch.size
-    leaves = [
-        torch.full((count,), value, requires_grad=True)
-        for value in (extreme, log_variance, extreme)
-    ]
+    values = extreme, log_variance, extreme
+    leaves = [torch.full((batch.size,), value, requires_grad=True) for value in values]
     loss = LOSSES[name].function(NetworkOutput(*leaves), batch).value
     loss.backward()
     assert torch.isfinite(loss)
@@ -202,13 +185,11 @@ def test_finite_at_extremes(name, extreme, log_variance):
 @pytest.mark.parametrize("name", ["huber", "mse", "focal_regression", "gaussian_nll"])
 def test_a_bound_costs_only_beyond_it(name):
     loss = LOSSES[name].function
-    far_below = float(loss(outputs([1.0]), labels([5.0], [-1])).value)
-    far_above = float(loss(outputs([9.0]), labels([5.0], [-1])).value)
-    assert far_below == pytest.approx(0, abs=1e-4)  # true pKd at most 5, predicted 1: right
-    assert far_above > 1
-    assert float(loss(outputs([9.0]), labels([5.0], [1])).value) == pytest.approx(0, abs=1e-4)
-    assert float(loss(outputs([1.0]), labels([5.0], [1])).value) > 1
-    assert loss(outputs([1.0]), labels([5.0], [1])).dropped == 0
+    for code, right, wrong in ((-1, 1.0, 9.0), (1, 9.0, 1.0)):  # at most 5, at least 5
+        bound = labels([5.0], [code])
+        assert float(loss(outputs([right]), bound).value) == pytest.approx(0, abs=1e-4)
+        value, dropped = loss(outputs([wrong]), bound)
+        assert (float(value) > 1, dropped) == (True, 0)
 
 
 def test_soft_spearman_drops_and_counts_bounds():
@@ -303,12 +284,9 @@ def test_soft_spearman_costs_what_its_docstring_says(block, monkeypatch):
     count = 100
     mean = torch.randn(count, requires_grad=True)
     batch = labels(np.linspace(4, 12, count), dtype=torch.float32)
+    output = NetworkOutput(mean, torch.zeros(count), torch.zeros(count))
     with Count():
-        value = (
-            LOSSES["soft_spearman"]
-            .function(NetworkOutput(mean, torch.zeros(count), torch.zeros(count)), batch)
-            .value
-        )
+        value = LOSSES["soft_spearman"].function(output, batch).value
         forwards = sum(sizes)
         value.backward()
     assert forwards == 2 * count**2
@@ -346,13 +324,11 @@ def test_shares_of_micro_batches_make_the_loss_of_the_whole(name, case):
 def test_objective_is_the_weighted_sum_of_a_recipe(case):
     output, batch = case
     recipe = load_recipe("v2.6")
-    total, values, dropped = Objective(recipe.loss_weights(), recipe.loss_constants())(
-        output, batch
-    )
-    assert sorted(values) == ["huber", "soft_spearman", "strong_binder_bce"]
-    expected = (
-        0.5 * values["huber"] + 0.4 * values["soft_spearman"] + 0.1 * values["strong_binder_bce"]
-    )
+    objective = Objective(recipe.loss_weights(), recipe.loss_constants())
+    total, values, dropped = objective(output, batch)
+    weights = {"huber": 0.5, "soft_spearman": 0.4, "strong_binder_bce": 0.1}
+    assert values.keys() == weights.keys()
+    expected = sum(weight * values[name] for name, weight in weights.items())
     assert float(total) == pytest.approx(expected, rel=1e-6)
     assert dropped["soft_spearman"] == int((batch.censoring != 0).sum())
 

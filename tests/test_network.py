@@ -78,12 +78,8 @@ def test_padding_does_not_change_the_prediction(network):
     batch = make_batch()
     antibody, antibody_mask = longer(batch.antibody, batch.antibody_mask, 17)
     antigen, antigen_mask = longer(batch.antigen, batch.antigen_mask, 40)
-    padded = batch._replace(
-        antibody=antibody,
-        antibody_mask=antibody_mask,
-        antigen=antigen,
-        antigen_mask=antigen_mask,
-    )
+    sides = {"antibody": antibody, "antibody_mask": antibody_mask}
+    padded = batch._replace(**sides, antigen=antigen, antigen_mask=antigen_mask)
     assert torch.allclose(answers(network, batch), answers(network, padded), atol=TOLERANCE)
 
 
@@ -146,22 +142,24 @@ def test_both_sides_may_be_absent(network):
     assert torch.allclose(found, found[:, :1].expand_as(found))
 
 
-def test_each_side_attends_to_the_other_by_residue():
+def test_each_side_attends_to_the_other_by_residue(monkeypatch):
     torch.manual_seed(0)
     network = Network(config_of("default")).eval()
     batch = make_batch(rows=[(0, 0), (1, 1)], antibody_lengths=(7, 11))
-    antibody = network.antibody_tower(batch.antibody, batch.antibody_mask)
-    antigen = network.antigen_tower(batch.antigen, batch.antigen_mask)
-    layer = network.interactions[0]
-    sides = [
-        (layer.antibody_attends, antibody, antigen, batch.antibody_mask, batch.antigen_mask),
-        (layer.antigen_attends, antigen, antibody, batch.antigen_mask, batch.antibody_mask),
-    ]
-    for attention, states, context, mask, context_mask in sides:
-        query, key, _, present = attention._project(states, context, context_mask, None, None)
+    calls, attend = [], functional.scaled_dot_product_attention
+
+    def watched(query, key, value, attn_mask):
+        calls.append((query, key, attn_mask))
+        return attend(query, key, value, attn_mask=attn_mask)
+
+    monkeypatch.setattr(functional, "scaled_dot_product_attention", watched)
+    network(batch)
+    sides = [batch.antibody_mask, batch.antigen_mask]
+    for call, mask, context_mask in zip(calls, sides, sides[::-1], strict=True):
+        query, key, present = call
         logits = query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5
         weights = logits.masked_fill(~present, -torch.inf).softmax(dim=-1)[..., :-1]
-        assert weights.shape == (2, 4, states.shape[1], context.shape[1])
+        assert weights.shape == (2, 4, mask.shape[1], context_mask.shape[1])
         assert (weights.sum(-1) < 1).all()  # the rest went to nothing
         assert (weights.masked_select(~context_mask[:, None, None, :]) == 0).all()
         here = weights[0][:, mask[0]][:, :, context_mask[0]]
@@ -223,11 +221,8 @@ def test_gradients_are_equal_every_time_with_several_threads():
         for _ in range(10):
             network.zero_grad()
             network.eval()(batch).mean.sum().backward()
-            gradients.add(
-                b"".join(
-                    p.grad.numpy().tobytes() for p in network.parameters() if p.grad is not None
-                )
-            )
+            grads = [weight.grad for weight in network.parameters() if weight.grad is not None]
+            gradients.add(b"".join(grad.numpy().tobytes() for grad in grads))
     finally:
         torch.set_num_threads(threads)
     assert len(gradients) == 1
@@ -306,17 +301,12 @@ def test_towers_run_once_and_interact_serves_every_pair(network):
     assert antibody.shape == (4, 11, 16)
     assert antigen.shape == (2, 13, 16)
     one = torch.zeros(4, dtype=torch.long)
+    first, mask = antigen[:1], batch.antigen_mask[:1]
     with torch.no_grad():
         # a block of a screen: four antibodies, one antigen
-        block = network.interact(
-            antibody, batch.antibody_mask, antigen[:1], batch.antigen_mask[:1], None, one
-        )
-        aligned = network.interact(
-            antibody,
-            batch.antibody_mask,
-            antigen[:1].expand(4, -1, -1),
-            batch.antigen_mask[:1].expand(4, -1),
-        )
+        block = network.interact(antibody, batch.antibody_mask, first, mask, None, one)
+        repeated = first.expand(4, -1, -1), mask.expand(4, -1)
+        aligned = network.interact(antibody, batch.antibody_mask, *repeated)
     rows = batch.antigen_index == 0
     whole = answers(network, batch)[:, rows]
     assert torch.allclose(torch.stack(list(block)), whole, atol=TOLERANCE)

@@ -34,10 +34,10 @@ from paratope.training.search import (
     Range,
     Trial,
     best_of,
-    own_values,
     search,
     search_space,
     trials_table,
+    values_of,
     with_values,
 )
 from trained_models import TINY_RECIPE
@@ -82,7 +82,7 @@ def without_time(trials) -> list[Trial]:
 def test_every_searched_value_makes_a_valid_recipe(name: str):
     recipe = load_recipe(name)
     space = search_space(recipe)
-    own = own_values(recipe, space)
+    own = values_of(recipe, space)
     for key, domain in space.items():
         ends = domain.values if isinstance(domain, Choice) else (domain.low, domain.high)
         assert min(ends) <= own[key] <= max(ends)
@@ -90,7 +90,7 @@ def test_every_searched_value_makes_a_valid_recipe(name: str):
             assert own[key] in ends
         for value in ends:
             changed = with_values(recipe, {key: value})
-            assert own_values(changed, [key]) == {key: value}
+            assert values_of(changed, [key]) == {key: value}
             assert changed.network.dim % changed.network.heads == 0
 
 
@@ -167,7 +167,7 @@ def test_held_out_rows_have_no_influence(table: Path, recipe: Recipe, found, tmp
 def test_a_search_writes_its_trials_and_its_best(found, recipe: Recipe):
     folder, result = found
     first = result.trials[0]
-    assert first.values == own_values(recipe, search_space(recipe))  # the recipe itself
+    assert first.values == values_of(recipe, search_space(recipe))  # the recipe itself
     assert len({json.dumps(trial.values) for trial in result.trials}) == 3
     for trial in result.trials:
         assert trial.state == DONE
@@ -175,7 +175,7 @@ def test_a_search_writes_its_trials_and_its_best(found, recipe: Recipe):
         assert trial.objective == pytest.approx(np.mean(trial.folds))
         assert trial.epochs == FOLDS * recipe.training.max_epochs
     assert result.best.objective == max(trial.objective for trial in result.trials)
-    assert own_values(result.recipe, result.best.values) == result.best.values
+    assert values_of(result.recipe, result.best.values) == result.best.values
     with (folder / "search" / "trials.csv").open(encoding="utf-8", newline="") as file:
         lines = list(csv.DictReader(file))
     assert [line["trial"] for line in lines] == ["1", "2", "3"]

@@ -7,6 +7,7 @@ once per row.
 
 import dataclasses
 import hashlib
+import itertools
 from collections.abc import Hashable, Sequence
 from typing import NamedTuple, Protocol, Self, TypeVar
 
@@ -53,15 +54,8 @@ class Examples:
 
     @classmethod
     def from_measurements(cls, measurements: Sequence[Measurement]) -> Self:
-        """Examples of measurements that have a pKd.
+        """Examples of measurements; `InputError` if one has no pKd.
 
-        Raises
-        ------
-        InputError
-            If a measurement has no pKd.
-
-        Examples
-        --------
         >>> from paratope.core.censoring import Censoring
         >>> from paratope.molecules.sequences import Antibody, Antigen, Pair
         >>> pair = Pair(Antibody("EVQL"), Antigen(("MKV",)))
@@ -77,9 +71,9 @@ class Examples:
                     f"measurement {number} has no pKd; expected one in every row "
                     "(non-binders get theirs from bound_non_binders)"
                 )
-        antibodies, antibody_index = _unique([row.pair.antibody.chains for row in measurements])
-        antigens, antigen_index = _unique([row.pair.antigen.chains for row in measurements])
-        assays, assay = _unique([row.assay for row in measurements])
+        antibodies, antibody_index = unique([row.pair.antibody.chains for row in measurements])
+        antigens, antigen_index = unique([row.pair.antigen.chains for row in measurements])
+        assays, assay = unique([row.assay for row in measurements])
         return cls(
             antibodies=antibodies,
             antigens=antigens,
@@ -99,19 +93,21 @@ class Examples:
     def fingerprint(self) -> str:
         """SHA-256 of every row's molecules, value, censoring and assay, in order."""
         digest = hashlib.sha256(repr((self.antibodies, self.antigens, self.assays)).encode())
-        columns = (self.antibody_index, self.antigen_index, self.assay, self.censoring, self.pkd)
-        for column in columns:
-            digest.update(np.ascontiguousarray(column).tobytes())
+        for name in ("antibody_index", "antigen_index", "assay", "censoring", "pkd"):
+            digest.update(getattr(self, name).tobytes())
         return digest.hexdigest()
 
     def lengths(self) -> tuple[np.ndarray, np.ndarray]:
         """Residues of each row's antibody and antigen, (n,) each."""
-        antibody = np.array([sum(map(len, chains)) for chains in self.antibodies], dtype=np.int64)
-        antigen = np.array([sum(map(len, chains)) for chains in self.antigens], dtype=np.int64)
+        antibody, antigen = (
+            np.array([sum(map(len, chains)) for chains in molecules], dtype=np.int64)
+            for molecules in (self.antibodies, self.antigens)
+        )
         return antibody[self.antibody_index], antigen[self.antigen_index]
 
 
-def _unique(items: Sequence[T]) -> tuple[tuple[T, ...], np.ndarray]:
+def unique(items: Sequence[T]) -> tuple[tuple[T, ...], np.ndarray]:
+    """Different items in order of their first appearance, and each item's index among them."""
     positions: dict[T, int] = {}
     index = [positions.setdefault(item, len(positions)) for item in items]
     return tuple(positions), np.array(index, dtype=np.int64)
@@ -120,29 +116,10 @@ def _unique(items: Sequence[T]) -> tuple[tuple[T, ...], np.ndarray]:
 def fit_molecule(
     encoder: Encoder, chains: Chains, role: Role, max_residues: int = 0
 ) -> tuple[Chains, str | None]:
-    """Chains of a molecule cut to what its encoder, and a recipe's own limit, let it see.
+    """Chains cut to what an encoder, and a recipe's limit (0: none), let it see; and a note if so.
 
-    Parameters
-    ----------
-    encoder : Encoder
-    chains : tuple of str
-    role : {"antibody", "antigen"}
-    max_residues : int
-        Limit of the recipe for the whole molecule, 0 for none; the last residues are left out.
+    Raises `EncoderError` if the encoder refuses the molecule.
 
-    Returns
-    -------
-    chains : tuple of str
-    note : str or None
-        What was left out.
-
-    Raises
-    ------
-    EncoderError
-        If the encoder refuses the molecule.
-
-    Examples
-    --------
     >>> from paratope.encoders import load_encoder
     >>> fit_molecule(load_encoder("residue"), ("EVQL", "DIQM"), "antigen", max_residues=6)
     (('EVQL', 'DI'), 'antigen: the last 2 of 8 residues are left out (limit 6)')
@@ -151,12 +128,9 @@ def fit_molecule(
     total = sum(map(len, chains))
     if not max_residues or total <= max_residues:
         return chains, note
-    kept: list[str] = []
-    left = max_residues
-    for chain in chains:
-        if left > 0:
-            kept.append(chain[:left])
-            left -= len(chain)
+    ends = itertools.accumulate(map(len, chains))
+    lengths = [max_residues - end + len(chain) for chain, end in zip(chains, ends, strict=True)]
+    kept = [chain[:length] for chain, length in zip(chains, lengths, strict=True) if length > 0]
     cut = (
         f"{role}: the last {total - max_residues} of {total} residues are left out "
         f"(limit {max_residues})"
@@ -208,15 +182,7 @@ def collate(
     antibody_store: Embeddings,
     antigen_store: Embeddings,
 ) -> PairBatch:
-    """Batch of some rows of the examples, in their order, each molecule embedded once.
-
-    Parameters
-    ----------
-    examples : Examples
-    rows : sequence of int
-    antibody_store, antigen_store : Embeddings
-        Where the molecules' embeddings are.
-    """
+    """Batch of some rows of the examples, in their order, each molecule embedded once."""
     batch = label_batch(examples, rows)
     for side, store in (("antibody", antibody_store), ("antigen", antigen_store)):
         molecules = examples.antibodies if side == "antibody" else examples.antigens
@@ -230,20 +196,8 @@ def collate(
 
 
 def pad(embeddings: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
-    """Embeddings of several molecules as one zero-padded tensor and its mask.
+    """Embeddings (residues, dim) as one zero-padded float32 tensor and a mask, true at residues.
 
-    Parameters
-    ----------
-    embeddings : sequence of ndarray, (residues, dim) each
-
-    Returns
-    -------
-    tokens : Tensor of float32, (molecules, longest, dim)
-    mask : Tensor, (molecules, longest)
-        True at residues.
-
-    Examples
-    --------
     >>> tokens, mask = pad([np.ones((2, 4)), np.ones((3, 4))])
     >>> tokens.shape, mask.sum(dim=1).tolist()
     (torch.Size([2, 3, 4]), [2, 3])
@@ -264,20 +218,10 @@ class BatchPlan:
     The plan of an epoch is a function of the seed and the epoch alone, so a position inside it is
     all the state there is.
 
-    Parameters
-    ----------
-    examples : Examples
-    batch_size : int
-        Rows a batch; the last batch of an epoch may be smaller.
-    seed : int
-    balance : str
-        ``"none"``: every row once an epoch. ``"assay"`` or ``"antigen"``: as many rows are drawn,
-        with replacement, so that a group of m rows is drawn in proportion to m ** `balance_power`.
-    balance_power : float
-        0: every group equally often; 1: as often as it has rows.
+    With `balance` ``"none"`` every row comes once an epoch; with ``"assay"`` or ``"antigen"`` as
+    many rows are drawn, with replacement, so that a group of m rows is drawn in proportion to m **
+    `balance_power`. The last batch of an epoch may be smaller.
 
-    Examples
-    --------
     >>> from paratope.molecules.sequences import Antibody, Antigen, Pair
     >>> pairs = [Pair(Antibody("EVQL" * n), Antigen(("MKV",))) for n in range(1, 6)]
     >>> examples = Examples.from_measurements([Measurement(pair, 8.0) for pair in pairs])

@@ -44,15 +44,8 @@ class TokenEncoder(Protocol):
 
 
 class LetterTokens:
-    """Token ids for an encoder that reads letters: one per letter, and one that ends a chain.
+    """Token ids for an unpaired encoder of letters: one per letter, and one that ends a chain.
 
-    Parameters
-    ----------
-    encoder : Encoder
-        Unpaired.
-
-    Examples
-    --------
     >>> tokens = LetterTokens(load_encoder("residue"))
     >>> tokens.tokenize(("ACD",)).ids
     [1, 2, 3, 22]
@@ -95,19 +88,10 @@ def token_encoder(encoder: Encoder) -> TokenEncoder:
 
 
 def units_of_tokens(encoder: TokenEncoder, ids: Tensor, mask: Tensor) -> list[list[TokenizedUnit]]:
-    """What is encoded together in each row of token ids, without padding.
+    """What is encoded together in each row of token ids and mask, (B, T) each, without padding.
 
-    Parameters
-    ----------
-    encoder : TokenEncoder
-        An unpaired one encodes each chain alone; a chain goes to its end token.
-    ids, mask : Tensor
-        (B, T) each; tokens whose mask is 0 are padding.
-
-    Raises
-    ------
-    InputError
-        If the shapes are no such, or a row holds no residue, or a token that is none.
+    An unpaired encoder reads each chain, up to its end token, alone. Raises `InputError` if the
+    shapes are others, or a row holds no residue or a token that is none.
     """
     if ids.ndim != 2 or ids.shape != mask.shape or ids.is_floating_point():
         raise InputError(
@@ -159,15 +143,6 @@ def _units(encoder: TokenEncoder, tokens: list[int]) -> list[TokenizedUnit] | st
 class ChainTokenizer:
     """Token ids of molecules for one encoder: every residue a token of its own, none unknown.
 
-    Parameters
-    ----------
-    encoder : Encoder
-    role : {"antibody", "antigen"}
-    max_residues : int
-        Longest molecule, 0 for what the encoder itself takes.
-
-    Examples
-    --------
     >>> tokenizer = ChainTokenizer(load_encoder("antiberty"), "antibody")
     >>> tokenizer(["EVQL|DIQ", "EVQ"])["input_ids"].shape
     torch.Size([2, 11])
@@ -187,33 +162,12 @@ class ChainTokenizer:
         truncation: bool = True,
         max_length: int | None = None,
     ) -> dict[str, Tensor]:
-        """Token ids and mask of one molecule or several.
+        """``input_ids`` and ``attention_mask``, (molecules, tokens) int64 each.
 
-        Parameters
-        ----------
-        sequences : str or sequence of str
-            Residues; chains are separated by ``|``: heavy and light, or those of an antigen. White
-            space does not matter.
-        return_tensors : {"pt"}
-        padding : bool
-            Must be true for molecules of different lengths.
-        truncation : bool
-            Whether a molecule over the limit is cut, with a warning that says what was left out;
-            otherwise it is refused.
-        max_length : int, optional
-            Most tokens of a molecule, special tokens included.
-
-        Returns
-        -------
-        dict
-            ``input_ids`` and ``attention_mask``, (molecules, tokens) int64 each.
-
-        Raises
-        ------
-        InputError
-            If a text is no sequence, or a molecule is too long and may not be cut.
-        EncoderError
-            If the encoder refuses the molecule.
+        Chains of a molecule are separated by ``|``; white space does not matter. Without `padding`
+        all must be of one length. With `truncation` a molecule over the limit is cut, with a
+        warning; otherwise it is refused. `max_length` counts special tokens. Raises `InputError` if
+        a text is no sequence or may not be cut, `EncoderError` if the encoder refuses the molecule.
         """
         if return_tensors != "pt":
             raise InputError(f"return_tensors={return_tensors!r}: expected 'pt', torch tensors")
@@ -232,7 +186,8 @@ class ChainTokenizer:
         return {"input_ids": ids, "attention_mask": mask}
 
     def _row(self, text: str, truncation: bool, max_length: int | None) -> list[int]:
-        chains = self._chains(text)
+        clean = clean_antibody if self.role == "antibody" else clean_antigen
+        chains = clean(text)[0].chains
         limit = self.max_residues
         if max_length is not None:
             around = len(self._ids(chains)) - sum(map(len, chains))
@@ -247,11 +202,6 @@ class ChainTokenizer:
                 raise InputError(f"{note}; this may be done with truncation=True only")
             warnings.warn(note, UserWarning, stacklevel=3)
         return self._ids(kept)
-
-    def _chains(self, text: str) -> tuple[str, ...]:
-        if self.role == "antibody":
-            return clean_antibody(text)[0].chains
-        return clean_antigen(text)[0].chains
 
     def _ids(self, chains: tuple[str, ...]) -> list[int]:
         units = molecule_units(chains, self.encoder.paired)
@@ -361,7 +311,12 @@ class DualEncoderWithCrossAttention(Network):
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
             weights = state["model_state_dict"]
-            recipe = _recipe_of(state, Path(path))
+            if "recipe" in state:
+                recipe = Recipe.model_validate(state["recipe"])
+            elif (settings := Path(path).resolve().parents[1] / "run.toml").is_file():
+                recipe = load_recipe(settings)
+            else:
+                raise KeyError("recipe")
         except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
             first = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise ModelError(f"{path}: cannot be read as a checkpoint: {first}") from error
@@ -427,12 +382,9 @@ class DualEncoderWithCrossAttention(Network):
                 f"{len(antibody_input_ids)} antibodies and {len(antigen_input_ids)} antigens; "
                 "expected one antigen for each antibody"
             )
-        antibody, antibody_mask = self._latent(
-            "antibody", antibody_input_ids, antibody_attention_mask
-        )
-        antigen, antigen_mask = self._latent("antigen", antigen_input_ids, antigen_attention_mask)
-        output = self.interact(antibody, antibody_mask, antigen, antigen_mask)
-        return output.mean
+        antibody = self._latent("antibody", antibody_input_ids, antibody_attention_mask)
+        antigen = self._latent("antigen", antigen_input_ids, antigen_attention_mask)
+        return self.interact(*antibody, *antigen).mean
 
     def load_state_dict(
         self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
@@ -481,16 +433,6 @@ class DualEncoderWithCrossAttention(Network):
             encoder = load_encoder(given, device) if isinstance(given, str) else given
             self._encoders[side] = encoder
         return self._encoders[side]
-
-
-def _recipe_of(state: Mapping[str, Any], path: Path) -> Recipe:
-    """Settings of a checkpoint, from itself or from the run folder it is in."""
-    if "recipe" in state:
-        return Recipe.model_validate(state["recipe"])
-    settings = path.resolve().parents[1] / "run.toml"
-    if not settings.is_file():
-        raise KeyError("recipe")
-    return load_recipe(settings)
 
 
 def _dim(encoder: str | Encoder) -> int:

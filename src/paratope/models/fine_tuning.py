@@ -37,16 +37,8 @@ _CHAIN = len(ALPHABET)  # a residue's code is its index in the alphabet plus thi
 
 
 class ResidueTokens:
-    """Molecules as one number per residue, for a side whose encoder is trained.
+    """Molecules as one number per residue, in place of the `EmbeddingStore` of a trained encoder.
 
-    It stands where an `EmbeddingStore` does; there is nothing to fill.
-
-    Parameters
-    ----------
-    encoder : Encoder
-
-    Examples
-    --------
     >>> tokens = ResidueTokens(load_encoder("antiberty"))
     >>> tokens.get(("ACD", "AC"))[:, 0].tolist()
     [0.0, 1.0, 2.0, 21.0, 22.0]
@@ -92,15 +84,8 @@ def chains_of(codes: Sequence[float] | np.ndarray) -> tuple[str, ...]:
 class AdaptedTower(nn.Module):
     """A tower that reads residue tokens: the adapted encoder, then the tower of the network.
 
-    Its weights are the adapter's and the tower's; those of the encoder are no part of it.
-
-    Parameters
-    ----------
-    tower : Module
-        From embeddings (molecules, L, dim) and mask (molecules, L) to latents.
-    encoder : TransformerEncoder
-        Changed in place: to be used by this tower only.
-    settings : LoraSettings
+    Its weights are the adapter's and the tower's; those of the encoder, which is changed in place
+    and to be used by this tower only, are no part of it.
     """
 
     tokens_at_once = TOKENS_PER_BATCH
@@ -125,29 +110,23 @@ class AdaptedTower(nn.Module):
         split = [molecule_units(molecule, self.encoder.paired) for molecule in molecules]
         units = list(dict.fromkeys(unit for units in split for unit in units))
         self.move_encoder(device)
-        known = dict(zip(units, self._states(units), strict=True))
-        rows = [torch.cat([known[unit] for unit in units]) for units in split]
-        return nn.utils.rnn.pad_sequence(rows, batch_first=True)
-
-    def _states(self, units: list[tuple[str, ...]]) -> list[Tensor]:
-        """States of each unit's residues; with gradients, only one batch's layers are kept.
-
-        A large encoder's layers of a whole training batch fit no memory. Of several batches each is
-        passed once more when its gradient is due.
-        """
         tokenized = [self.encoder.tokenize(unit) for unit in units]
         batches = length_batches([len(unit.ids) for unit in tokenized], self.tokens_at_once)
-        known: dict[int, Tensor] = {}
+        known: dict[tuple[str, ...], Tensor] = {}
         for batch in batches:
             part = [tokenized[index] for index in batch]
+            # A large encoder's layers of a whole training batch fit no memory: of several batches,
+            # each is passed once more when its gradient is due.
             if len(batches) > 1 and torch.is_grad_enabled():
                 states = checkpoint(
                     self.encoder.residue_states, part, use_reentrant=False, preserve_rng_state=False
                 )
             else:
                 states = self.encoder.residue_states(part)
-            known.update(zip(batch, cast(list[Tensor], states), strict=True))
-        return [known[index] for index in range(len(units))]
+            names = [units[index] for index in batch]
+            known.update(zip(names, cast(list[Tensor], states), strict=True))
+        rows = [torch.cat([known[unit] for unit in units]) for units in split]
+        return nn.utils.rnn.pad_sequence(rows, batch_first=True)
 
     def move_encoder(self, device: torch.device) -> None:
         """Put the encoder, which does not follow ``tower.to(device)``, where its adapter is."""
@@ -189,23 +168,10 @@ def build_network(
     encoders: Mapping[str, str],
     device: str = "auto",
 ) -> Network:
-    """An untrained network, its sides' encoders adapted where the settings say so.
+    """An untrained network, its sides' encoders (as for `load_encoder`) adapted by the settings.
 
-    Parameters
-    ----------
-    config : NetworkConfig
-    settings : LoraSettings
-    encoders : mapping
-        ``antibody`` and ``antigen``: as for `paratope.encoders.load_encoder`.
-    device : str
-        Of the encoders.
-
-    Raises
-    ------
-    TrainingError
-        If an encoder has no weights that could be adapted, or none of the names asked for.
-    MissingExtraError
-        If an encoder is to be adapted and peft is not installed.
+    Raises `TrainingError` if an encoder has no weights that could be adapted, or none of the names
+    asked for, and `MissingExtraError` if peft is needed and not installed.
     """
     network = Network(config)
     adapt(network, settings, encoders, device)
@@ -220,11 +186,8 @@ def adapt(
         encoder = load_encoder(encoders[side], device)
         _check_adaptable(encoder, side, settings)
         assert isinstance(encoder, TransformerEncoder)
-        setattr(
-            network,
-            f"{side}_tower",
-            AdaptedTower(getattr(network, f"{side}_tower"), encoder, settings),
-        )
+        tower = getattr(network, f"{side}_tower")
+        setattr(network, f"{side}_tower", AdaptedTower(tower, encoder, settings))
 
 
 def _check_adaptable(encoder: Encoder, side: Role, settings: LoraSettings) -> None:

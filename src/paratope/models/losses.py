@@ -229,20 +229,7 @@ LOSSES: dict[str, Loss] = {
 
 
 class Objective:
-    """The weighted sum of losses a recipe asks for.
-
-    Parameters
-    ----------
-    weights : mapping of str to float
-        Losses by name.
-    constants : mapping of str to mapping
-        Keyword arguments of losses that take any.
-
-    Raises
-    ------
-    TrainingError
-        If a loss is not in `LOSSES`.
-    """
+    """The weighted sum of losses a recipe asks for; `TrainingError` if one is not in `LOSSES`."""
 
     def __init__(
         self, weights: Mapping[str, float], constants: Mapping[str, Mapping[str, float]]

@@ -91,12 +91,6 @@ def unbounded(value: float, low: float, high: float) -> float:
 class Network(nn.Module):
     """Cross-attention between the residues of an antibody and an antigen.
 
-    Parameters
-    ----------
-    config : NetworkConfig
-
-    Examples
-    --------
     >>> network = Network(NetworkConfig(antibody_dim=8, antigen_dim=4, dim=16)).eval()
     >>> antibody, antigen = torch.ones(1, 5, 8), torch.ones(1, 7, 4)
     >>> latent_b = network.antibody_tower(antibody, torch.ones(1, 5).bool())
@@ -148,14 +142,8 @@ class Network(nn.Module):
         """Answer for every row of a batch; each tower runs once per unique molecule."""
         antibody = self.antibody_tower(batch.antibody, batch.antibody_mask)
         antigen = self.antigen_tower(batch.antigen, batch.antigen_mask)
-        return self.interact(
-            antibody,
-            batch.antibody_mask,
-            antigen,
-            batch.antigen_mask,
-            batch.antibody_index,
-            batch.antigen_index,
-        )
+        masked = antibody, batch.antibody_mask, antigen, batch.antigen_mask
+        return self.interact(*masked, batch.antibody_index, batch.antigen_index)
 
     def interact(
         self,
@@ -166,22 +154,11 @@ class Network(nn.Module):
         antibody_index: Tensor | None = None,
         antigen_index: Tensor | None = None,
     ) -> NetworkOutput:
-        """Answer for pairs of latents.
+        """Answer, (B,) each, for pairs of the towers' latents (molecules, L, dim).
 
-        Parameters
-        ----------
-        antibody, antigen : Tensor
-            What the towers gave, (molecules, L, dim).
-        antibody_mask, antigen_mask : Tensor
-            True at residues, (molecules, L). A side without any residue is an absent molecule.
-        antibody_index, antigen_index : Tensor, optional
-            Molecule of each row, (B,); without it, row n uses molecule n. What depends on one
-            molecule alone is computed once per molecule.
-
-        Returns
-        -------
-        NetworkOutput
-            (B,) each.
+        Masks (molecules, L) are true at residues; a side without any is an absent molecule. The
+        indices (B,) name each row's molecules; without them, row n uses molecule n. What depends on
+        one molecule alone is computed once per molecule.
         """
         states, masks = (antibody, antigen), (antibody_mask, antigen_mask)
         index = (antibody_index, antigen_index)
@@ -202,14 +179,7 @@ class Network(nn.Module):
 
 
 class Tower(nn.Module):
-    """Latent of every residue of one molecule: projection, position, convolutions.
-
-    Parameters
-    ----------
-    token_dim : int
-        Width of the encoder's embedding.
-    config : NetworkConfig
-    """
+    """Latent of every residue of one molecule: projection, position, convolutions."""
 
     def __init__(self, token_dim: int, config: NetworkConfig) -> None:
         super().__init__()
@@ -298,30 +268,17 @@ class CrossAttention(nn.Module):
         context_index: Tensor | None = None,
     ) -> Tensor:
         """What each residue hears, (B, L, dim); projections run once per molecule."""
-        query, key, value, mask = self._project(states, context, context_mask, index, context_index)
-        heard = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
-        return self.dropout(self.out(heard.transpose(1, 2).flatten(2)))
-
-    def _project(
-        self,
-        states: Tensor,
-        context: Tensor,
-        context_mask: Tensor,
-        index: Tensor | None,
-        context_index: Tensor | None,
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        query = self._split(self.query(states))  # (molecules, heads, Lq, dim / heads)
-        key, value = self.key_value(context).chunk(2, dim=-1)
+        query = _rows(self._split(self.query(states)), index)  # (B, heads, Lq, dim / heads)
         null = (0, 0, 0, 1)  # one more row of zeros at the end of the residues
-        key = functional.pad(self._split(key), null)
-        value = functional.pad(self._split(value), null)
-        mask = functional.pad(context_mask, (0, 1), value=True)[:, None, None, :]
-        return (
-            _rows(query, index),
-            _rows(key, context_index),
-            _rows(value, context_index),
-            _rows(mask, context_index),
+        key, value = (
+            _rows(functional.pad(self._split(part), null), context_index)
+            for part in self.key_value(context).chunk(2, dim=-1)
         )
+        mask = functional.pad(context_mask, (0, 1), value=True)[:, None, None, :]
+        heard = functional.scaled_dot_product_attention(
+            query, key, value, attn_mask=_rows(mask, context_index)
+        )
+        return self.dropout(self.out(heard.transpose(1, 2).flatten(2)))
 
     def _split(self, states: Tensor) -> Tensor:
         return states.unflatten(-1, (self.heads, -1)).transpose(1, 2)
@@ -340,14 +297,13 @@ class FeedForward(nn.Module):
     def forward(self, states: Tensor) -> Tensor:
         """States of the same shape (B, L, dim)."""
         hidden = self.widen(self.norm(states))
-        # the widest tensors there are: GELU's is made again for the backward pass, not kept
-        narrowed = checkpoint(
-            self._narrow_gelu, hidden, use_reentrant=False, preserve_rng_state=False
-        )
-        return states + self.dropout(narrowed)
 
-    def _narrow_gelu(self, hidden: Tensor) -> Tensor:
-        return self.narrow(functional.gelu(hidden))
+        def narrow(hidden: Tensor) -> Tensor:
+            return self.narrow(functional.gelu(hidden))
+
+        # the widest tensors there are: GELU's is made again for the backward pass, not kept
+        narrowed = checkpoint(narrow, hidden, use_reentrant=False, preserve_rng_state=False)
+        return states + self.dropout(narrowed)
 
 
 class AttentionPooling(nn.Module):

@@ -19,7 +19,7 @@ from paratope.encoders import Encoder, load_encoder
 from paratope.encoders.embedding_store import EmbeddingStore
 from paratope.encoders.transformer import length_batches, resolve_device
 from paratope.models.applicability_domain import ApplicabilityDomain, DomainDistance
-from paratope.models.batches import fit_molecule, pad
+from paratope.models.batches import fit_molecule, pad, unique
 from paratope.models.bundle import Bundle, network_config_from_json
 from paratope.models.calibration import Calibration
 from paratope.models.fine_tuning import ResidueTokens, build_network, open_store
@@ -48,13 +48,7 @@ class States(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class NetworkModel:
-    """Networks of one shape that answer together; `NetworkModel.open` reads a bundle.
-
-    Raises
-    ------
-    ModelError
-        If there is no network, or their configurations differ.
-    """
+    """Networks of one shape that answer together; `ModelError` if there is none, or they differ."""
 
     networks: tuple[Network, ...]  # At least one, all of one configuration, in evaluation mode
     # antibody_store, antigen_store: Where molecules are read; they know the encoders
@@ -74,22 +68,10 @@ class NetworkModel:
     def open(
         cls, bundle: Bundle, device: str = "auto", cache: str | os.PathLike[str] | None = None
     ) -> "NetworkModel":
-        """The model of a bundle.
+        """The model of a bundle, with its embedding stores in `cache` (default: the user's).
 
-        Parameters
-        ----------
-        bundle : Bundle
-        device : str
-            ``auto``, ``cpu`` or ``cuda``.
-        cache : path, optional
-            Folder of the embedding stores; default as `EmbeddingStore`.
-
-        Raises
-        ------
-        ModelError
-            If the bundle's parts do not fit together.
-        EncoderError
-            If one of its encoders is not here.
+        Raises `ModelError` if the bundle's parts do not fit together, `EncoderError` if one of its
+        encoders is not here.
         """
         config = bundle.config
         try:
@@ -102,10 +84,29 @@ class NetworkModel:
         domain = ApplicabilityDomain.from_json(bundle.familiarity)
         encoders = [load_encoder(name, device) for name in names]
         calibration = Calibration.from_json(bundle.calibration)
-        networks = _networks(bundle, members, device, lora)
+        sizes = network_config_from_json(config.get("network"))
+        states: list[dict[str, Any]] = [{} for _ in range(members)]
+        for name, tensor in bundle.weights.items():
+            member, _, parameter = name.partition(".")
+            if not member.isdigit() or int(member) >= members:
+                raise ModelError(f"model.safetensors holds {name!r}, of no network of this model")
+            states[int(member)][parameter] = tensor
+        networks = []
+        for index, state in enumerate(states):
+            with torch.random.fork_rng(devices=[]):  # weights are drawn before they are replaced
+                network = build_network(sizes, lora, config["encoders"], device)
+            try:
+                network.load_state_dict(state)
+            except RuntimeError as error:
+                raise ModelError(
+                    f"model.safetensors does not fit config.json (network {index}): "
+                    f"{' '.join(str(error).split())[:300]}"
+                ) from error
+            networks.append(network.to(resolve_device(device)))
         antibody_store = open_store(encoders[0], "antibody", lora, cache)
         antigen_store = open_store(encoders[1], "antigen", lora, cache)
-        return cls(networks, antibody_store, antigen_store, calibration, domain, max_residues)
+        stores = antibody_store, antigen_store
+        return cls(tuple(networks), *stores, calibration, domain, max_residues)
 
     @property
     def label(self) -> Label:
@@ -211,19 +212,13 @@ class NetworkModel:
         residue_pairs = antibodies.mask.shape[1] * antigens.mask.shape[1]
         step = max(1, min(_PAIRS_AT_ONCE, _RESIDUE_PAIRS_AT_ONCE // residue_pairs))
         with torch.inference_mode():
-            for number, network in enumerate(self.networks):
+            for member, network in enumerate(self.networks):
                 for start in range(0, rows, step):
                     block = slice(start, start + step)
-                    output = network.interact(
-                        antibodies.latents[number],
-                        antibodies.mask,
-                        antigens.latents[number],
-                        antigens.mask,
-                        left[block],
-                        right[block],
-                    )
-                    for kind, values in enumerate(output):
-                        outputs[number, kind, block] = values.double().cpu().numpy()
+                    antibody = antibodies.latents[member], antibodies.mask
+                    antigen = antigens.latents[member], antigens.mask
+                    output = network.interact(*antibody, *antigen, left[block], right[block])
+                    outputs[member, :, block] = torch.stack(list(output)).cpu().numpy()
         means, variances = outputs[:, 0], np.exp(outputs[:, 1])
         sd = np.sqrt(variances.mean(axis=0) + means.var(axis=0))
         return Scored(means.mean(axis=0), sd, outputs[:, 2].mean(axis=0))
@@ -243,16 +238,10 @@ class NetworkModel:
         scored = Scored(*np.zeros((3, len(pairs))))
         for start in range(0, len(order), _ROWS_AT_ONCE):
             rows = order[start : start + _ROWS_AT_ONCE]
-            left = {
-                chains: n for n, chains in enumerate(dict.fromkeys(antibodies[r] for r in rows))
-            }
-            right = {chains: n for n, chains in enumerate(dict.fromkeys(antigens[r] for r in rows))}
-            block = self.score(
-                self.antibody_state(list(left)),
-                self.antigen_state(list(right)),
-                [left[antibodies[row]] for row in rows],
-                [right[antigens[row]] for row in rows],
-            )
+            left, left_index = unique([antibodies[row] for row in rows])
+            right, right_index = unique([antigens[row] for row in rows])
+            states = self.antibody_state(left), self.antigen_state(right)
+            block = self.score(*states, left_index, right_index)
             for values, part in zip(scored, block, strict=True):
                 values[rows] = part
         return scored
@@ -273,26 +262,3 @@ def fit_pair(
         Antigen(chains, antigen.name),
     )
     return fitted, "; ".join(text for text in (note, antigen_note) if text) or None
-
-
-def _networks(bundle: Bundle, members: int, device: str, lora: LoraSettings) -> tuple[Network, ...]:
-    config = network_config_from_json(bundle.config.get("network"))
-    states: list[dict[str, Any]] = [{} for _ in range(members)]
-    for name, tensor in bundle.weights.items():
-        number, _, parameter = name.partition(".")
-        if not number.isdigit() or int(number) >= members:
-            raise ModelError(f"model.safetensors holds {name!r}, of no network of this model")
-        states[int(number)][parameter] = tensor
-    networks = []
-    for number, state in enumerate(states):
-        with torch.random.fork_rng(devices=[]):  # weights are drawn before they are replaced
-            network = build_network(config, lora, bundle.config["encoders"], device)
-        try:
-            network.load_state_dict(state)
-        except RuntimeError as error:
-            raise ModelError(
-                f"model.safetensors does not fit config.json (network {number}): "
-                f"{' '.join(str(error).split())[:300]}"
-            ) from error
-        networks.append(network.to(resolve_device(device)))
-    return tuple(networks)

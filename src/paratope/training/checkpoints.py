@@ -47,15 +47,8 @@ class DamageError(Exception):
 
 
 class Checkpoints:
-    """The checkpoints of one run.
+    """The checkpoints of one run; their folder is made when the first is saved.
 
-    Parameters
-    ----------
-    folder : Path
-        Made when the first is saved.
-
-    Examples
-    --------
     >>> import tempfile
     >>> checkpoints = Checkpoints(Path(tempfile.mkdtemp()))
     >>> checkpoints.load()
@@ -86,7 +79,7 @@ class Checkpoints:
             content |= {"model_state_dict": weights, "epoch": epoch}
             self._best_written = {best: write_checked(content, self.folder / best)}
         progress |= {"best_file": best, "best_checksum": self._best_written.get(best, "")}
-        # a latest that was damaged must not take the place of a previous that is good
+        # a damaged latest must not replace a good previous
         replace = self._keep_previous if self._latest_is_good else None
         write_checked({**state, "progress": progress}, latest, replace)
         self._latest_is_good = True
@@ -97,12 +90,9 @@ class Checkpoints:
         return latest
 
     def load(self) -> tuple[dict[str, Any] | None, list[str]]:
-        """The newest good checkpoint, or None if there is none at all; and notes for the user.
+        """The newest good checkpoint and notes for the user; (None, []) without any checkpoint.
 
-        Raises
-        ------
-        TrainingError
-            If there are checkpoints, but none is whole.
+        Raises `TrainingError` if there are checkpoints, but none is whole.
         """
         notes: list[str] = []
         for path in self.paths():
@@ -160,13 +150,7 @@ class Checkpoints:
 def write_checked(
     state: dict[str, Any], path: Path, before_rename: Callable[[], None] | None = None
 ) -> str:
-    """Save a state with its checksum; `before_rename` is called when it is all on disk.
-
-    Returns
-    -------
-    str
-        SHA-256 of what `torch.save` wrote.
-    """
+    """Save a state with its SHA-256, which is returned; `before_rename` is called in between."""
     with atomic_file(path) as file:
         torch.save(state, file)
         file.flush()
@@ -179,13 +163,7 @@ def write_checked(
 
 
 def read_checked(path: Path) -> tuple[dict[str, Any], str]:
-    """A state that `write_checked` saved, and its checksum.
-
-    Raises
-    ------
-    DamageError
-        If a byte is not as it was saved, or the file is missing.
-    """
+    """A state that `write_checked` saved, and its checksum; `DamageError` if a byte differs."""
     try:
         digest = hashlib.sha256()
         with path.open("rb") as file:
@@ -216,13 +194,7 @@ def weights_of(network: nn.Module) -> dict[str, Tensor]:
 def check_same_run(
     state: dict[str, Any], recipe: Recipe, config: NetworkConfig, rows: dict[str, str | None]
 ) -> None:
-    """Make sure that a checkpoint belongs to a run of this recipe, network and these rows.
-
-    Raises
-    ------
-    TrainingError
-        Naming the sections of the recipe that differ, or saying that the rows do.
-    """
+    """Raise `TrainingError` unless a checkpoint is of this recipe, this network and these rows."""
     changed = [
         name
         for name, settings in recipe.model_dump(mode="json").items()

@@ -32,35 +32,14 @@ def fit(
     """Train a network by a recipe.
 
     Equal arguments give equal weights on a CPU with the same number of threads. The global random
-    number generators are left as they were.
+    number generators are left as they were. Without a validation set, all epochs are run and the
+    last one is taken. `stores` (antibodies, antigens) hold the embedding of every molecule of both
+    sets; `folder` is where checkpoints go; `start` are weights to begin with instead of random
+    ones; `options.loggers` are opened by `train_table` only.
 
-    Parameters
-    ----------
-    train, validation : Examples
-        Without a validation set, all epochs are run and the last one is taken.
-    recipe : Recipe
-    stores : tuple of Embeddings
-        Of antibodies and of antigens; they hold the embedding of every molecule of both sets.
-    options : RunOptions, optional
-        Its `loggers` are for `train_table`, which opens them.
-    folder : Path, optional
-        Where checkpoints go; none are written without it.
-    start : mapping of str to Tensor, optional
-        Weights to go on from, of a network of this recipe; by default drawn at random.
-    log : RunLog, optional
-        Told what happens; by default it tells `options.say`.
-
-    Returns
-    -------
-    FitResult
-
-    Raises
-    ------
-    EncoderError
-        If there is no such device.
-    TrainingError
-        If there are no examples, the checkpoint is of other settings or rows, no checkpoint is
-        whole, or numbers are no longer finite.
+    Raises `EncoderError` if there is no such device, and `TrainingError` if there are no examples,
+    the checkpoint is of other settings or rows, no checkpoint is whole, or numbers are no longer
+    finite.
     """
     if not len(train):
         raise TrainingError("nothing to train on: no row has a measured pKd")

@@ -28,23 +28,17 @@ def history_table(history: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
     >>> history_table([{"epoch": 1, "train_loss": 0.5, "validation_loss": 0.6}]).columns
     ['Epoch', 'Train Loss', 'Val Spearman', 'Val Recall', 'Learning Rate', 'Val Loss']
     """
-    names = [*RELEASE_COLUMNS]
-    names += [name for record in history for name in record if name not in names]
+    words = {"validation": "Val", "rmse": "RMSE", "mb": "MB", "gpu": "GPU"}
     columns = {}
-    for name in dict.fromkeys(names):
-        columns[_title(name)] = [record.get(name) for record in history]
+    for name in dict.fromkeys([*RELEASE_COLUMNS, *(name for record in history for name in record)]):
+        parts = name.removesuffix("_percent").split("_")
+        title = " ".join(words.get(part, part.capitalize()) for part in parts)
+        columns[RELEASE_COLUMNS.get(name, title)] = [record.get(name) for record in history]
     return pl.DataFrame(columns)
 
 
 class HistoryFile:
-    """``training_history_<recipe>.csv`` of a run folder, whole after every epoch.
-
-    Parameters
-    ----------
-    folder : Path
-        Run folder.
-    recipe_name : str
-    """
+    """``training_history_<recipe>.csv`` of a run folder, whole after every epoch."""
 
     def __init__(self, folder: Path, recipe_name: str) -> None:
         self.path = folder / f"training_history_{recipe_name}.csv"
@@ -62,22 +56,9 @@ class HistoryFile:
 def summarise(history: pl.DataFrame) -> dict[str, Any]:
     """Summary of a history with the release's columns, under the release's keys.
 
-    Parameters
-    ----------
-    history : polars.DataFrame
-        Columns ``Epoch``, ``Train Loss``, ``Val Spearman``, ``Val Recall`` (percent) and
-        ``Learning Rate``.
+    ``recall_std`` is the population's, ``status`` is ``"stable"``, ``"unstable"`` or, where no
+    recall was measured, ``"unknown"``. What was not measured is None.
 
-    Returns
-    -------
-    dict
-        ``total_epochs``, ``best_spearman``, ``best_spearman_epoch``, ``best_recall``,
-        ``lowest_loss``, ``recall_std`` (population), ``max_recall_jump`` between epochs,
-        ``current_lr``, ``status`` (``"stable"``, ``"unstable"``, or ``"unknown"`` where no recall
-        was measured). What was not measured is None.
-
-    Examples
-    --------
     >>> history = history_table(
     ...     [
     ...         {"epoch": 1, "validation_spearman": 0.3, "validation_recall_percent": 100.0},
@@ -88,15 +69,8 @@ def summarise(history: pl.DataFrame) -> dict[str, Any]:
     >>> summary["best_spearman_epoch"], summary["recall_std"], summary["status"]
     (2, 40.0, 'unstable')
     """
-    spearman, recall, loss, rate = (
-        _numbers(history[RELEASE_COLUMNS[name]])
-        for name in (
-            "validation_spearman",
-            "validation_recall_percent",
-            "train_loss",
-            "learning_rate",
-        )
-    )
+    names = ("Val Spearman", "Val Recall", "Train Loss", "Learning Rate")
+    spearman, recall, loss, rate = (_numbers(history[name]) for name in names)
     best = int(np.nanargmax(spearman)) if np.isfinite(spearman).any() else None
     known = recall[np.isfinite(recall)]
     stability = recall_stability(known.tolist())
@@ -119,11 +93,11 @@ def warned_epochs(history: Sequence[Mapping[str, Any]]) -> dict[str, list[int]]:
     >>> warned_epochs([{"epoch": 1, "warned": ""}, {"epoch": 2, "warned": "collapse, range"}])
     {'collapse': [2], 'range': [2]}
     """
-    found: dict[str, list[int]] = {}
+    epochs: dict[str, list[int]] = {}
     for record in history:
         for name in filter(None, record["warned"].split(", ")):
-            found.setdefault(name, []).append(record["epoch"])
-    return found
+            epochs.setdefault(name, []).append(record["epoch"])
+    return epochs
 
 
 def history_figure(history: pl.DataFrame, title: str) -> bytes:
@@ -149,15 +123,6 @@ def history_figure(history: pl.DataFrame, title: str) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=120)
     return buffer.getvalue()
-
-
-def _title(name: str) -> str:
-    if name in RELEASE_COLUMNS:
-        return RELEASE_COLUMNS[name]
-    words = name.removesuffix("_percent").replace("validation", "val").split("_")
-    return " ".join(
-        {"rmse": "RMSE", "mb": "MB", "gpu": "GPU"}.get(word, word.capitalize()) for word in words
-    )
 
 
 def _numbers(column: pl.Series) -> np.ndarray:

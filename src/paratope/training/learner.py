@@ -24,15 +24,6 @@ class Schedule:
     r_min + (r - r_min) (1 + cos(π t / n)) / 2 (Loshchilov & Hutter 2017, "SGDR: stochastic gradient
     descent with warm restarts", without restarts).
 
-    Parameters
-    ----------
-    settings : ScheduleSettings
-    base_rate : float
-    steps_per_epoch, max_epochs : int
-        Length of the run.
-
-    Examples
-    --------
     >>> settings = ScheduleSettings(name="warmup_cosine", warmup_epochs=2)
     >>> schedule = Schedule(settings, base_rate=1.0, steps_per_epoch=2, max_epochs=4)
     >>> [round(schedule.rate(step), 2) for step in range(8)]
@@ -85,16 +76,7 @@ class Schedule:
 
 
 class Learner:
-    """A network and everything that changes it.
-
-    Parameters
-    ----------
-    network : Network
-        It is moved to the device and changed.
-    recipe : Recipe
-    steps_per_epoch : int
-    device : torch.device
-    """
+    """A network, which is moved to the device, and everything that changes it."""
 
     def __init__(
         self, network: Network, recipe: Recipe, steps_per_epoch: int, device: torch.device
@@ -130,31 +112,12 @@ class Learner:
         monitors: Monitors,
         before_batch: Callable[[int], None],
     ) -> dict[str, float]:
-        """One optimiser step over accumulated batches.
+        """Optimiser step `index` (from 0) over accumulated batches.
 
-        Parameters
-        ----------
-        index : int
-            Steps made before.
-        batches : iterable of PairBatch
-        labels : sequence of PairBatch
-            The same batches, for their labels alone.
-        places : sequence of str
-            What each batch is called, if something is wrong with it.
-        monitors : Monitors
-            Shown the gradients.
-        before_batch : callable
-            Called with the position of each batch, from 0; may raise, and no step is made then.
-
-        Returns
-        -------
-        dict of str to float
-            The step's loss, every part of it, and rows that a part could not use.
-
-        Raises
-        ------
-        TrainingError
-            If an output, a loss or a gradient is not finite; no step is made.
+        `labels` are the same batches without molecules, `places` their names for error messages;
+        `before_batch` is called with the position of each (from 0) and may raise. Gives the step's
+        loss, every part of it, and the rows a part could not use. Raises `TrainingError`, without a
+        step made, if an output, a loss or a gradient is not finite.
         """
         for group in self.optimizer.param_groups:
             group["lr"] = self.schedule.rate(index)

@@ -47,14 +47,7 @@ class RunLogger(Protocol):
 
 
 class TensorBoardLogger:
-    """Scalars, warnings and the recipe as event files in ``<run>/tensorboard/``.
-
-    Parameters
-    ----------
-    folder : Path
-        Run folder.
-    recipe : Recipe
-    """
+    """Scalars, warnings and the recipe as event files in ``<run>/tensorboard/``."""
 
     def __init__(self, folder: Path, recipe: Recipe) -> None:
         self.path = folder / "tensorboard"
@@ -103,8 +96,8 @@ class WandbLogger:
     environment. Neither code, nor the machine's state, nor crashes of the library are reported.
 
     The library writes its file late, so a killed run loses epochs there. A run that goes on is
-    therefore written anew from its first epoch, under the same identifier, and takes the place of
-    what was there. Parameters as `TensorBoardLogger`.
+    therefore written anew from its first epoch, under the same identifier, and replaces what was
+    there.
     """
 
     def __init__(self, folder: Path, recipe: Recipe) -> None:
@@ -171,8 +164,7 @@ class WandbLogger:
 class MlflowLogger:
     """Metrics, warnings (as tags) and the recipe (as parameters) in SQLite in ``<run>/mlflow/``.
 
-    ``MLFLOW_TRACKING_URI``, if the user has set it, names another store. Parameters as
-    `TensorBoardLogger`.
+    ``MLFLOW_TRACKING_URI``, if the user has set it, names another store.
     """
 
     def __init__(self, folder: Path, recipe: Recipe) -> None:
@@ -233,7 +225,7 @@ class LoggerKind(NamedTuple):
     needs: tuple[str, ...]
 
 
-LOGGERS: dict[str, LoggerKind] = {
+LOGGERS = {
     "tensorboard": LoggerKind(TensorBoardLogger, ("tensorboard",)),
     "wandb": LoggerKind(WandbLogger, ("wandb",)),
     "mlflow": LoggerKind(MlflowLogger, ("mlflow", "sqlalchemy", "alembic")),
@@ -241,22 +233,11 @@ LOGGERS: dict[str, LoggerKind] = {
 
 
 def check_loggers(names: Iterable[str]) -> tuple[str, ...]:
-    """Names of the loggers that are to be opened, each once; ``csv`` is always there.
+    """Names of the loggers to open, each once, from names or lists of them separated by commas.
 
-    Parameters
-    ----------
-    names : iterable of str
-        Each a name, or several separated by commas.
+    ``csv`` is always there. Raises `TrainingError` if there is no such logger, `MissingExtraError`
+    if its library is not installed.
 
-    Raises
-    ------
-    TrainingError
-        If there is no such logger.
-    MissingExtraError
-        If its library is not installed.
-
-    Examples
-    --------
     >>> check_loggers(["csv,tensorboard", "tensorboard"])
     ('tensorboard',)
     >>> check_loggers(["neptune"])
@@ -276,14 +257,7 @@ def check_loggers(names: Iterable[str]) -> tuple[str, ...]:
 
 
 class LoggerSet:
-    """Several loggers as one; where one fails, training goes on and the others are written.
-
-    Parameters
-    ----------
-    loggers : mapping of str to RunLogger
-    say : callable
-        Told in words what could not be written.
-    """
+    """Several loggers as one; where one fails, `say` is told so and training goes on."""
 
     def __init__(self, loggers: dict[str, RunLogger], say: Callable[[str], None]) -> None:
         self.loggers, self._say = loggers, say
@@ -323,26 +297,9 @@ def open_loggers(
 ) -> Iterator[LoggerSet]:
     """Loggers of a run, closed at the end with how it went.
 
-    Parameters
-    ----------
-    names : iterable of str
-        See `check_loggers`. Those that have written into the folder before go on without being
-        named.
-    folder : Path
-        Run folder; it exists.
-    recipe : Recipe
-    say : callable
-        Told in words what could not be written later.
-    csv : RunLogger, optional
-        The run folder's own history, written first.
+    Those that have written into the folder before go on without being named. `csv` is the run
+    folder's own history, written first. Raises `TrainingError` if one cannot be opened.
 
-    Raises
-    ------
-    TrainingError
-        If a logger cannot be opened.
-
-    Examples
-    --------
     >>> import tempfile
     >>> from paratope.models.recipes import load_recipe
     >>> folder = Path(tempfile.mkdtemp())

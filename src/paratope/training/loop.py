@@ -123,25 +123,15 @@ class RunState:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from another's state; without best weights in it, keep these, the untrained."""
-        for field in dataclasses.fields(self):
-            setattr(self, field.name, state.get(field.name, getattr(self, field.name)))
+        for name, value in self.state_dict().items():
+            setattr(self, name, state.get(name, value))
 
 
 class TrainingLoop:
     """Mutable state of a training run, and its loop.
 
-    Parameters
-    ----------
-    network : Network
-        Untrained; it is moved to the device and changed.
-    train : Examples
-    validation : Examples or None
-    recipe : Recipe
-    stores : tuple of Embeddings
-        Of antibodies and of antigens.
-    device : torch.device
-    log : RunLog
-        Told every batch, step and checkpoint, and the history after every epoch.
+    `stores` give the embeddings of antibodies and of antigens; the log is told every batch, step
+    and checkpoint, and the history after every epoch.
     """
 
     def __init__(
@@ -205,8 +195,8 @@ class TrainingLoop:
                 self.log.write_history(state.history)
                 options.on_epoch(record)
         return FitResult(
-            config=self.config,
-            recipe=self.recipe,
+            self.config,
+            self.recipe,
             state=state.best_state,
             history=tuple(state.history),
             best_epoch=state.best_epoch,
@@ -263,7 +253,10 @@ class TrainingLoop:
         record |= {**state.take_sums(), **values}
         record |= self.monitors.after_epoch(record, answers, state.history)
         self._mark()
-        record |= {"seconds": round(state.seconds, 3), **memory_record(self.device)}
+        record |= {"seconds": round(state.seconds, 3), "peak_memory_mb": round(peak_memory_mb(), 1)}
+        if self.device.type == "cuda":
+            peak = torch.cuda.max_memory_allocated(self.device) / 1e6
+            record["peak_gpu_memory_mb"] = round(peak, 1)
         state.seconds = 0.0
         state.history.append(record)
         self.learner.schedule.after_epoch(record["validation_spearman"])
@@ -288,9 +281,9 @@ class TrainingLoop:
         self._random, self._clock = random_state(), now
 
     def _event(self, phase: str, batch: int | None = None, **values: object) -> None:
-        at = self.plan.position if batch is None else batch
-        place = {"epoch": self.plan.epoch + 1, "batch": f"{at}/{len(self.plan)}"}
-        self.log.event(phase, **place, **values, step=self.run_state.step)
+        position = f"{self.plan.position if batch is None else batch}/{len(self.plan)}"
+        epoch, step = self.plan.epoch + 1, self.run_state.step
+        self.log.event(phase, epoch=epoch, batch=position, **values, step=step)
 
     def _checkpoint(self) -> None:
         if self.checkpoints is not None:
@@ -330,11 +323,8 @@ class TrainingLoop:
 
 
 def peak_memory_mb() -> float:
-    """Most main memory this process has held so far, in MB of 10⁶ bytes.
-
-    From the kernel's own record of this program where there is one (Linux): what ``getrusage``
-    reports there includes the process that started this one.
-    """
+    """Most main memory this process has held so far, in MB of 10⁶ bytes."""
+    # on Linux, what getrusage reports includes the process that started this one
     status = Path("/proc/self/status")
     if status.is_file():
         peak = re.search(r"VmHWM:\s+(\d+) kB", status.read_text(encoding="ascii"))
@@ -342,15 +332,3 @@ def peak_memory_mb() -> float:
             return int(peak[1]) * 1024 / 1e6
     size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return size / 1e6 if sys.platform == "darwin" else size * 1024 / 1e6
-
-
-def memory_record(device: torch.device) -> dict[str, float]:
-    """Peak memory as entries of an epoch's record; that of a GPU too, where one is used.
-
-    >>> list(memory_record(torch.device("cpu")))
-    ['peak_memory_mb']
-    """
-    record = {"peak_memory_mb": round(peak_memory_mb(), 1)}
-    if device.type == "cuda":
-        record["peak_gpu_memory_mb"] = round(torch.cuda.max_memory_allocated(device) / 1e6, 1)
-    return record

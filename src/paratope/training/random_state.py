@@ -24,8 +24,6 @@ def random_state() -> dict[str, Any]:
 def restore_random_state(state: dict[str, Any]) -> None:
     """Put every generator where it was.
 
-    Examples
-    --------
     >>> state = random_state()
     >>> drawn = random.random(), np.random.random(), torch.rand(1).item()
     >>> restore_random_state(state)
@@ -54,8 +52,6 @@ def callers_random_state_kept() -> Iterator[None]:
 
     Also a decorator.
 
-    Examples
-    --------
     >>> seed_everything(1)
     >>> expected = random.random()
     >>> seed_everything(1)

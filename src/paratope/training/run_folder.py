@@ -48,26 +48,10 @@ _LEFTOVERS = (".paratope-*.tmp", "checkpoints/.paratope-*.tmp", ".bundle.*.tmp",
 def open_run_folder(
     folder: Path, recipe: Recipe, resume: bool, say: Callable[[str], None] | None = None
 ) -> Iterator[RunLog]:
-    """The log of a run folder, which is made with its ``run.toml``, or cleaned up and gone on with.
+    """The log of a run folder, which is made with its ``run.toml``, or cleaned up and resumed.
 
-    No other process may open it meanwhile.
-
-    Parameters
-    ----------
-    folder : Path
-    recipe : Recipe
-    resume : bool
-        Go on with the run in it, if there is one.
-    say : callable, optional
-        Told every note of the log.
-
-    Raises
-    ------
-    TrainingError
-        If the folder holds a run already and `resume` is not asked for, or if another process is
-        training into it.
-    OutputError
-        If the folder cannot be made.
+    Raises `TrainingError` if the folder holds a run already and `resume` is not asked for, or if
+    another process is training into it, and `OutputError` if it cannot be made.
     """
     begun = bool(Checkpoints(folder / "checkpoints").paths())
     if not resume and (begun or (folder / "bundle").exists()):
@@ -96,12 +80,11 @@ def open_run_folder(
 
 def input_files(recipe: Recipe) -> dict[str, str]:
     """SHA-256 of the files a recipe names, its table and its split, by name."""
-    found = {}
-    for name in (recipe.data.table, recipe.data.split):
-        if name and Path(name).is_file():
-            with Path(name).open("rb") as file:
-                found[name] = hashlib.file_digest(file, "sha256").hexdigest()
-    return found
+    return {
+        name: hashlib.sha256(Path(name).read_bytes()).hexdigest()
+        for name in (recipe.data.table, recipe.data.split)
+        if name and Path(name).is_file()
+    }
 
 
 def result_files(recipe_name: str) -> tuple[str, ...]:
@@ -119,19 +102,10 @@ def write_run(
     scores: Mapping[str, Scored],
     about: Mapping[str, Any],
 ) -> None:
-    """Write what came out of a run.
+    """Write what came out of a run into its open folder.
 
-    Parameters
-    ----------
-    folder : Path
-        Opened by `open_run_folder`.
-    result : FitResult
-    parts : mapping of str to (ids, measurements)
-        ``"validation"`` and ``"test"`` are judged where they have rows.
-    scores : mapping of str to Scored
-        What the network says of them.
-    about : mapping
-        Further entries of ``metrics.json``: rows, split, encoders, inputs.
+    ``"validation"`` and ``"test"`` of `parts` (ids, measurements) and `scores` are judged where
+    they have rows; `about` are further entries of ``metrics.json``.
     """
     name = result.recipe.name
     history = history_table(result.history)

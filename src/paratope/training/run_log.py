@@ -23,27 +23,10 @@ LOG = "log.txt"
 class RunLog:
     """Writes what happens in a run; as a context, to a file that no other run writes to meanwhile.
 
-    Parameters
-    ----------
-    path : Path, optional
-        Appended to; nothing is written without it.
-    say : callable, optional
-        Also told every note, in words for the user.
+    Without a path nothing is written; `say` is told every note, `write_history` the records of all
+    epochs after each. Entering raises `TrainingError` if another process is writing the file,
+    `OutputError` if it cannot be written.
 
-    Attributes
-    ----------
-    write_history : callable
-        Given the records of all epochs after each; such as `LoggerSet.log`.
-
-    Raises
-    ------
-    TrainingError
-        On entering, if another process is writing the file.
-    OutputError
-        If it cannot be written.
-
-    Examples
-    --------
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "log.txt"
     >>> with RunLog(path, say=print) as log:
@@ -86,7 +69,11 @@ class RunLog:
 
     def event(self, phase: str, **values: object) -> None:
         """Write a line of a phase and its values."""
-        self._write(" ".join([phase, *(f"{name}={_short(item)}" for name, item in values.items())]))
+        words = [
+            f"{name}={value:.6g}" if isinstance(value, float) else f"{name}={value}"
+            for name, value in values.items()
+        ]
+        self._write(" ".join([phase, *words]))
 
     def note(self, text: str) -> None:
         """Write a line in words, and say it."""
@@ -98,7 +85,3 @@ class RunLog:
         if self._file is not None:
             time = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3]
             self._file.write(f"{time}Z {' '.join(text.split())}\n")
-
-
-def _short(value: object) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else str(value)

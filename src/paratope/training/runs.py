@@ -46,17 +46,7 @@ _METRICS = {
 def held_out(
     measurements: Sequence[Measurement], scores: Scored, familiarity: ApplicabilityDomain
 ) -> CalibrationRows:
-    """What one network says of rows it was not trained on, as a calibration takes it.
-
-    Parameters
-    ----------
-    measurements : sequence of Measurement
-        With a pKd; cut to what the network saw.
-    scores : Scored
-        Of these rows, in order.
-    familiarity : ApplicabilityDomain
-        Of the rows the network was trained on.
-    """
+    """Scores of rows the network was not trained on (cut to what it saw), as calibration rows."""
     pairs = [measurement.pair for measurement in measurements]
     clusters = antigen_clusters([pair.antigen for pair in pairs]) if pairs else []
     return CalibrationRows(
@@ -73,18 +63,9 @@ def bundle_of_run(trained: TrainedTable, metrics: dict[str, Any]) -> Bundle:
     """The model of a run: its network, calibrated on the validation rows.
 
     The pKd is the network's own; intervals and probabilities are calibrated. Without enough
-    validation rows (two with an exact pKd) the test rows help out, and the card says so.
-
-    Parameters
-    ----------
-    trained : TrainedTable
-    metrics : dict
-        Contents of the run's ``metrics.json``.
-
-    Raises
-    ------
-    ModelError
-        If no row was held out: an interval cannot be given then.
+    validation rows (two with an exact pKd) the test rows help out, and the card says so. `metrics`
+    is the run's ``metrics.json``. Raises `ModelError` if no row was held out: an interval cannot be
+    given then.
     """
     _, train = trained.part("train")
     familiarity = ApplicabilityDomain.of_pairs(measurement.pair for measurement in train)
@@ -142,11 +123,7 @@ def write_model_of_run(trained: TrainedTable, folder: str | Path) -> Path:
 
 
 def is_finished(folder: str | Path, recipe: Recipe) -> bool:
-    """Whether a folder holds all that a run of this recipe, on these very files, gives.
-
-    Every result is there, the bundle is whole, and neither the recipe nor the table and split that
-    it names are others than the run's.
-    """
+    """Whether a folder holds every result and a whole bundle of this recipe on these very files."""
     run = Path(folder)
     try:
         same = load_recipe(run / "run.toml") == recipe
@@ -166,38 +143,32 @@ def _with_intervals(trained: TrainedTable, bundle: Bundle) -> pl.DataFrame:
     table = prediction_table(ids, measurements, scores)
     rows = held_out(measurements, scores, ApplicabilityDomain.from_json(bundle.familiarity))
     answer = Calibration.from_json(bundle.calibration).apply(rows.scored, list(rows.domain))
-    first = table.columns.index("error") + 1
-    for number, (name, values) in enumerate((("pkd_low", answer.low), ("pkd_high", answer.high))):
-        table.insert_column(first + number, pl.Series(name, values.round(6), pl.Float64))
+    after = table.columns.index("error") + 1
+    for name, values in (("pkd_high", answer.high), ("pkd_low", answer.low)):
+        table.insert_column(after, pl.Series(name, values.round(6), pl.Float64))
     return table
 
 
 def run_card(
     trained: TrainedTable, calibration: Calibration, metrics: dict[str, Any], used: Sequence[str]
 ) -> str:
-    """The card as Markdown.
-
-    Parameters
-    ----------
-    trained : TrainedTable
-    calibration : Calibration
-    metrics : dict
-        Contents of the run's ``metrics.json``.
-    used : sequence of str
-        Parts that the calibration rests on.
-    """
+    """The card as Markdown, by the run's ``metrics.json`` and the parts used to calibrate."""
     recipe, result = trained.recipe, trained.result
     sizes = ", ".join(f"{count} {name}" for name, count in trained.part_sizes.items())
     weights = sum(parameter.numel() for parameter in result.network().parameters())
     network, encoders, usable = recipe.network, trained.encoder_names, trained.rows.usable
     attention = "with" if network.use_cross_attention else "without"
+    lora = ""
+    if sides := adapted_sides(recipe.lora):
+        tuned = f"{' and '.join(sides)} encoder{'s' * (len(sides) > 1)}"
+        lora = f"LoRA of rank {recipe.lora.rank} on the {tuned}. "
     lines = [
         f"# Model of recipe {recipe.name}",
         "",
         f"Trained on `{Path(recipe.data.table).name}`, split by {trained.rows.split}: {sizes} "
         "rows.",
         f"Encoders: {encoders['antibody']} (antibody), {encoders['antigen']} (antigen). "
-        f"{_fine_tuning(recipe)}"
+        f"{lora}"
         f"Best epoch: {result.best_epoch}; {result.stopped}.",
         f"Network: {weights:,} weights, {network.dim} wide, {attention} cross-attention, output "
         f"{network.output}.",
@@ -274,24 +245,16 @@ def _training(trained: TrainedTable) -> list[str]:
 
 def _faults(trained: TrainedTable) -> list[str]:
     """What is wrong with the predictions for rows that were not trained on, in words."""
-    found = []
+    faults = []
     for part in ("validation", "test"):
         predicted = trained.scores[part].mean.astype(float)
         measured = np.array([row.pkd for row in trained.part(part)[1]], dtype=float)
         for observed in (collapse_of(predicted, measured), range_of(predicted, measured)):
-            found += [f"- {part} rows: {observed.warning}"] if observed.finding else []
+            faults += [f"- {part} rows: {observed.warning}"] if observed.finding else []
     best = trained.result.history[trained.result.best_epoch - 1]
     if set(best.get("warned", "").split(", ")) - {"", "collapse", "range"}:
-        found += [f"- in the best epoch: {line}" for line in best["warning"].splitlines()]
-    return found
-
-
-def _fine_tuning(recipe: Recipe) -> str:
-    sides = adapted_sides(recipe.lora)
-    if not sides:
-        return ""
-    plural = "s" if len(sides) > 1 else ""
-    return f"LoRA of rank {recipe.lora.rank} on the {' and '.join(sides)} encoder{plural}. "
+        faults += [f"- in the best epoch: {line}" for line in best["warning"].splitlines()]
+    return faults
 
 
 def _shown(value: Any) -> str:

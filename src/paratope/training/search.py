@@ -87,8 +87,18 @@ SPACE = {
 }
 
 
-def _domains(recipe: Recipe) -> dict[str, Domain]:
-    """What `SPACE` says, for a recipe."""
+def search_space(recipe: Recipe, pins: Collection[str] = ()) -> dict[str, Domain]:
+    """What a search around a recipe may change, by key, without `pins`, as `SPACE` says.
+
+    Raises `TrainingError` if nothing is left to choose.
+
+    >>> from paratope.models.recipes import load_recipe
+    >>> space = search_space(load_recipe("v2.7"), pins=["network.dim", "network.layers"])
+    >>> list(space)
+    ['training.learning_rate', 'network.dropout', 'training.batch_size', 'loss.strong_binder_bce']
+    >>> space["training.batch_size"]
+    Choice(values=(8, 16, 32))
+    """
     network, size, weights = recipe.network, recipe.training.batch_size, recipe.loss_weights()
     widths = sorted({network.dim // 2, network.dim, 2 * network.dim})
     heaviest = max(weights, key=lambda name: weights[name])  # only proportions matter
@@ -100,47 +110,16 @@ def _domains(recipe: Recipe) -> dict[str, Domain]:
         "training.learning_rate": tenfold(recipe.training.learning_rate),
         "network.dropout": Range(0.0, max(0.5, network.dropout)),
         "network.dim": Choice(
-            tuple(dim for dim in widths if dim >= 2 and dim % (2 * network.heads) == 0)
+            tuple(dim for dim in widths if dim and not dim % (2 * network.heads))
         ),
     }
     if network.use_cross_attention:
         domains["network.layers"] = Choice(tuple(range(1, max(2, network.layers + 1) + 1)))
     domains["training.batch_size"] = Choice(tuple(sorted({max(1, size // 2), size, 2 * size})))
-    others = {f"loss.{name}": tenfold(weights[name]) for name in weights if name != heaviest}
-    return {**domains, **others}
-
-
-def search_space(recipe: Recipe, pins: Collection[str] = ()) -> dict[str, Domain]:
-    """What a search around a recipe may change.
-
-    Parameters
-    ----------
-    recipe : Recipe
-    pins : collection of str
-        Keys that stay as they are.
-
-    Returns
-    -------
-    dict of str to Range or Choice
-        By key; only those that leave something to choose.
-
-    Raises
-    ------
-    TrainingError
-        If nothing is left.
-
-    Examples
-    --------
-    >>> from paratope.models.recipes import load_recipe
-    >>> space = search_space(load_recipe("v2.7"), pins=["network.dim", "network.layers"])
-    >>> list(space)
-    ['training.learning_rate', 'network.dropout', 'training.batch_size', 'loss.strong_binder_bce']
-    >>> space["training.batch_size"]
-    Choice(values=(8, 16, 32))
-    """
+    domains |= {f"loss.{name}": tenfold(weights[name]) for name in weights if name != heaviest}
     space = {
         key: domain
-        for key, domain in _domains(recipe).items()
+        for key, domain in domains.items()
         if key not in pins and not (isinstance(domain, Choice) and len(domain.values) < 2)
     }
     if not space:
@@ -150,8 +129,8 @@ def search_space(recipe: Recipe, pins: Collection[str] = ()) -> dict[str, Domain
     return space
 
 
-def own_values(recipe: Recipe, keys: Collection[str]) -> dict[str, Any]:
-    """The recipe's own values of some keys, such as those of a space."""
+def values_of(recipe: Recipe, keys: Collection[str]) -> dict[str, Any]:
+    """The recipe's values of some keys, such as those of a space."""
     settings = recipe.model_dump()
     parts = {key: key.partition(".") for key in keys}
     return {key: settings[section][name] for key, (section, _, name) in parts.items()}
@@ -208,7 +187,7 @@ class SearchResult:
 
 
 def best_of(trials: Sequence[Trial]) -> Trial | None:
-    """The finished trial with the highest objective, the earliest of equals."""
+    """The finished trial with the highest objective, the earliest of equals; None without one."""
     done = [trial for trial in trials if trial.state == DONE and trial.objective is not None]
     return max(done, key=lambda trial: (trial.objective, -trial.number), default=None)
 
@@ -280,10 +259,8 @@ class InnerFolds:
     def of_table(cls, source: str | Path, recipe: Recipe, folds: int, device: str) -> "InnerFolds":
         """Read a table as `train_table` does, and divide its training rows, in 2 folds at least.
 
-        Raises
-        ------
-        InputError, TrainingError
-            If no row can be trained on, or the training rows cannot be divided.
+        Raises `InputError` or `TrainingError` if no row can be trained on, or they cannot be
+        divided.
         """
         data = recipe.data.model_copy(update={"table": str(source)})
         table = TrainingRows.read(recipe.model_copy(update={"data": data}), device)
@@ -350,34 +327,11 @@ def search(
     Equal arguments give equal trials, also when the search was interrupted in between: a trial is
     proposed from the finished ones and the seed alone.
 
-    Parameters
-    ----------
-    source : path
-        Table of measurements; see `paratope.training.train_table`.
-    recipe : Recipe
-        What to search around; ``training.seed`` is the seed of the search too.
-    folder : path
-        Run folder; the search is in its folder ``search``.
-    trials : int
-        In all; those that are done already count.
-    pins : collection of str
-        Keys that stay as they are in `recipe`.
-    options : RunOptions, optional
-        An interrupted trial is made again when the search goes on.
-    on_trial : callable, optional
-        Called with every trial that has ended.
-
-    Returns
-    -------
-    SearchResult
-
-    Raises
-    ------
-    MissingExtraError
-        Without Optuna.
-    InputError, TrainingError
-        If the table cannot be used, nothing is left to search, the folder holds another search or
-        a run, or no trial ended well.
+    `source` is a table as for `paratope.training.train_table`; `folder` the run folder, which gets
+    a folder ``search``; `trials` counts those that are done already; `pins` are keys that stay as
+    they are; `on_trial` is called with every trial that has ended. Raises `MissingExtraError`
+    without Optuna, `InputError` or `TrainingError` if the table cannot be used, nothing is left to
+    search, the folder holds another search or a run, or no trial ended well.
     """
     _optuna()
     if trials < 1:
@@ -414,17 +368,16 @@ def search(
                 antigens.fill(every.antigens, options.progress)
 
                 def fit_fold(changed: Recipe, fold: Fold, on_epoch: Callable) -> float:
-                    own = dataclasses.replace(options, on_epoch=on_epoch, resume=False)
-                    result = fit(*fold, changed, (antibodies, antigens), own)
+                    fold_options = dataclasses.replace(options, on_epoch=on_epoch, resume=False)
+                    result = fit(*fold, changed, (antibodies, antigens), fold_options)
                     return _ranking(result.best_spearman)
 
                 while len(done) < trials:
                     trial = _next_trial(done, space, recipe, folds, fit_fold)
                     done.append(trial)
                     write_json(place / "search.json", {"about": about, "trials": done})
-                    log.event(
-                        "trial", number=trial.number, state=trial.state, spearman=trial.objective
-                    )
+                    about_trial = {"number": trial.number, "state": trial.state}
+                    log.event("trial", **about_trial, spearman=trial.objective)
                     if on_trial is not None:
                         on_trial(trial)
         return _finish(place, done[:trials], space, recipe, inner.split)
@@ -488,18 +441,17 @@ def _next_trial(
     )
     study = library.create_study(direction="maximize", sampler=sampler, pruner=pruner)
     if not before:
-        study.enqueue_trial(own_values(recipe, space))
+        study.enqueue_trial(values_of(recipe, space))
     state_of = {DONE: states.COMPLETE, PRUNED: states.PRUNED, FAILED: states.FAIL}
     for trial in before:
-        study.add_trial(
-            library.trial.create_trial(
-                state=state_of[trial.state],
-                params=trial.values,
-                distributions=distributions,
-                value=trial.objective if trial.state == DONE else None,
-                intermediate_values=trial.reported,
-            )
+        frozen = library.trial.create_trial(
+            state=state_of[trial.state],
+            params=trial.values,
+            distributions=distributions,
+            value=trial.objective if trial.state == DONE else None,
+            intermediate_values=trial.reported,
         )
+        study.add_trial(frozen)
     asked = study.ask(distributions)
     values = {key: asked.params[key] for key in space}
     changed = with_values(recipe, values)

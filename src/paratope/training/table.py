@@ -27,8 +27,6 @@ from paratope.training.run_folder import input_files, open_run_folder, write_run
 from paratope.training.validation import score
 
 PARTS = ("train", "validation", "test")
-# With fewer different antigens than this, a split by antigen cannot fill the parts.
-_MIN_ANTIGENS = len(PARTS)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -58,10 +56,7 @@ class TrainingRows:
     def read(cls, recipe: Recipe, device: str) -> "TrainingRows":
         """Read the table that the recipe's section ``data`` names.
 
-        Raises
-        ------
-        InputError, TrainingError
-            If the table cannot be read or split, or no row can be trained on.
+        Raises `InputError` or `TrainingError` if it cannot be read or split, or no row be used.
         """
         data = recipe.data
         columns = parse_columns(data.columns) if data.columns else None
@@ -78,10 +73,7 @@ def usable_rows(
 ) -> UsableRows:
     """Rows with a pKd and molecules the encoders take, cut to what these see.
 
-    Raises
-    ------
-    TrainingError
-        If there is none; the message tells the first row's error.
+    Raises `TrainingError` if there is none, with the first row's error.
     """
     left_out: Counter[str] = Counter()
     notes: Counter[str] = Counter()
@@ -117,56 +109,30 @@ def usable_rows(
 def parts_of(
     measurements: Sequence[Measurement], ids: Sequence[str], split: str, seed: int
 ) -> tuple[np.ndarray, str]:
-    """Part of each measurement, and in words how it was found.
+    """Part of each measurement, (n,), empty for rows a split file leaves out; and in words how.
 
-    Parameters
-    ----------
-    measurements : sequence of Measurement
-    ids : sequence of str
-        Identifiers of the measurements' rows, for a split file.
-    split : str
-        A kind of split, the path of a table with a column ``split``, or empty for the strictest
-        kind the data allow: by antigen cluster, by antibody, random.
-    seed : int
-
-    Returns
-    -------
-    parts : ndarray of str, (n,)
-        ``"train"``, ``"validation"``, ``"test"``; empty for rows that a file leaves out.
-    how : str
-
-    Raises
-    ------
-    TrainingError
-        If no row is left to train on, or the file does not name the parts of these rows.
-    InputError
-        If the kind of split is unknown or cannot be made of these rows.
+    `split` is a kind of split, the path of a table with a column ``split`` (which `ids` are for),
+    or empty for the strictest kind the data allow: by antigen cluster, by antibody, random. Raises
+    `TrainingError` if no row is left to train on or the file does not name the parts of these rows,
+    `InputError` if the kind is unknown or cannot be made of these rows.
     """
     if split and Path(split).is_file():
-        parts = _parts_in_file(Path(split), ids)
-        how = f"file {split}"
+        parts, how = _parts_in_file(Path(split), ids), f"file {split}"
     else:
-        parts, how = _parts_by_kind(measurements, split, seed)
-    if not (parts == "train").any():
+        antigens = {measurement.pair.antigen.chains for measurement in measurements}
+        # with fewer antigens than parts, a split by antigen cannot fill them
+        kinds = ("antigen", "antibody", "random")[len(antigens) < len(PARTS) :]
+        kinds = (split,) if split else kinds
+        for how in kinds:
+            try:
+                parts = split_measurements(measurements, how, seed=seed).assignment.astype(str)
+                break
+            except InputError:  # too few groups of this kind: the next kind is less strict
+                if how == kinds[-1]:
+                    raise
+    if "train" not in parts:
         raise TrainingError(f"split by {how}: no row is in the part 'train'")
     return parts, how
-
-
-def _parts_by_kind(
-    measurements: Sequence[Measurement], split: str, seed: int
-) -> tuple[np.ndarray, str]:
-    if split:
-        return split_measurements(measurements, split, seed=seed).assignment.astype(str), split
-    antigens = {measurement.pair.antigen.chains for measurement in measurements}
-    kinds = ("antigen", "antibody", "random")[len(antigens) < _MIN_ANTIGENS :]
-    failure = InputError("there are no measurements to split")
-    for kind in kinds:
-        try:
-            assignment = split_measurements(measurements, kind, seed=seed).assignment
-            return assignment.astype(str), kind
-        except InputError as error:
-            failure = error  # too few groups of this kind: the next kind is less strict
-    raise failure
 
 
 def _parts_in_file(path: Path, ids: Sequence[str]) -> np.ndarray:

@@ -35,16 +35,7 @@ def score(
     stores: tuple[Embeddings, Embeddings],
     batch_size: int = 32,
 ) -> Scored:
-    """What a network says of examples, in their order, without gradients and dropout.
-
-    Parameters
-    ----------
-    network : Network
-    examples : Examples
-    stores : tuple of Embeddings
-        Of antibodies and of antigens; they hold the embedding of every molecule.
-    batch_size : int
-    """
+    """Scores of examples, in their order, without gradients and dropout."""
     outputs = np.zeros((3, len(examples)))
     device = next(network.parameters()).device
     was_training = network.training
@@ -63,17 +54,8 @@ class Validation:
 
     The loss of training rows that a step minimises is taken with dropout, before the step, over
     rows drawn as the recipe says; it cannot be compared with the validation loss. So the same loss
-    is taken of a fixed sample of training rows in the same way as of the validation rows.
-
-    Parameters
-    ----------
-    train : Examples
-    validation : Examples or None
-    recipe : Recipe
-        Its seed draws the sample; without the overfitting monitor there is none.
-    objective : Objective
-    stores : tuple of Embeddings
-        Of antibodies and of antigens.
+    is taken of a fixed sample of training rows in the same way as of the validation rows; without
+    the overfitting monitor there is none.
     """
 
     def __init__(
@@ -98,24 +80,8 @@ class Validation:
     ) -> tuple[dict[str, Any], Answers | None]:
         """Loss and metrics after an epoch, NaN without a validation set, and its predictions.
 
-        Parameters
-        ----------
-        predict : callable
-            The network in evaluation mode.
-        epoch : int
-        device : torch.device
-
-        Returns
-        -------
-        record : dict
-            ``validation_loss``, ``validation_spearman``, ``validation_rmse``,
-            ``validation_recall_percent``; with a sample of training rows ``train_sample_loss``.
-        answers : Answers or None
-
-        Raises
-        ------
-        TrainingError
-            If a prediction is not finite, naming its row.
+        `predict` is the network in evaluation mode. With a sample of training rows there is also a
+        ``train_sample_loss``. Raises `TrainingError` if a prediction is not finite.
         """
         data = self.rows
         if data is None:

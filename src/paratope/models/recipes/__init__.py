@@ -149,8 +149,6 @@ class DataSettings(_Section):
 class Recipe(_Section):
     """Every setting of a training run.
 
-    Examples
-    --------
     >>> recipe = load_recipe("v2.6", ["training.learning_rate=1e-4"])
     >>> recipe.encoders.antibody, recipe.training.learning_rate
     ('igt5', 0.0001)
@@ -175,18 +173,15 @@ class Recipe(_Section):
 
     def loss_weights(self) -> dict[str, float]:
         """Weights of the losses that are used, by name."""
-        return {
-            name: weight
-            for name, weight in self.loss.model_dump().items()
-            if name not in LOSS_CONSTANTS and weight > 0
-        }
+        losses = self.loss.model_dump().items()
+        return {name: w for name, w in losses if name not in LOSS_CONSTANTS and w > 0}
 
     def loss_constants(self) -> dict[str, dict[str, float]]:
         """Keyword arguments of the losses that take any, by name."""
-        constants: dict[str, dict[str, float]] = {}
-        for key, (name, argument) in LOSS_CONSTANTS.items():
-            constants[name] = {argument: getattr(self.loss, key)}
-        return constants
+        return {
+            name: {argument: getattr(self.loss, key)}
+            for key, (name, argument) in LOSS_CONSTANTS.items()
+        }
 
 
 # key in [loss] -> the loss and its argument
@@ -199,26 +194,12 @@ LOSS_CONSTANTS = {
 
 
 def load_recipe(source: str | Path = "default", changes: Sequence[str] = ()) -> Recipe:
-    """A recipe by name or from a TOML file, with some keys changed.
+    """A recipe by name (in `RECIPES`) or from a TOML file, with some keys changed.
 
-    Parameters
-    ----------
-    source : str or Path
-        A name in `RECIPES`, or the path of a TOML file.
-    changes : sequence of str
-        ``"section.key=value"`` each, the value as in TOML; text needs no quotes.
+    `changes` are ``"section.key=value"`` each, the value as in TOML; text needs no quotes. Raises
+    `TrainingError` if there is no such recipe, the file cannot be read, or a key or value is not
+    valid.
 
-    Returns
-    -------
-    Recipe
-
-    Raises
-    ------
-    TrainingError
-        If there is no such recipe, the file cannot be read, or a key or value is not valid.
-
-    Examples
-    --------
     >>> load_recipe("default", ["loss.hubert=1"])
     Traceback (most recent call last):
     ...
@@ -227,14 +208,35 @@ def load_recipe(source: str | Path = "default", changes: Sequence[str] = ()) -> 
     rank_margin,
     soft_spearman, spearman_temperature, strong_binder_bce
     """
-    settings = _read(source)
+    path = Path(source)
+    if str(source) in RECIPES:
+        text = resources.files(__name__).joinpath(f"{source}.toml").read_text(encoding="utf-8")
+        settings = tomllib.loads(text)
+    elif not path.is_file():
+        raise TrainingError(
+            f"{unknown_name('recipe', str(source), RECIPES)}; or the path of a TOML file"
+        )
+    else:
+        try:
+            settings = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise TrainingError(f"{path}: cannot be read as TOML: {error}") from None
     for change in changes:
         _set(settings, change)
     name = str(settings.get("name", source))
     try:
         return Recipe.model_validate(settings)
     except pydantic.ValidationError as error:
-        raise TrainingError(f"recipe {name}: {_in_words(error)}") from None
+        problems = []
+        for problem in error.errors():
+            keys = tuple(str(part) for part in problem["loc"])
+            if problem["type"] == "extra_forbidden":
+                problems.append(_unknown_key(keys))
+            elif keys:
+                problems.append(f"{'.'.join(keys)}: {problem['msg']}, got {problem['input']!r}")
+            else:
+                problems.append(problem["msg"].removeprefix("Value error, "))
+        raise TrainingError(f"recipe {name}: {'; '.join(problems)}") from None
 
 
 def recipe_toml(recipe: Recipe) -> str:
@@ -252,25 +254,6 @@ def valid_keys() -> Iterator[str]:
             yield name
 
 
-def _read(source: str | Path) -> dict[str, Any]:
-    if str(source) in RECIPES:
-        text = (
-            resources.files("paratope.models.recipes")
-            .joinpath(f"{source}.toml")
-            .read_text(encoding="utf-8")
-        )
-        return tomllib.loads(text)
-    path = Path(source)
-    if not path.is_file():
-        raise TrainingError(
-            f"{unknown_name('recipe', str(source), RECIPES)}; or the path of a TOML file"
-        )
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise TrainingError(f"{path}: cannot be read as TOML: {error}") from None
-
-
 def _set(settings: dict[str, Any], change: str) -> None:
     key, equals, text = change.partition("=")
     parts = key.strip().split(".")
@@ -285,29 +268,16 @@ def _set(settings: dict[str, Any], change: str) -> None:
         value = tomllib.loads(f"value = {text.strip()}")["value"]
     except tomllib.TOMLDecodeError:
         value = text.strip()
-    place: dict[str, Any] = settings
+    section: dict[str, Any] = settings
     for part in parts[:-1]:
-        place = place.setdefault(part, {})
-        if not isinstance(place, dict):
-            raise TrainingError(f"{part} must be a section with keys, got {part} = {place!r}")
-    place[parts[-1]] = value
+        section = section.setdefault(part, {})
+        if not isinstance(section, dict):
+            raise TrainingError(f"{part} must be a section with keys, got {part} = {section!r}")
+    section[parts[-1]] = value
 
 
-def _in_words(error: pydantic.ValidationError) -> str:
-    problems = []
-    for problem in error.errors():
-        place = tuple(str(part) for part in problem["loc"])
-        if problem["type"] == "extra_forbidden":
-            problems.append(_unknown_key(place))
-        elif place:
-            problems.append(f"{'.'.join(place)}: {problem['msg']}, got {problem['input']!r}")
-        else:
-            problems.append(problem["msg"].removeprefix("Value error, "))
-    return "; ".join(problems)
-
-
-def _unknown_key(place: tuple[str, ...]) -> str:
-    section, key = ".".join(place[:-1]), ".".join(place)
+def _unknown_key(parts: tuple[str, ...]) -> str:
+    section, key = ".".join(parts[:-1]), ".".join(parts)
     inside = sorted(name for name in valid_keys() if name.startswith(f"{section}."))
     if section and inside:
         names = ", ".join(name.removeprefix(f"{section}.") for name in inside)
