@@ -59,9 +59,6 @@ def test_examples_hold_each_molecule_once(examples):
         assert examples.antigens[examples.antigen_index[row]] == measurement.pair.antigen.chains
         assert examples.assays[examples.assay[row]] == measurement.assay
         assert examples.pkd[row] == measurement.pkd
-
-
-def test_censoring_is_about_pkd(examples):
     assert examples.censoring[:3].tolist() == [0, -1, 1]  # exact, at most, at least
 
 
@@ -120,6 +117,8 @@ def test_an_epoch_holds_every_row_once(examples, batch_size):
     assert sorted(np.concatenate(batches).tolist()) == list(range(12))
     assert len(batches) == len(plan)
     assert max(map(len, batches)) <= batch_size
+    rows = np.concatenate(batches_by_length(examples, batch_size))
+    assert sorted(rows.tolist()) == list(range(12))
 
 
 def test_epochs_and_seeds_differ_and_repeat(examples):
@@ -169,10 +168,6 @@ def test_balance_draws_small_groups_more_often(balance, power, share):
     drawn = np.concatenate([row for epoch in range(5) for row in plan.batches(epoch)])
     assert len(drawn) == 5000
     assert (drawn % 10 == 0).mean() == pytest.approx(share, abs=0.03)
-
-
-def test_batches_by_length_hold_every_row_once(examples):
-    assert sorted(np.concatenate(batches_by_length(examples, 5)).tolist()) == list(range(12))
 
 
 def test_a_recipes_limit_cuts_the_end_and_says_so():

@@ -43,10 +43,8 @@ def test_a_checkpoint_is_plain_and_has_the_promised_keys(data, tmp_path):
     assert state["best_val_spearman"] == pytest.approx(max(spearmans))
     best = torch.load(tmp_path / state["progress"]["best_file"], weights_only=True)
     assert best["epoch"] == result.best_epoch
-    assert all(
-        torch.equal(result.state[name], best["model_state_dict"][name])
-        for name in best["model_state_dict"]
-    )
+    weights = best["model_state_dict"]
+    assert all(torch.equal(result.state[name], weights[name]) for name in weights)
 
 
 def test_only_what_is_needed_is_kept(data, tmp_path):
@@ -77,29 +75,15 @@ def interrupted(data, whole, tmp_path_factory):
     return folder
 
 
-def cut(content: bytes) -> bytes:
-    return content[: len(content) // 2]
+@pytest.fixture
+def folder(interrupted, tmp_path) -> Path:
+    """A copy of it to damage."""
+    return shutil.copytree(interrupted, tmp_path, dirs_exist_ok=True)
 
 
-def cut_short(content: bytes) -> bytes:
-    return content[:-1]
-
-
-def emptied(content: bytes) -> bytes:
-    return b""
-
-
-def one_bit(content: bytes) -> bytes:
-    place = len(content) // 3
-    return content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
-
-
-def ending(content: bytes) -> bytes:
-    return content[:-40] + bytes([content[-40] ^ 1]) + content[-39:]
-
-
-def longer(content: bytes) -> bytes:
-    return content + b"0"
+def flipped(content: bytes, position: int) -> bytes:
+    """The content with one bit altered."""
+    return content[:position] + bytes([content[position] ^ 1]) + content[position + 1 :]
 
 
 def edited(content: bytes) -> bytes:
@@ -111,13 +95,23 @@ def edited(content: bytes) -> bytes:
     return buffer.getvalue()
 
 
-@pytest.mark.parametrize("damage", [cut, cut_short, emptied, one_bit, ending, longer, edited])
-def test_the_newest_good_checkpoint_is_used(data, whole, interrupted, tmp_path, damage):
-    shutil.copytree(interrupted, tmp_path, dirs_exist_ok=True)
-    latest = tmp_path / LATEST
-    latest.write_bytes(damage(latest.read_bytes()))
+DAMAGES = {
+    "cut": lambda content: content[: len(content) // 2],
+    "cut short": lambda content: content[:-1],
+    "emptied": lambda content: b"",
+    "one bit": lambda content: flipped(content, len(content) // 3),
+    "ending": lambda content: flipped(content, len(content) - 40),
+    "longer": lambda content: content + b"0",
+    "edited": edited,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_the_newest_good_checkpoint_is_used(data, whole, folder, damage):
+    latest = folder / LATEST
+    latest.write_bytes(DAMAGES[damage](latest.read_bytes()))
     said: list[str] = []
-    resumed = run(data, tiny(*LONG), folder=tmp_path, resume=True, log=RunLog(say=said.append))
+    resumed = run(data, tiny(*LONG), folder=folder, resume=True, log=RunLog(say=said.append))
     assert same_run(whole, resumed)
     assert said[0].startswith(f"{latest} is damaged: it")
     assert said[1] == f"The newest good checkpoint is {PREVIOUS}; it is used instead."
@@ -135,12 +129,11 @@ def test_any_altered_bit_is_detected(interrupted, place, bit):
             read_checked(damaged)
 
 
-def test_damaged_best_weights_are_detected(data, whole, interrupted, tmp_path):
-    shutil.copytree(interrupted, tmp_path, dirs_exist_ok=True)
-    for path in tmp_path.glob("best_epoch_*.pth"):
-        path.write_bytes(one_bit(path.read_bytes()))
+def test_damaged_best_weights_are_detected(data, folder):
+    for path in folder.glob("best_epoch_*.pth"):
+        path.write_bytes(DAMAGES["one bit"](path.read_bytes()))
     with pytest.raises(TrainingError, match=r"no checkpoint is whole: .*best weights .*altered"):
-        run(data, tiny(*LONG), folder=tmp_path, resume=True)
+        run(data, tiny(*LONG), folder=folder, resume=True)
 
 
 class Trap:
@@ -153,33 +146,28 @@ class Trap:
         return Path.touch, (self.target,)
 
 
-def test_nothing_in_a_checkpoint_is_executed(data, whole, interrupted, tmp_path):
+def test_nothing_in_a_checkpoint_is_executed(data, folder):
     """Also not in one whose checksum is right; nor is another file taken for a checkpoint."""
-    shutil.copytree(interrupted, tmp_path, dirs_exist_ok=True)
-    for content in ({"progress": Trap(tmp_path / "executed")}, {"model_state_dict": {}}, [1, 2]):
-        write_checked(content, tmp_path / LATEST)
+    for content in ({"progress": Trap(folder / "executed")}, {"model_state_dict": {}}, [1, 2]):
+        write_checked(content, folder / LATEST)
         log = StoppingLog("batch", 1)
         with pytest.raises(StopHereError):
-            run(data, tiny(*LONG), folder=tmp_path, resume=True, log=log)
-        assert f"{tmp_path / LATEST} is damaged: it is " in log.said[0]
+            run(data, tiny(*LONG), folder=folder, resume=True, log=log)
+        assert f"{folder / LATEST} is damaged: it is " in log.said[0]
         assert log.said[1].startswith("The newest good checkpoint is")
-    assert not (tmp_path / "executed").exists()
+    assert not (folder / "executed").exists()
 
 
-def test_without_the_latest_the_previous_is_used(data, whole, interrupted, tmp_path):
+def test_without_the_latest_the_previous_is_used(data, whole, folder):
     """A run may be killed where a file system cannot have two names for one file."""
-    shutil.copytree(interrupted, tmp_path, dirs_exist_ok=True)
-    (tmp_path / LATEST).unlink()
-    assert same_run(whole, run(data, tiny(*LONG), folder=tmp_path, resume=True))
+    (folder / LATEST).unlink()
+    assert same_run(whole, run(data, tiny(*LONG), folder=folder, resume=True))
 
 
-def test_a_kill_in_the_first_save_after_a_fallback_leaves_a_good_checkpoint(
-    interrupted, tmp_path, monkeypatch
-):
+def test_a_kill_in_the_first_save_after_a_fallback_leaves_a_good_checkpoint(folder, monkeypatch):
     """The damaged latest must not take the place of the good previous one before it is replaced."""
-    shutil.copytree(interrupted, tmp_path, dirs_exist_ok=True)
-    (tmp_path / LATEST).write_bytes(b"cut off")
-    checkpoints = Checkpoints(tmp_path)
+    (folder / LATEST).write_bytes(b"cut off")
+    checkpoints = Checkpoints(folder)
     state, notes = checkpoints.load()
     assert len(notes) == 2
     rename = os.replace
@@ -193,12 +181,12 @@ def test_a_kill_in_the_first_save_after_a_fallback_leaves_a_good_checkpoint(
         patch.setattr(os, "replace", killed)
         with pytest.raises(StopHereError):
             checkpoints.save(state)
-    again, _ = Checkpoints(tmp_path).load()
+    again, _ = Checkpoints(folder).load()
     assert again["progress"]["step"] == state["progress"]["step"]
     checkpoints.save(state)
     checkpoints.save(state)  # from here on both are good
-    (tmp_path / LATEST).write_bytes(b"cut off")
-    assert Checkpoints(tmp_path).load()[0] is not None
+    (folder / LATEST).write_bytes(b"cut off")
+    assert Checkpoints(folder).load()[0] is not None
 
 
 def test_a_file_system_without_hard_links(data, whole, tmp_path, monkeypatch):
@@ -211,10 +199,9 @@ def test_a_file_system_without_hard_links(data, whole, tmp_path, monkeypatch):
     assert epochs == [12, 12]  # at the last step, and after the epoch it ends
 
 
-def test_all_checkpoints_damaged_is_an_error(data, interrupted, tmp_path):
+def test_all_checkpoints_damaged_is_an_error(data, folder):
     """Days of training are not thrown away silently."""
-    shutil.copytree(interrupted, tmp_path, dirs_exist_ok=True)
     for name in (LATEST, PREVIOUS):
-        (tmp_path / name).write_bytes(b"")
-    with pytest.raises(TrainingError, match=f"no checkpoint is whole.*Delete {tmp_path} to start"):
-        run(data, tiny(*LONG), folder=tmp_path, resume=True)
+        (folder / name).write_bytes(b"")
+    with pytest.raises(TrainingError, match=f"no checkpoint is whole.*Delete {folder} to start"):
+        run(data, tiny(*LONG), folder=folder, resume=True)

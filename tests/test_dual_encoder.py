@@ -109,9 +109,9 @@ def test_token_ids_are_those_of_the_published_tokenizer(name, tiny_folder, vocab
     published = tokenizer_of(name, vocabularies, tmp_path)
     text = HEAVY if name.startswith("esm2") else " ".join(HEAVY)
     expected = published(text, return_tensors="pt")
-    found = ChainTokenizer(encoder, "antibody")(HEAVY)
-    assert found["input_ids"].tolist() == expected["input_ids"].tolist()
-    assert found["attention_mask"].tolist() == expected["attention_mask"].tolist()
+    tokens = ChainTokenizer(encoder, "antibody")(HEAVY)
+    for name in ("input_ids", "attention_mask"):
+        assert tokens[name].tolist() == expected[name].tolist()
 
 
 def test_heavy_and_light_are_parted_as_igt5_wants_it(model, vocabularies, tmp_path):
@@ -181,17 +181,12 @@ def test_padding_and_companions_do_not_matter(model):
         alone = answer(model, [antibodies[row]], [antigens[row]])
         assert torch.allclose(alone, together[row : row + 1], atol=1e-5)
     left, right = model.antibody_tokenizer(antibodies), model.antigen_tokenizer(antigens)
-    wider = [
-        torch.nn.functional.pad(side[key], (0, 9), value=0)
-        for side in (left, right)
-        for key in side
-    ]
-    pad_id = model.antigen_encoder.token_table.pad
-    wider[2][wider[3] == 0] = pad_id
-    with torch.no_grad():
-        assert torch.allclose(model(*wider), together, atol=1e-5)
-        wider[2][wider[3] == 0] = 5  # whatever stands where the mask is 0
-        assert torch.allclose(model(*wider), together, atol=1e-5)
+    tokens = (*left.values(), *right.values())
+    wider = [torch.nn.functional.pad(values, (0, 9), value=0) for values in tokens]
+    for filler in (model.antigen_encoder.token_table.pad, 5):  # whatever is where the mask is 0
+        wider[2][wider[3] == 0] = filler
+        with torch.no_grad():
+            assert torch.allclose(model(*wider), together, atol=1e-5)
 
 
 def test_special_tokens_are_no_residues(model):
@@ -246,15 +241,11 @@ def train_small(folder: Path, *changes: str) -> tuple[Path, list[Pair]]:
     measurements = simulate(antibodies=8, antigens=2, seed=3).measurements
     table = folder / "table.csv"
     write_table(frame_from_measurements(measurements), table)
-    recipe = load_recipe(
-        "v2.6",
-        [*SMALL, "training.max_epochs=1", "training.batch_size=4", "data.split='random'", *changes],
-    )
+    run = ("training.max_epochs=1", "training.batch_size=4", "data.split='random'")
+    recipe = load_recipe("v2.6", [*SMALL, *run, *changes])
     trained = train_table(table, recipe, folder / "run", RunOptions(device="cpu"))
     write_model_of_run(trained, folder / "run")
-    return folder / "run", [
-        measurement.pkd and measurement.pair for measurement in trained.rows.usable.cut
-    ]
+    return folder / "run", [measurement.pair for measurement in trained.rows.usable.cut]
 
 
 @pytest.mark.parametrize(
@@ -275,14 +266,8 @@ def test_a_checkpoint_of_a_run_gives_the_pkd_of_its_model(
     checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     promised = "model_state_dict optimizer_state_dict scheduler_state_dict epoch best_val_spearman"
     assert set(promised.split()) <= set(checkpoint)
-    model = DualEncoderWithCrossAttention(
-        num_labels=1,
-        dropout=0.3,
-        use_cross_attention=True,
-        antibody_encoder=encoders[0],
-        antigen_encoder=encoders[1],
-        recipe=run / "run.toml",
-    )
+    names = {"antibody_encoder": encoders[0], "antigen_encoder": encoders[1]}
+    model = DualEncoderWithCrossAttention(1, 0.3, True, **names, recipe=run / "run.toml")
     model.load_state_dict(checkpoint["model_state_dict"])
     model.eval()
     pairs = pairs[:5]
@@ -293,11 +278,10 @@ def test_a_checkpoint_of_a_run_gives_the_pkd_of_its_model(
     expected = predictor.model.score_pairs(pairs).mean
     assert np.ptp(expected) > 1e-3
     assert np.allclose(found, expected, atol=1e-4)
-    (best,) = (run / "checkpoints").glob("best_epoch_*.pth")
-    again = DualEncoderWithCrossAttention.from_checkpoint(best)
-    assert np.allclose(answer(again, antibodies[:1], antigens[:1]).numpy(), found[:1], atol=1e-5)
-    again = DualEncoderWithCrossAttention.from_checkpoint(path)
-    assert np.allclose(answer(again, antibodies[:1], antigens[:1]).numpy(), found[:1], atol=1e-5)
+    for saved in (path, *(run / "checkpoints").glob("best_epoch_*.pth")):
+        again = DualEncoderWithCrossAttention.from_checkpoint(saved)
+        first = answer(again, antibodies[:1], antigens[:1]).numpy()
+        assert np.allclose(first, found[:1], atol=1e-5)
 
 
 def test_a_checkpoint_of_other_sizes_is_explained(model):
@@ -315,9 +299,8 @@ def test_a_file_that_is_no_checkpoint_is_explained(content, tmp_path):
         torch.save({"epoch": 1}, path)
     else:
         path.write_bytes(content)
-    with pytest.raises(
-        ModelError, match=r"checkpoint_latest.pth: (cannot be read|not a checkpoint)"
-    ):
+    message = r"checkpoint_latest.pth: (cannot be read|not a checkpoint)"
+    with pytest.raises(ModelError, match=message):
         DualEncoderWithCrossAttention.from_checkpoint(path)
     with pytest.raises(ModelError, match="cannot be read"):
         DualEncoderWithCrossAttention.from_checkpoint(tmp_path / "nowhere.pth")

@@ -14,18 +14,14 @@ import torch
 from paratope.core.errors import TrainingError
 from paratope.core.interruption import Interrupted, Interruption
 from paratope.models.predictor import Predictor
-from paratope.training import FitResult, RunOptions, fit, train_table
-from paratope.training.checkpoints import (
-    LATEST,
-    Checkpoints,
-)
+from paratope.training import FitResult, RunOptions, train_table
+from paratope.training.checkpoints import LATEST, Checkpoints
 from paratope.training.random_state import random_state, restore_random_state, seed_everything
 from paratope.training.run_log import RunLog
 from small_runs import (
     LONG,
     StopHereError,
     StoppingLog,
-    comparable,
     data,
     run,
     same_run,
@@ -192,13 +188,7 @@ def test_resuming_with_other_rows_is_refused(data, tmp_path, part):
     parts = {"training": train, "validation": validation}
     parts[part] = dataclasses.replace(parts[part], pkd=parts[part].pkd + np.float32(0.1))
     with pytest.raises(TrainingError, match=f"other {part} rows"):
-        fit(
-            *parts.values(),
-            tiny(),
-            (store, store),
-            RunOptions(resume=True, device="cpu"),
-            folder=tmp_path,
-        )
+        run((*parts.values(), store), tiny(), folder=tmp_path, resume=True)
 
 
 # the caller's generators
@@ -252,9 +242,7 @@ def test_a_signal_saves_the_last_step_and_leaves(data, whole, tmp_path, number, 
     state, notes = Checkpoints(tmp_path).load()
     assert notes == []
     assert state["progress"]["step"] == {"batch": 2, "validation": 6, "saved": 9}[phase]
-    resumed = run(data, recipe, folder=tmp_path, resume=True)
-    assert same_weights(whole, resumed)
-    assert comparable(whole.history) == comparable(resumed.history)
+    assert same_run(whole, run(data, recipe, folder=tmp_path, resume=True))
 
 
 def test_a_signal_outside_the_loop_leaves_where_it_is():

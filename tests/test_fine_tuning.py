@@ -33,6 +33,7 @@ from paratope.models.recipes import LoraSettings, Recipe, load_recipe
 from paratope.molecules.sequences import ALPHABET, AMINO_ACIDS, Antibody, Antigen, Pair
 from paratope.training import FitResult, RunOptions, fit, score, train_table
 from paratope.training.runs import write_model_of_run
+from small_runs import StopHereError
 from tiny_models import tiny_folder, vocabularies
 
 __all__ = ["tiny_folder", "vocabularies"]  # fixtures
@@ -96,9 +97,8 @@ def test_an_adapter_adds_the_product_of_its_two_matrices(name, tiny_folder):
     spec = f"{name}@{tiny_folder(name)}"
     dim = load_encoder(spec, "cpu").dim
     settings = LoraSettings(rank=3, alpha=6, side="antibody")
-    network = build_network(
-        NetworkConfig(dim, 51, dim=8, heads=2), settings, {"antibody": spec}, "cpu"
-    )
+    config = NetworkConfig(dim, 51, dim=8, heads=2)
+    network = build_network(config, settings, {"antibody": spec}, "cpu")
     tower = network.antibody_tower
     assert isinstance(tower, AdaptedTower)
     molecules = [("EVQLVES", "DIQM"), ("GGA",)]
@@ -109,10 +109,8 @@ def test_an_adapter_adds_the_product_of_its_two_matrices(name, tiny_folder):
         expected = merged.encode([molecule])[0]
         assert np.allclose(rows[: len(expected)].detach().numpy(), expected, atol=1e-5)
     torch.manual_seed(0)
-    projections = {
-        name.replace(".", "-"): part
-        for name, part in merged.language_model.base_model.named_modules()
-    }
+    modules = merged.language_model.base_model.named_modules()
+    projections = {name.replace(".", "-"): part for name, part in modules}
     changed = 0
     with torch.no_grad():
         for key, weight in tower.adapters.items():
@@ -141,9 +139,10 @@ def test_gradients_reach_the_adapter_and_nothing_else_of_the_encoder(tiny_folder
         assert isinstance(side, AdaptedTower)
         grown = [weight for key, weight in side.adapters.items() if key.endswith("lora_B")]
         assert all(weight.grad is not None and weight.grad.abs().max() > 0 for weight in grown)
-        frozen = [one for one in side.encoder.language_model.parameters() if not one.requires_grad]
-        assert len(frozen) > 10
-        assert all(one.grad is None for one in frozen)
+        weights = side.encoder.language_model.parameters()
+        gradients = [weight.grad for weight in weights if not weight.requires_grad]
+        assert len(gradients) > 10
+        assert set(gradients) == {None}
         assert not side.encoder.language_model.training
     assert not any("embeddings" in name for name in network.state_dict())
 
@@ -172,8 +171,7 @@ def test_layers_of_one_batch_at_a_time_give_the_same_gradients(tiny_folder, monk
         gradients.append([weight.grad for weight in tower.adapters.values()])
         passes.append(len(calls))
     assert passes[0] == 1
-    assert passes[1] >= 4
-    assert passes[1] % 2 == 0
+    assert passes[1] in range(4, 99, 2)
     for left, right in zip(*gradients, strict=True):
         assert left is not None
         assert torch.allclose(left, right, rtol=1e-4, atol=1e-7)
@@ -246,14 +244,11 @@ def test_the_bundle_holds_adapter_and_settings_and_no_encoder(adapted):
         assert torch.equal(weights[name], trained.result.state[name.removeprefix("0.")])
     assert (bundle / "model.safetensors").stat().st_size < 1e6  # AntiBERTy has 26 M weights
     config = json.loads((bundle / "config.json").read_text())
-    assert config["encoders"]["lora"] == {
-        "rank": 4,
-        "alpha": 16,
-        "targets": [],
-        "side": "antibody",
-    }
+    lora = {"rank": 4, "alpha": 16, "targets": [], "side": "antibody"}
+    assert config["encoders"]["lora"] == lora
     checkpoint = folder / "run" / "checkpoints" / "checkpoint_latest.pth"
     assert checkpoint.stat().st_size < 5e6
+    assert "LoRA of rank 4 on the antibody encoder. " in (bundle / "card.md").read_text()
 
 
 def test_the_model_serves_what_was_trained(adapted, tmp_path):
@@ -268,10 +263,8 @@ def test_the_model_serves_what_was_trained(adapted, tmp_path):
     frame = predictor.predict(pairs)
     assert frame["error"].to_list() == [""] * len(pairs) or not any(frame["error"].to_list())
     saved = predictor.save(tmp_path / "copy")
-    again = Predictor.load(saved, device="cpu", cache=tmp_path)
-    assert np.array_equal(
-        again.model.score_pairs(pairs).mean, predictor.model.score_pairs(pairs).mean
-    )
+    again = Predictor.load(saved, device="cpu", cache=tmp_path).model.score_pairs(pairs)
+    assert np.array_equal(again.mean, served.mean)
 
 
 def test_adapted_and_plain_embeddings_never_meet(adapted, plain_rows, tmp_path, monkeypatch):
@@ -302,12 +295,6 @@ def test_a_fine_tuned_model_without_peft_names_the_extra(adapted, monkeypatch):
     monkeypatch.setitem(sys.modules, "peft", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'paratope\[research\]'"):
         Predictor.load(folder / "run", device="cpu")
-
-
-def test_the_card_says_what_was_trained(adapted):
-    folder, _ = adapted
-    card = (folder / "run" / "bundle" / "card.md").read_text()
-    assert "LoRA of rank 4 on the antibody encoder" in card
 
 
 def test_the_release_s_class_loads_a_fine_tuned_checkpoint(adapted, tmp_path):
@@ -369,12 +356,8 @@ def test_the_releases_encoders_are_trained_and_served(
 # going on
 
 
-class StopHereError(Exception):
-    pass
-
-
 class StoppingTokens(ResidueTokens):
-    """ResidueTokens that fail after so many molecules."""
+    """Fails after so many molecules."""
 
     left = -1
 

@@ -24,13 +24,9 @@ from paratope.data.tables import frame_from_measurements, write_table
 from paratope.training.run_log import LOG, RunLog
 
 SETTINGS = (
-    *(
-        "network.dim=16",
-        "network.heads=2",
-        "network.tower_layers=1",
-        "network.regressor=[256, 256]",
-    ),
-    *("network.dropout=0.3", "training.batch_size=4", "training.accumulate=4"),
+    *("network.dim=16", "network.heads=2", "network.tower_layers=1"),
+    *("network.regressor=[256, 256]", "network.dropout=0.3"),
+    *("training.batch_size=4", "training.accumulate=4"),
     *("training.patience=0", "training.checkpoint_steps=1", "training.monitor=spearman"),
 )
 # columns of the history that hold time and memory
@@ -71,6 +67,14 @@ class Workshop:
             text=True,
             env=self.environment,
         )
+
+    def start_until(self, run: Path, due: Callable[[list[Line]], bool]) -> subprocess.Popen:
+        """Train in a process of its own, which is given back when it is due."""
+        process = self.start(run, 2)
+        while not ((run / LOG).exists() and due(lines_of(run / LOG))):
+            assert process.poll() is None, process.communicate()[1]
+            time.sleep(0.0005)
+        return process
 
     def finish_alone(self, run: Path, epochs: int, *more: str) -> Path:
         """Train in a process of its own."""
@@ -243,18 +247,13 @@ def test_a_run_killed_after_its_last_step_is_finished_on_resume(workshop, undist
 )
 def test_a_signal_saves_leaves_and_says_how_to_go_on(workshop, undisturbed, number, capfd):
     run = workshop.folder / f"left-{number.name}"
-    process = workshop.start(run, 2)
-    while not ((run / LOG).exists() and after("step", 3)(lines_of(run / LOG))):
-        assert process.poll() is None, process.communicate()[1]
-        time.sleep(0.0005)
+    process = workshop.start_until(run, after("step", 3))
     process.send_signal(number)
     _, said = process.communicate()
     assert process.returncode == 128 + number
     assert "Traceback" not in said
-    assert (
-        f"Stopped: interrupted by {number.name}. Go on with: paratope train -o {run} --resume"
-        in (said)
-    )
+    advice = f"Go on with: paratope train -o {run} --resume"
+    assert f"Stopped: interrupted by {number.name}. {advice}" in said
     assert lines_of(run / LOG)[-1][:3] == ["note", "Saved", "after"]
     with pytest.raises(SystemExit) as left:
         main(["train", "-o", str(run), "--resume"])  # what it said
@@ -266,10 +265,7 @@ def test_a_signal_saves_leaves_and_says_how_to_go_on(workshop, undisturbed, numb
 @pytest.mark.slow
 def test_a_second_signal_leaves_at_once_and_damages_nothing(workshop, undisturbed):
     run = workshop.folder / "left-twice"
-    process = workshop.start(run, 2)
-    while not ((run / LOG).exists() and after("checkpoint", 2)(lines_of(run / LOG))):
-        assert process.poll() is None, process.communicate()[1]
-        time.sleep(0.0005)
+    process = workshop.start_until(run, after("checkpoint", 2))
     process.send_signal(signal.SIGTERM)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate()

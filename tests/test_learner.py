@@ -48,6 +48,11 @@ def many(tmp_path_factory):
         yield examples, store
 
 
+def step(learner: Learner, recipe, batches: list) -> dict[str, float]:
+    places = ["here"] * len(batches)
+    return learner.step(0, batches, batches, places, Monitors(recipe), lambda position: None)
+
+
 SEPARABLE = ("huber", "mse", "focal_regression", "gaussian_nll", "strong_binder_bce")
 
 
@@ -57,7 +62,7 @@ def test_32_rows_four_times_are_128_rows(many, loss):
     examples, store = many
     others = [f"loss.{name}={float(name == loss)}" for name in (*SEPARABLE, "pairwise_rank")]
     recipe = tiny("network.dropout=0", "training.gradient_clip=0", *others)
-    found = []
+    steps = []
     for sizes in ([128], [32, 32, 32, 32]):
         torch.manual_seed(0)
         network = untrained_network(recipe, examples, (store, store))
@@ -67,16 +72,12 @@ def test_32_rows_four_times_are_128_rows(many, loss):
         batches = [collate(examples, window, store, store) for window in windows]
         seen: list[list[torch.Tensor]] = []
         with every_step(lambda optimizer, seen=seen: seen.append(gradients(optimizer))):
-            places = ["here"] * len(sizes)
-            monitors = Monitors(recipe)
-            sums = learner.step(0, batches, batches, places, monitors, lambda position: None)
+            sums = step(learner, recipe, batches)
         assert len(seen) == 1  # one step, however many batches
-        changed = [one for one in learner.network.parameters() if one.grad is not None]
-        weights = [parameter.detach().clone() for parameter in changed]
-        found.append((sums["loss"], seen[0], weights))
-    (loss_whole, gradients_whole, weights_whole), (loss_parts, gradients_parts, weights_parts) = (
-        found
-    )
+        changed = [weight for weight in network.parameters() if weight.grad is not None]
+        weights = [weight.detach().clone() for weight in changed]
+        steps.append((sums["loss"], seen[0], weights))
+    (loss_whole, loss_parts), (gradients_whole, gradients_parts), weights = zip(*steps, strict=True)
     assert loss_parts == pytest.approx(loss_whole, rel=1e-6, abs=1e-6)
     assert len(gradients_whole) == len(gradients_parts) > 10
     scale = max(float(gradient.abs().max()) for gradient in gradients_whole)
@@ -84,9 +85,7 @@ def test_32_rows_four_times_are_128_rows(many, loss):
         assert torch.allclose(whole, parts, rtol=0, atol=1e-6 * max(1.0, scale))
     moved = [
         float((whole - parts).abs().max())
-        for whole, parts, gradient in zip(
-            weights_whole, weights_parts, gradients_whole, strict=True
-        )
+        for whole, parts, gradient in zip(*weights, gradients_whole, strict=True)
         if float(gradient.abs().min()) > 1e-4  # AdamW's first step is the gradient's sign
     ]
     assert max(moved) < 1e-6
@@ -95,18 +94,15 @@ def test_32_rows_four_times_are_128_rows(many, loss):
 def test_rank_losses_compare_rows_of_one_micro_batch_only(many):
     """Documented: the accumulated loss is the mean of the micro-batches' own."""
     examples, store = many
-    recipe = tiny("network.dropout=0", "loss.gaussian_nll=0", "loss.soft_spearman=1")
-    recipe = recipe.model_copy(
-        update={"loss": recipe.loss.model_copy(update={"strong_binder_bce": 0.0})}
-    )
+    losses = ("loss.gaussian_nll=0", "loss.soft_spearman=1", "loss.strong_binder_bce=0")
+    recipe = tiny("network.dropout=0", *losses)
     torch.manual_seed(0)
     network = untrained_network(recipe, examples, (store, store))
     learner = Learner(network, recipe, 1, CPU)
     batches = [collate(examples, part, store, store) for part in np.split(np.arange(128), 4)]
     with torch.no_grad():
-        own = [float(learner.objective(learner.network(batch), batch)[0]) for batch in batches]
-    sums = learner.step(0, batches, batches, ["here"] * 4, Monitors(recipe), lambda position: None)
-    assert sums["loss"] == pytest.approx(np.mean(own), rel=1e-5)
+        losses = [float(learner.objective(learner.network(batch), batch)[0]) for batch in batches]
+    assert step(learner, recipe, batches)["loss"] == pytest.approx(np.mean(losses), rel=1e-5)
 
 
 # schedules

@@ -32,10 +32,14 @@ def record(epoch: int, **values) -> dict:
     return {"epoch": epoch, "train_loss": 1 / epoch, "validation_rmse": math.nan, **values}
 
 
-def tensorboard_scalars(run: Path) -> Steps:
+def tensorboard_events(run: Path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    events = EventAccumulator(str(run / "tensorboard"), size_guidance={"scalars": 0}).Reload()
+    return EventAccumulator(str(run / "tensorboard"), size_guidance={"scalars": 0}).Reload()
+
+
+def tensorboard_scalars(run: Path) -> Steps:
+    events = tensorboard_events(run)
     return {
         name: [(event.step, event.value) for event in events.Scalars(name)]
         for name in events.Tags()["scalars"]
@@ -56,9 +60,9 @@ def wandb_records(path: Path) -> Iterator:
         piece += content[at + 7 : at + 7 + length]
         at += 7 + length
         if kind in (1, 4):  # whole, or the last of several pieces
-            found = wandb_internal_pb2.Record()
-            found.ParseFromString(piece)
-            yield found
+            entry = wandb_internal_pb2.Record()
+            entry.ParseFromString(piece)
+            yield entry
             piece = b""
 
 
@@ -175,11 +179,7 @@ def test_a_killed_run_is_logged_once_and_nothing_is_sent(tmp_path):
 # each logger
 
 
-READERS = {
-    "tensorboard": tensorboard_scalars,
-    "wandb": wandb_scalars,
-    "mlflow": mlflow_scalars,
-}
+READERS = {"tensorboard": tensorboard_scalars, "wandb": wandb_scalars, "mlflow": mlflow_scalars}
 
 
 @mlflow_warns
@@ -212,12 +212,13 @@ def texts_of(name: str, folder: Path) -> list[tuple[int, str]]:
     if name == "mlflow":
         tags = mlflow_client(folder)[1].data.tags
         return [(int(tag[-1]), text) for tag, text in tags.items() if tag.startswith("warning")]
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    return tensorboard_texts(folder, "warning")
 
-    events = EventAccumulator(str(folder / "tensorboard")).Reload()
+
+def tensorboard_texts(folder: Path, name: str) -> list[tuple[int, str]]:
     return [
         (event.step, event.tensor_proto.string_val[0].decode())
-        for event in events.Tensors("warning/text_summary")
+        for event in tensorboard_events(folder).Tensors(f"{name}/text_summary")
     ]
 
 
@@ -241,20 +242,8 @@ def test_an_epoch_that_was_cut_short_is_written_again_as_a_whole(tmp_path):
     with open_loggers([], tmp_path, RECIPE, print) as loggers:
         loggers.log(history)
     assert list((tmp_path / "tensorboard").iterdir()) == files  # nothing new, nothing written
-
-
-def test_warnings_and_the_recipe_are_texts(tmp_path):
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    with open_loggers(["tensorboard"], tmp_path, RECIPE, print) as loggers:
-        loggers.log([record(1, warning="predictions have collapsed")])
-    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
-    texts = {
-        name: events.Tensors(f"{name}/text_summary")[0].tensor_proto.string_val[0].decode()
-        for name in ("warning", "recipe")
-    }
-    assert texts["warning"] == "predictions have collapsed"
-    assert "[training]\nmax_epochs = 30" in texts["recipe"]
+    ((_, recipe),) = tensorboard_texts(tmp_path, "recipe")
+    assert "[training]\nmax_epochs = 30" in recipe
 
 
 # what goes wrong

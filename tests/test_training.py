@@ -14,7 +14,7 @@ from paratope.core.errors import InputError, TrainingError
 from paratope.models.batches import BatchPlan, Examples
 from paratope.models.recipes import ScheduleSettings, load_recipe
 from paratope.molecules.sequences import AMINO_ACIDS
-from paratope.training import RunOptions, fit, fitting, score, train_table
+from paratope.training import RunOptions, fit, score, train_table
 from paratope.training.checkpoints import Checkpoints
 from paratope.training.history import history_table, summarise
 from paratope.training.learner import Schedule
@@ -220,35 +220,6 @@ def test_dropped_rows_are_counted_in_the_history(data):
     assert record["train_dropped_soft_spearman"] == int((train.censoring != 0).sum())
     assert record["train_dropped_gaussian_nll"] == 0
     assert len(BatchPlan(train, 4)) == 5
-
-
-# precision
-
-
-def test_mixed_precision_trains_with_heads_in_single_precision(data, monkeypatch):
-    seen: dict[str, set[torch.dtype]] = {"attention": set(), "head": set()}
-
-    def watch(name):
-        def hook(module, inputs, output):
-            seen[name].add(output.dtype)
-
-        return hook
-
-    build = fitting.untrained_network
-
-    def watched(*arguments):
-        network = build(*arguments)
-        network.interactions[0].antibody_attends.query.register_forward_hook(watch("attention"))
-        network.regressor[1].register_forward_hook(watch("head"))
-        return network
-
-    monkeypatch.setattr(fitting, "untrained_network", watched)
-    mixed = run(data, tiny("training.precision=bf16-mixed"))
-    assert seen == {"attention": {torch.bfloat16}, "head": {torch.float32}}
-    whole = run(data, tiny())
-    assert {value.dtype for value in mixed.state.values()} == {torch.float32}
-    for left, right in zip(mixed.history, whole.history, strict=True):
-        assert left["train_loss"] == pytest.approx(right["train_loss"], rel=0.02)
 
 
 # tables
