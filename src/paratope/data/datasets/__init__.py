@@ -73,27 +73,12 @@ _TRAINING_SOURCES = (SKEMPI, SABDAB, ABSCI_HER2)
 def load_dataset(
     name: str, root: Path | None = None, *, as_published: bool = False, antigen: str = ""
 ) -> Imported:
-    """Import a data set.
+    """Import a data set of ``DATASETS``.
 
-    Parameters
-    ----------
-    name : str
-        One of ``DATASETS``.
-    root : Path, optional
-        Folder of public data (default `data_root`); for a table format, the table.
-    as_published : bool
-        Keep flags as values and rows that are no antibodies, to compare with published numbers.
-    antigen : str
-        For a table format without the antigen's sequence: its residues.
-
-    Returns
-    -------
-    Imported
-
-    Raises
-    ------
-    InputError
-        If the name is unknown, a file is missing (the message says which to put where) or damaged.
+    `root` is the folder of public data (default `data_root`); for a table format, the table, with
+    the residues of its `antigen` where it does not hold them. `as_published` keeps flags as values
+    and rows that are no antibodies, to compare with published numbers. Raises `InputError` if the
+    name is unknown, a file is missing (the message says which to put where) or damaged.
     """
     if name not in DATASETS:
         raise InputError(unknown_name("data set", name, DATASETS))
@@ -115,22 +100,8 @@ def training_rows(root: Path | None = None) -> Imported:
 
     A pair that two sources hold is taken from the first of them; replicates inside one source all
     stay. An entry that both hold under one PDB code with the same antibody, while the antigen is
-    resolved to another length, is the same pair too.
-
-    Parameters
-    ----------
-    root : Path, optional
-        Folder of public data (default `data_root`).
-
-    Returns
-    -------
-    Imported
-        Counts are of measurements: by source, and left out.
-
-    Raises
-    ------
-    InputError
-        If a file is missing or damaged.
+    resolved to another length, is the same pair too. Counts are of measurements: by source, and
+    left out. Raises `InputError` if a file is missing or damaged.
     """
     folder = Path(root) if root is not None else data_root()
     kept: list[Measurement] = []

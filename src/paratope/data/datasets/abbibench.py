@@ -154,26 +154,11 @@ def _read(source: Source, assay: Assay) -> Iterator[Outcome]:
 
 
 def abbibench_scores(assay: str, root: Path | None = None) -> pl.DataFrame:
-    """Published per-row scores of an assay.
+    """Published per-row scores of one of ``ASSAYS``.
 
-    Parameters
-    ----------
-    assay : str
-        One of ``ASSAYS``.
-    root : Path, optional
-        Folder of public data (default `data_root`).
-
-    Returns
-    -------
-    polars.DataFrame
-        ``row`` (from 1, that of the measurements' origin), ``heavy``, ``binding_score``, then one
-        column a published score, named ``model|score``, raw: FoldX dg and the buried surface are
-        lower = better.
-
-    Raises
-    ------
-    InputError
-        If the assay is unknown, the file is missing or damaged.
+    Columns: ``row`` (from 1, that of the measurements' origin), ``heavy``, ``binding_score``, then
+    one a published score, named ``model|score``, raw: FoldX dg and the buried surface are lower =
+    better. Raises `InputError` if the assay is unknown, the file is missing or damaged.
     """
     if assay not in ASSAYS:
         raise InputError(unknown_name("AbBiBench assay", assay, ASSAYS))
@@ -204,18 +189,17 @@ def published_spearman(root: Path | None = None) -> pl.DataFrame:
     )
 
 
-def _dataset(assay: Assay) -> Dataset:
-    value = "pKd" if assay.is_pkd else "score"
-    floor = f", {assay.floor_pkd} is a floor" if assay.floor_pkd is not None else ""
-    return Dataset(
+ABBIBENCH: tuple[Dataset, ...] = tuple(
+    Dataset(
         f"abbibench_{assay.name}",
-        f"AbBiBench {assay.name}: heavy chains against {assay.antigen_name}, {value}{floor}",
+        f"AbBiBench {assay.name}: heavy chains against {assay.antigen_name}, "
+        + ("pKd" if assay.is_pkd else "score")
+        + (f", {assay.floor_pkd} is a floor" if assay.floor_pkd is not None else ""),
         LICENCE,
         may_train=assay.name == "1n8z",
         files=(assay.data, CONTEXT, assay.scores, PUBLISHED),
         citation=CITATION,
         read=functools.partial(_read, assay=assay),
     )
-
-
-ABBIBENCH: tuple[Dataset, ...] = tuple(_dataset(assay) for assay in ASSAYS.values())
+    for assay in ASSAYS.values()
+)

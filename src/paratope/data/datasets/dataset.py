@@ -190,23 +190,10 @@ def is_permissive(licence: str) -> bool:
 
 
 def filter_licence(imported: Imported, terms: str = "permissive") -> Imported:
-    """The measurements whose terms allow a use, row by row.
+    """The measurements whose terms allow a use (``"permissive"`` or ``"any"``), row by row.
 
-    Parameters
-    ----------
-    imported : Imported
-    terms : {"permissive", "any"}
-
-    Returns
-    -------
-    Imported
-        With the same counts, which are about rows read, and a note of how many measurements were
-        left out.
-
-    Raises
-    ------
-    InputError
-        If `terms` is neither.
+    Counts stay, as they are about rows read; a note says how many measurements were left out.
+    Raises `InputError` if `terms` is neither.
     """
     if terms == "any":
         return imported

@@ -89,37 +89,20 @@ def fetch(
 ) -> Fetched:
     """Download the published files of a data set or comparator.
 
-    Parameters
-    ----------
-    name : str
-        One of ``DATASETS`` or ``COMPARATORS``.
-    folder : Path, optional
-        Data root to put them under (default `data_root`).
-    base_url : str, optional
-        A mirror with the layout of the data root, instead of each file's origin.
-    attempts : int
-        Tries before giving up on a server that fails or a connection that is cut.
-    pause_s : float
-        Before the second try; doubled for each further one.
-    timeout_s : float
-        For which a connection may stay silent.
-    progress : Progress
-        Called with the file's name, bytes received and bytes in all.
+    `folder` is the data root to put them under (default `data_root`); `base_url` a mirror with its
+    layout, instead of each file's origin. A server that fails, a connection that is cut or silent
+    for `timeout_s`, is tried `attempts` times, after pauses that double from `pause_s`. `progress`
+    is called with the file's name, bytes received and bytes in all.
 
-    Returns
-    -------
-    Fetched
-
-    Raises
-    ------
-    InputError
-        If the name is unknown, no file of it is published, the server does not have the file,
-        cannot be reached (the message says which file to put where, and its checksum), or sends
-        another file.
-    OutputError
-        If the folder cannot be written.
+    Raises `InputError` if the name is unknown, no file of it is published, the server does not have
+    the file, cannot be reached (the message says which file to put where, and its checksum), or
+    sends another file; `OutputError` if the folder cannot be written.
     """
-    files = _files_of(name)
+    if name not in DATASETS and name not in COMPARATORS:
+        raise InputError(unknown_name("data set", name, [*DATASETS, *COMPARATORS]))
+    files = COMPARATORS[name] if name in COMPARATORS else DATASETS[name].files
+    if not files:
+        raise InputError(f"{name} is a table format: there is nothing to fetch")
     root = Path(folder) if folder is not None else data_root()
     published = [file for file in files if file.url or base_url]
     if not published:
@@ -157,17 +140,6 @@ def fetch(
         if file not in published and locate(root, file) is None
     ]
     return Fetched(tuple(downloaded), tuple(present), tuple(missing))
-
-
-def _files_of(name: str) -> tuple[DataFile, ...]:
-    if name in COMPARATORS:
-        return COMPARATORS[name]
-    if name not in DATASETS:
-        raise InputError(unknown_name("data set", name, [*DATASETS, *COMPARATORS]))
-    files = DATASETS[name].files
-    if not files:
-        raise InputError(f"{name} is a table format: there is nothing to fetch")
-    return files
 
 
 class _FailedDownloadError(Exception):

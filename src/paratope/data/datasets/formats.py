@@ -20,14 +20,13 @@ from paratope.core.units import parse_bounded_number
 from paratope.data.datasets.dataset import Dataset, Outcome, Source
 from paratope.data.datasets.rows import (
     UNKNOWN_ANTIGEN,
-    SourceRow,
     has_heavy_domain,
     header_of,
     read_rows,
 )
 from paratope.data.measurements import Conditions, Measurement, Origin
-from paratope.data.tables import TableRow, read_table
-from paratope.molecules.sequences import Pair, clean_antigen
+from paratope.data.tables import read_table
+from paratope.molecules.sequences import clean_antigen
 
 _ANTIBODY_COLUMNS = ("POI", "Target", "Assay", "Pred_affinity", "HC", "LC")
 _INTERACTION_COLUMNS = ("mata_sequence", "matalpha_sequence", "alphaseq_affinity")
@@ -65,7 +64,18 @@ def _read_alphaseq(source: Source) -> Iterator[Outcome]:
             yield "target without a sequence", None
             continue
         if is_interactions:
-            pair = _interaction(row)
+            # the antibody is whichever side holds a heavy domain, Mat-A where both do
+            pair = next(
+                (
+                    row.pair(
+                        (row[f"{side}_sequence"], "", row.values.get(f"{side}_description", "")),
+                        (row[f"{other}_sequence"], ""),
+                    )
+                    for side, other in (("mata", "matalpha"), ("matalpha", "mata"))
+                    if has_heavy_domain(row[f"{side}_sequence"])
+                ),
+                None,
+            )
         else:
             antigen = antigens.get(target, UNKNOWN_ANTIGEN)
             pair = row.pair((row["HC"], row["LC"], row["POI"]), (antigen, target))
@@ -90,16 +100,6 @@ def _read_alphaseq(source: Source) -> Iterator[Outcome]:
         source.notes.append(
             f"no sequences of the targets {sorted(targets)}; give them as the antigen"
         )
-
-
-def _interaction(row: SourceRow) -> Pair | None:
-    """The antibody is whichever side holds a heavy domain, Mat-A where both do."""
-    for antibody, antigen in (("mata", "matalpha"), ("matalpha", "mata")):
-        chain = row[f"{antibody}_sequence"]
-        if has_heavy_domain(chain):
-            name = row.values.get(f"{antibody}_description", "")
-            return row.pair((chain, "", name), (row[f"{antigen}_sequence"], ""))
-    return None
 
 
 def _alphaseq_antigens(path: Path, text: str) -> dict[str, str]:
@@ -161,20 +161,17 @@ def _read_plain(source: Source) -> Iterator[Outcome]:
         if measurement is not None:
             origin = dataclasses.replace(measurement.origin, licence="own")
             measurement = dataclasses.replace(measurement, origin=origin)
-        yield _plain_fate(row), measurement
+        fate = "measured"
+        if measurement is None:
+            fate = "in error"
+        elif measurement.censoring is not Censoring.EXACT:
+            fate = "censored"
+        elif measurement.pkd is None and measurement.score is not None:
+            fate = "score"
+        yield fate, measurement
     source.notes += [*table.notes, *errors[:_SHOWN_ERRORS]]
     if len(errors) > _SHOWN_ERRORS:
         source.notes.append(f"… and {len(errors) - _SHOWN_ERRORS} more rows in error")
-
-
-def _plain_fate(row: TableRow) -> str:
-    if row.measurement is None:
-        return "in error"
-    if row.measurement.censoring is not Censoring.EXACT:
-        return "censored"
-    if row.measurement.pkd is None and row.measurement.score is not None:
-        return "score"
-    return "measured"
 
 
 ALPHASEQ = Dataset(

@@ -133,27 +133,10 @@ def read_rows(
     encoding: str = "utf-8-sig",
     pad: bool = False,
 ) -> Iterator[SourceRow]:
-    """Rows of a table with a header, one at a time.
+    """Rows of a table with a header, one at a time; with `pad`, rows that end early are filled up.
 
-    Parameters
-    ----------
-    path : Path
-    columns : sequence of str
-        Those that must be there.
-    separator : str
-    encoding : str
-    pad : bool
-        Take rows with fewer fields than the header as having empty ones at the end.
-
-    Yields
-    ------
-    SourceRow
-
-    Raises
-    ------
-    InputError
-        If the file cannot be read, is empty or holds no rows, lacks a column, or a row has another
-        number of fields than the header (as in a truncated file).
+    Raises `InputError` if the file cannot be read, is empty or holds no rows, lacks one of
+    `columns`, or a row has another number of fields than the header (as in a truncated file).
     """
     with _open_table(path, separator, encoding) as reader:
         header = [name.strip() for name in next(reader, [])]

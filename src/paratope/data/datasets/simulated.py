@@ -217,22 +217,9 @@ class Simulation:
 def simulate(**settings: Any) -> Simulation:
     """Simulate measurements of antibodies against antigens; equal arguments give equal rows.
 
-    Parameters
-    ----------
-    **settings
-        The fields of `SimulationSettings`, each with a default.
+    The arguments are the fields of `SimulationSettings`, each with a default; raises `InputError`
+    if one is out of range.
 
-    Returns
-    -------
-    Simulation
-
-    Raises
-    ------
-    InputError
-        If an argument is out of range.
-
-    Examples
-    --------
     >>> simulation = simulate(antibodies=20, antigens=2, noise_sd=0.0, decimals=None, seed=1)
     >>> len(simulation.measurements), simulation.truth.matrix.shape
     (40, (20, 2))

@@ -113,7 +113,13 @@ def _outcomes(
     source: Source, rows: Iterable[SourceRow], wild: dict[Wild, Measurement]
 ) -> Iterator[Outcome]:
     """Wild types (put into `wild`), then mutants: non-binders bounded, ΔpKd to the wild type."""
-    bounds = _wild_type_bounds(source) if source.has(RAW) else {}
+    # the joined table keeps only the numbers of wild types published as bounds (``<1E-11``)
+    bounds: dict[Wild, Censoring] = {}
+    for row in source.rows(RAW) if source.has(RAW) else ():
+        text = row["Affinity_wt (M)"].replace(",", ".")
+        if text.startswith(("<", ">")):
+            _, censoring = row.read("Affinity_wt (M)", parse_affinity)
+            bounds[row["#Pdb"], row["Reference"], float(text.lstrip("<>= "))] = censoring
     mutants = [_measurements(row, bounds, wild) for row in rows]
     source.added["wild type"] = len(wild)
     bounded = bound_non_binders([*wild.values(), *(mutant for mutant, _ in mutants)])
@@ -128,17 +134,6 @@ def _outcomes(
         if unbounded.pkd is None:
             fate = "non-binder"
         yield fate, dataclasses.replace(mutant, delta_pkd=delta_pkd, parent=parent.pair)
-
-
-def _wild_type_bounds(source: Source) -> dict[Wild, Censoring]:
-    """Bounds of wild-type affinities (``<1E-11``): the joined table keeps only their numbers."""
-    bounds: dict[Wild, Censoring] = {}
-    for row in source.rows(RAW):
-        text = row["Affinity_wt (M)"].replace(",", ".")
-        if text.startswith(("<", ">")):
-            _, censoring = row.read("Affinity_wt (M)", parse_affinity)
-            bounds[row["#Pdb"], row["Reference"], float(text.lstrip("<>= "))] = censoring
-    return bounds
 
 
 def _measurements(
