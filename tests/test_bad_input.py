@@ -14,9 +14,11 @@ import pytest
 
 from conftest import Finished
 from paratope.cli.doctor import D13_HEAVY, D13_LIGHT, LYSOZYME
+from paratope.models.bundle import bundled_folder
 from paratope.molecules.sequences import AMINO_ACIDS
 
 Row = dict[str, object]
+Run = Callable[..., Finished]
 GOOD: Row = {"id": "d13", "heavy": D13_HEAVY, "light": D13_LIGHT, "antigen": LYSOZYME}
 SHORT_ANTIGEN = LYSOZYME[:60]
 DNA = "ATGGAAGTTCAGCTGGTTGAATCTGGTGGTGGTCTGGTTCAGCCG" * 3
@@ -68,10 +70,6 @@ def folder_beside(path: Path) -> None:
     (path.parent / "real.csv").write_text(PAIRS)
 
 
-def link_to_itself(path: Path) -> None:
-    path.symlink_to(path)
-
-
 REFUSED = {
     # the file
     "no such file": Refused(lambda path: None, ("pairs.csv", "no such file")),
@@ -79,7 +77,7 @@ REFUSED = {
     "binary": Refused(bytes(range(256)) * 8, ("binary file", "expected CSV")),
     "truncated Parquet": Refused(cut_parquet, ("damaged Parquet",), "pairs.parquet"),
     "a folder": Refused(lambda path: path.mkdir(), ("this is a folder",)),
-    "unreadable": Refused(link_to_itself, ("cannot be read",)),
+    "unreadable": Refused(lambda path: path.symlink_to(path), ("cannot be read",)),
     "UTF-16 cut short": Refused(PAIRS.encode("utf-16")[:-1], ("UTF-16", "save the file as UTF-8")),
     # the columns
     "wrong delimiter": Refused(
@@ -93,9 +91,6 @@ REFUSED = {
         PAIRS.replace("antigen", "protein"), ("no column for antigen", "protein", "FASTA")
     ),
     "no header": Refused(PAIRS.split("\n", 1)[1] * 2, ("looks like data", "header line")),
-    "--columns of nothing": Refused(
-        PAIRS, ("no column 'VH'", "heavy"), arguments="predict {in} -o {out} --columns heavy=VH"
-    ),
     # FASTA
     "antigen FASTA of DNA": Refused(
         f">gene\n{DNA}\n",
@@ -114,30 +109,6 @@ REFUSED = {
     "heavy chain without antigen": Refused(
         PAIRS, ("antigen",), arguments=f"predict --heavy {D13_HEAVY} -o {{out}}"
     ),
-    "unknown model": Refused(
-        PAIRS, ("no-such-model", "default"), arguments="predict {in} -o {out} --model no-such-model"
-    ),
-    "model folder without a model": Refused(
-        PAIRS, ("{dir}",), arguments="predict {in} -o {out} --model {dir}"
-    ),
-    "unknown device": Refused(
-        PAIRS, ("abacus", "cpu"), arguments="predict {in} -o {out} --device abacus"
-    ),
-    "threshold that is no number": Refused(
-        PAIRS, ("strong",), arguments="predict {in} -o {out} --strong-threshold tight"
-    ),
-    "threshold in nM": Refused(
-        PAIRS, ("from 4 to 14", "got 0.5"), arguments="predict {in} -o {out} --strong-threshold 0.5"
-    ),
-    "threshold that is NaN": Refused(
-        PAIRS, ("got nan",), arguments="predict {in} -o {out} --strong-threshold nan"
-    ),
-    "coverage in percent": Refused(
-        PAIRS, ("between 0.01 and 0.99",), arguments="predict {in} -o {out} --coverage 95"
-    ),
-    "parent that is not there": Refused(
-        PAIRS, ("nobody",), arguments="predict {in} -o {out} --parent nobody"
-    ),
     # the output
     "output into no folder": Refused(
         PAIRS, ("does not exist; make it first",), arguments="predict {in} -o {dir}/none/out.csv"
@@ -150,24 +121,6 @@ REFUSED = {
     ),
     "output below a file": Refused(
         PAIRS, ("cannot write",), arguments="predict {in} -o {in}/out.csv"
-    ),
-    # training
-    "train without values": Refused(
-        PAIRS, ("no column for pkd", "kd_nM"), arguments="train {in} -o {dir}/run"
-    ),
-    "train on the wrong unit": Refused(
-        measured(3.7, 12.0, 250.0, column="kd_M"),
-        ("looks like a Kd in nM", "kd_nM"),
-        arguments="train {in} -o {dir}/run",
-    ),
-    "train on negative Kd": Refused(
-        measured(-3.7, -1, column="kd_nM"), ("-3.7",), arguments="train {in} -o {dir}/run"
-    ),
-    "train on nothing measured": Refused(
-        measured("NaN", "", "n/a"), ("no measured value",), arguments="train {in} -o {dir}/run"
-    ),
-    "unknown recipe": Refused(
-        measured(8.0, 7.0), ("v9", "default"), arguments="train {in} --recipe v9 -o {dir}/run"
     ),
     # evaluation
     "evaluate without predictions": Refused(
@@ -197,18 +150,39 @@ REFUSED = {
     ),
 }
 
+# An option of predict that is refused, and what the message says.
+BAD_OPTIONS = {
+    "--columns heavy=VH": ("no column 'VH'", "heavy"),
+    "--model no-such-model": ("no-such-model", "default"),
+    "--model {dir}": ("{dir}",),
+    "--device abacus": ("abacus", "cpu"),
+    "--strong-threshold tight": ("strong",),
+    "--strong-threshold 0.5": ("from 4 to 14", "got 0.5"),
+    "--strong-threshold nan": ("got nan",),
+    "--coverage 95": ("between 0.01 and 0.99",),
+    "--parent nobody": ("nobody",),
+}
+BAD_TRAINING = {
+    "no values": (PAIRS, ("no column for pkd", "kd_nM"), ""),
+    "the wrong unit": (measured(3.7, 12.0, column="kd_M"), ("looks like a Kd in nM", "kd_nM"), ""),
+    "negative Kd": (measured(-3.7, -1, column="kd_nM"), ("-3.7",), ""),
+    "nothing measured": (measured("NaN", "", "n/a"), ("no measured value",), ""),
+    "unknown recipe": (measured(8.0, 7.0), ("v9", "default"), "--recipe v9"),
+}
+REFUSED |= {
+    f"train: {case}": Refused(content, says, arguments=f"train {{in}} -o {{dir}}/run {option}")
+    for case, (content, says, option) in BAD_TRAINING.items()
+}
+REFUSED |= {
+    option: Refused(PAIRS, says, arguments=f"predict {{in}} -o {{out}} {option}")
+    for option, says in BAD_OPTIONS.items()
+}
+
 
 @pytest.fixture(autouse=True)
 def cache_of_its_own(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch):
     cache = tmp_path_factory.getbasetemp() / "bad-input-cache"
     monkeypatch.setenv("PARATOPE_CACHE", str(cache))
-
-
-def prepare(path: Path, content: str | bytes | Callable[[Path], None]) -> None:
-    if callable(content):
-        content(path)
-    else:
-        path.write_bytes(content if isinstance(content, bytes) else content.encode())
 
 
 def one_message(done: Finished) -> str:
@@ -220,12 +194,15 @@ def one_message(done: Finished) -> str:
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_refused(case: str, tmp_path: Path, run_paratope: Callable[..., Finished]):
+def test_refused(case: str, tmp_path: Path, run_paratope: Run):
     refused = REFUSED[case]
     folder = tmp_path / "given"
     folder.mkdir()
     source = folder / refused.name
-    prepare(source, refused.content)
+    if callable(content := refused.content):
+        content(source)
+    else:
+        source.write_bytes(content if isinstance(content, bytes) else content.encode())
     names = {"in": source, "out": folder / "out.csv", "dir": folder}
     before = snapshot(folder)
     done = run_paratope(*(word.format(**names) for word in refused.arguments.split()))
@@ -265,7 +242,7 @@ KEPT = {
 
 
 @pytest.mark.parametrize("case", KEPT)
-def test_kept(case: str, tmp_path: Path, run_paratope: Callable[..., Finished]):
+def test_kept(case: str, tmp_path: Path, run_paratope: Run):
     kept = KEPT[case]
     good: Row = {**GOOD, "antigen": SHORT_ANTIGEN, "well": "A1"}
     rows = [
@@ -305,7 +282,7 @@ def test_swapped_chains_give_the_same_number(tmp_path: Path, run_paratope):
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read and write everything")
 @pytest.mark.parametrize("what", ["input", "output"])
-def test_no_permission(what: str, tmp_path: Path, run_paratope: Callable[..., Finished]):
+def test_no_permission(what: str, tmp_path: Path, run_paratope: Run):
     folder = tmp_path / "closed"
     folder.mkdir()
     source = tmp_path / "pairs.csv"
@@ -317,9 +294,7 @@ def test_no_permission(what: str, tmp_path: Path, run_paratope: Callable[..., Fi
     assert "no permission" in one_message(done)
 
 
-def test_full_disk(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_paratope: Callable[..., Finished]
-):
+def test_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_paratope: Run):
     """The old file stays as it was, and no piece of the new one is left."""
     (tmp_path / "pairs.csv").write_text(PAIRS)
     output = tmp_path / "out.csv"
@@ -336,27 +311,14 @@ def test_full_disk(
     assert snapshot(tmp_path) == before
 
 
-@pytest.fixture(scope="module")
-def bundle_files() -> Path:
-    from paratope.models.bundle import bundled_folder
-
-    return bundled_folder("default")
-
-
 BUNDLE_FILES = ["config.json", "model.safetensors", "calibration.json", "familiarity.json"]
 
 
 @pytest.mark.parametrize("name", BUNDLE_FILES)
 @pytest.mark.parametrize("damage", ["missing", "cut short", "altered"])
-def test_damaged_model_folder(
-    name: str,
-    damage: str,
-    bundle_files: Path,
-    tmp_path: Path,
-    run_paratope: Callable[..., Finished],
-):
+def test_damaged_model_folder(name: str, damage: str, tmp_path: Path, run_paratope: Run):
     bundle = tmp_path / "bundle"
-    shutil.copytree(bundle_files, bundle)
+    shutil.copytree(bundled_folder("default"), bundle)
     (tmp_path / "pairs.csv").write_text(PAIRS)
     damaged = bundle / name
     content = damaged.read_bytes()
@@ -376,9 +338,7 @@ def test_damaged_model_folder(
     assert not (tmp_path / "out.csv").exists()
 
 
-def test_bad_standard_input(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_paratope: Callable[..., Finished]
-):
+def test_bad_standard_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_paratope: Run):
     nothing = tmp_path / "nothing"
     nothing.touch()
     with nothing.open() as empty:

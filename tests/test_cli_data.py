@@ -1,7 +1,9 @@
 import csv
+import dataclasses
 import functools
 import http.server
 import json
+import re
 import threading
 
 import numpy as np
@@ -21,26 +23,21 @@ from paratope.molecules.sequences import AMINO_ACIDS, Antibody, Antigen, Pair
 
 def same(first, second):
     """Whether two measurements say the same, names of antibodies and places in files apart."""
-    for name in ("pkd", "delta_pkd", "score"):
-        a, b = getattr(first, name), getattr(second, name)
-        if (a is None) != (b is None) or (a is not None and abs(a - b) > 1e-9):
-            return False
-    pairs = [(first.pair, second.pair)]
-    if (first.parent is None) != (second.parent is None):
-        return False
-    if first.parent is not None:
-        pairs.append((first.parent, second.parent))
-    for a, b in pairs:
-        prepared, _ = prepare_antibody(a.antibody)
-        if prepared.chains != b.antibody.chains or a.antigen.chains != b.antigen.chains:
-            return False
-    where = ("complex_id", "mutations", "date", "reference", "fold")
-    return (
-        first.censoring is second.censoring
-        and first.assay == second.assay
-        and first.conditions == second.conditions
-        and all(getattr(first.origin, k) == getattr(second.origin, k) for k in where)
+
+    def parts(row):
+        molecules = [
+            pair and (prepare_antibody(pair.antibody)[0].chains, pair.antigen.chains)
+            for pair in (row.pair, row.parent)
+        ]
+        origin = dataclasses.replace(row.origin, source="", row=0, licence="")
+        return molecules, row.censoring, row.assay, row.conditions, origin
+
+    values = [[row.pkd, row.delta_pkd, row.score] for row in (first, second)]
+    close = all(
+        a == b if a is None or b is None else abs(a - b) <= 1e-9
+        for a, b in zip(*values, strict=True)
     )
+    return close and parts(first) == parts(second)
 
 
 # ---------------------------------------------------------------- simulate
@@ -75,9 +72,7 @@ def test_simulate_is_deterministic_and_single_domains_have_no_light_chain(run_pa
         assert run_paratope("data", "simulate", "-o", target, *arguments).code == 0
         texts.append((target.read_text(), (folder / "truth.json").read_text()))
     assert texts[0] == texts[1]
-    assert "light" not in texts[0][0].splitlines()[0].split(",") or all(
-        not row["light"] for row in csv.DictReader(texts[0][0].splitlines())
-    )
+    assert not any(row.get("light") for row in csv.DictReader(texts[0][0].splitlines()))
 
 
 def test_simulate_refuses_what_cannot_be(run_paratope, tmp_path):
@@ -153,8 +148,7 @@ def test_list_names_every_source_with_terms_and_counts(run_paratope, data_root):
 def test_list_says_what_is_missing(run_paratope, tmp_path):
     finished = run_paratope("data", "list", "--folder", tmp_path)
     assert finished.code == 0
-    line = next(line for line in finished.out.splitlines() if line.startswith("skempi "))
-    assert "missing" in line
+    assert any(re.match("skempi .*missing", line) for line in finished.out.splitlines())
 
 
 def test_fetch_downloads_from_a_mirror_and_then_finds_it_there(run_paratope, tmp_path, data_root):
@@ -286,8 +280,7 @@ def test_identities_of_a_split_by_both_are_those_asked_for(run_paratope, tmp_pat
     done = run_paratope("data", "split", tmp_path / "t.csv", *asked, "-o", tmp_path / "s")
     assert done.code == 0, done.err
     parameters = json.loads((tmp_path / "s" / "proof.json").read_text())["parameters"]
-    assert parameters["antibody_identity"] == 0.95
-    assert parameters["antigen_identity"] == 0.7
+    assert (parameters["antibody_identity"], parameters["antigen_identity"]) == (0.95, 0.7)
     asked = ("--by", "random", "--identity", 0.95)
     done = run_paratope("data", "split", tmp_path / "t.csv", *asked, "-o", tmp_path / "s")
     assert done.code == 2
@@ -397,10 +390,3 @@ def test_ids_of_the_plain_format_are_unique():
     ids = frame_from_measurements(rows)["id"].to_list()
     assert len(set(ids)) == 3
     assert ids[0] == "a"
-
-
-def test_help_of_every_subcommand_has_an_example(run_paratope):
-    for name in ("list", "import", "fetch", "audit", "split", "simulate"):
-        finished = run_paratope("data", name, "--help")
-        assert finished.code == 0
-        assert f"paratope data {name}" in " ".join(finished.out.split())

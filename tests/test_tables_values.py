@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from paratope.core.censoring import Censoring
 from paratope.core.errors import InputError
 from paratope.core.units import pkd_to_dg_kcal_mol, pkd_to_kd_nM
-from paratope.data.measurements import Measurement
+from paratope.data.measurements import Conditions, Measurement
 from paratope.data.tables import InputTable, iter_tables, read_table
 from paratope.molecules.sequences import Antibody, Antigen
 from test_numbering import CH1, LYSOZYME, VH, VHH, VK
@@ -152,10 +152,8 @@ def test_a_wrong_unit_is_said_once_for_the_table_too():
 
 def test_two_columns_that_disagree():
     error = error_of({"pkd": "9.0", "kd_nM": "10"})
-    assert (
-        "column 'pkd' and column 'kd_nM' disagree: '9.0' is a pKd of 9.000, '10' one of 8.000"
-        in (error)
-    )
+    says = "column 'pkd' and column 'kd_nM' disagree: '9.0' is a pKd of 9.000, '10' one of 8.000"
+    assert says in error
     assert "--columns pkd=pkd" in error
     # rounding is no disagreement
     assert only({"pkd": "8.0", "kd_nM": "10.3"}).pkd == 8.0
@@ -254,19 +252,12 @@ def test_a_ddg_is_counted_from_the_median_of_its_parents_replicates():
     parent = [{"id": f"wt{n}", "pkd": value} for n, value in enumerate("6.0 9.0 9.1 8.9".split())]
     other_assay = {"id": "wt-bli", "pkd": "7.5", "assay": "bli"}
     stronger = {"heavy": MUTANT, "ddg_kcal_mol": "-1.3642", "parent": "wt0"}
-    rows = [
-        *parent,
-        {"id": "wt4", "pkd": "9.0"},
-        other_assay,
-        stronger,
-        stronger | {"assay": "bli"},
-    ]
+    rows = [*parent, {"id": "wt4", "pkd": "9.0"}, other_assay, stronger]
+    rows.append(stronger | {"assay": "bli"})
     table = read(*(row if "assay" in row else row | {"assay": "spr"} for row in rows))
     spr, bli = table.rows[-2:]
-    assert spr.measurement is not None
-    assert spr.measurement.pkd == pytest.approx(10.0, abs=1e-3)
-    assert bli.measurement is not None
-    assert bli.measurement.pkd == pytest.approx(8.5, abs=1e-3)
+    pkds = [measurement.pkd for measurement in table.measurements[-2:]]
+    assert pkds == pytest.approx([10.0, 8.5], abs=1e-3)
     assert "parent 'wt0' was measured 5 times, from 6 to 9.1" in spr.notes[0]
     assert bli.notes == ()
 
@@ -322,25 +313,12 @@ def test_parents_in_earlier_blocks():
 
 
 def test_assay_metadata_is_kept():
-    measurement = only(
-        {
-            "pkd": "8",
-            "assay": "plate 7",
-            "format": "Fab",
-            "method": "SPR",
-            "temperature": "25 °C",
-            "date": "2024-05-31",
-            "pmid": "12345",
-            "pdb": "1VFB",
-            "mutations": "HY101A, HD100E",
-            "fold": "3",
-            "antigen_name": "lysozyme",
-        }
-    )
+    row = {"pkd": "8", "assay": "plate 7", "format": "Fab", "method": "SPR", "fold": "3"}
+    row |= {"temperature": "25 °C", "date": "2024-05-31", "pmid": "12345", "pdb": "1VFB"}
+    row |= {"mutations": "HY101A, HD100E", "antigen_name": "lysozyme"}
+    measurement = only(row)
     assert measurement.assay == "plate 7"
-    assert measurement.conditions.format == "Fab"
-    assert measurement.conditions.method == "SPR"
-    assert measurement.conditions.temperature_K == pytest.approx(298.15)
+    assert measurement.conditions == Conditions("Fab", "SPR", 298.15)
     origin = measurement.origin
     assert (origin.date, origin.reference, origin.complex_id) == ("2024-05-31", "12345", "1VFB")
     assert (origin.mutations, origin.fold, origin.row) == (("HY101A", "HD100E"), 3, 1)
@@ -356,10 +334,8 @@ def test_temperature_by_the_name_of_its_column(column: str, text: str, kelvin: f
 
 
 def test_free_energies_are_converted_at_their_own_temperature():
-    cold = only({"dg_kcal_mol": "-12", "temperature": "283"}).pkd
-    warm = only({"dg_kcal_mol": "-12", "temperature": "310"}).pkd
-    assert cold is not None
-    assert warm is not None
+    row = {"dg_kcal_mol": "-12"}
+    cold, warm = (only(row | {"temperature": kelvin}).pkd or 0.0 for kelvin in ("283", "310"))
     assert cold / warm == pytest.approx(310 / 283)
 
 

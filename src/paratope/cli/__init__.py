@@ -64,14 +64,6 @@ class CommandTable(CommandGroup):
         return name, load_command(name) if command is not None else None, rest
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        from paratope import __version__
-
-        typer.echo(f"paratope {__version__}")
-        raise typer.Exit()
-
-
 def root_command() -> Any:
     """The ``paratope`` command itself."""
     app = typer.Typer(
@@ -83,11 +75,18 @@ def root_command() -> Any:
         epilog="Example: paratope predict pairs.csv -o predictions.csv",
     )
 
+    def print_version(wanted: bool) -> None:
+        if wanted:
+            from paratope import __version__
+
+            typer.echo(f"paratope {__version__}")
+            raise typer.Exit()
+
     @app.callback()
     def paratope(
         version: Annotated[
             bool,
-            Option("--version", callback=_print_version, is_eager=True, help="Print the version."),
+            Option("--version", callback=print_version, is_eager=True, help="Print the version."),
         ] = False,
     ) -> None:
         """How tightly an antibody binds an antigen (pKd), from sequence alone, with intervals."""
@@ -96,43 +95,20 @@ def root_command() -> Any:
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run the command line and leave with its exit code.
-
-    Parameters
-    ----------
-    arguments : sequence of str or None
-        What follows ``paratope``; the process's own arguments if None.
-
-    Raises
-    ------
-    SystemExit
-        Always, with the exit code.
-    """
+    """Run the command line on what follows ``paratope`` and leave with its exit code."""
     try:
         root_command().main(arguments, prog_name="paratope")
     except ParatopeError as error:
-        if _is_broken_pipe(error.__cause__):
-            _leave_quietly()
-        _fail(str(error))
+        cause, message = error.__cause__, str(error)
+        # polars raises an OSError without its number, which stands in the text
+        if isinstance(cause, BrokenPipeError) or (
+            isinstance(cause, OSError) and f"os error {errno.EPIPE}" in str(cause)
+        ):  # the reader of our output has gone, as ``head`` does
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing to flush to
+            sys.exit(1)
     except OSError as error:
-        place = f"{error.filename}: " if error.filename else ""
-        _fail(f"{place}{error.strerror or error}")
-    sys.exit(0)
-
-
-def _is_broken_pipe(error: BaseException | None) -> bool:
-    """Also as polars tells it: an OSError without its number, which stands in the text."""
-    return isinstance(error, BrokenPipeError) or (
-        isinstance(error, OSError) and f"os error {errno.EPIPE}" in str(error)
-    )
-
-
-def _leave_quietly() -> NoReturn:
-    """Leave when the reader of our output has gone, as ``head`` does."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing to flush to
-    sys.exit(1)
-
-
-def _fail(message: str) -> NoReturn:
+        message = f"{error.filename}: " * bool(error.filename) + (error.strerror or str(error))
+    else:
+        sys.exit(0)
     print(f"Error: {message}", file=sys.stderr)
     sys.exit(2)

@@ -1,13 +1,12 @@
 """``paratope adapt``: a plate's measurements to a model of the campaign."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from typer import Argument, Option
 
-from paratope.cli.group import command_app
+from paratope.cli.group import command_app, say, table_console
 
 if TYPE_CHECKING:
     from paratope.campaigns.adaptation import ValidationReport
@@ -64,30 +63,26 @@ def adapt(
             device=device,
             progress=progress,
         )
-    for note in adapted.campaign.notes:
-        print(f"Note: {note}", file=sys.stderr)
+    say(*(f"Note: {note}" for note in adapted.campaign.notes))
     if adapted.report is not None:
-        _show_report(adapted.report)
+        _show(adapted.report)
     variants = len({pair.antibody.chains for pair in adapted.campaign.pairs})
-    print(
+    say(
         f"learned from {len(adapted.campaign)} values of {variants} antibodies; model: {output}, "
-        f"card: {output / 'card.md'}",
-        file=sys.stderr,
+        f"card: {output / 'card.md'}"
     )
     if adapted.campaign.left_out:
         raise typer.Exit(3)
 
 
-def _show_report(report: "ValidationReport") -> None:
+def _show(report: "ValidationReport") -> None:
     """Print what to expect of a campaign's model."""
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
     from paratope.campaigns.adaptation import baselines_table, model_table, sentences
 
-    # one line each where no terminal sets the width
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
+    console = table_console(200)
     console.print("[bold]What to expect[/], from variants held out of training:")
     for header, rows in (model_table(report), baselines_table(report)):
         if not rows or len(header) == 1:

@@ -3,10 +3,9 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
 from typer import Argument, Option
 
-from paratope.cli.group import command_app
+from paratope.cli.group import command_app, say
 
 app = command_app()
 
@@ -66,4 +65,4 @@ def compare(
     console.print(table)
     if output is not None:
         write_json(output, comparison.to_dict())
-        typer.echo(f"written: {output}", err=True)
+        say(f"written: {output}")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer import Argument, Option
 
-from paratope.cli.group import command_app
+from paratope.cli.group import command_app, say, table_console
 from paratope.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -43,9 +43,6 @@ def list_datasets(
     ] = None,
 ) -> None:
     """List every source: terms, whether it may train a shared model, whether it is here, rows."""
-    import sys
-
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
@@ -73,9 +70,8 @@ def list_datasets(
         answers = ("yes" if yes else "no" for yes in (dataset.permissive, dataset.may_train))
         licence, summary = escape(dataset.licence), escape(dataset.summary)
         table.add_row(dataset.name, licence, *answers, files, count, summary)
-    # one line each where no terminal sets the width
-    Console(width=None if sys.stdout.isatty() else 200).print(table)
-    typer.echo(f"Folder of public data: {root}", err=True)
+    table_console(200).print(table)
+    say(f"Folder of public data: {root}")
 
 
 @app.command(
@@ -113,9 +109,9 @@ def import_dataset(
         notes = "".join(f". {note}" for note in imported.notes)
         raise InputError(f"{name}: no measurement is left with --licence {licence}: {fates}{notes}")
     write_table(frame_from_measurements(imported.measurements), output)
-    _say(f"{name}: {imported.rows} rows read, {len(imported.measurements)} measurements written")
-    _say(*(f"  {count} {fate}" for fate, count in {**imported.counts, **imported.added}.items()))
-    _say(*(f"  {note}" for note in imported.notes))
+    say(f"{name}: {imported.rows} rows read, {len(imported.measurements)} measurements written")
+    say(*(f"  {count} {fate}" for fate, count in {**imported.counts, **imported.added}.items()))
+    say(*(f"  {note}" for note in imported.notes))
 
 
 @app.command(epilog="Example: paratope data fetch skempi")
@@ -134,7 +130,7 @@ def fetch(
         typer.echo(f"{path}: downloaded, checksum right")
     for path in fetched.present:
         typer.echo(f"{path}: was there, checksum right")
-    _say(*fetched.missing)
+    say(*fetched.missing)
 
 
 @app.command(
@@ -217,7 +213,7 @@ def split(
     read = read_table(table, columns=chosen, require="measured")
     if len(read.failed) == len(read.rows):
         raise InputError(f"{read.source}: no row can be read; the first: {read.failed[0].error}")
-    _say(*(f"  {note}" for note in read.notes))
+    say(*(f"  {note}" for note in read.notes))
     rows = [row.index for row in read.rows if row.measurement is not None]
     if by == "tiers":
         by_tier = tiers(read.measurements, seed, **({"fractions": shares} if shares else {}))
@@ -225,7 +221,7 @@ def split(
         for name, tier in by_tier.items():
             _say_split(output / name.replace(" ", "-"), tier)
         for name, reason in by_tier["random"].proof["tiers_impossible"].items():
-            _say(f"no tier {name}: {reason}")
+            say(f"no tier {name}: {reason}")
     else:
         labels = None
         if column:
@@ -245,9 +241,9 @@ def split(
         write_split(read.frame, done, output, rows)
         _say_split(output, done)
     if read.failed:
-        _say(*(f"  {row.error}" for row in read.failed[:SHOWN_ERRORS]))
+        say(*(f"  {row.error}" for row in read.failed[:SHOWN_ERRORS]))
         if len(read.failed) > SHOWN_ERRORS:
-            _say(f"  … and {len(read.failed) - SHOWN_ERRORS} more rows in error")
+            say(f"  … and {len(read.failed) - SHOWN_ERRORS} more rows in error")
         raise typer.Exit(3)
 
 
@@ -266,7 +262,7 @@ def _thresholds(by: str, identity: float | None, antigen: float | None) -> dict[
 
 def _say_split(folder: Path, split: "Split") -> None:
     sizes = ", ".join(f"{name} {size}" for name, size in split.proof["sizes"].items())
-    _say(f"{folder}: {sizes}", *(f"  {note}" for note in split.proof.get("notes", ())))
+    say(f"{folder}: {sizes}", *(f"  {note}" for note in split.proof.get("notes", ())))
 
 
 @app.command(
@@ -311,14 +307,9 @@ def simulate(
     )
     write_table(frame_from_measurements(simulation.measurements), output)
     if str(output) == "-":
-        _say("the truth is written beside a file only: give -o FILE")
+        say("the truth is written beside a file only: give -o FILE")
         return
     truth = output.parent / "truth.json"
     with atomic_file(truth) as file:
         file.write(simulation.truth.to_json().encode())
-    _say(f"{output}: {len(simulation.measurements)} measurements; {truth}: what is true")
-
-
-def _say(*lines: str) -> None:
-    for line in lines:
-        typer.echo(line, err=True)
+    say(f"{output}: {len(simulation.measurements)} measurements; {truth}: what is true")

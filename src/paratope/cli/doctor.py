@@ -64,12 +64,9 @@ def check_device() -> Iterator[Check]:
     """Where the network and the encoders run."""
     import torch
 
-    if torch.cuda.is_available():
-        yield Check("device", "ok", f"cuda: {torch.cuda.get_device_name()}")
-    else:
-        yield Check("device", "ok", "cpu (torch finds no CUDA device)")
-    threads = f"{torch.get_num_threads()} of {os.cpu_count()} processors"
-    yield Check("threads", "ok", threads)
+    has_cuda, none = torch.cuda.is_available(), "cpu (torch finds no CUDA device)"
+    yield Check("device", "ok", f"cuda: {torch.cuda.get_device_name()}" if has_cuda else none)
+    yield Check("threads", "ok", f"{torch.get_num_threads()} of {os.cpu_count()} processors")
 
 
 def check_cache() -> Iterator[Check]:
@@ -78,8 +75,7 @@ def check_cache() -> Iterator[Check]:
 
     folder = cache_folder()
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=folder):
-        pass
+    tempfile.TemporaryFile(dir=folder).close()
     caches = list_caches()
     size = sum(cache.size_bytes for cache in caches) / 1e6
     yield Check("cache", "ok", f"{folder}: {size:.1f} MB of embeddings, {len(caches)} encoders")
@@ -187,17 +183,12 @@ def doctor(
         report = {"ok": not failed, "checks": [check._asdict() for check in checks]}
         typer.echo(json.dumps(report, indent=2))
     else:
-        _print_table(checks, failed)
+        styles = {"ok": "green", "note": "yellow", "fail": "bold red"}
+        table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+        for status, name, detail in ((check.status, check.name, check.detail) for check in checks):
+            table.add_row(f"[{styles[status]}]{status}[/]", escape(name), escape(detail))
+        console = Console()
+        console.print(table)
+        names = ", ".join(check.name for check in failed)
+        console.print(f"\nNot working: {names}" if failed else "\nEverything bundled works.")
     raise typer.Exit(3 if failed else 0)
-
-
-def _print_table(checks: list[Check], failed: list[Check]) -> None:
-    styles = {"ok": "green", "note": "yellow", "fail": "bold red"}
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    for check in checks:
-        style = styles[check.status]
-        table.add_row(f"[{style}]{check.status}[/]", escape(check.name), escape(check.detail))
-    console = Console()
-    console.print(table)
-    names = ", ".join(check.name for check in failed)
-    console.print(f"\nNot working: {names}" if failed else "\nEverything bundled works.")

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from typer import Argument, Option
 
-from paratope.cli.group import command_app
+from paratope.cli.group import command_app, table_console
 
 app = command_app("List and download encoders; manage their cache.")
 
@@ -14,9 +14,6 @@ app = command_app("List and download encoders; manage their cache.")
 @app.command("list", epilog="Example: paratope encoders list")
 def list_encoders() -> None:
     """List every encoder: size of its vectors, longest chain, licence, whether it is here."""
-    import sys
-
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
@@ -29,12 +26,9 @@ def list_encoders() -> None:
     for name, entry in ENCODERS.items():
         limit = "any" if entry.max_residues is None else str(entry.max_residues)
         here = "yes" if entry.is_here() else "no"
-        dim = str(entry.dim)
-        table.add_row(
-            name, dim, limit, entry.licence, here, escape(entry.weights), escape(entry.summary)
-        )
-    # one line each where no terminal sets the width
-    Console(width=None if sys.stdout.isatty() else 160).print(table)
+        texts = escape(entry.weights), escape(entry.summary)
+        table.add_row(name, str(entry.dim), limit, entry.licence, here, *texts)
+    table_console().print(table)
 
 
 @app.command(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer import Argument, Option
 
-from paratope.cli.group import command_app
+from paratope.cli.group import command_app, say
 
 if TYPE_CHECKING:  # importing them takes seconds, and --help is to answer at once
     from paratope.evaluation import Report, TierReport
@@ -14,20 +14,9 @@ if TYPE_CHECKING:  # importing them takes seconds, and --help is to answer at on
 app = command_app()
 
 SHOWN = (
-    "spearman",
-    "pearson",
-    "kendall",
-    "rmse",
-    "mae",
-    "bias",
-    "r2",
-    "within_one_log_percent",
-    "auroc",
-    "recall_percent",
-    "precision_percent",
-    "coverage_90_percent",
-    "width_90",
-)
+    "spearman pearson kendall rmse mae bias r2 within_one_log_percent auroc recall_percent "
+    "precision_percent coverage_90_percent width_90"
+).split()
 
 
 @app.command(
@@ -80,7 +69,7 @@ def evaluate(
         show(report)
         faulty = bool(report.table.faulty)
     if page is not None:
-        typer.echo(f"written: {page.parent / 'metrics.json'}, {page}", err=True)
+        say(f"written: {page.parent / 'metrics.json'}, {page}")
     if faulty:
         raise typer.Exit(3)
 
@@ -105,10 +94,9 @@ def show_tiers(tiers: "TierReport") -> None:
             table.add_row(escape(name), *cells)
         console.print(table)
     for name, report in tiers.reports.items():
-        said = [f"{one.severity}: {one.message}" for one in report.findings]
         console.print(f"[bold]{escape(name)}[/]: {len(report.table):,} rows judged")
-        for text in said:
-            console.print(f"  {escape(text)}")
+        for finding in report.findings:
+            console.print(f"  {escape(f'{finding.severity}: {finding.message}')}")
 
 
 def show(report: "Report") -> None:
@@ -124,20 +112,16 @@ def show(report: "Report") -> None:
     rows = report.table
     console.print(
         f"[bold]{escape(Path(rows.source).name)}[/]: {len(rows):,} of {rows.total:,} rows "
-        "judged "
-        f"({report.part}); intervals over {report.groups:,} groups ({escape(report.grouping)})"
+        f"judged ({report.part}); intervals over {report.groups:,} groups "
+        f"({escape(report.grouping)})"
     )
     table = Table("metric", "value", "95 % interval", "what it is", box=None, pad_edge=False)
     table.columns[1].justify = table.columns[2].justify = "right"
     for name in SHOWN:
         if name in report.metrics:
             estimate, info = report.metrics[name], METRICS[name]
-            table.add_row(
-                name,
-                number(estimate.value, info.unit),
-                interval_text(estimate, info.unit),
-                info.summary,
-            )
+            interval = interval_text(estimate, info.unit)
+            table.add_row(name, number(estimate.value, info.unit), interval, info.summary)
     console.print(table)
     if report.references:
         console.print("\n[bold]Simple predictors on the same rows[/]")

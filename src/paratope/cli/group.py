@@ -1,11 +1,15 @@
 """How every command group looks: help on ``-h``, unknown names answered with the valid ones."""
 
-from typing import Any
+import sys
+from typing import TYPE_CHECKING, Any
 
 import typer
 from typer.core import TyperGroup
 
 from paratope.core.errors import unknown_name
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
 
@@ -21,19 +25,10 @@ class CommandGroup(TyperGroup):
 
 
 def command_app(summary: str | None = None) -> typer.Typer:
-    """Typer application for one command module.
+    """Typer application for one command module: one command or, with a summary, sub-commands.
 
-    A module with one command registers one function; a module with sub-commands gives `summary`
-    and registers one function each. Every registered command has an ``epilog`` that starts with
-    ``Example: paratope``.
+    Every registered command has an ``epilog`` that starts with ``Example: paratope``.
 
-    Parameters
-    ----------
-    summary : str or None
-        Help text of a group of sub-commands.
-
-    Examples
-    --------
     >>> app = command_app()
     >>> @app.command(epilog="Example: paratope hello Ada")
     ... def hello(name: str) -> None:
@@ -49,3 +44,16 @@ def command_app(summary: str | None = None) -> typer.Typer:
     if summary is not None:
         app.callback(help=summary)(lambda: None)
     return app
+
+
+def say(*lines: str) -> None:
+    """Print to stderr, which leaves stdout to the results."""
+    for line in lines:
+        typer.echo(line, err=True)
+
+
+def table_console(width: int = 160) -> "Console":
+    """A console for tables: one line a row, so wide, where no terminal sets the width."""
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else width, highlight=False)

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from typer import Argument, Option
 
-from paratope.cli.group import command_app
+from paratope.cli.group import command_app, say
 from paratope.core.errors import InputError
 
 app = command_app()
@@ -75,7 +75,7 @@ def predict(
     total, failed = sum(counts.values()), counts["in error"]
     domains = ", ".join(f"{counts[name]} {name}" for name in ("in", "near", "out"))
     line = f"{total - failed} of {total} rows predicted (domain: {domains})"
-    print(line + f"; {failed} in error, see the column error" * bool(failed), file=sys.stderr)
+    say(line + f"; {failed} in error, see the column error" * bool(failed))
     if failed:
         raise typer.Exit(3)
 
@@ -88,17 +88,23 @@ def _run(
     options: dict[str, Any],
     output: str | None,
 ) -> Counter[str]:
-    from paratope.data.tables import TableWriter, iter_tables, read_table
+    from paratope.data.tables import TableWriter, as_frame, iter_tables, read_table
     from paratope.models.prediction import output_columns, prediction_frame
 
-    whole = None
-    if not isinstance(source, str):
-        whole = _one_antibody(source)
-    elif parent is not None:
+    def noted(tables: Iterator[Any]) -> Generator[Any, None, None]:
+        """The same tables, each note said once."""
+        said: set[str] = set()
+        for table in tables:
+            say(*(f"Note: {note}" for note in dict.fromkeys(table.notes) if note not in said))
+            said.update(table.notes)
+            yield table
+
+    whole = None if isinstance(source, str) else source
+    if whole is None and parent is not None:
         whole = read_table(source, parent=parent, **reading)
     if whole is not None and parent is not None:
         options["parent"] = predictor.parent(whole, parent)
-    tables = _blocks(iter_tables(source, **reading) if whole is None else iter([whole]))
+    tables = noted(iter_tables(source, **reading) if whole is None else iter([whole]))
     counts: Counter[str] = Counter()
     on_screen = output is None and sys.stdout.isatty()
     with contextlib.ExitStack() as stack:
@@ -106,27 +112,18 @@ def _run(
         writer = None
         for table in tables:
             predictions = predictor.predict_rows(table.rows, **options)
-            counts.update("in error" if one.error else one.domain for one in predictions)
+            counts.update("in error" if row.error else row.domain for row in predictions)
             if on_screen:
                 _show(predictions)
                 continue
-            frame = prediction_frame(table, predictions, parent is not None, predictor.label)
+            with_parent = parent is not None
+            frame = as_frame(prediction_frame(table, predictions, with_parent, predictor.label))
             if writer is None:
-                own = set(frame.columns) - set(output_columns(parent is not None, predictor.label))
-                writer = stack.enter_context(TableWriter(output or "-", keep=own))
+                ours = output_columns(with_parent, predictor.label)
+                keep = set(frame.columns) - set(ours)
+                writer = stack.enter_context(TableWriter(output or "-", keep))
             writer.write(frame)
     return counts
-
-
-def _blocks(tables: Iterator[Any]) -> Generator[Any, None, None]:
-    """The same tables; the notes of each are said, once."""
-    said: set[str] = set()
-    for table in tables:
-        for note in table.notes:
-            if note not in said:
-                print(f"Note: {note}", file=sys.stderr)
-        said.update(table.notes)
-        yield table
 
 
 def _source(
@@ -136,6 +133,11 @@ def _source(
     antigen: str | None,
     mutations: list[str],
 ) -> Any:
+    """The table's name, or the pair given on the command line and its variants as a table."""
+    import polars as pl
+
+    from paratope.data.tables import read_antigens, table_from_frame
+
     if table is not None and mutations:
         raise InputError(
             "--mutations are of the antibody given by --heavy and --light; in a table, give them "
@@ -149,28 +151,17 @@ def _source(
         raise InputError("nothing to predict: give a table, or --heavy (--light) and --antigen")
     if antigen is None:
         raise InputError("--heavy needs --antigen: the antigen's residues, or a FASTA file of it")
-    one = {"heavy": heavy, "light": light or "", "antigen": antigen}
-    if not mutations:
-        return [{"id": "1", **one}]
-    rows = [{"id": PARENT_ID, **one, "parent": "", "mutations": ""}]
-    nothing = dict.fromkeys(one, "")
-    return rows + [
-        {"id": text, **nothing, "parent": PARENT_ID, "mutations": text} for text in mutations
-    ]
-
-
-def _one_antibody(rows: list[dict[str, str]]) -> Any:
-    """The pair given on the command line, and variants of it."""
-    import polars as pl
-
-    from paratope.data.tables import read_antigens, table_from_frame
-
+    pair = {"heavy": heavy, "light": light or "", "antigen": antigen}
+    rows = [{"id": "1", **pair}]
+    if mutations:
+        rows = [{"id": PARENT_ID, **pair, "parent": "", "mutations": ""}]
+        empty = dict.fromkeys(pair, "") | {"parent": PARENT_ID}
+        rows += [{"id": text, **empty, "mutations": text} for text in mutations]
     frame = pl.DataFrame(rows)
-    antigen = rows[0]["antigen"]
     if not os.path.isfile(antigen):  # no error for residues too many to be a file's name
         return table_from_frame(frame, source="command line")
     antigens = read_antigens(antigen)
-    if len(rows) > 1 and len(antigens) > 1:
+    if mutations and len(antigens) > 1:
         raise InputError(
             f"{antigen}: {len(antigens)} antigens; --mutations are compared on one. "
             "paratope scan --combine compares variants on several"
@@ -178,14 +169,14 @@ def _one_antibody(rows: list[dict[str, str]]) -> Any:
     return table_from_frame(frame.drop("antigen"), source="command line", antigens=antigens)
 
 
-def antigen_source(antigen: str) -> Any:
+def antigen_source(antigen: str, name: str = "antigen") -> Any:
     """A FASTA file that exists, or the residues themselves; raises `InputError` for neither."""
     from paratope.molecules.sequences import clean_antigen
 
     if os.path.isfile(antigen):
         return antigen
     try:
-        return [clean_antigen(antigen, "antigen")[0]]
+        return [clean_antigen(antigen, name)[0]]
     except InputError as error:
         raise InputError(
             f"--antigen {antigen!r} is neither a FASTA file that exists nor an antigen: {error}"
@@ -212,21 +203,21 @@ def _show(predictions: list[Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    scores = any(one.score is not None for one in predictions)
+    scores = any(row.score is not None for row in predictions)
     values = ("score", "interval") if scores else ("pKd", "interval", "Kd (nM)", "P(strong)")
     title = f"{predictions[0].coverage:.0%} intervals" + ("" if scores else "; Kd in nM")
     table = Table(title=title, title_justify="left")
     for name in ("id", *values, "domain", "note"):
         table.add_column(name, overflow="fold")
-    for one in predictions:
-        if one.error:
-            nothing = [""] * (len(values) + 1)
-            table.add_row(one.id, *nothing, f"[red]{one.error}[/red]")
+    for row in predictions:
+        if row.error:
+            empty = [""] * (len(values) + 1)
+            table.add_row(row.id, *empty, f"[red]{row.error}[/red]")
         elif scores:
-            interval = f"{one.score_low:.3g} to {one.score_high:.3g}"
-            table.add_row(one.id, f"{one.score:.3g}", interval, one.domain, one.note)
+            interval = f"{row.score_low:.3g} to {row.score_high:.3g}"
+            table.add_row(row.id, f"{row.score:.3g}", interval, row.domain, row.note)
         else:
-            interval = f"{one.pkd_low:.2f} to {one.pkd_high:.2f}"
-            numbers = (f"{one.pkd:.2f}", interval, f"{one.kd_nM:.3g}", f"{one.p_strong:.2f}")
-            table.add_row(one.id, *numbers, one.domain, one.note)
+            interval = f"{row.pkd_low:.2f} to {row.pkd_high:.2f}"
+            numbers = (f"{row.pkd:.2f}", interval, f"{row.kd_nM:.3g}", f"{row.p_strong:.2f}")
+            table.add_row(row.id, *numbers, row.domain, row.note)
     Console().print(table)

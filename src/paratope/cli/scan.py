@@ -1,14 +1,13 @@
 """``paratope scan``: every mutant of an antibody, as a table and heat maps."""
 
-import os
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer import Option
 
-from paratope.cli.group import command_app
+from paratope.cli.group import command_app, say
+from paratope.cli.predict import antigen_source
 from paratope.core.errors import InputError
 
 app = command_app()
@@ -42,34 +41,36 @@ def scan(
     coverage: Annotated[float, Option(help="Nominal coverage of the intervals.")] = 0.9,
 ) -> None:
     """Predict every mutant of an antibody against its parent: table, heat maps, liabilities."""
+    import re
+
     from paratope.campaigns.scanning import scan as run
     from paratope.campaigns.scanning import write_scan
     from paratope.core.progress import console_progress
-    from paratope.molecules.mutations import parse_regions
+    from paratope.molecules.mutations import parse_mutation, parse_regions
 
     if combine is not None and (alanine or regions is not None):
         raise InputError("--combine takes neither --alanine nor --regions; give one of them")
     if output.exists() and not output.is_dir():
         raise InputError(f"cannot write {output}: this is a file; expected a folder")
     predictor, antibody, antigens = _subject(model, table, row_id, heavy, light, antigen)
+    # unlike those of one variant, several may be at one position
+    parts = [part for part in re.split("[,+;]", combine or "") if part.strip()]
     with console_progress() as progress:
-        found = run(
+        scanned = run(
             predictor,
             antibody,
             antigens,
             alanine=alanine,
-            combine=() if combine is None else _chosen(combine, antibody),
+            combine=[parse_mutation(part, antibody) for part in parts],
             max_mutations=max_mutations,
             regions=None if regions is None else parse_regions(regions),
             coverage=coverage,
             progress=progress,
         )
-    written = write_scan(found, output)
-    _show(found)
-    for note in found.notes:
-        print(f"Note: {note}", file=sys.stderr)
-    print(f"written: {', '.join(map(str, written))}", file=sys.stderr)
-    if found.variants["error"].null_count() < found.variants.height:
+    written = write_scan(scanned, output)
+    _show(scanned)
+    say(*(f"Note: {note}" for note in scanned.notes), f"written: {', '.join(map(str, written))}")
+    if scanned.variants["error"].null_count() < scanned.variants.height:
         raise typer.Exit(3)
 
 
@@ -86,17 +87,23 @@ def _subject(
         raise InputError("give --heavy (--light) and --antigen, or --table and --id")
     if row_id is not None and table is None:
         raise InputError("--id is of a row of --table; give the table too")
-    given = None if antigen is None else _antigens(antigen)
+    from paratope.data.tables import read_antigens
+    from paratope.models.predictor import Predictor
+
+    given = None if antigen is None else antigen_source(antigen, "the antigen")
+    if isinstance(given, str):
+        given = read_antigens(given)
     predictor: Any = model
     try:
         row = _read(table, row_id, heavy, light, given, None)
     except InputError:
-        if given is not None or (default := _default_antigen(model)) is None:
+        if given is not None:
             raise
-        predictor, own = default
-        row = _read(table, row_id, heavy, light, None, own)
-    for note in row.notes:
-        print(f"Note: {note}", file=sys.stderr)
+        predictor = Predictor.load(model)  # a campaign's model has an antigen of its own
+        if predictor.default_antigen is None:
+            raise
+        row = _read(table, row_id, heavy, light, None, predictor.default_antigen)
+    say(*(f"Note: {note}" for note in row.notes))
     return predictor, row.pair.antibody, given or (row.pair.antigen,)
 
 
@@ -116,7 +123,13 @@ def _read(
     # one antigen at a time: ids stay as they are in the table
     reading = {"antigens": None if given is None else given[:1], "default_antigen": default}
     if table is not None:
-        row = _row(read_table(table, **reading), row_id)
+        read = read_table(table, **reading)
+        if row_id is None and len(read.rows) > 1:
+            raise InputError(f"{read.source} has {len(read.rows)} rows; choose one by --id")
+        row = next((row for row in read.rows if row_id in (None, row.id)), None)
+        if row is None:
+            known = ", ".join(row.id for row in read.rows[:5])
+            raise InputError(f"{read.source}: no row has the id {row_id!r}; ids begin {known}")
     elif given is None and default is None:
         raise InputError("--heavy needs --antigen: the antigen's residues, or a FASTA file of it")
     else:
@@ -127,59 +140,15 @@ def _read(
     return row
 
 
-def _default_antigen(model: str) -> tuple[Any, Any] | None:
-    """A campaign's model and its own antigen; None for a model without one."""
-    from paratope.models.predictor import Predictor
-
-    predictor = Predictor.load(model)
-    antigen = predictor.default_antigen
-    return None if antigen is None else (predictor, antigen)
-
-
-def _antigens(text: str) -> tuple[Any, ...]:
-    from paratope.data.tables import read_antigens
-    from paratope.molecules.sequences import clean_antigen
-
-    if os.path.isfile(text):  # no error for residues too many to be a file's name
-        return read_antigens(text)
-    try:
-        return (clean_antigen(text, "the antigen")[0],)
-    except InputError as error:
-        raise InputError(
-            f"--antigen {text[:40]!r} is neither a FASTA file that exists nor an antigen: {error}"
-        ) from error
-
-
-def _row(table: Any, row_id: str | None) -> Any:
-    if row_id is None:
-        if len(table.rows) == 1:
-            return table.rows[0]
-        raise InputError(f"{table.source} has {len(table.rows)} rows; choose one by --id")
-    for row in table.rows:
-        if row.id == row_id:
-            return row
-    known = ", ".join(row.id for row in table.rows[:5])
-    raise InputError(f"{table.source}: no row has the id {row_id!r}; ids begin {known}")
-
-
-def _chosen(text: str, antibody: Any) -> list[Any]:
-    """Mutations to combine; unlike those of one variant, several may be of one place."""
-    import re
-
-    from paratope.molecules.mutations import parse_mutation
-
-    return [parse_mutation(part, antibody) for part in re.split("[,+;]", text) if part.strip()]
-
-
-def _show(found: Any) -> None:
+def _show(scanned: Any) -> None:
     from rich.console import Console
     from rich.table import Table
 
     from paratope.campaigns.scanning.columns import value_columns
 
-    delta, low, high = value_columns(found.unit)[3:6]
-    title = "ΔpKd" if found.unit == "pkd" else "Δscore"
-    best = found.variants.drop_nulls(delta).sort(delta, descending=True).head(10)
+    delta, low, high = value_columns(scanned.unit)[3:6]
+    title = "ΔpKd" if scanned.unit == "pkd" else "Δscore"
+    best = scanned.variants.drop_nulls(delta).sort(delta, descending=True).head(10)
     table = Table(title="Predicted strongest", title_justify="left", box=None)
     for name in ("mutations", "IMGT", "region", title, "interval", "P(stronger)", "liabilities"):
         table.add_column(name, overflow="fold")

@@ -1,12 +1,11 @@
 """``paratope simulate-campaign``: a measured landscape replayed, round by round."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Option
 
-from paratope.cli.group import command_app
+from paratope.cli.group import command_app, say, table_console
 
 if TYPE_CHECKING:
     from paratope.campaigns.campaign_simulation import Comparison, Landscape, Replay
@@ -70,8 +69,7 @@ def simulate_campaign(
     options = ReplayOptions(batch, rounds, repeats, start, top, seed)
     landscape = landscape_of(table)
     options.settled(landscape)
-    for note in (*landscape.campaign.notes, *landscape.notes):
-        print(f"Note: {note}", file=sys.stderr)
+    say(*(f"Note: {note}" for note in (*landscape.campaign.notes, *landscape.notes)))
     general = None if prior == "none" else Predictor.load(prior)
     fit = campaign_fitter(AntibodyLanguage(), general)
     strategies = parse_strategies(compare, fit, acquisition, explore)
@@ -80,16 +78,14 @@ def simulate_campaign(
     comparison = compare_strategies(replayed)
     written = [] if output is None else write_replay(landscape, replayed, comparison, output)
     _show(landscape, replayed, comparison)
-    for path in written:
-        print(f"written: {path}", file=sys.stderr)
+    say(*(f"written: {path}" for path in written))
 
 
 def _show(landscape: "Landscape", replayed: "Replay", comparison: "Comparison") -> None:
-    from rich.console import Console
     from rich.table import Table
 
     label, options = landscape.label, replayed.options
-    console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
+    console = table_console()
     console.print(
         f"{len(landscape):,} variants, best {label} {landscape.values.max():.2f}; first plate "
         f"{options.start}, then {options.rounds} rounds of {options.batch}; {options.repeats} "

@@ -1,12 +1,11 @@
 """``paratope suggest``: the antibodies to make next in a campaign."""
 
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from typer import Argument, Option
 
-from paratope.cli.group import command_app
+from paratope.cli.group import command_app, say, table_console
 
 if TYPE_CHECKING:
     from paratope.campaigns.suggestion import NextRound
@@ -96,17 +95,18 @@ def suggest(
         seed=seed,
     )
     written = write_next_round(chosen, output) if output is not None else []
-    _explain(chosen)
-    if output is None:
-        _show(chosen)
-    for path in written:
-        print(f"written: {path}", file=sys.stderr)
+    _show(chosen, with_table=output is None)
+    say(*(f"written: {path}" for path in written))
     if chosen.refused:
         raise typer.Exit(3)
 
 
-def _explain(chosen: "NextRound") -> None:
-    """What was left out and why, and what to expect of the batch."""
+def _show(chosen: "NextRound", with_table: bool) -> None:
+    """Print what was left out and why, what to expect of the batch, and the batch."""
+    from rich.table import Table
+
+    from paratope.molecules.mutations import format_mutations
+
     lines = [f"Note: {note}" for note in chosen.notes]
     lines += [f"Filters: {chosen.filters}", str(chosen.left_out).capitalize()]
     if chosen.refused:
@@ -120,15 +120,9 @@ def _explain(chosen: "NextRound") -> None:
         f"{len(chosen.suggestions)} chosen of {chosen.candidates:,} candidates; about "
         f"{beating:.1f} of them expected above the best measured ({name}, {value:.3g})"
     )
-    print("\n".join(lines), file=sys.stderr)
-
-
-def _show(chosen: "NextRound") -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    from paratope.molecules.mutations import format_mutations
-
+    say(*lines)
+    if not with_table:
+        return
     label = "pKd" if chosen.label == "pkd" else "score"
     table = Table(box=None, padding=(0, 2, 0, 0))
     for name in ("rank", "mutations", label, "interval", "P(best)", "why"):
@@ -145,4 +139,4 @@ def _show(chosen: "NextRound") -> None:
             f"{suggestion.p_beats_best:.2f}",
             suggestion.reason,
         )
-    Console(width=None if sys.stdout.isatty() else 160, highlight=False).print(table)
+    table_console().print(table)

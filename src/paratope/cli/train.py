@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer import Argument, Option
 
-from paratope.cli.group import command_app
+from paratope.cli.group import command_app, say
 from paratope.core.interruption import Interrupted, Interruption
 from paratope.core.progress import console_progress
 
@@ -118,7 +118,7 @@ def train(
             resume=resume,
             progress=progress,
             on_epoch=_say_epoch,
-            say=_say,
+            say=say,
             loggers=names,
             interruption=interruption,
         )
@@ -128,7 +128,13 @@ def train(
                 chosen = _search(source, chosen, output, trials, pins, run)
             left_out = _train(source, chosen, output, run)
         except Interrupted as interrupted:
-            _say(f"Stopped: {interrupted}. {_how_to_go_on(output)}")
+            command = shlex.join(["paratope", "train", "-o", str(output), "--resume"])
+            advice = f"Go on with: {command}"
+            if not (output / "run.toml").is_file():
+                begun = (output / "search").is_dir()
+                again = "Go on with the same command and --resume."
+                advice = again if begun else "Nothing was written yet."
+            say(f"Stopped: {interrupted}. {advice}")
             raise typer.Exit(interrupted.exit_code) from None
     if left_out:
         raise typer.Exit(3)
@@ -145,17 +151,17 @@ def _search(
     """The best recipe of a search."""
     from paratope.training.search import search
 
-    def say(trial: "Trial") -> None:
+    def say_trial(trial: "Trial") -> None:
         value = "" if trial.objective is None else f"  Spearman {trial.objective:.3f}"
         values = ", ".join(
             f"{key} {value:.3g}" if isinstance(value, float) else f"{key} {value}"
             for key, value in trial.values.items()
         )
-        _say(f"trial {trial.number:3} {trial.state}{value}  {values}")
+        say(f"trial {trial.number:3} {trial.state}{value}  {values}")
 
-    result = search(source, recipe, folder, trials, pins, options, on_trial=say)
+    result = search(source, recipe, folder, trials, pins, options, on_trial=say_trial)
     best = result.best
-    _say(f"Best: trial {best.number}, Spearman {best.objective:.3f}; training it now.")
+    say(f"Best: trial {best.number}, Spearman {best.objective:.3f}; training it now.")
     return result.recipe
 
 
@@ -168,29 +174,22 @@ def _train(source: str, recipe: "Recipe", folder: Path, options: "RunOptions") -
 
     data = recipe.data.model_copy(update={"table": source})
     if options.resume and is_finished(folder, recipe.model_copy(update={"data": data})):
-        _say(f"{folder} is finished: nothing is left to do.")
+        say(f"{folder} is finished: nothing is left to do.")
         return False
     trained = train_table(source, recipe, folder, options)
     rows = trained.rows
     for note in rows.table_notes:
-        _say(f"Note: {note}")
+        say(f"Note: {note}")
     sizes = ", ".join(f"{count} {name}" for name, count in trained.part_sizes.items())
-    _say(f"Split by {rows.split}: {sizes}.")
+    say(f"Split by {rows.split}: {sizes}.")
     for note, count in {**rows.usable.notes, **rows.usable.left_out}.items():
-        _say(f"{count} {note}.")
+        say(f"{count} {note}.")
     bundle = read_bundle(write_model_of_run(trained, folder))
     if warning := calibration_warning(Calibration.from_json(bundle.calibration)):
-        _say(f"Warning: {warning}")
+        say(f"Warning: {warning}")
     result = trained.result
-    _say(f"Ended: {result.stopped}. Best epoch: {result.best_epoch}. Run folder: {folder}")
+    say(f"Ended: {result.stopped}. Best epoch: {result.best_epoch}. Run folder: {folder}")
     return bool(rows.usable.left_out)
-
-
-def _how_to_go_on(run: Path) -> str:
-    if not (run / "run.toml").is_file():
-        begun = (run / "search").is_dir()
-        return "Go on with the same command and --resume." if begun else "Nothing was written yet."
-    return f"Go on with: {shlex.join(['paratope', 'train', '-o', str(run), '--resume'])}"
 
 
 def _settings(encoders: str | None, split: str | None, columns: str | None) -> list[str]:
@@ -214,10 +213,6 @@ def _say_epoch(record: dict[str, Any]) -> None:
         value = record[f"validation_{name}"]
         if not math.isnan(value):
             line += f"  {title} {value:.3f}"
-    _say(line)
+    say(line)
     for warning in record["warning"].splitlines():
-        _say(f"Warning: {warning}")
-
-
-def _say(text: str) -> None:
-    typer.echo(text, err=True)
+        say(f"Warning: {warning}")

@@ -213,8 +213,6 @@ def flip_censoring(censoring: Censoring) -> Censoring:
 
 
 def _direction(bound: str | None) -> Censoring:
-    if bound in (">", ">=", "≥"):
-        return Censoring.AT_LEAST
-    if bound in ("<", "<=", "≤"):
-        return Censoring.AT_MOST
-    return Censoring.EXACT
+    signs = {">": Censoring.AT_LEAST, "≥": Censoring.AT_LEAST}
+    signs |= {"<": Censoring.AT_MOST, "≤": Censoring.AT_MOST}
+    return signs.get((bound or "=")[0], Censoring.EXACT)

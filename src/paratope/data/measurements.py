@@ -40,34 +40,18 @@ class Conditions:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Measurement:
-    """One measured value of one pair; at least one of `pkd`, `delta_pkd`, `score` is set.
-
-    Attributes
-    ----------
-    pair : Pair
-    pkd : float or None
-        -log10(Kd / M). None with ``AT_MOST``: a non-binder whose bound is not known yet.
-    censoring : Censoring
-        About the value that is set: a Kd "> 10 uM" is a pKd ``AT_MOST`` 5.
-    assay : str
-        Source or campaign: the unit inside which values compare.
-    delta_pkd : float or None
-        pKd minus the parent's, where a parent was measured beside it.
-    parent : Pair or None
-        What `delta_pkd` is relative to.
-    score : float or None
-        A value of any other unit, higher = stronger.
-    conditions : Conditions
-    origin : Origin
-    """
+    """One measured value of one pair; at least one of `pkd`, `delta_pkd`, `score` is set."""
 
     pair: Pair
+    # -log10(Kd / M); None with ``AT_MOST``: a non-binder whose bound is not known yet
     pkd: float | None = None
+    # About the value that is set: a Kd "> 10 uM" is a pKd ``AT_MOST`` 5
     censoring: Censoring = Censoring.EXACT
-    assay: str = ""
+    assay: str = ""  # Source or campaign: the unit inside which values compare
+    # pKd minus the parent's, where a parent was measured beside it
     delta_pkd: float | None = None
-    parent: Pair | None = None
-    score: float | None = None
+    parent: Pair | None = None  # What `delta_pkd` is relative to
+    score: float | None = None  # A value of any other unit, higher = stronger
     conditions: Conditions = Conditions()
     origin: Origin = Origin()
 

@@ -40,6 +40,7 @@ class LiabilityKind:
     is_default: bool  # Whether a filter uses it unless told otherwise
 
 
+_DEGRADATION = "Lu et al. 2019, mAbs 11:45; Sydow et al. 2014, PLoS ONE 9:e100736"
 LIABILITIES: dict[str, LiabilityKind] = {
     "n-glycosylation": LiabilityKind(
         "N-X-S or N-X-T with X not P, anywhere in a variable domain",
@@ -61,21 +62,9 @@ LIABILITIES: dict[str, LiabilityKind] = {
         "Jarasch et al. 2015, J. Pharm. Sci. 104:1885",
         False,
     ),
-    "deamidation": LiabilityKind(
-        "N-G (high) or N-S (medium) in a CDR",
-        "Lu et al. 2019, mAbs 11:45; Sydow et al. 2014, PLoS ONE 9:e100736",
-        True,
-    ),
-    "weak-deamidation": LiabilityKind(
-        "N-N or N-T in a CDR",
-        "Lu et al. 2019, mAbs 11:45; Sydow et al. 2014, PLoS ONE 9:e100736",
-        False,
-    ),
-    "isomerisation": LiabilityKind(
-        "D-G (high) or D-S (medium) in a CDR",
-        "Lu et al. 2019, mAbs 11:45; Sydow et al. 2014, PLoS ONE 9:e100736",
-        True,
-    ),
+    "deamidation": LiabilityKind("N-G (high) or N-S (medium) in a CDR", _DEGRADATION, True),
+    "weak-deamidation": LiabilityKind("N-N or N-T in a CDR", _DEGRADATION, False),
+    "isomerisation": LiabilityKind("D-G (high) or D-S (medium) in a CDR", _DEGRADATION, True),
     "methionine-oxidation": LiabilityKind("M in a CDR", "Yang et al. 2017, mAbs 9:646", True),
     "tryptophan-oxidation": LiabilityKind("W in a CDR", "Sharma et al. 2014, PNAS 111:18601", True),
     "cdr-charge": LiabilityKind(

@@ -434,8 +434,10 @@ def _between_domains(chain: str, old: str, new: str) -> list[Mutation]:
 
 def _fewest_edits(chain: str, old: str, new: str) -> list[Mutation]:
     """Substitutions, deletions and insertions of the Levenshtein distance."""
-    edits = Levenshtein.editops(old, new)
-    steps = [(tag, i, "" if tag == "delete" else new[j]) for tag, i, j in edits]
+    steps = [
+        (edit.tag, edit.src_pos, "" if edit.tag == "delete" else new[edit.dest_pos])
+        for edit in Levenshtein.editops(old, new)
+    ]
     return _merged(chain, old, steps)
 
 

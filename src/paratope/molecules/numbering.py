@@ -53,6 +53,7 @@ class Domain:
         return "".join(residue for residue, region in pairs if region == name)
 
 
+@functools.lru_cache(maxsize=16384)
 def find_domains(sequence: str, scheme: str = "imgt") -> tuple[Domain, ...]:
     """Antibody variable domains of a chain, in order; none if it is no antibody.
 
@@ -70,7 +71,21 @@ def find_domains(sequence: str, scheme: str = "imgt") -> tuple[Domain, ...]:
     """
     if scheme not in SCHEMES:
         raise InputError(unknown_name("numbering scheme", scheme, SCHEMES))
-    return _find_domains(sequence, scheme)
+    domains = []
+    for numbered in _annotator(scheme).number_domains(sequence):
+        if numbered.error is not None:
+            continue
+        chain, start, end = numbered.chain, numbered.query_start, numbered.query_end
+        assert chain is not None
+        assert numbered.numbering is not None
+        assert start is not None
+        assert end is not None
+        # interned: the same few hundred strings recur in every cached domain
+        positions = tuple(sys.intern(position) for position in numbered.numbering)
+        regions = tuple(_region_of(scheme, chain, position) for position in positions)
+        residues = sequence[start : end + 1]
+        domains.append(Domain(chain, start, end + 1, residues, positions, regions))
+    return tuple(domains)
 
 
 def number_chain(sequence: str, scheme: str = "imgt") -> Domain:
@@ -212,22 +227,3 @@ def _region_of(scheme: str, chain: str, position: str) -> str:
     number = int(position.rstrip(string.ascii_letters))
     bounds = immunum.regions_for(scheme, chain)
     return next((name for name in REGIONS if number <= bounds[name.lower()][1]), REGIONS[-1])
-
-
-@functools.lru_cache(maxsize=16384)
-def _find_domains(sequence: str, scheme: str) -> tuple[Domain, ...]:
-    domains = []
-    for numbered in _annotator(scheme).number_domains(sequence):
-        if numbered.error is not None:
-            continue
-        chain, start, end = numbered.chain, numbered.query_start, numbered.query_end
-        assert chain is not None
-        assert numbered.numbering is not None
-        assert start is not None
-        assert end is not None
-        # interned: the same few hundred strings recur in every cached domain
-        positions = tuple(sys.intern(position) for position in numbered.numbering)
-        regions = tuple(_region_of(scheme, chain, position) for position in positions)
-        residues = sequence[start : end + 1]
-        domains.append(Domain(chain, start, end + 1, residues, positions, regions))
-    return tuple(domains)

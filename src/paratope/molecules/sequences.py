@@ -137,10 +137,9 @@ def clean_antibody(
             "give the light chain once"
         )
     heavy, light = parts if len(parts) == 2 else (parts[0] if parts else heavy, light)
-    chains: dict[str, str | None] = {"heavy": None, "light": None}
-    all_notes: list[str] = []
-    for kind, chain in (("heavy", heavy), ("light", light)):
-        if chain is not None:
-            chains[kind], notes = clean_sequence(chain, f"{kind} chain")
-            all_notes += [f"{kind} chain: {note}" for note in notes]
-    return Antibody(**chains, name=name), tuple(all_notes)
+    heavy, notes = clean_sequence(heavy, "heavy chain")
+    all_notes = [f"heavy chain: {note}" for note in notes]
+    if light is not None:
+        light, notes = clean_sequence(light, "light chain")
+        all_notes += [f"light chain: {note}" for note in notes]
+    return Antibody(heavy, light, name), tuple(all_notes)

@@ -69,7 +69,7 @@ def read_blocks(opened: Opened, block_rows: int | None) -> Iterator[Block]:
                 yield from _delimited_blocks(lines, blank, first, opened, block_rows)
                 return
             records = _fasta_records(itertools.chain([""] * blank, lines), opened.name)
-            schema = dict.fromkeys(("id", "heavy", "light"), pl.String)
+            schema = {"id": pl.String, "heavy": pl.String, "light": pl.String}
             for batch in _batches(_paired_chains(records), block_rows):
                 *columns, starts = map(list, zip(*batch, strict=True))
                 yield Block(pl.DataFrame(columns, schema=schema), starts)
@@ -78,10 +78,20 @@ def read_blocks(opened: Opened, block_rows: int | None) -> Iterator[Block]:
 def _delimited_blocks(
     lines: Iterator[str], blank: int, first: str, opened: Opened, block_rows: int | None
 ) -> Iterator[Block]:
-    delimiter, note = _delimiter(first, opened)
+    expected, note = _SUFFIX_DELIMITER.get(opened.suffix), ""
+    named = re.fullmatch(r"sep=(.)\s*", first)  # Excel's own line about the delimiter
+    if named:
+        delimiter = named[1]
+    else:  # the one that splits the first line most
+        fields_by = {mark: len(next(csv.reader([first], delimiter=mark))) for mark in _DELIMITERS}
+        likeliest = expected or ","
+        delimiter = max(fields_by, key=lambda mark: (fields_by[mark], mark == likeliest))
+        if delimiter != likeliest and expected is not None:
+            seen, usual = _DELIMITERS[delimiter], _DELIMITERS[expected]
+            note = f"fields are separated by {seen}, not {usual}"
     csv.field_size_limit(max(csv.field_size_limit(), MAX_FIELD_CHARACTERS))
     records = _records(lines, delimiter, blank, opened.name)
-    if re.fullmatch(r"sep=.\s*", first):  # Excel's own line about the delimiter
+    if named:
         next(records)
     _, header, _ = next(records)
     names = unique_names(header)
@@ -109,20 +119,6 @@ def _delimited_blocks(
             rows.append([field or None for field in fields])
         block.frame = pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String), orient="row")
         yield block
-
-
-def _delimiter(first: str, opened: Opened) -> tuple[str, str]:
-    """The delimiter that splits the first line most, and a note if it is not the expected one."""
-    named = re.fullmatch(r"sep=(.)\s*", first)
-    if named:
-        return named[1], ""
-    expected = _SUFFIX_DELIMITER.get(opened.suffix)
-    likeliest = expected or ","
-    fields = {mark: len(next(csv.reader([first], delimiter=mark))) for mark in _DELIMITERS}
-    best = max(fields, key=lambda mark: (fields[mark], mark == likeliest))
-    if expected is not None and best != expected:
-        return best, f"fields are separated by {_DELIMITERS[best]}, not {_DELIMITERS[expected]}"
-    return best, ""
 
 
 def _records(

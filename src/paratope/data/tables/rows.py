@@ -36,33 +36,21 @@ REPEATED_ID = "was used before, in row"
 
 
 class ReadOptions(TypedDict, total=False):
-    """How a table is read; each may be left out.
+    """How a table is read; each may be left out."""
 
-    Attributes
-    ----------
-    columns : mapping of str to str
-        Canonical name to the user's column, where the name is not known (`ALIASES`). If it names a
-        column of measured values, no other is read.
-    antigens : path of a FASTA file, or sequence of Antigen
-        Pair every antibody with every one of these.
-    require : {"pair", "measured"}
-        ``"pair"`` (the default) reads antibody and antigen and leaves measured values alone;
-        ``"measured"`` also reads a measurement in every row.
-    limit_pkd : float
-        Weakest pKd the assay can see, for non-binders; by default the weakest measured in it.
-    default_antigen : Antigen
-        Antigen of the rows that give none; without it such rows are errors, and so is a table
-        without an antigen column.
-    parent : str
-        Id of the row that rows of mutations without a heavy chain are variants of, where no parent
-        is named beside them.
-    """
-
+    # Canonical name to the user's column, where the name is not known (`ALIASES`). If it names a
+    # column of measured values, no other is read.
     columns: Mapping[str, str] | None
+    # FASTA file or antigens, each of which is paired with every antibody
     antigens: Source | Sequence[Antigen] | None
+    # ``"pair"`` (the default) reads antibody and antigen and leaves measured values alone;
+    # ``"measured"`` also reads a measurement in every row.
     require: Require
+    # Weakest pKd the assay can see, for non-binders; by default the weakest measured in it
     limit_pkd: float | None
+    # Antigen of the rows that give none; without it they are errors, as is a table without any
     default_antigen: Antigen | None
+    # Id of the row that rows of mutations are variants of, where no parent is named beside them
     parent: str | None
 
 
