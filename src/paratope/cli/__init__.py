@@ -1,6 +1,5 @@
 """The command line: a table of commands, each imported only when it runs.
 
-``COMMANDS`` maps a command's name to the module that defines it and to its line in the main help.
 A command module defines ``app = command_app(...)`` (see `paratope.cli.group`) with either one
 command or, given a summary, several sub-commands. Nothing of it is imported for the main help.
 
@@ -22,6 +21,7 @@ from typer.core import TyperCommand
 from paratope.cli.group import HELP_OPTIONS, CommandGroup
 from paratope.core.errors import ParatopeError
 
+# Command: the module that defines it, and its line in the main help
 COMMANDS: dict[str, tuple[str, str]] = {
     "predict": ("paratope.cli.predict", "Predict pKd with an interval for a table of pairs."),
     "adapt": ("paratope.cli.adapt", "Fit a model to a campaign's measurements, and validate it."),

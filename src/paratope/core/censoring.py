@@ -9,9 +9,6 @@ class Censoring(enum.IntEnum):
     The integers are what arrays hold: ``censoring == Censoring.EXACT`` is a mask, and the sign
     says on which side of the value the truth lies. A Kd "> 10 uM" is a pKd ``AT_MOST`` 5: the
     sign turns once, where a Kd is read (`paratope.core.units.parse_kd`), and nowhere else.
-
-    >>> -Censoring.AT_LEAST == Censoring.AT_MOST
-    True
     """
 
     AT_MOST = -1

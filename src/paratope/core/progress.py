@@ -14,11 +14,7 @@ def silent(stage: str, done: int, total: int) -> None:
 
 @contextlib.contextmanager
 def console_progress() -> Iterator[Progress]:
-    """One bar for each stage on stderr; nothing where stderr is no terminal.
-
-    >>> with console_progress() as progress:
-    ...     progress("encoding antibodies", 1, 2)
-    """
+    """One bar for each stage on stderr; nothing where stderr is no terminal."""
     if not sys.stderr.isatty():
         yield silent
         return

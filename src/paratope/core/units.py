@@ -165,20 +165,12 @@ def parse_kd(text: str, default_unit: str = "M") -> tuple[float | None, Censorin
 
 
 def is_no_binding(text: str) -> bool:
-    """Whether a value says, in words, that nothing binds.
-
-    >>> is_no_binding("N.B."), is_no_binding("3 nM")
-    (True, False)
-    """
+    """Whether a value says, in words, that nothing binds, such as ``"N.B."``."""
     return text.strip().lower() in _NO_BINDING
 
 
 def is_not_measured(text: str) -> bool:
-    """Whether a value is empty or a word for "not measured".
-
-    >>> is_not_measured("n.d."), is_not_measured("")
-    (True, True)
-    """
+    """Whether a value is empty or a word for "not measured", such as ``"n.d."``."""
     return text.strip().lower() in _NOT_MEASURED
 
 
@@ -204,11 +196,7 @@ def parse_temperature_K(text: str, unit: str = "") -> float:
 
 
 def flip_censoring(censoring: Censoring) -> Censoring:
-    """The same bound about a quantity of opposite sign (Kd or ΔG instead of pKd).
-
-    >>> flip_censoring(Censoring.AT_LEAST)
-    <Censoring.AT_MOST: -1>
-    """
+    """The same bound about a quantity of opposite sign (Kd or ΔG instead of pKd)."""
     return Censoring(-censoring)
 
 

@@ -160,8 +160,6 @@ def select_liabilities(text: str = "default") -> tuple[str, ...]:
     ``+`` or ``-`` in front adds to the default ones or takes from them. Raises `InputError` if a
     name is none.
 
-    >>> select_liabilities("deamidation,n-glycosylation")
-    ('n-glycosylation', 'deamidation')
     >>> set(select_liabilities()) - set(select_liabilities("-tryptophan-oxidation"))
     {'tryptophan-oxidation'}
     """

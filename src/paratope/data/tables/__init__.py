@@ -1,9 +1,7 @@
 """Tables of pairs and measurements: CSV, TSV, Parquet, XLSX, FASTA and frames, read and written.
 
-`read_table` and `iter_tables` give rows of pairs (and measurements) with the user's own columns
-kept; `table_from_frame` does the same for a polars or pandas frame; `write_table` writes
-atomically. One bad row never stops a table: it carries its `error`. What makes the whole table
-unreadable raises `paratope.core.errors.InputError`.
+One bad row never stops a table: it carries its `error`. What makes the whole table unreadable
+raises `paratope.core.errors.InputError`.
 
 On the way in, a file is opened (`sources`), split into blocks of rows (`formats`), its columns are
 recognised (`columns`), and its cells are read: sequences and mutations (`molecules`), measured

@@ -66,12 +66,8 @@ def read_table(source: Source, **options: Unpack[ReadOptions]) -> InputTable:
     -------
     InputTable
         Antibodies are cut to their variable domains and put in order
-        (`paratope.molecules.numbering.prepare_antibody`); bad rows carry their error.
-
-    Raises
-    ------
-    InputError
-        If the source cannot be read as a table, has no rows, or lacks a column that is needed.
+        (`paratope.molecules.numbering.prepare_antibody`); bad rows carry their error. Raises
+        `InputError` if there is no table, no row, or not a column that is needed.
 
     Examples
     --------

@@ -64,9 +64,8 @@ def read_values(
     """What the measured columns of one row say.
 
     `cells` has the row's texts and `columns` the user's names by canonical column; the
-    temperature, 298.15 K if not known, converts free energies. Raises `InputError`, beginning with
-    the user's column, if nothing is measured, a value cannot be read or is in the wrong unit, or
-    two columns disagree.
+    temperature, 298.15 K if not known, converts free energies. Raises `InputError` if nothing is
+    measured, a value cannot be read or is in the wrong unit, or two columns disagree.
     """
     temperature = STANDARD_TEMPERATURE_K if temperature_K is None else temperature_K
     readings = [

@@ -37,15 +37,11 @@ class TableWriter:
     ----------
     target : path, or ``"-"``
         ``.csv``, ``.tsv``, ``.parquet`` or ``.xlsx``, the first two also with ``.gz``; ``"-"`` is
-        CSV on stdout. XLSX is held in memory until the end.
+        CSV on stdout. XLSX is held in memory until the end. Raises `OutputError` for other suffixes
+        and where it cannot be written.
     keep : collection of str
         Columns whose numbers are written as they are. Other floating-point numbers in CSV and TSV
         get three decimals; those that would vanish (under 0.001) three digits.
-
-    Raises
-    ------
-    OutputError
-        If the suffix is none of these, or the file cannot be written.
 
     Examples
     --------
