@@ -17,8 +17,7 @@ class Finding:
     """One thing that is wrong, or worth knowing."""
 
     code: str  # Stable short name, such as ``"floor"``; the documentation lists all of them
-    # {"error", "warning", "info"} ``error``: numbers computed from this will mislead; ``warning``:
-    # look before using it; ``info``: no fault, but worth knowing
+    # error: numbers computed from this will mislead; warning: look before using it; info: no fault
     severity: Severity
     message: str  # What was found, with numbers
     advice: str = ""  # What to do

@@ -15,6 +15,7 @@ from paratope.core.units import PKD_MAX_OUTPUT, PKD_MIN_OUTPUT
 from paratope.data.findings import percent
 
 Position = Literal["low end", "high end", "apart", "within"]
+CollapseFault = Literal["", "few values", "no spread"]
 
 # ---- point masses: a value is looked at if it recurs in so many rows
 MIN_MASS_VALUES = 20
@@ -86,22 +87,11 @@ class PointMass:
 def point_masses(values: np.ndarray) -> list[PointMass]:
     """Values that recur too often (floors, ceilings, flags, defaults), most frequent first.
 
-    The number of rows at one value is compared with a Poisson count of the rate that the density
-    of its neighbours and the rounding allow, times how much other equally round values are
-    favoured in the same column (people write 1 nM sooner than 1.1 nM), with a Bonferroni
-    correction for the number of values.
+    `values` are finite numbers, (n,), declared bounds and repeated rows left out. The number of
+    rows at one is compared with a Poisson count of the rate that the density of its neighbours and
+    the rounding allow, times how much other equally round values are favoured in the same column
+    (people write 1 nM sooner than 1.1 nM), with a Bonferroni correction for the number of values.
 
-    Parameters
-    ----------
-    values : ndarray
-        Finite numbers, (n,), declared bounds and repeated rows left out.
-
-    Returns
-    -------
-    list of PointMass
-
-    Examples
-    --------
     >>> measured = np.round(np.random.default_rng(0).normal(8.0, 1.0, 300), 2)
     >>> point_masses(measured)
     []
@@ -147,20 +137,15 @@ def _expected_counts(
     last = np.cumsum(counts)
     first = last - counts
     # enough rows and enough distinct values on either side, or rounding alone makes it jump
-    index = np.arange(len(distinct))
-    start = np.minimum(
-        np.maximum(first - NEIGHBOURS // 2, 0), first[np.maximum(index - NEIGHBOURING_VALUES, 0)]
-    )
-    end = np.maximum(
-        np.minimum(last + NEIGHBOURS // 2, len(ordered)),
-        last[np.minimum(index + NEIGHBOURING_VALUES, len(distinct) - 1)],
-    )
+    index, most, half = np.arange(len(distinct)), len(distinct) - 1, NEIGHBOURS // 2
+    start = first[np.maximum(index - NEIGHBOURING_VALUES, 0)]
+    start = np.minimum(np.maximum(first - half, 0), start)
+    end = last[np.minimum(index + NEIGHBOURING_VALUES, most)]
+    end = np.maximum(np.minimum(last + half, len(ordered)), end)
     below, above = first - start, end - last
-    to_start = np.maximum(distinct - ordered[start], 1e-9)
-    to_end = np.maximum(ordered[end - 1] - distinct, 1e-9)
-    density = np.maximum(
-        np.where(below >= 3, below / to_start, 0.0), np.where(above >= 3, above / to_end, 0.0)
-    )
+    left = np.where(below >= 3, below / np.maximum(distinct - ordered[start], 1e-9), 0.0)
+    right = np.where(above >= 3, above / np.maximum(ordered[end - 1] - distinct, 1e-9), 0.0)
+    density = np.maximum(left, right)
     ties = max(0.02, len(others) / max(len(np.unique(others)), 1) - 1.0)
     for decimals in range(5):
         scaled = others * 10.0**decimals
@@ -207,21 +192,11 @@ class UnitCluster:
 
 
 def outlying_cluster(values: np.ndarray, min_gap: float = MIN_GAP) -> UnitCluster | None:
-    """The smaller of two groups of values with a gap between them, if there are two.
+    """The smaller of two groups of finite values, (n,), with a gap between them, if there are two.
 
-    Parameters
-    ----------
-    values : ndarray
-        Finite numbers, (n,); affinities in log10 units.
-    min_gap : float
-        A narrower gap is none; nor is one of less than half the SD of the larger group.
+    Affinities are in log10 units. A gap narrower than `min_gap`, or than half the standard
+    deviation of the larger group, is none.
 
-    Returns
-    -------
-    UnitCluster or None
-
-    Examples
-    --------
     >>> pkd = np.linspace(6.0, 10.0, 100)
     >>> outlying_cluster(pkd) is None
     True
@@ -232,8 +207,7 @@ def outlying_cluster(values: np.ndarray, min_gap: float = MIN_GAP) -> UnitCluste
         return None
     order = np.argsort(values, kind="stable")
     splits = [_split_at_gap(order, values[order], share, min_gap) for share in GAP_SHARES]
-    found = [cluster for cluster in splits if cluster is not None]
-    return min(found, key=lambda cluster: cluster.log10_p, default=None)
+    return min(filter(None, splits), key=lambda cluster: cluster.log10_p, default=None)
 
 
 def _split_at_gap(
@@ -278,7 +252,7 @@ class Collapse:
     commonest: float
     tie_share: float
     spread_ratio: float
-    fault: Literal["", "few values", "no spread"]
+    fault: CollapseFault
 
     @property
     def message(self) -> str:
@@ -300,22 +274,10 @@ def collapse(values: np.ndarray, measured: np.ndarray | None = None) -> Collapse
     Few are fewer than 5 % of the rows (or of the distinct measured values, where those are fewer),
     but never more than 20; of predictions, always fewer than 10. Predictions have also collapsed
     if 30 % of them are equal, and more than of the measured values, or if their standard deviation
-    is below 5 % of the measured values'.
+    is below 5 % of the measured values'. `values`, (n,), are a column that stands alone, or with
+    the `measured` values of the same rows predictions: each pair once, since equal pairs rightly
+    have equal predictions.
 
-    Parameters
-    ----------
-    values : ndarray
-        Predictions, (n,), each pair once, since equal pairs rightly have equal predictions; or a
-        column that stands alone.
-    measured : ndarray, optional
-        The measured values of the same rows, (n,).
-
-    Returns
-    -------
-    Collapse
-
-    Examples
-    --------
     >>> measured = np.linspace(5, 11, 50)
     >>> collapse(measured + 0.3, measured).fault
     ''
@@ -327,8 +289,7 @@ def collapse(values: np.ndarray, measured: np.ndarray | None = None) -> Collapse
         return Collapse(0, 0, float("nan"), 0.0, float("nan"), "")
     rounded = values if measured is None else np.round(values, _DECIMALS)
     different, counts = np.unique(rounded, return_counts=True)
-    tie_share, ratio = float(counts.max()) / rows, float("nan")
-    tied = flat = False
+    tie_share, ratio, tied = float(counts.max()) / rows, float("nan"), False
     if measured is None:
         enough, few = rows >= MIN_ALONE_ROWS, max(3.0, min(FEW_AT_MOST, FEW_SHARE * rows))
     else:
@@ -336,15 +297,13 @@ def collapse(values: np.ndarray, measured: np.ndarray | None = None) -> Collapse
             ratio = float(np.std(values)) / sd
         measured_counts = np.unique(measured, return_counts=True)[1]
         possible = min(rows, len(measured_counts))
-        always = min(FEW_ALWAYS, possible / 2)
         enough = rows >= MIN_COLLAPSE_ROWS
-        few = max(always, min(FEW_AT_MOST, FEW_SHARE * possible))
+        few = max(min(FEW_ALWAYS, possible / 2), min(FEW_AT_MOST, FEW_SHARE * possible))
         tied = tie_share > max(MAX_TIE_SHARE, measured_counts.max() / rows)
-        flat = ratio < MIN_SPREAD_RATIO
-    fault: Literal["", "few values", "no spread"] = ""
+    fault: CollapseFault = ""
     if enough and (tied or len(different) < few):
         fault = "few values"
-    elif enough and flat:
+    elif enough and ratio < MIN_SPREAD_RATIO:
         fault = "no spread"
     commonest = float(different[counts.argmax()])
     return Collapse(rows, len(different), commonest, tie_share, ratio, fault)
@@ -376,15 +335,8 @@ class DominantGroup:
 def dominant_group(labels: Sequence[object] | np.ndarray, kind: str) -> DominantGroup | None:
     """The group that makes pooled numbers mostly its own, if there is one among several.
 
-    Parameters
-    ----------
-    labels : sequence or ndarray
-        Group of each row, (n,).
-    kind : str
-        What they are: a key of ``DOMINANT_SHARE``.
+    `labels` hold the group of each row, (n,); `kind` is a key of ``DOMINANT_SHARE``.
 
-    Examples
-    --------
     >>> dominant_group(["a"] * 80 + ["b"] * 20, "antigen")
     DominantGroup(label='a', count=80, share=0.8, groups=2)
     >>> dominant_group(["a"] * 55 + ["b"] * 45, "antigen") is None

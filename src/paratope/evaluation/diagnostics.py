@@ -1,8 +1,8 @@
-"""What a number hides, in plain words: collapse, floors, foreign units, dominance, bias, ..."""
+"""Faults that a single metric hides: collapse, floors, foreign units, dominance, bias, ..."""
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -23,18 +23,13 @@ from paratope.evaluation.predictions import PredictionTable
 
 def check_collapse(table: PredictionTable) -> Iterator[Finding]:
     """Few distinct predictions, or hardly any spread."""
-    found = collapse(table.rows.predicted, table.rows.measured)
-    if found.fault:
-        yield Finding(
-            "collapse",
-            "error",
-            f"{found.message[0].upper()}{found.message[1:]}. Most rows cannot be ranked at all.",
-            numbers={
-                "distinct": found.distinct,
-                "largest_tie_share": found.tie_share,
-                "spread_ratio": found.spread_ratio,
-            },
-        )
+    spread = collapse(table.rows.predicted, table.rows.measured)
+    if spread.fault:
+        message = f"{spread.message[0].upper()}{spread.message[1:]}."
+        numbers = {"distinct": spread.distinct, "largest_tie_share": spread.tie_share}
+        numbers["spread_ratio"] = spread.spread_ratio
+        message += " Most rows cannot be ranked at all."
+        yield Finding("collapse", "error", message, numbers=numbers)
 
 
 def check_constant(table: PredictionTable) -> Iterator[Finding]:
@@ -82,12 +77,8 @@ def check_cluster(table: PredictionTable) -> Iterator[Finding]:
         "outlying_cluster",
         "error" if drop > 0.1 or share > 0.5 else "warning",
         message,
-        numbers={
-            "share": share,
-            "pearson": all_r,
-            "pearson_rest": rest_r,
-            "spearman_rest": rest_rho,
-        },
+        numbers={"share": share, "pearson": all_r, "pearson_rest": rest_r}
+        | {"spearman_rest": rest_rho},
     )
 
 
@@ -239,21 +230,21 @@ def check_left_out(table: PredictionTable) -> Iterator[Finding]:
         )
 
 
-PREDICTION_CHECKS: Mapping[str, Callable[[PredictionTable], Iterator[Finding]]] = {
-    "collapse": check_collapse,
-    "constant": check_constant,
-    "outlying_cluster": check_cluster,
-    "floor": check_floor,
-    "bias": check_bias,
-    "threshold": check_threshold,
-    "inverted": check_inverted,
-    "range": check_range,
-    "dominance": check_dominance,
-    "censored": check_bounds,
-    "left_out": check_left_out,
-}
+PREDICTION_CHECKS: tuple[Callable[[PredictionTable], Iterator[Finding]], ...] = (
+    check_collapse,
+    check_constant,
+    check_cluster,
+    check_floor,
+    check_bias,
+    check_threshold,
+    check_inverted,
+    check_range,
+    check_dominance,
+    check_bounds,
+    check_left_out,
+)
 
 
 def diagnose(table: PredictionTable) -> tuple[Finding, ...]:
     """All findings, errors first."""
-    return ordered(finding for check in PREDICTION_CHECKS.values() for finding in check(table))
+    return ordered(finding for check in PREDICTION_CHECKS for finding in check(table))

@@ -1,7 +1,7 @@
-"""What a step's numbers say: not finite, or no gradient for a whole epoch."""
+"""Gradients and losses of a step that are not finite, or vanish for a whole epoch."""
 
 import math
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import torch
@@ -29,21 +29,8 @@ def check_finite_output(
 ) -> None:
     """Stop before a loss that is not finite reaches the weights.
 
-    Parameters
-    ----------
-    output : NetworkOutput
-    values : mapping of str to float
-        Each loss by name.
-    batch : PairBatch
-    where : str
-        In the run, such as ``"epoch 3, batch 17"``.
-    part : str
-        Of which part of the table the rows are.
-
-    Raises
-    ------
-    TrainingError
-        Naming the batch, the tensor and the rows.
+    `values` are the losses by name, `where` is a place in the run such as ``"epoch 3, batch 17"``,
+    `part` the part of the table. Raises `TrainingError`, naming the batch, the tensor and the rows.
     """
     tensors = {"measured pKd": batch.pkd.isfinite()}
     if batch.antibody.numel():  # the embeddings may be gone already
@@ -76,12 +63,9 @@ def _named_rows(rows: Iterable[int]) -> str:
 class DeadGradients(NamedTuple):
     """What got no gradient in an epoch."""
 
-    # Parameters, or whole parts of the network, whose gradient was zero in every step, or below
-    # AdamW's epsilon of 1e-8
+    # Parameters, or whole parts of the network, whose gradient stayed below AdamW's epsilon of 1e-8
     parameters: tuple[str, ...]
-    # Share of the hidden units (rows of weights, without those of the answer's layer) that got no
-    # gradient, 0 to 1
-    unit_share: float
+    unit_share: float  # Of the hidden units (rows of weights but the last layer's), 0 to 1
     message: str  # The fault in words; empty where there is none
 
 
@@ -92,20 +76,9 @@ class GradientPeaks:
         self.peaks: dict[str, Tensor] = {}
 
     def add(self, network: nn.Module, where: str, rows: Iterable[int]) -> None:
-        """Take in the gradients of a step, before it is made.
+        """Take in the gradients of a step over these training rows, before it is made.
 
-        Parameters
-        ----------
-        network : Module
-        where : str
-            In the run, such as ``"epoch 3, batches 5 to 8"``.
-        rows : iterable of int
-            Training rows of the step.
-
-        Raises
-        ------
-        TrainingError
-            If a gradient is not finite: where, the parameter and the rows.
+        Raises `TrainingError` if a gradient is not finite: where, the parameter and the rows.
         """
         for name, parameter in network.named_parameters():
             if not parameter.requires_grad:
@@ -143,18 +116,9 @@ class GradientPeaks:
 def dead_gradients(peaks: Mapping[str, Tensor]) -> DeadGradients:
     """What got no gradient, by the largest absolute gradient of each unit.
 
-    Parameters
-    ----------
-    peaks : mapping of str to Tensor
-        For each parameter, in the network's order, the largest absolute gradient of each row of a
-        weight, (units,), or of the whole of anything else, (1,).
+    `peaks` holds for each parameter, in the network's order, that of each row of a weight,
+    (units,), or of the whole of anything else, (1,).
 
-    Returns
-    -------
-    DeadGradients
-
-    Examples
-    --------
     >>> alive, dead = torch.tensor([0.1, 0.2]), torch.zeros(2)
     >>> dead_gradients({"tower.weight": alive, "tower.bias": alive[:1], "last.weight": alive})
     DeadGradients(parameters=(), unit_share=0.0, message='')
@@ -165,31 +129,21 @@ def dead_gradients(peaks: Mapping[str, Tensor]) -> DeadGradients:
     weights = [peak for peak in peaks.values() if len(peak) > 1][:-1]
     dead = sum(int((peak <= _DEAD_UNIT * peak.max()).sum()) for peak in weights)
     share = dead / max(1, sum(len(peak) for peak in weights))
-    parts = _grouped(still, list(peaks))
+    parts: dict[str, None] = {}  # the largest part of the network that is dead as a whole
+    for name in filter(still.__contains__, peaks):
+        pieces = name.split(".")
+        wholes = [".".join(pieces[:count]) for count in range(1, len(pieces) + 1)]
+        alive = [f"{other}." for other in peaks if other not in still]
+        parts[next(w for w in wholes if not any(o.startswith(f"{w}.") for o in alive))] = None
+    if still and len(still) == len(peaks):
+        parts = {"every parameter": None}
     problems = []
     if still:
         vanished = any(bool(peaks[name].any()) for name in still)
         size = f"below {VANISHED:g}" if vanished else "exactly zero"
-        names = named(parts, _NAMED_PARAMETERS)
+        names = named([*parts], _NAMED_PARAMETERS)
         problems.append(f"the gradient of {names} was {size} for the whole epoch")
     if share > MAX_DEAD_UNITS:
         problems.append(f"{100 * share:.0f} % of the hidden units got no gradient")
     message = f"dead gradients: {'; '.join(problems)}" if problems else ""
-    return DeadGradients(parts, share, message)
-
-
-def _grouped(names: Collection[str], every: list[str]) -> tuple[str, ...]:
-    """Names of parameters, those of a whole part of the network by the part's name."""
-    if names and len(names) == len(every):
-        return ("every parameter",)
-    found = dict[str, None]()
-    for name in every:
-        if name in names:
-            parts = name.split(".")
-            for count in range(1, len(parts) + 1):
-                whole = ".".join(parts[:count])
-                inside = [one for one in every if f"{one}.".startswith(f"{whole}.")]
-                if all(one in names for one in inside):
-                    found[whole] = None
-                    break
-    return tuple(found)
+    return DeadGradients(tuple(parts), share, message)

@@ -1,4 +1,4 @@
-"""What watches a training run: faults are named in words, kept in the history, and may end the run.
+"""Monitors of a training run: faults are named, kept in the history, and may end the run.
 
 Numbers that are not finite (`paratope.training.gradients`) always end a run before the step that
 would carry them into the weights. After an epoch, `Monitors` asks each rule of ``MONITORS``:
@@ -39,9 +39,8 @@ MIN_STRONG = 10
 class Answers:
     """Predictions for the validation rows after an epoch, each pair once."""
 
-    # predicted, measured: pKd, (n,)
-    predicted: np.ndarray
-    measured: np.ndarray
+    predicted: np.ndarray  # pKd, (n,)
+    measured: np.ndarray  # pKd, (n,)
     strong: int  # Rows that are known to be strong binders
 
 
@@ -72,8 +71,7 @@ class Observation(NamedTuple):
 
 def observe_gradients(dead: DeadGradients) -> Observation:
     """Parameters and units that got no gradient in any step."""
-    named = ", ".join(dead.parameters)
-    columns = {"dead_unit_share": dead.unit_share, "dead_gradients": named}
+    columns = {"dead_unit_share": dead.unit_share, "dead_gradients": ", ".join(dead.parameters)}
     advice = "these parts no longer learn: lower training.learning_rate, and start the run anew"
     finding = Finding("gradients", "warning", dead.message, advice) if dead.message else None
     return Observation(columns, finding)
@@ -85,26 +83,20 @@ def observe_collapse(epoch: Epoch) -> Observation:
     An untrained network answers about the mean; one that still learns to differ from it, or is
     being warmed up, has not collapsed.
     """
-    found = collapse_of(epoch.answers.predicted, epoch.answers.measured)
+    observed = collapse_of(epoch.answers.predicted, epoch.answers.measured)
     before = epoch.column("spread_ratio")[:-1]
     young = not before or epoch.history[-1]["epoch"] < epoch.warmup
-    grows = bool(before) and found.columns["spread_ratio"] > _GROWTH * before[-1]
-    return Observation(found.columns) if young or grows else found
+    learning = young or observed.columns["spread_ratio"] > _GROWTH * before[-1]
+    return Observation(observed.columns) if learning else observed
 
 
 def collapse_of(predicted: np.ndarray, measured: np.ndarray) -> Observation:
     """`paratope.data.value_faults.collapse` of predictions, (n,), as an observation."""
-    found = collapse(predicted, measured)
-    columns = {
-        "distinct": found.distinct,
-        "tie_share": found.tie_share,
-        "spread_ratio": found.spread_ratio,
-    }
-    advice = (
-        "look at the losses of the first epochs, and try another training.learning_rate or loss"
-    )
-    finding = Finding("collapse", "warning", found.message, advice) if found.fault else None
-    return Observation(columns, finding)
+    spread = collapse(predicted, measured)
+    columns = {name: getattr(spread, name) for name in ("distinct", "tie_share", "spread_ratio")}
+    advice = "look at the losses of the first epochs, and try another training.learning_rate"
+    finding = Finding("collapse", "warning", spread.message, f"{advice} or loss")
+    return Observation(columns, finding if spread.fault else None)
 
 
 def observe_range(epoch: Epoch) -> Observation:
@@ -137,11 +129,9 @@ def range_of(predicted: np.ndarray, measured: np.ndarray) -> Observation:
 class RecallStability(NamedTuple):
     """How much the recall of strong binders swings from epoch to epoch, in percent."""
 
-    # Population standard deviation over the epochs; None where no recall was measured
-    sd: float | None
+    sd: float | None  # Population standard deviation over the epochs; None where none is known
     max_jump: float | None  # Largest change from one epoch to the next; None for fewer than two
-    # ``"stable"``, ``"unstable"`` (the standard deviation is above ten points) or ``"unknown"``
-    status: str
+    status: str  # "stable", "unstable" (the standard deviation is above ten points) or "unknown"
 
 
 def recall_stability(recalls: Sequence[float]) -> RecallStability:
@@ -227,20 +217,10 @@ MONITORS: dict[str, Callable[[Epoch], Observation]] = {
 
 
 class Monitors:
-    """Everything that watches a run of a recipe.
+    """Everything that watches a run; the recipe's ``monitors.<name>`` says what each one does.
 
-    Parameters
-    ----------
-    recipe : Recipe
-        ``monitors.<name>`` says of each monitor what it does.
+    `stop` says why the run is to end after the latest epoch; it is empty if it is not.
 
-    Attributes
-    ----------
-    stop : str
-        Why the run is to end after the epoch that was judged last; empty if it is not.
-
-    Examples
-    --------
     >>> from paratope.models.recipes import load_recipe
     >>> monitors = Monitors(load_recipe("default", ["monitors.range=stop"]))
     >>> answers = Answers(np.array([-1.0, 15.0]), np.array([6.0, 9.0]), strong=1)
@@ -268,36 +248,27 @@ class Monitors:
         answers: Answers | None,
         history: Sequence[Mapping[str, Any]],
     ) -> dict[str, Any]:
-        """Judge an epoch.
+        """Judge an epoch; `answers` are None without a validation set.
 
-        Parameters
-        ----------
-        record : mapping
-            What is known of the epoch: ``epoch``, ``train_sample_loss``, ``validation_loss``,
-            ``validation_recall_percent``.
-        answers : Answers or None
-            None without a validation set.
-        history : sequence of mapping
-            Records of the epochs before.
-
-        Returns
-        -------
-        dict
-            Columns of the history: what each monitor measured; ``warned``, the names of those that
-            found something; ``warning``, one sentence of each, on a line of its own.
+        `record` holds the epoch's ``epoch``, ``train_sample_loss``, ``validation_loss`` and
+        ``validation_recall_percent``, `history` the records of the epochs before. Returns columns
+        of the history: what each monitor measured; ``warned``, the names of those that found
+        something; ``warning``, one sentence of each, on a line of its own.
         """
         observed = {"gradients": observe_gradients(self.gradients.take())}
         if answers is not None:
             epoch = Epoch([*history, record], answers, self._warmup)
             observed |= {name: monitor(epoch) for name, monitor in MONITORS.items()}
-        observed = {name: seen for name, seen in observed.items() if self.reactions[name] != "off"}
         columns: dict[str, Any] = {}
-        for seen in observed.values():
-            columns |= seen.columns
-        found = {name: seen.warning for name, seen in observed.items() if seen.finding}
-        stopping = [text for name, text in found.items() if self.reactions[name] == "stop"]
+        warnings: dict[str, str] = {}
+        for name, observation in observed.items():
+            if self.reactions[name] != "off":
+                columns |= observation.columns
+                if observation.finding:
+                    warnings[name] = observation.warning
+        stopping = [text for name, text in warnings.items() if self.reactions[name] == "stop"]
         self.stop = f"after epoch {record['epoch']}: {'; '.join(stopping)}" if stopping else ""
-        return {**columns, "warned": ", ".join(found), "warning": "\n".join(found.values())}
+        return {**columns, "warned": ", ".join(warnings), "warning": "\n".join(warnings.values())}
 
     def state_dict(self) -> dict[str, dict[str, Tensor]]:
         """What was seen of the epoch under way; of those before, the history tells."""
@@ -311,15 +282,8 @@ class Monitors:
 class EarlyStopping:
     """Whether a value, higher = better, still improves.
 
-    Parameters
-    ----------
-    patience : int
-        Epochs without an improvement after which to stop; 0 never stops.
-    min_delta : float
-        A smaller rise than this over the last improvement is none.
+    It is time to stop after `patience` epochs (0: never) without a rise of more than `min_delta`.
 
-    Examples
-    --------
     >>> stopping = EarlyStopping(patience=2, min_delta=0.1)
     >>> [stopping.update(epoch, value) for epoch, value in enumerate([0.3, 0.5, 0.55, 0.58], 1)]
     [False, False, False, True]
@@ -327,9 +291,7 @@ class EarlyStopping:
 
     def __init__(self, patience: int, min_delta: float = 0.0) -> None:
         self.patience, self.min_delta = patience, min_delta
-        self.best = -math.inf
-        self.since = 0
-        self.waited = 0
+        self.best, self.since, self.waited = -math.inf, 0, 0
 
     def update(self, epoch: int, value: float) -> bool:
         """Take in an epoch's value; True if it is time to stop."""

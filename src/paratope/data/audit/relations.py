@@ -288,10 +288,10 @@ def _shared_keys(
 
 def _molecule_keys(table: AuditedTable, roles: list[str]) -> list[Hashable]:
     """Chains of each row, of a single-chain antibody the heavy domain; None without a heavy one."""
-    long = {chain for chain in table.heavy if chain and len(chain) > LONG_CHAIN}
     cut = {
         chain: next((domain.residues for domain in domains_of(chain) if domain.is_heavy), chain)
-        for chain in long
+        for chain in set(table.heavy)
+        if chain and len(chain) > LONG_CHAIN
     }
     heavy = [cut.get(chain, chain) if chain else None for chain in table.heavy]
     columns = [heavy if role == "heavy" else getattr(table, role) for role in roles]
@@ -335,6 +335,7 @@ def _related(
     form: _Form,
     shared: int,
 ) -> Iterator[Finding]:
+    """What it means that one table's column is made from another's."""
     (table, x), (made, y) = source, target
     seen = f"in {shared} shared rows {y.name} is {form.words} ({x.name} of {table.name})"
     same_kind = x.kind == y.kind and x.kind != "number"

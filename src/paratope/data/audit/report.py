@@ -22,16 +22,11 @@ class Fault(NamedTuple):
     advice: str
 
 
-def _known_faults() -> dict[str, Fault]:
-    table = importlib.resources.files("paratope.data.audit") / "faults.csv"
-    rows = csv.DictReader(table.read_text("utf-8").splitlines())
-    return {
-        row["code"]: Fault(cast(Severity, row["severity"]), float(row["confidence"]), row["advice"])
-        for row in rows
-    }
-
-
-FAULTS = _known_faults()
+_TABLE = importlib.resources.files("paratope.data.audit") / "faults.csv"
+FAULTS = {
+    row["code"]: Fault(cast(Severity, row["severity"]), float(row["confidence"]), row["advice"])
+    for row in csv.DictReader(_TABLE.read_text("utf-8").splitlines())
+}
 """Every code of the audit; a check may say otherwise where it knows more."""
 
 

@@ -29,11 +29,10 @@ def check_lengths(table: AuditedTable) -> Iterator[Finding]:
     column = table.label
     if column is None:
         return
-    values = column.logs()
-    rows = np.flatnonzero(column.exact & np.isfinite(values))
-    values = values[rows]
+    rows = np.flatnonzero(column.exact & np.isfinite(column.logs()))
     if len(rows) < MIN_ROWS:
         return
+    values = column.logs()[rows]
     lengths = {
         role: np.array([len(getattr(table, role)[row] or "") for row in rows], dtype=float)
         for role in ("heavy", "light", "antigen")
@@ -44,13 +43,13 @@ def check_lengths(table: AuditedTable) -> Iterator[Finding]:
         chains = [group_means(lengths[role], antibodies) for role in ("heavy", "light")]
         first = rows[np.unique(antibodies, return_index=True)[1]]
         family = np.array([(table.heavy[row] or "")[:FAMILY_RESIDUES] for row in first])
-        found = []
+        shortcuts = []
         if len(targets) >= MIN_ROWS:
             within = np.stack([centred(each, family) for each in chains], axis=1)
             targets_within = centred(targets, family)
-            found = list(_length_model(table, column, "antibody", within, targets_within))
-            yield from found
-        if not found and len(np.unique(family)) >= MIN_GROUPS:
+            shortcuts = list(_length_model(table, column, "antibody", within, targets_within))
+            yield from shortcuts
+        if not shortcuts and len(np.unique(family)) >= MIN_GROUPS:
             between = np.stack([group_means(each, family) for each in chains], axis=1)
             targets = group_means(targets, family)
             yield from _length_model(table, column, "antibody", between, targets)
@@ -74,7 +73,7 @@ def _length_model(
     folds = np.arange(len(targets)) % FOLDS
     rng.shuffle(folds)
     scaled = (lengths - lengths.mean(axis=0)) / np.maximum(lengths.std(axis=0), 1e-9)
-    scaled = np.clip(scaled, -4.0, 4.0)
+    scaled = scaled.clip(-4.0, 4.0)
     features = np.concatenate([np.ones((len(lengths), 1)), scaled, scaled**2], axis=1)
     reached = _cross_validated_r2(features, targets, folds)
     if reached < MIN_R2:
@@ -117,12 +116,11 @@ def check_copies(table: AuditedTable) -> Iterator[Finding]:
         if column is label or column.is_affinity or column.kind == "ddg":
             continue
         rows = np.flatnonzero(column.exact & label.exact)
-        pair = label.logs()[rows], column.values[rows]
-        if len(rows) < 20 or min(len(np.unique(values)) for values in pair) < 10:
-            continue
-        correlation = abs(rank_correlation(*pair))
-        if correlation >= COPY_CORRELATION:
-            yield _copy(table, label, column.name, correlation, rows)
+        x, y = label.logs()[rows], column.values[rows]
+        if len(rows) >= 20 and min(len(np.unique(x)), len(np.unique(y))) >= 10:
+            correlation = abs(rank_correlation(x, y))
+            if correlation >= COPY_CORRELATION:
+                yield _copy(table, label, column.name, correlation, rows)
     known = {column.name for column in table.values}
     known |= {table.roles.get(role, "") for role in ("heavy", "light", "antigen")}
     for name in table.frame.columns:
@@ -144,8 +142,6 @@ def _holds(text: str, value: float) -> bool:
 def _copy(
     table: AuditedTable, label: ValueColumn, name: str, correlation: float, rows: np.ndarray
 ) -> Finding:
-    message = (
-        f"this column gives {label.name} away (rank correlation {correlation:.3f} over "
-        f"{len(rows)} rows)"
-    )
+    seen = f"rank correlation {correlation:.3f} over {len(rows)} rows"
+    message = f"this column gives {label.name} away ({seen})"
     return table.finding("label_copy", name, message, rows)

@@ -192,16 +192,13 @@ class AuditedTable:
         values: Sequence[object] | Mapping[int, object] | None = None,
     ) -> tuple[str, ...]:
         """The first rows by number and id, with what they hold."""
-        ids, texts = self.text("id"), []
+        ids, examples = self.text("id"), []
         for index in list(rows)[:4]:
-            held = "" if values is None else values[index]
-            held = concise(held) if isinstance(held, float) else held
-            texts.append(
-                f"row {index + 1}"
-                + (f" ({ids[index]})" if ids[index] else "")
-                + (f": {held}" if held != "" else "")
-            )
-        return tuple(texts)
+            value = "" if values is None else values[index]
+            value = concise(value) if isinstance(value, float) else value
+            name = f" ({ids[index]})" if ids[index] else ""
+            examples.append(f"row {index + 1}{name}" + (f": {value}" if value != "" else ""))
+        return tuple(examples)
 
     def finding(
         self,
@@ -215,10 +212,7 @@ class AuditedTable:
         confidence: float | None = None,
         advice: str = "",
     ) -> Finding:
-        """A finding about this table; what is not given is that of the code in ``FAULTS``.
-
-        `rows` are indices from 0, or how many rows there are.
-        """
+        """A finding about rows (indices from 0, or how many); ``FAULTS`` has what is not given."""
         usual = FAULTS[code]
         numbers = () if isinstance(rows, int) else tuple(int(index) + 1 for index in rows)
         return Finding(
@@ -266,11 +260,7 @@ def log10(values: np.ndarray) -> np.ndarray:
 
 
 def rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
-    """Spearman's rank correlation; 0 where one side is constant.
-
-    >>> rank_correlation(np.array([1.0, 2.0, 3.0]), np.array([9.0, 4.0, 1.0]))
-    -1.0
-    """
+    """Spearman's rank correlation; 0 where one side is constant."""
     from scipy import stats
 
     ranks = stats.rankdata(np.stack([first, second]), axis=1)
@@ -293,8 +283,8 @@ def is_continuous(values: np.ndarray) -> bool:
 
 
 def domains_of(residues: str) -> tuple[Domain, ...]:
-    """Antibody domains of a cell's residues, chains joined by ``:`` taken one after the other."""
-    chains = [chain for chain in residues.split(":") if chain.isalpha()]
+    """Antibody domains of a cell's residues, chains joined by ``:`` one after the other."""
+    chains = filter(str.isalpha, residues.split(":"))
     return tuple(domain for chain in chains for domain in find_domains(chain))
 
 
@@ -379,54 +369,49 @@ def _number_column(name: str, column: pl.Series) -> ValueColumn | None:
 
 def _kd_column(name: str, column: pl.Series, unit: str) -> ValueColumn | None:
     """Kd with or without units, in `unit`; non-binders without a number are bounds at NaN."""
-    texts = column.to_list()
-    parsed = {text: _parse_kd(text, unit) for text in set(texts) if text is not None}
-    cells = [(math.nan, 0) if text is None else parsed[text] for text in texts]
-    unreadable = tuple(row for row, cell in enumerate(cells) if cell is None)
-    values = np.array([math.nan if cell is None else cell[0] for cell in cells])
-    bounds = np.array([0 if cell is None else cell[1] for cell in cells], dtype=np.int8)
+
+    def parsed(text: str) -> tuple[float, int] | None:
+        try:
+            # a negative number is no Kd, which the audit says: it is not unreadable
+            number, censoring = parse_bounded_number(text)
+            return number, int(censoring)
+        except InputError:
+            pass
+        try:
+            pkd, censoring = parse_kd(text, unit)
+        except InputError:
+            return None
+        number = math.nan if pkd is None else 10.0 ** (-pkd - _UNIT_LOG10_M[unit])
+        return number, -int(censoring)  # a Kd of at least something is a pKd of at most something
+
+    missing = (math.nan, 0)
+    cells = {text: missing if text is None else parsed(text) for text in column.unique()}
+    unreadable = tuple(row for row, text in enumerate(column) if cells[text] is None)
+    values = np.array([(cells[text] or missing)[0] for text in column])
+    bounds = np.array([(cells[text] or missing)[1] for text in column], dtype=np.int8)
     if np.isfinite(values).sum() < max(3, 0.5 * (len(column) - column.null_count())):
         return None
     return ValueColumn(name, "kd", values, bounds, _UNIT_LOG10_M[unit], unreadable)
 
 
-def _parse_kd(text: str, unit: str) -> tuple[float, int] | None:
-    """Number in `unit` and bound about it; None if the text is no Kd."""
-    try:
-        # a negative number is no Kd, which the audit says: it is not unreadable
-        number, censoring = parse_bounded_number(text)
-        return number, int(censoring)
-    except InputError:
-        pass
-    try:
-        pkd, censoring = parse_kd(text, unit)
-    except InputError:
-        return None
-    number = math.nan if pkd is None else 10.0 ** (-pkd - _UNIT_LOG10_M[unit])
-    return number, -int(censoring)  # a Kd of at least something is a pKd of at most something
-
-
 def _roles_by_content(frame: pl.DataFrame, roles: dict[str, str]) -> dict[str, str]:
     """Roles completed by what unnamed columns hold: heavy and light chains, antigens."""
     roles = {role: name for role, name in roles.items() if _plausible(role, frame[name])}
-    named = set(roles.values())
+    recognised = set(roles.values())
     for name in frame.columns:
         texts = frame[name].drop_nulls().unique(maintain_order=True).head(40).to_list()
-        if name in named or not texts or re.search(r"wt|wild|parent|cdr", name.lower()):
+        if name in recognised or not texts or re.search(r"wt|wild|parent|cdr", name.lower()):
             continue
         sequences = [text for text in texts if _SEQUENCE.fullmatch(text) and text.isupper()]
         if len(sequences) < 0.8 * len(texts):
             continue
         domains = [domains_of(residues) for text in texts if (residues := _residues(text))]
-        with_domain = [found for found in domains if found]
-        said = next((r for r in ("heavy", "light", "antigen") if r in name.lower()), None)
-        if said is not None:
-            role = said
-        elif len(with_domain) >= 0.5 * len(domains):
-            heavy = sum(any(domain.is_heavy for domain in found) for found in with_domain)
-            role = "heavy" if 2 * heavy >= len(with_domain) else "light"
-        else:
-            role = "antigen"
+        antibodies = [chain for chain in domains if chain]
+        role = next((r for r in ("heavy", "light", "antigen") if r in name.lower()), "")
+        if not role and len(antibodies) >= 0.5 * len(domains):
+            heavy = sum(any(domain.is_heavy for domain in chain) for chain in antibodies)
+            role = "heavy" if 2 * heavy >= len(antibodies) else "light"
+        role = role or "antigen"
         mutant = "mut" in name.lower()
         if role not in roles or (mutant and "mut" not in roles[role].lower()):
             roles[role] = name

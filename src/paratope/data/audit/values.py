@@ -1,5 +1,6 @@
 """Checks of one column of values: its unit, impossible values, point masses, a log of a log."""
 
+import dataclasses
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -12,7 +13,7 @@ from paratope.data.audit.table import (
     is_continuous,
     log10,
 )
-from paratope.data.findings import Finding, Severity, concise, percent
+from paratope.data.findings import Finding, concise, percent
 from paratope.data.value_faults import (
     MIN_GAP,
     PointMass,
@@ -39,34 +40,33 @@ WRITTEN_AS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "Kd in pM": lambda x: 12.0 - log10(x),
     "Kd in uM": lambda x: 6.0 - log10(x),
     "Kd in M": lambda x: -log10(x),
-    "pKd shifted by 3 (a factor of 1000: nM against uM or pM)": lambda x: x + 3.0,
-    "pKd shifted by 6 (uM against M, or pM against uM)": lambda x: x + 6.0,
-    "pKd shifted by 9 (nM against M)": lambda x: x + 9.0,
-    "pKd shifted by -3 (a factor of 1000: nM against uM or pM)": lambda x: x - 3.0,
-    "pKd shifted by -6 (uM against M, or pM against uM)": lambda x: x - 6.0,
-    "pKd shifted by -9 (nM against M)": lambda x: x - 9.0,
+    **{
+        f"pKd shifted by {shift} ({slip})": lambda x, shift=shift: x + shift
+        for sign in (1, -1)
+        for shift, slip in (
+            (3 * sign, "a factor of 1000: nM against uM or pM"),
+            (6 * sign, "uM against M, or pM against uM"),
+            (9 * sign, "nM against M"),
+        )
+    },
 }
 
 
 def check_units(table: AuditedTable) -> Iterator[Finding]:
     """Columns that cannot be in the unit their name says, and values no assay can measure."""
-    by_kind = {"pkd": _pkd_unit, "kd": _kd_unit, "dg": _dg_unit, "ddg": _ddg_sign}
     for column in table.labels:
         values = column.values[column.exact]
-        if len(values) < 5:
-            continue
-        found = by_kind[column.kind](table, column, values) if column.kind in by_kind else None
-        if found is not None:
-            yield found
-        else:
-            yield from _impossible_values(table, column)
+        if len(values) >= 5:
+            rule = UNIT_RULES.get(column.kind)
+            finding = (rule and rule(table, column, values)) or _impossible(table, column)
+            if finding is not None:
+                yield finding
 
 
 def _pkd_unit(table: AuditedTable, column: ValueColumn, values: np.ndarray) -> Finding | None:
-    low, middle, high = np.quantile(values, [0.25, 0.5, 0.75])
+    tail_low, low, middle, high, tail_high = np.quantile(values, [0.02, 0.25, 0.5, 0.75, 0.98])
     if PLAUSIBLE_PKD[0] - 0.5 <= middle <= PLAUSIBLE_PKD[1]:
-        ratio = np.quantile(values, 0.98) / max(np.quantile(values, 0.02), 1e-300)
-        if values.min() <= 0 or ratio < 500:
+        if values.min() <= 0 or tail_high < 500 * max(tail_low, 1e-300):
             return None
     likely = _likely_forms(values, None)
     if not likely:
@@ -81,10 +81,8 @@ def _pkd_unit(table: AuditedTable, column: ValueColumn, values: np.ndarray) -> F
 def _kd_unit(table: AuditedTable, column: ValueColumn, values: np.ndarray) -> Finding | None:
     below_zero, count = int((values <= 0).sum()), len(values)
     if below_zero > 0.02 * count and below_zero >= 3:
-        message = (
-            f"{below_zero} of {count} values are zero or negative: a Kd cannot be, its logarithm "
-            "can"
-        )
+        share = f"{below_zero} of {count} values"
+        message = f"{share} are zero or negative: a Kd cannot be, its logarithm can"
         return table.finding("log_as_kd", column, message, count, _first_values(values))
     low, high = np.quantile(values, [0.02, 0.98])
     within = PKD_AS_WRITTEN[0] <= low and high <= PKD_AS_WRITTEN[1]
@@ -127,17 +125,17 @@ def _dg_unit(table: AuditedTable, column: ValueColumn, values: np.ndarray) -> Fi
     if positive > 0.8 and middle > 2:
         message = f"{percent(positive)} of the ΔG are positive: binding has a negative ΔG"
         return table.finding("dg_sign", column, message, len(values), _first_values(values))
-    if middle < -25:
-        return table.finding(
-            "unit_column",
-            column,
-            f"the median ΔG is {concise(middle)}, beyond any antibody in kcal/mol: probably kJ/mol",
-            len(values),
-            _first_values(values),
-            confidence=0.9,
-            advice="Divide by 4.184.",
-        )
-    return None
+    if middle >= -25:
+        return None
+    return table.finding(
+        "unit_column",
+        column,
+        f"the median ΔG is {concise(middle)}, beyond any antibody in kcal/mol: probably kJ/mol",
+        len(values),
+        _first_values(values),
+        confidence=0.9,
+        advice="Divide by 4.184.",
+    )
 
 
 def _ddg_sign(table: AuditedTable, column: ValueColumn, values: np.ndarray) -> Finding | None:
@@ -149,18 +147,24 @@ def _ddg_sign(table: AuditedTable, column: ValueColumn, values: np.ndarray) -> F
     margin = 0.5 + 3.0 * np.sqrt(0.25 / len(moved))
     if strengthening <= max(0.62, margin) or np.median(moved) >= -0.1:
         return None
-    message = (
-        f"{100 * strengthening:.0f} % of the ΔΔG are negative, as if most mutations strengthened "
-        "binding"
-    )
+    share = f"{100 * strengthening:.0f} % of the ΔΔG"
+    message = f"{share} are negative, as if most mutations strengthened binding"
     return table.finding("ddg_sign", column, message, len(values), _first_values(values))
+
+
+UNIT_RULES: dict[str, Callable[[AuditedTable, ValueColumn, np.ndarray], Finding | None]] = {
+    "pkd": _pkd_unit,
+    "kd": _kd_unit,
+    "dg": _dg_unit,
+    "ddg": _ddg_sign,
+}
 
 
 def _first_values(values: np.ndarray) -> tuple[str, ...]:
     return tuple(concise(value) for value in values[:5])
 
 
-def _impossible_values(table: AuditedTable, column: ValueColumn) -> Iterator[Finding]:
+def _impossible(table: AuditedTable, column: ValueColumn) -> Finding | None:
     """Single values that no assay can measure."""
     logs, exact = column.logs(), column.exact
     if column.kind == "ddg":
@@ -170,22 +174,17 @@ def _impossible_values(table: AuditedTable, column: ValueColumn) -> Iterator[Fin
         bad = exact & ~((logs >= PKD_MIN_MEASURABLE) & (logs <= PKD_MAX_MEASURABLE))
         limits = f"outside a pKd of {PKD_MIN_MEASURABLE:g} to {PKD_MAX_MEASURABLE:g}"
     else:
-        return
+        return None
     cluster = _cluster(column)
     if cluster is not None:
         bad[cluster.members] = False
     rows, good = np.flatnonzero(bad), exact & ~bad
     if len(rows) == 0:
-        return
+        return None
     likely = _likely_forms(logs[rows], logs[good]) if len(rows) >= 3 and good.sum() >= 20 else []
-    yield table.finding(
-        "impossible_value",
-        column,
-        f"{len(rows)} of {int(exact.sum())} values are {limits}: no assay measures that"
-        + _would_fit(likely),
-        rows,
-        table.shown(rows, column.values.tolist()),
-    )
+    message = f"{len(rows)} of {int(exact.sum())} values are {limits}: no assay measures that"
+    examples = table.shown(rows, column.values.tolist())
+    return table.finding("impossible_value", column, message + _would_fit(likely), rows, examples)
 
 
 def _cluster(column: ValueColumn) -> UnitCluster | None:
@@ -194,9 +193,7 @@ def _cluster(column: ValueColumn) -> UnitCluster | None:
     rows = np.flatnonzero(column.exact & np.isfinite(logs))
     min_gap = MIN_GAP if column.is_affinity or column.kind == "ddg" else 0.0
     cluster = outlying_cluster(logs[rows], min_gap)
-    if cluster is None:
-        return None
-    return UnitCluster(rows[cluster.members], cluster.gap, cluster.log10_p)
+    return cluster and dataclasses.replace(cluster, members=rows[cluster.members])
 
 
 def check_clusters(table: AuditedTable) -> Iterator[Finding]:
@@ -244,8 +241,7 @@ def check_clusters(table: AuditedTable) -> Iterator[Finding]:
 
 def _whole_group(table: AuditedTable, rows: np.ndarray, exact: np.ndarray) -> str:
     """Antigens, or very few pairs, whose rows a cluster consists of, if it cuts through none."""
-    inside = np.zeros(table.rows, dtype=bool)
-    inside[rows] = True
+    inside = np.isin(np.arange(table.rows), rows)
     for codes, noun, most in (
         (table.antigen_codes, "antigen", len(rows)),
         (table.pair_codes, "pair", 3),
@@ -313,11 +309,16 @@ def check_point_masses(table: AuditedTable) -> Iterator[Finding]:
     for column in table.independent:
         if column.kind == "prediction":
             continue
-        chosen = _one_row_a_pair(table, column)
-        values = column.values[chosen]
+        # a repeated pair with the same number counts once
+        rows = np.flatnonzero(column.exact)
+        pairs = table.pair_codes[rows]
+        pairs = np.where(pairs < 0, -1 - rows, pairs).astype(float)
+        keys = np.stack([pairs, column.values[rows]], axis=1)
+        rows = rows[np.sort(np.unique(keys, axis=0, return_index=True)[1])]
+        values = column.values[rows]
         if not (is_continuous(values) or (column.is_label and len(np.unique(values)) >= 8)):
             continue
-        scaled = column.logs()[chosen] if column.kind == "kd" else values
+        scaled = column.logs()[rows] if column.kind == "kd" else values
         finite = np.isfinite(scaled)
         written = dict(zip(scaled[finite].tolist(), values[finite].tolist(), strict=True))
         within = []
@@ -328,20 +329,23 @@ def check_point_masses(table: AuditedTable) -> Iterator[Finding]:
             else:
                 yield _mass_at_an_end(table, column, mass, rows)
         if within:
-            yield _masses_within(table, column, within)
-
-
-def _one_row_a_pair(table: AuditedTable, column: ValueColumn) -> np.ndarray:
-    """Rows with a plain number, a repeated pair with the same number taken once."""
-    rows = np.flatnonzero(column.exact)
-    pairs = table.pair_codes[rows]
-    if (pairs < 0).all():
-        return rows
-    keys = np.stack(
-        [np.where(pairs < 0, -1 - rows, pairs).astype(float), column.values[rows]], axis=1
-    )
-    _, first = np.unique(keys, axis=0, return_index=True)
-    return rows[np.sort(first)]
+            first = within[0][0]
+            shown = [
+                f"{concise(float(column.values[rows[0]]))} in {len(rows)} rows"
+                for _, rows in within
+            ]
+            count, total = len(within[0][1]), int(column.exact.sum())
+            recur = "value recurs" if len(within) == 1 else "values recur"
+            yield table.finding(
+                "point_mass",
+                column,
+                f"{len(within)} {recur} too often amid the others: "
+                f"{shown[0].removesuffix(' rows')} of {total} rows ({percent(count, total)}), "
+                f"{_around(first)}",
+                np.sort(np.concatenate([rows for _, rows in within])),
+                shown[:5],
+                confidence=first.confidence,
+            )
 
 
 def _around(mass: PointMass) -> str:
@@ -351,29 +355,22 @@ def _around(mass: PointMass) -> str:
 def _mass_at_an_end(
     table: AuditedTable, column: ValueColumn, mass: PointMass, rows: np.ndarray
 ) -> Finding:
-    """Finding about a mass at one end of the values, or apart from all others."""
+    """A mass at one end of the values, or apart from all others."""
     total = int(column.exact.sum())
+    # of a Kd, the rule ran on pKd, whose ends are the other way round
+    high = (mass.position == "high end") != (column.kind == "kd")
     value = f"{column.values[rows[0]]:.6g}"
-    high = mass.position == "high end"
-    if column.kind == "kd":
-        high = not high  # the rule ran on pKd, whose ends are the other way round
-    sign = ">" if high else "<"
+    write = f"Write {'>' if high else '<'}{value} in these rows:"
     if mass.position == "apart":
-        code, meaning = "flag", "a flag stored as a measurement, for nothing else lies near it"
-        advice = ""
+        code, advice = "flag", ""
+        meaning = "a flag stored as a measurement, for nothing else lies near it"
     elif high == (column.weak_end > 0):
-        code, meaning = (
-            "floor",
-            ("an assay's floor, or a flag for non-binders, stored as a measurement"),
-        )
-        advice = (
-            f"Write {sign}{value} in these rows: bounds (too weak to measure), not measurements."
-        )
+        code, advice = "floor", f"{write} bounds (too weak to measure), not measurements."
+        meaning = "an assay's floor, or a flag for non-binders, stored as a measurement"
     else:
-        code, meaning = "ceiling", "an assay's ceiling stored as a measurement"
-        advice = f"Write {sign}{value} in these rows: they bind at least this tightly."
+        code, advice = "ceiling", f"{write} they bind at least this tightly."
+        meaning = "an assay's ceiling stored as a measurement"
     grave = column.is_label and mass.confidence > 0.95 and len(rows) >= 0.01 * total
-    severity: Severity = "error" if grave else "warning"
     return table.finding(
         code,
         column,
@@ -381,28 +378,9 @@ def _mass_at_an_end(
         f"{_around(mass)}: {meaning}",
         rows,
         table.shown(rows),
-        severity=severity,
+        severity="error" if grave else "warning",
         confidence=mass.confidence,
         advice=advice,
-    )
-
-
-def _masses_within(
-    table: AuditedTable, column: ValueColumn, masses: list[tuple[PointMass, np.ndarray]]
-) -> Finding:
-    """One finding about all masses amid the other values of a column."""
-    total = int(column.exact.sum())
-    top, top_rows = masses[0]
-    recur = "value recurs" if len(masses) == 1 else "values recur"
-    shown = [(concise(float(column.values[rows[0]])), len(rows)) for _, rows in masses]
-    return table.finding(
-        "point_mass",
-        column,
-        f"{len(masses)} {recur} too often amid the others: {shown[0][0]} in {shown[0][1]} of "
-        f"{total} rows ({percent(len(top_rows), total)}), {_around(top)}",
-        np.sort(np.concatenate([rows for _, rows in masses])),
-        [f"{value} in {count} rows" for value, count in shown[:5]],
-        confidence=top.confidence,
     )
 
 
@@ -410,11 +388,8 @@ def check_few_values(table: AuditedTable) -> Iterator[Finding]:
     """Columns of numbers that hold hardly any different ones."""
     for column in table.values:
         values = column.values[column.exact]
-        found = collapse(values)
-        if column.kind == "number" or not found.fault or (values % 1 == 0).all():
-            continue
-        message = (
-            f"only {found.distinct} different values in {len(values)} rows; "
-            f"{percent(found.tie_share)} are {concise(found.commonest)}"
-        )
-        yield table.finding("few_values", column, message, len(values))
+        spread = collapse(values)
+        if column.kind != "number" and spread.fault and (values % 1 != 0).any():
+            message = f"only {spread.distinct} different values in {len(values)} rows; "
+            message += f"{percent(spread.tie_share)} are {concise(spread.commonest)}"
+            yield table.finding("few_values", column, message, len(values))
