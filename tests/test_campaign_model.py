@@ -112,24 +112,26 @@ def test_answers_are_the_margins_of_the_posterior(small, landscape):
 def test_changes_out_of_the_domain_are_unknown(model, plate):
     own, other = plate.pairs[0], plate.pairs[1]
     elsewhere = Antigen(("GSGSGSGSGSGSGSGSGSGSGSGSGSGS",))
-    value, low, high, stronger = model.difference(
+    value, low, high, stronger = model.predict_with_difference(
         [Pair(own.antibody, elsewhere), own], Pair(other.antibody, elsewhere), 0.9
-    )
+    )[1]
     assert value[0] == pytest.approx(0.0)
     assert stronger[0] == pytest.approx(0.5)
-    known = model.difference([own], other, 0.9)
+    known = model.predict_with_difference([own], other, 0.9)[1]
     assert high[0] - low[0] > 2 * (known.high[0] - known.low[0])
     assert high[1] - low[1] > 2 * (known.high[0] - known.low[0])
     # a change is the difference of what `answer` says of both
     middle = model.predict([Pair(own.antibody, elsewhere)])[0]
     assert value[1] == pytest.approx(model.predict([own])[0] - middle)
-    away = model.difference([Pair(own.antibody, elsewhere)], other, 0.9)
+    away = model.predict_with_difference([Pair(own.antibody, elsewhere)], other, 0.9)[1]
     assert away.value[0] == pytest.approx(middle - model.predict([other])[0])
 
 
 def test_difference_to_itself_is_nothing(small, landscape):
     parent = landscape.pairs[3]
-    value, low, high, stronger = small.difference([parent, landscape.pairs[15]], parent, 0.9)
+    value, low, high, stronger = small.predict_with_difference(
+        [parent, landscape.pairs[15]], parent, 0.9
+    )[1]
     assert abs(value[0]) < 1e-6
     assert high[0] - low[0] < 0.1 * (high[1] - low[1])
     assert stronger[0] == pytest.approx(0.5, abs=1e-3)
@@ -518,7 +520,7 @@ def test_blocks_do_not_matter(model, landscape, monkeypatch):
 
 def test_a_difference_is_that_of_the_joint_posterior(small, landscape):
     pairs, parent = landscape.pairs[:9], landscape.pairs[3]
-    change = small.difference(pairs, parent, 0.9)
+    change = small.predict_with_difference(pairs, parent, 0.9)[1]
     joint = small.posterior(pairs)
     mean, covariance = joint.mean, joint.covariance
     label = small.to_label(mean)

@@ -144,7 +144,7 @@ def test_answers_are_the_margins_of_the_posterior(sparse, landscape):
     joint, (mean, variance) = sparse.posterior(pairs), sparse.variance(pairs)
     np.testing.assert_allclose(joint.mean, mean, atol=1e-5)
     np.testing.assert_allclose(np.diag(joint.covariance), variance, atol=1e-4)
-    change = sparse.difference([pairs[0], pairs[1]], pairs[0], 0.9)
+    change = sparse.predict_with_difference([pairs[0], pairs[1]], pairs[0], 0.9)[1]
     assert abs(change.value[0]) < 1e-6
 
 

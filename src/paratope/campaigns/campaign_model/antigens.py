@@ -31,18 +31,11 @@ class Reading(NamedTuple):
 
 
 class CampaignAntigens:
-    """The antigens of a campaign, as others are compared with them.
+    """The antigens of a campaign, as others are compared with them; without one, any will do.
 
-    Parameters
-    ----------
-    antigens : sequence of Antigen
-        Those that were measured; none if none was named, and then any antigen will do.
-    parents : sequence of Antigen
-        Those of the campaign's parents, whose mutants of the same length the model compares residue
-        by residue.
+    `parents` are the antigens of the campaign's parents, whose mutants of the same length the model
+    compares residue by residue.
 
-    Examples
-    --------
     >>> lysozyme = "KVFGRCELAAAMKRHGLDNYRGYSLGNWVCAAKFESNFNTQATNRNTDGSTDYGILQINSRWWCNDGRTPGS"
     >>> known = CampaignAntigens([Antigen((lysozyme,), "lysozyme")])
     >>> tagged, cut = known.read([Antigen((lysozyme + "GSHHHHHH",)), Antigen((lysozyme[9:],))])
@@ -68,15 +61,12 @@ class CampaignAntigens:
         new = {one.chains: one for one in antigens if one.chains not in self._read}
         rest = []
         for chains, antigen in new.items():
-            mutant = next(
-                (one for one in self._parents if _mutations(one.chains, chains) is not None), None
-            )
-            if mutant is None:
+            counts = [_mutations(one.chains, chains) for one in self._parents]
+            if (count := next((one for one in counts if one is not None), None)) is None:
                 rest.append(chains)
-                continue
-            count = _mutations(mutant.chains, chains)
-            note = f"antigen differs from the campaign's: {_counted(count or 0)} changed"
-            self._read[chains] = Reading(antigen, note)
+            else:
+                note = f"antigen differs from the campaign's: {_counted(count)} changed"
+                self._read[chains] = Reading(antigen, note)
         if rest:
             self._read.update(self._constructs(rest))
         return [self._read[one.chains] for one in antigens]
@@ -91,16 +81,15 @@ class CampaignAntigens:
         for first, second, value in zip(hits.first, hits.second, hits.identity, strict=True):
             key = queries[first], targets[second]
             identity[key] = max(identity.get(key, 0.0), float(value))
-        found = {}
+        readings = {}
         for molecule in molecules:
-            best: tuple[float, Reading] = (0.0, Reading(None))
+            highest, readings[molecule] = 0.0, Reading(None)
             for antigen in self.antigens:
                 matched = _matched(molecule, antigen.chains, identity)
-                if matched and (least := min(identity[pair] for pair in matched)) > best[0]:
+                if matched and (least := min(identity[pair] for pair in matched)) > highest:
                     note = _differences(molecule, antigen.chains, matched)
-                    best = least, Reading(antigen, note, replaced=True)
-            found[molecule] = best[1]
-        return found
+                    highest, readings[molecule] = least, Reading(antigen, note, replaced=True)
+        return readings
 
 
 def _mutations(own: Chains, other: Chains) -> int | None:
@@ -134,17 +123,14 @@ def _matched(
 
 def _differences(molecule: Chains, own: Chains, matched: Sequence[tuple[str, str]]) -> str:
     """A sentence on how an antigen differs from the campaign's."""
-    changed = fewer = more = 0
-    for chain, before in matched:
-        inside, lost, gained = _ends(before, chain)
-        changed, fewer, more = changed + inside, fewer + lost, more + gained
-    parts = []
-    if changed:
-        parts.append(f"{_counted(changed)} changed")
-    if more:
-        parts.append(f"{_counted(more)} more at its ends (a tag or a longer construct)")
-    if fewer:
-        parts.append(f"{_counted(fewer)} fewer at its ends (maybe of the epitope)")
+    ends = [_ends(before, chain) for chain, before in matched]
+    changed, fewer, more = (sum(counts) for counts in zip(*ends, strict=True))
+    texts = (
+        (changed, "changed"),
+        (more, "more at its ends (a tag or a longer construct)"),
+        (fewer, "fewer at its ends (maybe of the epitope)"),
+    )
+    parts = [f"{_counted(count)} {text}" for count, text in texts if count]
     if len(molecule) != len(own):
         parts.append(f"{len(molecule)} chains for {len(own)}")
     what = ", ".join(parts) or "its chains are in another order"

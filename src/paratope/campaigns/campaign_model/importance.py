@@ -34,16 +34,7 @@ def importance(
     The effect of substitution c is its part in the additive terms, ``sum_t w_t / s_t sum_c' k_t(c,
     c') [Zᵀ alpha]_c'`` with the centred incidence Z of substitutions in variants. The share of a
     term is ``cov(f_t, f) / var(f)``, ``f_t = w_t K_t alpha`` its part in the fitted values f.
-
-    Parameters
-    ----------
-    kernel : SumKernel
-    weights : mapping of str to float
-        By term.
-    alpha : np.ndarray, (n,)
-        Weights of the training variants in the posterior mean.
-    unit : float
-        Campaign's units for each latent unit.
+    `unit` is the campaign's units for each latent unit.
     """
     train = kernel.train
     both = Pairwise(train, train, kernel.scales)

@@ -17,7 +17,6 @@ from paratope.campaigns.campaign_model.training import (
     leave_site_out_errors,
     noise_group,
     observations,
-    random_subset,
 )
 from paratope.campaigns.gaussian_process import GaussianProcess
 from paratope.campaigns.kernels import Features, LanguageModel, NewVariants, SumKernel
@@ -83,16 +82,9 @@ class FittedState(NamedTuple):
 class CampaignModel:
     """A fitted model of a campaign; `CampaignModel.fit` makes one.
 
-    Parameters
-    ----------
-    campaign : Campaign
-    trained : TrainedKernel
-    ep : tuple of np.ndarray, optional
-        Gaussian factors of the rows; see `GaussianProcess`.
-    reference : np.ndarray of bool, optional
-        Training variants on which the kernel is centred; all by default.
-    fitted : FittedState, optional
-        Learned if not given.
+    `ep` are the Gaussian factors of the rows (see `GaussianProcess`), `reference` a mask of the
+    training variants on which the kernel is centred, by default all; `fitted` is learned if not
+    given.
     """
 
     def __init__(
@@ -121,38 +113,20 @@ class CampaignModel:
         prior: Any = None,
         terms: Sequence[str] | None = None,
     ) -> "CampaignModel":
-        """Learn from a campaign.
+        """Learn from a campaign of at least two rows, not all of one value.
 
-        Parameters
-        ----------
-        campaign : Campaign
-            At least two rows; not all of one value. Seconds grow with the cube of the rows: for
-            more than `MAX_ROWS` there is `SparseCampaignModel`.
-        language : LanguageModel, optional
-            Without one, terms that need it are left out.
-        prior : object, optional
-            With ``predict_pkd(pairs)``, which becomes a linear term of learned weight.
-        terms : sequence of str, optional
-            Of `paratope.campaigns.kernels.TERMS`; all by default.
-
-        Raises
-        ------
-        InputError
-            If there is nothing to learn from.
-        TrainingError
-            If the fit fails.
+        Seconds grow with the cube of the rows: for more than `MAX_ROWS` there is
+        `SparseCampaignModel`. Without a language model, terms that need it are left out; of
+        `prior`, ``predict_pkd(pairs)`` becomes a linear term of learned weight. `terms` are names
+        in `paratope.campaigns.kernels.TERMS`, by default all. Raises `InputError` if there is
+        nothing to learn from and `TrainingError` if the fit fails.
         """
         rows = np.arange(len(campaign))
-        trained = TrainedKernel.fit(
-            campaign,
-            rows,
-            random_subset(len(campaign), FITTING_ROWS),
-            rows,
-            language=language,
-            prior=prior,
-            terms=terms,
-        )
-        return cls(campaign, trained)
+        few = rows
+        if len(rows) > FITTING_ROWS:
+            few = np.sort(np.random.default_rng(0).permutation(len(rows))[:FITTING_ROWS])
+        options: dict[str, Any] = {"language": language, "prior": prior, "terms": terms}
+        return cls(campaign, TrainedKernel.fit(campaign, rows, few, rows, **options))
 
     def _learn(self, ep: tuple[np.ndarray, np.ndarray] | None) -> FittedState:
         """The process given all rows, and its errors in cross-validation."""
@@ -245,43 +219,29 @@ class CampaignModel:
         widen = self._half_widths(prediction.domain, 0.68) / ndtri(0.84)
         return ndtr((prediction.mean - threshold) / (widen * prediction.sd))
 
-    def difference(
-        self, pairs: Sequence[Pair], parent: Pair, coverage: float
-    ) -> PredictedDifference:
-        """Difference to a parent in the campaign's units.
-
-        What both have in common cancels: the variance is that of the difference. Of a pair out of
-        the domain no more is known than of any other: its value is the campaign's middle.
-        """
-        return self.predict_with_difference(pairs, parent, coverage)[1]
-
     def predict_with_difference(
         self, pairs: Sequence[Pair], parent: Pair, coverage: float
     ) -> tuple[LatentPrediction, PredictedDifference]:
-        """`predict_latent` and `difference` at once, which costs no more than one of them.
+        """`predict_latent`, and the difference to a parent in the campaign's units.
 
-        ``var(f - f_p) = var f + var f_p - 2 cov(f, f_p)``, from the posterior.
+        What both have in common cancels: ``var(f - f_p) = var f + var f_p - 2 cov(f, f_p)``, from
+        the posterior. A pair out of the domain has the campaign's middle as its value.
         """
         alone = self.kernel.compare(self._features([parent], 0))
         parts, means, variances, parent_mean = [], [np.zeros(0)], [np.zeros(0)], 0.0
         for prediction, new, mean, variance in self._blocks(pairs, 0, parent):
             # the parent from within the block, so that rounding cancels, too
-            own = alone._replace(
-                row_mean=new.row_mean[-1:], cross=new.cross[-1:], variance=new.variance[-1:]
-            )
-            prior = self.kernel.between(new, own)
-            shared = self.process.posterior_cross_covariance(new.cross, own.cross, prior)[:-1, 0]
+            prior = self.kernel.between(new, alone._replace(row_mean=new.row_mean[-1:]))
+            shared = self.process.posterior_cross_covariance(new.cross, new.cross[-1:], prior)
             parts.append(prediction)
             means.append(mean[:-1])
-            variances.append(np.maximum(variance[:-1] + variance[-1] - 2 * shared, 1e-9))
+            variances.append(np.maximum(variance[:-1] + variance[-1] - 2 * shared[:-1, 0], 1e-9))
             parent_mean = float(mean[-1])
         prediction, latent = LatentPrediction.joined(parts), np.concatenate(means)
         sd = np.sqrt(np.concatenate(variances))
-        out = prediction.domain == "out"
+        out = unrelated = prediction.domain == "out"
         if len(pairs) and self.predict_latent([parent]).domain[0] == "out":
             parent_mean, unrelated = 0.0, np.ones(len(pairs), bool)
-        else:
-            unrelated = out
         latent = np.where(out, 0.0, latent)
         sd = np.where(unrelated, np.sqrt(2) * np.maximum(prediction.sd, 1.0), sd)
         half = self._half_widths(prediction.domain, coverage) * sd
@@ -313,17 +273,11 @@ class CampaignModel:
 
     def judge(self, pairs: Sequence[Pair]) -> list[DomainDistance]:
         """Identities to the campaign's molecules; the domain is that of the changed sites."""
-        return self._distances(pairs, self.predict_latent(pairs))
+        return self._distances(pairs, self.predict_latent(pairs).domain)
 
-    def _distances(
-        self, pairs: Sequence[Pair], prediction: LatentPrediction
-    ) -> list[DomainDistance]:
-        return [
-            dataclasses.replace(distance, domain=domain)
-            for distance, domain in zip(
-                self.domain.judge(pairs), prediction.domain.tolist(), strict=True
-            )
-        ]
+    def _distances(self, pairs: Sequence[Pair], domains: np.ndarray) -> list[DomainDistance]:
+        judged = zip(self.domain.judge(pairs), domains.tolist(), strict=True)
+        return [dataclasses.replace(distance, domain=domain) for distance, domain in judged]
 
     def predict_pairs(
         self,
@@ -348,7 +302,9 @@ class CampaignModel:
             for note, domain in zip(prediction.note, prediction.domain, strict=True)
         ]
         calibrated = Calibrated(self.to_label(prediction.mean), low, high, p_strong)
-        return PairPredictions(calibrated, self._distances(pairs, prediction), notes, difference)
+        return PairPredictions(
+            calibrated, self._distances(pairs, prediction.domain), notes, difference
+        )
 
     def antibody_state(self, molecules: Sequence[tuple[str, ...]]) -> list[Antibody]:
         """The antibodies themselves: the kernel compares whole pairs."""
@@ -391,19 +347,18 @@ class CampaignModel:
         return importance(self.kernel, self.weights, self.process.alpha, unit)
 
     def _half_widths(self, domains: np.ndarray, coverage: float) -> np.ndarray:
-        """Half width of the interval of each pair in standard deviations, by its domain, (n,)."""
-        known = {name: self._half_width(name, coverage) for name in np.unique(domains).tolist()}
-        return np.array([known[name] for name in domains.tolist()])
+        """Half width of the interval of each pair in standard deviations, by its domain, (n,).
 
-    def _half_width(self, domain: str, coverage: float) -> float:
-        """Conformal quantile of the errors in cross-validation, with some of a standard normal."""
+        Conformal quantiles of the errors in cross-validation, with some of a standard normal.
+        """
         levels = (np.arange(_NORMAL_ROWS) + 0.5) / _NORMAL_ROWS
-        observed = np.abs(self.errors["in" if domain == "in" else "near"])
-        errors = np.concatenate([observed, ndtri(0.5 + 0.5 * levels)])
-        width = float(np.quantile(errors, min(1.0, coverage * (1 + 1 / len(errors)))))
-        if domain != "in":  # never surer at unseen sites than at seen ones
-            width = max(width, self._half_width("in", coverage))
-        return width
+        widths = {}
+        for name in ("in", "near"):
+            errors = np.concatenate([np.abs(self.errors[name]), ndtri(0.5 + 0.5 * levels)])
+            quantile = min(1.0, coverage * (1 + 1 / len(errors)))
+            widths[name] = float(np.quantile(errors, quantile))
+        # never surer at unseen sites than at seen ones
+        return np.where(domains == "in", widths["in"], max(widths.values()))
 
     def _features(self, pairs: Sequence[Pair], assay: np.ndarray | int) -> Features:
         prior_pkd = None

@@ -28,20 +28,9 @@ POOL_ROWS = 3000
 class SparseCampaignModel(CampaignModel):
     """A campaign's model whose process is sparse: `SparseProcess` on some of the rows.
 
-    Parameters
-    ----------
-    campaign : Campaign
-        All rows.
-    trained : TrainedKernel
-        Its `train` are the inducing rows.
-    inducing : np.ndarray of int, (m,)
-        Inducing rows, increasing.
-    reference : np.ndarray of bool, (m,)
-        Those of them that were drawn at random: terms have mean 0 over these.
-    fitted : FittedState, optional
-        Learned from all rows if not given.
-    progress : Progress
-        Called with the rows read and all rows.
+    `inducing` (m,) are the inducing rows, increasing, which `trained.train` holds; `reference` (m,)
+    says which of them were drawn at random: terms have mean 0 over these. `fitted` is learned from
+    all rows if not given.
     """
 
     def __init__(
@@ -68,25 +57,10 @@ class SparseCampaignModel(CampaignModel):
         pool: int = POOL_ROWS,
         progress: Progress = silent,
     ) -> "SparseCampaignModel":
-        """Learn from a campaign.
+        """Learn from a campaign; see `CampaignModel.fit`.
 
-        Parameters
-        ----------
-        campaign, language, prior, terms
-            As for `CampaignModel.fit`.
-        inducing : int
-            Rows that new variants are compared with.
-        pool : int
-            Rows drawn at random among which those are chosen.
-        progress : Progress
-            Called with ``"fitting"``, the rows read and all rows.
-
-        Raises
-        ------
-        InputError
-            If there is nothing to learn from.
-        TrainingError
-            If the fit fails.
+        New variants are compared with `inducing` rows, chosen among `pool` that are drawn at
+        random. `progress` is called with ``"fitting"``, the rows read and all rows.
         """
         drawn = np.random.default_rng(0).permutation(len(campaign))[: max(pool, inducing)]
         rows = np.sort(drawn)

@@ -62,27 +62,14 @@ class TrainedKernel:
         prior: Any = None,
         terms: Sequence[str] | None = None,
     ) -> "TrainedKernel":
-        """Train on a campaign.
+        """Train on rows (n,) of a campaign; other parameters and errors as `CampaignModel.fit`.
 
-        Parameters
-        ----------
-        campaign : Campaign
-        rows : np.ndarray of int, (n,)
-            Rows to read.
-        fitting, scaling : np.ndarray of int
-            Indices into `rows`, increasing, by which weights and length scales are settled.
-        language, prior, terms
-            As for `CampaignModel.fit`.
-
-        Raises
-        ------
-        InputError
-            If there is nothing to learn from.
-        TrainingError
-            If the fit fails.
+        `fitting` and `scaling` are indices into `rows`, increasing, by which weights and length
+        scales are settled.
         """
         check_campaign(campaign)
-        parents = parents_of(campaign)
+        # without parents, changes are counted from the strongest variant
+        parents = campaign.parents or (campaign.pairs[int(np.argmax(campaign.values))],)
         sites = [ParentSites.of(parent, language) for parent in parents]
         featuriser = campaign_featuriser(campaign, parents, sites)
         part = campaign.rows(rows)
@@ -107,13 +94,6 @@ class TrainedKernel:
         return cls(parents, featuriser, scale, scales, train, weights, noise, language, prior)
 
 
-def random_subset(count: int, most: int) -> np.ndarray:
-    """At most `most` of `count` row numbers, drawn at random, increasing."""
-    if count <= most:
-        return np.arange(count)
-    return np.sort(np.random.default_rng(0).permutation(count)[:most])
-
-
 def check_campaign(campaign: Campaign) -> None:
     """Raise `InputError` if nothing can be learned from a campaign's rows."""
     exact = campaign.values[campaign.censoring == Censoring.EXACT]
@@ -132,11 +112,6 @@ def check_campaign(campaign: Campaign) -> None:
             f"all {len(campaign)} measured values are {exact[0]:g}: there is nothing to learn; "
             "check the column, or measure variants that differ"
         )
-
-
-def parents_of(campaign: Campaign) -> tuple[Pair, ...]:
-    """From what changes are counted: the parents, or the strongest variant if there is none."""
-    return campaign.parents or (campaign.pairs[int(np.argmax(campaign.values))],)
 
 
 def campaign_featuriser(
@@ -174,15 +149,7 @@ def wanted_terms(
 def observations(
     campaign: Campaign, scale: HalfRankNormalTransform, parent: np.ndarray
 ) -> Observations:
-    """A campaign's values, latent, and each row's share of its group's noise.
-
-    Parameters
-    ----------
-    campaign : Campaign
-    scale : HalfRankNormalTransform
-    parent : np.ndarray of int, (n,)
-        Of each row.
-    """
+    """A campaign's values, latent, and each row's share of its group's noise."""
     share = 1.0 / np.maximum(campaign.replicates, 1)
     known = np.isfinite(campaign.noise_sd) & (campaign.replicates > 1)
     single = np.where(known, campaign.noise_sd, 0.0) ** 2 * campaign.replicates
@@ -212,21 +179,9 @@ LeaveOut = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 def leave_site_out_errors(
     row: np.ndarray, site: np.ndarray, exact: np.ndarray, target: np.ndarray, leave_out: LeaveOut
 ) -> np.ndarray:
-    """Standardised errors of exact rows at sites that no training row changes.
+    """Standardised errors of exact rows at sites that no training row changes; maybe none.
 
-    Parameters
-    ----------
-    row : np.ndarray of int, (changes,)
-    site : np.ndarray of str, (changes,)
-        Which row changes which site.
-    exact : np.ndarray of bool, (n,)
-    target : np.ndarray, (n,)
-    leave_out : callable
-
-    Returns
-    -------
-    np.ndarray
-        Empty if no site can be left out.
+    `row` and `site` (changes,) say which row changes which site; `exact` and `target` are (n,).
     """
     sites = np.unique(site)
     order = np.random.default_rng(0).permutation(len(sites))
