@@ -1,5 +1,6 @@
 """Replayed campaigns: landscapes, strategies, what is saved, files, the command."""
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -59,16 +60,12 @@ def test_every_strategy_starts_from_the_same_plates_and_never_measures_twice(rep
     for metric in ("best", "recall"):
         first = [replayed.curves(name, metric)[:, 0].tolist() for name in replayed.strategies]
         assert all(one == first[0] for one in first)
+        for name in replayed.strategies:  # nothing found is lost
+            assert (np.diff(replayed.curves(name, metric), axis=1) >= 0).all()
     assert {one.measured for one in replayed.results} == {12, 24, 36, 48}
     for one in replayed.results:
         assert one.best + one.regret == pytest.approx(landscape.values.max())
         assert 0.0 <= one.recall <= 1.0
-
-
-def test_nothing_found_is_lost(replayed):
-    for name in replayed.strategies:
-        for metric in ("best", "recall"):
-            assert (np.diff(replayed.curves(name, metric), axis=1) >= 0).all()
 
 
 def test_a_model_finds_more_than_chance(replayed):
@@ -99,8 +96,6 @@ def test_strategies_see_measured_values_only(landscape: Landscape):
     measured = np.arange(0, 40)
     shuffled = landscape.campaign.values.copy()
     shuffled[40:] = np.random.default_rng(0).permutation(shuffled[40:])
-    import dataclasses
-
     other = Landscape(dataclasses.replace(landscape.campaign, values=shuffled))
     for strategy in parse_strategies("all", SmallCampaignModel, "nei", 0.5):
         rows = strategy.choose(landscape, measured, 8, 1).rows
@@ -191,22 +186,21 @@ def test_plans_that_do_not_fit(plan: ReplayOptions, message: str, landscape: Lan
         replay(landscape, [RandomStrategy()], plan)
 
 
-def test_landscapes_that_are_none():
+def test_landscapes_and_strategies_that_are_none():
     campaign = small_campaign(40)
-    with pytest.raises(InputError, match="a landscape of 10 variants; expected at least 20"):
-        landscape_of(campaign.rows(np.arange(10)))
-    import dataclasses
-
     flat = dataclasses.replace(campaign, values=np.full(40, 8.0))
-    with pytest.raises(InputError, match="all 40 variants have the value 8"):
-        landscape_of(flat)
-
-
-def test_unknown_strategies():
-    with pytest.raises(InputError, match="unknown strategy 'best'; valid names: all, greedy"):
-        parse_strategies("best", SmallCampaignModel, "ucb", 0.25)
-    with pytest.raises(InputError, match="no strategy is named"):
-        parse_strategies("", SmallCampaignModel, "ucb", 0.25)
+    for source, message in (
+        (campaign.rows(np.arange(10)), "a landscape of 10 variants; expected at least 20"),
+        (flat, "all 40 variants have the value 8"),
+    ):
+        with pytest.raises(InputError, match=message):
+            landscape_of(source)
+    for text, message in (
+        ("best", "unknown strategy 'best'; valid names: all, greedy"),
+        ("", "no strategy is named"),
+    ):
+        with pytest.raises(InputError, match=message):
+            parse_strategies(text, SmallCampaignModel, "ucb", 0.25)
 
 
 @pytest.mark.parametrize("label", ["pkd", pytest.param("score", marks=pytest.mark.slow)])

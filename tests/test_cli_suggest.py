@@ -1,5 +1,6 @@
 """``paratope suggest`` as a user types it, on a campaign's folder."""
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import polars as pl
 import pytest
 
 from conftest import Finished
-from paratope.campaigns.campaign import campaign_of
+from paratope.campaigns.campaign import Campaign, campaign_of
 from paratope.campaigns.campaign_bundle import campaign_bundle
 from paratope.campaigns.campaign_model import CampaignModel
 from paratope.campaigns.suggestion import suggest
@@ -25,16 +26,16 @@ Run = Callable[..., Finished]
 SINGLES = ("--candidates", "single:250,recombination:50")
 
 
-def write_campaign(folder: Path, **options: object) -> Path:
+def write_campaign(folder: Path, campaign: Campaign) -> Path:
     """A campaign's model, without a language model, as a folder."""
-    model = CampaignModel.fit(small_campaign(**options))  # type: ignore[arg-type]
+    model = CampaignModel.fit(campaign)
     bundle = campaign_bundle(model, metrics={}, environment={}, card="# A small campaign\n")
     return write_bundle(bundle, folder)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_campaign(tmp_path_factory.mktemp("campaign") / "my-campaign")
+    return write_campaign(tmp_path_factory.mktemp("campaign") / "my-campaign", small_campaign())
 
 
 def test_a_plate_as_table_and_fasta(folder: Path, tmp_path: Path, run_paratope: Run):
@@ -76,10 +77,8 @@ def test_the_next_round_does_not_repeat_this_one(tmp_path: Path, folder: Path):
         type(rows[0])(pair, float(value), assay="spr")
         for pair, value in zip(plate, values, strict=True)
     ]
-    model = CampaignModel.fit(campaign_of(rows))
-    bundle = campaign_bundle(model, metrics={}, environment={}, card="# Second\n")
-    second = suggest(Predictor.load(write_bundle(bundle, tmp_path / "second")), 10,
-                     candidates="single:250")  # fmt: skip
+    again = write_campaign(tmp_path / "second", campaign_of(rows))
+    second = suggest(Predictor.load(again), 10, candidates="single:250")
     again = {one.candidate.name for one in second.suggestions}
     assert not again & {one.candidate.name for one in first.suggestions}
 
@@ -156,13 +155,8 @@ def test_a_model_of_no_campaign(tiny_run: TrainedRun, run_paratope: Run):
 @pytest.mark.parametrize("light", [True, False])
 def test_campaigns_of_every_shape(light: bool, tmp_path: Path):
     """Paired and single domains, two backgrounds, loops of several lengths; scores."""
-    import dataclasses
-
     campaign = dataclasses.replace(simulated_campaign(40, light_chains=light), label="score")
-    bundle = campaign_bundle(
-        CampaignModel.fit(campaign), metrics={}, environment={}, card="# Scores\n"
-    )
-    predictor = Predictor.load(write_bundle(bundle, tmp_path / "campaign"))
+    predictor = Predictor.load(write_campaign(tmp_path / "campaign", campaign))
     found = suggest(predictor, 6, candidates="single:100,recombination:100,neighbour:100")
     assert found.label == "score"
     for one in found.suggestions:

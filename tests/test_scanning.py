@@ -19,7 +19,7 @@ from paratope.campaigns.scanning import (
     summary,
     write_scan,
 )
-from paratope.campaigns.scanning.mutational_scan import model_checksum
+from paratope.campaigns.scanning.mutational_scan import is_flat, model_checksum
 from paratope.core.errors import InputError
 from paratope.encoders.antiberty import AntibertyEncoder
 from paratope.encoders.likelihood import Likelihood
@@ -51,15 +51,8 @@ def single(tiny_predictor: Predictor, cache: Path) -> Scan:
     return scan(tiny_predictor, PARENT, [TARGET, OTHER], regions=REGIONS, cache=cache)
 
 
-def forbid_predictions(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever asks the model fails."""
-
-    def fail(*_: object, **__: object) -> None:
-        raise AssertionError("the model ran again")
-
-    monkeypatch.setattr(Predictor, "predict_rows", fail)
-    monkeypatch.setattr(Predictor, "load", fail)
-    monkeypatch.setattr(Likelihood, "frequencies", fail)
+def fail(*_: object, **__: object) -> None:
+    raise AssertionError("the model ran again")
 
 
 def row_of(found: Scan, mutations: str) -> dict:
@@ -68,14 +61,13 @@ def row_of(found: Scan, mutations: str) -> dict:
 
 def test_every_single_mutant_is_there_once(single: Scan):
     domain = number_chain(VK)
-    places = [place for place, region in enumerate(domain.regions, 1) if region == "CDR2"]
+    positions = [index for index, region in enumerate(domain.regions) if region == "CDR2"]
     expected = {
-        f"L:{VK[place - 1]}{place}{residue}"
-        for place in places
-        for residue in AMINO_ACIDS
-        if residue != VK[place - 1]
+        f"L:{VK[index]}{index + 1}{residue}"
+        for index in positions
+        for residue in set(AMINO_ACIDS) - {VK[index]}
     }
-    assert len(places) == 3
+    assert len(positions) == 3
     assert set(single.variants["mutations"]) == expected
     assert single.variants.height == len(expected)
     assert set(single.variants["region"]) == {"L2"}
@@ -84,9 +76,6 @@ def test_every_single_mutant_is_there_once(single: Scan):
     assert (row["wild_type"], row["mutant"]) == ("S", "A")
     assert row["mutations_imgt"] == "L:56S→A"
     assert (row["heavy"], row["light"]) == (VH, VK[:49] + "A" + VK[50:])
-
-
-def test_a_whole_antibody_has_about_4300():
     assert len(single_mutants(PARENT)) == 19 * (len(VH) + len(VK))
 
 
@@ -130,7 +119,11 @@ def test_a_second_scan_asks_no_model(
     single: Scan, cache: Path, tiny_run: TrainedRun, tiny_predictor
 ):
     with pytest.MonkeyPatch.context() as patch:
-        forbid_predictions(patch)
+        for owner, name in (
+            *((Predictor, "predict_rows"), (Predictor, "load")),
+            (Likelihood, "frequencies"),
+        ):
+            patch.setattr(owner, name, fail)
         for model in (tiny_predictor, tiny_run.folder, str(tiny_run.folder)):
             again = scan(model, PARENT, [TARGET, OTHER], regions=REGIONS, cache=cache)
             assert again.variants.equals(single.variants)
@@ -218,12 +211,6 @@ def test_a_campaign_says_which_antigens_it_cannot_tell_apart(cache: Path):
     assert said[1].endswith("so its selectivities say nothing")
 
 
-def test_alanine_scan(tiny_predictor: Predictor, cache: Path):
-    found = scan(tiny_predictor, PARENT, TARGET, alanine=True, regions=("L2",), cache=cache)
-    assert found.variants["mutations"].to_list() == ["L:S50A", "L:A51G", "L:S52A"]
-    assert found.specificity is None
-
-
 def test_combinations(tiny_predictor: Predictor, cache: Path):
     chosen = parse_mutations("H:D31A,H:T32Y,L:S50A") + parse_mutations("L:S50R,H:103insG")
     found = scan(tiny_predictor, PARENT, TARGET, combine=chosen, max_mutations=2, cache=cache)
@@ -282,8 +269,6 @@ def test_flat_predictions_are_called_so(single: Scan):
         (wide - 1).alias("delta_pkd_low"),
         (wide + 1).alias("delta_pkd_high"),
     )
-    from paratope.campaigns.scanning.mutational_scan import is_flat
-
     assert is_flat(single.variants, "pkd")
     assert not is_flat(variants, "pkd")
 
@@ -303,5 +288,7 @@ def test_the_folder(single: Scan, tiny_predictor: Predictor, cache: Path, tmp_pa
     assert "## The parent against each antigen" in text
     assert (tmp_path / "scan" / "heat_map_L.png").read_bytes().startswith(b"\x89PNG")
     alanine = scan(tiny_predictor, PARENT, TARGET, alanine=True, regions=("L2",), cache=cache)
+    assert alanine.variants["mutations"].to_list() == ["L:S50A", "L:A51G", "L:S52A"]
+    assert alanine.specificity is None
     names = {path.name for path in write_scan(alanine, tmp_path / "alanine")}
     assert names == {"scan.csv", "summary.md", "alanine_L.png", "alanine_L.svg"}

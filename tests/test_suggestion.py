@@ -1,7 +1,9 @@
 """The next round: candidates, filters, acquisition, diversity, output, clear errors."""
 
-import io
+import dataclasses
+import itertools
 import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rapidfuzz.distance import Levenshtein
 
+from paratope.campaigns.campaign import campaign_of
 from paratope.campaigns.campaign.labels import pair_key
 from paratope.campaigns.suggestion import (
     ACQUISITIONS,
@@ -44,9 +47,8 @@ from paratope.campaigns.suggestion.candidates import (
 )
 from paratope.campaigns.suggestion.filters import leave_out
 from paratope.campaigns.suggestion.next_round import MutationCounts, Standing, reason
-from paratope.core.errors import InputError, MissingExtraError, ModelError
+from paratope.core.errors import InputError, MissingExtraError
 from paratope.data.tables import read_table
-from paratope.models.predictor import Predictor
 from paratope.molecules.liabilities import LIABILITIES, find_liabilities, new_liabilities
 from paratope.molecules.mutations import Mutation, mutations_between, parse_mutations, positions_in
 from paratope.molecules.numbering import number_chain
@@ -60,9 +62,6 @@ from small_campaigns import (
     simulated_campaign,
     small_campaign,
 )
-from trained_models import tiny_predictor, tiny_run
-
-__all__ = ["tiny_predictor", "tiny_run"]  # fixtures
 
 FEW = "single:150,neighbour:60,double:60,combinatorial:60,recombination:60"
 
@@ -104,11 +103,11 @@ def mutant(*changes: str) -> str:
 
 def test_single_mutants_are_all_of_the_cdrs_and_nothing_measured(measured: MeasuredVariants):
     singles = made(measured, {"single": 100_000})
-    places = [*positions_in(WILD_TYPE, "H", ["H1", "H2", "H3"])]
-    places += positions_in(WILD_TYPE, "L", ["L1", "L2", "L3"])
+    positions = [*positions_in(WILD_TYPE, "H", ["H1", "H2", "H3"])]
+    positions += positions_in(WILD_TYPE, "L", ["L1", "L2", "L3"])
     known = [variant for variant in measured.variants if len(variant.mutations) == 1]
     # no cysteine, not the residue itself, not what was measured
-    assert len(singles) == len(places) * 18 - len(known)
+    assert len(singles) == len(positions) * 18 - len(known)
     assert all(len(one.mutations) == 1 and one.mutations[0].after != "C" for one in singles)
 
 
@@ -178,15 +177,12 @@ def test_regions_and_excluded_residues_are_kept_by_every_kind(
             assert mutation.after not in "CAR"
 
 
-def test_the_most_mutations_are_kept(measured: MeasuredVariants):
+def test_counts_and_the_most_mutations_are_kept(measured: MeasuredVariants):
+    assert len(made(measured, {"combinatorial": 10_000}, max_mutations=4)) == 10_000
     kinds = dict.fromkeys(GENERATORS, 40)
     assert max(len(one.mutations) for one in made(measured, kinds, max_mutations=1)) == 1
     with pytest.raises(InputError, match="at least 1 mutation"):
         Generation(kinds, max_mutations=0)
-
-
-def test_ten_thousand_candidates(measured: MeasuredVariants):
-    assert len(made(measured, {"combinatorial": 10_000}, max_mutations=4)) == 10_000
 
 
 def test_single_domains_and_several_parents():
@@ -221,23 +217,19 @@ def test_places_by_region_imgt_number_and_residue():
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("text", "message", "light"),
     [
-        ("H9", "unknown region 'H9'"),
-        ("H:A99", "the parent has W at position 99 of chain H, not A"),
-        ("H:117-105", "ends before it begins"),
-        ("H:foo", "cannot be read; expected regions such as CDR"),
-        ("H:900", "no position of the parent is in them"),
+        ("H9", "unknown region 'H9'", LIGHT),
+        ("H:A99", "the parent has W at position 99 of chain H, not A", LIGHT),
+        ("H:117-105", "ends before it begins", LIGHT),
+        ("H:foo", "cannot be read; expected regions such as CDR", LIGHT),
+        ("H:900", "no position of the parent is in them", LIGHT),
+        ("L3", "the parent has no light chain", None),
     ],
 )
-def test_places_that_are_none(text: str, message: str):
+def test_positions_that_are_none(text: str, message: str, light: str | None):
     with pytest.raises(InputError, match=message):
-        allowed_positions(WILD_TYPE.antibody, text)
-
-
-def test_light_chain_places_of_a_single_domain():
-    with pytest.raises(InputError, match="the parent has no light chain"):
-        allowed_positions(Antibody(HEAVY), "L3")
+        allowed_positions(Antibody(HEAVY, light), text)
 
 
 # Filters
@@ -278,22 +270,15 @@ def test_each_filter_is_overridable(measured: MeasuredVariants):
 def test_liabilities_of_the_parent_can_be_forbidden(measured: MeasuredVariants):
     singles = made(measured, {"single": 200})
     kept, _ = leave_out(singles, measured, parse_filters(forbid="parental"))
-    assert all(
-        not {one.kind for one in find_liabilities(c.pair.antibody)}
-        & set(parse_filters().liabilities)
-        for c in kept
-    )
+    kinds = {one.kind for c in kept for one in find_liabilities(c.pair.antibody)}
+    assert not kinds & set(parse_filters().liabilities)
     assert len(kept) < len(leave_out(singles, measured, parse_filters())[0])
 
 
 @pytest.mark.parametrize(
     ("allow", "forbid", "message"),
     [
-        (
-            "deamination",
-            "",
-            "unknown liability or residue 'deamination'; valid names: all, cdr-charge",
-        ),
+        ("deamination", "", "residue 'deamination'; valid names: all, cdr-charge"),
         ("deamidation", "deamidation", "both allowed and forbidden"),
         ("CD", "", "unknown liability or residue 'CD'"),
     ],
@@ -337,9 +322,12 @@ def chosen(kind: str, explore: float, seed: int = 0, batch: int = 8) -> list[int
 
 
 @pytest.mark.parametrize("kind", ACQUISITIONS)
-def test_no_exploration_is_the_order_of_the_means(kind: str):
+def test_no_exploration_is_the_order_of_the_means_and_a_seed_gives_one_batch(kind: str):
     mean = joint().mean[:60]
     assert chosen(kind, 0.0) == np.argsort(-mean, kind="stable")[:8].tolist()
+    first = chosen(kind, 0.5, 3)
+    assert len(set(first)) == 8
+    assert chosen(kind, 0.5, 3) == first
 
 
 @pytest.mark.parametrize("kind", ACQUISITIONS)
@@ -358,20 +346,6 @@ def test_more_exploration_gives_lower_means_and_more_uncertainty(kind: str):
     assert means[-1] < means[0]
     if kind != "thompson":  # whose draws are chance
         assert (np.diff(deviations) >= -1e-9).all(), deviations
-
-
-@pytest.mark.parametrize("kind", ACQUISITIONS)
-def test_a_batch_is_never_twice_the_same_and_by_its_seed(kind: str):
-    first = chosen(kind, 0.5, 3)
-    assert len(set(first)) == 8
-    assert chosen(kind, 0.5, 3) == first
-
-
-def test_thompson_draws_differ_by_seed():
-    some = joint()
-    draws = [acquisition_kind("thompson")(some, 0.5, seed).values() for seed in (1, 1, 2)]
-    assert (draws[0] == draws[1]).all()
-    assert not np.allclose(draws[0], draws[2])
 
 
 def test_values_are_those_of_their_formulas():
@@ -393,7 +367,7 @@ def test_values_are_those_of_their_formulas():
     assert np.exp(logs[clear]) == pytest.approx(improvement[clear], rel=0.15)
 
 
-def test_options_shrinks_what_is_alike():
+def test_a_choice_shrinks_what_is_correlated():
     """As exact conditioning on noisy measurements of the chosen ones has it."""
     some = joint(2)
     acquisition = UpperConfidenceBound(some, 1.0, 0)
@@ -493,19 +467,14 @@ def test_preselection_keeps_the_best_by_mean_and_by_bound():
 # Diversity
 
 
-@pytest.mark.parametrize("distance", [2, 3])
-def test_minimal_distance_is_kept(distance: int, predictor: SmallCampaignPredictor):
-    found = suggest(predictor, 8, candidates=FEW, min_distance=distance, max_mutations=4)
+def test_minimal_distance_and_cap_per_position_are_kept(predictor: SmallCampaignPredictor):
+    options = {"min_distance": 3, "max_mutations": 4, "max_per_position": 2}
+    found = suggest(predictor, 6, candidates=FEW, **options)
     texts = ["".join(one.candidate.pair.antibody.chains) for one in found.suggestions]
-    assert min(
-        Levenshtein.distance(a, b) for i, a in enumerate(texts) for b in texts[:i]
-    ) >= distance  # fmt: skip
-
-
-def test_cap_per_position_is_kept(predictor: SmallCampaignPredictor):
-    found = suggest(predictor, 10, candidates=FEW, max_per_position=2)
-    places = [m.position for one in found.suggestions for m in one.candidate.mutations]
-    assert max(places.count(place) for place in set(places)) <= 2
+    pairs = itertools.combinations(texts, 2)
+    assert min(itertools.starmap(Levenshtein.distance, pairs)) >= 3
+    positions = [(m.chain, m.position) for s in found.suggestions for m in s.candidate.mutations]
+    assert max(map(positions.count, positions)) <= 2
 
 
 def test_too_much_diversity_says_how_many_are_possible(predictor: SmallCampaignPredictor):
@@ -588,8 +557,6 @@ class Left:
     noise_variance = 0.1
 
     def __init__(self, mean: np.ndarray, target: np.ndarray) -> None:
-        import types
-
         self.campaign = types.SimpleNamespace(censoring=np.zeros(len(mean)))
         self.process = self.scale = self
         self.ep_target = target
@@ -663,11 +630,7 @@ def test_files_can_be_read_back(found: NextRound, tmp_path: Path):
         assert pair_key(one.pair) == pair_key(suggestion.candidate.pair) == pair_key(other.pair)
 
 
-def test_the_filled_in_plate_is_a_campaign_and_predictions_are_no_measurements(
-    found: NextRound, tmp_path: Path
-):
-    from paratope.campaigns.campaign import campaign_of
-
+def test_the_filled_in_plate_is_a_campaign_and_predictions_are_no_measurements(found: NextRound):
     frame = suggestion_frame(found).with_columns(kd_nM=pl.lit(10.0))
     campaign = campaign_of(frame)
     assert campaign.values == pytest.approx(np.full(24, 8.0))
@@ -678,8 +641,6 @@ def test_the_filled_in_plate_is_a_campaign_and_predictions_are_no_measurements(
 
 def test_scores_are_called_scores():
     campaign = small_campaign()
-    import dataclasses
-
     scored = SmallCampaignPredictor(dataclasses.replace(campaign, label="score"))
     frame = suggestion_frame(suggest(scored, 4, candidates="single:100"))
     assert "predicted_score" in frame.columns
@@ -690,17 +651,19 @@ def test_scores_are_called_scores():
 
 
 def pool_text() -> str:
-    other = "GGGSSTKLMNPQRSTVWYACDEFGHIKLMNP"
+    target, other = TARGET.chains[0], "GGGSSTKLMNPQRSTVWYACDEFGHIKLMNP"
+    changes = ("W99S", "W99F", "G100A", "F104K", "Y105A", "G101P")
     rows = ["id,heavy,light,antigen,well"]
-    rows += [f"p{n},{mutant(c)},{LIGHT},{TARGET.chains[0]},A{n}" for n, c in enumerate(
-        ("W99S", "W99F", "G100A", "F104K", "Y105A", "G101P"))]  # fmt: skip
-    rows.append(f"known,{HEAVY},{LIGHT},{TARGET.chains[0]},B1")
-    rows.append(f"again,{mutant('W99S')},{LIGHT},{TARGET.chains[0]},B2")
-    rows.append(f"elsewhere,{mutant('W99D')},{LIGHT},{other},B3")
-    rows.append(f"broken,EVQL,{LIGHT},{TARGET.chains[0]},B4")
-    rows.append(f"single,{mutant('W99K')},,{TARGET.chains[0]},B5")
-    rows.append(f"stranger,{STRANGER},{LIGHT},{TARGET.chains[0]},B6")
-    rows.append(f"glycan,{mutant('D102N')},{LIGHT},{TARGET.chains[0]},B7")
+    rows += [f"p{n},{mutant(c)},{LIGHT},{target},A{n}" for n, c in enumerate(changes)]
+    rows += [
+        f"known,{HEAVY},{LIGHT},{target},B1",
+        f"again,{mutant('W99S')},{LIGHT},{target},B2",
+        f"elsewhere,{mutant('W99D')},{LIGHT},{other},B3",
+        f"broken,EVQL,{LIGHT},{target},B4",
+        f"single,{mutant('W99K')},,{target},B5",
+        f"stranger,{STRANGER},{LIGHT},{target},B6",
+        f"glycan,{mutant('D102N')},{LIGHT},{target},B7",
+    ]
     return "\n".join(rows) + "\n"
 
 
@@ -778,46 +741,42 @@ def test_regions_and_mutations_limit_a_pool(predictor: SmallCampaignPredictor):
 # What cannot be done
 
 
-def test_a_batch_larger_than_the_candidates(predictor: SmallCampaignPredictor):
-    with pytest.raises(
-        InputError,
-        match=r"only 10 candidates are left for a batch of 20: 10 generated\. "
-        "Ask for a batch of at most 10, or more regions",
-    ):
-        suggest(predictor, 20, candidates="single:10", allow="all")
+FOREIGN = Antigen(("MKVLAAGGST",))
 
 
-def test_no_candidate_after_the_filters_says_which(predictor: SmallCampaignPredictor):
-    pool = [Pair(Antibody(mutant("W99M"), LIGHT, "m"), TARGET)]
-    with pytest.raises(
-        InputError,
-        match=r"no candidate is left for a batch of 1: 1 in the pool; 1 candidate left out: "
-        r"1 methionine-oxidation\. Ask for --allow methionine-oxidation, or a larger pool",
-    ):
-        suggest(predictor, 1, candidates=pool)
-
-
-def test_a_pool_of_another_antigen_alone(predictor: SmallCampaignPredictor):
-    pool = [Pair(Antibody(mutant("W99S", "Y105A"), LIGHT, "m"), Antigen(("MKVLAAGGST",)))]
-    with pytest.raises(InputError, match=r"1 of them refused: 1 another antigen than"):
-        suggest(predictor, 1, candidates=pool)
-
-
-@pytest.mark.parametrize("text", ["sinlge", "single:0", "double:many", ""])
-def test_unknown_kinds_of_candidates(text: str, predictor: SmallCampaignPredictor):
-    with pytest.raises(InputError, match="kind of candidates|at least 1 behind"):
-        suggest(predictor, 2, candidates=text)
-
-
-def test_a_model_that_is_no_campaign(tiny_predictor: Predictor):
-    with pytest.raises(ModelError, match="paratope adapt measurements.csv"):
-        suggest(tiny_predictor)
+@pytest.mark.parametrize(
+    ("candidates", "options", "message"),
+    [
+        (
+            "single:10",
+            {"allow": "all"},
+            r"only 10 candidates are left for a batch of 20: 10 generated\. "
+            "Ask for a batch of at most 10, or more regions",
+        ),
+        (
+            [Pair(Antibody(mutant("W99M"), LIGHT, "m"), TARGET)],
+            {"batch": 1},
+            r"no candidate is left for a batch of 1: 1 in the pool; 1 candidate left out: "
+            r"1 methionine-oxidation\. Ask for --allow methionine-oxidation, or a larger pool",
+        ),
+        (
+            [Pair(Antibody(mutant("W99S", "Y105A"), LIGHT, "m"), FOREIGN)],
+            {"batch": 1},
+            "1 of them refused: 1 another antigen than",
+        ),
+        *((text, {}, "kind of candidates") for text in ("sinlge", "")),
+        *((text, {}, "at least 1 behind") for text in ("single:0", "double:many")),
+    ],
+)
+def test_candidates_that_are_none_or_too_few(
+    candidates: object, options: dict, message: str, predictor: SmallCampaignPredictor
+):
+    with pytest.raises(InputError, match=message):
+        suggest(predictor, **{"batch": 20, "candidates": candidates, **options})
 
 
 def test_the_measured_antigen_is_taken_where_there_are_several():
     campaign = small_campaign()
-    import dataclasses
-
     other = Antigen(("MKVLAAGGSTMKVLAAGGST",), "other")
     pairs = tuple(Pair(p.antibody, other) if n >= 30 else p for n, p in enumerate(campaign.pairs))
     predictor = SmallCampaignPredictor(dataclasses.replace(campaign, pairs=pairs))
@@ -836,8 +795,3 @@ def test_marginals_are_those_of_the_joint_distribution(predictor: SmallCampaignP
     assert mean == pytest.approx(whole.mean)
     assert deviation == pytest.approx(np.sqrt(np.diagonal(whole.covariance)))
     assert all(len(one) == 0 for one in marginals(predictor.campaign, []))
-
-
-def test_stdout_gets_the_table_alone(found: NextRound, capsys: pytest.CaptureFixture[str]):
-    assert write_next_round(found, "-") == []
-    assert pl.read_csv(io.StringIO(capsys.readouterr().out)).height == 24

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from paratope.campaigns.adaptation.networks import (
     BUDGET_SECONDS,
     NETWORK,
@@ -61,31 +63,16 @@ class AdaptOptions:
 
 @dataclasses.dataclass(frozen=True)
 class Adapted:
-    """A model of a campaign, and what to expect of it.
+    """A model of a campaign, and what to expect of it."""
 
-    Attributes
-    ----------
-    campaign : Campaign
-        What was learned from, with notes.
-    model : CampaignModel
-    report : ValidationReport or None
-        None where none was asked for.
-    bundle : Bundle
-    choice : ModelChoice or None
-        Of two models, where there are more rows than an exact process takes.
-    folder : Path or None
-        Where it was written.
-    written : tuple of Path
-        Files of the report.
-    """
-
-    campaign: Campaign
+    campaign: Campaign  # What was learned from, with notes
     model: CampaignModel
-    report: ValidationReport | None
+    report: ValidationReport | None  # None where none was asked for
     bundle: Bundle
+    # Of two models, where there are more rows than an exact process takes
     choice: ModelChoice | None = None
-    folder: Path | None = None
-    written: tuple[Path, ...] = ()
+    folder: Path | None = None  # Where it was written
+    written: tuple[Path, ...] = ()  # Files of the report
 
     def predictor(
         self, device: str = "auto", cache: str | os.PathLike[str] | None = None
@@ -146,10 +133,9 @@ def adapt(
         model, choice = choose_model(
             campaign, language, general, options=networks, progress=progress
         )
-        notes = [choice.sentence]
-        if wanted.report and choice.kept == NETWORK:
-            notes.append(_REPORT_OF_SPARSE)
-        campaign = dataclasses.replace(campaign, notes=(*campaign.notes, *notes))
+        sparse_report = [_REPORT_OF_SPARSE] * (wanted.report and choice.kept == NETWORK)
+        notes = (*campaign.notes, choice.sentence, *sparse_report)
+        campaign = dataclasses.replace(campaign, notes=notes)
     else:
         model = CampaignModel.fit(campaign, language=language, prior=general)
         progress("fitting", 1, 1)
@@ -157,10 +143,7 @@ def adapt(
     if wanted.report:
         fit = campaign_fitter(language, general, INDUCING_ROWS if large else MAX_ROWS)
         report = validate(
-            campaign,
-            lambda part: AssayPredictor(fit(part)),
-            seed=wanted.seed,
-            progress=progress,
+            campaign, lambda part: AssayPredictor(fit(part)), seed=wanted.seed, progress=progress
         )
     importance = model.importance()
     name = target.name if target is not None else "model"
@@ -174,19 +157,19 @@ def adapt(
         environment=environment(),
         card=card(name, campaign, importance, report, prior_name),
     )
-    written: list[Path] = []
-    if target is not None:
-        write_bundle(bundle, target)
-        written = write_report(campaign, importance, report, target)
-    return Adapted(campaign, model, report, bundle, choice, target, tuple(written))
+    adapted = Adapted(campaign, model, report, bundle, choice, target)
+    if target is None:
+        return adapted
+    write_bundle(bundle, target)
+    written = write_report(campaign, importance, report, target)
+    return dataclasses.replace(adapted, written=tuple(written))
 
 
 def _general_model(
     options: AdaptOptions, campaign: Campaign
 ) -> tuple[Predictor | None, tuple[str, ...]]:
     """The general model to learn from, and what a reader should know of it."""
-    prior = options.prior
-    if str(prior) == NO_PRIOR:
+    if str(prior := options.prior) == NO_PRIOR:
         return None, ()
     if not campaign.antigens:
         return None, (
@@ -199,8 +182,7 @@ def _general_model(
             "of paratope train, default, or none). To go on with a campaign, adapt to all its "
             "measurements in one table"
         )
-    distances = general.model.judge(campaign.pairs)
-    share = sum(distance.domain == "in" for distance in distances) / len(distances)
+    share = np.mean([one.domain == "in" for one in general.model.judge(campaign.pairs)])
     if share < _KNOWN_SHARE:
         return general, ()
     return general, (

@@ -94,12 +94,11 @@ class TunedNetworks:
 
     def predict_pkd(self, pairs: Sequence[Pair]) -> np.ndarray:
         """pKd, (n,): of the campaign's own rows by the network that did not see them."""
-        keys = [pair_key(pair) for pair in pairs]
-        own = self.out_of_fold
-        new = {key: pair for key, pair in zip(keys, pairs, strict=True) if key not in own}
+        keyed = {pair_key(pair): pair for pair in pairs}
+        new = {key: pair for key, pair in keyed.items() if key not in self.out_of_fold}
         predictions = self.predictor.predict_pkd(list(new.values())).tolist()
-        of_new = dict(zip(new, predictions, strict=True))
-        return np.array([own[key] if key in own else of_new[key] for key in keys])
+        known = {**self.out_of_fold, **dict(zip(new, predictions, strict=True))}
+        return np.array([known[pair_key(pair)] for pair in pairs])
 
 
 def tune_networks(
@@ -108,27 +107,16 @@ def tune_networks(
     options: NetworkOptions = NetworkOptions(),
     progress: Progress = silent,
 ) -> TunedNetworks:
-    """Train networks on a campaign.
+    """Train networks on a campaign, from the weights of a general model if there is one.
 
-    Parameters
-    ----------
-    campaign : Campaign
-    general : Predictor, optional
-        General model that they go on from.
-    options : NetworkOptions
-    progress : callable
-        Called with the epochs done and those to come, of all networks.
-
-    Raises
-    ------
-    TrainingError
-        If numbers are no longer finite.
-    EncoderError
-        If an encoder refuses a molecule or is not here.
+    `progress` counts the epochs of all networks. Raises `TrainingError` if numbers are no longer
+    finite, `EncoderError` if an encoder refuses a molecule or is not here.
     """
+    from paratope.training import score
+
     began = time.perf_counter()
     device, cache, seed = options.device, options.cache, options.seed
-    recipe, start = _beginning(general, seed)
+    recipe, start = _recipe_and_weights(general, seed)
     encoders = [load_encoder(name, device) for name in recipe.encoders.by_side.values()]
     rows = _network_rows(campaign, encoders, recipe)
     groups = variant_groups(campaign.pairs)
@@ -144,21 +132,21 @@ def tune_networks(
         trainer = _Trainer(recipe, start, (antibodies, antigens), device, seed)
         size = int(np.bincount(half).max())
         epochs, size = trainer.affordable(rows, size, options.budget_seconds / NETWORKS)
-        for number in range(NETWORKS):
-            own = np.flatnonzero(half != number)
-            other = np.flatnonzero(half == number)
+        for index in range(NETWORKS):
+            learned = np.flatnonzero(half != index)[:size]
+            other = np.flatnonzero(half == index)
             network = trainer.train(
-                [rows[row] for row in own[:size]],
-                groups[own[:size]],
+                [rows[row] for row in learned],
+                groups[learned],
                 epochs,
-                lambda done, before=number * epochs: progress(
+                lambda done, before=index * epochs: progress(
                     "training networks", before + done, NETWORKS * epochs
                 ),
             )
-            scores = trainer.score(network, [rows[row] for row in other])
+            unseen = Examples.from_measurements([rows[row] for row in other])
+            scores = score(network, unseen, (antibodies, antigens))
             for row, mean in zip(other.tolist(), scores.mean.tolist(), strict=True):
-                pair = campaign.pairs[row]
-                known[pair_key(pair)] = mean
+                known[pair_key(campaign.pairs[row])] = mean
             few = np.arange(min(_CALIBRATION_ROWS, len(other)))
             judged.append(([rows[row] for row in other[few]], scores.rows(few)))
             networks.append(network)
@@ -166,25 +154,27 @@ def tune_networks(
     return TunedNetworks(predictor, known, epochs, size, time.perf_counter() - began)
 
 
-def _beginning(general: Predictor | None, seed: int) -> tuple[Recipe, list[dict[str, Any]]]:
-    """Recipe, and weights to go on from: of each network of a general model."""
+def _recipe_and_weights(
+    general: Predictor | None, seed: int
+) -> tuple[Recipe, list[dict[str, Any]]]:
+    """The recipe, and the weights of each network of a general model."""
     if general is None:
         return load_recipe("default", [f"training.seed={seed}"]), []
+    assert isinstance(general.model, NetworkModel)
     recipe = Recipe.model_validate(general.bundle.config["recipe"])
     encoders = general.bundle.config["encoders"]
     names = {name: encoders[name].partition("@")[0] for name in ("antibody", "antigen")}
     training = {"learning_rate": _GENTLE * recipe.training.learning_rate, "seed": seed}
-    recipe = recipe.model_copy(
-        update={
-            "encoders": recipe.encoders.model_copy(update=names),
-            "training": recipe.training.model_copy(update=training),
-        }
-    )
-    return recipe, [one.state_dict() for one in general.model.networks]
+    update = {
+        "encoders": recipe.encoders.model_copy(update=names),
+        "training": recipe.training.model_copy(update=training),
+    }
+    recipe = recipe.model_copy(update=update)
+    return recipe, [network.state_dict() for network in general.model.networks]
 
 
 def _network_rows(campaign: Campaign, encoders: Sequence[Any], recipe: Recipe) -> list[Measurement]:
-    """Rows as a network reads them: cut, with a pKd, or what stands for one."""
+    """Rows as a network reads them: cut, with a pKd, or a score moved to the scale of one."""
     values = campaign.values
     if campaign.label == "score":
         values = campaign.on_common_scale().values
@@ -244,12 +234,6 @@ class _Trainer:
         self._trained += 1
         return network
 
-    def score(self, network: Any, rows: Sequence[Measurement]) -> Any:
-        """What a network says of rows."""
-        from paratope.training import score
-
-        return score(network, Examples.from_measurements(rows), self._stores)
-
     def _fit(
         self,
         train: Sequence[Measurement],
@@ -282,16 +266,14 @@ def _joined(
     """The networks as one model, calibrated on rows that each did not see."""
     familiarity = ApplicabilityDomain.of_pairs(row.pair for row in rows)
     parts = [held_out(measurements, scores, familiarity) for measurements, scores in judged]
-    named: dict[str, Any] = {
-        "antibody": encoders[0].name,
-        "antigen": encoders[1].name,
-        "max_residues": recipe.encoders.max_residues,
-    }
-    if recipe.lora.rank:
-        named["lora"] = recipe.lora.model_dump(mode="json")
     bundle = make_bundle(
         networks,
-        named,
+        {
+            "antibody": encoders[0].name,
+            "antigen": encoders[1].name,
+            "max_residues": recipe.encoders.max_residues,
+            **({"lora": recipe.lora.model_dump(mode="json")} if recipe.lora.rank else {}),
+        },
         recipe.model_dump(mode="json"),
         Calibration(CalibrationRows.joined(parts)),
         familiarity,
@@ -325,14 +307,14 @@ class ModelChoice:
     @property
     def sentence(self) -> str:
         """All of it in words."""
-        found = "; ".join(
+        compared = "; ".join(
             f"{one.name}: ρ {one.spearman:.3f}, RMSE {one.rmse:.3g} ({one.seconds:.0f} s)"
             for one in self.candidates
         )
         return (
             f"more rows than an exact Gaussian process takes: two models learned from "
             f"{self.train_rows} rows and were judged on {self.judged_rows} (variants drawn at "
-            f"random, all rows of one antibody together) - {found}; kept: {self.kept}"
+            f"random, all rows of one antibody together) - {compared}; kept: {self.kept}"
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -351,39 +333,22 @@ def choose_model(
 ) -> tuple[CampaignModel, ModelChoice]:
     """The better of two models, learned from all rows.
 
-    Both learn from the same rows and are judged on the others. If networks are kept, they stay as
-    they were judged; the Gaussian process that weighs what they say learns from all rows.
-
-    Parameters
-    ----------
-    campaign : Campaign
-    language : LanguageModel, optional
-    general : Predictor, optional
-        The general model: one term of the first candidate, where the networks begin in the other.
-    inducing : int
-        Rows that new variants are compared with.
-    options : NetworkOptions
-    progress : callable
-
-    Raises
-    ------
-    InputError
-        If there is nothing to learn from.
-    TrainingError
-        If a fit fails.
+    Both learn from the same rows and are judged on the others; all rows of an antibody are on one
+    side. If networks are kept, they stay as they were judged; the Gaussian process that weighs
+    what they say learns from all rows. The general model is one term of the first candidate, and
+    where the networks begin in the other. Raises `InputError` if there is nothing to learn from,
+    `TrainingError` if a fit fails.
     """
-    train, test = _held_out(campaign, options.seed)
+    rank = shuffled_variants(variant_groups(campaign.pairs), np.random.default_rng(options.seed))
+    most = min(_MOST, _SHARE * len(campaign))
+    count = max(int(np.sum(np.cumsum(np.bincount(rank)) <= most)), 1)
     # judged on the labels that the models learn
     scaled = campaign.on_common_scale()
-    part, rest = scaled.rows(train), scaled.rows(test)
+    part, rest = scaled.rows(rank >= count), scaled.rows(rank < count)
 
     def fit(rows: Campaign, prior: Any) -> CampaignModel:
         return SparseCampaignModel.fit(
-            rows,
-            language=language,
-            prior=prior,
-            inducing=inducing,
-            progress=progress,
+            rows, language=language, prior=prior, inducing=inducing, progress=progress
         )
 
     began = time.perf_counter()
@@ -392,12 +357,9 @@ def choose_model(
     networks = tune_networks(part, general, options, progress)
     tuned = _candidate(NETWORK, fit(part, networks), rest, began)
     kept = better(sparse, tuned)
-    about = {
-        "epochs": networks.epochs,
-        "rows": networks.rows,
-        "seconds": round(networks.seconds, 1),
-    }
-    choice = ModelChoice(kept.name, (sparse, tuned), len(train), len(test), about)
+    seconds = round(networks.seconds, 1)
+    about = {"epochs": networks.epochs, "rows": networks.rows, "seconds": seconds}
+    choice = ModelChoice(kept.name, (sparse, tuned), len(part), len(rest), about)
     model = fit(campaign, general if kept is sparse else networks)
     if kept is tuned:
         model.prior = networks.predictor
@@ -405,25 +367,9 @@ def choose_model(
 
 
 def better(first: ModelCandidate, second: ModelCandidate) -> ModelCandidate:
-    """The second if it ranks notably better, else the first; to rank nothing is to rank as chance.
-
-    >>> flat = ModelCandidate("flat", float("nan"), 1.0, 1.0)
-    >>> better(flat, ModelCandidate("steep", 0.1, 1.0, 1.0)).name
-    'steep'
-    >>> simple = ModelCandidate("simple", 0.5, 1.0, 1.0)
-    >>> better(simple, ModelCandidate("costly", 0.501, 0.9, 9.0)).name
-    'simple'
-    """
+    """The second if it ranks notably better, else the first; NaN ranks as chance."""
     gain = np.nan_to_num(second.spearman) - np.nan_to_num(first.spearman)
     return second if gain > _WORTH else first
-
-
-def _held_out(campaign: Campaign, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows to learn from and to judge on; all rows of an antibody are on one side."""
-    rank = shuffled_variants(variant_groups(campaign.pairs), np.random.default_rng(seed))
-    most = min(_MOST, _SHARE * len(campaign))
-    count = max(int(np.sum(np.cumsum(np.bincount(rank)) <= most)), 1)
-    return np.flatnonzero(rank >= count), np.flatnonzero(rank < count)
 
 
 def _candidate(name: str, model: CampaignModel, rest: Campaign, began: float) -> ModelCandidate:

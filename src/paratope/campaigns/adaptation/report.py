@@ -89,11 +89,10 @@ _LIMITS = (
 class RefitPlan:
     """How much is refitted for a report, so that it takes about as long as two fits."""
 
-    # folds, rounds: Of the random folds
-    folds: int
-    rounds: int
+    folds: int  # Of the random folds
+    rounds: int  # Of the random folds
     unseen: int  # Folds by mutation, and by position
-    # (int, int) sizes of the learning curve and how many draws of each
+    # Sizes of the learning curve and how many draws of each
     draws: tuple[tuple[int, int], ...]
 
     @property
@@ -130,8 +129,7 @@ class Validation:
     judged_rows: int = 0
     model: Score | None = None
     baselines: Mapping[str, Score] = dataclasses.field(default_factory=dict)
-    # (float, float, float) spearman of the model minus that of each baseline, with the 95 %
-    # interval
+    # Spearman of the model minus that of each baseline, with the ends of its 95 % interval
     ahead: Mapping[str, tuple[float, float, float]] = dataclasses.field(default_factory=dict)
     # Share of exact values inside the intervals, by what these claim, such as ``"90%"``
     coverage: Mapping[str, float] = dataclasses.field(default_factory=dict)
@@ -143,6 +141,19 @@ class Validation:
         ranked = {name: one.spearman for name, one in self.baselines.items()}
         known = {name: value for name, value in ranked.items() if not math.isnan(value)}
         return max(known, key=lambda name: known[name]) if known else None
+
+    def to_json(self) -> dict[str, Any]:
+        """Scores, or the reason why there are none."""
+        if self.model is None:
+            return {"reason": self.reason}
+        return {
+            "train_rows": self.train_rows,
+            "judged_rows": self.judged_rows,
+            "model": self.model,
+            "coverage": self.coverage,
+            "standards": self.baselines,
+            "ahead": self.ahead,
+        }
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,7 +182,7 @@ class ValidationReport:
             "label": self.label,
             "learned": self.learned,
             "warnings": self.warnings,
-            "validations": {kind: _validation_json(one) for kind, one in self.validations.items()},
+            "validations": {kind: one.to_json() for kind, one in self.validations.items()},
             "learning_curve": self.curve,
         }
         return _rounded(plain(document))
@@ -187,25 +198,22 @@ def validate(
 ) -> ValidationReport:
     """Validate how a model is fitted to a campaign.
 
-    Parameters
-    ----------
-    campaign : Campaign
-        Predictions are judged on its values on the common scale, which the models learn.
-    fit : callable
-        Makes a model of a campaign; called with parts of this one.
-    seed : int
-        Of folds, draws and intervals.
-    plan : RefitPlan, optional
-        By default `refit_plan` of the variants.
-    progress : callable
-        Called with the models fitted so far and those to be fitted.
+    Predictions are judged on values on the common scale, which the models learn. `seed` is that of
+    folds, draws and intervals; `plan` by default `refit_plan` of the variants; `progress` counts
+    the models fitted.
     """
     campaign = campaign.on_common_scale()
     variants = int(variant_groups(campaign.pairs).max()) + 1
     plan = plan or refit_plan(variants)
-    planned = _planned_folds(campaign, plan, seed)
+    folds = random_folds(campaign, plan.folds, plan.rounds, seed)
+    reason = folds.reason or ("all values are equal" if np.ptp(campaign.values) == 0 else "")
+    planned: dict[Kind, Folds] = {kind: Folds(kind, reason=reason) for kind in KINDS}
+    if not reason:
+        planned["random"] = folds
+        for kind in KINDS[1:]:
+            planned[kind] = unseen_folds(campaign, kind, plan.unseen, seed)
     curve_draws = plan.draws if planned["random"].rounds else ()
-    total = sum(len(folds) for of_kind in planned.values() for folds in of_kind.rounds)
+    total = sum(len(dealt) for of_kind in planned.values() for dealt in of_kind.rounds)
     total += sum(count for _, count in curve_draws)
     done = 0
 
@@ -215,7 +223,7 @@ def validate(
         progress("validating", done, total)
 
     validations: dict[Kind, Validation] = {
-        kind: _validate(campaign, folds, fit, seed, advance) for kind, folds in planned.items()
+        kind: _validate(campaign, of_kind, fit, seed, advance) for kind, of_kind in planned.items()
     }
     points = measure_points(campaign, fit, curve_draws, seed, advance)
     random = validations["random"]
@@ -230,18 +238,6 @@ def validate(
     return ValidationReport(variants, len(campaign), campaign.label, validations, curve, warnings)
 
 
-def _planned_folds(campaign: Campaign, plan: RefitPlan, seed: int) -> dict[Kind, Folds]:
-    random = random_folds(campaign, plan.folds, plan.rounds, seed)
-    equal = np.ptp(campaign.values) == 0
-    reason = random.reason or ("all values are equal" if equal else "")
-    if reason:
-        return {kind: Folds(kind, reason=reason) for kind in KINDS}
-    planned: dict[Kind, Folds] = {"random": random}
-    for kind in KINDS[1:]:
-        planned[kind] = unseen_folds(campaign, kind, plan.unseen, seed)
-    return planned
-
-
 def _validate(
     campaign: Campaign, folds: Folds, fit: Fit, seed: int, advance: Callable[[], None]
 ) -> Validation:
@@ -249,33 +245,31 @@ def _validate(
         return Validation(folds.kind, reason=folds.reason)
     held_out = cross_validate(campaign, folds, fit, advance=advance)
     ranking = Ranking(campaign, held_out, seed)
-    baselines = {name: ranking.score(held_out.baselines[name]) for name in COMPARED_BASELINES}
-    ahead = {
-        name: ranking.ahead(held_out.mean, held_out.baselines[name]) for name in COMPARED_BASELINES
-    }
+    baselines = held_out.baselines
     return Validation(
         folds.kind,
         train_rows=folds.train_rows,
         judged_rows=len(np.unique(held_out.row)),
         model=ranking.score(held_out.mean),
-        baselines=baselines,
-        ahead=ahead,
+        baselines={name: ranking.score(baselines[name]) for name in COMPARED_BASELINES},
+        ahead={name: ranking.ahead(held_out.mean, baselines[name]) for name in COMPARED_BASELINES},
         coverage=coverage(campaign, held_out),
         held_out=held_out,
     )
 
 
 def _warnings(variants: int, validations: Mapping[Kind, Validation]) -> tuple[str, ...]:
+    """Where the model learned nothing, ranks worse than a trivial one, or is too sure of itself."""
     random = validations["random"]
     if random.model is None:
         return (f"how good the model is cannot be told: {random.reason}",)
-    found = []
+    warnings = []
     value, low, high = random.model.spearman, random.model.low, random.model.high
     if math.isnan(value):
-        found.append("it has learned nothing: it gives every held-out variant the same value")
+        warnings.append("it has learned nothing: it gives every held-out variant the same value")
     elif not low > 0:
         interval = "" if math.isnan(low) else f" (95 % interval {low:+.2f} to {high:+.2f})"
-        found.append(
+        warnings.append(
             f"it has probably learned nothing yet: the Spearman correlation with held-out values "
             f"is {value:+.2f}{interval}, no better than chance; measure more variants before "
             "trusting the ranking"
@@ -283,62 +277,40 @@ def _warnings(variants: int, validations: Mapping[Kind, Validation]) -> tuple[st
     constant = random.baselines["constant"].rmse
     if random.model.rmse > constant and not math.isnan(value):
         ranks = "believe the ranking, not the values" if low > 0 else "do not believe its values"
-        found.append(
+        warnings.append(
             f"its error on held-out variants (RMSE {random.model.rmse:.2f}) is no smaller than "
             f"that of the mean of the assay ({constant:.2f}): {ranks}"
         )
-    found += _behind(validations)
-    if variants < _FEW:
-        found.append(f"{variants} variants: every number of this report is rough")
-    return tuple(found)
-
-
-def _behind(validations: Mapping[Kind, Validation]) -> list[str]:
-    """Kinds on which a trivial model surely ranks better, or the intervals are too narrow."""
-    found = []
     for kind, one in validations.items():
-        if one.model is None:
-            continue
         ahead = {
             name: -gap
             for name, (gap, _, high) in one.ahead.items()
             if high < 0 and gap <= -_NOTABLE
         }
         if "constant" in ahead:  # which ranks nothing
-            found.append(
+            warnings.append(
                 f"on {kind} folds its ranking is surely worse than none (Spearman "
                 f"{-ahead.pop('constant'):+.2f}): do not follow it there"
             )
         if ahead:
             best = max(ahead, key=lambda name: ahead[name])
             more = ", and so do other trivial models" if len(ahead) > 1 else ""
-            found.append(
+            warnings.append(
                 f"on {kind} folds {best.replace('_', ' ')} ranks better (Spearman "
                 f"{ahead[best]:+.2f}){more}: its ranking is the one to follow there"
             )
-        claimed = f"{COVERAGES[-1]:.0%}"
-        share, rows = one.coverage.get(claimed), one.judged_rows
+        claimed = COVERAGES[-1]
+        share, rows = one.coverage.get(f"{claimed:.0%}"), one.judged_rows
         if share is not None and rows >= _FEW:
-            slack = 2 * math.sqrt(COVERAGES[-1] * (1 - COVERAGES[-1]) / rows)
-            if share < COVERAGES[-1] - 0.05 - slack:
-                found.append(
-                    f"on {kind} folds the {claimed} intervals cover {share:.0%}: take them for "
+            slack = 2 * math.sqrt(claimed * (1 - claimed) / rows)
+            if share < claimed - 0.05 - slack:
+                warnings.append(
+                    f"on {kind} folds the {claimed:.0%} intervals cover {share:.0%}: take them for "
                     "too narrow there"
                 )
-    return found
-
-
-def _validation_json(validation: Validation) -> dict[str, Any]:
-    if validation.model is None:
-        return {"reason": validation.reason}
-    return {
-        "train_rows": validation.train_rows,
-        "judged_rows": validation.judged_rows,
-        "model": validation.model,
-        "coverage": validation.coverage,
-        "standards": validation.baselines,
-        "ahead": validation.ahead,
-    }
+    if variants < _FEW:
+        warnings.append(f"{variants} variants: every number of this report is rough")
+    return tuple(warnings)
 
 
 def _rounded(value: Any) -> Any:
@@ -357,18 +329,11 @@ def model_table(report: ValidationReport) -> Table:
     header += [f"{claimed:.0%} intervals cover" for claimed in COVERAGES]
     rows = []
     for kind, one in report.validations.items():
-        if one.model is None:
-            continue
-        covered = [one.coverage.get(f"{claimed:.0%}") for claimed in COVERAGES]
-        rows.append(
-            [
-                KIND_NAMES[kind],
-                f"{one.train_rows} rows",
-                spearman_text(one.model),
-                number(one.model.rmse),
-                *("" if share is None else f"{share:.0%}" for share in covered),
-            ]
-        )
+        if one.model is not None:
+            shares = (one.coverage.get(f"{claimed:.0%}") for claimed in COVERAGES)
+            row = [KIND_NAMES[kind], f"{one.train_rows} rows", spearman_text(one.model)]
+            row += [number(one.model.rmse)]
+            rows.append(row + ["" if share is None else f"{share:.0%}" for share in shares])
     return header, rows
 
 
@@ -380,9 +345,8 @@ def baselines_table(report: ValidationReport) -> Table:
     header = ["Spearman / RMSE", *(KIND_NAMES[kind] for kind in judged)]
     rows = [["this model", *(_pair(one.model) for one in judged.values())]]
     for name in COMPARED_BASELINES:
-        rows.append(
-            [BASELINE_NAMES[name], *(_pair(one.baselines[name]) for one in judged.values())]
-        )
+        pairs = (_pair(one.baselines[name]) for one in judged.values())
+        rows.append([BASELINE_NAMES[name], *pairs])
     return header, rows
 
 
@@ -393,14 +357,18 @@ def _pair(score: Score | None) -> str:
 
 def sentences(report: ValidationReport) -> list[str]:
     """What was not judged, how the model stands against the best trivial one, what more buys."""
-    found = []
+    unjudged, compared = [], []
     for kind, one in report.validations.items():
         if one.model is None:
-            found.append(f"Not judged on {KIND_NAMES[kind]}: {one.reason}.")
-    for kind, one in report.validations.items():
-        best = one.best_baseline
-        if one.model is not None and best is not None:
-            found.append(_against_baseline(kind, one, best))
+            unjudged.append(f"Not judged on {KIND_NAMES[kind]}: {one.reason}.")
+        elif (best := one.best_baseline) is not None:
+            gap, low, high = one.ahead[best]
+            interval = "" if math.isnan(low) else f" ({low:+.2f} to {high:+.2f})"
+            compared.append(
+                f"Against the best trivial model on {KIND_NAMES[kind]}, {BASELINE_NAMES[best]}: "
+                f"Spearman {gap:+.2f}{interval}."
+            )
+    gains = []
     if report.curve is not None:
         gains = gain_sentences(report.curve.gains)
         if report.curve.gains and not report.learned:
@@ -408,41 +376,25 @@ def sentences(report: ValidationReport) -> list[str]:
                 "That is what they buy in other campaigns; in this one nothing shows yet that they "
                 "would."
             )
-        found += gains
-    return found
-
-
-def _against_baseline(kind: Kind, one: Validation, best: str) -> str:
-    gap, low, high = one.ahead[best]
-    surely = "" if math.isnan(low) else f" ({low:+.2f} to {high:+.2f})"
-    return (
-        f"Against the best trivial model on {KIND_NAMES[kind]}, {BASELINE_NAMES[best]}: Spearman "
-        f"{gap:+.2f}{surely}."
-    )
+    return unjudged + compared + gains
 
 
 def gain_sentences(gains: Sequence[Gain]) -> list[str]:
-    """What more measurements should buy.
-
-    >>> gain_sentences([Gain(24, 0.021, 0.004, 0.038)])
-    ['24 more measurements should buy about +0.02 Spearman (95 %: +0.00 to +0.04).']
-    """
-    found = [
+    """What more measurements should buy."""
+    gained = [
         f"{one.more} more measurements should buy about {one.gain:+.2f} Spearman "
         f"(95 %: {one.low:+.2f} to {one.high:+.2f})."
         for one in gains
     ]
-    return found or ["Too few variants to foretell what more would buy."]
+    return gained or ["Too few variants to foretell what more would buy."]
 
 
 def spearman_text(score: Score) -> str:
     """A correlation with its interval."""
     if math.isnan(score.spearman):
         return "none"
-    if math.isnan(score.low):
-        return correlation(score.spearman)
-    ends = f"{correlation(score.low)} to {correlation(score.high)}"
-    return f"{correlation(score.spearman)} ({ends})"
+    ends = f" ({correlation(score.low)} to {correlation(score.high)})"
+    return correlation(score.spearman) + ("" if math.isnan(score.low) else ends)
 
 
 def correlation(value: float) -> str:
@@ -462,30 +414,22 @@ def number(value: float) -> str:
     """
     if math.isnan(value):
         return "–"
-    if value == 0 or 0.01 <= abs(value) < 1000 or round(value, 2) == 0 and abs(value) < 1e-9:
-        return f"{value:.2f}"
-    return f"{value:.3g}"
+    two_decimals = abs(value) < 1e-9 or 0.01 <= abs(value) < 1000
+    return f"{value:.2f}" if two_decimals else f"{value:.3g}"
 
 
 def markdown(report: ValidationReport) -> list[str]:
     """The report as lines of a card."""
-    lines = [f"**Warning:** {_sentence(text)}" for text in report.warnings]
-    lines = [line for text in lines for line in (text, "")]
-    for table in (model_table(report), baselines_table(report)):
-        if table[1] and len(table[0]) > 1:
-            lines += [*_markdown_table(table), ""]
-    lines += [line for text in sentences(report) for line in (text, "")]
+    lines = []
+    for text in report.warnings:
+        lines += [f"**Warning:** {text[0].upper()}{text[1:]}.", ""]
+    for header, rows in (model_table(report), baselines_table(report)):
+        if rows and len(header) > 1:
+            table = (header, ["---"] * len(header), *rows)
+            lines += [*(f"| {' | '.join(cells)} |" for cells in table), ""]
+    for text in sentences(report):
+        lines += [text, ""]
     return lines
-
-
-def _markdown_table(table: Table) -> list[str]:
-    header, rows = table
-    ruled = ["---"] * len(header)
-    return ["| " + " | ".join(cells) + " |" for cells in (header, ruled, *rows)]
-
-
-def _sentence(text: str) -> str:
-    return text[0].upper() + text[1:] + "."
 
 
 def card(
@@ -495,19 +439,7 @@ def card(
     report: ValidationReport | None,
     prior: str,
 ) -> str:
-    """The model's card, in Markdown.
-
-    Parameters
-    ----------
-    name : str
-    campaign : Campaign
-    importance : Importance
-        Of the fitted model.
-    report : ValidationReport or None
-        None where no report was asked for.
-    prior : str
-        Name of the general model whose answers were learned from, or ``"none"``.
-    """
+    """The model's card, in Markdown; `prior` names the general model, or is ``"none"``."""
     lines = [f"# Campaign {name}", "", *_measured(campaign, prior), ""]
     if campaign.notes:
         lines += ["## Notes on the measurements", "", *(f"- {note}" for note in campaign.notes), ""]
@@ -516,7 +448,11 @@ def card(
         lines += ["Not judged: the report was not asked for.", ""]
     else:
         lines += markdown(report)
-        lines += [f"![{title}]({FOLDER}/{file})" for file, title in _figures(report)] + [""]
+        if report.validations["random"].held_out is not None:
+            lines += [f"![Predicted against measured, held-out variants]({FOLDER}/held_out.png)"]
+        if report.curve is not None:
+            lines += [f"![What more measurements should buy]({FOLDER}/learning_curve.png)"]
+        lines += [""]
     lines += ["## What was learned", "", *_learned(campaign, importance), ""]
     return "\n".join([*lines, "## Limits", "", _LIMITS, ""])
 
@@ -525,8 +461,8 @@ def _measured(campaign: Campaign, prior: str) -> list[str]:
     unit = UNITS[campaign.label]
     exact = int((campaign.censoring == Censoring.EXACT).sum())
     assays = _listed(
-        f"{name} ({int((campaign.assay == place).sum())})"
-        for place, name in enumerate(campaign.assays)
+        f"{name} ({int((campaign.assay == index).sum())})"
+        for index, name in enumerate(campaign.assays)
     )
     antigens = _listed(one.name or "unnamed" for one in campaign.antigens) or "none named"
     parents = _listed(one.antibody.name or "unnamed" for one in campaign.parents) or "unrelated"
@@ -558,15 +494,6 @@ def _listed(names: Iterable[str]) -> str:
     return ", ".join(shown) + f" and {more} more" * (more > 0)
 
 
-def _figures(report: ValidationReport) -> list[tuple[str, str]]:
-    found = []
-    if report.validations["random"].held_out is not None:
-        found.append(("held_out.png", "Predicted against measured, held-out variants"))
-    if report.curve is not None:
-        found.append(("learning_curve.png", "What more measurements should buy"))
-    return found
-
-
 def _learned(campaign: Campaign, importance: Importance) -> list[str]:
     """Sites with the largest effects, and the kernel's terms, as tables."""
     unit = UNITS[campaign.label]
@@ -586,29 +513,24 @@ def _learned(campaign: Campaign, importance: Importance) -> list[str]:
         f"![What was learned of each position]({FOLDER}/positions.png)",
     ]
     terms = sorted(importance.terms.items(), key=lambda one: -one[1])[:_SHOWN_TERMS]
-    said = ", ".join(f"{name.replace('_', ' ')} {share:.0%}" for name, share in terms)
-    return [*lines, "", f"Share of the fitted differences by term of the kernel: {said}."]
+    shares = ", ".join(f"{name.replace('_', ' ')} {share:.0%}" for name, share in terms)
+    return [*lines, "", f"Share of the fitted differences by term of the kernel: {shares}."]
 
 
 def write_report(
     campaign: Campaign, importance: Importance, report: ValidationReport | None, folder: Path
 ) -> list[Path]:
-    """Write figures and tables into ``report/`` of a model's folder.
-
-    Returns
-    -------
-    list of Path
-        What was written.
-    """
+    """Write figures and tables into ``report/`` of a model's folder, and return their paths."""
     target = folder / FOLDER
     try:
         target.mkdir(exist_ok=True)
     except OSError as error:
         raise OutputError(f"cannot write {target}: {error.strerror or error}") from error
-    written = [_write_positions(campaign, importance, target)]
-    if report is not None:
-        written += _write_validation(campaign, report, target)
-    return [path for path in written if path is not None]
+    written = []
+    if positions := position_effects(campaign, importance):
+        written = [target / "positions.png"]
+        save_figure(position_importance(positions, UNITS[campaign.label]), written[0])
+    return written if report is None else written + _write_validation(campaign, report, target)
 
 
 def _write_validation(campaign: Campaign, report: ValidationReport, target: Path) -> list[Path]:
@@ -618,30 +540,22 @@ def _write_validation(campaign: Campaign, report: ValidationReport, target: Path
     random = report.validations["random"].held_out
     if random is not None:
         first = random.round == 0
-        rows = random.row[first]
+        rows, mean = random.row[first], random.mean[first]
         low, high = random.low[-1][first], random.high[-1][first]
-        mean = random.mean[first]
-        frame = pl.DataFrame(
-            {
-                "id": [campaign.pairs[row].antibody.name for row in rows],
-                "assay": campaign.assay_names[rows].tolist(),
-                "measured": campaign.values[rows],
-                "relation": [_RELATIONS[Censoring(campaign.censoring[row])] for row in rows],
-                "predicted": mean,
-                "low": low,
-                "high": high,
-            }
-        )
+        values, censoring = campaign.values[rows], campaign.censoring[rows]
+        assays = campaign.assay_names[rows].tolist()
+        columns = {
+            "id": [campaign.pairs[row].antibody.name for row in rows],
+            "assay": assays,
+            "measured": values,
+            "relation": [_RELATIONS[Censoring(code)] for code in censoring],
+            **{"predicted": mean, "low": low, "high": high},
+        }
         paths.append(target / "held_out.csv")
-        write_table(frame, paths[-1])
-        figure = held_out_predictions(
-            EvaluationRows(
-                campaign.values[rows], mean, low=low, high=high, coverage=COVERAGES[-1],
-                censoring=campaign.censoring[rows],
-            ),
-            unit,
-            campaign.assay_names[rows].tolist() if len(campaign.assays) > 1 else None,
-        )  # fmt: skip
+        write_table(pl.DataFrame(columns), paths[-1])
+        claimed = COVERAGES[-1]
+        judged = EvaluationRows(values, mean, censoring, low=low, high=high, coverage=claimed)
+        figure = held_out_predictions(judged, unit, assays if len(campaign.assays) > 1 else None)
         paths.append(target / "held_out.png")
         save_figure(figure, paths[-1])
     if report.curve is not None:
@@ -658,12 +572,9 @@ def curve_of(report: ValidationReport) -> dict[str, Any]:
     sizes = np.unique(np.geomspace(smallest, 4 * curve.variants, 80).round().astype(int))
     line = dict(zip(("spearman", "low", "high"), curve.spearman(sizes), strict=True))
     random = report.validations["random"]
-    ranked = {
-        BASELINE_NAMES[name]: one.spearman
-        for name, one in random.baselines.items()
-        if np.isfinite(one.spearman)
-    }
-    best = dict(sorted(ranked.items(), key=lambda one: -one[1])[:3])
+    ranked = [(BASELINE_NAMES[name], one.spearman) for name, one in random.baselines.items()]
+    ranked = [(name, spearman) for name, spearman in ranked if np.isfinite(spearman)]
+    best = dict(sorted(ranked, key=lambda item: -item[1])[:3])
     return {
         "sizes": [point.size for point in curve.points],
         "spearman": [point.spearman for point in curve.points],
@@ -674,19 +585,10 @@ def curve_of(report: ValidationReport) -> dict[str, Any]:
     }
 
 
-def _write_positions(campaign: Campaign, importance: Importance, target: Path) -> Path | None:
-    positions = position_effects(campaign, importance)
-    if not positions:
-        return None
-    path = target / "positions.png"
-    save_figure(position_importance(positions, UNITS[campaign.label]), path)
-    return path
-
-
 def position_effects(campaign: Campaign, importance: Importance) -> list[PositionEffect]:
     """What was learned of every position of the first parent's varied chains."""
     known = {(one["chain"], one["imgt"]): one for one in importance.sites}
-    found = []
+    effects = []
     for chain in ("H", "L"):
         parents = [one for one in campaign.parents if chain == "H" or one.antibody.light]
         if not parents or not any(role == chain for role, _ in known):
@@ -697,10 +599,7 @@ def position_effects(campaign: Campaign, importance: Importance) -> list[Positio
         except InputError:  # a chain that is no antibody domain has no such numbers
             continue
         for position, region in zip(domain.positions, domain.regions, strict=True):
-            one = known.get((chain, position), {"spread": 0.0, "effect": 0.0, "changes": 0})
-            found.append(
-                PositionEffect(
-                    chain, position, region, one["spread"], one["effect"], one["changes"]
-                )
-            )
-    return found
+            site = known.get((chain, position), {"spread": 0.0, "effect": 0.0, "changes": 0})
+            values = (site[name] for name in ("spread", "effect", "changes"))
+            effects.append(PositionEffect(chain, position, region, *values))
+    return effects

@@ -1,5 +1,6 @@
 """Cross-validation of a campaign's model: folds, held-out predictions, scores, learning curve."""
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, Protocol
@@ -16,7 +17,7 @@ from paratope.evaluation.baselines import BASELINES
 from paratope.evaluation.bootstrap import Bootstrap, Interval, fisher_z
 from paratope.evaluation.metrics import METRICS, EvaluationRows, RowWeights
 from paratope.molecules.mutations import mutations_between
-from paratope.molecules.sequences import Antibody, Pair
+from paratope.molecules.sequences import Pair
 
 Kind = Literal["random", "unseen mutation", "unseen position"]
 KINDS: tuple[Kind, ...] = ("random", "unseen mutation", "unseen position")
@@ -92,8 +93,6 @@ def shuffled_variants(groups: np.ndarray, random: np.random.Generator) -> np.nda
 def random_folds(campaign: Campaign, folds: int, rounds: int, seed: int) -> Folds:
     """Variants dealt out at random, `rounds` times; all rows of a variant are in one fold.
 
-    Examples
-    --------
     >>> from paratope.campaigns.campaign import campaign_of
     >>> from paratope.data.datasets.simulated import simulate
     >>> campaign = campaign_of(simulate(antibodies=30, antigens=1, seed=1).measurements)
@@ -110,61 +109,38 @@ def random_folds(campaign: Campaign, folds: int, rounds: int, seed: int) -> Fold
         )
     folds = min(folds, count)
     random = np.random.default_rng(seed)
-    dealt = []
-    for _ in range(rounds):
-        part = shuffled_variants(groups, random) % folds
-        dealt.append(
-            tuple(
-                Fold(np.flatnonzero(part != index), np.flatnonzero(part == index))
-                for index in range(folds)
-            )
-        )
+    parts = [shuffled_variants(groups, random) % folds for _ in range(rounds)]
+    dealt = [
+        tuple(Fold(np.flatnonzero(part != i), np.flatnonzero(part == i)) for i in range(folds))
+        for part in parts
+    ]
     return Folds("random", tuple(dealt))
 
 
 def mutations_of(campaign: Campaign) -> list[frozenset[MutationKey]]:
     """Mutations of each row against the parent it differs least from.
 
-    Returns
-    -------
-    list of frozenset
-        (parent, chain, position, new residue) for each row; empty for parents and for antibodies
-        that are like no parent.
+    Empty for parents, and for antibodies that are like no parent.
     """
     known: dict[tuple[str, ...], frozenset[MutationKey]] = {}
-    for pair in campaign.pairs:
-        if pair.antibody.chains not in known:
-            known[pair.antibody.chains] = _mutations(pair.antibody, campaign.parents)
+    for antibody in (pair.antibody for pair in campaign.pairs):
+        if antibody.chains in known:
+            continue
+        against: list[frozenset[MutationKey]] = []
+        for index, parent in enumerate(campaign.parents):
+            with contextlib.suppress(InputError):  # of another kind: a single domain and a pair
+                changes = mutations_between(parent.antibody, antibody)
+                against.append(frozenset((index, m.chain, m.position, m.after) for m in changes))
+        known[antibody.chains] = min(against, key=len, default=frozenset())
     return [known[pair.antibody.chains] for pair in campaign.pairs]
 
 
-def _mutations(antibody: Antibody, parents: Sequence[Pair]) -> frozenset[MutationKey]:
-    fewest: frozenset[MutationKey] | None = None
-    for index, parent in enumerate(parents):
-        try:
-            changes = mutations_between(parent.antibody, antibody)
-        except InputError:  # of another kind: a single domain and a pair
-            continue
-        keys = frozenset((index, one.chain, one.position, one.after) for one in changes)
-        if fewest is None or len(keys) < len(fewest):
-            fewest = keys
-    return fewest or frozenset()
-
-
 def unseen_folds(campaign: Campaign, kind: Kind, folds: int, seed: int) -> Folds:
-    """Folds whose judged rows have a mutation, or a mutated position, that no trained row has.
+    """At most `folds` folds whose judged rows have a mutation (position) that no trained row has.
 
     Mutations (positions) are held out one after the other, in random order, while at least a
     quarter of the rows are left to train on, until a fold's share of the rows is to be judged. Each
     fold begins with those that no fold before it held out.
-
-    Parameters
-    ----------
-    campaign : Campaign
-    kind : {"unseen mutation", "unseen position"}
-    folds : int
-        At most so many.
-    seed : int
     """
     by_position = kind == "unseen position"
     what = "position" if by_position else "mutation"
@@ -181,7 +157,7 @@ def unseen_folds(campaign: Campaign, kind: Kind, folds: int, seed: int) -> Folds
         return Folds(kind, reason=f"fewer than two {what}s are measured")
     has = np.array([[key in row for key in keys] for row in rows])
     order = np.random.default_rng(seed).permutation(len(keys)).tolist()
-    found: list[Fold] = []
+    held_out: list[Fold] = []
     used: set[int] = set()
     for _ in range(folds):
         queue = [key for key in order if key not in used]
@@ -193,14 +169,14 @@ def unseen_folds(campaign: Campaign, kind: Kind, folds: int, seed: int) -> Folds
         used.update(held)
         touched = has[:, held].any(1)
         if touched.sum() >= _MIN_TEST:
-            found.append(Fold(np.flatnonzero(~touched), np.flatnonzero(touched)))
-    if len(found) < 2:
+            held_out.append(Fold(np.flatnonzero(~touched), np.flatnonzero(touched)))
+    if len(held_out) < 2:
         return Folds(
             kind,
             reason=f"no {what} can be held out: each is in too many or too few of the "
             f"{len(campaign)} rows",
         )
-    return Folds(kind, tuple((fold,) for fold in found))
+    return Folds(kind, tuple((fold,) for fold in held_out))
 
 
 def _held_out(has: np.ndarray, queue: Sequence[int], folds: int) -> list[int]:
@@ -343,19 +319,7 @@ def cross_validate(
     baselines: Sequence[str] = COMPARED_BASELINES,
     advance: Callable[[], None] = lambda: None,
 ) -> HeldOutPredictions:
-    """Fit on each fold's training rows and predict its others.
-
-    Parameters
-    ----------
-    campaign : Campaign
-    folds : Folds
-    fit : callable
-        Campaign to a fitted model.
-    baselines : sequence of str
-        Names in `paratope.evaluation.baselines.BASELINES`.
-    advance : callable
-        Called after every fold.
-    """
+    """Fit on each fold's training rows and predict its others; `advance` is called after a fold."""
     parts: list[dict[str, Any]] = []
     for index, of_round in enumerate(folds.rounds):
         for fold in of_round:
@@ -396,7 +360,7 @@ def _predict_fold(
 
 def assay_spearman(measured: np.ndarray, predicted: np.ndarray, assay: np.ndarray) -> float:
     """Spearman correlation within each assay, averaged by its rows; NaN where none has one."""
-    parts = [np.flatnonzero(assay == number) for number in np.unique(assay)]
+    parts = [np.flatnonzero(assay == index) for index in np.unique(assay)]
     return float(_mean_spearman(measured, predicted, parts, RowWeights.once(len(measured)))[0])
 
 
@@ -408,11 +372,11 @@ def _mean_spearman(
     for rows in parts:
         of_rows = weights.take(rows)
         pairs = EvaluationRows(measured[rows], predicted[rows])
-        found = METRICS["spearman"].draws(pairs, of_rows)
-        assert found is not None
+        spearman = METRICS["spearman"].draws(pairs, of_rows)
+        assert spearman is not None
         (size,) = of_rows.sums(np.ones(len(rows)))
-        known = np.isfinite(found) & (size > 0)
-        total[known] += (size * found)[known]
+        known = np.isfinite(spearman) & (size > 0)
+        total[known] += (size * spearman)[known]
         weight[known] += size[known]
     with np.errstate(divide="ignore", invalid="ignore"):
         return total / weight
@@ -425,12 +389,6 @@ class Ranking:
     mean of the rows its model was trained on: the mean of the others is low where a row is high,
     which would turn even a constant into a bad ranking. A bound takes part as its value. Intervals
     draw variants with replacement: Student's t times the standard deviation over the draws.
-
-    Parameters
-    ----------
-    campaign : Campaign
-    held_out : HeldOutPredictions
-    seed : int
     """
 
     def __init__(self, campaign: Campaign, held_out: HeldOutPredictions, seed: int) -> None:
@@ -438,9 +396,9 @@ class Ranking:
         self._measured = campaign.values[held_out.row]
         assay = campaign.assay[held_out.row]
         self._parts = [
-            np.flatnonzero((held_out.round == number) & (assay == one))
-            for number in np.unique(held_out.round)
-            for one in np.unique(assay)
+            np.flatnonzero((held_out.round == fold_round) & (assay == index))
+            for fold_round in np.unique(held_out.round)
+            for index in np.unique(assay)
         ]
         groups = variant_groups(campaign.pairs)[held_out.row]
         self._bootstrap = Bootstrap(groups, draws=_DRAWS, seed=seed)
@@ -453,12 +411,11 @@ class Ranking:
 
     def score(self, predicted: np.ndarray) -> Score:
         """How good predictions of these rows are; a bound counts as an error where it is broken."""
-        found = self.draws(predicted)
-        interval = self._bootstrap.interval(found, "correlation")
-        low, high = _ends(interval)
-        rows = self._held_out.row
-        against = EvaluationRows(self._measured, predicted, self._campaign.censoring[rows])
-        return Score(float(found[0]), low, high, METRICS["rmse"](against))
+        spearman = self.draws(predicted)
+        low, high = _ends(self._bootstrap.interval(spearman, "correlation"))
+        censoring = self._campaign.censoring[self._held_out.row]
+        rmse = METRICS["rmse"](EvaluationRows(self._measured, predicted, censoring))
+        return Score(float(spearman[0]), low, high, rmse)
 
     def ahead(self, first: np.ndarray, second: np.ndarray) -> tuple[float, float, float]:
         """Spearman of one prediction minus that of another, with its interval; none counts as 0."""
@@ -476,8 +433,8 @@ def coverage(campaign: Campaign, held_out: HeldOutPredictions) -> dict[str, floa
     value = campaign.values[held_out.row]
     inside = (held_out.low <= value) & (value <= held_out.high)
     return {
-        f"{claimed:.0%}": float(np.mean(found[exact]))
-        for claimed, found in zip(COVERAGES, inside, strict=True)
+        f"{claimed:.0%}": float(np.mean(covered[exact]))
+        for claimed, covered in zip(COVERAGES, inside, strict=True)
         if exact.any()
     }
 
@@ -511,8 +468,7 @@ class LearningCurve:
 
     points: tuple[Point, ...]  # As measured, smallest first
     variants: int  # Variants measured in the campaign
-    # level, level_sd: Fisher's z with all of them, and its standard deviation
-    level: float
+    level: float  # Fisher's z with all of them
     level_sd: float
     slope: float
     slope_sd: float
@@ -547,26 +503,21 @@ def measure_points(
     groups = variant_groups(campaign.pairs)
     points = []
     for size, draws in sizes:
-        found = []
+        spearman = []
         for draw in range(draws):
             random = np.random.default_rng((seed, size, draw))
             inside = shuffled_variants(groups, random) < size
-            fold = Fold(np.flatnonzero(inside), np.flatnonzero(~inside))
-            found.append(_spearman(campaign, fold, fit))
+            train, test = campaign.rows(inside), campaign.rows(~inside)
+            if np.ptp(train.values) > 0:
+                mean = fit(train).predict(test.pairs, test.assay).mean
+                flat = np.ptp(mean) < 1e-9
+                spearman.append(0.0 if flat else assay_spearman(test.values, mean, test.assay))
             advance()
-        known = [one for one in found if not np.isnan(one)]
+        known = [value for value in spearman if not np.isnan(value)]
         if known:
             mean = float(np.tanh(np.mean(fisher_z(np.array(known)))))
             points.append(Point(size, mean, len(known)))
     return points
-
-
-def _spearman(campaign: Campaign, fold: Fold, fit: Fit) -> float:
-    train, test = campaign.rows(fold.train), campaign.rows(fold.test)
-    if np.ptp(train.values) == 0:
-        return float("nan")
-    mean = fit(train).predict(test.pairs, test.assay).mean
-    return 0.0 if np.ptp(mean) < 1e-9 else assay_spearman(test.values, mean, test.assay)
 
 
 def fit_curve(points: Sequence[Point], variants: int, more: Sequence[int]) -> LearningCurve | None:
@@ -574,17 +525,8 @@ def fit_curve(points: Sequence[Point], variants: int, more: Sequence[int]) -> Le
 
     A doubling adds `DOUBLING_MEAN` ± `DOUBLING_SD` to Fisher's z beforehand; each point pulls on
     that as its sampling error allows (1 / √(rows judged - 3), and what its draws differ in).
+    `variants` were measured in the campaign; `more` are numbers of further measurements.
 
-    Parameters
-    ----------
-    points : sequence of Point
-    variants : int
-        Measured in the campaign.
-    more : sequence of int
-        Numbers of further measurements to speak about.
-
-    Examples
-    --------
     >>> points = [Point(12, 0.3, 4), Point(24, 0.4, 3), Point(48, 0.47, 2)]
     >>> curve = fit_curve(points, 96, [24, 96])
     >>> [round(gain.gain, 2) for gain in curve.gains]
@@ -593,33 +535,29 @@ def fit_curve(points: Sequence[Point], variants: int, more: Sequence[int]) -> Le
     kept = [point for point in points if point.size < variants]
     if not kept:
         return None
-    x = np.array([np.log2(point.size / variants) for point in kept])
-    y = fisher_z(np.array([point.spearman for point in kept]))
-    judged = np.array([variants - point.size for point in kept])
+    size, spearman, repeats = np.array(
+        [(point.size, point.spearman, point.repeats) for point in kept], float
+    ).T
+    y = fisher_z(spearman)
     # draws share most of their judged rows: they average out the choice of training rows only
-    repeats = np.array([point.repeats for point in kept])
-    training = 1 / np.sqrt(np.array([point.size for point in kept]) * repeats)
-    variance = 1 / np.maximum(judged - 3, 1) + training**2
-    design = np.stack([np.ones_like(x), x], axis=1)
+    variance = 1 / np.maximum(variants - size - 3, 1) + 1 / (size * repeats)
+    design = np.stack([np.ones(len(kept)), np.log2(size / variants)], axis=1)
     precision = (design / variance[:, None]).T @ design + np.diag([1e-6, DOUBLING_SD**-2])
     target = (design / variance[:, None]).T @ y + np.array([0.0, DOUBLING_MEAN / DOUBLING_SD**2])
     covariance = np.linalg.inv(precision)
     level, slope = covariance @ target
     level_sd, slope_sd = np.sqrt(np.diag(covariance))
     gains = []
-    for number in more:
-        if number > _FARTHEST * variants:
+    for added in more:
+        if added > _FARTHEST * variants:
             continue
-        doublings = float(np.log2((variants + number) / variants))
-        ends = [slope + shift * slope_sd for shift in (0.0, -1.96, 1.96)]
-        gained = [float(np.tanh(level + end * doublings) - np.tanh(level)) for end in ends]
-        gains.append(Gain(number, *gained))
+        doublings = float(np.log2((variants + added) / variants))
+        slopes = [slope + shift * slope_sd for shift in (0.0, -1.96, 1.96)]
+        gained = [float(np.tanh(level + each * doublings) - np.tanh(level)) for each in slopes]
+        gains.append(Gain(added, *gained))
     return LearningCurve(
         tuple(sorted(points, key=lambda point: point.size)),
         variants,
-        float(level),
-        float(level_sd),
-        float(slope),
-        float(slope_sd),
-        tuple(gains),
+        *map(float, (level, level_sd, slope, slope_sd)),
+        gains=tuple(gains),
     )

@@ -5,8 +5,6 @@ from paratope.campaigns.campaign_simulation.replay import (
     Comparison,
     Replay,
     ReplayOptions,
-    RoundResult,
-    Saved,
     compare,
     replay,
     saved_rounds,
@@ -14,17 +12,14 @@ from paratope.campaigns.campaign_simulation.replay import (
 )
 from paratope.campaigns.campaign_simulation.strategies import (
     STRATEGIES,
-    BaselineStrategy,
     ModelStrategy,
     Plate,
     RandomStrategy,
-    Strategy,
     parse_strategies,
 )
 
 __all__ = [
     "STRATEGIES",
-    "BaselineStrategy",
     "Comparison",
     "Landscape",
     "ModelStrategy",
@@ -32,9 +27,6 @@ __all__ = [
     "RandomStrategy",
     "Replay",
     "ReplayOptions",
-    "RoundResult",
-    "Saved",
-    "Strategy",
     "compare",
     "landscape_of",
     "parse_strategies",

@@ -43,21 +43,10 @@ class Landscape:
 def landscape_of(source: Any, columns: Mapping[str, str] | None = None) -> Landscape:
     """The landscape that a table of measurements describes.
 
-    Of several antigens or assays, the one with the most variants is taken, and noted.
+    Of several antigens or assays, the one with the most variants is taken, and noted. `source` is
+    a campaign, or what `campaign_of` reads; raises `InputError` if it cannot be read, or holds too
+    few different variants.
 
-    Parameters
-    ----------
-    source : path, DataFrame, InputTable, sequence of Measurement, or Campaign
-    columns : mapping of str to str, optional
-        Canonical name to the table's column, where the name is not known.
-
-    Raises
-    ------
-    InputError
-        If the table cannot be read, or holds too few different variants.
-
-    Examples
-    --------
     >>> from paratope.data.datasets.simulated import simulate
     >>> landscape = landscape_of(simulate(antibodies=30, antigens=2, seed=1).measurements)
     >>> len(landscape), landscape.notes

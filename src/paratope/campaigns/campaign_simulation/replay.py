@@ -63,13 +63,12 @@ class RoundResult(NamedTuple):
     strategy: str
     round: int  # 0 is the first plate
     measured: int  # Variants so far
-    # best, regret: Best value found; by how much the landscape's best is better
-    best: float
-    regret: float
+    best: float  # Best value found
+    regret: float  # By how much the landscape's best is better
     recall: float  # Share of the landscape's top that was found
     batch_mean: float  # Mean value of the round's variants
-    # expected_better, found_better: Of the round's variants, how many the strategy expected to beat
-    # the best one before, and how many did; NaN where it does not say
+    # Of the round's variants, how many the strategy expected to beat the best one before, and how
+    # many did; NaN where it does not say
     expected_better: float = float("nan")
     found_better: float = float("nan")
 
@@ -103,21 +102,8 @@ def replay(
 ) -> Replay:
     """Replay a landscape with every strategy, all from the same first plates.
 
-    Parameters
-    ----------
-    landscape : Landscape
-    strategies : sequence of Strategy
-    options : ReplayOptions
-    progress : callable
-        Called after every round of every strategy.
+    Raises `InputError` if the options take more variants than there are.
 
-    Raises
-    ------
-    InputError
-        If the options take more variants than there are.
-
-    Examples
-    --------
     >>> from paratope.campaigns.campaign_simulation.landscape import landscape_of
     >>> from paratope.campaigns.campaign_simulation.strategies import RandomStrategy
     >>> from paratope.data.datasets.simulated import simulate
@@ -143,7 +129,12 @@ def replay(
     results: list[RoundResult] = []
     total = options.repeats * options.rounds * len(strategies)
     for repeat in range(options.repeats):
-        first = _first_plate(landscape, options, repeat)
+        # at random, with at least one variant measured inside the assay's range
+        random = np.random.default_rng([options.seed, repeat])
+        exact = random.choice(np.flatnonzero(landscape.campaign.censoring == Censoring.EXACT), 1)
+        others = np.setdiff1d(np.arange(len(landscape)), exact)
+        others = random.choice(others, options.start - 1, replace=False)
+        first = np.concatenate([exact, others])
         for strategy in strategies:
             measured = first
             results.append(result((repeat, strategy.name, 0), first, first))
@@ -161,17 +152,8 @@ def replay(
                         found_better=float((values[rows] > before).sum()),
                     )
                 results.append(outcome)
-                progress("rounds", sum(one.round > 0 for one in results), total)
+                progress("rounds", sum(done.round > 0 for done in results), total)
     return Replay(options, tuple(results))
-
-
-def _first_plate(landscape: Landscape, options: ReplayOptions, repeat: int) -> np.ndarray:
-    """Variants drawn at random, at least one of them measured inside the assay's range."""
-    random = np.random.default_rng([options.seed, repeat])
-    exact = np.flatnonzero(landscape.campaign.censoring == Censoring.EXACT)
-    kept = random.choice(exact, 1)
-    others = np.setdiff1d(np.arange(len(landscape)), kept)
-    return np.concatenate([kept, random.choice(others, options.start - 1, replace=False)])
 
 
 class MeanInterval(NamedTuple):
@@ -204,47 +186,35 @@ class Comparison(NamedTuple):
 def compare(replayed: Replay) -> Comparison:
     """All strategies round by round, and what the first of them saves against the others."""
     rounds = {
-        name: {
-            metric: [mean_interval(column) for column in replayed.curves(name, metric).T]
-            for metric in METRICS
-        }
+        name: {m: list(map(mean_interval, replayed.curves(name, m).T)) for m in METRICS}
         for name in replayed.strategies
     }
     first, *rivals = replayed.strategies
     saved = []
     for rival in rivals:
         for metric in _REACHED:
-            gained = saved_rounds(replayed.curves(first, metric), replayed.curves(rival, metric))
-            mean = mean_interval(gained)
+            curves = (replayed.curves(name, metric) for name in (first, rival))
+            mean = mean_interval(saved_rounds(*curves))
             saved.append(Saved(rival, metric, mean, mean.mean * replayed.options.batch))
     return Comparison(rounds, tuple(saved))
 
 
-def saved_rounds(own: np.ndarray, rival: np.ndarray) -> np.ndarray:
+def saved_rounds(curves: np.ndarray, rival: np.ndarray) -> np.ndarray:
     """Rounds saved in each repeat, (repeats,).
 
-    Parameters
-    ----------
-    own, rival : np.ndarray, (repeats, rounds + 1)
-        Never decreasing along the rounds.
+    Curves, (repeats, rounds + 1), never decrease along the rounds.
 
-    Examples
-    --------
-    >>> own = np.array([[1.0, 3.0, 3.0], [1.0, 1.5, 2.0]])
+    >>> curves = np.array([[1.0, 3.0, 3.0], [1.0, 1.5, 2.0]])
     >>> rival = np.array([[1.0, 2.0, 3.0], [1.0, 2.5, 3.0]])
-    >>> saved_rounds(own, rival).tolist()
+    >>> saved_rounds(curves, rival).tolist()
     [1.0, -1.0]
     """
-    target = np.minimum(own[:, -1:], rival[:, -1:]) - 1e-12
-    return (np.argmax(rival >= target, axis=1) - np.argmax(own >= target, axis=1)).astype(float)
+    target = np.minimum(curves[:, -1:], rival[:, -1:]) - 1e-12
+    return (np.argmax(rival >= target, axis=1) - np.argmax(curves >= target, axis=1)).astype(float)
 
 
 def mean_interval(values: np.ndarray) -> MeanInterval:
-    """Mean over repeats, and its 95 % interval by Student's t.
-
-    >>> mean_interval(np.array([1.0, 1.0, 1.0]))
-    MeanInterval(mean=1.0, low=1.0, high=1.0)
-    """
+    """Mean over repeats, and its 95 % interval by Student's t."""
     from scipy.stats import t
 
     mean = float(np.mean(values))
@@ -285,8 +255,11 @@ def summary(landscape: Landscape, replayed: Replay, comparison: Comparison) -> d
     """The contents of ``summary.json``."""
     better = {}
     for name in replayed.strategies:
-        rows = [one for one in replayed.results if one.strategy == name]
-        rows = [one for one in rows if math.isfinite(one.expected_better)]
+        rows = [
+            result
+            for result in replayed.results
+            if result.strategy == name and math.isfinite(result.expected_better)
+        ]
         if rows:
             better[name] = {
                 "expected": sum(one.expected_better for one in rows) / len(rows),
@@ -307,12 +280,12 @@ def summary(landscape: Landscape, replayed: Replay, comparison: Comparison) -> d
         },
         "saved": [
             {
-                "against": saved.rival,
-                "metric": saved.metric,
-                "rounds": saved.rounds._asdict(),
-                "measurements": saved.variants,
+                "against": rival,
+                "metric": metric,
+                "rounds": rounds._asdict(),
+                "measurements": variants,
             }
-            for saved in comparison.saved
+            for rival, metric, rounds, variants in comparison.saved
         ],
         "better_than_best": better,
     }

@@ -130,24 +130,10 @@ def _unmeasured(landscape: Landscape, measured: np.ndarray) -> np.ndarray:
 
 
 def parse_strategies(text: str, fit: FitModel, acquisition: str, explore: float) -> list[Strategy]:
-    """The strategies that a list names, or ``"all"``.
+    """The strategies of a list of keys of `STRATEGIES`, or ``"all"``, separated by ``,``.
 
-    Parameters
-    ----------
-    text : str
-        Keys of `STRATEGIES`, separated by ``,``.
-    fit : callable
-        Campaign to a campaign model.
-    acquisition : str
-    explore : float
+    Raises `InputError` if a name is none of them.
 
-    Raises
-    ------
-    InputError
-        If a name is none.
-
-    Examples
-    --------
     >>> [one.name for one in parse_strategies("one_hot_gp,random", len, "ucb", 0.25)]
     ['one_hot_gp', 'random']
     """
@@ -176,8 +162,8 @@ def parse_strategies(text: str, fit: FitModel, acquisition: str, explore: float)
         elif name in BASELINES:
             strategies.append(BaselineStrategy(name))
         else:
-            own_explore = explore if name == "model" else 0.0
-            strategies.append(ModelStrategy(fit_once, name, acquisition, own_explore))
+            explored = explore if name == "model" else 0.0
+            strategies.append(ModelStrategy(fit_once, name, acquisition, explored))
     if not strategies:
         raise InputError(f"no strategy is named; valid names: {', '.join(STRATEGIES)}")
     return strategies

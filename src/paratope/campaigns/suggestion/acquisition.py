@@ -11,6 +11,7 @@ uncertainty; 0.5 trades the two as the method's authors do; 1 goes where the mod
 
 import abc
 import dataclasses
+import functools
 import warnings
 from collections import Counter
 from collections.abc import Hashable, Sequence
@@ -67,29 +68,8 @@ class JointPosterior(NamedTuple):
     candidates: int  # How many of the entries are candidates
 
 
-def joint_posterior(
-    model: CampaignModel, candidates: Sequence[Pair], baseline: Sequence[Pair]
-) -> JointPosterior:
-    """Posterior of a campaign model over candidates and measured variants together."""
-    posterior = model.posterior([*candidates, *baseline])
-    return JointPosterior(
-        np.array(posterior.mean, dtype=float),
-        np.array(posterior.covariance, dtype=float),
-        float(model.noise_variance),
-        len(candidates),
-    )
-
-
 class Acquisition(abc.ABC):
-    """Values candidates given the posterior and what has been chosen.
-
-    Parameters
-    ----------
-    posterior : JointPosterior
-    explore : float
-        0 to 1.
-    seed : int
-    """
+    """Values candidates given the posterior and what has been chosen; `explore` is 0 to 1."""
 
     name: ClassVar[str]
     summary: ClassVar[str]
@@ -142,10 +122,10 @@ class NoisyExpectedImprovement(Acquisition):
         self._incumbents.append(index)
 
     def best(self, still_open: np.ndarray) -> int:
-        """As `Acquisition.best`.
+        """Index of the best open candidate, by lazy evaluation (Minoux 1978).
 
         The more there is to beat, the less each candidate is worth: its last value is an upper
-        bound, and only those are valued anew whose bound is above the best (Minoux 1978).
+        bound, and only those are valued anew whose bound is above the best.
         """
         if self.explore == 0.0:
             return super().best(still_open)
@@ -230,19 +210,20 @@ class Thompson(Acquisition):
     def __init__(self, posterior: JointPosterior, explore: float, seed: int) -> None:
         super().__init__(posterior, explore, seed)
         self._random = np.random.default_rng(seed)
-        self._root: torch.Tensor | None = None
+        self._covariance = posterior.covariance[: posterior.candidates, : posterior.candidates]
+
+    @functools.cached_property
+    def _root(self) -> torch.Tensor:
+        covariance = torch.from_numpy(self._covariance.copy())
+        covariance.diagonal().add_(_JITTER * float(covariance.max()))
+        return torch.linalg.cholesky(covariance)
 
     def choose(self, index: int) -> None:
         """Draws are independent of each other: nothing changes."""
 
     def _values(self, indices: np.ndarray) -> np.ndarray:
-        count = self.posterior.candidates
-        if self._root is None:
-            covariance = torch.from_numpy(self.posterior.covariance[:count, :count].copy())
-            covariance.diagonal().add_(_JITTER * float(covariance.max()))
-            self._root = torch.linalg.cholesky(covariance)
         generator = torch.Generator().manual_seed(int(self._random.integers(2**31)))
-        normal = torch.randn(count, generator=generator, dtype=torch.double)
+        normal = torch.randn(self.posterior.candidates, generator=generator, dtype=torch.double)
         deviation = (self._root @ normal).numpy()
         return (self.mean + 2.0 * self.explore * deviation)[indices]
 
@@ -253,35 +234,18 @@ ACQUISITIONS: dict[str, type[Acquisition]] = {
 
 
 def acquisition_kind(name: str) -> type[Acquisition]:
-    """The acquisition of a name; raises `InputError` that lists the valid ones.
-
-    >>> acquisition_kind("ucb").summary
-    'mean plus standard deviations'
-    """
+    """The acquisition of a name; raises `InputError` that lists the valid ones."""
     if name not in ACQUISITIONS:
         raise InputError(unknown_name("acquisition", name, ACQUISITIONS))
     return ACQUISITIONS[name]
 
 
 def index_model(mean: np.ndarray, covariance: np.ndarray, entries: np.ndarray) -> Any:
-    """A botorch model whose inputs are indices into a joint normal distribution.
+    """A botorch ``GPyTorchModel`` whose inputs are indices into a joint normal distribution.
 
-    Parameters
-    ----------
-    mean : np.ndarray, (n,)
-    covariance : np.ndarray, (m, m)
-    entries : np.ndarray of int, (n,)
-        Row of the covariance that each entry of the mean has.
-
-    Returns
-    -------
-    botorch.models.gpytorch.GPyTorchModel
-        ``posterior(X)`` for X of shape (…, q, 1) is the joint normal of the q entries.
-
-    Raises
-    ------
-    MissingExtraError
-        If botorch is not installed.
+    ``posterior(X)`` for X of shape (…, q, 1) is the joint normal of the q entries of `mean` (n,);
+    `entries` (n,) are their rows of `covariance` (m, m). Raises `MissingExtraError` without
+    botorch.
     """
     botorch = _botorch()
     from gpytorch.distributions import MultivariateNormal
@@ -333,10 +297,6 @@ class ExceedanceProbability:
     measured row is predicted from all others and asked whether it is above a value nearby, and
     ``logit(p)`` becomes ``a + b * logit(p)`` (Platt 1999) with a and b at their posterior mode
     under normal priors about 0 and 1: corrected as far as the rows speak against the model.
-
-    Parameters
-    ----------
-    model : CampaignModel
     """
 
     def __init__(self, model: CampaignModel) -> None:
@@ -351,12 +311,8 @@ class ExceedanceProbability:
     def above(self, mean: np.ndarray, deviation: np.ndarray, value: float) -> np.ndarray:
         """Probability of a new measurement above a value, (n,).
 
-        Parameters
-        ----------
-        mean, deviation : np.ndarray, (n,)
-            Of the noise-free values, on the model's own scale.
-        value : float
-            On the same scale.
+        Mean and standard deviation (n,) are of the noise-free values, on the model's own scale, as
+        is the value.
         """
         spread = np.sqrt(deviation**2 + self._noise)
         intercept, slope = self.calibration(value)
@@ -436,21 +392,10 @@ class BatchOptions:
 
 
 class Spacing:
-    """Which candidates may still be chosen, given those that were.
+    """Which candidates may still be chosen, given those that were: `open`, a mask (n,).
 
-    Parameters
-    ----------
-    antibodies : sequence of Antibody, (n,)
-    positions : sequence of set, (n,)
-        What each of them mutates.
-    options : BatchOptions
+    `positions` (n,) are those that each of the `antibodies` (n,) mutates.
 
-    Attributes
-    ----------
-    open : np.ndarray of bool, (n,)
-
-    Examples
-    --------
     >>> three = [Antibody("EVQL"), Antibody("EVQA"), Antibody("EVAA")]
     >>> spacing = Spacing(three, [set()] * 3, BatchOptions(min_distance=2))
     >>> spacing.take(0)
@@ -496,8 +441,6 @@ def preselect(mean: np.ndarray, deviation: np.ndarray, explore: float, count: in
 
     Some by the mean alone, the others by ``mean + 4 * explore * deviation``.
 
-    Examples
-    --------
     >>> preselect(np.array([0.0, 2.0, 1.0]), np.array([9.0, 0.1, 0.1]), 0.5, 2).tolist()
     [0, 1]
     """
@@ -519,21 +462,15 @@ def select_batch(
 ) -> list[int]:
     """Indices of the candidates chosen, in order; fewer than asked for if spacing leaves no more.
 
-    Parameters
-    ----------
-    model : CampaignModel
-    candidates : sequence of Pair, (n,)
-    marginal : tuple of np.ndarray, (n,) each
-        Their posterior means and standard deviations.
-    baseline : sequence of Pair
-        Measured variants, best first; the first few are what is to be improved on.
-    positions : sequence of set, (n,)
-        What each candidate mutates.
-    options : BatchOptions
+    Candidates come with their `marginal` means and standard deviations, (n,) each, and the
+    `positions` that each mutates. `baseline` are measured variants, best first: the first few are
+    to be improved on.
     """
     kept = preselect(*marginal, options.explore, options.joint_candidates)
     pairs = [candidates[index] for index in kept]
-    posterior = joint_posterior(model, pairs, baseline[:BASELINE_VARIANTS])
+    joint = model.posterior([*pairs, *baseline[:BASELINE_VARIANTS]])
+    mean, covariance = (np.array(part, dtype=float) for part in (joint.mean, joint.covariance))
+    posterior = JointPosterior(mean, covariance, float(model.noise_variance), len(pairs))
     spacing = Spacing([p.antibody for p in pairs], [positions[index] for index in kept], options)
     return kept[choose_batch(posterior, spacing, options)].tolist()
 

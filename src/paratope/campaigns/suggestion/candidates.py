@@ -78,11 +78,6 @@ class MeasuredVariants:
     keys: frozenset[Key]  # Residues of all measured pairs, which are never suggested again
     notes: tuple[str, ...] = ()  # What a user should know of the choice of parents and antigen
 
-    @property
-    def best(self) -> Variant:
-        """The variant of the highest posterior mean."""
-        return self.variants[0]
-
     def parent_name(self, index: int) -> str:
         """A parent's name, or its number."""
         return self.parents[index].antibody.name or f"parent{index + 1}"
@@ -91,17 +86,9 @@ class MeasuredVariants:
 def measured_variants(model: CampaignModel, parent: str | None = None) -> MeasuredVariants:
     """The variants that a campaign model was fitted on.
 
-    Parameters
-    ----------
-    model : CampaignModel
-    parent : str, optional
-        Name of the measured antibody or parent to mutate, whose antigen is the one to bind; by
-        default the campaign's parents and its most measured antigen.
-
-    Raises
-    ------
-    InputError
-        If no measured antibody has the name.
+    `parent` names the measured antibody or parent to mutate, whose antigen is the one to bind; by
+    default the campaign's parents and its most measured antigen. Raises `InputError` if no measured
+    antibody has the name.
     """
     campaign = model.campaign
     distinct = list({pair_key(pair): pair for pair in campaign.pairs}.values())
@@ -143,16 +130,10 @@ def measured_variants(model: CampaignModel, parent: str | None = None) -> Measur
 
 
 def nearest_parent(parents: Sequence[Pair], antibody: Antibody) -> tuple[int, int | None]:
-    """The parent from which an antibody differs least.
+    """Index of the parent from which an antibody differs least, and in how many residues.
 
-    Returns
-    -------
-    index : int
-    distance : int or None
-        Residues in which they differ; None if it is another antibody than any parent.
+    The distance is None for an antibody that is unrelated to every parent.
 
-    Examples
-    --------
     >>> parents = [Pair(Antibody("EVQLVESGGG"), Antigen(("MKV",)))]
     >>> nearest_parent(parents, Antibody("EVQAVESGGG")), nearest_parent(parents, Antibody("QQQQQ"))
     ((0, 1), (0, None))
@@ -248,22 +229,12 @@ def parse_generators(text: str) -> dict[str, int]:
 def allowed_positions(parent: Antibody, text: str = DEFAULT_REGIONS) -> tuple[Position, ...]:
     """Positions of a parent that a list names, in order.
 
-    Parameters
-    ----------
-    parent : Antibody
-    text : str
-        Separated by ``,``: regions as `paratope.molecules.mutations.parse_regions` reads them
-        (``CDR``, ``H3``), IMGT numbers and ranges (``H:105-117``, ``H:111A``), or positions of the
-        sequence with the residue there (``H:S31``). Those of a light chain are left out where the
-        parent has none.
+    Names are separated by ``,``: regions as `paratope.molecules.mutations.parse_regions` reads them
+    (``CDR``, ``H3``), IMGT numbers and ranges (``H:105-117``, ``H:111A``), or positions of the
+    sequence with the residue there (``H:S31``). Those of a light chain are left out where the
+    parent has none. Raises `InputError` if a name is none, a residue differs from the parent's, or
+    no position is left.
 
-    Raises
-    ------
-    InputError
-        If a name is none, a residue differs from the parent's, or no position is left.
-
-    Examples
-    --------
     >>> vhh = ("QVQLVESGGGLVQPGGSLRLSCAASGFTFSSYAMSWVRQAPGKGLEWVSAISGSGGSTYYADSVKGRFTISRDNSKN"
     ...        "TLYLQMNSLRAEDTAVYYCAKDRLSITIRPRYYGLDVWGQGTLVTVSS")
     >>> allowed_positions(Antibody(vhh), "H:27-29,H:S31")
@@ -326,20 +297,10 @@ def generate(
 ) -> list[Candidate]:
     """Candidates that nobody has measured, each once, of the parents with the best variants.
 
-    Parameters
-    ----------
-    measured : MeasuredVariants
-    generation : Generation
-    score_of : callable
-        How promising pairs are; single mutants are asked for, to choose what to combine.
-    forbidden : collection of str
-        Liabilities: candidates with one do not count towards the numbers asked for, and mutations
-        that bring one on their own are not combined with others.
-
-    Raises
-    ------
-    InputError
-        If no position of any parent is in the regions.
+    `score_of` tells how promising single mutants are, to choose what to combine. Candidates with a
+    `forbidden` liability do not count towards the numbers asked for, and mutations that bring one
+    on their own are not combined with others. Raises `InputError` if no position of any parent is
+    in the regions.
     """
     candidates: dict[Key, Candidate] = {}
     parents = list(dict.fromkeys(variant.parent for variant in measured.variants))[:MAX_PARENTS]
@@ -348,6 +309,11 @@ def generate(
         for candidate in generator.candidates(score_of, 1.0 / max(len(parents), 1)):
             candidates.setdefault(pair_key(candidate.pair), candidate)
     return list(candidates.values())
+
+
+def mutated_position(mutation: Mutation) -> Position:
+    """Chain and position of a mutation; an insertion before the first residue is at the first."""
+    return mutation.chain, max(mutation.position, 1)
 
 
 class _ParentGenerator:
@@ -375,7 +341,14 @@ class _ParentGenerator:
     def candidates(self, score_of: ScoreOf, share: float) -> Iterator[Candidate]:
         counts = self.generation.counts
         wanted = {kind: max(1, round(share * count)) for kind, count in counts.items()}
-        mutations = self._single_mutations()
+        residues = {"H": self.parent.antibody.heavy, "L": self.parent.antibody.light or ""}
+        mutations = [
+            Mutation(chain, before, position, after)
+            for chain, position in sorted(self.positions)
+            for after in AMINO_ACIDS
+            if (before := residues[chain][position - 1]) != after
+            and after not in self.generation.excluded
+        ]
         singles = [self._made((mutation,), "single") for mutation in mutations]
         valid = [single for single in singles if single is not None]
         if count := wanted.get("single"):
@@ -409,7 +382,7 @@ class _ParentGenerator:
     def _made(
         self, mutations: Sequence[Mutation], origin: str, sources: tuple[str, ...] = ()
     ) -> Candidate | None:
-        """The parent with mutations; None if they are too many."""
+        """The parent with mutations; None if they are none or too many."""
         if not mutations or len(mutations) > self.most:
             return None
         name = candidate_name(self.name, mutations)
@@ -417,23 +390,12 @@ class _ParentGenerator:
         pair = Pair(dataclasses.replace(antibody, name=name), self.parent.antigen)
         return Candidate(name, pair, self.index, tuple(mutations), origin, sources)
 
-    def _single_mutations(self) -> list[Mutation]:
-        residues = {"H": self.parent.antibody.heavy, "L": self.parent.antibody.light or ""}
-        return [
-            Mutation(chain, before, position, after)
-            for chain, position in sorted(self.positions)
-            for after in AMINO_ACIDS
-            if (before := residues[chain][position - 1]) != after
-            and after not in self.generation.excluded
-        ]
-
     def _may_be(self, mutation: Mutation) -> bool:
         """Whether a measured mutation may be used again."""
-        if set(mutation.after) & set(self.generation.excluded):
-            return False
-        if self.generation.regions is None:
-            return True
-        return (mutation.chain, max(mutation.position, 1)) in self.positions
+        anywhere = self.generation.regions is None
+        return not set(mutation.after) & set(self.generation.excluded) and (
+            anywhere or mutated_position(mutation) in self.positions
+        )
 
     def _promising(self, singles: list[Candidate], score_of: ScoreOf) -> list[Mutation]:
         """The mutations to combine, most promising first.
@@ -442,10 +404,9 @@ class _ParentGenerator:
         """
         made = {single.mutations[0]: single for single in singles}
         better = self.variants[: (len(self.variants) + 1) // 2]
-        for mutation in dict.fromkeys(m for variant in better for m in variant.mutations):
-            if mutation in made or not self._may_be(mutation):
-                continue
-            if single := self._made((mutation,), "single"):
+        for mutation in (m for variant in better for m in variant.mutations):
+            allowed = mutation not in made and self._may_be(mutation)
+            if allowed and (single := self._made((mutation,), "single")):
                 made[mutation] = single
         clean = [m for m, single in made.items() if not self._is_liability(single.pair.antibody)]
         if not clean:
@@ -461,10 +422,10 @@ class _ParentGenerator:
         return taken[:_TOP_MUTATIONS]
 
     def _is_liability(self, antibody: Antibody) -> bool:
-        if not self.forbidden:
-            return False
-        new = new_liabilities(self.parent.antibody, antibody)
-        return any(liability.kind in self.forbidden for liability in new)
+        return bool(self.forbidden) and any(
+            liability.kind in self.forbidden
+            for liability in new_liabilities(self.parent.antibody, antibody)
+        )
 
     def _neighbours(self, singles: list[Mutation]) -> Iterator[Candidate | None]:
         """Best variants with one more residue changed; a mutated position is changed again."""
@@ -476,10 +437,9 @@ class _ParentGenerator:
             variant = best[self.random.choice(len(best), p=weights)]
             mutation = singles[self.random.integers(len(singles))]
             kept = [other for other in variant.mutations if not _clash(other, mutation)]
-            if all(map(self._may_be, kept)):
-                yield self._made(_ordered([*kept, mutation]), "neighbour", (variant.name,))
-            else:
-                yield None
+            allowed = all(map(self._may_be, kept))
+            mutations = _ordered([*kept, mutation]) if allowed else ()
+            yield self._made(mutations, "neighbour", (variant.name,))
 
     def _combined(self, promising: list[Mutation], kind: str) -> Iterator[Candidate | None]:
         if len(promising) < 2 or self.most < (2 if kind == "double" else 3):
@@ -496,7 +456,7 @@ class _ParentGenerator:
                     taken.append(promising[index])
                 if len(taken) == size:
                     break
-            yield self._made(_ordered(taken), kind) if len(taken) == size else None
+            yield self._made(_ordered(taken) if len(taken) == size else (), kind)
 
     def _recombined(self) -> Iterator[Candidate | None]:
         """Children of two measured variants: all mutations of both, or about half of them."""
@@ -505,31 +465,24 @@ class _ParentGenerator:
             return
         weights = _rank_weights(len(better))
         while True:
-            first, second = self.random.choice(len(better), 2, replace=False, p=weights)
-            yield self._child(better[first], better[second])
-
-    def _child(self, first: Variant, second: Variant) -> Candidate | None:
-        share = 1.0 if self.random.random() < 0.5 else 0.6
-        both = (*first.mutations, *second.mutations)
-        taken: list[Mutation] = []
-        for index in self.random.permutation(len(both)).tolist():
-            mutation = both[index]
-            if not self._may_be(mutation) or any(_clash(mutation, other) for other in taken):
-                continue
-            if share == 1.0 or self.random.random() < share:
-                taken.append(mutation)
-        mutations = _ordered(taken)
-        if mutations in (first.mutations, second.mutations):
-            return None
-        return self._made(mutations, "recombination", (first.name, second.name))
+            drawn = self.random.choice(len(better), 2, replace=False, p=weights)
+            first, second = (better[index] for index in drawn)
+            share = 1.0 if self.random.random() < 0.5 else 0.6
+            both = (*first.mutations, *second.mutations)
+            taken: list[Mutation] = []
+            for index in self.random.permutation(len(both)).tolist():
+                mutation = both[index]
+                if not self._may_be(mutation) or any(_clash(mutation, other) for other in taken):
+                    continue
+                if share == 1.0 or self.random.random() < share:
+                    taken.append(mutation)
+            mutations = _ordered(taken)
+            new = mutations not in (first.mutations, second.mutations)
+            yield self._made(mutations if new else (), "recombination", (first.name, second.name))
 
 
 def candidate_name(parent: str, mutations: Sequence[Mutation]) -> str:
-    """An id of a parent's name and its mutations, fit for FASTA headers and file names.
-
-    >>> candidate_name("mab", [Mutation("H", "S", 31, "A"), Mutation("L", "Y", 33, "")])
-    'mab.HS31A.LY33del'
-    """
+    """An id such as ``mab.HS31A.LY33del``, fit for FASTA headers and file names."""
     parent = re.sub(r"[^\w-]+", "_", parent)
     name = ".".join([parent, *(str(mutation).replace(":", "") for mutation in mutations)])
     if len(name) <= _LONGEST_ID:
@@ -539,15 +492,15 @@ def candidate_name(parent: str, mutations: Sequence[Mutation]) -> str:
 
 def _clash(first: Mutation, second: Mutation) -> bool:
     """Whether two mutations change the same position."""
-    return (first.chain, first.position, bool(first.before)) == (
-        second.chain,
-        second.position,
-        bool(second.before),
-    )
+    return _sequence_order(first) == _sequence_order(second)
+
+
+def _sequence_order(mutation: Mutation) -> tuple[str, int, bool]:
+    return mutation.chain, mutation.position, not mutation.before
 
 
 def _ordered(mutations: Sequence[Mutation]) -> tuple[Mutation, ...]:
-    return tuple(sorted(mutations, key=lambda one: (one.chain, one.position, not one.before)))
+    return tuple(sorted(mutations, key=_sequence_order))
 
 
 def _rank_weights(count: int) -> np.ndarray:

@@ -3,7 +3,7 @@
 import dataclasses
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import polars as pl
@@ -15,6 +15,7 @@ from paratope.campaigns.suggestion.candidates import (
     Candidate,
     MeasuredVariants,
     allowed_positions,
+    mutated_position,
     nearest_parent,
 )
 from paratope.core.errors import InputError, unknown_name
@@ -25,7 +26,7 @@ from paratope.molecules.liabilities import (
     new_liabilities,
     select_liabilities,
 )
-from paratope.molecules.mutations import mutations_between
+from paratope.molecules.mutations import Mutation, mutations_between
 from paratope.molecules.sequences import AMINO_ACIDS, Antibody, Antigen, Pair
 
 DEFAULT_RESIDUES = "C"
@@ -42,11 +43,7 @@ class Filters:
     parental: bool = False  # Whether a liability that the parent has counts, too
 
     def __str__(self) -> str:
-        """In words.
-
-        >>> str(Filters(("deamidation",), "C"))
-        'deamidation, residue C'
-        """
+        """In words: ``deamidation, residue C``."""
         parts = [*self.liabilities]
         if self.residues:
             parts.append(f"residue{'s' * (len(self.residues) > 1)} {', '.join(self.residues)}")
@@ -67,11 +64,7 @@ class LeftOut:
         return dict(Counter(why for whys in self.reasons.values() for why in whys).most_common())
 
     def __str__(self) -> str:
-        """In words.
-
-        >>> str(LeftOut({4: ("deamidation",), 7: ("deamidation", "residue C")}))
-        '2 candidates left out: 2 deamidation, 1 residue C'
-        """
+        """In words: ``2 candidates left out: 2 deamidation, 1 residue C``."""
         total = len(self.reasons)
         if not total:
             return "no candidate left out"
@@ -80,22 +73,12 @@ class LeftOut:
 
 
 def parse_filters(allow: str = "", forbid: str = "") -> Filters:
-    """Filters of what a user allows and forbids beside the default.
+    """Filters of what a user allows and forbids beside the default, separated by ``,``.
 
-    Parameters
-    ----------
-    allow, forbid : str
-        Separated by ``,``: names of `paratope.molecules.liabilities.LIABILITIES`, or ``all`` of
-        them; single residues; ``parental`` for the liabilities that the parent has, which are
-        allowed unless forbidden.
+    Names of `paratope.molecules.liabilities.LIABILITIES`, or ``all`` of them; single residues;
+    ``parental`` for the liabilities that the parent has, which are allowed unless forbidden. Raises
+    `InputError` if a name is none, or is both allowed and forbidden.
 
-    Raises
-    ------
-    InputError
-        If a name is none, or is both allowed and forbidden.
-
-    Examples
-    --------
     >>> filters = parse_filters("deamidation,C", "W,weak-deamidation")
     >>> filters.residues, "deamidation" in filters.liabilities
     ('W', False)
@@ -157,26 +140,14 @@ class Refused(NamedTuple):
     reason: str
 
 
-def read_pool(
-    source: Any, antigen: Antigen, columns: Mapping[str, str] | None = None
-) -> InputTable:
+def read_pool(source: Any, antigen: Antigen) -> InputTable:
     """Rows of a user's own candidates; those that name no antigen are of the campaign's.
 
-    Parameters
-    ----------
-    source : path, DataFrame (polars or pandas), or sequence of Pair or Antibody
-        CSV, TSV, Parquet, XLSX or antibody FASTA.
-    antigen : Antigen
-    columns : mapping of str to str, optional
-        Canonical name to the table's column, where the name is not known.
-
-    Raises
-    ------
-    InputError
-        If it cannot be read as a table of antibodies.
+    `source` is a path (CSV, TSV, Parquet, XLSX or antibody FASTA), a DataFrame (polars or pandas)
+    or a sequence of Pair or Antibody; raises `InputError` if it is no table of antibodies.
     """
     if isinstance(source, str | os.PathLike) or hasattr(source, "read"):
-        return read_table(source, columns=columns, default_antigen=antigen)
+        return read_table(source, default_antigen=antigen)
     if isinstance(source, Sequence):
         rows = []
         for index, item in enumerate(source, start=1):
@@ -185,7 +156,7 @@ def read_pool(
             name = antibody.name or str(index)
             rows.append((name, antibody.heavy, antibody.light or "", chains))
         source = pl.DataFrame(rows, schema=["id", "heavy", "light", "antigen"], orient="row")
-    return table_from_frame(source, source="pool", columns=columns, default_antigen=antigen)
+    return table_from_frame(source, source="pool", default_antigen=antigen)
 
 
 def pool_candidates(
@@ -214,24 +185,24 @@ def pool_candidates(
             refused.append(Refused(row.id, row.error or "no pair in this row"))
             continue
         key = pair_key(Pair(row.pair.antibody, measured.antigen))
+        parent, _ = nearest_parent(measured.parents, row.pair.antibody)
+        mutations: tuple[Mutation, ...] = ()
         reason = _stranger(row.pair, measured, antigens)
         if not reason and key in first:
             reason = f"the same sequences as {first[key]!r}"
+        if not reason:
+            mutations = mutations_between(measured.parents[parent].antibody, row.pair.antibody)
+            allowed = positions[parent]
+            outside = [
+                mutation
+                for mutation in mutations
+                if allowed is not None and mutated_position(mutation) not in allowed
+            ]
+            if outside:
+                reason = f"mutated outside {regions}: {outside[0]}"
+            elif max_mutations is not None and len(mutations) > max_mutations:
+                reason = f"{len(mutations)} mutations, more than {max_mutations}"
         if reason:
-            refused.append(Refused(row.id, reason))
-            continue
-        parent, _ = nearest_parent(measured.parents, row.pair.antibody)
-        mutations = mutations_between(measured.parents[parent].antibody, row.pair.antibody)
-        allowed = positions[parent]
-        outside = [
-            mutation
-            for mutation in mutations
-            if allowed is not None and (mutation.chain, max(mutation.position, 1)) not in allowed
-        ]
-        if outside:
-            refused.append(Refused(row.id, f"mutated outside {regions}: {outside[0]}"))
-        elif max_mutations is not None and len(mutations) > max_mutations:
-            reason = f"{len(mutations)} mutations, more than {max_mutations}"
             refused.append(Refused(row.id, reason))
         else:
             first[key] = row.id

@@ -41,6 +41,7 @@ from paratope.core.censoring import Censoring
 from paratope.core.errors import InputError
 from paratope.data.tables import InputTable, TableRow
 from paratope.models.prediction import Prediction
+from paratope.models.predictor import Predictor
 from paratope.molecules.liabilities import Liability, new_liabilities
 from paratope.molecules.mutations import Mutation, chain_domain
 from paratope.molecules.sequences import Pair
@@ -48,7 +49,6 @@ from paratope.molecules.sequences import Pair
 # So much more than the median standard deviation is called uncertain, not just unusual.
 _UNCERTAIN = 1.1
 _NAMED_POSITIONS = 3
-_ORDINALS = {1: "st", 2: "nd", 3: "rd"}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -65,11 +65,21 @@ class SuggestionOptions(BatchOptions):
     max_mutations: int | None = None
     # Name of the parent or measured antibody to mutate; by default the campaign's parents
     parent: str | None = None
-    # allow, forbid: Liabilities and residues, as
-    # `paratope.campaigns.suggestion.filters.parse_filters`
+    # Liabilities and residues, as `paratope.campaigns.suggestion.filters.parse_filters` reads them
     allow: str = ""
     forbid: str = ""
     coverage: float = 0.9  # Of the predictions' intervals
+
+    @property
+    def from_pool(self) -> bool:
+        """Whether candidates are a file or a table, rather than kinds to generate."""
+        if not isinstance(self.candidates, str):
+            return True
+        names = {part.strip().partition(":")[0] for part in self.candidates.split(",")}
+        looks_like_file = self.candidates == "-" or "." in self.candidates
+        return not names & {*GENERATORS, "all"} and (
+            looks_like_file or os.path.exists(self.candidates)
+        )
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -79,8 +89,8 @@ class Suggestion:
     rank: int  # Order of choice, from 1
     candidate: Candidate
     prediction: Prediction
-    # p_beats_best, p_beats_parent: Probability that it will be measured above the best value
-    # measured so far, and above its parent's (its predicted one, if it was not measured)
+    # Probability that it will be measured above the best value measured so far, and above its
+    # parent's (its predicted one, if it was not measured)
     p_beats_best: float
     p_beats_parent: float
     reason: str
@@ -94,8 +104,8 @@ class NextRound:
 
     suggestions: tuple[Suggestion, ...]  # In order of choice
     measured: MeasuredVariants
-    label: str  # {"pkd", "score"}
-    best: tuple[str, float]  # (str, float) name and value of the best measured variant
+    label: str  # ``"pkd"`` or ``"score"``
+    best: tuple[str, float]  # Name and value of the best measured variant
     filters: Filters
     left_out: LeftOut
     refused: tuple[Refused, ...]  # Rows of the pool that are no candidates
@@ -104,7 +114,7 @@ class NextRound:
     notes: tuple[str, ...]
 
 
-def suggest(predictor: Any, batch: int = 96, **options: Any) -> NextRound:
+def suggest(predictor: Predictor, batch: int = 96, **options: Any) -> NextRound:
     """Choose the antibodies to make next in a campaign.
 
     Parameters
@@ -131,7 +141,7 @@ def suggest(predictor: Any, batch: int = 96, **options: Any) -> NextRound:
     filters = parse_filters(wanted.allow, wanted.forbid)
     measured = measured_variants(model, wanted.parent)
     pool, refused = None, []
-    if _is_pool(wanted.candidates):
+    if wanted.from_pool:
         pool = read_pool(wanted.candidates, measured.antigen)
         offered, refused = pool_candidates(
             pool.rows, measured, wanted.regions, wanted.max_mutations
@@ -167,7 +177,7 @@ def suggest(predictor: Any, batch: int = 96, **options: Any) -> NextRound:
             "smaller batch"
         )
     return NextRound(
-        tuple(_described(predictor, measured, kept, chosen, marginal, wanted)),
+        tuple(_describe(predictor, measured, kept, chosen, marginal, wanted)),
         measured,
         model.campaign.label,
         best_measured(model, measured),
@@ -180,16 +190,6 @@ def suggest(predictor: Any, batch: int = 96, **options: Any) -> NextRound:
     )
 
 
-def _is_pool(candidates: Any) -> bool:
-    """Whether it names a file, or is a table, rather than kinds to generate."""
-    if not isinstance(candidates, str):
-        return True
-    names = {part.strip().partition(":")[0] for part in candidates.split(",")}
-    if names & {*GENERATORS, "all"}:
-        return False
-    return os.path.exists(candidates) or candidates == "-" or "." in candidates
-
-
 def _too_few(
     batch: int,
     kept: int,
@@ -198,23 +198,24 @@ def _too_few(
     refused: Sequence[Refused],
     left_out: LeftOut,
 ) -> str:
-    have = f"only {kept:,} candidates are" if kept else "no candidate is"
-    said = [f"{offered:,} generated" if pool is None else f"{len(pool.rows):,} in the pool"]
+    left = f"only {kept:,} candidates are" if kept else "no candidate is"
+    why = [f"{offered:,} generated" if pool is None else f"{len(pool.rows):,} in the pool"]
     advice = [f"a batch of at most {kept}"] if kept else []
     if refused:
-        counts = Counter(row.reason.split(":")[0] for row in refused)
-        why = ", ".join(f"{count:,} {reason}" for reason, count in counts.most_common(4))
-        said.append(f"{len(refused):,} of them refused: {why}")
+        counts = Counter(row.reason.split(":")[0] for row in refused).most_common(4)
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in counts)
+        why.append(f"{len(refused):,} of them refused: {reasons}")
     if left_out.reasons:
-        said.append(str(left_out))
+        why.append(str(left_out))
         advice.append(f"--allow {next(iter(left_out.counts)).removeprefix('residue ')}")
-    more = "more regions, mutations or kinds of candidates" if pool is None else "a larger pool"
-    advice.append(more)
-    return f"{have} left for a batch of {batch}: {'; '.join(said)}. Ask for {', or '.join(advice)}"
+    advice.append(
+        "more regions, mutations or kinds of candidates" if pool is None else "a larger pool"
+    )
+    return f"{left} left for a batch of {batch}: {'; '.join(why)}. Ask for {', or '.join(advice)}"
 
 
-def _described(
-    predictor: Any,
+def _describe(
+    predictor: Predictor,
     measured: MeasuredVariants,
     kept: Sequence[Candidate],
     chosen: Sequence[int],
@@ -244,6 +245,12 @@ def _described(
     for index, candidate in enumerate(candidates):
         standing = Standing(int(ranks[chosen[index]]), len(kept), float(deviation[index]) / typical)
         antibody = candidate.pair.antibody
+        distance = sum(map(len, antibody.chains))
+        for variant in measured.variants:
+            other = variant.pair.antibody
+            if (other.light is None) == (antibody.light is None):
+                nearer = edit_distance(antibody, other, distance)
+                distance = distance if nearer is None else nearer
         suggestions.append(
             Suggestion(
                 index + 1,
@@ -253,16 +260,16 @@ def _described(
                 float(above_parent[candidate.parent][index]),
                 reason(candidate, standing, options.batch, counts),
                 new_liabilities(measured.parents[candidate.parent].antibody, antibody),
-                _nearest(candidate, measured),
+                distance,
             )
         )
     return suggestions
 
 
 def best_measured(model: CampaignModel, measured: MeasuredVariants) -> tuple[str, float]:
-    """Name and value, in the campaign's units, of the best measured variant.
+    """Name and value, in the campaign's units, of the best variant measured in the first assay.
 
-    Of the assay on whose scale predictions are; bounds from above do not count.
+    Predictions are on the scale of that assay; bounds from above do not count.
     """
     campaign = model.campaign
     rows = [
@@ -273,7 +280,7 @@ def best_measured(model: CampaignModel, measured: MeasuredVariants) -> tuple[str
         and campaign.censoring[row] != Censoring.AT_MOST
     ]
     if not rows:
-        best = measured.best
+        best = measured.variants[0]
         return best.name, float(model.to_label(np.array([best.mean]))[0])
     row = max(rows, key=lambda index: float(campaign.values[index]))
     return campaign.pairs[row].antibody.name, float(campaign.values[row])
@@ -288,18 +295,6 @@ def _value_of(model: CampaignModel, parent: Pair) -> float:
             return float(campaign.values[row])
     mean, _ = marginals(model, [parent])
     return float(model.to_label(mean)[0])
-
-
-def _nearest(candidate: Candidate, measured: MeasuredVariants) -> int:
-    """Residues in which it differs from the nearest measured variant."""
-    antibody = candidate.pair.antibody
-    nearest = sum(map(len, antibody.chains))
-    for variant in measured.variants:
-        other = variant.pair.antibody
-        if (other.light is None) == (antibody.light is None):
-            distance = edit_distance(antibody, other, nearest)
-            nearest = nearest if distance is None else min(nearest, distance)
-    return nearest
 
 
 class Standing(NamedTuple):
@@ -358,21 +353,16 @@ def reason(candidate: Candidate, standing: Standing, batch: int, counts: Mutatio
         why = "uncertain" if standing.uncertainty >= _UNCERTAIN else "unlike those before it"
         rank = f"{_ordinal(standing.rank)} highest expected of {standing.of:,}"
         parts += [f"explore: {why}, {_little_known(candidate, counts)}", rank]
-    parts.append(_provenance(candidate, counts))
-    return "; ".join(part for part in parts if part)
-
-
-def _provenance(candidate: Candidate, counts: MutationCounts) -> str:
-    if candidate.origin == "recombination":
-        return f"recombination of {' and '.join(candidate.sources)}"
-    if candidate.origin == "neighbour":
-        return f"{candidate.sources[0]} with one residue changed"
-    if candidate.origin in ("double", "combinatorial"):
-        return f"{len(candidate.mutations)} promising mutations together"
-    if candidate.origin == "single":
-        known = "never measured" if counts.unseen(candidate) else "measured"
-        return f"single mutation, position {known} before"
-    return ""
+    seen = "never measured" if counts.unseen(candidate) else "measured"
+    together = f"{len(candidate.mutations)} promising mutations together"
+    provenance = {
+        "single": f"single mutation, position {seen} before",
+        "neighbour": f"{''.join(candidate.sources)} with one residue changed",
+        "double": together,
+        "combinatorial": together,
+        "recombination": f"recombination of {' and '.join(candidate.sources)}",
+    }
+    return "; ".join([*parts, *filter(None, [provenance.get(candidate.origin)])])
 
 
 def _little_known(candidate: Candidate, counts: MutationCounts) -> str:
@@ -401,4 +391,5 @@ def _ordinal(number: int) -> str:
     ['2nd', '3rd', '11th', '21st', '112th']
     """
     last = 0 if 10 <= number % 100 <= 20 else number % 10
-    return f"{number:,}{_ORDINALS.get(last, 'th')}"
+    suffix = {1: "st", 2: "nd", 3: "rd"}.get(last, "th")
+    return f"{number:,}{suffix}"

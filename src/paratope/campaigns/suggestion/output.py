@@ -21,21 +21,17 @@ TABLE_SUFFIXES = (".csv", ".tsv", ".parquet", ".xlsx")
 def suggestion_frame(next_round: NextRound) -> pl.DataFrame:
     """The suggestions as a table, in order of choice.
 
-    Returns
-    -------
-    polars.DataFrame
-        ``rank, id, heavy, light, antigen, parent_name, mutations, mutations_imgt``, the prediction
-        with its interval (``predicted_pkd`` … or ``predicted_score`` …), ``p_beats_best,
-        p_beats_parent, reason, liabilities, mutation_count, distance``, then the pool's own
-        columns. With a column of measured values added, it is a table that ``paratope adapt``
-        reads.
+    ``rank, id, heavy, light, antigen, parent_name, mutations, mutations_imgt``, the prediction with
+    its interval (``predicted_pkd`` … or ``predicted_score`` …), ``p_beats_best, p_beats_parent,
+    reason, liabilities, mutation_count, distance``, then the pool's own columns. With a column of
+    measured values added, it is a table that ``paratope adapt`` reads.
     """
     rows = [_row(suggestion, next_round) for suggestion in next_round.suggestions]
     frame = pl.DataFrame(rows, infer_schema_length=None)
     if next_round.pool is None:
         return frame
-    own = next_round.pool.frame[[one.candidate.row for one in next_round.suggestions]]
-    return frame.hstack(own.select(name for name in own.columns if name not in frame.columns))
+    pool = next_round.pool.frame[[one.candidate.row for one in next_round.suggestions]]
+    return frame.hstack(pool.select(name for name in pool.columns if name not in frame.columns))
 
 
 def _row(suggestion: Suggestion, next_round: NextRound) -> dict[str, Any]:
@@ -74,9 +70,8 @@ def fasta_text(candidates: Sequence[Candidate]) -> str:
     used: Counter[str] = Counter()
     for candidate in candidates:
         used[candidate.name] += 1
-        count = used[candidate.name]
-        name = candidate.name if count == 1 else f"{candidate.name}-{count}"
-        antibody = candidate.pair.antibody
+        again = f"-{used[candidate.name]}" * (used[candidate.name] > 1)
+        name, antibody = candidate.name + again, candidate.pair.antibody
         if antibody.light is None:
             lines += [f">{name}", antibody.heavy]
         else:
@@ -99,21 +94,8 @@ def fasta_path(table: str | os.PathLike[str]) -> Path:
 def write_next_round(next_round: NextRound, target: str | os.PathLike[str]) -> list[Path]:
     """Write the table, the FASTA beside it and, if there are any, the pool's refused rows.
 
-    Parameters
-    ----------
-    next_round : NextRound
-    target : path
-        The table: ``.csv``, ``.tsv``, ``.parquet`` or ``.xlsx``; ``"-"`` is CSV on stdout alone.
-
-    Returns
-    -------
-    list of Path
-        The files written.
-
-    Raises
-    ------
-    OutputError
-        If a file cannot be written.
+    `target` is the table (``.csv``, ``.tsv``, ``.parquet`` or ``.xlsx``; ``"-"`` is CSV on stdout
+    alone). Returns the files written; raises `OutputError` if one cannot be.
     """
     keep = set() if next_round.pool is None else set(next_round.pool.frame.columns)
     write_table(suggestion_frame(next_round), target, keep=keep)
