@@ -2,6 +2,7 @@
 
 import abc
 import os
+from collections import defaultdict
 from collections.abc import Hashable, Sequence
 from typing import ClassVar, Self
 
@@ -14,8 +15,10 @@ from paratope.data.splits.antibodies import region_text
 from paratope.molecules.sequences import Pair
 
 # The censored fit stops when its mean moves less than this.
-_TOLERANCE = 1e-9
-_MAX_ROUNDS = 1000
+_TOLERANCE, _MAX_ROUNDS = 1e-9, 1000
+# Molecules of equal chain lengths that differ in at most this share of residues are one family.
+_FAMILY_DISTANCE = 0.2
+_NEIGHBOURS = 3
 
 
 class Baseline(abc.ABC):
@@ -24,49 +27,25 @@ class Baseline(abc.ABC):
     Bounds are not values: a censored row enters with the value expected of it, given its bound,
     under one normal distribution fitted to all rows by maximum likelihood (see `expected_values`).
     Rows without any pKd are left out; where no row has a pKd, scores take its place.
-
-    Attributes
-    ----------
-    name : str
-        Key in `BASELINES`.
-    summary : str
-        What it looks at.
-    mean : float
-        Mean of the training values, the answer where nothing better is known.
-    rows_used : int
-        Training rows that had a value.
     """
 
-    name: ClassVar[str]
-    summary: ClassVar[str]
-
-    def __init__(self) -> None:
-        self.mean = np.nan
-        self.rows_used = 0
+    name: ClassVar[str]  # Key in `BASELINES`
+    summary: ClassVar[str]  # What it looks at
+    mean: float = np.nan  # Of the training values: the answer where nothing better is known
 
     def fit(self, measurements: Sequence[Measurement]) -> Self:
-        """Learn from measurements, at least one with a value.
-
-        Raises
-        ------
-        InputError
-            If no row has a pKd or a score.
-        """
+        """Learn from measurements; raises `InputError` if none has a pKd or a score."""
         rows, values = training_values(measurements)
         self.mean = float(values.mean())
-        self.rows_used = len(rows)
         self._fit([row.pair for row in rows], values)
         return self
 
     def predict_pkd(self, pairs: Sequence[Pair]) -> np.ndarray:
         """Predicted pKd (or score, if fitted on scores), finite for every pair, (pairs,).
 
-        Raises
-        ------
-        TrainingError
-            If not fitted.
+        Raises `TrainingError` if not fitted.
         """
-        if self.rows_used == 0:
+        if np.isnan(self.mean):
             raise TrainingError(f"baseline {self.name!r} is not fitted; call fit first")
         if not pairs:
             return np.zeros(0)
@@ -79,16 +58,8 @@ class Baseline(abc.ABC):
     def _predict(self, pairs: list[Pair]) -> np.ndarray: ...
 
 
-def training_values(
-    measurements: Sequence[Measurement],
-) -> tuple[list[Measurement], np.ndarray]:
-    """Rows with a value and the value each is fitted to.
-
-    >>> from paratope.molecules.sequences import Antibody, Antigen
-    >>> pair = Pair(Antibody("EVQL"), Antigen(("MKV",)))
-    >>> training_values([Measurement(pair, 8.0), Measurement(pair, None, Censoring.AT_MOST)])[1]
-    array([8.])
-    """
+def training_values(measurements: Sequence[Measurement]) -> tuple[list[Measurement], np.ndarray]:
+    """Rows with a value and the value each is fitted to."""
     for name in ("pkd", "score"):
         rows = [row for row in measurements if getattr(row, name) is not None]
         if rows:
@@ -105,8 +76,6 @@ def expected_values(values: np.ndarray, censoring: Sequence[Censoring]) -> np.nd
     The mean of the result is the maximum-likelihood mean (Tobin 1958, Econometrica 26, 24). With
     fewer than two distinct exact values bounds count as values.
 
-    Examples
-    --------
     >>> bounds = [Censoring.EXACT, Censoring.EXACT, Censoring.AT_MOST]
     >>> expected_values(np.array([6.0, 8.0, 5.0]), bounds).round(2).tolist()
     [6.0, 8.0, 3.9]
@@ -134,11 +103,6 @@ def expected_values(values: np.ndarray, censoring: Sequence[Censoring]) -> np.nd
     return filled
 
 
-# Molecules of equal chain lengths that differ in at most this share of residues are one family.
-_FAMILY_DISTANCE = 0.2
-_NEIGHBOURS = 3
-
-
 class Families:
     """Molecules up to point mutations: each belongs to the first one it differs little from."""
 
@@ -148,21 +112,16 @@ class Families:
         self.count = 0
 
     def find(self, chains: tuple[str, ...]) -> int:
-        """Number of the family of a molecule, -1 if it is of none."""
+        """Index of the family of a molecule, -1 if it is of none."""
         if chains in self._known:
             return self._known[chains]
-        residues = _residues(chains)
-        nearest = min(
-            (
-                (float((residues != head).mean()), family)
-                for head, family in self._heads.get(tuple(map(len, chains)), ())
-            ),
-            default=(1.0, -1),
-        )
-        return nearest[1] if nearest[0] <= _FAMILY_DISTANCE else -1
+        residues, heads = _residues(chains), self._heads.get(tuple(map(len, chains)), ())
+        nearest = [(float((residues != head).mean()), family) for head, family in heads]
+        distance, family = min(nearest, default=(1.0, -1))
+        return family if distance <= _FAMILY_DISTANCE else -1
 
     def add(self, chains: tuple[str, ...]) -> int:
-        """Number of the family of a molecule, a new one if need be."""
+        """Index of the family of a molecule, a new one if need be."""
         family = self.find(chains)
         if family < 0:
             family, self.count = self.count, self.count + 1
@@ -219,25 +178,24 @@ class ComplexMean(AntigenMean):
     def _fit(self, pairs: list[Pair], values: np.ndarray) -> None:
         super()._fit(pairs, values)
         self._antibodies = Families()
-        keys = [
-            (self._antibodies.add(variable_chains(pair)), self._antigens.find(pair.antigen.chains))
-            for pair in pairs
-        ]
-        self._complex_means = _means(keys, values)
+        for pair in pairs:
+            self._antibodies.add(variable_chains(pair))
+        self._complex_means = _means(self._complexes(pairs), values)
+
+    def _complexes(self, pairs: list[Pair]) -> list[tuple[int, int]]:
+        """Families of antibody and antigen of each pair."""
+        find_antibody, find_antigen = self._antibodies.find, self._antigens.find
+        return [(find_antibody(variable_chains(p)), find_antigen(p.antigen.chains)) for p in pairs]
 
     def _predict(self, pairs: list[Pair]) -> np.ndarray:
-        by_antigen = super()._predict(pairs)
-        for row, pair in enumerate(pairs):
-            antibody = self._antibodies.find(variable_chains(pair))
-            key = (antibody, self._antigens.find(pair.antigen.chains))
-            by_antigen[row] = self._complex_means.get(key, by_antigen[row])
-        return by_antigen
+        means = zip(self._complexes(pairs), super()._predict(pairs), strict=True)
+        return np.array([self._complex_means.get(key, by_antigen) for key, by_antigen in means])
 
 
 def _means(keys: Sequence[Hashable], values: np.ndarray) -> dict[Hashable, float]:
-    by_key: dict[Hashable, list[float]] = {}
+    by_key = defaultdict(list)
     for key, value in zip(keys, values.tolist(), strict=True):
-        by_key.setdefault(key, []).append(value)
+        by_key[key].append(value)
     return {key: float(np.mean(group)) for key, group in by_key.items()}
 
 
@@ -257,22 +215,22 @@ class NearestNeighbour(Baseline):
     def _predict(self, pairs: list[Pair]) -> np.ndarray:
         # blocks keep the distance matrix small for long tables
         step = max(1, 4_000_000 // len(self._pairs))
-        blocks = [pairs[start : start + step] for start in range(0, len(pairs), step)]
-        return np.concatenate([self._block(block) for block in blocks])
+        last = min(_NEIGHBOURS, len(self._pairs)) - 1
+        training, means = _texts(self._pairs), []
+        for start in range(0, len(pairs), step):
+            block = _texts(pairs[start : start + step])
+            distance = sum(map(_distances, block, training))
+            limit = np.partition(distance, last, axis=1)[:, last : last + 1]
+            near = distance <= limit + 1e-6
+            means.append((near * self._values).sum(1) / near.sum(1))
+        return np.concatenate(means)
 
-    def _block(self, pairs: list[Pair]) -> np.ndarray:
-        distance = _distances(
-            ["|".join(variable_chains(pair)) for pair in pairs],
-            ["|".join(variable_chains(pair)) for pair in self._pairs],
-        )
-        distance += _distances(
-            ["|".join(pair.antigen.chains) for pair in pairs],
-            ["|".join(pair.antigen.chains) for pair in self._pairs],
-        )
-        place = min(_NEIGHBOURS, len(self._pairs)) - 1
-        limit = np.partition(distance, place, axis=1)[:, place : place + 1]
-        near = distance <= limit + 1e-6
-        return (near * self._values).sum(1) / near.sum(1)
+
+def _texts(pairs: list[Pair]) -> tuple[list[str], list[str]]:
+    """Variable domains and antigen of each pair."""
+    return ["|".join(variable_chains(pair)) for pair in pairs], [
+        "|".join(pair.antigen.chains) for pair in pairs
+    ]
 
 
 def _distances(rows: list[str], columns: list[str]) -> np.ndarray:
@@ -286,12 +244,12 @@ def _distances(rows: list[str], columns: list[str]) -> np.ndarray:
 
     row_texts, row_of = np.unique(np.array(rows, object), return_inverse=True)
     column_texts, column_of = np.unique(np.array(columns, object), return_inverse=True)
-    texts = [*row_texts.tolist(), *column_texts.tolist()]
+    texts, split = [*row_texts.tolist(), *column_texts.tolist()], len(row_texts)
     left = len(os.path.commonprefix(texts))
     right = len(os.path.commonprefix([text[left:][::-1] for text in texts]))
     cores = [text[left : len(text) - right] for text in texts]
-    edits = cdist(cores[: len(row_texts)], cores[len(row_texts) :], scorer=Levenshtein.distance)
+    edits = cdist(cores[:split], cores[split:], scorer=Levenshtein.distance)
     lengths = np.array([len(text) for text in texts], float)
-    longer = np.maximum(lengths[: len(row_texts), None], lengths[None, len(row_texts) :])
-    apart = (edits / np.maximum(longer, 1.0)).astype(np.float32)
-    return apart[np.ix_(row_of, column_of)]
+    longer = np.maximum.outer(lengths[:split], lengths[split:])
+    distances = (edits / np.maximum(longer, 1.0)).astype(np.float32)
+    return distances[np.ix_(row_of, column_of)]

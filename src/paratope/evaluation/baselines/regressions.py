@@ -43,23 +43,22 @@ class Parents:
 
         A chain like no training chain has none.
         """
-        found = []
+        mutations = []
         for role, chain in chains_of(pair):
             families, parents = self._families.get(role, (Families(), {}))
             parent = parents.get(families.find((chain,)))
             if parent is not None:
-                found += [
+                mutations += [
                     (role, parent, position, parent[position], chain[position])
                     for position in differences(parent, chain)
                 ]
-        return found
+        return mutations
 
 
 def chains_of(pair: Pair) -> Iterable[tuple[str, str]]:
     """Variable domains and antigen chains with their roles."""
     yield from zip(("heavy", "light"), variable_chains(pair), strict=False)
-    for number, chain in enumerate(pair.antigen.chains):
-        yield f"antigen{number}", chain
+    yield from ((f"antigen{index}", chain) for index, chain in enumerate(pair.antigen.chains))
 
 
 @functools.lru_cache(maxsize=65536)
@@ -74,47 +73,35 @@ def _aligned(chain: str, role: str) -> tuple[str, ...]:
 
 
 def one_hot_tokens(parents: Parents, pairs: list[Pair]) -> list[dict[str, float]]:
-    """Aligned residues of the antibody; of the antigen, which one it is and what is mutated.
-
-    Antibody residues are aligned by IMGT position, so lengths may differ.
-    """
+    """Antibody residues by IMGT position (lengths may differ); the antigen and its mutations."""
     rows = []
     for pair in pairs:
         chains = zip(("H", "L"), variable_chains(pair), strict=False)
         tokens = [token for role, chain in chains for token in _aligned(chain, role)]
         mutations = [m for m in parents.mutations(pair) if m[0].startswith("antigen")]
         origin = {role: parent for role, parent, *_ in mutations}
-        for role, chain in chains_of(pair):
-            if role.startswith("antigen"):
-                tokens.append(f"{role}={origin.get(role, chain)}")
-        for role, parent, position, _, after in mutations:
-            tokens.append(f"{role}={parent}:{position}:{after}")
+        antigens = [(role, chain) for role, chain in chains_of(pair) if role.startswith("antigen")]
+        tokens += [f"{role}={origin.get(role, chain)}" for role, chain in antigens]
+        tokens += [
+            f"{role}={parent}:{index}:{after}" for role, parent, index, _, after in mutations
+        ]
         rows.append(dict.fromkeys(tokens, 1.0))
     return rows
 
 
 def kmer_counts(pairs: list[Pair]) -> np.ndarray:
-    """Counts of residues and of residue pairs in heavy, light, antigen, and of residues in CDRs.
-
-    Returns
-    -------
-    np.ndarray of float32, (pairs, 1300)
-    """
+    """Residues and residue pairs in heavy, light, antigen; residues in CDRs: float32 (n, 1300)."""
     from sklearn.feature_extraction.text import CountVectorizer
 
     residues = list(AMINO_ACIDS)
     words = [*residues, *(first + second for first in residues for second in residues)]
-    variable = [region_text(pair.antibody.chains, "variable") for pair in pairs]
-    cdrs = [region_text(pair.antibody.chains, "cdrs") for pair in pairs]
-    antigens = ["|".join(pair.antigen.chains) for pair in pairs]
-    texts = ([heavy for heavy, _ in variable], [light for _, light in variable], antigens)
+    variable = zip(*(region_text(pair.antibody.chains, "variable") for pair in pairs), strict=True)
+    cdrs = zip(*(region_text(pair.antibody.chains, "cdrs") for pair in pairs), strict=True)
+    texts = [*variable, tuple("|".join(pair.antigen.chains) for pair in pairs)]
+    settings = {"analyzer": "char", "ngram_range": (1, 2), "lowercase": False}
     counts = []
-    for column, vocabulary in (
-        *((column, words) for column in texts),
-        *((list(column), residues) for column in zip(*cdrs, strict=True)),
-    ):
+    for column, vocabulary in (*((text, words) for text in texts), *((c, residues) for c in cdrs)):
         distinct, row_of = np.unique(np.array(column, object), return_inverse=True)
-        settings = {"analyzer": "char", "ngram_range": (1, 2), "lowercase": False}
         counter = CountVectorizer(vocabulary=vocabulary, dtype=np.float32, **settings)
         counts.append(counter.transform(distinct).toarray()[row_of])
     return np.hstack(counts)
@@ -247,16 +234,16 @@ class OneHotGP(Baseline):
 
     def _predict(self, pairs: list[Pair]) -> np.ndarray:
         tokens = one_hot_tokens(self._parents, pairs)
-        found = np.empty(len(pairs))
-        step = 1000
-        for start in range(0, len(pairs), step):
-            features = self._vectoriser.transform(tokens[start : start + step])
+        predictions = []
+        for start in range(0, len(pairs), 1000):
+            block = tokens[start : start + 1000]
+            features = self._vectoriser.transform(block)
             # residues never seen in training are distance too
             seen = np.asarray(features.multiply(features).sum(1)).ravel()
-            unseen = [sum(t.values()) for t in tokens[start : start + step]] - seen
+            unseen = [sum(t.values()) for t in block] - seen
             distance = _squared_distances(features, self._features) + unseen[:, None]
-            found[start : start + step] = np.exp(-distance / (2 * self._length)) @ self._weights
-        return self.mean + found
+            predictions.append(np.exp(-distance / (2 * self._length)) @ self._weights)
+        return self.mean + np.concatenate(predictions)
 
 
 def _squared_distances(first, second) -> np.ndarray:
