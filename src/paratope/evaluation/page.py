@@ -1,7 +1,7 @@
 """A report as one HTML page without any outside reference, and as a folder."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -96,20 +96,6 @@ def _drawings(report: Report) -> dict[str, str]:
     return texts
 
 
-def _metric_rows(report: Report, names: Sequence[str]) -> list[dict[str, str]]:
-    return [
-        {
-            "name": name,
-            "summary": METRICS[name].summary,
-            "value": number(report.metrics[name].value, METRICS[name].unit),
-            "interval": interval_text(report.metrics[name], METRICS[name].unit),
-            "better": _BETTER[METRICS[name].direction],
-        }
-        for name in names
-        if name in report.metrics
-    ]
-
-
 def _without_interval(report: Report) -> str:
     """Why some intervals are missing, empty where none is."""
     if report.groups < MIN_GROUPS:
@@ -162,7 +148,20 @@ def _render(template: str, **values: Any) -> str:
 def render_page(report: Report) -> str:
     """The report as one self-contained HTML page."""
     data = report.to_dict()
-    groups = {title: _metric_rows(report, names.split()) for title, names in METRIC_GROUPS.items()}
+    groups = {
+        title: [
+            {
+                "name": name,
+                "summary": METRICS[name].summary,
+                "value": number(report.metrics[name].value, METRICS[name].unit),
+                "interval": interval_text(report.metrics[name], METRICS[name].unit),
+                "better": _BETTER[METRICS[name].direction],
+            }
+            for name in names.split()
+            if name in report.metrics
+        ]
+        for title, names in METRIC_GROUPS.items()
+    }
     noise = data["noise_ceiling"] and {
         name: value if isinstance(value, int) else number(value)
         for name, value in data["noise_ceiling"].items()
@@ -187,12 +186,9 @@ def render_page(report: Report) -> str:
         reference_columns=[(name, METRICS[name].summary) for name in REFERENCE_COLUMNS],
         model_cells=[number(report.values.get(name)) for name in REFERENCE_COLUMNS],
         references=[
-            (
-                reference.name.replace("_", " "),
-                reference.note,
-                [number(reference.values.get(name)) for name in REFERENCE_COLUMNS],
-            )
-            for reference in report.references
+            (simple.name.replace("_", " "), simple.note)
+            + ([number(simple.values.get(name)) for name in REFERENCE_COLUMNS],)
+            for simple in report.references
         ],
         breakdown_columns=[(name, METRICS[name].summary) for name in BREAKDOWN_COLUMNS],
         breakdowns=[_breakdown_rows(breakdown) for breakdown in report.breakdowns],
@@ -250,14 +246,9 @@ def _write(target: Path, **texts: str) -> Path:
 
 
 def write_report(report: Report, folder: str | Path) -> Path:
-    """Write ``metrics.json``, ``report.html`` and ``judged_rows.csv`` into a folder.
+    """Write ``metrics.json``, ``report.html`` and ``judged_rows.csv`` into a (new) folder.
 
-    The folder is made if need be. The rows are what `paratope.evaluation.compare` reads.
-
-    Returns
-    -------
-    Path
-        Of the page.
+    The rows are what `paratope.evaluation.compare` reads. Returns the path of the page.
     """
     page = _write(Path(folder), json=report.to_json(), html=render_page(report))
     table, sign = (
@@ -277,13 +268,7 @@ def write_report(report: Report, folder: str | Path) -> Path:
 
 
 def write_tiers(tiers: TierReport, folder: str | Path) -> Path:
-    """Write ``report.html`` and ``metrics.json`` of all tiers, and each tier's report below.
-
-    Returns
-    -------
-    Path
-        Of the page.
-    """
+    """Write the page (its path is returned) and numbers of all tiers, and each tier's report."""
     for name, report in tiers.reports.items():
         write_report(report, Path(folder) / _folder_name(name))
     return _write(Path(folder), json=tiers.to_json(), html=render_tiers(tiers))

@@ -47,12 +47,9 @@ class PredictionTable:
 
     source: str  # File name
     rows: EvaluationRows  # n rows
-    index: NDArray[np.int64]  # (n,) number of each row in the table, from 0
-    # (n,) text of the columns that were found: ``split``, ``antigen``, ``assay``, ``source``,
-    # ``group``, ``id``, ``heavy``, ``light``
-    labels: Mapping[str, Labels]
-    # What each role was read from, such as ``{"measured": "true", "predicted": "pred"}``
-    columns: Mapping[str, str]
+    index: NDArray[np.int64]  # (n,) row in the table, from 0
+    labels: Mapping[str, Labels]  # (n,) text of ``split``, ``antigen``, ``id``, ``heavy``, ...
+    columns: Mapping[str, str]  # Role to column: ``{"measured": "true", "predicted": "pred"}``
     total: int  # Rows of the table
     left_out: Mapping[str, int]  # Why the others are not judged, and how many
     faulty: int = 0  # Of these, rows whose value cannot be read or whose prediction is an error
@@ -80,16 +77,15 @@ class PredictionTable:
 
         Of rows of one antigen, as of a campaign, antibodies are resampled.
         """
-        for name in ("group", "antigen"):
-            if name in self.labels:
-                alone = name == "antigen" and len(set(self.labels[name].tolist())) == 1
-                if alone and "heavy" in self.labels:
-                    heavy = self.labels["heavy"].tolist()
-                    light = self.labels.get("light", np.full(len(heavy), "")).tolist()
-                    chains = zip(heavy, light, strict=True)
-                    return "antibody", np.array([f"{h}|{chain or ''}" for h, chain in chains])
-                return self.columns[name], self.labels[name]
-        return "row", np.arange(len(self))
+        labels = self.labels
+        name = next((role for role in ("group", "antigen") if role in labels), None)
+        if name is None:
+            return "row", np.arange(len(self))
+        if name == "antigen" and "heavy" in labels and len(set(labels[name].tolist())) == 1:
+            light = labels.get("light", np.full(len(self), "")).tolist()
+            chains = zip(labels["heavy"].tolist(), light, strict=True)
+            return "antibody", np.array([f"{heavy}|{light or ''}" for heavy, light in chains])
+        return self.columns[name], labels[name]
 
 
 def predictions_file(path: str | Path) -> Path:
@@ -112,27 +108,11 @@ def read_predictions(
     pred: str | None = None,
     group: str | None = None,
 ) -> PredictionTable:
-    """Read any table with measured and predicted values.
+    """Read any table (path, ``"-"``, polars or pandas frame) with measured and predicted values.
 
-    Parameters
-    ----------
-    source : path, ``"-"``, polars or pandas frame
-        Anything `paratope.data.tables` reads.
-    true, pred, group : str, optional
-        Column of the measured values, the predicted values, and the groups that intervals resample;
-        found by their usual names otherwise.
+    The columns of these and of the `group` that intervals resample are found by their usual names
+    where not given; raises `InputError` if one is missing or no row has both values.
 
-    Returns
-    -------
-    PredictionTable
-
-    Raises
-    ------
-    InputError
-        If a column is missing or no row has both values.
-
-    Examples
-    --------
     >>> frame = pl.DataFrame({"true": ["7.1", "<5"], "pred": ["7.0", "6.2"]})
     >>> read_predictions(frame).rows.censoring.tolist()
     [0, -1]
@@ -178,13 +158,7 @@ def read_predictions(
         del optional["p_strong"]
     coverage = _numbers(frame, columns["coverage"])[keep] if "coverage" in columns else None
     rows = EvaluationRows(
-        measured[keep],
-        predicted[keep],
-        censoring=codes[keep],
-        low=optional.get("low"),
-        high=optional.get("high"),
-        coverage=coverage,
-        p_strong=optional.get("p_strong"),
+        measured[keep], predicted[keep], codes[keep], coverage=coverage, **optional
     )
     return PredictionTable(
         source=name,
@@ -205,8 +179,8 @@ def _roles(
     by_lower = {column.strip().lower(): column for column in reversed(frame.columns)}
 
     def first(names: tuple[str, ...], *, without: str | None = None) -> str | None:
-        found = (by_lower.get(candidate.lower()) for candidate in names)
-        return next((column for column in found if column and column != without), None)
+        columns = (by_lower.get(candidate.lower()) for candidate in names)
+        return next((column for column in columns if column and column != without), None)
 
     for option, given in (("--true", true), ("--pred", pred), ("--group", group)):
         if given is not None and given not in frame.columns:
@@ -220,11 +194,11 @@ def _roles(
     values = _VALUES if predicted else ("kd", "kd_M", "dg_kcal_mol")
     measured = true or first((*_TRUE, *kept, *values), without=predicted)
     predicted = predicted or first(("pkd", "score"), without=measured)
-    for role, found, names, option in (
+    for role, column, names, option in (
         ("measured", measured, (*_TRUE, "pkd_measured", "kd"), "--true"),
         ("predicted", predicted, (*_PRED, "pkd"), "--pred"),
     ):
-        if found is None:
+        if column is None:
             raise InputError(
                 f"{name}: no column of {role} values. Columns found: {', '.join(frame.columns)}. "
                 f"Known names: {', '.join(names)}. Name yours with {option} COLUMN"
@@ -235,8 +209,9 @@ def _roles(
     rest = [column for column in frame.columns if column not in taken]
     roles |= match_columns(rest, wanted=(*wanted, "pkd_low", "pkd_high", "p_strong"))
     extra = {"group": group or first(_GROUP), "source": first(_SOURCE)}
-    extra |= {"censoring": first(_CENSORING), "coverage": first(("coverage",))}
-    extra |= {"error": first(("error",))}
+    extra |= {"censoring": first(_CENSORING)} | {
+        key: first((key,)) for key in ("coverage", "error")
+    }
     if extra["error"] and frame.schema[extra["error"]].is_numeric():
         extra["error"] = None  # a column of residuals
     return roles | {role: column for role, column in extra.items() if column}
@@ -263,26 +238,21 @@ def _measured(
     texts = _text(frame, columns["measured"])
     relations = _text(frame, columns["censoring"]) if "censoring" in columns else None
     empty = _empty(frame, columns["measured"])
-    if kind in _KD_UNITS or kind == "dg_kcal_mol":
-        values = np.full(len(texts), np.nan)
-    else:
-        values = _numbers(frame, columns["measured"])
+    flips = kind in _KD_UNITS or kind == "dg_kcal_mol"
+    values = np.full(len(texts), np.nan) if flips else _numbers(frame, columns["measured"])
     codes = np.zeros(len(texts), dtype=np.int8)
     bad = np.zeros(len(texts), dtype=bool)
     for row in np.flatnonzero(~np.isfinite(values) & ~empty):
         try:
-            value, censoring = _read_value(texts[int(row)], kind)
+            values[row], codes[row] = _read_value(texts[int(row)], kind)
         except InputError:
             bad[row] = True
-            continue
-        values[row], codes[row] = value, censoring
     if relations is not None:
         for row in np.flatnonzero((relations != "").to_numpy()):
             relation = _RELATIONS.get(relations[int(row)].lower())
             if relation is None:
                 bad[row], values[row] = True, np.nan
             elif relation != Censoring.EXACT:
-                flips = kind in _KD_UNITS or kind == "dg_kcal_mol"
                 codes[row] = flip_censoring(relation) if flips else relation
     return values, codes, bad
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -46,10 +46,9 @@ def _mean_of_others(values: Floats, exact: NDArray[np.bool_], codes: NDArray[np.
 
 
 def table_references(table: PredictionTable, train: PredictionTable | None) -> list[Reference]:
-    """Constants and group means, from training rows where there are any, else from the table.
+    """Constants and group means, from training rows or else from the table without the row itself.
 
-    Means of the table itself leave out the row they predict; the constant is the mean of all judged
-    rows, the best constant in hindsight.
+    The mean of all judged rows is the best constant in hindsight.
     """
     rows = table.rows
     exact = rows.exact() if len(rows.exact()) else rows
@@ -127,21 +126,12 @@ def fitted_references(
     table: PredictionTable,
     train: PredictionTable | None,
     train_file: str | Path | None = None,
-    names: Sequence[str] | None = None,
 ) -> list[Reference]:
     """Every baseline of `paratope.evaluation.baselines.BASELINES`, fitted on training rows.
 
-    Parameters
-    ----------
-    table : PredictionTable
-        Rows to judge, with sequences; without them nothing can be fitted.
-    train : PredictionTable, optional
-        Training rows of the same table.
-    train_file : path, optional
-        A table of measurements to fit on instead: its ``train`` rows where it has a split, without
-        the pairs that are judged.
-    names : sequence of str, optional
-        Which baselines; all by default.
+    `table` holds the rows to judge, `train` the training rows of the same table. A `train_file` of
+    measurements is fitted on instead: its ``train`` rows where it has a split, without the pairs
+    that are judged. Without sequences nothing can be fitted.
     """
     pairs = pairs_of(table)
     if pairs is None or (train_file is None and train is None):
@@ -171,9 +161,9 @@ def fitted_references(
     if not keep.all():
         note += f"; on the {len(readable):,} rows with readable sequences"
     references = []
-    for name in names or BASELINES:
+    for name, baseline in BASELINES.items():
         try:
-            predicted = BASELINES[name]().fit(measured).predict_pkd(readable)
+            predicted = baseline().fit(measured).predict_pkd(readable)
         except ParatopeError as error:
             references.append(Reference(name, f"not fitted: {error}", {}))
         else:
@@ -190,8 +180,7 @@ class NoiseCeiling:
     sd: float  # Standard deviation of one measurement about its pair's mean, log10 units
     sd_within_assay: float  # The same inside one assay; NaN without such replicates
     rmse_floor: float  # RMSE of a perfect model against single measurements: `sd`
-    # Correlation a perfect model would reach: √(1 - sd² / variance of measured)
-    pearson_ceiling: float
+    pearson_ceiling: float  # Correlation of a perfect model: √(1 - sd² / variance of measured)
 
 
 def _pooled_sd(values: Floats, codes: NDArray[np.int64]) -> tuple[float, int, int]:

@@ -11,7 +11,7 @@ import polars as pl
 from paratope.core.censoring import Censoring
 from paratope.core.errors import InputError
 from paratope.core.files import json_text, plain
-from paratope.data.findings import Finding, Severity
+from paratope.data.findings import Finding
 from paratope.data.tables import read_frame
 from paratope.evaluation.bootstrap import FEW_GROUPS, MIN_GROUPS, metric_intervals
 from paratope.evaluation.breakdowns import Breakdown, Estimate, break_down
@@ -43,8 +43,7 @@ class Report:
 
     table: PredictionTable  # The judged rows
     part: str  # ``"all rows"``, or ``"test"`` where the table has a split
-    # Column whose groups the intervals resample; ``"row"`` if rows count as independent
-    grouping: str
+    grouping: str  # Column whose groups intervals resample; ``"row"``: rows count as independent
     groups: int
     metrics: Mapping[str, Estimate]  # Pooled over the judged rows
     r2_parts: Mapping[str, float]
@@ -130,14 +129,10 @@ def _curves(table: PredictionTable) -> dict[str, dict[str, list[float]]]:
 
 
 def _few_groups(grouping: str, groups: int) -> list[Finding]:
-    severity: Severity = "warning"
     if grouping == "row":
-        severity, text = (
-            "info",
-            (
-                "No group or antigen column: intervals treat all rows as independent and are too "
-                "narrow if many rows share an antibody or antigen (name one with --group)."
-            ),
+        text = (
+            "No group or antigen column: intervals treat all rows as independent and are too "
+            "narrow if many rows share an antibody or antigen (name one with --group)."
         )
     elif groups < MIN_GROUPS:
         text = f"Only {groups} groups ({grouping}): too few for intervals; none are shown."
@@ -145,6 +140,7 @@ def _few_groups(grouping: str, groups: int) -> list[Finding]:
         text = f"Only {groups} groups ({grouping}): the intervals are rough."
     else:
         return []
+    severity = "info" if grouping == "row" else "warning"
     return [Finding("groups", severity, text, numbers={"groups": groups})]
 
 
@@ -232,20 +228,11 @@ def has_tiers(source: str | Path) -> bool:
 
 
 def evaluate_tiers(sources: Sequence[str | Path], **options: Any) -> TierReport:
-    """Judge predictions of several tiers, each on its own rows.
+    """Judge predictions of several tiers, each on its own rows, with the options of `evaluate`.
 
-    Parameters
-    ----------
-    sources : sequence of path
-        A table, run folder or report folder for each tier, named by its file or folder; or one
-        table with a column ``tier``.
-    **options
-        As `evaluate` takes them.
-
-    Raises
-    ------
-    InputError
-        If a table cannot be judged, or two have the same name.
+    `sources` are a table, run folder or report folder for each tier, named by its file or folder,
+    or one table with a column ``tier``. Raises `InputError` if a table cannot be judged, or two
+    have the same name.
     """
     columns = {key: options.pop(key, None) for key in ("true", "pred", "group")}
     reports: dict[str, Report] = {}
