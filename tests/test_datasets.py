@@ -3,6 +3,7 @@
 import csv
 import functools
 import gzip
+import io
 from collections import Counter
 from pathlib import Path
 
@@ -20,9 +21,7 @@ from paratope.data.datasets import (
     sabdab,
     training_rows,
 )
-from paratope.data.datasets import (
-    data_root as default_data_root,
-)
+from paratope.data.datasets import data_root as default_data_root
 from paratope.data.datasets.dataset import LICENCES
 from paratope.molecules.numbering import prepare_antibody
 from published_files import COUNTS, MAIN_FILE, PUBLIC, load_public, published
@@ -201,11 +200,9 @@ def table(content: bytes, separator: str) -> list[list[str]]:
 
 
 def text_of(rows: list[list[str]], separator: str) -> bytes:
-    lines = []
-    for row in rows:
-        quoted = [f'"{field}"' if separator in field or '"' in field else field for field in row]
-        lines.append(separator.join(quoted))
-    return "\n".join(lines).encode("latin-1")
+    text = io.StringIO()
+    csv.writer(text, delimiter=separator).writerows(rows)
+    return text.getvalue().encode("latin-1")
 
 
 @pytest.mark.parametrize("name", PUBLIC)
@@ -270,15 +267,14 @@ def test_damaged_a_cut_between_rows_is_noted_by_the_checksum(damaged):
 def test_damaged_another_separator(name: str, damaged):
     separator = SEPARATOR[name].encode()
     other = b"\t" if separator != b"\t" else b";"
-    expected = {b",": "commas", b";": "semicolons", b"\t": "tabs"}
+    names = {b",": "commas", b";": "semicolons", b"\t": "tabs"}
 
     def change(content: bytes) -> bytes:
         if separator != b",":
             content = content.replace(b",", b" ")
         return content.replace(separator, other)
 
-    words = f"separated by {expected[other]}, expected {expected[separator]}"
-    with pytest.raises(InputError, match=words):
+    with pytest.raises(InputError, match=f"by {names[other]}, expected {names[separator]}"):
         load_dataset(name, damaged(name, change))
 
 

@@ -6,10 +6,7 @@ import pytest
 
 from paratope.core.censoring import Censoring
 from paratope.core.errors import InputError
-from paratope.data.datasets import (
-    filter_licence,
-    load_dataset,
-)
+from paratope.data.datasets import filter_licence, load_dataset
 
 AT_MOST, AT_LEAST, EXACT = Censoring.AT_MOST, Censoring.AT_LEAST, Censoring.EXACT
 
@@ -113,21 +110,26 @@ def test_plain_tables_are_the_users_own(tmp_path: Path):
         load_dataset("plain", bad)
 
 
-def test_damaged_formats(tmp_path: Path):
-    path = write(tmp_path, "library.csv", ALPHASEQ.replace("Pred_affinity", "affinity"))
-    with pytest.raises(InputError, match=r"no column \['Pred_affinity'\]"):
-        load_dataset("alphaseq", path)
-    path = write(tmp_path, "library.csv", ALPHASEQ.replace(",0.0,", ",low,"))
-    with pytest.raises(InputError, match=r"line 2, column 'Pred_affinity': expected a number"):
-        load_dataset("alphaseq", path)
-    path = write(tmp_path, "library.csv", ALPHASEQ[:-40])
-    with pytest.raises(InputError, match="truncated"):
-        load_dataset("alphaseq", path)
-    path = write(tmp_path, "flab.csv", f"heavy;light;fitness\n{VH};{VL};1\n")
-    with pytest.raises(InputError, match="separated by semicolons, expected commas"):
-        load_dataset("flab", path)
-    path = write(tmp_path, "flab.csv", f"heavy,light,fitness\n{VH},{VL},high\n")
-    with pytest.raises(InputError, match=r"line 2, column 'fitness'"):
-        load_dataset("flab", path)
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        (
+            "alphaseq",
+            ALPHASEQ.replace("Pred_affinity", "affinity"),
+            r"no column \['Pred_affinity'\]",
+        ),
+        (
+            "alphaseq",
+            ALPHASEQ.replace(",0.0,", ",low,"),
+            r"line 2, column 'Pred_affinity': expected a number",
+        ),
+        ("alphaseq", ALPHASEQ[:-40], "truncated"),
+        ("flab", f"heavy;light;fitness\n{VH};{VL};1\n", "by semicolons, expected commas"),
+        ("flab", f"heavy,light,fitness\n{VH},{VL},high\n", r"line 2, column 'fitness'"),
+    ],
+)
+def test_damaged_formats(name: str, text: str, message: str, tmp_path: Path):
+    with pytest.raises(InputError, match=message):
+        load_dataset(name, write(tmp_path, "table.csv", text))
     with pytest.raises(InputError, match="cannot be read"):
         load_dataset("alphaseq", tmp_path / "absent.csv")

@@ -211,14 +211,6 @@ def test_only_http_is_spoken(toy: DataFile, tmp_path: Path):
         get(tmp_path, base_url="file:///etc")
 
 
-def test_default_folder_is_the_data_root(
-    toy: DataFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setenv("PARATOPE_DATA", str(tmp_path))
-    fetch("toy", pause_s=0.001)
-    assert_whole(tmp_path)
-
-
 def test_checksum_table_is_that_of_the_public_files(data_root: Path):
     table = checksum_table()
     assert len(table) >= 25

@@ -35,24 +35,15 @@ def benchmark(repository: Path) -> ModuleType:
     return benchmark_public
 
 
-@pytest.fixture(scope="module")
-def predictors(benchmark: ModuleType) -> ModuleType:
-    return sys.modules["public_predictors"]
+def module_fixture(fixture: str, module: str):
+    """A fixture: a module that the benchmark imports."""
+    return pytest.fixture(scope="module", name=fixture)(lambda benchmark: sys.modules[module])
 
 
-@pytest.fixture(scope="module")
-def comparators(benchmark: ModuleType) -> ModuleType:
-    return sys.modules["public_comparators"]
-
-
-@pytest.fixture(scope="module")
-def tables(benchmark: ModuleType) -> ModuleType:
-    return sys.modules["public_tables"]
-
-
-@pytest.fixture(scope="module")
-def few(benchmark: ModuleType) -> ModuleType:
-    return sys.modules["public_few_shot"]
+predictors = module_fixture("predictors", "public_predictors")
+comparators = module_fixture("comparators", "public_comparators")
+tables = module_fixture("tables", "public_tables")
+few = module_fixture("few", "public_few_shot")
 
 
 def mutant(place: int, residue: str, value: float, complex_id: str = "c") -> Measurement:
@@ -234,12 +225,7 @@ def test_prior_leaves_out_every_relative(
     rows, left_out = predictors.prior_rows(antigens, benchmark.UNNAMED_ANTIGENS, encode)
     assert left_out > 1900
     assert len(rows) > 1000
-    words = {
-        chain[i : i + 12]
-        for one in antigens
-        for chain in one.chains
-        for i in range(len(chain) - 11)
-    }
+    words = set().union(*(words_of(chain) for antigen in antigens for chain in antigen.chains))
     for row in rows:
         assert row.origin.source != "absci_her2"
         assert "hemagglutinin" not in row.pair.antigen.name.lower()

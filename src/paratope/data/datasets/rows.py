@@ -140,7 +140,19 @@ def read_rows(
     """
     with _open_table(path, separator, encoding) as reader:
         header = [name.strip() for name in next(reader, [])]
-        _check_header(path, header, columns, separator)
+        if not any(header):
+            raise InputError(
+                f"{path}: empty file; expected a table with the columns {list(columns)}"
+            )
+        missing = [name for name in columns if name not in header]
+        if missing and len(header) == 1:
+            other = next((s for s in _SEPARATORS if s != separator and s in header[0]), None)
+            if other is not None:
+                raise InputError(
+                    f"{path}: separated by {_SEPARATORS[other]}, expected {_SEPARATORS[separator]}"
+                )
+        if missing:
+            raise InputError(f"{path}: no column {missing}; columns found: {header}")
         index = 0
         for fields in reader:
             if not any(field.strip() for field in fields):
@@ -157,17 +169,3 @@ def read_rows(
             yield SourceRow(path, index, reader.line_num, values)
         if index == 0:
             raise InputError(f"{path}: a header but no rows; the file is truncated: fetch it again")
-
-
-def _check_header(path: Path, header: list[str], columns: Sequence[str], separator: str) -> None:
-    if not any(header):
-        raise InputError(f"{path}: empty file; expected a table with the columns {list(columns)}")
-    missing = [name for name in columns if name not in header]
-    if missing and len(header) == 1:
-        other = next((s for s in _SEPARATORS if s != separator and s in header[0]), None)
-        if other is not None:
-            raise InputError(
-                f"{path}: separated by {_SEPARATORS[other]}, expected {_SEPARATORS[separator]}"
-            )
-    if missing:
-        raise InputError(f"{path}: no column {missing}; columns found: {header}")

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from paratope.core.errors import InputError
 from paratope.core.units import kd_M_to_pkd
 from paratope.data.datasets.dataset import DataFile, Dataset, Outcome, Source
-from paratope.data.datasets.rows import SourceRow, celsius_to_K
+from paratope.data.datasets.rows import celsius_to_K
 from paratope.data.measurements import Conditions, Measurement, Origin
 
 CITATION = (
@@ -123,7 +123,36 @@ def _read_summary(source: Source) -> Iterator[Outcome]:
         elif match is None:
             yield "affinity, no sequences", None
         else:
-            yield "measured", _summary_measurement(row, match, pkd)
+            method, celsius, pubmed = "", None, ""
+            # some rows shift these three: they are told by what they look like
+            for column in ("affinity_method", "temperature", "pmid"):
+                text = row.text(column)
+                if re.fullmatch(r"\d{6,}", text):
+                    pubmed = text
+                elif re.fullmatch(r"\d{1,2}(\.\d+)?", text):
+                    celsius = float(text)
+                elif text and text != "Unknown":
+                    method = text
+            yield (
+                "measured",
+                dataclasses.replace(
+                    match,
+                    pkd=pkd,
+                    assay=f"sabdab:{pubmed or row['pdb']}",
+                    conditions=Conditions(
+                        "scFv" if row["scfv"] == "True" else "",
+                        method or match.conditions.method,
+                        celsius_to_K(celsius),
+                    ),
+                    origin=dataclasses.replace(
+                        match.origin,
+                        source="sabdab_summary",
+                        row=row.row,
+                        date=row.read("date", iso_date),
+                        reference=pubmed,
+                    ),
+                ),
+            )
         seen.add(key)
     lacking = source.counts["affinity, no sequences"]
     if lacking:
@@ -131,36 +160,6 @@ def _read_summary(source: Source) -> Iterator[Outcome]:
             f"{lacking} entries with an affinity have no sequences: the summary holds none. Join "
             f"the chains of each PDB entry into {JOINED.path} (columns {', '.join(JOINED.columns)})"
         )
-
-
-def _summary_measurement(row: SourceRow, match: Measurement, pkd: float) -> Measurement:
-    method, celsius, pubmed = "", None, ""
-    # some rows shift these three: they are told by what they look like
-    for column in ("affinity_method", "temperature", "pmid"):
-        text = row.text(column)
-        if re.fullmatch(r"\d{6,}", text):
-            pubmed = text
-        elif re.fullmatch(r"\d{1,2}(\.\d+)?", text):
-            celsius = float(text)
-        elif text and text != "Unknown":
-            method = text
-    return dataclasses.replace(
-        match,
-        pkd=pkd,
-        assay=f"sabdab:{pubmed or row['pdb']}",
-        conditions=Conditions(
-            "scFv" if row["scfv"] == "True" else "",
-            method or match.conditions.method,
-            celsius_to_K(celsius),
-        ),
-        origin=dataclasses.replace(
-            match.origin,
-            source="sabdab_summary",
-            row=row.row,
-            date=row.read("date", iso_date),
-            reference=pubmed,
-        ),
-    )
 
 
 SABDAB = Dataset(
