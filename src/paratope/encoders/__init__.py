@@ -137,27 +137,19 @@ def load_encoder(spec: str, device: str = "auto") -> Encoder:
 
 
 def download_encoder(spec: str, folder: str | os.PathLike[str] | None = None) -> str:
-    """Fetch an encoder's weights from their hub, and what to type to use them.
+    """Fetch the weights of ``NAME`` or ``NAME@COMMIT`` from their hub; says how to use them.
 
-    Parameters
-    ----------
-    spec : str
-        ``NAME`` or ``NAME@COMMIT``.
-    folder : path-like, optional
-        Where to put plain files; default the hub's own cache.
-
-    Raises
-    ------
-    EncoderError
-        If the encoder is unknown or the hub cannot be reached.
+    They go into `folder` as plain files, or by default into the hub's own cache. Raises
+    `EncoderError` if the encoder is unknown or the hub cannot be reached.
     """
     name, revision = _parse(spec)
     entry = ENCODERS[name]
     if entry.hub is None:
         return f"{name}: nothing to download ({entry.weights})"
     files = download(entry.hub, revision, folder)
-    use = name if folder is None and revision in (None, entry.hub.revision) else None
-    use = use or (f"{name}@{files.revision}" if folder is None else f"{name}@{folder}")
+    use = f"{name}@{folder or files.revision}"
+    if folder is None and revision in (None, entry.hub.revision):
+        use = name
     return f"{entry.hub.repository} {files.revision} is in {files.folder}; use it as {use}"
 
 

@@ -49,23 +49,11 @@ class AntibertyEncoder(TransformerEncoder):
     """AntiBERTy's last hidden layer, one antibody chain at a time: ``[CLS] … [SEP]``.
 
     Its vocabulary has no X: an X is read as ``[MASK]``, "some residue".
-
-    Parameters
-    ----------
-    device : str
-        ``auto``, ``cpu`` or ``cuda``.
-
-    Examples
-    --------
-    >>> encoder = AntibertyEncoder(device="cpu")
-    >>> encoder.encode([("EVQLVESGG", "DIQMTQ")])[0].shape
-    (15, 512)
     """
 
     name = f"antiberty@{PACKAGE_VERSION}"
     dim = 512
     max_residues = 510
-    paired = False
 
     def __init__(self, device: str = "auto") -> None:
         super().__init__(device)
@@ -131,37 +119,17 @@ class AntibertyEncoder(TransformerEncoder):
         return hidden
 
     def species_logits(self, chains: Sequence[str]) -> np.ndarray:
-        """What AntiBERTy's own classifier says about the species of chains.
+        """AntiBERTy's own classification of chains, (chains, 6) float32 logits as in `SPECIES`.
 
-        Chains that this encoder has just encoded cost nothing more.
-
-        Parameters
-        ----------
-        chains : sequence of str
-
-        Returns
-        -------
-        numpy.ndarray
-            (chains, 6) float32: logits in the order of `SPECIES`.
-
-        Raises
-        ------
-        EncoderError
-            As `encode`.
+        Chains that this encoder has just encoded cost nothing more; raises as `encode`.
         """
-        for chain in chains:
-            self._check_unit((chain,))
-        ids = [self._tokenize((chain,)).ids for chain in chains]
-        found = {bytes(one): self._species.get(bytes(one)) for one in ids}
-        missing = [
-            one for one in {bytes(one): one for one in ids}.values() if found[bytes(one)] is None
-        ]
-        for batch in length_batches([len(one) for one in missing]):
-            self._forward([missing[index] for index in batch])
-            found |= {
-                bytes(missing[index]): self._species[bytes(missing[index])] for index in batch
-            }
-        rows = [found[bytes(one)] for one in ids]
+        keys = [bytes(self.tokenize((chain,)).ids) for chain in chains]
+        logits = {key: self._species.get(key) for key in keys}
+        missing = [key for key in logits if logits[key] is None]
+        for batch in length_batches([len(key) for key in missing]):
+            self._forward([list(missing[index]) for index in batch])
+            logits |= {missing[index]: self._species[missing[index]] for index in batch}
+        rows = [logits[key] for key in keys]
         return np.array(rows, dtype=np.float32).reshape(len(chains), len(SPECIES))
 
     def _tokenize(self, unit: tuple[str, ...]) -> TokenizedUnit:
@@ -171,46 +139,26 @@ class AntibertyEncoder(TransformerEncoder):
         return TokenizedUnit(ids, list(range(1, len(chain) + 1)))
 
     def log_likelihoods(self, chain: str, masked: bool = False) -> np.ndarray:
-        """Log-probability of each residue at each position of a chain.
+        """Natural log-probability of each residue at each position, (residues, 20) float32.
 
-        Parameters
-        ----------
-        chain : str
-            One antibody chain.
-        masked : bool
-            Whether to mask each position in turn (one forward pass per residue: slow, and the
-            model does not see what it is asked about) or to read all positions from one pass over
-            the chain as it is.
-
-        Returns
-        -------
-        numpy.ndarray
-            (residues, 20) float32, natural logarithm, columns in the order of
-            `paratope.molecules.sequences.AMINO_ACIDS`; each row's probabilities sum to 1.
-
-        Raises
-        ------
-        EncoderError
-            As `encode`.
+        Columns are in the order of `AMINO_ACIDS`; each row's probabilities sum to 1. With `masked`,
+        each position is masked in turn (one forward pass per residue: slow, and the model does not
+        see what it is asked about); else all are read from one pass. Raises as `encode`.
         """
         import torch
 
-        self._check_unit((chain,))
-        ids = self._tokenize((chain,)).ids
+        ids = self.tokenize((chain,)).ids
         columns = [self._vocabulary[residue] for residue in AMINO_ACIDS]
         positions = torch.arange(1, len(chain) + 1)
         if masked:
             mask_id = self._vocabulary["[MASK]"]
-            variants = [ids[:place] + [mask_id] + ids[place + 1 :] for place in positions.tolist()]
-            hidden = torch.cat(
-                [
-                    self._forward(variants[start : start + 32])[
-                        torch.arange(len(variants[start : start + 32])),
-                        positions[start : start + 32],
-                    ]
-                    for start in range(0, len(variants), 32)
+            batches = [
+                self._forward([ids[:i] + [mask_id] + ids[i + 1 :] for i in batch.tolist()])[
+                    torch.arange(len(batch)), batch
                 ]
-            )
+                for batch in positions.split(32)
+            ]
+            hidden = torch.cat(batches)
         else:
             hidden = self._forward([ids])[0, 1:-1]
         with torch.inference_mode():

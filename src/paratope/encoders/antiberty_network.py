@@ -39,11 +39,10 @@ class Bert(nn.Module):
                 "LayerNorm": nn.LayerNorm(dim, eps=eps),
             }
         )
-        layers = [
-            _layer(dim, config["intermediate_size"], eps)
-            for _ in range(config["num_hidden_layers"])
-        ]
-        self.encoder = nn.ModuleDict({"layer": nn.ModuleList(layers)})
+        layers, wide = config["num_hidden_layers"], config["intermediate_size"]
+        self.encoder = nn.ModuleDict(
+            {"layer": nn.ModuleList(_layer(dim, wide, eps) for _ in range(layers))}
+        )
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
         """Last hidden states (B, T, dim) of token ids (B, T) and their mask (B, T)."""
@@ -85,7 +84,7 @@ class MaskedLanguageModel(nn.Module):
         return self.bert
 
     def logits(self, states: Tensor) -> Tensor:
-        """Of each token at each position."""
+        """Logits of each token at each position."""
         head: Any = self.cls["predictions"]
         transform = head["transform"]
         states = transform["LayerNorm"](functional.gelu(transform["dense"](states)))

@@ -6,6 +6,7 @@ is kept per chain, what a paired one gives per molecule. Writes are transactions
 killed leaves what it had committed and nothing else.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import os
@@ -41,21 +42,10 @@ _MAGIC = b"PTEM"
 class EmbeddingStore:
     """Embeddings of one encoder: `fill` encodes what is missing, `get` reads.
 
-    Several processes may read and write one store at once; a store also survives `os.fork`.
+    Several processes may read and write one store (in `folder`, by default `cache_folder`) at once;
+    it also survives `os.fork`. Raises `StoreError` if the folder cannot be made or written, or
+    holds something else.
 
-    Parameters
-    ----------
-    encoder : Encoder
-    folder : path-like, optional
-        Default `cache_folder`.
-
-    Raises
-    ------
-    StoreError
-        If the folder cannot be made or written, or holds something else.
-
-    Examples
-    --------
     >>> import tempfile
     >>> from paratope.encoders import load_encoder
     >>> with EmbeddingStore(load_encoder("residue"), tempfile.mkdtemp()) as store:
@@ -129,9 +119,13 @@ class EmbeddingStore:
 
         A damaged value is not noticed, but `get` notices it.
         """
-        units = {unit: self._key(unit) for one in molecules for unit in self._units(one)}
-        missing = dict(zip(units, self._open().lacking(list(units.values())), strict=True))
-        return [one for one in molecules if any(missing[unit] for unit in self._units(one))]
+        units = list({unit for molecule in molecules for unit in self._units(molecule)})
+        missing = dict(zip(units, self._open().lacking(list(map(self._key, units))), strict=True))
+        return [
+            molecule
+            for molecule in molecules
+            if any(missing[unit] for unit in self._units(molecule))
+        ]
 
     def clear(self) -> None:
         """Remove every embedding of this encoder."""
@@ -140,7 +134,7 @@ class EmbeddingStore:
     def _units(self, molecule: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
         return molecule_units(tuple(molecule), self.encoder.paired)
 
-    def _open(self) -> "Environment":
+    def _open(self) -> Environment:
         if self._closed:
             raise StoreError(f"the embedding store of {self.encoder.name} is closed")
         return self._environment
@@ -160,26 +154,17 @@ class EmbeddingStore:
     def _write(self, units: Sequence[tuple[str, ...]], arrays: Sequence[np.ndarray]) -> None:
         items = []
         for unit, rows in zip(units, arrays, strict=True):
-            key = self._key(unit)
-            items.append((key, _pack(key, rows)))
+            key, data = self._key(unit), np.ascontiguousarray(rows, dtype="<f4").tobytes()
+            checksum = _checksum(key, len(rows), rows.shape[1], data)
+            header = _HEADER.pack(_MAGIC, FORMAT_VERSION, b"float32", *rows.shape, checksum)
+            items.append((key, header + data))
         self._open().write(items)
 
 
 def embedding_key(encoder_name: str, chains: tuple[str, ...]) -> bytes:
-    """SHA-256 of an encoder's name (with revision) and the chains that it encodes together.
-
-    >>> embedding_key("residue@1", ("EVQL",)).hex()[:8]
-    '30e71eed'
-    """
+    """SHA-256 of an encoder's name (with revision) and the chains that it encodes together."""
     # no part can hold the separator, so two different lists never give one text
     return hashlib.sha256("\n".join((encoder_name, *chains)).encode()).digest()
-
-
-def _pack(key: bytes, rows: np.ndarray) -> bytes:
-    rows = np.ascontiguousarray(rows, dtype="<f4")
-    data = rows.tobytes()
-    checksum = _checksum(key, rows.shape[0], rows.shape[1], data)
-    return _HEADER.pack(_MAGIC, FORMAT_VERSION, b"float32", *rows.shape, checksum) + data
 
 
 def _unpack(key: bytes, value: bytes) -> np.ndarray | None:
@@ -202,17 +187,15 @@ def _checksum(key: bytes, n_rows: int, n_columns: int, data: bytes) -> int:
 
 def _chunks(units: list[tuple[str, ...]]) -> Iterable[list[tuple[str, ...]]]:
     """Units in runs of at most `RESIDUES_PER_COMMIT` residues (a longer one alone)."""
-    chunk: list[tuple[str, ...]] = []
-    residues = 0
-    for unit in units:
+    start, residues = 0, 0
+    for end, unit in enumerate(units):
         length = sum(map(len, unit))
-        if chunk and residues + length > RESIDUES_PER_COMMIT:
-            yield chunk
-            chunk, residues = [], 0
-        chunk.append(unit)
+        if end > start and residues + length > RESIDUES_PER_COMMIT:
+            yield units[start:end]
+            start, residues = end, 0
         residues += length
-    if chunk:
-        yield chunk
+    if units:
+        yield units[start:]
 
 
 def cache_folder() -> Path:
@@ -235,15 +218,25 @@ class CacheEntry:
 def store_folder(encoder_name: str, folder: str | os.PathLike[str] | None = None) -> Path:
     """Folder of one encoder's embeddings in a cache folder (default `cache_folder`)."""
     root = Path(folder) if folder is not None else cache_folder()
-    return root / FOLDER / _folder_name(encoder_name)
+    name = re.sub(r"[^A-Za-z0-9._@+-]", "-", encoder_name)
+    if name != encoder_name:
+        name += f"-{hashlib.sha256(encoder_name.encode()).hexdigest()[:8]}"
+    return root / FOLDER / name
 
 
 def list_caches(folder: str | os.PathLike[str] | None = None) -> tuple[CacheEntry, ...]:
     """Every encoder's stored embeddings in a cache folder (default `cache_folder`), by name."""
     caches = []
     for path in _store_folders(folder):
-        name = (path / NAME_FILE).read_text().strip()
-        caches.append(CacheEntry(name, _count_entries(path, name), disk_size(path), path))
+        name, entries = (path / NAME_FILE).read_text().strip(), None
+        # a damaged one is listed all the same, so that the user sees what to clear
+        with contextlib.suppress(StoreError):
+            environment = acquire(path, name)
+            try:
+                entries = environment.entries()
+            finally:
+                release(environment)
+        caches.append(CacheEntry(name, entries, disk_size(path), path))
     return tuple(sorted(caches, key=lambda cache: cache.encoder))
 
 
@@ -256,24 +249,6 @@ def clear_caches(folder: str | os.PathLike[str] | None = None) -> int:
     return freed
 
 
-def _count_entries(path: Path, name: str) -> int | None:
-    try:
-        environment = acquire(path, name)
-    except StoreError:  # listed all the same, so that the user sees what to clear
-        return None
-    try:
-        return environment.entries()
-    finally:
-        release(environment)
-
-
 def _store_folders(folder: str | os.PathLike[str] | None) -> list[Path]:
     root = (Path(folder) if folder is not None else cache_folder()) / FOLDER
     return sorted(path.parent for path in root.glob(f"*/{NAME_FILE}"))
-
-
-def _folder_name(encoder_name: str) -> str:
-    plain = re.sub(r"[^A-Za-z0-9._@+-]", "-", encoder_name)
-    if plain == encoder_name:
-        return plain
-    return f"{plain}-{hashlib.sha256(encoder_name.encode()).hexdigest()[:8]}"

@@ -21,15 +21,10 @@ from paratope.core.errors import EncoderError, MissingExtraError
 FOLDER_VARIABLE = "PARATOPE_ENCODERS"
 RECORD_FILE = "paratope.json"
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-_CONFIGURATION_FILES = [
-    "config.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.txt",
-    "spiece.model",
-]
+_CONFIGURATION_FILES = (
+    *("config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"),
+    *("added_tokens.json", "vocab.txt", "spiece.model"),
+)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -59,35 +54,28 @@ class LocalFiles:
             config = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise EncoderError(f"{path} cannot be read: {error}") from error
-        found = config.get("model_type") if isinstance(config, dict) else None
-        if found != model_type:
-            raise EncoderError(f"{path}: expected a model of type {model_type!r}, got {found!r}")
+        got = config.get("model_type") if isinstance(config, dict) else None
+        if got != model_type:
+            raise EncoderError(f"{path}: expected a model of type {model_type!r}, got {got!r}")
         return config
 
 
 def locate(model: HubModel, location: str | None) -> LocalFiles:
-    """The folder of a model's files on this machine.
+    """The files of a model in a folder, or of a revision (None: the table's), on this machine.
 
-    Parameters
-    ----------
-    model : HubModel
-    location : str or None
-        A folder; or a revision; or None for the revision of the table. A revision is looked for in
-        ``$PARATOPE_ENCODERS/<name>`` if that is set, then in the hub's cache on this machine.
-
-    Raises
-    ------
-    EncoderError
-        If there is no such folder, or the files are not on this machine.
+    A revision is looked for in ``$PARATOPE_ENCODERS/<name>`` if that is set, then in the hub's
+    cache. Raises `EncoderError` if there is no such folder, or the files are not here.
     """
-    if location is not None and _is_folder_name(location):
+    if location is not None and (
+        os.sep in location or location.startswith(("~", ".")) or Path(location).is_dir()
+    ):
         folder = Path(location).expanduser()
         if not folder.is_dir():
             raise EncoderError(f"{model.name}: there is no folder {folder}")
         return _checked(model, LocalFiles(folder, _folder_revision(model, folder)))
     wanted = location or model.revision
-    own = os.environ.get(FOLDER_VARIABLE)
-    if own and (folder := Path(own).expanduser() / model.name).is_dir():
+    parent = os.environ.get(FOLDER_VARIABLE)
+    if parent and (folder := Path(parent).expanduser() / model.name).is_dir():
         revision = _folder_revision(model, folder)
         # without a wish of the user's own, what they have put there is what they want
         if location in (None, revision):
@@ -111,19 +99,9 @@ def download(
 ) -> LocalFiles:
     """Fetch a model's files from the hub: the one function of this package that uses it.
 
-    Parameters
-    ----------
-    model : HubModel
-    revision : str, optional
-        A commit; default the one of the table, or the newest where none is pinned.
-    folder : path-like, optional
-        Where to put plain files, to carry to a machine without network; default the hub's own
-        cache.
-
-    Raises
-    ------
-    EncoderError
-        If the hub cannot be reached or lacks the files.
+    The commit is by default the one of the table, or the newest where none is pinned. Files go into
+    `folder`, to carry to a machine without network, or into the hub's own cache. Raises
+    `EncoderError` if the hub cannot be reached or lacks the files.
     """
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     from huggingface_hub import HfApi, snapshot_download
@@ -158,12 +136,8 @@ def download(
 def read_vocabulary(folder: Path) -> dict[str, int]:
     """Tokens and their ids, from whichever vocabulary file a model's folder holds.
 
-    Raises
-    ------
-    EncoderError
-        If there is none, or it cannot be read.
-    MissingExtraError
-        If it is a SentencePiece model and that library is not installed.
+    Raises `EncoderError` if none can be read, `MissingExtraError` if it is a SentencePiece model
+    and that library is not installed.
     """
     try:
         if (path := folder / "tokenizer.json").is_file():
@@ -190,12 +164,9 @@ def read_vocabulary(folder: Path) -> dict[str, int]:
 
 
 def load_weights(model_class: Any, files: LocalFiles, **options: Any) -> Any:
-    """A `transformers` model of a folder, float32, complete.
+    """A `transformers` model of a folder, float32.
 
-    Raises
-    ------
-    EncoderError
-        If files are missing or damaged, or the weights are not those of the model.
+    Raises `EncoderError` if files are missing or damaged, or weights are not those of the model.
     """
     import torch
 
@@ -239,10 +210,6 @@ def quiet_transformers() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _is_folder_name(location: str) -> bool:
-    return os.sep in location or location.startswith(("~", ".")) or Path(location).is_dir()
-
-
 def _cached_snapshot(repository: str, revision: str | None) -> Path | None:
     """The folder of a revision in the hub's cache; of the newest that was fetched, for None."""
     from huggingface_hub import constants
@@ -259,9 +226,7 @@ def _cached_snapshot(repository: str, revision: str | None) -> Path | None:
 
 
 def _checked(model: HubModel, files: LocalFiles) -> LocalFiles:
-    if not any(files.folder.glob("*.safetensors")) and not any(
-        files.folder.glob("pytorch_model*.bin")
-    ):
+    if not [*files.folder.glob("*.safetensors"), *files.folder.glob("pytorch_model*.bin")]:
         raise EncoderError(
             f"{model.name}: {files.folder} holds no weights (model.safetensors or "
             f"pytorch_model.bin); run 'paratope encoders download {model.name}'"

@@ -27,13 +27,6 @@ class LanguageModelEncoder(TransformerEncoder):
     A child states the conventions of its input as class attributes, below, and names its classes in
     `transformers`. Residues are looked up one by one in the vocabulary: nothing is left to a
     tokenizer's settings of spaces and case, and a residue can never become an unknown token.
-
-    Parameters
-    ----------
-    model : HubModel
-    files : LocalFiles
-    device : str
-        ``auto``, ``cpu`` or ``cuda``.
     """
 
     model_type: str  # in config.json
@@ -68,17 +61,17 @@ class LanguageModelEncoder(TransformerEncoder):
 
     @functools.cached_property
     def _vocabulary(self) -> dict[str, int]:
-        """Ids of what is needed: special tokens by their text, residues by their letter."""
-        found = read_vocabulary(self._files.folder)
+        """Token ids: special tokens by their text, residues by their letter."""
+        ids = read_vocabulary(self._files.folder)
         special = {self.pad_token, self.unknown_token, *self.start_tokens, *self.end_tokens}
         texts = {token: token for token in special}
         texts |= {letter: self.residue_prefix + letter for letter in ALPHABET}
-        if missing := sorted(text for text in texts.values() if text not in found):
+        if missing := sorted(text for text in texts.values() if text not in ids):
             raise EncoderError(
                 f"{self._files.folder}: the vocabulary has no token {', '.join(missing)}; "
                 f"these are not the files of {self.name}"
             )
-        vocabulary = {text: found[token] for text, token in texts.items()}
+        vocabulary = {text: ids[token] for text, token in texts.items()}
         assert all(vocabulary[letter] != vocabulary[self.unknown_token] for letter in ALPHABET)
         return vocabulary
 
@@ -98,8 +91,8 @@ class LanguageModelEncoder(TransformerEncoder):
         vocabulary = self._vocabulary
         ids = [vocabulary[token] for token in self.start_tokens]
         positions: list[int] = []
-        for number, chain in enumerate(unit):
-            if number and self.chain_separator is not None:
+        for index, chain in enumerate(unit):
+            if index and self.chain_separator is not None:
                 ids.append(vocabulary[self.chain_separator])
             positions += range(len(ids), len(ids) + len(chain))
             ids += [vocabulary[letter] for letter in chain]
@@ -114,7 +107,7 @@ class LanguageModelEncoder(TransformerEncoder):
         super()._check_unit(unit)
 
 
-def _esm2(name: str, repository: str, revision: str, layers: int, dim: int, heads: int) -> HubModel:
+def _esm2(size: str, revision: str, layers: int, dim: int, heads: int) -> HubModel:
     architecture = {
         "vocab_size": 33,
         "hidden_size": dim,
@@ -128,57 +121,22 @@ def _esm2(name: str, repository: str, revision: str, layers: int, dim: int, head
         "pad_token_id": 1,
         "mask_token_id": 32,
     }
-    return HubModel(name, f"facebook/{repository}", revision, architecture)
+    repository = f"facebook/esm2_t{layers}_{size.upper()}_UR50D"
+    return HubModel(f"esm2-{size}", repository, revision, architecture)
 
 
 ESM2_MODELS = (
-    _esm2(
-        "esm2-8m",
-        "esm2_t6_8M_UR50D",
-        "c731040fcd8d73dceaa04b0a8e6329b345b0f5df",
-        layers=6,
-        dim=320,
-        heads=20,
-    ),
-    _esm2(
-        "esm2-35m",
-        "esm2_t12_35M_UR50D",
-        "6fbf070e65b0b7291e7bbcd451118c216cff79d8",
-        layers=12,
-        dim=480,
-        heads=20,
-    ),
-    _esm2(
-        "esm2-150m",
-        "esm2_t30_150M_UR50D",
-        "a695f6045e2e32885fa60af20c13cb35398ce30c",
-        layers=30,
-        dim=640,
-        heads=20,
-    ),
-    _esm2(
-        "esm2-650m",
-        "esm2_t33_650M_UR50D",
-        "08e4846e537177426273712802403f7ba8261b6c",
-        layers=33,
-        dim=1280,
-        heads=20,
-    ),
-    _esm2(
-        "esm2-3b",
-        "esm2_t36_3B_UR50D",
-        "476b639933c8baad5ad09a60ac1a87f987b656fc",
-        layers=36,
-        dim=2560,
-        heads=40,
-    ),
+    _esm2("8m", "c731040fcd8d73dceaa04b0a8e6329b345b0f5df", layers=6, dim=320, heads=20),
+    _esm2("35m", "6fbf070e65b0b7291e7bbcd451118c216cff79d8", layers=12, dim=480, heads=20),
+    _esm2("150m", "a695f6045e2e32885fa60af20c13cb35398ce30c", layers=30, dim=640, heads=20),
+    _esm2("650m", "08e4846e537177426273712802403f7ba8261b6c", layers=33, dim=1280, heads=20),
+    _esm2("3b", "476b639933c8baad5ad09a60ac1a87f987b656fc", layers=36, dim=2560, heads=40),
 )
 
 
 class Esm2Encoder(LanguageModelEncoder):
     """ESM-2's last hidden layer, each chain alone."""
 
-    paired = False
     max_residues = 1022  # the crops it was trained on have 1,024 tokens
     model_type = "esm"
     dim_field = "hidden_size"
@@ -221,7 +179,6 @@ PROTT5 = HubModel(
 class ProtT5Encoder(LanguageModelEncoder):
     """ProtT5's last hidden layer, each chain alone."""
 
-    paired = False
     # T5's positions are relative and have no end, but attention needs memory by the square: with
     # 32 heads, half a gigabyte a layer for this length
     max_residues = 2000

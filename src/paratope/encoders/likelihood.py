@@ -24,22 +24,9 @@ PRIMATES = ("human", "rhesus")
 class Likelihood:
     """Residue frequencies and humanness of antibody chains, by AntiBERTy.
 
-    Parameters
-    ----------
-    encoder : AntibertyEncoder, optional
-        One that is loaded already; what it has just encoded costs no second pass.
-    cache : path-like, optional
-        Folder of the caches; default as `EmbeddingStore`.
-    progress : callable
-        Told how far encoding is.
+    What a loaded `encoder` has just encoded costs no second pass; results are kept in `cache`, by
+    default as `EmbeddingStore`. Raises `EncoderError` if AntiBERTy's weights are missing.
 
-    Raises
-    ------
-    EncoderError
-        If AntiBERTy's weights are missing.
-
-    Examples
-    --------
     >>> import tempfile
     >>> likelihood = Likelihood(cache=tempfile.mkdtemp())
     >>> frequencies = likelihood.frequencies("EVQLVESGGG")
@@ -59,41 +46,24 @@ class Likelihood:
         self._species = EmbeddingStore(_Species(encoder), cache)
 
     def frequencies(self, chain: str) -> np.ndarray:
-        """Probability of each residue at each place, the place itself hidden from the model.
+        """Probability of each residue at each position, masked, (residues, 20).
 
-        The first time takes one pass of the model for each residue.
-
-        Parameters
-        ----------
-        chain : str
-            Clean residues of one variable domain.
-
-        Returns
-        -------
-        np.ndarray
-            (residues, 20), columns in the order of `AMINO_ACIDS`; rows sum to 1.
+        Columns are in the order of `AMINO_ACIDS`, rows sum to 1. `chain` is one clean variable
+        domain; the first time takes one pass of the model for each residue.
         """
         self._frequencies.fill([(chain,)], self._progress)
         return np.exp(self._frequencies.get((chain,)).astype(float))
 
     def humanness(self, chains: Sequence[str]) -> np.ndarray:
-        """Log-odds of human or rhesus against mouse, rat, rabbit and camel, by its classifier.
+        """Natural log-odds of human or rhesus against mouse, rat, rabbit and camel, (chains,).
 
-        Above 0: taken for a primate's. It is no measure of immunogenicity, and compares variants of
-        one chain better than chains of different kinds.
-
-        Parameters
-        ----------
-        chains : sequence of str
-
-        Returns
-        -------
-        np.ndarray
-            (chains,), natural logarithm.
+        Above 0 its classifier takes the chain for a primate's. It is no measure of immunogenicity,
+        and compares variants of one chain better than chains of different kinds.
         """
         molecules = [(chain,) for chain in chains]
         self._species.fill(molecules, self._progress)
-        logits = np.array([self._species.get(one)[0] for one in molecules], dtype=float)
+        rows = [self._species.get(molecule)[0] for molecule in molecules]
+        logits = np.array(rows, dtype=float)
         logits = logits.reshape(len(molecules), len(SPECIES))
         primate = np.isin(SPECIES, PRIMATES)
         return _log_sum(logits[:, primate]) - _log_sum(logits[:, ~primate])
@@ -126,7 +96,7 @@ class _Species(BaseEncoder):
     def _encode_units(self, units: list[tuple[str, ...]]) -> list[np.ndarray]:
         chains = [chain for (chain,) in units]
         logits = self._encoder.species_logits(chains)
-        return [np.tile(row, (len(one), 1)) for one, row in zip(chains, logits, strict=True)]
+        return [np.tile(row, (len(chain), 1)) for chain, row in zip(chains, logits, strict=True)]
 
 
 def _log_sum(logits: np.ndarray) -> np.ndarray:

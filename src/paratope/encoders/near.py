@@ -28,23 +28,10 @@ _BLOCKS = 8
 
 
 class NearEncoder(BaseEncoder):
-    """NEAR's output for every residue of every chain.
-
-    Parameters
-    ----------
-    device : str
-        ``auto``, ``cpu`` or ``cuda``.
-
-    Raises
-    ------
-    MissingExtraError
-        If the package with the weights is not installed.
-    """
+    """NEAR's output for every residue; `MissingExtraError` if its weights are not installed."""
 
     name = f"near@{PACKAGE_VERSION}"
     dim = 256
-    max_residues = None
-    paired = False
 
     def __init__(self, device: str = "auto") -> None:
         self.device = device

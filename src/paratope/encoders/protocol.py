@@ -15,26 +15,13 @@ Role = Literal["antibody", "antigen"]
 
 @runtime_checkable
 class Encoder(Protocol):
-    """A frozen map from the chains of one molecule to one vector per residue.
+    """A frozen map from the chains of one molecule to one vector per residue."""
 
-    Attributes
-    ----------
-    name : str
-        Name with revision, such as ``"antiberty@0.1.3"``; two encoders of one name give equal
-        numbers.
-    dim : int
-        Length of each residue's vector.
-    max_residues : int or None
-        Longest chain it takes (longest molecule, for a paired encoder); None for no limit.
-    paired : bool
-        Whether a chain's vectors depend on the other chain. An unpaired encoder sees each chain
-        alone.
-    """
-
-    name: str
-    dim: int
+    name: str  # With revision, "antiberty@0.1.3"; encoders of one name give equal numbers
+    dim: int  # Length of each residue's vector
+    # Longest chain it takes (longest molecule, for a paired encoder); None for no limit
     max_residues: int | None
-    paired: bool
+    paired: bool  # Whether a chain's vectors depend on the other chain
 
     def encode(self, molecules: Sequence[tuple[str, ...]]) -> list[np.ndarray]:
         """One float32 array (residues, dim) per molecule: chains in order, no special tokens."""
@@ -64,23 +51,10 @@ class BaseEncoder(abc.ABC):
         """One float32 array (residues, dim) per unit; units are checked and all different."""
 
     def encode(self, molecules: Sequence[tuple[str, ...]]) -> list[np.ndarray]:
-        """Vectors of every residue of every molecule.
+        """One float32 array (residues, dim) per molecule: chains in order, no special tokens.
 
-        Parameters
-        ----------
-        molecules : sequence of tuple of str
-            Chains of each molecule, in `paratope.molecules.sequences.ALPHABET`; an antibody's are
-            (heavy, light).
-
-        Returns
-        -------
-        list of numpy.ndarray
-            float32, (residues, dim) each: one row per residue, chains in order, no special tokens.
-
-        Raises
-        ------
-        EncoderError
-            If a chain is empty, holds a letter that is no residue, or is over `max_residues`.
+        Raises `EncoderError` if a chain is empty, over `max_residues`, or holds a letter that is
+        not in `paratope.molecules.sequences.ALPHABET`.
         """
         split = [molecule_units(tuple(molecule), self.paired) for molecule in molecules]
         unique = list(dict.fromkeys(unit for units in split for unit in units))
@@ -97,24 +71,8 @@ class BaseEncoder(abc.ABC):
     ) -> tuple[tuple[str, ...], str | None]:
         """Chains that the encoder takes, and a note if something had to be cut.
 
-        Parameters
-        ----------
-        chains : tuple of str
-            Chains of one molecule.
-        role : {"antigen", "antibody"}
-            An antigen's chain over the limit is cut at its end; an antibody's is refused, since
-            its binding site could be what is lost. A paired encoder refuses whatever is too long.
-
-        Returns
-        -------
-        chains : tuple of str
-        note : str or None
-            What was cut, for the reader of the row.
-
-        Raises
-        ------
-        EncoderError
-            If an antibody (or anything, for a paired encoder) is over the limit.
+        An antigen's chain over the limit is cut at its end; an antibody's is refused with an
+        `EncoderError`, since its binding site could be lost, as is all that a paired encoder gets.
         """
         limit = self.max_residues
         units = molecule_units(chains, self.paired)
@@ -129,8 +87,8 @@ class BaseEncoder(abc.ABC):
                 else f"{role}: {longest} residues in all; {self.name} takes at most {limit}"
             )
         cut = [
-            f"antigen chain {number} cut from {len(chain)} to its first {limit} residues"
-            for number, chain in enumerate(chains, start=1)
+            f"antigen chain {index} cut from {len(chain)} to its first {limit} residues"
+            for index, chain in enumerate(chains, start=1)
             if len(chain) > limit
         ]
         note = f"{'; '.join(cut)}: the limit of {self.name}"

@@ -16,8 +16,6 @@ import numpy as np
 from paratope.encoders.protocol import BaseEncoder
 from paratope.molecules.sequences import ALPHABET, AMINO_ACIDS
 
-REVISION = "1"
-
 # Half-bit scores; rows and columns in the order of AMINO_ACIDS (ACDEFGHIKLMNPQRSTVWY).
 _BLOSUM62 = """
  4  0 -2 -1 -2  0 -2 -1 -1 -1 -1 -2 -1 -1 -1  1  0  0 -3 -2
@@ -90,11 +88,7 @@ DESCRIPTORS: dict[str, tuple[float, ...]] = {
 
 @functools.cache
 def blosum62() -> np.ndarray:
-    """BLOSUM62 scores, (20, 20), rows and columns in the order of `AMINO_ACIDS`.
-
-    >>> int(blosum62()[AMINO_ACIDS.index("W"), AMINO_ACIDS.index("W")])
-    11
-    """
+    """BLOSUM62 scores, (20, 20), rows and columns in the order of `AMINO_ACIDS`."""
     scores = np.array(_BLOSUM62.split(), dtype=np.float32).reshape(20, 20)
     scores.flags.writeable = False
     return scores
@@ -102,11 +96,7 @@ def blosum62() -> np.ndarray:
 
 @functools.cache
 def residue_table() -> np.ndarray:
-    """Vector of every letter of `ALPHABET`, (21, 51) float32; the last row, X, is zero.
-
-    >>> residue_table().shape
-    (21, 51)
-    """
+    """Vector of every letter of `ALPHABET`, (21, 51) float32; the last row, X, is zero."""
     columns = [np.eye(20), blosum62().astype(np.float64), np.array([*DESCRIPTORS.values()]).T]
     residues = np.concatenate(columns, axis=1)  # (20, 51)
     residues = (residues - residues.mean(axis=0)) / residues.std(axis=0)
@@ -118,24 +108,15 @@ def residue_table() -> np.ndarray:
 class ResidueEncoder(BaseEncoder):
     """Each residue's own properties; a residue's row does not depend on its neighbours.
 
-    Parameters
-    ----------
-    device : str
-        Accepted as by every encoder; nothing here runs on a GPU.
-
-    Examples
-    --------
     >>> [rows.shape for rows in ResidueEncoder().encode([("EVQL", "DIQ"), ("MK",)])]
     [(7, 51), (2, 51)]
     """
 
-    name = f"residue@{REVISION}"
+    name = "residue@1"
     dim = 51
-    max_residues = None
-    paired = False
 
     def __init__(self, device: str = "auto") -> None:
-        self.device = device
+        """Nothing here runs on a GPU; `device` is taken as by every encoder."""
 
     def _encode_units(self, units: list[tuple[str, ...]]) -> list[np.ndarray]:
         letters = np.zeros(128, dtype=np.intp)

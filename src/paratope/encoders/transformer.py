@@ -23,15 +23,7 @@ DEVICES = ("auto", "cpu", "cuda")
 def resolve_device(device: str) -> "torch.device":
     """The torch device of ``auto``, ``cpu`` or ``cuda`` (``cuda:1`` for the second GPU).
 
-    Raises
-    ------
-    EncoderError
-        If the name is another, or a GPU is asked for where there is none.
-
-    Examples
-    --------
-    >>> resolve_device("cpu")
-    device(type='cpu')
+    Raises `EncoderError` if the name is another, or a GPU is asked for where there is none.
     """
     import torch
 
@@ -57,13 +49,12 @@ def length_batches(lengths: list[int], budget: int = TOKENS_PER_BATCH) -> list[l
     """
     batches: list[list[int]] = []
     for index in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
-        # the first of a batch is its longest
-        if batches and lengths[batches[-1][0]] * (len(batches[-1]) + 1) <= budget:
-            same_scale = lengths[index] * 2 > lengths[batches[-1][0]]
-            if same_scale:
-                batches[-1].append(index)
-                continue
-        batches.append([index])
+        longest = lengths[batches[-1][0]] if batches else 0
+        fits = batches and longest * (len(batches[-1]) + 1) <= budget
+        if fits and lengths[index] * 2 > longest:
+            batches[-1].append(index)
+        else:
+            batches.append([index])
     return [sorted(batch) for batch in batches]
 
 
@@ -107,7 +98,7 @@ class TransformerEncoder(BaseEncoder):
         """Tokens of one unit, with one position per residue and no unknown token."""
 
     def _hidden(self, ids: "torch.Tensor", mask: "torch.Tensor") -> "torch.Tensor":
-        """Last hidden states (B, T, dim) of token ids (B, T) and their mask (B, T)."""
+        """Last hidden states (B, T, dim) of token ids and mask (B, T)."""
         return self._model(input_ids=ids, attention_mask=mask).last_hidden_state
 
     @property
@@ -140,7 +131,7 @@ class TransformerEncoder(BaseEncoder):
         Gradients are recorded where weights of the model take part in training.
         """
         states = dict(self._states(units))
-        return [states[number] for number in range(len(units))]
+        return [states[index] for index in range(len(units))]
 
     def _encode_units(self, units: list[tuple[str, ...]]) -> list[np.ndarray]:
         import torch
@@ -153,7 +144,7 @@ class TransformerEncoder(BaseEncoder):
         return rows
 
     def _states(self, units: Sequence[TokenizedUnit]) -> Iterator[tuple[int, "torch.Tensor"]]:
-        """Number and residues' states of each unit, batch by batch."""
+        """Index and residues' states of each unit, batch by batch."""
         import torch
 
         for batch in length_batches([len(unit.ids) for unit in units]):

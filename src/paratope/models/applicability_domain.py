@@ -41,17 +41,10 @@ class DomainDistance:
 class ApplicabilityDomain:
     """The molecules a model was trained on, and how close others are to them.
 
-    Parameters
-    ----------
-    antigens : sequence of tuple of str
-        Chains of the distinct training antigens.
-    antibodies : sequence of tuple of str
-        CDRs of the distinct training antibodies, H1 to L3 (empty where there is no light chain).
-    partners : sequence of (int, int)
-        Which antibody was measured against which antigen.
+    `antigens` are the chains of the distinct training antigens, `antibodies` the CDRs of the
+    distinct training antibodies, H1 to L3 (empty where there is no light chain), and `partners`
+    says by index which antibody was measured against which antigen.
 
-    Examples
-    --------
     >>> heavy = (
     ...     "EVQLVESGGGLVQPGGSLRLSCAASGFNIKDTYIHWVRQAPGKGLEWVARIYPTNGYTRYADSVKGRFTISADTS"
     ...     "KNTAYLQMNSLRAEDTAVYYCSRWGGDGFYAMDYWGQGTLVTVSS"
@@ -72,51 +65,57 @@ class ApplicabilityDomain:
     ) -> None:
         self.antigens = tuple(tuple(chains) for chains in antigens)
         self.antibodies = tuple(tuple(loops) for loops in antibodies)
-        self.partners = tuple(sorted({(int(left), int(right)) for left, right in partners}))
+        self.partners = tuple(sorted(set(partners)))
         self._texts = ["".join(loops) for loops in self.antibodies]
-        self._chains = list(dict.fromkeys(chain for chains in self.antigens for chain in chains))
         self._measured_with: dict[int, set[int]] = defaultdict(set)
         for antibody, antigen in self.partners:
             self._measured_with[antigen].add(antibody)
         self._antigens_of_chain: dict[str, list[int]] = defaultdict(list)
-        for number, chains in enumerate(self.antigens):
+        for index, chains in enumerate(self.antigens):
             for chain in chains:
-                self._antigens_of_chain[chain].append(number)
+                self._antigens_of_chain[chain].append(index)
         self._known_antigens: dict[tuple[str, ...], tuple[float, frozenset[int]]] = {}
 
     @classmethod
     def of_pairs(cls, pairs: Iterable[Pair]) -> "ApplicabilityDomain":
-        """Of the pairs a model is trained on; antibodies as variable domains."""
-        antigens: dict[tuple[str, ...], int] = {}
-        antibodies: dict[tuple[str, ...], int] = {}
-        partners = []
-        for pair in pairs:
-            antigen = antigens.setdefault(pair.antigen.chains, len(antigens))
-            antibody = antibodies.setdefault(_loops(pair.antibody), len(antibodies))
-            partners.append((antibody, antigen))
-        return cls(tuple(antigens), tuple(antibodies), partners)
+        """The domain of the pairs a model is trained on; antibodies as variable domains."""
+        return cls._of_molecules((_loops(pair.antibody), pair.antigen.chains) for pair in pairs)
 
     @classmethod
     def joined(cls, parts: Sequence["ApplicabilityDomain"]) -> "ApplicabilityDomain":
-        """Of the union of several training sets."""
+        """The domain of the union of several training sets."""
+        return cls._of_molecules(
+            (part.antibodies[antibody], part.antigens[antigen])
+            for part in parts
+            for antibody, antigen in part.partners
+        )
+
+    @classmethod
+    def _of_molecules(
+        cls, measured: Iterable[tuple[tuple[str, ...], tuple[str, ...]]]
+    ) -> "ApplicabilityDomain":
         antigens: dict[tuple[str, ...], int] = {}
         antibodies: dict[tuple[str, ...], int] = {}
-        partners = []
-        for part in parts:
-            for antibody, antigen in part.partners:
-                left = antibodies.setdefault(part.antibodies[antibody], len(antibodies))
-                right = antigens.setdefault(part.antigens[antigen], len(antigens))
-                partners.append((left, right))
+        partners = [
+            (antibodies.setdefault(loops, len(antibodies)), antigens.setdefault(c, len(antigens)))
+            for loops, c in measured
+        ]
         return cls(tuple(antigens), tuple(antibodies), partners)
 
     def judge(self, pairs: Sequence[Pair]) -> list[DomainDistance]:
         """Distance of every pair, in order; antibodies as variable domains."""
+        from rapidfuzz.distance import Levenshtein
+        from rapidfuzz.process import cdist
+
         antigens = dict.fromkeys(pair.antigen.chains for pair in pairs)
         unknown = [chains for chains in antigens if chains not in self._known_antigens]
         self._known_antigens.update(self._closest_antigens(unknown))
         antibodies = list(dict.fromkeys(pair.antibody.chains for pair in pairs))
         loops = [_loops(Antibody(chains[0], (*chains[1:], None)[0])) for chains in antibodies]
-        similarity = self._antibody_similarity(["".join(parts) for parts in loops])
+        similarity = np.zeros((len(loops), len(self._texts)))
+        if loops and self._texts:
+            queries, scorer = ["".join(parts) for parts in loops], Levenshtein.normalized_similarity
+            similarity = cdist(queries, self._texts, scorer=scorer, dtype=np.float32, workers=-1)
         row_of = {chains: row for row, chains in enumerate(antibodies)}
         answers = []
         for pair in pairs:
@@ -131,34 +130,25 @@ class ApplicabilityDomain:
             answers.append(DomainDistance(domain, round(antigen_identity, 3), round(closest, 3)))
         return answers
 
-    def _antibody_similarity(self, queries: list[str]) -> np.ndarray:
-        from rapidfuzz.distance import Levenshtein
-        from rapidfuzz.process import cdist
-
-        if not queries or not self._texts:
-            return np.zeros((len(queries), len(self._texts)))
-        scorer = Levenshtein.normalized_similarity
-        return cdist(queries, self._texts, scorer=scorer, dtype=np.float32, workers=-1)
-
     def _closest_antigens(
         self, molecules: Sequence[tuple[str, ...]]
     ) -> dict[tuple[str, ...], tuple[float, frozenset[int]]]:
-        chains = list(dict.fromkeys(chain for chains in molecules for chain in chains))
-        best = {chain: [0.0, set()] for chain in chains}
-        known = set(self._chains)
-        new = [chain for chain in chains if chain not in known]
-        for chain in chains:
-            if chain in known:
-                best[chain] = [1.0, set(self._antigens_of_chain[chain])]
-        if new and self._chains:
-            hits = align_chains(new, self._chains)
+        known = self._antigens_of_chain
+        best: dict[str, tuple[float, set[int]]] = {
+            chain: (1.0, set(known[chain])) if chain in known else (0.0, set())
+            for chains in molecules
+            for chain in chains
+        }
+        new, chains = [chain for chain in best if chain not in known], list(known)
+        if new and chains:
+            hits = align_chains(new, chains)
             strong = hits.related & (hits.coverage >= MIN_COVERAGE)
             order = zip(hits.first[strong], hits.second[strong], hits.identity[strong], strict=True)
             for query, target, identity in order:
-                answer = best[new[query]]
-                answer[0] = max(answer[0], float(identity))
+                highest, same = best[new[query]]
                 if identity >= SAME_ANTIGEN_IDENTITY:
-                    answer[1] |= set(self._antigens_of_chain[self._chains[target]])
+                    same |= set(known[chains[target]])
+                best[new[query]] = max(highest, float(identity)), same
         answers = {}
         for molecule in molecules:
             identity = max(best[chain][0] for chain in molecule)
@@ -190,5 +180,5 @@ class ApplicabilityDomain:
 
 
 def _loops(antibody: Antibody) -> tuple[str, ...]:
-    found = cdrs(antibody)
-    return tuple(found.get(name, "") for name in _CDR_NAMES)
+    loops = cdrs(antibody)
+    return tuple(loops.get(name, "") for name in _CDR_NAMES)

@@ -40,23 +40,20 @@ class Bundle:
     # ``encoders`` (antibody, antigen: names with revisions), ``network``, ``members``, ``recipe``
     config: dict[str, Any]
     weights: Mapping[str, Any]  # ``"<member>.<parameter>"``
-    # calibration, familiarity: As their classes write them
+    # calibration, familiarity: as their classes write them
     calibration: dict[str, Any]
     familiarity: dict[str, Any]
     metrics: dict[str, Any]
     environment: dict[str, Any]
     card: str  # Markdown
-    # Of a model adapted to a campaign: its rows and what was learned; empty for others
+    # The rows of the campaign that a model was adapted to, and what was learned; else empty
     campaign: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def write_bundle(bundle: Bundle, folder: str | os.PathLike[str]) -> Path:
     """Write a bundle as a folder, replacing the model that is there; other files in it are kept.
 
-    Raises
-    ------
-    OutputError
-        If it cannot be written, or the folder holds something that is no model; see `check_target`.
+    Raises `OutputError` if it cannot be written, or as `check_target`.
     """
     from safetensors.torch import save
 
@@ -82,19 +79,14 @@ def write_bundle(bundle: Bundle, folder: str | os.PathLike[str]) -> Path:
 
 
 def check_target(target: Path) -> None:
-    """Make sure that a model may be written to a folder.
+    """Raise `OutputError` unless a model may be written to a folder.
 
     A folder that is there must be empty or a model folder: one whose ``config.json`` has our
     ``format_version`` and ``sha256``, not just any file of that common name.
-
-    Raises
-    ------
-    OutputError
-        If it is something else, or there is no permission to write.
     """
     if target.exists() and not target.is_dir():
         raise OutputError(f"cannot write {target}: this is a file; expected a folder")
-    above = next(one for one in target.absolute().parents if one.exists())
+    above = next(folder for folder in target.absolute().parents if folder.exists())
     if not above.is_dir():
         raise OutputError(f"cannot write {target}: {above} is a file; expected a folder")
     if not os.access(above, os.W_OK | os.X_OK):
@@ -114,10 +106,7 @@ def check_target(target: Path) -> None:
 def read_bundle(folder: str | os.PathLike[str]) -> Bundle:
     """Read a bundle and check every file against its checksum.
 
-    Raises
-    ------
-    ModelError
-        If the folder or a file of it is missing, altered, or of another format version.
+    Raises `ModelError` if the folder or a file of it is missing, altered, or of another version.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load
@@ -160,10 +149,7 @@ def read_bundle(folder: str | os.PathLike[str]) -> Bundle:
 def find_model(source: str | os.PathLike[str]) -> Path:
     """Folder of a model: an existing folder, a run folder's bundle, or a bundled name.
 
-    Raises
-    ------
-    ModelError
-        If it is none of these.
+    Raises `ModelError` if it is none of these.
     """
     folder = Path(source)
     if folder.is_dir():
@@ -190,33 +176,15 @@ def make_bundle(
     environment: Mapping[str, Any],
     card: str,
 ) -> Bundle:
-    """Parts of a model as a bundle.
+    """Parts of a model as a bundle; `ModelError` if the networks are of different shapes.
 
-    Parameters
-    ----------
-    networks : sequence of Network
-        Of one shape.
-    encoders : mapping
-        ``antibody`` and ``antigen``: names with revisions; ``max_residues``.
-    recipe : mapping
-        Settings of the training runs.
-    calibration : Calibration
-    domain : ApplicabilityDomain
-    metrics, environment : mapping
-        Plain values.
-    card : str
-        Markdown.
-
-    Raises
-    ------
-    ModelError
-        If the networks are of different shapes.
+    `encoders` gives names with revisions for ``antibody`` and ``antigen``, and ``max_residues``.
     """
     if len({network.config for network in networks}) != 1:
         raise ModelError("the networks of a bundle must have one shape; these differ")
     weights = {
-        f"{number}.{name}": tensor.detach().cpu().contiguous()
-        for number, network in enumerate(networks)
+        f"{index}.{name}": tensor.detach().cpu().contiguous()
+        for index, network in enumerate(networks)
         for name, tensor in network.state_dict().items()
     }
     config = {
@@ -225,15 +193,8 @@ def make_bundle(
         "members": len(networks),
         "recipe": dict(recipe),
     }
-    return Bundle(
-        config,
-        weights,
-        calibration.to_json(),
-        domain.to_json(),
-        dict(metrics),
-        dict(environment),
-        card,
-    )
+    documents = calibration.to_json(), domain.to_json(), dict(metrics), dict(environment)
+    return Bundle(config, weights, *documents, card)
 
 
 def network_config_from_json(data: object) -> NetworkConfig:

@@ -115,13 +115,12 @@ class CalibrationRows:
 
 @dataclasses.dataclass(frozen=True)
 class _Stratum:
-    """What is fitted for one domain."""
+    """Calibration of one domain."""
 
     residuals: np.ndarray  # measured - calibrated
     sigmas: np.ndarray
     delta_residuals: np.ndarray
     strong: np.ndarray
-    rows: int
     borrowed: bool
 
     def quantile(self, coverage: float) -> float:
@@ -166,21 +165,10 @@ class _Stratum:
 class Calibration:
     """Calibrated predictions from raw scores.
 
-    Parameters
-    ----------
-    held_out : CalibrationRows
-        At least two rows with an exact pKd.
-    rescale : bool
-        Whether the raw mean is scaled towards what was measured. Without it the pKd is the
-        networks' own, and only intervals and probabilities are calibrated.
+    With `rescale` the raw mean is scaled towards what was measured; without it the pKd is the
+    networks' own, and only intervals and probabilities are calibrated. Raises `ModelError` with
+    fewer than two held-out rows of an exact pKd: nothing can be said about the model's errors.
 
-    Raises
-    ------
-    ModelError
-        With fewer rows: nothing can be said about the model's errors.
-
-    Examples
-    --------
     >>> random = np.random.default_rng(0)
     >>> truth = random.normal(8, 1, 500)
     >>> raw = truth + random.normal(0, 0.5, 500)
@@ -217,21 +205,9 @@ class Calibration:
         coverage: float = DEFAULT_COVERAGE,
         threshold_pkd: float = STRONG_PKD,
     ) -> Calibrated:
-        """Calibrated predictions.
+        """Calibrated predictions of n rows, whose domains are given; raises as `check_options`.
 
-        Parameters
-        ----------
-        scored : Scored, (n,)
-        domains : sequence of str, n
-        coverage : float
-            Share of rows the interval is to cover, 0.01 to 0.99.
-        threshold_pkd : float
-            What counts as strong, 4 to 14.
-
-        Raises
-        ------
-        InputError
-            As `check_options`.
+        `coverage` is the share of rows the interval is to cover, `threshold_pkd` what is strong.
         """
         check_options(coverage, threshold_pkd)
         domain_of_row = np.asarray(domains)
@@ -273,16 +249,16 @@ class Calibration:
         return PredictedDifference(delta, delta - half, delta + half, p_stronger)
 
     def summary(self) -> dict[str, Any]:
-        """Of each domain: rows behind it, whether they are borrowed, slope and error."""
-        strata = {domain: self._stratum(domain) for domain in DOMAINS}
+        """Rows behind each domain, whether they are borrowed, slope and error."""
         return {
             domain: {
-                "rows": stratum.rows,
+                "rows": len(stratum.residuals),
                 "borrowed": stratum.borrowed,
                 "slope": round(self._slope, 4),
                 "rmse_pkd": round(float(np.sqrt(np.mean(stratum.residuals**2))), 4),
             }
-            for domain, stratum in strata.items()
+            for domain in DOMAINS
+            for stratum in [self._stratum(domain)]
         }
 
     def to_json(self) -> dict[str, Any]:
@@ -310,9 +286,9 @@ class Calibration:
         order = DOMAINS[DOMAINS.index(domain) :] + DOMAINS[: DOMAINS.index(domain)][::-1]
         for taken in range(1, len(order) + 1):
             rows = self.held_out.rows(np.isin(self.held_out.domain, order[:taken]))
-            if np.sum(rows.censoring == 0) >= MIN_ROWS:
+            if enough := bool(np.sum(rows.censoring == 0) >= MIN_ROWS):
                 break
-        borrowed = taken > 1 or int(np.sum(rows.censoring == 0)) < MIN_ROWS
+        borrowed = taken > 1 or not enough
         rows = rows.rows(_capped(rows.group))
         exact = rows.censoring == 0
         pkd, sigma = self._rescaled(rows.mean), np.maximum(rows.sd, _MIN_SD)
@@ -321,7 +297,7 @@ class Calibration:
         deltas = _delta_residuals(rows, pkd)
         if len(deltas) < 2:  # no assay has two rows: two independent errors
             deltas = np.concatenate([residuals, -residuals]) * math.sqrt(2.0)
-        return _Stratum(residuals, sigma[exact], deltas, strong, int(exact.sum()), borrowed)
+        return _Stratum(residuals, sigma[exact], deltas, strong, borrowed)
 
 
 def _capped(group: np.ndarray) -> np.ndarray:
@@ -340,12 +316,11 @@ def _shrunken_line(rows: CalibrationRows) -> tuple[float, float]:
     A bound counts where the line goes beyond it, as a value at the bound.
     """
     center = rows.mean.mean()
-    tilted = rows.mean - center
     intercept, slope = 0.0, 1.0
     for _ in range(_MAX_ROUNDS):
         beyond = np.sign(intercept + slope * rows.mean - rows.pkd) == -rows.censoring
         counted = (rows.censoring == 0) | beyond
-        x, error = tilted[counted], (rows.pkd - rows.mean)[counted]
+        x, error = rows.mean[counted] - center, (rows.pkd - rows.mean)[counted]
         prior = _PRIOR_ROWS * np.diag([1.0, max(float(np.mean(x**2)), 1e-6)])
         design = np.column_stack([np.ones(len(x)), x])
         shift, tilt = np.linalg.solve(design.T @ design + prior, design.T @ error)
@@ -369,8 +344,7 @@ def _fit_strong(features: np.ndarray, rows: CalibrationRows) -> np.ndarray:
     from scipy.optimize import minimize
 
     strong = rows.pkd >= STRONG_PKD
-    known = (rows.censoring == 0) | ((rows.censoring < 0) & ~strong)
-    known |= (rows.censoring > 0) & strong
+    known = np.where(strong, rows.censoring >= 0, rows.censoring <= 0)
     x, sign = features[known], np.where(strong[known], 1.0, -1.0)
     prior = np.array([0.01, 0.5, 0.5])
 

@@ -14,21 +14,12 @@ _LIBRARIES = ("torch", "numpy", "safetensors", "immunum", "transformers")
 
 
 def ensemble_models(sources: Sequence[str]) -> Bundle:
-    """One bundle of all networks of several models.
+    """One bundle of all networks of several models (run folders, model folders or bundled names).
 
     Every network's held-out rows stay held out from that network, so all of them together calibrate
-    the average; they are a little pessimistic, as an average errs less than its members.
-
-    Parameters
-    ----------
-    sources : sequence of str
-        Run folders, model folders or bundled names; at least two.
-
-    Raises
-    ------
-    ModelError
-        If there are fewer than two, one cannot be read, or they differ in encoders, shape, or in
-        whether their predictions are rescaled.
+    the average; they are a little pessimistic, as an average errs less than its members. Raises
+    `ModelError` if there are fewer than two, one cannot be read, or they differ in encoders, shape,
+    or in whether their predictions are rescaled.
     """
     if len(sources) < 2:
         raise ModelError(f"an ensemble joins at least two models, got {len(sources)}")
@@ -61,6 +52,16 @@ def ensemble_models(sources: Sequence[str]) -> Bundle:
     rows = CalibrationRows.joined([calibration.held_out for calibration in calibrations])
     joined = Calibration(rows, rescale)
     domains = [ApplicabilityDomain.from_json(bundle.familiarity) for bundle in bundles]
+    card = [
+        f"# Ensemble of {len(bundles)} models",
+        "",
+        "The mean of the networks of the models below, calibrated on the rows that each of them "
+        "did not see.",
+        "",
+        *calibration_lines(joined),
+    ]
+    for number, bundle in enumerate(bundles, start=1):
+        card += ["", f"## Model {number}", "", bundle.card.strip()]
     return Bundle(
         config={
             "encoders": first["encoders"],
@@ -73,7 +74,7 @@ def ensemble_models(sources: Sequence[str]) -> Bundle:
         familiarity=ApplicabilityDomain.joined(domains).to_json(),
         metrics={"members": [bundle.metrics for bundle in bundles]},
         environment=environment(),
-        card=_card(bundles, joined),
+        card="\n".join(card) + "\n",
     )
 
 
@@ -90,17 +91,3 @@ def calibration_lines(calibration: Calibration) -> list[str]:
         rows = f"{numbers['rows']}{' (borrowed)' if numbers['borrowed'] else ''}"
         lines.append(f"| {domain} | {rows} | {numbers['rmse_pkd']:.2f} |")
     return lines
-
-
-def _card(bundles: Sequence[Bundle], calibration: Calibration) -> str:
-    lines = [
-        f"# Ensemble of {len(bundles)} models",
-        "",
-        "The mean of the networks of the models below, calibrated on the rows that each of them "
-        "did not see.",
-        "",
-        *calibration_lines(calibration),
-    ]
-    for number, bundle in enumerate(bundles, start=1):
-        lines += ["", f"## Model {number}", "", bundle.card.strip()]
-    return "\n".join(lines) + "\n"

@@ -114,12 +114,7 @@ class Model(Protocol):
     ) -> Scored:
         """Uncalibrated predictions for pairs of states.
 
-        Parameters
-        ----------
-        antibodies, antigens
-            States.
-        antibody_index, antigen_index : sequence of int, optional
-            State of each row; without them, row n pairs antibody n with antigen n.
+        The indices give the states of each row; without them, row n pairs antibody and antigen n.
         """
         ...
 

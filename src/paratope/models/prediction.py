@@ -14,16 +14,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 OUTPUT_COLUMNS = (
-    "pkd",
-    "pkd_low",
-    "pkd_high",
-    "kd_nM",
-    "p_strong",
-    "domain",
-    "antigen_identity",
-    "antibody_identity",
-    "note",
-    "error",
+    *("pkd", "pkd_low", "pkd_high", "kd_nM", "p_strong"),
+    *("domain", "antigen_identity", "antibody_identity", "note", "error"),
 )
 # A model adapted on scores answers in these, and leaves the columns of pKd empty.
 SCORE_COLUMNS = ("score", "score_low", "score_high")

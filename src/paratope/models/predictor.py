@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, overload
+from typing import TYPE_CHECKING, Any, Self, cast, overload
 
 import numpy as np
 import polars as pl
@@ -25,14 +25,7 @@ Source = str | os.PathLike[str] | pl.DataFrame | InputTable | Sequence[Pair]
 
 
 class Predictor:
-    """A trained model, and the bundle it was read from. Use `Predictor.load`.
-
-    Parameters
-    ----------
-    model : Model
-    bundle : Bundle
-        Of the model.
-    """
+    """A trained model, and the bundle it was read from. Use `Predictor.load`."""
 
     def __init__(self, model: Model, bundle: Bundle) -> None:
         self.model = model
@@ -215,26 +208,28 @@ class Predictor:
         pairs: list[Pair] = []
         errors: dict[int, str] = {}
         notes = [list(row.notes) for row in rows]
-        for number, row in enumerate(rows):
+        for index, row in enumerate(rows):
             if row.error is not None or row.pair is None:
-                errors[number] = row.error or "no pair in this row"
+                errors[index] = row.error or "no pair in this row"
                 continue
             try:
                 pair, note = self.model.cut_pair(row.pair)
             except EncoderError as error:
-                errors[number] = f"row {row.id!r}: {error}"
+                errors[index] = f"row {row.id!r}: {error}"
                 continue
-            notes[number].append(note or "")
+            notes[index].append(note or "")
             pairs.append(pair)
         answers = self.model.predict_pairs(
             pairs, parent=parent, coverage=coverage, strong_threshold_pkd=strong_threshold_pkd
         )
-        index = iter(range(len(pairs)))
+        pair_index = iter(range(len(pairs)))
         return [
-            Prediction(row.id, coverage, note="; ".join(row.notes), error=errors[number])
-            if number in errors
-            else row_prediction(row.id, coverage, notes[number], answers, next(index), self.label)
-            for number, row in enumerate(rows)
+            Prediction(row.id, coverage, note="; ".join(row.notes), error=errors[index])
+            if index in errors
+            else row_prediction(
+                row.id, coverage, notes[index], answers, next(pair_index), self.label
+            )
+            for index, row in enumerate(rows)
         ]
 
     def _read(self, source: Any, columns: Mapping[str, str] | None) -> InputTable:
@@ -253,4 +248,5 @@ class Predictor:
                 schema=dict.fromkeys(("id", "heavy", "light", "antigen"), pl.String),
             )
             return table_from_frame(frame)
-        return table_from_frame(source, columns=columns, default_antigen=self.default_antigen)
+        frame = cast("pl.DataFrame | pd.DataFrame", source)  # all else is refused there
+        return table_from_frame(frame, columns=columns, default_antigen=self.default_antigen)
