@@ -676,3 +676,9 @@ def test_intervals_of_one_antigens_rows_resample_antibodies():
     assert (grouping, len(set(labels.tolist()))) == ("antibody", 60)
     several = frame.with_columns(antigen=pl.Series(["MKVTAG", "GSTAVK"] * 60))
     assert read_predictions(several).grouping()[0] == "antigen"
+
+
+def test_antigens_known_by_name_alone_are_groups():
+    rows = {"true": [7.0, 8.0, 9.0], "pred": [7.5, 8.0, 8.5], "antigen_name": ["a", "b", "a"]}
+    name, labels = read_predictions(pl.DataFrame(rows)).grouping()
+    assert (name, labels.tolist()) == ("antigen", ["a", "b", "a"])

@@ -120,7 +120,8 @@ class Bootstrap:
         blocks = min(count, _JACKKNIFE_GROUPS)
         left_out = np.ones((blocks, count))
         left_out[np.random.default_rng(seed).permutation(count) % blocks, np.arange(count)] = 0.0
-        self.weights = RowWeights(groups, np.concatenate([np.ones((1, count)), drawn, left_out]))
+        rows = [np.ones((1, count)), np.array(drawn, float).reshape(-1, count), left_out]
+        self.weights = RowWeights(groups, np.concatenate(rows))
 
     def interval(
         self, values: Floats | None, scale: str = "identity", level: float = LEVEL

@@ -159,9 +159,9 @@ def _mean_of_levels(
     name: str, rows: EvaluationRows, members: Sequence[NDArray[Any]], bootstrap: Bootstrap
 ) -> Floats:
     """Mean of a metric over levels in each draw, of those that the draw leaves any rows."""
-    values = np.stack(
-        [METRICS[name].draws(rows.take(index), bootstrap.weights.take(index)) for index in members]
-    )
+    weights = bootstrap.weights
+    draws = [METRICS[name].draws(rows.take(index), weights.take(index)) for index in members]
+    values = np.stack([drawn for drawn in draws if drawn is not None])
     known = np.isfinite(values)
     with np.errstate(invalid="ignore"):
         return np.where(known, values, 0.0).sum(axis=0) / known.sum(axis=0)

@@ -85,7 +85,7 @@ class PredictionTable:
             light = labels.get("light", np.full(len(self), "")).tolist()
             chains = zip(labels["heavy"].tolist(), light, strict=True)
             return "antibody", np.array([f"{heavy}|{light or ''}" for heavy, light in chains])
-        return self.columns[name], labels[name]
+        return self.columns.get(name, name), labels[name]
 
 
 def predictions_file(path: str | Path) -> Path:

@@ -98,12 +98,13 @@ def kmer_counts(pairs: list[Pair]) -> np.ndarray:
     variable = zip(*(region_text(pair.antibody.chains, "variable") for pair in pairs), strict=True)
     cdrs = zip(*(region_text(pair.antibody.chains, "cdrs") for pair in pairs), strict=True)
     texts = [*variable, tuple("|".join(pair.antigen.chains) for pair in pairs)]
-    settings = {"analyzer": "char", "ngram_range": (1, 2), "lowercase": False}
     counts = []
     for column, vocabulary in (*((text, words) for text in texts), *((c, residues) for c in cdrs)):
         distinct, row_of = np.unique(np.array(column, object), return_inverse=True)
-        counter = CountVectorizer(vocabulary=vocabulary, dtype=np.float32, **settings)
-        counts.append(counter.transform(distinct).toarray()[row_of])
+        counter = CountVectorizer(
+            analyzer="char", ngram_range=(1, 2), lowercase=False, vocabulary=vocabulary
+        )
+        counts.append(counter.transform(distinct).toarray()[row_of].astype(np.float32))
     return np.hstack(counts)
 
 
@@ -296,7 +297,7 @@ class BoostedKmers(Baseline):
             max_features=0.3,
             max_bins=32,
             min_samples_leaf=max(1, min(10, len(pairs) // 10)),
-            early_stopping=False,
+            early_stopping=False,  # type: ignore[arg-type] - scikit-learn allows it
             random_state=0,
         )
         self._model = trees.fit(counts[:, self._columns], values)

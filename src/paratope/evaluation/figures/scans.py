@@ -2,6 +2,7 @@
 
 import textwrap
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib import rc_context
@@ -61,9 +62,13 @@ def heat_map(
     with rc_context({"axes.grid": False, "font.size": 8}):
         size = (2.2 + 0.148 * max(length, 40), 5.3)
         figure, (top, bottom) = panels(*size, rows=2, sharex=True, height_ratios=(5.2, 1))
-        looks = {"cmap": "RdBu", "aspect": "auto", "interpolation": "nearest"}
-        norm = TwoSlopeNorm(0, -bound, bound)
-        image = top.imshow(np.ma.masked_invalid(changes), norm=norm, **looks)
+        image = top.imshow(
+            np.ma.masked_invalid(changes),
+            norm=TwoSlopeNorm(0, -bound, bound),
+            cmap="RdBu",
+            aspect="auto",
+            interpolation="nearest",
+        )
         top.set_facecolor("#E5E7EB")
         parent = np.array([RESIDUE_ORDER.find(residue) for residue, *_ in sites])
         dots = np.flatnonzero(parent >= 0)  # X has no row
@@ -92,7 +97,9 @@ def heat_map(
                 for axes in (top, bottom):
                     axes.axvspan(start - 0.5, stop - 0.5, facecolor="none", edgecolor=INK, lw=1.1)
                 bottom.axvspan(start - 0.5, stop - 0.5, **_CDR_FILL)
-            looks = {"weight": "bold" if is_cdr else "normal", "color": INK if is_cdr else GREY}
+            looks: dict[str, Any] = (
+                {"weight": "bold", "color": INK} if is_cdr else {"weight": "normal", "color": GREY}
+            )
             middle = (start + stop - 1) / 2
             top.text(middle, -0.8, region, ha="center", va="bottom", fontsize=8, **looks)
         top.set_xlim(-0.5, length - 0.5)
@@ -202,9 +209,9 @@ def specificity(
         right.axvline(0, color=GREY, linewidth=0.6)
         alpha = float(np.clip(12 / np.sqrt(len(on_target)), 0.3, 0.9))
         right.scatter(on_target, off_target, s=14, color=BLUE, alpha=alpha, linewidths=0)
-        looks = {"textcoords": "offset points", "fontsize": 7.5, "color": INK}
+        looks: dict[str, Any] = {"textcoords": "offset points", "fontsize": 7.5, "color": INK}
         for row in np.argsort(off_target - on_target)[:6]:
-            right.annotate(names[row], (on_target[row], off_target[row]), (4, -4), **looks)
+            right.annotate(names[int(row)], (on_target[row], off_target[row]), (4, -4), **looks)
         right.set(xlim=ends, ylim=ends)
     right.set(xlabel=f"{label} on {shown[0]}", ylabel=f"{label}, largest on another antigen")
     right.set_title("Variants (in the shade: more selective)")

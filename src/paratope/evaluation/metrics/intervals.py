@@ -114,7 +114,7 @@ def ence(rows: EvaluationRows, weights: RowWeights, bins: int = 10) -> Floats:
 
     def edges(total: float) -> Floats:
         index = np.arange(bins + 1)
-        even = index * (total // bins) + np.minimum(index, total % bins)
+        even = np.asarray(index * (total // bins) + np.minimum(index, total % bins), float)
         return even if total >= 2 * bins else np.full(bins + 1, np.nan)
 
     squares = [predicted_sd(rows) ** 2, (rows.predicted - rows.measured) ** 2]

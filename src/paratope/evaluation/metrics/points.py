@@ -85,7 +85,7 @@ def _covariances(rows: EvaluationRows, weights: RowWeights) -> Floats:
 
 
 def _varies(rows: EvaluationRows) -> bool:
-    return len(rows) >= 3 and np.ptp(rows.measured) > 0 and np.ptp(rows.predicted) > 0
+    return len(rows) >= 3 and bool(np.ptp(rows.measured) > 0 and np.ptp(rows.predicted) > 0)
 
 
 def pearson(rows: EvaluationRows, weights: RowWeights) -> Floats:

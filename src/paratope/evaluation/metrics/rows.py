@@ -69,8 +69,11 @@ class EvaluationRows:
 
     def take(self, index: Any) -> "EvaluationRows":
         """The rows of a boolean mask or an index array."""
-        arrays = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return EvaluationRows(**{k: None if v is None else v[index] for k, v in arrays.items()})
+        arrays: dict[str, Any] = {
+            field.name: None if (array := getattr(self, field.name)) is None else array[index]
+            for field in dataclasses.fields(self)
+        }
+        return EvaluationRows(**arrays)
 
     def exact(self) -> "EvaluationRows":
         """The rows that are not censored."""
