@@ -110,25 +110,12 @@ ENCODERS: dict[str, EncoderEntry] = {
 
 
 def load_encoder(spec: str, device: str = "auto") -> Encoder:
-    """The encoder of a specification. Its weights are read when it is first used.
+    """The encoder of a specification; its weights are read when it is first used.
 
-    Parameters
-    ----------
-    spec : str
-        ``NAME``, a key of `ENCODERS`; or ``NAME@REVISION``, as in `Encoder.name`; or
-        ``NAME@FOLDER``.
-    device : str
-        ``auto``, ``cpu`` or ``cuda``.
+    `spec` is ``NAME`` (a key of `ENCODERS`), ``NAME@REVISION`` as in `Encoder.name`, or
+    ``NAME@FOLDER``; `device` is ``auto``, ``cpu`` or ``cuda``. Raises `EncoderError` if the name is
+    unknown, or revision or device is not here, `MissingExtraError` if an extra is not installed.
 
-    Raises
-    ------
-    EncoderError
-        If the name is unknown, the revision is not here, or the device is not there.
-    MissingExtraError
-        If the encoder needs an optional part that is not installed.
-
-    Examples
-    --------
     >>> load_encoder("residue").name
     'residue@1'
     """

@@ -36,15 +36,6 @@ def _reference(name: str, note: str, rows: EvaluationRows, predicted: ArrayLike)
     return Reference(name, note, {key: METRICS[key](bare) for key in REFERENCE_METRICS})
 
 
-def _mean_of_others(values: Floats, exact: NDArray[np.bool_], codes: NDArray[np.int64]) -> Floats:
-    """Mean of the other exact rows with the same code, or of all of them if there is none."""
-    kept = np.where(exact, values, 0.0)
-    sums = np.bincount(codes, kept)[codes] - kept
-    counts = np.bincount(codes, exact)[codes] - exact
-    overall = (kept.sum() - kept) / np.maximum(exact.sum() - exact, 1)
-    return np.where(counts > 0, sums / np.maximum(counts, 1), overall)
-
-
 def table_references(table: PredictionTable, train: PredictionTable | None) -> list[Reference]:
     """Constants and group means, from training rows or else from the table without the row itself.
 
@@ -74,8 +65,13 @@ def table_references(table: PredictionTable, train: PredictionTable | None) -> l
             predicted = np.array([by_label.get(label, mean) for label in labels])
             note = f"mean of its training rows; {known:,} of {len(labels):,} rows have any"
         else:
-            is_exact = rows.censoring == Censoring.EXACT
-            predicted = _mean_of_others(rows.measured, is_exact, group_codes(labels)[0])
+            # the mean of the other exact rows with the same label, or of all others if none has it
+            exact, codes = rows.censoring == Censoring.EXACT, group_codes(labels)[0]
+            kept = np.where(exact, rows.measured, 0.0)
+            sums = np.bincount(codes, kept)[codes] - kept
+            counts = np.bincount(codes, exact)[codes] - exact
+            overall = (kept.sum() - kept) / np.maximum(exact.sum() - exact, 1)
+            predicted = np.where(counts > 0, sums / np.maximum(counts, 1), overall)
             note = (
                 f"mean of the other rows of the same {role} in this table, measured ones included"
             )

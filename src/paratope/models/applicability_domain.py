@@ -44,17 +44,6 @@ class ApplicabilityDomain:
     `antigens` are the chains of the distinct training antigens, `antibodies` the CDRs of the
     distinct training antibodies, H1 to L3 (empty where there is no light chain), and `partners`
     says by index which antibody was measured against which antigen.
-
-    >>> heavy = (
-    ...     "EVQLVESGGGLVQPGGSLRLSCAASGFNIKDTYIHWVRQAPGKGLEWVARIYPTNGYTRYADSVKGRFTISADTS"
-    ...     "KNTAYLQMNSLRAEDTAVYYCSRWGGDGFYAMDYWGQGTLVTVSS"
-    ... )
-    >>> lysozyme = "KVFGRCELAAAMKRHGLDNYRGYSLGNWVCAAKFESNFNTQATNRNTDGS"
-    >>> from paratope.molecules.sequences import Antigen
-    >>> pair = Pair(Antibody(heavy), Antigen((lysozyme,)))
-    >>> familiarity = ApplicabilityDomain.of_pairs([pair])
-    >>> familiarity.judge([pair])[0]
-    DomainDistance(domain='in', antigen_identity=1.0, antibody_identity=1.0)
     """
 
     def __init__(

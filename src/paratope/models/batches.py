@@ -221,13 +221,6 @@ class BatchPlan:
     With `balance` ``"none"`` every row comes once an epoch; with ``"assay"`` or ``"antigen"`` as
     many rows are drawn, with replacement, so that a group of m rows is drawn in proportion to m **
     `balance_power`. The last batch of an epoch may be smaller.
-
-    >>> from paratope.molecules.sequences import Antibody, Antigen, Pair
-    >>> pairs = [Pair(Antibody("EVQL" * n), Antigen(("MKV",))) for n in range(1, 6)]
-    >>> examples = Examples.from_measurements([Measurement(pair, 8.0) for pair in pairs])
-    >>> plan = BatchPlan(examples, batch_size=2, seed=0)
-    >>> len(plan), sorted(int(row) for batch in plan.batches(epoch=0) for row in batch)
-    (3, [0, 1, 2, 3, 4])
     """
 
     def __init__(

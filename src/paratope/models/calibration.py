@@ -168,19 +168,6 @@ class Calibration:
     With `rescale` the raw mean is scaled towards what was measured; without it the pKd is the
     networks' own, and only intervals and probabilities are calibrated. Raises `ModelError` with
     fewer than two held-out rows of an exact pKd: nothing can be said about the model's errors.
-
-    >>> random = np.random.default_rng(0)
-    >>> truth = random.normal(8, 1, 500)
-    >>> raw = truth + random.normal(0, 0.5, 500)
-    >>> groups = np.arange(500).astype(str)
-    >>> domains, assays = np.full(500, "in"), np.full(500, "assay")
-    >>> held_out = CalibrationRows(
-    ...     raw, np.full(500, 0.5), raw - 9, truth, np.zeros(500, int), domains, groups, assays
-    ... )
-    >>> scored = Scored(np.array([8.0]), np.array([0.5]), np.array([-1.0]))
-    >>> calibrated = Calibration(held_out).apply(scored, ["in"])
-    >>> bool(0.5 < calibrated.high[0] - calibrated.low[0] < 2.5)
-    True
     """
 
     def __init__(self, held_out: CalibrationRows, rescale: bool = False) -> None:

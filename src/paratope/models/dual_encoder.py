@@ -211,34 +211,13 @@ class ChainTokenizer:
 class DualEncoderWithCrossAttention(Network):
     """Two frozen encoders and the network of a recipe, from token ids of both sides to pKd.
 
-    What is trained, saved and loaded is the network alone; the encoders are those of the recipe or
-    the ones given, and are read when they are first needed.
+    Only the network is trained, saved and loaded; the encoders are the recipe's or those given (as
+    for `paratope.encoders.load_encoder`), and are read when first needed. `num_labels` is 1, the
+    pKd. Without `use_cross_attention` both sides are averaged over their residues and meet only in
+    the regressor, as in v2.5; it and `dropout` default to the recipe's. `recipe` is a name, a TOML
+    file or settings. Raises `ModelError` for another number of labels, `TrainingError` for an
+    unknown recipe, `EncoderError` for an unknown encoder.
 
-    Parameters
-    ----------
-    num_labels : int
-        1: the pKd.
-    dropout : float, optional
-        Default: the recipe's.
-    use_cross_attention : bool, optional
-        False: both sides are averaged over their residues and meet only in the regressor, as in
-        v2.5. Default: the recipe's.
-    antibody_encoder, antigen_encoder : str or Encoder, optional
-        As for `paratope.encoders.load_encoder`. Default: the recipe's.
-    recipe : str, Path or Recipe
-        Name, TOML file or settings that say the network's sizes.
-
-    Raises
-    ------
-    ModelError
-        If another number of labels is asked for.
-    TrainingError
-        If there is no such recipe.
-    EncoderError
-        If there is no such encoder.
-
-    Examples
-    --------
     >>> model = DualEncoderWithCrossAttention(
     ...     antibody_encoder="antiberty", antigen_encoder="residue", recipe="default"
     ... ).eval()
@@ -295,18 +274,9 @@ class DualEncoderWithCrossAttention(Network):
     ) -> Self:
         """The model of a run's checkpoint, with the sizes of the run, ready to predict.
 
-        Parameters
-        ----------
-        path : path
-            Such as ``run/checkpoints/checkpoint_latest.pth``, or the weights of the best epoch
-            beside it. Nothing in it is executed.
-        antibody_encoder, antigen_encoder : str or Encoder, optional
-            Where the run's encoders are, if not where they were.
-
-        Raises
-        ------
-        ModelError
-            If it cannot be read, or is no checkpoint of a run.
+        `path` is such as ``run/checkpoints/checkpoint_latest.pth``, or the best epoch's weights
+        beside it; nothing in it is executed. The encoders are named if they are not where the run
+        had them. Raises `ModelError` if it cannot be read, or is no checkpoint of a run.
         """
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
@@ -358,24 +328,11 @@ class DualEncoderWithCrossAttention(Network):
         antigen_input_ids: Tensor,
         antigen_attention_mask: Tensor,
     ) -> Tensor:
-        """Predicted pKd of each row.
+        """Predicted pKd of each row, float32 (B,); special tokens and padding have no part in it.
 
-        Parameters
-        ----------
-        antibody_input_ids, antibody_attention_mask : Tensor
-            (B, T) each, of `antibody_tokenizer` or of the encoder's own tokenizer.
-        antigen_input_ids, antigen_attention_mask : Tensor
-            (B, T') each.
-
-        Returns
-        -------
-        Tensor
-            float32, (B,). Special tokens and padding have no part in it.
-
-        Raises
-        ------
-        InputError
-            If the sides have different numbers of rows, or a token is no residue.
+        Ids and masks are (B, T) for antibodies and (B, T') for antigens, from `antibody_tokenizer`
+        and `antigen_tokenizer` or the encoders' own. Raises `InputError` if the numbers of rows
+        differ, or a token is no residue.
         """
         if len(antibody_input_ids) != len(antigen_input_ids):
             raise InputError(

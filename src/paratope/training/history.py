@@ -58,16 +58,6 @@ def summarise(history: pl.DataFrame) -> dict[str, Any]:
 
     ``recall_std`` is the population's, ``status`` is ``"stable"``, ``"unstable"`` or, where no
     recall was measured, ``"unknown"``. What was not measured is None.
-
-    >>> history = history_table(
-    ...     [
-    ...         {"epoch": 1, "validation_spearman": 0.3, "validation_recall_percent": 100.0},
-    ...         {"epoch": 2, "validation_spearman": 0.4, "validation_recall_percent": 20.0},
-    ...     ]
-    ... )
-    >>> summary = summarise(history)
-    >>> summary["best_spearman_epoch"], summary["recall_std"], summary["status"]
-    (2, 40.0, 'unstable')
     """
     names = ("Val Spearman", "Val Recall", "Train Loss", "Learning Rate")
     spearman, recall, loss, rate = (_numbers(history[name]) for name in names)

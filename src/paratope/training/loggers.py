@@ -299,14 +299,6 @@ def open_loggers(
 
     Those that have written into the folder before go on without being named. `csv` is the run
     folder's own history, written first. Raises `TrainingError` if one cannot be opened.
-
-    >>> import tempfile
-    >>> from paratope.models.recipes import load_recipe
-    >>> folder = Path(tempfile.mkdtemp())
-    >>> with open_loggers(["tensorboard"], folder, load_recipe("default"), print) as loggers:
-    ...     loggers.log([{"epoch": 1, "train_loss": 0.5, "warning": ""}])
-    >>> [path.name.split(".")[0] for path in (folder / "tensorboard").iterdir()]
-    ['events']
     """
     loggers = LoggerSet({} if csv is None else {_ALWAYS: csv}, say)
     status = "failed"

@@ -26,15 +26,6 @@ class RunLog:
     Without a path nothing is written; `say` is told every note, `write_history` the records of all
     epochs after each. Entering raises `TrainingError` if another process is writing the file,
     `OutputError` if it cannot be written.
-
-    >>> import tempfile
-    >>> path = Path(tempfile.mkdtemp()) / "log.txt"
-    >>> with RunLog(path, say=print) as log:
-    ...     log.event("step", epoch=1, step=3, learning_rate=0.0005)
-    ...     log.note("no checkpoint: starting afresh")
-    no checkpoint: starting afresh
-    >>> [line.split(" ", 1)[1] for line in path.read_text().splitlines()]
-    ['step epoch=1 step=3 learning_rate=0.0005', 'note no checkpoint: starting afresh']
     """
 
     def __init__(self, path: Path | None = None, say: Callable[[str], None] | None = None) -> None:

@@ -158,6 +158,7 @@ def run_card(
     weights = sum(parameter.numel() for parameter in result.network().parameters())
     network, encoders, usable = recipe.network, trained.encoder_names, trained.rows.usable
     attention = "with" if network.use_cross_attention else "without"
+    parts = [metrics.get(part, {}) for part in ("val", "test")]
     lora = ""
     if sides := adapted_sides(recipe.lora):
         tuned = f"{' and '.join(sides)} encoder{'s' * (len(sides) > 1)}"
@@ -175,7 +176,13 @@ def run_card(
         "",
         "## How it did",
         "",
-        *_performance(metrics),
+        "| | validation | test |",
+        "|---|---|---|",
+        *(
+            f"| {title} | {' | '.join(_shown(part.get(name)) for part in parts)} |"
+            for name, title in _METRICS.items()
+            if any(part.get(name) is not None for part in parts)
+        ),
         "",
         "## Training",
         "",
@@ -213,15 +220,6 @@ def calibration_warning(calibration: Calibration) -> str:
         f"The intervals rest on {exact} held-out rows, fewer than {MIN_ROWS}: they are wide and "
         "rough."
     )
-
-
-def _performance(metrics: dict[str, Any]) -> list[str]:
-    lines = ["| | validation | test |", "|---|---|---|"]
-    parts = [metrics.get(part, {}) for part in ("val", "test")]
-    for name, title in _METRICS.items():
-        if any(part.get(name) is not None for part in parts):
-            lines.append(f"| {title} | {' | '.join(_shown(part.get(name)) for part in parts)} |")
-    return lines
 
 
 def _training(trained: TrainedTable) -> list[str]:

@@ -121,7 +121,8 @@ def tune_networks(
     rows = _network_rows(campaign, encoders, recipe)
     groups = variant_groups(campaign.pairs)
     half = shuffled_variants(groups, np.random.default_rng(seed)) % NETWORKS
-    networks, known, judged = [], {}, []
+    domain = ApplicabilityDomain.of_pairs(row.pair for row in rows)
+    networks, known, unseen_rows = [], {}, []  # of each network, rows that it did not see
     with (
         open_store(encoders[0], "antibody", recipe.lora, cache) as antibodies,
         open_store(encoders[1], "antigen", recipe.lora, cache) as antigens,
@@ -148,9 +149,25 @@ def tune_networks(
             for row, mean in zip(other.tolist(), scores.mean.tolist(), strict=True):
                 known[pair_key(campaign.pairs[row])] = mean
             few = np.arange(min(_CALIBRATION_ROWS, len(other)))
-            judged.append(([rows[row] for row in other[few]], scores.rows(few)))
+            measurements = [rows[row] for row in other[few]]
+            unseen_rows.append(held_out(measurements, scores.rows(few), domain))
             networks.append(network)
-    predictor = _joined(networks, recipe, encoders, rows, judged, device, cache)
+    bundle = make_bundle(
+        networks,
+        {
+            "antibody": encoders[0].name,
+            "antigen": encoders[1].name,
+            "max_residues": recipe.encoders.max_residues,
+            **({"lora": recipe.lora.model_dump(mode="json")} if recipe.lora.rank else {}),
+        },
+        recipe.model_dump(mode="json"),
+        Calibration(CalibrationRows.joined(unseen_rows)),
+        domain,
+        metrics={},
+        environment=environment(),
+        card="",
+    )
+    predictor = Predictor(NetworkModel.open(bundle, device, cache), bundle)
     return TunedNetworks(predictor, known, epochs, size, time.perf_counter() - began)
 
 
@@ -252,36 +269,6 @@ class _Trainer:
             RunOptions(device=self._device, on_epoch=lambda record: after_epoch(record["epoch"])),
             start=self._start[self._trained % len(self._start)] if self._start else None,
         )
-
-
-def _joined(
-    networks: Sequence[Any],
-    recipe: Recipe,
-    encoders: Sequence[Any],
-    rows: Sequence[Measurement],
-    judged: Sequence[tuple[list[Measurement], Any]],
-    device: str,
-    cache: Any,
-) -> Predictor:
-    """The networks as one model, calibrated on rows that each did not see."""
-    familiarity = ApplicabilityDomain.of_pairs(row.pair for row in rows)
-    parts = [held_out(measurements, scores, familiarity) for measurements, scores in judged]
-    bundle = make_bundle(
-        networks,
-        {
-            "antibody": encoders[0].name,
-            "antigen": encoders[1].name,
-            "max_residues": recipe.encoders.max_residues,
-            **({"lora": recipe.lora.model_dump(mode="json")} if recipe.lora.rank else {}),
-        },
-        recipe.model_dump(mode="json"),
-        Calibration(CalibrationRows.joined(parts)),
-        familiarity,
-        metrics={},
-        environment=environment(),
-        card="",
-    )
-    return Predictor(NetworkModel.open(bundle, device, cache), bundle)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,7 +11,6 @@ uncertainty; 0.5 trades the two as the method's authors do; 1 goes where the mod
 
 import abc
 import dataclasses
-import functools
 import warnings
 from collections import Counter
 from collections.abc import Hashable, Sequence
@@ -210,13 +209,10 @@ class Thompson(Acquisition):
     def __init__(self, posterior: JointPosterior, explore: float, seed: int) -> None:
         super().__init__(posterior, explore, seed)
         self._random = np.random.default_rng(seed)
-        self._covariance = posterior.covariance[: posterior.candidates, : posterior.candidates]
-
-    @functools.cached_property
-    def _root(self) -> torch.Tensor:
-        covariance = torch.from_numpy(self._covariance.copy())
+        count = posterior.candidates
+        covariance = torch.from_numpy(posterior.covariance[:count, :count].copy())
         covariance.diagonal().add_(_JITTER * float(covariance.max()))
-        return torch.linalg.cholesky(covariance)
+        self._root = torch.linalg.cholesky(covariance)
 
     def choose(self, index: int) -> None:
         """Draws are independent of each other: nothing changes."""

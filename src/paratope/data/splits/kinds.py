@@ -65,13 +65,6 @@ def replicate_groups(measurements: Sequence[Measurement]) -> np.ndarray:
     Rows are grouped if antibody and antigen are the same molecule each (see `same_molecule`:
     fragments, tags, constant domains, loose ends), whatever their names, or if one row's pair and
     parent are the other's parent and pair.
-
-    >>> from paratope.molecules.sequences import Antibody, Antigen
-    >>> chains = (("EVQLVE", "MKVLA"), ("EVQLVE", "GGMKVLA"), ("QVQLVE", "MKVLA"))
-    >>> rows = [Measurement(Pair(Antibody(heavy), Antigen((antigen,))), 8.0)
-    ...         for heavy, antigen in chains]
-    >>> replicate_groups(rows).tolist()
-    [0, 0, 1]
     """
     pairs = _distinct_pairs(measurements)
     antibodies = same_molecule([pair.antibody.chains for pair in pairs])
