@@ -120,7 +120,7 @@ def tune_networks(
     encoders = [load_encoder(name, device) for name in recipe.encoders.by_side.values()]
     rows = _network_rows(campaign, encoders, recipe)
     groups = variant_groups(campaign.pairs)
-    half = shuffled_variants(groups, np.random.default_rng(seed)) % NETWORKS
+    half = np.random.default_rng(seed).permutation(int(groups.max()) + 1)[groups] % NETWORKS
     domain = ApplicabilityDomain.of_pairs(row.pair for row in rows)
     networks, known, unseen_rows = [], {}, []  # of each network, rows that it did not see
     with (
