@@ -92,7 +92,7 @@ def nameless(cache: Path) -> Adapted:
 # models
 
 
-def test_a_plate_becomes_a_model_folder(adapted: Adapted, cache: Path):
+def test_a_plate_becomes_a_model_folder(adapted, cache):
     assert adapted.folder is not None
     predictor = Predictor.load(adapted.folder, cache=cache)
     frame = predictor.predict(pool())
@@ -105,7 +105,7 @@ def test_a_plate_becomes_a_model_folder(adapted: Adapted, cache: Path):
     assert np.abs((frame["pkd"] - again["pkd"]).to_numpy()).max() < 1e-4
 
 
-def test_the_folder_holds_card_and_report(adapted: Adapted):
+def test_the_folder_holds_card_and_report(adapted):
     assert adapted.folder is not None
     report = adapted.folder / "report"
     names = {path.name for path in report.iterdir()}
@@ -128,7 +128,7 @@ def test_the_folder_holds_card_and_report(adapted: Adapted):
     assert sorted(held_out["id"]) == sorted(plate()["id"])
 
 
-def test_the_report_finds_what_was_put_in(adapted: Adapted):
+def test_the_report_finds_what_was_put_in(adapted):
     assert adapted.report is not None
     assert adapted.report.learned
     model = adapted.report.validations["random"].model
@@ -140,7 +140,7 @@ def test_the_report_finds_what_was_put_in(adapted: Adapted):
     assert strongest["effect"] < 0
 
 
-def test_equal_measurements_give_equal_bytes(cache: Path, tmp_path: Path):
+def test_equal_measurements_give_equal_bytes(cache, tmp_path):
     folders = [tmp_path / place / "c" for place in "ab"]
     for folder in folders:
         adapt(plate(), folder, prior="none", report=False, cache=cache)
@@ -150,7 +150,7 @@ def test_equal_measurements_give_equal_bytes(cache: Path, tmp_path: Path):
             assert again.read_bytes() == path.read_bytes(), path.name
 
 
-def test_scores_without_an_antigen(nameless: Adapted, cache: Path):
+def test_scores_without_an_antigen(nameless, cache):
     assert any("no general model is asked" in note for note in nameless.campaign.notes)
     predictor = nameless.predictor(cache=cache)
     for antigen in (None, LYSOZYME):  # an antigen nobody asked for does no harm
@@ -162,14 +162,14 @@ def test_scores_without_an_antigen(nameless: Adapted, cache: Path):
         assert (frame["score_low"] < frame["score_high"]).all()
 
 
-def test_the_campaigns_only_antigen_need_not_be_repeated(adapted: Adapted, cache: Path):
+def test_the_campaigns_only_antigen_need_not_be_repeated(adapted, cache):
     predictor = adapted.predictor(cache=cache)
     given, absent = predictor.predict(pool()), predictor.predict(pool(None))
     assert absent["pkd"].to_list() == given["pkd"].to_list()
     assert absent["domain"].to_list() == ["in"] * 4
 
 
-def test_a_general_model_beneath(cache: Path, tmp_path: Path):
+def test_a_general_model_beneath(cache, tmp_path):
     found = adapt(plate(), tmp_path / "c", prior="default", report=False, cache=cache)
     assert "general_model" in found.model.weights
     assert "General model beneath**: default" in (tmp_path / "c" / "card.md").read_text("utf-8")
@@ -181,7 +181,7 @@ def test_a_general_model_beneath(cache: Path, tmp_path: Path):
         adapt(plate(), prior="nosuch", cache=cache)
 
 
-def test_replicates_bounds_and_assays_together(cache: Path):
+def test_replicates_bounds_and_assays_together(cache):
     first = plate().with_columns(assay=pl.lit("spr"), pkd=pl.col("pkd").cast(pl.String))
     second = first.with_columns(
         assay=pl.lit("bli"), pkd=(pl.col("pkd").cast(pl.Float64) - 1.5).cast(pl.String)
@@ -202,7 +202,7 @@ def test_replicates_bounds_and_assays_together(cache: Path):
 # the command
 
 
-def test_the_command_says_what_to_expect(tmp_path: Path, run_paratope: Run):
+def test_the_command_says_what_to_expect(tmp_path, run_paratope):
     source, folder = tmp_path / "plate.csv", tmp_path / "my-campaign"
     plate()[:10].write_csv(source)
     done = run_paratope("adapt", source, "-o", folder, "--prior", "none")
@@ -218,7 +218,7 @@ def test_the_command_says_what_to_expect(tmp_path: Path, run_paratope: Run):
     assert pl.read_csv(target).height == 4
 
 
-def test_options_of_the_command(tmp_path: Path, run_paratope: Run):
+def test_options_of_the_command(tmp_path, run_paratope):
     source, folder = tmp_path / "elisa.csv", tmp_path / "c"
     plate("OD450", None, well="A1").write_csv(source)
     done = run_paratope(
@@ -276,21 +276,16 @@ def mixed_units() -> pl.DataFrame:
                 "measure at least one variant inside the assay's range",
             ),
         ),
-        (
-            mixed_units(),
-            ("mixed units: 12 rows have a pKd or Kd", "13 rows have only a score"),
-        ),
+        (mixed_units(), ("mixed units: 12 rows have a pKd or Kd", "13 rows have only a score")),
     ],
     ids=["one measurement", "all equal", "all bounds", "mixed units"],
 )
-def test_what_cannot_be_learned_from(
-    frame: pl.DataFrame, messages: tuple[str, ...], tmp_path: Path, run_paratope: Run
-):
+def test_what_cannot_be_learned_from(frame, messages, tmp_path, run_paratope):
     stderr = failing(frame, tmp_path, run_paratope)
     assert all(message in stderr for message in messages)
 
 
-def test_mixed_units_within_a_column_leave_the_rest_usable(tmp_path: Path, run_paratope: Run):
+def test_mixed_units_within_a_column_leave_the_rest_usable(tmp_path, run_paratope):
     """A Kd in M among Kd in nM: named, left out, the others learned from."""
     frame = plate().with_columns(kd_nM=10 ** (9 - pl.col("pkd"))).drop("pkd")
     frame[5, "kd_nM"] = 3e-9
@@ -304,16 +299,16 @@ def test_mixed_units_within_a_column_leave_the_rest_usable(tmp_path: Path, run_p
     assert Predictor.load(folder).predict(pool())["error"].null_count() == 4
 
 
-def test_two_assays_without_overlap(cache: Path):
+def test_two_assays_without_overlap(cache):
     frame = plate().with_columns(
-        assay=pl.when(pl.int_range(pl.len()) < 13).then(pl.lit("spr")).otherwise(pl.lit("bli")),
+        assay=pl.when(pl.int_range(pl.len()) < 13).then(pl.lit("spr")).otherwise(pl.lit("bli"))
     )
     found = adapt(frame, prior="none", report=False, cache=cache)
     assert any("no variant was also measured in 'spr'" in note for note in found.campaign.notes)
     assert found.predictor(cache=cache).predict(pool())["error"].null_count() == 4
 
 
-def test_a_wrong_parent_is_said_and_the_model_still_made(cache: Path):
+def test_a_wrong_parent_is_said_and_the_model_still_made(cache):
     nano = NANOBODY.with_columns(pkd=pl.lit(6.0)).select(plate().columns)
     frame = pl.concat([plate(), nano]).with_columns(
         parent=pl.when(pl.col("id") == "nano").then(pl.lit("")).otherwise(pl.lit("nano"))
@@ -324,7 +319,7 @@ def test_a_wrong_parent_is_said_and_the_model_still_made(cache: Path):
     assert predicted[0] < predicted[1]
 
 
-def test_a_third_of_contradictory_replicates(cache: Path):
+def test_a_third_of_contradictory_replicates(cache):
     """Said, the noise grows, and the ranking is still of use."""
     rng = np.random.default_rng(1)
     shift = np.where(np.arange(25) % 3 == 0, 1.6, 0.0) * rng.choice([-1, 1], 25)
@@ -336,7 +331,7 @@ def test_a_third_of_contradictory_replicates(cache: Path):
     assert found.model.noise_variance > calm.model.noise_variance
     frames = [one.predictor(cache=cache).predict(pool()) for one in (found, calm)]
     widths = [(frame["pkd_high"] - frame["pkd_low"]).mean() for frame in frames]
-    assert widths[0] > widths[1]  # type: ignore[operator]
+    assert widths[0] > widths[1]
     assert frames[0]["pkd"][0] < frames[0]["pkd"][1]
 
 
@@ -347,7 +342,7 @@ def test_a_third_of_contradictory_replicates(cache: Path):
         (NANOBODY, "another antibody than the campaign's"),
     ],
 )
-def test_a_pool_of_other_molecules(others: pl.DataFrame, note: str, adapted: Adapted, cache: Path):
+def test_a_pool_of_other_molecules(others, note, adapted, cache):
     out = adapted.predictor(cache=cache).predict(pl.concat([pool(), others]))
     assert out["domain"].to_list() == ["in"] * 4 + ["out"] * others.height
     assert all(note in text for text in out["note"][4:])
@@ -355,14 +350,14 @@ def test_a_pool_of_other_molecules(others: pl.DataFrame, note: str, adapted: Ada
     assert width[4:].min() > width[:4].max()
 
 
-def test_several_antigens_given_for_all_rows(tmp_path: Path, run_paratope: Run):
+def test_several_antigens_given_for_all_rows(tmp_path, run_paratope):
     fasta = tmp_path / "two.fasta"
     fasta.write_text(f">a\n{LYSOZYME}\n>b\n{OTHER_ANTIGEN}\n")
     said = failing(plate(antigen=None), tmp_path, run_paratope, "--antigen", str(fasta))
     assert "2 antigens given for all rows; expected one, or a column 'antigen'" in said
 
 
-def test_a_folder_that_is_no_model_is_left_alone(tmp_path: Path):
+def test_a_folder_that_is_no_model_is_left_alone(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(OutputError, match="exists and is no model folder"):
         adapt(plate(), tmp_path)
@@ -371,7 +366,7 @@ def test_a_folder_that_is_no_model_is_left_alone(tmp_path: Path):
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
-def test_a_single_domain_campaign(cache: Path):
+def test_a_single_domain_campaign(cache):
     rows = []
     for place in (28, 29, 30, 31, 100, 101):
         for letter in "AST":
@@ -384,7 +379,7 @@ def test_a_single_domain_campaign(cache: Path):
     assert predicted["domain"][0] == "in"
 
 
-def test_indels_are_learned_from(cache: Path):
+def test_indels_are_learned_from(cache):
     extra = pl.DataFrame(
         [row_of(text, pkd=value, antigen=LYSOZYME)
          for text, value in (("H:103insG", 7.0), ("H:G101del", 7.5), ("H:103insGS", 6.5))]
@@ -396,7 +391,7 @@ def test_indels_are_learned_from(cache: Path):
     assert out["pkd"][0] < out["pkd"][1]
 
 
-def test_antigens_as_objects(cache: Path):
+def test_antigens_as_objects(cache):
     antigens = [Antigen((LYSOZYME,), "HEL")]
     found = adapt(plate(antigen=None), antigens=antigens, prior="none", report=False, cache=cache)
     assert found.campaign.antigens == tuple(antigens)

@@ -390,7 +390,7 @@ def test_no_usable_row():
     with pytest.raises(InputError, match="no measurement can be used, of 1 rows; first error"):
         campaign_of(table([{"heavy": "EVQL", "pkd": 7}]))
     with pytest.raises(InputError, match="got a sequence of str"):
-        campaign_of(["EVQL"])  # type: ignore[list-item]
+        campaign_of(["EVQL"])
     with pytest.raises(InputError, match="no measurement can be used"):
         campaign_of([])
 

@@ -69,9 +69,7 @@ def refused(tmp_path: Path, run_paratope: Run, *arguments: object) -> str:
     ],
     ids=["empty", "header", "pickle", "no heavy", "no value", "NaN", "sign of ΔG"],
 )
-def test_files_that_hold_no_campaign(
-    content: bytes, message: str, tmp_path: Path, run_paratope: Run
-):
+def test_files_that_hold_no_campaign(content, message, tmp_path, run_paratope):
     source = tmp_path / "plate.csv"
     source.write_bytes(content)
     assert message in refused(tmp_path, run_paratope, source)
@@ -89,15 +87,13 @@ def test_files_that_hold_no_campaign(
     ],
     ids=lambda value: value[0].strip("-") if isinstance(value, tuple) else "",
 )
-def test_options_that_are_none(
-    options: tuple[str, ...], message: str, tmp_path: Path, run_paratope: Run
-):
+def test_options_that_are_none(options, message, tmp_path, run_paratope):
     source = tmp_path / "plate.csv"
     plate().write_csv(source)
     assert message in refused(tmp_path, run_paratope, source, *options)
 
 
-def test_folders_that_cannot_be_written(tmp_path: Path, run_paratope: Run):
+def test_folders_that_cannot_be_written(tmp_path, run_paratope):
     source, taken = tmp_path / "plate.csv", tmp_path / "taken"
     plate().write_csv(source)
     taken.write_text("a file", "utf-8")
@@ -115,7 +111,7 @@ def test_folders_that_cannot_be_written(tmp_path: Path, run_paratope: Run):
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write anywhere")
-def test_a_folder_that_one_may_not_write_in(tmp_path: Path, run_paratope: Run):
+def test_a_folder_that_one_may_not_write_in(tmp_path, run_paratope):
     source, locked = tmp_path / "plate.csv", tmp_path / "locked"
     plate().write_csv(source)
     locked.mkdir(mode=0o555)
@@ -124,7 +120,7 @@ def test_a_folder_that_one_may_not_write_in(tmp_path: Path, run_paratope: Run):
     assert f"no permission to write in {locked}; choose another folder" in done.err
 
 
-def test_rows_without_a_number_are_left_out_and_counted(tmp_path: Path, run_paratope: Run):
+def test_rows_without_a_number_are_left_out_and_counted(tmp_path, run_paratope):
     source, folder = tmp_path / "plate.csv", tmp_path / "c"
     values = plate()["pkd"].to_list()
     values[3:7] = ["NaN", "", "inf", "seven"]
@@ -137,7 +133,7 @@ def test_rows_without_a_number_are_left_out_and_counted(tmp_path: Path, run_para
     assert (folder / "card.md").is_file()
 
 
-def test_a_floor_is_said_on_the_screen_and_on_the_card(tmp_path: Path, run_paratope: Run):
+def test_a_floor_is_said_on_the_screen_and_on_the_card(tmp_path, run_paratope):
     source, folder = tmp_path / "plate.csv", tmp_path / "c"
     floored = pl.col("pkd").cast(pl.Float64).clip(lower_bound=8.0)
     plate(60).with_columns(floored).write_csv(source)
@@ -158,9 +154,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("name", ["campaign.json", "model.safetensors", "config.json"])
 @pytest.mark.parametrize("damage", ["cut", "gone", "pickled"])
-def test_damaged_campaigns_are_refused(
-    name: str, damage: str, model: Path, tmp_path: Path, run_paratope: Run
-):
+def test_damaged_campaigns_are_refused(name, damage, model, tmp_path, run_paratope):
     folder = tmp_path / "damaged"
     shutil.copytree(model, folder)
     if damage == "gone":
@@ -195,7 +189,7 @@ class _Trap:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals as POSIX has them")
-def test_ctrl_c_leaves_nothing_behind(tmp_path: Path):
+def test_ctrl_c_leaves_nothing_behind(tmp_path):
     source, folder = tmp_path / "plate.csv", tmp_path / "c"
     plate(72).write_csv(source)
     process = subprocess.Popen(

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -75,7 +74,7 @@ def test_a_model_finds_more_than_chance(replayed):
         assert replayed.curves(name, "recall")[:, -1].mean() > chance + 0.1
 
 
-def test_the_best_possible_strategy_reaches_the_top_in_one_round(landscape: Landscape):
+def test_the_best_possible_strategy_reaches_the_top_in_one_round(landscape):
     plan = ReplayOptions(batch=12, rounds=2, repeats=1, top=12)
     found = compare(replay(landscape, [Oracle(), RandomStrategy()], plan))
     assert found.rounds["oracle"]["recall"][1].mean == 1.0
@@ -83,7 +82,7 @@ def test_the_best_possible_strategy_reaches_the_top_in_one_round(landscape: Land
     assert all(one.rounds.mean >= 0 for one in found.saved)
 
 
-def test_the_same_seed_gives_the_same_replay(landscape: Landscape):
+def test_the_same_seed_gives_the_same_replay(landscape):
     plans = [ReplayOptions(batch=10, rounds=1, repeats=2, seed=seed) for seed in (3, 3, 4)]
     strategy = ModelStrategy(SmallCampaignModel, acquisition="thompson", explore=0.5)
     found = [replay(landscape, [strategy], plan).curves("model", "batch_mean") for plan in plans]
@@ -91,7 +90,7 @@ def test_the_same_seed_gives_the_same_replay(landscape: Landscape):
     assert (found[0] != found[2]).all()
 
 
-def test_strategies_see_measured_values_only(landscape: Landscape):
+def test_strategies_see_measured_values_only(landscape):
     """Values of unmeasured variants exchanged: the same choice."""
     measured = np.arange(0, 40)
     shuffled = landscape.campaign.values.copy()
@@ -104,7 +103,7 @@ def test_strategies_see_measured_values_only(landscape: Landscape):
         assert strategy.choose(other, measured, 8, 1).rows == rows
 
 
-def test_expected_and_found_numbers_of_better_ones_agree(landscape: Landscape):
+def test_expected_and_found_numbers_of_better_ones_agree(landscape):
     """The probabilities of beating the best measured are neither bold nor shy, on the whole."""
     plan = ReplayOptions(batch=15, rounds=2, repeats=6)
     strategy = ModelStrategy(SmallCampaignModel, explore=0.5)
@@ -127,7 +126,7 @@ def test_rounds_saved_in_known_cases():
     assert found.high == pytest.approx(2 + 4.303 / np.sqrt(3), abs=1e-3)
 
 
-def test_files(replayed, landscape: Landscape, tmp_path: Path):
+def test_files(replayed, landscape, tmp_path):
     written = write_replay(landscape, replayed, compare(replayed), tmp_path / "out")
     assert [path.name for path in written] == ["rounds.csv", "summary.json", "rounds.png"]
     frame = pl.read_csv(written[0])
@@ -181,7 +180,7 @@ def test_bounds_are_no_reason_to_stop():
         (ReplayOptions(start=1), "at least 2 variants"),
     ],
 )
-def test_plans_that_do_not_fit(plan: ReplayOptions, message: str, landscape: Landscape):
+def test_plans_that_do_not_fit(plan, message, landscape):
     with pytest.raises(InputError, match=message):
         replay(landscape, [RandomStrategy()], plan)
 
@@ -204,9 +203,7 @@ def test_landscapes_and_strategies_that_are_none():
 
 
 @pytest.mark.parametrize("label", ["pkd", pytest.param("score", marks=pytest.mark.slow)])
-def test_the_command_with_the_campaign_model(
-    label: str, tmp_path: Path, run_paratope: Run, monkeypatch: pytest.MonkeyPatch
-):
+def test_the_command_with_the_campaign_model(label, tmp_path, run_paratope, monkeypatch):
     """The product's own model, two rounds, on values of either kind."""
     monkeypatch.setenv("PARATOPE_CACHE", str(tmp_path / "cache"))
     frame = frame_from_measurements(small_campaign(26).measurements())
@@ -224,7 +221,7 @@ def test_the_command_with_the_campaign_model(
     assert pl.read_csv(out / "rounds.csv").height == 6
 
 
-def test_the_command_refuses_before_it_works(tmp_path: Path, run_paratope: Run):
+def test_the_command_refuses_before_it_works(tmp_path, run_paratope):
     table = tmp_path / "landscape.csv"
     write_table(frame_from_measurements(small_campaign(30).measurements()), table)
     done = run_paratope("simulate-campaign", table, "--batch", 24, "--rounds", 5)
@@ -234,7 +231,7 @@ def test_the_command_refuses_before_it_works(tmp_path: Path, run_paratope: Run):
 
 
 @pytest.mark.slow
-def test_an_imported_landscape(data_root: Path, tmp_path: Path, run_paratope: Run):
+def test_an_imported_landscape(data_root, tmp_path, run_paratope):
     table = tmp_path / "1n8z.csv"
     assert run_paratope("data", "import", "abbibench_1n8z", "-o", table).code == 0
     campaign = campaign_of(str(table))

@@ -46,13 +46,13 @@ def test_help_takes_less_than_half_a_second():
 @pytest.mark.parametrize(
     "statement", ["import paratope", "import paratope.cli; paratope.cli.root_command()"]
 )
-def test_nothing_heavy_is_imported_early(statement: str):
+def test_nothing_heavy_is_imported_early(statement):
     loaded = run_module(f"import sys; {statement}; print(*sys.modules)").split()
     assert not set(HEAVY) & set(loaded)
 
 
 @pytest.mark.parametrize("name", LEAVES)
-def test_every_command_shows_examples_that_parse(name: str):
+def test_every_command_shows_examples_that_parse(name):
     command = LEAVES[name]
     assert command.help, f"paratope {name} has no help"
     examples = [line for line in (command.epilog or "").split("\n") if "paratope " in line]
@@ -63,7 +63,7 @@ def test_every_command_shows_examples_that_parse(name: str):
 
 
 @pytest.mark.parametrize("name", LEAVES)
-def test_at_most_twelve_options(name: str):
+def test_at_most_twelve_options(name):
     options = [
         parameter
         for parameter in LEAVES[name].params
@@ -73,7 +73,7 @@ def test_at_most_twelve_options(name: str):
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_help_of_every_command(name: str, run_paratope: Callable[..., Finished]):
+def test_help_of_every_command(name, run_paratope):
     done = run_paratope(name, "--help")
     assert done.code == 0
     assert "Usage: paratope" in done.out
@@ -86,14 +86,12 @@ def test_main_help_says_what_each_module_says():
     assert all(load_command(name).name == name for name in COMMANDS)
 
 
-def test_version(run_paratope: Callable[..., Finished]):
+def test_version(run_paratope):
     assert run_paratope("--version") == Finished(0, f"paratope {paratope.__version__}\n", "")
 
 
 @pytest.mark.parametrize("arguments", [("predikt",), ("data", "lst")])
-def test_unknown_command_lists_the_valid_ones(
-    arguments: tuple[str, ...], run_paratope: Callable[..., Finished]
-):
+def test_unknown_command_lists_the_valid_ones(arguments, run_paratope):
     done = run_paratope(*arguments)
     assert done.code == 2
     assert f"unknown command '{arguments[-1]}'" in done.err
@@ -102,7 +100,7 @@ def test_unknown_command_lists_the_valid_ones(
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_unknown_option_is_bad_usage(name: str, run_paratope: Callable[..., Finished]):
+def test_unknown_option_is_bad_usage(name, run_paratope):
     done = run_paratope(name, "--no-such-option")
     assert done.code == 2
     assert "--no-such-option" in done.err
@@ -141,20 +139,12 @@ def command_that_raises(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseExcept
         (OSError(errno.ENOSPC, "No space left on device"), 2, "Error: No space left on device\n"),
     ],
 )
-def test_exit_codes(
-    error: BaseException,
-    code: int,
-    message: str,
-    command_that_raises: Callable[[BaseException], None],
-    run_paratope: Callable[..., Finished],
-):
+def test_exit_codes(error, code, message, command_that_raises, run_paratope):
     command_that_raises(error)
     assert run_paratope("boom") == Finished(code, "", message)
 
 
-def test_our_own_mistakes_are_not_hidden(
-    command_that_raises: Callable[[BaseException], None], run_paratope: Callable[..., Finished]
-):
+def test_our_own_mistakes_are_not_hidden(command_that_raises, run_paratope):
     command_that_raises(ZeroDivisionError("a bug"))
     with pytest.raises(ZeroDivisionError, match="a bug"):
         paratope.cli.main(["boom"])
@@ -167,7 +157,7 @@ TALK = {
 
 
 @pytest.mark.parametrize("how", TALK)
-def test_reader_that_goes_away_is_no_error(how: str):
+def test_reader_that_goes_away_is_no_error(how):
     program = (
         "import sys, types\n"
         "import polars as pl\n"

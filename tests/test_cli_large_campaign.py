@@ -4,7 +4,6 @@ import csv
 import io
 import json
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -21,9 +20,7 @@ NETWORK_SECONDS = 60.0
 
 @pytest.mark.slow
 @pytest.mark.timeout(2400)
-def test_a_simulated_landscape_from_adapt_to_suggest(
-    tmp_path: Path, run_paratope: Run, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_simulated_landscape_from_adapt_to_suggest(tmp_path, run_paratope, monkeypatch):
     monkeypatch.setenv("PARATOPE_CACHE", str(tmp_path / "cache"))
     table = tmp_path / "table.csv"
     assert (

@@ -13,7 +13,7 @@ from paratope.cli.doctor import D13_HEAVY, D13_LIGHT, LYSOZYME
 from paratope.data.tables import iter_tables
 from paratope.models.bundle import read_bundle
 from paratope.models.prediction import OUTPUT_COLUMNS, PARENT_COLUMNS
-from trained_models import TrainedRun, tiny_run
+from trained_models import tiny_run
 
 __all__ = ["tiny_run"]  # fixture
 
@@ -47,9 +47,7 @@ def frame_of(text: str) -> pl.DataFrame:
     return pl.read_csv(text.encode(), infer_schema=False)
 
 
-def test_stdin_to_stdout_is_the_file_to_the_file(
-    tiny_run: TrainedRun, tmp_path: Path, run_paratope: Run, type_in: Callable[[str], None]
-):
+def test_stdin_to_stdout_is_the_file_to_the_file(tiny_run, tmp_path, run_paratope, type_in):
     type_in(TABLE)
     piped = run_paratope("predict", "-", "--model", tiny_run.folder, "-o", "-")
     assert piped.code == 0, piped.err
@@ -61,18 +59,14 @@ def test_stdin_to_stdout_is_the_file_to_the_file(
     assert frame_of(piped.out).columns == [*OUTPUT_COLUMNS, *HEADER.strip().split(",")]
 
 
-def test_assay_metadata_comes_back_as_it_was_written(
-    tiny_run: TrainedRun, run_paratope: Run, type_in: Callable[[str], None]
-):
+def test_assay_metadata_comes_back_as_it_was_written(tiny_run, run_paratope, type_in):
     type_in(TABLE)
     out = frame_of(run_paratope("predict", "-", "--model", tiny_run.folder).out)
     own = frame_of(TABLE).columns
     assert out.select(own).equals(frame_of(TABLE))
 
 
-def test_a_parent_of_a_table_from_stdin(
-    tiny_run: TrainedRun, run_paratope: Run, type_in: Callable[[str], None]
-):
+def test_a_parent_of_a_table_from_stdin(tiny_run, run_paratope, type_in):
     type_in(TABLE)
     done = run_paratope("predict", "-", "--model", tiny_run.folder, "--parent", "wild")
     assert done.code == 0, done.err
@@ -86,7 +80,7 @@ def test_a_parent_of_a_table_from_stdin(
     assert out["p_stronger"].is_between(0, 1, closed="none").all()
 
 
-def test_mutations_of_the_antibody_given(tiny_run: TrainedRun, run_paratope: Run):
+def test_mutations_of_the_antibody_given(tiny_run, run_paratope):
     chains = ("--heavy", D13_HEAVY, "--light", D13_LIGHT, "--antigen", LYSOZYME)
     model = ("--model", tiny_run.folder)
     variants = ("--mutations", "H:Q1E", "--mutations", "H:Q1E+L:D1E")
@@ -104,9 +98,7 @@ def test_mutations_of_the_antibody_given(tiny_run: TrainedRun, run_paratope: Run
     assert "the parent has Q at position 1 of its heavy chain, not W" in wrong.out
 
 
-def test_mutations_of_a_table_are_in_its_column(
-    tiny_run: TrainedRun, run_paratope: Run, type_in: Callable[[str], None]
-):
+def test_mutations_of_a_table_are_in_its_column(tiny_run, run_paratope, type_in):
     done = run_paratope("predict", "-", "--model", tiny_run.folder, "--mutations", "H:Q1E")
     assert done.code == 2
     assert "in a table, give them in a column 'mutations'" in done.err
@@ -124,22 +116,14 @@ def test_mutations_of_a_table_are_in_its_column(
         ("bad", "the parent 'bad' cannot be predicted: row 'bad', line 4, column 'antigen'"),
     ],
 )
-def test_a_parent_that_cannot_be(
-    tiny_run: TrainedRun,
-    run_paratope: Run,
-    type_in: Callable[[str], None],
-    parent: str,
-    message: str,
-):
+def test_a_parent_that_cannot_be(tiny_run, run_paratope, type_in, parent, message):
     type_in(TABLE + line("bad", antigen=""))
     done = run_paratope("predict", "-", "--model", tiny_run.folder, "--parent", parent)
     assert (done.code, done.out) == (2, "")
     assert message in done.err
 
 
-def test_nothing_but_bad_rows_is_a_table_all_the_same(
-    tiny_run: TrainedRun, tmp_path: Path, run_paratope: Run
-):
+def test_nothing_but_bad_rows_is_a_table_all_the_same(tiny_run, tmp_path, run_paratope):
     source, target = tmp_path / "in.csv", tmp_path / "out.csv"
     text = HEADER + line("a", antigen="") + line("b", heavy="EVQ1L") + line("c", heavy="E")
     source.write_text(text, encoding="utf-8")
@@ -152,9 +136,7 @@ def test_nothing_but_bad_rows_is_a_table_all_the_same(
     assert all(out[name].null_count() == 3 for name in OUTPUT_COLUMNS[:8])
 
 
-def test_tables_are_predicted_block_by_block(
-    tiny_run: TrainedRun, tmp_path: Path, run_paratope: Run, monkeypatch: pytest.MonkeyPatch
-):
+def test_tables_are_predicted_block_by_block(tiny_run, tmp_path, run_paratope, monkeypatch):
     source, whole, blocks = tmp_path / "in.csv", tmp_path / "whole.csv", tmp_path / "blocks.csv"
     rows = pl.read_csv(tiny_run.table).head(11)
     rows.write_csv(source)
@@ -175,9 +157,7 @@ def test_tables_are_predicted_block_by_block(
 
 
 @pytest.mark.parametrize("parent", [(), ("--parent", "wild")])
-def test_what_is_odd_about_the_whole_table_is_said_once(
-    parent: tuple[str, ...], tiny_run: TrainedRun, tmp_path: Path, run_paratope: Run
-):
+def test_what_is_odd_about_the_whole_table_is_said_once(parent, tiny_run, tmp_path, run_paratope):
     source, antigens = tmp_path / "in.csv", tmp_path / "antigens.fasta"
     source.write_text(TABLE.replace(",", ";"), encoding="utf-8")
     antigens.write_text(f">lysozyme\n{LYSOZYME}\n", encoding="utf-8")
@@ -188,9 +168,7 @@ def test_what_is_odd_about_the_whole_table_is_said_once(
     assert "column 'antigen' is not read" in done.err
 
 
-def test_a_bad_option_is_said_before_anything_is_written(
-    tiny_run: TrainedRun, tmp_path: Path, run_paratope: Run, type_in: Callable[[str], None]
-):
+def test_a_bad_option_is_said_before_anything_is_written(tiny_run, tmp_path, run_paratope, type_in):
     for option in (("--coverage", "95"), ("--strong-threshold", "0.5")):
         type_in(TABLE)
         target = tmp_path / "out.csv"
@@ -210,13 +188,7 @@ def test_a_bad_option_is_said_before_anything_is_written(
         (("ensemble", "-o", "{new}"), "Missing argument"),
     ],
 )
-def test_models_says_what_is_wrong(
-    arguments: tuple[str, ...],
-    message: str,
-    tiny_run: TrainedRun,
-    tmp_path: Path,
-    run_paratope: Run,
-):
+def test_models_says_what_is_wrong(arguments, message, tiny_run, tmp_path, run_paratope):
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "thesis.txt").write_text("years of work", encoding="utf-8")
     names = {"run": tiny_run.folder, "new": tmp_path / "new", "taken": tmp_path / "taken"}
@@ -227,7 +199,7 @@ def test_models_says_what_is_wrong(
     assert [file.name for file in (tmp_path / "taken").iterdir()] == ["thesis.txt"]
 
 
-def test_show_of_a_run_is_the_card_of_its_model(tiny_run: TrainedRun, run_paratope: Run):
+def test_show_of_a_run_is_the_card_of_its_model(tiny_run, run_paratope):
     shown = run_paratope("models", "show", tiny_run.folder)
     assert shown.code == 0
     assert shown.out.strip() == read_bundle(tiny_run.folder / "bundle").card.strip()

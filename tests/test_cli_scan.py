@@ -11,7 +11,7 @@ from conftest import Finished
 from paratope.cli import scan as command
 from paratope.models.predictor import Predictor
 from test_numbering import LYSOZYME, VH, VHH, VK
-from trained_models import TrainedRun, tiny_run
+from trained_models import tiny_run
 
 __all__ = ["tiny_run"]  # fixture
 
@@ -32,9 +32,7 @@ def table_of(path: Path, *rows: tuple) -> Path:
     return path
 
 
-def test_a_row_of_a_table_and_the_same_antibody_by_its_chains(
-    tiny_run: TrainedRun, tmp_path: Path, run_paratope: Run
-):
+def test_a_row_of_a_table_and_the_same_antibody_by_its_chains(tiny_run, tmp_path, run_paratope):
     source = table_of(tmp_path / "t.csv", ("x", VH, VK, LYSOZYME), ("wt", VHH, "", LYSOZYME))
     options = ("--model", tiny_run.folder, "--alanine", "--regions", "H1")
     done = run_paratope("scan", "--table", source, "--id", "wt", *options, "-o", tmp_path / "a")
@@ -56,7 +54,7 @@ def test_a_row_of_a_table_and_the_same_antibody_by_its_chains(
     assert pl.read_csv(tmp_path / "c" / "scan.csv").equals(first)
 
 
-def test_combinations_against_a_panel(tiny_run: TrainedRun, tmp_path: Path, run_paratope: Run):
+def test_combinations_against_a_panel(tiny_run, tmp_path, run_paratope):
     panel = tmp_path / "panel.fasta"
     panel.write_text(f">hen\n{LYSOZYME}\n>part\n{LYSOZYME[:60]}\n")
     done = run_paratope(
@@ -98,12 +96,7 @@ def test_combinations_against_a_panel(tiny_run: TrainedRun, tmp_path: Path, run_
     ],
 )
 def test_wrong_arguments_are_said_and_nothing_is_written(
-    arguments: tuple,
-    says: str,
-    tiny_run: TrainedRun,
-    tmp_path: Path,
-    run_paratope: Run,
-    monkeypatch: pytest.MonkeyPatch,
+    arguments, says, tiny_run, tmp_path, run_paratope, monkeypatch
 ):
     table_of(tmp_path / "t.csv", ("x", VH, VK, LYSOZYME), ("wt", VHH, "", LYSOZYME))
     monkeypatch.chdir(tmp_path)
@@ -115,7 +108,7 @@ def test_wrong_arguments_are_said_and_nothing_is_written(
 
 
 @pytest.mark.slow
-def test_a_campaign_on_scores(tmp_path: Path, run_paratope: Run):
+def test_a_campaign_on_scores(tmp_path, run_paratope):
     """Its own antigen and unit; nothing about a general model."""
     places = [(place, residue) for place in range(97, 105) for residue in "AWE"]
     rows = [("wt", VH, VK, LYSOZYME, 5.0)]
@@ -140,7 +133,7 @@ def test_a_campaign_on_scores(tmp_path: Path, run_paratope: Run):
     assert (found["delta_score_low"] < found["delta_score_high"]).all()
 
 
-def test_a_file_is_no_folder(tiny_run: TrainedRun, tmp_path: Path, run_paratope: Run):
+def test_a_file_is_no_folder(tiny_run, tmp_path, run_paratope):
     (tmp_path / "scan").write_text("mine")
     chains = ("--heavy", VHH, "--antigen", LYSOZYME, "--model", tiny_run.folder)
     done = run_paratope("scan", *chains, "-o", tmp_path / "scan")

@@ -18,7 +18,7 @@ from paratope.models.bundle import write_bundle
 from paratope.models.predictor import Predictor
 from paratope.molecules.mutations import apply_mutations, parse_mutations
 from small_campaigns import HEAVY, LIGHT, TARGET, WILD_TYPE, simulated_campaign, small_campaign
-from trained_models import TrainedRun, tiny_run
+from trained_models import tiny_run
 
 __all__ = ["tiny_run"]  # fixture
 
@@ -38,7 +38,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_campaign(tmp_path_factory.mktemp("campaign") / "my-campaign", small_campaign())
 
 
-def test_a_plate_as_table_and_fasta(folder: Path, tmp_path: Path, run_paratope: Run):
+def test_a_plate_as_table_and_fasta(folder, tmp_path, run_paratope):
     target = tmp_path / "next.csv"
     done = run_paratope("suggest", folder, "--batch", 12, *SINGLES, "-o", target)
     assert done.code == 0, done.err
@@ -58,7 +58,7 @@ def test_a_plate_as_table_and_fasta(folder: Path, tmp_path: Path, run_paratope: 
     assert f"written: {target}" in done.err
 
 
-def test_predictions_are_those_of_predict(folder: Path, tmp_path: Path, run_paratope: Run):
+def test_predictions_are_those_of_predict(folder, tmp_path, run_paratope):
     target, again = tmp_path / "next.csv", tmp_path / "predicted.csv"
     run_paratope("suggest", folder, "-b", 6, *SINGLES, "-o", target)
     assert run_paratope("predict", target, "--model", folder, "-o", again).code == 0
@@ -67,7 +67,7 @@ def test_predictions_are_those_of_predict(folder: Path, tmp_path: Path, run_para
         assert suggested[f"predicted_{name}"].to_list() == predicted[name].to_list()
 
 
-def test_the_next_round_does_not_repeat_this_one(tmp_path: Path, folder: Path):
+def test_the_next_round_does_not_repeat_this_one(tmp_path, folder):
     """A plate, its values, a new model, the next plate: nothing is suggested twice."""
     first = suggest(Predictor.load(folder), 10, candidates="single:250")
     rows = [*small_campaign().measurements()]
@@ -83,7 +83,7 @@ def test_the_next_round_does_not_repeat_this_one(tmp_path: Path, folder: Path):
     assert not again & {one.candidate.name for one in first.suggestions}
 
 
-def test_on_the_screen(folder: Path, run_paratope: Run):
+def test_on_the_screen(folder, run_paratope):
     done = run_paratope("suggest", folder, "-b", 5, *SINGLES, "--explore", 0)
     assert done.code == 0, done.err
     assert "exploit: highest expected of" in " ".join(done.out.split())
@@ -91,7 +91,7 @@ def test_on_the_screen(folder: Path, run_paratope: Run):
     assert pl.read_csv(piped.out.encode()).height == 5
 
 
-def test_options_reach_the_choice(folder: Path, tmp_path: Path, run_paratope: Run):
+def test_options_reach_the_choice(folder, tmp_path, run_paratope):
     target = tmp_path / "next.csv"
     options = ("--candidates", "double:200", "--regions", "H:105-117", "--max-mutations", 2)
     options += ("--allow", "C,unpaired-cysteine,extra-disulfide", "--forbid", "A,G")
@@ -107,7 +107,7 @@ def test_options_reach_the_choice(folder: Path, tmp_path: Path, run_paratope: Ru
             assert one[-1] not in "AG"
 
 
-def test_refused_rows_are_reported_and_leave_3(folder: Path, tmp_path: Path, run_paratope: Run):
+def test_refused_rows_are_reported_and_leave_3(folder, tmp_path, run_paratope):
     pool = tmp_path / "pool.csv"
     good = [HEAVY.replace("WGGDG", new) for new in ("SGGDG", "SAGDG", "SGPDG")]
     rows = [f"g{n},{heavy},{LIGHT},{TARGET.chains[0]}" for n, heavy in enumerate(good)]
@@ -137,23 +137,21 @@ def test_refused_rows_are_reported_and_leave_3(folder: Path, tmp_path: Path, run
         (("-o", "next.docx"), "next.docx"),
     ],
 )
-def test_what_cannot_be_done_is_said(
-    arguments: tuple[object, ...], message: str, folder: Path, run_paratope: Run
-):
+def test_what_cannot_be_done_is_said(arguments, message, folder, run_paratope):
     done = run_paratope("suggest", folder, *arguments)
     assert done.code == 2
     assert message in done.err
     assert "Traceback" not in done.err
 
 
-def test_a_model_of_no_campaign(tiny_run: TrainedRun, run_paratope: Run):
+def test_a_model_of_no_campaign(tiny_run, run_paratope):
     done = run_paratope("suggest", tiny_run.folder)
     assert done.code == 2
     assert "paratope adapt measurements.csv -o my-campaign" in done.err
 
 
 @pytest.mark.parametrize("light", [True, False])
-def test_campaigns_of_every_shape(light: bool, tmp_path: Path):
+def test_campaigns_of_every_shape(light, tmp_path):
     """Paired and single domains, two backgrounds, loops of several lengths; scores."""
     campaign = dataclasses.replace(simulated_campaign(40, light_chains=light), label="score")
     predictor = Predictor.load(write_campaign(tmp_path / "campaign", campaign))

@@ -38,7 +38,7 @@ def load(data_root: Path):
 # SKEMPI
 
 
-def test_skempi_values_are_the_published_ones(load, data_root: Path):
+def test_skempi_values_are_the_published_ones(load, data_root):
     imported = load("skempi")
     mutants = {row.origin.row: row for row in imported.measurements if row.origin.mutations}
     assert len(mutants) == 1171
@@ -75,7 +75,7 @@ def test_skempi_mutants_differ_from_their_parent_as_their_names_say(load):
         assert Counter(changes) == Counter(named)
 
 
-def test_skempi_wild_types_are_measurements_too(load, data_root: Path):
+def test_skempi_wild_types_are_measurements_too(load, data_root):
     imported = load("skempi")
     wild = [row for row in imported.measurements if not row.origin.mutations]
     rows = published(data_root / skempi.JOINED.path)
@@ -89,7 +89,7 @@ def test_skempi_wild_types_are_measurements_too(load, data_root: Path):
         assert (assay, round(float(row["pkd_wt"]), 6)) in values
 
 
-def test_skempi_wild_types_published_as_bounds_are_bounds(load, data_root: Path, tmp_path: Path):
+def test_skempi_wild_types_published_as_bounds_are_bounds(load, data_root, tmp_path):
     bounded = {
         row.origin.complex_id: row.pkd
         for row in load("skempi").measurements
@@ -117,7 +117,7 @@ def test_skempi_non_binders_are_bounded_by_their_own_assay(load):
     assert all(row.pkd is not None and row.pkd >= weakest[row.assay] for row in bounds)
 
 
-def test_skempi_raw_joins_row_by_row(load, data_root: Path):
+def test_skempi_raw_joins_row_by_row(load, data_root):
     raw, joined = load("skempi_raw"), load("skempi")
     assert [(row.pair, row.pkd, row.censoring, row.delta_pkd) for row in raw.measurements] == [
         (row.pair, row.pkd, row.censoring, row.delta_pkd) for row in joined.measurements
@@ -130,7 +130,7 @@ def test_skempi_raw_joins_row_by_row(load, data_root: Path):
             assert origin["Mutation(s)_cleaned"] == ",".join(row.origin.mutations)
 
 
-def test_skempi_raw_alone_says_how_to_get_sequences(data_root: Path, tmp_path: Path):
+def test_skempi_raw_alone_says_how_to_get_sequences(data_root, tmp_path):
     imported = alone_in(tmp_path, data_root, "skempi_raw")
     assert imported.measurements == ()
     assert imported.counts == {"not an antibody": 5874, "antibody, no sequences": 1211}
@@ -141,7 +141,7 @@ def test_skempi_raw_alone_says_how_to_get_sequences(data_root: Path, tmp_path: P
 # SAbDab
 
 
-def test_sabdab_values_dates_and_chains(load, data_root: Path):
+def test_sabdab_values_dates_and_chains(load, data_root):
     imported = load("sabdab")
     rows = published(data_root / sabdab.JOINED.path)
     for row in imported.measurements:
@@ -165,7 +165,7 @@ def test_sabdab_single_chain_antibodies_keep_both_domains(load):
         assert "scFv" in notes[0]
 
 
-def test_sabdab_summary_is_read_in_spite_of_its_rows(load, data_root: Path, tmp_path: Path):
+def test_sabdab_summary_is_read_in_spite_of_its_rows(load, data_root, tmp_path):
     rows = published(data_root / sabdab.SUMMARY.path, "\t")
     joined = {row.origin.complex_id: row for row in load("sabdab").measurements}
     for row in load("sabdab_summary").measurements:
@@ -181,7 +181,7 @@ def test_sabdab_summary_is_read_in_spite_of_its_rows(load, data_root: Path, tmp_
     assert "have no sequences" in alone.notes[0]
 
 
-def test_sabdab_summary_rows_with_shifted_fields(tmp_path: Path, data_root: Path):
+def test_sabdab_summary_rows_with_shifted_fields(tmp_path, data_root):
     (tmp_path / "sabdab_affinity.csv").symlink_to(data_root / sabdab.JOINED.path)
     lines = ["\t".join(sabdab.SUMMARY.columns), ""]
     for tail in (["SPR", "25", "12345678"], ["12345678", "SPR", "25"], ["12345678"]):
@@ -211,7 +211,7 @@ def test_absci_rows_count_once_and_non_binders_are_bounds(load):
     assert len(load("absci_her2", True).measurements) == 2277
 
 
-def test_absci_values_are_the_published_ones(load, data_root: Path):
+def test_absci_values_are_the_published_ones(load, data_root):
     rows = published(data_root / absci_her2.JOINED.path)
     for row in load("absci_her2").measurements:
         source = rows[row.origin.row - 1]
@@ -223,7 +223,7 @@ def test_absci_values_are_the_published_ones(load, data_root: Path):
 # merged table
 
 
-def test_general_terms_and_clusters(load, data_root: Path):
+def test_general_terms_and_clusters(load, data_root):
     every = load("general", True)
     rows = published(data_root / general.TABLE.path)
     assert sum((row.pkd or 0) >= 4 for row in every.measurements) == 2070
@@ -236,7 +236,7 @@ def test_general_terms_and_clusters(load, data_root: Path):
     assert "4JAN" in {row.origin.complex_id for row in every.measurements}  # read as a date
 
 
-def test_general_drops_fc_complexes(data_root: Path, tmp_path: Path):
+def test_general_drops_fc_complexes(data_root, tmp_path):
     lines = (data_root / general.TABLE.path).read_text().splitlines()
     fields = lines[1].split(",")
     fields[4] = "1T83"
@@ -259,7 +259,7 @@ def test_general_repeated_and_swapped_chains(load):
 
 
 @pytest.mark.parametrize(("name", "flags"), [("ab645", 27), ("ab1101", 50), ("ab_bind", 50)])
-def test_flags_are_bounds_not_values(name: str, flags: int, load):
+def test_flags_are_bounds_not_values(name, flags, load):
     imported = load(name)
     bounds = [row for row in imported.measurements if row.censoring is AT_MOST]
     assert len(bounds) == flags
@@ -277,9 +277,7 @@ def test_flags_are_bounds_not_values(name: str, flags: int, load):
     assert all(row.censoring is EXACT for row in kept.measurements)
 
 
-def test_ab_bind_agrees_with_attabseq_and_alone_has_no_sequences(
-    load, data_root: Path, tmp_path: Path
-):
+def test_ab_bind_agrees_with_attabseq_and_alone_has_no_sequences(load, data_root, tmp_path):
     def values(name: str) -> Counter[tuple[object, ...]]:
         return Counter(
             (row.pair.antibody.chains, row.pair.antigen.chains, round(row.delta_pkd or 0, 9))
@@ -338,7 +336,7 @@ def test_abbibench_1n8z_are_rows_of_absci(load):
 
 
 @pytest.mark.parametrize("assay", sorted(abbibench.ASSAYS))
-def test_abbibench_scores_are_of_the_rows_imported(assay: str, load, data_root: Path):
+def test_abbibench_scores_are_of_the_rows_imported(assay, load, data_root):
     scores = abbibench_scores(assay, data_root)
     rows = load(f"abbibench_{assay}", True).measurements
     assert scores["row"].to_list() == [row.origin.row for row in rows]

@@ -1,12 +1,11 @@
 """``paratope doctor``: what works is said to work, and what does not ends with an exit code."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from conftest import Finished
 from paratope.cli import doctor
 from paratope.cli.doctor import CHECKS, Check, run_checks
 from paratope.core.errors import ModelError
@@ -17,7 +16,7 @@ def cache_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PARATOPE_CACHE", str(tmp_path / "cache"))
 
 
-def test_everything_bundled_works(run_paratope: Callable[..., Finished]):
+def test_everything_bundled_works(run_paratope):
     done = run_paratope("doctor")
     assert done.code == 0, done.out
     assert "Everything bundled works." in done.out
@@ -25,7 +24,7 @@ def test_everything_bundled_works(run_paratope: Callable[..., Finished]):
         assert name in done.out
 
 
-def test_json(run_paratope: Callable[..., Finished], tmp_path: Path):
+def test_json(run_paratope, tmp_path):
     report = json.loads(run_paratope("doctor", "--json").out)
     checks = {check["name"]: check for check in report["checks"]}
     assert report["ok"]
@@ -42,12 +41,7 @@ def test_json(run_paratope: Callable[..., Finished], tmp_path: Path):
         (ZeroDivisionError("a bug"), "ZeroDivisionError: a bug"),
     ],
 )
-def test_what_is_broken_is_said(
-    error: Exception,
-    detail: str,
-    monkeypatch: pytest.MonkeyPatch,
-    run_paratope: Callable[..., Finished],
-):
+def test_what_is_broken_is_said(error, detail, monkeypatch, run_paratope):
     def broken() -> Iterator[Check]:
         raise error
         yield
@@ -61,7 +55,7 @@ def test_what_is_broken_is_said(
     assert not json.loads(run_paratope("doctor", "--json").out)["ok"]
 
 
-def test_a_cache_that_cannot_be_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+def test_a_cache_that_cannot_be_written(monkeypatch, tmp_path):
     (tmp_path / "file").touch()
     monkeypatch.setenv("PARATOPE_CACHE", str(tmp_path / "file"))
     monkeypatch.setattr(doctor, "CHECKS", {"cache": CHECKS["cache"]})
@@ -70,7 +64,7 @@ def test_a_cache_that_cannot_be_written(monkeypatch: pytest.MonkeyPatch, tmp_pat
     assert str(tmp_path / "file") in check.detail
 
 
-def test_public_data_are_named_where_they_are(data_root: Path, monkeypatch: pytest.MonkeyPatch):
+def test_public_data_are_named_where_they_are(data_root, monkeypatch):
     monkeypatch.setenv("PARATOPE_DATA", str(data_root))
     monkeypatch.setattr(doctor, "CHECKS", {"data": CHECKS["public data"]})
     (check,) = run_checks()

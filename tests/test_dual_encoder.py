@@ -36,10 +36,7 @@ def answer(model: Any, antibodies: list[str], antigens: list[str]) -> torch.Tens
     left, right = model.antibody_tokenizer(antibodies), model.antigen_tokenizer(antigens)
     with torch.no_grad():
         return model(
-            left["input_ids"],
-            left["attention_mask"],
-            right["input_ids"],
-            right["attention_mask"],
+            left["input_ids"], left["attention_mask"], right["input_ids"], right["attention_mask"]
         )
 
 

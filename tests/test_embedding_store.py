@@ -3,7 +3,6 @@
 import hashlib
 import os
 from collections.abc import Callable
-from pathlib import Path
 
 import lmdb
 import numpy as np
@@ -11,7 +10,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from conftest import Finished
 from counting_encoder import CountingEncoder
 from paratope.core.errors import EncoderError, StoreError
 from paratope.encoders import load_encoder
@@ -35,7 +33,7 @@ def expected(encoder: CountingEncoder, molecule: tuple[str, ...]) -> np.ndarray:
 
 
 @pytest.mark.parametrize("paired", [False, True])
-def test_a_second_pass_makes_no_encoder_call(tmp_path: Path, paired: bool):
+def test_a_second_pass_makes_no_encoder_call(tmp_path, paired):
     encoder = CountingEncoder(paired=paired)
     molecules = [AB, NANOBODY, ANTIGEN, AB, (AB[1], AB[0])]
     with EmbeddingStore(encoder, tmp_path) as store:
@@ -54,7 +52,7 @@ def test_a_second_pass_makes_no_encoder_call(tmp_path: Path, paired: bool):
     assert again.calls == []
 
 
-def test_get_encodes_what_is_missing_and_keeps_it(tmp_path: Path):
+def test_get_encodes_what_is_missing_and_keeps_it(tmp_path):
     encoder = CountingEncoder()
     with EmbeddingStore(encoder, tmp_path) as store:
         assert AB not in store
@@ -70,7 +68,7 @@ def test_get_encodes_what_is_missing_and_keeps_it(tmp_path: Path):
 
 
 @pytest.mark.parametrize("paired", [False, True])
-def test_what_is_lacking_is_told_without_reading(tmp_path: Path, paired: bool):
+def test_what_is_lacking_is_told_without_reading(tmp_path, paired):
     encoder = CountingEncoder(paired=paired)
     with EmbeddingStore(encoder, tmp_path) as store:
         assert store.lacking([AB, NANOBODY]) == [AB, NANOBODY]
@@ -79,7 +77,7 @@ def test_what_is_lacking_is_told_without_reading(tmp_path: Path, paired: bool):
         assert store.lacking([]) == []
 
 
-def test_encoders_and_revisions_do_not_mix(tmp_path: Path):
+def test_encoders_and_revisions_do_not_mix(tmp_path):
     first, second = CountingEncoder("some@1"), CountingEncoder("some@2", dim=7)
     odd = CountingEncoder("some/name with: signs@1")
     with (
@@ -96,7 +94,7 @@ def test_encoders_and_revisions_do_not_mix(tmp_path: Path):
     )
 
 
-def test_two_stores_of_one_encoder_share_what_they_keep(tmp_path: Path):
+def test_two_stores_of_one_encoder_share_what_they_keep(tmp_path):
     first, second = CountingEncoder(), CountingEncoder()
     with EmbeddingStore(first, tmp_path) as one:
         with EmbeddingStore(second, tmp_path) as two:
@@ -124,7 +122,7 @@ def test_keys():
         max_size=6,
     )
 )
-def test_what_is_kept_comes_back(tmp_path: Path, molecules: list[tuple[str, ...]]):
+def test_what_is_kept_comes_back(tmp_path, molecules):
     encoder = load_encoder("residue")
     with EmbeddingStore(encoder, tmp_path) as store:
         store.fill(molecules)
@@ -154,7 +152,7 @@ def flip(position: int) -> Callable[[bytes], bytes]:
     [flip(0), flip(5), flip(7), flip(17), flip(21), flip(25), flip(40), flip(-1)]
     + [lambda value: value[:-1], lambda value: b"", lambda value: value + b"\0"],
 )
-def test_a_damaged_value_is_encoded_again(tmp_path: Path, damage: Callable[[bytes], bytes]):
+def test_a_damaged_value_is_encoded_again(tmp_path, damage):
     encoder = CountingEncoder()
     with EmbeddingStore(encoder, tmp_path) as store:
         store.fill([AB])
@@ -168,7 +166,7 @@ def test_a_damaged_value_is_encoded_again(tmp_path: Path, damage: Callable[[byte
         assert AB in store
 
 
-def test_a_value_in_another_ones_place_is_not_believed(tmp_path: Path):
+def test_a_value_in_another_ones_place_is_not_believed(tmp_path):
     encoder = CountingEncoder()
     first, second = ("AAAA",), ("CCCC",)
     with EmbeddingStore(encoder, tmp_path) as store:
@@ -180,7 +178,7 @@ def test_a_value_in_another_ones_place_is_not_believed(tmp_path: Path):
 
 
 @pytest.mark.parametrize("content", [b"", b"no database " * 1000, "truncated"])
-def test_a_damaged_file_is_an_error_that_says_what_to_do(tmp_path: Path, content: bytes | str):
+def test_a_damaged_file_is_an_error_that_says_what_to_do(tmp_path, content):
     encoder = CountingEncoder(dim=256)
     with EmbeddingStore(encoder, tmp_path) as store:
         store.fill([(letter * 100,) for letter in ALPHABET])
@@ -206,7 +204,7 @@ def test_a_damaged_file_is_an_error_that_says_what_to_do(tmp_path: Path, content
 # space and permission
 
 
-def test_the_map_grows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_the_map_grows(tmp_path, monkeypatch):
     monkeypatch.setattr(environment_module, "INITIAL_MAP_BYTES", 1 << 20)
     encoder = CountingEncoder(dim=512)
     molecules = [(letter * length,) for letter in ALPHABET for length in (150, 151, 152)]
@@ -220,7 +218,7 @@ def test_the_map_grows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.mark.parametrize("obstacle", ["file", "read-only"])
-def test_a_folder_that_cannot_be_written(tmp_path: Path, obstacle: str):
+def test_a_folder_that_cannot_be_written(tmp_path, obstacle):
     folder = tmp_path / "cache"
     if obstacle == "file":
         folder.write_text("in the way")
@@ -233,7 +231,7 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path, obstacle: str):
         EmbeddingStore(CountingEncoder(), folder)
 
 
-def test_where_caches_live(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_where_caches_live(tmp_path, monkeypatch):
     monkeypatch.setenv("PARATOPE_CACHE", str(tmp_path / "mine"))
     assert cache_folder() == tmp_path / "mine"
     with EmbeddingStore(CountingEncoder()) as store:
@@ -246,7 +244,7 @@ def test_where_caches_live(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 # failures of the encoder, order, clearing
 
 
-def test_what_was_encoded_before_a_failure_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_what_was_encoded_before_a_failure_stays(tmp_path, monkeypatch):
     from paratope.encoders import embedding_store as store_module
 
     monkeypatch.setattr(store_module, "RESIDUES_PER_COMMIT", 7)
@@ -257,7 +255,7 @@ def test_what_was_encoded_before_a_failure_stays(tmp_path: Path, monkeypatch: py
         assert len(store) == 2
 
 
-def test_the_order_of_molecules_does_not_matter(tmp_path: Path):
+def test_the_order_of_molecules_does_not_matter(tmp_path):
     """The same set is encoded in the same batches: equal bytes whatever the order of the table."""
     molecules = [(letter * length,) for letter in "ACDE" for length in (5, 9, 7)]
     calls = []
@@ -269,7 +267,7 @@ def test_the_order_of_molecules_does_not_matter(tmp_path: Path):
     assert calls[0] == calls[1]
 
 
-def test_clearing(tmp_path: Path):
+def test_clearing(tmp_path):
     encoder = CountingEncoder(dim=512)
     molecules = [(letter * 300,) for letter in ALPHABET]
     with EmbeddingStore(encoder, tmp_path) as store:
@@ -288,9 +286,7 @@ def test_clearing(tmp_path: Path):
     assert clear_caches(tmp_path / "nowhere") == 0
 
 
-def test_the_cache_command(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_paratope: Callable[..., Finished]
-):
+def test_the_cache_command(tmp_path, monkeypatch, run_paratope):
     monkeypatch.setenv("PARATOPE_CACHE", str(tmp_path))
     with EmbeddingStore(CountingEncoder(dim=512)) as store:
         store.fill([(letter * 300,) for letter in ALPHABET])
@@ -306,7 +302,7 @@ def test_the_cache_command(
     assert "0 encoders" in run_paratope("encoders", "cache").out
 
 
-def test_lmdb_is_what_is_on_disk(tmp_path: Path):
+def test_lmdb_is_what_is_on_disk(tmp_path):
     """Other tools can read the store: plain LMDB, a documented header."""
     encoder = CountingEncoder()
     with EmbeddingStore(encoder, tmp_path) as store:

@@ -20,7 +20,7 @@ from paratope.molecules.sequences import ALPHABET
 
 def run_python(code: str, *arguments: object, **options: object) -> subprocess.CompletedProcess:
     command = [sys.executable, "-c", code, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, **options)  # type: ignore[call-overload]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, **options)
 
 
 FILL = """

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from conftest import Finished
 from paratope.core.errors import EncoderError, MissingExtraError
 from paratope.encoders import ENCODERS, download_encoder, load_encoder
 from paratope.encoders.hub import FOLDER_VARIABLE, fingerprint, read_vocabulary
@@ -49,12 +48,7 @@ def copied(tiny_folder: Callable[[str], Path], tmp_path: Path) -> Callable[[str]
 
 
 @pytest.mark.parametrize("name", ["igt5", "igt5-unpaired", "prott5"])
-def test_t5_vocabulary_is_read_from_sentencepiece(
-    name: str,
-    tiny_folder: Callable[[str], Path],
-    vocabularies: dict[str, list[str]],
-    tmp_path: Path,
-):
+def test_t5_vocabulary_is_read_from_sentencepiece(name, tiny_folder, vocabularies, tmp_path):
     """The published repositories hold spiece.model and no tokenizer.json."""
     import sentencepiece
 
@@ -71,7 +65,7 @@ def test_t5_vocabulary_is_read_from_sentencepiece(
     np.testing.assert_array_equal(first, second)
 
 
-def test_without_sentencepiece_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_without_sentencepiece_the_extra_is_named(tmp_path, monkeypatch):
     (tmp_path / "spiece.model").write_bytes(b"")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=r"paratope\[t5\]"):
@@ -87,7 +81,7 @@ def cache_snapshot(cache: Path, repository: str, commit: str, files: Path) -> No
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_what_is_not_here_says_how_to_get_it(name: str, hub_cache: Path):
+def test_what_is_not_here_says_how_to_get_it(name, hub_cache):
     with pytest.raises(EncoderError) as refusal:
         load_encoder(name)
     message = str(refusal.value)
@@ -97,9 +91,7 @@ def test_what_is_not_here_says_how_to_get_it(name: str, hub_cache: Path):
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_the_revision_is_pinned_or_recorded(
-    name: str, hub_cache: Path, tiny_folder: Callable[[str], Path]
-):
+def test_the_revision_is_pinned_or_recorded(name, hub_cache, tiny_folder):
     model = ENCODERS[name].hub
     assert model is not None
     first, second = model.revision or "1" * 40, "2" * 40
@@ -113,12 +105,7 @@ def test_the_revision_is_pinned_or_recorded(
         load_encoder(f"{name}@{'3' * 40}")
 
 
-def test_a_folder_for_all_encoders(
-    hub_cache: Path,
-    tiny_folder: Callable[[str], Path],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-):
+def test_a_folder_for_all_encoders(hub_cache, tiny_folder, tmp_path, monkeypatch):
     folder = Path(shutil.copytree(tiny_folder("esm2-8m"), tmp_path / "all" / "esm2-8m"))
     monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "all"))
     encoder = load_encoder("esm2-8m", device="cpu")
@@ -129,7 +116,7 @@ def test_a_folder_for_all_encoders(
         load_encoder("esm2-8m@folder-0123456789abcdef")
 
 
-def test_the_name_of_a_folder_follows_its_contents(copied: Callable[[str], Path]):
+def test_the_name_of_a_folder_follows_its_contents(copied):
     import torch
     from safetensors.torch import load_file, save_file
 
@@ -143,7 +130,7 @@ def test_the_name_of_a_folder_follows_its_contents(copied: Callable[[str], Path]
     assert load_encoder(f"esm2-8m@{folder}").name != name
 
 
-def test_folders_that_cannot_be_used(copied: Callable[[str], Path], tmp_path: Path):
+def test_folders_that_cannot_be_used(copied, tmp_path):
     with pytest.raises(EncoderError, match="there is no folder"):
         load_encoder(f"esm2-8m@{tmp_path / 'nowhere'}")
     with pytest.raises(EncoderError, match=r"expected a model of type 'bert', got 'esm'"):
@@ -166,9 +153,7 @@ def test_folders_that_cannot_be_used(copied: Callable[[str], Path], tmp_path: Pa
         ("vocab.txt", b"\xff\xfe\xff", "cannot be read"),
     ],
 )
-def test_damaged_files(
-    copied: Callable[[str], Path], name: str, damage: bytes | None, message: str
-):
+def test_damaged_files(copied, name, damage, message):
     folder = copied("esm2-8m")
     for other in folder.glob("tokenizer*"):
         other.unlink()
@@ -181,7 +166,7 @@ def test_damaged_files(
 
 
 @pytest.mark.parametrize("name", ["esm2-8m", "igbert", "prott5"])
-def test_a_missing_weight_is_no_random_weight(name: str, copied: Callable[[str], Path]):
+def test_a_missing_weight_is_no_random_weight(name, copied):
     from safetensors.torch import load_file, save_file
 
     folder = copied(name)
@@ -203,7 +188,7 @@ class Malice:
         return os.mkdir, (str(self.path),)
 
 
-def test_no_pickle_is_run(copied: Callable[[str], Path], tmp_path: Path):
+def test_no_pickle_is_run(copied, tmp_path):
     folder = copied("esm2-8m")
     (folder / "model.safetensors").unlink()
     proof = tmp_path / "was-run"
@@ -213,7 +198,7 @@ def test_no_pickle_is_run(copied: Callable[[str], Path], tmp_path: Path):
     assert not proof.exists()
 
 
-def test_no_code_of_a_model_is_run(copied: Callable[[str], Path], tmp_path: Path):
+def test_no_code_of_a_model_is_run(copied, tmp_path):
     folder = copied("esm2-8m")
     config = json.loads((folder / "config.json").read_text())
     config["auto_map"] = {"AutoModel": "evil.EvilModel", "AutoConfig": "evil.EvilConfig"}
@@ -225,9 +210,7 @@ def test_no_code_of_a_model_is_run(copied: Callable[[str], Path], tmp_path: Path
 
 
 @pytest.mark.parametrize("name", ["esm2-8m", "igbert"])
-def test_weights_as_the_hub_holds_them(
-    name: str, copied: Callable[[str], Path], tiny_folder: Callable[[str], Path]
-):
+def test_weights_as_the_hub_holds_them(name, copied, tiny_folder):
     """Published checkpoints are of the masked language model, some as PyTorch files only."""
     import torch
     import transformers
@@ -245,7 +228,7 @@ def test_weights_as_the_hub_holds_them(
     np.testing.assert_allclose(rows, expected, atol=1e-6)
 
 
-def test_half_precision_weights_are_used_in_single_precision(copied: Callable[[str], Path]):
+def test_half_precision_weights_are_used_in_single_precision(copied):
     """ProtT5 is published in half precision."""
     import torch
     from safetensors.torch import load_file, save_file
@@ -259,9 +242,7 @@ def test_half_precision_weights_are_used_in_single_precision(copied: Callable[[s
     assert {parameter.dtype for parameter in encoder._model.parameters()} == {torch.float32}
 
 
-def test_loading_says_nothing(
-    copied: Callable[[str], Path], capfd: pytest.CaptureFixture[str], caplog: Any
-):
+def test_loading_says_nothing(copied, capfd, caplog):
     load_encoder(f"esm2-8m@{copied('esm2-8m')}", device="cpu").encode([(CHAIN,)])
     out, err = capfd.readouterr()
     assert (out, err) == ("", "")
@@ -337,7 +318,7 @@ def hub(
         thread.join()
 
 
-def test_download_into_the_cache(hub: list[str], run_paratope: Callable[..., Finished]):
+def test_download_into_the_cache(hub, run_paratope):
     done = run_paratope("encoders", "download", "igt5")
     assert done.code == 0, done.err
     assert COMMIT in done.out
@@ -352,9 +333,7 @@ def test_download_into_the_cache(hub: list[str], run_paratope: Callable[..., Fin
     assert len(hub) == before  # loading asks nobody
 
 
-def test_download_into_a_folder(
-    hub: list[str], run_paratope: Callable[..., Finished], tmp_path: Path
-):
+def test_download_into_a_folder(hub, run_paratope, tmp_path):
     folder = tmp_path / "carried" / "igt5"
     done = run_paratope("encoders", "download", "igt5", "--folder", folder)
     assert done.code == 0, done.err
@@ -363,9 +342,7 @@ def test_download_into_a_folder(
     assert load_encoder(f"igt5@{folder}").name == f"igt5@{COMMIT}"
 
 
-def test_download_without_a_network(
-    hub_cache: Path, monkeypatch: pytest.MonkeyPatch, run_paratope: Callable[..., Finished]
-):
+def test_download_without_a_network(hub_cache, monkeypatch, run_paratope):
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
@@ -381,7 +358,7 @@ def test_nothing_to_download():
         download_encoder("esm9")
 
 
-def test_list_shows_every_encoder(run_paratope: Callable[..., Finished], hub_cache: Path):
+def test_list_shows_every_encoder(run_paratope, hub_cache):
     done = run_paratope("encoders", "list")
     assert done.code == 0
     lines = {line.split()[0]: line for line in done.out.splitlines()[1:]}

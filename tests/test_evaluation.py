@@ -1,8 +1,6 @@
 import json
 import re
-from collections.abc import Callable
 from html.parser import HTMLParser
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -56,9 +54,7 @@ def codes(findings: Any) -> set[str]:
 # --- the v2.6 release ---
 
 
-def test_release_numbers_are_reproduced_and_explained(
-    reference_root: Path, run_paratope: Callable[..., Any], tmp_path: Path
-):
+def test_release_numbers_are_reproduced_and_explained(reference_root, run_paratope, tmp_path):
     folder = reference_root / "v2.6_release"
     done = run_paratope("evaluate", folder / "test_predictions.csv", "-o", tmp_path / "report")
     assert done.code == 0, done.err
@@ -77,7 +73,7 @@ def test_release_numbers_are_reproduced_and_explained(
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
-def test_another_collapsed_table_is_diagnosed_as_well(seed: int):
+def test_another_collapsed_table_is_diagnosed_as_well(seed):
     rng = np.random.default_rng(seed)
     levels = 9.5 + np.sort(rng.uniform(-0.5, 0.5, 4))
     floor = round(float(rng.uniform(4.5, 6.5)), 2)
@@ -110,7 +106,7 @@ def test_an_honest_table_raises_no_warning():
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_the_audit_and_the_diagnostics_find_the_same_rows(seed: int):
+def test_the_audit_and_the_diagnostics_find_the_same_rows(seed):
     rng = np.random.default_rng(seed)
     measured = np.maximum(rng.normal(8, 1, 600), 7.0)
     measured[:40] = rng.normal(0.5, 0.5, 40)
@@ -147,7 +143,7 @@ def test_rounded_values_are_no_floor():
         (lambda t, p: ([f"<{x:.3f}" if x < 7 else str(x) for x in t], p), "censored"),
     ],
 )
-def test_each_rule_finds_what_it_is_for(change: Callable[..., Any], code: str):
+def test_each_rule_finds_what_it_is_for(change, code):
     measured, predicted, _ = hierarchy(0)
     predicted = np.maximum(predicted + np.mean(measured - predicted), 4.5)
     table = read_predictions(_two(*change(measured, predicted)))
@@ -172,7 +168,7 @@ RESAMPLED = [name for name, metric in METRICS.items() if not metric.no_interval]
 
 
 @pytest.mark.parametrize("name", RESAMPLED)
-def test_weights_of_a_metric_are_repeats(name: str):
+def test_weights_of_a_metric_are_repeats(name):
     measured, predicted, group = hierarchy(0, groups=12)
     predicted = np.round(predicted, 1)  # ties
     bounded = name in ("concordance", "bounds_respected_percent", "ence", "selective_gain_percent")
@@ -199,7 +195,7 @@ def test_metrics_over_all_pairs_of_a_large_table_are_not_resampled():
 
 
 @pytest.mark.parametrize("name", ["spearman", "pearson", "kendall"])
-def test_draws_that_all_agree_give_no_interval(name: str):
+def test_draws_that_all_agree_give_no_interval(name):
     perfect = EvaluationRows(np.arange(6.0), np.arange(6.0))
     assert metric_intervals(perfect, range(6), [name]) == {}
 
@@ -233,7 +229,7 @@ def test_groups_of_unequal_influence_count_as_few():
 @pytest.mark.parametrize(
     ("rows", "draws", "groups"), [(6, 1000, 6), (5000, 1000, 1000), (5001, 500, 1000)]
 )
-def test_large_tables_take_fewer_draws_of_fewer_blocks(rows: int, draws: int, groups: int):
+def test_large_tables_take_fewer_draws_of_fewer_blocks(rows, draws, groups):
     bootstrap = Bootstrap(range(rows))
     assert bootstrap.groups == groups
     assert bootstrap.weights.drawn.shape == (1 + draws + min(groups, 200), groups)
@@ -310,7 +306,7 @@ def test_intervals_over_groups_are_wider_than_over_rows_when_groups_share_errors
         ({"KD_nM": ["100"], "predicted": [8.0]}, 7.0, 8.0),
     ],
 )
-def test_columns_are_found(columns: dict[str, list[Any]], measured: float, predicted: float):
+def test_columns_are_found(columns, measured, predicted):
     table = read_predictions(pl.DataFrame(columns))
     assert table.rows.measured.tolist() == pytest.approx([measured])
     assert table.rows.predicted.tolist() == [predicted]
@@ -328,9 +324,7 @@ def test_bounds_are_read_from_text_and_from_a_column_and_flipped_for_kd():
     assert read_predictions(column).rows.censoring.tolist() == [-1, 0]
 
 
-def test_rows_that_cannot_be_judged_are_counted_with_their_reason(
-    tmp_path: Path, run_paratope: Callable[..., Any]
-):
+def test_rows_that_cannot_be_judged_are_counted_with_their_reason(tmp_path, run_paratope):
     path = tmp_path / "t.csv"
     path.write_text("id,true,pred,error\n1,7,7.5,\n2,,6,\n3,abc,6,\n4,8,,no heavy chain\n5,8,8,\n")
     table = read_predictions(str(path))
@@ -350,9 +344,7 @@ def test_rows_that_cannot_be_judged_are_counted_with_their_reason(
         ("true,pred\n", "no rows"),
     ],
 )
-def test_unusable_tables_are_refused_with_advice(
-    text: str, words: str, tmp_path: Path, run_paratope: Callable[..., Any]
-):
+def test_unusable_tables_are_refused_with_advice(text, words, tmp_path, run_paratope):
     path = tmp_path / "t.csv"
     path.write_text(text)
     done = run_paratope("evaluate", path, "-o", tmp_path / "out")
@@ -361,7 +353,7 @@ def test_unusable_tables_are_refused_with_advice(
     assert not (tmp_path / "out").exists()
 
 
-def test_named_columns_win(tmp_path: Path):
+def test_named_columns_win(tmp_path):
     frame = frame_of().with_columns(other=pl.col("true") + 1)
     report = evaluate(frame, true="other", pred="pred", group="group", draws=50)
     assert report.values["bias"] == pytest.approx(evaluate(frame, draws=50).values["bias"] - 1)
@@ -487,7 +479,7 @@ def test_noise_ceiling_recovers_the_replicate_sd():
     assert METRICS["pearson"](table.rows) == pytest.approx(found.pearson_ceiling, abs=0.02)
 
 
-def test_baselines_are_fitted_on_the_training_rows(run_paratope: Callable[..., Any]):
+def test_baselines_are_fitted_on_the_training_rows(run_paratope):
     baselines = pytest.importorskip(
         "paratope.evaluation.baselines", reason="baselines are not there"
     )
@@ -513,7 +505,7 @@ def test_baselines_are_fitted_on_the_training_rows(run_paratope: Callable[..., A
     assert fitted["constant"].values["rmse"] > 0
 
 
-def test_baselines_never_learn_from_rows_that_are_judged(tmp_path: Path):
+def test_baselines_never_learn_from_rows_that_are_judged(tmp_path):
     simulated = frame_from_measurements(simulate(antibodies=30, antigens=2, seed=1).measurements)
     split = ["train"] * 30 + ["test"] * 30
     whole = simulated.with_columns(split=pl.Series(split))
@@ -539,7 +531,7 @@ def test_baselines_never_learn_from_rows_that_are_judged(tmp_path: Path):
 # --- tiers ---
 
 
-def test_tiers_make_one_report(tmp_path: Path, run_paratope: Callable[..., Any]):
+def test_tiers_make_one_report(tmp_path, run_paratope):
     table, folder = tmp_path / "t.csv", tmp_path / "tiers"
     rows = simulate(antibodies=30, antigens=8, seed=2).measurements
     frame_from_measurements(rows).write_csv(table)
@@ -578,7 +570,7 @@ def test_tiers_make_one_report(tmp_path: Path, run_paratope: Callable[..., Any])
     assert all(f"<th>{name}</th>" in page for name in names)
 
 
-def test_tiers_may_be_folders_or_files(tmp_path: Path, run_paratope: Callable[..., Any]):
+def test_tiers_may_be_folders_or_files(tmp_path, run_paratope):
     for name, seed in (("easy", 1), ("hard", 2)):
         (tmp_path / name).mkdir()
         frame_of(seed).write_csv(tmp_path / name / "test_predictions.csv")
@@ -624,9 +616,7 @@ def test_the_swap_test_keeps_its_level_when_groups_share_errors():
     assert rejected <= stats.binom.ppf(0.995, 200, 0.05)
 
 
-def test_tables_are_matched_by_id_and_run_folders_are_read(
-    tmp_path: Path, run_paratope: Callable[..., Any]
-):
+def test_tables_are_matched_by_id_and_run_folders_are_read(tmp_path, run_paratope):
     frame = frame_of(1).with_columns(id=pl.Series([f"x{i}" for i in range(frame_of(1).height)]))
     (tmp_path / "run").mkdir()
     frame.write_csv(tmp_path / "run" / "test_predictions.csv")
@@ -642,7 +632,7 @@ def test_tables_are_matched_by_id_and_run_folders_are_read(
     assert json.loads((tmp_path / "c.json").read_text())["differences"][0]["minus"] == "run"
 
 
-def test_tables_of_different_rows_are_refused(tmp_path: Path):
+def test_tables_of_different_rows_are_refused(tmp_path):
     first, second = frame_of(1), frame_of(2)
     with pytest.raises(InputError, match="cannot be matched|disagree about the measured value"):
         compare([first, second])
@@ -652,7 +642,7 @@ def test_tables_of_different_rows_are_refused(tmp_path: Path):
         compare([tmp_path, tmp_path])
 
 
-def test_report_folders_can_be_compared(tmp_path: Path, run_paratope: Callable[..., Any]):
+def test_report_folders_can_be_compared(tmp_path, run_paratope):
     frame_of(1).write_csv(tmp_path / "t.csv")
     assert run_paratope("evaluate", tmp_path / "t.csv", "-o", tmp_path / "a").code == 0
     found = compare([tmp_path / "a", tmp_path / "a"], permutations=19)

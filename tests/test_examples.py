@@ -21,7 +21,7 @@ WITH_PYTHON = [
 ]
 
 
-def test_quickstart_notebook_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_quickstart_notebook_runs(tmp_path, monkeypatch):
     monkeypatch.setenv("PARATOPE_CACHE", str(tmp_path))
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
     # tqdm, used by the encoders' libraries, misses a Jupyter extension that nothing here needs
@@ -90,9 +90,7 @@ def test_examples_that_run_elsewhere_are_read_there():
     [pytest.param(path, marks=HEAVY.get(path.name, ())) for path in WITH_PYTHON],
     ids=lambda path: path.name,
 )
-def test_python_in_documents_runs(
-    path: Path, reader_folder: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
-):
+def test_python_in_documents_runs(path, reader_folder, request, monkeypatch):
     if '"data"' in "".join(blocks(path)):
         (reader_folder / "data").symlink_to(request.getfixturevalue("data_root"))
     monkeypatch.chdir(reader_folder)

@@ -79,7 +79,7 @@ def toy(origin: Origin, monkeypatch: pytest.MonkeyPatch) -> DataFile:
 
 
 def get(folder: Path, **options: object) -> fetching.Fetched:
-    return fetch("toy", folder, pause_s=0.001, **options)  # type: ignore[arg-type]
+    return fetch("toy", folder, pause_s=0.001, **options)
 
 
 def assert_whole(folder: Path) -> None:
@@ -87,7 +87,7 @@ def assert_whole(folder: Path) -> None:
     assert [path.name for path in (folder / "toy").iterdir()] == ["data.csv"]
 
 
-def test_downloads_verifies_and_reports_progress(toy: DataFile, tmp_path: Path):
+def test_downloads_verifies_and_reports_progress(toy, tmp_path):
     seen: list[tuple[str, int, int]] = []
     fetched = get(tmp_path, progress=lambda *values: seen.append(values))
     assert fetched.downloaded == (tmp_path / "toy/data.csv",)
@@ -96,18 +96,14 @@ def test_downloads_verifies_and_reports_progress(toy: DataFile, tmp_path: Path):
     assert len(seen) > 3
 
 
-def test_a_file_already_there_is_not_downloaded_again(
-    toy: DataFile, origin: Origin, tmp_path: Path
-):
+def test_a_file_already_there_is_not_downloaded_again(toy, origin, tmp_path):
     get(tmp_path)
     fetched = get(tmp_path)
     assert (fetched.downloaded, fetched.present) == ((), (tmp_path / "toy/data.csv",))
     assert origin.requests == 1
 
 
-def test_a_cut_connection_is_asked_again_and_never_leaves_a_part(
-    toy: DataFile, origin: Origin, tmp_path: Path
-):
+def test_a_cut_connection_is_asked_again_and_never_leaves_a_part(toy, origin, tmp_path):
     (tmp_path / "toy").mkdir()
     (tmp_path / "toy/data.csv").write_bytes(CONTENT[:1000])  # damaged: it is replaced
     origin.cut_after = [100_000, 0]
@@ -122,16 +118,14 @@ def test_a_cut_connection_is_asked_again_and_never_leaves_a_part(
     }
 
 
-def test_a_stumbling_server_is_asked_again(toy: DataFile, origin: Origin, tmp_path: Path):
+def test_a_stumbling_server_is_asked_again(toy, origin, tmp_path):
     origin.statuses = [503, 429, 500]
     get(tmp_path)
     assert_whole(tmp_path)
 
 
 @pytest.mark.parametrize("before", [None, b"mine"])
-def test_wrong_checksum_changes_nothing_and_says_both(
-    toy: DataFile, origin: Origin, tmp_path: Path, before: bytes | None
-):
+def test_wrong_checksum_changes_nothing_and_says_both(toy, origin, tmp_path, before):
     target = tmp_path / "toy/data.csv"
     target.parent.mkdir()
     if before is not None:
@@ -145,16 +139,14 @@ def test_wrong_checksum_changes_nothing_and_says_both(
     assert left == ([] if before is None else [before])
 
 
-def test_a_file_the_server_does_not_have_is_not_asked_for_twice(
-    toy: DataFile, origin: Origin, tmp_path: Path
-):
+def test_a_file_the_server_does_not_have_is_not_asked_for_twice(toy, origin, tmp_path):
     origin.statuses = [404]
     with pytest.raises(InputError, match="answered 404"):
         get(tmp_path)
     assert origin.requests == 1
 
 
-def test_offline_says_which_file_to_put_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_offline_says_which_file_to_put_where(tmp_path, monkeypatch):
     url = "http://127.0.0.1:9/data.csv"  # the discard port: nobody listens
     monkeypatch.setitem(DATASETS, "toy", dataset_of(DataFile("toy/data.csv", SHA256, url=url)))
     with pytest.raises(InputError) as caught:
@@ -165,7 +157,7 @@ def test_offline_says_which_file_to_put_where(tmp_path: Path, monkeypatch: pytes
     assert SHA256 in message
 
 
-def test_a_mirror_has_the_layout_of_the_data_root(toy: DataFile, origin: Origin, tmp_path: Path):
+def test_a_mirror_has_the_layout_of_the_data_root(toy, origin, tmp_path):
     moved = dataclasses.replace(toy, url="http://127.0.0.1:9/elsewhere.csv")
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(DATASETS, "toy", dataset_of(moved))
@@ -173,9 +165,7 @@ def test_a_mirror_has_the_layout_of_the_data_root(toy: DataFile, origin: Origin,
     assert_whole(tmp_path)
 
 
-def test_files_that_are_published_nowhere_are_named(
-    toy: DataFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_files_that_are_published_nowhere_are_named(toy, tmp_path, monkeypatch):
     derived = DataFile("toy/joined.csv", "0" * 64, made="data.csv joined with chains")
     monkeypatch.setitem(DATASETS, "toy", dataset_of(toy, derived))
     fetched = get(tmp_path)
@@ -188,7 +178,7 @@ def test_files_that_are_published_nowhere_are_named(
         get(tmp_path)
 
 
-def test_unwritable_folder(toy: DataFile, tmp_path: Path):
+def test_unwritable_folder(toy, tmp_path):
     (tmp_path / "toy").write_text("a file where a folder should be")
     with pytest.raises(OutputError, match="cannot write"):
         get(tmp_path)
@@ -201,17 +191,17 @@ def test_unwritable_folder(toy: DataFile, tmp_path: Path):
         ("flab", "nothing to fetch"),
     ],
 )
-def test_names_that_cannot_be_fetched(name: str, message: str, tmp_path: Path):
+def test_names_that_cannot_be_fetched(name, message, tmp_path):
     with pytest.raises(InputError, match=message):
         fetch(name, tmp_path)
 
 
-def test_only_http_is_spoken(toy: DataFile, tmp_path: Path):
+def test_only_http_is_spoken(toy, tmp_path):
     with pytest.raises(InputError, match="starts with http"):
         get(tmp_path, base_url="file:///etc")
 
 
-def test_checksum_table_is_that_of_the_public_files(data_root: Path):
+def test_checksum_table_is_that_of_the_public_files(data_root):
     table = checksum_table()
     assert len(table) >= 25
     for file in table.values():

@@ -38,9 +38,7 @@ KEPT = {
 
 
 @pytest.mark.parametrize("exchange", [True, False], ids=["exchange", "two renames"])
-def test_listed_files_are_replaced_and_all_others_kept(
-    model: Path, exchange: bool, monkeypatch: pytest.MonkeyPatch
-):
+def test_listed_files_are_replaced_and_all_others_kept(model, exchange, monkeypatch):
     if not exchange:
         monkeypatch.setattr(files, "_exchange", lambda one, other: False)
     with atomic_folder(model, replaces=("config.json", "old.json")) as folder:
@@ -50,7 +48,7 @@ def test_listed_files_are_replaced_and_all_others_kept(
     assert [path.name for path in model.parent.iterdir()] == ["model"]
 
 
-def test_a_failure_in_the_middle_leaves_all_as_it_was(model: Path):
+def test_a_failure_in_the_middle_leaves_all_as_it_was(model):
     before = contents(model)
 
     def write_half() -> None:
@@ -64,9 +62,7 @@ def test_a_failure_in_the_middle_leaves_all_as_it_was(model: Path):
     assert [path.name for path in model.parent.iterdir()] == ["model"]
 
 
-def test_a_failed_second_rename_puts_the_old_folder_back(
-    model: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_failed_second_rename_puts_the_old_folder_back(model, monkeypatch):
     before, rename = contents(model), Path.rename
     monkeypatch.setattr(files, "_exchange", lambda one, other: False)
 
@@ -82,7 +78,7 @@ def test_a_failed_second_rename_puts_the_old_folder_back(
     assert [path.name for path in model.parent.iterdir()] == ["model"]
 
 
-def test_modes_are_those_of_the_folder_that_was_there(model: Path, tmp_path: Path):
+def test_modes_are_those_of_the_folder_that_was_there(model, tmp_path):
     model.chmod(0o750)
     (model / "notes.txt").chmod(0o600)
     with atomic_folder(model) as folder:
@@ -97,7 +93,7 @@ def test_modes_are_those_of_the_folder_that_was_there(model: Path, tmp_path: Pat
     assert stat.S_IMODE((tmp_path / "deep" / "new").stat().st_mode) == 0o777 & ~umask
 
 
-def test_a_link_stays_a_link(model: Path, tmp_path: Path):
+def test_a_link_stays_a_link(model, tmp_path):
     (tmp_path / "latest").symlink_to(model)
     with atomic_folder(tmp_path / "latest") as folder:
         (folder / "config.json").write_text("new")
@@ -106,7 +102,7 @@ def test_a_link_stays_a_link(model: Path, tmp_path: Path):
     assert (model / "notes.txt").read_text() == "old notes.txt"
 
 
-def test_no_hard_links_no_loss(model: Path, monkeypatch: pytest.MonkeyPatch):
+def test_no_hard_links_no_loss(model, monkeypatch):
     def refuse(*args: object, **options: object) -> None:
         raise OSError(1, "Operation not permitted")
 
@@ -116,7 +112,7 @@ def test_no_hard_links_no_loss(model: Path, monkeypatch: pytest.MonkeyPatch):
     assert contents(model) == {"config.json": "new", **KEPT}
 
 
-def test_a_file_in_the_way_is_an_error_in_words(tmp_path: Path):
+def test_a_file_in_the_way_is_an_error_in_words(tmp_path):
     (tmp_path / "file").write_text("mine")
     with pytest.raises(OutputError, match="cannot write"), atomic_folder(tmp_path / "file" / "x"):
         pass

@@ -143,8 +143,7 @@ def test_what_is_learned_of_one_parent_says_nothing_of_another(name, scales):
         (PARENT.antigen.chains,),
     )  # fmt: skip
     mutants = both.features(
-        [variant("L:H91A"), variant("L:H91A,L:T94S"), variant("H:R50A,H:Y105W,H:W99F,L:H91A")],
-        None,
+        [variant("L:H91A"), variant("L:H91A,L:T94S"), variant("H:R50A,H:Y105W,H:W99F,L:H91A")], None
     )
     assert mutants.parent.tolist() == [0, 0, 1]
     gram = TERMS[name](Pairwise(mutants, mutants, scales))

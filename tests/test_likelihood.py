@@ -1,7 +1,5 @@
 """Residue frequencies and humanness, by the real AntiBERTy."""
 
-from pathlib import Path
-
 import numpy as np
 import polars as pl
 import pytest
@@ -26,9 +24,7 @@ def likelihood(encoder: AntibertyEncoder, tmp_path_factory: pytest.TempPathFacto
     return Likelihood(encoder, tmp_path_factory.mktemp("cache"))
 
 
-def test_frequencies_are_those_of_the_masked_model(
-    likelihood: Likelihood, encoder: AntibertyEncoder
-):
+def test_frequencies_are_those_of_the_masked_model(likelihood, encoder):
     frequencies = likelihood.frequencies(SHORT)
     assert frequencies.shape == (len(SHORT), 20)
     np.testing.assert_allclose(frequencies.sum(axis=1), 1, atol=1e-5)
@@ -38,9 +34,7 @@ def test_frequencies_are_those_of_the_masked_model(
     assert AMINO_ACIDS[frequencies[SHORT.index("C")].argmax()] == "C"
 
 
-def test_results_are_read_the_second_time(
-    likelihood: Likelihood, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_results_are_read_the_second_time(likelihood, tmp_path, monkeypatch):
     fresh = Likelihood(AntibertyEncoder("cpu"), tmp_path)
     first = fresh.frequencies(SHORT[:12]), fresh.humanness([VH, VHH, VH])
 
@@ -54,9 +48,7 @@ def test_results_are_read_the_second_time(
     assert first[1][0] == first[1][2]
 
 
-def test_what_was_just_encoded_costs_no_second_pass(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_what_was_just_encoded_costs_no_second_pass(tmp_path, monkeypatch):
     encoder = AntibertyEncoder("cpu")
     expected = AntibertyEncoder("cpu").species_logits([VH, VHH])
     EmbeddingStore(encoder, tmp_path).fill([(VHH, VH)])
@@ -64,7 +56,7 @@ def test_what_was_just_encoded_costs_no_second_pass(
     np.testing.assert_allclose(encoder.species_logits([VH, VHH]), expected, atol=1e-4)
 
 
-def test_species_of_well_known_chains(likelihood: Likelihood, encoder: AntibertyEncoder):
+def test_species_of_well_known_chains(likelihood, encoder):
     logits = encoder.species_logits([VH, D13_HEAVY, D13_LIGHT, VHH])
     assert [SPECIES[one] for one in logits.argmax(axis=1)] == ["human", "mouse", "mouse", "camel"]
     humanised, mouse, mouse_light, camel = likelihood.humanness([VH, D13_HEAVY, D13_LIGHT, VHH])
@@ -73,7 +65,7 @@ def test_species_of_well_known_chains(likelihood: Likelihood, encoder: Antiberty
 
 
 @pytest.mark.slow
-def test_human_antibodies_are_taken_for_human_ones(likelihood: Likelihood, data_root: Path):
+def test_human_antibodies_are_taken_for_human_ones(likelihood, data_root):
     folder = data_root / "sabdab"
     summary = pl.read_csv(folder / "sabdab_summary.tsv", separator="\t", infer_schema=False)
     species = dict(zip(summary["pdb"], summary["heavy_species"], strict=True))

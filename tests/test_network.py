@@ -87,8 +87,7 @@ def test_batch_order_does_not_change_the_prediction(network):
     batch = make_batch()
     order = torch.randperm(batch.size)
     turned = batch._replace(
-        antibody_index=batch.antibody_index[order],
-        antigen_index=batch.antigen_index[order],
+        antibody_index=batch.antibody_index[order], antigen_index=batch.antigen_index[order]
     )
     assert torch.allclose(
         answers(network, batch)[:, order], answers(network, turned), atol=TOLERANCE

@@ -4,8 +4,6 @@
 bounds, on top of that network) were written by version 0.1, with their predictions beside them.
 """
 
-from pathlib import Path
-
 import numpy as np
 import polars as pl
 import pytest
@@ -15,9 +13,7 @@ from paratope.models.predictor import Predictor
 
 
 @pytest.mark.parametrize(("name", "tolerance"), [("model-0.1", 1e-6), ("campaign-0.1", 1e-4)])
-def test_models_of_version_0_1_say_what_they_said(
-    name: str, tolerance: float, repository: Path, tmp_path: Path
-):
+def test_models_of_version_0_1_say_what_they_said(name, tolerance, repository, tmp_path):
     folder = repository / "tests" / "data" / name
     before = pl.read_csv(folder / "predictions.csv")
     names = list(output_columns(with_parent=True))

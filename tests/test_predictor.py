@@ -2,15 +2,12 @@
 
 import dataclasses
 import math
-from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
 
-from conftest import Finished
 from paratope.cli.doctor import D13_HEAVY, D13_LIGHT, LYSOZYME
 from paratope.core.errors import InputError, ModelError, OutputError, StoreError
 from paratope.models.bundle import make_bundle, read_bundle, write_bundle
@@ -31,9 +28,7 @@ def frame(tiny_run: TrainedRun) -> pl.DataFrame:
     return pl.read_csv(tiny_run.table).head(12)
 
 
-def test_predictions_of_the_bundle_are_those_of_the_trained_network(
-    tiny_run: TrainedRun, tiny_predictor: Predictor
-):
+def test_predictions_of_the_bundle_are_those_of_the_trained_network(tiny_run, tiny_predictor):
     written = pl.read_csv(tiny_run.folder / "test_predictions.csv")
     ids, measurements = tiny_run.trained.part("test")
     assert written["id"].cast(pl.String).to_list() == ids
@@ -42,7 +37,7 @@ def test_predictions_of_the_bundle_are_those_of_the_trained_network(
     np.testing.assert_allclose(served, tiny_run.trained.scores["test"].mean, atol=1e-4)
 
 
-def test_company_and_order_do_not_matter(tiny_predictor: Predictor, frame: pl.DataFrame):
+def test_company_and_order_do_not_matter(tiny_predictor, frame):
     together = tiny_predictor.predict(frame)["pkd"].to_numpy()
     backwards = tiny_predictor.predict(frame.reverse())["pkd"].to_numpy()[::-1]
     alone = [tiny_predictor.predict(frame[row])["pkd"][0] for row in range(3)]
@@ -50,9 +45,7 @@ def test_company_and_order_do_not_matter(tiny_predictor: Predictor, frame: pl.Da
     np.testing.assert_allclose(alone, together[:3], atol=1e-5)
 
 
-def test_output_columns_then_the_users_own_unchanged(
-    tiny_predictor: Predictor, frame: pl.DataFrame
-):
+def test_output_columns_then_the_users_own_unchanged(tiny_predictor, frame):
     table = frame.with_columns(well=pl.lit("A01"), notes=pl.lit('say "hi", ü'))
     out = tiny_predictor.predict(table)
     assert tuple(out.columns[: len(OUTPUT_COLUMNS)]) == OUTPUT_COLUMNS
@@ -65,7 +58,7 @@ def test_output_columns_then_the_users_own_unchanged(
     np.testing.assert_allclose(-np.log10(out["kd_nM"].to_numpy() * 1e-9), out["pkd"], atol=1e-9)
 
 
-def test_a_row_in_error_has_no_numbers_and_stops_nothing(tiny_predictor: Predictor):
+def test_a_row_in_error_has_no_numbers_and_stops_nothing(tiny_predictor):
     table = pl.DataFrame(
         {
             "heavy": [D13_HEAVY, LYSOZYME, "EVQ7", D13_HEAVY],
@@ -79,7 +72,7 @@ def test_a_row_in_error_has_no_numbers_and_stops_nothing(tiny_predictor: Predict
         assert out[name].is_null().to_list() == [False, True, True, True]
 
 
-def test_pandas_in_pandas_out(tiny_predictor: Predictor, frame: pl.DataFrame):
+def test_pandas_in_pandas_out(tiny_predictor, frame):
     """With the index and types of the frame that came in, which itself is left alone."""
     data = frame.to_pandas().assign(well=["A1", 3] * 6, round=pd.array([1, None] * 6, "Int64"))
     data = pd.concat([data, data[["well"]]], axis=1)  # a name twice
@@ -97,7 +90,7 @@ def test_pandas_in_pandas_out(tiny_predictor: Predictor, frame: pl.DataFrame):
     np.testing.assert_allclose(sub["pkd"], out["pkd"].iloc[2:8], atol=1e-5)
 
 
-def test_constant_domains_do_not_change_the_number(tiny_predictor: Predictor):
+def test_constant_domains_do_not_change_the_number(tiny_predictor):
     ch1 = "ASTKGPSVFPLAPSSKSTSGGTAALGCLVKDYFPEPVTVSWNSGALTSGVHTFPAVLQSSGLYSLSSVVTVPSSSLGTQTYICNV"
     antigen = Antigen((LYSOZYME,))
     domain = Pair(Antibody(D13_HEAVY, D13_LIGHT), antigen)
@@ -106,7 +99,7 @@ def test_constant_domains_do_not_change_the_number(tiny_predictor: Predictor):
     assert one == pytest.approx(other, abs=1e-6)
 
 
-def test_swapped_chains_are_put_right_with_a_note(tiny_predictor: Predictor):
+def test_swapped_chains_are_put_right_with_a_note(tiny_predictor):
     table = pl.DataFrame(
         {
             "heavy": [D13_HEAVY, D13_LIGHT],
@@ -119,7 +112,7 @@ def test_swapped_chains_are_put_right_with_a_note(tiny_predictor: Predictor):
     assert "swap" in out["note"][1]
 
 
-def test_sense(tiny_predictor: Predictor, frame: pl.DataFrame):
+def test_sense(tiny_predictor, frame):
     """A mutant differs, another antigen differs."""
     heavy, antigen = frame["heavy"][0], frame["antigen"][0]
     mutant = heavy[:30] + ("A" if heavy[30] != "A" else "W") + heavy[31:]
@@ -134,7 +127,7 @@ def test_sense(tiny_predictor: Predictor, frame: pl.DataFrame):
     assert abs(parent - other) > 1e-5
 
 
-def test_parent_adds_differences(tiny_predictor: Predictor, frame: pl.DataFrame):
+def test_parent_adds_differences(tiny_predictor, frame):
     parent = str(frame["id"][3])
     out = tiny_predictor.predict(frame, parent=parent)
     names = OUTPUT_COLUMNS + PARENT_COLUMNS
@@ -147,21 +140,19 @@ def test_parent_adds_differences(tiny_predictor: Predictor, frame: pl.DataFrame)
     assert (out["delta_pkd_low"] < out["delta_pkd"]).all()
 
 
-def test_unknown_parent(tiny_predictor: Predictor, frame: pl.DataFrame):
+def test_unknown_parent(tiny_predictor, frame):
     with pytest.raises(InputError, match="no row has the id 'wild type'"):
         tiny_predictor.predict(frame, parent="wild type")
 
 
-def test_coverage_widens_and_threshold_lowers(tiny_predictor: Predictor, frame: pl.DataFrame):
+def test_coverage_widens_and_threshold_lowers(tiny_predictor, frame):
     narrow = tiny_predictor.predict(frame, coverage=0.5)
     wide = tiny_predictor.predict(frame, coverage=0.9, strong_threshold_pkd=10)
     assert (wide["pkd_high"] - wide["pkd_low"] > narrow["pkd_high"] - narrow["pkd_low"]).all()
     assert (wide["p_strong"] < narrow["p_strong"]).all()
 
 
-def test_saved_model_is_the_same_model(
-    tiny_predictor: Predictor, tiny_run: TrainedRun, frame: pl.DataFrame, tmp_path: Path
-):
+def test_saved_model_is_the_same_model(tiny_predictor, tiny_run, frame, tmp_path):
     folder = tiny_predictor.save(tmp_path / "copy")
     again = Predictor.load(folder, device="cpu", cache=tmp_path / "cache")
     assert again.predict(frame).equals(tiny_predictor.predict(frame))
@@ -169,7 +160,7 @@ def test_saved_model_is_the_same_model(
         assert file.read_bytes() == (tiny_run.folder / "bundle" / file.name).read_bytes()
 
 
-def test_a_closed_predictor_says_so(tiny_run: TrainedRun, frame: pl.DataFrame, tmp_path: Path):
+def test_a_closed_predictor_says_so(tiny_run, frame, tmp_path):
     with Predictor.load(tiny_run.folder, device="cpu", cache=tmp_path) as predictor:
         assert repr(predictor) == (
             "Predictor(network model of pkd, encoders: residue@1, residue@1)"
@@ -178,7 +169,7 @@ def test_a_closed_predictor_says_so(tiny_run: TrainedRun, frame: pl.DataFrame, t
         predictor.predict(frame)
 
 
-def test_two_runs_with_one_seed_give_one_model(tiny_run: TrainedRun, tmp_path: Path):
+def test_two_runs_with_one_seed_give_one_model(tiny_run, tmp_path):
     again = train_tiny(tmp_path)
     one = read_bundle(tiny_run.folder / "bundle")
     other = read_bundle(again.folder / "bundle")
@@ -186,9 +177,7 @@ def test_two_runs_with_one_seed_give_one_model(tiny_run: TrainedRun, tmp_path: P
     assert all(bool((one.weights[name] == other.weights[name]).all()) for name in one.weights)
 
 
-def test_ensemble_averages(
-    tiny_run: TrainedRun, tiny_predictor: Predictor, frame: pl.DataFrame, tmp_path: Path
-):
+def test_ensemble_averages(tiny_run, tiny_predictor, frame, tmp_path):
     second = train_tiny(tmp_path, seed=1)
     joined = write_bundle(
         ensemble_models([str(tiny_run.folder), str(second.folder)]), tmp_path / "j"
@@ -201,7 +190,7 @@ def test_ensemble_averages(
     assert len(read_bundle(joined).card) > 100
 
 
-def test_ensemble_of_different_shapes_is_refused(tiny_run: TrainedRun, tmp_path: Path):
+def test_ensemble_of_different_shapes_is_refused(tiny_run, tmp_path):
     bundle = read_bundle(tiny_run.folder / "bundle")
     other = write_bundle(
         type(bundle)(
@@ -216,9 +205,7 @@ def test_ensemble_of_different_shapes_is_refused(tiny_run: TrainedRun, tmp_path:
         ensemble_models([str(tiny_run.folder)])
 
 
-def test_an_ensemble_rescales_as_its_members_do(
-    tiny_run: TrainedRun, frame: pl.DataFrame, tmp_path: Path
-):
+def test_an_ensemble_rescales_as_its_members_do(tiny_run, frame, tmp_path):
     plain = read_bundle(tiny_run.folder / "bundle")
     held_out = Calibration.from_json(plain.calibration).held_out
     scaled = dataclasses.replace(plain, calibration=Calibration(held_out, rescale=True).to_json())
@@ -235,9 +222,7 @@ def test_an_ensemble_rescales_as_its_members_do(
     "name", ["config.json", "model.safetensors", "calibration.json", "familiarity.json", "card.md"]
 )
 @pytest.mark.parametrize("damage", ["missing", "altered", "empty"])
-def test_damaged_model_folder(
-    tiny_run: TrainedRun, tmp_path: Path, name: str, damage: str, tiny_predictor: Predictor
-):
+def test_damaged_model_folder(tiny_run, tmp_path, name, damage, tiny_predictor):
     folder = tiny_predictor.save(tmp_path / "model")
     file = folder / name
     if damage == "missing":
@@ -260,14 +245,14 @@ def test_unknown_model_lists_the_known_ones():
         Predictor.load("deafult")
 
 
-def test_a_folder_of_somebody_else_is_not_replaced(tiny_predictor: Predictor, tmp_path: Path):
+def test_a_folder_of_somebody_else_is_not_replaced(tiny_predictor, tmp_path):
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(Exception, match="is no model folder"):
         tiny_predictor.save(tmp_path)
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
 
 
-def test_networks_of_different_shapes_make_no_bundle(tiny_predictor: Predictor):
+def test_networks_of_different_shapes_make_no_bundle(tiny_predictor):
     config = tiny_predictor.model.config
     networks = [Network(config), Network(dataclasses.replace(config, dim=16))]
     with pytest.raises(ModelError, match="one shape"):
@@ -283,7 +268,7 @@ def test_networks_of_different_shapes_make_no_bundle(tiny_predictor: Predictor):
         )
 
 
-def test_states_run_once_and_score_any_pairing(tiny_predictor: Predictor, frame: pl.DataFrame):
+def test_states_run_once_and_score_any_pairing(tiny_predictor, frame):
     """The three steps of a scorer give what `score_pairs` gives."""
     antibodies = [(h, v) for h, v in zip(frame["heavy"][:3], frame["light"][:3], strict=True)]
     antigens = [(text,) for text in frame["antigen"].unique(maintain_order=True).to_list()[:2]]
@@ -300,7 +285,7 @@ def test_states_run_once_and_score_any_pairing(tiny_predictor: Predictor, frame:
     assert math.isfinite(float(grid.sd.max()))
 
 
-def test_long_molecules_are_embedded_some_at_a_time(tiny_predictor: Predictor):
+def test_long_molecules_are_embedded_some_at_a_time(tiny_predictor):
     """The memory of a block is bounded by residues; the states are those of each alone."""
     model = tiny_predictor.model
     antigens = [(LYSOZYME * 40 + "A" * n,) for n in range(6)]  # 5,160 residues and more
@@ -320,19 +305,17 @@ def test_long_molecules_are_embedded_some_at_a_time(tiny_predictor: Predictor):
         )
 
 
-def test_no_rows(tiny_predictor: Predictor):
+def test_no_rows(tiny_predictor):
     assert tiny_predictor.predict_pkd([]).shape == (0,)
 
 
-def test_calibration_is_of_held_out_rows(tiny_run: TrainedRun, tiny_predictor: Predictor):
+def test_calibration_is_of_held_out_rows(tiny_run, tiny_predictor):
     ids, _ = tiny_run.trained.part("validation")
     assert len(tiny_predictor.model.calibration.held_out) == len(ids)
     assert isinstance(tiny_predictor.model.calibration, Calibration)
 
 
-def test_command_predicts_one_pair(
-    tiny_run: TrainedRun, run_paratope: Callable[..., Finished], tmp_path: Path
-):
+def test_command_predicts_one_pair(tiny_run, run_paratope, tmp_path):
     arguments = ("--heavy", D13_HEAVY, "--light", D13_LIGHT, "--antigen", LYSOZYME)
     done = run_paratope(
         "predict", *arguments, "--model", tiny_run.folder, "-o", tmp_path / "one.csv"
@@ -343,9 +326,7 @@ def test_command_predicts_one_pair(
     assert "1 of 1 rows predicted" in done.err
 
 
-def test_command_takes_an_antigen_too_long_for_a_file_name(
-    tiny_run: TrainedRun, run_paratope: Callable[..., Finished]
-):
+def test_command_takes_an_antigen_too_long_for_a_file_name(tiny_run, run_paratope):
     antigen = "|".join([LYSOZYME] * 40)  # longer than any path may be
     done = run_paratope(
         *("predict", "--heavy", D13_HEAVY, "--light", D13_LIGHT, "--antigen", antigen),
@@ -355,9 +336,7 @@ def test_command_takes_an_antigen_too_long_for_a_file_name(
     assert "1 of 1 rows predicted" in done.err
 
 
-def test_command_with_a_parent(
-    tiny_run: TrainedRun, run_paratope: Callable[..., Finished], tmp_path: Path
-):
+def test_command_with_a_parent(tiny_run, run_paratope, tmp_path):
     target = tmp_path / "out.csv"
     parent = pl.read_csv(tiny_run.table)["id"][0]
     done = run_paratope(
@@ -368,9 +347,7 @@ def test_command_with_a_parent(
     assert set(PARENT_COLUMNS) <= set(pl.read_csv(target).columns)
 
 
-def test_command_joins_models(
-    tiny_run: TrainedRun, run_paratope: Callable[..., Finished], tmp_path: Path
-):
+def test_command_joins_models(tiny_run, run_paratope, tmp_path):
     target = tmp_path / "joined"
     done = run_paratope("models", "ensemble", tiny_run.folder, tiny_run.folder, "-o", target)
     assert done.code == 0, done.err
@@ -380,7 +357,7 @@ def test_command_joins_models(
     assert "Ensemble of 2 models" in shown.out
 
 
-def test_only_a_model_folder_is_written_into(tiny_predictor: Predictor, tmp_path: Path):
+def test_only_a_model_folder_is_written_into(tiny_predictor, tmp_path):
     """A stranger's config.json makes no model folder; what a user keeps in our own stays."""
     stranger = tmp_path / "app"
     (stranger / "data").mkdir(parents=True)

@@ -61,7 +61,7 @@ def words_of(chain: str) -> set[str]:
     return {chain[start : start + 12] for start in range(len(chain) - 11)}
 
 
-def test_gearbind_on_all_antibody_rows(benchmark: ModuleType, data_root: Path):
+def test_gearbind_on_all_antibody_rows(benchmark, data_root):
     assert benchmark.gearbind_predictions(data_root, antibodies=False).height == 5729
     frame = benchmark.gearbind_predictions(data_root)
     lines = {line["predictor"]: line for line in benchmark.gearbind_lines(frame, stated=True)}
@@ -72,7 +72,7 @@ def test_gearbind_on_all_antibody_rows(benchmark: ModuleType, data_root: Path):
         assert low < published < high
 
 
-def test_rows_that_the_network_shares_with_gearbind(benchmark: ModuleType, data_root: Path):
+def test_rows_that_the_network_shares_with_gearbind(benchmark, data_root):
     frame, rows = benchmark.gearbind_joined(data_root)
     assert len(frame) == len(rows) == 908
     for complex_id, mutations, row in zip(
@@ -87,7 +87,7 @@ def test_rows_that_the_network_shares_with_gearbind(benchmark: ModuleType, data_
 
 
 @pytest.mark.parametrize("name", ["ab645", "ab1101", "s1131"])
-def test_row_numbers_join_other_peoples_folds(name: str, comparators: ModuleType, data_root: Path):
+def test_row_numbers_join_other_peoples_folds(name, comparators, data_root):
     folds = comparators.protattba_predictions(name, data_root)
     measurements = load_public(data_root, name, True).measurements
     assert [row.origin.row for row in measurements] == folds["row"].to_list()
@@ -98,9 +98,7 @@ def test_row_numbers_join_other_peoples_folds(name: str, comparators: ModuleType
 
 
 @pytest.mark.parametrize("cutoff", [70, 90, 100])
-def test_graphinity_folds_join_with_the_sign_turned(
-    cutoff: int, comparators: ModuleType, data_root: Path
-):
+def test_graphinity_folds_join_with_the_sign_turned(cutoff, comparators, data_root):
     folds = comparators.graphinity_folds(cutoff, data_root)
     rows = {row.origin.row: row for row in load_public(data_root, "ab645", True).measurements}
     assert (folds.height, folds["row"].n_unique(), folds["fold"].n_unique()) == (618, 618, 10)
@@ -113,7 +111,7 @@ def test_graphinity_folds_join_with_the_sign_turned(
     assert folds["ddg_kcal_mol"].mean() == pytest.approx(0.97304, abs=1e-4)
 
 
-def test_comparators_list_their_names(comparators: ModuleType, data_root: Path):
+def test_comparators_list_their_names(comparators, data_root):
     with pytest.raises(InputError, match="ab1101, ab645, s1131"):
         comparators.protattba_predictions("ab646", data_root)
     with pytest.raises(InputError, match="100, 70, 90"):
@@ -121,9 +119,7 @@ def test_comparators_list_their_names(comparators: ModuleType, data_root: Path):
 
 
 @pytest.mark.parametrize(("name", "rows", "flags"), [("ab645", 645, 27), ("ab1101", 1100, 50)])
-def test_protattba_on_all_rows(
-    name: str, rows: int, flags: int, benchmark: ModuleType, data_root: Path
-):
+def test_protattba_on_all_rows(name, rows, flags, benchmark, data_root):
     frame, measurements = benchmark.protattba_frame(data_root, name)
     line = benchmark.protattba_line(frame, name)
     assert line["rows"] == len(measurements) == rows
@@ -132,9 +128,7 @@ def test_protattba_on_all_rows(
 
 
 @pytest.mark.parametrize(("name", "reached"), [("ab645", 0.42), ("ab1101", 0.58)])
-def test_what_the_complex_alone_gives_on_random_folds(
-    name: str, reached: float, benchmark: ModuleType, data_root: Path
-):
+def test_what_the_complex_alone_gives_on_random_folds(name, reached, benchmark, data_root):
     frame, _ = benchmark.protattba_frame(data_root, name)
     measured = frame["ddg_kcal_mol"].to_numpy()
     complexes = frame["complex_id"].to_list()
@@ -143,7 +137,7 @@ def test_what_the_complex_alone_gives_on_random_folds(
 
 
 @pytest.mark.parametrize("assay", ASSAYS)
-def test_abbibench_spearman(assay: str, benchmark: ModuleType, data_root: Path):
+def test_abbibench_spearman(assay, benchmark, data_root):
     lines = benchmark.abbibench(data_root, assay)
     stated = [line for line in lines if "published" in line]
     assert len(stated) >= 30
@@ -151,7 +145,7 @@ def test_abbibench_spearman(assay: str, benchmark: ModuleType, data_root: Path):
         assert line["spearman"] == pytest.approx(line["published"], abs=0.01)
 
 
-def test_complex_mean_never_sees_its_own_fold(benchmark: ModuleType):
+def test_complex_mean_never_sees_its_own_fold(benchmark):
     measured = np.array([1.0, 3.0, 5.0, 9.0])
     got = benchmark.complex_mean(measured, ["a", "a", "b", "a"], np.array([0, 1, 1, 1]))
     assert got.tolist() == [6.0, 1.0, 1.0, 1.0]
@@ -171,7 +165,7 @@ def data(benchmark: ModuleType, predictors: ModuleType, tmp_path: Path, monkeypa
     return made, recipe, encode
 
 
-def test_training_rows_of_a_fold(data, predictors: ModuleType):
+def test_training_rows_of_a_fold(data, predictors):
     made, _, _ = data
     train = made.training(1, parents=True)
     held = {made.rows[place].pair for place in (1, 4, 7, 10)}
@@ -182,7 +176,7 @@ def test_training_rows_of_a_fold(data, predictors: ModuleType):
     assert [row.pkd for row in train[:2]] == pytest.approx([8 - 3.0, 8 - 3.2])
 
 
-def test_predictions_of_a_fold_do_not_hang_on_its_labels(data, predictors: ModuleType):
+def test_predictions_of_a_fold_do_not_hang_on_its_labels(data, predictors):
     made, recipe, encode = data
     changed = predictors.DeltaRows(
         tuple(
@@ -201,7 +195,7 @@ def test_predictions_of_a_fold_do_not_hang_on_its_labels(data, predictors: Modul
         assert before[~inside].tolist() != after[~inside].tolist()
 
 
-def test_ddg_is_positive_for_weaker_binding(data, predictors: ModuleType):
+def test_ddg_is_positive_for_weaker_binding(data, predictors):
     made, _, _ = data
     got = predictors.baseline_ddg("constant", made)
     first = np.mean(
@@ -211,9 +205,7 @@ def test_ddg_is_positive_for_weaker_binding(data, predictors: ModuleType):
     assert (got > 0).all()
 
 
-def test_prior_leaves_out_every_relative(
-    benchmark: ModuleType, predictors: ModuleType, data_root: Path, tmp_path: Path, monkeypatch
-):
+def test_prior_leaves_out_every_relative(benchmark, predictors, data_root, tmp_path, monkeypatch):
     monkeypatch.setenv("PARATOPE_CACHE", str(tmp_path))
     monkeypatch.setenv("PARATOPE_DATA", str(data_root))
     recipe = benchmark.load_recipe("default", ["encoders.antibody=residue"])
@@ -233,7 +225,7 @@ def test_prior_leaves_out_every_relative(
             assert words.isdisjoint(words_of(chain))
 
 
-def test_within_a_complex_one_number_counts_as_nothing(tables: ModuleType):
+def test_within_a_complex_one_number_counts_as_nothing(tables):
     measured = np.arange(24.0)
     predicted = np.where(measured < 12, measured, 3.0)
     line = tables.within_groups(measured, predicted, (measured >= 12).astype(int))
@@ -241,14 +233,14 @@ def test_within_a_complex_one_number_counts_as_nothing(tables: ModuleType):
     assert tables.within_groups(measured[:5], predicted[:5], np.zeros(5, int)) == {}
 
 
-def test_table_has_intervals_and_gaps(tables: ModuleType):
+def test_table_has_intervals_and_gaps(tables):
     line = {"predictor": "x", "rows": 3, "pearson": 0.5, "pearson_95": [0.1, 0.8], "rmse": None}
     lines = tables.table([line]).splitlines()
     assert lines[0] == "| predictor | rows | Pearson | RMSE |"
     assert lines[2] == "| x | 3 | 0.500 (0.10 to 0.80) | – |"
 
 
-def test_few_shot_uses_the_reference_draws(few: ModuleType, benchmark: ModuleType, data_root: Path):
+def test_few_shot_uses_the_reference_draws(few, benchmark, data_root):
     name = "1n8z"
     rows = benchmark.load_dataset(f"abbibench_{name}", data_root, as_published=True).measurements
     path = data_root / ASSAYS[name].data.path
@@ -268,12 +260,12 @@ def test_few_shot_uses_the_reference_draws(few: ModuleType, benchmark: ModuleTyp
     assert random["each_repeat"]["mutation_type"][1] == pytest.approx(expected, abs=1e-4)
 
 
-def test_few_shot_says_which_file_is_missing(few: ModuleType, tmp_path: Path):
+def test_few_shot_says_which_file_is_missing(few, tmp_path):
     with pytest.raises(Exception, match=r"draws\.py: the reference draws are not there"):
         few.reference_draws(tmp_path / "data")
 
 
-def test_a_section_is_written_with_what_it_was_made_by(benchmark: ModuleType, tmp_path: Path):
+def test_a_section_is_written_with_what_it_was_made_by(benchmark, tmp_path):
     settings = benchmark.Settings(epochs=2)
     line = {"predictor": "x", "rows": 3, "pearson": 0.5}
     record = benchmark.circumstances("python benchmark", ("numpy",))

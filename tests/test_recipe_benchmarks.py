@@ -62,12 +62,11 @@ def job(runs: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     parts = np.array((["train"] * 4 + ["validation", "validation", "test", "test"]) * 3)
     ids = tuple(f"row-{n}" for n in range(24))
     return lambda name: runs.Job(
-        *(name, "random", 0, 2, tmp_path / runs.slug(name), rows, ids, parts),
-        np.arange(24) % 2,
+        *(name, "random", 0, 2, tmp_path / runs.slug(name), rows, ids, parts), np.arange(24) % 2
     )
 
 
-def test_all_recipes_get_one_width_and_keep_the_rest(runs: ModuleType, tables: ModuleType):
+def test_all_recipes_get_one_width_and_keep_the_rest(runs, tables):
     for name in tables.RECIPE_NAMES:
         own = load_recipe("v2.6" if name == tables.FAULTY else name)
         made = runs.settings(name, seed=5, epochs=7)
@@ -82,9 +81,7 @@ def test_all_recipes_get_one_width_and_keep_the_rest(runs: ModuleType, tables: M
             assert getattr(made.network, key) == getattr(own.network, key)
 
 
-def test_one_run_of_each_kind_is_judged_and_compared(
-    benchmark: ModuleType, runs: ModuleType, tables: ModuleType, job
-):
+def test_one_run_of_each_kind_is_judged_and_compared(benchmark, runs, tables, job):
     lines = {name: runs.run(job(name)) for name in ("v2.6", tables.FAULTY)}
     for line in lines.values():
         assert line["test_rows"] == 6
@@ -103,7 +100,7 @@ def test_one_run_of_each_kind_is_judged_and_compared(
     assert both.grouping == "group"
 
 
-def test_the_faults_are_those_of_the_release(runs: ModuleType, tmp_path: Path):
+def test_the_faults_are_those_of_the_release(runs, tmp_path):
     faulty = sys.modules["recipe_faults"].FaultyEmbeddings
     with EmbeddingStore(load_encoder("residue"), tmp_path) as store:
         antibodies, antigens = faulty.of_antibodies(store), faulty.of_antigens(store, 10)
@@ -125,7 +122,7 @@ def a_line(recipe: str, split: str, **values: Any) -> dict[str, Any]:
     return {"recipe": recipe, "split": split, "seed": 0, **line, **values}
 
 
-def test_verdicts_follow_from_the_numbers(tables: ModuleType):
+def test_verdicts_follow_from_the_numbers(tables):
     runs = [a_line(name, "random") for name in (*tables.RECIPE_NAMES, *tables.BASELINE_NAMES)]
     for line in runs:
         if line["recipe"] == tables.FAULTY:
@@ -151,13 +148,13 @@ def test_verdicts_follow_from_the_numbers(tables: ModuleType):
     assert promises == ["no", "yes", "in 0 of 1 runs"]
 
 
-def test_spread_says_what_is_undefined(tables: ModuleType):
+def test_spread_says_what_is_undefined(tables):
     assert tables.spread([1.0, 2.0, 3.0], 1) == "2.0 ± 1.0"
     assert tables.spread([None, 0.5, 0.5], 2) == "0.50 (2 of 3)"
     assert tables.spread([None], 2) == "–"
 
 
-def test_release_facts_come_from_its_files(runs: ModuleType, reference_root: Path, tmp_path: Path):
+def test_release_facts_come_from_its_files(runs, reference_root, tmp_path):
     facts = runs.release_facts(reference_root / "v2.6_release")
     assert facts is not None
     assert (facts["rows"], facts["distinct"]) == (23961, 9)
@@ -165,7 +162,7 @@ def test_release_facts_come_from_its_files(runs: ModuleType, reference_root: Pat
     assert runs.release_facts(tmp_path) is None
 
 
-def test_counted_operations_are_those_of_the_products(speed: ModuleType):
+def test_counted_operations_are_those_of_the_products(speed):
     """A head without attention layers: its products can be counted by hand."""
     recipe = load_recipe(
         "v2.6", ["network.dim=16", "network.layers=0", "network.regressor=[8]", "network.heads=2"]
@@ -184,7 +181,7 @@ def test_counted_operations_are_those_of_the_products(speed: ModuleType):
     assert 0 <= speed.padding_share(examples, rows) < 0.5
 
 
-def test_the_page_of_training_speed_compares_with_its_targets(speed: ModuleType):
+def test_the_page_of_training_speed_compares_with_its_targets(speed):
     found = {
         **{"parameters": 5e7, "threads": 2, "pairs_timed": 128, "seconds_timed": 60.0},
         **{"epoch_minutes": 13.0, "share_percent": 61.0, "peak_memory_gb": 5.0},

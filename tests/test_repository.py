@@ -26,8 +26,7 @@ def test_the_whole_check_builds_then_runs_every_part(repository: Path):
 
 
 @pytest.mark.parametrize(
-    "target",
-    "setup demo test test-slow test-threads lint benchmark-speed default-model".split(),
+    "target", "setup demo test test-slow test-threads lint benchmark-speed default-model".split()
 )
 def test_tasks_exist_and_set_up_first(target: str, repository: Path):
     done = subprocess.run(

@@ -18,7 +18,7 @@ from paratope.training.checkpoints import LATEST
 from paratope.training.history import history_figure
 from paratope.training.loop import TIME_AND_MEMORY, peak_memory_mb
 from small_runs import LONG, StopHereError, StoppingLog, data, rows, run, tiny
-from trained_models import TrainedRun, tiny_run
+from trained_models import tiny_run
 
 __all__ = ["data", "tiny_run"]  # fixtures
 RELEASE_BYTES = 16.3e9  # of the release's checkpoint_latest.pth
@@ -29,7 +29,7 @@ def release(reference_root: Path) -> Path:
     return reference_root / "v2.6_release"
 
 
-def test_every_file_of_the_release_has_its_counterpart(tiny_run: TrainedRun, release: Path):
+def test_every_file_of_the_release_has_its_counterpart(tiny_run, release):
     name = tiny_run.trained.recipe.name
     expected = {
         path.name.replace("v2.6", name)
@@ -42,7 +42,7 @@ def test_every_file_of_the_release_has_its_counterpart(tiny_run: TrainedRun, rel
 
 
 @pytest.mark.parametrize("part", ["test", "val", "hyperparameters"])
-def test_metrics_have_the_releases_keys(tiny_run: TrainedRun, release: Path, part: str):
+def test_metrics_have_the_releases_keys(tiny_run, release, part):
     ours, theirs = (
         json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
         for folder in (tiny_run.folder, release)
@@ -52,7 +52,7 @@ def test_metrics_have_the_releases_keys(tiny_run: TrainedRun, release: Path, par
     assert {"rows", "split", "encoders", "best_epoch", "inputs"} <= ours.keys()
 
 
-def test_metrics_are_those_of_the_predictions(tiny_run: TrainedRun):
+def test_metrics_are_those_of_the_predictions(tiny_run):
     metrics = json.loads((tiny_run.folder / "metrics.json").read_text(encoding="utf-8"))["test"]
     table = pl.read_csv(tiny_run.folder / "test_predictions.csv")
     error = (table["pred"] - table["true"]).to_numpy()
@@ -63,9 +63,7 @@ def test_metrics_are_those_of_the_predictions(tiny_run: TrainedRun):
     assert metrics["bias"] == pytest.approx(np.mean(error), rel=1e-5)
 
 
-def test_history_and_summary_have_the_releases_columns_and_keys(
-    tiny_run: TrainedRun, release: Path
-):
+def test_history_and_summary_have_the_releases_columns_and_keys(tiny_run, release):
     name = tiny_run.trained.recipe.name
     theirs = pl.read_csv(release / "training_history_v2.6.csv").columns
     history = pl.read_csv(tiny_run.folder / f"training_history_{name}.csv")
@@ -79,7 +77,7 @@ def test_history_and_summary_have_the_releases_columns_and_keys(
     assert summaries[1]["total_epochs"] == len(history)
 
 
-def test_time_and_memory_are_in_the_history(tiny_run: TrainedRun):
+def test_time_and_memory_are_in_the_history(tiny_run):
     history = pl.read_csv(tiny_run.folder / f"training_history_{tiny_run.trained.recipe.name}.csv")
     assert (history["Seconds"] > 0).all()
     assert history["Peak Memory MB"].is_sorted()
@@ -108,7 +106,7 @@ def test_peak_memory_grows_with_what_is_held():
     assert held[0] == 1
 
 
-def test_the_figure_shows_loss_spearman_recall_and_rate(tiny_run: TrainedRun, monkeypatch):
+def test_the_figure_shows_loss_spearman_recall_and_rate(tiny_run, monkeypatch):
     name = tiny_run.trained.recipe.name
     path = tiny_run.folder / f"training_history_{name}.png"
     assert matplotlib.image.imread(path).shape == (840, 1200, 4)

@@ -11,16 +11,13 @@ import polars as pl
 import pytest
 
 from conftest import Finished
-from paratope.models.predictor import Predictor
 from paratope.training.runs import bundle_of_run, calibration_warning
-from trained_models import TINY_RECIPE, TrainedRun, tiny_predictor, tiny_run
+from trained_models import TINY_RECIPE, tiny_predictor, tiny_run
 
 __all__ = ["tiny_predictor", "tiny_run"]  # fixtures
 
 
-def test_test_predictions_carry_the_models_intervals(
-    tiny_run: TrainedRun, tiny_predictor: Predictor
-):
+def test_test_predictions_carry_the_models_intervals(tiny_run, tiny_predictor):
     written = pl.read_csv(tiny_run.folder / "test_predictions.csv")
     assert written.columns == [
         *("id", "true", "pred", "error"),
@@ -34,21 +31,19 @@ def test_test_predictions_carry_the_models_intervals(
     assert np.allclose(written["pred"], answer["pkd"], atol=1e-4)
 
 
-def test_intervals_of_a_run_are_judged(
-    tiny_run: TrainedRun, tmp_path: Path, run_paratope: Callable[..., Finished]
-):
+def test_intervals_of_a_run_are_judged(tiny_run, tmp_path, run_paratope):
     done = run_paratope("evaluate", tiny_run.folder / "test_predictions.csv", "-o", tmp_path / "r")
     assert done.code == 0, done.err
     assert "coverage" in (tmp_path / "r" / "metrics.json").read_text(encoding="utf-8")
 
 
-def test_few_calibration_rows_are_said(tiny_run: TrainedRun, tiny_predictor: Predictor):
+def test_few_calibration_rows_are_said(tiny_run, tiny_predictor):
     warning = calibration_warning(tiny_predictor.model.calibration)
     assert "10 held-out rows, fewer than 40" in warning
     assert warning in (tiny_run.folder / "bundle" / "card.md").read_text(encoding="utf-8")
 
 
-def test_the_card_is_written_from_the_numbers(tiny_run: TrainedRun):
+def test_the_card_is_written_from_the_numbers(tiny_run):
     card = (tiny_run.folder / "card.md").read_text(encoding="utf-8")
     assert card == (tiny_run.folder / "bundle" / "card.md").read_text(encoding="utf-8")
     metrics = json.loads((tiny_run.folder / "metrics.json").read_text(encoding="utf-8"))
@@ -69,7 +64,7 @@ def test_the_card_is_written_from_the_numbers(tiny_run: TrainedRun):
         (-2.0, 10.0, "% of the predictions lie outside pKd 4 to 14 (from -2.000 to 10.000"),
     ],
 )
-def test_the_card_says_what_is_wrong_with_predictions(tiny_run: TrainedRun, low, high, found):
+def test_the_card_says_what_is_wrong_with_predictions(tiny_run, low, high, found):
     trained = tiny_run.trained
     metrics = json.loads((tiny_run.folder / "metrics.json").read_text(encoding="utf-8"))
     assert found not in bundle_of_run(trained, metrics).card
@@ -104,9 +99,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.mark.parametrize("split", ["all in train", "one validation row"])
-def test_without_rows_to_calibrate_on_the_run_stays_whole(
-    split: str, tiny_run: TrainedRun, tmp_path: Path, run_paratope: Callable[..., Finished]
-):
+def test_without_rows_to_calibrate_on_the_run_stays_whole(split, tiny_run, tmp_path, run_paratope):
     done = train(tiny_run.table, tmp_path / "run", run_paratope, split)
     assert done.code == 2
     assert "the network is trained, but cannot be made a model" in done.err
@@ -116,9 +109,7 @@ def test_without_rows_to_calibrate_on_the_run_stays_whole(
         assert (tmp_path / "run" / name).is_file()
 
 
-def test_test_rows_help_out_where_validation_has_none(
-    tiny_run: TrainedRun, tmp_path: Path, run_paratope: Callable[..., Finished]
-):
+def test_test_rows_help_out_where_validation_has_none(tiny_run, tmp_path, run_paratope):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         done = train(tiny_run.table, tmp_path / "run", run_paratope, "test and no validation")
@@ -128,9 +119,7 @@ def test_test_rows_help_out_where_validation_has_none(
     assert "on the rows of: validation and test" in card
 
 
-def test_what_is_odd_about_the_whole_table_is_said(
-    tiny_run: TrainedRun, tmp_path: Path, run_paratope: Callable[..., Finished]
-):
+def test_what_is_odd_about_the_whole_table_is_said(tiny_run, tmp_path, run_paratope):
     odd = tmp_path / "semicolons.csv"
     pl.read_csv(tiny_run.table).write_csv(odd, separator=";")
     done = train(odd, tmp_path / "run", run_paratope, "one validation row and test", ";")

@@ -31,7 +31,7 @@ from paratope.molecules.sequences import AMINO_ACIDS, Antibody, Antigen, Pair
 from paratope.opening import predictor_of
 from small_campaigns import small_campaign
 from test_numbering import CH1, LYSOZYME, VH, VHH, VK
-from trained_models import TrainedRun, tiny_predictor, tiny_run
+from trained_models import tiny_predictor, tiny_run
 
 __all__ = ["tiny_predictor", "tiny_run"]  # fixtures
 
@@ -59,7 +59,7 @@ def row_of(found: Scan, mutations: str) -> dict:
     return found.variants.row(by_predicate=pl.col("mutations") == mutations, named=True)
 
 
-def test_every_single_mutant_is_there_once(single: Scan):
+def test_every_single_mutant_is_there_once(single):
     domain = number_chain(VK)
     positions = [index for index, region in enumerate(domain.regions) if region == "CDR2"]
     expected = {
@@ -79,7 +79,7 @@ def test_every_single_mutant_is_there_once(single: Scan):
     assert len(single_mutants(PARENT)) == 19 * (len(VH) + len(VK))
 
 
-def test_predictions_are_those_of_predict(single: Scan, tiny_predictor: Predictor):
+def test_predictions_are_those_of_predict(single, tiny_predictor):
     rows = single.variants.filter(pl.col("mutations").is_in(["L:S50A", "L:A51W"]))
     table = pl.DataFrame(
         {
@@ -96,7 +96,7 @@ def test_predictions_are_those_of_predict(single: Scan, tiny_predictor: Predicto
     assert rows["domain"].to_list() == expected["domain"][1:].to_list()
 
 
-def test_frequencies_liabilities_and_humanness(single: Scan, cache: Path):
+def test_frequencies_liabilities_and_humanness(single, cache):
     likelihood = Likelihood(cache=cache)
     frequencies = likelihood.frequencies(VK)
     row = row_of(single, "L:S50M")
@@ -115,9 +115,7 @@ def test_frequencies_liabilities_and_humanness(single: Scan, cache: Path):
     assert row["humanness_change"] == pytest.approx(light - before, abs=1e-4)
 
 
-def test_a_second_scan_asks_no_model(
-    single: Scan, cache: Path, tiny_run: TrainedRun, tiny_predictor
-):
+def test_a_second_scan_asks_no_model(single, cache, tiny_run, tiny_predictor):
     with pytest.MonkeyPatch.context() as patch:
         for owner, name in (
             *((Predictor, "predict_rows"), (Predictor, "load")),
@@ -137,7 +135,7 @@ def test_a_second_scan_asks_no_model(
                 scan(tiny_predictor, PARENT, [TARGET, OTHER], cache=cache, **options)
 
 
-def test_a_damaged_scan_is_worked_out_again(single: Scan, cache: Path, tiny_predictor: Predictor):
+def test_a_damaged_scan_is_worked_out_again(single, cache, tiny_predictor):
     kept = sorted((cache / "scans").glob("*/variants.parquet"))
     for path in kept:
         path.write_bytes(path.read_bytes()[:-40] + b"x" * 40)
@@ -145,7 +143,7 @@ def test_a_damaged_scan_is_worked_out_again(single: Scan, cache: Path, tiny_pred
     assert again.variants.equals(single.variants)
 
 
-def test_a_model_that_was_never_written_is_not_kept(tiny_predictor: Predictor):
+def test_a_model_that_was_never_written_is_not_kept(tiny_predictor):
     bundle = tiny_predictor.bundle
     config = {key: value for key, value in bundle.config.items() if key != "sha256"}
     unwritten = predictor_of(dataclasses.replace(bundle, config=config), device="cpu")
@@ -153,7 +151,7 @@ def test_a_model_that_was_never_written_is_not_kept(tiny_predictor: Predictor):
     assert model_checksum(tiny_predictor) is not None
 
 
-def test_several_antigens_are_told_apart(single: Scan, tiny_predictor: Predictor):
+def test_several_antigens_are_told_apart(single, tiny_predictor):
     table = single.specificity
     assert table is not None
     assert table["mutations"].to_list() == ["WT", *single.variants["mutations"]]
@@ -166,9 +164,7 @@ def test_several_antigens_are_told_apart(single: Scan, tiny_predictor: Predictor
     assert table[off][0] == pytest.approx(direct, abs=1e-4)
 
 
-def test_a_campaigns_language_model_reads_each_variant_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_campaigns_language_model_reads_each_variant_once(tmp_path, monkeypatch):
     read: list[bytes] = []
     forward = AntibertyEncoder._forward
 
@@ -190,7 +186,7 @@ def test_a_campaigns_language_model_reads_each_variant_once(
     assert len(read) == len(set(read)) >= found.variants.height
 
 
-def test_a_campaign_says_which_antigens_it_cannot_tell_apart(cache: Path):
+def test_a_campaign_says_which_antigens_it_cannot_tell_apart(cache):
     """Nothing is made up of an antigen that was never measured, nor of another construct."""
     model = CampaignModel.fit(small_campaign())
     bundle = campaign_bundle(model, metrics={}, environment={}, card="# A small campaign\n")
@@ -211,7 +207,7 @@ def test_a_campaign_says_which_antigens_it_cannot_tell_apart(cache: Path):
     assert said[1].endswith("so its selectivities say nothing")
 
 
-def test_combinations(tiny_predictor: Predictor, cache: Path):
+def test_combinations(tiny_predictor, cache):
     chosen = parse_mutations("H:D31A,H:T32Y,L:S50A") + parse_mutations("L:S50R,H:103insG")
     found = scan(tiny_predictor, PARENT, TARGET, combine=chosen, max_mutations=2, cache=cache)
     names = found.variants["mutations"].to_list()
@@ -227,7 +223,7 @@ def test_combinations(tiny_predictor: Predictor, cache: Path):
     assert row["position"] is None
 
 
-def test_whole_chains_are_cut(tiny_predictor: Predictor, cache: Path, single: Scan):
+def test_whole_chains_are_cut(tiny_predictor, cache, single):
     whole = Antibody(VH + CH1, VK, "trastuzumab")
     found = scan(tiny_predictor, whole, [TARGET, OTHER], regions=REGIONS, cache=cache)
     assert found.variants.equals(single.variants)
@@ -244,12 +240,12 @@ def test_whole_chains_are_cut(tiny_predictor: Predictor, cache: Path, single: Sc
         ({"coverage": 1.5}, "coverage must be between"),
     ],
 )
-def test_what_cannot_be_scanned(options: dict, says: str, tiny_predictor: Predictor, cache: Path):
+def test_what_cannot_be_scanned(options, says, tiny_predictor, cache):
     with pytest.raises(InputError, match=says):
         scan(tiny_predictor, Antibody(VHH), TARGET, cache=cache, **options)
 
 
-def test_other_wrong_input(tiny_predictor: Predictor, cache: Path):
+def test_other_wrong_input(tiny_predictor, cache):
     with pytest.raises(InputError, match="no antigen given"):
         scan(tiny_predictor, PARENT, [], cache=cache)
     with pytest.raises(InputError, match="no antibody variable domain"):
@@ -259,7 +255,7 @@ def test_other_wrong_input(tiny_predictor: Predictor, cache: Path):
         combinations(PARENT, many, 4)
 
 
-def test_flat_predictions_are_called_so(single: Scan):
+def test_flat_predictions_are_called_so(single):
     assert "nearly flat" in " ".join(single.notes)
     assert "paratope adapt" in " ".join(single.notes)
     # one that does rank: changes far wider than their intervals
@@ -273,7 +269,7 @@ def test_flat_predictions_are_called_so(single: Scan):
     assert not is_flat(variants, "pkd")
 
 
-def test_the_folder(single: Scan, tiny_predictor: Predictor, cache: Path, tmp_path: Path):
+def test_the_folder(single, tiny_predictor, cache, tmp_path):
     written = write_scan(single, tmp_path / "scan")
     assert {path.name for path in written} == {
         *("scan.csv", "specificity.csv", "summary.md"),

@@ -85,7 +85,7 @@ def without_time(trials) -> list[Trial]:
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_every_searched_value_makes_a_valid_recipe(name: str):
+def test_every_searched_value_makes_a_valid_recipe(name):
     recipe = load_recipe(name)
     space = search_space(recipe)
     own = values_of(recipe, space)
@@ -114,7 +114,7 @@ def test_the_space_is_what_the_table_says():
     assert "network.layers" not in search_space(load_recipe("v2.5"))  # no cross-attention
 
 
-def test_pinned_keys_are_not_searched_and_something_must_be_left(table: Path, tmp_path: Path):
+def test_pinned_keys_are_not_searched_and_something_must_be_left(table, tmp_path):
     recipe = load_recipe("default")
     everything = search_space(recipe)
     assert "network.dropout" not in search_space(recipe, ["network.dropout"])
@@ -128,7 +128,7 @@ def test_pinned_keys_are_not_searched_and_something_must_be_left(table: Path, tm
 # the rows
 
 
-def test_folds_are_of_training_rows_alone_and_cut_no_group(table: Path, recipe: Recipe):
+def test_folds_are_of_training_rows_alone_and_cut_no_group(table, recipe):
     inner = InnerFolds.of_table(table, recipe, FOLDS, "cpu")
     assert inner.split == "antibody"  # as the run's own split is
     assert len(inner.names) == FOLDS
@@ -137,7 +137,7 @@ def test_folds_are_of_training_rows_alone_and_cut_no_group(table: Path, recipe: 
         assert set(train.antibodies).isdisjoint(validation.antibodies)
 
 
-def test_held_out_rows_have_no_influence(table: Path, recipe: Recipe, found, tmp_path: Path):
+def test_held_out_rows_have_no_influence(table, recipe, found, tmp_path):
     inner = InnerFolds.of_table(table, recipe, FOLDS, "cpu")
     used = {(row.pair.antibody.chains, row.pair.antigen.chains) for row in inner.rows}
     rows = rows_of(table)
@@ -156,7 +156,7 @@ def test_held_out_rows_have_no_influence(table: Path, recipe: Recipe, found, tmp
 # the trials
 
 
-def test_a_search_writes_its_trials_and_its_best(found, recipe: Recipe):
+def test_a_search_writes_its_trials_and_its_best(found, recipe):
     folder, result = found
     first = result.trials[0]
     assert first.values == values_of(recipe, search_space(recipe))  # the recipe itself
@@ -178,9 +178,7 @@ def test_a_search_writes_its_trials_and_its_best(found, recipe: Recipe):
     assert (folder / "search" / "trials.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_an_interrupted_search_goes_on_to_the_same_trials(
-    table: Path, recipe: Recipe, found, tmp_path: Path
-):
+def test_an_interrupted_search_goes_on_to_the_same_trials(table, recipe, found, tmp_path):
     def stop(trial: Trial) -> None:
         if trial.number == 1:
             signal.raise_signal(signal.SIGTERM)
@@ -200,14 +198,14 @@ def test_an_interrupted_search_goes_on_to_the_same_trials(
     assert without_time(result.trials) == without_time(found[1].trials)
 
 
-def test_a_finished_search_is_read_not_repeated(table: Path, recipe: Recipe, found, monkeypatch):
+def test_a_finished_search_is_read_not_repeated(table, recipe, found, monkeypatch):
     folder, result = found
     monkeypatch.setattr(searching, "fit", None)
     again = search(table, recipe, folder, 3, options=RunOptions(resume=True))
     assert again == result
 
 
-def test_another_search_does_not_go_on(table: Path, recipe: Recipe, found, tmp_path: Path):
+def test_another_search_does_not_go_on(table, recipe, found, tmp_path):
     folder, _ = found
     for other, pins in (
         (load_recipe("default", [*SEARCH_RECIPE, "training.seed=9"]), ()),
@@ -217,14 +215,14 @@ def test_another_search_does_not_go_on(table: Path, recipe: Recipe, found, tmp_p
             search(table, other, folder, 3, pins, RunOptions(resume=True))
 
 
-def test_a_damaged_search_is_said_in_words(table: Path, recipe: Recipe, tmp_path: Path):
+def test_a_damaged_search_is_said_in_words(table, recipe, tmp_path):
     (tmp_path / "search").mkdir()
     (tmp_path / "search" / "search.json").write_text('{"trials": [{"number"', encoding="utf-8")
     with pytest.raises(TrainingError, match=r"search\.json: damaged .* delete .* search afresh"):
         search(table, recipe, tmp_path, 3, options=RunOptions(resume=True))
 
 
-def test_a_hopeless_trial_is_given_up(table: Path, recipe: Recipe, tmp_path: Path, monkeypatch):
+def test_a_hopeless_trial_is_given_up(table, recipe, tmp_path, monkeypatch):
     """After five trials that rank well, one that does not is ended before its last epoch."""
 
     @dataclasses.dataclass
@@ -251,9 +249,7 @@ def test_a_hopeless_trial_is_given_up(table: Path, recipe: Recipe, tmp_path: Pat
     assert result.best.number == 1  # the earliest of equals
 
 
-def test_a_trial_that_fails_is_kept_and_the_search_goes_on(
-    table: Path, recipe: Recipe, tmp_path: Path, monkeypatch
-):
+def test_a_trial_that_fails_is_kept_and_the_search_goes_on(table, recipe, tmp_path, monkeypatch):
     def fail(*arguments, **more):
         raise TrainingError("epoch 1, batch 1: mean is NaN")
 
@@ -279,7 +275,7 @@ def test_no_ranking_is_the_worst_objective():
     assert Trial.from_dict(json.loads(json_text(trials[0]))) == trials[0]
 
 
-def test_a_missing_extra_is_named(table: Path, recipe: Recipe, tmp_path: Path, monkeypatch):
+def test_a_missing_extra_is_named(table, recipe, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'paratope\[research\]'"):
         search(table, recipe, tmp_path, 2)
@@ -289,7 +285,7 @@ def test_a_missing_extra_is_named(table: Path, recipe: Recipe, tmp_path: Path, m
 # the command
 
 
-def test_the_command_searches_then_trains_the_best(table: Path, tmp_path: Path, run_paratope):
+def test_the_command_searches_then_trains_the_best(table, tmp_path, run_paratope):
     pinned = [part for one in SEARCH_RECIPE for part in ("--set", one)]
     command = ["train", table, *pinned, "--search", "2", "-o", tmp_path / "run"]
     done = run_paratope(*command)
@@ -310,7 +306,7 @@ def test_the_command_searches_then_trains_the_best(table: Path, tmp_path: Path, 
     assert "--resume" in refused.err
 
 
-def test_the_command_says_how_to_go_on(table: Path, tmp_path: Path, run_paratope, monkeypatch):
+def test_the_command_says_how_to_go_on(table, tmp_path, run_paratope, monkeypatch):
     def interrupted(*arguments, **more):
         signal.raise_signal(signal.SIGINT)
 

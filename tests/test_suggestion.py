@@ -4,7 +4,6 @@ import dataclasses
 import itertools
 import sys
 import types
-from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -86,7 +85,7 @@ def flat(pairs: list[Pair]) -> np.ndarray:
 
 
 def made(measured: MeasuredVariants, kinds: dict[str, int], **options: object) -> list[Candidate]:
-    return generate(measured, Generation(kinds, **options), flat)  # type: ignore[arg-type]
+    return generate(measured, Generation(kinds, **options), flat)
 
 
 def mutant(*changes: str) -> str:
@@ -101,7 +100,7 @@ def mutant(*changes: str) -> str:
 # Candidates
 
 
-def test_single_mutants_are_all_of_the_cdrs_and_nothing_measured(measured: MeasuredVariants):
+def test_single_mutants_are_all_of_the_cdrs_and_nothing_measured(measured):
     singles = made(measured, {"single": 100_000})
     positions = [*positions_in(WILD_TYPE, "H", ["H1", "H2", "H3"])]
     positions += positions_in(WILD_TYPE, "L", ["L1", "L2", "L3"])
@@ -112,9 +111,7 @@ def test_single_mutants_are_all_of_the_cdrs_and_nothing_measured(measured: Measu
 
 
 @pytest.mark.parametrize("kind", GENERATORS)
-def test_every_kind_gives_new_different_mutants_within_its_number(
-    kind: str, measured: MeasuredVariants
-):
+def test_every_kind_gives_new_different_mutants_within_its_number(kind, measured):
     candidates = made(measured, {kind: 80})
     assert 0 < len(candidates) <= 80
     molecules = {pair_key(one.pair) for one in candidates}
@@ -127,7 +124,7 @@ def test_every_kind_gives_new_different_mutants_within_its_number(
         assert len(one.mutations) <= max(len(v.mutations) for v in measured.variants)
 
 
-def test_doubles_have_two_and_combinations_more(measured: MeasuredVariants):
+def test_doubles_have_two_and_combinations_more(measured):
     kinds = made(measured, {"double": 40, "combinatorial": 40}, max_mutations=5)
     sizes = {one.origin: set() for one in kinds}
     for one in kinds:
@@ -137,7 +134,7 @@ def test_doubles_have_two_and_combinations_more(measured: MeasuredVariants):
     assert 5 in sizes["combinatorial"]
 
 
-def test_recombinants_have_mutations_of_their_two_sources_only(measured: MeasuredVariants):
+def test_recombinants_have_mutations_of_their_two_sources_only(measured):
     of = {one.name: set(one.mutations) for one in measured.variants}
     children = made(measured, {"recombination": 50}, max_mutations=6)
     assert children
@@ -147,13 +144,13 @@ def test_recombinants_have_mutations_of_their_two_sources_only(measured: Measure
         assert set(one.mutations) not in (of[first], of[second])
 
 
-def test_neighbours_are_one_residue_from_a_good_variant(measured: MeasuredVariants):
+def test_neighbours_are_one_residue_from_a_good_variant(measured):
     pairs = {one.name: one.pair.antibody.heavy for one in measured.variants}
     for one in made(measured, {"neighbour": 50}, regions="H3"):
         assert Levenshtein.distance(pairs[one.sources[0]], one.pair.antibody.heavy) == 1
 
 
-def test_promising_mutations_are_combined(measured: MeasuredVariants):
+def test_promising_mutations_are_combined(measured):
     """Where single mutants to tyrosine score highest, doubles are mostly of tyrosines."""
 
     def likes_tyrosine(pairs: list[Pair]) -> np.ndarray:
@@ -165,9 +162,7 @@ def test_promising_mutations_are_combined(measured: MeasuredVariants):
 
 
 @pytest.mark.parametrize("kind", GENERATORS)
-def test_regions_and_excluded_residues_are_kept_by_every_kind(
-    kind: str, measured: MeasuredVariants
-):
+def test_regions_and_excluded_residues_are_kept_by_every_kind(kind, measured):
     allowed = set(allowed_positions(WILD_TYPE.antibody, "H:107-110"))
     candidates = made(measured, {kind: 60}, regions="H:107-110", excluded="CAR")
     assert candidates
@@ -177,7 +172,7 @@ def test_regions_and_excluded_residues_are_kept_by_every_kind(
             assert mutation.after not in "CAR"
 
 
-def test_counts_and_the_most_mutations_are_kept(measured: MeasuredVariants):
+def test_counts_and_the_most_mutations_are_kept(measured):
     assert len(made(measured, {"combinatorial": 10_000}, max_mutations=4)) == 10_000
     kinds = dict.fromkeys(GENERATORS, 40)
     assert max(len(one.mutations) for one in made(measured, kinds, max_mutations=1)) == 1
@@ -195,7 +190,7 @@ def test_single_domains_and_several_parents():
     assert parents == set(range(len(two.parents)))
 
 
-def test_a_named_antibody_is_mutated(predictor: SmallCampaignPredictor):
+def test_a_named_antibody_is_mutated(predictor):
     found = suggest(predictor, 5, candidates="single:500", parent="v3")
     base = next(p for p in predictor.campaign.campaign.pairs if p.antibody.name == "v3")
     for one in found.suggestions:
@@ -227,7 +222,7 @@ def test_places_by_region_imgt_number_and_residue():
         ("L3", "the parent has no light chain", None),
     ],
 )
-def test_positions_that_are_none(text: str, message: str, light: str | None):
+def test_positions_that_are_none(text, message, light):
     with pytest.raises(InputError, match=message):
         allowed_positions(Antibody(HEAVY, light), text)
 
@@ -235,7 +230,7 @@ def test_positions_that_are_none(text: str, message: str, light: str | None):
 # Filters
 
 
-def test_only_new_liabilities_leave_out(measured: MeasuredVariants):
+def test_only_new_liabilities_leave_out(measured):
     singles = made(measured, {"single": 100_000}, excluded="")
     filters = parse_filters()
     kept, left_out = leave_out(singles, measured, filters)
@@ -253,7 +248,7 @@ def test_only_new_liabilities_leave_out(measured: MeasuredVariants):
     assert "residue C" in left_out.counts
 
 
-def test_each_filter_is_overridable(measured: MeasuredVariants):
+def test_each_filter_is_overridable(measured):
     singles = made(measured, {"single": 100_000}, excluded="")
     _, before = leave_out(singles, measured, parse_filters())
     for kind in before.counts:
@@ -267,7 +262,7 @@ def test_each_filter_is_overridable(measured: MeasuredVariants):
     assert {"weak-deamidation", "residue K"} <= set(more.counts)
 
 
-def test_liabilities_of_the_parent_can_be_forbidden(measured: MeasuredVariants):
+def test_liabilities_of_the_parent_can_be_forbidden(measured):
     singles = made(measured, {"single": 200})
     kept, _ = leave_out(singles, measured, parse_filters(forbid="parental"))
     kinds = {one.kind for c in kept for one in find_liabilities(c.pair.antibody)}
@@ -283,7 +278,7 @@ def test_liabilities_of_the_parent_can_be_forbidden(measured: MeasuredVariants):
         ("CD", "", "unknown liability or residue 'CD'"),
     ],
 )
-def test_filters_that_are_none(allow: str, forbid: str, message: str):
+def test_filters_that_are_none(allow, forbid, message):
     with pytest.raises(InputError, match=message):
         parse_filters(allow, forbid)
 
@@ -291,7 +286,7 @@ def test_filters_that_are_none(allow: str, forbid: str, message: str):
 @given(
     st.sets(st.sampled_from(sorted(LIABILITIES))), st.sets(st.sampled_from("ACDEFGHIKLMNPQRSTVWY"))
 )
-def test_what_is_forbidden_is_in_the_filters(kinds: set[str], residues: set[str]):
+def test_what_is_forbidden_is_in_the_filters(kinds, residues):
     forbidden = parse_filters(forbid=",".join([*kinds, *residues]))
     assert kinds <= set(forbidden.liabilities)
     assert residues <= set(forbidden.residues)
@@ -322,7 +317,7 @@ def chosen(kind: str, explore: float, seed: int = 0, batch: int = 8) -> list[int
 
 
 @pytest.mark.parametrize("kind", ACQUISITIONS)
-def test_no_exploration_is_the_order_of_the_means_and_a_seed_gives_one_batch(kind: str):
+def test_no_exploration_is_the_order_of_the_means_and_a_seed_gives_one_batch(kind):
     mean = joint().mean[:60]
     assert chosen(kind, 0.0) == np.argsort(-mean, kind="stable")[:8].tolist()
     first = chosen(kind, 0.5, 3)
@@ -331,7 +326,7 @@ def test_no_exploration_is_the_order_of_the_means_and_a_seed_gives_one_batch(kin
 
 
 @pytest.mark.parametrize("kind", ACQUISITIONS)
-def test_more_exploration_gives_lower_means_and_more_uncertainty(kind: str):
+def test_more_exploration_gives_lower_means_and_more_uncertainty(kind):
     means, deviations = [], []
     for explore in (0.0, 0.25, 0.5, 0.75, 1.0):
         of_mean, of_deviation = [], []
@@ -433,9 +428,7 @@ def test_bounds_and_draws_are_those_of_botorch():
         assert acquisition_kind("thompson")(some, explore, 3).values() == pytest.approx(expected)
 
 
-def test_only_noisy_expected_improvement_needs_the_extra(
-    predictor: SmallCampaignPredictor, monkeypatch: pytest.MonkeyPatch
-):
+def test_only_noisy_expected_improvement_needs_the_extra(predictor, monkeypatch):
     monkeypatch.setitem(sys.modules, "botorch", None)
     for kind in ("ucb", "thompson"):
         assert suggest(predictor, 2, candidates="single:50", acquisition=kind).suggestions
@@ -452,7 +445,7 @@ def test_unknown_acquisition_and_ranges():
         ({"max_per_position": 0}, "at least 1 per position"),
     ):
         with pytest.raises(InputError, match=message):
-            BatchOptions(**options)  # type: ignore[arg-type]
+            BatchOptions(**options)
 
 
 def test_preselection_keeps_the_best_by_mean_and_by_bound():
@@ -467,7 +460,7 @@ def test_preselection_keeps_the_best_by_mean_and_by_bound():
 # Diversity
 
 
-def test_minimal_distance_and_cap_per_position_are_kept(predictor: SmallCampaignPredictor):
+def test_minimal_distance_and_cap_per_position_are_kept(predictor):
     options = {"min_distance": 3, "max_mutations": 4, "max_per_position": 2}
     found = suggest(predictor, 6, candidates=FEW, **options)
     texts = ["".join(one.candidate.pair.antibody.chains) for one in found.suggestions]
@@ -477,7 +470,7 @@ def test_minimal_distance_and_cap_per_position_are_kept(predictor: SmallCampaign
     assert max(map(positions.count, positions)) <= 2
 
 
-def test_too_much_diversity_says_how_many_are_possible(predictor: SmallCampaignPredictor):
+def test_too_much_diversity_says_how_many_are_possible(predictor):
     with pytest.raises(InputError, match=r"only \d+ of a batch of 24 can be chosen with any two 9"):
         suggest(predictor, 24, candidates=FEW, min_distance=9)
 
@@ -485,14 +478,14 @@ def test_too_much_diversity_says_how_many_are_possible(predictor: SmallCampaignP
 # The round as a whole
 
 
-def test_the_same_seed_gives_the_same_round(predictor: SmallCampaignPredictor, found: NextRound):
+def test_the_same_seed_gives_the_same_round(predictor, found):
     again = suggest(predictor, 24, candidates=FEW)
     assert suggestion_frame(again).equals(suggestion_frame(found))
     other = suggest(predictor, 24, candidates=FEW, seed=1)
     assert not suggestion_frame(other)["id"].equals(suggestion_frame(found)["id"])
 
 
-def test_suggestions_are_better_than_their_candidates_and_explained(found: NextRound):
+def test_suggestions_are_better_than_their_candidates_and_explained(found):
     frame = suggestion_frame(found)
     assert frame["rank"].to_list() == list(range(1, 25))
     assert frame["id"].n_unique() == 24
@@ -505,7 +498,7 @@ def test_suggestions_are_better_than_their_candidates_and_explained(found: NextR
     assert (frame["distance"] >= 1).all()
 
 
-def test_reasons_name_what_is_unknown(predictor: SmallCampaignPredictor):
+def test_reasons_name_what_is_unknown(predictor):
     bold = suggest(predictor, 12, candidates="single:500", explore=1.0, regions="L3,H3")
     reasons = [one.reason for one in bold.suggestions if one.reason.startswith("explore")]
     assert any("never mutated before" in reason for reason in reasons)
@@ -516,7 +509,7 @@ def test_reasons_name_what_is_unknown(predictor: SmallCampaignPredictor):
     assert "with one residue changed" in said
 
 
-def test_what_every_measured_variant_has_is_no_reason(measured: MeasuredVariants):
+def test_what_every_measured_variant_has_is_no_reason(measured):
     """A region mutated in most of the measured is not what makes a candidate uncertain."""
     counts = MutationCounts(measured)
     seen: dict[tuple[str, int], Mutation] = {}
@@ -541,7 +534,7 @@ def test_what_every_measured_variant_has_is_no_reason(measured: MeasuredVariants
         assert f"region {common} mutated in {counts.regions[common]} of" in told
 
 
-def test_probabilities_follow_the_prediction(found: NextRound):
+def test_probabilities_follow_the_prediction(found):
     """Higher and surer is likelier; the parent is easier to beat than the best."""
     best = max(one.p_beats_best for one in found.suggestions)
     first = max(found.suggestions, key=lambda one: one.prediction.pkd or 0.0)
@@ -567,7 +560,7 @@ class Left:
 
 
 @pytest.mark.parametrize("ceiling", [False, True])
-def test_probabilities_are_what_comes_true(ceiling: bool):
+def test_probabilities_are_what_comes_true(ceiling):
     """Also where values stop at a ceiling that the normal distribution knows nothing of."""
     random = np.random.default_rng(0)
     mean = random.normal(size=4000)
@@ -608,7 +601,7 @@ def test_the_calibration_is_the_mode_of_its_posterior():
     assert (intercept, slope) == pytest.approx((0.0507, 1.0933), abs=2e-3)
 
 
-def test_mutations_in_both_notations_lead_to_the_sequence(found: NextRound):
+def test_mutations_in_both_notations_lead_to_the_sequence(found):
     for row in suggestion_frame(found).iter_rows(named=True):
         own = parse_mutations(row["mutations"], WILD_TYPE)
         assert own == parse_mutations(row["mutations_imgt"], WILD_TYPE)
@@ -616,7 +609,7 @@ def test_mutations_in_both_notations_lead_to_the_sequence(found: NextRound):
         assert own == mutations_between(WILD_TYPE.antibody, Antibody(row["heavy"], row["light"]))
 
 
-def test_files_can_be_read_back(found: NextRound, tmp_path: Path):
+def test_files_can_be_read_back(found, tmp_path):
     table, fasta = write_next_round(found, tmp_path / "next.csv")
     assert fasta.name == "next.fasta"
     from_table, from_fasta = read_table(table), read_table(fasta, default_antigen=TARGET)
@@ -630,7 +623,7 @@ def test_files_can_be_read_back(found: NextRound, tmp_path: Path):
         assert pair_key(one.pair) == pair_key(suggestion.candidate.pair) == pair_key(other.pair)
 
 
-def test_the_filled_in_plate_is_a_campaign_and_predictions_are_no_measurements(found: NextRound):
+def test_the_filled_in_plate_is_a_campaign_and_predictions_are_no_measurements(found):
     frame = suggestion_frame(found).with_columns(kd_nM=pl.lit(10.0))
     campaign = campaign_of(frame)
     assert campaign.values == pytest.approx(np.full(24, 8.0))
@@ -673,9 +666,7 @@ STRANGER = (
 )
 
 
-def test_rows_of_a_pool_that_do_not_belong_are_refused_with_their_reason(
-    predictor: SmallCampaignPredictor, tmp_path: Path
-):
+def test_rows_of_a_pool_that_do_not_belong_are_refused_with_their_reason(predictor, tmp_path):
     path = tmp_path / "pool.csv"
     path.write_text(pool_text(), encoding="utf-8")
     found = suggest(predictor, 3, candidates=str(path))
@@ -697,7 +688,7 @@ def test_rows_of_a_pool_that_do_not_belong_are_refused_with_their_reason(
     assert pl.read_csv(written[2])["id"].to_list() == [one.id for one in found.refused]
 
 
-def test_a_pool_of_another_construct_of_the_antigen_belongs(predictor: SmallCampaignPredictor):
+def test_a_pool_of_another_construct_of_the_antigen_belongs(predictor):
     (chain,) = TARGET.chains
     tagged = Antigen((chain + "GSHHHHHH",), "tagged")
     pool = [Pair(Antibody(mutant(c), LIGHT, c), tagged) for c in ("W99S", "W99F", "G100A")]
@@ -711,7 +702,7 @@ def test_a_pool_of_another_construct_of_the_antigen_belongs(predictor: SmallCamp
     assert "of the pool: antigen differs from the campaign's: 8 residues more at its ends" in note
 
 
-def test_a_pool_may_be_fasta_frame_or_pairs(predictor: SmallCampaignPredictor, tmp_path: Path):
+def test_a_pool_may_be_fasta_frame_or_pairs(predictor, tmp_path):
     fasta = tmp_path / "pool.fasta"
     changes = ("W99S", "Y105A", "F104K")
     fasta.write_text(
@@ -725,7 +716,7 @@ def test_a_pool_may_be_fasta_frame_or_pairs(predictor: SmallCampaignPredictor, t
     assert ids[0] == ids[1] == ids[2]
 
 
-def test_regions_and_mutations_limit_a_pool(predictor: SmallCampaignPredictor):
+def test_regions_and_mutations_limit_a_pool(predictor):
     pairs = [
         Pair(Antibody(mutant("W99S", "N28A"), LIGHT, "outside"), TARGET),
         Pair(Antibody(mutant("W99S", "G100A", "G101P"), LIGHT, "many"), TARGET),
@@ -768,9 +759,7 @@ FOREIGN = Antigen(("MKVLAAGGST",))
         *((text, {}, "at least 1 behind") for text in ("single:0", "double:many")),
     ],
 )
-def test_candidates_that_are_none_or_too_few(
-    candidates: object, options: dict, message: str, predictor: SmallCampaignPredictor
-):
+def test_candidates_that_are_none_or_too_few(candidates, options, message, predictor):
     with pytest.raises(InputError, match=message):
         suggest(predictor, **{"batch": 20, "candidates": candidates, **options})
 
@@ -788,7 +777,7 @@ def test_the_measured_antigen_is_taken_where_there_are_several():
     assert {one.candidate.pair.antigen for one in found.suggestions} == {other}
 
 
-def test_marginals_are_those_of_the_joint_distribution(predictor: SmallCampaignPredictor):
+def test_marginals_are_those_of_the_joint_distribution(predictor):
     pairs = [one.pair for one in made(measured_variants(predictor.campaign), {"single": 50})]
     mean, deviation = marginals(predictor.campaign, pairs)
     whole = predictor.campaign.posterior(pairs)

@@ -389,7 +389,7 @@ def test_train_command(cache, run_paratope):
 def test_recipes_are_listed_and_shown(run_paratope):
     listed = run_paratope("train", "--list")
     assert [line.split()[0] for line in listed.out.splitlines()] == [
-        *("default", "v2.5", "v2.6", "v2.7"),
+        *("default", "v2.5", "v2.6", "v2.7")
     ]
     shown = run_paratope("train", "--recipe", "v2.6", "--set", "training.seed=5", "--show")
     assert "learning_rate = 0.0005" in shown.out

@@ -29,22 +29,20 @@ EXACT, AT_LEAST, AT_MOST = Censoring.EXACT, Censoring.AT_LEAST, Censoring.AT_MOS
 
 
 @given(PKD)
-def test_kd_round_trip(pkd: float):
+def test_kd_round_trip(pkd):
     kd_nM = pkd_to_kd_nM(pkd)
     assert kd_nM_to_pkd(kd_nM) == pytest.approx(pkd, abs=1e-9)
     assert kd_M_to_pkd(1e-9 * kd_nM) == pytest.approx(pkd, abs=1e-9)
 
 
 @given(PKD, TEMPERATURE)
-def test_dg_round_trip(pkd: float, kelvin: float):
+def test_dg_round_trip(pkd, kelvin):
     dg = pkd_to_dg_kcal_mol(pkd, kelvin)
     assert dg_kcal_mol_to_pkd(dg, kelvin) == pytest.approx(pkd, abs=1e-9)
 
 
 @given(PKD, PKD)
-def test_ddg_of_a_weaker_mutant_is_positive_and_its_delta_pkd_negative(
-    mutant: float, parent: float
-):
+def test_ddg_of_a_weaker_mutant_is_positive_and_its_delta_pkd_negative(mutant, parent):
     ddg = pkd_to_dg_kcal_mol(mutant) - pkd_to_dg_kcal_mol(parent)
     assert ddg_kcal_mol_to_delta_pkd(ddg) == pytest.approx(mutant - parent, abs=1e-9)
     if mutant < parent - 1e-9:
@@ -60,13 +58,13 @@ def test_known_values():
 
 @pytest.mark.parametrize("value", [0.0, -1.0, math.nan, math.inf])
 @pytest.mark.parametrize("convert", [kd_M_to_pkd, kd_nM_to_pkd])
-def test_a_kd_that_is_no_positive_number_is_refused(convert, value: float):
+def test_a_kd_that_is_no_positive_number_is_refused(convert, value):
     with pytest.raises(InputError, match="positive number"):
         convert(value)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-def test_a_free_energy_that_is_no_number_is_refused(value: float):
+def test_a_free_energy_that_is_no_number_is_refused(value):
     with pytest.raises(InputError, match="finite"):
         dg_kcal_mol_to_pkd(value)
 
@@ -90,7 +88,7 @@ def test_a_free_energy_that_is_no_number_is_refused(value: float):
         *((text, None, AT_MOST) for text in ("n.b.", "n.b", " NB ", "no binding", "Non-binder")),
     ],
 )
-def test_kd_as_people_write_it(text: str, pkd: float | None, censoring: Censoring):
+def test_kd_as_people_write_it(text, pkd, censoring):
     value, direction = parse_kd(text)
     assert direction is censoring
     assert value is None if pkd is None else value == pytest.approx(pkd, abs=1e-12)
@@ -110,7 +108,7 @@ def test_a_bare_number_has_the_default_unit_and_a_unit_of_its_own_wins():
         *((text, "cannot read") for text in ("3,2 nM", "3.2 kg", "strong", "3.2 nM ± 0.1")),
     ],
 )
-def test_a_kd_that_cannot_be_read(text: str, says: str):
+def test_a_kd_that_cannot_be_read(text, says):
     with pytest.raises(InputError, match=says):
         parse_kd(text)
 
@@ -121,7 +119,7 @@ def test_an_unknown_default_unit_is_refused():
 
 
 @given(st.floats(1e-3, 1e6), st.sampled_from(["M", "mM", "uM", "nM", "pM", "fM"]))
-def test_units_of_kd_agree(number: float, unit: str):
+def test_units_of_kd_agree(number, unit):
     exponent = {"M": 0, "mM": 3, "uM": 6, "nM": 9, "pM": 12, "fM": 15}[unit]
     pkd, censoring = parse_kd(f"{number!r} {unit}")
     assert censoring is EXACT
@@ -129,7 +127,7 @@ def test_units_of_kd_agree(number: float, unit: str):
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False), st.sampled_from(["", "<", ">", ">=", "≤"]))
-def test_bounded_numbers_keep_their_direction(number: float, bound: str):
+def test_bounded_numbers_keep_their_direction(number, bound):
     value, censoring = parse_bounded_number(f"{bound} {number!r}")
     assert value == number
     assert (
@@ -138,13 +136,13 @@ def test_bounded_numbers_keep_their_direction(number: float, bound: str):
 
 
 @pytest.mark.parametrize("text", ["", "abc", "1,5", "nan", "inf", "1e999", "7 nM", "<<5"])
-def test_text_that_is_no_bounded_number(text: str):
+def test_text_that_is_no_bounded_number(text):
     with pytest.raises(InputError, match="number"):
         parse_bounded_number(text)
 
 
 @pytest.mark.parametrize("censoring", Censoring)
-def test_flipping_turns_the_sign(censoring: Censoring):
+def test_flipping_turns_the_sign(censoring):
     assert flip_censoring(censoring) == -censoring
 
 
@@ -158,12 +156,12 @@ def test_flipping_turns_the_sign(censoring: Censoring):
         ("310", "K", 310.0),
     ],
 )
-def test_temperature(text: str, unit: str, kelvin: float):
+def test_temperature(text, unit, kelvin):
     assert parse_temperature_K(text, unit) == pytest.approx(kelvin)
 
 
 @pytest.mark.parametrize("text", ["", "room", "0 K", "900", "-80"])
-def test_temperature_that_cannot_be_read(text: str):
+def test_temperature_that_cannot_be_read(text):
     with pytest.raises(InputError, match="temperature"):
         parse_temperature_K(text)
 

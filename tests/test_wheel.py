@@ -52,11 +52,7 @@ def test_installed_wheel_predicts_from_anywhere(wheel: Path, tmp_path: Path):
     done = subprocess.run(
         [sys.executable, "-c", code, "predict", str(pairs), "-o", "out.csv"],
         cwd=tmp_path,
-        env={
-            **os.environ,
-            "PYTHONPATH": str(site),
-            "PARATOPE_CACHE": str(tmp_path / "cache"),
-        },
+        env={**os.environ, "PYTHONPATH": str(site), "PARATOPE_CACHE": str(tmp_path / "cache")},
         capture_output=True,
         text=True,
         check=False,
