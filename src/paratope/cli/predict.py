@@ -4,15 +4,18 @@ import contextlib
 import os
 import sys
 from collections import Counter
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer import Argument, Option
 
 from paratope.cli.group import command_app, say
 from paratope.core.errors import InputError
+
+if TYPE_CHECKING:
+    from paratope.models.prediction import Prediction
 
 app = command_app()
 # Id of the antibody that --mutations are made of.
@@ -114,7 +117,7 @@ def _run(
             predictions = predictor.predict_rows(table.rows, **options)
             counts.update("in error" if row.error else row.domain for row in predictions)
             if on_screen:
-                _show(predictions)
+                show(predictions)
                 continue
             with_parent = parent is not None
             frame = as_frame(prediction_frame(table, predictions, with_parent, predictor.label))
@@ -199,25 +202,12 @@ def check_output(output: str | None) -> None:
         )
 
 
-def _show(predictions: list[Any]) -> None:
+def show(predictions: "Sequence[Prediction]") -> None:
+    """Print predictions as a table that fits the terminal."""
     from rich.console import Console
-    from rich.table import Table
 
-    scores = any(row.score is not None for row in predictions)
-    values = ("score", "interval") if scores else ("pKd", "interval", "Kd (nM)", "P(strong)")
-    title = f"{predictions[0].coverage:.0%} intervals" + ("" if scores else "; Kd in nM")
-    table = Table(title=title, title_justify="left")
-    for name in ("id", *values, "domain", "note"):
-        table.add_column(name, overflow="fold")
-    for row in predictions:
-        if row.error:
-            empty = [""] * (len(values) + 1)
-            table.add_row(row.id, *empty, f"[red]{row.error}[/red]")
-        elif scores:
-            interval = f"{row.score_low:.3g} to {row.score_high:.3g}"
-            table.add_row(row.id, f"{row.score:.3g}", interval, row.domain, row.note)
-        else:
-            interval = f"{row.pkd_low:.2f} to {row.pkd_high:.2f}"
-            numbers = (f"{row.pkd:.2f}", interval, f"{row.kd_nM:.3g}", f"{row.p_strong:.2f}")
-            table.add_row(row.id, *numbers, row.domain, row.note)
-    Console().print(table)
+    from paratope.cli.prediction_table import prediction_table
+
+    console = Console(highlight=False)
+    for part in prediction_table(predictions, console.width):
+        console.print(part)

@@ -76,6 +76,18 @@ def pkd_to_kd_nM(pkd: float) -> float:
     return 10.0 ** (9.0 - pkd)
 
 
+def kd_text(kd_nM: float) -> str:
+    """A dissociation constant in three digits, with the prefix that fits.
+
+    >>> [kd_text(kd_nM) for kd_nM in (10.39, 0.25, 4321.0, 999.6)]
+    ['10.4 nM', '250 pM', '4.32 µM', '1.00 µM']
+    """
+    value = float(f"{kd_nM:.3g}")
+    power = min(max(math.floor(math.log10(value)) // 3, -2), 3)
+    unit = ("nM", "µM", "mM", "M", "fM", "pM")[power]
+    return f"{value / 1000.0**power:#.3g}".rstrip(".") + f" {unit}"
+
+
 def pkd_to_dg_kcal_mol(pkd: float, temperature_K: float = STANDARD_TEMPERATURE_K) -> float:
     """Binding free energy ΔG = -RT ln(10) pKd, kcal/mol, negative for binding.
 
