@@ -56,15 +56,17 @@ class Finished(NamedTuple):
 
 @pytest.fixture
 def run_paratope(capsys: pytest.CaptureFixture[str]) -> Callable[..., Finished]:
-    """Run ``paratope ARGUMENTS`` in this process: ``run_paratope("predict", path, "-o", "-")``."""
+    """Run ``paratope ARGUMENTS`` in this process: ``run_paratope("scan", path, code=0)``."""
     from paratope.cli import main
 
-    def run(*arguments: object) -> Finished:
+    def run(*arguments: object, code: int | None = None) -> Finished:
         capsys.readouterr()
         with pytest.raises(SystemExit) as left:
             main([str(argument) for argument in arguments])
         out, err = capsys.readouterr()
-        code = left.value.code
-        return Finished(code if isinstance(code, int) else 0 if code is None else 1, out, err)
+        ended = left.value.code
+        ended = ended if isinstance(ended, int) else 0 if ended is None else 1
+        assert code in (None, ended), f"exit code {ended}\n{out}\n{err}"
+        return Finished(ended, out, err)
 
     return run

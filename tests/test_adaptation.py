@@ -89,11 +89,7 @@ def nameless(cache: Path) -> Adapted:
     return adapt(plate("score", None), prior="default", report=False, cache=cache)
 
 
-# models
-
-
 def test_a_plate_becomes_a_model_folder(adapted, cache):
-    assert adapted.folder is not None
     predictor = Predictor.load(adapted.folder, cache=cache)
     frame = predictor.predict(pool())
     assert frame.columns[: len(OUTPUT_COLUMNS)] == list(OUTPUT_COLUMNS)
@@ -106,7 +102,6 @@ def test_a_plate_becomes_a_model_folder(adapted, cache):
 
 
 def test_the_folder_holds_card_and_report(adapted):
-    assert adapted.folder is not None
     report = adapted.folder / "report"
     names = {path.name for path in report.iterdir()}
     assert names == {
@@ -121,7 +116,6 @@ def test_the_folder_holds_card_and_report(adapted):
         if line.startswith("!["):
             assert (adapted.folder / line.split("](")[1].rstrip(")")).is_file()
     stored = json.loads((report / "expectation.json").read_text("utf-8"))
-    assert adapted.report is not None
     assert stored == adapted.report.to_json()
     assert read_bundle(adapted.folder).metrics == stored
     held_out = pl.read_csv(report / "held_out.csv")
@@ -129,10 +123,8 @@ def test_the_folder_holds_card_and_report(adapted):
 
 
 def test_the_report_finds_what_was_put_in(adapted):
-    assert adapted.report is not None
     assert adapted.report.learned
     model = adapted.report.validations["random"].model
-    assert model is not None
     assert model.spearman > 0.6
     sites = adapted.model.importance().sites
     strongest = max(sites, key=lambda one: one["spread"])
@@ -199,22 +191,17 @@ def test_replicates_bounds_and_assays_together(cache):
     assert 0.8 < float(np.mean(spr - bli)) < 2.2  # on the scale that was asked for
 
 
-# the command
-
-
 def test_the_command_says_what_to_expect(tmp_path, run_paratope):
     source, folder = tmp_path / "plate.csv", tmp_path / "my-campaign"
     plate()[:10].write_csv(source)
-    done = run_paratope("adapt", source, "-o", folder, "--prior", "none")
-    assert done.code == 0, done.err
+    done = run_paratope("adapt", source, "-o", folder, "--prior", "none", code=0)
     for said in ("What to expect", "variants at random", "one-hot Gaussian process",
                  "24 more measurements should buy", "every number of this"):  # fmt: skip
         assert said in done.out
     assert "learned from 10 values of 10 antibodies" in done.err
     pool().write_csv(tmp_path / "pool.csv")
     target = tmp_path / "predictions.csv"
-    done = run_paratope("predict", tmp_path / "pool.csv", "--model", folder, "-o", target)
-    assert done.code == 0, done.err
+    done = run_paratope("predict", tmp_path / "pool.csv", "--model", folder, "-o", target, code=0)
     assert pl.read_csv(target).height == 4
 
 
@@ -235,13 +222,9 @@ def test_options_of_the_command(tmp_path, run_paratope):
         == 2
     )
     unknown = run_paratope(
-        "adapt", source, "-o", folder, "--columns", "score=OD450", "--assay", "spr"
+        "adapt", source, "-o", folder, "--columns", "score=OD450", "--assay", "spr", code=2
     )
-    assert unknown.code == 2
     assert "unknown assay 'spr'; valid names: elisa" in unknown.err
-
-
-# bad input: a clear message, and what can be had is had
 
 
 def failing(frame: pl.DataFrame, tmp_path: Path, run_paratope: Run, *more: str) -> str:
@@ -291,8 +274,7 @@ def test_mixed_units_within_a_column_leave_the_rest_usable(tmp_path, run_paratop
     frame[5, "kd_nM"] = 3e-9
     source, folder = tmp_path / "plate.csv", tmp_path / "c"
     frame.write_csv(source)
-    done = run_paratope("adapt", source, "-o", folder, "--prior", "none", "--no-report")
-    assert done.code == 3
+    done = run_paratope("adapt", source, "-o", folder, "--prior", "none", "--no-report", code=3)
     assert "1 of 25 rows are left out" in done.err
     assert "it looks like a Kd in M" in done.err
     assert "learned from 24 values" in done.err

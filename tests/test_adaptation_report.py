@@ -101,9 +101,6 @@ def plate(count: int = 48, seed: int = 0, noise: float = 0.1, mutations: int = 2
 CAMPAIGN = plate()
 
 
-# folds
-
-
 def test_random_folds_judge_every_row_once_a_round():
     folds = random_folds(CAMPAIGN, 5, 2, seed=0)
     assert len(folds.rounds) == 2
@@ -175,9 +172,6 @@ def test_one_residue_at_each_position_needs_no_two_kinds(data_root: Path):
     assert unseen_folds(campaign, "unseen position", 3, 0).rounds
 
 
-# scores
-
-
 def test_a_constant_has_no_ranking():
     """The mean of the others is low where a row is high: that must not count as a ranking."""
     folds = random_folds(CAMPAIGN, 10, 2, seed=0)
@@ -230,9 +224,6 @@ def test_coverage_counts_exact_rows():
     assert coverage(bounds, sharp) == {}
 
 
-# learning curves
-
-
 def test_sizes_leave_rows_to_judge():
     assert curve_sizes(24) == ((12, 2),)
     assert curve_sizes(9) == ()
@@ -242,13 +233,11 @@ def test_sizes_leave_rows_to_judge():
 
 def test_a_curve_of_few_points_keeps_to_what_is_known_of_campaigns():
     curve = fit_curve([Point(19, 0.4, 2)], 24, (24, 96))
-    assert curve is not None
     assert curve.slope == pytest.approx(DOUBLING_MEAN)
     first, second = curve.gains
     assert 0 < first.low < first.gain < first.high
     assert second.gain > first.gain
     steep = fit_curve([Point(48, 0.1, 4), Point(96, 0.5, 4), Point(300, 0.8, 4)], 400, (96,))
-    assert steep is not None
     assert steep.slope > 1.3 * DOUBLING_MEAN
     assert fit_curve([], 24, (24,)) is None
     assert [gain.more for gain in fit_curve([Point(8, 0.2, 1)], 10, (24, 96)).gains] == [24]
@@ -267,7 +256,6 @@ def test_foretold_gains_hold_on_landscapes(name: str, sizes: tuple[int, int], da
     rest = campaign.rows(order[sizes[1] : sizes[1] + 400])
     found = validate(small, OneHot, plan=RefitPlan(5, 1, 0, curve_sizes(sizes[0])))
     curve = dataclasses.replace(found).curve
-    assert curve is not None
     (gain,) = fit_curve(curve.points, sizes[0], (sizes[1] - sizes[0],)).gains  # type: ignore
     real = [
         assay_spearman(rest.values, OneHot(one).predict(rest.pairs, rest.assay).mean, rest.assay)
@@ -275,9 +263,6 @@ def test_foretold_gains_hold_on_landscapes(name: str, sizes: tuple[int, int], da
     ]
     noise = 2 / np.sqrt(len(rest))
     assert gain.low - noise <= real[1] - real[0] <= gain.high + noise
-
-
-# the report
 
 
 @pytest.fixture(scope="module")

@@ -70,9 +70,6 @@ def as_column(frame, kind, name):
     return frame.drop("pkd").with_columns(pl.Series(name, forms[kind](pkd)))
 
 
-# ---------------------------------------------------------------- no false alarms
-
-
 @pytest.mark.parametrize("block", range(2))
 def test_clean_tables_raise_no_alarm(block):
     raised = [
@@ -90,8 +87,6 @@ def test_at_most_five_percent_of_two_hundred_clean_tables_raise_an_alarm():
             raised[seed] = codes
     assert len(raised) <= 10, raised
 
-
-# ---------------------------------------------------------------- planted faults, unseen seeds
 
 SEEDS = range(4)
 
@@ -406,9 +401,6 @@ def test_missing_unreadable_and_impossible_cells_and_repeated_ids_are_found(seed
     assert found(report, "duplicate_id").count >= 3
 
 
-# ---------------------------------------------------------------- several tables
-
-
 def alphaseq(seed, form):
     """An AlphaSeq-like table (log10 of Kd in nM, some below zero) and one made from it."""
     rng = np.random.default_rng([seed, 18])
@@ -445,9 +437,6 @@ def test_relations_of_two_tables_that_are_no_log_of_a_log():
     assert audit(*alphaseq(4, "minus")).of("sign")
     frame = plain_table(5, antigens=2)
     assert found(audit(frame, frame.head(60)), "shared_rows").severity == "info"
-
-
-# ---------------------------------------------------------------- the traps of the public files
 
 
 def test_the_release_file(reference_root):
@@ -510,9 +499,6 @@ def test_chains_of_the_merged_table_and_repeated_rows_of_absci(data_root):
     assert found(report, "duplicate_row").count == 422
 
 
-# ---------------------------------------------------------------- point masses by themselves
-
-
 @pytest.mark.parametrize("decimals", [1, 2, 3, 16])
 @pytest.mark.parametrize("size", [40, 300, 4000])
 def test_rounding_alone_is_no_point_mass(decimals, size):
@@ -531,9 +517,6 @@ def test_round_numbers_and_kd_of_two_digits_are_no_point_masses():
     liked = rng.random(600) < 0.25
     values[liked] = values[liked].round(0)
     assert {mass.position for mass in point_masses(values)} <= {"within"}
-
-
-# ---------------------------------------------------------------- the report
 
 
 def test_report_says_every_finding_in_json_html_and_on_the_terminal(capsys):

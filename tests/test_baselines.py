@@ -210,9 +210,6 @@ def test_mutation_count_falls_with_mutations():
     assert np.abs(found - [row.pkd for row in made]).max() < 0.2
 
 
-# ---- bounds
-
-
 @given(st.integers(0, 10_000), st.floats(-0.5, 1.0))
 @settings(max_examples=15, deadline=None)
 def test_expected_values_have_the_mean_of_maximum_likelihood(seed, limit):

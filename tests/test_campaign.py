@@ -49,9 +49,6 @@ def row_of(text: str, **columns: object) -> dict[str, object]:
     return {"id": text, "heavy": antibody.heavy, "light": antibody.light, **columns}
 
 
-# what is learned
-
-
 def test_a_table_without_antigens():
     frame = table([row_of("WT", kd_nM=1), row_of("H:D31A", kd_nM=10), row_of("H:Y33A", kd_nM=100)])
     campaign = campaign_of(frame)
@@ -201,9 +198,6 @@ def test_scores_of_other_assays_are_brought_to_the_firsts_mean_and_deviation():
     np.testing.assert_array_equal(pkd.on_common_scale().values, pkd.values)
 
 
-# replicates
-
-
 def test_replicates_are_merged_and_their_spread_kept():
     rows = [measured("WT", value) for value in (9.0, 9.2, 9.4)]
     rows += [measured("H:D31A", value) for value in (8.0, 8.2)] + [measured("H:Y33A", 6.0)]
@@ -285,9 +279,6 @@ def test_non_binders_are_bounded_by_the_weakest():
     assert campaign.censoring.tolist() == [0, 0, -1]
 
 
-# parents
-
-
 def test_parents_by_column_by_name_and_by_consensus():
     singles = ["H:D31A", "H:Y33A", "L:Q3A"]
     rows = [measured(text, 8.0) for text in singles]
@@ -346,9 +337,6 @@ def test_mutations_that_the_parent_does_not_have_are_said():
     assert "the parent has D at position 31" in note
 
 
-# next to nothing
-
-
 def test_mutations_in_the_numbers_of_a_structure_are_not_wrong():
     """Public tables name chains and residues as a PDB entry does; the letters are what counts."""
     rows = [row_of("WT", pkd=9.0, parent="WT", mutations="")]
@@ -395,9 +383,6 @@ def test_no_usable_row():
         campaign_of([])
 
 
-# as an object
-
-
 def test_rows_and_measurements():
     campaign = campaign_of([measured("WT", 9.0), measured("H:D31A", 8.0), measured("H:Y33A", 7.0)])
     some = campaign.rows(np.array([False, True, True]))
@@ -429,9 +414,6 @@ def test_public_campaigns(name: str, data_root: Path):
     assert len(campaign.assays) == 1
     assert campaign.label == ("score" if name.endswith("2fjg") else "pkd")
     assert (campaign.censoring == -1).any() == (name != "abbibench_2fjg")
-
-
-# what looks doubtful
 
 
 def honest(count: int = 60, **more: object) -> pl.DataFrame:

@@ -115,8 +115,7 @@ def test_a_folder_that_one_may_not_write_in(tmp_path, run_paratope):
     source, locked = tmp_path / "plate.csv", tmp_path / "locked"
     plate().write_csv(source)
     locked.mkdir(mode=0o555)
-    done = run_paratope("adapt", source, "-o", locked / "c", "--no-report")
-    assert done.code == 2
+    done = run_paratope("adapt", source, "-o", locked / "c", "--no-report", code=2)
     assert f"no permission to write in {locked}; choose another folder" in done.err
 
 
@@ -125,8 +124,7 @@ def test_rows_without_a_number_are_left_out_and_counted(tmp_path, run_paratope):
     values = plate()["pkd"].to_list()
     values[3:7] = ["NaN", "", "inf", "seven"]
     plate().with_columns(pl.Series("pkd", values), id=pl.lit("same")).write_csv(source)
-    done = run_paratope("adapt", source, "-o", folder, "--no-report")
-    assert done.code == 3
+    done = run_paratope("adapt", source, "-o", folder, "--no-report", code=3)
     assert "4 of 24 rows are left out; first: row 'same', line 5" in done.err
     assert "1 id stands for several antibodies (first 'same')" in done.err
     assert "learned from 20 values of 20 antibodies" in done.err
@@ -137,8 +135,7 @@ def test_a_floor_is_said_on_the_screen_and_on_the_card(tmp_path, run_paratope):
     source, folder = tmp_path / "plate.csv", tmp_path / "c"
     floored = pl.col("pkd").cast(pl.Float64).clip(lower_bound=8.0)
     plate(60).with_columns(floored).write_csv(source)
-    done = run_paratope("adapt", source, "-o", folder, "--no-report")
-    assert done.code == 0
+    done = run_paratope("adapt", source, "-o", folder, "--no-report", code=0)
     assert "Note: column 'pkd': " in done.err
     assert "Write <8 in these rows: bounds (too weak to measure)" in done.err
     assert "Write <8 in these rows" in (folder / "card.md").read_text("utf-8")

@@ -63,9 +63,6 @@ def test_best_weights_are_not_in_the_checkpoint_twice(data, tmp_path):
     assert (tmp_path / LATEST).stat().st_size < 3.2 * weights + 100_000
 
 
-# damage
-
-
 @pytest.fixture(scope="module")
 def interrupted(data, whole, tmp_path_factory):
     """A folder of checkpoints of a run ended in its third epoch."""

@@ -74,8 +74,7 @@ def test_at_most_twelve_options(name):
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_of_every_command(name, run_paratope):
-    done = run_paratope(name, "--help")
-    assert done.code == 0
+    done = run_paratope(name, "--help", code=0)
     assert "Usage: paratope" in done.out
     assert run_paratope(name, "-h").out == done.out
 
@@ -92,8 +91,7 @@ def test_version(run_paratope):
 
 @pytest.mark.parametrize("arguments", [("predikt",), ("data", "lst")])
 def test_unknown_command_lists_the_valid_ones(arguments, run_paratope):
-    done = run_paratope(*arguments)
-    assert done.code == 2
+    done = run_paratope(*arguments, code=2)
     assert f"unknown command '{arguments[-1]}'" in done.err
     valid = COMMANDS if len(arguments) == 1 else load_command(arguments[0]).commands
     assert all(name in done.err for name in valid)
@@ -101,8 +99,7 @@ def test_unknown_command_lists_the_valid_ones(arguments, run_paratope):
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_unknown_option_is_bad_usage(name, run_paratope):
-    done = run_paratope(name, "--no-such-option")
-    assert done.code == 2
+    done = run_paratope(name, "--no-such-option", code=2)
     assert "--no-such-option" in done.err
     assert not done.out
 
@@ -174,8 +171,6 @@ def test_reader_that_goes_away_is_no_error(how):
     )
     command = [sys.executable, "-c", program]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
         assert process.stdout.readline()
         process.stdout.close()
         said = process.stderr.read()

@@ -49,8 +49,7 @@ def frame_of(text: str) -> pl.DataFrame:
 
 def test_stdin_to_stdout_is_the_file_to_the_file(tiny_run, tmp_path, run_paratope, type_in):
     type_in(TABLE)
-    piped = run_paratope("predict", "-", "--model", tiny_run.folder, "-o", "-")
-    assert piped.code == 0, piped.err
+    piped = run_paratope("predict", "-", "--model", tiny_run.folder, "-o", "-", code=0)
     assert "2 of 2 rows predicted" in piped.err  # and nothing of that on stdout
     source, target = tmp_path / "in.csv", tmp_path / "out.csv"
     source.write_text(TABLE, encoding="utf-8")
@@ -68,8 +67,7 @@ def test_assay_metadata_comes_back_as_it_was_written(tiny_run, run_paratope, typ
 
 def test_a_parent_of_a_table_from_stdin(tiny_run, run_paratope, type_in):
     type_in(TABLE)
-    done = run_paratope("predict", "-", "--model", tiny_run.folder, "--parent", "wild")
-    assert done.code == 0, done.err
+    done = run_paratope("predict", "-", "--model", tiny_run.folder, "--parent", "wild", code=0)
     out = pl.read_csv(done.out.encode())
     assert set(PARENT_COLUMNS) <= set(out.columns)
     assert out["delta_pkd"][0] == 0
@@ -84,8 +82,7 @@ def test_mutations_of_the_antibody_given(tiny_run, run_paratope):
     chains = ("--heavy", D13_HEAVY, "--light", D13_LIGHT, "--antigen", LYSOZYME)
     model = ("--model", tiny_run.folder)
     variants = ("--mutations", "H:Q1E", "--mutations", "H:Q1E+L:D1E")
-    done = run_paratope("predict", *chains, *model, *variants, "-o", "-")
-    assert done.code == 0, done.err
+    done = run_paratope("predict", *chains, *model, *variants, "-o", "-", code=0)
     out = pl.read_csv(done.out.encode())
     assert out["id"].to_list() == ["parent", "H:Q1E", "H:Q1E+L:D1E"]
     assert out["delta_pkd"][0] == 0
@@ -93,19 +90,16 @@ def test_mutations_of_the_antibody_given(tiny_run, run_paratope):
     mutated = ("--heavy", "E" + D13_HEAVY[1:], "--light", "E" + D13_LIGHT[1:])
     same = run_paratope("predict", *mutated, "--antigen", LYSOZYME, *model, "-o", "-")
     assert pl.read_csv(same.out.encode())["pkd"][0] == out["pkd"][2]
-    wrong = run_paratope("predict", *chains, *model, "--mutations", "H:W1E", "-o", "-")
-    assert wrong.code == 3
+    wrong = run_paratope("predict", *chains, *model, "--mutations", "H:W1E", "-o", "-", code=3)
     assert "the parent has Q at position 1 of its heavy chain, not W" in wrong.out
 
 
 def test_mutations_of_a_table_are_in_its_column(tiny_run, run_paratope, type_in):
-    done = run_paratope("predict", "-", "--model", tiny_run.folder, "--mutations", "H:Q1E")
-    assert done.code == 2
+    done = run_paratope("predict", "-", "--model", tiny_run.folder, "--mutations", "H:Q1E", code=2)
     assert "in a table, give them in a column 'mutations'" in done.err
     type_in(f"id,heavy,light,antigen,mutations\n"
             f"wild,{D13_HEAVY},{D13_LIGHT},{LYSOZYME},\nv,,,,H:Q1E\n")  # fmt: skip
-    done = run_paratope("predict", "-", "--model", tiny_run.folder, "--parent", "wild")
-    assert done.code == 0, done.err
+    done = run_paratope("predict", "-", "--model", tiny_run.folder, "--parent", "wild", code=0)
     assert pl.read_csv(done.out.encode())["error"].null_count() == 2
 
 
@@ -127,8 +121,7 @@ def test_nothing_but_bad_rows_is_a_table_all_the_same(tiny_run, tmp_path, run_pa
     source, target = tmp_path / "in.csv", tmp_path / "out.csv"
     text = HEADER + line("a", antigen="") + line("b", heavy="EVQ1L") + line("c", heavy="E")
     source.write_text(text, encoding="utf-8")
-    done = run_paratope("predict", source, "--model", tiny_run.folder, "-o", target)
-    assert done.code == 3
+    done = run_paratope("predict", source, "--model", tiny_run.folder, "-o", target, code=3)
     assert "0 of 3 rows predicted" in done.err
     out = pl.read_csv(target, infer_schema=False)
     assert out["id"].to_list() == ["a", "b", "c"]
@@ -162,8 +155,7 @@ def test_what_is_odd_about_the_whole_table_is_said_once(parent, tiny_run, tmp_pa
     source.write_text(TABLE.replace(",", ";"), encoding="utf-8")
     antigens.write_text(f">lysozyme\n{LYSOZYME}\n", encoding="utf-8")
     options = ("--antigen", antigens, "--model", tiny_run.folder, *parent)
-    done = run_paratope("predict", source, *options)
-    assert done.code == 0, done.err
+    done = run_paratope("predict", source, *options, code=0)
     assert done.err.count("Note: ") == 2, done.err
     assert "column 'antigen' is not read" in done.err
 
@@ -200,6 +192,5 @@ def test_models_says_what_is_wrong(arguments, message, tiny_run, tmp_path, run_p
 
 
 def test_show_of_a_run_is_the_card_of_its_model(tiny_run, run_paratope):
-    shown = run_paratope("models", "show", tiny_run.folder)
-    assert shown.code == 0
+    shown = run_paratope("models", "show", tiny_run.folder, code=0)
     assert shown.out.strip() == read_bundle(tiny_run.folder / "bundle").card.strip()

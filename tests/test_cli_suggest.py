@@ -40,8 +40,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_plate_as_table_and_fasta(folder, tmp_path, run_paratope):
     target = tmp_path / "next.csv"
-    done = run_paratope("suggest", folder, "--batch", 12, *SINGLES, "-o", target)
-    assert done.code == 0, done.err
+    done = run_paratope("suggest", folder, "--batch", 12, *SINGLES, "-o", target, code=0)
     frame = pl.read_csv(target)
     assert frame["rank"].to_list() == list(range(1, 13))
     for row in frame.iter_rows(named=True):
@@ -84,8 +83,7 @@ def test_the_next_round_does_not_repeat_this_one(tmp_path, folder):
 
 
 def test_on_the_screen(folder, run_paratope):
-    done = run_paratope("suggest", folder, "-b", 5, *SINGLES, "--explore", 0)
-    assert done.code == 0, done.err
+    done = run_paratope("suggest", folder, "-b", 5, *SINGLES, "--explore", 0, code=0)
     assert "exploit: highest expected of" in " ".join(done.out.split())
     piped = run_paratope("suggest", folder, "-b", 5, *SINGLES, "--explore", 0, "-o", "-")
     assert pl.read_csv(piped.out.encode()).height == 5
@@ -96,8 +94,7 @@ def test_options_reach_the_choice(folder, tmp_path, run_paratope):
     options = ("--candidates", "double:200", "--regions", "H:105-117", "--max-mutations", 2)
     options += ("--allow", "C,unpaired-cysteine,extra-disulfide", "--forbid", "A,G")
     options += ("--acquisition", "nei", "--explore", 0.5, "--min-distance", 2, "--seed", 4)
-    done = run_paratope("suggest", folder, "-b", 8, *options, "-o", target)
-    assert done.code == 0, done.err
+    done = run_paratope("suggest", folder, "-b", 8, *options, "-o", target, code=0)
     assert "residues A, G" in done.err
     frame = pl.read_csv(target)
     assert set(frame["mutation_count"]) == {2}
@@ -114,8 +111,7 @@ def test_refused_rows_are_reported_and_leave_3(folder, tmp_path, run_paratope):
     rows.append(f"far,{HEAVY.replace('WGGDG', 'KGGDG')},{LIGHT},MKVLAAGGSTMKVLAAGGST")
     pool.write_text("id,heavy,light,antigen\n" + "\n".join(rows) + "\n", encoding="utf-8")
     target = tmp_path / "next.csv"
-    done = run_paratope("suggest", folder, "-b", 2, "--candidates", pool, "-o", target)
-    assert done.code == 3
+    done = run_paratope("suggest", folder, "-b", 2, "--candidates", pool, "-o", target, code=3)
     assert "1 rows of the pool refused" in done.err
     refused = pl.read_csv(tmp_path / "next-refused.csv")
     assert refused["id"].to_list() == ["far"]
@@ -138,15 +134,13 @@ def test_refused_rows_are_reported_and_leave_3(folder, tmp_path, run_paratope):
     ],
 )
 def test_what_cannot_be_done_is_said(arguments, message, folder, run_paratope):
-    done = run_paratope("suggest", folder, *arguments)
-    assert done.code == 2
+    done = run_paratope("suggest", folder, *arguments, code=2)
     assert message in done.err
     assert "Traceback" not in done.err
 
 
 def test_a_model_of_no_campaign(tiny_run, run_paratope):
-    done = run_paratope("suggest", tiny_run.folder)
-    assert done.code == 2
+    done = run_paratope("suggest", tiny_run.folder, code=2)
     assert "paratope adapt measurements.csv -o my-campaign" in done.err
 
 

@@ -33,9 +33,6 @@ def load(data_root: Path):
     return functools.partial(load_public, data_root)
 
 
-# every data set
-
-
 def test_the_table_names_every_public_source():
     formats = {name for name, dataset in DATASETS.items() if not dataset.files}
     assert formats == {"alphaseq", "flab", "plain"}
@@ -94,9 +91,6 @@ def test_the_document_tells_what_becomes_of_each_source(repository: Path):
             assert f"`{dataset.files[0].path}`" in lines[name]
 
 
-# terms, and what may train
-
-
 def test_licence_filter_works_row_by_row(load):
     for name in ("ab_bind", "ab645", "ab1101"):
         assert filter_licence(load(name)).measurements == ()
@@ -130,9 +124,6 @@ def test_training_rows_are_the_allowed_ones_each_pair_from_one_source(data_root:
         row.origin.source for row in imported.measurements if row.censoring is Censoring.AT_MOST
     )
     assert censored == {"absci_her2": 1097, "skempi_v2": 98}
-
-
-# names and folders
 
 
 def test_wrong_names_and_options(tmp_path: Path):

@@ -35,9 +35,6 @@ def load(data_root: Path):
     return functools.partial(load_public, data_root)
 
 
-# SKEMPI
-
-
 def test_skempi_values_are_the_published_ones(load, data_root):
     imported = load("skempi")
     mutants = {row.origin.row: row for row in imported.measurements if row.origin.mutations}
@@ -138,9 +135,6 @@ def test_skempi_raw_alone_says_how_to_get_sequences(data_root, tmp_path):
     assert skempi.JOINED.path in imported.notes[0]
 
 
-# SAbDab
-
-
 def test_sabdab_values_dates_and_chains(load, data_root):
     imported = load("sabdab")
     rows = published(data_root / sabdab.JOINED.path)
@@ -195,9 +189,6 @@ def test_sabdab_summary_rows_with_shifted_fields(tmp_path, data_root):
         lines = lines[:2]
 
 
-# Absci HER2
-
-
 def test_absci_rows_count_once_and_non_binders_are_bounds(load):
     imported = load("absci_her2")
     binders = [row.pkd or 0 for row in imported.measurements if row.censoring is EXACT]
@@ -218,9 +209,6 @@ def test_absci_values_are_the_published_ones(load, data_root):
         assert row.pair.antibody.heavy == source["heavy"]
         if source["pkd"]:
             assert row.pkd == pytest.approx(float(source["pkd"]), abs=1e-9)
-
-
-# merged table
 
 
 def test_general_terms_and_clusters(load, data_root):
@@ -253,9 +241,6 @@ def test_general_repeated_and_swapped_chains(load):
         note for row in imported.measurements for note in prepare_antibody(row.pair.antibody)[1]
     )
     assert not any("swapped" in note for note in notes)
-
-
-# AB-Bind and AttABseq
 
 
 @pytest.mark.parametrize(("name", "flags"), [("ab645", 27), ("ab1101", 50), ("ab_bind", 50)])
@@ -308,9 +293,6 @@ def test_no_chain_of_s1131_is_an_antibody(load):
     assert load("s1131").measurements == ()
     assert "as_published keeps them" in load("s1131").notes[0]
     assert len(load("s1131", True).measurements) == 1131
-
-
-# AbBiBench
 
 
 def test_abbibench_labels_are_what_they_are(load):

@@ -17,8 +17,7 @@ def cache_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_everything_bundled_works(run_paratope):
-    done = run_paratope("doctor")
-    assert done.code == 0, done.out
+    done = run_paratope("doctor", code=0)
     assert "Everything bundled works." in done.out
     for name in ("python", "torch", "device", "cache", "encoder antiberty", "default model"):
         assert name in done.out
@@ -48,8 +47,7 @@ def test_what_is_broken_is_said(error, detail, monkeypatch, run_paratope):
 
     monkeypatch.setattr(doctor, "CHECKS", {"devices": CHECKS["device"], "model": broken})
     assert list(run_checks())[-1] == Check("model", "fail", detail)
-    done = run_paratope("doctor")
-    assert done.code == 3
+    done = run_paratope("doctor", code=3)
     assert "Not working: model" in done.out
     assert detail in done.out
     assert not json.loads(run_paratope("doctor", "--json").out)["ok"]

@@ -53,9 +53,6 @@ def model(tiny_folder: Callable[[str], Path]) -> DualEncoderWithCrossAttention:
     ).eval()
 
 
-# the network
-
-
 def test_the_release_s_call_builds_the_network_of_recipe_v26(monkeypatch):
     """Without any encoder on the machine: those are needed for the first answer only."""
     monkeypatch.delenv("PARATOPE_ENCODERS", raising=False)
@@ -95,9 +92,6 @@ def test_without_cross_attention_it_pools_as_v25(model, tiny_folder):
 def test_only_one_label():
     with pytest.raises(ModelError, match="num_labels=3; this network has one label, the pKd"):
         DualEncoderWithCrossAttention(num_labels=3)
-
-
-# tokens
 
 
 @pytest.mark.parametrize("name", ["igt5", "prott5", "esm2-8m", "igbert"])
@@ -167,9 +161,6 @@ def test_what_the_tokenizer_refuses(model, arguments, options, message):
         model.antibody_tokenizer(*arguments, **options)
 
 
-# answers
-
-
 def test_padding_and_companions_do_not_matter(model):
     antibodies = [f"{HEAVY}|{LIGHT}", HEAVY[:20], f"{HEAVY[:40]}|{LIGHT[:30]}"]
     antigens = [ANTIGEN[:30], f"{ANTIGEN}|{ANTIGEN[:12]}", ANTIGEN[:7]]
@@ -228,9 +219,6 @@ def test_the_network_can_be_trained_through_it(model):
         weight.requires_grad for weight in model.antibody_encoder.language_model.parameters()
     )
     model.zero_grad()
-
-
-# checkpoints
 
 
 def train_small(folder: Path, *changes: str) -> tuple[Path, list[Pair]]:

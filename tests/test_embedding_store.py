@@ -130,9 +130,6 @@ def test_what_is_kept_comes_back(tmp_path, molecules):
             np.testing.assert_array_equal(store.get(molecule), rows)
 
 
-# damage
-
-
 def change_value(store: EmbeddingStore, unit: tuple[str, ...], change: Callable[[bytes], bytes]):
     key = embedding_key(store.encoder.name, unit)
     with store._environment._transaction(write=True) as transaction:
@@ -172,7 +169,6 @@ def test_a_value_in_another_ones_place_is_not_believed(tmp_path):
     with EmbeddingStore(encoder, tmp_path) as store:
         store.fill([first, second])
         other = store._environment.read(embedding_key(encoder.name, second))
-        assert other is not None
         change_value(store, first, lambda value: other)
         np.testing.assert_array_equal(store.get(first), expected(encoder, first))
 
@@ -199,9 +195,6 @@ def test_a_damaged_file_is_an_error_that_says_what_to_do(tmp_path, content):
     clear_caches(tmp_path)
     with EmbeddingStore(encoder, tmp_path) as store:
         assert store.fill([AB]) == 2
-
-
-# space and permission
 
 
 def test_the_map_grows(tmp_path, monkeypatch):
@@ -239,9 +232,6 @@ def test_where_caches_live(tmp_path, monkeypatch):
     monkeypatch.delenv("PARATOPE_CACHE")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert cache_folder() == tmp_path / ".cache" / "paratope"
-
-
-# failures of the encoder, order, clearing
 
 
 def test_what_was_encoded_before_a_failure_stays(tmp_path, monkeypatch):
@@ -290,14 +280,12 @@ def test_the_cache_command(tmp_path, monkeypatch, run_paratope):
     monkeypatch.setenv("PARATOPE_CACHE", str(tmp_path))
     with EmbeddingStore(CountingEncoder(dim=512)) as store:
         store.fill([(letter * 300,) for letter in ALPHABET])
-    shown = run_paratope("encoders", "cache")
-    assert shown.code == 0
+    shown = run_paratope("encoders", "cache", code=0)
     assert "counting@1\t21 entries\t" in shown.out
     assert str(tmp_path) in shown.out
     megabytes = float(shown.out.splitlines()[-1].split(" MB")[0].split()[-1])
     assert 12 < megabytes < 15
-    cleared = run_paratope("encoders", "cache", "--clear")
-    assert cleared.code == 0
+    cleared = run_paratope("encoders", "cache", "--clear", code=0)
     assert f"{megabytes} MB freed" in cleared.out
     assert "0 encoders" in run_paratope("encoders", "cache").out
 

@@ -99,7 +99,6 @@ def test_a_kill_while_writing_loses_nothing_that_was_committed(tmp_path: Path):
         process = subprocess.Popen(
             [sys.executable, "-c", ENDLESS, str(tmp_path)], stdout=subprocess.PIPE, text=True
         )
-        assert process.stdout is not None
         committed = [process.stdout.readline().strip() for _ in range(5 * kill_after)]
         process.send_signal(signal.SIGKILL)
         rest = process.stdout.read().split("\n")[:-1]  # whole lines only

@@ -143,7 +143,6 @@ def test_chains_over_the_limit_are_refused_or_cut_with_a_note(encoder):
         return
     chains, note = encoder.fit_length(over)
     assert chains == ("AAA", "G" * limit)
-    assert note is not None
     assert f"chain 2 cut from {limit + 1} to its first {limit}" in note
     assert encoder.name in note
     assert encoder.encode([chains])[0].shape == (limit + 3, encoder.dim)
@@ -221,9 +220,6 @@ def test_any_sequences_give_their_rows(molecules):
         np.testing.assert_array_equal(rows, np.array(expected))
 
 
-# what is written to the model
-
-
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_tokens_are_those_of_the_published_tokenizer(name, tiny_folder, vocabularies, tmp_path):
     tokenizer = tokenizer_of(name, vocabularies, tmp_path)
@@ -285,7 +281,6 @@ def test_published_sizes(name, parameters):
     import torch
 
     entry = ENCODERS[name]
-    assert entry.hub is not None
     with torch.device("meta"):
         model = entry.encoder_class.build_empty(entry.hub)
     assert sum(p.numel() for p in model.parameters()) == pytest.approx(parameters, rel=0.005)
@@ -295,9 +290,6 @@ def test_published_sizes(name, parameters):
 def test_every_published_encoder_has_its_size_checked():
     (mark,) = [mark for mark in test_published_sizes.pytestmark if mark.name == "parametrize"]
     assert {case[0] for case in mark.args[1]} == set(PUBLISHED)
-
-
-# specifications and batches
 
 
 @pytest.mark.parametrize(

@@ -45,9 +45,6 @@ def test_a_resumed_run_ends_as_if_never_interrupted(data, whole, tmp_path, phase
     assert same_run(whole, run(data, tiny(*LONG), folder=tmp_path, resume=True))
 
 
-# every generator, every part
-
-
 class NoisyStore:
     """Embeddings with noise from every generator there is: nothing may forget one of them."""
 
@@ -182,9 +179,6 @@ def test_resuming_with_other_rows_is_refused(data, tmp_path, part):
         run((*parts.values(), store), tiny(), folder=tmp_path, resume=True)
 
 
-# the caller's generators
-
-
 @pytest.mark.parametrize("work", ["fit", "network", "train_table", "predict"])
 def test_the_callers_random_numbers_are_left_alone(data, tiny_run, tmp_path, work):
     """Two users with seeds of their own go on with numbers of their own."""
@@ -208,9 +202,6 @@ def test_the_callers_random_numbers_are_left_alone(data, tiny_run, tmp_path, wor
     seed_everything(5)
     do()
     assert draws() == expected
-
-
-# signals
 
 
 @pytest.mark.parametrize(

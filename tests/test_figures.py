@@ -142,9 +142,6 @@ def test_bounds_point_where_the_true_value_may_lie():
     assert labels["at least"] == [[10, 9]]
 
 
-# --- campaigns ---
-
-
 def test_only_few_rows_show_their_intervals():
     few = figures.held_out_predictions(some_rows(60), "pKd").axes[0]
     many = figures.held_out_predictions(some_rows(500), "pKd").axes[0]
@@ -179,9 +176,6 @@ def test_positions_that_weaken_are_drawn_apart_from_those_that_strengthen():
     assert weaker.get_label() == "weaker, on the whole"
     assert sorted(bar.get_height() for bar in weaker) == [0.4, 0.7]  # odd positions, by their mean
     assert max(bar.get_height() for bar in stronger) == 1.2
-
-
-# --- scans ---
 
 
 def test_a_heat_map_marks_the_parent_the_cdrs_and_both_directions_alike():

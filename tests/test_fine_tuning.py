@@ -81,9 +81,6 @@ def adapted(tmp_path_factory, plain_rows):
     return folder, trained
 
 
-# the adapter
-
-
 @given(st.lists(st.text(ALPHABET, min_size=1, max_size=9), min_size=1, max_size=4))
 def test_letters_read_back(chains):
     letters = ResidueTokens(load_encoder("residue"))
@@ -173,7 +170,6 @@ def test_layers_of_one_batch_at_a_time_give_the_same_gradients(tiny_folder, monk
     assert passes[0] == 1
     assert passes[1] in range(4, 99, 2)
     for left, right in zip(*gradients, strict=True):
-        assert left is not None
         assert torch.allclose(left, right, rtol=1e-4, atol=1e-7)
 
 
@@ -217,9 +213,6 @@ def measurements(count: int, seed: int = 0) -> list[Measurement]:
         )
         for number in range(count)
     ]
-
-
-# a run
 
 
 def test_a_run_trains_the_encoder(adapted):
@@ -333,8 +326,7 @@ def test_the_releases_encoders_are_trained_and_served(
     table.write_text(table.read_text().replace(ANTIGENS[0], "|".join(ANTIGENS)))
     small = (*TINY, "training.max_epochs=1", "lora.rank=2")
     changes = [item for change in small for item in ("--set", change)]
-    done = run_paratope("train", table, "--recipe", name, *changes, "-o", tmp_path / "run")
-    assert done.code == 0, done.err
+    done = run_paratope("train", table, "--recipe", name, *changes, "-o", tmp_path / "run", code=0)
     assert not list_caches(tmp_path / "cache")
     done = run_paratope("predict", table, "--model", tmp_path / "run", "-o", tmp_path / "p.csv")
     assert done.code == 0, done.err
@@ -351,9 +343,6 @@ def test_the_releases_encoders_are_trained_and_served(
     )
     with torch.no_grad():
         assert np.allclose(model(*tokens).numpy(), predicted["pkd"], atol=6e-4)
-
-
-# going on
 
 
 class StoppingTokens(ResidueTokens):
@@ -408,9 +397,6 @@ def test_a_resumed_run_is_the_same_to_the_bit(stop_after, tiny_folder, tmp_path)
         small_run(tiny_folder, other, tmp_path / "parts", resume=True)
 
 
-# what is wrong
-
-
 def test_without_peft_the_extra_is_named(monkeypatch, tmp_path, run_paratope):
     monkeypatch.setitem(sys.modules, "peft", None)
     monkeypatch.setenv("PARATOPE_CACHE", str(tmp_path / "cache"))
@@ -419,8 +405,7 @@ def test_without_peft_the_extra_is_named(monkeypatch, tmp_path, run_paratope):
         build_network(config, LoraSettings(rank=1, side="antibody"), {"antibody": "antiberty"})
     small = [item for change in TINY for item in ("--set", change)]
     options = ("--set", "lora.side=antibody", "-o", tmp_path / "run")
-    done = run_paratope("train", user_table(tmp_path), *small, *options)
-    assert done.code == 2
+    done = run_paratope("train", user_table(tmp_path), *small, *options, code=2)
     assert "LoRA fine-tuning" in done.err
     assert "paratope[research]" in done.err
     assert "Traceback" not in done.err

@@ -105,9 +105,6 @@ def test_rank_losses_compare_rows_of_one_micro_batch_only(many):
     assert step(learner, recipe, batches)["loss"] == pytest.approx(np.mean(losses), rel=1e-5)
 
 
-# schedules
-
-
 @pytest.mark.parametrize(
     "schedule",
     [
@@ -135,9 +132,6 @@ def test_one_schedule_drives_the_rate_of_every_step(data, schedule):
     assert (len(set(trace)) > 1) is (recipe.schedule.name != "constant")
 
 
-# clipping
-
-
 def test_gradients_are_clipped_to_the_recipes_norm(data):
     def norms(limit: float) -> list[float]:
         found: list[float] = []
@@ -153,9 +147,6 @@ def test_gradients_are_clipped_to_the_recipes_norm(data):
     clipped, free = norms(limit), norms(0)
     assert min(free) > limit
     assert clipped == pytest.approx([limit] * len(free), rel=1e-3)
-
-
-# precision
 
 
 def test_heads_compute_in_float32_when_the_rest_does_not(data):

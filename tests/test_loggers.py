@@ -176,9 +176,6 @@ def test_a_killed_run_is_logged_once_and_nothing_is_sent(tmp_path):
     assert [found.exit.exit_code for found in records if found.HasField("exit")] == [0]
 
 
-# each logger
-
-
 READERS = {"tensorboard": tensorboard_scalars, "wandb": wandb_scalars, "mlflow": mlflow_scalars}
 
 
@@ -222,9 +219,6 @@ def tensorboard_texts(folder: Path, name: str) -> list[tuple[int, str]]:
     ]
 
 
-# TensorBoard in detail
-
-
 def test_an_epoch_that_was_cut_short_is_written_again_as_a_whole(tmp_path):
     history = [record(epoch, warning="hm" if epoch == 2 else "") for epoch in (1, 2, 3)]
     with open_loggers(["tensorboard"], tmp_path, RECIPE, print) as loggers:
@@ -246,12 +240,8 @@ def test_an_epoch_that_was_cut_short_is_written_again_as_a_whole(tmp_path):
     assert "[training]\nmax_epochs = 30" in recipe
 
 
-# what goes wrong
-
-
 def test_names_are_checked_before_anything_is_read(run_paratope, tmp_path):
-    finished = run_paratope("train", "no_such_table.csv", "--logger", "tensorboard,neptune")
-    assert finished.code == 2
+    finished = run_paratope("train", "no_such_table.csv", "--logger", "tensorboard,neptune", code=2)
     message = "unknown logger 'neptune'; valid names: csv, mlflow, tensorboard, wandb"
     assert message in " ".join(finished.err.split())
 

@@ -74,9 +74,6 @@ def fit_easy(easy, *changes: str, name: str = "default", **options):
     return fit(train, validation, recipe, (store, store), RunOptions(**options))
 
 
-# a healthy run
-
-
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_healthy_run_is_left_in_peace(easy, name):
     result = fit_easy(easy, "training.max_epochs=5", "training.accumulate=1", name=name)
@@ -92,9 +89,6 @@ def test_a_healthy_run_is_left_in_peace(easy, name):
     titles = "Loss Gap,Train Sample Loss,Distinct,Tie Share,Spread Ratio,Share Out Of Range,"
     titles += "Recall Sd,Recall Jump,Dead Unit Share,Dead Gradients,Warned,Warning"
     assert set(titles.split(",")) <= set(table.columns)
-
-
-# numbers that are not finite
 
 
 def owned(examples: Examples) -> Examples:
@@ -188,9 +182,6 @@ def test_a_gradient_that_is_not_finite_is_named(data, tmp_path, monkeypatch):
     assert contents(tmp_path) == kept[-1]
 
 
-# collapse
-
-
 def test_collapse_flags_the_released_predictions(reference_root):
     frame = pl.read_csv(reference_root / "v2.6_release" / "test_predictions.csv")
     observed = collapse_of(frame["pred"].to_numpy(), frame["true"].to_numpy())
@@ -234,9 +225,6 @@ def test_a_network_that_has_not_learned_yet_has_not_collapsed(recipe, changes, s
         history.append({**record, **watching.after_epoch(record, answers, history)})
     found = [record["epoch"] for record in history if record["warned"] == "collapse"]
     assert found == told
-
-
-# overfitting
 
 
 def judged(monitor, strong: int = 50, **columns: list[float]) -> Observation:
@@ -319,9 +307,6 @@ def test_overfitting_needs_all_of_it():
     assert math.isnan(overfitting([0.4], [math.nan]).columns["loss_gap"])
 
 
-# recall
-
-
 def test_the_releases_recall_is_unstable(reference_root):
     history = pl.read_csv(reference_root / "v2.6_release" / "training_history_v2.6.csv")
     recalls = history["Val Recall"].to_list()
@@ -362,9 +347,6 @@ def test_a_swinging_recall_is_told_and_ends_the_run_if_asked(easy):
     assert last["recall_jump"] == pytest.approx(np.abs(np.diff(recalls)).max())
 
 
-# range
-
-
 def test_out_of_range_counts_both_ends():
     found = range_of(np.array([3.999, 4.0, 9.0, 14.0, 14.001]), np.full(5, 9.0))
     assert found.columns["share_out_of_range"] == 0.4
@@ -385,9 +367,6 @@ def test_impossible_predictions_are_told_and_end_the_run_if_asked(data):
         if output == "free":
             assert "100.0 % of the predictions lie outside pKd 4 to 14" in record["warning"]
             assert "of the measured values" in record["warning"]
-
-
-# dead gradients
 
 
 def test_parts_without_a_gradient_are_named_and_end_the_run_if_asked(data, monkeypatch):
@@ -444,9 +423,6 @@ def test_gradient_peaks_go_on_from_a_checkpoint(tmp_path):
     assert all(torch.equal(after.peaks[name], whole.peaks[name]) for name in whole.peaks)
     assert whole.take().parameters == after.take().parameters == ()
     assert whole.take().message == ""  # taken: begun anew
-
-
-# settings
 
 
 def test_monitors_that_are_off_leave_no_trace(data):

@@ -234,7 +234,6 @@ def test_bounded_output_keeps_a_gradient_everywhere(raw):
     result.backward()
     assert result.dtype == torch.float32
     assert 4.0 < float(result.detach()) < 14.0
-    assert value.grad is not None
     assert float(value.grad) > 0
 
 

@@ -156,7 +156,6 @@ def test_spread_says_what_is_undefined(tables):
 
 def test_release_facts_come_from_its_files(runs, reference_root, tmp_path):
     facts = runs.release_facts(reference_root / "v2.6_release")
-    assert facts is not None
     assert (facts["rows"], facts["distinct"]) == (23961, 9)
     assert facts["recall_sd"] == 39.35001416511261
     assert runs.release_facts(tmp_path) is None

@@ -81,9 +81,6 @@ def without_time(trials) -> list[Trial]:
     return [dataclasses.replace(trial, seconds=0.0) for trial in trials]
 
 
-# the space
-
-
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_searched_value_makes_a_valid_recipe(name):
     recipe = load_recipe(name)
@@ -125,9 +122,6 @@ def test_pinned_keys_are_not_searched_and_something_must_be_left(table, tmp_path
     assert not (tmp_path / "run").exists()
 
 
-# the rows
-
-
 def test_folds_are_of_training_rows_alone_and_cut_no_group(table, recipe):
     inner = InnerFolds.of_table(table, recipe, FOLDS, "cpu")
     assert inner.split == "antibody"  # as the run's own split is
@@ -151,9 +145,6 @@ def test_held_out_rows_have_no_influence(table, recipe, found, tmp_path):
     pl.DataFrame(rows).write_csv(other)
     again = search(other, recipe, tmp_path / "run", 3)
     assert without_time(again.trials) == without_time(found[1].trials)
-
-
-# the trials
 
 
 def test_a_search_writes_its_trials_and_its_best(found, recipe):
@@ -282,14 +273,10 @@ def test_a_missing_extra_is_named(table, recipe, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-# the command
-
-
 def test_the_command_searches_then_trains_the_best(table, tmp_path, run_paratope):
     pinned = [part for one in SEARCH_RECIPE for part in ("--set", one)]
     command = ["train", table, *pinned, "--search", "2", "-o", tmp_path / "run"]
-    done = run_paratope(*command)
-    assert done.code == 0, done.err
+    done = run_paratope(*command, code=0)
     assert "trial 1" in done.err
     assert "Best" in done.err
     run = tomllib.loads((tmp_path / "run" / "run.toml").read_text("utf-8"))
@@ -298,11 +285,9 @@ def test_the_command_searches_then_trains_the_best(table, tmp_path, run_paratope
     assert {**run, "data": {}} == {**best, "data": {}}
     assert run["network"]["dim"] == 8  # set by the user, so not searched
     assert (tmp_path / "run" / "bundle" / "config.json").is_file()
-    again = run_paratope(*command, "--resume")
-    assert again.code == 0, again.err
+    again = run_paratope(*command, "--resume", code=0)
     assert "nothing is left to do" in again.err
-    refused = run_paratope(*command)
-    assert refused.code == 2
+    refused = run_paratope(*command, code=2)
     assert "--resume" in refused.err
 
 
@@ -312,7 +297,13 @@ def test_the_command_says_how_to_go_on(table, tmp_path, run_paratope, monkeypatc
 
     monkeypatch.setattr(searching, "fit", interrupted)
     done = run_paratope(
-        "train", table, "--search", "2", "-o", tmp_path / "run", *("--set", SEARCH_RECIPE[0])
+        "train",
+        table,
+        "--search",
+        "2",
+        "-o",
+        tmp_path / "run",
+        *("--set", SEARCH_RECIPE[0]),
+        code=130,
     )
-    assert done.code == 130
     assert "the same command and --resume" in done.err

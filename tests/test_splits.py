@@ -100,9 +100,6 @@ def crossing(split):
     return [(i, j) for i in range(len(parts)) for j in range(i) if parts[i] != parts[j]]
 
 
-# ---- antigen clusters
-
-
 def test_antigen_clusters_find_families_and_keep_strangers_apart():
     rng = np.random.default_rng(0)
     families = [random_chain(rng, length) for length in (80, 150, 300)]
@@ -204,9 +201,6 @@ def test_thresholds_out_of_range_are_refused(identity):
         antibody_clusters([Antibody(VH.format("ARD"))], identity=identity)
 
 
-# ---- antibody clusters
-
-
 @pytest.mark.parametrize("region", ["cdr3", "cdrs"])
 def test_antibody_clusters_equal_brute_force_single_linkage(region):
     rng = np.random.default_rng(6)
@@ -245,9 +239,6 @@ def test_chains_that_are_no_antibody_are_grouped_by_themselves():
     chain = random_chain(np.random.default_rng(7), 100)
     antibodies = [Antibody(chain), Antibody(VH.format("ARDYW")), Antibody(chain[:-1])]
     assert antibody_clusters(antibodies).tolist() == [0, 1, 0]
-
-
-# ---- what stays together in every kind
 
 
 def pair_of(heavy, antigen, light=VL):
@@ -316,9 +307,6 @@ def test_mutants_are_not_replicates():
 def test_any_fragment_is_the_same_molecule(chain, start, end):
     fragment = chain[start : len(chain) - end]
     assert same_molecule([(chain,), (fragment,)]).tolist() == [0, 0]
-
-
-# ---- the kinds and their proofs
 
 
 def test_antigen_split_by_brute_force_alignment_of_every_pair(rows):
@@ -455,9 +443,6 @@ def test_labels_are_groups_when_fractions_are_asked_for(rows):
     for label in set(labels):
         parts = {p for p, own in zip(split.assignment, labels, strict=True) if own == label}
         assert len(parts) == 1
-
-
-# ---- sizes, seeds, words
 
 
 @given(st.lists(st.integers(1, 30), min_size=30, max_size=60), st.integers(0, 5))

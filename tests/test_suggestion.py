@@ -97,9 +97,6 @@ def mutant(*changes: str) -> str:
     return "".join(residues)
 
 
-# Candidates
-
-
 def test_single_mutants_are_all_of_the_cdrs_and_nothing_measured(measured):
     singles = made(measured, {"single": 100_000})
     positions = [*positions_in(WILD_TYPE, "H", ["H1", "H2", "H3"])]
@@ -227,9 +224,6 @@ def test_positions_that_are_none(text, message, light):
         allowed_positions(Antibody(HEAVY, light), text)
 
 
-# Filters
-
-
 def test_only_new_liabilities_leave_out(measured):
     singles = made(measured, {"single": 100_000}, excluded="")
     filters = parse_filters()
@@ -293,9 +287,6 @@ def test_what_is_forbidden_is_in_the_filters(kinds, residues):
     allowed = parse_filters(allow=",".join([*kinds, *residues]))
     assert not kinds & set(allowed.liabilities)
     assert not residues & set(allowed.residues)
-
-
-# Acquisition
 
 
 def joint(seed: int = 0, count: int = 60, baseline: int = 6) -> JointPosterior:
@@ -457,9 +448,6 @@ def test_preselection_keeps_the_best_by_mean_and_by_bound():
     assert set(np.argsort(-(mean + 2 * deviation))[:60].tolist()) <= kept
 
 
-# Diversity
-
-
 def test_minimal_distance_and_cap_per_position_are_kept(predictor):
     options = {"min_distance": 3, "max_mutations": 4, "max_per_position": 2}
     found = suggest(predictor, 6, candidates=FEW, **options)
@@ -473,9 +461,6 @@ def test_minimal_distance_and_cap_per_position_are_kept(predictor):
 def test_too_much_diversity_says_how_many_are_possible(predictor):
     with pytest.raises(InputError, match=r"only \d+ of a batch of 24 can be chosen with any two 9"):
         suggest(predictor, 24, candidates=FEW, min_distance=9)
-
-
-# The round as a whole
 
 
 def test_the_same_seed_gives_the_same_round(predictor, found):
@@ -618,8 +603,6 @@ def test_files_can_be_read_back(found, tmp_path):
         from_table.rows, from_fasta.rows, found.suggestions, strict=True
     ):
         assert one.id == other.id == suggestion.candidate.name
-        assert one.pair is not None
-        assert other.pair is not None
         assert pair_key(one.pair) == pair_key(suggestion.candidate.pair) == pair_key(other.pair)
 
 
@@ -638,9 +621,6 @@ def test_scores_are_called_scores():
     frame = suggestion_frame(suggest(scored, 4, candidates="single:100"))
     assert "predicted_score" in frame.columns
     assert not [name for name in frame.columns if "pkd" in name or "kd" in name]
-
-
-# A pool
 
 
 def pool_text() -> str:
@@ -727,9 +707,6 @@ def test_regions_and_mutations_limit_a_pool(predictor):
         "outside": "mutated outside H3: H:N28A",
         "many": "3 mutations, more than 2",
     }
-
-
-# What cannot be done
 
 
 FOREIGN = Antigen(("MKVLAAGGST",))

@@ -64,7 +64,6 @@ def tiny_folder(
         if name not in made:
             folder = tmp_path_factory.mktemp(name)
             entry = ENCODERS[name]
-            assert entry.hub is not None
             config_class, model_class = entry.encoder_class.classes()
             fields = {**entry.hub.architecture, **TINY[entry.encoder_class.model_type]}
             torch.manual_seed(0)
