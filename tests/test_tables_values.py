@@ -272,10 +272,13 @@ def test_a_stated_pkd_stands_in_for_a_parent_without_one():
     assert read(*rows).measurements[1].delta_pkd == pytest.approx(-1.0)
 
 
-def test_an_unknown_parent_is_an_error():
+def test_an_unknown_parent_is_an_error_where_it_is_needed_and_a_note_elsewhere():
     assert "column 'parent': no row 'nobody' that can be read" in error_of(
-        {"pkd": "8", "parent": "nobody"}
+        {"ddg_kcal_mol": "1", "parent": "nobody"}
     )
+    table = read({"pkd": "8", "parent": "trastuzumab"}, {"pkd": "9", "parent": "a scFv"})
+    assert [row.parent for row in table.measurements] == [None, None]
+    assert any("'parent': names no row of the table" in note for note in table.notes)
 
 
 def test_a_parent_by_its_sequences():

@@ -292,13 +292,17 @@ class RowReader:
                 parent = self._molecules.parent_of(measurement.pair, cells)
             else:
                 suffix = row.id[len(measurement.pair.antibody.name) :]  # "/antigen", with several
-                if parent_id + suffix not in self._parents:
+                parent = self._parents.get(parent_id + suffix)
+                column = f"column {self.columns['parent']!r}"
+                if parent is not None:
+                    parent_pkd, note = self._parent_values.median(parent, measurement.assay)
+                elif measurement.pkd is None and measurement.score is None:
                     raise InputError(
-                        f"column {self.columns['parent']!r}: no row {parent_id!r} that can be "
-                        "read; expected the id of another row"
+                        f"{column}: no row {parent_id!r} that can be read; expected the id of "
+                        "another row"
                     )
-                parent = self._parents[parent_id + suffix]
-                parent_pkd, note = self._parent_values.median(parent, measurement.assay)
+                else:  # a value of its own needs no parent
+                    self._unread[f"{column}: names no row of the table, so it is not used"] += 1
             if parent_pkd is None and not is_not_measured(stated):
                 try:
                     value, censoring = parse_bounded_number(stated)
