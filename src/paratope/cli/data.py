@@ -112,6 +112,8 @@ def import_dataset(
     say(f"{name}: {imported.rows} rows read, {len(imported.measurements)} measurements written")
     say(*(f"  {count} {fate}" for fate, count in {**imported.counts, **imported.added}.items()))
     say(*(f"  {note}" for note in imported.notes))
+    if imported.counts.get("in error"):
+        raise typer.Exit(3)
 
 
 @app.command(epilog="Example: paratope data fetch skempi")

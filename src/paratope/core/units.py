@@ -11,6 +11,13 @@ import re
 
 from paratope.core.censoring import Censoring
 from paratope.core.errors import InputError
+from paratope.core.number_text import (
+    UNIT_TEXT,
+    hint_of,
+    is_no_binding,
+    is_not_measured,
+    split_number,
+)
 
 GAS_CONSTANT_KCAL_PER_MOL_K = 8.314462618 / 4184.0
 STANDARD_TEMPERATURE_K = 298.15
@@ -25,24 +32,11 @@ PKD_MAX_OUTPUT = 14.0
 STRONG_PKD = 9.0
 
 _EXPONENT = {"": 0, "m": 3, "u": 6, "n": 9, "p": 12, "f": 15, "a": 18}
-_KD_TEXT = re.compile(
-    r"^\s*(?:[kK]_?[dD]\s*[=:]?\s*)?(?P<bound><=|>=|<|>|~|≤|≥|=)?\s*"
-    r"(?P<number>[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:\s*[eE]\s*[+-]?\d+)?)"
-    r"(?:\s*[x×*·]\s*10\s*\^?\s*(?P<power>[+-]?\d+))?\s*"
-    r"(?P<unit>[afpnumμµ]?M|[afpnuAFPNU]m|[AFPNU]M|[afpnumμµ]?mol/[lL])?\s*$"
-)
+_PREFIX_WORDS = {"": "", "milli": "m", "micro": "u", "nano": "n", "pico": "p", "femto": "f"}
 _TEMPERATURE = re.compile(
     r"^\s*(?P<number>-?\d+(?:\.\d*)?)\s*(?:°|deg(?:rees)?\.?)?\s*(?P<unit>[KkCc])?(?:elsius|elvin)?"
     r"\s*(?:\(.*\))?\s*$"
 )
-_NUMBER_TEXT = re.compile(
-    r"^\s*(<=|>=|<|>|≤|≥|~|=)?\s*([+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)\s*$"
-)
-# "no binding" and "not measured" in the words tables use for them
-_NO_BINDING = frozenset(
-    "n.b|nb|n.b.|nbd|no binding|no bind|not binding|non-binder|nonbinder|non binder".split("|")
-)
-_NOT_MEASURED = frozenset("|na|n/a|nan|none|null|nd|n.d|n.d.|-|?|tbd|unknown".split("|"))
 
 
 def kd_M_to_pkd(kd_M: float) -> float:
@@ -128,13 +122,15 @@ def parse_bounded_number(text: str) -> tuple[float, Censoring]:
     >>> parse_bounded_number("<5")
     (5.0, <Censoring.AT_MOST: -1>)
     """
-    match = _NUMBER_TEXT.match(text)
-    if match is None:
-        raise InputError(f"expected a number, with < or > in front if it is a bound, got {text!r}")
-    value = float(match[2])
+    parts = split_number(text)
+    if parts is None or parts.unit:
+        raise InputError(
+            f"expected a number, with < or > in front if it is a bound, got {text!r}{hint_of(text)}"
+        )
+    value = float(f"{parts.number}e{parts.power}") if parts.power else float(parts.number)
     if not math.isfinite(value):
         raise InputError(f"expected a finite number, got {text!r}")
-    return value, _direction(match[1])
+    return value, _direction(parts.bound)
 
 
 def parse_kd(text: str, default_unit: str = "M") -> tuple[float | None, Censoring]:
@@ -152,38 +148,43 @@ def parse_kd(text: str, default_unit: str = "M") -> tuple[float | None, Censorin
     >>> parse_kd("n.b.")
     (None, <Censoring.AT_MOST: -1>)
     """
-    words = text.strip().lower()
-    if words in _NO_BINDING:
+    if is_no_binding(text, of_kd=True):
         return None, Censoring.AT_MOST
-    if words in _NOT_MEASURED:
+    if is_not_measured(text):
         raise InputError(f"no measured value: {text!r}")
-    match = _KD_TEXT.match(text)
-    if match is None:
+    parts = split_number(text)
+    if parts is None:
         raise InputError(
             f"cannot read {text!r} as a Kd; expected a number with a unit, such as '3.2 nM', "
-            "'>10 uM', '1E-09' (M), or 'n.b.'"
+            f"'>10 uM', '1E-09' (M), or 'n.b.'{hint_of(text)}"
         )
-    unit = (match["unit"] or default_unit).replace("μ", "u").replace("µ", "u")
-    unit = re.sub(r"mol/[lL]$", "M", unit)
-    prefix = unit[:-1] if unit == "mM" else unit[:-1].lower()
-    if prefix not in _EXPONENT or unit[-1:] not in ("M", "m"):
+    exponent = unit_exponent(parts.unit or default_unit)
+    if exponent is None:
         raise InputError(f"unknown unit of Kd: {default_unit!r}; expected M, mM, uM, nM, pM or fM")
-    number = float("".join(match["number"].split()))
+    number = float(parts.number)
     if not 0 < number < math.inf:
         raise InputError(f"Kd must be a positive finite number, got {text!r}")
     # 9 - log10(x) rather than -log10(x * 1e-9): exact for whole powers of ten
-    pkd = _EXPONENT[prefix] - int(match["power"] or 0) - math.log10(number)
-    return pkd, flip_censoring(_direction(match["bound"]))
+    pkd = exponent - parts.power - math.log10(number)
+    return pkd, flip_censoring(_direction(parts.bound))
 
 
-def is_no_binding(text: str) -> bool:
-    """Whether a value says, in words, that nothing binds, such as ``"N.B."``."""
-    return text.strip().lower() in _NO_BINDING
+def unit_exponent(unit: str) -> int | None:
+    """How many powers of ten a unit of Kd is below 1 M; None if it is no such unit.
 
-
-def is_not_measured(text: str) -> bool:
-    """Whether a value is empty or a word for "not measured", such as ``"n.d."``."""
-    return text.strip().lower() in _NOT_MEASURED
+    >>> unit_exponent("nM"), unit_exponent("µmol/L"), unit_exponent("picomolar")
+    (9, 6, 12)
+    >>> unit_exponent("nm"), unit_exponent("mm"), unit_exponent("kcal/mol")
+    (9, None, None)
+    """
+    match = re.fullmatch(UNIT_TEXT, unit.strip().strip("()[]").strip())
+    if match is None:
+        return None
+    text = match[0].replace("μ", "u").replace("µ", "u")
+    if len(text) > 3 and text[-5:].lower() == "molar":
+        return _EXPONENT[_PREFIX_WORDS[text[:-5].lower()]]
+    text = re.sub(r"mol.*", "M", text)
+    return _EXPONENT[text[:-1] if text == "mM" else text[:-1].lower()]
 
 
 def parse_temperature_K(text: str, unit: str = "") -> float:

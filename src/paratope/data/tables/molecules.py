@@ -6,7 +6,7 @@ import functools
 from collections.abc import Mapping
 
 from paratope.core.errors import InputError
-from paratope.core.units import is_not_measured
+from paratope.core.number_text import is_not_measured
 from paratope.molecules.mutations import Mutation, apply_mutations, parse_mutations
 from paratope.molecules.numbering import find_domains, prepare_antibody
 from paratope.molecules.sequences import Antibody, Antigen, Pair, clean_antibody, clean_antigen

@@ -9,7 +9,8 @@ from typing import Literal, TypedDict
 
 from paratope.core.censoring import Censoring
 from paratope.core.errors import InputError, unknown_name
-from paratope.core.units import is_not_measured, parse_bounded_number, parse_temperature_K
+from paratope.core.number_text import is_not_measured, plain_commas, plain_text
+from paratope.core.units import parse_bounded_number, parse_temperature_K
 from paratope.data.measurements import (
     Conditions,
     Measurement,
@@ -119,6 +120,12 @@ class RowReader:
     def read(self, block: Block) -> list[TableRow]:
         """The rows of a block, each repeated for every antigen given."""
         texts = {name: as_text(block.frame[column]) for name, column in self.columns.items()}
+        for name in texts.keys() & {*VALUE_COLUMNS, "parent_pkd"}:
+            texts[name], note = plain_commas(texts[name])
+            if note:
+                self._notes.append(f"{self.source}: column {self.columns[name]!r}: {note}")
+        if any(text.strip() == "+" for text in texts.get("binder", ())):
+            texts["binder"] = ["no" if plain_text(t).strip() == "-" else t for t in texts["binder"]]
         rows_of_cells = [
             dict(zip(texts, row, strict=True)) for row in zip(*texts.values(), strict=True)
         ]

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from paratope.core.censoring import Censoring
 from paratope.core.errors import InputError
+from paratope.core.number_text import is_no_binding, is_not_measured
 from paratope.core.units import (
     PKD_MAX_MEASURABLE,
     PKD_MIN_MEASURABLE,
@@ -12,8 +13,6 @@ from paratope.core.units import (
     ddg_kcal_mol_to_delta_pkd,
     dg_kcal_mol_to_pkd,
     flip_censoring,
-    is_no_binding,
-    is_not_measured,
     kd_M_to_pkd,
     kd_nM_to_pkd,
     parse_bounded_number,
@@ -24,8 +23,8 @@ from paratope.data.tables.columns import VALUE_COLUMNS
 # Two columns of one row say the same if they differ by no more than this (rounding).
 AGREEMENT_LOG10 = 0.1
 _KD_UNITS = {"kd_M": "M", "kd_uM": "uM", "kd_nM": "nM", "kd_pM": "pM", "kd": ""}
-_NO = {"0", "false", "no", "n", "f", "non-binder", "nonbinder"}
-_YES = {"1", "true", "yes", "y", "t"}
+_NO = set("0 0.0 false no n f neg negative".split())
+_YES = set("1 1.0 true yes y t + ++ +++ pos positive binder binds binding".split())
 
 
 class WrongUnitError(InputError):
@@ -75,10 +74,12 @@ def read_values(
     ]
     word = cells.get("binder", "").strip().lower()
     is_non_binder = word in _NO or is_no_binding(word)
+    notes: list[str] = []
     if not (is_non_binder or word in _YES or is_not_measured(word)):
-        raise InputError(
-            f"column {columns['binder']!r}: expected true or false, got {cells['binder']!r}"
-        )
+        problem = f"column {columns['binder']!r}: expected true or false, got {cells['binder']!r}"
+        if not readings:
+            raise InputError(problem)
+        notes.append(f"{problem}: not read")
     absolute = [r for r in readings if r.column not in ("ddg_kcal_mol", "score")]
     delta = next((r for r in readings if r.column == "ddg_kcal_mol"), None)
     score = next((r for r in readings if r.column == "score"), None)
@@ -88,7 +89,6 @@ def read_values(
         given = ", ".join(columns[c] for c in (*VALUE_COLUMNS, "binder") if c in columns)
         raise InputError(f"column {given!r}: no measured value in this row")
     best = _agreed(absolute, columns)
-    notes: list[str] = []
     if best is not None and best.value is not None and best.censoring is Censoring.EXACT:
         if is_non_binder or any(r.value is None for r in absolute):
             best = dataclasses.replace(best, censoring=Censoring.AT_MOST)
@@ -112,7 +112,7 @@ def read_values(
 def _read(canonical: str, text: str, column: str, temperature_K: float) -> _Reading:
     """One column's value as pKd (ΔpKd, score) with its censoring."""
     try:
-        if is_no_binding(text):
+        if is_no_binding(text, of_kd=canonical in _KD_UNITS):
             if canonical == "ddg_kcal_mol":
                 raise InputError(f"a non-binder has no ΔΔG; leave it empty, got {text!r}")
             return _Reading(canonical, text, None, Censoring.AT_MOST)

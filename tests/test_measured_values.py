@@ -1,0 +1,112 @@
+"""What measured values mean in tables as people have them: real files, and their siblings."""
+
+import polars as pl
+import pytest
+
+from paratope.core.errors import InputError
+from paratope.core.number_text import is_no_binding
+from paratope.core.units import parse_kd
+from paratope.data.tables import read_table
+from test_numbering import LYSOZYME, VH, VK
+from test_tables_values import content
+
+
+def shown(table):
+    """Every row's pKd as text, with its bound; ``error`` where it has none."""
+    signs = {-1: "<", 0: "", 1: ">"}
+    return [
+        "error" if row.measurement is None or row.measurement.pkd is None
+        # a pKd of -0.0 or 9.0000001 is no other one
+        else f"{signs[row.measurement.censoring]}{row.measurement.pkd:.3f}"
+        for row in table.rows
+    ]  # fmt: skip
+
+
+def read(source, **options):
+    if isinstance(source, dict):  # columns, each with one text a row
+        rows = zip(*source.values(), strict=True)
+        source = content(*(dict(zip(source, row, strict=True)) for row in rows))
+    return read_table(source, require="measured", **options)
+
+
+# ---------------------------------------------------------------- numbers and words
+
+
+@pytest.mark.parametrize(
+    ("text", "kd_nM"),
+    [
+        *((text, 1.2) for text in ("(1.2 ± 0.3) × 10⁻⁹ M", "1.2 ± 0.3e-9", "1.23(4)e-9 ±2e-11")),
+        *((text, 5.0) for text in ("ca. 5 nM", "∼5\u202fnM (n = 4)", "5 nM ± 12%", "５ nM")),
+        *((text, 3.2) for text in ("3.2 (nM)", "3.2 nM [2.1–4.0]", "3.2 nmol L⁻¹", "3.2E−9")),
+        *((text, 1200.0) for text in ("1 200 nM", "1'200 nM", "1.2 micromolar")),
+        ("10⁻⁹ M", 1.0),
+        ("10² nM", 100.0),
+    ],
+)
+def test_numbers_as_papers_print_them(text, kd_nM):
+    assert 10 ** (9 - parse_kd(text)[0]) == pytest.approx(kd_nM, rel=0.03)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("3.2*", r"the odd character is '\*' \(U\+002A"),
+        ("3.2²", r"behind the number stands '\^2'"),
+        ("5–8 nM", "behind the number stands '-8 nM'"),
+        ("3.2①", "behind the number stands '①'"),
+        ("3.2 (0.4 nM)", "behind the number stands"),
+        ("3,2 nM", "is this a decimal comma. Write '3.2 nM'$"),
+        ("1,200", "'1,200' may be thousands, too"),
+    ],
+)
+def test_what_is_odd_in_a_number_is_named(text, says):
+    with pytest.raises(InputError, match=says):
+        parse_kd(text)
+
+
+def test_words_for_no_binding():
+    words = "BDL|<LLOQ|Undetectable|didn't bind|no_binding|Below the limit of detection|n.b.†"
+    assert [word for word in words.split("|") if not is_no_binding(word)] == []
+    others = "nd|no fit|weak|no|LOD|> LOD|not determined|saturated"
+    assert [word for word in others.split("|") if is_no_binding(word)] == []
+
+
+# ---------------------------------------------------------------- tables
+
+NUMBERS = [
+    ("18-decimal-comma.csv", "8.495 7.903"),
+    ("18-sibling-thousands.csv", "5.921 8.495"),
+    ("20-binder-as-float.csv", "8.000 <7.000 7.000"),
+    ("20-sibling-plus-minus.csv", "8.000 <8.000"),
+    ("23-words-for-no-binding.csv", "8.495" + 12 * " <8.495"),
+    ("24-numbers-of-papers.csv", "8.921 8.301 8.301 8.301 8.301 8.301 8.921"),
+    # commas, by what the column's other numbers prove
+    ({"KD (nM)": ["3,2", "1.250,5", "0,125"]}, "8.495 5.903 9.903"),
+    ({"KD (nM)": ["1,200,000", "1,200", "12"]}, "2.921 5.921 7.921"),
+    ({"KD (nM)": ["1,200", "12"]}, "error 7.921"),
+    ({"KD (nM)": ["3,2", "3.2", "12.5"]}, "error 8.495 7.903"),
+    # an unknown word beside a measured value loses nothing
+    ({"pkd": ["8", "7"], "binder": ["maybe", "-"]}, "8.000 7.000"),
+]
+
+
+@pytest.mark.parametrize(("source", "pkds"), NUMBERS)
+def test_pkd_of_a_table(source, pkds, data_root):
+    if isinstance(source, str):
+        source = data_root / "real_files" / source
+    assert " ".join(shown(read(source))) == pkds
+
+
+def test_commas_are_said():
+    table = read({"KD (nM)": ["3,2", "12,5"]})
+    assert table.notes[0].endswith("column 'KD (nM)': decimal commas are read as points")
+
+
+def test_an_import_with_rows_in_error_ends_with_3(run_paratope, tmp_path):
+    path = tmp_path / "t.csv"
+    rows = {"heavy": VH, "light": VK, "antigen": LYSOZYME}
+    pl.DataFrame([{**rows, "Kd": "3 nM"}, {**rows, "Kd": "soon"}]).write_csv(path)
+    finished = run_paratope("data", "import", "plain", "--from", path, "-o", tmp_path / "o.csv")
+    assert finished.code == 3
+    assert "'soon'" in finished.err
+    assert pl.read_csv(tmp_path / "o.csv").height == 1
