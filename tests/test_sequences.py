@@ -65,7 +65,6 @@ def test_rare_letters_are_replaced_and_noted():
         ("EVQ1", "1", 4),
         ("ev ql\n5v", "5", 5),
         ("--EV?", "?", 5),
-        ("EV-Q", "-", 3),
         ("EV*Q", "*", 3),
     ],
 )

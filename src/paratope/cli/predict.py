@@ -174,11 +174,13 @@ def _source(
 
 def antigen_source(antigen: str, name: str = "antigen") -> Any:
     """A FASTA file that exists, or the residues themselves; raises `InputError` for neither."""
-    from paratope.molecules.sequences import clean_antigen
+    from paratope.molecules.sequences import antigen_doubt, clean_antigen
 
     if os.path.isfile(antigen):
         return antigen
     try:
+        if doubt := antigen_doubt(antigen):
+            raise InputError(f"{doubt}; expected its residues")
         return [clean_antigen(antigen, name)[0]]
     except InputError as error:
         raise InputError(

@@ -9,8 +9,16 @@ AMINO_ACIDS = "ACDEFGHIKLMNPQRSTVWY"
 ALPHABET = AMINO_ACIDS + "X"
 _REPLACED = {"U": "C", "B": "X", "Z": "X", "J": "X", "O": "X"}
 _READABLE = frozenset(ALPHABET) | _REPLACED.keys()
-_CHAIN_SEPARATORS = re.compile(r"[|:]")
+_CHAIN_SEPARATORS = re.compile(r"[|:;,/+&]")
+_GAPS = "-.~"
+_THREE_LETTER = frozenset(
+    "ALA ARG ASN ASP CYS GLN GLU GLY HIS ILE LEU LYS MET PHE PRO SER THR TRP TYR VAL".split()
+)
 MAX_RESIDUES = 100_000
+# The shortest peptides that antibodies are crystallised or measured with have six residues; below
+# thirty letters a name and a peptide look alike.
+MIN_ANTIGEN_RESIDUES = 6
+_MIN_SEQUENCE_RESIDUES = 30
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -49,20 +57,21 @@ class Pair:
 
 
 def clean_sequence(text: str, what: str = "sequence") -> tuple[str, tuple[str, ...]]:
-    """Residues of one chain: upper case, no white space, gaps at the ends or trailing stop ``*``.
+    """Residues of one chain: upper case, no white space, gaps (``-.~``) or trailing stop ``*``.
 
-    Returns letters of the 20 residues and X, and notes of what was changed (U to C; B, Z, J, O to
-    X). Raises `InputError`, where `what` is the chain's name, if nothing is left, a letter is no
-    residue (its position is from 1 in the text without white space), or the text is DNA or RNA.
+    Returns letters of the 20 residues and X, and notes of what was changed (gaps within; U to C; B,
+    Z, J, O to X). Raises `InputError`, where `what` is the chain's name, if nothing is left, a
+    letter is no residue (its position is from 1 in the text without white space), or the text is
+    DNA, RNA or three-letter code.
 
     >>> clean_sequence(" evql vesgg* ")
     ('EVQLVESGG', ())
-    >>> clean_sequence("EVQUZ")
-    ('EVQCX', ('1 U read as C', '1 of B/Z/J/O read as X'))
+    >>> clean_sequence("EV--QUZ")
+    ('EVQCX', ('2 gaps removed', '1 U read as C', '1 of B/Z/J/O read as X'))
     """
     letters = "".join(text.split())
-    residues = letters.rstrip("*-").lstrip("-")
-    first = len(letters) - len(letters.lstrip("-")) + 1
+    residues = letters.rstrip("*" + _GAPS).lstrip(_GAPS)
+    first = len(letters) - len(letters.lstrip(_GAPS)) + 1
     if not residues:
         raise InputError(f"{what}: empty")
     if len(residues) > MAX_RESIDUES:
@@ -77,14 +86,23 @@ def clean_sequence(text: str, what: str = "sequence") -> tuple[str, tuple[str, .
     present = set(residues)
     if present - _READABLE:
         for position, letter in enumerate(residues, start=first):
-            if letter.upper() not in _READABLE or not letter.isascii():
+            if letter not in _GAPS and (letter.upper() not in _READABLE or not letter.isascii()):
                 raise InputError(
                     f"{what}: {letter!r} at position {position} is not an amino acid; expected the "
                     f"letters {ALPHABET}"
                 )
-    if not present & _REPLACED.keys():
-        return residues, ()
     notes = []
+    if gaps := sum(residues.count(gap) for gap in _GAPS):
+        notes.append(f"{gaps} gap{'s' * (gaps > 1)} removed")
+        residues = re.sub(f"[{re.escape(_GAPS)}]", "", residues)
+    codes = {residues[start : start + 3] for start in range(0, len(residues), 3)}
+    if len(residues) > 3 and codes <= _THREE_LETTER:
+        raise InputError(
+            f"{what}: this is three-letter code ({text.strip()[:20]!r}); expected one letter a "
+            "residue"
+        )
+    if not present & _REPLACED.keys():
+        return residues, tuple(notes)
     if "U" in residues:
         notes.append(f"{residues.count('U')} U read as C")
     vague = sum(residues.count(letter) for letter in "BZJO")
@@ -94,24 +112,68 @@ def clean_sequence(text: str, what: str = "sequence") -> tuple[str, tuple[str, .
 
 
 def clean_antigen(text: str, name: str = "") -> tuple[Antigen, tuple[str, ...]]:
-    """Antigen of one text; chains are separated by ``|`` or ``:``.
+    """Antigen of one text; chains are separated by ``|`` or ``:``, or as `split_chains` says.
 
-    Raises `InputError` as `clean_sequence`.
+    Raises `InputError` as `clean_sequence`; whether it is a name is for `antigen_doubt` to say.
 
     >>> clean_antigen("MKV:GGS")[0].chains
     ('MKV', 'GGS')
     """
-    parts = [part for part in _CHAIN_SEPARATORS.split(text) if part.strip()]
+    parts, notes = split_chains(text)
     if not parts:
         raise InputError("antigen: empty")
     chains: list[str] = []
-    notes: list[str] = []
     for number, part in enumerate(parts, start=1):
         label = "antigen" if len(parts) == 1 else f"antigen chain {number}"
         residues, changed = clean_sequence(part, label)
         chains.append(residues)
         notes += [f"{label}: {note}" for note in changed]
     return Antigen(tuple(chains), name), tuple(notes)
+
+
+def antigen_doubt(text: str) -> str:
+    """Why a text is a name, or too short, rather than an antigen's residues; empty if it is not.
+
+    >>> antigen_doubt("Hen egg white lysozyme")
+    "'Hen egg white lysozyme' reads like a name"
+    >>> antigen_doubt("EGFR"), antigen_doubt("DSFKEELDKYFKNH")
+    ("'EGFR' is too short for an antigen (at least 6 residues): a name, or a chain's letter?", '')
+    """
+    parts, shown = split_chains(text)[0], repr(text.strip()[:40])
+    words = [word for part in parts for word in re.split(r"\s+|(?<=\w)-(?=\w)", part.strip())]
+    letters = "".join(words)
+    rare = sum(letters.upper().count(letter) for letter in _REPLACED)
+    if len(letters) >= _MIN_SEQUENCE_RESIDUES:
+        return f"{shown} reads like a name" if rare > 0.06 * len(letters) else ""
+    blocks = {len(word) for word in words[:-1]} <= {10}  # spaces that only help the eye
+    if rare or not letters.isupper() or not letters.isalpha() or (words != parts and not blocks):
+        return f"{shown} reads like a name"
+    if max(map(len, parts), default=0) < MIN_ANTIGEN_RESIDUES:
+        least = f"at least {MIN_ANTIGEN_RESIDUES} residues"
+        return f"{shown} is too short for an antigen ({least}): a name, or a chain's letter?"
+    return ""
+
+
+def split_chains(text: str) -> tuple[list[str], list[str]]:
+    """The chains of a cell as text, and a note where lines or spaces tell them apart.
+
+    They are separated by ``|``, ``:``, ``;``, ``,``, ``/``, ``+`` or ``&``. Lines or words of at
+    least 30 letters are chains, too, unless they are one chain wrapped at an even width.
+    """
+    parts, notes = [], []
+    for part in filter(str.strip, _CHAIN_SEPARATORS.split(text)):
+        lines = part.split("\n") if "\n" in part.strip() else part.split()
+        words = ["".join(line.split()) for line in lines if line.strip()]
+        width, last = len(words[0]), len(words[-1])
+        is_wrapped = {len(word) for word in words[:-1]} == {width} and last <= width
+        is_wrapped &= width % 10 == 0
+        if len(words) > 1 and not is_wrapped and min(map(len, words)) >= _MIN_SEQUENCE_RESIDUES:
+            how = "lines" if "\n" in part.strip() else "words"
+            notes.append(f"{len(words)} {how} read as {len(words)} chains")
+            parts += words
+        else:
+            parts.append(part)
+    return parts, notes
 
 
 def clean_antibody(

@@ -9,10 +9,19 @@ from paratope.core.errors import InputError
 from paratope.core.number_text import is_not_measured
 from paratope.molecules.mutations import Mutation, apply_mutations, parse_mutations
 from paratope.molecules.numbering import find_domains, prepare_antibody
-from paratope.molecules.sequences import Antibody, Antigen, Pair, clean_antibody, clean_antigen
+from paratope.molecules.sequences import (
+    Antibody,
+    Antigen,
+    Pair,
+    antigen_doubt,
+    clean_antibody,
+    clean_antigen,
+)
 
 # A row's texts by canonical column.
 Cells = Mapping[str, str]
+# Capitals up to here may be a name ("FERRITIN").
+_MAX_DOUBTED_RESIDUES = 12
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -182,4 +191,10 @@ def _is_variant(cells: Cells) -> bool:
 
 @functools.lru_cache(maxsize=256)
 def _antigen_of(text: str) -> tuple[Antigen, tuple[str, ...]]:
-    return clean_antigen(text)
+    antigen, notes = clean_antigen(text)
+    if doubt := antigen_doubt(text):
+        raise InputError(f"antigen: {doubt}; expected its residues, one letter each")
+    if max(map(len, antigen.chains)) <= _MAX_DOUBTED_RESIDUES:
+        peptide = f"antigen: {text.strip()!r} read as a peptide; if it is a name, give its residues"
+        notes = (*notes, peptide)
+    return antigen, notes
