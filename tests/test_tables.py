@@ -184,17 +184,6 @@ def test_xlsx_rows_are_those_of_the_sheet(tmp_path: Path):
     assert "line 4, column 'heavy'" in (table.rows[1].error or "")
 
 
-def test_only_the_first_sheet_is_read_and_that_is_noted(tmp_path: Path):
-    import xlsxwriter
-
-    path = tmp_path / "t.xlsx"
-    frame = pl.DataFrame({"heavy": [VH], "antigen": [LYSOZYME]})
-    with xlsxwriter.Workbook(path) as book:
-        frame.write_excel(book, worksheet="pairs")
-        frame.write_excel(book, worksheet="old")
-    assert read_table(path).notes == (f"{path}: read the first sheet only, 'pairs'",)
-
-
 @pytest.mark.parametrize(
     ("heavy", "light", "antigen", "says"),
     [

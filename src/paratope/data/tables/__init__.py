@@ -18,6 +18,7 @@ from paratope.data.tables.reading import (
     table_from_frame,
 )
 from paratope.data.tables.rows import ReadOptions, TableRow
+from paratope.data.tables.sources import SheetPath
 from paratope.data.tables.writing import TableWriter, frame_from_measurements, write_table
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "FastaRecord",
     "InputTable",
     "ReadOptions",
+    "SheetPath",
     "TableRow",
     "TableWriter",
     "as_frame",

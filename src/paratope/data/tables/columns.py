@@ -1,5 +1,6 @@
 """Column recognition: one table of names."""
 
+import functools
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -153,6 +154,7 @@ def _canonical(name: str) -> str:
     raise InputError(unknown_name("column", name, ALIASES))
 
 
+@functools.lru_cache(maxsize=4096)
 def _key(name: str) -> str:
     """A column's name without case, spaces and punctuation; Greek letters spelt out."""
     plain = name.strip().lower().replace("µ", "u").replace("μ", "u").replace("δ", "d")

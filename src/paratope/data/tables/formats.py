@@ -7,6 +7,7 @@ import contextlib
 import csv
 import dataclasses
 import datetime
+import functools
 import itertools
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -15,6 +16,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 import polars as pl
 
 from paratope.core.errors import InputError
+from paratope.data.tables.columns import shown_names
+from paratope.data.tables.headers import (
+    DELIMITERS,
+    HEAD_LINES,
+    find_header,
+    header_index,
+    is_header,
+)
 from paratope.data.tables.sources import Opened, Source, open_source, source_name
 from paratope.molecules.sequences import Antigen, clean_antigen
 
@@ -26,7 +35,6 @@ Frame: TypeAlias = "pl.DataFrame | pd.DataFrame"
 
 # A whole antigen of many chains fits; a quote that is never closed does not run on for ever.
 MAX_FIELD_CHARACTERS = 1 << 24
-_DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 _SUFFIX_DELIMITER = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
 _FASTA_NAME = re.compile(r"\.(fasta|fa|faa|fas|fsa)(\.gz)?$", re.IGNORECASE)
 # "mab1_H" and "mab1_L", "mab1|heavy" and "mab1|light", "mab1 VH" and "mab1 VL"
@@ -51,52 +59,64 @@ class Block:
     table_notes: list[str] = dataclasses.field(default_factory=list)
 
 
-def read_blocks(opened: Opened, block_rows: int | None) -> Iterator[Block]:
-    """Blocks of at most `block_rows` rows (all of them for None); none if there is no row."""
+def read_blocks(
+    opened: Opened, block_rows: int | None, columns: Collection[str] = ()
+) -> Iterator[Block]:
+    """Blocks of at most `block_rows` rows (all of them for None); none if there is no row.
+
+    `columns` are names the caller expects among the user's; they tell the header and the sheet.
+    """
     if opened.kind == "parquet":
         yield from _parquet_blocks(opened, block_rows)
     elif opened.kind == "xlsx":
-        yield from _xlsx_blocks(opened, block_rows)
+        yield from _xlsx_blocks(opened, block_rows, columns)
     elif opened.suffix in (".parquet", ".pq", ".xlsx"):
         raise InputError(f"{opened.name}: this is not a {opened.suffix[1:]} file but text")
     else:
         with opened.text() as text:
-            blank, first = next(
-                ((number, line) for number, line in enumerate(text) if line.strip()), (0, "")
-            )
-            lines = itertools.chain([first], text)
-            if not (first.lstrip().startswith(">") or _FASTA_NAME.search(opened.name)):
-                yield from _delimited_blocks(lines, blank, first, opened, block_rows)
+            head = list(itertools.islice(text, HEAD_LINES))
+            first = next((line.lstrip() for line in head if line.strip()), "")
+            if not (first.startswith(">") or _FASTA_NAME.search(opened.name)):
+                yield from _delimited_blocks(head, text, opened, block_rows, columns)
                 return
-            records = _fasta_records(itertools.chain([""] * blank, lines), opened.name)
+            records = _fasta_records(itertools.chain(head, text), opened.name)
             schema = {"id": pl.String, "heavy": pl.String, "light": pl.String}
             for batch in _batches(_paired_chains(records), block_rows):
-                *columns, starts = map(list, zip(*batch, strict=True))
-                yield Block(pl.DataFrame(columns, schema=schema), starts)
+                *columns_read, starts = map(list, zip(*batch, strict=True))
+                yield Block(pl.DataFrame(columns_read, schema=schema), starts)
 
 
 def _delimited_blocks(
-    lines: Iterator[str], blank: int, first: str, opened: Opened, block_rows: int | None
+    head: list[str],
+    rest: Iterable[str],
+    opened: Opened,
+    block_rows: int | None,
+    chosen: Collection[str],
 ) -> Iterator[Block]:
-    expected, note = _SUFFIX_DELIMITER.get(opened.suffix), ""
-    named = re.fullmatch(r"sep=(.)\s*", first)  # Excel's own line about the delimiter
-    if named:
-        delimiter = named[1]
-    else:  # the one that splits the first line most
-        fields_by = {mark: len(next(csv.reader([first], delimiter=mark))) for mark in _DELIMITERS}
-        likeliest = expected or ","
-        delimiter = max(fields_by, key=lambda mark: (fields_by[mark], mark == likeliest))
-        if delimiter != likeliest and expected is not None:
-            seen, usual = _DELIMITERS[delimiter], _DELIMITERS[expected]
-            note = f"fields are separated by {seen}, not {usual}"
+    expected = _SUFFIX_DELIMITER.get(opened.suffix)
+    # Excel's own line about the delimiter
+    named = next((re.fullmatch(r"sep=(.)\s*", line) for line in head if line.strip()), None)
+    filled = [index for index, line in enumerate(head) if line.strip()][named is not None :]
+    lines = [head[index] for index in filled]
+    if not lines:
+        return
+    index, delimiter = find_header(lines, expected or ",", chosen, named[1] if named else "")
+    above = filled[index]
+    texts = []
+    if named is None and expected not in (None, delimiter):
+        seen, usual = DELIMITERS[delimiter], DELIMITERS[expected or ","]
+        texts.append(f"fields are separated by {seen}, not {usual}")
+    if index:
+        texts.append(f"the header is line {above + 1}; what stands above it is not read")
     csv.field_size_limit(max(csv.field_size_limit(), MAX_FIELD_CHARACTERS))
-    records = _records(lines, delimiter, blank, opened.name)
-    if named:
-        next(records)
+    records = _records(itertools.chain(head[above:], rest), delimiter, above, opened.name)
     _, header, _ = next(records)
     names = unique_names(header)
-    texts = (note, *renamed_notes(header, names))
-    table_notes = [f"{opened.name}: {text}" for text in texts if text]
+    width = len(header)  # that a row must have: separators at the end count for nothing
+    while width and not header[width - 1].strip():
+        width -= 1
+    texts += renamed_notes(header, names)
+    table_notes = [f"{opened.name}: {text}" for text in texts]
     for batch in _batches(records, block_rows):
         block = Block(pl.DataFrame(), [], table_notes=table_notes)
         table_notes = []
@@ -105,12 +125,12 @@ def _delimited_blocks(
             block.lines.append(line)
             if broken:
                 block.errors[index] = broken
-            elif len(fields) > len(names):
+            elif any(field.strip() for field in fields[len(names) :]):
                 block.errors[index] = (
                     f"{len(fields)} fields where the header has {len(names)}; quote a field that "
-                    f"holds {_DELIMITERS.get(delimiter, repr(delimiter))}"
+                    f"holds {DELIMITERS.get(delimiter, repr(delimiter))}"
                 )
-            elif len(fields) < len(names):
+            elif len(fields) < width:
                 block.notes[index] = (
                     f"{len(fields)} fields where the header has {len(names)}: the last read as "
                     "empty"
@@ -181,25 +201,92 @@ def _parquet_blocks(opened: Opened, block_rows: int | None) -> Iterator[Block]:
         ) from None
 
 
-def _xlsx_blocks(opened: Opened, block_rows: int | None) -> Iterator[Block]:
+def _xlsx_blocks(
+    opened: Opened, block_rows: int | None, chosen: Collection[str]
+) -> Iterator[Block]:
     import fastexcel
 
     try:
         book = fastexcel.read_excel(opened.stream.read())
-        notes = []
-        if len(book.sheet_names) > 1:
-            notes = [f"{opened.name}: read the first sheet only, {book.sheet_names[0]!r}"]
-        frame = pl.DataFrame(book.load_sheet(0, schema_sample_rows=None))
+        sheet, rows, notes = _chosen_sheet(book, opened, chosen)
+        above = header_index(rows, chosen)
+        names = unique_names(rows[above])
+        notes += renamed_notes(rows[above], names)
+        if any(any(row) for row in rows[:above]):
+            notes.append(f"the header is row {above + 1}; what stands above it is not read")
+        read = functools.partial(
+            book.load_sheet,
+            sheet,
+            header_row=None,
+            column_names=names,
+            skip_rows=above + 1,
+            schema_sample_rows=None,
+        )
+        frame = pl.DataFrame(read())
+        mixed = [name for name, dtype in frame.schema.items() if dtype == pl.String]
+        rendered = r"^-?\d+(\.\d+)?$"  # text, or a number rounded because text is beside it
+        if frame.select(pl.any_horizontal(pl.col(mixed).str.contains(rendered).any())).item():
+            numbers = pl.DataFrame(read(dtypes="float"))
+            frame = frame.with_columns(_full_numbers(frame[name], numbers[name]) for name in mixed)
     except fastexcel.FastExcelError as error:
         raise InputError(f"{opened.name}: not a readable XLSX file: {_one_line(error)}") from None
     filled = frame.select(~pl.all_horizontal(pl.all().is_null())).to_series()
-    lines = [row for row, is_filled in enumerate(filled, start=2) if is_filled]  # row 1: the header
+    lines = [row for row, is_filled in enumerate(filled, start=above + 2) if is_filled]
+    empty = [name for name, named in zip(names, rows[above], strict=True) if not named.strip()]
     frame = frame.filter(filled)
+    frame = frame.drop(name for name in empty if frame[name].null_count() == frame.height)
+    table_notes = [f"{opened.name}: {note}" for note in notes]
     step = block_rows or max(frame.height, 1)
     for start in range(0, frame.height, step):
         stop = start + step
-        yield Block(frame[start:stop], lines[start:stop], table_notes=notes)
-        notes = []
+        yield Block(frame[start:stop], lines[start:stop], table_notes=table_notes)
+        table_notes = []
+
+
+def _chosen_sheet(
+    book: Any, opened: Opened, chosen: Collection[str]
+) -> tuple[str, list[list[str]], list[str]]:
+    """The sheet asked for or the first that holds a table, its first rows, and what to say."""
+    if opened.sheet is not None and opened.sheet not in book.sheet_names:
+        sheets = ", ".join(map(repr, book.sheet_names))
+        raise InputError(f"{opened.name}: no sheet {opened.sheet!r}; its sheets are {sheets}")
+    heads: dict[str, list[list[str]]] = {}
+    for name in book.sheet_names if opened.sheet is None else [opened.sheet]:
+        options = {"header_row": None, "skip_rows": 0, "n_rows": HEAD_LINES, "dtypes": "string"}
+        frame = pl.DataFrame(book.load_sheet(name, **options))
+        if frame.width:
+            heads[name] = [list(row) for row in frame.fill_null("").rows()]
+    if not heads:
+        what = "the workbook is" if opened.sheet is None else f"sheet {opened.sheet!r} is"
+        raise InputError(f"{opened.name}: {what} empty")
+    headers = {name: rows[header_index(rows, chosen)] for name, rows in heads.items()}
+    tables = [name for name, header in headers.items() if is_header(header, chosen)]
+    if len(heads) > 1 and not tables:
+        shown = "; ".join(f"{name!r} ({shown_names(row)})" for name, row in headers.items())
+        raise InputError(
+            f"{opened.name}: in which sheet is the table? {shown}. Choose it with --sheet NAME, or "
+            "name its columns with --columns"
+        )
+    sheet = next(iter(tables or heads))
+    others = [repr(name) for name in book.sheet_names if name != sheet]
+    notes = []
+    if others and opened.sheet is None:
+        notes = [f"read sheet {sheet!r}, not {', '.join(others)}; choose another with --sheet"]
+    return sheet, heads[sheet], notes
+
+
+def _full_numbers(texts: pl.Series, numbers: pl.Series) -> pl.Series:
+    """Cells of a column in which numbers stand beside text, the numbers with all their digits.
+
+    As texts they have nine decimals, so that 3.2e-9 became 0.000000003.
+    """
+
+    def full(text: str | None, number: float | None) -> str | None:
+        if number is None or number.is_integer():
+            return text
+        return repr(number) if text == f"{number:.9f}".rstrip("0").rstrip(".") else text
+
+    return pl.Series(texts.name, list(map(full, texts, numbers)), pl.String)
 
 
 class FastaRecord(NamedTuple):

@@ -57,7 +57,8 @@ def read_table(source: Source, **options: Unpack[ReadOptions]) -> InputTable:
     Parameters
     ----------
     source : path, ``"-"`` for stdin, or binary file object
-        CSV, TSV, Parquet, XLSX (its first sheet) or a FASTA of antibodies; gzip-compressed or not.
+        CSV, TSV, Parquet, XLSX (its first sheet with a table, or that of a `SheetPath`) or a FASTA
+        of antibodies; gzip-compressed or not.
     **options
         ``columns``, ``antigens``, ``require``, ``limit_pkd``, ``default_antigen``, ``parent``:
         see `paratope.data.tables.ReadOptions`.
@@ -102,7 +103,8 @@ def iter_tables(
 def _tables(source: Source, block_rows: int | None, options: ReadOptions) -> Iterator[InputTable]:
     reader: RowReader | None = None
     with open_source(source) as opened:
-        for block in read_blocks(opened, block_rows):
+        chosen = (options.get("columns") or {}).values()
+        for block in read_blocks(opened, block_rows, chosen):
             if reader is None:
                 reader = RowReader(opened.name, block.frame.columns, **options)
                 block.table_notes[:0] = opened.notes

@@ -1,0 +1,162 @@
+"""Files as people have them: workbooks, headers below other lines, separators, encodings."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import xlsxwriter
+
+from paratope.core.errors import InputError
+from paratope.data.tables import InputTable, SheetPath, read_table, write_table
+from test_numbering import LYSOZYME, VH, VHH, VK
+from test_tables import read_text
+
+KD = ("id", "heavy", "antigen", "KD (M)")
+PLATE = [KD, ("a", VH, LYSOZYME, 3.2e-9)]
+README = [("Exported from the plate reader",), ("by", "me")]
+
+
+def workbook(path: Path, **sheets: list[tuple]) -> Path:
+    with xlsxwriter.Workbook(path) as book:
+        for name, rows in sheets.items():
+            sheet = book.add_worksheet(name)
+            for number, row in enumerate(rows):
+                sheet.write_row(number, 0, row)
+    return path
+
+
+def pkds(table: InputTable) -> list[float | None]:
+    assert not table.failed
+    return [row.pkd and round(row.pkd, 3) for row in table.measurements]
+
+
+FROM_XLSX = {
+    "01-xlsx-text-in-number-column.xlsx": [8.495, 8.854, 9.194, 9.602, 10.310, 7.9, 7.9],
+    "01-sibling-bound-in-another-row.xlsx": [8.495, 8.854, 9.194, 9.602, 10.310, 7.9, 12.0],
+    "01-control-no-text-cell.xlsx": [8.495, 8.854, 9.194, 9.602, 10.310, 7.9],
+}
+
+
+@pytest.mark.parametrize("name", FROM_XLSX)
+def test_numbers_of_a_workbook_have_all_their_digits(name: str, data_root: Path):
+    table = read_table(data_root / "real_files" / name, require="measured")
+    assert pkds(table) == FROM_XLSX[name]
+    numbers = [float(cell) for cell in table.frame["KD (M)"].to_list()[:6]]
+    assert numbers == [3.2e-9, 1.4e-9, 6.4e-10, 2.5e-10, 4.9e-11, 1.26e-8]
+
+
+@pytest.mark.parametrize(
+    ("cells", "read"),
+    [
+        ([1.23456e-7, "no fit"], ["1.23456e-07", "no fit"]),
+        ([4.9e-13, ">1e-5", 0.1], ["4.9e-13", ">1e-5", "0.1"]),
+        ([1 / 3, "NB", None, 5], ["0.3333333333333333", "NB", None, "5"]),
+        (["007", 8, "1E-9", True], ["007", "8", "1E-9", "true"]),  # text stays as it is written
+        ([12345678901234, "x"], ["12345678901234", "x"]),
+        ([0, -1.5e-8, "-"], ["0", "-1.5e-08", "-"]),
+    ],
+)
+def test_a_column_of_numbers_and_text_comes_back(cells: list, read: list, tmp_path: Path):
+    rows = [("heavy", "antigen", "own"), *((VH, LYSOZYME, cell) for cell in cells)]
+    table = read_table(workbook(tmp_path / "t.xlsx", plate=rows))
+    assert table.frame["own"].to_list() == read
+    write_table(table.frame, tmp_path / "back.csv")
+    assert read_table(tmp_path / "back.csv").frame["own"].to_list() == read
+
+
+SHEETS = {
+    "empty first": ({"Sheet1": [], "data": PLATE}, "read sheet 'data', not 'Sheet1'"),
+    "README first": ({"README": README, "data": PLATE}, "read sheet 'data', not 'README'"),
+    "two tables": ({"new": PLATE, "old": PLATE}, "read sheet 'new', not 'old'; choose another"),
+    "title above": ({"data": [*README, (), *PLATE]}, "the header is row 4"),
+    "one": ({"data": PLATE}, ""),
+}
+
+
+@pytest.mark.parametrize("case", SHEETS)
+def test_the_sheet_that_holds_the_table_is_read_and_named(case: str, tmp_path: Path):
+    sheets, says = SHEETS[case]
+    table = read_table(workbook(tmp_path / "t.xlsx", **sheets), require="measured")
+    assert pkds(table) == [8.495]
+    assert table.rows[0].line == len(next(s for s in sheets.values() if PLATE[1] in s))
+    assert says in " ".join(table.notes)
+    assert bool(table.notes) == bool(says)
+
+
+def test_a_sheet_by_name(tmp_path: Path, data_root: Path):
+    unknown = [("VH seq of mine", "target of mine"), (VHH, LYSOZYME)]
+    path = workbook(tmp_path / "t.xlsx", a=README, b=unknown, c=[KD, ("z", VH, LYSOZYME, 1e-7)])
+    assert read_table(path).rows[0].id == "z"
+    names = {"heavy": "VH seq of mine", "antigen": "target of mine"}
+    for source in (SheetPath(path, "b"), path):
+        assert read_table(source, columns=names).rows[0].pair is not None
+    with pytest.raises(InputError, match="no sheet 'd'; its sheets are 'a', 'b', 'c'"):
+        read_table(SheetPath(path, "d"))
+    with pytest.raises(InputError, match="in which sheet is the table"):
+        read_table(workbook(tmp_path / "u.xlsx", a=README, b=[("x", "y"), (1, 2)]))
+    with pytest.raises(InputError, match="the workbook is empty"):
+        read_table(workbook(tmp_path / "e.xlsx", a=[], b=[]))
+    with pytest.raises(InputError, match="only an XLSX file has sheets"):
+        read_table(SheetPath(data_root / "real_files" / "17-trailing-commas.csv", "a"))
+    assert not read_table(data_root / "real_files" / "19-first-sheet-empty.xlsx").failed
+
+
+BODY = f"id,heavy,light,antigen,pkd\na,{VH},{VK},{LYSOZYME},8\n"
+OAS = json.dumps({"Run": "SRR1", "Species": "human", "Isotype": "IGHG"}).replace('"', '""')
+GROUPS = "Receptor,Receptor,Receptor,Epitope,Assay\n"
+# text and what is said of it; one antibody, pKd 8, in each
+ACCEPTED: dict[str, tuple[str | bytes, str]] = {
+    "separators at the end of rows": (BODY.replace(",8\n", ",8,,\n"), ""),
+    "of the header too": (BODY.replace("pkd\n", "pkd,,\n").replace(",8\n", ",8,,\n"), "''"),
+    "of the header alone": (BODY.replace("pkd\n", "pkd,\n"), ""),
+    "tabs at the end": (BODY.replace(",", "\t").replace("\t8\n", "\t8\t\t\n"), ""),
+    "metadata in JSON": (f'"{{{OAS}}}"\n{BODY}', "the header is line 2"),
+    "comments": (f"# from the reader; version 2, plate 7\n# by me\n\n{BODY}", "line 4"),
+    "a comment that is the header": (f"#{BODY}", ""),
+    "a title": (f"Plate 7\n\n{BODY}", "the header is line 3"),
+    "headers of groups": (GROUPS + BODY, "the header is line 2"),
+    "sep and a title": (f"sep=;\nPlate 7\n{BODY.replace(',', ';')}", "the header is line 3"),
+    "UTF-16, little end first, no mark": (BODY.encode("utf-16-le"), "UTF-16 without"),
+    "UTF-16, big end first, no mark": (BODY.encode("utf-16-be"), "UTF-16 without"),
+    "UTF-32": (BODY.encode("utf-32"), ""),
+}
+
+
+@pytest.mark.parametrize("case", ACCEPTED)
+def test_forms_of_text_that_are_read(case: str):
+    content, says = ACCEPTED[case]
+    table = read_text(content, require="measured")
+    assert pkds(table) == [8.0]
+    pair = table.measurements[0].pair
+    assert (pair.antibody.light, pair.antigen.chains) == (VK, (LYSOZYME,))
+    lines = content.splitlines() if isinstance(content, str) else ["", ""]
+    assert table.rows[0].line == len(lines)
+    assert says in " ".join(table.notes)
+    assert bool(table.notes) == bool(says)
+
+
+def test_a_field_too_many_is_still_an_error():
+    text = BODY.replace(",8\n", ",8,,left\n")
+    assert "7 fields where the header has 5" in (read_text(text).rows[0].error or "")
+
+
+REAL: dict[str, Callable[[Path], dict]] = {
+    "17-trailing-commas.csv": lambda _: {},
+    "22-oas-metadata-line.csv": lambda folder: {
+        "columns": {
+            "heavy": "sequence_alignment_aa_heavy",
+            "light": "sequence_alignment_aa_light",
+        },
+        "antigens": folder / "11-antigen.fasta",
+    },
+    "25-utf16-without-mark.csv": lambda _: {},
+}
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_published_forms_of_text(name: str, data_root: Path):
+    folder = data_root / "real_files"
+    table = read_table(folder / name, **REAL[name](folder))
+    assert not table.failed
+    assert all(row.pair is not None and row.pair.antibody.light for row in table.rows)
