@@ -7,7 +7,6 @@ import pytest
 import torch
 from torch.nn import functional
 
-from paratope.core.errors import ModelError
 from paratope.models.batches import PairBatch
 from paratope.models.network import FeedForward, Network, NetworkConfig, bounded, unbounded
 from paratope.models.recipes import RECIPES, load_recipe
@@ -328,16 +327,3 @@ def test_recipe_v26_has_about_50_million_trainable_parameters():
 def test_default_network_is_small():
     network = Network(NetworkConfig(512, 51, **load_recipe("default").network.model_dump()))
     assert sum(parameter.numel() for parameter in network.parameters()) < 2e6
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"dim": 18}, "multiple of network.heads, got 18 and 4"),
-        ({"kernel": 4}, "must be odd, got 4"),
-        ({"output": "clamped"}, "one of .*bounded.*free.*, got 'clamped'"),
-    ],
-)
-def test_impossible_sizes_are_refused_in_words(changes, message):
-    with pytest.raises(ModelError, match=message):
-        config_of("default", **changes)

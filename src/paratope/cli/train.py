@@ -204,7 +204,11 @@ def _settings(encoders: str | None, split: str | None, columns: str | None) -> l
             )
         given |= {"encoders.antibody": names[0], "encoders.antigen": names[1]}
     # a JSON string is a TOML one
-    return [f"{key}={json.dumps(value)}" for key, value in given.items() if value is not None]
+    return [
+        f"{key}={json.dumps(value, ensure_ascii=False)}"
+        for key, value in given.items()
+        if value is not None
+    ]
 
 
 def _say_epoch(record: dict[str, Any]) -> None:

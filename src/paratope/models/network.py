@@ -15,13 +15,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from paratope.core.errors import ModelError
 from paratope.core.units import PKD_MAX_OUTPUT, PKD_MIN_OUTPUT
 from paratope.models.batches import PairBatch
 
 # log-variances of a pKd the network can state: standard deviations from 0.05 to 7.4
 LOG_VARIANCE_RANGE = (-6.0, 4.0)
-OUTPUTS = ("bounded", "free")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -46,15 +44,6 @@ class NetworkConfig:
     def __post_init__(self) -> None:
         # a configuration read from JSON or TOML brings lists
         object.__setattr__(self, "regressor", tuple(self.regressor))
-        if self.dim % self.heads or self.dim % 2:
-            raise ModelError(
-                f"network.dim must be even and a multiple of network.heads, got {self.dim} and "
-                f"{self.heads}"
-            )
-        if self.kernel % 2 == 0:
-            raise ModelError(f"network.kernel must be odd, got {self.kernel}")
-        if self.output not in OUTPUTS:
-            raise ModelError(f"network.output must be one of {OUTPUTS}, got {self.output!r}")
 
 
 class NetworkOutput(NamedTuple):

@@ -95,7 +95,7 @@ def history_figure(history: pl.DataFrame, title: str) -> bytes:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 7), layout="constrained")
-    figure.suptitle(title)
+    figure.suptitle(title, parse_math=False)  # a $ in a name is a $
     panels = {
         "Loss": ("Train Loss", "Val Loss"),
         "Spearman": ("Val Spearman",),

@@ -22,6 +22,7 @@ import polars as pl
 
 from paratope.core.errors import InputError, MissingExtraError, TrainingError
 from paratope.core.files import atomic_file, write_json
+from paratope.core.validation import validated
 from paratope.data.measurements import Measurement
 from paratope.data.splits import split_measurements
 from paratope.data.tables import write_table
@@ -147,7 +148,7 @@ def with_values(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
     for key, value in values.items():
         section, _, name = key.partition(".")
         settings[section][name] = value
-    return Recipe.model_validate(settings)
+    return validated(Recipe, settings, "searched values", TrainingError)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

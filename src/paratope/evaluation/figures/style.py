@@ -44,6 +44,7 @@ STYLE: dict[Any, Any] = {
     "legend.fontsize": 9,
     "svg.hashsalt": "paratope",
     "svg.fonttype": "path",
+    "text.parse_math": False,  # a $ in an id is a $
 }
 _P = ParamSpec("_P")
 

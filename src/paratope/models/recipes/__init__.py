@@ -8,27 +8,35 @@ import tomllib
 from collections.abc import Iterator, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import pydantic
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field
 
 from paratope.core.errors import TrainingError, unknown_name
+from paratope.core.validation import Line, validated, within
 
 RECIPES = ("default", "v2.5", "v2.6", "v2.7")
+# Of a recipe's file, in bytes.
+_MAX_BYTES = 1_000_000
+# Of one network: 4 GB of numbers, and four times as much in training.
+_MAX_WEIGHTS = 1_000_000_000
+
+_Epochs = Annotated[int, within(0, 100_000)]
+_Weight = Annotated[float, within(0, 1e6)]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class EncoderSettings(_Section):
     """Which encoders read the two sides, and how many residues of a side they may see (0: all)."""
 
-    antibody: str = "antiberty"
-    antigen: str = "residue"
-    max_residues: int = Field(default=0, ge=0)
+    antibody: Line = "antiberty"
+    antigen: Line = "residue"
+    max_residues: Annotated[int, within(0, 100_000)] = 0
 
     @property
     def by_side(self) -> dict[str, str]:
@@ -39,16 +47,42 @@ class EncoderSettings(_Section):
 class NetworkSettings(_Section):
     """Sizes of the network; see `paratope.models.network.NetworkConfig`."""
 
-    dim: int = Field(default=64, ge=2)
-    heads: int = Field(default=4, ge=1)
-    layers: int = Field(default=1, ge=0)
-    tower_layers: int = Field(default=2, ge=0)
-    kernel: int = Field(default=7, ge=1)
-    feed_forward: int = Field(default=2, ge=1)
-    regressor: tuple[int, ...] = (128,)
-    dropout: float = Field(default=0.1, ge=0, lt=1)
+    dim: Annotated[int, within(2, 8192)] = 64
+    heads: Annotated[int, within(1, 256)] = 4
+    layers: Annotated[int, within(0, 64)] = 1
+    tower_layers: Annotated[int, within(0, 64)] = 2
+    kernel: Annotated[int, within(1, 999)] = 7
+    feed_forward: Annotated[int, within(1, 64)] = 2
+    regressor: Annotated[tuple[Annotated[int, within(1, 65_536)], ...], Field(max_length=16)] = (
+        128,
+    )
+    dropout: Annotated[float, within(0, 0.99)] = 0.1
     use_cross_attention: bool = True
     output: Literal["bounded", "free"] = "bounded"
+
+    @property
+    def weights(self) -> int:
+        """Those of one network's matrices, but for what reads the embeddings."""
+        dim, widths = self.dim, (3 * self.dim, *self.regressor)
+        layers = self.layers * self.use_cross_attention
+        towers = 2 * self.tower_layers * dim * (dim + self.kernel)
+        regressor = sum(a * b for a, b in zip(widths, self.regressor, strict=False))
+        return towers + layers * dim * dim * (8 + 4 * self.feed_forward) + regressor
+
+    @pydantic.model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        if self.dim % self.heads or self.dim % 2:
+            raise ValueError(
+                f"dim must be even and a multiple of heads, got {self.dim} and {self.heads}"
+            )
+        if self.kernel % 2 == 0:
+            raise ValueError(f"kernel must be odd, got {self.kernel}")
+        if self.weights > _MAX_WEIGHTS:
+            raise ValueError(
+                f"these sizes make a network of {self.weights:,} weights; expected at most "
+                f"{_MAX_WEIGHTS:,}: make dim, layers or regressor smaller"
+            )
+        return self
 
 
 class TrainingSettings(_Section):
@@ -60,37 +94,37 @@ class TrainingSettings(_Section):
     an epoch; 0: at its end only.
     """
 
-    max_epochs: int = Field(default=30, ge=1)
-    batch_size: int = Field(default=32, ge=1)
-    accumulate: int = Field(default=1, ge=1)
-    learning_rate: float = Field(default=1e-3, gt=0)
-    weight_decay: float = Field(default=0.01, ge=0)
-    gradient_clip: float = Field(default=1.0, ge=0)
-    patience: int = Field(default=10, ge=0)
-    min_delta: float = Field(default=0.0, ge=0)
+    max_epochs: Annotated[int, within(1, 100_000)] = 30
+    batch_size: Annotated[int, within(1, 65_536)] = 32
+    accumulate: Annotated[int, within(1, 65_536)] = 1
+    learning_rate: Annotated[float, within(1e-12, 100)] = 1e-3
+    weight_decay: Annotated[float, within(0, 100)] = 0.01
+    gradient_clip: Annotated[float, within(0, 1e6)] = 1.0
+    patience: _Epochs = 10
+    min_delta: Annotated[float, within(0, 100)] = 0.0
     monitor: Literal["spearman", "rmse", "loss"] = "loss"
     balance: Literal["none", "assay", "antigen"] = "none"
-    balance_power: float = Field(default=0.5, ge=0, le=1)
+    balance_power: Annotated[float, within(0, 1)] = 0.5
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
-    seed: int = Field(default=0, ge=0)
-    checkpoint_steps: int = Field(default=0, ge=0)
+    seed: Annotated[int, within(0, 2**32 - 1)] = 0
+    checkpoint_steps: Annotated[int, within(0, 10**9)] = 0
     stop_on_collapse: bool = False
 
 
 class LossSettings(_Section):
     """Weight of each loss (0: not used), and the losses' own constants."""
 
-    huber: float = Field(default=0.0, ge=0)
-    mse: float = Field(default=0.0, ge=0)
-    focal_regression: float = Field(default=0.0, ge=0)
-    gaussian_nll: float = Field(default=0.0, ge=0)
-    soft_spearman: float = Field(default=0.0, ge=0)
-    pairwise_rank: float = Field(default=0.0, ge=0)
-    strong_binder_bce: float = Field(default=0.0, ge=0)
-    huber_delta: float = Field(default=1.0, gt=0)
-    focal_gamma: float = Field(default=2.0, ge=0)
-    spearman_temperature: float = Field(default=1.0, gt=0)
-    rank_margin: float = Field(default=0.3, ge=0)
+    huber: _Weight = 0.0
+    mse: _Weight = 0.0
+    focal_regression: _Weight = 0.0
+    gaussian_nll: _Weight = 0.0
+    soft_spearman: _Weight = 0.0
+    pairwise_rank: _Weight = 0.0
+    strong_binder_bce: _Weight = 0.0
+    huber_delta: Annotated[float, within(1e-6, 1e3)] = 1.0
+    focal_gamma: Annotated[float, within(0, 100)] = 2.0
+    spearman_temperature: Annotated[float, within(1e-6, 1e3)] = 1.0
+    rank_margin: Annotated[float, within(0, 100)] = 0.3
 
 
 class ScheduleSettings(_Section):
@@ -101,10 +135,10 @@ class ScheduleSettings(_Section):
     """
 
     name: Literal["warmup_cosine", "plateau", "constant"] = "constant"
-    warmup_epochs: float = Field(default=0.0, ge=0)
-    min_learning_rate: float = Field(default=0.0, ge=0)
-    factor: float = Field(default=0.6, gt=0, lt=1)
-    patience: int = Field(default=10, ge=0)
+    warmup_epochs: Annotated[float, within(0, 100_000)] = 0.0
+    min_learning_rate: Annotated[float, within(0, 100)] = 0.0
+    factor: Annotated[float, within(1e-3, 0.999)] = 0.6
+    patience: _Epochs = 10
 
 
 Reaction = Literal["off", "warn", "stop"]
@@ -132,18 +166,18 @@ class LoraSettings(_Section):
     projections that are changed (none named: query and value); `side` says whose.
     """
 
-    rank: int = Field(default=0, ge=0)
-    alpha: int = Field(default=16, ge=1)
-    targets: tuple[str, ...] = ()
+    rank: Annotated[int, within(0, 1024)] = 0
+    alpha: Annotated[int, within(1, 65_536)] = 16
+    targets: Annotated[tuple[Line, ...], Field(max_length=100)] = ()
     side: Literal["antibody", "antigen", "both"] = "both"
 
 
 class DataSettings(_Section):
     """What the run was trained on: a table, its columns' names, a split by kind or by file."""
 
-    table: str = ""
-    columns: str = ""
-    split: str = ""
+    table: Line = ""
+    columns: Line = ""
+    split: Line = ""
 
 
 class Recipe(_Section):
@@ -154,8 +188,8 @@ class Recipe(_Section):
     ('igt5', 0.0001)
     """
 
-    name: str = "custom"
-    summary: str = ""
+    name: Line = "custom"
+    summary: Line = ""
     encoders: EncoderSettings = EncoderSettings()
     network: NetworkSettings = NetworkSettings()
     training: TrainingSettings = TrainingSettings()
@@ -164,6 +198,13 @@ class Recipe(_Section):
     monitors: MonitorSettings = MonitorSettings()
     lora: LoraSettings = LoraSettings()
     data: DataSettings = DataSettings()
+
+    @pydantic.field_validator("name")
+    @classmethod
+    def _names_files(cls, name: str) -> str:
+        if len(name.encode()) > 200 or set(name) & set("/\\"):
+            raise ValueError("should be at most 200 bytes without / and \\, for it names files")
+        return name
 
     @pydantic.model_validator(mode="after")
     def _has_a_loss(self) -> Self:
@@ -217,26 +258,16 @@ def load_recipe(source: str | Path = "default", changes: Sequence[str] = ()) -> 
             f"{unknown_name('recipe', str(source), RECIPES)}; or the path of a TOML file"
         )
     else:
+        if (size := path.stat().st_size) > _MAX_BYTES:
+            raise TrainingError(f"{path}: {size:,} bytes; a recipe has at most {_MAX_BYTES:,}")
         try:
-            settings = tomllib.loads(path.read_text(encoding="utf-8"))
+            settings = _toml(path.read_text(encoding="utf-8"), str(path))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise TrainingError(f"{path}: cannot be read as TOML: {error}") from None
     for change in changes:
         _set(settings, change)
-    name = str(settings.get("name", source))
-    try:
-        return Recipe.model_validate(settings)
-    except pydantic.ValidationError as error:
-        problems = []
-        for problem in error.errors():
-            keys = tuple(str(part) for part in problem["loc"])
-            if problem["type"] == "extra_forbidden":
-                problems.append(_unknown_key(keys))
-            elif keys:
-                problems.append(f"{'.'.join(keys)}: {problem['msg']}, got {problem['input']!r}")
-            else:
-                problems.append(problem["msg"].removeprefix("Value error, "))
-        raise TrainingError(f"recipe {name}: {'; '.join(problems)}") from None
+    where = f"recipe {str(settings.get('name', source))[:100]!r}"
+    return validated(Recipe, settings, where, TrainingError, _unknown_key)
 
 
 def recipe_toml(recipe: Recipe) -> str:
@@ -265,7 +296,7 @@ def _set(settings: dict[str, Any], change: str) -> None:
     if key.strip() not in set(valid_keys()):
         raise TrainingError(_unknown_key(tuple(parts)))
     try:
-        value = tomllib.loads(f"value = {text.strip()}")["value"]
+        value = _toml(f"value = {text.strip()}", f"the value of {key.strip()}")["value"]
     except tomllib.TOMLDecodeError:
         value = text.strip()
     section: dict[str, Any] = settings
@@ -274,6 +305,19 @@ def _set(settings: dict[str, Any], change: str) -> None:
         if not isinstance(section, dict):
             raise TrainingError(f"{part} must be a section with keys, got {part} = {section!r}")
     section[parts[-1]] = value
+
+
+def _toml(text: str, what: str) -> dict[str, Any]:
+    """Parsed; raises `tomllib.TOMLDecodeError` for its form, `TrainingError` for its size."""
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        raise
+    except (ValueError, RecursionError) as error:
+        fault = "holds a number of thousands of digits"
+        if isinstance(error, RecursionError):
+            fault = "is nested hundreds of levels deep"
+        raise TrainingError(f"{what} {fault}; no setting needs that") from None
 
 
 def _unknown_key(parts: tuple[str, ...]) -> str:
