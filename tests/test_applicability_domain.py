@@ -67,6 +67,30 @@ def test_homologue_of_a_known_antigen_is_near(familiarity: ApplicabilityDomain):
     assert 0.5 < close.antigen_identity < 0.7
 
 
+@pytest.mark.parametrize("start", [0, 40, 79])
+@pytest.mark.parametrize(
+    ("size", "domain", "lowest", "highest"),
+    [(1, "out", 0, 0.1), (4, "out", 0, 0.1), (20, "out", 0.3, 0.4), (50, "near", 0.7, 0.8)],
+)
+def test_identity_counts_coverage_of_both(
+    familiarity: ApplicabilityDomain,
+    start: int,
+    size: int,
+    domain: str,
+    lowest: float,
+    highest: float,
+):
+    close = familiarity.judge([Pair(D13, Antigen((LYSOZYME[start : start + size],)))])[0]
+    assert close.domain == domain
+    assert lowest <= close.antigen_identity <= highest
+
+
+def test_one_domain_of_a_large_antigen_is_the_same_antigen():
+    large = Antigen((LYSOZYME + UBIQUITIN.chains[0] * 6,))
+    close = ApplicabilityDomain.of_pairs([Pair(D13, large)]).judge([Pair(D13, HEL)])[0]
+    assert (close.domain, close.antigen_identity) == ("in", 1.0)
+
+
 def test_unrelated_antigen_is_out(familiarity: ApplicabilityDomain):
     unrelated = Antigen((TRASTUZUMAB.heavy[:90],))
     assert domain_of(familiarity, D13, unrelated) == "out"

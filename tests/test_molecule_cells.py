@@ -7,6 +7,9 @@ import pytest
 
 from paratope.cli.doctor import LYSOZYME
 from paratope.data.tables import InputTable, read_table
+from paratope.data.tables.molecules import NO_LIGHT_CHAIN
+from paratope.models.applicability_domain import ApplicabilityDomain
+from paratope.molecules.numbering import SCHEMES, number_chain
 
 VH = (
     "EVQLVESGGGLVQPGGSLRLSCAASGFNIKDTYIHWVRQAPGKGLEWVARIYPTNGYTRYADSVKGRFTISADTSKNTAYLQMNSLRAEDTAVYYC"
@@ -15,6 +18,10 @@ VH = (
 VL = (
     "DIQMTQSPSSLSASVGDRVTITCRASQDVNTAVAWYQQKPGKAPKLLIYSASFLYSGVPSRFSGSRSGTDFTLTISSLQPEDFATYYCQQHYTTPP"
     "TFGQGTKVEIK"
+)
+VHH = (
+    "DVQLQASGGGSVQAGGSLRLSCAASGYTIGPYCMGWFRQAPGKEREGVAAINMGGGITYYADSVKGRFTISQDNAKNTVYLLMNSLEPEDTAIYYC"
+    "AADSTIYASYYECGHGLSTGGYGYDSWGQGTQVTVSS"
 )
 HER2 = "TQVCTGTDMKLRLPASPETHLDMLRHLYQGCQVVQGNLELTYLPTNASLSFLQDIQEVQGYVLIAHNQVR"
 
@@ -96,3 +103,77 @@ def test_alignment_gaps_are_removed_with_a_note(data_root: Path):
     assert all("heavy chain: 5 gaps removed" in row.notes for row in rows)
     (row,) = table_of(f"--{LYSOZYME[:9]}~~{LYSOZYME[9:]}..").rows
     assert row.notes == ("antigen: 2 gaps removed",)
+
+
+HALVES = [
+    (VH[25:], VL, "heavy chain: FR1 missing"),
+    (VH[:-11], VL, "heavy chain: FR4 missing or cut short; the domain ends within CDR3"),
+    (VH[:96], VL, "heavy chain: CDR3, FR4 missing"),
+    (VH[:66] + VH[96:], VL, "heavy chain: CDR3, FR4 missing"),
+    (VH, VL[:-10], "light chain: FR4 missing"),
+    (VH, VL[23:], "light chain: FR1 missing"),
+    (VH, "", NO_LIGHT_CHAIN),
+    (VH, "ND", NO_LIGHT_CHAIN),
+    (VH[25:] + "GGGGSGGGGSGGGGS" + VL, "", "heavy chain: FR1 missing"),
+]
+
+
+@pytest.mark.parametrize(("heavy", "light", "note"), HALVES)
+def test_half_of_an_antibody_is_said_and_is_not_in_the_domain(heavy: str, light: str, note: str):
+    whole, half = table_of(LYSOZYME).rows[0], table_of(LYSOZYME, heavy, light).rows[0]
+    assert whole.pair is not None
+    assert half.pair is not None
+    assert not whole.notes
+    assert any(text.startswith(note) for text in half.notes), half.notes
+    domain = ApplicabilityDomain.of_pairs([whole.pair])
+    assert [close.domain for close in domain.judge([whole.pair, half.pair])] == ["in", "near"]
+
+
+@pytest.mark.parametrize("heavy", [VHH, VHH[3:] + "HHHHHH", VH[1:-1]])
+def test_whole_antibodies_get_no_note(heavy: str):
+    (row,) = table_of(LYSOZYME, heavy, VL if heavy in VH else "").rows
+    assert not row.notes
+
+
+def test_a_single_domain_by_its_column_gets_no_note():
+    for header in ("VHH,antigen,x", "heavy,antigen,format"):
+        text = f"{header}\n{VH},{LYSOZYME},VHH\n"
+        assert not read_table(io.BytesIO(text.encode())).rows[0].notes
+
+
+def test_a_light_chain_that_is_not_determined_is_said(data_root: Path):
+    file = "11-light-chain-not-determined.csv"
+    rows = real(data_root, file, columns={"heavy": "VHorVHH"}).rows
+    assert NO_LIGHT_CHAIN in rows[0].notes
+    assert not rows[1].notes
+
+
+@pytest.mark.parametrize("order", ["HL", "LH"])
+def test_an_scfv_in_the_light_column_is_split(order: str):
+    chains = "GGGGSGGGGSGGGGS".join({"H": VH, "L": VL}[letter] for letter in order)
+    (row,) = table_of(LYSOZYME, "", chains).rows
+    assert row.pair is not None
+    assert row.pair.antibody.chains == (VH, VL)
+    assert "column 'light' holds an scFv" in row.notes
+    assert "heavy chain: empty" in str(table_of(LYSOZYME, "", VL).rows[0].error)
+
+
+def test_ultralong_cdr_h3_is_numbered_whole(data_root: Path):
+    rows = real(data_root, "06-ultralong-cdr-h3.csv").rows
+    loops = [number_chain(row.pair.antibody.heavy) for row in rows if row.pair]
+    assert loops[0].region("CDR3").startswith("TSVHQETKKY")
+    assert [len(loop.region("CDR3")) for loop in loops[:4]] == [63, 32, 63, 76]
+    assert [loop.region("FR4") for loop in loops[:4]] == ["WGQGLLVTVSS"] * 3 + ["WGQGTLVTVSS"]
+    assert loops[0].residues != loops[2].residues
+    assert [bool(row.notes) for row in rows] == [False] * 4 + [True]
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("length", [5, 40, 52, 64, 80])
+def test_every_residue_of_a_long_cdr_h3_has_its_own_number(scheme: str, length: int):
+    insert = ("CGYSDTRPEWNH" * 8)[:length]
+    domain = number_chain("MKTAYIAG" + VH[:103] + insert + VH[103:] + "ASTKGPSV", scheme)
+    assert (domain.residues, domain.start) == (VH[:103] + insert + VH[103:], 8)
+    assert len(set(domain.positions)) == len(domain.residues) == len(domain.regions)
+    assert domain.region("FR4").endswith("WGQGTLVTVSS")
+    assert insert in domain.region("CDR3")

@@ -1,7 +1,8 @@
 """The applicability domain: how close a pair is to what a model was trained on.
 
 A model's numbers mean most where it has seen relatives of both molecules. ``in``: the antigen is
-known and an antibody with similar CDRs was measured against it. ``near``: an antigen of the same
+known, an antibody with similar CDRs (and a light chain or none alike) was measured against it, and
+no region of the antibody is missing. ``near``: an antigen of the same
 cluster is known. ``out``: nothing like the antigen was seen.
 """
 
@@ -14,7 +15,7 @@ import numpy as np
 
 from paratope.core.errors import ModelError
 from paratope.molecules.alignment import align_chains
-from paratope.molecules.numbering import cdrs
+from paratope.molecules.numbering import cdrs, number_chain
 from paratope.molecules.sequences import Antibody, Pair
 
 Domain = Literal["in", "near", "out"]
@@ -24,6 +25,9 @@ DOMAINS: tuple[Domain, ...] = ("in", "near", "out")
 SAME_ANTIGEN_IDENTITY = 0.9
 NEAR_ANTIGEN_IDENTITY = 0.4
 MIN_COVERAGE = 0.5
+# Of the longer chain, or residues, that an alignment covers before its identity counts in full: one
+# domain of a large protein is the same antigen, a name or a peptide read within it is not.
+WHOLE_COVERAGE, WHOLE_RESIDUES = 0.5, 100
 # Of the six (VHH: three) CDRs together, 1 - edit distance / longer length.
 SAME_FAMILY_IDENTITY = 0.7
 _CDR_NAMES = ("H1", "H2", "H3", "L1", "L2", "L3")
@@ -34,7 +38,9 @@ class DomainDistance:
     """How close one pair is to the training set."""
 
     domain: Domain  # {"in", "near", "out"}
-    antigen_identity: float  # To the closest training antigen chain, of the shorter one, 0 to 1
+    # To the closest training antigen chain, of the shorter one, 0 to 1; less where the alignment
+    # is but a fragment of the longer one
+    antigen_identity: float
     antibody_identity: float  # Of all CDRs to the closest training antibody, 0 to 1
 
 
@@ -111,7 +117,15 @@ class ApplicabilityDomain:
             antigen_identity, same = self._known_antigens[pair.antigen.chains]
             to_all = similarity[row_of[pair.antibody.chains]]
             closest = float(to_all.max(initial=0.0))
-            measured = [partner for antigen in same for partner in self._measured_with[antigen]]
+            chains, is_paired = pair.antibody.chains, pair.antibody.light is not None
+            measured = [
+                partner
+                for antigen in same
+                for partner in self._measured_with[antigen]
+                if any(self.antibodies[partner][3:]) == is_paired
+            ]
+            if any(number_chain(chain).missing for chain in chains):
+                measured = []
             relative = float(to_all[measured].max()) if measured else 0.0
             domain: Domain = "near" if antigen_identity >= NEAR_ANTIGEN_IDENTITY else "out"
             if antigen_identity >= SAME_ANTIGEN_IDENTITY and relative >= SAME_FAMILY_IDENTITY:
@@ -132,7 +146,13 @@ class ApplicabilityDomain:
         if new and chains:
             hits = align_chains(new, chains)
             strong = hits.related & (hits.coverage >= MIN_COVERAGE)
-            order = zip(hits.first[strong], hits.second[strong], hits.identity[strong], strict=True)
+            first, second = hits.first[strong], hits.second[strong]
+            sizes = np.array([len(chain) for chain in new])[first]
+            known_sizes = np.array([len(chain) for chain in chains])[second]
+            aligned = hits.coverage[strong] * np.minimum(sizes, known_sizes)
+            whole = np.minimum(WHOLE_RESIDUES, WHOLE_COVERAGE * np.maximum(sizes, known_sizes))
+            identities = hits.identity[strong] * np.minimum(1.0, aligned / whole)
+            order = zip(first, second, identities, strict=True)
             for query, target, identity in order:
                 highest, same = best[new[query]]
                 if identity >= SAME_ANTIGEN_IDENTITY:

@@ -6,6 +6,8 @@ user's chains amount to: a pair, a single domain, an scFv, chains in the wrong c
 
 import dataclasses
 import functools
+import itertools
+import re
 import string
 import sys
 
@@ -22,6 +24,15 @@ MIN_CONFIDENCE = 0.4
 # immunum's own limits on the length of a chain it aligns
 MIN_RESIDUES = 30
 MAX_RESIDUES = 10_000
+
+# A region of fewer residues is missing (or cut): half of a framework, nearly all of a loop.
+_FEWEST = {"FR1": 12, "CDR1": 1, "FR2": 8, "CDR2": 1, "FR3": 28, "CDR3": 2, "FR4": 5}
+# FR4 of a heavy chain; immunum ends a domain within a CDR-H3 of more than some 60 residues, such as
+# the ultralong ones of cattle, which have up to 70.
+_HEAVY_FR4 = re.compile("WG.G..V.V(SS?)?")
+_MAX_CDR3 = 100
+# Where a VH meets its light chain (Kabat 37, 44, 45, 47): a VHH has other residues there.
+_VH_INTERFACE = {"42": "VI", "49": "G", "50": "L", "52": "W"}
 
 _CHAIN_NAMES = {"H": "heavy chain", "K": "kappa light chain", "L": "lambda light chain"}
 
@@ -44,6 +55,17 @@ class Domain:
     def is_heavy(self) -> bool:
         """Whether this is a heavy chain's domain (VH or VHH)."""
         return self.chain == "H"
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Regions that are missing, or cut to less than half."""
+        return tuple(name for name in REGIONS if self.regions.count(name) < _FEWEST[name])
+
+    @property
+    def is_conventional_vh(self) -> bool:
+        """Whether an IMGT-numbered heavy domain has the residues that meet a light chain."""
+        at = dict(zip(self.positions, self.residues, strict=True))
+        return self.is_heavy and all(at.get(n, "-") in few for n, few in _VH_INTERFACE.items())
 
     def region(self, name: str) -> str:
         """Residues of one region, such as ``"CDR3"``; empty where the domain lacks it."""
@@ -80,12 +102,57 @@ def find_domains(sequence: str, scheme: str = "imgt") -> tuple[Domain, ...]:
         assert numbered.numbering is not None
         assert start is not None
         assert end is not None
-        # interned: the same few hundred strings recur in every cached domain
-        positions = tuple(sys.intern(position) for position in numbered.numbering)
-        regions = tuple(_region_of(scheme, chain, position) for position in positions)
-        residues = sequence[start : end + 1]
-        domains.append(Domain(chain, start, end + 1, residues, positions, regions))
+        domain = _domain(scheme, chain, sequence, start, tuple(numbered.numbering))
+        domains.append(_with_long_cdr3(domain, sequence, scheme))
     return tuple(domains)
+
+
+def _domain(
+    scheme: str, chain: str, sequence: str, start: int, positions: tuple[str, ...]
+) -> Domain:
+    # interned: the same few hundred strings recur in every cached domain
+    positions = tuple(map(sys.intern, positions))
+    regions = tuple(_region_of(scheme, chain, position) for position in positions)
+    end = start + len(positions)
+    return Domain(chain, start, end, sequence[start:end], positions, regions)
+
+
+def _with_long_cdr3(domain: Domain, sequence: str, scheme: str) -> Domain:
+    """A heavy domain that ends within its CDR3, with the rest of it and its FR4, if they follow.
+
+    It is numbered without the middle of the CDR3, whose residues are then counted up (and in IMGT
+    down again) by insertion letters.
+    """
+    if not (domain.is_heavy and "FR4" in domain.missing and "FR3" not in domain.missing):
+        return domain
+    cdr3 = domain.start + sum(region not in ("CDR3", "FR4") for region in domain.regions)
+    match = _HEAVY_FR4.search(sequence, cdr3, cdr3 + _MAX_CDR3 + 11)
+    if match is None or match.start() - cdr3 < 20:
+        return domain
+    cut = slice(cdr3 + 10, match.start() - 8)
+    shorter = find_domains(
+        sequence[domain.start : cut.start] + sequence[cut.stop : match.end()], scheme
+    )
+    if len(shorter) != 1 or shorter[0].missing or shorter[0].start:
+        return domain
+    positions = shorter[0].positions
+    last = {"imgt": "111", "kabat": "100", "chothia": "100"}[scheme]
+    at = 1 + max(n for n, position in enumerate(positions) if position.startswith(last))
+    left, right = (positions[at - 1], positions[at])
+    inserted = cut.stop - cut.start
+    down = inserted - inserted // 2 if scheme == "imgt" else 0
+    up = _insertions(left, inserted - down)
+    more = (*positions[:at], *up, *reversed(_insertions(right, down)), *positions[at:])
+    return _domain(scheme, domain.chain, sequence, domain.start, more)
+
+
+def _insertions(position: str, count: int) -> list[str]:
+    """The insertions that follow a position: 111C, 111D, … 111Z, 111AA, … after ``"111B"``."""
+    number = position.rstrip(string.ascii_letters)
+    pairs = map("".join, itertools.product(string.ascii_uppercase, repeat=2))
+    letters = [*string.ascii_uppercase, *pairs]
+    first = letters.index(position[len(number) :]) + 1 if position != number else 0
+    return [number + letter for letter in letters[first : first + count]]
 
 
 def number_chain(sequence: str, scheme: str = "imgt") -> Domain:
@@ -107,9 +174,9 @@ def prepare_antibody(antibody: Antibody) -> tuple[Antibody, tuple[str, ...]]:
 
     Constant domains, leaders, linkers and tags are cut without a note: they have no effect on the
     prediction. What changes the reading of the row is noted: an scFv split, swapped chains put
-    right, a heavy chain repeated as light, further domains left out. Raises `InputError` if the
-    heavy chain holds no heavy domain, the light chain no light domain, or two different light
-    domains are given.
+    right, a heavy chain repeated as light, further domains left out, regions missing. Raises
+    `InputError` if the heavy chain holds no heavy domain, the light chain no light domain, or two
+    different light domains are given.
 
     >>> vh = ("EVQLVESGGGLVQPGGSLRLSCAASGFNIKDTYIHWVRQAPGKGLEWVARIYPTNGYTRYADSVKGRFTISADTSKNT"
     ...       "AYLQMNSLRAEDTAVYYCSRWGGDGFYAMDYWGQGTLVTVSS")
@@ -153,8 +220,9 @@ def _prepare(heavy: str, light: str | None) -> tuple[str, str | None, tuple[str,
         vh = _first_heavy(in_heavy)
         _, of_scfv = _split(in_heavy)
         if not of_scfv:
-            return vh.residues, None, notes + _left_out(len(in_heavy) - 1, "heavy chain")
-        notes += ("scFv split into heavy and light domains",)
+            notes += (*_left_out(len(in_heavy) - 1, "heavy chain"), *_cut_short(vh))
+            return vh.residues, None, notes
+        notes += ("scFv split into heavy and light domains", *_cut_short(vh, of_scfv[0]))
         return vh.residues, of_scfv[0].residues, notes + _left_out(len(in_heavy) - 2, "scFv")
     in_light = find_domains(light)
     if not in_light:
@@ -175,14 +243,15 @@ def _prepare(heavy: str, light: str | None) -> tuple[str, str | None, tuple[str,
                 "light chain, or nothing for a single-domain antibody"
             )
         vl = beside_heavy[0].residues if beside_heavy else None
-        return vh.residues, vl, (*notes, "the heavy domain is repeated as light chain: read once")
+        repeated = "the heavy domain is repeated as light chain: read once"
+        return vh.residues, vl, (*notes, repeated, *_cut_short(vh, *beside_heavy[:1]))
     if beside_heavy and beside_heavy[0].residues != all_light[0].residues:
         raise InputError(
             "heavy chain: it holds a light-chain domain of its own (an scFv), and the light chain "
             "is another one; give the scFv alone, or one heavy and one light chain"
         )
     notes += _left_out(len(all_heavy) - 1, "heavy chain")
-    notes += _left_out(len(all_light) - 1, "light chain")
+    notes += _left_out(len(all_light) - 1, "light chain") + _cut_short(vh, all_light[0])
     return vh.residues, all_light[0].residues, notes
 
 
@@ -206,6 +275,15 @@ def _left_out(count: int, what: str) -> tuple[str, ...]:
     if count <= 0:
         return ()
     return (f"{what}: {count} further variable domain{'s' * (count > 1)} left out",)
+
+
+def _cut_short(*domains: Domain) -> tuple[str, ...]:
+    return tuple(
+        f"{'heavy' if domain.is_heavy else 'light'} chain: {', '.join(domain.missing)} missing or "
+        "cut short" + "; the domain ends within CDR3" * (domain.missing == ("FR4",))
+        for domain in domains
+        if domain.missing
+    )
 
 
 def _no_domain(what: str, sequence: str) -> str:

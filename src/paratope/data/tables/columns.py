@@ -62,13 +62,13 @@ ALIASES: dict[str, tuple[str, ...]] = {
 VALUE_COLUMNS = tuple("pkd kd_M kd_uM kd_nM kd_pM kd dg_kcal_mol ddg_kcal_mol score".split())
 # columns that say which molecules a row is about, and all that are read with a measurement
 PAIR_COLUMNS = tuple(
-    "id heavy light antigen antigen_name mutations parent parent_heavy parent_light "
+    "id heavy light antigen antigen_name format mutations parent parent_heavy parent_light "
     "parent_antigen".split()
 )
 MEASURED_COLUMNS = (
     *PAIR_COLUMNS,
     *VALUE_COLUMNS,
-    *"binder parent_pkd assay format method temperature date reference complex fold".split(),
+    *"binder parent_pkd assay method temperature date reference complex fold".split(),
 )
 
 

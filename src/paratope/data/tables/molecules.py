@@ -3,12 +3,13 @@
 import contextlib
 import dataclasses
 import functools
+import re
 from collections.abc import Mapping
 
 from paratope.core.errors import InputError
 from paratope.core.number_text import is_not_measured
 from paratope.molecules.mutations import Mutation, apply_mutations, parse_mutations
-from paratope.molecules.numbering import find_domains, prepare_antibody
+from paratope.molecules.numbering import find_domains, number_chain, prepare_antibody
 from paratope.molecules.sequences import (
     Antibody,
     Antigen,
@@ -16,10 +17,15 @@ from paratope.molecules.sequences import (
     antigen_doubt,
     clean_antibody,
     clean_antigen,
+    clean_sequence,
 )
 
 # A row's texts by canonical column.
 Cells = Mapping[str, str]
+NO_LIGHT_CHAIN = (
+    "no light chain, but the framework of a conventional VH, which has one: predicted as a single "
+    "domain"
+)
 # Capitals up to here may be a name ("FERRITIN").
 _MAX_DOUBTED_RESIDUES = 12
 
@@ -81,8 +87,13 @@ class MoleculeReader:
             if text.strip() and is_not_measured(text):  # "NaN", "NA": letters of residues, too
                 raise InputError(f"antigen: missing ({text.strip()!r}); expected its residues")
             antigen, notes = _antigen_of(text)
+            if doubt := antigen_doubt(text):
+                raise InputError(f"antigen: {doubt}; expected its residues, one letter each")
         except InputError as problem:
             raise InputError(f"column {self._column('antigen')!r}: {problem}") from None
+        if max(map(len, antigen.chains)) <= _MAX_DOUBTED_RESIDUES:
+            doubt = "read as a peptide; if it is a name, give its residues"
+            notes = (*notes, f"antigen: {text.strip()!r} {doubt}")
         return dataclasses.replace(antigen, name=name), notes
 
     def parent_of(self, pair: Pair, cells: Cells) -> Pair | None:
@@ -114,11 +125,21 @@ class MoleculeReader:
         return Molecules(antibody, antigen, (*notes, *more))
 
     def _antibody(self, cells: Cells) -> tuple[Antibody, tuple[str, ...]]:
-        light = cells.get("light", "")
+        heavy, light = cells.get("heavy", ""), cells.get("light", "")
         light = "" if is_not_measured(light) else light  # "None", "NA": a single domain
+        only_light = bool(light.strip()) and is_not_measured(heavy)
         try:
-            antibody, notes = clean_antibody(cells.get("heavy", ""), light)
+            if only_light:  # an scFv in the wrong column
+                domains = find_domains(clean_sequence(light, "light chain")[0])
+                if len({domain.is_heavy for domain in domains}) < 2:
+                    raise InputError("heavy chain: empty")
+                heavy, light = light, ""
+            antibody, notes = clean_antibody(heavy, light)
             antibody, more = prepare_antibody(antibody)
+            if only_light:
+                notes = (f"column {self._column('light')!r} holds an scFv", *notes)
+            if antibody.light is None and self._is_conventional_vh(antibody.heavy, cells):
+                more = (*more, NO_LIGHT_CHAIN)
         except InputError as problem:
             hint = ""
             if str(problem).startswith("heavy chain: no antibody"):
@@ -131,6 +152,12 @@ class MoleculeReader:
             column = self._column("light" if at_light else "heavy")
             raise InputError(f"column {column!r}: {problem}{hint}") from None
         return antibody, notes + more
+
+    def _is_conventional_vh(self, heavy: str, cells: Cells) -> bool:
+        said = f"{self._columns.get('heavy', '')} {cells.get('format', '')}".lower()
+        if re.search(r"\bvhhs?\b|nanobod|single.?domain|sdab|\bdab", said):
+            return False
+        return number_chain(heavy).is_conventional_vh
 
     def _variant(self, cells: Cells, descendants: tuple[str, ...] = ()) -> Molecules:
         parent = self._parent_molecules(cells, descendants)
@@ -191,10 +218,4 @@ def _is_variant(cells: Cells) -> bool:
 
 @functools.lru_cache(maxsize=256)
 def _antigen_of(text: str) -> tuple[Antigen, tuple[str, ...]]:
-    antigen, notes = clean_antigen(text)
-    if doubt := antigen_doubt(text):
-        raise InputError(f"antigen: {doubt}; expected its residues, one letter each")
-    if max(map(len, antigen.chains)) <= _MAX_DOUBTED_RESIDUES:
-        peptide = f"antigen: {text.strip()!r} read as a peptide; if it is a name, give its residues"
-        notes = (*notes, peptide)
-    return antigen, notes
+    return clean_antigen(text)
