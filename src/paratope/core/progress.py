@@ -1,42 +1,78 @@
-"""Progress of long work: one callback type, and the bars a terminal shows for it."""
+"""Progress of long work: one callback type, and the bar a terminal shows for it."""
 
 import contextlib
 import sys
 from collections.abc import Callable, Iterator
 
 Progress = Callable[[str, int, int], None]
-"""Called with the stage under way, the units done and the units to do."""
+"""Called with the stage under way, the units done and the units to do (1: they are not counted)."""
 
 
 def silent(stage: str, done: int, total: int) -> None:
     """Show nothing: the default wherever a `Progress` is taken."""
 
 
+class _Bar:
+    """One line on stderr: the stage under way, how much of it is done, and the time it takes."""
+
+    under_way: "_Bar | None" = None
+
+    def __init__(self) -> None:
+        from rich import progress as bars
+        from rich.console import Console
+
+        columns = (
+            bars.TextColumn("{task.description}"),
+            bars.BarColumn(bar_width=20),
+            bars.TextColumn("{task.fields[count]}"),
+            bars.TimeElapsedColumn(),
+            bars.TextColumn("{task.fields[left]}"),
+            bars.TimeRemainingColumn(),
+        )
+        self.display = bars.Progress(*columns, console=Console(stderr=True), transient=True)
+        self.stage, self.counted, self.line = "", False, ""
+
+    def show(self, stage: str, done: int, total: int) -> None:
+        self.stage, self.counted = stage, total > 1
+        self._draw(stage, done, total)
+
+    def within(self, stage: str, done: int, total: int) -> None:
+        """Count what the stage under way waits for, unless it counts itself."""
+        if not self.counted:
+            self._draw(f"{self.stage}: {stage}", done, total)
+            if done == total:
+                self._draw(self.stage, 0, 1)
+
+    def _draw(self, line: str, done: int, total: int) -> None:
+        if line != self.line:  # the bar before it goes: two in turn would flicker
+            for task in self.display.task_ids:
+                self.display.remove_task(task)
+            self.display.add_task(line, total=None, count="", left="")
+            self.display.start()  # not before there is something to show
+        self.line, counted = line, total > 1
+        self.display.update(
+            self.display.task_ids[0],
+            completed=done,
+            total=total if counted else None,
+            count=f"{done:,}/{total:,}" if counted else "",
+            left="left" if counted else "",
+        )
+
+
 @contextlib.contextmanager
 def console_progress() -> Iterator[Progress]:
-    """One bar for each stage on stderr; nothing where stderr is no terminal."""
+    """One bar on stderr, of the stage under way; nothing where stderr is no terminal.
+
+    Within another, what is counted belongs to the other's stage.
+    """
     if not sys.stderr.isatty():
         yield silent
-        return
-    from rich import progress as bars
-    from rich.console import Console
-
-    columns = (
-        bars.TextColumn("{task.description}"),
-        bars.BarColumn(),
-        bars.MofNCompleteColumn(),
-        bars.TimeRemainingColumn(),
-    )
-    stages: dict[str, bars.TaskID] = {}
-    display = bars.Progress(*columns, console=Console(stderr=True), transient=True)
-
-    def show(stage: str, done: int, total: int) -> None:
-        display.start()  # not before there is something to show
-        if stage not in stages:
-            stages[stage] = display.add_task(stage, total=total)
-        display.update(stages[stage], completed=done, total=total)
-
-    try:
-        yield show
-    finally:
-        display.stop()
+    elif _Bar.under_way is not None:
+        yield _Bar.under_way.within
+    else:
+        bar = _Bar.under_way = _Bar()
+        try:
+            yield bar.show
+        finally:
+            _Bar.under_way = None
+            bar.display.stop()

@@ -227,23 +227,24 @@ class NetworkModel:
         """Uncalibrated pKd of pairs that `cut_pair` has given; each molecule is encoded once."""
         antibodies = [pair.antibody.chains for pair in pairs]
         antigens = [pair.antigen.chains for pair in pairs]
-        with console_progress() as progress:
-            self.antibody_store.fill(dict.fromkeys(antibodies), progress)
-            self.antigen_store.fill(dict.fromkeys(antigens), progress)
         lengths = [
             (sum(map(len, antigen)), antigen, sum(map(len, antibody)))
             for antibody, antigen in zip(antibodies, antigens, strict=True)
         ]
         order = sorted(range(len(pairs)), key=lambda row: (lengths[row], row))
         scored = Scored(*np.zeros((3, len(pairs))))
-        for start in range(0, len(order), _ROWS_AT_ONCE):
-            rows = order[start : start + _ROWS_AT_ONCE]
-            left, left_index = unique([antibodies[row] for row in rows])
-            right, right_index = unique([antigens[row] for row in rows])
-            states = self.antibody_state(left), self.antigen_state(right)
-            block = self.score(*states, left_index, right_index)
-            for values, part in zip(scored, block, strict=True):
-                values[rows] = part
+        with console_progress() as progress:
+            self.antibody_store.fill(dict.fromkeys(antibodies), progress)
+            self.antigen_store.fill(dict.fromkeys(antigens), progress)
+            for start in range(0, len(order), _ROWS_AT_ONCE):
+                progress("scoring pairs", start, len(order))
+                rows = order[start : start + _ROWS_AT_ONCE]
+                left, left_index = unique([antibodies[row] for row in rows])
+                right, right_index = unique([antigens[row] for row in rows])
+                states = self.antibody_state(left), self.antigen_state(right)
+                block = self.score(*states, left_index, right_index)
+                for values, part in zip(scored, block, strict=True):
+                    values[rows] = part
         return scored
 
 

@@ -39,6 +39,7 @@ from paratope.campaigns.suggestion.filters import (
 )
 from paratope.core.censoring import Censoring
 from paratope.core.errors import InputError
+from paratope.core.progress import Progress, silent
 from paratope.data.tables import InputTable, TableRow
 from paratope.models.prediction import Prediction
 from paratope.models.predictor import Predictor
@@ -114,7 +115,9 @@ class NextRound:
     notes: tuple[str, ...]
 
 
-def suggest(predictor: Predictor, batch: int = 96, **options: Any) -> NextRound:
+def suggest(
+    predictor: Predictor, batch: int = 96, *, progress: Progress = silent, **options: Any
+) -> NextRound:
     """Choose the antibodies to make next in a campaign.
 
     Parameters
@@ -122,6 +125,8 @@ def suggest(predictor: Predictor, batch: int = 96, **options: Any) -> NextRound:
     predictor : Predictor
         A campaign's, as `paratope adapt` makes it.
     batch : int
+    progress : callable
+        Called with the stage under way; none counts its units.
     **options
         Of `SuggestionOptions`: ``candidates``, ``regions``, ``max_mutations``, ``parent``,
         ``acquisition``, ``explore``, ``allow``, ``forbid``, ``min_distance``,
@@ -139,9 +144,11 @@ def suggest(predictor: Predictor, batch: int = 96, **options: Any) -> NextRound:
     model: CampaignModel = predictor.campaign
     wanted = SuggestionOptions(batch, **options)
     filters = parse_filters(wanted.allow, wanted.forbid)
+    progress("reading the plate", 0, 1)
     measured = measured_variants(model, wanted.parent)
     pool, refused = None, []
     if wanted.from_pool:
+        progress("reading the pool", 0, 1)
         pool = read_pool(wanted.candidates, measured.antigen)
         offered, refused = pool_candidates(
             pool.rows, measured, wanted.regions, wanted.max_mutations
@@ -149,6 +156,7 @@ def suggest(predictor: Predictor, batch: int = 96, **options: Any) -> NextRound:
     else:
 
         def optimistic(pairs: Sequence[Pair]) -> np.ndarray:
+            progress(f"ranking {len(pairs):,} single mutants", 0, 1)
             mean, deviation = marginals(model, pairs)
             return mean + SDS_AT_FULL_EXPLORE * wanted.explore * deviation
 
@@ -161,11 +169,13 @@ def suggest(predictor: Predictor, batch: int = 96, **options: Any) -> NextRound:
     if len(kept) < batch:
         raise InputError(_too_few(batch, len(kept), len(offered), pool, refused, left_out))
     pairs = [candidate.pair for candidate in kept]
+    progress(f"predicting {len(kept):,} candidates", 0, 1)
     marginal = marginals(model, pairs)
     positions = [
         {(candidate.parent, m.chain, m.position) for m in candidate.mutations} for candidate in kept
     ]
     baseline = [variant.pair for variant in measured.variants]
+    progress(f"choosing {batch:,} of them", 0, 1)
     chosen = select_batch(model, pairs, marginal, baseline, positions, wanted)
     if len(chosen) < batch:
         asked = f"any two {wanted.min_distance} residues apart"
@@ -176,6 +186,7 @@ def suggest(predictor: Predictor, batch: int = 96, **options: Any) -> NextRound:
             f"{min(len(kept), wanted.joint_candidates):,} candidates; ask for less of it, or for a "
             "smaller batch"
         )
+    progress("giving reasons", 0, 1)
     return NextRound(
         tuple(_describe(predictor, measured, kept, chosen, marginal, wanted)),
         measured,
