@@ -261,6 +261,11 @@ def parse_mutation(text: str, parent: Antibody | Pair | None = None) -> Mutation
     return mutation
 
 
+def is_wild_type(text: str) -> bool:
+    """Whether a text says that there is no mutation: ``WT``, ``wild type``, nothing."""
+    return text.strip().lower() in _NO_MUTATION
+
+
 def parse_mutations(text: str, parent: Antibody | Pair | None = None) -> tuple[Mutation, ...]:
     """Mutations joined by ``,`` or ``+`` (``;`` is read too), in order of chain and position.
 
@@ -272,7 +277,7 @@ def parse_mutations(text: str, parent: Antibody | Pair | None = None) -> tuple[M
     >>> parse_mutations("WT")
     ()
     """
-    if text.strip().lower() in _NO_MUTATION:
+    if is_wild_type(text):
         return ()
     parts = [part for part in re.split(r"[,+;]", text) if part.strip()]
     mutations = _ordered(parse_mutation(part, parent) for part in parts)

@@ -64,6 +64,7 @@ TABLE_CHECKS: tuple[Check, ...] = (
     molecules.check_antibodies,
     molecules.check_antigen_names,
     molecules.check_fragments,
+    molecules.check_mutations,
     molecules.check_spellings,
     rows.check_duplicates,
     rows.check_conflicts,

@@ -7,12 +7,16 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from paratope.core.errors import InputError
 from paratope.data.audit.table import AuditedTable, domains_of, sequence_problem
 from paratope.data.findings import Finding, counted, named, percent
+from paratope.data.tables.molecules import MoleculeReader
+from paratope.data.tables.variants import MADE, MutationError, NumbersError
 
 # numbering is fast, but a table may hold a million chains: so many different ones are looked at
 MAX_NUMBERED = 5000
 MAX_ANTIGENS = 3000
+MAX_READ = 10_000
 # an antigen's point mutants and constructs share a name; unrelated sequences should not
 SAME_ANTIGEN_IDENTITY = 60.0
 MIN_FRAGMENT = 30
@@ -22,6 +26,11 @@ _CHAIN_FAULTS = {
     "light_not_light": "the light chain holds no light-chain variable domain",
     "swapped_chains": "heavy and light chains are swapped",
     "repeated_chain": "the same chain stands as heavy and as light",
+}
+
+_MUTATION_FAULTS = {
+    "mutation_numbers": "with mutations whose numbers are not positions in the sequence",
+    "mutation_not_made": "with mutations that are not in the sequences",
 }
 
 
@@ -145,6 +154,31 @@ def _shown(double: Sequence[Mapping[str, list[int]]]) -> list[str]:
 def _spellings(names: Sequence[str | None]) -> list[str | None]:
     """Names without case, spaces and punctuation."""
     return [name and re.sub(r"[^a-z0-9α-ω]", "", name.lower()) for name in names]
+
+
+def check_mutations(table: AuditedTable) -> Iterator[Finding]:
+    """Mutations that are not in the sequences beside them, or not in positions of their parent."""
+    reader = MoleculeReader(table.roles, None, None)
+    texts = {role: [text or "" for text in table.text(role)] for role in table.roles}
+    rows = [dict(zip(texts, row, strict=True)) for row in zip(*texts.values(), strict=True)]
+    for row, cells in enumerate(rows, start=1):
+        reader.remember(cells.get("id") or str(row), cells)
+    faulty: dict[str, dict[int, str]] = {"mutation_numbers": {}, "mutation_not_made": {}}
+    for row in [row for row, cells in enumerate(rows) if reader.mutations(cells)][:MAX_READ]:
+        try:
+            if MADE in reader.read(rows[row]).notes:
+                faulty["mutation_not_made"][row] = MADE
+        except MutationError as problem:
+            numbers = isinstance(problem, NumbersError)
+            faulty["mutation_numbers" if numbers else "mutation_not_made"][row] = str(problem)
+        except InputError:
+            pass  # said by the checks of sequences
+    for code, examples in faulty.items():
+        if examples:
+            message = f"{counted(len(examples), 'row')} {_MUTATION_FAULTS[code]}"
+            column = table.roles.get("mutations") or table.roles.get("id", "")
+            shown = table.shown([*examples], examples)
+            yield table.finding(code, column, message, [*examples], shown)
 
 
 def check_fragments(table: AuditedTable) -> Iterator[Finding]:

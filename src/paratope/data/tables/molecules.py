@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from paratope.core.errors import InputError
 from paratope.core.number_text import is_not_measured
+from paratope.data.tables.variants import MADE, Cells, MutationError, Variants
 from paratope.molecules.mutations import Mutation, apply_mutations, parse_mutations
 from paratope.molecules.numbering import find_domains, number_chain, prepare_antibody
 from paratope.molecules.sequences import (
@@ -20,8 +21,6 @@ from paratope.molecules.sequences import (
     clean_sequence,
 )
 
-# A row's texts by canonical column.
-Cells = Mapping[str, str]
 NO_LIGHT_CHAIN = (
     "no light chain, but the framework of a conventional VH, which has one: predicted as a single "
     "domain"
@@ -62,12 +61,23 @@ class MoleculeReader:
         self._default_antigen = default_antigen
         self._parent = parent
         self._rows: dict[str, Cells] = {}
+        self._variants = Variants(columns, self._beside, parent)
 
     def remember(self, row_id: str, cells: Cells) -> None:
-        """Keep a row that others may name as their parent; the first of its id counts."""
+        """Keep what a row says of mutations, and the first row of an id that others may name."""
+        self._variants.remember(cells)
         can_be_named = self._parent is not None or "parent" in self._columns
         if can_be_named and "mutations" in self._columns:
             self._rows.setdefault(row_id, cells)
+
+    @property
+    def has_mutations(self) -> bool:
+        """Whether rows may have mutations, as far as they are remembered."""
+        return self._variants.has_mutations
+
+    def mutations(self, cells: Cells) -> str:
+        """A row's mutations as it writes them, in its id if nowhere else; empty for none."""
+        return self._variants.text(cells)
 
     def read(self, cells: Cells) -> Molecules:
         """The molecules of a row.
@@ -75,7 +85,18 @@ class MoleculeReader:
         Raises `InputError`, naming the user's column, if a sequence cannot be read, a parent is
         missing or mutations do not fit it.
         """
-        return self._variant(cells) if _is_variant(cells) else self._of_sequences(cells)
+        if _is_variant(cells):
+            return self._variant(cells)
+        molecules = self._of_sequences(cells)
+        column = self._column("mutations" if "mutations" in self._columns else "id")
+        try:
+            is_parent = self._is_parent(molecules, cells)
+            if not self._variants.to_make(cells, _molecule(molecules), is_parent):
+                return molecules
+        except MutationError as problem:
+            raise type(problem)(f"column {column!r}: {problem}") from None
+        made = self._with_mutations(molecules, self._variants.text(cells), column)
+        return dataclasses.replace(made, notes=(*made.notes, MADE))
 
     def antigen(self, cells: Cells) -> tuple[Antigen, tuple[str, ...]]:
         """The antigen of a row's own cells, or the default one, and notes."""
@@ -161,18 +182,26 @@ class MoleculeReader:
 
     def _variant(self, cells: Cells, descendants: tuple[str, ...] = ()) -> Molecules:
         parent = self._parent_molecules(cells, descendants)
+        column = self._column("mutations")
+        if not is_not_measured(cells.get("antigen", "")):
+            antigen, notes = self.antigen(cells)
+            parent = Molecules(parent.antibody, antigen, (*parent.notes, *notes))
         try:
-            mutations = parse_mutations(cells["mutations"], parent.antibody)
+            self._variants.check_numbers(cells, _molecule(parent))
+        except MutationError as problem:
+            raise type(problem)(f"column {column!r}: {problem}") from None
+        return self._with_mutations(parent, cells["mutations"], column)
+
+    def _with_mutations(self, parent: Molecules, text: str, column: str) -> Molecules:
+        try:
+            mutations = parse_mutations(text, parent.antibody)
             in_antibody = [mutation for mutation in mutations if mutation.chain in ("H", "L")]
             antibody = apply_mutations(parent.antibody, in_antibody)
         except InputError as problem:
-            raise InputError(f"column {self._column('mutations')!r}: {problem}") from None
+            raise MutationError(f"column {column!r}: {problem}") from None
         in_antigen = tuple(mutation for mutation in mutations if mutation not in in_antibody)
-        if not is_not_measured(cells.get("antigen", "")):
-            antigen, notes = self.antigen(cells)
-            return Molecules(antibody, antigen, (*parent.notes, *notes), (in_antigen,))
         steps = (*parent.antigen_mutations, in_antigen)
-        return Molecules(antibody, parent.antigen, parent.notes, steps)
+        return dataclasses.replace(parent, antibody=antibody, antigen_mutations=steps)
 
     def _parent_molecules(self, cells: Cells, descendants: tuple[str, ...]) -> Molecules:
         name = cells.get("parent", "").strip()
@@ -206,8 +235,30 @@ class MoleculeReader:
         except InputError as problem:
             raise InputError(f"parent {name!r}: {problem}") from None
 
+    def _is_parent(self, molecules: Molecules, cells: Cells) -> bool | None:
+        """Whether a row's own sequences are its parent's; None where that is not known."""
+        row = self._rows.get(cells.get("parent", "").strip())
+        if row is not None and not _is_variant(row):
+            cells = {f"parent_{name}": row.get(name, "") for name in ("heavy", "light", "antigen")}
+        pair = Pair(molecules.antibody, molecules.antigen or Antigen(()))
+        with contextlib.suppress(InputError):
+            parent = self.parent_of(pair, cells)
+            return None if parent is None else parent.residues == pair.residues
+        return None
+
+    def _beside(self, cells: Cells) -> Antibody | Pair | None:
+        """A row's own sequences; None if they cannot be read."""
+        with contextlib.suppress(InputError):
+            return _molecule(self._of_sequences(cells))
+        return None
+
     def _column(self, canonical: str) -> str:
         return self._columns.get(canonical, canonical)
+
+
+def _molecule(molecules: Molecules) -> Antibody | Pair:
+    antibody, antigen = molecules.antibody, molecules.antigen
+    return antibody if antigen is None else Pair(antibody, antigen)
 
 
 def _is_variant(cells: Cells) -> bool:

@@ -2,7 +2,9 @@
 
 import dataclasses
 import functools
+import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Unpack
 
 import polars as pl
@@ -92,8 +94,9 @@ def iter_tables(
     """Read a table of any size in blocks of at most `block_rows` rows of the file.
 
     As `read_table`, in bounded memory for text and Parquet. Row indices run on through the blocks.
-    A parent's row must be in the same block or before it; non-binders are bounded by `limit_pkd`,
-    or the weakest value of their block.
+    Rows of mutations are judged with all rows of a file, which is read twice for them; in a stream
+    with those before them and in their block, where their parent must be, too. Non-binders are
+    bounded by `limit_pkd`, or the weakest value of their block.
     """
     if block_rows < 1:
         raise InputError(f"block_rows must be at least 1, got {block_rows}")
@@ -108,9 +111,21 @@ def _tables(source: Source, block_rows: int | None, options: ReadOptions) -> Ite
             if reader is None:
                 reader = RowReader(opened.name, block.frame.columns, **options)
                 block.table_notes[:0] = opened.notes
+                reader.remember(block, 0)
+                is_path = isinstance(source, str | os.PathLike) and Path(source).is_file()
+                if block_rows is not None and is_path and reader.has_mutations:
+                    _remember_all(reader, source, block_rows)
             yield _table(reader, block, block.frame)
         if reader is None:
             raise InputError(f"{opened.name}: the table has a header but no rows")
+
+
+def _remember_all(reader: RowReader, source: Source, block_rows: int) -> None:
+    rows = 0
+    with open_source(source) as opened:
+        for block in read_blocks(opened, block_rows):
+            reader.remember(block, rows)
+            rows += len(block.lines)
 
 
 def table_from_frame(

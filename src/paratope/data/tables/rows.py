@@ -117,8 +117,8 @@ class RowReader:
         self._unread: Counter[str] = Counter()
         self._molecules = MoleculeReader(self.columns, default_antigen, parent)
 
-    def read(self, block: Block) -> list[TableRow]:
-        """The rows of a block, each repeated for every antigen given."""
+    def remember(self, block: Block, rows_before: int) -> list[Cells]:
+        """A block's cells, kept for rows that name them or are judged with them."""
         texts = {name: as_text(block.frame[column]) for name, column in self.columns.items()}
         for name in texts.keys() & {*VALUE_COLUMNS, "parent_pkd"}:
             texts[name], note = plain_commas(texts[name])
@@ -129,10 +129,21 @@ class RowReader:
         rows_of_cells = [
             dict(zip(texts, row, strict=True)) for row in zip(*texts.values(), strict=True)
         ]
-        for position, cells in enumerate(rows_of_cells):  # a parent may stand behind its variants
+        for position, cells in enumerate(rows_of_cells):
             if position not in block.errors:
-                number = self._row_number + position + 1
+                number = rows_before + position + 1
                 self._molecules.remember(cells.get("id", "").strip() or str(number), cells)
+        return rows_of_cells
+
+    @property
+    def has_mutations(self) -> bool:
+        """Whether rows may have mutations, which are judged over all rows."""
+        return self._molecules.has_mutations
+
+    def read(self, block: Block) -> list[TableRow]:
+        """The rows of a block, each repeated for every antigen given."""
+        # all at first: a parent may stand behind its variants
+        rows_of_cells = self.remember(block, self._row_number)
         rows: list[tuple[TableRow, Cells]] = []
         for position, cells in enumerate(rows_of_cells):
             notes = (block.notes[position],) if position in block.notes else ()
@@ -168,6 +179,10 @@ class RowReader:
         if chosen:
             wanted = [name for name in wanted if name not in VALUE_COLUMNS or name in chosen]
         matched = match_columns(found, columns, wanted)
+        rest = [name for name in found if name not in matched.values()]
+        variant = next((name for name in rest if name.strip().lower() == "variant"), None)
+        if variant and "mutations" not in matched:  # beside an id: its mutation, where it is one
+            matched["mutations"] = variant
         has_mutations = {"mutations", "parent_heavy"} <= matched.keys()
         if "heavy" not in matched and not has_mutations:
             raise InputError(missing_column(self.source, "heavy", found))

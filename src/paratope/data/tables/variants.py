@@ -1,0 +1,256 @@
+"""Mutations of a table's rows: to be made or in the sequences already, and in whose numbers.
+
+A residue fits a wrong number one time in fifteen, so no row is judged alone: the numbering is the
+one that fits most variants of a parent, and whether sequences hold their mutations is told by the
+rows that share a sequence or, where each has its own, by all of them.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+
+from paratope.core.errors import InputError
+from paratope.core.number_text import is_not_measured
+from paratope.molecules.mutation_numbers import (
+    NUMBERINGS,
+    POSITION,
+    Named,
+    bare_mutations,
+    fits,
+    named_mutations,
+    position_of,
+)
+from paratope.molecules.mutations import is_wild_type
+from paratope.molecules.sequences import Antibody, Pair
+
+# Variants of one parent, and rows with sequences of their own, that are looked at.
+MAX_VARIANTS = 1000
+MAX_ROWS = 200
+# What is said of rows whose mutations are made.
+MADE = "its mutations are made: the sequences beside them are the parent's"
+
+# A row's texts by canonical column.
+Cells = Mapping[str, str]
+Molecule = Antibody | Pair
+Fitting = dict[tuple[str, bool], int]
+_MOLECULES = ("heavy", "light", "antigen")
+
+
+class MutationError(InputError):
+    """A row's mutations are not those of its sequences."""
+
+
+class NumbersError(MutationError):
+    """The numbers of a mutation are not positions in the sequence."""
+
+
+class Variants:
+    """What the rows of one table say of mutations.
+
+    `columns` are canonical names to the user's, `molecule_of` reads a row's own sequences, `parent`
+    is the id of the parent of rows that name none.
+    """
+
+    def __init__(
+        self,
+        columns: Mapping[str, str],
+        molecule_of: Callable[[Cells], Molecule | None],
+        parent: str | None = None,
+    ) -> None:
+        self._column = "mutations" if "mutations" in columns else "id"
+        self._molecule_of = molecule_of
+        self._parent = parent or ""
+        self._texts: dict[int, tuple[str, ...]] = {}  # of each parent or sequence, "" for none
+        self._rows: dict[int, Cells] = {}  # some with sequences, the first of each
+        # how many fit each numbering before and after, and of how many
+        self._own: tuple[Fitting, int] | None = None
+        self._numbering: dict[int, tuple[Fitting, int]] = {}
+
+    def text(self, cells: Cells) -> str:
+        """A row's mutations, or its id where that is what names them; empty for none."""
+        text = cells.get(self._column, "").strip()
+        is_none = is_not_measured(text) or is_wild_type(text)
+        return "" if is_none or not (_is_notation(text) or bare_mutations(text)) else text
+
+    def remember(self, cells: Cells) -> None:
+        """Keep what a row says; rows must be remembered before they are judged."""
+        text = self.text(cells)
+        if not text and self._column == "id" and not is_wild_type(cells.get("id", "")):
+            return
+        key = self._key(cells)
+        texts = self._texts.setdefault(key, ())
+        if text not in texts and len(texts) < MAX_VARIANTS:
+            self._texts[key] = (*texts, text)
+            self._numbering.pop(key, None)
+        if text and len(self._rows) < MAX_ROWS and not is_not_measured(cells.get("heavy", "")):
+            self._rows.setdefault(key, cells)
+            self._own = None
+
+    @property
+    def has_mutations(self) -> bool:
+        """Whether rows may have mutations, as far as they are remembered."""
+        return self._column == "mutations" or any(texts != ("",) for texts in self._texts.values())
+
+    def check_numbers(self, cells: Cells, parent: Molecule) -> None:
+        """Raise `NumbersError` if another numbering fits more variants of a row's parent."""
+        key = self._key(cells)
+        if key not in self._numbering:
+            variants = [v for each in self._texts.get(key, ()) if _is_numbered(v := _named(each))]
+            self._numbering[key] = _that_fit([(v, parent) for v in variants]), len(variants)
+        _check_numbers(self.text(cells), parent, *self._numbering[key])
+
+    def to_make(self, cells: Cells, molecule: Molecule, is_parent: bool | None) -> bool:
+        """Whether a row's mutations are still to be made in the sequences beside them.
+
+        `is_parent` says whether they are its parent's; None if that is not known. False if there is
+        no mutation, the sequences hold them, or nobody can tell. Raises `InputError` if the
+        sequences are of another variant, or the numbers are no positions.
+        """
+        text = self.text(cells)
+        if not text or is_parent is False:
+            return False
+        texts = self._texts.get(self._key(cells), (text,))
+        if len(texts) > 1 or is_parent:
+            return self._to_make_in_shared(text, texts, bool(is_parent), molecule, cells)
+        named = named_mutations(text)
+        return bool(named) and self._to_make_in_own(text, named, molecule)
+
+    def _to_make_in_shared(
+        self, text: str, texts: Sequence[str], is_parent: bool, molecule: Molecule, cells: Cells
+    ) -> bool:
+        """Of sequences that stand beside several mutations: they hold those of one at most."""
+        variants = [each for each in texts if each]
+        befores, afters = set[str](), set[str]()
+        for each in variants:
+            options = _options(each)
+
+            def fit(made: bool, *names: str, options: Sequence[Named] = options) -> bool:
+                return any(fits(one, molecule, name, made) for one in options for name in names)
+
+            if not fit(False, POSITION) and fit(True, POSITION):
+                afters.add(each)
+            elif fit(False, *NUMBERINGS):
+                befores.add(each)
+            elif len(variants) == 1 and fit(True, *NUMBERINGS):
+                afters.add(each)
+        if self._column == "id" and not _is_notation(text) and len(befores) < len(variants):
+            return False  # names of clones
+        if afters and len(afters) >= len(befores) + ("" in texts) + is_parent:
+            if text in afters:
+                return False
+            raise MutationError(
+                f"mutation {text!r} is not in its sequence, which is that of {min(afters)} in "
+                "another row"
+            )
+        if _is_notation(text):
+            self.check_numbers(cells, molecule)
+            return True
+        meant = [
+            ",".join(map(str, option))
+            for option in _options(text)
+            if fits(option, molecule, POSITION, False)
+        ]
+        hint = f": write {' or '.join(meant)}" if meant else ", such as H:S31A"
+        raise MutationError(
+            f"mutation {text!r} is not in its sequence, which rows without it have as well; name "
+            f"its chain and count from 1 in the variable domain{hint}"
+        )
+
+    def _to_make_in_own(self, text: str, named: tuple[Named, ...], molecule: Molecule) -> bool:
+        """Of sequences that no other mutation stands beside: all such rows are judged together."""
+        if self._own is None:
+            rows = [
+                (_named(self.text(row)), self._molecule_of(row))
+                for key, row in self._rows.items()
+                if len(self._texts[key]) == 1
+            ]
+            rows = [(each, of) for each, of in rows if each and of is not None]
+            self._own = _that_fit(rows), len(rows)
+        counts, total = self._own
+        is_before = fits(named, molecule, POSITION, False)
+        if 2 * counts[POSITION, True] > total and counts[POSITION, True] >= counts[POSITION, False]:
+            if is_before and not fits(named, molecule, POSITION, True):
+                raise MutationError(
+                    f"mutation {text!r} is not in its sequence, which has the residue before it "
+                    "where other rows hold theirs; give the variant's sequences"
+                )
+            return False
+        best, is_made = max(counts, key=lambda way: counts[way])
+        if is_made or 2 * counts[best, False] <= total:
+            return False
+        rival = next((n for n in NUMBERINGS if counts[n, True] == counts[best, False]), None)
+        if rival is not None:
+            raise NumbersError(
+                f"mutation {text!r} can be read two ways: its sequence has the residue before it "
+                f"by {NUMBERINGS[best]} and the one after it by {NUMBERINGS[rival]} number; give "
+                "the parent in place of heavy and light, or no mutation"
+            )
+        _check_numbers(text, molecule, counts, total)
+        return True
+
+    def _key(self, cells: Cells) -> int:
+        if not is_not_measured(cells.get("heavy", "")):
+            return hash(tuple(cells.get(name, "").strip() for name in _MOLECULES))
+        names = ("parent", *(f"parent_{name}" for name in _MOLECULES))
+        given = tuple(cells.get(name, "").strip() for name in names)
+        return hash(given if any(given) else (self._parent, "", "", ""))
+
+
+def _is_notation(text: str) -> bool:
+    """Whether at least one of a text's mutations is written as this package does."""
+    return any(named_mutations(part) for part in re.split(r"[,+;]", text))
+
+
+def _named(text: str) -> tuple[Named, ...]:
+    return named_mutations(text) if text else ()
+
+
+def _options(text: str) -> list[tuple[Named, ...]]:
+    """What a text may name: bare substitutions are of one of the chains."""
+    if named := named_mutations(text):
+        return [named]
+    return [tuple(one._replace(chain=c) for one in bare_mutations(text)) for c in ("H", "L", "A")]
+
+
+def _is_numbered(named: Sequence[Named]) -> bool:
+    """Whether it tells numberings apart."""
+    return any(one.before and not one.is_imgt for one in named)
+
+
+def _that_fit(variants: Sequence[tuple[tuple[Named, ...], Molecule]]) -> Fitting:
+    return {
+        (name, made): sum(fits(each, molecule, name, made) for each, molecule in variants)
+        for made in (False, True)
+        for name in NUMBERINGS
+    }
+
+
+def _check_numbers(text: str, parent: Molecule, counts: Fitting, total: int) -> None:
+    named, at_position = named_mutations(text), counts[POSITION, False]
+    best = max(NUMBERINGS, key=lambda name: counts[name, False])
+    if not _is_numbered(named):
+        return
+    if best == POSITION:
+        if total >= 3 and 2 * at_position < total and fits(named, parent, POSITION, False):
+            raise NumbersError(
+                f"mutation {text!r} may fit by chance: {at_position} of this parent's {total} "
+                "variants fit positions in its sequence, and no numbering fits more; count "
+                "positions from 1 in the variable domain"
+            )
+        return
+    scheme = NUMBERINGS[best]
+    said = f"{counts[best, False]} of this parent's {total} variants fit {scheme} numbers"
+    meant = []
+    for one in named:
+        is_other = one.chain in ("H", "L") and one.before and not one.is_imgt
+        place = position_of(one, parent, best) if is_other else one.number
+        if place is None:
+            raise NumbersError(
+                f"mutation {text!r}: {said}, but it has no {one.before} at {scheme} number "
+                f"{one.chain}:{one.number}"
+            )
+        meant.append(one._replace(number=str(place)))
+    if meant != [*named]:
+        raise NumbersError(
+            f"mutation {text!r}: {said}, {at_position} positions in its sequence: write "
+            f"{','.join(map(str, meant))}"
+        )

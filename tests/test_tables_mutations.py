@@ -1,0 +1,212 @@
+"""Mutations beside sequences, and numbers that are no positions: judged over all rows."""
+
+import csv
+import io
+import re
+from pathlib import Path
+
+import pytest
+
+from paratope.data.audit import audit
+from paratope.data.tables import iter_tables, read_table
+from paratope.molecules.mutations import apply_mutations, parse_mutations
+from paratope.molecules.sequences import Antibody
+from test_numbering import LYSOZYME, VH, VHH, VK
+
+
+def variant(mutations: str, heavy: str = VH) -> str:
+    return apply_mutations(Antibody(heavy), parse_mutations(mutations)).heavy
+
+
+def table(rows: list[tuple], *header: str) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([header, *rows])
+    return text.getvalue().encode()
+
+
+def outcomes(content: bytes) -> list[str]:
+    """Each row's heavy chain as read, or its error."""
+    rows = read_table(io.BytesIO(content)).rows
+    return [row.pair.antibody.heavy if row.pair else row.error or "" for row in rows]
+
+
+# Heavy chain, mutations, and what is read: the heavy chain, or words of the error.
+KABAT = "5 of this parent's 5 variants fit Kabat numbers, 1 positions in its sequence"
+BESIDE = {
+    "the parent's sequence in all rows": [
+        (VH, "", VH),
+        (VH, "H:D31A", variant("H:D31A")),
+        (VH, "H:36D→A,H:Y33del", variant("H:D31A,H:Y33del")),
+        (VH, "H:33insGY", variant("H:33insGY")),
+        (VH, "H:S31A", "'H:S31A': the parent has D at position 31 of its heavy chain"),
+        (VH, "H:D31V+H:?", "'H:[?]': cannot be read"),
+    ],
+    "one variant of each of several parents": [
+        (VH, "H:D31A", variant("H:D31A")),
+        (VHH, "H:M34L", variant("H:M34L", VHH)),
+    ],
+    "sequences that hold their mutations": [
+        (VH, "WT", VH),
+        *(
+            (variant(text), text, variant(text))
+            for text in ("H:D31A", "H:Y33del", "H:33insGS,H:D31E,H:Y60F", "H:E1Q,H:W99del,H:G100A")
+        ),
+        (variant("H:D31A"), "H:36D→A", variant("H:D31A")),
+        (variant("H:D31A"), "", variant("H:D31A")),  # a replicate
+    ],
+    "sequences that hold them by Kabat numbers": [
+        (variant(f"H:{at}"), f"H:{kabat}", variant(f"H:{at}"))
+        for at, kabat in (("T54A", "T53A"), ("P53A", "P52aA"), ("R98A", "R94A"), ("W99A", "W95A"))
+    ],
+    "one sequence forgotten": [
+        *((variant(text), text, variant(text)) for text in ("H:D31A", "H:Y33A", "H:W99A")),
+        (variant("H:E1Q"), "H:R50A", "'H:R50A' is not in its sequence, which has the residue befo"),
+    ],
+    "a sequence of another row": [
+        (variant("H:D31A"), "H:D31A", variant("H:D31A")),
+        (variant("H:D31A"), "H:Y33A", "not in its sequence, which is that of H:D31A in another"),
+    ],
+    "chains not named": [
+        (VH, "", VH),
+        (VH, "D31A", "'D31A' is not in its sequence.*: write H:D31A"),
+        (VH, "VH-Y33A/W99A", "write H:Y33A,H:W99A"),
+        (VH, "E484K", "'E484K' is not in its sequence.* such as H:S31A"),
+    ],
+    "chains not named, and held": [
+        (variant(f"H:{text}"), text, variant(f"H:{text}")) for text in ("D31A", "Y33A", "W99A")
+    ],
+    "the parent's sequence, by Kabat numbers": [
+        (VH, "WT", VH),
+        (VH, "H:P52aA", f"{KABAT}: write H:P53A"),
+        (VH, "H:T53A", f"{KABAT}: write H:T54A"),
+        (VH, "H:R94A,H:W95A", f"{KABAT}: write H:R98A,H:W99A"),
+        (VH, "H:Y56A", f"{KABAT}: write H:Y57A"),
+        (VH, "H:D31A", variant("H:D31A")),  # the same in both
+    ],
+    "words and names of clones": [(VH, text, VH) for text in ("clone A", "7", "parent", "n.d.")],
+}
+
+
+COLUMNS = ("heavy", "light", "antigen", "mutations")
+
+
+def check(rows: list[tuple], read: list[str]) -> None:
+    assert len(rows) == len(read)
+    for (*_, text, expected), got in zip(rows, read, strict=True):
+        assert got == expected or (" " in expected and re.search(expected, got)), text
+
+
+@pytest.mark.parametrize("rows", BESIDE.values(), ids=BESIDE)
+@pytest.mark.parametrize("column", ["mutations", "Variant"])
+def test_mutations_beside_sequences(column: str, rows: list[tuple[str, str, str]]):
+    cells = [(f"r{k}", heavy, VK, LYSOZYME, text) for k, (heavy, text, _) in enumerate(rows)]
+    check(rows, outcomes(table(cells, "id", "VH", "VL", "antigen", column)))
+
+
+IDS = {
+    "mutations": [(VH, "trastuzumab", VH), (VH, "H:D31A", variant("H:D31A"))],
+    "held": [(variant("H:D31A"), "H:D31A", variant("H:D31A")), (VH, "WT", VH)],
+    "chain not named": [(VH, "WT", VH), (VH, "D31A", "write H:D31A"), (VH, "Y33W", "write H:Y33W")],
+    "clones": [(VH, "A3C", VH), (VH, "F10A", VH), (VH, "P1-B7", VH), (VHH, "H7L", VHH)],
+}
+
+
+@pytest.mark.parametrize("rows", IDS.values(), ids=IDS)
+def test_ids_that_are_mutations(rows: list[tuple[str, str, str]]):
+    cells = [(text, heavy, VK, LYSOZYME) for heavy, text, _ in rows]
+    check(rows, outcomes(table(cells, "name", "heavy", "light", "antigen")))
+
+
+# Mutations of one parent, and what is read of each.
+NUMBERS = {
+    "a number with a letter": [
+        ("H:P52aA", "2 of this parent's 2 variants fit Kabat numbers, 0 pos.*: write H:P53A"),
+        ("H:Y56A", "write H:Y57A"),
+    ],
+    "IMGT without its arrow": [
+        ("H:D36A", "fit IMGT numbers, 1 positions in its sequence: write H:D31A"),
+        ("H:Y38A", "write H:Y33A"),
+        ("H:G66V", "write H:G60V|but it has no G at IMGT number H:66"),
+        ("H:36D→A", variant("H:D31A")),
+    ],
+    "one slip": [
+        ("H:S31A", "the parent has D at position 31"),
+        *((text, variant(text)) for text in ("H:D31A", "H:Y33A", "H:W99A", "H:0insG")),
+    ],
+    "nobody's numbers": [  # one of them fits
+        *((f"H:{text}", "the parent has") for text in ("W2A", "W3A", "W4A")),
+        ("H:E1A", "'H:E1A' may fit by chance: 1 of this parent's 4 variants fit positions"),
+    ],
+}
+
+
+@pytest.mark.parametrize("rows", NUMBERS.values(), ids=NUMBERS)
+@pytest.mark.parametrize("by_sequences", [False, True])
+def test_numbers_are_judged_over_a_parent(by_sequences: bool, rows: list[tuple[str, str]]):
+    if by_sequences:
+        cells = [("", VH, VK, LYSOZYME, text) for text, _ in rows]
+        header = ("heavy", "parent_heavy", "parent_light", "parent_antigen", "mutations")
+        check(rows, outcomes(table(cells, *header)))
+    else:
+        cells = [("wt", VH, VK, LYSOZYME, "", ""), ("vhh", VHH, "", LYSOZYME, "", "")]
+        cells += [(f"v{k}", "", "", "", "wt", text) for k, (text, _) in enumerate(rows)]
+        cells += [("other", "", "", "", "vhh", "H:E1Q")]  # another parent's
+        header = ("id", "heavy", "light", "antigen", "parent", "mutations")
+        read = outcomes(table(cells, *header))
+        check(rows, read[2:-1])
+
+
+def test_what_can_be_read_two_ways_is_refused():
+    # Y by position, A by Kabat number
+    heavy = variant("H:Y60A")
+    position = heavy[58]
+    got = outcomes(table([(heavy, VK, LYSOZYME, f"H:{position}59A")], *COLUMNS))
+    check([("", "can be read two ways")], got)
+
+
+def test_the_parent_tells_whether_mutations_are_made():
+    header = ("parent_heavy", *COLUMNS)
+    made = variant("H:D31A")
+    rows = [(VH, VH, "H:D31A", made), (VH, made, "H:D31A", made), (VH, made, "H:D94A", made)]
+    cells = [(parent, heavy, VK, LYSOZYME, text) for parent, heavy, text, _ in rows]
+    check(rows, outcomes(table(cells, *header)))
+
+
+def test_mutations_of_the_antigen():
+    rows = [(VH, VK, LYSOZYME, text) for text in ("", "A:K1R", "H:E1Q,A:V2L", "A:K484E")]
+    read = read_table(io.BytesIO(table(rows, *COLUMNS))).rows
+    assert [row.pair.antigen.chains[0][:2] for row in read if row.pair] == ["KV", "RV", "KL"]
+    assert "the parent's antigen has" in (read[3].error or "")
+
+
+REAL = {
+    "05-mutations-beside-wild-type-sequence.csv": "mutation_not_made",
+    "05-sibling-id-is-the-mutation.csv": "mutation_not_made",
+    "13-kabat-by-chance.csv": "mutation_numbers",
+}
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_files_as_people_have_them(name: str, data_root: Path, tmp_path: Path):
+    path = data_root / "real_files" / name
+    rows = read_table(path).rows
+    if name.startswith("05"):
+        texts = ("H:D31A", "H:Y33A", "H:W99A", "H:Y105A", "H:R50A")
+        assert [row.pair.antibody.heavy for row in rows if row.pair] == [VH, *map(variant, texts)]
+    else:
+        assert ["Kabat" in (row.error or "") for row in rows] == [False] + [True] * 6
+        assert "write H:G57A" in (rows[4].error or "")
+    (finding,) = audit(path).of(REAL[name])
+    assert finding.rows == tuple(range(2, len(rows) + 1))
+    for block_rows in (1, 4):  # judged over the whole file, block by block
+        assert [row for block in iter_tables(path, block_rows) for row in block.rows] == [*rows]
+
+
+@pytest.mark.parametrize("case", BESIDE)
+def test_the_audit_finds_what_is_not_read_as_it_stands(case: str, tmp_path: Path):
+    rows = [(heavy, VK, LYSOZYME, text) for heavy, text, _ in BESIDE[case]]
+    path = tmp_path / "table.csv"
+    path.write_bytes(table(rows, *COLUMNS))
+    doubted = [k for k, (heavy, _, expected) in enumerate(BESIDE[case], 1) if heavy != expected]
+    findings = audit(path).of("mutation_not_made", "mutation_numbers")
+    assert sorted(row for finding in findings for row in finding.rows) == doubted
