@@ -19,7 +19,7 @@ from typer import Option
 from typer.core import TyperCommand
 
 from paratope.cli.group import HELP_OPTIONS, CommandGroup
-from paratope.core.errors import ParatopeError
+from paratope.core.errors import ParatopeError, panics_as_errors
 
 # Command: the module that defines it, and its line in the main help
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -97,7 +97,8 @@ def root_command() -> Any:
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line on what follows ``paratope`` and leave with its exit code."""
     try:
-        root_command().main(arguments, prog_name="paratope")
+        with panics_as_errors("a library failed"):
+            root_command().main(arguments, prog_name="paratope")
     except ParatopeError as error:
         cause, message = error.__cause__, str(error)
         # polars raises an OSError without its number, which stands in the text

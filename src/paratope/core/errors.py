@@ -4,7 +4,8 @@ Anything a user hands over that is wrong raises a `ParatopeError`; the command l
 message without a traceback. `assert` is for our own mistakes.
 """
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Iterator
 
 
 class ParatopeError(Exception):
@@ -52,3 +53,23 @@ def unknown_name(kind: str, got: str, valid: Iterable[object]) -> str:
     """
     names = ", ".join(sorted(str(name) for name in valid))
     return f"unknown {kind} {got!r}; valid names: {names}"
+
+
+@contextlib.contextmanager
+def panics_as_errors(what: str) -> Iterator[None]:
+    """Turn the panic of a library written in Rust, which is no `Exception`, into an `InputError`.
+
+    >>> PanicException = type("PanicException", (BaseException,), {})
+    >>> try:
+    ...     with panics_as_errors("t.parquet: not readable"):
+    ...         raise PanicException("no Int256")
+    ... except InputError as error:
+    ...     print(error)
+    t.parquet: not readable: no Int256
+    """
+    try:
+        yield
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":
+            raise
+        raise InputError(f"{what}: {' '.join(str(error).split())[:200]}") from None

@@ -8,14 +8,15 @@ import csv
 import dataclasses
 import datetime
 import functools
+import io
 import itertools
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO, TypeAlias, TypeVar
 
 import polars as pl
 
-from paratope.core.errors import InputError
+from paratope.core.errors import InputError, panics_as_errors
 from paratope.data.tables.columns import shown_names
 from paratope.data.tables.headers import (
     DELIMITERS,
@@ -24,6 +25,7 @@ from paratope.data.tables.headers import (
     header_index,
     is_header,
 )
+from paratope.data.tables.packed import check_columns, check_parquet, check_workbook
 from paratope.data.tables.sources import Opened, Source, open_source, source_name
 from paratope.molecules.sequences import Antigen, clean_antigen
 
@@ -35,6 +37,7 @@ Frame: TypeAlias = "pl.DataFrame | pd.DataFrame"
 
 # A whole antigen of many chains fits; a quote that is never closed does not run on for ever.
 MAX_FIELD_CHARACTERS = 1 << 24
+_MAX_LINE_CHARACTERS = 1 << 26
 _SUFFIX_DELIMITER = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
 _FASTA_NAME = re.compile(r"\.(fasta|fa|faa|fas|fsa)(\.gz)?$", re.IGNORECASE)
 # "mab1_H" and "mab1_L", "mab1|heavy" and "mab1|light", "mab1 VH" and "mab1 VL"
@@ -66,24 +69,36 @@ def read_blocks(
 
     `columns` are names the caller expects among the user's; they tell the header and the sheet.
     """
-    if opened.kind == "parquet":
-        yield from _parquet_blocks(opened, block_rows)
-    elif opened.kind == "xlsx":
-        yield from _xlsx_blocks(opened, block_rows, columns)
+    if opened.kind in ("parquet", "xlsx"):
+        with panics_as_errors(f"{opened.name}: altered, or of a kind that is not read"):
+            if opened.kind == "parquet":
+                yield from _parquet_blocks(opened, block_rows)
+            else:
+                yield from _xlsx_blocks(opened, block_rows, columns)
     elif opened.suffix in (".parquet", ".pq", ".xlsx"):
         raise InputError(f"{opened.name}: this is not a {opened.suffix[1:]} file but text")
     else:
         with opened.text() as text:
-            head = list(itertools.islice(text, HEAD_LINES))
+            lines = _lines(text, opened.name)
+            head = list(itertools.islice(lines, HEAD_LINES))
             first = next((line.lstrip() for line in head if line.strip()), "")
             if not (first.startswith(">") or _FASTA_NAME.search(opened.name)):
-                yield from _delimited_blocks(head, text, opened, block_rows, columns)
+                yield from _delimited_blocks(head, lines, opened, block_rows, columns)
                 return
-            records = _fasta_records(itertools.chain(head, text), opened.name)
+            records = _fasta_records(itertools.chain(head, lines), opened.name)
             schema = {"id": pl.String, "heavy": pl.String, "light": pl.String}
             for batch in _batches(_paired_chains(records), block_rows):
                 *columns_read, starts = map(list, zip(*batch, strict=True))
                 yield Block(pl.DataFrame(columns_read, schema=schema), starts)
+
+
+def _lines(text: TextIO, name: str) -> Iterator[str]:
+    number = 0
+    while line := text.readline(_MAX_LINE_CHARACTERS):
+        number += 1
+        if len(line) == _MAX_LINE_CHARACTERS:
+            raise InputError(f"{name}: line {number} has {len(line):,} characters or more")
+        yield line
 
 
 def _delimited_blocks(
@@ -99,7 +114,7 @@ def _delimited_blocks(
     filled = [index for index, line in enumerate(head) if line.strip()][named is not None :]
     lines = [head[index] for index in filled]
     if not lines:
-        return
+        raise InputError(f"{opened.name}: nothing but {''.join(head).strip()!r} in it")
     index, delimiter = find_header(lines, expected or ",", chosen, named[1] if named else "")
     above = filled[index]
     texts = []
@@ -111,6 +126,7 @@ def _delimited_blocks(
     csv.field_size_limit(max(csv.field_size_limit(), MAX_FIELD_CHARACTERS))
     records = _records(itertools.chain(head[above:], rest), delimiter, above, opened.name)
     _, header, _ = next(records)
+    check_columns(opened.name, header)
     names = unique_names(header)
     width = len(header)  # that a row must have: separators at the end count for nothing
     while width and not header[width - 1].strip():
@@ -188,14 +204,16 @@ def _parquet_blocks(opened: Opened, block_rows: int | None) -> Iterator[Block]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    packed = opened.stream.seek(0, io.SEEK_END)
     try:
+        check_parquet(opened.stream, opened.name, packed, block_rows)
         file = pq.ParquetFile(opened.stream)
         total = file.metadata.num_rows
         for batch in file.iter_batches(batch_size=block_rows or max(total, 1)):
             frame = pl.DataFrame(pa.Table.from_batches([batch]))
             if frame.height:
                 yield Block(frame, [0] * frame.height)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, pl.exceptions.PolarsError, OSError) as error:
         raise InputError(
             f"{opened.name}: damaged Parquet file (cut short or altered): {_one_line(error)}"
         ) from None
@@ -206,6 +224,8 @@ def _xlsx_blocks(
 ) -> Iterator[Block]:
     import fastexcel
 
+    check_workbook(opened.stream, opened.name)
+    opened.stream.seek(0)
     try:
         book = fastexcel.read_excel(opened.stream.read())
         sheet, rows, notes = _chosen_sheet(book, opened, chosen)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO, TypeAlias
 
 from paratope.core.errors import InputError
+from paratope.data.tables.packed import unpack_gzip
 
 Source: TypeAlias = str | os.PathLike[str] | IO[bytes]
 
@@ -116,11 +117,17 @@ def open_source(source: Source) -> Iterator[Opened]:
             else:
                 raw = stack.enter_context(Path(source).open("rb"))
             if not raw.seekable():
-                raw = _spooled(raw, stack)
-            if raw.read(2) == b"\x1f\x8b":
+                # a seekable copy on disk, so that memory stays bounded
+                copy = stack.enter_context(tempfile.TemporaryFile())
+                shutil.copyfileobj(raw, copy, _CHUNK_BYTES)
+                raw = copy
                 raw.seek(0)
+            if raw.read(2) == b"\x1f\x8b":
                 # one pass into a temporary file: later passes seek, and damage shows at once
-                raw = _spooled(gzip.GzipFile(fileobj=raw, mode="rb"), stack)
+                raw.seek(0)
+                copy = stack.enter_context(tempfile.TemporaryFile())
+                unpack_gzip(name, raw, copy)
+                raw = copy
             raw.seek(0)
             head = raw.read(1 << 16)
             raw.seek(0)
@@ -140,14 +147,6 @@ def open_source(source: Source) -> Iterator[Opened]:
         if opened.sheet is not None and opened.kind != "xlsx":
             raise InputError(f"{name}: only an XLSX file has sheets; this is {opened.kind}")
         yield opened
-
-
-def _spooled(stream: IO[bytes] | gzip.GzipFile, stack: contextlib.ExitStack) -> IO[bytes]:
-    """A seekable copy on disk, so that memory stays bounded."""
-    copy = stack.enter_context(tempfile.TemporaryFile())
-    shutil.copyfileobj(stream, copy, _CHUNK_BYTES)
-    copy.seek(0)
-    return copy
 
 
 def _kind(head: bytes, name: str) -> str:
