@@ -20,6 +20,7 @@ from paratope.evaluation import (
     read_predictions,
     render_page,
 )
+from paratope.evaluation.baselines import BASELINES
 from paratope.evaluation.bootstrap import Bootstrap, Interval, effective_freedom, metric_intervals
 from paratope.evaluation.breakdowns import BIN_NAMES, bin_of, break_down
 from paratope.evaluation.comparison import swap_test
@@ -40,15 +41,9 @@ def hierarchy(
     return measured, predicted, group
 
 
-def frame_of(seed: int = 0, **columns: Any) -> pl.DataFrame:
+def frame_of(seed: int = 0) -> pl.DataFrame:
     measured, predicted, group = hierarchy(seed)
-    return pl.DataFrame(
-        {"true": measured, "pred": predicted, "group": [f"c{g}" for g in group], **columns}
-    )
-
-
-def codes(findings: Any) -> set[str]:
-    return {finding.code for finding in findings}
+    return _two(measured, predicted).with_columns(group=pl.Series([f"c{g}" for g in group]))
 
 
 def test_release_numbers_are_reproduced_and_explained(reference_root, run_paratope, tmp_path):
@@ -116,17 +111,13 @@ def test_the_audit_and_the_diagnostics_find_the_same_rows(seed):
     assert audited["floor"].count == (measured == 7.0).sum()
 
 
-def test_a_weak_and_a_strong_antigen_are_no_fault():
+def test_a_weak_and_a_strong_antigen_are_no_fault_and_rounded_values_no_floor():
     rng = np.random.default_rng(0)
     measured = np.concatenate([rng.normal(5.5, 0.3, 100), rng.normal(10, 0.3, 100)])
     table = _two(measured, measured + rng.normal(0, 0.3, 200))
-    assert not codes(diagnose(read_predictions(table)))
-
-
-def test_rounded_values_are_no_floor():
-    rng = np.random.default_rng(0)
+    assert not diagnose(read_predictions(table))
     table = _two(np.round(rng.normal(8, 1, 2000), 1), rng.normal(8, 1, 2000))
-    assert "floor" not in codes(diagnose(read_predictions(table)))
+    assert "floor" not in {f.code for f in diagnose(read_predictions(table))}
 
 
 @pytest.mark.parametrize(
@@ -143,9 +134,11 @@ def test_rounded_values_are_no_floor():
 def test_each_rule_finds_what_it_is_for(change, code):
     measured, predicted, _ = hierarchy(0)
     predicted = np.maximum(predicted + np.mean(measured - predicted), 4.5)
-    table = read_predictions(_two(*change(measured, predicted)))
-    assert code in codes(diagnose(table))
-    assert code not in codes(diagnose(read_predictions(_two(measured, predicted))))
+    changed, plain = (
+        {f.code for f in diagnose(read_predictions(_two(*columns)))}
+        for columns in (change(measured, predicted), (measured, predicted))
+    )
+    assert code in changed - plain
 
 
 def test_dominance_of_one_antigen_is_told():
@@ -187,27 +180,20 @@ def test_metrics_over_all_pairs_of_a_large_table_are_not_resampled():
     assert METRICS["kendall"](rows) == pytest.approx(1)
 
 
-@pytest.mark.parametrize("name", ["spearman", "pearson", "kendall"])
-def test_draws_that_all_agree_give_no_interval(name):
-    perfect = EvaluationRows(np.arange(6.0), np.arange(6.0))
-    assert metric_intervals(perfect, range(6), [name]) == {}
-
-
 def test_correlations_of_few_groups_have_intervals_that_say_something():
     """Draws of few distinct rows rank perfectly; they widen the interval but do not blow it up."""
     nearly = EvaluationRows(np.arange(8.0), [1.0, 0, 2, 4, 3, 5, 7, 6])
     interval = metric_intervals(nearly, range(8), ["spearman"])["spearman"]
     assert METRICS["spearman"](nearly) == pytest.approx(0.929, abs=1e-3)
     assert (interval.low, interval.high) == pytest.approx((0.40, 0.994), abs=0.01)
-
-
-def test_high_correlations_are_not_cut_to_a_point():
     rng = np.random.default_rng(0)
     measured = rng.normal(8, 1, 12)
-    rows = EvaluationRows(measured, measured + rng.normal(0, 0.05, 12))
-    interval = metric_intervals(rows, range(12), ["pearson"])["pearson"]
-    assert interval.low < METRICS["pearson"](rows) < interval.high
-    assert 0.005 < interval.high - interval.low < 0.02
+    high = EvaluationRows(measured, measured + rng.normal(0, 0.05, 12))
+    interval = metric_intervals(high, range(12), ["pearson"])["pearson"]
+    assert interval.low < METRICS["pearson"](high) < interval.high
+    assert 0.005 < interval.high - interval.low < 0.02  # not cut to a point
+    perfect = EvaluationRows(np.arange(6.0), np.arange(6.0))
+    assert metric_intervals(perfect, range(6), ["spearman", "pearson", "kendall"]) == {}
 
 
 def test_groups_of_unequal_influence_count_as_few():
@@ -301,16 +287,19 @@ def test_columns_are_found(columns, measured, predicted):
     assert table.rows.predicted.tolist() == [predicted]
 
 
-def test_bounds_are_read_from_text_and_from_a_column_and_flipped_for_kd():
-    text = read_predictions(pl.DataFrame({"true": ["<5", ">= 9", "7"], "pred": [4, 9, 7]}))
-    assert text.rows.censoring.tolist() == [-1, 1, 0]
-    kd = read_predictions(pl.DataFrame({"kd": [">10 uM", "<1 nM"], "pred": [4, 9]}))
-    assert kd.rows.measured.tolist() == [5, 9]
-    assert kd.rows.censoring.tolist() == [-1, 1]
-    column = pl.DataFrame({"true": [5, 9], "relation": ["<", ""], "pred": [4, 9]})
-    assert read_predictions(column).rows.censoring.tolist() == [-1, 0]
-    column = pl.DataFrame({"kd_nM": [1e4, 1], "relation": [">", "="], "pred": [4, 9]})
-    assert read_predictions(column).rows.censoring.tolist() == [-1, 0]
+@pytest.mark.parametrize(
+    ("columns", "measured", "censoring"),
+    [
+        ({"true": ["<5", ">= 9", "7"]}, [5, 9, 7], [-1, 1, 0]),
+        ({"kd": [">10 uM", "<1 nM"]}, [5, 9], [-1, 1]),
+        ({"true": [5, 9], "relation": ["<", ""]}, [5, 9], [-1, 0]),
+        ({"kd_nM": [1e4, 1], "relation": [">", "="]}, [5, 9], [-1, 0]),
+    ],
+)
+def test_bounds_are_read_from_text_and_from_a_column(columns, measured, censoring):
+    rows = read_predictions(pl.DataFrame({**columns, "pred": measured})).rows
+    assert rows.measured.tolist() == pytest.approx(measured)
+    assert rows.censoring.tolist() == censoring
 
 
 def test_rows_that_cannot_be_judged_are_counted_with_their_reason(tmp_path, run_paratope):
@@ -375,9 +364,8 @@ def test_report_has_every_part():
     assert report.part == "test"
     assert set(METRICS) == set(data["metrics"])
     assert set(data["by"]) == {"antigen", "assay", "source", "bin", "split"}
-    assert [level["name"] for level in data["by"]["split"]["levels"]] == [
-        "train", "validation", "test",
-    ]  # fmt: skip
+    parts = [level["name"] for level in data["by"]["split"]["levels"]]
+    assert parts == ["train", "validation", "test"]
     for by in ("antigen", "assay", "source", "bin"):
         for name in ("spearman", "rmse"):
             macro = data["by"][by]["macro"][name]
@@ -388,15 +376,11 @@ def test_report_has_every_part():
     assert macro == pytest.approx(np.mean([v for v in big if v is not None]))
     names = {r["name"] for r in data["baselines"]}
     assert {"constant", "constant (hindsight)", "antigen mean", "assay mean"} <= names
-    assert {"cut", "recall_percent", "precision_percent", "f1_percent"} == set(
-        data["chosen_threshold"]
-    )
+    chosen = {"cut", "recall_percent", "precision_percent", "f1_percent"}
+    assert chosen == set(data["chosen_threshold"])
     assert data["rows"]["at_most"] > 0
     assert set(data["curves"]) == {"calibration", "selective_risk"}
-
-
-def test_every_interval_holds_its_value():
-    for estimate in evaluate(rich_frame(), baselines=False, draws=200).metrics.values():
+    for estimate in report.metrics.values():
         if estimate.interval is not None:
             low, high = estimate.interval.low, estimate.interval.high
             assert low - 1e-9 <= estimate.value <= high + 1e-9
@@ -409,7 +393,7 @@ def test_bins_take_a_bound_only_where_it_is_decided():
 
 
 def test_same_input_gives_the_same_bytes():
-    first, second = (evaluate(rich_frame(), baselines=False, draws=100) for _ in range(2))
+    first, second = (evaluate(rich_frame(), baselines=False, draws=20) for _ in range(2))
     assert first.to_json() == second.to_json()
     assert render_page(first) == render_page(second)
 
@@ -419,17 +403,15 @@ class _Page(HTMLParser):
 
     def __init__(self) -> None:
         super().__init__()
-        self.outside: list[str] = []
-        self.ids: list[str] = []
-        self.drawings = 0
+        self.outside, self.ids, self.drawings = [], [], 0
 
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+    def handle_starttag(self, tag, attrs) -> None:
         self.drawings += tag == "svg"
         for name, value in attrs:
             if name in ("src", "href", "xlink:href") and not (value or "").startswith("#"):
                 self.outside.append(f"{tag} {name}={value}")
             if name == "id":
-                self.ids.append(str(value))
+                self.ids.append(value)
 
 
 def test_page_is_self_contained_and_escapes_names():
@@ -447,13 +429,8 @@ def test_page_is_self_contained_and_escapes_names():
 def test_noise_ceiling_recovers_the_replicate_sd():
     rng = np.random.default_rng(0)
     truth = np.repeat(rng.normal(8, 1, 300), 2)
-    frame = pl.DataFrame(
-        {
-            "true": truth + rng.normal(0, 0.4, 600),
-            "pred": truth,
-            "heavy": [f"H{i // 2}" for i in range(600)],
-            "antigen": ["A"] * 600,
-        }
+    frame = _two(truth + rng.normal(0, 0.4, 600), truth).with_columns(
+        heavy=pl.Series([f"H{i // 2}" for i in range(600)]), antigen=pl.lit("A")
     )
     table = read_predictions(frame)
     found = noise_ceiling(table)
@@ -463,40 +440,17 @@ def test_noise_ceiling_recovers_the_replicate_sd():
     assert METRICS["pearson"](table.rows) == pytest.approx(found.pearson_ceiling, abs=0.02)
 
 
-def test_baselines_are_fitted_on_the_training_rows(run_paratope):
-    baselines = pytest.importorskip(
-        "paratope.evaluation.baselines", reason="baselines are not there"
-    )
-    rng = np.random.default_rng(0)
-    heavy = (
-        "EVQLVESGGGLVQPGGSLRLSCAASGFNIKDTYIHWVRQAPGKGLEWVARIYPTNGYTRYADSVKGRFTISADTSKNTAYLQMNSLRAED"
-    )
-    heavies = [
-        heavy
-        + "TAVYYCSRWGGDGFYAMDYWGQGTLVTVSS".replace(
-            "GGDGF", "".join(rng.choice(list("AGSTDEFWY"), 5))
-        )
-        for _ in range(60)
-    ]
-    measured = rng.normal(8, 1, 60)
-    frame = pl.DataFrame(
-        {"heavy": heavies, "antigen": ["MKVLAAGIVGLCAKTQ"] * 60, "true": measured,
-         "pred": measured, "split": ["train"] * 40 + ["test"] * 20}
-    )  # fmt: skip
-    report = evaluate(frame, draws=50)
-    fitted = {r.name: r for r in report.references if "fitted on 40" in r.note}
-    assert set(fitted) == set(baselines.BASELINES) & {r.name for r in report.references}
-    assert fitted["constant"].values["rmse"] > 0
-
-
-def test_baselines_never_learn_from_rows_that_are_judged(tmp_path):
+def test_baselines_are_fitted_on_the_training_rows_and_never_on_rows_that_are_judged(tmp_path):
     simulated = frame_from_measurements(simulate(antibodies=30, antigens=2, seed=1).measurements)
-    split = ["train"] * 30 + ["test"] * 30
-    whole = simulated.with_columns(split=pl.Series(split))
+    whole = simulated.with_columns(split=pl.Series(["train"] * 30 + ["test"] * 30))
+    told = whole.with_columns(pred=pl.col("pkd")).rename({"pkd": "pkd_measured"})
+    judged_rows = told.filter(pl.col("split") == "test").drop("split")
+    own = {reference.name: reference for reference in evaluate(told, draws=20).references}
+    fitted = {name for name, reference in own.items() if "fitted on 30" in reference.note}
+    assert fitted == set(BASELINES) & set(own) >= {"constant", "one_hot_ridge"}
+    assert own["constant"].values["rmse"] > 0
     whole.write_csv(tmp_path / "split.csv")
     whole.drop("split").write_csv(tmp_path / "all.csv")
-    judged_rows = whole.filter(pl.col("split") == "test").drop("split")
-    judged_rows = judged_rows.with_columns(pred=pl.col("pkd")).rename({"pkd": "pkd_measured"})
     by_file = {
         name: {r.name: r for r in evaluate(judged_rows, train=tmp_path / name, draws=20).references}
         for name in ("split.csv", "all.csv")
@@ -505,7 +459,7 @@ def test_baselines_never_learn_from_rows_that_are_judged(tmp_path):
         assert found["nearest_neighbour"].values["rmse"] > 0.05
         assert "fitted on 30 training rows" in found["nearest_neighbour"].note
     assert "30 more hold pairs that are judged" in by_file["all.csv"]["constant"].note
-    (tmp_path / "judged.csv").write_text(whole.filter(pl.col("split") == "test").write_csv())
+    whole.filter(pl.col("split") == "test").write_csv(tmp_path / "judged.csv")
     report = evaluate(judged_rows, train=tmp_path / "judged.csv", draws=20)
     assert "all 30 training rows hold pairs that are judged" in report.references[-1].note
     values = [found["one_hot_ridge"].values["rmse"] for found in by_file.values()]
@@ -624,25 +578,16 @@ def test_report_folders_can_be_compared(tmp_path, run_paratope):
     assert found.grouping == "group"
 
 
-def test_intervals_of_one_antigens_rows_resample_antibodies():
+def test_intervals_resample_antigens_and_within_one_antibodies():
     """A campaign has one antigen: replicates of an antibody stay together."""
-    rng = np.random.default_rng(0)
-    rows = []
-    for number in range(60):
-        truth = rng.normal(8, 1)
-        heavy = "EVQLVESGGG" + "ACDEFGHIKL"[number // 10] + "ACDEFGHIKL"[number % 10]
-        for _ in range(2):
-            rows.append((heavy, "DIQMTQ", "MKVTAG", truth, truth + rng.normal(0, 0.5)))
-    frame = pl.DataFrame(
-        rows, schema=["heavy", "light", "antigen", "true", "pred"], orient="row"
-    )  # fmt: skip
+    heavy = [f"EVQLVESGGG{first}{second}" for first in "ACDEFG" for second in "ACDEFGHIKL"]
+    frame = _two(np.linspace(6, 10, 120), np.linspace(6, 10, 120)).with_columns(
+        heavy=pl.Series(np.repeat(heavy, 2)), light=pl.lit("DIQMTQ"), antigen=pl.lit("MKVTAG")
+    )
     grouping, labels = read_predictions(frame).grouping()
     assert (grouping, len(set(labels.tolist()))) == ("antibody", 60)
     several = frame.with_columns(antigen=pl.Series(["MKVTAG", "GSTAVK"] * 60))
     assert read_predictions(several).grouping()[0] == "antigen"
-
-
-def test_antigens_known_by_name_alone_are_groups():
-    rows = {"true": [7.0, 8.0, 9.0], "pred": [7.5, 8.0, 8.5], "antigen_name": ["a", "b", "a"]}
-    name, labels = read_predictions(pl.DataFrame(rows)).grouping()
+    named = {"true": [7.0, 8.0, 9.0], "pred": [7.5, 8.0, 8.5], "antigen_name": ["a", "b", "a"]}
+    name, labels = read_predictions(pl.DataFrame(named)).grouping()
     assert (name, labels.tolist()) == ("antigen", ["a", "b", "a"])
