@@ -29,15 +29,13 @@ from paratope.data.splits import (
 from paratope.data.splits.clusters import align_by_representatives, single_linkage
 from paratope.data.splits.split import assign_by_rank, assign_groups
 from paratope.molecules import alignment
+from paratope.molecules.numbering import cdrs
 from paratope.molecules.sequences import AMINO_ACIDS, Antibody, Antigen, Pair
+from small_campaigns import LIGHT as VL
 
 VH = (
     "EVQLVESGGGLVQPGGSLRLSCAASGFNIKDTYIHWVRQAPGKGLEWVARIYPTNGYTRYADSVKGRFTISADTSKNTAYLQMNSLRAEDTAVYYC"
     "{}WGQGTLVTVSS"
-)
-VL = (
-    "DIQMTQSPSSLSASVGDRVTITCRASQDVNTAVAWYQQKPGKAPKLLIYSASFLYSGVPSRFSGSRSGTDFTLTISSLQPEDFATYYC"
-    "QQHYTTPPTFGQGTKVEIK"
 )
 CH1 = "ASTKGPSVFPLAPSSKSTSGGTAALGCLVKDYFPEPVTVSWNSGALTSGVHTFPAVLQSSGLYSLSSVVTV"
 
@@ -103,14 +101,11 @@ def crossing(split):
 def test_antigen_clusters_find_families_and_keep_strangers_apart():
     rng = np.random.default_rng(0)
     families = [random_chain(rng, length) for length in (80, 150, 300)]
-    antigens, truth = [], []
-    for number, chain in enumerate(families):
-        for share in (0, 0.02, 0.1, 0.4):
-            antigens.append(Antigen((mutated(rng, chain, share),)))
-            truth.append(number)
+    shares = (0, 0.02, 0.1, 0.4)
+    antigens = [Antigen((mutated(rng, chain, share),)) for chain in families for share in shares]
     order = rng.permutation(len(antigens))
     found = antigen_clusters([antigens[i] for i in order])
-    assert linked_equal(found, np.array(truth)[order])
+    assert linked_equal(found, np.repeat(range(3), 4)[order])
 
 
 def linked_equal(first, second):
@@ -129,13 +124,10 @@ def test_fragments_join_their_antigen_however_short():
     assert labels.tolist() == [0, 1, 1, 1, 1, 1, 1]
 
 
-def test_near_identical_peptides_join_and_unrelated_ones_do_not():
+def test_near_identical_peptides_join_and_any_chain_pair_links():
     peptides = ["NANPNANPNANPNAN", "NANPNANPNVNPNAN", "CQYDLSTRRLKC", "CQYDLSTRALKC", "GWTLMHKEF"]
     labels = antigen_clusters([Antigen((peptide,)) for peptide in peptides])
     assert labels.tolist() == [0, 0, 1, 1, 2]
-
-
-def test_antigens_are_linked_by_any_chain_pair():
     rng = np.random.default_rng(2)
     a, b, c = (random_chain(rng, 120) for _ in range(3))
     antigens = [Antigen((a, b)), Antigen((c,)), Antigen((mutated(rng, b, 0.3),)), Antigen((a,))]
@@ -147,33 +139,26 @@ def test_identity_and_coverage_are_of_the_shorter_chain():
     domain = random_chain(rng, 100)
     long = random_chain(rng, 300) + mutated(rng, domain, 0.3) + random_chain(rng, 300)
     half = domain[:45] + random_chain(rng, 55)
-    antigens = [Antigen((domain,)), Antigen((long,))]
-    assert antigen_clusters(antigens).tolist() == [0, 0]
-    assert antigen_clusters(antigens, identity=0.8).tolist() == [0, 1]
-    assert antigen_clusters([antigens[0], Antigen((half,))], coverage=0.9).tolist() == [0, 1]
-    assert antigen_clusters([antigens[0], Antigen((half,))], coverage=0.3).tolist() == [0, 0]
+    for other, options, label in (
+        (long, {}, 0),
+        (long, {"identity": 0.8}, 1),
+        (half, {"coverage": 0.9}, 1),
+        (half, {"coverage": 0.3}, 0),
+    ):
+        found = antigen_clusters([Antigen((domain,)), Antigen((other,))], **options)
+        assert found.tolist() == [0, label], options
 
 
-def test_clusters_ignore_the_order_of_rows_and_repeat_exactly(rows):
+def test_clusters_ignore_the_order_of_rows_and_the_prefilter_for_many(rows, monkeypatch):
     antigens = [row.pair.antigen for row in rows]
     first = antigen_clusters(antigens)
     order = np.random.default_rng(0).permutation(len(antigens))
     assert (antigen_clusters(antigens) == first).all()
     assert linked_equal(antigen_clusters([antigens[i] for i in order]), first[order])
-
-
-def test_the_prefilter_for_many_antigens_finds_the_same_families(rows, monkeypatch):
-    antigens = [row.pair.antigen for row in rows]
-    expected = antigen_clusters(antigens)
     monkeypatch.setattr(alignment, "EXHAUSTIVE_RESIDUES", 0)
     align_by_representatives.cache_clear()
-    assert (antigen_clusters(antigens) == expected).all()
+    assert (antigen_clusters(antigens) == first).all()
     align_by_representatives.cache_clear()
-
-
-def test_a_search_without_any_alignment_has_no_hits():
-    hits = alignment.align_chains(["GS" * 14], ["MKTAYIAKQRQISFVKSHFSRQLEERLGLIEVQ"])
-    assert len(hits.first) == 0
 
 
 def test_search_between_two_lists_names_both_sides():
@@ -183,6 +168,8 @@ def test_search_between_two_lists_names_both_sides():
     best = np.argmax(hits.identity * hits.related)
     assert (hits.first[best], hits.second[best]) == (1, 0)
     assert hits.identity[best] == pytest.approx(0.8, abs=0.05)
+    nothing = alignment.align_chains(["GS" * 14], ["MKTAYIAKQRQISFVKSHFSRQLEERLGLIEVQ"])
+    assert len(nothing.first) == 0
 
 
 def test_a_missing_mmseqs_says_what_to_do(monkeypatch, tmp_path):
@@ -208,11 +195,8 @@ def test_antibody_clusters_equal_brute_force_single_linkage(region):
     loops += [mutated(rng, loop, share) for loop in loops for share in (0.1, 0.2, 0.4)]
     loops += [loop[:-1] for loop in loops[:4]]
     antibodies = [Antibody(VH.format("AR" + loop), VL) for loop in loops]
-    from paratope.molecules.numbering import cdrs
-
-    found = [cdrs(antibody) for antibody in antibodies]
     keys = ("H3",) if region == "cdr3" else ("H1", "H2", "H3", "L1", "L2", "L3")
-    texts = ["".join(one[key] for key in keys) for one in found]
+    texts = ["".join(cdrs(antibody)[key] for key in keys) for antibody in antibodies]
     threshold = 0.8 if region == "cdr3" else 0.93
     links = [
         (i, j)
@@ -230,15 +214,12 @@ def test_antibody_clusters_equal_brute_force_single_linkage(region):
         assert len(set(clusters)) <= len(set(expected))
 
 
-def test_a_heavy_chain_alone_is_compared_with_pairs_by_the_heavy_chain():
+def test_a_heavy_chain_alone_and_chains_that_are_no_antibody():
     antibodies = [Antibody(VH.format("ARDYW")), Antibody(VH.format("ARDYW"), VL)]
-    assert antibody_clusters(antibodies, "cdrs").tolist() == [0, 0]
-
-
-def test_chains_that_are_no_antibody_are_grouped_by_themselves():
+    assert antibody_clusters(antibodies, "cdrs").tolist() == [0, 0]  # by the heavy chain
     chain = random_chain(np.random.default_rng(7), 100)
     antibodies = [Antibody(chain), Antibody(VH.format("ARDYW")), Antibody(chain[:-1])]
-    assert antibody_clusters(antibodies).tolist() == [0, 1, 0]
+    assert antibody_clusters(antibodies).tolist() == [0, 1, 0]  # by themselves
 
 
 def pair_of(heavy, antigen, light=VL):
@@ -321,8 +302,6 @@ def test_antigen_split_by_brute_force_alignment_of_every_pair(rows):
 
 
 def test_antibody_proof_equals_brute_force(rows):
-    from paratope.molecules.numbering import cdrs
-
     split = split_measurements(rows, "antibody", folds=3)
     loops = [cdrs(row.pair.antibody)["H3"] for row in rows]
     best = 0.0
@@ -335,14 +314,11 @@ def test_antibody_proof_equals_brute_force(rows):
     assert split.proof["shared_antibodies"] == 0
 
 
-def test_both_leaks_neither_antibodies_nor_antigens(rows):
+def test_both_leaks_neither_antibodies_nor_antigens_and_random_is_shown_to_leak(rows):
     proof = split_measurements(rows, "both", fractions=(0.6, 0.4)).proof
     assert proof["shared_antibodies"] == proof["shared_antigens"] == 0
     assert proof["antigen_max_identity_related"] < 0.3
     assert proof["antibody_max_identity"]["cdr3"] < 0.8
-
-
-def test_random_split_of_mutants_is_shown_to_leak(rows):
     proof = split_measurements(rows, "random").proof
     assert proof["shared_antigens"] > 0
     assert proof["antigen_max_identity"] == 1.0
@@ -381,29 +357,23 @@ def test_position_split_tests_positions_never_mutated_in_training(seed):
     assert split.assignment[-1] == "train"  # the parent
 
 
-def test_position_folds_share_no_position():
+def test_position_folds_share_no_position_and_mutations_train_on_few_and_test_on_many():
     made = landscape()
-    split = split_measurements(made, "position", folds=4)
     positions = mutated_positions(made)
-    for i, j in crossing(split):
+    for i, j in crossing(split_measurements(made, "position", folds=4)):
         assert not positions[i] & positions[j]
-
-
-def test_mutations_split_trains_on_few_and_tests_on_many():
-    made = landscape()
     split = split_measurements(made, "mutations", fractions=(0.9, 0.1))
-    counts = np.array([len(found) for found in mutated_positions(made)])
+    counts = np.array([len(one) for one in positions])
     assert counts[split.rows("train")].max() < counts[split.rows("test")].min()
 
 
 def test_mutated_positions_follow_the_given_parent_and_its_insertions():
-    antigen = Antigen(("MKVLAAGIT",))
-    parent = Pair(Antibody("EVQLVESGG"), antigen)
+    parent = Pair(Antibody("EVQLVESGG"), Antigen(("MKVLAAGIT",)))
     child = Pair(Antibody("EVQLKESGG"), Antigen(("MKVLAGIT",)))
     (found,) = mutated_positions([Measurement(child, delta_pkd=0.0, parent=parent)])
-    assert {(role, place) for role, _, place in found} == {("heavy", 4), ("antigen0", 4)} or {
-        (role, place) for role, _, place in found
-    } == {("heavy", 4), ("antigen0", 5)}
+    (role, place), antigen = sorted((role, place) for role, _, place in found)[::-1]
+    assert (role, place) == ("heavy", 4)
+    assert antigen in (("antigen0", 4), ("antigen0", 5))
 
 
 def test_date_split_trains_on_the_past(rows):
@@ -411,13 +381,10 @@ def test_date_split_trains_on_the_past(rows):
     date = np.array([row.origin.date for row in rows])
     assert max(date[split.rows("train")]) < min(date[split.rows("validation")])
     assert max(date[split.rows("validation")]) < min(date[split.rows("test")])
-
-
-def test_a_pair_measured_twice_counts_as_new(rows):
-    old = dataclasses.replace(rows[0], origin=Origin(date="1999-01-01"))
-    new = dataclasses.replace(rows[0], origin=Origin(date="2030-01-01"))
+    old, new = (dataclasses.replace(rows[0], origin=Origin(date=f"{year}-01-01"))
+                for year in (1999, 2030))  # fmt: skip
     split = split_measurements([old, *rows[1:], new], "date")
-    assert split.assignment[0] == split.assignment[-1] == "test"
+    assert split.assignment[0] == split.assignment[-1] == "test"  # measured twice: new
 
 
 def test_dates_must_be_dates(rows):
@@ -428,21 +395,16 @@ def test_dates_must_be_dates(rows):
         split_measurements([dataclasses.replace(row, origin=Origin()) for row in rows], "date")
 
 
-def test_given_parts_are_kept_and_their_leaks_told(rows):
+def test_given_parts_are_kept_and_their_leaks_told_or_are_groups(rows):
     labels = ["train" if place % 2 else "test" for place in range(len(rows))]
     split = split_measurements(rows, "column", labels=labels)
     assert split.assignment.tolist() == labels
     assert split.proof["leaks"]
     folds = [dataclasses.replace(row, origin=Origin(fold=n % 3)) for n, row in enumerate(rows)]
     assert split_measurements(folds, "column").assignment.tolist() == [n % 3 for n in range(60)]
-
-
-def test_labels_are_groups_when_fractions_are_asked_for(rows):
     labels = [str(place // 6) for place in range(len(rows))]
     split = split_measurements(rows, "column", labels=labels, fractions=(0.7, 0.3))
-    for label in set(labels):
-        parts = {p for p, own in zip(split.assignment, labels, strict=True) if own == label}
-        assert len(parts) == 1
+    assert len(set(zip(split.assignment, labels, strict=True))) == len(set(labels))
 
 
 @given(st.lists(st.integers(1, 30), min_size=30, max_size=60), st.integers(0, 5))
@@ -485,11 +447,6 @@ def test_a_giant_group_is_told(rows):
     assert split.proof["sizes"]["train"] == split.proof["largest_group"]
 
 
-def test_one_antigen_cannot_be_split_by_antigen_and_says_so():
-    with pytest.raises(InputError, match=r"1 group\(s\).*split by something else"):
-        split_measurements(landscape(), "antigen")
-
-
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
@@ -526,7 +483,9 @@ def test_split_and_proof_are_written(rows, tmp_path):
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["proof.json", "split.csv"]
 
 
-def test_tiers_of_one_antigen_leave_out_the_impossible_with_the_reason():
+def test_one_antigen_cannot_be_split_by_antigen_and_its_tiers_say_so():
+    with pytest.raises(InputError, match=r"1 group\(s\).*split by something else"):
+        split_measurements(landscape(), "antigen")
     found = tiers(landscape(), seed=3)
     assert list(found) == ["random", "unseen position"]
     reasons = found["random"].proof["tiers_impossible"]
