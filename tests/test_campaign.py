@@ -74,13 +74,20 @@ def test_rows_without_an_antigen_get_the_only_one():
     assert several.pairs[1].antigen == UNKNOWN_ANTIGEN
 
 
-@pytest.mark.parametrize("name", ["score", "fitness", "enrichment"])
-def test_scores_of_any_unit(name: str):
-    rows = [row_of("WT", **{name: "140"}), row_of("H:D31A", **{name: "<-3"})]
+def test_scores_of_any_unit_go_for_all_before_a_pkd_for_some():
+    for name in ("score", "fitness", "enrichment"):
+        rows = [row_of("WT", **{name: "140"}), row_of("H:D31A", **{name: "<-3"})]
+        campaign = campaign_of(table(rows))
+        assert campaign.label == "score"
+        assert campaign.values.tolist() == [140.0, -3.0]
+        assert campaign.censoring.tolist() == [0, -1]
+    rows = [row_of("WT", score=10, pkd="9"), row_of("H:D31A", score=5, pkd="")]
     campaign = campaign_of(table(rows))
     assert campaign.label == "score"
-    assert campaign.values.tolist() == [140.0, -3.0]
-    assert campaign.censoring.tolist() == [0, -1]
+    assert any("pKd of 1 rows is not used" in note for note in campaign.notes)
+    both = campaign_of(table([row_of("WT", score=10, pkd=9), row_of("H:D31A", score=5, pkd=8)]))
+    assert both.label == "pkd"
+    assert any("scores of 2 rows are not used" in note for note in both.notes)
 
 
 def test_ddg_with_the_parents_pkd_is_a_pkd():
@@ -122,27 +129,11 @@ def test_ddg_alone_is_a_score_with_the_parent_at_zero():
     assert any("changes of pKd" in note and "parent_pkd" in note for note in campaign.notes)
 
 
-def test_a_score_for_all_goes_before_a_pkd_for_some():
-    rows = [row_of("WT", score=10, pkd="9"), row_of("H:D31A", score=5, pkd="")]
-    campaign = campaign_of(table(rows))
-    assert campaign.label == "score"
-    assert any("pKd of 1 rows is not used" in note for note in campaign.notes)
-    both = campaign_of(table([row_of("WT", score=10, pkd=9), row_of("H:D31A", score=5, pkd=8)]))
-    assert both.label == "pkd"
-    assert any("scores of 2 rows are not used" in note for note in both.notes)
-
-
-def test_mixed_units_are_refused_with_what_to_do():
+def test_mixed_units_are_refused_with_what_to_do_or_are_errors_of_their_rows():
     rows = [row_of("WT", score="", pkd="9"), row_of("H:D31A", score="5", pkd="")]
-    with pytest.raises(InputError) as caught:
+    said = r"mixed units: 1 rows have a pKd or Kd.*1 rows have only a score.*--columns"
+    with pytest.raises(InputError, match=f"(?s){said}"):
         campaign_of(table(rows))
-    said = str(caught.value)
-    assert "mixed units: 1 rows have a pKd or Kd" in said
-    assert "1 rows have only a score" in said
-    assert "--columns" in said
-
-
-def test_mixed_units_in_one_column_are_errors_of_their_rows():
     rows = [row_of("WT", kd_nM="1"), row_of("H:D31A", kd_nM="10"), row_of("H:Y33A", kd_nM="3e-9")]
     campaign = campaign_of(table(rows))
     assert campaign.values.tolist() == [9.0, 8.0]
@@ -180,14 +171,16 @@ def test_assays_without_a_shared_variant_are_named():
 
 def test_scores_of_other_assays_are_brought_to_the_firsts_mean_and_deviation():
     """By the exact rows alone; bounds move along; once, whatever is asked of parts of it."""
-    scores = {"first": [0.0, 2.0, 4.0, 1.0], "second": [10.0, 30.0, 50.0, 20.0]}
     rows = [
-        Measurement(variant(text), score=value, assay=assay, censoring=censoring)
-        for assay, censoring in (("first", Censoring.AT_LEAST), ("second", Censoring.AT_MOST))
-        for text, value, censoring in zip(
+        Measurement(variant(text), score=value, assay=assay, censoring=bound)
+        for assay, values, last in (
+            ("first", [0.0, 2.0, 4.0, 1.0], Censoring.AT_LEAST),
+            ("second", [10.0, 30.0, 50.0, 20.0], Censoring.AT_MOST),
+        )
+        for text, value, bound in zip(
             ("WT", "H:D31A", "H:Y33A", "H:Y33F"),
-            scores[assay],
-            [Censoring.EXACT] * 3 + [censoring],
+            values,
+            [Censoring.EXACT] * 3 + [last],
             strict=True,
         )
     ]
@@ -198,7 +191,7 @@ def test_scores_of_other_assays_are_brought_to_the_firsts_mean_and_deviation():
     np.testing.assert_array_equal(pkd.on_common_scale().values, pkd.values)
 
 
-def test_replicates_are_merged_and_their_spread_kept():
+def test_replicates_are_merged_and_their_spread_kept_and_copies_are_none():
     rows = [measured("WT", value) for value in (9.0, 9.2, 9.4)]
     rows += [measured("H:D31A", value) for value in (8.0, 8.2)] + [measured("H:Y33A", 6.0)]
     campaign = campaign_of(rows)
@@ -207,6 +200,10 @@ def test_replicates_are_merged_and_their_spread_kept():
     assert math.isnan(campaign.noise_sd[2])
     assert 0.05 < campaign.noise_sd[0] < campaign.noise_sd[1] < 0.2
     assert campaign.notes == ()
+    campaign = campaign_of([measured("WT", 9.0), measured("WT", 9.0), measured("H:D31A", 7.0)])
+    assert campaign.replicates.tolist() == [1, 1]
+    assert np.isnan(campaign.noise_sd).all()
+    assert any("copies of one measurement" in note for note in campaign.notes)
 
 
 @given(
@@ -225,13 +222,6 @@ def test_merging_keeps_every_row_once(rows: list[tuple[str, str, float]]):
         assert merged.replicates.sum() == len(rows)
     finite = merged.noise_sd[np.isfinite(merged.noise_sd)]
     assert (finite >= 0).all()
-
-
-def test_copies_are_no_replicates():
-    campaign = campaign_of([measured("WT", 9.0), measured("WT", 9.0), measured("H:D31A", 7.0)])
-    assert campaign.replicates.tolist() == [1, 1]
-    assert np.isnan(campaign.noise_sd).all()
-    assert any("copies of one measurement" in note for note in campaign.notes)
 
 
 def test_contradictory_replicates_are_said_and_count_for_less():
@@ -270,11 +260,8 @@ def test_bounds_stay_bounds():
     broken = campaign_of([measured("WT", 9.0), measured("WT", 6.0, **most)])
     assert broken.noise_sd[0] > 1
     assert any("contradict" in note for note in broken.notes)
-
-
-def test_non_binders_are_bounded_by_the_weakest():
     rows = [row_of("WT", kd="1 nM"), row_of("H:D31A", kd="1 uM"), row_of("H:Y33A", kd="n.b.")]
-    campaign = campaign_of(table(rows))
+    campaign = campaign_of(table(rows))  # non-binders are bounded by the weakest
     assert campaign.values.tolist() == [9.0, 6.0, 6.0]
     assert campaign.censoring.tolist() == [0, 0, -1]
 
@@ -292,20 +279,17 @@ def test_parents_by_column_by_name_and_by_consensus():
     assert found.antibody.name == "mother"
 
 
-def test_several_parents_and_indels():
+def test_several_parents_and_indels_and_unrelated_antibodies_without():
     nanobody = [Antibody(VHH.replace("GPY", loop), None, loop) for loop in ("GPY", "GPF", "GY")]
     rows = [Measurement(Pair(one, ANTIGEN), 7.0) for one in nanobody]
     rows += [measured(text, 8.0) for text in ("WT", "H:D31A", "H:103insG")]
     parents = campaign_of(rows).parents
     assert {parent.antibody.chains for parent in parents} == {(VHH,), (VH, VK)}
     assert antibody_families([row.pair.antibody for row in rows]).tolist() == [0, 0, 0, 1, 1, 1]
-
-
-def test_unrelated_antibodies_have_no_parent():
     rows = [measured("WT", 8.0), Measurement(Pair(Antibody(VHH), ANTIGEN), 7.0)]
     assert find_parents(rows[1:]) == ((), ())
-    (found,) = campaign_of(rows).parents  # called wt, with no variant of it measured
-    assert found.antibody.name == "WT"
+    (parent,) = campaign_of(rows).parents  # called wt, with no variant of it measured
+    assert parent.antibody.name == "WT"
 
 
 def test_a_wrong_parent_is_said_and_not_believed():
@@ -326,11 +310,12 @@ def test_a_wrong_parent_is_said_and_not_believed():
 
 
 def test_mutations_that_the_parent_does_not_have_are_said():
+    told = (("WT", ""), ("H:D31A", "H:D31A"), ("H:Y33A", "H:S31A"), ("H:Y33F", "H:Y33W"))
     rows = [
-        {**row_of("WT", pkd=9.0), "mutations": "", "parent": ""},
-        {**row_of("H:D31A", pkd=8.0), "mutations": "H:D31A", "parent": "WT"},
-        {**row_of("H:Y33A", pkd=8.0), "mutations": "H:S31A", "parent": "WT"},
-        {**row_of("H:Y33F", pkd=8.0), "mutations": "H:Y33W", "parent": "WT"},
+        row_of(
+            text, pkd=8.0 + (text == "WT"), mutations=mutations, parent="WT" if mutations else ""
+        )
+        for text, mutations in told
     ]
     (note,) = campaign_of(table(rows)).notes
     assert note.startswith("wrong parent or mutations in 2 rows (the sequences are believed)")
@@ -350,13 +335,10 @@ def test_mutations_in_the_numbers_of_a_structure_are_not_wrong():
     assert note.startswith("wrong parent or mutations in 1 rows")
 
 
-def test_one_measurement_and_equal_values_are_said():
+def test_one_measurement_equal_values_and_chains_of_no_antibody_are_said():
     assert "one measurement" in campaign_of([measured("WT", 9.0)]).notes[0]
     equal = campaign_of([measured("WT", 7.0), measured("H:D31A", 7.0)])
     assert "all 2 values are equal within their assay (7)" in equal.notes[0]
-
-
-def test_chains_that_are_no_antibody_domain_are_said():
     scaffold = Antibody("MKTAYIAKQRQISFVKSHFSRQLEERLGLIEVQ", VK, "odd")
     odd = Measurement(Pair(scaffold, ANTIGEN), 6.0, assay="spr")
     (note,) = campaign_of([measured("WT", 9.0), measured("H:D31A", 8.0), odd]).notes
@@ -374,13 +356,17 @@ def test_only_bounds_are_refused():
     assert any("only 1 of 7 values are measured" in note for note in campaign_of(few).notes)
 
 
-def test_no_usable_row():
-    with pytest.raises(InputError, match="no measurement can be used, of 1 rows; first error"):
-        campaign_of(table([{"heavy": "EVQL", "pkd": 7}]))
-    with pytest.raises(InputError, match="got a sequence of str"):
-        campaign_of(["EVQL"])
-    with pytest.raises(InputError, match="no measurement can be used"):
-        campaign_of([])
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (table([{"heavy": "EVQL", "pkd": 7}]), "can be used, of 1 rows; first error"),
+        (["EVQL"], "got a sequence of str"),
+        ([], "no measurement can be used"),
+    ],
+)
+def test_no_usable_row(rows, message):
+    with pytest.raises(InputError, match=message):
+        campaign_of(rows)
 
 
 def test_rows_and_measurements():
@@ -416,7 +402,7 @@ def test_public_campaigns(name: str, data_root: Path):
     assert (campaign.censoring == -1).any() == (name != "abbibench_2fjg")
 
 
-def honest(count: int = 60, **more: object) -> pl.DataFrame:
+def honest(count: int = 60) -> pl.DataFrame:
     """Single mutants with a pKd each, to three decimals."""
     rng = np.random.default_rng(3)
     places = [(chain, place) for chain in "HL" for place in range(20, 90, 5)]
@@ -429,47 +415,39 @@ def honest(count: int = 60, **more: object) -> pl.DataFrame:
     return table(rows)
 
 
-def test_honest_values_are_not_suspected():
-    assert campaign_of(honest()).notes == ()
-
-
-@pytest.mark.parametrize("name", ["pkd", "kd_nM", "OD450"])
-def test_a_floor_is_said_and_its_values_kept(name: str):
+@pytest.mark.parametrize(
+    ("name", "floor", "limit"),
+    [("pkd", 7.6, "<7.6"), ("kd_nM", 25.1189, ">25.1189"), ("OD450", 7.6, "<7.6")],
+)
+def test_a_floor_is_said_and_its_values_kept(name, floor, limit):
     frame = honest().with_columns(pl.col("pkd").clip(lower_bound=7.6))
+    rows = table_from_frame(frame, default_antigen=ANTIGEN, require="measured").measurements
+    assert "Write <7.6 in these rows" in campaign_of(rows).notes[0]  # no table needed
     if name == "kd_nM":
         frame = frame.with_columns((10 ** (9 - pl.col("pkd"))).round(4).alias("pkd"))
     frame = frame.rename({"pkd": name})
-    campaign = campaign_of(frame, columns={"score": name} if name == "OD450" else None)
+    columns = {"score": name} if name == "OD450" else None
+    campaign = campaign_of(frame, columns=columns)
     (note,) = campaign.notes
-    limit = {"kd_nM": ">25.1189"}.get(name, "<7.6")
-    count = int((frame[name] == (25.1189 if name == "kd_nM" else 7.6)).sum())
+    count = int((frame[name] == floor).sum())
     assert count > 10
     assert note.startswith(f"column {name!r}: {count} of 60 values ")
     assert f"exactly {limit[1:]}" in note
     assert f"Write {limit} in these rows" in note
     assert (campaign.censoring == 0).all()  # told, not changed
-    bounds = pl.when(pl.col(name).cast(pl.String) == limit[1:]).then(pl.lit(limit))
-    marked = frame.with_columns(bounds.otherwise(pl.col(name).cast(pl.String)).alias(name))
-    campaign = campaign_of(marked, columns={"score": name} if name == "OD450" else None)
+    text = pl.col(name).cast(pl.String)
+    marked = pl.when(text == limit[1:]).then(pl.lit(limit)).otherwise(text).alias(name)
+    campaign = campaign_of(frame.with_columns(marked), columns=columns)
     assert campaign.notes == ()
     assert (campaign.censoring == -1).sum() == count
 
 
-def test_measurements_are_suspected_as_tables_are():
-    frame = honest().with_columns(pl.col("pkd").clip(lower_bound=7.6))
-    rows = table_from_frame(frame, default_antigen=ANTIGEN, require="measured").measurements
-    (note,) = campaign_of(rows).notes
-    assert "Write <7.6 in these rows" in note
-
-
-def test_pkd_in_a_column_of_kd_are_suspected():
-    (note,) = campaign_of(honest().rename({"pkd": "kd_nM"})).notes
+def test_pkd_in_a_column_of_kd_and_a_unit_slip_among_assays_are_suspected():
+    frame = honest()
+    assert campaign_of(frame).notes == ()  # honest values are not
+    (note,) = campaign_of(frame.rename({"pkd": "kd_nM"})).notes
     assert "few assays span so little in Kd" in note
     assert "If they are pKd, name the column pkd" in note
-
-
-def test_a_unit_slip_of_some_rows_among_assays_is_suspected():
-    frame = honest()
     other = frame.with_columns(pl.lit("second").alias("assay"), pl.col("pkd") - 3)
     both = pl.concat([frame.with_columns(pl.lit("first").alias("assay")), other])
     notes = campaign_of(both).notes

@@ -7,20 +7,14 @@ import pytest
 from paratope.core.censoring import Censoring
 from paratope.core.errors import InputError
 from paratope.data.datasets import filter_licence, load_dataset
+from small_campaigns import HEAVY as VH
+from small_campaigns import LIGHT as VL
 
 AT_MOST, AT_LEAST, EXACT = Censoring.AT_MOST, Censoring.AT_LEAST, Censoring.EXACT
 
 
 # formats
 
-VH = (
-    "EVQLVESGGGLVQPGGSLRLSCAASGFNIKDTYIHWVRQAPGKGLEWVARIYPTNGYTRYADSVKGRFTISADTSKNTAYLQMNSLRAEDTAVYY"
-    "CSRWGGDGFYAMDYWGQGTLVTVSS"
-)
-VL = (
-    "DIQMTQSPSSLSASVGDRVTITCRASQDVNTAVAWYQQKPGKAPKLLIYSASFLYSGVPSRFSGSRSGTDFTLTISSLQPEDFATYYCQQHYTTP"
-    "PTFGQGTKVEIK"
-)
 PEPTIDE = "PDVDLGDISGINASVVNIQK"
 ALPHASEQ = (
     "POI,Sequence,Target,Assay,Replicate,Pred_affinity,HC,LC,CDRH1,CDRH2,CDRH3,CDRL1,CDRL2,CDRL3\n"

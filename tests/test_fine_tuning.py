@@ -19,7 +19,6 @@ from paratope.core.errors import MissingExtraError, TrainingError
 from paratope.data.measurements import Measurement
 from paratope.encoders import load_encoder
 from paratope.encoders.embedding_store import EmbeddingStore, list_caches
-from paratope.encoders.transformer import TransformerEncoder
 from paratope.models.batches import Examples, collate
 from paratope.models.fine_tuning import (
     AdaptedTower,
@@ -92,16 +91,13 @@ def test_letters_read_back(chains):
 def test_an_adapter_adds_the_product_of_its_two_matrices(name, tiny_folder):
     """Against the same encoder with the changed weights written into it."""
     spec = f"{name}@{tiny_folder(name)}"
-    dim = load_encoder(spec, "cpu").dim
     settings = LoraSettings(rank=3, alpha=6, side="antibody")
-    config = NetworkConfig(dim, 51, dim=8, heads=2)
-    network = build_network(config, settings, {"antibody": spec}, "cpu")
-    tower = network.antibody_tower
+    config = NetworkConfig(load_encoder(spec, "cpu").dim, 51, dim=8, heads=2)
+    tower = build_network(config, settings, {"antibody": spec}, "cpu").antibody_tower
     assert isinstance(tower, AdaptedTower)
     molecules = [("EVQLVES", "DIQM"), ("GGA",)]
     before = tower.encode(molecules, torch.device("cpu"))
     merged = load_encoder(spec, "cpu")
-    assert isinstance(merged, TransformerEncoder)
     for molecule, rows in zip(molecules, before, strict=True):
         expected = merged.encode([molecule])[0]
         assert np.allclose(rows[: len(expected)].detach().numpy(), expected, atol=1e-5)
@@ -128,12 +124,9 @@ def test_an_adapter_adds_the_product_of_its_two_matrices(name, tiny_folder):
 
 def test_gradients_reach_the_adapter_and_nothing_else_of_the_encoder(tiny_folder):
     network = small_network(tiny_folder)
-    examples = Examples.from_measurements(measurements(6))
-    letters = ResidueTokens(load_encoder("residue"))
     network.train()
-    network(collate(examples, range(6), letters, letters)).mean.sum().backward()
+    network(six(range(6))).mean.sum().backward()
     for side in (network.antibody_tower, network.antigen_tower):
-        assert isinstance(side, AdaptedTower)
         grown = [weight for key, weight in side.adapters.items() if key.endswith("lora_B")]
         assert all(weight.grad is not None and weight.grad.abs().max() > 0 for weight in grown)
         weights = side.encoder.language_model.parameters()
@@ -146,25 +139,18 @@ def test_gradients_reach_the_adapter_and_nothing_else_of_the_encoder(tiny_folder
 
 def test_layers_of_one_batch_at_a_time_give_the_same_gradients(tiny_folder, monkeypatch):
     """Several batches: each is passed again for its gradient, and nothing else changes."""
-    examples = Examples.from_measurements(measurements(6))
-    letters = ResidueTokens(load_encoder("residue"))
     gradients, passes = [], []
     for budget in (4096, 40):
         network = small_network(tiny_folder)
         tower = network.antibody_tower
-        assert isinstance(tower, AdaptedTower)
         for key, weight in tower.adapters.items():
             if key.endswith("lora_B"):
                 nn.init.constant_(weight, 0.01)
         tower.tokens_at_once = budget
-        calls = []
-        encode = tower.encoder.residue_states
-        monkeypatch.setattr(
-            tower.encoder,
-            "residue_states",
-            lambda units, e=encode, c=calls: c.append(1) or e(units),
-        )
-        network(collate(examples, range(6), letters, letters)).mean.sum().backward()
+        encode, calls = tower.encoder.residue_states, []
+        counted = lambda units, e=encode, c=calls: c.append(1) or e(units)  # noqa: E731
+        monkeypatch.setattr(tower.encoder, "residue_states", counted)
+        network(six(range(6))).mean.sum().backward()
         gradients.append([weight.grad for weight in tower.adapters.values()])
         passes.append(len(calls))
     assert passes[0] == 1
@@ -178,12 +164,10 @@ def test_answers_do_not_depend_on_padding_and_companions(tiny_folder):
     with torch.no_grad():
         for weight in network.parameters():
             weight.add_(torch.randn_like(weight) * 0.05)
-    examples = Examples.from_measurements(measurements(6))
-    letters = ResidueTokens(load_encoder("residue"))
     with torch.no_grad():
-        together = network(collate(examples, range(6), letters, letters)).mean
+        together = network(six(range(6))).mean
         for row in range(6):
-            alone = network(collate(examples, [row], letters, letters)).mean
+            alone = network(six([row])).mean
             assert torch.allclose(alone, together[row : row + 1], atol=1e-5)
     assert together.max() - together.min() > 1e-4
 
@@ -197,6 +181,12 @@ def small_network(tiny_folder: Callable[[str], Path]):
     }
     config = NetworkConfig(32, 24, dim=8, heads=2, tower_layers=1)
     return build_network(config, LoraSettings(rank=2), encoders, "cpu")
+
+
+def six(rows):
+    """A batch of some of six pairs."""
+    letters = ResidueTokens(load_encoder("residue"))
+    return collate(Examples.from_measurements(measurements(6)), rows, letters, letters)
 
 
 def measurements(count: int, seed: int = 0) -> list[Measurement]:
@@ -277,17 +267,9 @@ def test_adapted_and_plain_embeddings_never_meet(adapted, plain_rows, tmp_path, 
     assert np.array_equal(load_encoder("antiberty", "cpu").encode([(VHH,)])[0], plain_rows)
     assert np.array_equal(predictor.model.antibody_store.encoder.encode([(VHH,)])[0], plain_rows)
     tower = predictor.model.networks[0].antibody_tower
-    assert isinstance(tower, AdaptedTower)
     with torch.inference_mode():
         changed = tower.encode([(VHH,)], torch.device("cpu"))[0].numpy()
     assert np.abs(changed - plain_rows).max() > 1e-3
-
-
-def test_a_fine_tuned_model_without_peft_names_the_extra(adapted, monkeypatch):
-    folder, _ = adapted
-    monkeypatch.setitem(sys.modules, "peft", None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'paratope\[research\]'"):
-        Predictor.load(folder / "run", device="cpu")
 
 
 def test_the_release_s_class_loads_a_fine_tuned_checkpoint(adapted, tmp_path):
@@ -295,8 +277,7 @@ def test_the_release_s_class_loads_a_fine_tuned_checkpoint(adapted, tmp_path):
     path = folder / "run" / "checkpoints" / "checkpoint_latest.pth"
     model = DualEncoderWithCrossAttention.from_checkpoint(path)
     network = trained.result.network()
-    state = torch.load(path, weights_only=True)["model_state_dict"]
-    network.load_state_dict(state)
+    network.load_state_dict(torch.load(path, weights_only=True)["model_state_dict"])
     pairs = [measurement.pair for measurement in trained.rows.usable.cut[:3]]
     tokens = (
         *model.antibody_tokenizer(["|".join(pair.antibody.chains) for pair in pairs]).values(),
@@ -304,9 +285,9 @@ def test_the_release_s_class_loads_a_fine_tuned_checkpoint(adapted, tmp_path):
     )
     with torch.no_grad():
         found = model(*tokens).numpy()
+    letters = ResidueTokens(load_encoder("residue"))
+    examples = Examples.from_measurements([Measurement(pair, 8.0) for pair in pairs])
     with EmbeddingStore(load_encoder("residue"), tmp_path) as antigens:
-        letters = ResidueTokens(load_encoder("residue"))
-        examples = Examples.from_measurements([Measurement(pair, 8.0) for pair in pairs])
         expected = score(network, examples, (letters, antigens)).mean
     assert np.allclose(found, expected, atol=1e-4)
 
@@ -326,10 +307,9 @@ def test_the_releases_encoders_are_trained_and_served(
     table.write_text(table.read_text().replace(ANTIGENS[0], "|".join(ANTIGENS)))
     small = (*TINY, "training.max_epochs=1", "lora.rank=2")
     changes = [item for change in small for item in ("--set", change)]
-    done = run_paratope("train", table, "--recipe", name, *changes, "-o", tmp_path / "run", code=0)
+    run_paratope("train", table, "--recipe", name, *changes, "-o", tmp_path / "run", code=0)
     assert not list_caches(tmp_path / "cache")
-    done = run_paratope("predict", table, "--model", tmp_path / "run", "-o", tmp_path / "p.csv")
-    assert done.code == 0, done.err
+    run_paratope("predict", table, "--model", tmp_path / "run", "-o", tmp_path / "p.csv", code=0)
     predicted = pl.read_csv(tmp_path / "p.csv")
     tested = pl.read_csv(tmp_path / "run" / "test_predictions.csv").join(predicted, on="id")
     assert len(tested) > 0
@@ -370,16 +350,13 @@ def small_run(
 
 @pytest.mark.parametrize("stop_after", [9, 27])  # inside the first epoch, and the second
 def test_a_resumed_run_is_the_same_to_the_bit(stop_after, tiny_folder, tmp_path):
-    recipe = load_recipe(
-        "default",
-        [
-            *TINY,
-            *("training.max_epochs=3", "training.checkpoint_steps=1", "training.accumulate=2"),
-            *("training.batch_size=3", "training.balance=none"),
-            f"encoders.antibody='igt5@{tiny_folder('igt5')}'",
-            f"encoders.antigen='esm2-8m@{tiny_folder('esm2-8m')}'",
-        ],
-    )
+    changes = [
+        *("training.max_epochs=3", "training.checkpoint_steps=1", "training.accumulate=2"),
+        *("training.batch_size=3", "training.balance=none"),
+        f"encoders.antibody='igt5@{tiny_folder('igt5')}'",
+        f"encoders.antigen='esm2-8m@{tiny_folder('esm2-8m')}'",
+    ]
+    recipe = load_recipe("default", [*TINY, *changes])
     whole = small_run(tiny_folder, recipe, tmp_path / "whole")
     with pytest.raises(StopHereError):
         small_run(tiny_folder, recipe, tmp_path / "parts", stop_after)
@@ -397,11 +374,14 @@ def test_a_resumed_run_is_the_same_to_the_bit(stop_after, tiny_folder, tmp_path)
         small_run(tiny_folder, other, tmp_path / "parts", resume=True)
 
 
-def test_without_peft_the_extra_is_named(monkeypatch, tmp_path, run_paratope):
+def test_without_peft_the_extra_is_named(adapted, monkeypatch, tmp_path, run_paratope):
     monkeypatch.setitem(sys.modules, "peft", None)
     monkeypatch.setenv("PARATOPE_CACHE", str(tmp_path / "cache"))
+    extra = r"pip install 'paratope\[research\]'"
+    with pytest.raises(MissingExtraError, match=extra):
+        Predictor.load(adapted[0] / "run", device="cpu")
     config = NetworkConfig(512, 51, dim=8, heads=2)
-    with pytest.raises(MissingExtraError, match=r"pip install 'paratope\[research\]'"):
+    with pytest.raises(MissingExtraError, match=extra):
         build_network(config, LoraSettings(rank=1, side="antibody"), {"antibody": "antiberty"})
     small = [item for change in TINY for item in ("--set", change)]
     options = ("--set", "lora.side=antibody", "-o", tmp_path / "run")
@@ -411,33 +391,20 @@ def test_without_peft_the_extra_is_named(monkeypatch, tmp_path, run_paratope):
     assert "Traceback" not in done.err
 
 
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        (
-            LoraSettings(rank=1),
-            "lora.side=both: the antigen encoder residue@1 is not one that LoRA can train; "
-            "use lora.side=antibody",
-        ),
-        (
-            LoraSettings(rank=1, side="antibody", targets=("query", "qkv")),
-            "antiberty@0.1.3 has no projection 'qkv'; valid names: dense, key, query, value",
-        ),
-    ],
-)
-def test_wrong_settings_are_explained(settings, message):
-    config = NetworkConfig(512, 51, dim=8, heads=2)
-    with pytest.raises(TrainingError, match=message):
-        build_network(config, settings, {"antibody": "antiberty", "antigen": "residue"}, "cpu")
-
-
-def test_a_wrong_side_is_said_before_anything_is_encoded():
-    with pytest.raises(TrainingError, match="use lora.side=antibody"):
-        open_store(load_encoder("residue"), "antigen", LoraSettings(rank=1))
-
-
-def test_rank_0_is_no_adapter():
-    config = NetworkConfig(51, 51, dim=8, heads=2)
-    network = build_network(config, LoraSettings(), {"antibody": "residue", "antigen": "residue"})
+def test_wrong_settings_are_explained_and_rank_0_is_no_adapter():
+    both, wrong = LoraSettings(rank=1), ("query", "qkv")
+    encoders, config = {"antibody": "antiberty", "antigen": "residue"}, {"dim": 8, "heads": 2}
+    for settings, message in (
+        (both, "lora.side=both: the antigen encoder residue@1 is not one that LoRA can train; use "
+               "lora.side=antibody"),
+        (LoraSettings(rank=1, side="antibody", targets=wrong),
+         "antiberty@0.1.3 has no projection 'qkv'; valid names: dense, key, query, value"),
+    ):  # fmt: skip
+        with pytest.raises(TrainingError, match=message):
+            build_network(NetworkConfig(512, 51, **config), settings, encoders, "cpu")
+    with pytest.raises(TrainingError, match="use lora.side=antibody"):  # before encoding anything
+        open_store(load_encoder("residue"), "antigen", both)
+    encoders["antibody"] = "residue"
+    network = build_network(NetworkConfig(51, 51, **config), LoraSettings(), encoders)
     assert not any(isinstance(part, AdaptedTower) for part in network.modules())
     assert load_recipe("v2.6").lora.rank == 0

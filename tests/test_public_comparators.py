@@ -17,11 +17,7 @@ from paratope.data.measurements import Measurement, Origin
 from paratope.evaluation.metrics import METRICS
 from paratope.molecules.sequences import Antibody, Antigen, Pair
 from published_files import load_public
-
-HEAVY = (
-    "EVQLVESGGGLVQPGGSLRLSCAASGFNIKDTYIHWVRQAPGKGLEWVARIYPTNGYTRYADSVKGRFTISADTSKNTAYLQ"
-    "MNSLRAEDTAVYYCSRWGGDGFYAMDYWGQGTLVTVSS"
-)
+from small_campaigns import HEAVY
 
 
 @pytest.fixture(scope="module")

@@ -19,6 +19,7 @@ from paratope.training.checkpoints import Checkpoints
 from paratope.training.history import history_table, summarise
 from paratope.training.learner import Schedule
 from paratope.training.monitors import EarlyStopping
+from small_campaigns import HEAVY, LIGHT
 from small_runs import TINY, comparable, data, run, same_weights, tiny
 
 __all__ = ["data"]  # a fixture
@@ -219,16 +220,6 @@ COLUMNS = "data.columns=kd_nM=Kd (nM)"
 def cache(tmp_path, monkeypatch) -> Path:
     monkeypatch.setenv("PARATOPE_CACHE", str(tmp_path / "cache"))
     return tmp_path
-
-
-HEAVY = (
-    "EVQLVESGGGLVQPGGSLRLSCAASGFNIKDTYIHWVRQAPGKGLEWVARIYPTNGYTRYADSVKGRFTISADTSKNT"
-    "AYLQMNSLRAEDTAVYYCSRWGGDGFYAMDYWGQGTLVTVSS"
-)
-LIGHT = (
-    "DIQMTQSPSSLSASVGDRVTITCRASQDVNTAVAWYQQKPGKAPKLLIYSASFLYSGVPSRFSGSRSGTDFTLTISSLQPEDF"
-    "ATYYCQQHYTTPPTFGQGTKVEIK"
-)
 
 
 def user_table(folder: Path, count: int = 12, bad: bool = False) -> Path:
