@@ -60,18 +60,25 @@ def learnable(count: int, seed: int) -> Examples:
 @pytest.fixture(scope="module")
 def easy(tmp_path_factory):
     """Training and validation examples that are quickly learned, with their store."""
-    train, validation = learnable(64, 0), learnable(32, 1)
+    parts = learnable(64, 0), learnable(32, 1)
     with EmbeddingStore(load_encoder("residue"), tmp_path_factory.mktemp("easy")) as store:
-        for part in (train, validation):
+        for part in parts:
             store.fill((*part.antibodies, *part.antigens))
-        yield train, validation, store
+        yield *parts, store
 
 
-def fit_easy(easy, *changes: str, name: str = "default", **options):
-    train, validation, store = easy
-    settings = [*TINY, *STEADY, "training.batch_size=8", *changes]
-    recipe = load_recipe(name, settings)
-    return fit(train, validation, recipe, (store, store), RunOptions(**options))
+def fit_easy(easy, *changes: str, name: str = "default"):
+    recipe = load_recipe(name, [*TINY, *STEADY, "training.batch_size=8", *changes])
+    return fit_on(easy, recipe)
+
+
+def fit_on(data, recipe, folder=None, **options):
+    train, validation, store = data
+    return fit(train, validation, recipe, (store, store), RunOptions(**options), folder=folder)
+
+
+def fit_tiny(data, *changes: str):
+    return fit_on(data, tiny(*changes))
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -91,18 +98,17 @@ def test_a_healthy_run_is_left_in_peace(easy, name):
     assert set(titles.split(",")) <= set(table.columns)
 
 
-def owned(examples: Examples) -> Examples:
-    """The same examples with measured values of their own."""
-    return dataclasses.replace(examples, pkd=examples.pkd.copy())
-
-
 def contents(folder: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in folder.iterdir()}
 
 
+def with_pkd(examples: Examples, pkd) -> Examples:
+    return dataclasses.replace(examples, pkd=pkd)
+
+
 def test_an_infinite_label_is_named_and_leaves_the_checkpoint(data, tmp_path):
     train, validation, store = data
-    train = owned(train)
+    train = with_pkd(train, train.pkd.copy())
     kept = []
 
     def spoil(record):
@@ -112,18 +118,16 @@ def test_an_infinite_label_is_named_and_leaves_the_checkpoint(data, tmp_path):
     recipe = tiny("training.accumulate=2", "training.balance=none")
     message = r"epoch 2, batch .*: measured pKd is NaN or infinite for training rows 7 \(counted"
     with pytest.raises(TrainingError, match=message):
-        fit(train, validation, recipe, (store, store), RunOptions(on_epoch=spoil), folder=tmp_path)
+        fit_on((train, validation, store), recipe, tmp_path, on_epoch=spoil)
     assert contents(tmp_path) == kept[0]
 
 
 def test_a_loss_that_overflows_is_named(data):
     train, validation, store = data
-    train = owned(train)
-    train.pkd[3] = 1e12
-    recipe = tiny("training.balance=none", "loss.focal_regression=1")
+    train = with_pkd(train, np.where(np.arange(len(train)) == 3, 1e12, train.pkd))
     message = "loss focal_regression is inf although predictions and measured values"
     with pytest.raises(TrainingError, match=message) as caught:
-        fit(train, validation, recipe, (store, store))
+        fit_tiny((train, validation, store), "training.balance=none", "loss.focal_regression=1")
     rows = str(caught.value).partition("training rows ")[2].partition(" (counted")[0].split(", ")
     assert "3" in rows
     assert len(rows) == 4
@@ -141,13 +145,15 @@ class Spoiled:
         return values
 
 
-def test_a_validation_row_is_named_too(data):
+def test_rows_of_a_broken_embedding_are_named(data):
     train, validation, store = data
-    spoiled = Spoiled(store, validation.antibodies[validation.antibody_index[4]])
-    with pytest.raises(TrainingError, match="^epoch 1, validation: antibody embedding is NaN"):
-        fit(train, validation, tiny(), (spoiled, store))
-    with pytest.raises(TrainingError, match="for validation rows 4 "):
-        fit(train, validation, tiny(), (spoiled, store))
+    for part, row, where in (
+        (train, 11, "epoch 1, batch .*: antibody embedding is NaN.* for training rows 11"),
+        (validation, 4, "epoch 1, validation: antibody embedding is NaN.* for validation rows 4 "),
+    ):
+        spoiled = Spoiled(store, part.antibodies[part.antibody_index[row]])
+        with pytest.raises(TrainingError, match=f"^{where}"):
+            fit(train, validation, tiny(), (spoiled, store))
 
 
 def changed_network(monkeypatch, change) -> None:
@@ -163,22 +169,22 @@ def changed_network(monkeypatch, change) -> None:
 
 
 def test_a_gradient_that_is_not_finite_is_named(data, tmp_path, monkeypatch):
-    train, validation, store = data
-    steps = []
+    steps, kept = [], []
 
     def spoil(gradient):
         steps.append(1)
         return gradient * math.nan if len(steps) > 7 else gradient
 
     changed_network(monkeypatch, lambda net: net.antigen_tower.project.weight.register_hook(spoil))
-    kept = []
-    options = RunOptions(on_epoch=lambda record: kept.append(contents(tmp_path)))
-    recipe = tiny("training.balance=none")
-    where = (
+    message = (
         "^epoch 2, batch 3 on: the gradient of antigen_tower.project.weight is .* in a step over"
+        " training rows "
     )
-    with pytest.raises(TrainingError, match=f"{where} training rows "):
-        fit(train, validation, recipe, (store, store), options, folder=tmp_path)
+    with pytest.raises(TrainingError, match=message):
+        fit_on(
+            *(data, tiny("training.balance=none"), tmp_path),
+            on_epoch=lambda record: kept.append(contents(tmp_path)),
+        )
     assert contents(tmp_path) == kept[-1]
 
 
@@ -246,8 +252,7 @@ def recall_warning(recalls: list[float], strong: int) -> str:
 
 def test_both_sides_of_the_gap_are_the_same_loss(data):
     train, _, store = data
-    result = fit(train, train, tiny("network.dropout=0.5"), (store, store))
-    for record in result.history:
+    for record in fit_tiny((train, train, store), "network.dropout=0.5").history:
         assert record["train_sample_loss"] == pytest.approx(record["validation_loss"], abs=1e-6)
         assert record["train_sample_loss"] != pytest.approx(record["train_loss"], abs=1e-3)
 
@@ -261,10 +266,8 @@ OVERFIT = [
 
 def test_an_overfitted_run_is_told_and_ends_if_asked(data):
     """Random labels: what is learned of the training rows is wrong for all others."""
-    train, validation, store = data
-    result = fit(train, validation, tiny(*OVERFIT), (store, store))
-    warned = [record for record in result.history if "overfitting" in record["warned"]]
-    first = warned[0]
+    result = fit_tiny(data, *OVERFIT)
+    first = next(record for record in result.history if "overfitting" in record["warned"])
     assert first["epoch"] > 3
     assert "overfitting: since epoch" in first["warning"]
     assert "raise network.dropout" in first["warning"]
@@ -272,8 +275,7 @@ def test_an_overfitted_run_is_told_and_ends_if_asked(data):
     assert first["train_sample_loss"] < best["train_sample_loss"]
     assert first["validation_loss"] > best["validation_loss"]
     assert first["loss_gap"] > best["loss_gap"]
-    recipe = tiny(*OVERFIT, "monitors.overfitting=stop")
-    stopped = fit(train, validation, recipe, (store, store))
+    stopped = fit_tiny(data, *OVERFIT, "monitors.overfitting=stop")
     assert len(stopped.history) == first["epoch"]
     assert stopped.stopped == f"after epoch {first['epoch']}: {first['warning']}"
 
@@ -331,12 +333,9 @@ def test_a_recall_that_rises_or_rests_on_few_rows_is_no_swing():
 
 def test_a_swinging_recall_is_told_and_ends_the_run_if_asked(easy):
     """The release's fault: nothing is learned, and one shared output crosses 9 up and down."""
-    train, validation, store = easy
+    *parts, store = easy
     random = np.random.default_rng(0)
-    parts = [
-        dataclasses.replace(part, pkd=random.normal(9, 0.5, len(part)).astype(np.float32))
-        for part in (train, validation)
-    ]
+    parts = [with_pkd(p, random.normal(9, 0.5, len(p)).astype(np.float32)) for p in parts]
     changes = ["training.learning_rate=0.1", "training.max_epochs=12", "monitors.recall=stop"]
     result = fit_easy((*parts, store), *changes, "training.balance=none", name="v2.7")
     last = result.history[-1]
@@ -355,11 +354,10 @@ def test_out_of_range_counts_both_ends():
 
 def test_impossible_predictions_are_told_and_end_the_run_if_asked(data):
     """Labels in another unit pull a free output out of the range; a bounded one stays inside."""
-    train, validation, store = data
-    strange = [dataclasses.replace(part, pkd=part.pkd - 8) for part in (train, validation)]
+    *parts, store = data
+    strange = (*(with_pkd(part, part.pkd - 8) for part in parts), store)
     for output, reaction in (("free", "warn"), ("free", "stop"), ("bounded", "stop")):
-        recipe = tiny(f"network.output={output}", f"monitors.range={reaction}")
-        result = fit(*strange, recipe, (store, store))
+        result = fit_tiny(strange, f"network.output={output}", f"monitors.range={reaction}")
         record = result.history[0]
         assert ("range" in record["warned"]) == (output == "free")
         assert record["share_out_of_range"] == (1.0 if output == "free" else 0.0)
@@ -370,13 +368,11 @@ def test_impossible_predictions_are_told_and_end_the_run_if_asked(data):
 
 
 def test_parts_without_a_gradient_are_named_and_end_the_run_if_asked(data, monkeypatch):
-    train, validation, store = data
-
     def kill(network):
         torch.nn.init.constant_(network.regressor[1].bias, -1e4)  # its GELU gives 0 ever after
 
     changed_network(monkeypatch, kill)
-    warned = fit(train, validation, tiny(), (store, store))
+    warned = fit_tiny(data)
     assert len(warned.history) == 3
     record = warned.history[0]
     dead = record["dead_gradients"].split(", ")
@@ -385,14 +381,12 @@ def test_parts_without_a_gradient_are_named_and_end_the_run_if_asked(data, monke
     assert record["dead_unit_share"] == 1
     assert "exactly zero for the whole epoch" in record["warning"]
     assert "100 % of the hidden units got no gradient" in record["warning"]
-    stopped = fit(train, validation, tiny("monitors.gradients=stop"), (store, store))
+    stopped = fit_tiny(data, "monitors.gradients=stop")
     assert len(stopped.history) == 1
     assert stopped.stopped.startswith("after epoch 1: dead gradients: the gradient of antibody_to")
 
 
 def test_dead_units_are_counted_and_vanished_parameters_named(data, monkeypatch):
-    train, validation, store = data
-
     def hurt(network):
         with torch.no_grad():
             network.regressor[1].bias[:3] = -1e4
@@ -400,10 +394,10 @@ def test_dead_units_are_counted_and_vanished_parameters_named(data, monkeypatch)
         network.antibody_tower.requires_grad_(False)  # frozen on purpose: nothing to tell
 
     changed_network(monkeypatch, hurt)
-    record = fit(train, validation, tiny("training.max_epochs=1"), (store, store)).history[0]
+    record = fit_tiny(data, "training.max_epochs=1").history[0]
     assert record["dead_gradients"] == "antigen_tower.position_scale"
     assert "the gradient of antigen_tower.position_scale was below 1e-08" in record["warning"]
-    network = fitting.untrained_network(tiny(), train, (store, store))
+    network = fitting.untrained_network(tiny(), data[0], (data[2], data[2]))
     weights = [p for p in network.parameters() if p.requires_grad and p.dim() > 1][:-1]
     assert record["dead_unit_share"] == 3 / sum(len(weight) for weight in weights)
 
@@ -426,12 +420,9 @@ def test_gradient_peaks_go_on_from_a_checkpoint(tmp_path):
 
 
 def test_monitors_that_are_off_leave_no_trace(data):
-    train, validation, store = data
     names = ("collapse", "overfitting", "recall", "range", "gradients")
     off = [f"monitors.{name}=off" for name in names]
-    plain, unwatched = (
-        fit(train, validation, tiny(*changes), (store, store)) for changes in ([], off)
-    )
+    plain, unwatched = fit_tiny(data), fit_tiny(data, *off)
     gone = plain.history[0].keys() - unwatched.history[0].keys()
     assert gone == {
         *("distinct", "tie_share", "spread_ratio", "share_out_of_range", "recall_sd"),
@@ -441,25 +432,17 @@ def test_monitors_that_are_off_leave_no_trace(data):
         assert torch.equal(weights, unwatched.state[name])
 
 
-def test_stop_on_collapse_is_another_way_to_write_it():
-    ways = ("monitors.collapse=stop", "training.stop_on_collapse=true")
-    reactions, others = (Monitors(load_recipe("default", [way])).reactions for way in ways)
-    assert reactions == others
-    assert reactions["collapse"] == "stop"
-
-
 def test_warnings_are_in_the_runs_summary(tmp_path, monkeypatch):
     monkeypatch.setenv("PARATOPE_CACHE", str(tmp_path / "cache"))
     rows = simulate(antibodies=20, antigens=1, seed=3).measurements
     rows = [dataclasses.replace(row, pkd=2 + row.pkd / 10) for row in rows]  # below 4, all of them
-    write_table(frame_from_measurements(rows), tmp_path / "strange.csv")
+    table, run = tmp_path / "strange.csv", tmp_path / "run"
+    write_table(frame_from_measurements(rows), table)
     settings = ["encoders.antibody=residue", "network.output=free", "data.split=random"]
-    train_table(
-        tmp_path / "strange.csv", tiny(*settings), tmp_path / "run", RunOptions(device="cpu")
-    )
-    summary = json.loads((tmp_path / "run" / "training_summary_default.json").read_text())
+    train_table(table, tiny(*settings), run, RunOptions(device="cpu"))
+    summary = json.loads((run / "training_summary_default.json").read_text())
     assert summary["warned"]["range"] == [1, 2, 3]
-    history = pl.read_csv(tmp_path / "run" / "training_history_default.csv")
+    history = pl.read_csv(run / "training_history_default.csv")
     assert history["Warned"].str.contains("range").all()
     assert history["Warning"].str.contains("of the predictions lie outside pKd 4 to 14").all()
     assert (history["Share Out Of Range"] == 1).all()
@@ -477,6 +460,10 @@ def test_settings_are_shown_and_checked(run_paratope):
     with pytest.raises(TrainingError, match=r"valid keys of \[monitors\]: collapse, gradients"):
         load_recipe("default", ["monitors.speed=warn"])
     assert "[monitors]" in recipe_toml(load_recipe("v2.6"))
+    ways = ("monitors.collapse=stop", "training.stop_on_collapse=true")
+    reactions, others = (Monitors(load_recipe("default", [way])).reactions for way in ways)
+    assert reactions == others
+    assert reactions["collapse"] == "stop"
 
 
 def test_the_page_states_the_limits_of_the_code(repository):

@@ -15,7 +15,6 @@ from paratope.models.batches import BatchPlan, Examples
 from paratope.models.recipes import ScheduleSettings, load_recipe
 from paratope.molecules.sequences import AMINO_ACIDS
 from paratope.training import RunOptions, fit, score, train_table
-from paratope.training.checkpoints import Checkpoints
 from paratope.training.history import history_table, summarise
 from paratope.training.learner import Schedule
 from paratope.training.monitors import EarlyStopping
@@ -23,8 +22,6 @@ from small_campaigns import HEAVY, LIGHT
 from small_runs import TINY, comparable, data, run, same_weights, tiny
 
 __all__ = ["data"]  # a fixture
-
-# repeatable
 
 
 def test_one_seed_gives_equal_weights_and_another_does_not(data):
@@ -51,15 +48,10 @@ def test_every_recipe_trains_and_scores_alike_afterwards(data, name):
 
 
 def test_training_moves_every_weight(data):
-    recipe = tiny("training.weight_decay=0", "loss.strong_binder_bce=0.5")
-    before = run(data, tiny("training.max_epochs=1", "training.learning_rate=1e-12"))
-    after = run(data, recipe)
-    still = [
-        name
-        for name in before.state
-        if not name.startswith("output_") and torch.equal(before.state[name], after.state[name])
-    ]
-    assert still == []
+    before = run(data, tiny("training.max_epochs=1", "training.learning_rate=1e-12")).state
+    after = run(data, tiny("training.weight_decay=0", "loss.strong_binder_bce=0.5")).state
+    still = {name for name, weights in before.items() if torch.equal(weights, after[name])}
+    assert {name for name in still if not name.startswith("output_")} == set()
 
 
 def test_warmup_cosine_follows_the_released_rates():
@@ -89,12 +81,8 @@ def test_early_stopping_replays_the_release(reference_root):
     history = pl.read_csv(reference_root / "v2.6_release" / "training_history_v2.6.csv")
     training = load_recipe("v2.6").training
     stopping = EarlyStopping(training.patience, training.min_delta)
-    stops = [
-        epoch
-        for epoch, value in zip(history["Epoch"], history["Val Spearman"], strict=True)
-        if stopping.update(epoch, value)
-    ]
-    assert stops == [15]
+    epochs = zip(history["Epoch"], history["Val Spearman"], strict=True)
+    assert [epoch for epoch, value in epochs if stopping.update(epoch, value)] == [15]
 
 
 def test_a_run_stops_when_nothing_improves_and_keeps_the_best(data):
@@ -108,69 +96,23 @@ def test_a_run_stops_when_nothing_improves_and_keeps_the_best(data):
     assert result.best_epoch == 1 + int(np.argmin(errors)) == len(errors) - 2
 
 
-def test_without_validation_the_last_epoch_is_taken(data):
+def test_without_validation_the_last_epoch_is_taken_and_nothing_to_train_on_is_said(data):
     train, _, store = data
     result = fit(train, None, tiny("training.patience=1"), (store, store), RunOptions(device="cpu"))
     assert (result.best_epoch, result.stopped) == (3, "all 3 epochs done")
     assert math.isnan(result.best_spearman)
-
-
-def test_nothing_to_train_on_is_said(data):
+    summary = summarise(history_table(result.history))
+    assert (summary["best_spearman"], summary["status"]) == (None, "unknown")
     with pytest.raises(TrainingError, match="nothing to train on"):
-        fit(Examples.from_measurements([]), None, tiny(), (data[2], data[2]))
-
-
-class Poisoned:
-    """A store in which one molecule's embedding is not a number."""
-
-    def __init__(self, store, molecule) -> None:
-        self.store, self.molecule = store, molecule
-
-    def get(self, molecule):
-        values = np.array(self.store.get(molecule))
-        if molecule == self.molecule:
-            values[0, 0] = np.nan
-        return values
-
-
-def test_a_nan_stops_the_run_and_is_located(data, tmp_path):
-    train, validation, store = data
-    bad = train.antibodies[train.antibody_index[11]]
-    place = r"epoch 1, batch .*antibody embedding is NaN or infinite for training rows 11"
-    with pytest.raises(TrainingError, match=place):
-        fit(train, validation, tiny(), (Poisoned(store, bad), store), RunOptions(device="cpu"))
-
-
-def test_a_nan_leaves_the_last_checkpoint_as_it_was(data, tmp_path):
-    train, validation, store = data
-
-    class Spoiled(Poisoned):
-        def get(self, molecule):
-            return super().get(molecule) if done else self.store.get(molecule)
-
-    done: list[bytes] = []
-    checkpoint = tmp_path / "checkpoint_latest.pth"
-
-    def remember(record):
-        if record["epoch"] == 2:
-            done.append(checkpoint.read_bytes())
-
-    stores = store, Spoiled(store, train.antigens[0])
-    options = RunOptions(device="cpu", on_epoch=remember)
-    with pytest.raises(TrainingError, match="epoch 3.*antigen embedding"):
-        fit(train, validation, tiny("training.max_epochs=9"), stores, options, folder=tmp_path)
-    assert checkpoint.read_bytes() == done[0]
-    state, _ = Checkpoints(tmp_path).load()
-    assert state["epoch"] == 2
-    assert all(torch.isfinite(tensor).all() for tensor in state["model_state_dict"].values())
+        fit(Examples.from_measurements([]), None, tiny(), (store, store))
 
 
 def test_a_collapsed_run_warns_in_its_history_and_stops_if_asked(data):
     train, _, store = data
     flat = tiny("training.learning_rate=1e-9", "training.stop_on_collapse=true")
-    network_is_flat = dataclasses.replace(train, pkd=np.linspace(-1e3, 1e3, 18, dtype=np.float32))
-    network_is_flat = dataclasses.replace(network_is_flat, censoring=np.zeros(18, np.int64))
-    result = fit(train, network_is_flat, flat, (store, store), RunOptions(device="cpu"))
+    wide = {"pkd": np.linspace(-1e3, 1e3, 18, dtype=np.float32), "censoring": np.zeros(18, int)}
+    wide = dataclasses.replace(train, **wide)
+    result = fit(train, wide, flat, (store, store), RunOptions(device="cpu"))
     assert len(result.history) == 2  # after the first epoch, a network may still be untrained
     assert "their standard deviation is" in result.history[1]["warning"]
     assert result.stopped.startswith("after epoch 2: predictions have collapsed")
@@ -187,33 +129,21 @@ def test_summary_reproduces_the_release(reference_root):
     assert (found["best_spearman_epoch"], found["status"]) == (12, "unstable")
 
 
-def test_history_table_begins_with_the_released_columns(data):
-    table = history_table(run(data, tiny()).history)
+def test_history_begins_with_the_released_columns_and_counts_dropped_rows(data):
+    result = run(data, tiny("loss.soft_spearman=0.1", "training.balance=none"))
+    table = history_table(result.history)
     assert table.columns[:5] == "Epoch,Train Loss,Val Spearman,Val Recall,Learning Rate".split(",")
     assert {"Val Loss", "Val RMSE", "Train Loss Gaussian Nll", "Warning"} <= set(table.columns)
     assert len(table) == 3
-
-
-def test_summary_of_a_run_without_validation(data):
-    train, _, store = data
-    summary = summarise(history_table(fit(train, None, tiny(), (store, store)).history))
-    assert summary["best_spearman"] is None
-    assert summary["status"] == "unknown"
-
-
-def test_dropped_rows_are_counted_in_the_history(data):
-    recipe = tiny("loss.soft_spearman=0.1", "training.balance=none")
-    train = data[0]
-    record = run(data, recipe).history[0]
+    train, record = data[0], result.history[0]
     assert record["train_dropped_soft_spearman"] == int((train.censoring != 0).sum())
     assert record["train_dropped_gaussian_nll"] == 0
     assert len(BatchPlan(train, 4)) == 5
 
 
-# tables
-
 FAST = ["encoders.antibody=residue", *TINY, "training.max_epochs=1"]
 COLUMNS = "data.columns=kd_nM=Kd (nM)"
+OPTIONS = ("--encoders", "residue,residue", "--split", "random", "--columns", "kd_nM=Kd (nM)")
 
 
 @pytest.fixture
@@ -242,17 +172,12 @@ def train(cache: Path, *settings: str):
     return train_table(user_table(cache), recipe, cache / "run", RunOptions(device="cpu"))
 
 
-def test_train_table_writes_the_run_folder(cache):
+def test_train_table_writes_the_run_folder_and_run_toml_runs_again_to_the_same_weights(cache):
     trained = train(cache, "data.split=random")
     run_folder = cache / "run"
     assert sorted(path.name for path in run_folder.iterdir()) == [
-        "checkpoints",
-        "log.txt",
-        "metrics.json",
-        "run.toml",
-        "test_predictions.csv",
-        "training_history_default.csv",
-        "training_history_default.png",
+        *("checkpoints", "log.txt", "metrics.json", "run.toml", "test_predictions.csv"),
+        *("training_history_default.csv", "training_history_default.png"),
         "training_summary_default.json",
     ]
     metrics = json.loads((run_folder / "metrics.json").read_text())
@@ -267,14 +192,10 @@ def test_train_table_writes_the_run_folder(cache):
     assert np.allclose(predictions["pred"] - predictions["true"], predictions["error"], atol=1e-6)
     assert np.allclose(predictions["pred"], trained.scores["test"].mean, atol=1e-6)
     assert (run_folder / "training_history_default.png").read_bytes().startswith(b"\x89PNG")
-
-
-def test_run_toml_runs_again_to_the_same_weights(cache):
-    first = train(cache, "data.split=random")
-    again = load_recipe(cache / "run" / "run.toml")
+    again = load_recipe(run_folder / "run.toml")
     second = train_table(again.data.table, again, cache / "again", RunOptions(device="cpu"))
-    assert same_weights(first.result, second.result)
-    assert (cache / "run" / "run.toml").read_bytes() == (cache / "again" / "run.toml").read_bytes()
+    assert same_weights(trained.result, second.result)
+    assert (run_folder / "run.toml").read_bytes() == (cache / "again" / "run.toml").read_bytes()
 
 
 def test_a_split_file_is_obeyed(cache):
@@ -304,15 +225,12 @@ def test_a_wrong_split_file_is_explained(cache, text, message):
         train(cache, f"data.split={cache / 'split.csv'}")
 
 
-def test_unknown_kind_of_split_lists_the_kinds(cache):
-    with pytest.raises(InputError, match="'chance'.*antigen"):
-        train(cache, "data.split=chance")
-
-
-def test_a_recipes_limit_of_residues_is_reported(cache):
+def test_a_recipes_limit_of_residues_is_reported_and_kinds_of_split_listed(cache):
     trained = train(cache, "data.split=random", "encoders.max_residues=20")
     assert trained.rows.usable.notes == {"rows cut to what the encoders see": 12}
     assert {len(row.pair.antigen.chains[0]) for row in trained.rows.usable.cut} == {20, 17}
+    with pytest.raises(InputError, match="'chance'.*antigen"):
+        train(cache, "data.split=chance")
 
 
 def test_sides_longer_than_a_release_takes_are_cut_and_counted(cache, run_paratope):
@@ -322,47 +240,41 @@ def test_sides_longer_than_a_release_takes_are_cut_and_counted(cache, run_parato
     assert short in text
     settings = (*TINY, "training.max_epochs=1", "training.checkpoint_steps=0")
     small = [item for change in settings for item in ("--set", change)]
-    options = ("--encoders", "residue,residue", "--split", "random", "--columns", "kd_nM=Kd (nM)")
     table, output = cache / "table.csv", cache / "run"
-    done = run_paratope("train", table, "--recipe", "v2.6", "-o", output, *options, *small, code=0)
+    done = run_paratope("train", table, "--recipe", "v2.6", "-o", output, *OPTIONS, *small, code=0)
     assert "6 rows cut to what the encoders see." in done.err
     assert "- 6 rows cut to what the encoders see" in (output / "card.md").read_text("utf-8")
 
 
 def test_train_command(cache, run_paratope):
     table = user_table(cache, bad=True)
-    options = ("--encoders", "residue,residue", "--split", "random", "--columns", "kd_nM=Kd (nM)")
     small = [item for change in (*TINY, "training.max_epochs=1") for item in ("--set", change)]
-    finished = run_paratope("train", table, "-o", cache / "run", *options, *small)
-    assert finished.code == 3, finished.err  # one row in error: counted, left out, said
+    arguments = ("train", table, "-o", cache / "run", *OPTIONS, *small)
+    finished = run_paratope(*arguments, code=3)  # one row in error: counted, left out, said
     assert "1 rows in error." in finished.err
     assert "all 1 epochs done" in finished.err
     assert (cache / "run" / "metrics.json").is_file()
-    predicted = run_paratope("predict", table, "--model", cache / "run" / "bundle", "-o", "-")
-    assert predicted.code == 0, predicted.err
-    frame = pl.read_csv(predicted.out.encode())
+    bundle = cache / "run" / "bundle"
+    predicted = run_paratope("predict", table, "--model", bundle, "-o", "-", code=0)
     tested = pl.read_csv(cache / "run" / "test_predictions.csv")
-    both = tested.join(frame, on="id")
+    both = tested.join(pl.read_csv(predicted.out.encode()), on="id")
     assert len(both) == len(tested) > 0
     assert np.allclose(both["pred"], both["pkd"], atol=5e-4 + 1e-4)  # three decimals are written
 
-    refused = run_paratope("train", table, "-o", cache / "run", *options, *small, code=2)
+    refused = run_paratope(*arguments, code=2)
     assert "holds a run already; go on with --resume" in refused.err
-    resumed = run_paratope("train", table, "-o", cache / "run", *options, *small, "--resume")
-    assert resumed.code == 0, resumed.err
+    resumed = run_paratope(*arguments, "--resume", code=0)
     assert resumed.err == f"{cache / 'run'} is finished: nothing is left to do.\n"
     before = (cache / "run" / "run.toml").read_bytes()
-    changed = (*small, "--set", "training.learning_rate=0.5", "--resume")
-    refused = run_paratope("train", table, "-o", cache / "run", *options, *changed, code=2)
+    changed = ("--set", "training.learning_rate=0.5", "--resume")
+    refused = run_paratope(*arguments, *changed, code=2)
     assert "other settings of training" in refused.err
     assert (cache / "run" / "run.toml").read_bytes() == before
 
 
 def test_recipes_are_listed_and_shown(run_paratope):
-    listed = run_paratope("train", "--list")
-    assert [line.split()[0] for line in listed.out.splitlines()] == [
-        *("default", "v2.5", "v2.6", "v2.7")
-    ]
+    listed = run_paratope("train", "--list").out.splitlines()
+    assert [line.split()[0] for line in listed] == ["default", "v2.5", "v2.6", "v2.7"]
     shown = run_paratope("train", "--recipe", "v2.6", "--set", "training.seed=5", "--show")
     assert "learning_rate = 0.0005" in shown.out
     assert "seed = 5" in shown.out
@@ -386,9 +298,8 @@ def test_bad_usage_is_explained(run_paratope, arguments, message):
 @pytest.mark.slow
 def test_the_joined_skempi_table_trains_as_it_is(cache, data_root):
     source = data_root / "skempi_v2" / "skempi_v2_antibody_antigen.csv"
-    trained = train_table(
-        source, load_recipe("default", FAST), cache / "run", RunOptions(device="cpu")
-    )
+    recipe = load_recipe("default", FAST)
+    trained = train_table(source, recipe, cache / "run", RunOptions(device="cpu"))
     assert trained.rows.split == "antigen"
     assert sum(trained.part_sizes.values()) == len(trained.rows.usable.ids) > 1000
     assert min(trained.part_sizes.values()) > 50
