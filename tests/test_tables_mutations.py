@@ -72,6 +72,12 @@ BESIDE = {
         (VH, "VH-Y33A/W99A", "write H:Y33A,H:W99A"),
         (VH, "E484K", "'E484K' is not in its sequence.* such as H:S31A"),
     ],
+    "other words": [
+        (VH, "Asp31Ala", "'Asp31Ala' is not in its sequence.*: write H:D31A"),
+        (VH, "heavy chain: D31A (CDR1)", "write H:D31A"),
+        (VH, "H:D31A/H:Y33del", "write H:D31A,H:Y33del"),
+        (VH, "S52aK in CDR2", "such as H:S31A"),
+    ],
     "chains not named, and held": [
         (variant(f"H:{text}"), text, variant(f"H:{text}")) for text in ("D31A", "Y33A", "W99A")
     ],
@@ -107,6 +113,8 @@ IDS = {
     "mutations": [(VH, "trastuzumab", VH), (VH, "H:D31A", variant("H:D31A"))],
     "held": [(variant("H:D31A"), "H:D31A", variant("H:D31A")), (VH, "WT", VH)],
     "chain not named": [(VH, "WT", VH), (VH, "D31A", "write H:D31A"), (VH, "Y33W", "write H:Y33W")],
+    "in a name": [(VH, "wt", VH), (VH, "trast_D31A", "write H:D31A"), (VH, "v2 Y33W", "write H")],
+    "replicates": [(VHH, "clone D1A rep1", VHH), (VHH, "clone D1A rep2", VHH)],
     "clones": [(VH, "A3C", VH), (VH, "F10A", VH), (VH, "P1-B7", VH), (VHH, "H7L", VHH)],
 }
 
@@ -128,6 +136,10 @@ NUMBERS = {
         ("H:Y38A", "write H:Y33A"),
         ("H:G66V", "write H:G60V|but it has no G at IMGT number H:66"),
         ("H:36D→A", variant("H:D31A")),
+    ],
+    "counted with a leader": [
+        (f"H:{text}", f"all of this parent's 3 variants fit with 19 taken off.* write H:{meant}")
+        for text, meant in (("D50A", "D31A"), ("Y52A", "Y33A"), ("W118A", "W99A"))
     ],
     "one slip": [
         ("H:S31A", "the parent has D at position 31"),

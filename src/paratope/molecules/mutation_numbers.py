@@ -4,6 +4,7 @@ import functools
 import re
 import string
 from collections import Counter
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from paratope.molecules.numbering import SCHEMES, find_domains, prepare_antibody
@@ -21,12 +22,13 @@ _FORMS = (
     re.compile(_CHAIN + r"INS(?P<before>)(?P<number>[0-9]+)(?P<after>[A-Z]+)"),
 )
 _ARROW = re.compile(_CHAIN + r"(?P<number>[0-9]+[A-Z]*)(?P<before>[A-Z])(?:→|->)(?P<after>[A-Z]+)")
-# What people write for a substitution where its chain is not named as this package does.
+# A substitution or deletion whose chain is not named as this package does; HD31A names a chain.
 _BARE = re.compile(
-    r"(?:(?:heavy|light|v?hc?|vhh|v?lc?|vk|[A-Z])?[-:.]?)(?P<before>[A-Z])(?P<number>[0-9]{1,4}[A-Z]?)"
-    r"(?P<after>[A-Z])",
-    re.IGNORECASE,
+    r"(?<![A-Za-z0-9])(?:[A-Z](?=[A-Z][0-9]))?(?P<before>[A-Z][a-z]{2}|[A-Z])"
+    r"(?P<number>[0-9]{1,4}[A-Za-z]?)(?P<after>[A-Z][a-z]{2}|[A-Z]|del)(?![A-Za-z0-9])"
 )
+_NAMES = "Ala Cys Asp Glu Phe Gly His Ile Lys Leu Met Asn Pro Gln Arg Ser Thr Val Trp Tyr".split()
+_LETTERS = dict(zip(_NAMES, AMINO_ACIDS, strict=True)) | {one: one for one in AMINO_ACIDS}
 
 
 class Named(NamedTuple):
@@ -69,18 +71,16 @@ def named_mutations(text: str) -> tuple[Named, ...]:
 
 
 def bare_mutations(text: str) -> tuple[Named, ...]:
-    """Substitutions of no known chain (``D31A``, ``HC-Y33W/N54D``); none if the text is not such.
+    """Mutations in a text that name no chain as `named_mutations` does; none if there are none.
 
-    >>> [one.number for one in bare_mutations("D31A/Y33W")], bare_mutations("clone 7")
-    (['31', '33'], ())
+    >>> [str(one) for one in bare_mutations("HC-Y33W/Asp31Ala")], bare_mutations("clone 7")
+    ([':Y33W', ':D31A'], ())
     """
     named = []
-    for part in re.split(r"[,+;/_ ]+", text.strip()):
-        match = _BARE.fullmatch(part)
-        before, number, after = match.group("before", "number", "after") if match else ("X",) * 3
-        if not {before, after} <= set(AMINO_ACIDS) or before == after:
-            return ()
-        named.append(Named("", before, number.upper(), after))
+    for match in _BARE.finditer(text):
+        before, after = (_LETTERS.get(match[name]) for name in ("before", "after"))
+        if before and before != after and (after or match["after"] == "del"):
+            named.append(Named("", before, match["number"].upper(), after or ""))
     return tuple(named)
 
 
@@ -109,6 +109,25 @@ def fits(named: tuple[Named, ...], molecule: Antibody | Pair, numbering: str, ma
                 return False
         shifts[one.chain] += len(inserted) - (one.after == "")
     return True
+
+
+def common_shift(
+    variants: Iterable[tuple[Named, ...]], molecule: Antibody | Pair, chain: str
+) -> int | None:
+    """What to take off all numbers of a chain to make them positions; None if nothing does."""
+    wanted = {
+        (int(one.number), one.before)
+        for variant in variants
+        for one in variant
+        if one.chain == chain and one.before and one.number.isdigit() and not one.is_imgt
+    }
+    residues = _residues(molecule, chain, POSITION) or {}
+    shifts = [
+        shift
+        for shift in {number - int(at) for number, _ in wanted for at in residues}
+        if all(residues.get(str(number - shift)) == before for number, before in wanted)
+    ]
+    return shifts[0] if len(wanted) >= 3 and len(shifts) == 1 else None
 
 
 def position_of(one: Named, molecule: Antibody | Pair, numbering: str) -> int | None:

@@ -169,8 +169,8 @@ def check_mutations(table: AuditedTable) -> Iterator[Finding]:
             if MADE in reader.read(rows[row]).notes:
                 faulty["mutation_not_made"][row] = MADE
         except MutationError as problem:
-            numbers = isinstance(problem, NumbersError)
-            faulty["mutation_numbers" if numbers else "mutation_not_made"][row] = str(problem)
+            code = "mutation_numbers" if isinstance(problem, NumbersError) else "mutation_not_made"
+            faulty[code][row] = str(problem).partition(": ")[2]
         except InputError:
             pass  # said by the checks of sequences
     for code, examples in faulty.items():

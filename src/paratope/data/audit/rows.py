@@ -17,8 +17,13 @@ MAX_COMPARED = 1500
 
 def check_cells(table: AuditedTable) -> Iterator[Finding]:
     """Missing and unreadable cells."""
+    # the parent of mutations has their sequences
+    variants = [bool(text) for text in table.text("mutations")]
     missing = {
-        table.roles[role]: ("sequence", np.flatnonzero([text is None for text in table.text(role)]))
+        table.roles[role]: (
+            "sequence",
+            np.flatnonzero(np.equal(table.text(role), None) & ~np.array(variants)),
+        )
         for role in ("heavy", "antigen")
         if role in table.roles
     }

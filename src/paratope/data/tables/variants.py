@@ -7,6 +7,7 @@ rows that share a sequence or, where each has its own, by all of them.
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 from paratope.core.errors import InputError
 from paratope.core.number_text import is_not_measured
@@ -15,6 +16,7 @@ from paratope.molecules.mutation_numbers import (
     POSITION,
     Named,
     bare_mutations,
+    common_shift,
     fits,
     named_mutations,
     position_of,
@@ -43,6 +45,15 @@ class NumbersError(MutationError):
     """The numbers of a mutation are not positions in the sequence."""
 
 
+class _Held(NamedTuple):
+    """Mutations that stand beside the same sequences."""
+
+    variants: int  # different ones
+    beside_none: bool  # whether a row has these sequences and no mutation
+    befores: set[str]  # those of which the sequences have the residues before
+    afters: set[str]  # and those of which they have the ones after
+
+
 class Variants:
     """What the rows of one table say of mutations.
 
@@ -62,8 +73,9 @@ class Variants:
         self._texts: dict[int, tuple[str, ...]] = {}  # of each parent or sequence, "" for none
         self._rows: dict[int, Cells] = {}  # some with sequences, the first of each
         # how many fit each numbering before and after, and of how many
+        self._held: dict[int, _Held] = {}
         self._own: tuple[Fitting, int] | None = None
-        self._numbering: dict[int, tuple[Fitting, int]] = {}
+        self._numbering: dict[int, tuple[Fitting, list[tuple[Named, ...]]]] = {}
 
     def text(self, cells: Cells) -> str:
         """A row's mutations, or its id where that is what names them; empty for none."""
@@ -81,6 +93,7 @@ class Variants:
         if text not in texts and len(texts) < MAX_VARIANTS:
             self._texts[key] = (*texts, text)
             self._numbering.pop(key, None)
+            self._held.pop(key, None)
         if text and len(self._rows) < MAX_ROWS and not is_not_measured(cells.get("heavy", "")):
             self._rows.setdefault(key, cells)
             self._own = None
@@ -95,8 +108,19 @@ class Variants:
         key = self._key(cells)
         if key not in self._numbering:
             variants = [v for each in self._texts.get(key, ()) if _is_numbered(v := _named(each))]
-            self._numbering[key] = _that_fit([(v, parent) for v in variants]), len(variants)
-        _check_numbers(self.text(cells), parent, *self._numbering[key])
+            self._numbering[key] = _that_fit([(v, parent) for v in variants]), variants
+        counts, variants = self._numbering[key]
+        named, total = named_mutations(self.text(cells)), len(variants)
+        if total >= 3 and 2 * max(counts[name, False] for name in NUMBERINGS) < total:
+            for one in named:
+                shift = common_shift(variants, parent, one.chain)
+                if shift and one.number.isdigit():
+                    meant = one._replace(number=str(int(one.number) - shift))
+                    raise NumbersError(
+                        f"mutation {str(one)!r}: all of this parent's {total} variants fit with "
+                        f"{shift} taken off their numbers: write {meant}"
+                    )
+        _check_numbers(self.text(cells), parent, counts, total)
 
     def to_make(self, cells: Cells, molecule: Molecule, is_parent: bool | None) -> bool:
         """Whether a row's mutations are still to be made in the sequences beside them.
@@ -108,20 +132,23 @@ class Variants:
         text = self.text(cells)
         if not text or is_parent is False:
             return False
-        texts = self._texts.get(self._key(cells), (text,))
-        if len(texts) > 1 or is_parent:
-            return self._to_make_in_shared(text, texts, bool(is_parent), molecule, cells)
+        key = self._key(cells)
+        texts = self._texts.get(key, (text,))
+        if is_parent or len(texts) > 1:
+            if key not in self._held:
+                self._held[key] = self._told_apart(texts, molecule)
+            held = self._held[key]
+            if is_parent or held.beside_none or held.variants > 1:
+                return self._to_make_in_shared(text, held, bool(is_parent), molecule, cells)
         named = named_mutations(text)
         return bool(named) and self._to_make_in_own(text, named, molecule)
 
-    def _to_make_in_shared(
-        self, text: str, texts: Sequence[str], is_parent: bool, molecule: Molecule, cells: Cells
-    ) -> bool:
-        """Of sequences that stand beside several mutations: they hold those of one at most."""
-        variants = [each for each in texts if each]
+    def _told_apart(self, texts: Sequence[str], molecule: Molecule) -> "_Held":
+        """Which of the mutations beside the same sequences these may hold."""
+        variants = list({_options(each)[0]: each for each in texts if each}.values())
         befores, afters = set[str](), set[str]()
         for each in variants:
-            options = _options(each)
+            options = _options(each)[: 2 if self._column == "id" else 3]
 
             def fit(made: bool, *names: str, options: Sequence[Named] = options) -> bool:
                 return any(fits(one, molecule, name, made) for one in options for name in names)
@@ -132,10 +159,17 @@ class Variants:
                 befores.add(each)
             elif len(variants) == 1 and fit(True, *NUMBERINGS):
                 afters.add(each)
-        if self._column == "id" and not _is_notation(text) and len(befores) < len(variants):
+        return _Held(len(variants), "" in texts, befores, afters)
+
+    def _to_make_in_shared(
+        self, text: str, held: "_Held", is_parent: bool, molecule: Molecule, cells: Cells
+    ) -> bool:
+        """Of sequences that stand beside several mutations: they hold those of one at most."""
+        befores, afters = held.befores, held.afters
+        if self._column == "id" and not _is_notation(text) and len(befores) < held.variants:
             return False  # names of clones
-        if afters and len(afters) >= len(befores) + ("" in texts) + is_parent:
-            if text in afters:
+        if afters and len(afters) >= len(befores) + held.beside_none + is_parent:
+            if any(_options(each) == _options(text) for each in afters):
                 return False
             raise MutationError(
                 f"mutation {text!r} is not in its sequence, which is that of {min(afters)} in "
