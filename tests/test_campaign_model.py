@@ -141,7 +141,7 @@ def test_a_damaged_campaign_or_one_of_another_language_model_is_refused(small, t
     bundle = campaign_bundle(small, metrics={}, environment={}, card="")
     del bundle.campaign["weights"]
     folder = write_bundle(bundle, tmp_path / "campaign")
-    with pytest.raises(ModelError, match="not a campaign's model, or damaged"):
+    with pytest.raises(ModelError, match="campaign.json is damaged: weights: Field required"):
         Predictor.load(folder)
     (folder / "campaign.json").write_text(json.dumps({}))
     with pytest.raises(ModelError, match="checksum differs"):

@@ -6,7 +6,12 @@ import pytest
 from scipy.stats import spearmanr
 
 from paratope.campaigns.campaign import Campaign
-from paratope.campaigns.campaign_bundle import campaign_bundle, from_state, to_state
+from paratope.campaigns.campaign_bundle import (
+    CampaignDocument,
+    campaign_bundle,
+    from_state,
+    to_state,
+)
 from paratope.campaigns.campaign_model import CampaignModel, SparseCampaignModel, fit_campaign
 from paratope.campaigns.suggestion import suggest
 from paratope.core.errors import ModelError
@@ -213,9 +218,11 @@ def test_the_next_round_is_chosen_from_a_model_that_was_loaded(sparse, landscape
 def test_a_damaged_model_is_refused(sparse):
     document, arrays = to_state(sparse)
     document = json.loads(json.dumps(document))
+    broken = {**arrays, "campaign.process.alpha": np.zeros(3)}
+    whole = CampaignDocument.of(document)
     with pytest.raises(ModelError, match="damaged"):
-        from_state(document, {**arrays, "campaign.process.alpha": np.zeros(3)}, None)
+        from_state(whole, broken, None)
     with pytest.raises(ModelError, match="damaged"):
-        from_state({**document, "anchors": document["anchors"][:-1]}, arrays, None)
+        CampaignDocument.of({**document, "anchors": document["anchors"][:-1]})
     with pytest.raises(ModelError, match="damaged"):
-        from_state({**document, "reference": [True]}, arrays, None)
+        CampaignDocument.of({**document, "reference": [True]})

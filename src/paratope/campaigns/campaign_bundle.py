@@ -3,12 +3,14 @@
 import dataclasses
 import os
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import numpy as np
+import pydantic
 
 from paratope.campaigns.campaign.campaign import COLUMNS, Campaign
 from paratope.campaigns.campaign_model import (
+    MAX_ROWS,
     CampaignModel,
     FittedState,
     SparseCampaignModel,
@@ -20,8 +22,9 @@ from paratope.campaigns.label_scale import HalfRankNormalTransform
 from paratope.campaigns.sparse_process import SparseProcess
 from paratope.core.errors import ModelError
 from paratope.core.files import plain
+from paratope.core.validation import numbers, validated, within
 from paratope.models.applicability_domain import ApplicabilityDomain
-from paratope.models.bundle import Bundle
+from paratope.models.bundle import Bundle, BundleConfig
 from paratope.models.network_model import NetworkModel
 from paratope.models.predictor import Predictor
 from paratope.molecules.sequences import Antibody, Antigen, Pair
@@ -30,6 +33,95 @@ from paratope.molecules.sequences import Antibody, Antigen, Pair
 PRIOR_PREFIX = "prior."
 _PROCESS, _ERRORS = "campaign.process.", "campaign.errors."
 _T = TypeVar("_T")
+# Rows that new variants are compared with: their covariances take the square of it in memory.
+_MOST_COMPARED = 4 * MAX_ROWS
+_Chain = Annotated[str, pydantic.Field(pattern="^[A-Z]+$")]
+
+
+class _Pair(pydantic.BaseModel):
+    id: str
+    heavy: _Chain
+    light: _Chain | None
+    antigen: Annotated[tuple[_Chain, ...], pydantic.Field(min_length=1)]
+    antigen_id: str
+
+    @classmethod
+    def of(cls, pair: Pair) -> "_Pair":
+        antibody, antigen = pair.antibody, pair.antigen
+        return cls.model_construct(
+            id=antibody.name,
+            heavy=antibody.heavy,
+            light=antibody.light,
+            antigen=antigen.chains,
+            antigen_id=antigen.name,
+        )
+
+    def pair(self) -> Pair:
+        antigen = Antigen(self.antigen, self.antigen_id)
+        return Pair(Antibody(self.heavy, self.light, self.id), antigen)
+
+
+class _Prior(pydantic.BaseModel):
+    """The general model that a campaign's uses."""
+
+    config: dict[str, Any]
+    calibration: dict[str, Any]
+    familiarity: dict[str, Any]
+
+
+class CampaignDocument(pydantic.BaseModel):
+    """What ``campaign.json`` holds; n rows, of which m are compared with."""
+
+    label: Literal["pkd", "score"]
+    pairs: Annotated[tuple[_Pair, ...], pydantic.FailFast()]  # (n,)
+    parents: Annotated[tuple[_Pair, ...], pydantic.FailFast(), pydantic.Field(min_length=1)]
+    named_parents: Annotated[int, within(0, 1_000_000)]
+    assays: Annotated[tuple[str, ...], pydantic.Field(min_length=1)]
+    notes: tuple[str, ...]
+    left_out: tuple[str, ...]
+    common_scale: bool = False
+    # values, censoring, assay, replicates, noise_sd: (n,)
+    values: Annotated[np.ndarray, numbers(-1e300, 1e300)]
+    censoring: Annotated[np.ndarray, numbers(-1, 1, whole=True)]
+    assay: Annotated[np.ndarray, numbers(0, 1e6, whole=True)]
+    replicates: Annotated[np.ndarray, numbers(0, 1e9, whole=True)]
+    noise_sd: Annotated[np.ndarray, numbers(0, 1e300, gaps=True)]
+    weights: dict[str, Annotated[float, within(0, 1e9)]]
+    noise: Annotated[np.ndarray, numbers(0, 1e9)]
+    scales: Scales
+    label_scale: dict[str, Any]
+    prior_pkd: Annotated[np.ndarray, numbers(-1e6, 1e6)]  # (m,)
+    # anchors, reference: (m,) of a sparse model; and the sites its rows change
+    anchors: Annotated[np.ndarray, numbers(0, 1e7, whole=True)] | None = None
+    reference: tuple[bool, ...] = ()
+    changed_sites: tuple[str, ...] = ()
+    prior: _Prior | None = None
+
+    @classmethod
+    def of(cls, data: object) -> "CampaignDocument":
+        """Raises `ModelError` for what is missing, out of range, or does not fit together."""
+        return validated(cls, data, "campaign.json is damaged", ModelError)
+
+    @property
+    def inducing(self) -> np.ndarray:
+        """The rows that are compared with, (m,)."""
+        return np.arange(len(self.pairs)) if self.anchors is None else self.anchors
+
+    @pydantic.model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        rows, compared = len(self.pairs), len(self.inducing)
+        if {len(getattr(self, name)) for name in COLUMNS} != {rows}:
+            raise ValueError(f"columns of other lengths than its {rows} pairs")
+        if not 0 < compared == len(self.prior_pkd) <= _MOST_COMPARED:
+            raise ValueError(f"{len(self.prior_pkd)} prior_pkd for {compared} compared rows")
+        if self.anchors is not None and len(self.reference) != compared:
+            raise ValueError(f"reference of {len(self.reference)} for {compared} anchors")
+        if self.inducing.max() >= rows or self.assay.max() >= len(self.assays):
+            raise ValueError("rows or assays that it does not list")
+        groups = len(self.assays) * max(self.named_parents, 1)
+        if self.named_parents > len(self.parents) or len(self.noise) != groups:
+            raise ValueError(f"{len(self.noise)} variances of noise for {groups} groups")
+        return self
 
 
 def open_campaign(
@@ -40,22 +132,23 @@ def open_campaign(
     Raises `ModelError` if parts are missing or do not fit together, or if its language model is
     another one today.
     """
+    document = CampaignDocument.of(bundle.campaign)
     arrays = {name: tensor.numpy() for name, tensor in bundle.weights.items()}
     language = prior = None
     if any(name.endswith(".embedding") for name in arrays):
         language = AntibodyLanguage(device, cache)
-        learned_with = bundle.config.get("encoders", {}).get("antibody")
+        learned_with = BundleConfig.of(bundle.config).encoders.antibody
         if learned_with != language.encoder.name:
             raise ModelError(
                 f"this campaign was learned with the language model {learned_with!r}, but this "
                 f"paratope has {language.encoder.name!r}; adapt to its measurements anew, or "
                 "install the version of paratope that made it"
             )
-    if inner := bundle.campaign.get("prior"):
-        parts = (inner["config"], _below(PRIOR_PREFIX, bundle.weights), inner["calibration"])
-        general = Bundle(*parts, inner["familiarity"], {}, {}, "")
+    if inner := document.prior:
+        parts = (inner.config, _below(PRIOR_PREFIX, bundle.weights), inner.calibration)
+        general = Bundle(*parts, inner.familiarity, {}, {}, "")
         prior = Predictor(NetworkModel.open(general, device, cache), general)
-    model = from_state(bundle.campaign, arrays, language, prior)
+    model = from_state(document, arrays, language, prior)
     model.domain = ApplicabilityDomain.from_json(bundle.familiarity)
     return model
 
@@ -97,8 +190,8 @@ def to_state(model: CampaignModel) -> tuple[dict[str, Any], dict[str, np.ndarray
     campaign, trained = model.campaign, model.trained
     document = {
         "label": campaign.label,
-        "pairs": [_pair_to_json(pair) for pair in campaign.pairs],
-        "parents": [_pair_to_json(pair) for pair in model.parents],
+        "pairs": [_Pair.of(pair).model_dump() for pair in campaign.pairs],
+        "parents": [_Pair.of(pair).model_dump() for pair in model.parents],
         "named_parents": len(campaign.parents),
         "assays": list(campaign.assays),
         "notes": list(campaign.notes),
@@ -135,7 +228,7 @@ def to_state(model: CampaignModel) -> tuple[dict[str, Any], dict[str, np.ndarray
 
 
 def from_state(
-    document: Mapping[str, Any],
+    document: CampaignDocument,
     arrays: Mapping[str, np.ndarray],
     language: LanguageModel | None,
     prior: Any = None,
@@ -145,21 +238,16 @@ def from_state(
     Raises `ModelError` if parts are missing or do not fit together.
     """
     try:
-        parents = tuple(_pair_from_json(pair) for pair in document["parents"])
-        columns: dict[str, Any] = {
-            name: np.array([np.nan if value is None else value for value in document[name]])
-            for name in COLUMNS
-        }
-        for name in ("censoring", "assay", "replicates"):
-            columns[name] = columns[name].astype(int)
+        parents = tuple(one.pair() for one in document.parents)
+        columns: dict[str, Any] = {name: getattr(document, name) for name in COLUMNS}
         campaign = Campaign(
-            pairs=tuple(_pair_from_json(pair) for pair in document["pairs"]),
-            label=document["label"],
-            assays=tuple(document["assays"]),
-            parents=parents[: int(document["named_parents"])],
-            notes=tuple(document["notes"]),
-            left_out=tuple(document["left_out"]),
-            common_scale=bool(document.get("common_scale", False)),
+            pairs=tuple(one.pair() for one in document.pairs),
+            label=document.label,
+            assays=document.assays,
+            parents=parents[: document.named_parents],
+            notes=document.notes,
+            left_out=document.left_out,
+            common_scale=document.common_scale,
             **columns,
         )
         sites = [ParentSites.of(parent, None) for parent in parents]
@@ -169,41 +257,32 @@ def from_state(
                     rows = arrays[f"campaign.parent{index}.{name}"]
                     getattr(own, name).update(zip(own.residues, rows, strict=True))
         featuriser = campaign_featuriser(campaign, parents, sites)
-        inducing = np.array(document.get("anchors", range(len(campaign))), int)
+        inducing = document.inducing
         compared = campaign.rows(inducing)
-        train = featuriser.assemble(
-            compared.pairs,
-            arrays["campaign.delta"],
-            arrays["campaign.mean"],
-            np.array(document["prior_pkd"], float),
-            compared.assay,
-        )
-        scales: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value
-            for name, value in document["scales"].items()
-        }
+        delta, mean = arrays["campaign.delta"], arrays["campaign.mean"]
+        if mean.shape != (len(inducing), len(featuriser.roles) * featuriser.dim):
+            raise ValueError("embeddings of other rows or another width")
+        train = featuriser.assemble(compared.pairs, delta, mean, document.prior_pkd, compared.assay)
         trained = TrainedKernel(
             parents=parents,
             featuriser=featuriser,
-            scale=HalfRankNormalTransform.from_json(document["label_scale"]),
-            scales=Scales(**scales),
+            scale=HalfRankNormalTransform.from_json(document.label_scale),
+            scales=document.scales,
             train=train,
-            weights=dict(document["weights"]),
-            noise=np.array(document["noise"], float),
+            weights=document.weights,
+            noise=document.noise,
             language=language,
             prior=prior,
         )
-        if "anchors" in document:
+        if document.anchors is not None:
             process = SparseProcess.from_arrays(_below(_PROCESS, arrays))
-            reference = np.array(document["reference"], bool)
-            if not len(process.alpha) == len(inducing) == len(reference):
-                raise ValueError("inducing rows of different numbers")
-            if len(process.ep_target) != len(campaign):
+            if len(process.alpha) != len(inducing) or len(process.ep_target) != len(campaign):
                 raise ValueError("a process of other rows")
             errors = {name: arrays[f"{_ERRORS}{name}"] for name in ("in", "near")}
             # sites of chains without IMGT numbers were once marked with #
-            sites_seen = frozenset(site.replace("#", "n") for site in document["changed_sites"])
+            sites_seen = frozenset(site.replace("#", "n") for site in document.changed_sites)
             fitted = FittedState(process, errors, sites_seen)
+            reference = np.array(document.reference)
             return SparseCampaignModel(campaign, trained, inducing, reference, fitted)
         ep = arrays["campaign.site_target"], arrays["campaign.site_variance"]
         return CampaignModel(campaign, trained, ep=ep)
@@ -218,20 +297,3 @@ def _below(prefix: str, values: Mapping[str, _T]) -> dict[str, _T]:
         for name, value in values.items()
         if name.startswith(prefix)
     }
-
-
-def _pair_to_json(pair: Pair) -> dict[str, Any]:
-    return {
-        "id": pair.antibody.name,
-        "heavy": pair.antibody.heavy,
-        "light": pair.antibody.light,
-        "antigen": list(pair.antigen.chains),
-        "antigen_id": pair.antigen.name,
-    }
-
-
-def _pair_from_json(data: Mapping[str, Any]) -> Pair:
-    return Pair(
-        Antibody(data["heavy"], data["light"], data["id"]),
-        Antigen(tuple(data["antigen"]), data["antigen_id"]),
-    )

@@ -1,13 +1,13 @@
 """Transform between a campaign's values and the near-normal latent scale of its process."""
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from scipy.stats import norm, rankdata
 
 from paratope.core.errors import ModelError
+from paratope.core.validation import numbers, validated, within
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,9 +19,11 @@ class HalfRankNormalTransform:
     linear with the slope of ``standardise(y)``.
     """
 
-    values: np.ndarray  # (knots,) increasing
-    latent: np.ndarray  # (knots,) increasing
-    slope: float  # Latent units for each unit of the value, beyond the knots
+    # values, latent: (knots,) increasing
+    values: Annotated[np.ndarray, numbers(-1e300, 1e300)]
+    latent: Annotated[np.ndarray, numbers(-1e6, 1e6)]
+    # Latent units for each unit of the value, beyond the knots
+    slope: Annotated[float, within(1e-300, 1e300)]
 
     @classmethod
     def of(cls, values: np.ndarray) -> "HalfRankNormalTransform":
@@ -56,17 +58,13 @@ class HalfRankNormalTransform:
         return {**arrays, "slope": self.slope}
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> "HalfRankNormalTransform":
+    def from_json(cls, data: object) -> "HalfRankNormalTransform":
         """The inverse of `to_json`; raises `ModelError` if the knots do not increase."""
-        try:
-            values, latent = np.array(data["values"], float), np.array(data["latent"], float)
-            slope = float(data["slope"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise ModelError(f"not a campaign's label scale: {error!r}") from error
-        increasing = (np.diff(values) > 0).all() and (np.diff(latent) > 0).all()
-        if values.shape != latent.shape or values.ndim != 1 or not increasing or slope <= 0:
+        scale = validated(cls, data, "not a campaign's label scale", ModelError)
+        increasing = (np.diff(scale.values) > 0).all() and (np.diff(scale.latent) > 0).all()
+        if not 0 < len(scale.values) == len(scale.latent) or not increasing:
             raise ModelError("a campaign's label scale must increase; the model is damaged")
-        return cls(values, latent, slope)
+        return scale
 
 
 def _extended(x: np.ndarray, knots: np.ndarray, images: np.ndarray, slope: float) -> np.ndarray:

@@ -5,13 +5,15 @@ import unicodedata
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, TypeVar
 
+import numpy as np
 import pydantic
 
 from paratope.core.errors import ParatopeError
 
-_Model = TypeVar("_Model", bound=pydantic.BaseModel)
+_T = TypeVar("_T")
 _MAX_FAULTS = 3
 _MAX_LETTERS = 10_000
+_MAX_TEXTS = 100_000_000  # letters of an array
 
 
 def within(low: float, high: float) -> pydantic.AfterValidator:
@@ -33,6 +35,42 @@ def within(low: float, high: float) -> pydantic.AfterValidator:
     return pydantic.AfterValidator(check)
 
 
+def numbers(
+    low: float, high: float, *, whole: bool = False, gaps: bool = False
+) -> pydantic.PlainValidator:
+    """A list of numbers, each in a range, as an array; with `gaps` some may be missing (NaN)."""
+
+    def check(values: Any) -> np.ndarray:
+        try:
+            plain = values
+            if gaps and isinstance(values, list):
+                plain = [np.nan if value is None else value for value in values]
+            array = np.array(plain)
+        except (ValueError, OverflowError):  # ragged
+            array = np.zeros((1, 1))
+        inside = array.ndim == 1 and array.dtype.kind in ("i" if whole and len(array) else "if")
+        if inside:
+            inside = bool(((array >= low) & (array <= high) | gaps & np.isnan(array)).all())
+        if not inside:
+            kind = "whole numbers" if whole else "numbers"
+            raise ValueError(f"should be a list of {kind} from {low:.10g} to {high:.10g}")
+        return array.astype(int if whole else float)
+
+    return pydantic.PlainValidator(check)
+
+
+def _texts(values: Any) -> np.ndarray:
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise ValueError("should be a list of texts")
+    if len(values) * max(map(len, values), default=0) > _MAX_TEXTS:
+        raise ValueError("should be a list of shorter texts")
+    return np.array(values, dtype=np.str_)
+
+
+Texts = Annotated[np.ndarray, pydantic.PlainValidator(_texts)]
+"""A list of texts, as an array."""
+
+
 def _one_line(text: str) -> str:
     if len(text) > _MAX_LETTERS or any(unicodedata.category(c) in ("Cc", "Cs") for c in text):
         raise ValueError(
@@ -46,18 +84,18 @@ Line = Annotated[str, pydantic.AfterValidator(_one_line)]
 
 
 def validated(
-    model: type[_Model],
+    model: type[_T],
     data: object,
     where: str,
     error: type[ParatopeError] = ParatopeError,
     unknown_key: Callable[[tuple[str, ...]], str] = lambda keys: f"unknown key {keys[-1]!r}",
-) -> _Model:
-    """The data as a model; an `error` that begins with `where` names each key that is wrong.
+) -> _T:
+    """The data as a model or dataclass; an `error`, `where` first, names each wrong key.
 
     `unknown_key` says what is wrong with a key that the model does not have.
     """
     try:
-        return model.model_validate(data)
+        return pydantic.TypeAdapter(model).validate_python(data)
     except pydantic.ValidationError as refused:
         faults = refused.errors(include_url=False)
         told = [_fault(fault, unknown_key) for fault in faults[:_MAX_FAULTS]]

@@ -9,11 +9,13 @@ cluster is known. ``out``: nothing like the antigen was seen.
 import dataclasses
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
+import pydantic
 
 from paratope.core.errors import ModelError
+from paratope.core.validation import validated
 from paratope.molecules.alignment import align_chains
 from paratope.molecules.numbering import cdrs, number_chain
 from paratope.molecules.sequences import Antibody, Pair
@@ -31,6 +33,8 @@ WHOLE_COVERAGE, WHOLE_RESIDUES = 0.5, 100
 # Of the six (VHH: three) CDRs together, 1 - edit distance / longer length.
 SAME_FAMILY_IDENTITY = 0.7
 _CDR_NAMES = ("H1", "H2", "H3", "L1", "L2", "L3")
+_Chain = Annotated[str, pydantic.Field(pattern="^[A-Z]+$")]
+_Loop = Annotated[str, pydantic.Field(pattern="^[A-Z]*$")]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -177,15 +181,17 @@ class ApplicabilityDomain:
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "ApplicabilityDomain":
         """The inverse of `to_json`; raises `ModelError` if something is missing or out of range."""
-        try:
-            antigens = [tuple(map(str, chains)) for chains in data["antigens"]]
-            antibodies = [tuple(map(str, loops)) for loops in data["antibodies"]]
-            partners = [(int(left), int(right)) for left, right in data["partners"]]
-        except (KeyError, TypeError, ValueError) as error:
-            raise ModelError(f"familiarity.json is not of a model bundle: {error!r}") from error
-        if any(left >= len(antibodies) or right >= len(antigens) for left, right in partners):
-            raise ModelError("familiarity.json names molecules it does not list")
-        return cls(antigens, antibodies, partners)
+        saved = validated(_Saved, data, "familiarity.json", ModelError)
+        most = len(saved.antibodies), len(saved.antigens)
+        if any(not (0 <= a < most[0] and 0 <= b < most[1]) for a, b in saved.partners):
+            raise ModelError("familiarity.json: partners name molecules that it does not list")
+        return cls(saved.antigens, saved.antibodies, saved.partners)
+
+
+class _Saved(pydantic.BaseModel):
+    antigens: Annotated[list[tuple[_Chain, ...]], pydantic.FailFast()]
+    antibodies: Annotated[list[tuple[_Loop, ...]], pydantic.FailFast()]
+    partners: Annotated[list[tuple[int, int]], pydantic.FailFast()]
 
 
 def _loops(antibody: Antibody) -> tuple[str, ...]:

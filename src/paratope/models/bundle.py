@@ -9,28 +9,89 @@ Nothing in it is ever unpickled or executed. Equal inputs give equal bytes.
 import dataclasses
 import hashlib
 import json
+import math
 import os
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import pydantic
 
 from paratope.core.errors import ModelError, OutputError, unknown_name
 from paratope.core.files import as_output_error, atomic_folder, json_text
+from paratope.core.validation import Line, validated, within
 from paratope.models.applicability_domain import ApplicabilityDomain
 from paratope.models.calibration import Calibration
 from paratope.models.network import Network, NetworkConfig
+from paratope.models.recipes import LoraSettings, NetworkSettings
 
 FORMAT_VERSION = 1
 BUNDLED_MODELS = ("default",)
 _REQUIRED = ("model.safetensors", "calibration.json", "familiarity.json")
 _OPTIONAL = ("metrics.json", "card.md", "environment.json", "campaign.json")
 _FILES = frozenset({"config.json", *_REQUIRED, *_OPTIONAL})
+_DTYPES = frozenset(f"torch.{kind}" for kind in ("float16", "bfloat16", "float32", "float64"))
 # file -> field of `Bundle`
 _DOCUMENTS = {
     f"{name}.json": name
     for name in ("calibration", "familiarity", "metrics", "environment", "campaign")
 }
+
+
+# Bounds of memory: bytes of a file, and of a campaign's weights; values of a JSON file.
+_MAX_BYTES: dict[str, int] = dict.fromkeys(
+    ("config.json", "environment.json", "card.md"), 1_000_000
+)
+_MAX_JSON_BYTES, _MAX_CAMPAIGN_BYTES, _MAX_VALUES = 200_000_000, 1_000_000_000, 10_000_000
+
+
+class BundleEncoders(pydantic.BaseModel):
+    """Encoders by their names with revisions, and how they were trained themselves."""
+
+    antibody: Line
+    antigen: Line
+    max_residues: Annotated[int, within(0, 100_000)] = 0
+    lora: LoraSettings = LoraSettings()
+
+
+class NetworkSizes(NetworkSettings):
+    """A network's sizes with those of what it reads."""
+
+    antibody_dim: Annotated[int, within(1, 65_536)]
+    antigen_dim: Annotated[int, within(1, 65_536)]
+
+    @property
+    def weights(self) -> int:
+        """Those of one network's matrices: fewer than it has, by its biases."""
+        return super().weights + self.dim * (self.antibody_dim + self.antigen_dim)
+
+    def to_config(self) -> NetworkConfig:
+        """What a network is built of."""
+        return NetworkConfig(**self.model_dump())
+
+
+class BundleConfig(pydantic.BaseModel):
+    """What ``config.json`` says of a model."""
+
+    encoders: BundleEncoders
+    members: Annotated[int, within(1, 1000)]
+    network: NetworkSizes | None = None  # None: a campaign's
+    recipe: dict[str, Any] = {}
+    kind: Line = "network"
+
+    @classmethod
+    def of(cls, config: object, where: str = "config.json") -> "BundleConfig":
+        """Raises `ModelError` that begins with `where` for what is missing or out of range."""
+        return validated(cls, config, where, ModelError)
+
+    @property
+    def max_bytes(self) -> int:
+        """Bound of its weights as a file: of doubles, with room for biases and adapters."""
+        if self.network is None:
+            return _MAX_CAMPAIGN_BYTES
+        one = 16 * self.network.weights + 4_000_000 * self.encoders.lora.rank
+        return self.members * one + 50_000_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,10 +157,10 @@ def check_target(target: Path) -> None:
     if not target.is_dir() or not any(target.iterdir()):
         return
     try:
-        config = json.loads((target / "config.json").read_bytes())
-    except (OSError, ValueError):
-        config = None
-    if not isinstance(config, dict) or not {"format_version", "sha256"} <= set(config):
+        config = _parse(target, "config.json", _read(target, "config.json"))
+    except ModelError:
+        config = {}
+    if not {"format_version", "sha256"} <= set(config):
         raise OutputError(f"{target} exists and is no model folder; choose another name")
 
 
@@ -124,11 +185,13 @@ def read_bundle(folder: str | os.PathLike[str]) -> Bundle:
     checksums = config.get("sha256")
     if not isinstance(checksums, dict) or not set(_REQUIRED) <= set(checksums):
         raise ModelError(f"{source}: config.json lists no checksums; the folder is incomplete")
+    settings = BundleConfig.of(config, f"{source}: config.json")
     contents: dict[str, bytes] = {}
     for name, expected in checksums.items():
         if name not in _FILES:
             raise ModelError(f"{source}: config.json names {name!r}, which no model folder holds")
-        contents[name] = _read(source, name)
+        most = settings.max_bytes if name == "model.safetensors" else _MAX_JSON_BYTES
+        contents[name] = _read(source, name, _MAX_BYTES.get(name, most))
         if hashlib.sha256(contents[name]).hexdigest() != expected:
             raise ModelError(
                 f"{source}: {name} is not the file that was saved (checksum differs); "
@@ -138,6 +201,12 @@ def read_bundle(folder: str | os.PathLike[str]) -> Bundle:
         weights = load(contents["model.safetensors"])
     except SafetensorError as error:
         raise ModelError(f"{source}: model.safetensors cannot be read: {error}") from error
+    for name, tensor in weights.items():
+        if str(tensor.dtype) not in _DTYPES or not tensor.isfinite().all():
+            raise ModelError(
+                f"{source}: model.safetensors: {name!r} is not of finite numbers, or of the kind "
+                f"{tensor.dtype}, which no model holds"
+            )
     documents = {
         field: _parse(source, name, contents[name]) if name in contents else {}
         for name, field in _DOCUMENTS.items()
@@ -197,21 +266,18 @@ def make_bundle(
     return Bundle(config, weights, *documents, card)
 
 
-def network_config_from_json(data: object) -> NetworkConfig:
-    """A network's shape from ``config.json``; `ModelError` for unknown or missing fields."""
-    if not isinstance(data, dict):
-        raise ModelError(f"config.json: 'network' should be a table of sizes, got {data!r}")
+def _read(folder: Path, name: str, most: int = 1_000_000) -> bytes:
+    """A regular file of at most so many bytes."""
+    path = folder / name
     try:
-        return NetworkConfig(**{**data, "regressor": tuple(data.get("regressor", ()))})
-    except (TypeError, ValueError) as error:
-        raise ModelError(
-            f"config.json does not describe a network of this version: {error}"
-        ) from error
-
-
-def _read(folder: Path, name: str) -> bytes:
-    try:
-        return (folder / name).read_bytes()
+        size = path.stat().st_size
+        if not path.is_file():
+            raise ModelError(f"{folder}: {name} is no regular file; this is no model folder")
+        if size > most:
+            raise ModelError(
+                f"{folder}: {name} has {size:,} bytes; expected at most {most:,} in such a model"
+            )
+        return path.read_bytes()
     except FileNotFoundError:
         raise ModelError(f"{folder}: {name} is missing; this is no complete model folder") from None
     except OSError as error:
@@ -219,12 +285,23 @@ def _read(folder: Path, name: str) -> bytes:
 
 
 def _parse(folder: Path, name: str, data: bytes) -> dict[str, Any]:
+    if sum(map(data.count, (b",", b"[", b"{"))) > _MAX_VALUES:
+        raise ModelError(f"{folder}: {name} holds more than {_MAX_VALUES:,} values")
     try:
-        value = json.loads(data)
+        value = json.loads(data, parse_float=_finite, parse_constant=_finite)
+    except RecursionError:
+        raise ModelError(f"{folder}: {name} is nested too deep for a model's") from None
     except ValueError as error:
         raise ModelError(f"{folder}: {name} is no JSON: {error}") from error
     if not isinstance(value, dict):
         raise ModelError(f"{folder}: {name} should hold a JSON object, got {type(value).__name__}")
+    return value
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text[:20]} is not finite")
     return value
 
 

@@ -12,9 +12,10 @@ import dataclasses
 import functools
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+import pydantic
 
 from paratope.core.errors import InputError, ModelError
 from paratope.core.units import (
@@ -24,6 +25,7 @@ from paratope.core.units import (
     PKD_MIN_OUTPUT,
     STRONG_PKD,
 )
+from paratope.core.validation import Texts, numbers, validated
 from paratope.models.applicability_domain import DOMAINS
 from paratope.models.model import DEFAULT_COVERAGE, Calibrated, PredictedDifference, Scored
 
@@ -58,16 +60,23 @@ class CalibrationRows:
     """Raw scores of rows the model was not trained on, and what was measured; n rows."""
 
     # mean, sd, strong_logit: (n,) as `Scored`
-    mean: np.ndarray
-    sd: np.ndarray
-    strong_logit: np.ndarray
-    pkd: np.ndarray  # (n,) measured
-    censoring: np.ndarray  # (n,) as `paratope.core.censoring.Censoring`
+    mean: Annotated[np.ndarray, numbers(-1e6, 1e6)]
+    sd: Annotated[np.ndarray, numbers(0, 1e6)]
+    strong_logit: Annotated[np.ndarray, numbers(-1e6, 1e6)]
+    pkd: Annotated[np.ndarray, numbers(-100, 100)]  # (n,) measured
+    # (n,) as `paratope.core.censoring.Censoring`
+    censoring: Annotated[np.ndarray, numbers(-1, 1, whole=True)]
     # domain, group, assay: (n,) domain with respect to what the scoring model was trained on,
     # antigen cluster, assay
-    domain: np.ndarray
-    group: np.ndarray
-    assay: np.ndarray
+    domain: Texts
+    group: Texts
+    assay: Texts
+
+    def __post_init__(self) -> None:
+        if len({len(getattr(self, field.name)) for field in dataclasses.fields(self)}) != 1:
+            raise ValueError("columns of different lengths")
+        if unknown := set(np.unique(self.domain)) - set(DOMAINS):
+            raise ValueError(f"domain should be one of {', '.join(DOMAINS)}, got {min(unknown)!r}")
 
     def __len__(self) -> int:
         return len(self.mean)
@@ -95,22 +104,10 @@ class CalibrationRows:
             for name, values in columns.items()
         }
 
-    @classmethod
-    def from_json(cls, columns: Mapping[str, Sequence[Any]]) -> "CalibrationRows":
-        """The inverse of `to_json`; `ModelError` if a column is missing or of another length."""
-        kinds = {"censoring": np.int64, "domain": np.str_, "group": np.str_, "assay": np.str_}
-        try:
-            arrays = [
-                np.asarray(columns[field.name], dtype=kinds.get(field.name, np.float64))
-                for field in dataclasses.fields(cls)
-            ]
-        except (KeyError, ValueError, TypeError) as error:
-            raise ModelError(
-                f"calibration.json is not what a model bundle holds: {error!r}"
-            ) from error
-        if len({len(array) for array in arrays}) != 1:
-            raise ModelError("calibration.json: columns of different lengths")
-        return cls(*arrays)
+
+class _Saved(pydantic.BaseModel):
+    held_out: CalibrationRows
+    rescale: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -256,9 +253,8 @@ class Calibration:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Calibration":
         """The inverse of `to_json`; raises `ModelError` if the rows are missing or damaged."""
-        if not isinstance(data, Mapping) or "held_out" not in data:
-            raise ModelError("calibration.json is not what a model bundle holds: no held_out")
-        return cls(CalibrationRows.from_json(data["held_out"]), bool(data.get("rescale", False)))
+        saved = validated(_Saved, data, "calibration.json", ModelError)
+        return cls(saved.held_out, saved.rescale)
 
     def _rescaled(self, mean: np.ndarray) -> np.ndarray:
         return np.clip(self._intercept + self._slope * mean, PKD_MIN_OUTPUT, PKD_MAX_OUTPUT)

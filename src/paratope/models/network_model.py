@@ -20,12 +20,11 @@ from paratope.encoders.embedding_store import EmbeddingStore
 from paratope.encoders.transformer import length_batches, resolve_device
 from paratope.models.applicability_domain import ApplicabilityDomain, DomainDistance
 from paratope.models.batches import fit_molecule, pad, unique
-from paratope.models.bundle import Bundle, network_config_from_json
+from paratope.models.bundle import Bundle, BundleConfig
 from paratope.models.calibration import Calibration
-from paratope.models.fine_tuning import ResidueTokens, build_network, open_store
+from paratope.models.fine_tuning import SIDES, ResidueTokens, build_network, open_store
 from paratope.models.model import DEFAULT_COVERAGE, STRONG_PKD, Label, PairPredictions, Scored
 from paratope.models.network import Network, NetworkConfig
-from paratope.models.recipes import LoraSettings
 from paratope.molecules.sequences import Antibody, Antigen, Pair
 
 Chains = tuple[str, ...]
@@ -73,28 +72,34 @@ class NetworkModel:
         Raises `ModelError` if the bundle's parts do not fit together, `EncoderError` if one of its
         encoders is not here.
         """
-        config = bundle.config
-        try:
-            names = config["encoders"]["antibody"], config["encoders"]["antigen"]
-            members = int(config["members"])
-            max_residues = int(config["encoders"].get("max_residues", 0))
-            lora = LoraSettings.model_validate(config["encoders"].get("lora", {}))
-        except (KeyError, TypeError, ValueError) as error:
-            raise ModelError(f"config.json is not what a model bundle holds: {error!r}") from error
+        config = BundleConfig.of(bundle.config)
+        sizes, lora = config.network, config.encoders.lora
+        if sizes is None:
+            raise ModelError("config.json: 'network', the table of its sizes, is missing")
         domain = ApplicabilityDomain.from_json(bundle.familiarity)
-        encoders = [load_encoder(name, device) for name in names]
         calibration = Calibration.from_json(bundle.calibration)
-        sizes = network_config_from_json(config.get("network"))
-        states: list[dict[str, Any]] = [{} for _ in range(members)]
+        names = {side: getattr(config.encoders, side) for side in SIDES}
+        encoders = [load_encoder(name, device) for name in names.values()]
+        for encoder, side in zip(encoders, SIDES, strict=True):
+            if encoder.dim != (width := getattr(sizes, f"{side}_dim")):
+                raise ModelError(
+                    f"config.json: the {side} encoder {encoder.name} gives {encoder.dim} numbers "
+                    f"for a residue, but the network reads {width}; these encoders are not its own"
+                )
+        states: list[dict[str, Any]] = [{} for _ in range(config.members)]
         for name, tensor in bundle.weights.items():
             member, _, parameter = name.partition(".")
-            if not member.isdigit() or int(member) >= members:
+            if not (member.isdecimal() and member.isascii() and int(member) < config.members):
                 raise ModelError(f"model.safetensors holds {name!r}, of no network of this model")
             states[int(member)][parameter] = tensor
         networks = []
         for index, state in enumerate(states):
+            if sum(tensor.numel() for tensor in state.values()) < sizes.weights:
+                raise ModelError(
+                    f"model.safetensors holds too few weights for config.json (network {index})"
+                )
             with torch.random.fork_rng(devices=[]):  # weights are drawn before they are replaced
-                network = build_network(sizes, lora, config["encoders"], device)
+                network = build_network(sizes.to_config(), lora, names, device)
             try:
                 network.load_state_dict(state)
             except RuntimeError as error:
@@ -106,7 +111,7 @@ class NetworkModel:
         antibody_store = open_store(encoders[0], "antibody", lora, cache)
         antigen_store = open_store(encoders[1], "antigen", lora, cache)
         stores = antibody_store, antigen_store
-        return cls(tuple(networks), *stores, calibration, domain, max_residues)
+        return cls(tuple(networks), *stores, calibration, domain, config.encoders.max_residues)
 
     @property
     def label(self) -> Label:

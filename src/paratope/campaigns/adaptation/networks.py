@@ -32,8 +32,10 @@ from paratope.campaigns.campaign_model import INDUCING_ROWS, CampaignModel, Spar
 from paratope.campaigns.kernels import LanguageModel
 from paratope.campaigns.label_scale import HalfRankNormalTransform
 from paratope.core.censoring import Censoring
+from paratope.core.errors import ModelError
 from paratope.core.files import plain
 from paratope.core.progress import Progress, silent
+from paratope.core.validation import validated
 from paratope.data.measurements import Measurement
 from paratope.encoders import load_encoder
 from paratope.evaluation.metrics import METRICS, EvaluationRows
@@ -178,7 +180,7 @@ def _recipe_and_weights(
     if general is None:
         return load_recipe("default", [f"training.seed={seed}"]), []
     assert isinstance(general.model, NetworkModel)
-    recipe = Recipe.model_validate(general.bundle.config["recipe"])
+    recipe = validated(Recipe, general.bundle.config["recipe"], "config.json: recipe", ModelError)
     encoders = general.bundle.config["encoders"]
     names = {name: encoders[name].partition("@")[0] for name in ("antibody", "antigen")}
     training = {"learning_rate": _GENTLE * recipe.training.learning_rate, "seed": seed}
