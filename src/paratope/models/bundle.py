@@ -157,7 +157,7 @@ def check_target(target: Path) -> None:
     if not target.is_dir() or not any(target.iterdir()):
         return
     try:
-        config = _parse(target, "config.json", _read(target, "config.json"))
+        config = read_config(target)
     except ModelError:
         config = {}
     if not {"format_version", "sha256"} <= set(config):
@@ -175,7 +175,7 @@ def read_bundle(folder: str | os.PathLike[str]) -> Bundle:
     source = Path(folder)
     if not source.is_dir():
         raise ModelError(f"{source}: no such model folder")
-    config = _parse(source, "config.json", _read(source, "config.json"))
+    config = read_config(source)
     version = config.get("format_version")
     if version != FORMAT_VERSION:
         raise ModelError(
@@ -213,6 +213,11 @@ def read_bundle(folder: str | os.PathLike[str]) -> Bundle:
     }
     card = contents.get("card.md", b"").decode("utf-8", errors="replace")
     return Bundle(config=config, weights=weights, card=card, **documents)
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The ``config.json`` of a model folder, unchecked; raises `ModelError` if it is no JSON."""
+    return _parse(folder, "config.json", _read(folder, "config.json"))
 
 
 def find_model(source: str | os.PathLike[str]) -> Path:

@@ -30,13 +30,13 @@ from paratope.campaigns.scanning.variants import (
     combinations,
     single_mutants,
 )
-from paratope.core.errors import InputError, ModelError, OutputError
+from paratope.core.errors import InputError, OutputError
 from paratope.core.files import atomic_folder, write_json
 from paratope.core.progress import Progress, silent
 from paratope.encoders.antiberty import AntibertyEncoder
 from paratope.encoders.embedding_store import cache_folder
 from paratope.encoders.likelihood import Likelihood
-from paratope.models.bundle import find_model
+from paratope.models.bundle import find_model, read_config
 from paratope.models.calibration import check_options
 from paratope.models.model import DEFAULT_COVERAGE
 from paratope.models.predictor import Predictor
@@ -65,15 +65,9 @@ def model_checksum(model: Model) -> str | None:
     None for a model in memory that was never written; raises `ModelError` if there is no such
     model.
     """
-    if isinstance(model, Predictor):
-        config: Any = model.bundle.config
-    else:
-        path = find_model(model) / "config.json"
-        try:
-            config = json.loads(path.read_bytes())
-        except (OSError, ValueError) as error:
-            raise ModelError(f"{path} cannot be read: {error}") from error
-    if not isinstance(config, Mapping) or "sha256" not in config:
+    loaded = isinstance(model, Predictor)
+    config = model.bundle.config if loaded else read_config(find_model(model))
+    if "sha256" not in config:
         return None
     return _sha256(json.dumps(config, sort_keys=True, default=str))
 
