@@ -90,7 +90,48 @@ NUMBERS = [
 ]
 
 
-@pytest.mark.parametrize(("source", "pkds"), NUMBERS)
+# off rates, Kd, and what is neither; twins; relation, unit and type in columns of their own
+SPREAD = [
+    ("04-ka-kd-KD.csv", "9.000 8.553"),
+    ("08-inequality-in-its-own-column.csv", "8.495 <4.699 >10.000"),
+    ("08-sibling-qualifier.csv", "8.495 <6.000"),
+    ("09-unit-in-its-own-column.csv", "8.495 8.495 8.495"),
+    ("09-sibling-affinity-uM-bare.csv", "error error error"),
+    ("10-type-of-value-in-its-own-column.csv", "8.495 error error"),
+    ("12-two-columns-one-meaning.csv", "error 7.155"),
+    ("12-sibling-kd_M-and-affinity_M.csv", "error"),
+    # rates
+    ({"kon (1/Ms)": ["2e5"], "kd": ["2e-4"], "KD": ["3 nM"]}, "8.523"),
+    ({"KD": ["1e-9"], "kd": ["2e-4"], "ka": ["2e5"]}, "9.000"),
+    ({"ka": ["2e5", "2e5", "2e5"], "kd": ["2e-4", "<1e-5", ""]}, "9.000 >10.301 error"),
+    ({"kon": ["2e5"], "koff": ["2e-4"], "kd": ["2e-9"]}, "8.699"),
+    ({"koff": ["2e-4"], "kd": ["2e-9"]}, "8.699"),
+    # twins
+    ({"kd": ["1e-9", "1e-9", ""], "KD": ["1e-9", "1e-7", "2e-9"]}, "9.000 error 8.699"),
+    ({"pkd": ["9", "", "8"], "neg_log_kd": ["9.04", "7", "9"]}, "9.000 7.000 error"),
+    ({"KD": ["1 nM"], "affinity": ["high"]}, "9.000"),
+    # relations
+    ({"pKd": ["5", "9"], "standard_relation": ["'<'", "'='"]}, "<5.000 9.000"),
+    ({"KD (nM)": ["5", ">9"], "x": ["less than", "<"]}, ">8.301 error"),
+    ({"KD (nM)": ["5", "9"], "IC50 relation": [">", "="]}, "8.301 8.046"),
+    ({"KD (nM)": ["5", "9"], "qualifier": ["?!", ">"]}, "error <8.046"),
+    # units
+    ({"affinity": ["5", "2"], "u": ["nmol/L", "µM"]}, "8.301 5.699"),
+    ({"KD (nM)": ["5", "2"], "units": ["nM", "uM"]}, "8.301 error"),
+    ({"KD": ["5", "2 nM"], "units": ["RU", "nM"]}, "error 8.699"),
+    ({"pkd": ["8"], "sex": ["M"], "unit": ["RU"]}, "8.000"),
+    # types
+    (
+        {"standard_type": ["KD", "Ki", "pKd"], "standard_value": ["5", "5", "7"],
+         "standard_units": ["nM", "nM", ""]},
+        "8.301 error 7.000",
+    ),
+    ({"KD (nM)": ["5", "5"], "assay": ["Kd,app", "pIC50"]}, "8.301 error"),
+    ({"KD (nM)": ["5", "5"], "assay_type": ["SPR", "BLI"]}, "8.301 8.301"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("source", "pkds"), [*NUMBERS, *SPREAD])
 def test_pkd_of_a_table(source, pkds, data_root):
     if isinstance(source, str):
         source = data_root / "real_files" / source
@@ -110,3 +151,34 @@ def test_an_import_with_rows_in_error_ends_with_3(run_paratope, tmp_path):
     assert finished.code == 3
     assert "'soon'" in finished.err
     assert pl.read_csv(tmp_path / "o.csv").height == 1
+
+
+@pytest.mark.parametrize(
+    ("columns", "says"),
+    [
+        ({"ka": ["2e5"], "kd": ["3.2"]}, "about 3.2 in 'kd' is no rate; say which column holds Kd"),
+        ({"ka": ["2e5"], "kd": ["0.5"]}, "Kd would be a pKd of about 5.6"),
+        ({"KA": ["2e5"], "KD": ["2e-5"]}, "beside 'KA' may hold off rates"),
+        ({"ka (10^5/Ms)": ["2"], "kd (1/s)": ["2e-4"]}, "no column for pkd"),
+    ],
+)
+def test_rates_that_are_none_are_asked_about(columns, says):
+    with pytest.raises(InputError, match=says):
+        read(columns)
+
+
+def test_rates_are_said_and_a_column_named_by_hand_is_believed():
+    columns = {"ka": ["2e5"], "kd": ["2e-4"]}
+    assert read(columns).rows[0].notes == ("Kd = kd / ka, read as rates in 1/s and 1/(M s)",)
+    assert shown(read(columns, columns={"kd_M": "kd"})) == ["3.699"]
+
+
+def test_other_types_can_be_taken_as_assays_of_their_own(run_paratope, tmp_path, data_root):
+    path = data_root / "real_files" / "10-type-of-value-in-its-own-column.csv"
+    command = ("data", "import", "plain", "--from", path, "-o", tmp_path / "o.csv")
+    refused = run_paratope(*command, "--take", "ic50")
+    assert refused.code == 3
+    assert "'EC50' is not a Kd" in refused.err
+    assert run_paratope(*command, "--take", "IC50,EC50").code == 0
+    written = pl.read_csv(tmp_path / "o.csv")
+    assert [name.split()[1:] for name in written["assay"]] == [[], ["IC50"], ["EC50"]]

@@ -91,6 +91,13 @@ def import_dataset(
     licence: Annotated[
         str, Option(help="permissive: only rows that may be used freely; any: all rows.")
     ] = "any",
+    columns: Annotated[
+        str | None, Option(help="Names of a format's columns, such as heavy=VH,kd_nM=affinity.")
+    ] = None,
+    take: Annotated[
+        str,
+        Option(help="Types of value read as if they were Kd, such as IC50,EC50: own assays."),
+    ] = "",
     as_published: Annotated[
         bool,
         Option(
@@ -100,9 +107,16 @@ def import_dataset(
 ) -> None:
     """Turn a public source into a plain table that every other command reads."""
     from paratope.data.datasets import filter_licence, load_dataset
-    from paratope.data.tables import frame_from_measurements, write_table
+    from paratope.data.tables import frame_from_measurements, parse_columns, write_table
 
-    imported = load_dataset(name, source, as_published=as_published, antigen=antigen)
+    imported = load_dataset(
+        name,
+        source,
+        as_published=as_published,
+        antigen=antigen,
+        columns=parse_columns(columns) if columns else None,
+        take=[kind.strip() for kind in take.split(",") if kind.strip()],
+    )
     imported = filter_licence(imported, licence)
     if not imported.measurements:
         fates = "; ".join(f"{count} {fate}" for fate, count in imported.counts.items())

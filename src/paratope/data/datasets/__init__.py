@@ -10,6 +10,7 @@ is counted. To add a source, write such a file and put it into `DATASETS`.
 
 import dataclasses
 from collections import Counter
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from paratope.core.errors import InputError, unknown_name
@@ -71,12 +72,19 @@ _TRAINING_SOURCES = (SKEMPI, SABDAB, ABSCI_HER2)
 
 
 def load_dataset(
-    name: str, root: Path | None = None, *, as_published: bool = False, antigen: str = ""
+    name: str,
+    root: Path | None = None,
+    *,
+    as_published: bool = False,
+    antigen: str = "",
+    columns: Mapping[str, str] | None = None,
+    take: Collection[str] = (),
 ) -> Imported:
     """Import a data set of ``DATASETS``.
 
     `root` is the folder of public data (default `data_root`); for a table format, the table, with
-    the residues of its `antigen` where it does not hold them. `as_published` keeps flags as values
+    the residues of its `antigen` where it does not hold them; `columns` and `take` are those of
+    `paratope.data.tables.ReadOptions`. `as_published` keeps flags as values
     and rows that are no antibodies, to compare with published numbers. Raises `InputError` if the
     name is unknown, a file is missing (the message says which to put where) or damaged.
     """
@@ -86,9 +94,13 @@ def load_dataset(
     if not dataset.files:
         if root is None:
             raise InputError(f"{name} is a table format: give the path of a table")
-        return dataset.load(Path(root), as_published=as_published, antigen=antigen)
+        return dataset.load(
+            Path(root), as_published=as_published, antigen=antigen, columns=columns, take=take
+        )
     if antigen:
         raise InputError(f"{name} holds its antigens; an antigen goes with a table format only")
+    if columns or take:
+        raise InputError(f"{name} has columns of its own; --columns and --take go with a format")
     folder = Path(root) if root is not None else data_root()
     imported = dataset.load(folder, as_published=as_published)
     changed = notes_of_changed_files(folder, dataset.files)

@@ -4,8 +4,9 @@ import dataclasses
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from paratope.core.errors import InputError
 from paratope.data.datasets.rows import SourceRow, read_rows
@@ -73,6 +74,8 @@ class Source:
     path: Path  # the data root; for a format, the table itself
     as_published: bool = False  # see `load_dataset`
     antigen: str = ""
+    columns: Mapping[str, str] | None = None  # of a format: canonical name to the table's column
+    take: Collection[str] = ()  # types of value read as if they were Kd
     counts: Counter[str] = dataclasses.field(default_factory=Counter)  # rows read so far, by fate
     notes: list[str] = dataclasses.field(default_factory=list)  # see `Imported`
     added: dict[str, int] = dataclasses.field(default_factory=dict)
@@ -120,9 +123,9 @@ class Dataset:
         """True if every row may be used freely against attribution."""
         return is_permissive(self.licence)
 
-    def load(self, path: Path, *, as_published: bool = False, antigen: str = "") -> Imported:
+    def load(self, path: Path, **options: Any) -> Imported:
         """Import the files under a data root, or the table of a format; see `load_dataset`."""
-        source = Source(path, as_published, antigen)
+        source = Source(path, **options)
         measurements = []
         for fate, measurement in self.read(source):
             if fate is not None:

@@ -152,7 +152,13 @@ def _read_flab(source: Source) -> Iterator[Outcome]:
 
 def _read_plain(source: Source) -> Iterator[Outcome]:
     antigens = (clean_antigen(source.antigen, "antigen")[0],) if source.antigen else None
-    table = read_table(source.path, antigens=antigens, require="measured")
+    table = read_table(
+        source.path,
+        antigens=antigens,
+        require="measured",
+        columns=source.columns,
+        take=source.take,
+    )
     errors = [row.error for row in table.rows if row.error is not None]
     if all(row.measurement is None for row in table.rows):
         raise InputError(f"{source.path}: no row can be read; the first error: {errors[0]}")

@@ -2,7 +2,7 @@
 
 import functools
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from paratope.core.errors import InputError, unknown_name
 
@@ -27,11 +27,16 @@ ALIASES: dict[str, tuple[str, ...]] = {
         "kd_uM": "",
         "kd_nM": "kd_nanomolar affinity_nM",
         "kd_pM": "",
-        "kd": "affinity raw_affinity_mut affinity_mut",
+        "kd": "affinity raw_affinity_mut affinity_mut affinity_value standard_value "
+        "quantitative_measurement assay_quantitative_measurement",
         "dg_kcal_mol": "dg delta_g dg_kcal",
         "ddg_kcal_mol": "ddg delta_delta_g ddg_kcal",
         "score": "fitness binding_score enrichment signal",
         "binder": "binds is_binder",
+        # beside a measured value: ``>``, its unit, and whether it is a Kd or an IC50
+        "relation": "",
+        "unit": "",
+        "value_type": "",
         # what a ΔΔG or a ΔpKd is relative to
         "parent": "parent_id wild_type_id",
         "parent_heavy": "heavy_wt wt_heavy heavy_parent",
@@ -68,7 +73,13 @@ PAIR_COLUMNS = tuple(
 MEASURED_COLUMNS = (
     *PAIR_COLUMNS,
     *VALUE_COLUMNS,
-    *"binder parent_pkd assay method temperature date reference complex fold".split(),
+    *"binder relation unit value_type parent_pkd assay method temperature date reference "
+    "complex fold".split(),
+)
+# "ka", "kon (10^5 /Ms)", "association rate constant"; and "koff", "kdis", "kd (1/s)"
+_ON_RATE = re.compile(r"(?:ka|kon|kass|onrate|association(?:rate)?)(?:constant)?[\dmsx]*$")
+_OFF_RATE = re.compile(
+    r"(?:koff|kdis|kdiss|offrate|dissociationrate)(?:constant)?[\dsx]*$|kd(?:[\dx]*s1?|persecond)$"
 )
 
 
@@ -120,14 +131,40 @@ def match_columns(
             )
         matched[_canonical(canonical)] = name
     by_key: dict[str, str] = {}
+    rates = rate_columns(found)
     for name in found:
-        if name not in matched.values():
+        if name not in matched.values() and name not in rates:
             by_key.setdefault(_key(name), name)
     for canonical in ALIASES if wanted is None else wanted:
         for name in (canonical, *ALIASES[_canonical(canonical)]):
             if canonical not in matched and _key(name) in by_key:
                 matched[canonical] = by_key.pop(_key(name))
     return {canonical: matched[canonical] for canonical in ALIASES if canonical in matched}
+
+
+def rate_columns(found: Sequence[str]) -> tuple[str | None, str | None]:
+    """Columns of an on rate and an off rate, of which ``kd`` is one only beside an on rate.
+
+    >>> rate_columns(["ka (1/Ms)", "kd", "KD"]), rate_columns(["kd", "koff"])
+    (('ka (1/Ms)', 'kd'), (None, 'koff'))
+    """
+    on = [name for name in found if _ON_RATE.match(_key(name))]
+    off = [name for name in found if _OFF_RATE.match(_key(name))]
+    # a chemist's k is a rate and her K an equilibrium
+    plain = [name for name in found if _key(name) == "kd"]
+    if on and not off:
+        off = [name for name in plain if name.strip()[0] == "k"]
+    return next(iter(on), None), next(iter(off), None)
+
+
+def same_meaning(found: Sequence[str], canonical: str, taken: Collection[str]) -> list[str]:
+    """Further columns that a canonical one is known by, in the table's order.
+
+    >>> same_meaning(["KD (nM)", "KD_nM", "affinity_nM", "well"], "kd_nM", ["KD (nM)"])
+    ['KD_nM', 'affinity_nM']
+    """
+    keys, rates = {_key(name) for name in (canonical, *ALIASES[canonical])}, rate_columns(found)
+    return [n for n in found if _key(n) in keys and n not in taken and n not in rates]
 
 
 def missing_column(source: str, canonical: str, found: Sequence[str]) -> str:

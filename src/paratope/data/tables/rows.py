@@ -3,7 +3,7 @@
 import dataclasses
 import datetime
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, TypedDict
 
@@ -28,6 +28,7 @@ from paratope.data.tables.columns import (
 from paratope.data.tables.formats import Block, as_text, read_antigens
 from paratope.data.tables.molecules import Cells, MoleculeReader
 from paratope.data.tables.sources import Source
+from paratope.data.tables.value_columns import RowOfValues, ValueColumns
 from paratope.data.tables.values import WrongUnitError, read_values
 from paratope.molecules.sequences import Antigen, Pair
 
@@ -53,6 +54,9 @@ class ReadOptions(TypedDict, total=False):
     default_antigen: Antigen | None
     # Id of the row that rows of mutations are variants of, where no parent is named beside them
     parent: str | None
+    # Types of value, such as ``"IC50"``, that are read as if they were Kd, where a column says of
+    # each row which it is; each is an assay of its own. Without it they are errors.
+    take: Collection[str]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -93,6 +97,7 @@ class RowReader:
         limit_pkd: float | None = None,
         default_antigen: Antigen | None = None,
         parent: str | None = None,
+        take: Collection[str] = (),
     ) -> None:
         if require not in ("pair", "measured"):
             raise InputError(unknown_name("requirement", require, ("pair", "measured")))
@@ -105,6 +110,7 @@ class RowReader:
         self.source = source
         self._is_measured = require == "measured"
         self._notes: list[str] = []
+        self._take = take
         self.columns = self._matched(found, columns, default_antigen)
         self._limit_pkd = limit_pkd
         self._assay = "stdin" if source == "stdin" else Path(source).name.split(".")[0]
@@ -119,11 +125,13 @@ class RowReader:
 
     def remember(self, block: Block, rows_before: int) -> list[Cells]:
         """A block's cells, kept for rows that name them or are judged with them."""
-        texts = {name: as_text(block.frame[column]) for name, column in self.columns.items()}
-        for name in texts.keys() & {*VALUE_COLUMNS, "parent_pkd"}:
-            texts[name], note = plain_commas(texts[name])
-            if note:
-                self._notes.append(f"{self.source}: column {self.columns[name]!r}: {note}")
+        texts = {
+            name: as_text(block.frame[column])
+            for name, column in self.columns.items()
+            if name not in VALUE_COLUMNS
+        }
+        if "parent_pkd" in texts:
+            texts["parent_pkd"], _ = plain_commas(texts["parent_pkd"])
         if any(text.strip() == "+" for text in texts.get("binder", ())):
             texts["binder"] = ["no" if plain_text(t).strip() == "-" else t for t in texts["binder"]]
         rows_of_cells = [
@@ -144,12 +152,14 @@ class RowReader:
         """The rows of a block, each repeated for every antigen given."""
         # all at first: a parent may stand behind its variants
         rows_of_cells = self.remember(block, self._row_number)
+        measured = self._values.read(block.frame) if self._is_measured else []
+        self.columns |= self._values.roles
         rows: list[tuple[TableRow, Cells]] = []
         for position, cells in enumerate(rows_of_cells):
             notes = (block.notes[position],) if position in block.notes else ()
             for row in self._pairs(cells, block.lines[position], notes, block.errors.get(position)):
                 if self._is_measured and row.pair is not None:
-                    row = self._measured(row, row.pair, cells)
+                    row = self._measured(row, row.pair, cells, measured[position])
                 rows.append((row, cells))
         if not self._is_measured:
             return [row for row, _ in rows]
@@ -163,8 +173,9 @@ class RowReader:
     def take_notes(self) -> tuple[str, ...]:
         """Notes about the table since the last call."""
         unread = (f"{self.source}: {what} ({n} rows)" for what, n in self._unread.items())
-        notes = (*self._notes, *unread)
+        notes = (*self._notes, *self._values.notes, *unread)
         self._notes.clear()
+        self._values.notes.clear()
         self._unread.clear()
         return notes
 
@@ -199,7 +210,10 @@ class RowReader:
         ):
             message = missing_column(self.source, "antigen", found)
             raise InputError(f"{message}, or give the antigens as a FASTA file")
-        if self._is_measured and not matched.keys() & {*VALUE_COLUMNS, "binder"}:
+        self._values = ValueColumns(
+            self.source, found, matched, take=self._take, only_matched=bool(chosen)
+        )
+        if self._is_measured and not (self._values.has_any or "binder" in matched):
             message = missing_column(self.source, "pkd", found)
             raise InputError(f"{message}; or give one of {', '.join(VALUE_COLUMNS)}")
         return matched
@@ -243,7 +257,7 @@ class RowReader:
                 rows.append(row.with_error(error))
         return rows
 
-    def _measured(self, row: TableRow, pair: Pair, cells: Cells) -> TableRow:
+    def _measured(self, row: TableRow, pair: Pair, cells: Cells, found: RowOfValues) -> TableRow:
         """A row with what its own cells say was measured."""
         kelvin, temperature = None, cells.get("temperature", "")
         if not is_not_measured(temperature):
@@ -256,7 +270,10 @@ class RowReader:
         construct, method = (cells.get(name, "").strip() for name in ("format", "method"))
         conditions = Conditions(construct, method, kelvin)
         try:
-            values = read_values(cells, self.columns, conditions.temperature_K)
+            if found.problem is not None:
+                raise found.problem
+            columns = {**self.columns, **self._values.columns}
+            values = read_values({**cells, **found.cells}, columns, conditions.temperature_K)
             parent_columns = ("parent", "parent_heavy", "parent_antigen")
             has_parent = any(not is_not_measured(cells.get(name, "")) for name in parent_columns)
             if values.delta_pkd is not None and values.pkd is None and not has_parent:
@@ -273,13 +290,15 @@ class RowReader:
             pair,
             pkd=values.pkd,
             censoring=values.censoring,
-            assay=cells.get("assay", "").strip() or self._assay,
+            assay=" ".join(
+                filter(None, (cells.get("assay", "").strip() or self._assay, found.kind))
+            ),
             delta_pkd=values.delta_pkd,
             score=values.score,
             conditions=conditions,
             origin=self._origin(row, cells),
         )
-        notes = (*row.notes, *values.notes)
+        notes = (*row.notes, *found.notes, *values.notes)
         return dataclasses.replace(row, measurement=measurement, notes=notes)
 
     def _origin(self, row: TableRow, cells: Cells) -> Origin:

@@ -19,10 +19,10 @@ from paratope.core.units import (
     parse_kd,
 )
 from paratope.data.tables.columns import VALUE_COLUMNS
+from paratope.data.tables.value_columns import KD_UNITS, SpreadError, canonical_of
 
 # Two columns of one row say the same if they differ by no more than this (rounding).
 AGREEMENT_LOG10 = 0.1
-_KD_UNITS = {"kd_M": "M", "kd_uM": "uM", "kd_nM": "nM", "kd_pM": "pM", "kd": ""}
 _NO = set("0 0.0 false no n f neg negative".split())
 _YES = set("1 1.0 true yes y t + ++ +++ pos positive binder binds binding".split())
 
@@ -62,15 +62,17 @@ def read_values(
 ) -> Values:
     """What the measured columns of one row say.
 
-    `cells` has the row's texts and `columns` the user's names by canonical column; the
-    temperature, 298.15 K if not known, converts free energies. Raises `InputError` if nothing is
-    measured, a value cannot be read or is in the wrong unit, or two columns disagree.
+    `cells` has the row's texts and `columns` the user's names by canonical column (or
+    ``"kd_nM 2"`` for a second one, see `paratope.data.tables.value_columns`); the temperature,
+    298.15 K if not known, converts free energies. Raises `InputError` if nothing is measured, a
+    value cannot be read or is in the wrong unit, or two columns disagree.
     """
     temperature = STANDARD_TEMPERATURE_K if temperature_K is None else temperature_K
+    keys = [key for name in VALUE_COLUMNS for key in cells if canonical_of(key) == name]
     readings = [
-        _read(canonical, cells[canonical].strip(), columns[canonical], temperature)
-        for canonical in VALUE_COLUMNS
-        if canonical in cells and not is_not_measured(cells[canonical])
+        _read(key, cells[key].strip(), columns[key], temperature)
+        for key in keys
+        if not is_not_measured(cells[key])
     ]
     word = cells.get("binder", "").strip().lower()
     is_non_binder = word in _NO or is_no_binding(word)
@@ -86,8 +88,8 @@ def read_values(
     if not readings:
         if is_non_binder:
             return Values(censoring=Censoring.AT_MOST)
-        given = ", ".join(columns[c] for c in (*VALUE_COLUMNS, "binder") if c in columns)
-        raise InputError(f"column {given!r}: no measured value in this row")
+        given = [columns[key] for key in keys] + [columns[c] for c in ("binder",) if c in columns]
+        raise InputError(f"column {', '.join(given)!r}: no measured value in this row")
     best = _agreed(absolute, columns)
     if best is not None and best.value is not None and best.censoring is Censoring.EXACT:
         if is_non_binder or any(r.value is None for r in absolute):
@@ -109,15 +111,16 @@ def read_values(
     return Values(**parts, censoring=leading.censoring, notes=tuple(notes))
 
 
-def _read(canonical: str, text: str, column: str, temperature_K: float) -> _Reading:
+def _read(key: str, text: str, column: str, temperature_K: float) -> _Reading:
     """One column's value as pKd (ΔpKd, score) with its censoring."""
+    canonical = canonical_of(key)
     try:
-        if is_no_binding(text, of_kd=canonical in _KD_UNITS):
+        if is_no_binding(text, of_kd=canonical in KD_UNITS):
             if canonical == "ddg_kcal_mol":
                 raise InputError(f"a non-binder has no ΔΔG; leave it empty, got {text!r}")
-            return _Reading(canonical, text, None, Censoring.AT_MOST)
-        if canonical in _KD_UNITS:
-            pkd, censoring = parse_kd(text, _KD_UNITS[canonical] or "M")
+            return _Reading(key, text, None, Censoring.AT_MOST)
+        if canonical in KD_UNITS:
+            pkd, censoring = parse_kd(text, KD_UNITS[canonical] or "M")
             assert pkd is not None
         else:
             pkd, censoring = parse_bounded_number(text)
@@ -133,7 +136,7 @@ def _read(canonical: str, text: str, column: str, temperature_K: float) -> _Read
             limit = "stronger than any assay measures (1 fM)"
         message = f"{text!r}: a pKd of {pkd:.3g} is {limit}"
         raise WrongUnitError(column, message, _likely_unit(canonical, text))
-    return _Reading(canonical, text, pkd, censoring)
+    return _Reading(key, text, pkd, censoring)
 
 
 def _likely_unit(canonical: str, text: str) -> str:
@@ -150,7 +153,7 @@ def _likely_unit(canonical: str, text: str) -> str:
     if canonical == "pkd" and 0.01 <= number <= PKD_MIN_MEASURABLE:
         return "check the number and its unit"
     for unit in ("M", "nM"):
-        if number <= 0 or _KD_UNITS.get(canonical) == unit or (canonical, unit) == ("kd", "M"):
+        if number <= 0 or KD_UNITS.get(canonical) == unit or (canonical, unit) == ("kd", "M"):
             continue
         pkd = kd_M_to_pkd(number) if unit == "M" else kd_nM_to_pkd(number)
         if PKD_MIN_MEASURABLE + 1 <= pkd <= PKD_MAX_MEASURABLE - 1:
@@ -172,11 +175,12 @@ def _agreed(readings: list[_Reading], columns: Mapping[str, str]) -> _Reading | 
         assert other.value is not None
         bounds = {first.censoring, other.censoring} - {Censoring.EXACT}
         if abs(first.value - other.value) > AGREEMENT_LOG10 or len(bounds) > 1:
-            raise InputError(
+            raise SpreadError(
+                "columns_disagree",
                 f"column {columns[first.column]!r} and column {columns[other.column]!r} disagree: "
                 f"{first.text!r} is a pKd of {first.value:.3f}, {other.text!r} one of "
                 f"{other.value:.3f}; correct one, or say which to use with --columns "
-                f"{first.column}={columns[first.column]}"
+                f"{canonical_of(first.column)}={columns[first.column]}",
             )
         if other.censoring is not Censoring.EXACT and first.censoring is Censoring.EXACT:
             first = dataclasses.replace(first, censoring=other.censoring)
