@@ -3,10 +3,11 @@
 import io
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from paratope.cli.doctor import LYSOZYME
-from paratope.data.tables import InputTable, read_table
+from paratope.data.tables import InputTable, read_table, table_from_frame
 from paratope.data.tables.molecules import NO_LIGHT_CHAIN
 from paratope.models.applicability_domain import ApplicabilityDomain
 from paratope.molecules.numbering import SCHEMES, number_chain
@@ -177,3 +178,41 @@ def test_every_residue_of_a_long_cdr_h3_has_its_own_number(scheme: str, length: 
     assert len(set(domain.positions)) == len(domain.residues) == len(domain.regions)
     assert domain.region("FR4").endswith("WGQGTLVTVSS")
     assert insert in domain.region("CDR3")
+
+
+@pytest.mark.parametrize(
+    ("header", "cells", "columns"),
+    [
+        ("Antigen,antigen_seq", ["TIGIT", LYSOZYME], {"antigen": 1, "antigen_name": 0}),
+        ("antigen_seq,Antigen", [LYSOZYME, "HEL"], {"antigen": 0}),
+        ("target,antigen_chains,antigen_chain", ["HEL", LYSOZYME, "A"], {"antigen": 1}),
+        ("antigen,target_sequence,antigen_name", ["a | b", HER2, "HER2"], {"antigen": 1}),
+        ("VH,vh_seq,antigen", ["IGHV3-66", VH, LYSOZYME], {"heavy": 1}),
+        ("antibody,vh_sequence,antigen", ["trastuzumab", VH, LYSOZYME], {"heavy": 1}),
+        ("antigen,target", ["DSFKEELDKYFKNH", HER2], {"antigen": 0}),
+    ],
+)
+@pytest.mark.parametrize("as_pandas", [False, True])
+def test_a_column_of_residues_wins_over_one_of_names(
+    header: str, cells: list[str], columns: dict[str, int], as_pandas: bool
+):
+    names = header.split(",")
+    if not {"VH", "antibody"} & set(names):
+        names, cells = [*names, "heavy"], [*cells, VH]
+    frame = pl.DataFrame(dict(zip(names, [[cell] for cell in cells], strict=True)))
+    table = table_from_frame(frame.to_pandas() if as_pandas else frame)
+    for canonical, index in columns.items():
+        assert table.columns[canonical] == names[index]
+    assert not table.failed
+
+
+def test_a_column_that_the_user_names_is_read_and_its_names_refused(data_root: Path):
+    file = "02-flab-antigen-name-and-antigen_seq.csv"
+    table = real(data_root, file)
+    assert (table.columns["antigen"], table.columns["antigen_name"]) == ("antigen_seq", "Antigen")
+    assert "holds no residues" in table.notes[-1]
+    assert not table.failed
+    assert len(real(data_root, file, columns={"antigen": "Antigen"}).failed) == 6
+    (row,) = real(data_root, "02-control-target-name.csv").rows
+    assert row.pair is not None
+    assert len(row.pair.antigen.chains[0]) == 125

@@ -1,10 +1,17 @@
 """Column recognition: one table of names."""
 
+import contextlib
 import functools
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from paratope.core.errors import InputError, unknown_name
+from paratope.core.number_text import is_not_measured
+from paratope.molecules.sequences import antigen_doubt, clean_antigen
+
+if TYPE_CHECKING:
+    import polars as pl
 
 # Canonical name: other names under which it is recognised, likeliest first. Case, spaces and
 # punctuation do not matter ("Kd (nM)" is kd_nM). The canonical name itself always comes first.
@@ -165,6 +172,49 @@ def same_meaning(found: Sequence[str], canonical: str, taken: Collection[str]) -
     """
     keys, rates = {_key(name) for name in (canonical, *ALIASES[canonical])}, rate_columns(found)
     return [n for n in found if _key(n) in keys and n not in taken and n not in rates]
+
+
+def residues_before_names(
+    matched: Mapping[str, str], sample: "pl.DataFrame", chosen: Iterable[str] = ()
+) -> tuple[dict[str, str], list[str]]:
+    """The columns of molecules that hold residues, where another of their names holds none.
+
+    `sample` are rows of the table, `chosen` the canonical names the user gave columns for. Returns
+    `matched` so corrected, and what to say of it.
+
+    >>> import polars as pl
+    >>> sample = pl.DataFrame({"Antigen": ["TIGIT"], "antigen_seq": ["MMTGTIETTGNISAEK"]})
+    >>> residues_before_names({"antigen": "Antigen"}, sample)[0]
+    {'antigen': 'antigen_seq', 'antigen_name': 'Antigen'}
+    """
+    result, notes = dict(matched), []
+    for canonical in ("heavy", "light", "antigen"):
+        if canonical not in matched or canonical in set(map(_canonical, chosen)):
+            continue
+        others = same_meaning(sample.columns, canonical, [*matched.values()])
+        names = [matched[canonical], *others]
+        best = max(names, key=lambda name: _residues_share(sample[name]) >= 0.5)
+        if best != names[0]:
+            result[canonical] = best
+            notes.append(
+                f"{canonical} is read from column {best!r}; {names[0]!r} holds no residues"
+            )
+            if canonical == "antigen":
+                result.setdefault("antigen_name", names[0])
+    return result, notes
+
+
+def _residues_share(column: "pl.Series") -> float:
+    """Share of the filled cells that are surely residues, neither names nor short peptides."""
+    texts = column.drop_nulls().to_list() if str(column.dtype) == "String" else []
+    texts = [text for text in texts if not is_not_measured(text)]
+
+    def is_sequence(text: str) -> bool:
+        with contextlib.suppress(InputError):
+            return len(clean_antigen(text)[0].chains[0]) > 12 and not antigen_doubt(text)
+        return False
+
+    return sum(map(is_sequence, texts)) / max(1, len(texts))
 
 
 def missing_column(source: str, canonical: str, found: Sequence[str]) -> str:

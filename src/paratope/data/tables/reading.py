@@ -23,6 +23,9 @@ from paratope.data.tables.formats import (
 from paratope.data.tables.rows import ReadOptions, RowReader, TableRow
 from paratope.data.tables.sources import Source, open_source
 
+# That tell what a column holds where its name could mean two things.
+SAMPLE_ROWS = 100
+
 
 @dataclasses.dataclass(frozen=True)
 class InputTable:
@@ -109,7 +112,7 @@ def _tables(source: Source, block_rows: int | None, options: ReadOptions) -> Ite
         chosen = (options.get("columns") or {}).values()
         for block in read_blocks(opened, block_rows, chosen):
             if reader is None:
-                reader = RowReader(opened.name, block.frame.columns, **options)
+                reader = RowReader(opened.name, block.frame.head(SAMPLE_ROWS), **options)
                 block.table_notes[:0] = opened.notes
                 reader.remember(block, 0)
                 is_path = isinstance(source, str | os.PathLike) and Path(source).is_file()
@@ -143,7 +146,7 @@ def table_from_frame(
     names = column_names(frame, source)
     if len(frame) == 0:
         raise InputError(f"{source}: the table has no rows")
-    reader = RowReader(source, names, **options)
+    reader = RowReader(source, as_frame(frame.head(SAMPLE_ROWS), name=source), **options)
     # only what is read is converted
     block = Block(as_frame(frame, reader.columns.values()), [0] * len(frame))
     block.table_notes += [f"{source}: {note}" for note in renamed_notes(frame.columns, names)]

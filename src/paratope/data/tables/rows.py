@@ -7,6 +7,8 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, TypedDict
 
+import polars as pl
+
 from paratope.core.censoring import Censoring
 from paratope.core.errors import InputError, unknown_name
 from paratope.core.number_text import is_not_measured, plain_commas, plain_text
@@ -24,6 +26,7 @@ from paratope.data.tables.columns import (
     VALUE_COLUMNS,
     match_columns,
     missing_column,
+    residues_before_names,
 )
 from paratope.data.tables.formats import Block, as_text, read_antigens
 from paratope.data.tables.molecules import Cells, MoleculeReader
@@ -82,6 +85,7 @@ class TableRow:
 class RowReader:
     """Reads the rows of one table, block after block; options as `ReadOptions`.
 
+    `sample` are its first rows, which tell what a column holds where its name is not enough.
     Its ``columns`` are those read, canonical name to the user's; its ``antigens`` those every row
     is paired with, or None. Raises `InputError` if a column that is needed is missing.
     """
@@ -89,7 +93,7 @@ class RowReader:
     def __init__(
         self,
         source: str,
-        found: Sequence[str],
+        sample: pl.DataFrame,
         *,
         columns: Mapping[str, str] | None = None,
         antigens: Source | Sequence[Antigen] | None = None,
@@ -111,7 +115,7 @@ class RowReader:
         self._is_measured = require == "measured"
         self._notes: list[str] = []
         self._take = take
-        self.columns = self._matched(found, columns, default_antigen)
+        self.columns = self._matched(sample, columns, default_antigen)
         self._limit_pkd = limit_pkd
         self._assay = "stdin" if source == "stdin" else Path(source).name.split(".")[0]
         self._index = 0
@@ -181,7 +185,7 @@ class RowReader:
 
     def _matched(
         self,
-        found: Sequence[str],
+        sample: pl.DataFrame,
         columns: Mapping[str, str] | None,
         default_antigen: Antigen | None,
     ) -> dict[str, str]:
@@ -189,11 +193,14 @@ class RowReader:
         chosen = set(columns or {}) & set(VALUE_COLUMNS)
         if chosen:
             wanted = [name for name in wanted if name not in VALUE_COLUMNS or name in chosen]
+        found = sample.columns
         matched = match_columns(found, columns, wanted)
         rest = [name for name in found if name not in matched.values()]
         variant = next((name for name in rest if name.strip().lower() == "variant"), None)
         if variant and "mutations" not in matched:  # beside an id: its mutation, where it is one
             matched["mutations"] = variant
+        matched, notes = residues_before_names(matched, sample, columns or {})
+        self._notes += [f"{self.source}: {note}" for note in notes]
         has_mutations = {"mutations", "parent_heavy"} <= matched.keys()
         if "heavy" not in matched and not has_mutations:
             raise InputError(missing_column(self.source, "heavy", found))
