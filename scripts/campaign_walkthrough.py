@@ -55,7 +55,8 @@ def adapt(measured: pl.DataFrame, folder: Path, name: str) -> str:
     """What ``paratope adapt`` prints; the model is in ``folder / name``."""
     table = folder / f"{name}.csv"
     measured.rename({"variant": "id"}).write_csv(table)
-    return run("adapt", table, "-o", folder / name, "--prior", "none", "--assay", name)
+    options = ("--prior", "none", "--assay", name, "--overwrite")
+    return run("adapt", table, "-o", folder / name, *options)
 
 
 def predict(rows: pl.DataFrame, folder: Path, name: str) -> pl.DataFrame:

@@ -222,7 +222,7 @@ def test_options_of_the_command(tmp_path, run_paratope):
         == 2
     )
     unknown = run_paratope(
-        "adapt", source, "-o", folder, "--columns", "score=OD450", "--assay", "spr", code=2
+        "adapt", source, "-o", tmp_path / "d", "--columns", "score=OD450", "--assay", "spr", code=2
     )
     assert "unknown assay 'spr'; valid names: elisa" in unknown.err
 

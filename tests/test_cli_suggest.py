@@ -54,7 +54,7 @@ def test_a_plate_as_table_and_fasta(folder, tmp_path, run_paratope):
     assert "candidates left out: " in done.err
     assert "Filters: n-glycosylation" in done.err
     assert "12 chosen of " in done.err
-    assert f"written: {target}" in done.err
+    assert f"Written: {target}" in done.err
 
 
 def test_predictions_are_those_of_predict(folder, tmp_path, run_paratope):

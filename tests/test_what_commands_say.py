@@ -1,18 +1,32 @@
 """What a user reads in the terminal: tables that fit, last lines, bars, warnings said once."""
 
 import io
+import re
 import sys
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from rich.console import Console
 
+from command_lines import all_commands, check_command_line
 from paratope.campaigns.adaptation import adapt
 from paratope.campaigns.suggestion import suggest
+from paratope.cli import doctor
 from paratope.cli.prediction_table import prediction_table
+from paratope.cli.train import _epochs
 from paratope.core.progress import _Bar, console_progress
+from paratope.data.datasets import fetch
+from paratope.data.datasets.simulated import simulate
+from paratope.data.tables import frame_from_measurements, write_table
 from paratope.models.prediction import Prediction
-from small_campaigns import SmallCampaignPredictor, small_campaign
+from small_campaigns import HEAVY, LIGHT, TARGET, SmallCampaignPredictor, small_campaign
+from test_cli_suggest import write_campaign
+from trained_models import TINY_RECIPE, TrainedRun, tiny_run
+
+__all__ = ["tiny_run"]  # fixture
+
 
 OUT = "out of domain: the antigen resembles none that the model was trained on"
 IDS = ("trastuzumab-HER2", "ranibizumab-parent-VEGF", "a-library-of-HER2-binders-plate-17-well-B07")
@@ -125,3 +139,114 @@ def test_every_stage_has_its_own_bar(name: str):
     for stage, beginning in zip(names, expected, strict=True):
         assert stage.startswith(beginning)
     assert told == [name for name in names for _ in range(told.count(name))]  # none comes again
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory, tiny_run: TrainedRun) -> dict[str, Path]:
+    """A table, predictions of it, a campaign's model and a trained one; ``new`` is not there."""
+    folder = tmp_path_factory.mktemp("files")
+    table, predictions, pairs = (folder / f"{name}.csv" for name in ("table", "judged", "pairs"))
+    write_table(
+        frame_from_measurements(simulate(antibodies=20, antigens=1, seed=2).measurements), table
+    )
+    rows = "".join(f"{5 + n % 7 / 2},{5 + n % 5 / 2}\n" for n in range(40))
+    predictions.write_text("true,pred\n" + rows, encoding="utf-8")
+    pairs.write_text(
+        f"id,heavy,light,antigen\na,{HEAVY},{LIGHT},{TARGET.chains[0]}\n", encoding="utf-8"
+    )
+    campaign = write_campaign(folder / "a campaign", small_campaign())
+    run = tiny_run.folder
+    found = {"table": table, "judged": predictions, "campaign": campaign, "run": run}
+    return found | {"pairs": pairs, "folder": folder}
+
+
+SETTINGS = " ".join(f"--set {change}" for change in TINY_RECIPE)
+ENDS = {
+    "predict": ("predict {pairs} --model {run} -o {new}.csv", "{new}.csv"),
+    "predict, of a campaign": ("predict {pairs} --model {campaign} -o -", ""),
+    "adapt": ("adapt {table} -o {new} --no-report", "{new}"),
+    "suggest": (
+        "suggest {campaign} -b 2 --candidates single:50 -o {new}.csv",
+        "{new}.csv, {new}.fasta",
+    ),
+    "suggest, on screen": ("suggest {campaign} -b 2 --candidates single:50", ""),
+    "scan": ("scan --table {pairs} --model {run} --combine H:D31A -o {new}", "{new}"),
+    "simulate-campaign": (
+        "simulate-campaign {table} -b 5 --rounds 1 --repeats 1 --compare random -o {new}",
+        "{new}",
+    ),
+    "train": (f"train {{table}} {SETTINGS} --encoders residue,residue -o {{new}}", "{new}"),
+    "train, recipes": ("train --list", ""),
+    "train, a recipe": ("train --show", ""),
+    "evaluate": ("evaluate {judged} -o {new}", "{new}/metrics.json, {new}/report.html"),
+    "evaluate, on screen": ("evaluate {judged}", ""),
+    "compare": ("compare {judged} {judged} -o {new}.json", "{new}.json"),
+    "compare, on screen": ("compare {judged} {judged}", ""),
+    "data list": ("data list --folder {folder}", ""),
+    "data import": ("data import plain --from {table} -o {new}.csv", "{new}.csv"),
+    "data fetch": ("data fetch skempi --folder {folder}", ""),
+    "data audit": ("data audit {table} --html {new}.html", "{new}.html"),
+    "data split": ("data split {table} --by random -o {new}", "{new}"),
+    "data split, folds": ("data split {table} --by random --folds 2 -o {new}", "{new}"),
+    "data simulate": (
+        "data simulate --antibodies 9 -o {new}.csv",
+        "{new}.csv, {folder}/truth.json",
+    ),
+    "models list": ("models list", ""),
+    "models show": ("models show {campaign}", ""),
+    "models ensemble": ("models ensemble {run} {run} -o {new}", "{new}"),
+    "encoders list": ("encoders list", ""),
+    "encoders download": ("encoders download residue", ""),
+    "encoders cache": ("encoders cache", ""),
+    "encoders cache, cleared": ("encoders cache --clear", ""),
+    "doctor": ("doctor", ""),
+}
+
+
+def test_every_command_is_asked_for_its_end():
+    assert {name.partition(",")[0] for name in ENDS} == set(all_commands())
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_the_last_line_says_where_it_wrote_and_what_to_do_next(
+    name: str, files: dict[str, Path], run_paratope: Any, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("PARATOPE_CACHE", str(files["folder"] / "cache"))
+    monkeypatch.setattr(doctor, "CHECKS", {})
+    nothing = SimpleNamespace(downloaded=(), present=(), missing=())
+    monkeypatch.setattr(fetch, "fetch", lambda *arguments, **options: nothing)
+    names = files | {"new": files["folder"] / re.sub(r"\W", "-", name)}
+    command, written = ENDS[name]
+    words = [word.format(**names) for word in command.split()]
+    done = run_paratope(*words)
+    assert done.code in (0, 3), done.err
+    *_, last = done.err.splitlines()
+    before = f"Written: {written.format(**names)}. " if written else ""
+    assert last.startswith(f"{before}Next: ")
+    assert all(Path(path).exists() for path in filter(None, written.format(**names).split(", ")))
+    if "paratope " in last:
+        check_command_line(last[last.rindex("paratope ") :])
+
+
+def test_warnings_of_training_are_said_once(capsys: pytest.CaptureFixture[str]):
+    numbers = dict.fromkeys(
+        ("train_loss", *(f"validation_{n}" for n in ("loss", "spearman", "rmse"))), 0.5
+    )
+    warned = ["", "collapse", "collapse, range", "range"]
+    say_epoch = _epochs()
+    for epoch, names in enumerate(warned, 1):
+        texts = "\n".join(f"{name} found; mend it" for name in names.split(", ") if name)
+        say_epoch({"epoch": epoch, "warned": names, "warning": texts, **numbers})
+    lines = capsys.readouterr().err.splitlines()
+    assert [line for line in lines if not line.startswith("epoch ")] == [
+        "Warning: collapse found; mend it.",
+        "Warning: range found; mend it.",
+    ]
+
+
+def test_a_campaign_is_not_overwritten_unasked(files: dict[str, Path], run_paratope: Any):
+    card = (files["campaign"] / "card.md").read_bytes()
+    done = run_paratope("adapt", files["table"], "-o", files["campaign"], "--no-report")
+    assert done.code == 2
+    assert "holds a model already; give another folder, or replace it with --overwrite" in done.err
+    assert (files["campaign"] / "card.md").read_bytes() == card

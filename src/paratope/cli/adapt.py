@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer import Argument, Option
 
-from paratope.cli.group import command_app, say, table_console
+from paratope.cli.group import command_app, command_line, finish, say, table_console
 
 if TYPE_CHECKING:
     from paratope.campaigns.adaptation import ValidationReport
@@ -43,6 +43,9 @@ def adapt(
     ] = None,
     seed: Annotated[int, Option(min=0, help="Seed of the report's random folds.")] = 0,
     device: Annotated[str, Option(help="auto, cpu or cuda.")] = "auto",
+    overwrite: Annotated[
+        bool, Option("--overwrite", help="Replace the model that is in the folder.")
+    ] = False,
 ) -> None:
     """Fit a model to a campaign's measurements, and validate it on held-out variants."""
     from paratope.campaigns.adaptation import adapt as learn
@@ -61,16 +64,16 @@ def adapt(
             assay=assay,
             seed=seed,
             device=device,
+            overwrite=overwrite,
             progress=progress,
         )
     say(*(f"Note: {note}" for note in adapted.campaign.notes))
     if adapted.report is not None:
         _show(adapted.report)
     variants = len({pair.antibody.chains for pair in adapted.campaign.pairs})
-    say(
-        f"learned from {len(adapted.campaign)} values of {variants} antibodies; model: {output}, "
-        f"card: {output / 'card.md'}"
-    )
+    say(f"learned from {len(adapted.campaign)} values of {variants} antibodies")
+    then = command_line("suggest", output, "-o", "next.csv")
+    finish(f"read {output / 'card.md'}, then: {then}", output)
     if adapted.campaign.left_out:
         raise typer.Exit(3)
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from paratope.cli.group import command_app, say
+from paratope.cli.group import command_app, finish
 
 app = command_app()
 
@@ -65,4 +65,6 @@ def compare(
     console.print(table)
     if output is not None:
         write_json(output, comparison.to_dict())
-        say(f"written: {output}")
+        finish("open it, or judge one alone: paratope evaluate A -o report/", output)
+    else:
+        finish("all numbers go to a file with -o numbers.json")

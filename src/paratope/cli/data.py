@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer import Argument, Option
 
-from paratope.cli.group import command_app, say, table_console
+from paratope.cli.group import command_app, command_line, finish, say, table_console
 from paratope.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -72,6 +72,9 @@ def list_datasets(
         table.add_row(dataset.name, licence, *answers, files, count, summary)
     table_console(200).print(table)
     say(f"Folder of public data: {root}")
+    finish(
+        "paratope data fetch NAME gets what is missing, then: paratope data import NAME -o t.csv"
+    )
 
 
 @app.command(
@@ -126,6 +129,9 @@ def import_dataset(
     say(f"{name}: {imported.rows} rows read, {len(imported.measurements)} measurements written")
     say(*(f"  {count} {fate}" for fate, count in {**imported.counts, **imported.added}.items()))
     say(*(f"  {note}" for note in imported.notes))
+    piped = output == "-"
+    then = command_line("data", "audit", "table.csv" if piped else output)
+    finish(then, *[output] * (not piped))
     if imported.counts.get("in error"):
         raise typer.Exit(3)
 
@@ -147,6 +153,7 @@ def fetch(
     for path in fetched.present:
         typer.echo(f"{path}: was there, checksum right")
     say(*fetched.missing)
+    finish(command_line("data", "import", name, "-o", f"{name}.csv"))
 
 
 @app.command(
@@ -175,6 +182,12 @@ def audit(
             with atomic_file(target) as file:
                 file.write(text().encode())
     report.print()
+    then = (
+        "mend what is said above"
+        if report.findings
+        else command_line("data", "split", tables[0], "-o", "split")
+    )
+    finish(then, *filter(None, (html, json_file)))
     if strict and report.count("error") + report.count("warning"):
         raise typer.Exit(3)
 
@@ -260,6 +273,12 @@ def split(
         say(*(f"  {row.error}" for row in read.failed[:SHOWN_ERRORS]))
         if len(read.failed) > SHOWN_ERRORS:
             say(f"  … and {len(read.failed) - SHOWN_ERRORS} more rows in error")
+    if folds is None and by != "column":
+        table = str(output / ("random" if by == "tiers" else "") / "split.csv")
+        finish(command_line("train", table, "--split", table, "-o", "run"), output)
+    else:
+        finish(f"read {output / 'proof.json'}; each fold is a number in the column split", output)
+    if read.failed:
         raise typer.Exit(3)
 
 
@@ -323,9 +342,10 @@ def simulate(
     )
     write_table(frame_from_measurements(simulation.measurements), output)
     if str(output) == "-":
-        say("the truth is written beside a file only: give -o FILE")
+        finish("the truth is written beside a file only: give -o FILE")
         return
     truth = output.parent / "truth.json"
     with atomic_file(truth) as file:
         file.write(simulation.truth.to_json().encode())
-    say(f"{output}: {len(simulation.measurements)} measurements; {truth}: what is true")
+    say(f"{len(simulation.measurements)} measurements, and what is true of them")
+    finish(command_line("train", output, "-o", "run"), output, truth)

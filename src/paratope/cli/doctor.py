@@ -16,7 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 from typer import Option
 
-from paratope.cli.group import command_app
+from paratope.cli.group import command_app, finish
 from paratope.core.errors import ParatopeError
 
 # Antibody D1.3 and hen egg-white lysozyme (Protein Data Bank entry 1VFB): small, and well known.
@@ -191,4 +191,6 @@ def doctor(
         console.print(table)
         names = ", ".join(check.name for check in failed)
         console.print(f"\nNot working: {names}" if failed else "\nEverything bundled works.")
+    ready = "paratope predict pairs.csv -o predictions.csv"
+    finish("install paratope again, then: paratope doctor" if failed else ready)
     raise typer.Exit(3 if failed else 0)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from typer import Argument, Option
 
-from paratope.cli.group import command_app, table_console
+from paratope.cli.group import command_app, command_line, finish, table_console
 
 app = command_app("List and download encoders; manage their cache.")
 
@@ -29,6 +29,7 @@ def list_encoders() -> None:
         texts = escape(entry.weights), escape(entry.summary)
         table.add_row(name, str(entry.dim), limit, entry.licence, here, *texts)
     table_console().print(table)
+    finish("get one that is not here: paratope encoders download NAME")
 
 
 @app.command(
@@ -49,6 +50,8 @@ def download(
     from paratope.encoders import download_encoder
 
     typer.echo(download_encoder(name, folder))
+    pair = f"{name}@{folder}" if folder else name
+    finish(command_line("train", "measurements.csv", "--encoders", f"{pair},residue", "-o", "run"))
 
 
 @app.command(epilog="Example: paratope encoders cache\n\nExample: paratope encoders cache --clear")
@@ -62,6 +65,7 @@ def cache(
     if clear:
         freed = clear_caches()
         typer.echo(f"{folder}: {freed / 1e6:.1f} MB freed")
+        finish("nothing; the next command encodes again what it needs")
         return
     caches = list_caches()
     for stored in caches:
@@ -69,3 +73,4 @@ def cache(
         typer.echo(f"{stored.encoder}\t{count}\t{stored.size_bytes / 1e6:.1f} MB")
     total = sum(stored.size_bytes for stored in caches)
     typer.echo(f"{folder}: {total / 1e6:.1f} MB of embeddings, {len(caches)} encoders")
+    finish("to free the space: paratope encoders cache --clear")

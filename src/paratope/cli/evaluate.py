@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer import Argument, Option
 
-from paratope.cli.group import command_app, say
+from paratope.cli.group import command_app, finish
 
 if TYPE_CHECKING:  # importing them takes seconds, and --help is to answer at once
     from paratope.evaluation import Report, TierReport
@@ -69,7 +69,9 @@ def evaluate(
         show(report)
         faulty = bool(report.table.faulty)
     if page is not None:
-        say(f"written: {page.parent / 'metrics.json'}, {page}")
+        finish(f"open {page}", page.parent / "metrics.json", page)
+    else:
+        finish("figures and all numbers go to a folder with -o report/")
     if faulty:
         raise typer.Exit(3)
 

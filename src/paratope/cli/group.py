@@ -1,5 +1,6 @@
 """How every command group looks: help on ``-h``, unknown names answered with the valid ones."""
 
+import shlex
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +51,16 @@ def say(*lines: str) -> None:
     """Print to stderr, which leaves stdout to the results."""
     for line in lines:
         typer.echo(line, err=True)
+
+
+def command_line(*words: object) -> str:
+    """A command to type, as ``paratope suggest my-campaign -o next.csv``."""
+    return shlex.join(["paratope", *map(str, words)])
+
+
+def finish(then: str, *written: object) -> None:
+    """The last line of every command: where it wrote, and what to do next."""
+    say(f"Written: {', '.join(map(str, written))}. " * bool(written) + f"Next: {then}")
 
 
 def table_console(width: int = 160) -> "Console":

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from typer import Argument, Option
 
-from paratope.cli.group import command_app
+from paratope.cli.group import command_app, command_line, finish
 
 app = command_app("List and show models; combine several into an ensemble.")
 
@@ -29,6 +29,7 @@ def list_models() -> None:
         size = sum(file.stat().st_size for file in folder.iterdir()) / 1e6
         table.add_row(name, encoders, str(config["members"]), f"{size:.1f} MB", str(folder))
     Console().print(table)
+    finish("paratope models show default")
 
 
 @app.command("show", epilog="Example: paratope models show default")
@@ -44,6 +45,7 @@ def show(
     card = read_bundle(find_model(model)).card
     console = Console()
     console.print(Markdown(card) if console.is_terminal else card, soft_wrap=True)
+    finish(command_line("predict", "pairs.csv", "--model", model, "-o", "predictions.csv"))
 
 
 @app.command("ensemble", epilog="Example: paratope models ensemble run-1 run-2 run-3 -o joined")
@@ -57,3 +59,5 @@ def ensemble(
 
     folder = write_bundle(ensemble_models(runs), output)
     typer.echo(f"{folder}: joined {len(runs)} models")
+    then = command_line("predict", "pairs.csv", "--model", folder, "-o", "predictions.csv")
+    finish(then, folder)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer import Argument, Option
 
-from paratope.cli.group import command_app, say
+from paratope.cli.group import command_app, command_line, finish, say
 from paratope.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -79,6 +79,16 @@ def predict(
     domains = ", ".join(f"{counts[name]} {name}" for name in ("in", "near", "out"))
     line = f"{total - failed} of {total} rows predicted (domain: {domains})"
     say(line + f"; {failed} in error, see the column error" * bool(failed))
+    if output is None and sys.stdout.isatty():
+        finish("the table, with all columns, goes to a file with -o predictions.csv")
+    else:
+        measured = (
+            f"measure some, then: {command_line('adapt', 'measured.csv', '-o', 'my-campaign')}"
+        )
+        then = command_line("suggest", model, "-o", "next.csv")
+        finish(
+            then if predictor.bundle.campaign else measured, *[output] * (output not in (None, "-"))
+        )
     if failed:
         raise typer.Exit(3)
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 from typer import Option
 
-from paratope.cli.group import command_app, say
+from paratope.cli.group import command_app, finish, say
 from paratope.cli.predict import antigen_source
 from paratope.core.errors import InputError
 
@@ -69,7 +69,8 @@ def scan(
         )
     written = write_scan(scanned, output)
     _show(scanned)
-    say(*(f"Note: {note}" for note in scanned.notes), f"written: {', '.join(map(str, written))}")
+    say(*(f"Note: {note}" for note in scanned.notes))
+    finish(f"open {written[-1]}", output)
     if scanned.variants["error"].null_count() < scanned.variants.height:
         raise typer.Exit(3)
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Option
 
-from paratope.cli.group import command_app, say, table_console
+from paratope.cli.group import command_app, finish, say, table_console
 
 if TYPE_CHECKING:
     from paratope.campaigns.campaign_simulation import Comparison, Landscape, Replay
@@ -78,7 +78,10 @@ def simulate_campaign(
     comparison = compare_strategies(replayed)
     written = [] if output is None else write_replay(landscape, replayed, comparison, output)
     _show(landscape, replayed, comparison)
-    say(*(f"written: {path}" for path in written))
+    if output is None:
+        finish("the rounds and their figure go to a folder with -o replay/")
+    else:
+        finish(f"open {next(path for path in written if path.suffix == '.png')}", output)
 
 
 def _show(landscape: "Landscape", replayed: "Replay", comparison: "Comparison") -> None:

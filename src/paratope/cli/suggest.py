@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer import Argument, Option
 
-from paratope.cli.group import command_app, say, table_console
+from paratope.cli.group import command_app, finish, say, table_console
 
 if TYPE_CHECKING:
     from paratope.campaigns.suggestion import NextRound
@@ -77,28 +77,60 @@ def suggest(
     from paratope.campaigns.suggestion import suggest as choose
     from paratope.campaigns.suggestion import write_next_round
     from paratope.cli.predict import check_output
+    from paratope.core.progress import console_progress
     from paratope.models.predictor import Predictor
 
     check_output(output)
-    chosen = choose(
-        Predictor.load(model),
-        batch,
-        candidates=candidates,
-        regions=regions,
-        max_mutations=max_mutations,
-        parent=parent,
-        acquisition=acquisition,
-        explore=explore,
-        allow=allow,
-        forbid=forbid,
-        min_distance=min_distance,
-        seed=seed,
-    )
+    predictor = Predictor.load(model)
+    say(_intention(model, batch, candidates))
+    with console_progress() as progress:
+        chosen = choose(
+            predictor,
+            batch,
+            progress=progress,
+            candidates=candidates,
+            regions=regions,
+            max_mutations=max_mutations,
+            parent=parent,
+            acquisition=acquisition,
+            explore=explore,
+            allow=allow,
+            forbid=forbid,
+            min_distance=min_distance,
+            seed=seed,
+        )
     written = write_next_round(chosen, output) if output is not None else []
     _show(chosen, with_table=output is None)
-    say(*(f"written: {path}" for path in written))
+    if not written:
+        finish("the plate and a FASTA to order it by go to files with -o next.csv")
+    else:
+        finish(
+            f"order {written[1]}, add the measured values to {written[0]}, put both plates in one "
+            "table, and: paratope adapt plates.csv -o round-2",
+            *written,
+        )
     if chosen.refused:
         raise typer.Exit(3)
+
+
+def _intention(model: str, batch: int, candidates: str) -> str:
+    """What is about to be done, why, and how long it takes."""
+    from paratope.campaigns.suggestion import SuggestionOptions
+    from paratope.campaigns.suggestion.candidates import parse_generators
+
+    if SuggestionOptions(batch, candidates=candidates).from_pool:
+        what = f"Predicting every antibody of {candidates}"
+        shorter = ""
+    else:
+        counts = parse_generators(candidates)
+        kinds = ", ".join(f"{count:,} {kind}" for kind, count in counts.items())
+        what = f"Making mutants of the campaign's parents (at most {kinds}), predicting each"
+        shorter = "; --candidates single:500 is quicker"
+    return (
+        f"{what} by {model}, and choosing {batch} together: high predicted values, and what the "
+        "model does not know yet. A language model reads every new chain once, about a thousand "
+        f"a minute on a laptop; what it has read is kept{shorter}."
+    )
 
 
 def _show(chosen: "NextRound", with_table: bool) -> None:

@@ -3,14 +3,15 @@
 import json
 import math
 import shlex
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer import Argument, Option
 
-from paratope.cli.group import command_app, say
+from paratope.cli.group import command_app, command_line, finish, say
 from paratope.core.interruption import Interrupted, Interruption
 from paratope.core.progress import console_progress
 
@@ -94,6 +95,7 @@ def train(
     if list_recipes:
         for name in RECIPES:
             typer.echo(f"{name:9}{load_recipe(name).summary}")
+        finish("paratope train measurements.csv --recipe default -o run")
         return
     options = _settings(encoders, split, columns)
     if (
@@ -107,6 +109,7 @@ def train(
     chosen = load_recipe(recipe, [*(changes or ()), *options])
     if show:
         typer.echo(recipe_toml(chosen), nl=False)
+        finish(command_line("train", "measurements.csv", "--recipe", recipe, "-o", "run"))
         return
     source = table or chosen.data.table
     if not source:
@@ -117,7 +120,7 @@ def train(
             device=device,
             resume=resume,
             progress=progress,
-            on_epoch=_say_epoch,
+            on_epoch=_epochs(),
             say=say,
             loggers=names,
             interruption=interruption,
@@ -136,6 +139,7 @@ def train(
                 advice = again if begun else "Nothing was written yet."
             say(f"Stopped: {interrupted}. {advice}")
             raise typer.Exit(interrupted.exit_code) from None
+    finish(command_line("evaluate", output, "-o", "report"), output)
     if left_out:
         raise typer.Exit(3)
 
@@ -188,7 +192,10 @@ def _train(source: str, recipe: "Recipe", folder: Path, options: "RunOptions") -
     if warning := calibration_warning(Calibration.from_json(bundle.calibration)):
         say(f"Warning: {warning}")
     result = trained.result
-    say(f"Ended: {result.stopped}. Best epoch: {result.best_epoch}. Run folder: {folder}")
+    epochs = [name for record in result.history for name in record["warned"].split(", ") if name]
+    for name, count in Counter(epochs).items():
+        say(f"Warned of {name} in {count} of {len(result.history)} epochs.")
+    say(f"Ended: {result.stopped}. Best epoch: {result.best_epoch}.")
     return bool(rows.usable.left_out)
 
 
@@ -211,12 +218,22 @@ def _settings(encoders: str | None, split: str | None, columns: str | None) -> l
     ]
 
 
-def _say_epoch(record: dict[str, Any]) -> None:
-    line = f"epoch {record['epoch']:3}  loss {record['train_loss']:.3f}"
-    for name, title in (("loss", "validation loss"), ("spearman", "Spearman"), ("rmse", "RMSE")):
-        value = record[f"validation_{name}"]
-        if not math.isnan(value):
-            line += f"  {title} {value:.3f}"
-    say(line)
-    for warning in record["warning"].splitlines():
-        say(f"Warning: {warning}")
+def _epochs() -> Callable[[dict[str, Any]], None]:
+    """Says every epoch of a run in a line, and each monitor's warning the first time."""
+    warned: set[str] = set()
+
+    def say_epoch(record: dict[str, Any]) -> None:
+        line = f"epoch {record['epoch']:3}  loss {record['train_loss']:.3f}"
+        titles = {"loss": "validation loss", "spearman": "Spearman", "rmse": "RMSE"}
+        for name, title in titles.items():
+            value = record[f"validation_{name}"]
+            if not math.isnan(value):
+                line += f"  {title} {value:.3f}"
+        say(line)
+        warnings = record["warning"].splitlines()
+        for name, warning in zip(record["warned"].split(", "), warnings, strict=False):
+            if name not in warned:
+                warned.add(name)
+                say(f"Warning: {warning}.")
+
+    return say_epoch

@@ -21,7 +21,7 @@ from paratope.campaigns.campaign import Campaign, campaign_of
 from paratope.campaigns.campaign_bundle import campaign_bundle, open_campaign
 from paratope.campaigns.campaign_model import INDUCING_ROWS, MAX_ROWS, CampaignModel, check_campaign
 from paratope.campaigns.kernels import AntibodyLanguage
-from paratope.core.errors import InputError
+from paratope.core.errors import InputError, OutputError
 from paratope.core.progress import Progress, silent
 from paratope.models.bundle import Bundle, check_target, write_bundle
 from paratope.models.ensembling import environment
@@ -59,6 +59,7 @@ class AdaptOptions:
     network_seconds: float = BUDGET_SECONDS  # That training those networks may take, about
     device: str = "auto"  # ``auto``, ``cpu`` or ``cuda``
     cache: str | os.PathLike[str] | None = None  # Folder of the embedding stores
+    overwrite: bool = False  # Replace a model that is in the folder already
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,7 +103,7 @@ def adapt(
         Called with the stage, how much of it is done, and how much there is.
     **options
         Of `AdaptOptions`: ``prior``, ``report``, ``columns``, ``antigens``, ``assay``, ``seed``,
-        ``exact_rows``, ``network_seconds``, ``device``, ``cache``.
+        ``exact_rows``, ``network_seconds``, ``device``, ``cache``, ``overwrite``.
 
     Raises
     ------
@@ -111,12 +112,18 @@ def adapt(
     ModelError
         If there is no such prior.
     OutputError
-        If the folder cannot be written, or holds something that is no model.
+        If the folder cannot be written, holds something that is no model, or holds a model and
+        ``overwrite`` is not set.
     """
     wanted = AdaptOptions(**options)
     target = None if output is None else Path(output)
     if target is not None:
         check_target(target)
+        if not wanted.overwrite and (target / "config.json").exists():
+            raise OutputError(
+                f"{target} holds a model already; give another folder, or replace it with "
+                "--overwrite (overwrite=True)"
+            )
     progress("reading", 0, 1)
     campaign = campaign_of(
         measurements, columns=wanted.columns, antigens=wanted.antigens, assay=wanted.assay
