@@ -6,11 +6,14 @@ import re
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from paratope.data.audit import audit
 from paratope.data.tables import iter_tables, read_table
-from paratope.molecules.mutations import apply_mutations, parse_mutations
+from paratope.molecules.mutations import apply_mutations, format_mutations, parse_mutations
 from paratope.molecules.sequences import Antibody
+from test_mutations import edits
 from test_numbering import LYSOZYME, VH, VHH, VK
 
 
@@ -212,6 +215,26 @@ def test_files_as_people_have_them(name: str, data_root: Path, tmp_path: Path):
     assert finding.rows == tuple(range(2, len(rows) + 1))
     for block_rows in (1, 4):  # judged over the whole file, block by block
         assert [row for block in iter_tables(path, block_rows) for row in block.rows] == [*rows]
+
+
+@settings(max_examples=40)
+@given(st.lists(edits(most=3), min_size=1, max_size=6), st.booleans())
+def test_every_way_to_write_variants_gives_the_same_sequences(variants: list, by_imgt: bool):
+    parent = Antibody(VH, VK)
+    made = {apply_mutations(parent, each).chains: each for each in [(), *variants]}
+    texts = [format_mutations(each) for each in made.values()]
+    written = [format_mutations(each, parent if by_imgt else None) for each in made.values()]
+    held = [(*chains, LYSOZYME, text) for chains, text in zip(made, texts, strict=True)]
+    beside = [(VH, VK, LYSOZYME, text) for text in written]
+    named = [(text, VH, VK, LYSOZYME) for text in written]
+    for rows, header in (
+        (held, COLUMNS),
+        (beside, COLUMNS),
+        (named, ("id", *COLUMNS[:3])),
+        (beside, ("parent_heavy", "parent_light", "parent_antigen", "mutations")),
+    ):
+        read = read_table(io.BytesIO(table(rows, *header))).rows
+        assert [row.pair and row.pair.antibody.chains for row in read] == list(made)
 
 
 @pytest.mark.parametrize("case", BESIDE)
