@@ -11,6 +11,7 @@ from paratope.data.tables import InputTable, read_table, table_from_frame
 from paratope.data.tables.molecules import NO_LIGHT_CHAIN
 from paratope.models.applicability_domain import ApplicabilityDomain
 from paratope.molecules.numbering import SCHEMES, number_chain
+from paratope.molecules.sequences import Antigen
 
 VH = (
     "EVQLVESGGGLVQPGGSLRLSCAASGFNIKDTYIHWVRQAPGKGLEWVARIYPTNGYTRYADSVKGRFTISADTSKNTAYLQMNSLRAEDTAVYYC"
@@ -216,3 +217,49 @@ def test_a_column_that_the_user_names_is_read_and_its_names_refused(data_root: P
     (row,) = real(data_root, "02-control-target-name.csv").rows
     assert row.pair is not None
     assert len(row.pair.antigen.chains[0]) == 125
+
+
+RCSB = "1N8Z_{}|Chain {}|{}|Mus musculus"
+
+
+@pytest.mark.parametrize(
+    ("headers", "names"),
+    [
+        (["a_H", "b_H", "a_L", "b_L"], ["a", "b"]),
+        (["a_L", "b_L", "b_H", "a_H"], ["a", "b"]),
+        (["mAb1_H variable heavy", "mAb1_L variable light"], ["mAb1"]),
+        (["mAb2 VH - translation frame 1", "mAb2 VL - translation frame 1"], ["mAb2"]),
+        (["anti-X 7 heavy chain, partial", "anti-X 7 kappa light chain, partial"], ["anti-X 7"]),
+        ([RCSB.format(1, "A", "Fab - light chain"), RCSB.format(2, "B", "Fab")], ["1N8Z"]),
+        (["1N8Z:A|PDBID|CHAIN|SEQUENCE", "1N8Z:B|PDBID|CHAIN|SEQUENCE"], ["1N8Z"]),
+    ],
+)
+def test_chains_of_a_fasta_are_paired_wherever_they_are(headers: list[str], names: list[str]):
+    heavy_at = [index for index, header in enumerate(headers) if "_H" in header or "VH" in header]
+    heavy_at += [index for index, header in enumerate(headers) if "heavy" in header]
+    chains = [VH if n in (heavy_at or [len(headers) - 1]) else VL for n in range(len(headers))]
+    text = "".join(f">{header}\n{chain}\n" for header, chain in zip(headers, chains, strict=True))
+    antigens = [Antigen((LYSOZYME,), "HEL")]
+    rows = read_table(io.BytesIO(text.encode()), antigens=antigens).rows
+    assert [row.id for row in rows] == names
+    assert all(row.pair and row.pair.antibody.chains == (VH, VL) for row in rows)
+    assert not any(row.notes for row in rows)
+
+
+def test_a_chain_of_a_fasta_without_its_partner_is_said():
+    text = f">nb\n{VHH}\n>a_H\n{VH}\n>b_H\n{VH}\n>a_L\n{VL}\n>b_L2\n{VL}\n"
+    antigens = [Antigen((LYSOZYME,), "HEL")]
+    rows = read_table(io.BytesIO(text.encode()), antigens=antigens).rows
+    assert [row.id for row in rows] == ["nb", "a", "b_H", "b_L2"]
+    assert [row.notes for row in rows[:2]] == [(), ()]
+    assert rows[2].notes == ("'b_H' has no partner: no other chain of 'b'", NO_LIGHT_CHAIN)
+    assert "kappa light chain" in str(rows[3].error)
+
+
+@pytest.mark.parametrize(
+    "file",
+    ["11-sibling-all-heavy-then-all-light.fasta", "11-sibling-description-behind-mark.fasta"],
+)
+def test_published_fasta_is_paired(data_root: Path, file: str):
+    rows = real(data_root, file, antigens=data_root / "real_files" / "11-antigen.fasta").rows
+    assert [row.pair is not None and len(row.pair.antibody.chains) for row in rows] == [2, 2]

@@ -11,6 +11,7 @@ import functools
 import io
 import itertools
 import re
+from collections import defaultdict, deque
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO, TypeAlias, TypeVar
 
@@ -27,7 +28,8 @@ from paratope.data.tables.headers import (
 )
 from paratope.data.tables.packed import check_columns, check_parquet, check_workbook
 from paratope.data.tables.sources import Opened, Source, open_source, source_name
-from paratope.molecules.sequences import Antigen, clean_antigen
+from paratope.molecules.numbering import find_domains
+from paratope.molecules.sequences import Antigen, clean_antigen, clean_sequence
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,6 +48,14 @@ _CHAIN_MARK = re.compile(
     re.IGNORECASE,
 )
 _HEAVY_MARKS = {"heavy", "vh", "hc", "h"}
+# "mab1 VH - translation frame 1", "mab1 kappa light chain, partial"
+_MARK_WITHIN = re.compile(
+    r"^(?P<stem>[^|]*?[^|\s_])[\s_.:/-]+(?:(?:kappa|lambda|gamma|igg\d?|variable)[\s_-]+)*"
+    r"(?P<mark>heavy|light|vh|vl|vk|hc|lc)(?![A-Za-z0-9])",
+    re.IGNORECASE,
+)
+# "1N8Z_2|Chain B|Herceptin Fab heavy chain|Mus musculus", "1N8Z:B|PDBID|CHAIN|SEQUENCE"
+_PDB_ENTRY = re.compile(r"^([0-9][A-Za-z0-9]{3})[_:][A-Za-z0-9]+\|")
 
 
 @dataclasses.dataclass(slots=True)
@@ -88,8 +98,12 @@ def read_blocks(
             records = _fasta_records(itertools.chain(head, lines), opened.name)
             schema = {"id": pl.String, "heavy": pl.String, "light": pl.String}
             for batch in _batches(_paired_chains(records), block_rows):
-                *columns_read, starts = map(list, zip(*batch, strict=True))
-                yield Block(pl.DataFrame(columns_read, schema=schema), starts)
+                rows = [(each.name, each.heavy, each.light) for each in batch]
+                block = Block(
+                    pl.DataFrame(rows, schema=schema, orient="row"), [each.line for each in batch]
+                )
+                block.notes = {n: each.note for n, each in enumerate(batch) if each.note}
+                yield block
 
 
 def _lines(text: TextIO, name: str) -> Iterator[str]:
@@ -387,32 +401,59 @@ def _fasta_records(lines: Iterable[str], name: str) -> Iterator[FastaRecord]:
     yield record()
 
 
-def _paired_chains(records: Iterable[FastaRecord]) -> Iterator[tuple[str, str, str | None, int]]:
-    """Antibodies as (name, heavy, light, line).
+@dataclasses.dataclass(slots=True)
+class _FastaAntibody:
+    name: str
+    heavy: str  # Of a chain that waits for its partner, whichever it is
+    light: str | None
+    line: int
+    note: str | None = None
+    waits: bool = False
 
-    A record holds both chains (``H|L``), an scFv or a single domain; two records that follow each
-    other and are called ``x_H`` and ``x_L`` (or heavy/light, VH/VL, HC/LC) are one antibody ``x``.
+
+def _paired_chains(records: Iterable[FastaRecord]) -> Iterator[_FastaAntibody]:
+    """The antibodies of a file, in order of their first record.
+
+    A record holds both chains (``H|L``), an scFv or a single domain, or one chain of an antibody
+    ``x``: called ``x_H`` and ``x_L`` (or heavy/light, VH/VL, HC/LC; a description may follow), or
+    one entry of the PDB, wherever in the file the two are.
     """
-    before: FastaRecord | None = None
+    queue: deque[_FastaAntibody] = deque()
+    waiting: dict[tuple[str, bool], deque[_FastaAntibody]] = defaultdict(deque)
+    seen: set[tuple[str, bool]] = set()
     for record in records:
-        if before is None:
-            before = record
-            continue
-        matches = [_CHAIN_MARK.match(name) for name in (before.name, record.name)]
-        stems = {match and match["stem"].strip() for match in matches}
-        chains = {
-            match["mark"].lower() in _HEAVY_MARKS: sequence
-            for match, sequence in zip(matches, (before.sequence, record.sequence), strict=True)
-            if match
-        }
-        if len(stems) == 1 and len(chains) == 2 and (stem := stems.pop()) is not None:
-            yield stem, chains[True], chains[False], before.line
-            before = None
-            continue
-        yield before.name, before.sequence, None, before.line
-        before = record
-    if before is not None:
-        yield before.name, before.sequence, None, before.line
+        chain = _chain_of(record)
+        if chain is not None and (others := waiting[chain[0], not chain[1]]):
+            partner = others.popleft()
+            chains = (record.sequence, partner.heavy)
+            partner.heavy, partner.light = chains if chain[1] else chains[::-1]
+            partner.name, partner.waits, partner.note = chain[0], False, None
+            if chain in seen:
+                partner.note = f"several chains of {chain[0]!r} in the file: paired in their order"
+        else:
+            antibody = _FastaAntibody(record.name, record.sequence, None, record.line)
+            queue.append(antibody)
+            if chain is not None:
+                antibody.waits = True
+                antibody.note = f"{record.name!r} has no partner: no other chain of {chain[0]!r}"
+                waiting[chain].append(antibody)
+        seen |= {chain} if chain is not None else set()
+        while queue and not queue[0].waits:
+            yield queue.popleft()
+    yield from queue
+
+
+def _chain_of(record: FastaRecord) -> tuple[str, bool] | None:
+    """What antibody a record is a chain of, and whether its heavy one; None if its name is mute."""
+    entry = _PDB_ENTRY.match(record.name)
+    if entry:
+        with contextlib.suppress(InputError):
+            kinds = {each.is_heavy for each in find_domains(clean_sequence(record.sequence)[0])}
+            return (entry[1], kinds.pop()) if len(kinds) == 1 else None
+    words = record.name.split()
+    match = _CHAIN_MARK.match(words[0] if words else "") or _CHAIN_MARK.match(record.name)
+    match = match or _MARK_WITHIN.match(record.name)
+    return match and (match["stem"].strip(" _|.:/-"), match["mark"].lower() in _HEAVY_MARKS)
 
 
 def as_frame(
