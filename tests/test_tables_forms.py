@@ -10,7 +10,7 @@ import xlsxwriter
 from paratope.core.errors import InputError
 from paratope.data.tables import InputTable, SheetPath, read_table, write_table
 from test_numbering import LYSOZYME, VH, VHH, VK
-from test_tables import read_text
+from test_tables import csv_text, read_text
 
 KD = ("id", "heavy", "antigen", "KD (M)")
 PLATE = [KD, ("a", VH, LYSOZYME, 3.2e-9)]
@@ -160,3 +160,57 @@ def test_published_forms_of_text(name: str, data_root: Path):
     table = read_table(folder / name, **REAL[name](folder))
     assert not table.failed
     assert all(row.pair is not None and row.pair.antibody.light for row in table.rows)
+
+
+def variants(ids: tuple[str, str], parent: str) -> str:
+    header = "id,heavy,light,antigen,pkd,parent,mutations,fold,reference\n"
+    first = f"{ids[0]},{VH},{VK},{LYSOZYME},8,,,0.0,31042580.0\n"
+    return f"{header}{first}{ids[1]},,,,7,{parent},H:E1A,1.0,\n"
+
+
+@pytest.mark.parametrize(
+    ("ids", "parent"), [(("1", "2"), "1.0"), (("1.0", "2.0"), "1"), (("1.0", "2.0"), "1.0")]
+)
+def test_whole_numbers_with_a_point_are_the_same_ids(ids: tuple[str, str], parent: str):
+    table = read_text(variants(ids, parent), require="measured")
+    assert [row.id for row in table.rows] == list(ids)
+    assert pkds(table) == [8.0, 7.0]
+    wild_type, variant = table.measurements
+    assert variant.parent == wild_type.pair
+    assert variant.delta_pkd == pytest.approx(-1)
+    assert (wild_type.origin.fold, wild_type.origin.reference) == (0, "31042580")
+
+
+DATES = {
+    "months first": (["10/31/11", "02/01/12", "NA"], ["2011-10-31", "2012-02-01", ""]),
+    "days first": (["31/10/2011", "02/01/2012"], ["2011-10-31", "2012-01-02"]),
+    "points": (["31.10.2011", "2.1.2012"], ["2011-10-31", "2012-01-02"]),
+    "words": (["31-Oct-2011", "02-Jan-2012"], ["2011-10-31", "2012-01-02"]),
+    "both ways": (["10/11/11", "02/01/12"], ["", ""]),
+    "the same both ways": (["05/05/2011", "NA"], ["2011-05-05", ""]),
+    "with one of them odd": (["10/31/11", "May 5", "2012-02-01"], ["2011-10-31", "", "2012-02-01"]),
+}
+
+
+@pytest.mark.parametrize("case", DATES)
+def test_dates_in_the_order_their_column_proves(case: str):
+    dates, read = DATES[case]
+    rows = [(VH, LYSOZYME, "8", date) for date in dates]
+    text = csv_text(*rows, header=("heavy", "antigen", "pkd", "date"))
+    table = read_text(text, require="measured")
+    assert [row.origin.date for row in table.measurements] == read
+    assert table.frame["date"].to_list() == dates
+    doubts = {"both ways": "'02/01/12' may be month or day first", "with one of them odd": "2024-0"}
+    assert doubts.get(case, "") in " ".join(table.notes)
+    assert bool(table.notes) == (case in doubts)
+
+
+def test_the_sheet_named_on_the_command_line(tmp_path: Path, run_paratope: Callable):
+    path = workbook(tmp_path / "t.xlsx", a=PLATE, b=[KD, ("z", VH, LYSOZYME, 1e-7)])
+    for sheet, pkd in (("a", "8.494850"), ("b", "7.0")):
+        command = ("data", "import", "plain", "--from", path, "-o", "-", "--sheet", sheet)
+        done = run_paratope(*command)
+        assert done.code == 0
+        assert f",{pkd}" in done.out
+    assert run_paratope("data", "audit", path, "--sheet", "b").code == 0
+    assert "no sheet 'c'" in run_paratope("data", "audit", path, "--sheet", "c").err

@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer import Argument, Option
 
-from paratope.cli.group import command_app, command_line, finish, say, table_console
+from paratope.cli.group import (
+    Sheet,
+    command_app,
+    command_line,
+    finish,
+    in_sheet,
+    say,
+    table_console,
+)
 
 if TYPE_CHECKING:
     from paratope.campaigns.adaptation import ValidationReport
@@ -46,6 +54,7 @@ def adapt(
     overwrite: Annotated[
         bool, Option("--overwrite", help="Replace the model that is in the folder.")
     ] = False,
+    sheet: Sheet = None,
 ) -> None:
     """Fit a model to a campaign's measurements, and validate it on held-out variants."""
     from paratope.campaigns.adaptation import adapt as learn
@@ -55,7 +64,7 @@ def adapt(
 
     with console_progress() as progress:
         adapted = learn(
-            table,
+            in_sheet(table, sheet),
             output,
             prior=prior,
             report=report,

@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer import Argument, Option
 
-from paratope.cli.group import command_app, command_line, finish, say, table_console
+from paratope.cli.group import (
+    Sheet,
+    command_app,
+    command_line,
+    finish,
+    in_sheet,
+    say,
+    table_console,
+)
 from paratope.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -107,6 +115,7 @@ def import_dataset(
             "--as-published", help="Keep flags as values, and complexes that are not antibodies."
         ),
     ] = False,
+    sheet: Sheet = None,
 ) -> None:
     """Turn a public source into a plain table that every other command reads."""
     from paratope.data.datasets import filter_licence, load_dataset
@@ -117,6 +126,7 @@ def import_dataset(
         source,
         as_published=as_published,
         antigen=antigen,
+        sheet=sheet,
         columns=parse_columns(columns) if columns else None,
         take=[kind.strip() for kind in take.split(",") if kind.strip()],
     )
@@ -171,12 +181,13 @@ def audit(
     strict: Annotated[
         bool, Option("--strict", help="Exit with code 3 if there are errors or warnings.")
     ] = False,
+    sheet: Sheet = None,
 ) -> None:
     """Find faults in tables, with a confidence: units, floors, flags, conflicts, ..."""
     from paratope.core.files import atomic_file
     from paratope.data.audit import audit as audit_tables
 
-    report = audit_tables(*tables)
+    report = audit_tables(*(in_sheet(table, sheet) for table in tables))
     for target, text in ((html, report.to_html), (json_file, report.to_json)):
         if target is not None:
             with atomic_file(target) as file:
@@ -215,6 +226,7 @@ def split(
         str | None, Option(help="Names of your columns, such as heavy=VH,pkd=affinity.")
     ] = None,
     seed: Seed = 0,
+    sheet: Sheet = None,
 ) -> None:
     """Split measurements without leakage, with a proof: split.csv and proof.json."""
     import polars as pl
@@ -239,7 +251,7 @@ def split(
         hint = f"expected numbers such as .8,.1,.1, got {fractions!r}"
         raise typer.BadParameter(hint, param_hint="--fractions") from None
     chosen = parse_columns(columns) if columns else None
-    read = read_table(table, columns=chosen, require="measured")
+    read = read_table(in_sheet(table, sheet), columns=chosen, require="measured")
     if len(read.failed) == len(read.rows):
         raise InputError(f"{read.source}: no row can be read; the first: {read.failed[0].error}")
     say(*(f"  {note}" for note in read.notes))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer import Argument, Option
 
-from paratope.cli.group import command_app, finish
+from paratope.cli.group import Sheet, command_app, finish, in_sheet
 
 if TYPE_CHECKING:  # importing them takes seconds, and --help is to answer at once
     from paratope.evaluation import Report, TierReport
@@ -45,6 +45,7 @@ def evaluate(
         bool, Option(help="Fit baselines where sequences and training rows allow it.")
     ] = True,
     seed: Annotated[int, Option(help="Seed of the bootstrap.")] = 0,
+    sheet: Sheet = None,
 ) -> None:
     """Evaluate predictions: metrics with intervals, baselines, and findings in plain words."""
     from paratope.evaluation import evaluate as judge
@@ -55,6 +56,7 @@ def evaluate(
     options: dict[str, Any] = {"true": true, "pred": pred, "group": group, "train": train}
     options |= {"baselines": baselines, "seed": seed}
     page = None
+    tables = [in_sheet(table, sheet) for table in tables]
     if len(tables) > 1 or has_tiers(tables[0]):
         tiers = evaluate_tiers(tables, **options)
         if output is not None:
@@ -62,7 +64,7 @@ def evaluate(
         show_tiers(tiers)
         faulty = any(report.table.faulty for report in tiers.reports.values())
     else:
-        source = tables[0] if tables[0] == "-" else str(predictions_file(tables[0]))
+        source = tables[0] if tables[0] == "-" else predictions_file(tables[0])
         report = judge(source, **options)
         if output is not None:  # before printing: a closed pipe must not cost the files
             page = write_report(report, output)

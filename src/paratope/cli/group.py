@@ -2,16 +2,20 @@
 
 import shlex
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer import Option
 from typer.core import TyperGroup
 
-from paratope.core.errors import unknown_name
+from paratope.core.errors import InputError, unknown_name
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+Sheet = Annotated[
+    str | None, Option(help="Sheet of an XLSX file; default: the first that holds a table.")
+]
 HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
 
 
@@ -45,6 +49,17 @@ def command_app(summary: str | None = None) -> typer.Typer:
     if summary is not None:
         app.callback(help=summary)(lambda: None)
     return app
+
+
+def in_sheet(table: Any, sheet: str | None) -> Any:
+    """The table's path, with the sheet of it that is to be read."""
+    if sheet is None:
+        return table
+    if table is None:
+        raise InputError("--sheet is of an XLSX file; give the table too")
+    from paratope.data.tables import SheetPath
+
+    return SheetPath(table, sheet)
 
 
 def say(*lines: str) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer import Argument, Option
 
-from paratope.cli.group import command_app, command_line, finish, say
+from paratope.cli.group import Sheet, command_app, command_line, finish, in_sheet, say
 from paratope.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -58,12 +58,13 @@ def predict(
         float, Option(help="pKd from which a binder counts as strong.")
     ] = 9.0,
     device: Annotated[str, Option(help="auto, cpu or cuda.")] = "auto",
+    sheet: Sheet = None,
 ) -> None:
     """Predict pKd with an interval for every row of a table, or for one pair."""
     from paratope.data.tables import parse_columns
     from paratope.models.predictor import Predictor
 
-    source = _source(table, heavy, light, antigen, mutations or [])
+    source = _source(in_sheet(table, sheet), heavy, light, antigen, mutations or [])
     check_output(output)
     reading: dict[str, Any] = {"columns": parse_columns(columns) if columns else None}
     if heavy is None and antigen is not None:

@@ -119,7 +119,7 @@ def _read(
     """The row that holds the antibody, with its antigen."""
     import polars as pl
 
-    from paratope.data.tables import read_table, table_from_frame
+    from paratope.data.tables import id_among, read_table, table_from_frame
 
     # one antigen at a time: ids stay as they are in the table
     reading = {"antigens": None if given is None else given[:1], "default_antigen": default}
@@ -127,7 +127,8 @@ def _read(
         read = read_table(table, **reading)
         if row_id is None and len(read.rows) > 1:
             raise InputError(f"{read.source} has {len(read.rows)} rows; choose one by --id")
-        row = next((row for row in read.rows if row_id in (None, row.id)), None)
+        rows = {row.id: row for row in reversed(read.rows)}  # the first of an id
+        row = read.rows[0] if row_id is None else rows.get(id_among(row_id, rows))
         if row is None:
             known = ", ".join(row.id for row in read.rows[:5])
             raise InputError(f"{read.source}: no row has the id {row_id!r}; ids begin {known}")

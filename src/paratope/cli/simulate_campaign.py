@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Option
 
-from paratope.cli.group import command_app, finish, say, table_console
+from paratope.cli.group import Sheet, command_app, finish, in_sheet, say, table_console
 
 if TYPE_CHECKING:
     from paratope.campaigns.campaign_simulation import Comparison, Landscape, Replay
@@ -49,6 +49,7 @@ def simulate_campaign(
         int, Option(min=0, help="Number of best variants to find; 0: 1 % of them, at least 10.")
     ] = 0,
     seed: Annotated[int, Option(min=0, help="Same seed, same replay.")] = 0,
+    sheet: Sheet = None,
 ) -> None:
     """Replay a landscape: how many rounds the model saves against random, greedy and one-hot."""
     from paratope.campaigns.adaptation.validation import campaign_fitter
@@ -67,7 +68,7 @@ def simulate_campaign(
 
     BatchOptions(batch, acquisition, explore)  # refuses what is out of range before the work
     options = ReplayOptions(batch, rounds, repeats, start, top, seed)
-    landscape = landscape_of(table)
+    landscape = landscape_of(in_sheet(table, sheet))
     options.settled(landscape)
     say(*(f"Note: {note}" for note in (*landscape.campaign.notes, *landscape.notes)))
     general = None if prior == "none" else Predictor.load(prior)

@@ -88,11 +88,11 @@ class PredictionTable:
         return self.columns.get(name, name), labels[name]
 
 
-def predictions_file(path: str | Path) -> Path:
+def predictions_file(path: str | Path) -> str | Path:
     """The table behind a path: itself, or the predictions in a run or report folder."""
     target = Path(path)
     if not target.is_dir():
-        return target
+        return path
     for name in _FOLDER_FILES:
         if (target / name).is_file():
             return target / name

@@ -247,17 +247,17 @@ def evaluate_tiers(sources: Sequence[str | Path], **options: Any) -> TierReport:
 
 def _parts(sources: Sequence[str | Path]) -> list[tuple[str, str, pl.DataFrame]]:
     """Name, file and rows of each tier."""
-    files = [str(predictions_file(source)) for source in sources]
+    files = [predictions_file(source) for source in sources]
     frames = [read_frame(file).frame for file in files]
     if len(files) > 1:
         paths = [Path(source).resolve() for source in sources]
         names, parents = [path.stem for path in paths], [path.parent.name for path in paths]
         if len(set(names)) < len(names) and len(set(parents)) == len(names):
             names = parents
-        return list(zip(names, files, frames, strict=True))
+        return list(zip(names, map(str, files), frames, strict=True))
     (frame,) = frames
     if TIER_COLUMN not in frame.columns:
         raise InputError(f"{sources[0]}: one table of several tiers needs a column {TIER_COLUMN!r}")
     tiers = frame[TIER_COLUMN].cast(pl.String).fill_null("")
     names = [tier for tier in tiers.unique(maintain_order=True) if tier]
-    return [(tier, files[0], frame.filter(tiers == tier)) for tier in names]
+    return [(tier, str(files[0]), frame.filter(tiers == tier)) for tier in names]

@@ -10,7 +10,7 @@ import polars as pl
 
 from paratope.core.errors import EncoderError, InputError, ModelError
 from paratope.core.units import STRONG_PKD
-from paratope.data.tables import InputTable, TableRow, read_table, table_from_frame
+from paratope.data.tables import InputTable, TableRow, id_among, read_table, table_from_frame
 from paratope.models.bundle import Bundle, write_bundle
 from paratope.models.calibration import check_options
 from paratope.models.model import DEFAULT_COVERAGE, Label, Model
@@ -185,6 +185,7 @@ class Predictor:
 
     def parent(self, table: InputTable, row_id: str) -> Pair:
         """The pair of the row with an id; raises `InputError` if there is none."""
+        row_id = id_among(row_id, {row.id for row in table.rows})
         rows = [row for row in table.rows if row.id == row_id]
         if not rows:
             known = ", ".join(row.id for row in table.rows[:5])

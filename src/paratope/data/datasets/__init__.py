@@ -79,23 +79,31 @@ def load_dataset(
     antigen: str = "",
     columns: Mapping[str, str] | None = None,
     take: Collection[str] = (),
+    sheet: str | None = None,
 ) -> Imported:
     """Import a data set of ``DATASETS``.
 
     `root` is the folder of public data (default `data_root`); for a table format, the table, with
-    the residues of its `antigen` where it does not hold them; `columns` and `take` are those of
+    the residues of its `antigen` where it does not hold them, and its `sheet`; `columns` and `take` are those of
     `paratope.data.tables.ReadOptions`. `as_published` keeps flags as values
     and rows that are no antibodies, to compare with published numbers. Raises `InputError` if the
     name is unknown, a file is missing (the message says which to put where) or damaged.
     """
     if name not in DATASETS:
         raise InputError(unknown_name("data set", name, DATASETS))
+    if sheet is not None and name != "plain":
+        raise InputError(f"{name} is read from text files; a sheet goes with plain tables only")
     dataset = DATASETS[name]
     if not dataset.files:
         if root is None:
             raise InputError(f"{name} is a table format: give the path of a table")
         return dataset.load(
-            Path(root), as_published=as_published, antigen=antigen, columns=columns, take=take
+            Path(root),
+            as_published=as_published,
+            antigen=antigen,
+            columns=columns,
+            take=take,
+            sheet=sheet,
         )
     if antigen:
         raise InputError(f"{name} holds its antigens; an antigen goes with a table format only")

@@ -76,6 +76,7 @@ class Source:
     antigen: str = ""
     columns: Mapping[str, str] | None = None  # of a format: canonical name to the table's column
     take: Collection[str] = ()  # types of value read as if they were Kd
+    sheet: str | None = None
     counts: Counter[str] = dataclasses.field(default_factory=Counter)  # rows read so far, by fate
     notes: list[str] = dataclasses.field(default_factory=list)  # see `Imported`
     added: dict[str, int] = dataclasses.field(default_factory=dict)

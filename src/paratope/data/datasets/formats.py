@@ -25,7 +25,7 @@ from paratope.data.datasets.rows import (
     read_rows,
 )
 from paratope.data.measurements import Conditions, Measurement, Origin
-from paratope.data.tables import read_table
+from paratope.data.tables import SheetPath, read_table
 from paratope.molecules.sequences import clean_antigen
 
 _ANTIBODY_COLUMNS = ("POI", "Target", "Assay", "Pred_affinity", "HC", "LC")
@@ -152,8 +152,9 @@ def _read_flab(source: Source) -> Iterator[Outcome]:
 
 def _read_plain(source: Source) -> Iterator[Outcome]:
     antigens = (clean_antigen(source.antigen, "antigen")[0],) if source.antigen else None
+    path = source.path if source.sheet is None else SheetPath(source.path, source.sheet)
     table = read_table(
-        source.path,
+        path,
         antigens=antigens,
         require="measured",
         columns=source.columns,

@@ -8,6 +8,7 @@ recognised (`columns`), and its cells are read: sequences and mutations (`molecu
 values (`values`), both together (`rows`).
 """
 
+from paratope.data.tables.cells import id_among
 from paratope.data.tables.columns import ALIASES, match_columns, parse_columns
 from paratope.data.tables.formats import FastaRecord, as_frame, read_antigens, read_fasta
 from paratope.data.tables.reading import (
@@ -31,6 +32,7 @@ __all__ = [
     "TableWriter",
     "as_frame",
     "frame_from_measurements",
+    "id_among",
     "iter_tables",
     "match_columns",
     "parse_columns",

@@ -534,8 +534,10 @@ def as_text(series: pl.Series) -> list[str]:
 
 
 def _cell_text(value: object) -> str:
-    if value is None or value != value:  # NaN
+    if value is None or (isinstance(value, float) and value != value):  # NaN
         return ""
+    if isinstance(value, bytes):  # text of Parquet files that do not say so
+        return value.decode(errors="replace")
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
         return str(int(value))
     if isinstance(value, datetime.date):

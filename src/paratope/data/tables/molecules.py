@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from paratope.core.errors import InputError
 from paratope.core.number_text import is_not_measured
+from paratope.data.tables.cells import id_among
 from paratope.data.tables.variants import MADE, Cells, MutationError, Variants
 from paratope.molecules.mutations import Mutation, apply_mutations, parse_mutations
 from paratope.molecules.numbering import find_domains, number_chain, prepare_antibody
@@ -220,6 +221,7 @@ class MoleculeReader:
                     "'parent_heavy', 'parent_light', 'parent_antigen'"
                 )
             name = self._parent
+        name = id_among(name, self._rows)
         if name in descendants:
             raise InputError(f"column {self._column('parent')!r}: {name!r} is its own parent")
         if name not in self._rows:

@@ -20,6 +20,7 @@ from paratope.data.measurements import (
     ParentValues,
     bound_non_binders,
 )
+from paratope.data.tables.cells import id_among, iso_dates, whole_number
 from paratope.data.tables.columns import (
     MEASURED_COLUMNS,
     PAIR_COLUMNS,
@@ -138,6 +139,10 @@ class RowReader:
             texts["parent_pkd"], _ = plain_commas(texts["parent_pkd"])
         if any(text.strip() == "+" for text in texts.get("binder", ())):
             texts["binder"] = ["no" if plain_text(t).strip() == "-" else t for t in texts["binder"]]
+        if "date" in texts:
+            texts["date"], note = iso_dates(texts["date"])
+            if note:
+                self._notes.append(f"{self.source}: column {self.columns['date']!r}: {note}")
         rows_of_cells = [
             dict(zip(texts, row, strict=True)) for row in zip(*texts.values(), strict=True)
         ]
@@ -310,7 +315,7 @@ class RowReader:
 
     def _origin(self, row: TableRow, cells: Cells) -> Origin:
         mutations = cells.get("mutations", "").replace(";", ",").split(",")
-        fold, date = cells.get("fold", "").strip(), ""
+        fold, date = whole_number(cells.get("fold", "")), ""
         if not is_not_measured(cells.get("date", "")):
             try:
                 date = datetime.datetime.fromisoformat(cells["date"].strip()).date().isoformat()
@@ -324,7 +329,7 @@ class RowReader:
             complex_id=cells.get("complex", "").strip(),
             mutations=tuple(name.strip() for name in mutations if name.strip()),
             date=date,
-            reference=cells.get("reference", "").strip(),
+            reference=whole_number(cells.get("reference", "")),
             fold=int(fold) if fold.lstrip("-").isdecimal() else None,
         )
 
@@ -340,7 +345,7 @@ class RowReader:
                 parent = self._molecules.parent_of(measurement.pair, cells)
             else:
                 suffix = row.id[len(measurement.pair.antibody.name) :]  # "/antigen", with several
-                parent = self._parents.get(parent_id + suffix)
+                parent = self._parents.get(id_among(parent_id, self._parents, suffix))
                 column = f"column {self.columns['parent']!r}"
                 if parent is not None:
                     parent_pkd, note = self._parent_values.median(parent, measurement.assay)
