@@ -288,9 +288,9 @@ def test_identities_of_a_split_by_both_are_those_asked_for(run_paratope, tmp_pat
 
 
 def test_dates_of_another_form_are_read(run_paratope, tmp_path, data_root):
-    table = data_root / "sabdab" / "sabdab_affinity.csv"  # 10/31/11, with rows in error
+    table = data_root / "sabdab" / "sabdab_affinity.csv"  # such as 10/31/11
     done = run_paratope("data", "split", table, "--by", "date", "-o", tmp_path / "s")
-    assert done.code == 3
+    assert done.code == 0, done.err
     assert (tmp_path / "s" / "split.csv").is_file()
     run_paratope("data", "import", "sabdab", "-o", tmp_path / "t.csv")
     done = run_paratope("data", "split", tmp_path / "t.csv", "--by", "date", "-o", tmp_path / "s")
