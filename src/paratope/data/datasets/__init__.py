@@ -84,9 +84,9 @@ def load_dataset(
     """Import a data set of ``DATASETS``.
 
     `root` is the folder of public data (default `data_root`); for a table format, the table, with
-    the residues of its `antigen` where it does not hold them, and its `sheet`; `columns` and `take` are those of
-    `paratope.data.tables.ReadOptions`. `as_published` keeps flags as values
-    and rows that are no antibodies, to compare with published numbers. Raises `InputError` if the
+    the residues of its `antigen` where it does not hold them, and its `sheet`; `columns` and `take`
+    are those of `paratope.data.tables.ReadOptions`. `as_published` keeps flags as values and rows
+    that are no antibodies, to compare with published numbers. Raises `InputError` if the
     name is unknown, a file is missing (the message says which to put where) or damaged.
     """
     if name not in DATASETS:
