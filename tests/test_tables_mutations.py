@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from paratope.data.audit import audit
 from paratope.data.tables import iter_tables, read_table
 from paratope.molecules.mutations import apply_mutations, format_mutations, parse_mutations
+from paratope.molecules.numbering import prepare_antibody
 from paratope.molecules.sequences import Antibody
 from test_mutations import edits
 from test_numbering import LYSOZYME, VH, VHH, VK
@@ -171,6 +172,14 @@ def test_numbers_are_judged_over_a_parent(by_sequences: bool, rows: list[tuple[s
         check(rows, read[2:-1])
 
 
+@pytest.mark.parametrize("column", ["Mutation (Kabat)", "aa_substitutions_kabat"])
+def test_the_columns_name_says_whose_numbers(column: str):
+    parent = variant("H:T54G,H:N55G")  # both are G: position 54, and Kabat number 54
+    rows = [(parent, "", parent), (parent, "H:G54A", "fit Kabat numbers.*: write H:G55A")]
+    cells = [(heavy, VK, LYSOZYME, text) for heavy, text, _ in rows]
+    check(rows, outcomes(table(cells, *COLUMNS[:3], column)))
+
+
 def test_what_can_be_read_two_ways_is_refused():
     # Y by position, A by Kabat number
     heavy = variant("H:Y60A")
@@ -221,7 +230,9 @@ def test_files_as_people_have_them(name: str, data_root: Path, tmp_path: Path):
 @given(st.lists(edits(most=3), min_size=1, max_size=6), st.booleans())
 def test_every_way_to_write_variants_gives_the_same_sequences(variants: list, by_imgt: bool):
     parent = Antibody(VH, VK)
-    made = {apply_mutations(parent, each).chains: each for each in [(), *variants]}
+    pairs = [(apply_mutations(parent, each), each) for each in [(), *variants]]
+    # whole domains by their numbering
+    made = {one.chains: each for one, each in pairs if prepare_antibody(one)[0] == one}
     texts = [format_mutations(each) for each in made.values()]
     written = [format_mutations(each, parent if by_imgt else None) for each in made.values()]
     held = [(*chains, LYSOZYME, text) for chains, text in zip(made, texts, strict=True)]

@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime
+import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -37,6 +38,11 @@ from paratope.data.tables.values import WrongUnitError, read_values
 from paratope.molecules.sequences import Antigen, Pair
 
 Require = Literal["pair", "measured"]
+# Names of columns that may hold mutations and that no alias covers.
+_MUTATIONS = re.compile(
+    r"variant|((aa|amino.acid|point).)?(mutation|substitution)(s|.s.)?(.*(kabat|imgt|chothia).*)?",
+    re.IGNORECASE,
+)
 # What is said of a row whose id another row has, before that row's number.
 REPEATED_ID = "was used before, in row"
 
@@ -200,10 +206,10 @@ class RowReader:
             wanted = [name for name in wanted if name not in VALUE_COLUMNS or name in chosen]
         found = sample.columns
         matched = match_columns(found, columns, wanted)
-        rest = [name for name in found if name not in matched.values()]
-        variant = next((name for name in rest if name.strip().lower() == "variant"), None)
-        if variant and "mutations" not in matched:  # beside an id: its mutation, where it is one
-            matched["mutations"] = variant
+        if "mutations" not in matched:  # beside an id, a variant's name may be its mutation
+            rest = [name for name in found if name not in matched.values()]
+            named = next(filter(_MUTATIONS.fullmatch, rest), None)
+            matched |= {"mutations": named} if named else {}
         matched, notes = residues_before_names(matched, sample, columns or {})
         self._notes += [f"{self.source}: {note}" for note in notes]
         has_mutations = {"mutations", "parent_heavy"} <= matched.keys()

@@ -68,6 +68,8 @@ class Variants:
         parent: str | None = None,
     ) -> None:
         self._column = "mutations" if "mutations" in columns else "id"
+        stated = columns.get("mutations", "").lower()  # "Mutations (Kabat)"
+        self._stated = next((name for name in NUMBERINGS if name in stated), None)
         self._molecule_of = molecule_of
         self._parent = parent or ""
         self._texts: dict[int, tuple[str, ...]] = {}  # of each parent or sequence, "" for none
@@ -120,7 +122,7 @@ class Variants:
                         f"mutation {str(one)!r}: all of this parent's {total} variants fit with "
                         f"{shift} taken off their numbers: write {meant}"
                     )
-        _check_numbers(self.text(cells), parent, counts, total)
+        _check_numbers(self.text(cells), parent, counts, total, self._stated)
 
     def to_make(self, cells: Cells, molecule: Molecule, is_parent: bool | None) -> bool:
         """Whether a row's mutations are still to be made in the sequences beside them.
@@ -211,14 +213,13 @@ class Variants:
         best, is_made = max(counts, key=lambda way: counts[way])
         if is_made or 2 * counts[best, False] <= total:
             return False
-        rival = next((n for n in NUMBERINGS if counts[n, True] == counts[best, False]), None)
-        if rival is not None:
+        if any(counts[name, True] == counts[best, False] for name in NUMBERINGS):
             raise NumbersError(
-                f"mutation {text!r} can be read two ways: its sequence has the residue before it "
-                f"by {NUMBERINGS[best]} and the one after it by {NUMBERINGS[rival]} number; give "
-                "the parent in place of heavy and light, or no mutation"
+                f"mutation {text!r} can be read two ways, by different numbers: still to be made, "
+                "or in its sequence already; give the parent in place of heavy and light, or no "
+                "mutation"
             )
-        _check_numbers(text, molecule, counts, total)
+        _check_numbers(text, molecule, counts, total, self._stated)
         return True
 
     def _key(self, cells: Cells) -> int:
@@ -258,9 +259,11 @@ def _that_fit(variants: Sequence[tuple[tuple[Named, ...], Molecule]]) -> Fitting
     }
 
 
-def _check_numbers(text: str, parent: Molecule, counts: Fitting, total: int) -> None:
+def _check_numbers(
+    text: str, parent: Molecule, counts: Fitting, total: int, stated: str | None
+) -> None:
     named, at_position = named_mutations(text), counts[POSITION, False]
-    best = max(NUMBERINGS, key=lambda name: counts[name, False])
+    best = stated or max(NUMBERINGS, key=lambda name: counts[name, False])
     if not _is_numbered(named):
         return
     if best == POSITION:
