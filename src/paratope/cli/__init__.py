@@ -20,6 +20,7 @@ from typer.core import TyperCommand
 
 from paratope.cli.group import HELP_OPTIONS, CommandGroup
 from paratope.core.errors import ParatopeError, panics_as_errors
+from paratope.core.printing import printable
 
 # Command: the module that defines it, and its line in the main help
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -111,5 +112,5 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         message = f"{error.filename}: " * bool(error.filename) + (error.strerror or str(error))
     else:
         sys.exit(0)
-    print(f"Error: {message}", file=sys.stderr)
+    print(f"Error: {printable(message)}", file=sys.stderr)
     sys.exit(2)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from paratope.cli.group import command_app, finish
+from paratope.cli.group import command_app, finish, open_console
 
 app = command_app()
 
@@ -30,7 +30,6 @@ def compare(
     seed: Annotated[int, Option(help="Seed of the draws.")] = 0,
 ) -> None:
     """Put runs or prediction tables side by side, with a paired test that respects groups."""
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
@@ -41,7 +40,7 @@ def compare(
     from paratope.evaluation.page import interval_text, number
 
     comparison = put_side_by_side(sources, true=true, preds=pred or (), group=group, seed=seed)
-    console = Console(highlight=False, soft_wrap=True)
+    console = open_console(soft_wrap=True)
     grouping = f"{comparison.groups:,} groups ({escape(comparison.grouping)})"
     console.print(f"{comparison.rows:,} rows that all have; {grouping}")
     for name, dropped in zip(comparison.names, comparison.dropped, strict=True):

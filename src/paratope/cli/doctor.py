@@ -11,12 +11,11 @@ from collections.abc import Callable, Iterator
 from typing import Annotated, Literal, NamedTuple
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 from typer import Option
 
-from paratope.cli.group import command_app, finish
+from paratope.cli.group import command_app, finish, open_console
 from paratope.core.errors import ParatopeError
 
 # Antibody D1.3 and hen egg-white lysozyme (Protein Data Bank entry 1VFB): small, and well known.
@@ -187,10 +186,12 @@ def doctor(
         table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
         for status, name, detail in ((check.status, check.name, check.detail) for check in checks):
             table.add_row(f"[{styles[status]}]{status}[/]", escape(name), escape(detail))
-        console = Console()
+        console = open_console()
         console.print(table)
         names = ", ".join(check.name for check in failed)
-        console.print(f"\nNot working: {names}" if failed else "\nEverything bundled works.")
+        console.print(
+            f"\nNot working: {escape(names)}" if failed else "\nEverything bundled works."
+        )
     ready = "paratope predict pairs.csv -o predictions.csv"
     finish("install paratope again, then: paratope doctor" if failed else ready)
     raise typer.Exit(3 if failed else 0)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer import Argument, Option
 
-from paratope.cli.group import Sheet, command_app, finish, in_sheet
+from paratope.cli.group import Sheet, command_app, finish, in_sheet, open_console
 
 if TYPE_CHECKING:  # importing them takes seconds, and --help is to answer at once
     from paratope.evaluation import Report, TierReport
@@ -82,7 +82,6 @@ def show_tiers(tiers: "TierReport") -> None:
     """Print the tiers side by side."""
     import sys
 
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
@@ -90,7 +89,7 @@ def show_tiers(tiers: "TierReport") -> None:
     from paratope.evaluation.page import tier_rows
 
     width = None if sys.stdout.isatty() else 200  # one line each where no terminal sets it
-    console = Console(highlight=False, soft_wrap=True, width=width)
+    console = open_console(soft_wrap=True, width=width)
     for metric in ("spearman", "rmse"):
         console.print(f"[bold]{metric}[/]: {METRICS[metric].summary} (95 % interval)")
         table = Table("predictor", *(escape(name) for name in tiers.reports), box=None)
@@ -105,14 +104,13 @@ def show_tiers(tiers: "TierReport") -> None:
 
 def show(report: "Report") -> None:
     """Print the summary of a report."""
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
     from paratope.evaluation.metrics import METRICS
     from paratope.evaluation.page import interval_text, number
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = open_console(soft_wrap=True)
     rows = report.table
     console.print(
         f"[bold]{escape(Path(rows.source).name)}[/]: {len(rows):,} of {rows.total:,} rows "

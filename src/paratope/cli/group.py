@@ -9,6 +9,7 @@ from typer import Option
 from typer.core import TyperGroup
 
 from paratope.core.errors import InputError, unknown_name
+from paratope.core.printing import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -65,7 +66,7 @@ def in_sheet(table: Any, sheet: str | None) -> Any:
 def say(*lines: str) -> None:
     """Print to stderr, which leaves stdout to the results."""
     for line in lines:
-        typer.echo(line, err=True)
+        typer.echo(printable(line), err=True)
 
 
 def command_line(*words: object) -> str:
@@ -80,6 +81,15 @@ def finish(then: str, *written: object) -> None:
 
 def table_console(width: int = 160) -> "Console":
     """A console for tables: one line a row, so wide, where no terminal sets the width."""
+    return open_console(width=None if sys.stdout.isatty() else width)
+
+
+def open_console(**options: Any) -> "Console":
+    """A console for stdout; whatever text it is given, only its own styles reach the terminal."""
     from rich.console import Console
 
-    return Console(width=None if sys.stdout.isatty() else width, highlight=False)
+    class PrintableConsole(Console):
+        def render_str(self, text: str, **options: Any) -> Any:
+            return super().render_str(printable(text), **options)
+
+    return PrintableConsole(highlight=False, **options)

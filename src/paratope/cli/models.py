@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 from typer import Argument, Option
 
-from paratope.cli.group import command_app, command_line, finish
+from paratope.cli.group import command_app, command_line, finish, open_console
+from paratope.core.printing import printable
 
 app = command_app("List and show models; combine several into an ensemble.")
 
@@ -14,7 +15,6 @@ app = command_app("List and show models; combine several into an ensemble.")
 @app.command("list", epilog="Example: paratope models list")
 def list_models() -> None:
     """List the models that come with the package."""
-    from rich.console import Console
     from rich.table import Table
 
     from paratope.models.bundle import BUNDLED_MODELS, bundled_folder, read_bundle
@@ -28,7 +28,7 @@ def list_models() -> None:
         encoders = f"{config['encoders']['antibody']}, {config['encoders']['antigen']}"
         size = sum(file.stat().st_size for file in folder.iterdir()) / 1e6
         table.add_row(name, encoders, str(config["members"]), f"{size:.1f} MB", str(folder))
-    Console().print(table)
+    open_console().print(table)
     finish("paratope models show default")
 
 
@@ -37,14 +37,14 @@ def show(
     model: Annotated[str, Argument(help="Model folder, or bundled name.")] = "default",
 ) -> None:
     """Show a model's card."""
-    from rich.console import Console
     from rich.markdown import Markdown
 
     from paratope.models.bundle import find_model, read_bundle
 
-    card = read_bundle(find_model(model)).card
-    console = Console()
-    console.print(Markdown(card) if console.is_terminal else card, soft_wrap=True)
+    card = printable(read_bundle(find_model(model)).card)
+    console = open_console()
+    shown = Markdown(card, hyperlinks=False) if console.is_terminal else card
+    console.print(shown, soft_wrap=True, markup=False)
     finish(command_line("predict", "pairs.csv", "--model", model, "-o", "predictions.csv"))
 
 

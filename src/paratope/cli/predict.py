@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer import Argument, Option
 
-from paratope.cli.group import Sheet, command_app, command_line, finish, in_sheet, say
+from paratope.cli.group import Sheet, command_app, command_line, finish, in_sheet, open_console, say
 from paratope.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -217,10 +217,8 @@ def check_output(output: str | None) -> None:
 
 def show(predictions: "Sequence[Prediction]") -> None:
     """Print predictions as a table that fits the terminal."""
-    from rich.console import Console
-
     from paratope.cli.prediction_table import prediction_table
 
-    console = Console(highlight=False)
+    console = open_console()
     for part in prediction_table(predictions, console.width):
         console.print(part)

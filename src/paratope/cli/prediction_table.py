@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from paratope.core.printing import printable
 from paratope.core.units import kd_text
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def prediction_table(rows: "Sequence[Prediction]", width: int) -> "list[Renderab
     for row, line in zip(rows, lines, strict=True):
         style = "red" if row.error else ""
         table.add_row(
-            Text(shortened(printable(row.id), room), "bold"),
+            Text(shortened(printable(row.id, keep=""), room), "bold"),
             *(Text(line.get(name, ""), style) for name in names),
         )
     legend = [
@@ -87,10 +88,3 @@ def shortened(text: str, width: int) -> str:
         return text
     tail = (width - 1) * 2 // 5 + 1
     return f"{text[: width - 1 - tail]}…{text[-tail:]}"
-
-
-def printable(text: str) -> str:
-    """A text that cannot move a terminal's cursor."""
-    return "".join(
-        letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text
-    )

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 from typer import Option
 
-from paratope.cli.group import command_app, finish, say
+from paratope.cli.group import command_app, finish, open_console, say
 from paratope.cli.predict import antigen_source
 from paratope.core.errors import InputError
 
@@ -143,7 +143,6 @@ def _read(
 
 
 def _show(scanned: Any) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     from paratope.campaigns.scanning.columns import value_columns
@@ -164,4 +163,4 @@ def _show(scanned: Any) -> None:
             f"{row['p_stronger']:.2f}",
             row["liabilities_gained"] or "",
         )
-    Console().print(table)
+    open_console().print(table)

@@ -135,6 +135,7 @@ def _intention(model: str, batch: int, candidates: str) -> str:
 
 def _show(chosen: "NextRound", with_table: bool) -> None:
     """Print what was left out and why, what to expect of the batch, and the batch."""
+    from rich.markup import escape
     from rich.table import Table
 
     from paratope.molecules.mutations import format_mutations
@@ -165,10 +166,10 @@ def _show(chosen: "NextRound", with_table: bool) -> None:
         )
         table.add_row(
             str(suggestion.rank),
-            format_mutations(suggestion.candidate.mutations),
+            escape(format_mutations(suggestion.candidate.mutations)),
             f"{value:.2f}",
             f"{low:.2f} to {high:.2f}",
             f"{suggestion.p_beats_best:.2f}",
-            suggestion.reason,
+            escape(suggestion.reason),
         )
     table_console().print(table)

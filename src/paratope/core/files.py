@@ -199,7 +199,7 @@ def write_json(
     """Write `json_text` to a file, whole or not at all; raises `OutputError` as `atomic_file`."""
     text = json_text(value, indent=indent, sort_keys=sort_keys)
     with atomic_file(path) as file:
-        file.write(text.encode())
+        file.write(text.encode(errors="backslashreplace"))  # of names that are no Unicode
 
 
 def plain(value: Any) -> Any:

@@ -241,7 +241,7 @@ def _write(target: Path, **texts: str) -> Path:
         raise InputError(f"cannot make the folder {target}: {error.strerror or error}") from error
     for kind, name in (("json", "metrics.json"), ("html", "report.html")):
         with atomic_file(target / name) as file:
-            file.write(texts[kind].encode("utf-8"))
+            file.write(texts[kind].encode("utf-8", "backslashreplace"))
     return target / "report.html"
 
 

@@ -6,6 +6,7 @@ import importlib.resources
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from paratope.core.files import json_text, plain
+from paratope.core.printing import printable
 from paratope.data.findings import SEVERITIES, Finding, Severity, counted
 
 if TYPE_CHECKING:
@@ -96,13 +97,14 @@ class AuditReport:
         styles = {"error": "bold red", "warning": "yellow", "info": "cyan"}
         for finding in self.findings:
             where = finding.table + (f", column {finding.column}" if finding.column else "")
-            words = Text(finding.message)
-            words.append(f"\n{where}", style="dim")
+            words = Text(printable(finding.message))
+            words.append(printable(f"\n{where}"), style="dim")
             if finding.examples:
-                words.append("\nfor example " + "; ".join(finding.examples), style="dim")
-            words.append("\n" + finding.advice + "\n", style="italic")
+                examples = "; ".join(finding.examples)
+                words.append(printable(f"\nfor example {examples}"), style="dim")
+            words.append(printable(f"\n{finding.advice}\n"), style="italic")
             label = Text(finding.severity, style=styles[finding.severity])
             label.append(f"\n{finding.code}\n{finding.confidence:.0%} sure", style="dim")
             grid.add_row(label, words)
         console.print(grid)
-        console.print(self.summary, style="bold", highlight=False, soft_wrap=True)
+        console.print(Text(printable(self.summary), "bold"), soft_wrap=True)
