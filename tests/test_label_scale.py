@@ -52,6 +52,12 @@ def test_json_and_damage():
         HalfRankNormalTransform.from_json({"values": [2.0]})
 
 
+@pytest.mark.parametrize("unit", [1e-10, 1.0, 1e12])
+def test_the_size_of_the_values_is_no_matter(unit):
+    scale = HalfRankNormalTransform.of(unit * np.array([7.0, 7.5, 8.0, 9.0]))
+    assert scale.to_label(np.array([0.0, 3.0])) / unit == pytest.approx([7.79, 10.09], abs=0.1)
+
+
 def test_one_value_is_a_flat_scale():
     scale = HalfRankNormalTransform.of(np.array([7.0, 7.0]))
     assert scale.to_label(np.array([0.0]))[0] == 7.0

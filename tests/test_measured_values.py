@@ -6,6 +6,7 @@ import pytest
 from paratope.core.errors import InputError
 from paratope.core.number_text import is_no_binding
 from paratope.core.units import parse_kd
+from paratope.data.datasets import load_dataset
 from paratope.data.tables import read_table
 from test_numbering import LYSOZYME, VH, VK
 from test_tables_values import content
@@ -182,3 +183,59 @@ def test_other_types_can_be_taken_as_assays_of_their_own(run_paratope, tmp_path,
     assert run_paratope(*command, "--take", "IC50,EC50").code == 0
     written = pl.read_csv(tmp_path / "o.csv")
     assert [name.split()[1:] for name in written["assay"]] == [[], ["IC50"], ["EC50"]]
+
+
+# ---------------------------------------------------------------- direction
+
+KDS = ["1.5e-11", "5.6e-10", "1.7e-9"]
+TURNED = [
+    ({"fitness": KDS}, "looks like a Kd in M"),
+    ({"score": ["<1e-12", "2e-9"]}, "looks like a Kd in M"),
+    ({"fitness": ["3", "20"], "EC50 [ng/ml]": ["3.0", "20"]}, "holds the values of column 'EC50"),
+    ({"fitness": list("13579"), "IC50": list("24689")}, "rises with column 'IC50'"),
+    ({"fitness": list("13579"), "pIC50": list("98642")}, "falls with column 'pIC50'"),
+    ({"signal": ["3", "20"], "unit": ["nM", "nM"]}, "column 'unit' says nM"),
+    ({"fitness": ["3", "20"], "measure": ["EC50", "EC50"]}, "column 'measure' says EC50"),
+]
+
+
+@pytest.mark.parametrize(("columns", "says"), TURNED)
+def test_scores_of_which_lower_is_stronger_are_asked_about(columns, says):
+    with pytest.raises(InputError, match=f"{says}.*, of which lower is stronger.*--columns kd_M="):
+        read(columns)
+    name = next(iter(columns))
+    assert len(read(columns, columns={"score": name}).measurements) == len(columns[name])
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"fitness": ["0.001", "0.5", "2"]},
+        {"fitness": list("13579"), "pKd": list("45678")},
+        {"fitness": list("97531"), "EC50": list("24689")},
+        {"fitness": list("13579"), "EC50": list("42986")},
+    ],
+)
+def test_scores_that_rise_with_binding_are_read(columns):
+    assert [row.score for row in read(columns).measurements] == list(map(float, columns["fitness"]))
+
+
+def test_a_score_beside_its_kd_is_left_out():
+    table = read({"fitness": KDS, "Kd (M)": KDS})
+    assert shown(table) == ["10.824", "9.252", "8.770"]
+    assert {row.score for row in table.measurements} == {None}
+    assert "column 'fitness' is not read as a score: all 3 values" in table.notes[0]
+
+
+def test_flab_tables_of_kd(data_root, tmp_path):
+    path = data_root / "real_files" / "07-flab-AM14_Kd.csv"
+    with pytest.raises(InputError, match="looks like a Kd in M, of which lower is stronger"):
+        load_dataset("flab", path)
+    rows = load_dataset("flab", path, columns={"kd_M": "fitness"}).measurements
+    assert [round(row.pkd, 3) for row in rows] == [10.815, 9.253, 8.775, 10.876]
+    assert [row.pair.antibody.name[:5] for row in rows] == ["AM14_"] * 4
+    beside = tmp_path / "t.csv"
+    cells = f"{VH},{VK}"
+    beside.write_text(f"heavy,light,fitness,Kd [nM]\n{cells},3,3\n{cells},20,20\n")
+    with pytest.raises(InputError, match="holds the values of column 'Kd .nM.'"):
+        load_dataset("flab", beside)

@@ -35,7 +35,8 @@ class HalfRankNormalTransform:
         """
         values = np.asarray(values, float)
         spread = float(values.std())
-        if len(values) < 2 or spread < 1e-9:
+        # relative: scores may be of any size
+        if len(values) < 2 or spread <= 1e-9 * np.abs(values).max():
             middle = float(values.mean()) if len(values) else 0.0
             return cls(np.array([middle]), np.array([0.0]), 1.0)
         score = norm.ppf((rankdata(values) - 0.5) / len(values))

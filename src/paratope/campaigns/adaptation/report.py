@@ -314,12 +314,14 @@ def _warnings(variants: int, validations: Mapping[Kind, Validation]) -> tuple[st
 
 
 def _rounded(value: Any) -> Any:
-    """Numbers to five digits."""
+    """Numbers to five decimals, or five digits of something small."""
     if isinstance(value, dict):
         return {key: _rounded(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_rounded(item) for item in value]
-    return round(value, 5) if isinstance(value, float) else value
+    if not isinstance(value, float):
+        return value
+    return float(f"{value:.5g}") if abs(value) < 1e-3 else round(value, 5)
 
 
 def model_table(report: ValidationReport) -> Table:
@@ -414,7 +416,7 @@ def number(value: float) -> str:
     """
     if math.isnan(value):
         return "–"
-    two_decimals = abs(value) < 1e-9 or 0.01 <= abs(value) < 1000
+    two_decimals = abs(value) < 1e-15 or 0.01 <= abs(value) < 1000
     return f"{value:.2f}" if two_decimals else f"{value:.3g}"
 
 

@@ -406,7 +406,8 @@ class Ranking:
     def draws(self, predicted: np.ndarray) -> np.ndarray:
         """Spearman in each draw of the bootstrap, that of all rows first."""
         relative = predicted - self._held_out.centre
-        relative = np.where(np.abs(relative) < 1e-9, 0.0, relative)  # a constant has no ranking
+        # a constant has no ranking
+        relative[np.abs(relative) < 1e-9 * np.ptp(self._measured)] = 0.0
         return _mean_spearman(self._measured, relative, self._parts, self._bootstrap.weights)
 
     def score(self, predicted: np.ndarray) -> Score:
@@ -510,7 +511,7 @@ def measure_points(
             train, test = campaign.rows(inside), campaign.rows(~inside)
             if np.ptp(train.values) > 0:
                 mean = fit(train).predict(test.pairs, test.assay).mean
-                flat = np.ptp(mean) < 1e-9
+                flat = np.ptp(mean) < 1e-9 * np.ptp(train.values)
                 spearman.append(0.0 if flat else assay_spearman(test.values, mean, test.assay))
             advance()
         known = [value for value in spearman if not np.isnan(value)]

@@ -7,7 +7,8 @@ bound, so it is counted and left out.
 
 FLAb-type tables are one assay each: ``heavy,light,fitness``, higher is stronger. What a fitness is
 differs from table to table (a negative log Kd, an enrichment), so it is a score; a ``<`` or ``>``
-in front is a bound on it. The antigen is not in the table.
+in front is a bound on it. Where the values look like Kd, or another column says that they are, they
+are refused until ``--columns`` says what they are. The antigen is not in the table.
 """
 
 import dataclasses
@@ -16,7 +17,6 @@ from pathlib import Path
 
 from paratope.core.censoring import Censoring
 from paratope.core.errors import InputError
-from paratope.core.units import parse_bounded_number
 from paratope.data.datasets.dataset import Dataset, Outcome, Source
 from paratope.data.datasets.rows import (
     UNKNOWN_ANTIGEN,
@@ -24,8 +24,11 @@ from paratope.data.datasets.rows import (
     header_of,
     read_rows,
 )
-from paratope.data.measurements import Conditions, Measurement, Origin
-from paratope.data.tables import SheetPath, read_table
+from paratope.data.measurements import Conditions, Measurement, Origin, bound_non_binders
+from paratope.data.tables import SheetPath, match_columns, read_table
+from paratope.data.tables.columns import VALUE_COLUMNS
+from paratope.data.tables.value_columns import turned_score
+from paratope.data.tables.values import read_values
 from paratope.molecules.sequences import clean_antigen
 
 _ANTIBODY_COLUMNS = ("POI", "Target", "Assay", "Pred_affinity", "HC", "LC")
@@ -126,22 +129,42 @@ def _read_flab(source: Source) -> Iterator[Outcome]:
     if not tables:
         columns = ", ".join(_FLAB_COLUMNS)
         raise InputError(f"{source.path}: no .csv tables; expected columns {columns}")
+    given = dict(source.columns or {})
+    kind = next((name for name in VALUE_COLUMNS if name in given), "score")
+    heavy, light, value = (
+        given.get(name, usual)
+        for name, usual in (("heavy", "heavy"), ("light", "light"), (kind, "fitness"))
+    )
     for path in tables:
-        for row in read_rows(path, _FLAB_COLUMNS):
-            if not row.text("fitness"):
+        rows = list(read_rows(path, (heavy, light, value)))
+        names = match_columns(list(rows[0].values), given, ["id"])
+        if kind not in given:
+            texts = {name: [row.values[name] for row in rows] for name in rows[0].values}
+            if doubt := turned_score(texts.pop(value), texts):
+                raise InputError(
+                    f"{path}, column {value!r}: {doubt}, of which lower is stronger, and a fitness "
+                    f"is higher = stronger; say which it is: --columns kd_M={value} (or kd_nM, "
+                    f"...), or --columns score={value}"
+                )
+        for row in rows:
+            if not row.text(value):
                 yield "no affinity", None
                 continue
-            if not row["heavy"]:
+            if not row[heavy]:
                 yield "no heavy chain", None
                 continue
-            score, censoring = row.read("fitness", parse_bounded_number)
-            antibody = (row["heavy"], row.text("light"), "")
+            try:
+                read = read_values({kind: row[value]}, {kind: value})
+            except InputError as problem:
+                raise InputError(f"{path}, line {row.line}, {problem}") from problem
+            antibody = (row[heavy], row.text(light), row[names["id"]] if "id" in names else "")
             yield (
-                "score",
+                "score" if kind == "score" else "measured",
                 Measurement(
                     row.pair(antibody, (source.antigen or UNKNOWN_ANTIGEN, "")),
-                    score=score,
-                    censoring=censoring,
+                    pkd=read.pkd,
+                    score=read.score,
+                    censoring=read.censoring,
                     assay=path.stem,
                     origin=Origin(path.stem, row.row, _LICENCE),
                 ),
@@ -198,6 +221,7 @@ FLAB = Dataset(
     files=(),
     citation="Chungyoun et al. 2024, FLAb, bioRxiv 2024.01.13.575504",
     read=_read_flab,
+    bound=bound_non_binders,
 )
 PLAIN = Dataset(
     "plain",

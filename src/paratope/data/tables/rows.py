@@ -136,7 +136,7 @@ class RowReader:
 
     def remember(self, block: Block, rows_before: int) -> list[Cells]:
         """A block's cells, kept for rows that name them or are judged with them."""
-        texts = {
+        texts: dict[str, list[str]] = {
             name: as_text(block.frame[column])
             for name, column in self.columns.items()
             if name not in VALUE_COLUMNS

@@ -10,6 +10,7 @@ import statistics
 from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
 import polars as pl
 
 from paratope.core.censoring import Censoring
@@ -67,6 +68,13 @@ _KD_TYPES = {
 }
 
 
+# of such a quantity, lower is stronger; of its negative logarithm, higher
+_LOWER = re.compile(r"(?<![a-z])(?:k_?d|[ie]c_?50|k_?i|k_?off)(?![a-z])", re.I)
+_HIGHER = re.compile(r"(?<![a-z])p_?(?:k_?d|[ie]c_?50|k_?i)(?![a-z])|log", re.I)
+# what nearly all Kd in M lie between
+_KD_M = (1e-15, 1e-4)
+
+
 class SpreadError(InputError):
     """A value that its neighbouring columns contradict; `code` is that of the audit's finding."""
 
@@ -114,6 +122,50 @@ def type_of(text: str) -> str | None:
     return _KD_TYPES.get(key) or _TYPE_WORDS.get(key)
 
 
+def turned_score(texts: Sequence[str], others: Mapping[str, Sequence[str]]) -> str:
+    """Why scores may be a quantity of which lower is stronger; empty if nothing says so.
+
+    They are if all lie where Kd in M do, or if another column, which by its name is a Kd, an IC50
+    or an EC50, holds the same values or ranks the rows the same way (or its logarithm the other).
+
+    >>> turned_score(["1.5e-11", "5.6e-10"], {})
+    'all 2 values lie between 1.5e-11 and 5.6e-10: it looks like a Kd in M'
+    >>> turned_score(["3", "20"], {"EC50 (nM)": ["3.0", "20.0"]})
+    "it holds the values of column 'EC50 (nM)'"
+    """
+    scores = _numbers(texts)
+    known = scores[np.isfinite(scores)]
+    if len(known) and known.min() > _KD_M[0] and known.max() < _KD_M[1]:
+        return (
+            f"all {len(known)} values lie between {known.min():.2g} and {known.max():.2g}: it "
+            "looks like a Kd in M"
+        )
+    for name, column in others.items():
+        is_higher = _HIGHER.search(name) is not None
+        if not (is_higher or _LOWER.search(name)):
+            continue
+        values = _numbers(column)
+        both = np.isfinite(scores) & np.isfinite(values)
+        first, second = scores[both], values[both]
+        if both.sum() < 2 or np.ptp(first) == 0 or np.ptp(second) == 0:
+            continue
+        if not is_higher and np.allclose(first, second, rtol=1e-3, atol=0):
+            return f"it holds the values of column {name!r}"
+        ranks = np.corrcoef(_ranks(first), _ranks(second))[0, 1]
+        if both.sum() >= 5 and ranks * (-1 if is_higher else 1) > 0.95:
+            return f"it {'falls' if is_higher else 'rises'} with column {name!r}"
+    return ""
+
+
+def _numbers(texts: Sequence[str]) -> np.ndarray:
+    parts = [split_number(text) for text in texts]
+    return np.array([float(p.number) * 10.0**p.power if p else np.nan for p in parts])
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    return np.unique(values, return_inverse=True)[1].astype(float)
+
+
 class ValueColumns:
     """The columns of a table that say what was measured.
 
@@ -147,7 +199,7 @@ class ValueColumns:
         self._others = {n for n in found if n not in used} | {
             matched[name] for name in (*_ROLES, "assay", "method") if name in matched
         }
-        self._matched = matched
+        self._matched, self._only_matched = matched, only_matched
         self.roles: dict[str, str] = {}  # Relation, unit and type of value: the user's columns
         self.notes: list[str] = []  # About the table
 
@@ -168,6 +220,8 @@ class ValueColumns:
                 del texts[key]
         self._find_roles(frame)
         beside = {role: as_text(frame[name]) for role, name in self.roles.items()}
+        if "score" in texts and not self._only_matched:
+            self._check_direction(frame, texts)
         rows = []
         for index in range(frame.height):
             cells = {key: column[index] for key, column in texts.items()}
@@ -191,13 +245,34 @@ class ValueColumns:
                 known = [value for value in map(read, cells) if value is not None]
                 telling = {
                     "relation": any(known),
-                    # "M" alone is many things
+                    # "M" alone is many things, and "KA"
                     "unit": any(len(text) > 1 for text in cells),
-                    "value_type": len(known) > 1 or "kd" in known,
+                    "value_type": not set(known) <= {"KA", "Tm"},
                 }
                 is_named = is_chosen or re.search(_ROLES[role], name.lower().strip()) is not None
                 if known and (is_named or (telling[role] and len(known) == len(cells))):
                     self.roles[role] = name
+
+    def _check_direction(self, frame: pl.DataFrame, texts: dict[str, list[str]]) -> None:
+        """Leave out, or ask about, scores of which lower is stronger."""
+        column = self.columns["score"]
+        others = {name: as_text(frame[name]) for name in frame.columns if name != column}
+        doubt = turned_score(texts["score"], others)
+        has_other = any(canonical_of(key) in ABSOLUTE for key in texts)
+        for role in ("unit", "value_type") if not (doubt or has_other) else ():
+            said = set(as_text(frame[self.roles[role]])) - {""} if role in self.roles else ()
+            kinds = {type_of(text) if role == "value_type" else "" for text in said}
+            if said and kinds.isdisjoint({"pkd", None}):
+                doubt = f"column {self.roles[role]!r} says {', '.join(sorted(said))}"
+        if doubt and not has_other:
+            raise InputError(
+                f"{self._source}: column {column!r}: {doubt}, of which lower is stronger, and a "
+                f"score is higher = stronger; say which it is: --columns kd_M={column} (or kd_nM, "
+                f"..., with what its unit is), or --columns score={column} if higher is stronger"
+            )
+        if doubt:
+            del texts["score"]
+            self.notes.append(f"{self._source}: column {column!r} is not read as a score: {doubt}")
 
     def _row(self, cells: dict[str, str], beside: Mapping[str, str]) -> RowOfValues:
         """A row's cells with its relation and its unit."""
