@@ -250,3 +250,38 @@ def test_a_campaign_is_not_overwritten_unasked(files: dict[str, Path], run_parat
     assert done.code == 2
     assert "holds a model already; give another folder, or replace it with --overwrite" in done.err
     assert (files["campaign"] / "card.md").read_bytes() == card
+
+
+ADVICE = {
+    "adapt": ("adapt {elisa} -o {folder}/new", "--columns score=OD450 where higher is stronger"),
+    "simulate-campaign": ("simulate-campaign {elisa}", "This command has no --columns: rename"),
+    "scan": (
+        "scan --table {no_heavy} -o {folder}/new",
+        "heavy=residues. This command has no --columns: rename",
+    ),
+    "predict": ("predict {no_heavy}", "Name yours with --columns heavy=residues"),
+    "suggest": ("suggest {campaign} --candidates {no_heavy}", "has no --columns: rename"),
+    "data split": ("data split {elisa} -o {folder}/new", "kd_nM=OD450 or pkd=OD450 where it is"),
+}
+
+
+@pytest.mark.parametrize("name", ADVICE)
+def test_errors_advise_what_the_command_has(
+    name: str, files: dict[str, Path], run_paratope: Any, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("PARATOPE_CACHE", str(files["folder"] / "cache"))
+    elisa, no_heavy = files["folder"] / "elisa.csv", files["folder"] / "no_heavy.csv"
+    antigen = TARGET.chains[0]
+    rows = "".join(f"{n},{HEAVY},{antigen},0.{n}5\n" for n in range(9))
+    elisa.write_text("row,vhh,antigen,OD450\n" + rows, encoding="utf-8")
+    no_heavy.write_text("row,residues,antigen,OD450\n" + rows, encoding="utf-8")
+    command, advice = ADVICE[name]
+    names = files | {"elisa": elisa, "no_heavy": no_heavy}
+    done = run_paratope(*(word.format(**names) for word in command.split()))
+    assert done.code == 2
+    assert advice in done.err
+    assert ("has no --columns" in done.err) == ("--columns" not in declared_options(name))
+
+
+def declared_options(name: str) -> set[str]:
+    return {option for one in all_commands()[name].params for option in one.opts}

@@ -10,6 +10,7 @@ Exit codes: 0 all done; 2 bad usage or unreadable input; 3 finished, with some r
 import errno
 import importlib
 import os
+import re
 import sys
 from collections.abc import Sequence
 from typing import Annotated, Any, NoReturn
@@ -95,6 +96,21 @@ def root_command() -> Any:
     return typer.main.get_command(app)
 
 
+def lacking_options(message: str, arguments: Sequence[str]) -> str:
+    """What to do instead where a message advises options that the command typed has not."""
+    command, *words = arguments
+    command = load_command(command)
+    if hasattr(command, "commands"):
+        command = command.commands[words[0]]
+    own = {option for parameter in command.params for option in parameter.opts}
+    advised = re.findall(r"(?<!\S)--[a-z][a-z-]+", message.partition("paratope ")[0])
+    lacking = [option for option in dict.fromkeys(advised) if option not in own]
+    if not lacking:
+        return ""
+    instead = ": rename the column in the table" * ("--columns" in lacking)
+    return f". This command has no {', '.join(lacking)}{instead}"
+
+
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line on what follows ``paratope`` and leave with its exit code."""
     try:
@@ -102,6 +118,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
             root_command().main(arguments, prog_name="paratope")
     except ParatopeError as error:
         cause, message = error.__cause__, str(error)
+        message += lacking_options(message, sys.argv[1:] if arguments is None else arguments)
         # polars raises an OSError without its number, which stands in the text
         if isinstance(cause, BrokenPipeError) or (
             isinstance(cause, OSError) and f"os error {errno.EPIPE}" in str(cause)

@@ -193,13 +193,11 @@ def audit(
             with atomic_file(target) as file:
                 file.write(text().encode())
     report.print()
-    then = (
-        "mend what is said above"
-        if report.findings
-        else command_line("data", "split", tables[0], "-o", "split")
-    )
+    faults = report.count("error") + report.count("warning")
+    split_it = command_line("data", "split", tables[0], "-o", "split")
+    then = "mend these, then audit again" if faults else split_it
     finish(then, *filter(None, (html, json_file)))
-    if strict and report.count("error") + report.count("warning"):
+    if strict and faults:
         raise typer.Exit(3)
 
 

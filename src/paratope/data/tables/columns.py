@@ -217,12 +217,28 @@ def _residues_share(column: "pl.Series") -> float:
     return sum(map(is_sequence, texts)) / max(1, len(texts))
 
 
-def missing_column(source: str, canonical: str, found: Sequence[str]) -> str:
-    """Message for a column that is needed and not there."""
+def missing_column(
+    source: str, canonical: str, sample: "pl.DataFrame", matched: Mapping[str, str]
+) -> str:
+    """Message for a column that is needed and not there, with those it might be."""
+    import polars as pl
+
+    found = sample.columns
+    rest = [name for name in found if name not in matched.values()]
+    name = next((n for n in rest if _residues_share(sample[n]) >= 0.5), "YOUR_COLUMN")
+    advice = f"Name yours with --columns {canonical}={name}"
+    if canonical == "pkd":
+        numbers = {name: sample[name].cast(pl.Float64, strict=False).drop_nulls() for name in rest}
+        # a number of wells or rows is whole
+        measured = [n for n, column in numbers.items() if (column != column.round()).any()]
+        name = next(iter(measured), "YOUR_COLUMN")
+        advice = (
+            f"Name yours with --columns score={name} where higher is stronger (ELISA, "
+            f"enrichment), --columns kd_nM={name} or pkd={name} where it is an affinity"
+        )
     message = (
         f"{source}: no column for {canonical}. Columns found: {shown_names(found)}. "
-        f"Known names for {canonical}: {', '.join((canonical, *ALIASES[canonical]))}. "
-        f"Name yours with --columns {canonical}=YOUR_COLUMN"
+        f"Known names for {canonical}: {', '.join((canonical, *ALIASES[canonical]))}. " + advice
     )
     if any(len(name) >= 40 and name.isalpha() for name in found):
         message += ". The first line looks like data: put a header line above it"

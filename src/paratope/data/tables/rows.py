@@ -214,7 +214,7 @@ class RowReader:
         self._notes += [f"{self.source}: {note}" for note in notes]
         has_mutations = {"mutations", "parent_heavy"} <= matched.keys()
         if "heavy" not in matched and not has_mutations:
-            raise InputError(missing_column(self.source, "heavy", found))
+            raise InputError(missing_column(self.source, "heavy", sample, matched))
         if self.antigens is not None:
             if "antigen" in matched:
                 self._notes.append(
@@ -226,13 +226,13 @@ class RowReader:
             and default_antigen is None
             and not (has_mutations and "parent_antigen" in matched)
         ):
-            message = missing_column(self.source, "antigen", found)
+            message = missing_column(self.source, "antigen", sample, matched)
             raise InputError(f"{message}, or give the antigens as a FASTA file")
         self._values = ValueColumns(
             self.source, found, matched, take=self._take, only_matched=bool(chosen)
         )
         if self._is_measured and not (self._values.has_any or "binder" in matched):
-            message = missing_column(self.source, "pkd", found)
+            message = missing_column(self.source, "pkd", sample, matched)
             raise InputError(f"{message}; or give one of {', '.join(VALUE_COLUMNS)}")
         return matched
 
