@@ -2,13 +2,15 @@
 
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from paratope.core import files
 from paratope.core.errors import OutputError
-from paratope.core.files import atomic_folder
+from paratope.core.files import atomic_file, atomic_folder, sole_writer
 
 
 @pytest.fixture
@@ -117,3 +119,43 @@ def test_a_file_in_the_way_is_an_error_in_words(tmp_path):
     with pytest.raises(OutputError, match="cannot write"), atomic_folder(tmp_path / "file" / "x"):
         pass
     assert (tmp_path / "file").read_text() == "mine"
+
+
+HOLDER = """
+import sys, time
+from paratope.core import files
+with getattr(files, sys.argv[1])(sys.argv[2]):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("writer", ["atomic_file", "atomic_folder", "sole_writer"])
+def test_two_writers_of_one_target_and_a_killed_one(writer: str, tmp_path: Path):
+    command = [sys.executable, "-c", HOLDER, writer, str(tmp_path / "out")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        for other in (atomic_file, atomic_folder, sole_writer):
+            with pytest.raises(OutputError, match="another command is writing it"):
+                other(tmp_path / "out").__enter__()
+        with atomic_file(tmp_path / "beside") as file:
+            file.write(b"another name is free")
+        holder.kill()
+    assert len(list(tmp_path.iterdir())) >= 2  # a lock or more is left
+    with atomic_file(tmp_path / "out") as file:
+        file.write(b"whole")
+    assert contents(tmp_path) == {"out": "whole", "beside": "another name is free"}
+
+
+def test_a_command_says_at_once_that_its_output_is_taken(tmp_path: Path, run_paratope):
+    command = [sys.executable, "-c", HOLDER, "sole_writer", str(tmp_path / "out.csv")]
+    arguments = ("data", "simulate", "--antibodies", 3, "-o", tmp_path / "out.csv")
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        done = run_paratope(*arguments)
+        assert (done.code, "another command is writing it" in done.err) == (2, True)
+        holder.kill()
+    assert run_paratope(*arguments).code == 0
+    assert sorted(contents(tmp_path)) == ["out.csv", "truth.json"]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer import Option
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from paratope.core.errors import InputError, unknown_name
 from paratope.core.printing import printable
@@ -30,6 +30,25 @@ class CommandGroup(TyperGroup):
         return super().resolve_command(ctx, args)
 
 
+class WritingCommand(TyperCommand):
+    """A command that no other one with the same output runs beside."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run it, or raise `OutputError` at once."""
+        output = ctx.params.get("output")
+        if output in (None, "-"):
+            return super().invoke(ctx)
+        from paratope.core.files import sole_writer
+
+        with sole_writer(output):
+            return super().invoke(ctx)
+
+
+class _App(typer.Typer):
+    def command(self, *names: Any, **options: Any) -> Any:
+        return super().command(*names, cls=WritingCommand, **options)
+
+
 def command_app(summary: str | None = None) -> typer.Typer:
     """Typer application for one command module: one command or, with a summary, sub-commands.
 
@@ -40,7 +59,7 @@ def command_app(summary: str | None = None) -> typer.Typer:
     ... def hello(name: str) -> None:
     ...     '''Greet somebody.'''
     """
-    app = typer.Typer(
+    app = _App(
         cls=CommandGroup,
         add_completion=False,
         no_args_is_help=summary is not None,

@@ -5,6 +5,8 @@ import ctypes
 import dataclasses
 import enum
 import errno
+import fcntl
+import hashlib
 import json
 import math
 import os
@@ -24,6 +26,67 @@ _WRITE_ERRORS = frozenset(
 )
 # renameat2(2): flag RENAME_EXCHANGE, and "relative to the working directory"
 _RENAME_EXCHANGE, _AT_FDCWD = 2, -100
+
+
+_held: set[Path] = set()  # What this process writes
+
+
+@contextlib.contextmanager
+def sole_writer(target: str | os.PathLike[str]) -> Iterator[str]:
+    """While it lasts, no other process writes a file or folder; gives a name for what is temporary.
+
+    Raises `OutputError` if another one is at it. The lock is of the system, so it ends with the
+    process however that ends; what a killed one left behind is removed. Where nothing can be
+    locked (no folder, a device), nothing is: the writing itself says what is wrong.
+
+    >>> import tempfile
+    >>> target = Path(tempfile.mkdtemp()) / "model"
+    >>> with sole_writer(target):
+    ...     print(len(list(target.parent.iterdir())))
+    1
+    """
+    path = Path(os.path.realpath(target))
+    digest = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]
+    lock, temporary = path.with_name(f".paratope-lock-{digest}.tmp"), f".paratope-{digest}-"
+    is_special = path.exists() and not (path.is_file() or path.is_dir())
+    descriptor = None if is_special or path in _held else _locked(lock, target)
+    if descriptor is None:
+        yield temporary
+        return
+    _held.add(path)
+    try:
+        for left in path.parent.glob(f"{temporary}*.tmp"):
+            _remove(left)
+        yield temporary
+    finally:
+        _held.discard(path)
+        with contextlib.suppress(OSError):
+            lock.unlink()
+        os.close(descriptor)
+
+
+def _locked(lock: Path, target: object) -> int | None:
+    """Descriptor of a file that is locked; None where none can be."""
+    while True:
+        try:
+            descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        except OSError:
+            return None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(descriptor), os.stat(lock)):
+                return descriptor  # else the one before us has just removed it
+        except FileNotFoundError:
+            pass
+        except BlockingIOError:
+            os.close(descriptor)
+            raise OutputError(
+                f"cannot write {target}: another command is writing it; wait for its end, or "
+                "choose another output"
+            ) from None
+        except OSError:  # a file system without locks
+            return descriptor
+        os.close(descriptor)
 
 
 @contextlib.contextmanager
@@ -46,8 +109,10 @@ def atomic_file(target: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
         with as_output_error(target), path.open("wb") as device:
             yield device
         return
-    temporary = path.with_name(f".paratope-{secrets.token_hex(8)}.tmp")
-    try:
+    with contextlib.ExitStack() as stack:
+        name = stack.enter_context(sole_writer(target))
+        temporary = path.with_name(f"{name}{secrets.token_hex(8)}.tmp")
+        stack.callback(_remove, temporary)
         with as_output_error(target):
             if path.is_dir():
                 raise IsADirectoryError(None, "this is a folder; expected a file name")
@@ -61,9 +126,6 @@ def atomic_file(target: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
             if path.exists():
                 temporary.chmod(path.stat().st_mode & 0o7777)
             os.replace(temporary, path)
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
     _flush(path.parent)
 
 
@@ -87,10 +149,13 @@ def atomic_folder(target: str | os.PathLike[str], replaces: Collection[str] = ()
     ['config.json', 'notes.txt']
     """
     path = Path(os.path.realpath(target))
-    temporary = path.with_name(f".paratope-{secrets.token_hex(8)}.tmp")
-    try:
+    with contextlib.ExitStack() as stack:
         with as_output_error(target):
             path.parent.mkdir(parents=True, exist_ok=True)
+        name = stack.enter_context(sole_writer(target))
+        temporary = path.with_name(f"{name}{secrets.token_hex(8)}.tmp")
+        stack.callback(_remove, temporary)
+        with as_output_error(target):
             temporary.mkdir()
             if path.exists():
                 temporary.chmod(path.stat().st_mode & 0o7777)
@@ -109,9 +174,12 @@ def atomic_folder(target: str | os.PathLike[str], replaces: Collection[str] = ()
                     _link(entry, beside)
             _flush(temporary)
             _put_in_place(temporary, path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     _flush(path.parent)
+
+
+def _remove(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def _link(source: str | Path, target: str | Path) -> None:
