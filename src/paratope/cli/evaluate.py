@@ -44,7 +44,7 @@ def evaluate(
     baselines: Annotated[
         bool, Option(help="Fit baselines where sequences and training rows allow it.")
     ] = True,
-    seed: Annotated[int, Option(help="Seed of the bootstrap.")] = 0,
+    seed: Annotated[int, Option(min=0, help="Seed of the bootstrap.")] = 0,
     sheet: Sheet = None,
 ) -> None:
     """Evaluate predictions: metrics with intervals, baselines, and findings in plain words."""

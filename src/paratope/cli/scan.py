@@ -37,7 +37,7 @@ def scan(
     combine: Annotated[
         str | None, Option(help="Combinations of these only, such as H:S31A,L:T93Y.")
     ] = None,
-    max_mutations: Annotated[int, Option(help="Most mutations in one combination.")] = 3,
+    max_mutations: Annotated[int, Option(min=1, help="Most mutations in one combination.")] = 3,
     coverage: Annotated[float, Option(help="Nominal coverage of the intervals.")] = 0.9,
 ) -> None:
     """Predict every mutant of an antibody against its parent: table, heat maps, liabilities."""
@@ -55,6 +55,8 @@ def scan(
     predictor, antibody, antigens = _subject(model, table, row_id, heavy, light, antigen)
     # unlike those of one variant, several may be at one position
     parts = [part for part in re.split("[,+;]", combine or "") if part.strip()]
+    if combine is not None and not parts:
+        raise InputError(f"--combine {combine!r} names no mutation; expected such as H:S31A,L:T93Y")
     with console_progress() as progress:
         scanned = run(
             predictor,

@@ -20,6 +20,7 @@ from paratope.evaluation.figures import campaign_rounds, save_figure
 
 # The best variants that are to be found, as a share of the landscape, and at least so many.
 _TOP_SHARE, _LEAST_TOP = 0.01, 10
+MAX_REPEATS = 100
 METRICS = ("best", "regret", "recall", "batch_mean")
 # In which more rounds bring more, so that "rounds needed" means something.
 _REACHED = ("best", "recall")
@@ -41,6 +42,10 @@ class ReplayOptions:
         for name in ("batch", "rounds", "repeats"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.repeats > MAX_REPEATS:
+            raise InputError(
+                f"{self.repeats} repeats: each fits {self.rounds} models; at most {MAX_REPEATS}"
+            )
         if self.start < 0 or self.start == 1 or self.top < 0:
             raise InputError("the first plate holds at least 2 variants, and the top at least 1")
         start = self.start or max(self.batch, 2)

@@ -27,6 +27,7 @@ from paratope.campaigns.scanning.columns import (
 from paratope.campaigns.scanning.variants import (
     Mutations,
     alanine_mutants,
+    check_max_mutations,
     combinations,
     single_mutants,
 )
@@ -122,6 +123,7 @@ class ScanOptions:
 
     def variants(self, parent: Antibody) -> tuple[str, list[Mutations]]:
         """The kind of scan, one of `KINDS`, and the mutations of each of its variants."""
+        check_max_mutations(self.max_mutations)
         if self.combine:
             if self.alanine or self.regions is not None:
                 raise InputError(

@@ -57,8 +57,7 @@ def combinations(
     >>> [" ".join(map(str, one)) for one in combinations(Antibody(vhh), chosen, 2)]
     ['H:S31A', 'H:S31G', 'H:Y32W', 'H:S31A H:Y32W', 'H:S31G H:Y32W']
     """
-    if max_mutations < 1:
-        raise InputError(f"at least 1 mutation makes a variant, got {max_mutations} as the most")
+    check_max_mutations(max_mutations)
     for mutation in mutations:
         check_mutation(antibody, mutation)
     by_position: dict[tuple[str, int, bool], list[Mutation]] = {}
@@ -67,23 +66,31 @@ def combinations(
         by_position.setdefault(position, []).append(mutation)
     if not by_position:
         raise InputError("no mutations to combine; expected such as H:S31A,L:T93Y")
+    max_mutations = min(max_mutations, len(by_position))
     of_size = [1] + [0] * max_mutations  # how many combinations there are of each size
     for options in by_position.values():
         for size in range(max_mutations, 0, -1):
             of_size[size] += of_size[size - 1] * len(options)
     count = sum(of_size) - 1
     if count > MAX_COMBINATIONS:
+        many = f"{count:,}" if count < 10**12 else "over 10^12"
         raise InputError(
-            f"{count:,} combinations of {len(mutations)} mutations, more than "
+            f"{many} combinations of {len(mutations)} mutations, more than "
             f"{MAX_COMBINATIONS:,}; choose fewer mutations, or at most {max_mutations - 1} in one "
             "variant"
         )
     return [
         chosen
-        for size in range(1, min(max_mutations, len(by_position)) + 1)
+        for size in range(1, max_mutations + 1)
         for positions in itertools.combinations(by_position.values(), size)
         for chosen in itertools.product(*positions)
     ]
+
+
+def check_max_mutations(most: int) -> None:
+    """Raise `InputError` if no variant has so few mutations at most."""
+    if most < 1:
+        raise InputError(f"at least 1 mutation makes a variant, got {most} as the most")
 
 
 def _positions(antibody: Antibody, regions: Sequence[str] | None) -> list[tuple[str, int, str]]:

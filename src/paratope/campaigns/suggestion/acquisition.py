@@ -32,6 +32,7 @@ DEFAULT_ACQUISITION = "ucb"
 DEFAULT_EXPLORE = 0.25
 # The joint distribution is worked out for this many candidates; of more, the most promising ones.
 JOINT_CANDIDATES = 1000
+MAX_BATCH = 2000
 # Of them, this share by their mean alone, the rest by mean and standard deviation.
 _SHARE_BY_MEAN = 0.3
 _LEAST_PER_CHOICE = 5
@@ -368,6 +369,12 @@ class BatchOptions:
         acquisition_kind(self.acquisition)
         if self.batch < 1:
             raise InputError(f"a batch has at least 1 antibody, got {self.batch}")
+        if self.batch > MAX_BATCH:
+            raise InputError(
+                f"a batch of {self.batch} antibodies is chosen from {self.joint_candidates} that "
+                f"are judged together, {8e-9 * self.joint_candidates**2:.3g} GB of memory; at most "
+                f"{MAX_BATCH}: ask several times, and measure in between"
+            )
         if not 0.0 <= self.explore <= 1.0:
             raise InputError(f"explore must be between 0 and 1, got {self.explore}")
         if self.min_distance < 1:

@@ -37,6 +37,7 @@ GENERATORS: dict[str, tuple[str, int]] = {
     "combinatorial": ("several measured or promising mutations together", 1000),
     "recombination": ("mutations of two measured variants together", 1000),
 }
+MAX_CANDIDATES, MAX_MUTATIONS = 20_000, 100  # Of a kind, and of a candidate
 DEFAULT_REGIONS = "CDR"
 # Longer lists of changes make a digest instead of an id.
 _LONGEST_ID = 60
@@ -197,6 +198,10 @@ class Generation:
     def __post_init__(self) -> None:
         if self.max_mutations is not None and self.max_mutations < 1:
             raise InputError(f"at least 1 mutation must be allowed, got {self.max_mutations}")
+        if self.max_mutations is not None and self.max_mutations > MAX_MUTATIONS:
+            raise InputError(
+                f"{self.max_mutations} mutations are no longer a variant; at most {MAX_MUTATIONS}"
+            )
 
 
 def parse_generators(text: str) -> dict[str, int]:
@@ -218,9 +223,15 @@ def parse_generators(text: str) -> dict[str, int]:
                 unknown_name("kind of candidates", name, [*GENERATORS, "all"])
                 + "; or give the file of a pool"
             )
-        if number and not (number.isdecimal() and int(number) > 0):
+        digits = number.lstrip("0")
+        if number and not (number.isdecimal() and digits):
             raise InputError(f"{part!r}: expected a number of at least 1 behind the ':'")
-        counts[name] = int(number) if number else GENERATORS[name][1]
+        if len(digits) > 9 or int(digits or 0) > MAX_CANDIDATES:
+            raise InputError(
+                f"{part[:40]!r}: at most {MAX_CANDIDATES:,} of a kind are made, since each is "
+                "encoded and judged, which takes about an hour for 100,000"
+            )
+        counts[name] = int(digits) if number else GENERATORS[name][1]
     if not counts:
         raise InputError(f"no kind of candidates is named; valid names: {', '.join(GENERATORS)}")
     return counts

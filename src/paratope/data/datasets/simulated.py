@@ -29,6 +29,7 @@ from paratope.molecules.sequences import AMINO_ACIDS, Antibody, Antigen, Pair
 LICENCE = "CC0-1.0"
 MIN_ANTIGEN_RESIDUES = 80
 MAX_ANTIGEN_RESIDUES = 240
+MAX_ROWS, MAX_SD = 1_000_000, 10.0
 # Share (%) of each residue in proteins at large, in the order of AMINO_ACIDS.
 _FREQUENCIES = np.array(
     ("8.3 1.4 5.5 6.7 3.9 7.1 2.3 5.9 5.8 9.7 2.4 4.1 4.7 3.9 5.5 6.6 5.4 6.9 1.1 2.9").split(),
@@ -148,6 +149,13 @@ class SimulationSettings:
         for name in ("antibodies", "antigens", "assays", "replicates", "backgrounds"):
             if getattr(self, name) < 1:
                 raise InputError(f"simulate: {name} must be at least 1, got {getattr(self, name)}")
+        rows = self.antibodies * self.antigens * self.assays * self.replicates
+        if rows > MAX_ROWS:
+            raise InputError(
+                f"simulate: {self.antibodies} antibodies, {self.antigens} antigens, {self.assays} "
+                f"assays and {self.replicates} replicates are {rows:.3g} measurements, about "
+                f"{rows * 2.7e-6:.3g} GB of memory; at most {MAX_ROWS:,} are simulated at once"
+            )
         if self.backgrounds > len(BACKGROUNDS):
             raise InputError(
                 f"simulate: backgrounds must be at most {len(BACKGROUNDS)}, got {self.backgrounds}"
@@ -155,8 +163,8 @@ class SimulationSettings:
         if not 0.0 < self.measured <= 1.0:
             raise InputError(f"simulate: measured must be in (0, 1], got {self.measured}")
         for name, value in dataclasses.asdict(self).items():
-            if name.endswith("_sd") and not (math.isfinite(value) and value >= 0.0):
-                raise InputError(f"simulate: {name} must be a number of at least 0, got {value}")
+            if name.endswith("_sd") and not 0.0 <= value <= MAX_SD:
+                raise InputError(f"simulate: {name} must be from 0 to {MAX_SD:g}, got {value}")
         if not 0.0 <= self.mutations <= len(SLOTS):
             raise InputError(
                 f"simulate: mutations must be between 0 and {len(SLOTS)}, got {self.mutations}"

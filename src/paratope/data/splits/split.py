@@ -21,6 +21,7 @@ DEFAULT_FRACTIONS = (0.8, 0.1, 0.1)
 DEFAULT_SETTINGS = SplitSettings()
 # A part this far (as a share of all rows) from its wanted size is remarked on.
 _TOLERANCE = 0.02
+MAX_FOLDS = 1000
 TIERS = {
     "random": "random",
     "unseen position": "position",
@@ -103,6 +104,11 @@ def split_measurements(
         if by == "column":
             return _as_given(measurements, labels, settings)
         fractions = DEFAULT_FRACTIONS
+    most = min(MAX_FOLDS, len(measurements))
+    if folds is not None and folds > most:
+        raise InputError(
+            f"{folds} folds of {len(measurements)} rows; at most {most}, each with a row or more"
+        )
     names, shares = part_names(fractions, folds)
     replicates = replicate_groups(measurements)
     grouping = KINDS[by](Request(measurements, replicates, names, shares, seed, settings, labels))
@@ -144,7 +150,7 @@ def part_names(
             raise InputError(f"at least 2 folds are needed, got {folds}")
         return tuple(range(folds)), np.full(folds, 1 / folds)
     shares = np.array(fractions, float)
-    if len(shares) not in PART_NAMES or (shares <= 0).any() or abs(shares.sum() - 1) > 1e-6:
+    if len(shares) not in PART_NAMES or not ((shares > 0).all() and abs(shares.sum() - 1) <= 1e-6):
         raise InputError(
             "fractions are two (train, test) or three (train, validation, test) positive numbers "
             f"that sum to 1, got {tuple(map(float, shares))}"
