@@ -1,14 +1,26 @@
-"""Files as people have them: workbooks, headers below other lines, separators, encodings."""
+"""Tables as people have them: workbooks, headers below other lines, encodings, frames."""
 
 import json
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import xlsxwriter
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from paratope.core.censoring import Censoring
 from paratope.core.errors import InputError
-from paratope.data.tables import InputTable, SheetPath, read_table, write_table
+from paratope.data.tables import (
+    InputTable,
+    SheetPath,
+    frame_from_measurements,
+    read_table,
+    table_from_frame,
+    write_table,
+)
+from paratope.models.prediction import Prediction, prediction_frame
 from test_numbering import LYSOZYME, VH, VHH, VK
 from test_tables import csv_text, read_text
 
@@ -214,3 +226,82 @@ def test_the_sheet_named_on_the_command_line(tmp_path: Path, run_paratope: Calla
         assert f",{pkd}" in done.out
     assert run_paratope("data", "audit", path, "--sheet", "b").code == 0
     assert "no sheet 'c'" in run_paratope("data", "audit", path, "--sheet", "c").err
+
+
+def sheet_form(folder: Path, rows: list[tuple]) -> Path:
+    return workbook(folder / "t.xlsx", README=README, data=[("Plate 7",), (), *rows])
+
+
+def text_form(change: Callable[[str], str] = str, encoding: str = "utf-8", **options) -> Callable:
+    def write(folder: Path, rows: list[tuple]) -> Path:
+        text = csv_text(*rows[1:], header=rows[0], **options)
+        (folder / "t.csv").write_bytes(change(text).encode(encoding))
+        return folder / "t.csv"
+
+    return write
+
+
+FORMS: dict[str, Callable[[Path, list[tuple]], Path]] = {
+    "workbook": sheet_form,
+    "UTF-16": text_form(encoding="utf-16-le"),
+    "separators at the end": text_form(lambda text: text.replace("\n", ",,\n")),
+    "lines above": text_form(lambda text: f"# plate 7\n{{}}\n{text}"),
+    "decimal commas": text_form(lambda text: text.replace(".", ","), delimiter=";"),
+}
+# workbooks hold fewer digits than repr
+KD_M = st.floats(1e-13, 1e-3).map(lambda kd: float(f"{kd:.14g}"))
+VALUE = KD_M | st.sampled_from(["NB", "<1e-12", "not detected", ">1e-5"])
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
+@given(st.lists(VALUE, min_size=1, max_size=5), st.sampled_from(sorted(FORMS)))
+def test_any_table_is_the_same_in_every_form_and_comes_back(tmp_path: Path, kds: list, form: str):
+    rows = [KD, *((f"r{n}", VHH, LYSOZYME, kd) for n, kd in enumerate(["1e-8", *kds]))]
+    plain = read_text(csv_text(*rows[1:], header=KD), require="measured")
+    table = read_table(FORMS[form](tmp_path, rows), require="measured")
+    assert not table.failed
+    values = [(row.pkd, row.censoring) for row in plain.measurements]
+    assert [(row.pkd, row.censoring) for row in table.measurements] == values
+    own = [str(kd).replace(".", ",") if form == "decimal commas" else str(kd) for kd in kds]
+    assert table.frame["KD (M)"].to_list() == ["1e-8", *own]
+    for suffix in (".csv", ".xlsx", ".parquet"):
+        target = tmp_path / f"back{suffix}"
+        write_table(frame_from_measurements(table.measurements), target)
+        back = read_table(target, require="measured")
+        assert [(row.pkd, row.censoring) for row in back.measurements] == values
+
+
+FRAME = pd.DataFrame(
+    {"id": ["a", "b"], "heavy": VH, "light": VK, "antigen": LYSOZYME, "KD (nM)": [3.2, 1000.0]}
+)
+TWICE = pd.concat([FRAME, FRAME[["light"]].assign(light=["x", None])], axis=1)
+FRAMES = {
+    "text beside numbers": FRAME.assign(**{"KD (nM)": pd.Series([3.2, ">1000"], dtype=object)}),
+    "mixed column of the user's": FRAME.assign(own=["good", 1.0]),
+    "nested": FRAME.assign(own=[pd.Series([1, 2]), {"x": [1]}]),
+    "a name twice": TWICE,
+    "numbers as names": FRAME.assign(own=1).rename(columns={"own": 0}),
+    "no name": FRAME.assign(own=1).rename(columns={"own": None}),
+    "another index": FRAME.set_axis(["x", "x"]),
+    "dates as index": FRAME.set_axis(pd.to_datetime(["2024-01-02", None])),
+    "several levels": FRAME.set_axis(pd.MultiIndex.from_tuples([(1, "a"), (1, "b")])),
+    "categories": FRAME.astype({"heavy": "category", "KD (nM)": "category"}),
+    "nullable": FRAME.convert_dtypes().assign(n=pd.array([1, None], dtype="Int64")),
+    "arrow": FRAME.convert_dtypes(dtype_backend="pyarrow"),
+    "bytes": FRAME.assign(heavy=[VH.encode()] * 2),
+    "float ids": FRAME.assign(id=[1.0, 2.0]),
+}
+
+
+@pytest.mark.parametrize("case", FRAMES)
+def test_any_frame_of_pandas_is_read_and_comes_back(case: str):
+    frame, before = FRAMES[case], FRAMES[case].copy(deep=True)
+    table = table_from_frame(frame, require="measured")
+    bound = {"text beside numbers": Censoring.AT_MOST}.get(case, Censoring.EXACT)
+    assert [row.censoring for row in table.measurements] == [Censoring.EXACT, bound]
+    assert pkds(table) == [8.495, 6.0]
+    out = prediction_frame(table, [Prediction(row.id, 0.9, pkd=8.0) for row in table.rows])
+    assert isinstance(out, pd.DataFrame)
+    assert out["pkd"].to_list() == [8.0, 8.0]
+    pd.testing.assert_frame_equal(out.iloc[:, -len(frame.columns) :], before, check_names=False)
+    pd.testing.assert_frame_equal(frame, before)

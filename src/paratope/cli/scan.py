@@ -130,7 +130,7 @@ def _read(
         if row_id is None and len(read.rows) > 1:
             raise InputError(f"{read.source} has {len(read.rows)} rows; choose one by --id")
         rows = {row.id: row for row in reversed(read.rows)}  # the first of an id
-        row = read.rows[0] if row_id is None else rows.get(id_among(row_id, rows))
+        row = next(iter(read.rows), None) if row_id is None else rows.get(id_among(row_id, rows))
         if row is None:
             known = ", ".join(row.id for row in read.rows[:5])
             raise InputError(f"{read.source}: no row has the id {row_id!r}; ids begin {known}")

@@ -19,12 +19,12 @@ ALIASES: dict[str, tuple[str, ...]] = {
     canonical: tuple(others.split())
     for canonical, others in {
         "id": "antibody_id sequence_id pair_id sample_id variant_id clone_id name antibody_name "
-        "variant clone",
+        "variant clone sequence_id_heavy",
         "heavy": "vh heavy_chain heavy_sequence heavy_seq vh_sequence vh_seq heavy_chain_sequence "
         "heavy_chain_seq antibody_heavy_seq mut_heavy_chain_seq hc vhh nanobody scfv "
-        "antibody_sequence antibody_seq antibody",
+        "antibody_sequence antibody_seq antibody sequence_alignment_aa_heavy",
         "light": "vl vk light_chain light_sequence light_seq vl_sequence vl_seq "
-        "light_chain_sequence light_chain_seq antibody_light_seq lc",
+        "light_chain_sequence light_chain_seq antibody_light_seq lc sequence_alignment_aa_light",
         "antigen": "antigen_sequence antigen_seq antigen_chain antigen_chains ag ag_seq "
         "target_sequence target_seq target",
         "antigen_name": "target_name",

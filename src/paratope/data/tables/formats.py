@@ -10,6 +10,7 @@ import datetime
 import functools
 import io
 import itertools
+import logging
 import re
 from collections import defaultdict, deque
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -238,6 +239,7 @@ def _xlsx_blocks(
 ) -> Iterator[Block]:
     import fastexcel
 
+    logging.getLogger("fastexcel").setLevel(logging.ERROR)  # it warns of every empty column
     check_workbook(opened.stream, opened.name)
     opened.stream.seek(0)
     try:
