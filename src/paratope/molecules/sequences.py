@@ -138,11 +138,15 @@ def antigen_doubt(text: str) -> str:
     "'Hen egg white lysozyme' reads like a name"
     >>> antigen_doubt("EGFR"), antigen_doubt("DSFKEELDKYFKNH")
     ("'EGFR' is too short for an antigen (at least 6 residues): a name, or a chain's letter?", '')
+    >>> antigen_doubt("X")
+    ''
     """
     parts, shown = split_chains(text)[0], repr(text.strip()[:40])
     words = [word for part in parts for word in re.split(r"\s+|(?<=\w)-(?=\w)", part.strip())]
     letters = "".join(words)
     rare = sum(letters.upper().count(letter) for letter in _REPLACED)
+    if set(letters) == {"X"}:  # imports write it for an antigen that their source only names
+        return ""
     if len(letters) >= _MIN_SEQUENCE_RESIDUES:
         return f"{shown} reads like a name" if rare > 0.06 * len(letters) else ""
     blocks = {len(word) for word in words[:-1]} <= {10}  # spaces that only help the eye
