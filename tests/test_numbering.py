@@ -113,20 +113,17 @@ def test_a_bare_domain_is_found_whole(residues: str, chain: str, scheme: str):
 
 
 @pytest.mark.parametrize(
-    ("scheme", "heavy", "light"),
+    ("scheme", "chain", "expected"),
     [
-        ("imgt", ("GFNIKDTY", "IYPTNGYT", "SRWGGDGFYAMDY"), ("QDVNTA", "SAS", "QQHYTTPPT")),
-        (
-            "kabat",
-            ("DTYIH", "RIYPTNGYTRYADSVKG", "WGGDGFYAMDY"),
-            ("RASQDVNTAVA", "SASFLYS", "QQHYTTPPT"),
-        ),
+        ("imgt", VH, "GFNIKDTY IYPTNGYT SRWGGDGFYAMDY"),
+        ("imgt", VK, "QDVNTA SAS QQHYTTPPT"),
+        ("kabat", VH, "DTYIH RIYPTNGYTRYADSVKG WGGDGFYAMDY"),
+        ("kabat", VK, "RASQDVNTAVA SASFLYS QQHYTTPPT"),
     ],
 )
-def test_cdrs_of_trastuzumab_as_published(scheme: str, heavy: tuple, light: tuple):
-    for residues, expected in ((VH, heavy), (VK, light)):
-        domain = number_chain(residues, scheme)
-        assert tuple(domain.region(f"CDR{n}") for n in "123") == expected
+def test_cdrs_of_trastuzumab_as_published(scheme: str, chain: str, expected: str):
+    domain = number_chain(chain, scheme)
+    assert " ".join(domain.region(f"CDR{n}") for n in "123") == expected
 
 
 def test_positions_of_trastuzumab_as_published():
@@ -206,36 +203,37 @@ def test_scfv_is_split_in_either_order(
     assert notes == ("scFv split into heavy and light domains",)
 
 
-def test_swapped_chains_are_put_right_and_noted():
-    prepared, notes = prepare_antibody(Antibody(VK + CK, VH + CH1))
-    assert prepared == Antibody(VH, VK)
-    assert notes == ("heavy and light chains were swapped: put right",)
+SCFV = VH + LINKER + VK
+ONCE = "the same chain is given as heavy and light: read once"
+SPLIT = "scFv split into heavy and light domains"
 
 
-@pytest.mark.parametrize("light", [VHH, VHH + "HHHHHH"])
-def test_a_repeated_heavy_chain_is_a_single_domain_and_noted(light: str):
-    prepared, notes = prepare_antibody(Antibody(VHH, light))
-    assert prepared == Antibody(VHH)
-    assert len(notes) == 1
-    assert "read once" in notes[0]
-
-
-def test_a_repeated_scfv_is_split_and_noted():
-    prepared, notes = prepare_antibody(Antibody(VH + LINKER + VK, VH + LINKER + VK))
-    assert prepared == Antibody(VH, VK)
-    assert len(notes) == 2
-
-
-def test_an_scfv_beside_its_own_light_chain():
-    assert prepare_antibody(Antibody(VH + LINKER + VK, VK))[0] == Antibody(VH, VK)
-    with pytest.raises(InputError, match="light-chain domain of its own"):
-        prepare_antibody(Antibody(VH + LINKER + VK, VL))
-
-
-def test_further_domains_are_left_out_and_noted():
-    prepared, notes = prepare_antibody(Antibody(VHH + LINKER + VHH))
-    assert prepared == Antibody(VHH)
-    assert notes == ("heavy chain: 1 further variable domain left out",)
+@pytest.mark.parametrize(
+    ("given", "prepared", "notes"),
+    [
+        *((whole, whole, ()) for whole in (Antibody(VH, VK), Antibody(VHH), Antibody(VH, VL))),
+        (
+            Antibody(VK + CK, VH + CH1),
+            Antibody(VH, VK),
+            ("heavy and light chains were swapped: put right",),
+        ),
+        (Antibody(VHH, VHH), Antibody(VHH), (ONCE,)),
+        (
+            Antibody(VHH, VHH + "HHHHHH"),
+            Antibody(VHH),
+            ("the heavy domain is repeated as light chain: read once",),
+        ),
+        (Antibody(SCFV, SCFV), Antibody(VH, VK), (ONCE, SPLIT)),
+        (Antibody(SCFV, VK), Antibody(VH, VK), ()),
+        (
+            Antibody(VHH + LINKER + VHH),
+            Antibody(VHH),
+            ("heavy chain: 1 further variable domain left out",),
+        ),
+    ],
+)
+def test_what_chains_amount_to(given: Antibody, prepared: Antibody, notes: tuple[str, ...]):
+    assert prepare_antibody(given) == (prepared, notes)
 
 
 @pytest.mark.parametrize(
@@ -248,6 +246,7 @@ def test_further_domains_are_left_out_and_noted():
         (VL, None, "heavy chain: this is a lambda light chain"),
         (VK, VL, "heavy chain: this is a kappa light chain"),
         (VH, VHH, "light chain: this is another heavy-chain domain"),
+        (VH + LINKER + VK, VL, "light-chain domain of its own"),
         ("EVQL", None, "heavy chain: 4 residues, too short"),
         ("E", None, "heavy chain: 1 residue, too short"),
         ("W" * 10_001, None, "heavy chain: 10001 residues, too long"),
@@ -259,20 +258,10 @@ def test_what_is_no_antibody(heavy: str, light: str | None, says: str):
         prepare_antibody(Antibody(heavy, light))
 
 
-@pytest.mark.parametrize("antibody", [Antibody(VH, VK), Antibody(VHH), Antibody(VH, VL)])
-def test_preparing_twice_changes_nothing(antibody: Antibody):
-    assert prepare_antibody(antibody) == (antibody, ())
-
-
 def test_cdrs_of_a_pair_an_scfv_and_a_single_domain():
     of_pair = cdrs(Antibody(VH + CH1, VK + CK))
-    assert of_pair == dict(
-        zip(
-            ("H1", "H2", "H3", "L1", "L2", "L3"),
-            ("GFNIKDTY", "IYPTNGYT", "SRWGGDGFYAMDY", "QDVNTA", "SAS", "QQHYTTPPT"),
-            strict=True,
-        )
-    )
+    assert " ".join(of_pair) == "H1 H2 H3 L1 L2 L3"
+    assert " ".join(of_pair.values()) == "GFNIKDTY IYPTNGYT SRWGGDGFYAMDY QDVNTA SAS QQHYTTPPT"
     assert cdrs(Antibody(VK + LINKER + VH)) == of_pair
     of_vhh = {"H1": "GYTIGPYC", "H2": "INMGGGIT", "H3": "AADSTIYASYYECGHGLSTGGYGYDS"}
     assert cdrs(Antibody(VHH)) == of_vhh

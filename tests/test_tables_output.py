@@ -1,6 +1,5 @@
 """Writing tables: whole or not at all, the user's text untouched."""
 
-import gzip
 import os
 import stat
 import subprocess
@@ -32,7 +31,7 @@ FRAME = pl.DataFrame(
 NAMES = ["t.csv", "t.tsv", "t.parquet", "t.xlsx", "t.csv.gz"]
 
 
-def written(frame: pl.DataFrame, name: str, **options) -> str:
+def written(frame: pl.DataFrame | pd.DataFrame, name: str, **options) -> str:
     with tempfile.TemporaryDirectory() as folder:
         write_table(frame, Path(folder) / name, **options)
         assert [path.name for path in Path(folder).iterdir()] == [name]
@@ -40,6 +39,7 @@ def written(frame: pl.DataFrame, name: str, **options) -> str:
 
 
 def test_csv_has_three_decimals_and_empty_cells():
+    assert written(pd.DataFrame({"id": ["a"], "pkd": [8.12345]}), "t.csv") == "id,pkd\na,8.123\n"
     assert written(FRAME, "t.csv") == (
         "id,pkd,kd_nM,n,well\n"
         'a,8.495,3.200,1,"A1, left"\n'
@@ -91,13 +91,9 @@ def test_blocks_are_one_table(name: str, tmp_path: Path):
 def test_the_same_table_gives_the_same_bytes(name: str, tmp_path: Path):
     write_table(FRAME, tmp_path / name)
     first = (tmp_path / name).read_bytes()
+    assert (first[:2] == b"\x1f\x8b") == name.endswith(".gz")
     write_table(FRAME, tmp_path / name)
     assert (tmp_path / name).read_bytes() == first
-
-
-def test_pandas_frames_are_written_too(tmp_path: Path):
-    write_table(pd.DataFrame({"id": ["a"], "pkd": [8.12345]}), tmp_path / "t.csv")
-    assert (tmp_path / "t.csv").read_text() == "id,pkd\na,8.123\n"
 
 
 def test_stdout():
@@ -121,7 +117,7 @@ def test_text_is_no_formula_no_link_and_no_number_in_excel(tmp_path: Path):
 
 FAILURES = {
     "no folder": ("none/t.csv", "its folder does not exist; make it first"),
-    "a folder": (".", "unknown kind of table|this is a folder"),
+    "a folder": ("folder.csv", "this is a folder"),
     "unknown kind": ("t.docx", "expected a name ending in .csv, .tsv, .parquet, .xlsx"),
     "no kind": ("table", "expected a name ending in"),
     "compressed Parquet": ("t.parquet.gz", "expected a name ending in"),
@@ -133,16 +129,11 @@ FAILURES = {
 def test_what_cannot_be_written(case: str, tmp_path: Path):
     name, says = FAILURES[case]
     (tmp_path / "file.csv").write_text("mine")
+    (tmp_path / "folder.csv").mkdir()
     with pytest.raises(OutputError, match=says) as caught:
         write_table(FRAME, tmp_path / name)
     assert isinstance(caught.value, ParatopeError)
-    assert [path.name for path in tmp_path.iterdir()] == ["file.csv"]
-
-
-def test_a_folder_with_the_name_of_a_table(tmp_path: Path):
-    (tmp_path / "t.csv").mkdir()
-    with pytest.raises(OutputError, match="this is a folder"):
-        write_table(FRAME, tmp_path / "t.csv")
+    assert {path.name for path in tmp_path.iterdir()} == {"file.csv", "folder.csv"}
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace"])
@@ -263,8 +254,3 @@ def test_atomic_file_appears_when_complete(tmp_path: Path):
         assert not target.exists()
         file.write(b" and half")
     assert target.read_bytes() == b"half and half"
-
-
-def test_gzip_is_gzip(tmp_path: Path):
-    write_table(FRAME, tmp_path / "t.tsv.gz")
-    assert gzip.decompress((tmp_path / "t.tsv.gz").read_bytes()).startswith(b"id\tpkd\tkd_nM")
