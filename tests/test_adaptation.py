@@ -66,13 +66,8 @@ def plate(column: str = "pkd", antigen: str | None = LYSOZYME, **more: object) -
 
 def pool(antigen: str | None = LYSOZYME) -> pl.DataFrame:
     """Double mutants that nobody measured."""
-    pairs = [
-        ("H:W99A", "L:Q89A"),
-        ("H:G101A", "L:H91A"),
-        ("H:G101F", "L:H91F"),
-        ("H:W99F", "H:D102A"),
-    ]
-    frame = pl.DataFrame([row_of(",".join(pair)) for pair in pairs])
+    doubles = ("H:W99A,L:Q89A", "H:G101A,L:H91A", "H:G101F,L:H91F", "H:W99F,H:D102A")
+    frame = pl.DataFrame([row_of(text) for text in doubles])
     return frame if antigen is None else frame.with_columns(pl.lit(antigen).alias("antigen"))
 
 
@@ -83,6 +78,12 @@ def adapted(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Adapted:
     return adapt(plate(), folder, prior="none", cache=cache)
 
 
+def quick(frame: pl.DataFrame, cache: Path, **options) -> tuple[Adapted, Predictor]:
+    """A model without a report."""
+    found = adapt(frame, prior="none", report=False, cache=cache, **options)
+    return found, found.predictor(cache=cache)
+
+
 @pytest.fixture(scope="module")
 def nameless(cache: Path) -> Adapted:
     """A model of scores whose antigen nobody named."""
@@ -90,15 +91,18 @@ def nameless(cache: Path) -> Adapted:
 
 
 def test_a_plate_becomes_a_model_folder(adapted, cache):
-    predictor = Predictor.load(adapted.folder, cache=cache)
-    frame = predictor.predict(pool())
+    frame = Predictor.load(adapted.folder, cache=cache).predict(pool())
     assert frame.columns[: len(OUTPUT_COLUMNS)] == list(OUTPUT_COLUMNS)
     assert frame["pkd"][0] < frame["pkd"][3] < frame["pkd"][1]  # effects add up
     assert (frame["pkd_low"] < frame["pkd"]).all()
     assert (frame["pkd"] < frame["pkd_high"]).all()
     assert frame["domain"].to_list() == ["in"] * 4
-    again = adapted.predictor(cache=cache).predict(pool())
+    predictor = adapted.predictor(cache=cache)
+    again = predictor.predict(pool())
     assert np.abs((frame["pkd"] - again["pkd"]).to_numpy()).max() < 1e-4
+    absent = predictor.predict(pool(None))  # the campaign's only antigen need not be repeated
+    assert absent["pkd"].to_list() == again["pkd"].to_list()
+    assert absent["domain"].to_list() == ["in"] * 4
 
 
 def test_the_folder_holds_card_and_report(adapted):
@@ -154,13 +158,6 @@ def test_scores_without_an_antigen(nameless, cache):
         assert (frame["score_low"] < frame["score_high"]).all()
 
 
-def test_the_campaigns_only_antigen_need_not_be_repeated(adapted, cache):
-    predictor = adapted.predictor(cache=cache)
-    given, absent = predictor.predict(pool()), predictor.predict(pool(None))
-    assert absent["pkd"].to_list() == given["pkd"].to_list()
-    assert absent["domain"].to_list() == ["in"] * 4
-
-
 def test_a_general_model_beneath(cache, tmp_path):
     found = adapt(plate(), tmp_path / "c", prior="default", report=False, cache=cache)
     assert "general_model" in found.model.weights
@@ -174,20 +171,17 @@ def test_a_general_model_beneath(cache, tmp_path):
 
 
 def test_replicates_bounds_and_assays_together(cache):
-    first = plate().with_columns(assay=pl.lit("spr"), pkd=pl.col("pkd").cast(pl.String))
-    second = first.with_columns(
-        assay=pl.lit("bli"), pkd=(pl.col("pkd").cast(pl.Float64) - 1.5).cast(pl.String)
-    )
+    first = plate().with_columns(assay=pl.lit("spr"))
+    second = first.with_columns(assay=pl.lit("bli"), pkd=pl.col("pkd") - 1.5)
     frame = pl.concat([first, first[3:9], second[:12]])
-    weak = pl.col("pkd").cast(pl.Float64) < 6.4
-    frame = frame.with_columns(pkd=pl.when(weak).then(pl.lit("<6.4")).otherwise(pl.col("pkd")))
-    found = adapt(frame, prior="none", report=False, cache=cache)
+    exact = pl.col("pkd").cast(pl.String)
+    bounds = pl.when(pl.col("pkd") < 6.4).then(pl.lit("<6.4")).otherwise(exact)
+    frame = frame.with_columns(pkd=bounds)
+    found, predictor = quick(frame, cache)
     assert found.campaign.assays == ("spr", "bli")
     assert (found.campaign.censoring == -1).any()
-    predictor = found.predictor(cache=cache)
     spr = predictor.predict(pool())["pkd"].to_numpy()
-    on_bli = adapt(frame, prior="none", report=False, cache=cache, assay="bli")
-    bli = on_bli.predictor(cache=cache).predict(pool())["pkd"].to_numpy()
+    bli = quick(frame, cache, assay="bli")[1].predict(pool())["pkd"].to_numpy()
     assert 0.8 < float(np.mean(spr - bli)) < 2.2  # on the scale that was asked for
 
 
@@ -208,22 +202,15 @@ def test_the_command_says_what_to_expect(tmp_path, run_paratope):
 def test_options_of_the_command(tmp_path, run_paratope):
     source, folder = tmp_path / "elisa.csv", tmp_path / "c"
     plate("OD450", None, well="A1").write_csv(source)
-    done = run_paratope(
-        "adapt", source, "-o", folder, "--columns", "score=OD450", "--no-report",
-        "--antigen", LYSOZYME, "--prior", "none",
-    )  # fmt: skip
-    assert done.code == 0, done.err
+    command = ("adapt", source, "-o", folder, "--no-report", "--columns")
+    done = run_paratope(*command, "score=OD450", "--antigen", LYSOZYME, "--prior", "none", code=0)
     assert "What to expect" not in done.out
     assert Predictor.load(folder).label == "score"
     assert not (folder / "report" / "expectation.json").exists()
     assert "Not judged" in (folder / "card.md").read_text("utf-8")
-    assert (
-        run_paratope("adapt", source, "-o", folder, "--columns", "score=OD", "--no-report").code
-        == 2
-    )
-    unknown = run_paratope(
-        "adapt", source, "-o", tmp_path / "d", "--columns", "score=OD450", "--assay", "spr", code=2
-    )
+    run_paratope(*command, "score=OD", code=2)
+    elsewhere = ("adapt", source, "-o", tmp_path / "d", "--columns", "score=OD450")
+    unknown = run_paratope(*elsewhere, "--assay", "spr", code=2)
     assert "unknown assay 'spr'; valid names: elisa" in unknown.err
 
 
@@ -231,8 +218,8 @@ def failing(frame: pl.DataFrame, tmp_path: Path, run_paratope: Run, *more: str) 
     """What the command says, without a traceback and without a folder."""
     source, folder = tmp_path / "plate.csv", tmp_path / "c"
     frame.write_csv(source)
-    done = run_paratope("adapt", source, "-o", folder, "--prior", "none", "--no-report", *more)
-    assert done.code == 2, done.out + done.err
+    command = ("adapt", source, "-o", folder, "--prior", "none", "--no-report", *more)
+    done = run_paratope(*command, code=2)
     assert not folder.exists()
     assert done.err.startswith("Error: ")
     return done.err
@@ -250,14 +237,11 @@ def mixed_units() -> pl.DataFrame:
         (plate()[:1], ("a campaign needs at least two measured variants, got 1; 24 or more",)),
         (
             plate().with_columns(pkd=pl.lit(7.0)),
-            ("all 25 measured values are 7: there is nothing to learn",),
+            ("all 25 measured values are 7: there is nothing",),
         ),
         (
             plate().with_columns(pkd=pl.lit("<5")),
-            (
-                "all 25 values are bounds (25 at most 5)",
-                "measure at least one variant inside the assay's range",
-            ),
+            ("all 25 values are bounds (25 at most 5)", "at least one variant inside the assay's"),
         ),
         (mixed_units(), ("mixed units: 12 rows have a pKd or Kd", "13 rows have only a score")),
     ],
@@ -282,22 +266,18 @@ def test_mixed_units_within_a_column_leave_the_rest_usable(tmp_path, run_paratop
 
 
 def test_two_assays_without_overlap(cache):
-    frame = plate().with_columns(
-        assay=pl.when(pl.int_range(pl.len()) < 13).then(pl.lit("spr")).otherwise(pl.lit("bli"))
-    )
-    found = adapt(frame, prior="none", report=False, cache=cache)
+    assay = pl.when(pl.int_range(pl.len()) < 13).then(pl.lit("spr")).otherwise(pl.lit("bli"))
+    found, predictor = quick(plate().with_columns(assay=assay), cache)
     assert any("no variant was also measured in 'spr'" in note for note in found.campaign.notes)
-    assert found.predictor(cache=cache).predict(pool())["error"].null_count() == 4
+    assert predictor.predict(pool())["error"].null_count() == 4
 
 
 def test_a_wrong_parent_is_said_and_the_model_still_made(cache):
     nano = NANOBODY.with_columns(pkd=pl.lit(6.0)).select(plate().columns)
-    frame = pl.concat([plate(), nano]).with_columns(
-        parent=pl.when(pl.col("id") == "nano").then(pl.lit("")).otherwise(pl.lit("nano"))
-    )
-    found = adapt(frame, prior="none", report=False, cache=cache)
+    parent = pl.when(pl.col("id") == "nano").then(pl.lit("")).otherwise(pl.lit("nano"))
+    found, predictor = quick(pl.concat([plate(), nano]).with_columns(parent=parent), cache)
     assert any("wrong parent: 'nano'" in note for note in found.campaign.notes)
-    predicted = found.predictor(cache=cache).predict(pool())["pkd"]
+    predicted = predictor.predict(pool())["pkd"]
     assert predicted[0] < predicted[1]
 
 
@@ -306,12 +286,12 @@ def test_a_third_of_contradictory_replicates(cache):
     rng = np.random.default_rng(1)
     shift = np.where(np.arange(25) % 3 == 0, 1.6, 0.0) * rng.choice([-1, 1], 25)
     again = plate().with_columns(pkd=pl.col("pkd") + pl.Series(shift + 0.05 * rng.normal(size=25)))
-    found = adapt(pl.concat([plate(), again]), prior="none", report=False, cache=cache)
+    found, predictor = quick(pl.concat([plate(), again]), cache)
     (note,) = [note for note in found.campaign.notes if "contradict" in note]
     assert "replicates of 9 of 25 repeated variants contradict" in note
-    calm = adapt(plate(), prior="none", report=False, cache=cache)
+    calm, calm_predictor = quick(plate(), cache)
     assert found.model.noise_variance > calm.model.noise_variance
-    frames = [one.predictor(cache=cache).predict(pool()) for one in (found, calm)]
+    frames = [one.predict(pool()) for one in (predictor, calm_predictor)]
     widths = [(frame["pkd_high"] - frame["pkd_low"]).mean() for frame in frames]
     assert widths[0] > widths[1]
     assert frames[0]["pkd"][0] < frames[0]["pkd"][1]
@@ -349,31 +329,24 @@ def test_a_folder_that_is_no_model_is_left_alone(tmp_path):
 
 
 def test_a_single_domain_campaign(cache):
-    rows = []
-    for place in (28, 29, 30, 31, 100, 101):
-        for letter in "AST":
-            if VHH[place - 1] != letter:
-                heavy = VHH[: place - 1] + letter + VHH[place:]
-                rows.append({"heavy": heavy, "kd_nM": 10.0 + 3 * (place % 7), "antigen": LYSOZYME})
-    found = adapt(pl.DataFrame(rows), prior="none", report=False, cache=cache)
-    predicted = found.predictor(cache=cache).predict(pl.DataFrame([{"heavy": VHH}]))
+    rows = [
+        {"heavy": VHH[: n - 1] + letter + VHH[n:], "kd_nM": 10.0 + 3 * (n % 7), "antigen": LYSOZYME}
+        for n in (28, 29, 30, 31, 100, 101)
+        for letter in "AST"
+        if VHH[n - 1] != letter
+    ]
+    _, predictor = quick(pl.DataFrame(rows), cache)
+    predicted = predictor.predict(pl.DataFrame([{"heavy": VHH}]))
     assert predicted["error"].null_count() == 1
     assert predicted["domain"][0] == "in"
 
 
-def test_indels_are_learned_from(cache):
-    extra = pl.DataFrame(
-        [row_of(text, pkd=value, antigen=LYSOZYME)
-         for text, value in (("H:103insG", 7.0), ("H:G101del", 7.5), ("H:103insGS", 6.5))]
-    )  # fmt: skip
-    found = adapt(pl.concat([plate(), extra]), prior="none", report=False, cache=cache)
-    ask = pl.DataFrame([row_of("H:103insS"), row_of("WT")])
-    out = found.predictor(cache=cache).predict(ask)
+def test_indels_are_learned_from_and_antigens_may_be_objects(cache):
+    indels = (("H:103insG", 7.0), ("H:G101del", 7.5), ("H:103insGS", 6.5))
+    extra = pl.DataFrame([row_of(text, pkd=value) for text, value in indels])
+    antigens = [Antigen((LYSOZYME,), "HEL")]
+    found, predictor = quick(pl.concat([plate(antigen=None), extra]), cache, antigens=antigens)
+    assert found.campaign.antigens == tuple(antigens)
+    out = predictor.predict(pl.DataFrame([row_of("H:103insS"), row_of("WT")]))
     assert out["error"].null_count() == 2
     assert out["pkd"][0] < out["pkd"][1]
-
-
-def test_antigens_as_objects(cache):
-    antigens = [Antigen((LYSOZYME,), "HEL")]
-    found = adapt(plate(antigen=None), antigens=antigens, prior="none", report=False, cache=cache)
-    assert found.campaign.antigens == tuple(antigens)
