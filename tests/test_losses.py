@@ -22,30 +22,19 @@ ALL = sorted(LOSSES)
 
 
 def labels(pkd, censoring=None, assay=None, dtype=torch.float64) -> PairBatch:
+    """A batch of labels, without molecules."""
     count = len(pkd)
-    none, no_mask = torch.zeros(0, 0, 0), torch.zeros(0, 0, dtype=torch.bool)
     index = torch.zeros(count, dtype=torch.long)
-    return PairBatch(
-        antibody=none,
-        antibody_mask=no_mask,
-        antibody_index=index,
-        antigen=none,
-        antigen_mask=no_mask,
-        antigen_index=index,
-        pkd=torch.as_tensor(pkd, dtype=dtype),
-        censoring=torch.as_tensor(np.zeros(count) if censoring is None else censoring).long(),
-        assay=torch.as_tensor(np.zeros(count) if assay is None else assay).long(),
-        row=torch.arange(count),
-    )
+    side = torch.zeros(0, 0, 0), torch.zeros(0, 0, dtype=torch.bool), index
+    codes = (np.zeros(count) if one is None else one for one in (censoring, assay))
+    codes = (torch.as_tensor(one).long() for one in codes)
+    return PairBatch(*side, *side, torch.as_tensor(pkd, dtype=dtype), *codes, torch.arange(count))
 
 
 def outputs(mean, log_variance=None, logit=None, dtype=torch.float64) -> NetworkOutput:
-    count = len(mean)
-    return NetworkOutput(
-        torch.as_tensor(mean, dtype=dtype),
-        torch.as_tensor(np.zeros(count) if log_variance is None else log_variance, dtype=dtype),
-        torch.as_tensor(np.zeros(count) if logit is None else logit, dtype=dtype),
-    )
+    nothing = np.zeros(len(mean))
+    parts = (mean, *(nothing if one is None else one for one in (log_variance, logit)))
+    return NetworkOutput(*(torch.as_tensor(part, dtype=dtype) for part in parts))
 
 
 @pytest.fixture
@@ -191,15 +180,12 @@ def test_a_bound_costs_only_beyond_it(name):
         assert (float(value) > 1, dropped) == (True, 0)
 
 
-def test_soft_spearman_drops_and_counts_bounds():
-    output = outputs([5, 6, 7, 1])
-    with_bound = LOSSES["soft_spearman"].function(output, labels([5, 6, 7, 12], [0, 0, 0, -1]))
-    without = LOSSES["soft_spearman"].function(outputs([5, 6, 7]), labels([5, 6, 7]))
+def test_bounds_that_say_nothing_are_dropped_and_counted():
+    loss = LOSSES["soft_spearman"].function
+    with_bound = loss(outputs([5, 6, 7, 1]), labels([5, 6, 7, 12], [0, 0, 0, -1]))
+    without = loss(outputs([5, 6, 7]), labels([5, 6, 7]))
     assert with_bound.dropped == 1
     assert float(with_bound.value) == pytest.approx(float(without.value))
-
-
-def test_strong_binder_bce_drops_bounds_that_leave_it_open():
     loss = LOSSES["strong_binder_bce"].function
     pkd, codes = [10.0, 8.0, 8.0, 10.0], [-1, 1, -1, 1]  # open, open, weak, strong
     found = loss(outputs([0, 0, 0, 0], logit=[3, 3, -2, 2]), labels(pkd, codes))
@@ -207,32 +193,20 @@ def test_strong_binder_bce_drops_bounds_that_leave_it_open():
     assert float(found.value) == pytest.approx(math.log1p(math.exp(-2)))
 
 
-def test_pairwise_rank_looks_inside_one_assay_only():
-    loss = LOSSES["pairwise_rank"].function
-    backwards = outputs([7.0, 5.0])
-    assert float(loss(backwards, labels([5, 7], assay=[0, 1])).value) == 0
-    assert float(loss(backwards, labels([5, 7], assay=[1, 1])).value) == pytest.approx(2.3)
-
-
-def test_pairwise_rank_uses_bounds_that_settle_an_order():
-    loss = LOSSES["pairwise_rank"].function
-    output = outputs([7.0, 5.0])
-    settled = loss(output, labels([5, 7], [-1, 0]))  # at most 5 against 7
-    assert (float(settled.value), settled.dropped) == (pytest.approx(2.3), 0)
-    open_ = loss(output, labels([5, 7], [1, 0]))  # at least 5 against 7: unknown
-    assert (float(open_.value), open_.dropped) == (0, 1)
-
-
-def test_pairwise_rank_leaves_differences_within_the_margin_alone():
-    loss = LOSSES["pairwise_rank"].function
-    assert float(loss(outputs([7.0, 5.0]), labels([5.0, 5.25])).value) == 0
-    assert float(loss(outputs([7.0, 5.0]), labels([5.0, 5.25]), margin=0.1).value) > 2
-
-
-def test_soft_ranks_become_ranks_at_low_temperature():
-    values = torch.tensor([3.0, 1.0, 2.0, 2.0], dtype=torch.float64)
-    ranks = SoftRank.apply(values, 1e-3)
-    assert ranks.tolist() == pytest.approx(stats.rankdata(values).tolist())
+@pytest.mark.parametrize(
+    ("batch", "margin", "value", "dropped"),
+    [
+        (labels([5, 7], assay=[0, 1]), {}, 0, 0),  # inside one assay only
+        (labels([5, 7], assay=[1, 1]), {}, 2.3, 0),
+        (labels([5, 7], [-1, 0]), {}, 2.3, 0),  # at most 5 against 7: settled
+        (labels([5, 7], [1, 0]), {}, 0, 1),  # at least 5 against 7: unknown
+        (labels([5.0, 5.25]), {}, 0, 0),  # within the margin
+        (labels([5.0, 5.25]), {"margin": 0.1}, 2.1, 0),
+    ],
+)
+def test_pairwise_rank_counts_pairs_of_a_settled_order(batch, margin, value, dropped):
+    found = LOSSES["pairwise_rank"].function(outputs([7.0, 5.0]), batch, **margin)
+    assert (float(found.value), found.dropped) == (pytest.approx(value), dropped)
 
 
 @pytest.mark.parametrize("block", [1, 7, 64])
@@ -245,6 +219,9 @@ def test_soft_ranks_do_not_depend_on_the_block(block, monkeypatch):
     parts = SoftRank.apply(values, 0.5)
     assert torch.allclose(parts, whole)
     assert torch.allclose(torch.autograd.grad(parts, values, upstream)[0], gradient)
+    ties = torch.tensor([3.0, 1.0, 2.0, 2.0], dtype=torch.float64)
+    ranks = SoftRank.apply(ties, 1e-3)  # real ranks at a low temperature
+    assert ranks.tolist() == pytest.approx(stats.rankdata(ties).tolist())
 
 
 def test_soft_spearman_of_4096_rows_needs_less_than_256_MB():
@@ -322,29 +299,16 @@ def test_shares_of_micro_batches_make_the_loss_of_the_whole(name, case):
 
 def test_objective_is_the_weighted_sum_of_a_recipe(case):
     output, batch = case
-    recipe = load_recipe("v2.6")
-    objective = Objective(recipe.loss_weights(), recipe.loss_constants())
-    total, values, dropped = objective(output, batch)
+    recipe = load_recipe("v2.6", ["loss.huber_delta=0.1"])
+    total, values, dropped = Objective(recipe.loss_weights(), recipe.loss_constants())(*case)
     weights = {"huber": 0.5, "soft_spearman": 0.4, "strong_binder_bce": 0.1}
     assert values.keys() == weights.keys()
     expected = sum(weight * values[name] for name, weight in weights.items())
     assert float(total) == pytest.approx(expected, rel=1e-6)
     assert dropped["soft_spearman"] == int((batch.censoring != 0).sum())
-
-
-def test_constants_of_a_recipe_reach_their_losses(case):
-    output, batch = case
-    recipe = load_recipe("v2.6", ["loss.huber_delta=0.1", "loss.huber=1.0"])
-    _, values, _ = Objective(recipe.loss_weights(), recipe.loss_constants())(output, batch)
     error = one_sided(output, batch)
-    assert values["huber"] == pytest.approx(np.mean(special.huber(0.1, error)))
-
-
-def test_unknown_loss_lists_the_losses():
+    assert values["huber"] == pytest.approx(np.mean(special.huber(0.1, error)))  # a constant
+    every = load_recipe("default", [f"loss.{name}=1" for name in ALL])
+    assert sorted(every.loss_weights()) == ALL
     with pytest.raises(TrainingError, match="unknown loss 'hinge'; valid names: focal_regression"):
         Objective({"hinge": 1.0}, {})
-
-
-def test_every_loss_can_be_asked_for_in_a_recipe():
-    recipe = load_recipe("default", [f"loss.{name}=1" for name in ALL])
-    assert sorted(recipe.loss_weights()) == ALL
