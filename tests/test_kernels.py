@@ -70,9 +70,8 @@ def aligner() -> Aligner:
 
 
 def test_sites_are_imgt_positions(aligner):
-    domain = number_chain(VH)
     heavy = [site for site in aligner.sites if site.role == "H"]
-    assert sorted(site.label for site in heavy) == sorted(domain.positions)
+    assert sorted(site.label for site in heavy) == sorted(number_chain(VH).positions)
     assert [site.position for site in heavy] == sorted(site.position for site in heavy)
     assert {site.role for site in aligner.sites} == {"H", "L"}
 
@@ -82,24 +81,18 @@ def test_changes_are_the_mutations(aligner):
     assert number == 0
     assert [(key[0], after) for key, _, after in found] == [("H", 0), ("L", 0)]
     assert changes(aligner, PARENT) == (0, [])
-
-
-def test_an_insertion_and_a_deletion_are_changes_of_single_sites(aligner):
-    longer = Pair(Antibody(VH.replace("GDGFY", "GDGSFY"), VL), ANTIGEN)
-    shorter = Pair(Antibody(VH.replace("GDGFY", "GDFY"), VL), ANTIGEN)
-    _, inserted = changes(aligner, longer)
-    _, deleted = changes(aligner, shorter)
-    assert any(before == GAP for _, before, _ in inserted)
-    assert any(after == GAP for _, _, after in deleted)
-    assert len(inserted) <= 3
-    assert len(deleted) <= 3
-
-
-def test_antigen_mutants_keep_their_parent_and_other_antigens_are_no_mutants(aligner):
-    mutant = Pair(PARENT.antibody, Antigen(("MKTAYIAKQRQISFVKSHFSRA",)))
-    other = Pair(PARENT.antibody, Antigen(("GGGGGGGGGGGGGGGGGGGGGG",)))
-    assert [key for key, _, _ in changes(aligner, mutant)[1]] == ["A0:22"]
-    assert changes(aligner, other)[1] == []
+    # an insertion and a deletion are changes of single sites
+    for loop, column in (("GDGSFY", 1), ("GDFY", 2)):
+        _, found = changes(aligner, Pair(Antibody(VH.replace("GDGFY", loop), VL), ANTIGEN))
+        assert any(change[column] == GAP for change in found)
+        assert len(found) <= 3
+    # antigen mutants keep their parent, other antigens are no mutants
+    for antigen, keys in (("MKTAYIAKQRQISFVKSHFSRA", ["A0:22"]), ("G" * 22, [])):
+        _, found = changes(aligner, Pair(PARENT.antibody, Antigen((antigen,))))
+        assert [key for key, _, _ in found] == keys
+    # another format is compared by its heavy chain
+    nanobody = Pair(Antibody(VH.replace("TYIH", "SYIH")), Antigen(("GSGSGSGS",)))
+    assert [key for key, _, _ in changes(aligner, nanobody)[1]] == ["H37"]
 
 
 def test_sites_of_many_antigen_chains_are_told_apart():
@@ -135,16 +128,20 @@ def test_the_nearest_parent_is_taken():
     assert changes(both, variant("L:T94S"))[0] == 0
 
 
+@pytest.fixture(scope="module")
+def mutants_of_two_parents():
+    parents = (PARENT, variant("H:R50A,H:Y105W,H:W99F"))
+    sites = [ParentSites.of(one, None) for one in parents]
+    texts = ("L:H91A", "L:H91A,L:T94S", "H:R50A,H:Y105W,H:W99F,L:H91A")
+    both = Featuriser(parents, sites, (ANTIGEN.chains,))
+    return both.features([variant(text) for text in texts], None)
+
+
 @pytest.mark.parametrize("name", sorted(WITHIN_PARENT))
-def test_what_is_learned_of_one_parent_says_nothing_of_another(name, scales):
-    second = variant("H:R50A,H:Y105W,H:W99F")
-    both = Featuriser(
-        (PARENT, second), [ParentSites.of(one, None) for one in (PARENT, second)],
-        (PARENT.antigen.chains,),
-    )  # fmt: skip
-    mutants = both.features(
-        [variant("L:H91A"), variant("L:H91A,L:T94S"), variant("H:R50A,H:Y105W,H:W99F,L:H91A")], None
-    )
+def test_what_is_learned_of_one_parent_says_nothing_of_another(
+    name, scales, mutants_of_two_parents
+):
+    mutants = mutants_of_two_parents
     assert mutants.parent.tolist() == [0, 0, 1]
     gram = TERMS[name](Pairwise(mutants, mutants, scales))
     assert gram[0, 1] > 0
@@ -154,22 +151,22 @@ def test_what_is_learned_of_one_parent_says_nothing_of_another(name, scales):
     assert shared[0, 2] > 0
 
 
+@pytest.fixture(scope="module")
+def some(featuriser, language):
+    return featuriser.features([variant(text) for text in MUTATIONS[2:5]], language)
+
+
 @pytest.mark.parametrize("name", sorted(TERMS))
-def test_every_term_is_a_kernel(name, features, scales):
+def test_every_term_is_a_kernel(name, features, some, scales):
     """Symmetric, positive semi-definite, and the same whatever stands beside a variant."""
     gram = TERMS[name](Pairwise(features, features, scales))
     assert gram.shape == (len(MUTATIONS),) * 2
     np.testing.assert_allclose(gram, gram.T, atol=1e-6)
     assert np.linalg.eigvalsh(gram).min() > -1e-4 * max(1.0, float(np.abs(gram).max()))
-
-
-@pytest.mark.parametrize("name", sorted(TERMS))
-def test_a_variant_is_compared_alike_in_any_company(name, features, scales, featuriser, language):
-    some = featuriser.features([variant(text) for text in MUTATIONS[2:5]], language)
-    whole = TERMS[name](Pairwise(features, features, scales))
-    np.testing.assert_allclose(
-        TERMS[name](Pairwise(some, features, scales)), whole[2:5], rtol=1e-4, atol=1e-3
-    )
+    alone = TERMS[name](Pairwise(some, features, scales))
+    np.testing.assert_allclose(alone, gram[2:5], rtol=1e-4, atol=1e-3)
+    diagonal = TERMS[name].diagonal(features, scales)
+    np.testing.assert_allclose(diagonal, np.diag(gram), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", sorted(ADDITIVE))
@@ -182,20 +179,12 @@ def test_additive_terms_add_up(name, features, scales):
     np.testing.assert_allclose(gram[MUTATIONS.index("WT")], 0.0, atol=1e-9)
 
 
-def test_terms_have_a_meaning_and_language_terms_exist():
-    assert set(MEANING) == set(TERMS)
-    assert set(LANGUAGE_TERMS) <= set(TERMS)
-    assert set(ADDITIVE) <= set(TERMS)
-
-
-def test_residue_similarity_is_a_similarity():
+def test_terms_have_a_meaning_and_residues_a_similarity():
+    assert set(MEANING) == set(TERMS) >= {*LANGUAGE_TERMS, *ADDITIVE}
     similarity = residue_similarity()
     np.testing.assert_allclose(np.diag(similarity), 1.0)
-    letters = "ACDEFGHIKLMNPQRSTVWY"
-    assert (
-        similarity[letters.index("I"), letters.index("V")]
-        > similarity[letters.index("I"), letters.index("D")]
-    )
+    isoleucine = dict(zip("ACDEFGHIKLMNPQRSTVWY-", similarity[7], strict=True))
+    assert isoleucine["V"] > isoleucine["D"] > isoleucine["-"] == 0
     assert np.linalg.eigvalsh(similarity).min() > -1e-9
 
 
@@ -209,23 +198,18 @@ def test_centring_is_that_of_the_features():
         scale = float(np.mean(np.sum((rows - rows.mean(0)) ** 2, 1)))
         gram = centerer.transform(train @ train.T)
         np.testing.assert_allclose(gram, centred @ centred.T / scale, atol=1e-12)
+    assert KernelCenterer.of(np.ones((4, 4))) is None  # where all are alike
 
 
-def test_a_term_in_which_all_are_alike_is_left_out():
-    assert KernelCenterer.of(np.ones((4, 4))) is None
-
-
-def test_projected_embeddings_keep_distances(features, featuriser, language):
+def test_projected_embeddings_keep_distances(features, language):
     """Distances of whole chains change by a few per cent alone."""
-    pairs = [variant(text) for text in MUTATIONS]
-    rows = [
-        np.concatenate(list(language.embeddings([pair.antibody.heavy, pair.antibody.light or ""])))
-        for pair in pairs
-    ]
-    true = np.array([[np.sum((a - b) ** 2) for b in rows] for a in rows])
-    found = np.array([[np.sum((a - b) ** 2) for b in features.delta] for a in features.delta])
-    off = ~np.eye(len(pairs), dtype=bool)
-    assert np.median(np.abs(found[off] / true[off] - 1)) < 0.15
+    chains = [variant(text).antibody.chains for text in MUTATIONS]
+    rows = np.array([np.concatenate(list(language.embeddings(one))).ravel() for one in chains])
+    true, found = (
+        ((one[:, None] - one[None]) ** 2).sum(-1)[~np.eye(len(chains), dtype=bool)]
+        for one in (rows, features.delta)
+    )
+    assert np.median(np.abs(found / true - 1)) < 0.15
 
 
 @pytest.mark.parametrize("reference", [None, np.arange(len(MUTATIONS)) % 3 != 0])
@@ -274,31 +258,18 @@ def test_sums_over_changes_are_those_of_the_whole_matrix(features):
     between = np.random.default_rng(0).normal(size=(len(features.changes.key),) * 2)
     dense = features.has.toarray()
     assert dense.sum() == len(features.row)
-    np.testing.assert_allclose(features.summed(between, features), dense @ between @ dense.T)
-    np.testing.assert_allclose(
-        features.summed_diagonal(between), np.diag(dense @ between @ dense.T)
-    )
+    summed = dense @ between @ dense.T
+    np.testing.assert_allclose(features.summed(between, features), summed)
+    np.testing.assert_allclose(features.summed_diagonal(between), np.diag(summed))
     np.testing.assert_allclose(features.totals(between), dense @ between)
-
-
-def test_residues_that_differ_are_counted_one_by_one(features):
     slow = (features.residues[:, None] != features.residues[None]).sum(-1)
     np.testing.assert_array_equal(Pairwise(features, features, Scales()).differing(), slow)
 
 
-@pytest.mark.parametrize("name", sorted(TERMS))
-def test_a_term_with_itself_is_its_diagonal(name, features, scales):
-    diagonal = np.diag(TERMS[name](Pairwise(features, features, scales)))
-    np.testing.assert_allclose(
-        TERMS[name].diagonal(features, scales), diagonal, rtol=1e-5, atol=1e-6
-    )
-
-
-def test_many_variants_are_aligned_as_each_by_itself(language):
+def test_many_variants_are_aligned_as_each_by_itself():
     """Of several parents, with insertions, unknown residues, other formats and antigen mutants."""
-    second = variant("H:R50A,H:Y105W,H:W99F")
     nanobody = Pair(Antibody(VH.replace("TYIH", "SYAM")), ANTIGEN)
-    parents = [PARENT, second, nanobody]
+    parents = [PARENT, variant("H:R50A,H:Y105W,H:W99F"), nanobody]
     sites = [ParentSites.of(one, None) for one in parents]
     mutant = Antigen((ANTIGEN.chains[0].replace("KQRQ", "KQAQ"),))
     pairs = [
@@ -312,23 +283,16 @@ def test_many_variants_are_aligned_as_each_by_itself(language):
         Pair(Antibody(VH.replace("TNGY", "TAGY"), VL), Antigen(("WWWWWWWWWWWWWWWW",))),
         Pair(Antibody("MKTAYIAKQRQISFVKSHFSRQ", VL), ANTIGEN),
     ]
-    featuriser = Featuriser(parents, sites, [ANTIGEN.chains])
-    found = featuriser.features(pairs, None)
+    found = Featuriser(parents, sites, [ANTIGEN.chains]).features(pairs, None)
     aligner = Aligner(parents, sites)
     for number, pair in enumerate(pairs):
         own = found.column[found.row == number]
         columns = (found.changes.key, found.changes.before, found.changes.after)
         told = sorted(zip(*(column[own].tolist() for column in columns), strict=True))
         assert (found.parent[number], told) == changes(aligner, pair)
-    wild, nanobody_parent = len(MUTATIONS) + 4, 2
-    assert found.parent[len(MUTATIONS)] == 1
-    assert found.parent[wild] == nanobody_parent
-    assert found.antigen[len(MUTATIONS) + 5] == 0  # a mutant is compared as its parent
-    assert found.antigen[len(MUTATIONS) + 6] == -1
-    unknown = found.residues[len(MUTATIONS) + 3]
-    assert ((unknown == GAP) & (found.residues[MUTATIONS.index("WT")] != GAP)).sum() == 1
-
-
-def test_a_variant_of_another_format_is_compared_by_its_heavy_chain(aligner):
-    nanobody = Pair(Antibody(VH.replace("TYIH", "SYIH")), Antigen(("GSGSGSGS",)))
-    assert [key for key, _, _ in changes(aligner, nanobody)[1]] == ["H37"]
+    others = len(MUTATIONS)
+    assert found.parent[[others, others + 4]].tolist() == [1, 2]
+    # a mutant is compared as its parent
+    assert found.antigen[[others + 5, others + 6]].tolist() == [0, -1]
+    unknown, known = found.residues[others + 3], found.residues[MUTATIONS.index("WT")]
+    assert ((unknown == GAP) & (known != GAP)).sum() == 1
