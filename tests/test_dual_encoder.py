@@ -33,11 +33,14 @@ SMALL = ("network.dim=16", "network.heads=2", "network.regressor=[16]", "network
 
 
 def answer(model: Any, antibodies: list[str], antigens: list[str]) -> torch.Tensor:
-    left, right = model.antibody_tokenizer(antibodies), model.antigen_tokenizer(antigens)
     with torch.no_grad():
-        return model(
-            left["input_ids"], left["attention_mask"], right["input_ids"], right["attention_mask"]
-        )
+        return model(*tokens_of(model, antibodies, antigens))
+
+
+def tokens_of(model: Any, antibodies, antigens) -> tuple[torch.Tensor, ...]:
+    left, right = model.antibody_tokenizer(antibodies), model.antigen_tokenizer(antigens)
+    names = ("input_ids", "attention_mask")
+    return (*(left[name] for name in names), *(right[name] for name in names))
 
 
 @pytest.fixture(scope="module")
@@ -56,14 +59,15 @@ def model(tiny_folder: Callable[[str], Path]) -> DualEncoderWithCrossAttention:
 def test_the_release_s_call_builds_the_network_of_recipe_v26(monkeypatch):
     """Without any encoder on the machine: those are needed for the first answer only."""
     monkeypatch.delenv("PARATOPE_ENCODERS", raising=False)
-    model = paratope.DualEncoderWithCrossAttention(
-        num_labels=1, dropout=0.3, use_cross_attention=True
-    )
+    arguments = {"dropout": 0.3, "use_cross_attention": True}
+    model = paratope.DualEncoderWithCrossAttention(num_labels=1, **arguments)
     assert (model.config.antibody_dim, model.config.antigen_dim) == (1024, 2560)
     assert 45e6 <= sum(parameter.numel() for parameter in model.parameters()) <= 55e6
     assert model.config.dropout == 0.3
     with pytest.raises(EncoderError, match="paratope encoders download igt5"):
         model.antibody_tokenizer  # noqa: B018 - the access itself is what is tested
+    with pytest.raises(ModelError, match="num_labels=3; this network has one label, the pKd"):
+        DualEncoderWithCrossAttention(num_labels=3)
 
 
 def test_without_cross_attention_it_pools_as_v25(model, tiny_folder):
@@ -89,28 +93,19 @@ def test_without_cross_attention_it_pools_as_v25(model, tiny_folder):
     assert torch.allclose(answer(pooled, [antibody], [antigen])[0], expected, atol=1e-5)
 
 
-def test_only_one_label():
-    with pytest.raises(ModelError, match="num_labels=3; this network has one label, the pKd"):
-        DualEncoderWithCrossAttention(num_labels=3)
-
-
 @pytest.mark.parametrize("name", ["igt5", "prott5", "esm2-8m", "igbert"])
 def test_token_ids_are_those_of_the_published_tokenizer(name, tiny_folder, vocabularies, tmp_path):
-    encoder = load_encoder(f"{name}@{tiny_folder(name)}", device="cpu")
+    tokenizer = ChainTokenizer(
+        load_encoder(f"{name}@{tiny_folder(name)}", device="cpu"), "antibody"
+    )
     published = tokenizer_of(name, vocabularies, tmp_path)
-    text = HEAVY if name.startswith("esm2") else " ".join(HEAVY)
-    expected = published(text, return_tensors="pt")
-    tokens = ChainTokenizer(encoder, "antibody")(HEAVY)
-    for name in ("input_ids", "attention_mask"):
-        assert tokens[name].tolist() == expected[name].tolist()
-
-
-def test_heavy_and_light_are_parted_as_igt5_wants_it(model, vocabularies, tmp_path):
-    published = tokenizer_of("igt5", vocabularies, tmp_path)
-    text = f"{' '.join(HEAVY)} </s> {' '.join(LIGHT)}"
-    expected = published(text, return_tensors="pt")["input_ids"]
-    found = model.antibody_tokenizer(f"{HEAVY}|{LIGHT}")["input_ids"]
-    assert found.tolist() == expected.tolist()
+    texts = {HEAVY: HEAVY if name.startswith("esm2") else " ".join(HEAVY)}
+    if name == "igt5":
+        texts[f"{HEAVY}|{LIGHT}"] = f"{' '.join(HEAVY)} </s> {' '.join(LIGHT)}"
+    for chains, text in texts.items():
+        expected = published(text, return_tensors="pt")
+        for key, values in tokenizer(chains).items():
+            assert values.tolist() == expected[key].tolist()
 
 
 @settings(deadline=None, max_examples=25)
@@ -168,8 +163,7 @@ def test_padding_and_companions_do_not_matter(model):
     for row in range(3):
         alone = answer(model, [antibodies[row]], [antigens[row]])
         assert torch.allclose(alone, together[row : row + 1], atol=1e-5)
-    left, right = model.antibody_tokenizer(antibodies), model.antigen_tokenizer(antigens)
-    tokens = (*left.values(), *right.values())
+    tokens = tokens_of(model, antibodies, antigens)
     wider = [torch.nn.functional.pad(values, (0, 9), value=0) for values in tokens]
     for filler in (model.antigen_encoder.token_table.pad, 5):  # whatever is where the mask is 0
         wider[2][wider[3] == 0] = filler
@@ -205,19 +199,16 @@ def test_both_sides_matter(model):
     ],
 )
 def test_tokens_that_are_none_are_explained(model, change, message):
-    antibody = tuple(model.antibody_tokenizer(HEAVY).values())
-    antigen = tuple(model.antigen_tokenizer(ANTIGEN).values())
+    tokens = tokens_of(model, HEAVY, ANTIGEN)
     with pytest.raises(InputError, match=message):
-        model(*change(antibody, antigen))
+        model(*change(tokens[:2], tokens[2:]))
 
 
 def test_the_network_can_be_trained_through_it(model):
-    tokens = (*model.antibody_tokenizer(HEAVY).values(), *model.antigen_tokenizer(ANTIGEN).values())
-    model(*tokens).sum().backward()
+    model(*tokens_of(model, HEAVY, ANTIGEN)).sum().backward()
     assert model.antibody_tower.project.weight.grad.abs().sum() > 0
-    assert not any(
-        weight.requires_grad for weight in model.antibody_encoder.language_model.parameters()
-    )
+    weights = model.antibody_encoder.language_model.parameters()
+    assert not any(weight.requires_grad for weight in weights)
     model.zero_grad()
 
 
@@ -269,14 +260,6 @@ def test_a_checkpoint_of_a_run_gives_the_pkd_of_its_model(
         assert np.allclose(first, found[:1], atol=1e-5)
 
 
-def test_a_checkpoint_of_other_sizes_is_explained(model):
-    other = DualEncoderWithCrossAttention(
-        antibody_encoder="residue", antigen_encoder="residue", recipe="default"
-    )
-    with pytest.raises(ModelError, match=r"other sizes or encoders; .*from_checkpoint\(path\)"):
-        model.load_state_dict(other.state_dict())
-
-
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint", None])
 def test_a_file_that_is_no_checkpoint_is_explained(content, tmp_path):
     path = tmp_path / "checkpoint_latest.pth"
@@ -289,6 +272,13 @@ def test_a_file_that_is_no_checkpoint_is_explained(content, tmp_path):
         DualEncoderWithCrossAttention.from_checkpoint(path)
     with pytest.raises(ModelError, match="cannot be read"):
         DualEncoderWithCrossAttention.from_checkpoint(tmp_path / "nowhere.pth")
+
+
+def test_a_checkpoint_of_other_sizes_is_explained(model):
+    residue = {"antibody_encoder": "residue", "antigen_encoder": "residue"}
+    other = DualEncoderWithCrossAttention(**residue, recipe="default")
+    with pytest.raises(ModelError, match=r"other sizes or encoders; .*from_checkpoint\(path\)"):
+        model.load_state_dict(other.state_dict())
 
 
 def test_the_example_of_the_documents_runs(repository, tiny_folder, tmp_path, monkeypatch, capsys):

@@ -1,5 +1,6 @@
 """The embedding store: nothing encoded twice, nothing lost by a kill, nothing damaged believed."""
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from counting_encoder import CountingEncoder
 from paratope.core.errors import EncoderError, StoreError
+from paratope.encoders import embedding_store as store_module
 from paratope.encoders import load_encoder
 from paratope.encoders import store_environment as environment_module
 from paratope.encoders.embedding_store import (
@@ -36,20 +38,26 @@ def expected(encoder: CountingEncoder, molecule: tuple[str, ...]) -> np.ndarray:
 def test_a_second_pass_makes_no_encoder_call(tmp_path, paired):
     encoder = CountingEncoder(paired=paired)
     molecules = [AB, NANOBODY, ANTIGEN, AB, (AB[1], AB[0])]
+    # unpaired: EVQ…, DIQ…, QVQ…, MKV, GGSTT; paired: four different molecules
+    units = 4 if paired else 5
     with EmbeddingStore(encoder, tmp_path) as store:
-        # unpaired: EVQ…, DIQ…, QVQ…, MKV, GGSTT; paired: four different molecules
-        assert store.fill(molecules) == (4 if paired else 5)
-        assert len(store) == len(encoder.calls) == (4 if paired else 5)
+        assert store.lacking([AB, NANOBODY]) == [AB, NANOBODY]  # told without reading
+        store.fill([AB])
+        assert store.lacking([AB, NANOBODY, AB]) == [NANOBODY]
+        assert store.lacking([]) == []
+        store.fill(molecules)
+        assert len(store) == len(encoder.calls) == units
         assert store.fill(molecules) == 0
         for molecule in molecules:
             assert molecule in store
             np.testing.assert_array_equal(store.get(molecule), expected(encoder, molecule))
-        assert len(encoder.calls) == (4 if paired else 5)
+        assert len(encoder.calls) == units
     again = CountingEncoder(paired=paired)
     with EmbeddingStore(again, tmp_path) as store:
         assert store.fill(molecules) == 0
         np.testing.assert_array_equal(store.get(AB), expected(again, AB))
-    assert again.calls == []
+    with EmbeddingStore(again, tmp_path / "other") as store:
+        assert store.fill(molecules) == len(again.calls) == units
 
 
 def test_get_encodes_what_is_missing_and_keeps_it(tmp_path):
@@ -67,31 +75,17 @@ def test_get_encodes_what_is_missing_and_keeps_it(tmp_path):
         assert store.get(AB).dtype == np.float32
 
 
-@pytest.mark.parametrize("paired", [False, True])
-def test_what_is_lacking_is_told_without_reading(tmp_path, paired):
-    encoder = CountingEncoder(paired=paired)
-    with EmbeddingStore(encoder, tmp_path) as store:
-        assert store.lacking([AB, NANOBODY]) == [AB, NANOBODY]
-        store.fill([AB])
-        assert store.lacking([AB, NANOBODY, AB]) == [NANOBODY]
-        assert store.lacking([]) == []
-
-
 def test_encoders_and_revisions_do_not_mix(tmp_path):
-    first, second = CountingEncoder("some@1"), CountingEncoder("some@2", dim=7)
-    odd = CountingEncoder("some/name with: signs@1")
-    with (
-        EmbeddingStore(first, tmp_path) as one,
-        EmbeddingStore(second, tmp_path) as two,
-        EmbeddingStore(odd, tmp_path) as three,
-    ):
-        assert len({one.path, two.path, three.path}) == 3
-        for store in (one, two, three):
+    encoders = [CountingEncoder("some@1"), CountingEncoder("some@2", dim=7)]
+    encoders.append(CountingEncoder("some/name with: signs@1"))
+    with contextlib.ExitStack() as stack:
+        stores = [stack.enter_context(EmbeddingStore(one, tmp_path)) for one in encoders]
+        assert len({store.path for store in stores}) == 3
+        for store in stores:
             assert store.fill([AB]) == 2
-        assert two.get(AB).shape == (19, 7)
-    assert [cache.encoder for cache in list_caches(tmp_path)] == sorted(
-        encoder.name for encoder in (first, second, odd)
-    )
+        assert stores[1].get(AB).shape == (19, 7)
+    names = [cache.encoder for cache in list_caches(tmp_path)]
+    assert names == sorted(encoder.name for encoder in encoders)
 
 
 def test_two_stores_of_one_encoder_share_what_they_keep(tmp_path):
@@ -113,15 +107,11 @@ def test_keys():
     assert len({embedding_key("a@1", chains) for chains in [("AA",), ("A", "A"), ("A", "AA")]}) == 3
 
 
-@settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
-@given(
-    molecules=st.lists(
-        st.lists(st.text(ALPHABET, min_size=1, max_size=30), min_size=1, max_size=3).map(tuple),
-        max_size=6,
-    )
-)
+chains = st.lists(st.text(ALPHABET, min_size=1, max_size=30), min_size=1, max_size=3).map(tuple)
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(molecules=st.lists(chains, max_size=6))
 def test_what_is_kept_comes_back(tmp_path, molecules):
     encoder = load_encoder("residue")
     with EmbeddingStore(encoder, tmp_path) as store:
@@ -161,16 +151,10 @@ def test_a_damaged_value_is_encoded_again(tmp_path, damage):
         np.testing.assert_array_equal(store.get(AB), expected(encoder, AB))
         assert encoder.calls == [(AB[0],), (AB[0],)]
         assert AB in store
-
-
-def test_a_value_in_another_ones_place_is_not_believed(tmp_path):
-    encoder = CountingEncoder()
-    first, second = ("AAAA",), ("CCCC",)
-    with EmbeddingStore(encoder, tmp_path) as store:
-        store.fill([first, second])
-        other = store._environment.read(embedding_key(encoder.name, second))
-        change_value(store, first, lambda value: other)
-        np.testing.assert_array_equal(store.get(first), expected(encoder, first))
+        store.fill([NANOBODY])  # whose value, in another's place, is not believed either
+        other = store._environment.read(embedding_key(encoder.name, NANOBODY))
+        change_value(store, (AB[0],), lambda value: other)
+        np.testing.assert_array_equal(store.get(AB), expected(encoder, AB))
 
 
 @pytest.mark.parametrize("content", [b"", b"no database " * 1000, "truncated"])
@@ -182,17 +166,13 @@ def test_a_damaged_file_is_an_error_that_says_what_to_do(tmp_path, content):
     if content == "truncated":
         os.truncate(data, data.stat().st_size // 2)
     else:
-        assert isinstance(content, bytes)
         data.write_bytes(content)
-    if content == b"":  # as a new one
-        with EmbeddingStore(encoder, tmp_path) as store:
-            assert store.fill([AB]) == 2
-        return
-    with pytest.raises(StoreError, match="paratope encoders cache --clear"):
-        EmbeddingStore(encoder, tmp_path)
-    (cache,) = list_caches(tmp_path)
-    assert cache.entries is None
-    clear_caches(tmp_path)
+    if content:  # an empty file is as a new one
+        with pytest.raises(StoreError, match="paratope encoders cache --clear"):
+            EmbeddingStore(encoder, tmp_path)
+        (cache,) = list_caches(tmp_path)
+        assert cache.entries is None
+        clear_caches(tmp_path)
     with EmbeddingStore(encoder, tmp_path) as store:
         assert store.fill([AB]) == 2
 
@@ -235,11 +215,8 @@ def test_where_caches_live(tmp_path, monkeypatch):
 
 
 def test_what_was_encoded_before_a_failure_stays(tmp_path, monkeypatch):
-    from paratope.encoders import embedding_store as store_module
-
     monkeypatch.setattr(store_module, "RESIDUES_PER_COMMIT", 7)
-    encoder = CountingEncoder()
-    with EmbeddingStore(encoder, tmp_path) as store:
+    with EmbeddingStore(CountingEncoder(), tmp_path) as store:
         with pytest.raises(EncoderError, match="no residue"):
             store.fill([("AAAAAAAA",), ("CCCCCC",), ("ev",)])
         assert len(store) == 2
@@ -295,12 +272,10 @@ def test_lmdb_is_what_is_on_disk(tmp_path):
     encoder = CountingEncoder()
     with EmbeddingStore(encoder, tmp_path) as store:
         store.fill([NANOBODY])
-        path = store.path
-    with lmdb.open(str(path), readonly=True) as plain, plain.begin() as transaction:
+    with lmdb.open(str(store.path), readonly=True) as plain, plain.begin() as transaction:
         value = transaction.get(embedding_key(encoder.name, NANOBODY))
     assert value[:4] == b"PTEM"
     assert value[6:16].rstrip(b"\0") == b"float32"
     assert np.frombuffer(value[16:24], "<u4").tolist() == [9, 4]
-    np.testing.assert_array_equal(
-        np.frombuffer(value[28:], "<f4").reshape(9, 4), expected(encoder, NANOBODY)
-    )
+    rows = np.frombuffer(value[28:], "<f4").reshape(9, 4)
+    np.testing.assert_array_equal(rows, expected(encoder, NANOBODY))

@@ -40,10 +40,8 @@ def tensorboard_events(run: Path):
 
 def tensorboard_scalars(run: Path) -> Steps:
     events = tensorboard_events(run)
-    return {
-        name: [(event.step, event.value) for event in events.Scalars(name)]
-        for name in events.Tags()["scalars"]
-    }
+    names = events.Tags()["scalars"]
+    return {name: [(one.step, one.value) for one in events.Scalars(name)] for name in names}
 
 
 def wandb_records(path: Path) -> Iterator:
@@ -73,8 +71,7 @@ def items(entries) -> dict:
 def wandb_scalars(run: Path) -> Steps:
     scalars: Steps = defaultdict(list)
     for path in sorted((run / "wandb").glob("offline-run-*/*.wandb")):
-        for found in wandb_records(path):
-            values = items(found.history.item)
+        for values in (items(found.history.item) for found in wandb_records(path)):
             for name, value in values.items():
                 scalars[name].append((values["_step"], value))
     return scalars
@@ -82,13 +79,10 @@ def wandb_scalars(run: Path) -> Steps:
 
 def mlflow_scalars(run: Path) -> Steps:
     client, known = mlflow_client(run)
-    return {
-        name: [
-            (metric.step, metric.value)
-            for metric in client.get_metric_history(known.info.run_id, name)
-        ]
-        for name in known.data.metrics
+    history = {
+        name: client.get_metric_history(known.info.run_id, name) for name in known.data.metrics
     }
+    return {name: [(one.step, one.value) for one in metrics] for name, metrics in history.items()}
 
 
 def mlflow_client(run: Path):
@@ -99,8 +93,6 @@ def mlflow_client(run: Path):
     (known,) = client.search_runs([experiment.experiment_id])
     return client, known
 
-
-# a real run, killed, gone on with, offline
 
 TRAIN = """
 import os, signal, sys
@@ -147,20 +139,14 @@ def test_a_killed_run_is_logged_once_and_nothing_is_sent(tmp_path):
     assert offline.attempts() == ""
 
     table = pl.read_csv(history)
-    columns = {
-        "train_loss": "Train Loss",
-        "validation_rmse": "Val RMSE",
-        "learning_rate": "Learning Rate",
-        "loss_gap": "Loss Gap",
-        "spread_ratio": "Spread Ratio",
-        "epoch": "Epoch",
-    }
+    columns = {"train_loss": "Train Loss", "validation_rmse": "Val RMSE", "epoch": "Epoch"}
+    columns |= {"loss_gap": "Loss Gap", "spread_ratio": "Spread Ratio"}
+    columns |= {"learning_rate": "Learning Rate"}
     for read in READERS.values():
         scalars = read(folder)
         for name, title in columns.items():
-            steps = [step for step, _ in scalars[name]]
-            values = [value for _, value in scalars[name]]
-            assert steps == [1, 2, 3, 4], (read.__name__, name)
+            steps, values = zip(*scalars[name], strict=True)
+            assert steps == (1, 2, 3, 4), (read.__name__, name)
             assert values == pytest.approx(table[title].to_list(), rel=1e-6)
 
     _, known = mlflow_client(folder)
@@ -170,8 +156,7 @@ def test_a_killed_run_is_logged_once_and_nothing_is_sent(tmp_path):
     (written,) = (folder / "wandb").glob("offline-run-*/*.wandb")
     records = list(wandb_records(written))
     (begun,) = [found.run for found in records if found.HasField("run")]
-    config = items(begun.config.update)
-    assert config["network.dim"] == 8
+    assert items(begun.config.update)["network.dim"] == 8
     assert not begun.HasField("git")
     assert [found.exit.exit_code for found in records if found.HasField("exit")] == [0]
 
@@ -213,10 +198,8 @@ def texts_of(name: str, folder: Path) -> list[tuple[int, str]]:
 
 
 def tensorboard_texts(folder: Path, name: str) -> list[tuple[int, str]]:
-    return [
-        (event.step, event.tensor_proto.string_val[0].decode())
-        for event in tensorboard_events(folder).Tensors(f"{name}/text_summary")
-    ]
+    events = tensorboard_events(folder).Tensors(f"{name}/text_summary")
+    return [(event.step, event.tensor_proto.string_val[0].decode()) for event in events]
 
 
 def test_an_epoch_that_was_cut_short_is_written_again_as_a_whole(tmp_path):
@@ -248,15 +231,13 @@ def test_names_are_checked_before_anything_is_read(run_paratope, tmp_path):
 
 @pytest.mark.parametrize("name", LOGGERS)
 def test_a_missing_library_names_the_extra(name, monkeypatch):
+    message = rf"^the logger {name} needs an optional part: pip install 'paratope\[research\]'$"
     for absent in LOGGERS[name].needs:
         with monkeypatch.context() as patched:
-            find = "importlib.util.find_spec"
-            patched.setattr(find, lambda module, absent=absent: None if module == absent else 1)
-            with pytest.raises(MissingExtraError) as caught:
+            there = lambda module, absent=absent: None if module == absent else 1  # noqa: E731
+            patched.setattr("importlib.util.find_spec", there)
+            with pytest.raises(MissingExtraError, match=message):
                 check_loggers([name])
-        assert str(caught.value) == (
-            f"the logger {name} needs an optional part: pip install 'paratope[research]'"
-        )
 
 
 def test_a_logger_that_cannot_be_opened_ends_the_run_before_it_begins(tmp_path):

@@ -2,7 +2,6 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -51,17 +50,13 @@ def single(tiny_predictor: Predictor, cache: Path) -> Scan:
     return scan(tiny_predictor, PARENT, [TARGET, OTHER], regions=REGIONS, cache=cache)
 
 
-def fail(*_: object, **__: object) -> None:
-    raise AssertionError("the model ran again")
-
-
 def row_of(found: Scan, mutations: str) -> dict:
     return found.variants.row(by_predicate=pl.col("mutations") == mutations, named=True)
 
 
-def test_every_single_mutant_is_there_once(single):
-    domain = number_chain(VK)
-    positions = [index for index, region in enumerate(domain.regions) if region == "CDR2"]
+def test_every_single_mutant_is_there_once(single, tiny_predictor, cache):
+    regions = number_chain(VK).regions
+    positions = [index for index, region in enumerate(regions) if region == "CDR2"]
     expected = {
         f"L:{VK[index]}{index + 1}{residue}"
         for index in positions
@@ -77,18 +72,16 @@ def test_every_single_mutant_is_there_once(single):
     assert row["mutations_imgt"] == "L:56S→A"
     assert (row["heavy"], row["light"]) == (VH, VK[:49] + "A" + VK[50:])
     assert len(single_mutants(PARENT)) == 19 * (len(VH) + len(VK))
+    whole = Antibody(VH + CH1, VK, "trastuzumab")  # whole chains are cut
+    found = scan(tiny_predictor, whole, [TARGET, OTHER], regions=REGIONS, cache=cache)
+    assert found.variants.equals(single.variants)
 
 
 def test_predictions_are_those_of_predict(single, tiny_predictor):
     rows = single.variants.filter(pl.col("mutations").is_in(["L:S50A", "L:A51W"]))
-    table = pl.DataFrame(
-        {
-            "id": ["parent", *rows["mutations"]],
-            "heavy": [VH, *rows["heavy"]],
-            "light": [VK, *rows["light"]],
-            "antigen": [LYSOZYME] * 3,
-        }
-    )
+    chains = {"heavy": [VH, *rows["heavy"]], "light": [VK, *rows["light"]]}
+    table = pl.DataFrame({"id": ["parent", *rows["mutations"]], **chains})
+    table = table.with_columns(antigen=pl.lit(LYSOZYME))
     expected = tiny_predictor.predict(table, parent="parent")
     for name in ("pkd", "pkd_low", "pkd_high", "delta_pkd", "delta_pkd_low", "p_stronger"):
         np.testing.assert_allclose(rows[name], expected[name][1:], atol=1e-4)
@@ -115,31 +108,30 @@ def test_frequencies_liabilities_and_humanness(single, cache):
     assert row["humanness_change"] == pytest.approx(light - before, abs=1e-4)
 
 
-def test_a_second_scan_asks_no_model(single, cache, tiny_run, tiny_predictor):
-    with pytest.MonkeyPatch.context() as patch:
-        for owner, name in (
-            *((Predictor, "predict_rows"), (Predictor, "load")),
-            (Likelihood, "frequencies"),
-        ):
-            patch.setattr(owner, name, fail)
+def test_a_second_scan_asks_no_model(single, cache, tiny_run, tiny_predictor, monkeypatch):
+    def fail(*_: object, **__: object) -> None:
+        raise AssertionError("the model ran again")
+
+    def again(model, **options):
+        options = {"regions": REGIONS, **options}
+        return scan(model, PARENT, [TARGET, OTHER], cache=cache, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Predictor, "predict_rows", fail)
+        patch.setattr(Predictor, "load", fail)
+        patch.setattr(Likelihood, "frequencies", fail)
         for model in (tiny_predictor, tiny_run.folder, str(tiny_run.folder)):
-            again = scan(model, PARENT, [TARGET, OTHER], regions=REGIONS, cache=cache)
-            assert again.variants.equals(single.variants)
-            assert again.specificity.equals(single.specificity)
-            assert again.references == single.references
-            assert again.notes == single.notes
+            found = again(model)
+            assert found.variants.equals(single.variants)
+            assert found.specificity.equals(single.specificity)
+            assert found.references == single.references
+            assert found.notes == single.notes
         for other in ({"coverage": 0.5}, {"regions": ("L1",)}):
-            options = {"regions": REGIONS, **other}
             with pytest.raises(AssertionError, match="ran again"):
-                scan(tiny_predictor, PARENT, [TARGET, OTHER], cache=cache, **options)
-
-
-def test_a_damaged_scan_is_worked_out_again(single, cache, tiny_predictor):
-    kept = sorted((cache / "scans").glob("*/variants.parquet"))
-    for path in kept:
+                again(tiny_predictor, **other)
+    for path in sorted((cache / "scans").glob("*/variants.parquet")):  # damaged: worked out again
         path.write_bytes(path.read_bytes()[:-40] + b"x" * 40)
-    again = scan(tiny_predictor, PARENT, [TARGET, OTHER], regions=REGIONS, cache=cache)
-    assert again.variants.equals(single.variants)
+    assert again(tiny_predictor).variants.equals(single.variants)
 
 
 def test_a_model_that_was_never_written_is_not_kept(tiny_predictor):
@@ -166,17 +158,15 @@ def test_a_campaigns_language_model_reads_each_variant_once(tmp_path, monkeypatc
     read: list[bytes] = []
     forward = AntibertyEncoder._forward
 
-    def counted(self: AntibertyEncoder, batch: list[list[int]]) -> Any:
+    def counted(self, batch):
         read.extend(map(bytes, batch))
         return forward(self, batch)
 
     campaign = small_campaign()
-    model = CampaignModel.fit(
-        campaign.rows(np.arange(8)), language=AntibodyLanguage("cpu", tmp_path)
-    )
-    predictor = predictor_of(
-        campaign_bundle(model, metrics={}, environment={}, card="# Small\n"), "cpu", tmp_path
-    )
+    language = AntibodyLanguage("cpu", tmp_path)
+    model = CampaignModel.fit(campaign.rows(np.arange(8)), language=language)
+    bundle = campaign_bundle(model, metrics={}, environment={}, card="# Small\n")
+    predictor = predictor_of(bundle, "cpu", tmp_path)
     monkeypatch.setattr(AntibertyEncoder, "_forward", counted)
     parent = campaign.pairs[0]
     found = scan(predictor, parent.antibody, parent.antigen, regions=["H1"], cache=tmp_path)
@@ -220,12 +210,6 @@ def test_combinations(tiny_predictor, cache):
     assert row["position"] is None
 
 
-def test_whole_chains_are_cut(tiny_predictor, cache, single):
-    whole = Antibody(VH + CH1, VK, "trastuzumab")
-    found = scan(tiny_predictor, whole, [TARGET, OTHER], regions=REGIONS, cache=cache)
-    assert found.variants.equals(single.variants)
-
-
 @pytest.mark.parametrize(
     ("options", "says"),
     [
@@ -255,15 +239,11 @@ def test_other_wrong_input(tiny_predictor, cache):
 def test_flat_predictions_are_called_so(single):
     assert "nearly flat" in " ".join(single.notes)
     assert "paratope adapt" in " ".join(single.notes)
-    # one that does rank: changes far wider than their intervals
-    wide = pl.col("delta_pkd") * 0 + pl.int_range(pl.len())
-    variants = single.variants.with_columns(
-        wide.alias("delta_pkd"),
-        (wide - 1).alias("delta_pkd_low"),
-        (wide + 1).alias("delta_pkd_high"),
-    )
     assert is_flat(single.variants, "pkd")
-    assert not is_flat(variants, "pkd")
+    # one that does rank: changes far wider than their intervals
+    wide = pl.int_range(pl.len()).cast(pl.Float64)
+    ranked = {"delta_pkd": wide, "delta_pkd_low": wide - 1, "delta_pkd_high": wide + 1}
+    assert not is_flat(single.variants.with_columns(**ranked), "pkd")
 
 
 def test_the_folder(single, tiny_predictor, cache, tmp_path):
