@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 from paratope.cli.doctor import LYSOZYME
+from paratope.data.audit import audit
 from paratope.data.tables import InputTable, read_table, table_from_frame
 from paratope.data.tables.molecules import NO_LIGHT_CHAIN
 from paratope.models.applicability_domain import ApplicabilityDomain
@@ -263,3 +264,62 @@ def test_a_chain_of_a_fasta_without_its_partner_is_said():
 def test_published_fasta_is_paired(data_root: Path, file: str):
     rows = real(data_root, file, antigens=data_root / "real_files" / "11-antigen.fasta").rows
     assert [row.pair is not None and len(row.pair.antibody.chains) for row in rows] == [2, 2]
+
+
+@pytest.mark.parametrize(
+    ("antigen", "note"),
+    [
+        (VH, "antigen: it is a chain of the antibody itself"),
+        (VL + "RTVAAPSVFIFPPSDEQLKSGTASVVCLLNNFYPREAKVQ", "antigen: it is a chain of the antib"),
+        (f"{LYSOZYME}|{VHH}", "antigen: it holds an antibody domain (heavy chain)"),
+        (VHH + "GGGGSGGGGSGGGGS" + VL[:-1], "antigen: it holds an antibody domain (heavy and lig"),
+    ],
+)
+def test_an_antigen_that_is_an_antibody_is_said(antigen: str, note: str):
+    (row,) = table_of(antigen).rows
+    assert row.pair is not None
+    assert row.notes[-1].startswith(note)
+
+
+PAIR = f"{VH},{VL}"
+
+
+@pytest.mark.parametrize(
+    ("code", "rows"),
+    [
+        ("antigen_is_name", [f"{PAIR},TIGIT", f"{PAIR},Spike"]),
+        ("antigen_is_name", [f"{PAIR},A", f"{PAIR},A | B"]),
+        ("antigen_is_name", [f"{PAIR},{LYSOZYME}", f"{PAIR},{HER2}", f"{PAIR},EGFR"]),
+        ("antigen_is_antibody", [f"{PAIR},{LYSOZYME}", f"{PAIR},{VH}", f"{PAIR},{VHH}"]),
+        ("cut_domain", [f"{PAIR},{LYSOZYME}", f"{VH[25:]},{VL},{LYSOZYME}"]),
+        ("cut_domain", [f"{PAIR},{LYSOZYME}", f"{VH},{VL[:-11]},{LYSOZYME}"]),
+        ("no_light_chain", [f"{PAIR},{LYSOZYME}", f"{VH},,{LYSOZYME}", f"{VHH},,{LYSOZYME}"]),
+        ("no_light_chain", [f"{PAIR},{LYSOZYME}", f"{VH},ND,{LYSOZYME}"]),
+        ("gaps_or_lines", [f"{PAIR},{LYSOZYME}", f"{VH[:9]}--{VH[9:]},{VL},{LYSOZYME}"]),
+        ("", [f"{PAIR},{LYSOZYME}", f"{VHH},,{LYSOZYME}", f"{PAIR},DSFKEELDKYFKNH"]),
+    ],
+)
+def test_the_audit_says_what_molecules_are(tmp_path: Path, code: str, rows: list[str]):
+    path = tmp_path / "table.csv"
+    path.write_text("\n".join(["heavy,light,antigen", *rows]))
+    ours = {"antigen_is_name", "antigen_is_antibody", "cut_domain", "no_light_chain"}
+    codes = [finding.code for finding in audit(path).findings]
+    assert code in {*codes, ""}
+    assert (ours | {"gaps_or_lines"}) & set(codes) == {code} - {""}
+
+
+@pytest.mark.parametrize(
+    ("file", "code"),
+    [
+        ("02-flab-antigen-name-and-antigen_seq.csv", "antigen_is_name"),
+        ("03-antigen-name-as-residues.csv", "antigen_is_name"),
+        ("03-sibling-sabdab-antigen_chain-letters.csv", "antigen_is_name"),
+        ("06-ultralong-cdr-h3.csv", "cut_domain"),
+        ("11-light-chain-not-determined.csv", "no_light_chain"),
+        ("14-antigen-is-an-antibody.csv", "antigen_is_antibody"),
+        ("15-antigen-chains-in-lines.csv", "gaps_or_lines"),
+        ("21-aligned-sequences.csv", "gaps_or_lines"),
+    ],
+)
+def test_the_audit_of_published_tables(data_root: Path, file: str, code: str):
+    assert code in {finding.code for finding in audit(data_root / "real_files" / file).findings}

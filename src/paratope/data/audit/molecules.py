@@ -10,8 +10,10 @@ import numpy as np
 from paratope.core.errors import InputError
 from paratope.data.audit.table import AuditedTable, domains_of, sequence_problem
 from paratope.data.findings import Finding, counted, named, percent
+from paratope.data.tables import match_columns
 from paratope.data.tables.molecules import MoleculeReader
 from paratope.data.tables.variants import MADE, MutationError, NumbersError
+from paratope.molecules.sequences import antigen_doubt, clean_antigen
 
 # numbering is fast, but a table may hold a million chains: so many different ones are looked at
 MAX_NUMBERED = 5000
@@ -46,6 +48,67 @@ def check_readable(table: AuditedTable) -> Iterator[Finding]:
             rows, message = list(shown), f"{len(shown)} cells are no protein sequence"
             examples = table.shown(rows, shown)
             yield table.finding("unreadable_sequence", table.roles[role], message, rows, examples)
+
+
+def check_antigen_cells(table: AuditedTable) -> Iterator[Finding]:
+    """Antigens that are names, letters or an antibody's chain."""
+    first = match_columns(table.frame.columns).get("antigen", "")
+    column = table.roles.get("antigen", first)  # letters of chains give a column no role
+    texts = table.frame[column].to_list() if column else []
+    doubts = {text: antigen_doubt(text) for text in set(texts) if text is not None}
+    names = [row for row, text in enumerate(texts) if text is not None and doubts[text]]
+    if names:
+        message = f"{counted(len(names), 'cell')} with a name or letters where residues belong"
+        yield table.finding("antigen_is_name", column, message, names, table.shown(names, texts))
+    if first != column and table.roles.get("antigen_name") == first:
+        message = f"the column holds no residues; the antigen is read from {column!r}"
+        yield table.finding("antigen_is_name", first, message, table.rows, severity="info")
+    domains = _domains(table.antigen)
+    rows = [row for row, text in enumerate(table.antigen) if domains.get(text or "")]
+    if rows:
+        message = f"in {counted(len(rows), 'row')} the antigen is an antibody domain"
+        own = sum(table.antigen[row] in (table.heavy[row], table.light[row]) for row in rows)
+        message += f", in {own} of the row's own antibody" * bool(own)
+        yield table.finding("antigen_is_antibody", column, message, rows, table.shown(rows))
+
+
+def check_halves(table: AuditedTable) -> Iterator[Finding]:
+    """Antibodies of which a region or the light chain is missing."""
+    cut: dict[int, str] = {}
+    unpaired = []
+    limit = set(_domains(table.heavy)) | set(_domains(table.light))
+    for row, chains in enumerate(zip(table.heavy, table.light, strict=True)):
+        domains = [each for text in chains if text in limit for each in domains_of(text or "")]
+        if missing := [name for domain in domains for name in domain.missing]:
+            cut[row] = ", ".join(missing)
+        if len(domains) == 1 and chains[1] is None and domains[0].is_conventional_vh:
+            unpaired.append(row)
+    column = table.roles.get("heavy", "")
+    if cut:
+        message = f"{counted(len(cut), 'row')} with a domain that lacks a region or most of it"
+        yield table.finding("cut_domain", column, message, list(cut), table.shown([*cut], cut))
+    single = any(re.search("vhh|nanobod|single", text or "", re.I) for text in table.text("format"))
+    if unpaired and not single:
+        message = f"{counted(len(unpaired), 'row')} with a conventional VH and no light chain"
+        severity = "warning" if any(table.light) else "info"
+        examples = table.shown(unpaired)
+        yield table.finding(
+            "no_light_chain", column, message, unpaired, examples, severity=severity
+        )
+
+
+def check_spelt_cells(table: AuditedTable) -> Iterator[Finding]:
+    """Cells of sequences that are read only after gaps are removed or chains told apart."""
+    for role in ("heavy", "light", "antigen"):
+        notes: dict[int, str] = {}
+        for row, text in enumerate(table.text(role)):
+            if text and not text.isalnum() and not sequence_problem(text):
+                said = [note.removeprefix("antigen: ") for note in clean_antigen(text)[1]]
+                notes |= {row: "; ".join(said)} if said else {}
+        if notes and (role != "antigen" or _holds_sequences(table)):
+            message = f"{counted(len(notes), 'cell')} read with gaps removed or as several chains"
+            examples = table.shown([*notes], notes)
+            yield table.finding("gaps_or_lines", table.roles[role], message, [*notes], examples)
 
 
 def _holds_sequences(table: AuditedTable) -> bool:

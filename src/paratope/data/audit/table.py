@@ -15,6 +15,7 @@ import numpy as np
 import polars as pl
 
 from paratope.core.errors import InputError
+from paratope.core.number_text import is_not_measured
 from paratope.core.units import (
     GAS_CONSTANT_KCAL_PER_MOL_K,
     STANDARD_TEMPERATURE_K,
@@ -24,9 +25,10 @@ from paratope.core.units import (
 from paratope.data.audit.report import FAULTS
 from paratope.data.findings import Finding, Severity, concise
 from paratope.data.tables import match_columns
+from paratope.data.tables.columns import residues_before_names
 from paratope.data.tables.formats import as_text
 from paratope.molecules.numbering import Domain, find_domains
-from paratope.molecules.sequences import clean_sequence
+from paratope.molecules.sequences import clean_sequence, split_chains
 
 Kind = Literal["pkd", "kd", "log_kd", "dg", "ddg", "score", "prediction", "number"]
 
@@ -63,7 +65,7 @@ _NOT_VALUES = re.compile(
 )
 _NUMBER = r"^\s*(<=|>=|<|>|≤|≥|~|=)?\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*$"
 _MISSING = ("", "na", "n/a", "nan", "none", "null", "#n/a", "-")
-_SEQUENCE = re.compile(r"[A-Za-z*:|\s-]{30,}")
+_SEQUENCE = re.compile(r"[A-Za-z*:|;,/+&.~\s-]{30,}")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -137,7 +139,8 @@ class AuditedTable:
     @functools.cached_property
     def light(self) -> list[str | None]:
         """Light chains as residues."""
-        return [_residues(text) for text in self.text("light")]
+        texts = self.text("light")
+        return [None if is_not_measured(text or "") else _residues(text) for text in texts]
 
     @functools.cached_property
     def antigen(self) -> list[str | None]:
@@ -240,7 +243,7 @@ def read_audited(name: str, frame: pl.DataFrame) -> AuditedTable:
     stripped = pl.all().str.strip_chars()
     missing = stripped.str.to_lowercase().is_in(list(_MISSING))
     frame = pl.DataFrame(texts).select(pl.when(missing).then(None).otherwise(stripped).name.keep())
-    roles = _roles_by_content(frame, match_columns(frame.columns))
+    roles = _roles_by_content(frame, residues_before_names(match_columns(frame.columns), frame)[0])
     order = [*_KD_UNITS, *_KINDS]
     order.insert(0, order.pop(order.index("pkd")))
     canonical = {column: role for role, column in roles.items()}
@@ -289,11 +292,10 @@ def domains_of(residues: str) -> tuple[Domain, ...]:
 
 
 def sequence_problem(text: str) -> str:
-    """Why a cell is no protein, chains separated by ``|`` or ``:``; empty if it is one."""
+    """Why a cell is no protein, of one or several chains; empty if it is one."""
     try:
-        for part in re.split(r"[|:]", text):
-            if part.strip():
-                clean_sequence(part)
+        for part in split_chains(text)[0]:
+            clean_sequence(part)
     except InputError as problem:
         return str(problem)
     return ""
@@ -306,8 +308,7 @@ def _residues(text: str | None) -> str | None:
         return None
     if sequence_problem(text):
         return "".join(text.split()).upper()
-    parts = [part for part in re.split(r"[|:]", text) if part.strip()]
-    return ":".join(clean_sequence(part)[0] for part in parts) or None
+    return ":".join(clean_sequence(part)[0] for part in split_chains(text)[0]) or None
 
 
 def _codes(keys: Sequence[Hashable]) -> np.ndarray:

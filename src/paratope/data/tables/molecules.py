@@ -48,6 +48,29 @@ class Molecules:
         return pair.antigen
 
 
+def peptide_note(antigen: Antigen) -> tuple[str, ...]:
+    """What to say of an antigen so short that it may be a name."""
+    if max(map(len, antigen.chains)) > _MAX_DOUBTED_RESIDUES:
+        return ()
+    shown = "|".join(antigen.chains)
+    return (f"antigen: {shown!r} read as a peptide; if it is a name, give its residues",)
+
+
+def antibody_antigen(pair: Pair) -> tuple[str, ...]:
+    """What to say of an antigen that is an antibody's chain, the pair's own or another's."""
+    residues = {
+        domain.residues: "heavy" if domain.is_heavy else "light"
+        for chain in pair.antigen.chains
+        for domain in find_domains(chain)
+    }
+    if not residues:
+        return ()
+    if residues.keys() & set(pair.antibody.chains):
+        return ("antigen: it is a chain of the antibody itself",)
+    kinds = " and ".join(sorted({*residues.values()}))
+    return (f"antigen: it holds an antibody domain ({kinds} chain)",)
+
+
 class MoleculeReader:
     """Reads antibodies and antigens from the cells of one table.
 
@@ -113,9 +136,7 @@ class MoleculeReader:
                 raise InputError(f"antigen: {doubt}; expected its residues, one letter each")
         except InputError as problem:
             raise InputError(f"column {self._column('antigen')!r}: {problem}") from None
-        if max(map(len, antigen.chains)) <= _MAX_DOUBTED_RESIDUES:
-            doubt = "read as a peptide; if it is a name, give its residues"
-            notes = (*notes, f"antigen: {text.strip()!r} {doubt}")
+        notes = (*notes, *peptide_note(antigen))
         return dataclasses.replace(antigen, name=name), notes
 
     def parent_of(self, pair: Pair, cells: Cells) -> Pair | None:

@@ -31,7 +31,7 @@ from paratope.data.tables.columns import (
     residues_before_names,
 )
 from paratope.data.tables.formats import Block, as_text, read_antigens
-from paratope.data.tables.molecules import Cells, MoleculeReader
+from paratope.data.tables.molecules import Cells, MoleculeReader, antibody_antigen, peptide_note
 from paratope.data.tables.sources import Source
 from paratope.data.tables.value_columns import RowOfValues, ValueColumns
 from paratope.data.tables.values import WrongUnitError, read_values
@@ -123,6 +123,8 @@ class RowReader:
         self._notes: list[str] = []
         self._take = take
         self.columns = self._matched(sample, columns, default_antigen)
+        for antigen in self.antigens or ():
+            self._notes += [f"{source}: {note}" for note in peptide_note(antigen)]
         self._limit_pkd = limit_pkd
         self._assay = "stdin" if source == "stdin" else Path(source).name.split(".")[0]
         self._index = 0
@@ -270,7 +272,8 @@ class RowReader:
                     antigen, more = self._molecules.antigen(cells)
                 antibody = dataclasses.replace(molecules.antibody, name=row_id)
                 pair = Pair(antibody, molecules.paired_with(antigen))
-                rows.append(dataclasses.replace(row, pair=pair, notes=(*notes, *more)))
+                more = (*notes, *more, *antibody_antigen(pair))
+                rows.append(dataclasses.replace(row, pair=pair, notes=more))
             except InputError as error:
                 rows.append(row.with_error(error))
         return rows
