@@ -1,5 +1,6 @@
 """Calibrated answers: intervals cover what they say, per domain; rankings are kept."""
 
+import dataclasses
 import warnings
 
 import numpy as np
@@ -13,9 +14,7 @@ from paratope.models.model import Scored
 NOISE = {"in": 0.4, "near": 0.8, "out": 1.6}
 
 
-def simulated(
-    count: int, seed: int, domains: tuple[str, ...] = ("in", "near", "out")
-) -> CalibrationRows:
+def simulated(count: int, seed: int, domains: tuple[str, ...] = tuple(NOISE)) -> CalibrationRows:
     """Raw answers that are off by half a pKd and twice as wide as the truth, noise by domain."""
     random = np.random.default_rng(seed)
     domain = random.choice(domains, count)
@@ -23,21 +22,13 @@ def simulated(
     noise = np.array([NOISE[name] for name in domain])
     raw = 2 * truth - 8 + 0.5 + random.normal(0, 2 * noise)
     group = random.integers(0, max(count // 10, 1), count).astype(str)
-    return CalibrationRows(
-        raw,
-        noise * random.uniform(0.8, 1.2, count),
-        raw - 9,
-        truth,
-        np.zeros(count, int),
-        domain,
-        group,
-        group,
-    )
+    sd = noise * random.uniform(0.8, 1.2, count)
+    return CalibrationRows(raw, sd, raw - 9, truth, np.zeros(count, int), domain, group, group)
 
 
 @pytest.mark.parametrize("rescale", [False, True])
 @pytest.mark.parametrize("coverage", [0.5, 0.8, 0.9, 0.95])
-def test_intervals_cover_what_they_say_in_every_domain(coverage: float, rescale: bool):
+def test_intervals_cover_what_they_say_in_every_domain(coverage, rescale):
     calibration = Calibration(simulated(3000, 0), rescale)
     new = simulated(6000, 1)
     answer = calibration.apply(new.scored, new.domain.tolist(), coverage)
@@ -49,16 +40,15 @@ def test_intervals_cover_what_they_say_in_every_domain(coverage: float, rescale:
 def test_less_familiar_domains_get_wider_intervals():
     calibration = Calibration(simulated(3000, 0), rescale=True)
     one = np.ones(3)
-    answer = calibration.apply(Scored(8 * one, one, one), ["in", "near", "out"])
-    width = answer.high - answer.low
+    answer = calibration.apply(Scored(8 * one, one, one), list(NOISE))
     # the same raw spread of 1 stands for less error where noise was small
     assert np.all(answer.low < answer.value)
     assert np.all(answer.value < answer.high)
+    assert np.all(np.isfinite(answer.high - answer.low))
     new = simulated(3000, 2)
     given = calibration.apply(new.scored, new.domain.tolist())
     means = [np.mean((given.high - given.low)[new.domain == name]) for name in NOISE]
     assert means[0] < means[1] < means[2]
-    assert np.all(np.isfinite(width))
 
 
 def test_scaling_lowers_the_error_and_keeps_the_ranking():
@@ -91,19 +81,14 @@ def test_probability_of_strong_is_calibrated_and_falls_with_the_threshold():
     assert np.all(stricter < p_strong)
 
 
-def test_difference_to_the_parent():
-    calibration = Calibration(simulated(3000, 0), rescale=True)
-    pkd = np.array([7.0, 8.0, 9.0])
-    change = calibration.difference(pkd, 8.0, ["in", "in", "in"])
+def test_difference_to_the_parent_is_covered():
+    calibration = Calibration(simulated(4000, 0), rescale=True)
+    change = calibration.difference(np.array([7.0, 8.0, 9.0]), 8.0, ["in", "in", "in"])
     assert change.value.tolist() == [-1.0, 0.0, 1.0]
     assert change.p_stronger[1] == pytest.approx(0.5)
     assert change.p_stronger[0] == pytest.approx(1 - change.p_stronger[2])
     assert 0 < change.p_stronger[0] < 0.5
     assert np.all((change.low < change.value) & (change.value < change.high))
-
-
-def test_differences_are_covered():
-    calibration = Calibration(simulated(4000, 0), rescale=True)
     new = simulated(4000, 1, ("near",))
     answer = calibration.apply(new.scored, ["near"] * 4000)
     truth, predicted = np.diff(new.pkd)[::2], np.diff(answer.value)[::2]
@@ -113,31 +98,23 @@ def test_differences_are_covered():
 
 def test_a_domain_with_few_rows_borrows_from_less_familiar_ones():
     rows = simulated(2000, 0)
-    few = np.flatnonzero(rows.domain != "in")
-    calibration = Calibration(
-        rows.rows(np.concatenate([few, np.flatnonzero(rows.domain == "in")[:5]]))
-    )
-    summary = calibration.summary()
+    few, most = np.flatnonzero(rows.domain == "in")[:5], np.flatnonzero(rows.domain != "in")
+    summary = Calibration(rows.rows(np.concatenate([most, few]))).summary()
     assert summary["in"]["borrowed"]
     assert not summary["near"]["borrowed"]
     assert summary["in"]["rmse_pkd"] >= 0.9 * summary["near"]["rmse_pkd"]
 
 
 def test_one_large_group_is_not_the_calibration():
-    rows = simulated(400, 0, ("out",))
-    crowd = simulated(4000, 1, ("out",))
-    crowd = CalibrationRows(**{**crowd.__dict__, "group": np.full(4000, "crowd")})
-    both = Calibration(CalibrationRows.joined([rows, crowd]))
+    crowd = dataclasses.replace(simulated(4000, 1, ("out",)), group=np.full(4000, "crowd"))
+    both = Calibration(CalibrationRows.joined([simulated(400, 0, ("out",)), crowd]))
     assert both.summary()["out"]["rows"] == 400 + MAX_ROWS_OF_GROUP
 
 
 def test_censored_rows_train_no_interval_and_inform_the_classifier():
     rows = simulated(500, 0, ("out",))
-    bound = CalibrationRows(
-        **{**rows.__dict__, "censoring": np.full(500, -1), "pkd": np.full(500, 5.0)}
-    )
-    joined = Calibration(CalibrationRows.joined([rows, bound]))
-    alone = Calibration(rows)
+    bound = dataclasses.replace(rows, censoring=np.full(500, -1), pkd=np.full(500, 5.0))
+    joined, alone = Calibration(CalibrationRows.joined([rows, bound])), Calibration(rows)
     assert joined.summary()["out"]["rmse_pkd"] == alone.summary()["out"]["rmse_pkd"]
     raw = Scored(np.array([9.0]), np.array([1.6]), np.array([0.0]))
     assert joined.apply(raw, ["out"]).p_strong[0] < alone.apply(raw, ["out"]).p_strong[0]
@@ -153,7 +130,7 @@ def test_json_round_trip():
 
 
 @pytest.mark.parametrize("coverage", [0.0, 1.0, 90.0, -0.1, float("nan")])
-def test_coverage_out_of_range(coverage: float):
+def test_coverage_out_of_range(coverage):
     calibration = Calibration(simulated(300, 0))
     one = np.ones(1)
     with pytest.raises(InputError, match=r"between 0.01 and 0.99"):
@@ -162,14 +139,18 @@ def test_coverage_out_of_range(coverage: float):
         calibration.difference(one, 0.0, ["in"], coverage)
 
 
-def test_too_few_rows_are_refused():
+def test_few_rows_give_the_whole_range_and_too_few_are_refused():
     rows = simulated(300, 0)
+    one = np.ones(1)
+    calibration = Calibration(rows.rows(np.arange(4)))
+    answer = calibration.apply(Scored(8 * one, one, one), ["out"], coverage=0.95)
+    assert (answer.low[0], answer.high[0]) == (PKD_MIN_MEASURABLE, PKD_MAX_MEASURABLE)
     with pytest.raises(ModelError, match="at least 2"):
         Calibration(rows.rows(np.arange(1)))
 
 
 @pytest.mark.parametrize("damage", ["missing", "short", "text"])
-def test_damaged_file_is_refused(damage: str):
+def test_damaged_file_is_refused(damage):
     data = Calibration(simulated(50, 0)).to_json()
     columns = data["held_out"]
     if damage == "missing":
@@ -180,13 +161,6 @@ def test_damaged_file_is_refused(damage: str):
         columns["sd"] = ["wide"] * 50
     with pytest.raises(ModelError, match=r"calibration\.json"):
         Calibration.from_json(data)
-
-
-def test_few_rows_give_the_whole_range():
-    calibration = Calibration(simulated(300, 0).rows(np.arange(4)))
-    one = np.ones(1)
-    answer = calibration.apply(Scored(8 * one, one, one), ["out"], coverage=0.95)
-    assert (answer.low[0], answer.high[0]) == (PKD_MIN_MEASURABLE, PKD_MAX_MEASURABLE)
 
 
 def test_intervals_are_those_of_crepes():

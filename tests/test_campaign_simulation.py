@@ -115,15 +115,13 @@ def test_expected_and_found_numbers_of_better_ones_agree(landscape):
 
 
 def test_rounds_saved_in_known_cases():
-    steady = np.array([[0.0, 1.0, 2.0, 3.0]])
-    fast = np.array([[0.0, 3.0, 3.0, 3.0]])
-    assert saved_rounds(fast, steady).tolist() == [2.0]
-    assert saved_rounds(steady, fast).tolist() == [-2.0]
-    assert saved_rounds(steady, steady).tolist() == [0.0]
+    steady, fast = np.array([[0.0, 1.0, 2.0, 3.0]]), np.array([[0.0, 3.0, 3.0, 3.0]])
+    for one, other, saved in ((fast, steady, 2.0), (steady, fast, -2.0), (steady, steady, 0.0)):
+        assert saved_rounds(one, other).tolist() == [saved]
     assert mean_interval(np.array([2.0])).mean == 2.0
     found = mean_interval(np.array([1.0, 2.0, 3.0]))
-    assert found.low == pytest.approx(2 - 4.303 / np.sqrt(3), abs=1e-3)
-    assert found.high == pytest.approx(2 + 4.303 / np.sqrt(3), abs=1e-3)
+    reach = 4.303 / np.sqrt(3)
+    assert (found.low, found.high) == pytest.approx((2 - reach, 2 + reach), abs=1e-3)
 
 
 def test_files(replayed, landscape, tmp_path):
@@ -139,13 +137,10 @@ def test_files(replayed, landscape, tmp_path):
     }
     assert set(summary["better_than_best"]) == {"model", "greedy"}
     assert written[2].read_bytes().startswith(b"\x89PNG")
-    means = (
-        frame.filter(pl.col("strategy") == "model")
-        .group_by("round", maintain_order=True)
-        .agg(pl.col("recall").mean())["recall"]
-    )
+    rounds = frame.filter(pl.col("strategy") == "model").group_by("round", maintain_order=True)
+    means = rounds.agg(pl.col("recall").mean())["recall"].to_list()
     stated = [one["mean"] for one in summary["rounds"]["model"]["recall"]]
-    assert means.to_list() == pytest.approx(stated, abs=1e-3)
+    assert means == pytest.approx(stated, abs=1e-3)
 
 
 def test_one_antigen_and_one_assay_are_replayed():
@@ -169,31 +164,19 @@ def test_bounds_are_no_reason_to_stop():
     assert replay(landscape, [ModelStrategy(refuse)], plan).results[1].measured == 20
 
 
-@pytest.mark.parametrize(
-    ("plan", "message"),
-    [
-        (
-            ReplayOptions(batch=60, rounds=5),
-            r"take 360 variants, the landscape has 220: ask for at most 2",
-        ),
-        (ReplayOptions(batch=0), "batch must be at least 1"),
-        (ReplayOptions(start=1), "at least 2 variants"),
-    ],
-)
-def test_plans_that_do_not_fit(plan, message, landscape):
-    with pytest.raises(InputError, match=message):
-        replay(landscape, [RandomStrategy()], plan)
-
-
-def test_landscapes_and_strategies_that_are_none():
-    campaign = small_campaign(40)
-    flat = dataclasses.replace(campaign, values=np.full(40, 8.0))
-    for source, message in (
-        (campaign.rows(np.arange(10)), "a landscape of 10 variants; expected at least 20"),
-        (flat, "all 40 variants have the value 8"),
+def test_plans_landscapes_and_strategies_that_are_none(landscape):
+    for plan, message in (
+        ({"batch": 60, "rounds": 5}, "take 360 variants, the landscape has 220: ask for at most 2"),
+        ({"batch": 0}, "batch must be at least 1"),
+        ({"start": 1}, "at least 2 variants"),
     ):
         with pytest.raises(InputError, match=message):
-            landscape_of(source)
+            replay(landscape, [RandomStrategy()], ReplayOptions(**plan))
+    campaign = small_campaign(40)
+    with pytest.raises(InputError, match="a landscape of 10 variants; expected at least 20"):
+        landscape_of(campaign.rows(np.arange(10)))
+    with pytest.raises(InputError, match="all 40 variants have the value 8"):
+        landscape_of(dataclasses.replace(campaign, values=np.full(40, 8.0)))
     for text, message in (
         ("best", "unknown strategy 'best'; valid names: all, greedy"),
         ("", "no strategy is named"),

@@ -126,10 +126,18 @@ def test_any_altered_bit_is_detected(interrupted, place, bit):
             read_checked(damaged)
 
 
-def test_damaged_best_weights_are_detected(data, folder):
-    for path in folder.glob("best_epoch_*.pth"):
-        path.write_bytes(DAMAGES["one bit"](path.read_bytes()))
-    with pytest.raises(TrainingError, match=r"no checkpoint is whole: .*best weights .*altered"):
+@pytest.mark.parametrize(
+    ("pattern", "damage", "message"),
+    [
+        ("best_epoch_*.pth", "one bit", "no checkpoint is whole: .*best weights .*altered"),
+        ("checkpoint_*.pth", "emptied", "no checkpoint is whole.*Delete {} to start"),
+    ],
+)
+def test_all_checkpoints_damaged_is_an_error(data, folder, pattern, damage, message):
+    """Days of training are not thrown away silently."""
+    for path in folder.glob(pattern):
+        path.write_bytes(DAMAGES[damage](path.read_bytes()))
+    with pytest.raises(TrainingError, match=message.format(folder)):
         run(data, tiny(*LONG), folder=folder, resume=True)
 
 
@@ -194,11 +202,3 @@ def test_a_file_system_without_hard_links(data, whole, tmp_path, monkeypatch):
     assert same_run(whole, run(data, tiny(*LONG), folder=tmp_path))
     epochs = [read_checked(tmp_path / name)[0]["progress"]["step"] for name in (LATEST, PREVIOUS)]
     assert epochs == [12, 12]  # at the last step, and after the epoch it ends
-
-
-def test_all_checkpoints_damaged_is_an_error(data, folder):
-    """Days of training are not thrown away silently."""
-    for name in (LATEST, PREVIOUS):
-        (folder / name).write_bytes(b"")
-    with pytest.raises(TrainingError, match=f"no checkpoint is whole.*Delete {folder} to start"):
-        run(data, tiny(*LONG), folder=folder, resume=True)

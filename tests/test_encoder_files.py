@@ -115,17 +115,21 @@ def test_a_folder_for_all_encoders(hub_cache, tiny_folder, tmp_path, monkeypatch
         load_encoder("esm2-8m@folder-0123456789abcdef")
 
 
-def test_the_name_of_a_folder_follows_its_contents(copied):
-    import torch
+def change_weights(folder: Path, change: Callable[[dict], Any]) -> None:
+    """Write a folder's weights again, as they are after a change in place or as it gives them."""
     from safetensors.torch import load_file, save_file
 
+    weights = load_file(folder / "model.safetensors")
+    weights = change(weights) or weights
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def test_the_name_of_a_folder_follows_its_contents(copied):
     folder = copied("esm2-8m")
     name = load_encoder(f"esm2-8m@{folder}").name
     assert load_encoder(f"esm2-8m@{folder}").name == name
-    path = folder / "model.safetensors"
-    weights = load_file(path)
-    weights["embeddings.word_embeddings.weight"] += torch.tensor(1e-3)
-    save_file(weights, path, metadata={"format": "pt"})
+    key = "embeddings.word_embeddings.weight"
+    change_weights(folder, lambda weights: {**weights, key: weights[key] + 1e-3})
     assert load_encoder(f"esm2-8m@{folder}").name != name
 
 
@@ -166,14 +170,15 @@ def test_damaged_files(copied, name, damage, message):
 
 @pytest.mark.parametrize("name", ["esm2-8m", "igbert", "prott5"])
 def test_a_missing_weight_is_no_random_weight(name, copied):
-    from safetensors.torch import load_file, save_file
+    folder, lost = copied(name), []
 
-    folder = copied(name)
-    weights = load_file(folder / "model.safetensors")
-    lost = next(key for key in sorted(weights) if re.search(r"\.1\..*(query|\.q)\.weight", key))
-    del weights[lost]
-    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(EncoderError, match=f"no {lost}"):
+    def lose(weights):
+        pattern = r"\.1\..*(query|\.q)\.weight"
+        lost.append(next(key for key in sorted(weights) if re.search(pattern, key)))
+        del weights[lost[0]]
+
+    change_weights(folder, lose)
+    with pytest.raises(EncoderError, match=f"no {lost[0]}"):
         load_encoder(f"{name}@{folder}", device="cpu").encode([(CHAIN,)])
 
 
@@ -230,12 +235,9 @@ def test_weights_as_the_hub_holds_them(name, copied, tiny_folder):
 def test_half_precision_weights_are_used_in_single_precision(copied):
     """ProtT5 is published in half precision."""
     import torch
-    from safetensors.torch import load_file, save_file
 
     folder = copied("prott5")
-    weights = load_file(folder / "model.safetensors")
-    halved = {key: value.half() for key, value in weights.items()}
-    save_file(halved, folder / "model.safetensors", metadata={"format": "pt"})
+    change_weights(folder, lambda weights: {key: one.half() for key, one in weights.items()})
     encoder: Any = load_encoder(f"prott5@{folder}", device="cpu")
     assert encoder.encode([(CHAIN,)])[0].dtype == np.float32
     assert {parameter.dtype for parameter in encoder._model.parameters()} == {torch.float32}
@@ -247,8 +249,6 @@ def test_loading_says_nothing(copied, capfd, caplog):
     assert (out, err) == ("", "")
     assert not caplog.records
 
-
-# a hub of our own, in this process
 
 COMMIT = "c0ffee" + "0" * 34
 
@@ -276,22 +276,15 @@ def hub(
             asked.append(path)
             headers = {"X-Repo-Commit": COMMIT}
             if path.startswith("/api/models/Exscientia/IgT5/tree/"):
-                body = json.dumps(
-                    [
-                        {
-                            "type": "file",
-                            "path": name,
-                            "size": len(data),
-                            "oid": hashlib.sha1(data).hexdigest(),
-                        }
-                        for name, data in files.items()
-                    ]
-                ).encode()
+                oid = {name: hashlib.sha1(data).hexdigest() for name, data in files.items()}
+                listed = [
+                    {"path": name, "size": len(files[name]), "oid": oid[name]} for name in oid
+                ]
+                body = json.dumps([{"type": "file", **one} for one in listed]).encode()
             elif path.startswith("/api/models/Exscientia/IgT5"):
                 siblings = [{"rfilename": name} for name in files]
-                body = json.dumps(
-                    {"id": "Exscientia/IgT5", "sha": COMMIT, "siblings": siblings}
-                ).encode()
+                about = {"id": "Exscientia/IgT5", "sha": COMMIT, "siblings": siblings}
+                body = json.dumps(about).encode()
             elif (name := path.rsplit("/", 1)[-1]) in files and "/resolve/" in path:
                 body = files[name]
                 headers["ETag"] = f'"{hashlib.sha1(body).hexdigest()}"'
@@ -317,7 +310,7 @@ def hub(
         thread.join()
 
 
-def test_download_into_the_cache(hub, run_paratope):
+def test_download_into_the_cache_and_into_a_folder(hub, run_paratope, tmp_path):
     done = run_paratope("encoders", "download", "igt5", code=0)
     assert COMMIT in done.out
     # what is not needed stays there: other formats, texts, code
@@ -329,9 +322,6 @@ def test_download_into_the_cache(hub, run_paratope):
     assert encoder.name == f"igt5@{COMMIT}"
     assert encoder.encode([(CHAIN, CHAIN)])[0].shape == (2 * len(CHAIN), 32)
     assert len(hub) == before  # loading asks nobody
-
-
-def test_download_into_a_folder(hub, run_paratope, tmp_path):
     folder = tmp_path / "carried" / "igt5"
     done = run_paratope("encoders", "download", "igt5", "--folder", folder, code=0)
     assert f"igt5@{folder}" in done.out
@@ -339,16 +329,13 @@ def test_download_into_a_folder(hub, run_paratope, tmp_path):
     assert load_encoder(f"igt5@{folder}").name == f"igt5@{COMMIT}"
 
 
-def test_download_without_a_network(hub_cache, monkeypatch, run_paratope):
+def test_download_without_a_network_and_of_nothing(hub_cache, monkeypatch, run_paratope):
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     done = run_paratope("encoders", "download", "esm2-8m", code=2)
     assert "could not be downloaded" in done.err
     assert "esm2-8m@FOLDER" in done.err
-
-
-def test_nothing_to_download():
     assert "nothing to download" in download_encoder("residue")
     with pytest.raises(EncoderError, match="unknown encoder"):
         download_encoder("esm9")

@@ -25,17 +25,11 @@ def some_rows(count: int = 200, bounds: bool = True) -> EvaluationRows:
 
 
 def positions(chains: str = "HL") -> list[figures.PositionEffect]:
-    sites = [
-        (1, "FR1", 0.0),
-        (27, "CDR1", 0.4),
-        (30, "CDR1", 1.2),
-        (60, "CDR2", 0),
-        (105, "CDR3", 0.7),
-    ]
+    sites = [(1, "FR1", 0.0), (27, "CDR1", 0.4), (30, "CDR1", 1.2), (60, "CDR2", 0)]
     return [
         figures.PositionEffect(chain, str(imgt), region, size, (-1) ** imgt * size, int(size > 0))
         for chain in chains
-        for imgt, region, size in sites
+        for imgt, region, size in [*sites, (105, "CDR3", 0.7)]
     ]
 
 
@@ -45,12 +39,8 @@ def some_heat_map(changes: np.ndarray) -> Figure:
     return figures.heat_map(changes, list(sites), **labels)
 
 
-LINE = {
-    "variants": [12, 96, 384],
-    "spearman": [0.3, 0.5, 0.6],
-    "low": [0, 0.3, 0.4],
-    "high": [1, 1, 1],
-}
+LINE = {"variants": [12, 96, 384], "spearman": [0.3, 0.5, 0.6]}
+LINE |= {"low": [0, 0.3, 0.4], "high": [1, 1, 1]}
 PARENT = [(9, 8, 10), (7, 6, 8)]
 NAN = float("nan")
 ROUNDS = {"ours": [(8, 7, 9), (9, 8.5, 9.5)], "random_draws": [(8, NAN, NAN), (8.4, NAN, NAN)]}
@@ -114,12 +104,9 @@ def test_every_figure_is_labelled_deterministic_and_leaves_nothing_open(name: st
     assert plt.rcParams["axes.spines.top"]  # the caller's style is as it was
 
 
-def test_many_points_become_hexagons_and_stay_small():
+def test_many_points_become_hexagons_and_units_are_on_the_axes():
     many = figures.predicted_versus_measured(some_rows(50_000))
     assert len(figures.figure_bytes(many)) < 1_000_000
-
-
-def test_units_are_on_the_axes():
     axes = figures.residuals(some_rows()).axes[0]
     assert "log10" in axes.get_ylabel()
     assert "pKd" in axes.get_xlabel()
@@ -148,15 +135,12 @@ def test_only_few_rows_show_their_intervals():
     assert len(few.collections) == len(many.collections) + 1
 
 
-def test_the_curve_is_dashed_beyond_what_was_measured():
+def test_the_curve_is_dashed_beyond_what_was_measured_and_hits_are_counted():
     axes = DRAWN["curve"]().axes[0]
     past, beyond = axes.lines[0], axes.lines[1]
     assert max(past.get_xdata()) == 96
     assert min(beyond.get_xdata()) == 384
     assert any("now: 96" in text.get_text() for text in axes.texts)
-
-
-def test_hits_are_counted():
     labels = [text.get_text() for text in DRAWN["plates"]().axes[0].get_yticklabels()]
     assert labels == ["first\n1 of 3 are hits", "second\n1 of 2 are hits"]
 
@@ -181,8 +165,7 @@ def test_positions_that_weaken_are_drawn_apart_from_those_that_strengthen():
 def test_a_heat_map_marks_the_parent_the_cdrs_and_both_directions_alike():
     changes = np.full((20, 12), -0.4)
     changes[0, 0] = 0.1
-    figure = some_heat_map(changes)
-    top, bottom = figure.axes[:2]
+    top, bottom = some_heat_map(changes).axes[:2]
     (image,) = top.images
     assert image.norm.vmin == -image.norm.vmax
     dots = top.collections[0].get_offsets()
@@ -192,8 +175,5 @@ def test_a_heat_map_marks_the_parent_the_cdrs_and_both_directions_alike():
     assert bottom.get_xticklabels()[0].get_text().split() == ["E", "2", "0"]
     heights = [bar.get_height() for bar in bottom.containers[0]]
     assert heights[:2] == pytest.approx([(-0.4 * 19 + 0.1) / 20, -0.4])
-
-
-def test_a_heat_map_of_another_length_is_refused():
     with pytest.raises(InputError, match=r"heat map: changes of shape \(20, 3\) for 12 sites"):
         some_heat_map(np.zeros((20, 3)))

@@ -106,27 +106,27 @@ def test_graphinity_folds_join_with_the_sign_turned(cutoff, comparators, data_ro
     assert folds["ddg_kcal_mol"].mean() == pytest.approx(0.97304, abs=1e-4)
 
 
-def test_comparators_list_their_names(comparators, data_root):
+def test_comparators_list_their_names_and_the_missing_file(comparators, few, data_root, tmp_path):
     with pytest.raises(InputError, match="ab1101, ab645, s1131"):
         comparators.protattba_predictions("ab646", data_root)
     with pytest.raises(InputError, match="100, 70, 90"):
         comparators.graphinity_folds(80, data_root)
+    with pytest.raises(Exception, match=r"draws\.py: the reference draws are not there"):
+        few.reference_draws(tmp_path / "data")
 
 
-@pytest.mark.parametrize(("name", "rows", "flags"), [("ab645", 645, 27), ("ab1101", 1100, 50)])
-def test_protattba_on_all_rows(name, rows, flags, benchmark, data_root):
+@pytest.mark.parametrize(
+    ("name", "rows", "flags", "reached"), [("ab645", 645, 27, 0.42), ("ab1101", 1100, 50, 0.58)]
+)
+def test_protattba_and_the_complex_alone_on_random_folds(
+    name, rows, flags, reached, benchmark, data_root
+):
     frame, measurements = benchmark.protattba_frame(data_root, name)
     line = benchmark.protattba_line(frame, name)
     assert line["rows"] == len(measurements) == rows
     assert line["pearson"] == pytest.approx(benchmark.PROTATTBA_PUBLISHED[name], abs=1e-3)
-    assert int((frame["ddg_kcal_mol"] == 8.0).sum()) == flags
-
-
-@pytest.mark.parametrize(("name", "reached"), [("ab645", 0.42), ("ab1101", 0.58)])
-def test_what_the_complex_alone_gives_on_random_folds(name, reached, benchmark, data_root):
-    frame, _ = benchmark.protattba_frame(data_root, name)
-    measured = frame["ddg_kcal_mol"].to_numpy()
-    complexes = frame["complex_id"].to_list()
+    measured, complexes = frame["ddg_kcal_mol"].to_numpy(), frame["complex_id"].to_list()
+    assert int((measured == 8.0).sum()) == flags
     mean = benchmark.complex_mean(measured, complexes, frame["fold"].to_numpy())
     assert METRICS["pearson"](measured, mean) == pytest.approx(reached, abs=0.01)
 
@@ -173,14 +173,10 @@ def test_training_rows_of_a_fold(data, predictors):
 
 def test_predictions_of_a_fold_do_not_hang_on_its_labels(data, predictors):
     made, recipe, encode = data
-    changed = predictors.DeltaRows(
-        tuple(
-            dataclasses.replace(row, pkd=2.0) if fold == 1 else row
-            for row, fold in zip(made.rows, made.folds, strict=True)
-        ),
-        made.folds,
-    )
     inside = made.folds == 1
+    rows = zip(made.rows, inside, strict=True)
+    rows = tuple(dataclasses.replace(row, pkd=2.0) if held else row for row, held in rows)
+    changed = predictors.DeltaRows(rows, made.folds)
     for predict in (
         lambda rows: predictors.network_ddg(rows, recipe, encode),
         lambda rows: predictors.baseline_ddg("one_hot_ridge", rows),
@@ -193,10 +189,8 @@ def test_predictions_of_a_fold_do_not_hang_on_its_labels(data, predictors):
 def test_ddg_is_positive_for_weaker_binding(data, predictors):
     made, _, _ = data
     got = predictors.baseline_ddg("constant", made)
-    first = np.mean(
-        [row.delta_pkd for row, fold in zip(made.rows, made.folds, strict=True) if fold]
-    )
-    assert got[0] == pytest.approx(-1.3643 * first, rel=1e-3)
+    delta = np.array([row.delta_pkd for row in made.rows])
+    assert got[0] == pytest.approx(-1.3643 * delta[made.folds > 0].mean(), rel=1e-3)
     assert (got > 0).all()
 
 
@@ -253,11 +247,6 @@ def test_few_shot_uses_the_reference_draws(few, benchmark, data_root):
     ]
     expected = few.rank("mutation_type", variants, labels, train, test)
     assert random["each_repeat"]["mutation_type"][1] == pytest.approx(expected, abs=1e-4)
-
-
-def test_few_shot_says_which_file_is_missing(few, tmp_path):
-    with pytest.raises(Exception, match=r"draws\.py: the reference draws are not there"):
-        few.reference_draws(tmp_path / "data")
 
 
 def test_a_section_is_written_with_what_it_was_made_by(benchmark, tmp_path):
