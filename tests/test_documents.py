@@ -17,6 +17,9 @@ PACKAGE = ROOT / "src" / "paratope"
 README = ROOT / "README.md"
 DOCUMENTS = fill_documents.documents()
 NAMES = [str(path.relative_to(ROOT)) for path in DOCUMENTS]
+of_documents = pytest.mark.parametrize(
+    ("path", "name"), list(zip(DOCUMENTS, NAMES, strict=True)), ids=NAMES
+)
 _BINARY = {".safetensors", ".npz", ".parquet", ".xlsx", ".png"}
 IGNORED = {"__pycache__", ".ipynb_checkpoints"}
 
@@ -96,7 +99,7 @@ def test_commands_in_documents_are_real(name: str, line: str):
     check_command_line(line.split("  #")[0])
 
 
-@pytest.mark.parametrize(("path", "name"), list(zip(DOCUMENTS, NAMES, strict=True)), ids=NAMES)
+@of_documents
 def test_commands_named_in_the_text_exist(path: Path, name: str):
     """In running text a command may be shortened, but its words must be real."""
     from paratope.cli import COMMANDS, load_command
@@ -111,8 +114,8 @@ def test_commands_named_in_the_text_exist(path: Path, name: str):
             assert words[1] in subcommands, f"{name}: {match[0]}"
 
 
-@pytest.mark.parametrize(("path", "name"), list(zip(DOCUMENTS, NAMES, strict=True)), ids=NAMES)
-def test_make_targets_named_in_documents_exist(path: Path, name: str):
+@of_documents
+def test_make_targets_named_in_documents_exist(path, name):
     rules = re.findall(r"^([a-z-]+%?):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
     text = path.read_text("utf-8")
     for target in re.findall(r"(?:^|`)make ([a-z][a-z-]*)", text, re.MULTILINE):
@@ -124,31 +127,23 @@ def test_make_targets_named_in_documents_exist(path: Path, name: str):
             assert target in rules or f"{target}%" in rules, f"{name}: make {target}"
 
 
-@pytest.mark.parametrize(("path", "name"), list(zip(DOCUMENTS, NAMES, strict=True)), ids=NAMES)
-def test_links_lead_to_files(path: Path, name: str):
-    for match in LINK.finditer(path.read_text("utf-8")):
+@of_documents
+def test_links_lead_to_files_and_numbers_are_those_of_the_result_files(path, name):
+    text = path.read_text("utf-8")
+    for match in LINK.finditer(text):
         if not match["target"].startswith(("http://", "https://", "mailto:")):
             assert (path.parent / match["target"]).exists(), f"{name}: {match['target']}"
-
-
-@pytest.mark.parametrize(("path", "name"), list(zip(DOCUMENTS, NAMES, strict=True)), ids=NAMES)
-def test_numbers_are_those_of_the_result_files(path: Path, name: str):
-    text = path.read_text("utf-8")
     assert fill_documents.filled(text) == text, f"{name} is out of date: make documents"
 
 
-def test_unknown_block_names_the_valid_ones():
-    text = "<!-- begin:nonsense -->\n<!-- end:nonsense -->"
-    with pytest.raises(KeyError, match=r"no block 'nonsense'; valid names: commands"):
-        fill_documents.filled(text)
-
-
-def test_filling_is_idempotent():
+def test_filling_is_idempotent_and_an_unknown_block_names_the_valid_ones():
     text = "before\n<!-- begin:commands -->\nold\n<!-- end:commands -->\nafter\n"
     once = fill_documents.filled(text)
     assert "paratope predict" in once
     assert "old" not in once
     assert fill_documents.filled(once) == once
+    with pytest.raises(KeyError, match=r"no block 'nonsense'; valid names: commands"):
+        fill_documents.filled(text.replace("commands", "nonsense"))
 
 
 def test_nothing_speaks_of_how_it_was_made():

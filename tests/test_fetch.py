@@ -87,17 +87,13 @@ def assert_whole(folder: Path) -> None:
     assert [path.name for path in (folder / "toy").iterdir()] == ["data.csv"]
 
 
-def test_downloads_verifies_and_reports_progress(toy, tmp_path):
+def test_downloads_verifies_and_reports_progress_once(toy, origin, tmp_path):
     seen: list[tuple[str, int, int]] = []
     fetched = get(tmp_path, progress=lambda *values: seen.append(values))
     assert fetched.downloaded == (tmp_path / "toy/data.csv",)
     assert_whole(tmp_path)
     assert seen[-1] == ("data.csv", len(CONTENT), len(CONTENT))
     assert len(seen) > 3
-
-
-def test_a_file_already_there_is_not_downloaded_again(toy, origin, tmp_path):
-    get(tmp_path)
     fetched = get(tmp_path)
     assert (fetched.downloaded, fetched.present) == ((), (tmp_path / "toy/data.csv",))
     assert origin.requests == 1
@@ -118,10 +114,14 @@ def test_a_cut_connection_is_asked_again_and_never_leaves_a_part(toy, origin, tm
     }
 
 
-def test_a_stumbling_server_is_asked_again(toy, origin, tmp_path):
+def test_a_stumbling_server_is_asked_again_and_one_without_the_file_is_not(toy, origin, tmp_path):
     origin.statuses = [503, 429, 500]
-    get(tmp_path)
-    assert_whole(tmp_path)
+    get(tmp_path / "here")
+    assert_whole(tmp_path / "here")
+    before, origin.statuses = origin.requests, [404]
+    with pytest.raises(InputError, match="answered 404"):
+        get(tmp_path / "there")
+    assert origin.requests == before + 1
 
 
 @pytest.mark.parametrize("before", [None, b"mine"])
@@ -137,13 +137,6 @@ def test_wrong_checksum_changes_nothing_and_says_both(toy, origin, tmp_path, bef
     assert SHA256 in str(caught.value)
     left = [path.read_bytes() for path in target.parent.iterdir()]
     assert left == ([] if before is None else [before])
-
-
-def test_a_file_the_server_does_not_have_is_not_asked_for_twice(toy, origin, tmp_path):
-    origin.statuses = [404]
-    with pytest.raises(InputError, match="answered 404"):
-        get(tmp_path)
-    assert origin.requests == 1
 
 
 def test_offline_says_which_file_to_put_where(tmp_path, monkeypatch):
@@ -178,27 +171,16 @@ def test_files_that_are_published_nowhere_are_named(toy, tmp_path, monkeypatch):
         get(tmp_path)
 
 
-def test_unwritable_folder(toy, tmp_path):
+def test_what_cannot_be_fetched(toy, tmp_path):
+    names = "unknown data set 'skempy'; valid names: .*gearbind.*skempi"
+    for name, message in (("skempy", names), ("flab", "nothing to fetch")):
+        with pytest.raises(InputError, match=message):
+            fetch(name, tmp_path)
+    with pytest.raises(InputError, match="starts with http"):
+        get(tmp_path, base_url="file:///etc")
     (tmp_path / "toy").write_text("a file where a folder should be")
     with pytest.raises(OutputError, match="cannot write"):
         get(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        ("skempy", "unknown data set 'skempy'; valid names: .*gearbind.*skempi"),
-        ("flab", "nothing to fetch"),
-    ],
-)
-def test_names_that_cannot_be_fetched(name, message, tmp_path):
-    with pytest.raises(InputError, match=message):
-        fetch(name, tmp_path)
-
-
-def test_only_http_is_spoken(toy, tmp_path):
-    with pytest.raises(InputError, match="starts with http"):
-        get(tmp_path, base_url="file:///etc")
 
 
 def test_checksum_table_is_that_of_the_public_files(data_root):

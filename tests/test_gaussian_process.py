@@ -96,11 +96,10 @@ def test_a_prior_holds_the_weights_of_few_rows(curve):
 def test_assays_have_their_own_noise():
     random = np.random.default_rng(3)
     x = random.uniform(0, 10, 160)
-    groups = (np.arange(160) % 2).astype(int)
+    groups = np.arange(160) % 2
     y = np.sin(x) + random.normal(0, np.where(groups == 0, 0.05, 0.8))
-    found = fit_hyperparameters(
-        gram(x, x)[None], exact(y - y.mean(), groups), np.array([0.8]), spread=2.0
-    )
+    rows = exact(y - y.mean(), groups)
+    found = fit_hyperparameters(gram(x, x)[None], rows, np.array([0.8]), spread=2.0)
     assert found.noise[1] > 10 * found.noise[0]
 
 
@@ -172,6 +171,9 @@ def test_all_rows_bounded_can_still_be_fitted():
 def test_a_covariance_that_is_none_is_refused():
     with pytest.raises(TrainingError, match="not positive definite"):
         GaussianProcess(-5 * np.ones((3, 3)), np.array([0.1]), exact(np.arange(3.0)))
+    wrong = np.full((1, 6, 6), -3.0) + np.eye(6)
+    with pytest.raises(TrainingError, match="could not be fitted|not positive definite"):
+        fit_hyperparameters(wrong, exact(np.arange(6.0)), np.array([5.0]), spread=0.01)
 
 
 def test_added_jitter_is_said_and_counts_as_noise_everywhere():
@@ -192,9 +194,3 @@ def test_a_search_that_does_not_converge_is_said(curve, monkeypatch):
     monkeypatch.setattr("paratope.campaigns.gaussian_process._MAX_STEPS", 1)
     with pytest.warns(RuntimeWarning, match="before it converged"):
         fit_hyperparameters(gram(x, x)[None], exact(y), np.array([0.8]))
-
-
-def test_grams_that_are_no_covariance_are_refused_by_the_fit():
-    wrong = np.full((1, 6, 6), -3.0) + np.eye(6)
-    with pytest.raises(TrainingError, match="could not be fitted|not positive definite"):
-        fit_hyperparameters(wrong, exact(np.arange(6.0)), np.array([5.0]), spread=0.01)
