@@ -6,13 +6,10 @@ from paratope.cli.doctor import D13_HEAVY, D13_LIGHT, LYSOZYME
 from paratope.core.errors import ModelError
 from paratope.models.applicability_domain import ApplicabilityDomain
 from paratope.molecules.sequences import Antibody, Antigen, Pair
+from small_campaigns import HEAVY as TRASTUZUMAB_HEAVY
+from small_campaigns import LIGHT as TRASTUZUMAB_LIGHT
 
-TRASTUZUMAB = Antibody(
-    "EVQLVESGGGLVQPGGSLRLSCAASGFNIKDTYIHWVRQAPGKGLEWVARIYPTNGYTRYADSVKGRFTISADTSKNTAYLQMNSLRAEDTAVYYC"
-    "SRWGGDGFYAMDYWGQGTLVTVSS",
-    "DIQMTQSPSSLSASVGDRVTITCRASQDVNTAVAWYQQKPGKAPKLLIYSASFLYSGVPSRFSGSRSGTDFTLTISSLQPEDFATYYCQQHYTTPP"
-    "TFGQGTKVEIK",
-)
+TRASTUZUMAB = Antibody(TRASTUZUMAB_HEAVY, TRASTUZUMAB_LIGHT)
 D13 = Antibody(D13_HEAVY, D13_LIGHT)
 HEL = Antigen((LYSOZYME,))
 UBIQUITIN = Antigen(
@@ -43,28 +40,24 @@ def domain_of(familiarity: ApplicabilityDomain, antibody: Antibody, antigen: Ant
     return familiarity.judge([Pair(antibody, antigen)])[0].domain
 
 
-def test_training_pair_is_in(familiarity: ApplicabilityDomain):
-    close = familiarity.judge([Pair(D13, HEL)])[0]
-    assert (close.domain, close.antigen_identity, close.antibody_identity) == ("in", 1.0, 1.0)
+MUTANT = Antibody(mutated(D13.heavy, 30, 52), D13.light)
 
 
-def test_mutants_of_a_training_pair_are_in(familiarity: ApplicabilityDomain):
-    antibody = Antibody(mutated(D13.heavy, 30, 52), D13.light)
-    antigen = Antigen((mutated(LYSOZYME, 20),))
+@pytest.mark.parametrize(
+    ("antibody", "antigen", "domain", "of_antigen", "of_antibody"),
+    [
+        (D13, HEL, "in", (1, 1), (1, 1)),  # a training pair
+        (MUTANT, Antigen((mutated(LYSOZYME, 20),)), "in", (0.98, 0.9999), (0.9, 0.9999)),
+        (TRASTUZUMAB, HEL, "near", (1, 1), (1, 1)),  # the antibody of another antigen
+        (D13, HUMAN_LYSOZYME, "near", (0.5, 0.7), (1, 1)),
+        (D13, Antigen((TRASTUZUMAB.heavy[:90],)), "out", (0, 0.5), (0, 1)),
+    ],
+)
+def test_how_close_a_pair_is(familiarity, antibody, antigen, domain, of_antigen, of_antibody):
     close = familiarity.judge([Pair(antibody, antigen)])[0]
-    assert close.domain == "in"
-    assert 0.98 < close.antigen_identity < 1
-    assert 0.9 < close.antibody_identity < 1
-
-
-def test_known_antigen_with_an_unrelated_antibody_is_near(familiarity: ApplicabilityDomain):
-    assert domain_of(familiarity, TRASTUZUMAB, HEL) == "near"
-
-
-def test_homologue_of_a_known_antigen_is_near(familiarity: ApplicabilityDomain):
-    close = familiarity.judge([Pair(D13, HUMAN_LYSOZYME)])[0]
-    assert close.domain == "near"
-    assert 0.5 < close.antigen_identity < 0.7
+    assert close.domain == domain
+    assert of_antigen[0] <= close.antigen_identity <= of_antigen[1]
+    assert of_antibody[0] <= close.antibody_identity <= of_antibody[1]
 
 
 @pytest.mark.parametrize("start", [0, 40, 79])
@@ -72,14 +65,7 @@ def test_homologue_of_a_known_antigen_is_near(familiarity: ApplicabilityDomain):
     ("size", "domain", "lowest", "highest"),
     [(1, "out", 0, 0.1), (4, "out", 0, 0.1), (20, "out", 0.3, 0.4), (50, "near", 0.7, 0.8)],
 )
-def test_identity_counts_coverage_of_both(
-    familiarity: ApplicabilityDomain,
-    start: int,
-    size: int,
-    domain: str,
-    lowest: float,
-    highest: float,
-):
+def test_identity_counts_coverage_of_both(familiarity, start, size, domain, lowest, highest):
     close = familiarity.judge([Pair(D13, Antigen((LYSOZYME[start : start + size],)))])[0]
     assert close.domain == domain
     assert lowest <= close.antigen_identity <= highest
@@ -91,32 +77,19 @@ def test_one_domain_of_a_large_antigen_is_the_same_antigen():
     assert (close.domain, close.antigen_identity) == ("in", 1.0)
 
 
-def test_unrelated_antigen_is_out(familiarity: ApplicabilityDomain):
-    unrelated = Antigen((TRASTUZUMAB.heavy[:90],))
-    assert domain_of(familiarity, D13, unrelated) == "out"
-
-
-def test_answers_do_not_depend_on_company(familiarity: ApplicabilityDomain):
+def test_answers_do_not_depend_on_company(familiarity):
     pairs = [Pair(D13, HUMAN_LYSOZYME), Pair(TRASTUZUMAB, HEL), Pair(D13, UBIQUITIN)]
-    together = familiarity.judge(pairs)
-    alone = [
-        ApplicabilityDomain.from_json(familiarity.to_json()).judge([pair])[0] for pair in pairs
-    ]
-    assert together == alone
+    again = ApplicabilityDomain.from_json(familiarity.to_json())
+    assert familiarity.judge(pairs) == [again.judge([pair])[0] for pair in pairs]
 
 
-def test_joined_knows_both():
-    first, second = (
-        ApplicabilityDomain.of_pairs([Pair(D13, HEL)]),
-        ApplicabilityDomain.of_pairs([Pair(TRASTUZUMAB, UBIQUITIN)]),
-    )
+def test_joined_knows_both_and_of_no_pairs_nothing_is_known():
+    first = ApplicabilityDomain.of_pairs([Pair(D13, HEL)])
+    second = ApplicabilityDomain.of_pairs([Pair(TRASTUZUMAB, UBIQUITIN)])
     joined = ApplicabilityDomain.joined([first, second, first])
     assert len(joined.antigens) == len(joined.antibodies) == len(joined.partners) == 2
     assert domain_of(joined, TRASTUZUMAB, UBIQUITIN) == "in"
     assert domain_of(first, TRASTUZUMAB, UBIQUITIN) == "out"
-
-
-def test_no_pairs():
     assert ApplicabilityDomain([], [], []).judge([]) == []
     assert domain_of(ApplicabilityDomain([], [], []), D13, HEL) == "out"
 
@@ -129,6 +102,6 @@ def test_no_pairs():
         {"antigens": 3, "antibodies": [], "partners": []},
     ],
 )
-def test_damaged_file_is_refused(data: dict[str, object]):
+def test_damaged_file_is_refused(data):
     with pytest.raises(ModelError, match="familiarity"):
         ApplicabilityDomain.from_json(data)

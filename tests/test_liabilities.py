@@ -75,7 +75,7 @@ def test_the_known_ones_of_trastuzumab():
         ("H:Y52I,H:P53V,H:T54L,H:N55V,H:G56I", ["hydrophobic-patch IIVLV H:56"]),
     ],
 )
-def test_what_a_mutation_brings(mutations: str, expected: list[str]):
+def test_what_a_mutation_brings(mutations, expected):
     assert gained(mutations) == expected
 
 
@@ -122,7 +122,7 @@ def test_none_is_an_antibody():
 
 
 @pytest.mark.parametrize("name", LIABILITIES)
-def test_every_kind_says_what_it_is_and_where_from(name: str):
+def test_every_kind_says_what_it_is_and_where_from(name):
     kind = LIABILITIES[name]
     assert len(kind.description) > 5
     assert any(year in kind.source for year in ("19", "20"))

@@ -17,23 +17,20 @@ from trained_models import TINY_RECIPE, tiny_predictor, tiny_run
 __all__ = ["tiny_predictor", "tiny_run"]  # fixtures
 
 
-def test_test_predictions_carry_the_models_intervals(tiny_run, tiny_predictor):
-    written = pl.read_csv(tiny_run.folder / "test_predictions.csv")
-    assert written.columns == [
-        *("id", "true", "pred", "error"),
-        *("pkd_low", "pkd_high", "sd", "censoring"),
-    ]
+def test_test_predictions_carry_the_models_intervals(
+    tiny_run, tiny_predictor, tmp_path, run_paratope
+):
+    path = tiny_run.folder / "test_predictions.csv"
+    written = pl.read_csv(path)
+    columns = "id true pred error pkd_low pkd_high sd censoring"
+    assert written.columns == columns.split()
     ids, measurements = tiny_run.trained.part("test")
     assert written["id"].to_list() == ids
     answer = tiny_predictor.predict([measurement.pair for measurement in measurements])
     for name in ("pkd_low", "pkd_high"):
         assert np.allclose(written[name], answer[name], atol=5e-4 + 1e-4)  # three decimals written
     assert np.allclose(written["pred"], answer["pkd"], atol=1e-4)
-
-
-def test_intervals_of_a_run_are_judged(tiny_run, tmp_path, run_paratope):
-    done = run_paratope("evaluate", tiny_run.folder / "test_predictions.csv", "-o", tmp_path / "r")
-    assert done.code == 0, done.err
+    run_paratope("evaluate", path, "-o", tmp_path / "r", code=0)
     assert "coverage" in (tmp_path / "r" / "metrics.json").read_text(encoding="utf-8")
 
 

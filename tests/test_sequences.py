@@ -20,25 +20,25 @@ PROTEIN = st.text(ALPHABET, min_size=1, max_size=60).map(lambda text: "W" + text
 
 
 @given(PROTEIN)
-def test_clean_residues_stay_as_they_are(residues: str):
+def test_clean_residues_stay_as_they_are(residues):
     assert clean_sequence(residues) == (residues, ())
 
 
 @given(PROTEIN, st.sampled_from(["", "*", " *", "\n"]), st.sampled_from([" ", "\n", "\r\n", "\t"]))
-def test_case_white_space_and_stop_do_not_matter(residues: str, tail: str, space: str):
+def test_case_white_space_and_stop_do_not_matter(residues, tail, space):
     pasted = space.join(residues.lower()[i : i + 10] for i in range(0, len(residues), 10)) + tail
     assert clean_sequence(pasted) == (residues, ())
 
 
 @given(st.text(ALPHABET + "UBZJO", min_size=1, max_size=60).map(lambda text: "W" + text))
-def test_cleaning_twice_changes_nothing_more(text: str):
+def test_cleaning_twice_changes_nothing_more(text):
     once, _ = clean_sequence(text)
     assert clean_sequence(once) == (once, ())
     assert len(once) == len(text)
 
 
 @given(st.text(max_size=80))
-def test_any_text_gives_residues_or_an_input_error(text: str):
+def test_any_text_gives_residues_or_an_input_error(text):
     try:
         residues, _ = clean_sequence(text)
     except InputError:
@@ -47,12 +47,9 @@ def test_any_text_gives_residues_or_an_input_error(text: str):
     assert set(residues) <= set(ALPHABET)
 
 
-def test_alphabet_is_the_twenty_and_x():
+def test_rare_letters_are_replaced_and_noted():
     assert len(AMINO_ACIDS) == 20
     assert set(ALPHABET) == set(AMINO_ACIDS) | {"X"}
-
-
-def test_rare_letters_are_replaced_and_noted():
     assert clean_sequence("MKUUV") == ("MKCCV", ("2 U read as C",))
     residues, notes = clean_sequence("MBZJOV")
     assert residues == "MXXXXV"
@@ -68,7 +65,7 @@ def test_rare_letters_are_replaced_and_noted():
         ("EV*Q", "*", 3),
     ],
 )
-def test_other_characters_are_named_with_their_position(text: str, letter: str, position: int):
+def test_other_characters_are_named_with_their_position(text, letter, position):
     with pytest.raises(InputError) as caught:
         clean_sequence(text, "light chain")
     assert str(caught.value).startswith(f"light chain: {letter!r} at position {position} is not")
@@ -76,13 +73,13 @@ def test_other_characters_are_named_with_their_position(text: str, letter: str, 
 
 
 @pytest.mark.parametrize("letter", ["\u00df", "\u017f", "\ufb01", "\u0410", "\u200b", "\u212a"])
-def test_letters_that_only_look_like_residues_are_refused(letter: str):
+def test_letters_that_only_look_like_residues_are_refused(letter):
     with pytest.raises(InputError, match="at position 3 is not an amino acid"):
         clean_sequence("EV" + letter)
 
 
 @pytest.mark.parametrize("text", ["", "  ", "\n", "*", "--", "-*"])
-def test_empty(text: str):
+def test_empty(text):
     with pytest.raises(InputError, match="antigen: empty"):
         clean_sequence(text, "antigen")
 
@@ -103,7 +100,7 @@ def test_too_long():
 
 
 @given(st.lists(PROTEIN, min_size=1, max_size=4), st.sampled_from("|:"))
-def test_antigen_chains_round_trip(chains: list[str], mark: str):
+def test_antigen_chains_round_trip(chains, mark):
     antigen, notes = clean_antigen(mark.join(chains), "x")
     assert antigen.chains == tuple(chains)
     assert antigen.name == "x"
@@ -119,7 +116,7 @@ def test_antigen_errors_and_notes_name_the_chain():
 
 
 @given(PROTEIN, PROTEIN, st.sampled_from("|:"))
-def test_heavy_and_light_in_one_text(heavy: str, light: str, mark: str):
+def test_heavy_and_light_in_one_text(heavy, light, mark):
     together, _ = clean_antibody(f"{heavy}{mark}{light}")
     apart, _ = clean_antibody(heavy, light)
     assert together == apart == Antibody(heavy, light)
@@ -127,23 +124,18 @@ def test_heavy_and_light_in_one_text(heavy: str, light: str, mark: str):
 
 
 @pytest.mark.parametrize("light", [None, "", "  "])
-def test_no_light_chain(light: str | None):
+def test_no_light_chain(light):
     antibody, _ = clean_antibody("EVQL", light, "nb")
     assert antibody == Antibody("EVQL", None, "nb")
     assert antibody.chains == ("EVQL",)
 
 
-def test_too_many_chains():
+def test_antibody_notes_and_errors_name_the_chain():
     with pytest.raises(InputError, match="3 chains where at most two"):
         clean_antibody("EVQL|DIQM|EVQL")
     with pytest.raises(InputError, match="give the light chain once"):
         clean_antibody("EVQL|DIQM", "DIQM")
-
-
-def test_antibody_notes_and_errors_name_the_chain():
-    assert clean_antibody("EVQU", "DIQB")[1] == (
-        "heavy chain: 1 U read as C",
-        "light chain: 1 of B/Z/J/O read as X",
-    )
     with pytest.raises(InputError, match="light chain: '7' at position 1"):
         clean_antibody("EVQL", "7")
+    notes = ("heavy chain: 1 U read as C", "light chain: 1 of B/Z/J/O read as X")
+    assert clean_antibody("EVQU", "DIQB")[1] == notes
