@@ -21,6 +21,7 @@ from paratope.core.number_text import (
 
 GAS_CONSTANT_KCAL_PER_MOL_K = 8.314462618 / 4184.0
 STANDARD_TEMPERATURE_K = 298.15
+LARGEST = 1e100  # That a value may be: its square, and sums of squares, are numbers too
 
 # What common assays (SPR, BLI, ITC, KinExA, display titrations) can resolve: 1 fM to 10 mM.
 PKD_MIN_MEASURABLE = 2.0

@@ -12,7 +12,13 @@ from numpy.typing import NDArray
 
 from paratope.core.censoring import Censoring
 from paratope.core.errors import InputError
-from paratope.core.units import dg_kcal_mol_to_pkd, flip_censoring, parse_bounded_number, parse_kd
+from paratope.core.units import (
+    LARGEST,
+    dg_kcal_mol_to_pkd,
+    flip_censoring,
+    parse_bounded_number,
+    parse_kd,
+)
 from paratope.data.tables import as_frame, match_columns, read_frame
 from paratope.evaluation.metrics import EvaluationRows
 
@@ -128,13 +134,17 @@ def read_predictions(
     reasons: Counter[str] = Counter()
     empty = _empty(frame, columns["measured"])
     no_measured, no_predicted = ~np.isfinite(measured), ~np.isfinite(predicted)
+    huge_measured = _huge(frame, columns["measured"])
+    huge_predicted = _huge(frame, columns["predicted"])
     bad_predicted = no_predicted & ~_empty(frame, columns["predicted"])
     if "error" in columns:
         bad_predicted |= no_predicted & ~_empty(frame, columns["error"])
     for reason, mask in (
         ("no measured value", empty),
-        ("measured value cannot be read", bad_measured),
-        ("prediction is an error", ~no_measured & bad_predicted),
+        ("measured value cannot be read", bad_measured & ~huge_measured),
+        (f"measured value is beyond ±{LARGEST:g}", huge_measured),
+        ("prediction is an error", ~no_measured & bad_predicted & ~huge_predicted),
+        (f"prediction is beyond ±{LARGEST:g}", ~no_measured & huge_predicted),
         ("no prediction", ~no_measured & no_predicted & ~bad_predicted),
     ):
         if count := int(mask.sum()):
@@ -154,9 +164,19 @@ def read_predictions(
     if not all(np.isfinite(optional.get(end, np.zeros(1))).all() for end in ("low", "high")):
         optional = {role: values for role, values in optional.items() if role == "p_strong"}
         reasons["intervals ignored: some are empty"] = 0
+    elif {"low", "high"} <= optional.keys() and (optional["low"] > optional["high"]).any():
+        optional = {role: values for role, values in optional.items() if role == "p_strong"}
+        reasons["intervals ignored: some end below their beginning"] = 0
+    coverage = _numbers(frame, columns["coverage"])[keep] if "coverage" in columns else None
     if not np.isfinite(optional.get("p_strong", np.zeros(1))).all():
         del optional["p_strong"]
-    coverage = _numbers(frame, columns["coverage"])[keep] if "coverage" in columns else None
+    shares = {"p_strong": optional.get("p_strong"), "coverage": coverage}
+    for role, values in shares.items():
+        if values is None or ((values >= 0) & (values <= 1)).all():
+            continue
+        reasons[f"column {columns[role]!r} ignored: some values are not between 0 and 1"] = 0
+        optional.pop(role, None)
+        coverage = None if role == "coverage" else coverage
     rows = EvaluationRows(
         measured[keep], predicted[keep], codes[keep], coverage=coverage, **optional
     )
@@ -227,7 +247,13 @@ def _empty(frame: pl.DataFrame, column: str) -> NDArray[np.bool_]:
 
 def _numbers(frame: pl.DataFrame, column: str) -> NDArray[np.float64]:
     values = _text(frame, column).cast(pl.Float64, strict=False).fill_null(np.nan).to_numpy()
-    return np.where(np.isfinite(values), values, np.nan)
+    values = np.where(np.abs(values) <= LARGEST, values, np.nan)  # squares stay numbers
+    return np.where(np.abs(values) < 1 / LARGEST, 0.0, values)
+
+
+def _huge(frame: pl.DataFrame, column: str) -> NDArray[np.bool_]:
+    values = _text(frame, column).cast(pl.Float64, strict=False).fill_null(np.nan).to_numpy()
+    return np.isfinite(values) & (np.abs(values) > LARGEST)
 
 
 def _measured(
@@ -264,6 +290,8 @@ def _read_value(text: str, kind: str) -> tuple[float, Censoring]:
             raise InputError("a non-binder without a bound")
         return pkd, censoring
     value, censoring = parse_bounded_number(text)
+    if abs(value) > LARGEST:
+        raise InputError(f"beyond ±{LARGEST:g}")
     if kind == "dg_kcal_mol":
         return dg_kcal_mol_to_pkd(value), flip_censoring(censoring)
     return value, censoring

@@ -15,6 +15,7 @@ from paratope.campaigns.campaign.parents import find_parents
 from paratope.campaigns.campaign.replicates import merge
 from paratope.core.censoring import Censoring
 from paratope.core.errors import InputError, unknown_name
+from paratope.core.units import LARGEST
 from paratope.data.audit import audit_notes
 from paratope.data.measurements import Measurement, bound_non_binders
 from paratope.data.tables import InputTable, read_antigens, read_table, table_from_frame
@@ -25,6 +26,10 @@ from paratope.molecules.sequences import Antibody, Antigen, Pair
 
 # A substitution in anybody's numbers: chain, residue, number, residue.
 _SUBSTITUTION = re.compile(r"\w+:([A-Z])-?\d+[A-Za-z]?([A-Z])")
+
+
+# So many interquartile ranges from the median lies no value of one scale.
+_FAR, _LEAST_FOR_OUTLIERS = 1e3, 5
 
 
 def campaign_of(
@@ -90,6 +95,7 @@ def campaign_of(
         *parent_notes,
         *_mutation_notes(labelled.rows),
         *_overlap_notes(pairs, assay_index, names),
+        *_outlier_notes(rows, merged.values),
         *_poverty_notes(merged.values, merged.censoring, assay_index, names),
     )
     return Campaign(
@@ -126,6 +132,7 @@ def _measurements(
     if isinstance(source, InputTable):
         bad = tuple(row.error or f"row {row.id!r}: no measured value" for row in source.failed)
         rows = list(source.measurements)
+        _check_size(rows)
         notes = (*source.notes, *_row_notes(source), *audit_notes(source))
     else:
         if not all(isinstance(row, Measurement) for row in source):
@@ -133,6 +140,7 @@ def _measurements(
                 "a campaign is made of a table, or of Measurement objects; got a sequence of "
                 f"{type(next(iter(source))).__name__}"
             )
+        _check_size(source)
         rows = bound_non_binders(list(source))
         bad = tuple(
             f"row {row.pair.antibody.name!r}: no binding, and nothing measured to bound it by"
@@ -261,6 +269,31 @@ def _overlap_notes(
         f"assay{'s' * (len(apart) > 1)} {listed}: no variant was also measured in {names[0]!r}, so "
         "the offset between them rests on their similar variants alone; measuring two or three "
         "variants in both would fix it",
+    )
+
+
+def _check_size(rows: Sequence[Measurement]) -> None:
+    """Raise `InputError` for scores whose squares are no numbers."""
+    huge = [row for row in rows if row.score is not None and not abs(row.score) <= LARGEST]
+    if huge:
+        raise InputError(
+            f"{len(huge)} of {len(rows)} values are beyond ±{LARGEST:g} (first: row "
+            f"{huge[0].pair.antibody.name!r}, {huge[0].score:g}): leave them out, or give "
+            "logarithms"
+        )
+
+
+def _outlier_notes(rows: Sequence[Measurement], values: np.ndarray) -> tuple[str, ...]:
+    """Values so far from the others that the scale between them means nothing."""
+    low, middle, high = np.quantile(np.unique(values), (0.25, 0.5, 0.75))
+    far = np.flatnonzero(np.abs(values - middle) > _FAR * (high - low))
+    if not len(far) or len(values) < _LEAST_FOR_OUTLIERS:
+        return ()
+    return (
+        f"{len(far)} value{'s lie' if len(far) > 1 else ' lies'} far from the others (first: row "
+        f"{rows[far[0]].pair.antibody.name!r}, {values[far[0]]:g}; half of all lie between {low:g} "
+        f"and {high:g}): leave out what is a slip; values of several magnitudes are learned better "
+        "as logarithms",
     )
 
 
