@@ -5,6 +5,7 @@ import io
 import re
 from pathlib import Path
 
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -124,9 +125,11 @@ IDS = {
 
 
 @pytest.mark.parametrize("rows", IDS.values(), ids=IDS)
-def test_ids_that_are_mutations(rows: list[tuple[str, str, str]]):
-    cells = [(text, heavy, VK, LYSOZYME) for heavy, text, _ in rows]
-    check(rows, outcomes(table(cells, "name", "heavy", "light", "antigen")))
+@pytest.mark.parametrize("header", [("name",), ("name", "id")])
+def test_ids_and_names_that_are_mutations(header: tuple, rows: list[tuple[str, str, str]]):
+    cells = [(heavy, VK, LYSOZYME, text, str(k)) for k, (heavy, text, _) in enumerate(rows)]
+    cells = [row[: 3 + len(header)] for row in cells]
+    check(rows, outcomes(table(cells, *COLUMNS[:3], *header)))
 
 
 # Mutations of one parent, and what is read of each.
@@ -178,6 +181,22 @@ def test_the_columns_name_says_whose_numbers(column: str):
     rows = [(parent, "", parent), (parent, "H:G54A", "fit Kabat numbers.*: write H:G55A")]
     cells = [(heavy, VK, LYSOZYME, text) for heavy, text, _ in rows]
     check(rows, outcomes(table(cells, *COLUMNS[:3], column)))
+
+
+@pytest.mark.parametrize(
+    ("header", "cells"),
+    [
+        (("VH mutations", "light_mutations"), ("D31A", "")),
+        (("chain", "Position", "wt", "mut"), ("heavy", "31", "D", "A")),
+        (("chain", "pos", "wildtype_aa", "mutant"), ("H", "31", "D", "A")),
+        (("id", "name"), ("7", "H:D31A")),
+    ],
+)
+def test_mutations_spread_over_columns(header: tuple, cells: tuple):
+    rows = [(VH, VK, LYSOZYME, *cells), (VH, VK, LYSOZYME, *[""] * len(cells))]
+    content = table(rows, *COLUMNS[:3], *header)
+    assert outcomes(content) == [variant("H:D31A"), VH]
+    assert audit(pl.read_csv(content)).of("mutation_not_made")[0].rows == (1,)
 
 
 def test_what_can_be_read_two_ways_is_refused():

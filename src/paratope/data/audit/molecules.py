@@ -12,7 +12,13 @@ from paratope.data.audit.table import AuditedTable, domains_of, sequence_problem
 from paratope.data.findings import Finding, counted, named, percent
 from paratope.data.tables import match_columns
 from paratope.data.tables.molecules import MoleculeReader
-from paratope.data.tables.variants import MADE, MutationError, NumbersError
+from paratope.data.tables.variants import (
+    MADE,
+    MutationError,
+    NumbersError,
+    joined_mutations,
+    mutation_columns,
+)
 from paratope.molecules.sequences import antigen_doubt, clean_antigen
 
 # numbering is fast, but a table may hold a million chains: so many different ones are looked at
@@ -221,8 +227,13 @@ def _spellings(names: Sequence[str | None]) -> list[str | None]:
 
 def check_mutations(table: AuditedTable) -> Iterator[Finding]:
     """Mutations that are not in the sequences beside them, or not in positions of their parent."""
-    reader = MoleculeReader(table.roles, None, None)
+    parts = mutation_columns(table.frame.columns, table.roles)
+    roles = table.roles | ({"mutations": next(iter(parts.values()))} if parts else {})
+    reader = MoleculeReader(roles, None, None)
     texts = {role: [text or "" for text in table.text(role)] for role in table.roles}
+    if parts:
+        columns = table.frame.select(parts.values()).fill_null("").rows()
+        texts["mutations"] = [joined_mutations(dict(zip(parts, r, strict=True))) for r in columns]
     rows = [dict(zip(texts, row, strict=True)) for row in zip(*texts.values(), strict=True)]
     for row, cells in enumerate(rows, start=1):
         reader.remember(cells.get("id") or str(row), cells)
@@ -239,7 +250,7 @@ def check_mutations(table: AuditedTable) -> Iterator[Finding]:
     for code, examples in faulty.items():
         if examples:
             message = f"{counted(len(examples), 'row')} {_MUTATION_FAULTS[code]}"
-            column = table.roles.get("mutations") or table.roles.get("id", "")
+            column = roles.get("mutations") or roles.get("id", "")
             shown = table.shown([*examples], examples)
             yield table.finding(code, column, message, [*examples], shown)
 

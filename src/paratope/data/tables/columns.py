@@ -58,7 +58,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
         "date": "assay_date measurement_date",
         "reference": "pmid citation",
         "complex": "pdb pdb_id complex_id",
-        "mutations": "mutation mutant mutants substitution substitutions variant_name",
+        "mutations": "mutation mutants substitution substitutions variant_name",
         "fold": "fold_id",
         "split": "",
         # tables of predictions

@@ -114,10 +114,11 @@ def _tables(source: Source, block_rows: int | None, options: ReadOptions) -> Ite
             if reader is None:
                 reader = RowReader(opened.name, block.frame.head(SAMPLE_ROWS), **options)
                 block.table_notes[:0] = opened.notes
-                reader.remember(block, 0)
                 is_path = isinstance(source, str | os.PathLike) and Path(source).is_file()
-                if block_rows is not None and is_path and reader.has_mutations:
-                    _remember_all(reader, source, block_rows)
+                if block_rows is not None and is_path:
+                    reader.remember(block, 0)
+                    if reader.has_mutations:
+                        _remember_all(reader, source, block_rows)
             yield _table(reader, block, block.frame)
         if reader is None:
             raise InputError(f"{opened.name}: the table has a header but no rows")
@@ -148,7 +149,7 @@ def table_from_frame(
         raise InputError(f"{source}: the table has no rows")
     reader = RowReader(source, as_frame(frame.head(SAMPLE_ROWS), name=source), **options)
     # only what is read is converted
-    block = Block(as_frame(frame, reader.columns.values()), [0] * len(frame))
+    block = Block(as_frame(frame, reader.read_columns), [0] * len(frame))
     block.table_notes += [f"{source}: {note}" for note in renamed_notes(frame.columns, names)]
     return _table(reader, block, frame)
 

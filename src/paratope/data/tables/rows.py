@@ -2,7 +2,6 @@
 
 import dataclasses
 import datetime
-import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -35,14 +34,10 @@ from paratope.data.tables.molecules import Cells, MoleculeReader, antibody_antig
 from paratope.data.tables.sources import Source
 from paratope.data.tables.value_columns import RowOfValues, ValueColumns
 from paratope.data.tables.values import WrongUnitError, read_values
+from paratope.data.tables.variants import joined_mutations, mutation_columns
 from paratope.molecules.sequences import Antigen, Pair
 
 Require = Literal["pair", "measured"]
-# Names of columns that may hold mutations and that no alias covers.
-_MUTATIONS = re.compile(
-    r"variant|((aa|amino.acid|point).)?(mutation|substitution)(s|.s.)?(.*(kabat|imgt|chothia).*)?",
-    re.IGNORECASE,
-)
 # What is said of a row whose id another row has, before that row's number.
 REPEATED_ID = "was used before, in row"
 
@@ -149,8 +144,15 @@ class RowReader:
             texts["binder"] = ["no" if plain_text(t).strip() == "-" else t for t in texts["binder"]]
         if "date" in texts:
             texts["date"], note = iso_dates(texts["date"])
-            if note:
-                self._notes.append(f"{self.source}: column {self.columns['date']!r}: {note}")
+            said = f"{self.source}: column {self.columns['date']!r}: {note}"
+            if note and said not in self._notes:
+                self._notes.append(said)
+        if self._mutations:
+            parts = [as_text(block.frame[column]) for column in self._mutations.values()]
+            texts["mutations"] = [
+                joined_mutations(dict(zip(self._mutations, row, strict=True)))
+                for row in zip(*parts, strict=True)
+            ]
         rows_of_cells = [
             dict(zip(texts, row, strict=True)) for row in zip(*texts.values(), strict=True)
         ]
@@ -159,6 +161,11 @@ class RowReader:
                 number = rows_before + position + 1
                 self._molecules.remember(cells.get("id", "").strip() or str(number), cells)
         return rows_of_cells
+
+    @property
+    def read_columns(self) -> list[str]:
+        """The user's columns that are read."""
+        return list(dict.fromkeys([*self.columns.values(), *self._mutations.values()]))
 
     @property
     def has_mutations(self) -> bool:
@@ -208,10 +215,9 @@ class RowReader:
             wanted = [name for name in wanted if name not in VALUE_COLUMNS or name in chosen]
         found = sample.columns
         matched = match_columns(found, columns, wanted)
-        if "mutations" not in matched:  # beside an id, a variant's name may be its mutation
-            rest = [name for name in found if name not in matched.values()]
-            named = next(filter(_MUTATIONS.fullmatch, rest), None)
-            matched |= {"mutations": named} if named else {}
+        self._mutations = mutation_columns(found, matched)
+        if self._mutations and "mutations" not in matched:
+            matched["mutations"] = next(iter(self._mutations.values()))
         matched, notes = residues_before_names(matched, sample, columns or {})
         self._notes += [f"{self.source}: {note}" for note in notes]
         has_mutations = {"mutations", "parent_heavy"} <= matched.keys()

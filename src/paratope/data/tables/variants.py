@@ -37,6 +37,73 @@ Fitting = dict[tuple[str, bool], int]
 _MOLECULES = ("heavy", "light", "antigen")
 
 
+# Names of columns that may hold mutations and that no alias covers; those of one chain; and the
+# parts of a mutation in columns of their own. Letters of names count, in lower case.
+_WHOLE = re.compile(
+    r"variant|name|mutant|((aa|aminoacid|point)?(mutation|substitution)s?(kabat|imgt|chothia)?)"
+)
+_CHAINS = {
+    "H": re.compile(r"(heavy|v?h|hc|vhh)(chain)?(mutation|substitution|mut)s?|(mutation|mut)s?v?h"),
+    "L": re.compile(r"(light|v?l|lc|vk)(chain)?(mutation|substitution|mut)s?|(mutation|mut)s?v?l"),
+}
+_PARTS = {
+    "before": "wt wtaa wtresidue wildtype wildtypeaa from aawt ref refaa original",
+    "number": "position pos resnum residuenumber site",
+    "after": "mut mutaa mutant mutantaa mutresidue to aamut alt altaa",
+    "chain": "chain",
+}
+_CHAIN_NAMES = {"h": "H", "heavy": "H", "vh": "H", "hc": "H", "l": "L", "light": "L", "vl": "L"}
+
+
+def mutation_columns(names: Sequence[str], matched: Mapping[str, str]) -> dict[str, str]:
+    """Columns to join to a row's mutations: ``"H"``, ``"L"``, ``""`` or parts to the user's names.
+
+    Empty if a column of mutations is matched already, or there is none.
+
+    >>> mutation_columns(["heavy", "VH mutations"], {"heavy": "heavy"})
+    {'H': 'VH mutations'}
+    """
+    if "mutations" in matched:
+        return {}
+    keys = {re.sub(r"[^a-z]", "", n.lower()): n for n in names if n not in matched.values()}
+    parts = {
+        part: next((keys[key] for key in known.split() if key in keys), "")
+        for part, known in _PARTS.items()
+    }
+    if parts["before"] and parts["number"] and parts["after"]:
+        return {part: name for part, name in parts.items() if name}
+    chains = {
+        chain: name
+        for chain, known in _CHAINS.items()
+        for key, name in keys.items()
+        if known.fullmatch(key)
+    }
+    whole = next((name for key, name in keys.items() if _WHOLE.fullmatch(key)), None)
+    return chains or ({"": whole} if whole else {})
+
+
+def joined_mutations(parts: Mapping[str, str]) -> str:
+    """Mutations of the cells of `mutation_columns`; empty if they hold none.
+
+    >>> joined_mutations({"H": "D31A", "L": "S52T"})
+    'H:D31A,L:S52T'
+    >>> joined_mutations({"before": "D", "number": "31", "after": "A", "chain": "heavy"})
+    'H:D31A'
+    """
+    if "number" in parts:
+        text = "".join(parts[part].strip() for part in ("before", "number", "after"))
+        chain = _CHAIN_NAMES.get(parts.get("chain", "").strip().lower(), "")
+        parts = {chain: text.removesuffix(".0")}
+    found = []
+    for chain, text in parts.items():
+        bare = () if _is_notation(text) else bare_mutations(text)
+        if chain and bare:
+            text = ",".join(str(one._replace(chain=chain)) for one in bare)
+        if bare or _is_notation(text):
+            found.append(text.strip())
+    return ",".join(found)
+
+
 class MutationError(InputError):
     """A row's mutations are not those of its sequences."""
 
@@ -69,6 +136,7 @@ class Variants:
     ) -> None:
         self._column = "mutations" if "mutations" in columns else "id"
         stated = columns.get("mutations", "").lower()  # "Mutations (Kabat)"
+        self._is_name = self._column == "id" or stated.strip() == "name"
         self._stated = next((name for name in NUMBERINGS if name in stated), None)
         self._molecule_of = molecule_of
         self._parent = parent or ""
@@ -150,7 +218,7 @@ class Variants:
         variants = list({_options(each)[0]: each for each in texts if each}.values())
         befores, afters = set[str](), set[str]()
         for each in variants:
-            options = _options(each)[: 2 if self._column == "id" else 3]
+            options = _options(each)[: 2 if self._is_name else 3]
 
             def fit(made: bool, *names: str, options: Sequence[Named] = options) -> bool:
                 return any(fits(one, molecule, name, made) for one in options for name in names)
@@ -168,7 +236,7 @@ class Variants:
     ) -> bool:
         """Of sequences that stand beside several mutations: they hold those of one at most."""
         befores, afters = held.befores, held.afters
-        if self._column == "id" and not _is_notation(text) and len(befores) < held.variants:
+        if self._is_name and not _is_notation(text) and len(befores) < held.variants:
             return False  # names of clones
         if afters and len(afters) >= len(befores) + held.beside_none + is_parent:
             if any(_options(each) == _options(text) for each in afters):
