@@ -45,8 +45,7 @@ def plate(count: int = 24) -> pl.DataFrame:
 def refused(tmp_path: Path, run_paratope: Run, *arguments: object) -> str:
     """What `adapt` says, that fails before anything is written."""
     folder = tmp_path / "c"
-    done = run_paratope("adapt", *arguments, "-o", folder, "--no-report")
-    assert done.code == 2, done.out + done.err
+    done = run_paratope("adapt", *arguments, "-o", folder, "--no-report", code=2)
     assert done.err.startswith("Error: ")
     assert "Traceback" not in done.err
     assert not folder.exists()
@@ -101,8 +100,7 @@ def test_folders_that_cannot_be_written(tmp_path, run_paratope):
     other.mkdir()
     (other / "notes.txt").write_text("mine", "utf-8")
     for folder in (taken, other, taken / "below"):
-        done = run_paratope("adapt", source, "-o", folder, "--no-report")
-        assert done.code == 2, folder
+        done = run_paratope("adapt", source, "-o", folder, "--no-report", code=2)
         assert done.err.startswith("Error: "), folder
         assert f"{taken}" in done.err or "is no model folder; choose another name" in done.err
     assert "is a file; expected a folder" in done.err
@@ -168,8 +166,7 @@ def test_damaged_campaigns_are_refused(name, damage, model, tmp_path, run_parato
         ("predict", pool, "--model", folder, "-o", target),
         ("scan", "--heavy", HEAVY, "--light", LIGHT, "--model", folder, "-o", target),
     ):
-        done = run_paratope(*arguments)
-        assert done.code == 2, arguments
+        done = run_paratope(*arguments, code=2)
         assert done.err.startswith("Error: ")
         assert not target.exists()
     assert not (tmp_path / "executed").exists()

@@ -53,16 +53,11 @@ def test_stdin_to_stdout_is_the_file_to_the_file(tiny_run, tmp_path, run_paratop
     assert "2 of 2 rows predicted" in piped.err  # and nothing of that on stdout
     source, target = tmp_path / "in.csv", tmp_path / "out.csv"
     source.write_text(TABLE, encoding="utf-8")
-    assert run_paratope("predict", source, "--model", tiny_run.folder, "-o", target).code == 0
+    run_paratope("predict", source, "--model", tiny_run.folder, "-o", target, code=0)
     assert piped.out.splitlines() == target.read_text(encoding="utf-8").splitlines()
-    assert frame_of(piped.out).columns == [*OUTPUT_COLUMNS, *HEADER.strip().split(",")]
-
-
-def test_assay_metadata_comes_back_as_it_was_written(tiny_run, run_paratope, type_in):
-    type_in(TABLE)
-    out = frame_of(run_paratope("predict", "-", "--model", tiny_run.folder).out)
-    own = frame_of(TABLE).columns
-    assert out.select(own).equals(frame_of(TABLE))
+    out, own = frame_of(piped.out), frame_of(TABLE)
+    assert out.columns == [*OUTPUT_COLUMNS, *HEADER.strip().split(",")]
+    assert out.select(own.columns).equals(own)  # assay metadata as they were written
 
 
 def test_a_parent_of_a_table_from_stdin(tiny_run, run_paratope, type_in):
@@ -164,8 +159,8 @@ def test_a_bad_option_is_said_before_anything_is_written(tiny_run, tmp_path, run
     for option in (("--coverage", "95"), ("--strong-threshold", "0.5")):
         type_in(TABLE)
         target = tmp_path / "out.csv"
-        done = run_paratope("predict", "-", "--model", tiny_run.folder, "-o", target, *option)
-        assert done.code == 2
+        command = ("predict", "-", "--model", tiny_run.folder, "-o", target)
+        done = run_paratope(*command, *option, code=2)
         assert option[1] in done.err
         assert not target.exists()
 
@@ -184,13 +179,9 @@ def test_models_says_what_is_wrong(arguments, message, tiny_run, tmp_path, run_p
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "thesis.txt").write_text("years of work", encoding="utf-8")
     names = {"run": tiny_run.folder, "new": tmp_path / "new", "taken": tmp_path / "taken"}
-    done = run_paratope("models", *(argument.format(**names) for argument in arguments))
-    assert done.code == 2
+    done = run_paratope("models", *(argument.format(**names) for argument in arguments), code=2)
     assert message in " ".join(done.err.split())
     assert not (tmp_path / "new").exists()
     assert [file.name for file in (tmp_path / "taken").iterdir()] == ["thesis.txt"]
-
-
-def test_show_of_a_run_is_the_card_of_its_model(tiny_run, run_paratope):
     shown = run_paratope("models", "show", tiny_run.folder, code=0)
     assert shown.out.strip() == read_bundle(tiny_run.folder / "bundle").card.strip()

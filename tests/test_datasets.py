@@ -43,7 +43,7 @@ def test_the_table_names_every_public_source():
 
 
 @pytest.mark.parametrize("name", PUBLIC)
-def test_every_row_of_the_public_file_is_accounted_for(name: str, load, data_root: Path):
+def test_every_row_of_the_public_file_is_accounted_for(name, load, data_root):
     imported = load(name)
     assert not [note for note in imported.notes if "is not the file" in note]
     rows = published(data_root / MAIN_FILE[name], DATASETS[name].files[0].separator)
@@ -62,7 +62,7 @@ def test_every_row_of_the_public_file_is_accounted_for(name: str, load, data_roo
 
 @pytest.mark.parametrize("name", PUBLIC)
 @pytest.mark.parametrize("as_published", [False, True])
-def test_every_measurement_says_where_it_is_from(name: str, as_published: bool, load):
+def test_every_measurement_says_where_it_is_from(name, as_published, load):
     imported = load(name, as_published)
     rows = [row.origin.row for row in imported.measurements]
     assert all(1 <= row <= imported.rows for row in rows)
@@ -75,13 +75,13 @@ def test_every_measurement_says_where_it_is_from(name: str, as_published: bool, 
 
 
 @pytest.mark.parametrize("name", PUBLIC)
-def test_every_antibody_imported_is_one(name: str, load):
+def test_every_antibody_imported_is_one(name, load):
     seen = {row.pair.antibody.chains: row.pair.antibody for row in load(name).measurements}
     for antibody in list(seen.values())[::7]:
         prepare_antibody(antibody)  # raises if the heavy chain is no heavy domain
 
 
-def test_the_document_tells_what_becomes_of_each_source(repository: Path):
+def test_the_document_tells_what_becomes_of_each_source(repository):
     text = (repository / "docs" / "datasets.md").read_text("utf-8")
     lines = {line.split("`")[1]: line for line in text.splitlines() if line.startswith("| `")}
     for name, dataset in DATASETS.items():
@@ -104,7 +104,7 @@ def test_licence_filter_works_row_by_row(load):
         filter_licence(load("general"), "free")
 
 
-def test_training_rows_are_the_allowed_ones_each_pair_from_one_source(data_root: Path):
+def test_training_rows_are_the_allowed_ones_each_pair_from_one_source(data_root):
     imported = training_rows(data_root)
     assert imported.counts == {
         "absci_her2": 1855,
@@ -126,7 +126,7 @@ def test_training_rows_are_the_allowed_ones_each_pair_from_one_source(data_root:
     assert censored == {"absci_her2": 1097, "skempi_v2": 98}
 
 
-def test_wrong_names_and_options(tmp_path: Path):
+def test_wrong_names_and_options(tmp_path):
     with pytest.raises(InputError, match="unknown data set 'skempy'; valid names: .*skempi"):
         load_dataset("skempy")
     with pytest.raises(InputError, match="flab is a table format: give the path"):
@@ -135,7 +135,7 @@ def test_wrong_names_and_options(tmp_path: Path):
         load_dataset("sabdab", tmp_path, antigen="MKV")
 
 
-def test_data_root_follows_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_data_root_follows_the_environment(tmp_path, monkeypatch):
     monkeypatch.setenv("PARATOPE_DATA", str(tmp_path))
     assert default_data_root() == tmp_path
     monkeypatch.delenv("PARATOPE_DATA")
@@ -145,12 +145,10 @@ def test_data_root_follows_the_environment(tmp_path: Path, monkeypatch: pytest.M
     assert default_data_root() == Path.home() / ".cache" / "paratope" / "data"
 
 
-def test_files_may_lie_flat_in_the_folder(data_root: Path, tmp_path: Path):
+def test_files_may_lie_flat_in_the_folder(data_root, tmp_path):
     (tmp_path / "sabdab_affinity.csv").symlink_to(data_root / sabdab.JOINED.path)
     assert len(load_dataset("sabdab", tmp_path).measurements) == 231
 
-
-# damaged copies
 
 NUMBER = {
     "skempi": "kd_wt_M",
@@ -197,7 +195,7 @@ def text_of(rows: list[list[str]], separator: str) -> bytes:
 
 
 @pytest.mark.parametrize("name", PUBLIC)
-def test_damaged_a_column_is_missing(name: str, damaged):
+def test_damaged_a_column_is_missing(name, damaged):
     separator, column = SEPARATOR[name], NUMBER[name]
 
     def change(content: bytes) -> bytes:
@@ -212,7 +210,7 @@ def test_damaged_a_column_is_missing(name: str, damaged):
 
 
 @pytest.mark.parametrize("name", PUBLIC)
-def test_damaged_a_value_is_no_number(name: str, damaged):
+def test_damaged_a_value_is_no_number(name, damaged):
     separator = SEPARATOR[name]
     reads = {
         "skempi_raw": lambda row: "AB/AG" in row,
@@ -234,7 +232,7 @@ def test_damaged_a_value_is_no_number(name: str, damaged):
 
 
 @pytest.mark.parametrize("name", [name for name in PUBLIC if name != "sabdab_summary"])
-def test_damaged_the_file_is_cut_in_the_middle_of_a_row(name: str, damaged):
+def test_damaged_the_file_is_cut_in_the_middle_of_a_row(name, damaged):
     def change(content: bytes) -> bytes:
         lines = content.splitlines(keepends=True)
         separator = SEPARATOR[name].encode()
@@ -255,7 +253,7 @@ def test_damaged_a_cut_between_rows_is_noted_by_the_checksum(damaged):
 
 
 @pytest.mark.parametrize("name", PUBLIC)
-def test_damaged_another_separator(name: str, damaged):
+def test_damaged_another_separator(name, damaged):
     separator = SEPARATOR[name].encode()
     other = b"\t" if separator != b"\t" else b";"
     names = {b",": "commas", b";": "semicolons", b"\t": "tabs"}
@@ -280,7 +278,7 @@ def test_damaged_another_separator(name: str, damaged):
     ],
     ids=["empty", "binary", "compressed", "header only"],
 )
-def test_damaged_no_table_at_all(name: str, content: bytes | None, message: str, damaged):
+def test_damaged_no_table_at_all(name, content, message, damaged):
     with pytest.raises(InputError, match=message):
         load_dataset(
             name, damaged(name, lambda old: old.splitlines()[0] if content is None else content)
@@ -288,7 +286,7 @@ def test_damaged_no_table_at_all(name: str, content: bytes | None, message: str,
 
 
 @pytest.mark.parametrize("name", PUBLIC)
-def test_a_missing_file_is_named_with_its_checksum(name: str, tmp_path: Path):
+def test_a_missing_file_is_named_with_its_checksum(name, tmp_path):
     file = DATASETS[name].files[0]
     with pytest.raises(InputError) as caught:
         load_dataset(name, tmp_path)
@@ -305,13 +303,13 @@ def test_a_missing_file_is_named_with_its_checksum(name: str, tmp_path: Path):
         (b",True,", b",perhaps,", r"column 'binder': expected True with a Kd"),
     ],
 )
-def test_damaged_residues_and_flags(old: bytes, new: bytes, message: str, damaged):
+def test_damaged_residues_and_flags(old, new, message, damaged):
     folder = damaged("absci_her2", lambda content: content.replace(old, new, 1))
     with pytest.raises(InputError, match=message):
         load_dataset("absci_her2", folder)
 
 
-def test_damaged_tables_of_published_scores(data_root: Path, tmp_path: Path):
+def test_damaged_tables_of_published_scores(data_root, tmp_path):
     with pytest.raises(InputError, match="valid names: 1n8z"):
         abbibench_scores("4fqi", tmp_path)
     folder = tmp_path / "abbibench"

@@ -37,33 +37,30 @@ except StoreError as error:
 """
 
 
-def test_the_map_grows_under_a_reader_in_another_process(tmp_path: Path):
+def test_the_map_grows_under_a_reader_in_another_process(tmp_path):
     with EmbeddingStore(load_encoder("residue"), tmp_path) as store:
         store.fill([("C",)])
         module = "paratope.encoders.store_environment"
         grow = f"import {module} as e; e.INITIAL_MAP_BYTES = 1 << 18"
         many = FILL.format(setup=grow).replace("400", "900")
         assert run_python(many, tmp_path).stderr == ""
-        np.testing.assert_array_equal(
-            store.get(("A" * 899,)), load_encoder("residue").encode([("A" * 899,)])[0]
-        )
+        expected = load_encoder("residue").encode([("A" * 899,)])[0]
+        np.testing.assert_array_equal(store.get(("A" * 899,)), expected)
         assert len(store) == 900
 
 
-def test_what_is_written_after_another_process_cleared_the_store_is_kept(tmp_path: Path):
+def test_what_is_written_after_another_process_cleared_the_store_is_kept(tmp_path):
     clear = "import sys; from paratope.encoders.embedding_store import clear_caches as c; c(PATH)"
     with EmbeddingStore(load_encoder("residue"), tmp_path) as store:
         store.fill([("AC",)])
-        subprocess.run(
-            [sys.executable, "-c", clear.replace("PATH", repr(str(tmp_path)))], check=True
-        )
+        assert run_python(clear.replace("PATH", repr(str(tmp_path)))).returncode == 0
         assert len(store) == 0
         store.fill([("CD",), ("AC",)])
     with EmbeddingStore(load_encoder("residue"), tmp_path) as store:  # opened anew, from the disk
         assert len(store) == 2
 
 
-def test_a_full_disk_is_a_clear_error_and_harms_nothing(tmp_path: Path):
+def test_a_full_disk_is_a_clear_error_and_harms_nothing(tmp_path):
     """A limit on the size of files stands in for the disk's end."""
     limit = "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
     limit += "resource.setrlimit(resource.RLIMIT_FSIZE, (6 << 20, 6 << 20))"
@@ -78,8 +75,6 @@ def test_a_full_disk_is_a_clear_error_and_harms_nothing(tmp_path: Path):
         assert store.fill([("A" * n,) for n in range(1, 400)]) == 399 - kept
 
 
-# processes
-
 ENDLESS = """
 import random, sys
 from paratope.encoders.embedding_store import EmbeddingStore
@@ -93,7 +88,7 @@ with EmbeddingStore(load_encoder("residue"), sys.argv[1]) as store:
 """
 
 
-def test_a_kill_while_writing_loses_nothing_that_was_committed(tmp_path: Path):
+def test_a_kill_while_writing_loses_nothing_that_was_committed(tmp_path):
     encoder = load_encoder("residue")
     for kill_after in (1, 40, 155):
         process = subprocess.Popen(
@@ -123,7 +118,7 @@ def read_all(folder: Path, molecules: Sequence[tuple[str, ...]], results: multip
 
 
 @pytest.mark.parametrize("method", ["spawn", "forkserver"])
-def test_several_processes_read_at_once(tmp_path: Path, method: str):
+def test_several_processes_read_at_once(tmp_path, method):
     molecules = [(letter * 20, "AC") for letter in ALPHABET]
     encoder = CountingEncoder()
     context = multiprocessing.get_context(method)
@@ -131,9 +126,8 @@ def test_several_processes_read_at_once(tmp_path: Path, method: str):
     with EmbeddingStore(encoder, tmp_path) as store:
         store.fill(molecules)
         total = sum(float(store.get(molecule).sum()) for _ in range(5) for molecule in molecules)
-        readers = [
-            context.Process(target=read_all, args=(tmp_path, molecules, results)) for _ in range(3)
-        ]
+        arguments = (tmp_path, molecules, results)
+        readers = [context.Process(target=read_all, args=arguments) for _ in range(3)]
         for reader in readers:
             reader.start()
         store.fill([("WWWW",)])  # and one writes
@@ -161,12 +155,12 @@ with EmbeddingStore(load_encoder("residue"), sys.argv[1]) as store:
 """
 
 
-def test_a_store_goes_through_a_fork(tmp_path: Path):
+def test_a_store_goes_through_a_fork(tmp_path):
     done = run_python(FORK, tmp_path)
     assert (done.stdout, done.stderr) == ("3\n", "")
 
 
-def test_threads_share_a_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_threads_share_a_store(tmp_path, monkeypatch):
     monkeypatch.setattr(environment_module, "INITIAL_MAP_BYTES", 1 << 18)  # grows meanwhile
     encoder = load_encoder("residue")
     molecules = [("A" * length,) for length in range(1, 200)]

@@ -29,19 +29,14 @@ def benchmark(repository: Path) -> ModuleType:
     return benchmark_recipes
 
 
-@pytest.fixture(scope="module")
-def runs(benchmark: ModuleType) -> ModuleType:
-    return sys.modules["recipe_runs"]
+def module_fixture(fixture: str, module: str):
+    """A fixture: a module that the benchmark imports."""
+    return pytest.fixture(scope="module", name=fixture)(lambda benchmark: sys.modules[module])
 
 
-@pytest.fixture(scope="module")
-def tables(benchmark: ModuleType) -> ModuleType:
-    return sys.modules["recipe_tables"]
-
-
-@pytest.fixture(scope="module")
-def speed(benchmark: ModuleType) -> ModuleType:
-    return sys.modules["benchmark_training_speed"]
+runs = module_fixture("runs", "recipe_runs")
+tables = module_fixture("tables", "recipe_tables")
+speed = module_fixture("speed", "benchmark_training_speed")
 
 
 def chain(rng: np.random.Generator, length: int) -> str:
@@ -133,11 +128,8 @@ def test_verdicts_follow_from_the_numbers(tables):
             line |= {"outside_percent": 2.0}
         if line["recipe"] == "v2.7":
             line |= {"spearman": 0.3, "rmse": 1.4, "recall_sd": 11.0}
-    verdicts = [
-        row.rsplit("|", 2)[1].strip()
-        for row in tables.fault_lines({}, [tables.with_shares(line) for line in runs])[2:]
-    ]
-    assert verdicts == [
+    faults = tables.fault_lines({}, [tables.with_shares(line) for line in runs])
+    assert [row.rsplit("|", 2)[1].strip() for row in faults[2:]] == [
         "the bugs'",
         "the recipe's own: there without the bugs",
         "no single recipe's: the default has it too",
@@ -163,9 +155,8 @@ def test_release_facts_come_from_its_files(runs, reference_root, tmp_path):
 
 def test_counted_operations_are_those_of_the_products(speed):
     """A head without attention layers: its products can be counted by hand."""
-    recipe = load_recipe(
-        "v2.6", ["network.dim=16", "network.layers=0", "network.regressor=[8]", "network.heads=2"]
-    )
+    small = ["network.dim=16", "network.layers=0", "network.regressor=[8]", "network.heads=2"]
+    recipe = load_recipe("v2.6", small)
     examples = Examples.from_measurements(speed.simulated(4))
     rows = BatchPlan(examples, 4).batches(0)
     forward = 0
