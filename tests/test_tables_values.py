@@ -342,7 +342,7 @@ def test_free_energies_are_converted_at_their_own_temperature():
 
 
 def test_metadata_that_cannot_be_read_stops_nothing_and_is_noted_once():
-    rows = [{"pkd": "8", "temperature": "warm", "date": "5/31/24"} for _ in range(3)]
+    rows = [{"pkd": "8", "temperature": "warm", "date": "last May"} for _ in range(3)]
     table = read(*rows)
     assert len(table.measurements) == 3
     assert table.measurements[0].conditions.temperature_K is None
