@@ -100,6 +100,17 @@ def test_the_command_ends_with_one_sentence(run_paratope, tmp_path: Path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("seed", [-1, 2**32])
+@pytest.mark.parametrize(
+    "command",
+    ["adapt", "compare", "evaluate", "suggest", "simulate-campaign", "data split", "data simulate"],
+)
+def test_seeds_of_commands_have_the_range_of_a_recipe_s(run_paratope, command: str, seed: int):
+    done = run_paratope(*command.split(), "table.csv", "--seed", seed)
+    assert done.code == 2
+    assert re.search(r"or equal to (0|4294967295)\b", " ".join(done.err.split()))
+
+
 @pytest.mark.parametrize("name", ["cost in $", "$x$", "$^{$"])
 def test_a_name_is_a_title_as_it_stands(name: str):
     history = pl.DataFrame({"Epoch": [1], "Train Loss": [1.0], "Learning Rate": [0.1]})

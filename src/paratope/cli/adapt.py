@@ -7,6 +7,7 @@ import typer
 from typer import Argument, Option
 
 from paratope.cli.group import (
+    MAX_SEED,
     Sheet,
     command_app,
     command_line,
@@ -49,7 +50,9 @@ def adapt(
         str | None,
         Option(help="Assay on whose scale to predict; default: the one with the most rows."),
     ] = None,
-    seed: Annotated[int, Option(min=0, help="Seed of the report's random folds.")] = 0,
+    seed: Annotated[
+        int, Option(min=0, max=MAX_SEED, help="Seed of the report's random folds.")
+    ] = 0,
     device: Annotated[str, Option(help="auto, cpu or cuda.")] = "auto",
     overwrite: Annotated[
         bool, Option("--overwrite", help="Replace the model that is in the folder.")

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from paratope.cli.group import command_app, finish, open_console
+from paratope.cli.group import MAX_SEED, command_app, finish, open_console
 
 app = command_app()
 
@@ -27,7 +27,7 @@ def compare(
     group: Annotated[
         str | None, Option(help="Column of the groups to resample and permute.")
     ] = None,
-    seed: Annotated[int, Option(help="Seed of the draws.")] = 0,
+    seed: Annotated[int, Option(min=0, max=MAX_SEED, help="Seed of the draws.")] = 0,
 ) -> None:
     """Put runs or prediction tables side by side, with a paired test that respects groups."""
     from rich.markup import escape

@@ -7,6 +7,7 @@ import typer
 from typer import Argument, Option
 
 from paratope.cli.group import (
+    MAX_SEED,
     Sheet,
     command_app,
     command_line,
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 app = command_app("Import, audit, split and simulate measurements.")
 
-Seed = Annotated[int, Option(min=0, help="Same seed, same result.")]
+Seed = Annotated[int, Option(min=0, max=MAX_SEED, help="Same seed, same result.")]
 Kind = Annotated[
     str,
     Option(

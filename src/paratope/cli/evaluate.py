@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer import Argument, Option
 
-from paratope.cli.group import Sheet, command_app, finish, in_sheet, open_console
+from paratope.cli.group import MAX_SEED, Sheet, command_app, finish, in_sheet, open_console
 
 if TYPE_CHECKING:  # importing them takes seconds, and --help is to answer at once
     from paratope.evaluation import Report, TierReport
@@ -44,7 +44,7 @@ def evaluate(
     baselines: Annotated[
         bool, Option(help="Fit baselines where sequences and training rows allow it.")
     ] = True,
-    seed: Annotated[int, Option(min=0, help="Seed of the bootstrap.")] = 0,
+    seed: Annotated[int, Option(min=0, max=MAX_SEED, help="Seed of the bootstrap.")] = 0,
     sheet: Sheet = None,
 ) -> None:
     """Evaluate predictions: metrics with intervals, baselines, and findings in plain words."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 Sheet = Annotated[
     str | None, Option(help="Sheet of an XLSX file; default: the first that holds a table.")
 ]
+MAX_SEED = 2**32 - 1  # what every generator takes
 HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
 
 

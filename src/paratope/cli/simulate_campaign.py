@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Option
 
-from paratope.cli.group import Sheet, command_app, finish, in_sheet, say, table_console
+from paratope.cli.group import MAX_SEED, Sheet, command_app, finish, in_sheet, say, table_console
 
 if TYPE_CHECKING:
     from paratope.campaigns.campaign_simulation import Comparison, Landscape, Replay
@@ -48,7 +48,7 @@ def simulate_campaign(
     top: Annotated[
         int, Option(min=0, help="Number of best variants to find; 0: 1 % of them, at least 10.")
     ] = 0,
-    seed: Annotated[int, Option(min=0, help="Same seed, same replay.")] = 0,
+    seed: Annotated[int, Option(min=0, max=MAX_SEED, help="Same seed, same replay.")] = 0,
     sheet: Sheet = None,
 ) -> None:
     """Replay a landscape: how many rounds the model saves against random, greedy and one-hot."""

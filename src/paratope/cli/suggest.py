@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer import Argument, Option
 
-from paratope.cli.group import command_app, finish, say, table_console
+from paratope.cli.group import MAX_SEED, command_app, finish, say, table_console
 
 if TYPE_CHECKING:
     from paratope.campaigns.suggestion import NextRound
@@ -71,7 +71,7 @@ def suggest(
     allow: Allow = "",
     forbid: Forbid = "",
     min_distance: MinDistance = 1,
-    seed: Annotated[int, Option(min=0, help="Same seed, same batch.")] = 0,
+    seed: Annotated[int, Option(min=0, max=MAX_SEED, help="Same seed, same batch.")] = 0,
 ) -> None:
     """Design the next plate from your or generated candidates, each with its reason."""
     from paratope.campaigns.suggestion import suggest as choose
