@@ -14,6 +14,7 @@ from command_lines import all_commands, check_command_line
 from paratope.campaigns.adaptation import adapt
 from paratope.campaigns.suggestion import suggest
 from paratope.cli import doctor
+from paratope.cli.group import say
 from paratope.cli.prediction_table import prediction_table
 from paratope.cli.train import _epochs
 from paratope.core.progress import _Bar, console_progress
@@ -100,6 +101,16 @@ def test_one_bar_at_a_time_with_its_stage(monkeypatch: pytest.MonkeyPatch):
         ("folds", "3/9"),
     ]
     assert _Bar.under_way is None
+
+
+def test_what_is_said_stands_on_a_line_of_its_own(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+    with console_progress() as stage:
+        stage("training", 3, 9)
+        say("Warning: mend it.")
+        stage("training", 4, 9)
+    text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", terminal.getvalue())
+    assert "Warning: mend it." in re.split(r"[\r\n]+", text)
 
 
 SUGGESTING = ["reading the plate", "ranking 203 single mutants", "predicting", "choosing 6 of them"]

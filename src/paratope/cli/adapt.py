@@ -99,10 +99,16 @@ def _show(report: "ValidationReport") -> None:
 
     console = table_console(200)
     console.print("[bold]What to expect[/], from variants held out of training:")
-    for header, rows in (model_table(report), baselines_table(report)):
+    (header, rows), baselines = model_table(report), baselines_table(report)
+    if console.width < 100:  # a terminal of 80 columns has no room for one of each coverage
+        header = [*header[:4], "50/80/90% intervals cover"]
+        rows = [[*row[:4], "/".join(row[4:])] for row in rows]
+    for header, rows in ((header, rows), baselines):
         if not rows or len(header) == 1:
             continue
-        table = Table(*(escape(name) for name in header), box=None, padding=(0, 2, 0, 0))
+        table = Table(box=None, padding=(0, 2, 0, 0))
+        for name, *cells in zip(header, *rows, strict=True):
+            table.add_column(escape(name), min_width=max(map(len, cells)))  # titles wrap first
         for row in rows:
             table.add_row(*(escape(cell) for cell in row))
         console.print(table)
