@@ -99,16 +99,17 @@ def _show(report: "ValidationReport") -> None:
 
     console = table_console(200)
     console.print("[bold]What to expect[/], from variants held out of training:")
-    (header, rows), baselines = model_table(report), baselines_table(report)
-    if console.width < 100:  # a terminal of 80 columns has no room for one of each coverage
-        header = [*header[:4], "50/80/90% intervals cover"]
-        rows = [[*row[:4], "/".join(row[4:])] for row in rows]
-    for header, rows in ((header, rows), baselines):
+    narrow = console.width < 145  # no room for a column of each coverage: titles wrap, cells do not
+    for header, rows in (model_table(report), baselines_table(report)):
         if not rows or len(header) == 1:
             continue
-        table = Table(box=None, padding=(0, 2, 0, 0))
+        if narrow and header[-1].endswith("intervals cover"):
+            header = [*header[:4], "50/80/90% intervals cover"]
+            rows = [[*row[:4], "/".join(row[4:])] for row in rows]
+        table = Table(box=None, padding=(0, 1 if console.width < 100 else 2, 0, 0))
         for name, *cells in zip(header, *rows, strict=True):
-            table.add_column(escape(name), min_width=max(map(len, cells)))  # titles wrap first
+            width = max(map(len, [*cells, *name.split()])) if narrow else None
+            table.add_column(escape(name), width=width)
         for row in rows:
             table.add_row(*(escape(cell) for cell in row))
         console.print(table)
