@@ -183,7 +183,7 @@ def test_effects_that_many_antigens_share_need_networks(cache: Path):
         np.ones(400, int), np.full(400, np.nan), (Pair(Antibody(VH, VL, "parent"), ANTIGEN),),
     )  # fmt: skip
     model, choice = choose_model(
-        campaign, inducing=60, options=NetworkOptions(200, device="cpu", cache=cache)
+        campaign, inducing=60, options=NetworkOptions(3000, device="cpu", cache=cache)
     )
     assert choice.kept == NETWORK
     assert choice.candidates[1].rmse < 0.5 * choice.candidates[0].rmse

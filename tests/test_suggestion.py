@@ -96,14 +96,37 @@ def mutant(*changes: str) -> str:
     return "".join(residues)
 
 
-def test_single_mutants_are_all_of_the_cdrs_and_nothing_measured(measured):
-    singles = made(measured, {"single": 100_000})
+def test_single_mutants_are_all_of_the_regions_and_nothing_measured(measured):
+    singles = made(measured, {"single": 100_000}, regions="CDR")
     positions = [*positions_in(WILD_TYPE, "H", ["H1", "H2", "H3"])]
     positions += positions_in(WILD_TYPE, "L", ["L1", "L2", "L3"])
     known = [variant for variant in measured.variants if len(variant.mutations) == 1]
     # no cysteine, not the residue itself, not what was measured
     assert len(singles) == len(positions) * 18 - len(known)
     assert all(len(one.mutations) == 1 and one.mutations[0].after != "C" for one in singles)
+
+
+def test_by_default_what_was_varied_is_varied_near_what_was_measured(measured):
+    """One position never varied before, of a chain that was; three changes from a measured variant;
+    two new aromatics. None of it where regions are named, or more is asked for.
+    """
+    varied = {(m.chain, m.position) for v in measured.variants for m in v.mutations}
+    assert {chain for chain, _ in varied} == {"H"}
+    everything = dict.fromkeys(GENERATORS, 150)
+    far = ["|".join(v.pair.antibody.chains) for v in measured.variants]
+    news, aromatics, distances = [], [], []
+    for one in made(measured, everything, max_mutations=6):
+        assert {m.chain for m in one.mutations} == {"H"}
+        news.append(len({(m.chain, m.position) for m in one.mutations} - varied))
+        aromatics.append(sum(m.after in "FWY" and m.before not in "FWY" for m in one.mutations))
+        text = "|".join(one.pair.antibody.chains)
+        distances.append(min(Levenshtein.distance(text, other) for other in far))
+    assert (max(news), max(aromatics), max(distances)) == (1, 2, 3)
+    wide = made(measured, everything, max_mutations=6, regions="CDR", max_changes=6)
+    assert {m.chain for one in wide for m in one.mutations} == {"H", "L"}
+    none = made(measured, everything, new_positions=0, max_new_aromatics=0)
+    assert all((m.chain, m.position) in varied for one in none for m in one.mutations)
+    assert not any(m.after in "FWY" and m.before not in "FWY" for o in none for m in o.mutations)
 
 
 @pytest.mark.parametrize("kind", GENERATORS)
@@ -146,7 +169,7 @@ def test_promising_mutations_are_combined(measured):
     """Where single mutants to tyrosine score highest, doubles are mostly of tyrosines."""
     doubles = generate(
         measured,
-        Generation({"double": 50}),
+        Generation({"double": 50}, regions="CDR"),
         lambda pairs: np.array([one.antibody.heavy.count("Y") for one in pairs], float),
     )
     after = [mutation.after for one in doubles for mutation in one.mutations]
@@ -435,6 +458,7 @@ def test_preselection_keeps_the_best_by_mean_and_by_bound():
 @pytest.mark.parametrize(("batch", "least", "most"), [(8, 3, None), (10, 1, 2), (6, 3, 2)])
 def test_minimal_distance_and_cap_per_position_are_kept(predictor, batch, least, most):
     options = {"min_distance": least, "max_per_position": most, "max_mutations": 4}
+    options |= {"regions": "CDR", "max_changes": 4}
     found = suggest(predictor, batch, candidates=FEW, **options)
     texts = ["".join(one.candidate.pair.antibody.chains) for one in found.suggestions]
     pairs = itertools.combinations(texts, 2)
@@ -520,13 +544,32 @@ class Left:
     noise_variance = 0.1
 
     def __init__(self, mean: np.ndarray, target: np.ndarray) -> None:
-        self.campaign = types.SimpleNamespace(censoring=np.zeros(len(mean)))
+        rows = len(mean)
+        self.campaign = types.SimpleNamespace(censoring=np.zeros(rows), pairs=range(rows))
         self.process = self.scale = self
         self.ep_target = target
         self._mean = mean
 
     def leave_one_out(self) -> tuple[np.ndarray, np.ndarray]:
         return self._mean, np.full(len(self._mean), 0.6)
+
+    def variance(self, pairs: range) -> tuple[np.ndarray, np.ndarray]:
+        return np.zeros(len(pairs)), np.full(len(pairs), 0.5)
+
+
+def test_promises_shrink_away_from_what_was_measured():
+    random = np.random.default_rng(0)
+    mean = random.normal(size=60)
+    target = mean + np.sqrt(0.6) * random.normal(size=60)
+    odds, best = ExceedanceProbability(Left(mean, target)), target.max()
+    near, usual = np.full(3, 0.5**0.5), best - 1.0
+    wide = odds.above(np.full(3, usual), near * [1, 3, 9], best)
+    normal = 1 - norm.cdf(1.0 / np.sqrt(near**2 * [1, 9, 81] + 0.1))
+    assert (wide[1:] < normal[1:]).all()
+    assert wide[2] < wide[0]
+    at_most, above = odds.above(best + np.array([0.0, 8.0]), near[:2], best)
+    assert above < 0.7 < norm.cdf(8.0)
+    assert at_most == pytest.approx(expit(odds.calibration(best)[0]))
 
 
 @pytest.mark.parametrize("ceiling", [False, True])
@@ -545,8 +588,8 @@ def test_probabilities_are_what_comes_true(ceiling):
 
 def test_few_rows_leave_the_probability_alone():
     odds = ExceedanceProbability(Left(np.zeros(3), np.ones(3)))
-    said = odds.above(np.array([1.0]), np.array([1.0]), 0.0)
-    assert said == pytest.approx(norm.cdf(1 / np.sqrt(1.1)), abs=1e-5)
+    said = odds.above(np.array([1.0]), np.array([0.5**0.5]), 0.0)
+    assert said == pytest.approx(norm.cdf(1 / np.sqrt(0.6)), abs=1e-5)
 
 
 def test_the_calibration_is_the_mode_of_its_posterior():
@@ -689,9 +732,9 @@ FOREIGN = Antigen(("MKVLAAGGST",))
         ),
         (
             [Pair(Antibody(mutant("W99M"), LIGHT, "m"), TARGET)],
-            {"batch": 1},
+            {"batch": 1, "forbid": "methionine-oxidation"},
             r"no candidate is left for a batch of 1: 1 in the pool; 1 candidate left out: "
-            r"1 methionine-oxidation\. Ask for --allow methionine-oxidation, or a larger pool",
+            r"1 methionine-oxidation\. Ask for no --forbid methionine-oxidation, or a larger pool",
         ),
         (
             [Pair(Antibody(mutant("W99S", "Y105A"), LIGHT, "m"), FOREIGN)],
@@ -705,6 +748,17 @@ FOREIGN = Antigen(("MKVLAAGGST",))
 def test_candidates_that_are_none_or_too_few(candidates, options, message, predictor):
     with pytest.raises(InputError, match=message):
         suggest(predictor, **{"batch": 20, "candidates": candidates, **options})
+
+
+def test_a_pool_is_flagged_and_not_filtered(predictor, tmp_path):
+    pool = [Pair(Antibody(mutant(c), LIGHT, c), TARGET) for c in ("W99M", "Y105C", "G103N")]
+    chosen = suggest(predictor, 3, candidates=pool)
+    assert {s.candidate.name for s in chosen.suggestions} == {"W99M", "Y105C", "G103N"}
+    (flagged,) = [s for s in chosen.suggestions if s.candidate.name == "W99M"]
+    assert [one.kind for one in flagged.liabilities] == ["methionine-oxidation"]
+    chosen = suggest(predictor, 2, candidates=pool, forbid="methionine-oxidation")
+    assert chosen.refused == (("W99M", "left out: methionine-oxidation"),)
+    assert tmp_path / "next-refused.csv" in write_next_round(chosen, tmp_path / "next.csv")
 
 
 def test_the_measured_antigen_is_taken_where_there_are_several():

@@ -31,7 +31,9 @@ Candidates = Annotated[
 ]
 Regions = Annotated[
     str | None,
-    Option(help="Positions to mutate: CDR, H3, IMGT H:105-117, residues H:S31. Default: CDR."),
+    Option(
+        help="Positions to mutate: CDR, H3, IMGT H:105-117, residues H:S31; default: those varied."
+    ),
 ]
 MaxMutations = Annotated[
     int | None,
@@ -40,6 +42,14 @@ MaxMutations = Annotated[
         help="Most mutations relative to the parent; default: as many as measured variants have.",
     ),
 ]
+NewPositions = Annotated[
+    int | None,
+    Option(min=0, help="Positions never varied before, a clone; default 1, any in --regions."),
+]
+MaxChanges = Annotated[
+    int, Option(min=1, help="Most residues by which a clone differs from a measured variant.")
+]
+MaxNewAromatics = Annotated[int, Option(min=0, help="Most new F, W and Y in a clone.")]
 Parent = Annotated[str | None, Option(help="Id of the parent or measured antibody to mutate.")]
 Acquisition = Annotated[str, Option(help="nei (noisy expected improvement), ucb or thompson.")]
 Explore = Annotated[float, Option(help="0: highest predicted values; 1: greatest uncertainty.")]
@@ -65,6 +75,9 @@ def suggest(
     candidates: Candidates = "all",
     regions: Regions = None,
     max_mutations: MaxMutations = None,
+    new_positions: NewPositions = None,
+    max_changes: MaxChanges = 3,
+    max_new_aromatics: MaxNewAromatics = 2,
     parent: Parent = None,
     acquisition: Acquisition = "ucb",
     explore: Explore = 0.25,
@@ -91,6 +104,9 @@ def suggest(
             candidates=candidates,
             regions=regions,
             max_mutations=max_mutations,
+            new_positions=new_positions,
+            max_changes=max_changes,
+            max_new_aromatics=max_new_aromatics,
             parent=parent,
             acquisition=acquisition,
             explore=explore,
@@ -140,7 +156,7 @@ def _show(chosen: "NextRound", with_table: bool) -> None:
 
     from paratope.molecules.mutations import format_mutations
 
-    lines = [f"Note: {note}" for note in chosen.notes]
+    lines = [chosen.measured.parent_sentence, *(f"Note: {note}" for note in chosen.notes)]
     lines += [f"Filters: {chosen.filters}", str(chosen.left_out).capitalize()]
     if chosen.refused:
         lines.append(f"{len(chosen.refused):,} rows of the pool refused:")

@@ -12,9 +12,14 @@ from paratope.molecules.sequences import Antibody, Antigen, Pair
 
 # Antibodies whose variable domains agree in this share of residues are variants of one parent.
 FAMILY_IDENTITY = 0.85
+CONSENSUS = "consensus"
 # A parent that agrees with its variants in less is another antibody.
 PARENT_IDENTITY = 0.7
-_WILD_TYPE = re.compile(r"(wt|wild[ _-]?type|parent(al)?)(\b|_)", re.IGNORECASE)
+# "trastuzumab WT", "parental Fab"; not "WT_S31A" or "parent HS31del", which are mutants.
+_WILD_TYPE = re.compile(r"(?<![a-z0-9])(wt|wild[ _-]?type|parent(al)?)(?![a-z0-9])", re.IGNORECASE)
+_MUTATED = re.compile(r"(?<![A-Za-z0-9])([HL]:?)?[A-Z]\d{1,3}[A-Z]?([A-Z]|del)(?![A-Za-z0-9])|ins")
+# Of a family, one in so many may be called wild type.
+_ONE_WILD_TYPE_IN = 10
 
 
 def antibody_families(antibodies: Sequence[Antibody]) -> np.ndarray:
@@ -54,13 +59,13 @@ def find_parents(
 ) -> tuple[tuple[Pair, ...], tuple[str, ...]]:
     """The parents of a campaign, none for unrelated antibodies, and notes on wrong ones.
 
-    A parent is what rows name as theirs; else a row called wild type; else the consensus of a
-    family of at least two antibodies, residue by residue of their IMGT numbers, with the antigen of
-    the family's first row.
+    A parent is what rows name as theirs; else a row whose id says wild type or parent; else the
+    consensus of a family of at least two antibodies, residue by residue of their IMGT numbers, with
+    the antigen of the family's first row.
     """
     named, notes = _named(measurements)
     rows = [row.pair for row in measurements]
-    candidates = {row.antibody.chains: row for row in rows if _WILD_TYPE.match(row.antibody.name)}
+    candidates = {row.antibody.chains for row in rows if called_wild_type(row.antibody.name)}
     everything = [*named, *rows]
     family = antibody_families([pair.antibody for pair in everything])
     parents = list(named)
@@ -71,11 +76,26 @@ def find_parents(
         members = [everything[index] for index in np.flatnonzero(family == label)]
         distinct = {pair.antibody.chains: pair for pair in members}
         called = [pair for chains, pair in distinct.items() if chains in candidates]
-        if called:
+        if 0 < len(called) <= max(2, len(distinct) // _ONE_WILD_TYPE_IN):
             parents += called
         elif len(distinct) > 1:
+            if called:
+                notes += (
+                    f"{len(called)} of {len(distinct)} variants are called wild type or parent "
+                    f"(first {called[0].antibody.name!r}), so none is taken: their consensus "
+                    "stands in; name it in a column 'parent'",
+                )
             parents.append(_consensus(list(distinct.values())))
     return tuple(parents), notes
+
+
+def called_wild_type(name: str) -> bool:
+    """Whether an id says wild type or parent anywhere, and names no mutation.
+
+    >>> [*map(called_wild_type, ("trastuzumab WT", "parental_Fab", "WT_S31A", "newton"))]
+    [True, True, False, False]
+    """
+    return bool(_WILD_TYPE.search(name)) and not _MUTATED.search(name)
 
 
 def _named(measurements: Sequence[Measurement]) -> tuple[list[Pair], tuple[str, ...]]:
@@ -116,7 +136,7 @@ def _consensus(members: Sequence[Pair]) -> Pair:
     for pair in members:
         if (pair.antibody.heavy, pair.antibody.light) == (heavy, light):
             return Pair(pair.antibody, antigen)
-    return Pair(Antibody(heavy, light, "consensus"), Antigen(antigen.chains, antigen.name))
+    return Pair(Antibody(heavy, light, CONSENSUS), Antigen(antigen.chains, antigen.name))
 
 
 def _consensus_chain(chains: Sequence[str]) -> str:

@@ -56,7 +56,12 @@ _LOWEST_SHARE, _HIGHEST_SHARE = 0.1, 0.95
 # Prior of the calibration: intercept 0 and slope 1 (the model is right), with these deviations.
 _INTERCEPT_SD, _SLOPE_SD = 2.0, 0.5
 _FEWEST_ROWS = 8
+_USUAL_ROWS = 500  # Of the measured variants, whose median standard deviation is the usual one
 _TINY = 1e-6
+# What log-odds lose as a candidate leaves what was measured: for each e-fold of its standard
+# deviation over the measured variants' median one, and for each standard deviation of the measured
+# values by which its mean is above the best. Fitted on plates of measured landscapes (docs/LOG.md).
+_LOSS_PER_LOG_SD, _LOSS_PER_SD_ABOVE = 1.9, 1.7
 
 
 class JointPosterior(NamedTuple):
@@ -294,6 +299,11 @@ class ExceedanceProbability:
     measured row is predicted from all others and asked whether it is above a value nearby, and
     ``logit(p)`` becomes ``a + b * logit(p)`` (Platt 1999) with a and b at their posterior mode
     under normal priors about 0 and 1: corrected as far as the rows speak against the model.
+
+    A row left out is close to the others; a candidate may not be, and a trend carried beyond the
+    measured values promises what landscapes do not keep. So ``logit(p)`` loses
+    ``1.9 log(sigma / sigma_measured)`` where its deviation is above the median one of the measured
+    variants, and ``1.7 (mu - best) / sd`` where its mean is above the best measured value.
     """
 
     def __init__(self, model: CampaignModel) -> None:
@@ -304,6 +314,9 @@ class ExceedanceProbability:
         self._mean = np.asarray(mean, float)[exact]
         self._deviation = np.sqrt(np.maximum(np.asarray(variance, float)[exact], _TINY))
         self._target = np.asarray(model.process.ep_target, float)[exact]
+        pairs = model.campaign.pairs
+        measured = np.asarray(model.variance(pairs[:: 1 + len(pairs) // _USUAL_ROWS])[1], float)
+        self._usual = float(np.sqrt(max(np.median(measured), _TINY)))
 
     def above(self, mean: np.ndarray, deviation: np.ndarray, value: float) -> np.ndarray:
         """Probability of a new measurement above a value, (n,).
@@ -313,7 +326,12 @@ class ExceedanceProbability:
         """
         spread = np.sqrt(deviation**2 + self._noise)
         intercept, slope = self.calibration(value)
-        return expit(intercept + slope * _exceedance_logit(mean, spread, value))
+        logits = intercept + slope * _exceedance_logit(mean, spread, value)
+        logits -= _LOSS_PER_LOG_SD * np.log(np.maximum(deviation / self._usual, 1.0))
+        if len(self._target):
+            beyond = np.maximum(mean - self._target.max(), 0.0)
+            logits -= _LOSS_PER_SD_ABOVE * beyond / max(float(self._target.std()), _TINY)
+        return expit(logits)
 
     def above_label(self, mean: np.ndarray, deviation: np.ndarray, value: float) -> np.ndarray:
         """As `above`, for a value in the campaign's own units."""

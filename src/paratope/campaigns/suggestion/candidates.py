@@ -10,7 +10,7 @@ import numpy as np
 from rapidfuzz.distance import Levenshtein
 
 from paratope.campaigns.campaign.labels import Key, pair_key
-from paratope.campaigns.campaign.parents import FAMILY_IDENTITY
+from paratope.campaigns.campaign.parents import CONSENSUS, FAMILY_IDENTITY
 from paratope.campaigns.campaign_model import CampaignModel
 from paratope.core.errors import InputError, unknown_name
 from paratope.molecules.liabilities import new_liabilities
@@ -32,13 +32,14 @@ MAX_PARENTS = 5
 # What can be generated, and how many of it unless told otherwise.
 GENERATORS: dict[str, tuple[str, int]] = {
     "single": ("one residue of a parent changed", 2500),
+    "recombination": ("mutations of two measured variants together", 1000),
     "neighbour": ("one residue more of the best measured variants changed", 1000),
     "double": ("two of the most promising single mutations", 1000),
     "combinatorial": ("several measured or promising mutations together", 1000),
-    "recombination": ("mutations of two measured variants together", 1000),
 }
 MAX_CANDIDATES, MAX_MUTATIONS = 20_000, 100  # Of a kind, and of a candidate
 DEFAULT_REGIONS = "CDR"
+AROMATIC = frozenset("FWY")
 # Longer lists of changes make a digest instead of an id.
 _LONGEST_ID = 60
 _BEST_VARIANTS = 12
@@ -82,6 +83,19 @@ class MeasuredVariants:
     def parent_name(self, index: int) -> str:
         """A parent's name, or its number."""
         return self.parents[index].antibody.name or f"parent{index + 1}"
+
+    @property
+    def parent_sentence(self) -> str:
+        """Which parents changes are counted from."""
+        counts = Counter(variant.parent for variant in self.variants).most_common(MAX_PARENTS)
+        names = [f"{self.parent_name(index)} ({count:,} variants)" for index, count in counts]
+        sentence = f"Parent{'s' * (len(names) > 1)}: {', '.join(names)}"
+        if any(self.parent_name(index) == CONSENSUS for index, _ in counts):
+            sentence += (
+                "; no id says wild type or parent, so the consensus of the variants stands "
+                "in: name yours with --parent ID, or in a column 'parent'"
+            )
+        return sentence
 
 
 def measured_variants(model: CampaignModel, parent: str | None = None) -> MeasuredVariants:
@@ -187,9 +201,14 @@ class Generation:
     """What to generate."""
 
     counts: dict[str, int]  # How many at most of each of `GENERATORS`
-    # Where mutations may be, as `allowed_positions` reads it; None: new ones in the CDRs, measured
-    # ones anywhere
+    # Where mutations may be, as `allowed_positions` reads it; None: at the positions that measured
+    # variants mutate, and at `new_positions` others in the CDRs of the chains that they mutate
     regions: str | None = None
+    # Positions of a candidate that no measured variant mutates; None: one, and any number in
+    # `regions`
+    new_positions: int | None = None
+    max_changes: int = 3  # Residues in which a candidate differs from the nearest measured variant
+    max_new_aromatics: int = 2  # Of a candidate: F, W and Y where the parent has another residue
     # Of the parent; None: the most that a measured variant has, and at least two
     max_mutations: int | None = None
     excluded: str = "C"  # Residues that no mutation may bring
@@ -202,6 +221,11 @@ class Generation:
             raise InputError(
                 f"{self.max_mutations} mutations are no longer a variant; at most {MAX_MUTATIONS}"
             )
+        if self.max_changes < 1:
+            raise InputError(f"at least 1 change must be allowed, got {self.max_changes}")
+        for name in ("new_positions", "max_new_aromatics"):
+            if (getattr(self, name) or 0) < 0:
+                raise InputError(f"{name} must be at least 0, got {getattr(self, name)}")
 
 
 def parse_generators(text: str) -> dict[str, int]:
@@ -341,9 +365,16 @@ class _ParentGenerator:
         self.name = measured.parent_name(parent)
         self.generation, self.forbidden = generation, set(forbidden)
         self.variants = [variant for variant in measured.variants if variant.parent == parent]
-        self.positions = set(
-            allowed_positions(self.parent.antibody, generation.regions or DEFAULT_REGIONS)
-        )
+        varied = {mutated_position(m) for variant in self.variants for m in variant.mutations}
+        allowed = allowed_positions(self.parent.antibody, generation.regions or DEFAULT_REGIONS)
+        self.positions = set(allowed)
+        self.varied = varied
+        self.new_positions = generation.new_positions
+        if generation.regions is None and varied:
+            chains = {chain for chain, _ in varied}
+            self.positions = varied | {place for place in allowed if place[0] in chains}
+            self.new_positions = 1 if self.new_positions is None else self.new_positions
+        self.texts = ["|".join(variant.pair.antibody.chains) for variant in self.variants]
         most = max((len(variant.mutations) for variant in self.variants), default=0)
         self.most = generation.max_mutations or max(most, 2)
         self.random = np.random.default_rng([generation.seed, parent])
@@ -383,7 +414,9 @@ class _ParentGenerator:
         left, patience = count, _PATIENCE * count
         for candidate in made:
             patience -= 1
-            if candidate is not None and pair_key(candidate.pair) not in self.seen:
+            if candidate is None or pair_key(candidate.pair) in self.seen:
+                pass
+            elif self._is_near(candidate.pair.antibody):
                 self.seen.add(pair_key(candidate.pair))
                 left -= not self._is_liability(candidate.pair.antibody)
                 yield candidate
@@ -393,13 +426,28 @@ class _ParentGenerator:
     def _made(
         self, mutations: Sequence[Mutation], origin: str, sources: tuple[str, ...] = ()
     ) -> Candidate | None:
-        """The parent with mutations; None if they are none or too many."""
+        """The parent with mutations; None if they are none, too many, or too new."""
         if not mutations or len(mutations) > self.most:
+            return None
+        new = {mutated_position(mutation) for mutation in mutations} - self.varied
+        if self.new_positions is not None and len(new) > self.new_positions:
+            return None
+        aromatic = sum(
+            bool(set(m.after) & AROMATIC) and not set(m.before) & AROMATIC for m in mutations
+        )
+        if aromatic > self.generation.max_new_aromatics:
             return None
         name = candidate_name(self.name, mutations)
         antibody = apply_mutations(self.parent, mutations).antibody
         pair = Pair(dataclasses.replace(antibody, name=name), self.parent.antigen)
         return Candidate(name, pair, self.index, tuple(mutations), origin, sources)
+
+    def _is_near(self, antibody: Antibody) -> bool:
+        """Whether it differs from a measured variant in at most `Generation.max_changes`."""
+        text, most = "|".join(antibody.chains), self.generation.max_changes
+        return not self.texts or any(
+            Levenshtein.distance(text, other, score_cutoff=most) <= most for other in self.texts
+        )
 
     def _may_be(self, mutation: Mutation) -> bool:
         """Whether a measured mutation may be used again."""
@@ -411,9 +459,15 @@ class _ParentGenerator:
     def _promising(self, singles: list[Candidate], score_of: ScoreOf) -> list[Mutation]:
         """The mutations to combine, most promising first.
 
-        Of all single ones and of those of the better half of the measured variants.
+        Of all single ones and of those of the better half of the measured variants; where new
+        positions are few, only at the others.
         """
-        made = {single.mutations[0]: single for single in singles}
+        known = self.new_positions is not None
+        made = {
+            single.mutations[0]: single
+            for single in singles
+            if not known or mutated_position(single.mutations[0]) in self.varied
+        }
         better = self.variants[: (len(self.variants) + 1) // 2]
         for mutation in (m for variant in better for m in variant.mutations):
             allowed = mutation not in made and self._may_be(mutation)
@@ -470,7 +524,7 @@ class _ParentGenerator:
             yield self._made(_ordered(taken) if len(taken) == size else (), kind)
 
     def _recombined(self) -> Iterator[Candidate | None]:
-        """Children of two measured variants: all mutations of both, or about half of them."""
+        """Children of two measured variants: the first, at one to three positions the second."""
         better = [v for v in self.variants[: max(40, len(self.variants) // 4)] if v.mutations]
         if len(better) < 2:
             return
@@ -478,16 +532,15 @@ class _ParentGenerator:
         while True:
             drawn = self.random.choice(len(better), 2, replace=False, p=weights)
             first, second = (better[index] for index in drawn)
-            share = 1.0 if self.random.random() < 0.5 else 0.6
-            both = (*first.mutations, *second.mutations)
-            taken: list[Mutation] = []
-            for index in self.random.permutation(len(both)).tolist():
-                mutation = both[index]
-                if not self._may_be(mutation) or any(_clash(mutation, other) for other in taken):
-                    continue
-                if share == 1.0 or self.random.random() < share:
-                    taken.append(mutation)
-            mutations = _ordered(taken)
+            differing = set(first.mutations) ^ set(second.mutations)
+            places = sorted(set(map(mutated_position, differing)))
+            most = min(len(places), self.generation.max_changes)
+            count = int(self.random.integers(1, most + 1))
+            order = self.random.permutation(len(places))[:count]
+            exchanged = {places[index] for index in order.tolist()}
+            taken = [m for m in first.mutations if mutated_position(m) not in exchanged]
+            taken += [m for m in second.mutations if mutated_position(m) in exchanged]
+            mutations = _ordered(taken) if all(map(self._may_be, taken)) else ()
             new = mutations not in (first.mutations, second.mutations)
             yield self._made(mutations if new else (), "recombination", (first.name, second.name))
 

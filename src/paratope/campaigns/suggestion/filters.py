@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
+from paratope.campaigns.campaign import UNKNOWN_ANTIGEN
 from paratope.campaigns.campaign.labels import Key, pair_key
 from paratope.campaigns.campaign_model.antigens import CampaignAntigens
 from paratope.campaigns.suggestion.candidates import (
@@ -72,8 +73,10 @@ class LeftOut:
         return f"{total:,} candidate{'s' * (total > 1)} left out: {parts}"
 
 
-def parse_filters(allow: str = "", forbid: str = "") -> Filters:
+def parse_filters(allow: str = "", forbid: str = "", *, pool: bool = False) -> Filters:
     """Filters of what a user allows and forbids beside the default, separated by ``,``.
+
+    By default nothing of a user's own `pool` is filtered.
 
     Names of `paratope.molecules.liabilities.LIABILITIES`, or ``all`` of them; single residues;
     ``parental`` for the liabilities that the parent has, which are allowed unless forbidden. Raises
@@ -86,10 +89,11 @@ def parse_filters(allow: str = "", forbid: str = "") -> Filters:
     allowed, forbidden = _names(allow), _names(forbid)
     if both := sorted(allowed & forbidden):
         raise InputError(f"{', '.join(both)}: both allowed and forbidden; give it once")
-    liabilities = set(LIABILITIES) if "all" in forbidden else set(select_liabilities())
+    default = () if pool else select_liabilities()
+    liabilities = set(LIABILITIES) if "all" in forbidden else set(default)
     liabilities -= set(LIABILITIES) if "all" in allowed else allowed
     liabilities |= forbidden & LIABILITIES.keys()
-    residues = (set(DEFAULT_RESIDUES) | (forbidden & set(AMINO_ACIDS))) - allowed
+    residues = (set("" if pool else DEFAULT_RESIDUES) | (forbidden & set(AMINO_ACIDS))) - allowed
     return Filters(
         tuple(name for name in LIABILITIES if name in liabilities),
         "".join(sorted(residues)),
@@ -152,7 +156,8 @@ def read_pool(source: Any, antigen: Antigen) -> InputTable:
         rows = []
         for index, item in enumerate(source, start=1):
             antibody: Antibody = item.antibody if isinstance(item, Pair) else item
-            chains = "|".join(item.antigen.chains) if isinstance(item, Pair) else ""
+            named = isinstance(item, Pair) and item.antigen.chains != UNKNOWN_ANTIGEN.chains
+            chains = "|".join(item.antigen.chains) if named else ""
             name = antibody.name or str(index)
             rows.append((name, antibody.heavy, antibody.light or "", chains))
         source = pl.DataFrame(rows, schema=["id", "heavy", "light", "antigen"], orient="row")

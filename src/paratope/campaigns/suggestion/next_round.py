@@ -59,9 +59,14 @@ class SuggestionOptions(BatchOptions):
     # Kinds to generate (keys of `GENERATORS`, each with how many at most, as
     # ``"single,double:3000"``; ``"all"``), or a pool: a table or FASTA of antibodies
     candidates: Any = "all"
-    # Where mutations may be, such as ``"CDR"``, ``"H3,L3"`` or ``"H:105-117"``. By default new ones
-    # in the CDRs and measured ones anywhere; anywhere in a pool.
+    # Where mutations may be, such as ``"CDR"``, ``"H3,L3"`` or ``"H:105-117"``. By default at the
+    # positions that measured variants mutate, and one other of the same chains' CDRs; anywhere in a
+    # pool.
     regions: str | None = None
+    # Of what is generated, see `paratope.campaigns.suggestion.candidates.Generation`
+    new_positions: int | None = None
+    max_changes: int = 3
+    max_new_aromatics: int = 2
     # Of the parent. By default the most that a measured variant has; any number in a pool.
     max_mutations: int | None = None
     # Name of the parent or measured antibody to mutate; by default the campaign's parents
@@ -143,7 +148,7 @@ def suggest(
     """
     model: CampaignModel = predictor.campaign
     wanted = SuggestionOptions(batch, **options)
-    filters = parse_filters(wanted.allow, wanted.forbid)
+    filters = parse_filters(wanted.allow, wanted.forbid, pool=wanted.from_pool)
     progress("reading the plate", 0, 1)
     measured = measured_variants(model, wanted.parent)
     pool, refused = None, []
@@ -161,13 +166,22 @@ def suggest(
             return mean + SDS_AT_FULL_EXPLORE * wanted.explore * deviation
 
         counts = parse_generators(wanted.candidates)
+        shared = ("regions", "new_positions", "max_changes", "max_new_aromatics", "max_mutations")
         generation = Generation(
-            counts, wanted.regions, wanted.max_mutations, filters.residues, wanted.seed
+            counts,
+            excluded=filters.residues,
+            seed=wanted.seed,
+            **{name: getattr(wanted, name) for name in shared},
         )
         offered = generate(measured, generation, optimistic, filters.liabilities)
     kept, left_out = leave_out(offered, measured, filters)
     if len(kept) < batch:
         raise InputError(_too_few(batch, len(kept), len(offered), pool, refused, left_out))
+    if pool is not None:
+        refused += [
+            Refused(offered[index].name, f"left out: {', '.join(reasons)}")
+            for index, reasons in left_out.reasons.items()
+        ]
     pairs = [candidate.pair for candidate in kept]
     progress(f"predicting {len(kept):,} candidates", 0, 1)
     marginal = marginals(model, pairs)
@@ -218,7 +232,8 @@ def _too_few(
         why.append(f"{len(refused):,} of them refused: {reasons}")
     if left_out.reasons:
         why.append(str(left_out))
-        advice.append(f"--allow {next(iter(left_out.counts)).removeprefix('residue ')}")
+        most = next(iter(left_out.counts)).removeprefix("residue ")
+        advice.append(f"--allow {most}" if pool is None else f"no --forbid {most}")
     advice.append(
         "more regions, mutations or kinds of candidates" if pool is None else "a larger pool"
     )
