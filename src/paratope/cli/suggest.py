@@ -52,7 +52,10 @@ MaxChanges = Annotated[
 MaxNewAromatics = Annotated[int, Option(min=0, help="Most new F, W and Y in a clone.")]
 Parent = Annotated[str | None, Option(help="Id of the parent or measured antibody to mutate.")]
 Acquisition = Annotated[str, Option(help="nei (noisy expected improvement), ucb or thompson.")]
-Explore = Annotated[float, Option(help="0: highest predicted values; 1: greatest uncertainty.")]
+Explore = Annotated[
+    float | None,
+    Option(help="0: highest predicted values (default in a pool); 1: greatest uncertainty."),
+]
 Allow = Annotated[str, Option(help="Liabilities, or residues such as C, to allow; or all.")]
 Forbid = Annotated[
     str, Option(help="Further ones to filter out; parental: also those of the parent.")
@@ -80,7 +83,7 @@ def suggest(
     max_new_aromatics: MaxNewAromatics = 2,
     parent: Parent = None,
     acquisition: Acquisition = "ucb",
-    explore: Explore = 0.25,
+    explore: Explore = None,
     allow: Allow = "",
     forbid: Forbid = "",
     min_distance: MinDistance = 1,
@@ -109,7 +112,7 @@ def suggest(
             max_new_aromatics=max_new_aromatics,
             parent=parent,
             acquisition=acquisition,
-            explore=explore,
+            **({} if explore is None else {"explore": explore}),
             allow=allow,
             forbid=forbid,
             min_distance=min_distance,

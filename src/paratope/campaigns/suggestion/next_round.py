@@ -148,6 +148,8 @@ def suggest(
     """
     model: CampaignModel = predictor.campaign
     wanted = SuggestionOptions(batch, **options)
+    if wanted.from_pool and "explore" not in options:  # it found fewer of a landscape's best
+        wanted = dataclasses.replace(wanted, explore=0.0)
     filters = parse_filters(wanted.allow, wanted.forbid, pool=wanted.from_pool)
     progress("reading the plate", 0, 1)
     measured = measured_variants(model, wanted.parent)
