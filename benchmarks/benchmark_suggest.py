@@ -196,7 +196,7 @@ def generated(predictor: Predictor, kind: str, options: dict[str, Any]) -> list[
         {
             "plate": kind,
             "distance": one.distance,
-            "promised": one.p_beats_best,
+            "promised": round(one.p_beats_best, 4),
             "above": None,
             "new positions": len(
                 {(one.candidate.parent, m.chain, m.position) for m in one.candidate.mutations}
