@@ -1,12 +1,17 @@
 """What measured values mean in tables as people have them: real files, and their siblings."""
 
+import re
+
+import numpy as np
 import polars as pl
 import pytest
 
 from paratope.core.errors import InputError
 from paratope.core.number_text import is_no_binding
 from paratope.core.units import parse_kd
+from paratope.data.audit import audit
 from paratope.data.datasets import load_dataset
+from paratope.data.datasets.simulated import simulate
 from paratope.data.tables import read_table
 from test_numbering import LYSOZYME, VH, VK
 from test_tables_values import content
@@ -239,3 +244,42 @@ def test_flab_tables_of_kd(data_root, tmp_path):
     beside.write_text(f"heavy,light,fitness,Kd [nM]\n{cells},3,3\n{cells},20,20\n")
     with pytest.raises(InputError, match="holds the values of column 'Kd .nM.'"):
         load_dataset("flab", beside)
+
+
+# ---------------------------------------------------------------- the audit
+
+FINDINGS = [
+    ("04-ka-kd-KD.csv", "rate_column", "column 'kd' beside 'ka' holds off rates"),
+    ("07-flab-AM14_Kd.csv", "direction", "looks like a Kd in M"),
+    ("08-inequality-in-its-own-column.csv", "split_value", "the relation of 'KD .nM.'"),
+    ("09-unit-in-its-own-column.csv", "split_value", "the unit of 'KD' stands in"),
+    ("09-sibling-affinity-uM-bare.csv", "unit_column", "3 of 3 rows .* Kd in uM"),
+    ("10-type-of-value-in-its-own-column.csv", "not_kd", "2 of 3 rows .*'IC50' is not a Kd"),
+    ("12-two-columns-one-meaning.csv", "columns_disagree", "1 of 2 rows .* disagree"),
+    ("12-sibling-kd_M-and-affinity_M.csv", "columns_disagree", "1 of 1 rows .* disagree"),
+    ({"ka": ["2e5"], "kd": ["2e-4"]}, "rate_column", "no column holds Kd"),
+    ({"kon": ["2e5"], "koff": ["2e-4"], "KD (nM)": ["50"]}, "rate_column", "is not the Kd"),
+    ({"KA": ["2e5"], "KD": ["2e-5"]}, "rate_column", "may hold off rates"),
+    *((columns, "direction", says) for columns, says in TURNED),
+    ({"fitness": KDS, "Kd (M)": KDS}, "direction", "is not read as a score"),
+    ({"pkd": ["9", "8"], "neg_log_kd": ["9", "5"]}, "columns_disagree", "1 of 2 rows"),
+    ({"KD (nM)": ["5"], "units": ["uM"]}, "columns_disagree", "disagree about the unit"),
+    ({"KD": ["5 nM", "9 nM"], "x": [">", "<"]}, "split_value", "the relation of 'KD'"),
+    ({"standard_type": ["Ki", "KD"], "standard_value": ["1e-9", "1e-8"]}, "not_kd", "'Ki' is no"),
+]
+
+
+@pytest.mark.parametrize(("source", "code", "says"), FINDINGS)
+def test_the_audit_tells_it_of_a_table_that_was_read(source, code, says, data_root):
+    source = pl.DataFrame(source) if isinstance(source, dict) else data_root / "real_files" / source
+    (finding,) = audit(source).of(code)
+    assert re.search(says, finding.message), finding.message
+
+
+def test_bounds_in_a_column_of_their_own_are_no_floor():
+    rows = simulate(antibodies=150, antigens=1, seed=1, floor_pkd=None).measurements
+    pkd = np.array([row.pkd for row in rows]).round(2)
+    signs = np.where(pkd < 7, "<", "=")
+    frame = pl.DataFrame({"pkd": np.maximum(pkd, 7), "qualifier": signs})
+    assert audit(frame.drop("qualifier")).of("floor")
+    assert not audit(frame).of("floor")

@@ -9,7 +9,7 @@ import functools
 import math
 import re
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -25,8 +25,9 @@ from paratope.core.units import (
 from paratope.data.audit.report import FAULTS
 from paratope.data.findings import Finding, Severity, concise
 from paratope.data.tables import match_columns
-from paratope.data.tables.columns import residues_before_names
+from paratope.data.tables.columns import MEASURED_COLUMNS, residues_before_names
 from paratope.data.tables.formats import as_text
+from paratope.data.tables.value_columns import RowOfValues, ValueColumns
 from paratope.molecules.numbering import Domain, find_domains
 from paratope.molecules.sequences import clean_sequence, split_chains
 
@@ -111,6 +112,14 @@ class ValueColumn:
         return 1 if self.kind in ("kd", "log_kd", "dg", "ddg") else -1
 
 
+class ValueReading(NamedTuple):
+    """How every command reads the measured columns, or why it does not."""
+
+    columns: ValueColumns
+    rows: list[RowOfValues]
+    refusal: InputError | None
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class AuditedTable:
     """One table."""
@@ -119,6 +128,7 @@ class AuditedTable:
     frame: pl.DataFrame  # Every column as text, empty cells null
     roles: dict[str, str]  # Canonical name -> the table's column
     values: tuple[ValueColumn, ...]  # Labels first
+    reading: ValueReading
 
     @property
     def rows(self) -> int:
@@ -254,7 +264,23 @@ def read_audited(name: str, frame: pl.DataFrame) -> AuditedTable:
             return order.index(role)
         return len(order) + (0 if column.is_label else 2 if column.kind == "number" else 1)
 
-    return AuditedTable(name, frame, roles, tuple(sorted(_values(frame, canonical), key=rank)))
+    reading = _reading(name, frame)
+    together = {}  # relation and unit beside their number
+    for key, column in reading.columns.columns.items() if reading.columns.roles else ():
+        if reading.rows and column in frame.columns and " " not in key:
+            together[column] = [row.cells.get(key) or None for row in reading.rows]
+    whole = frame.with_columns(pl.Series(n, t, pl.String) for n, t in together.items())
+    values = tuple(sorted(_values(whole, canonical), key=rank))
+    return AuditedTable(name, frame, roles, values, reading)
+
+
+def _reading(name: str, frame: pl.DataFrame) -> ValueReading:
+    matched = match_columns(frame.columns, wanted=MEASURED_COLUMNS)
+    columns = ValueColumns(name, frame.columns, matched)
+    try:
+        return ValueReading(columns, columns.read(frame) if columns.has_any else [], None)
+    except InputError as problem:
+        return ValueReading(columns, [], problem)
 
 
 def log10(values: np.ndarray) -> np.ndarray:

@@ -153,7 +153,7 @@ class RowReader:
                 joined_mutations(dict(zip(self._mutations, row, strict=True)))
                 for row in zip(*parts, strict=True)
             ]
-        rows_of_cells = [
+        rows_of_cells: list[Cells] = [
             dict(zip(texts, row, strict=True)) for row in zip(*texts.values(), strict=True)
         ]
         for position, cells in enumerate(rows_of_cells):

@@ -133,7 +133,7 @@ def turned_score(texts: Sequence[str], others: Mapping[str, Sequence[str]]) -> s
     >>> turned_score(["3", "20"], {"EC50 (nM)": ["3.0", "20.0"]})
     "it holds the values of column 'EC50 (nM)'"
     """
-    scores = _numbers(texts)
+    scores = numbers_of(texts)
     known = scores[np.isfinite(scores)]
     if len(known) and known.min() > _KD_M[0] and known.max() < _KD_M[1]:
         return (
@@ -144,7 +144,7 @@ def turned_score(texts: Sequence[str], others: Mapping[str, Sequence[str]]) -> s
         is_higher = _HIGHER.search(name) is not None
         if not (is_higher or _LOWER.search(name)):
             continue
-        values = _numbers(column)
+        values = numbers_of(column)
         both = np.isfinite(scores) & np.isfinite(values)
         first, second = scores[both], values[both]
         if both.sum() < 2 or np.ptp(first) == 0 or np.ptp(second) == 0:
@@ -157,7 +157,8 @@ def turned_score(texts: Sequence[str], others: Mapping[str, Sequence[str]]) -> s
     return ""
 
 
-def _numbers(texts: Sequence[str]) -> np.ndarray:
+def numbers_of(texts: Sequence[str]) -> np.ndarray:
+    """The numbers of texts, whatever stands about them; NaN where there is none; (n,)."""
     parts = [split_number(text) for text in texts]
     return np.array([float(p.number) * 10.0**p.power if p else np.nan for p in parts])
 
@@ -202,6 +203,7 @@ class ValueColumns:
         self._matched, self._only_matched = matched, only_matched
         self.roles: dict[str, str] = {}  # Relation, unit and type of value: the user's columns
         self.notes: list[str] = []  # About the table
+        self.left_out = ""  # Why its scores are not read
 
     @property
     def has_any(self) -> bool:
@@ -265,14 +267,16 @@ class ValueColumns:
             if said and kinds.isdisjoint({"pkd", None}):
                 doubt = f"column {self.roles[role]!r} says {', '.join(sorted(said))}"
         if doubt and not has_other:
-            raise InputError(
+            raise SpreadError(
+                "direction",
                 f"{self._source}: column {column!r}: {doubt}, of which lower is stronger, and a "
                 f"score is higher = stronger; say which it is: --columns kd_M={column} (or kd_nM, "
-                f"..., with what its unit is), or --columns score={column} if higher is stronger"
+                f"..., with what its unit is), or --columns score={column} if higher is stronger",
             )
         if doubt:
             del texts["score"]
-            self.notes.append(f"{self._source}: column {column!r} is not read as a score: {doubt}")
+            self.left_out = f"column {column!r} is not read as a score: {doubt}"
+            self.notes.append(f"{self._source}: {self.left_out}")
 
     def _row(self, cells: dict[str, str], beside: Mapping[str, str]) -> RowOfValues:
         """A row's cells with its relation and its unit."""
@@ -365,10 +369,11 @@ class ValueColumns:
             return rows
         on, off = self.rates
         if on and not off and statistics.median(exponents) < DOUBTED_PKD:
-            raise InputError(
+            raise SpreadError(
+                "rate_column",
                 f"{self._source}: column {self.columns['kd']!r} beside {on!r} may hold off rates: "
                 f"as a Kd in M, its median pKd would be {statistics.median(exponents):.1f}; if it "
-                f"is a Kd, say so with --columns kd_M={self.columns['kd']}"
+                f"is a Kd, say so with --columns kd_M={self.columns['kd']}",
             )
         if max(exponents) >= MIN_STRONGEST_PKD:
             return rows
@@ -422,9 +427,10 @@ class ValueColumns:
             raise self._no_rates(f"Kd would be a pKd of about {statistics.median(pkds):.1f}")
         return rows
 
-    def _no_rates(self, reason: str) -> InputError:
+    def _no_rates(self, reason: str) -> SpreadError:
         on, off = self.rates
-        return InputError(
+        return SpreadError(
+            "rate_column",
             f"{self._source}: beside each other, {on!r} and {off!r} would be rates in 1/(M s) and "
-            f"1/s, but {reason}; say which column holds Kd, such as --columns kd_M={off}"
+            f"1/s, but {reason}; say which column holds Kd, such as --columns kd_M={off}",
         )
