@@ -22,7 +22,7 @@ def check_cells(table: AuditedTable) -> Iterator[Finding]:
     missing = {
         table.roles[role]: (
             "sequence",
-            np.flatnonzero(np.equal(table.text(role), None) & ~np.array(variants)),
+            np.flatnonzero([t is None and not v for t, v in zip(table.text(role), variants)]),
         )
         for role in ("heavy", "antigen")
         if role in table.roles

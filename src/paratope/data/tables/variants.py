@@ -220,7 +220,9 @@ class Variants:
         for each in variants:
             options = _options(each)[: 2 if self._is_name else 3]
 
-            def fit(made: bool, *names: str, options: Sequence[Named] = options) -> bool:
+            def fit(
+                made: bool, *names: str, options: Sequence[tuple[Named, ...]] = options
+            ) -> bool:
                 return any(fits(one, molecule, name, made) for one in options for name in names)
 
             if not fit(False, POSITION) and fit(True, POSITION):
