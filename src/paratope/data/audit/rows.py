@@ -22,10 +22,10 @@ def check_cells(table: AuditedTable) -> Iterator[Finding]:
     missing = {
         table.roles[role]: (
             "sequence",
-            np.flatnonzero([t is None and not v for t, v in zip(table.text(role), variants)]),
+            np.flatnonzero([not (text or v) for text, v in zip(cells, variants, strict=True)]),
         )
         for role in ("heavy", "antigen")
-        if role in table.roles
+        if role in table.roles and (cells := table.text(role)) is not None
     }
     column = next(iter(table.labels), None)
     if column is not None:
