@@ -8,7 +8,7 @@ import pytest
 
 from paratope.cli.doctor import LYSOZYME
 from paratope.data.audit import audit
-from paratope.data.tables import InputTable, read_table, table_from_frame
+from paratope.data.tables import InputTable, iter_tables, read_table, table_from_frame
 from paratope.data.tables.molecules import NO_LIGHT_CHAIN
 from paratope.models.applicability_domain import ApplicabilityDomain
 from paratope.molecules.numbering import SCHEMES, number_chain
@@ -323,3 +323,32 @@ def test_the_audit_says_what_molecules_are(tmp_path: Path, code: str, rows: list
 )
 def test_the_audit_of_published_tables(data_root: Path, file: str, code: str):
     assert code in {finding.code for finding in audit(data_root / "real_files" / file).findings}
+
+
+@pytest.mark.parametrize("block_rows", [None, 1])
+def test_chains_of_single_cells_are_paired(block_rows: int | None):
+    other = VH.replace("WGGDGF", "WGADGF")
+    chains = [
+        ("s1", "c1", "IGH", 9, VH),
+        ("s2", "c2", "IGK", 4, VL),
+        ("s3", "c3", "IGH", 2, VH),
+        ("s4", "c1", "IGK", 4, VL),
+        ("s5", "c3", "IGH", 8, other),
+        ("s6", "c3", "IGL", 2, VL),
+        ("s7", "c4", "IGH", 1, VH),
+    ]
+    header = "sequence_id,cell_id,locus,umi_count,sequence_alignment_aa"
+    text = "\n".join([header, *(",".join(map(str, chain)) for chain in chains)]) + "\n"
+    options = {"default_antigen": Antigen((HER2,))}
+    whole = read_table(io.BytesIO(text.encode()), **options)
+    tables = (
+        iter_tables(io.BytesIO(text.encode()), block_rows, **options) if block_rows else [whole]
+    )
+    rows = [row for table in tables for row in table.rows]
+    assert [row.id for row in rows] == ["c1", "c2", "c3", "c4"]
+    pairs = [row.pair and (row.pair.antibody.heavy, row.pair.antibody.light) for row in rows]
+    assert pairs == [(VH, VL), None, (other, VL), (VH, None)]
+    assert "heavy chain: empty" in (rows[1].error or "")
+    assert "2 heavy chains: the one with the highest umi_count is taken" in rows[2].notes[0]
+    assert NO_LIGHT_CHAIN in rows[3].notes
+    assert any("4 cells paired by cell_id and locus" in note for note in whole.notes)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TextIO, TypeAlias, TypeVar
 import polars as pl
 
 from paratope.core.errors import InputError, panics_as_errors
+from paratope.data.tables.airr import is_of_cells, pair_cells
 from paratope.data.tables.columns import shown_names
 from paratope.data.tables.headers import (
     DELIMITERS,
@@ -79,7 +80,37 @@ def read_blocks(
     """Blocks of at most `block_rows` rows (all of them for None); none if there is no row.
 
     `columns` are names the caller expects among the user's; they tell the header and the sheet.
+    Chains of single cells (AIRR) are paired, for which their table is read whole.
     """
+    blocks = _unpaired_blocks(opened, block_rows, columns)
+    first = next(blocks, None)
+    if first is None:
+        return
+    if columns or not is_of_cells(first.frame.columns):
+        yield from itertools.chain([first], blocks)
+        return
+    every = [first, *blocks]
+    for block in every:
+        for row, error in block.errors.items():
+            raise InputError(f"{opened.name}: line {block.lines[row]}: {error}")
+    frame = pl.concat([block.frame for block in every], how="vertical_relaxed")
+    lines = [line for block in every for line in block.lines]
+    paired, lines, notes = pair_cells(frame, lines)
+    said = [note for block in every for note in block.table_notes]
+    said.append(f"{opened.name}: the chains of {paired.height:,} cells paired by cell_id and locus")
+    step = block_rows or max(paired.height, 1)
+    for start in range(0, paired.height, step):
+        rows = range(start, min(start + step, paired.height))
+        block = Block(paired[start : start + step], [lines[row] for row in rows], table_notes=said)
+        block.notes = {row - start: notes[row] for row in rows if row in notes}
+        said = []
+        yield block
+
+
+def _unpaired_blocks(
+    opened: Opened, block_rows: int | None, columns: Collection[str]
+) -> Iterator[Block]:
+    """As `read_blocks`, each row as it stands in the file."""
     if opened.kind in ("parquet", "xlsx"):
         with panics_as_errors(f"{opened.name}: altered, or of a kind that is not read"):
             if opened.kind == "parquet":
