@@ -83,13 +83,12 @@ def predict(
     if output is None and sys.stdout.isatty():
         finish("the table, with all columns, goes to a file with -o predictions.csv")
     else:
-        measured = (
-            f"measure some, then: {command_line('adapt', 'measured.csv', '-o', 'my-campaign')}"
-        )
-        then = command_line("suggest", model, "-o", "next.csv")
-        finish(
-            then if predictor.bundle.campaign else measured, *[output] * (output not in (None, "-"))
-        )
+        then = f"measure some, then: {command_line('adapt', 'measured.csv', '-o', 'my-campaign')}"
+        if predictor.bundle.campaign:
+            then = command_line("suggest", model, "-o", "next.csv")
+        if failed == total:
+            then = "mend the rows: the column error says what is wrong with each"
+        finish(then, *[output] * (output not in (None, "-")))
     if failed:
         raise typer.Exit(3)
 

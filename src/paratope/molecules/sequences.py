@@ -37,10 +37,18 @@ class Antibody:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Antigen:
-    """An antigen by its chains' residues, in the order given."""
+    """An antigen by its chains' residues, in the order given; one text is one chain.
+
+    >>> Antigen("MKVLA").chains
+    ('MKVLA',)
+    """
 
     chains: tuple[str, ...]
     name: str = ""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.chains, str):
+            object.__setattr__(self, "chains", (self.chains,))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
