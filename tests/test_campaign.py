@@ -22,7 +22,7 @@ from paratope.core.censoring import Censoring
 from paratope.core.errors import InputError
 from paratope.data.datasets import DATASETS
 from paratope.data.measurements import Measurement
-from paratope.data.tables import read_table, table_from_frame
+from paratope.data.tables import read_table, table_from_frame, write_table
 from paratope.molecules.mutations import apply_mutations, parse_mutations
 from paratope.molecules.sequences import Antibody, Antigen, Pair
 from test_numbering import LYSOZYME, VH, VHH, VK
@@ -279,6 +279,47 @@ def test_parents_by_column_by_name_and_by_consensus():
     assert found.antibody.name == "mother"
 
 
+@pytest.mark.parametrize(
+    ("name", "is_parent"),
+    [("trastuzumab WT", True), ("H4 parental Fab", True), ("x (wild type)", True)]
+    + [("WT_D31A", False), ("WT HD31A", False), ("wtf-1", False), ("parentheses", False)],
+)
+def test_the_wild_type_is_called_so_anywhere_in_its_id(name, is_parent):
+    rows = [Measurement(variant(f"H:{m}"), 8.0) for m in ("D31A", "Y33A", "T32A")]
+    rows.append(Measurement(variant("H:D31E", name), 9.0))
+    (parent,) = campaign_of(rows).parents
+    assert (parent.antibody.name == name) == is_parent
+
+
+def test_a_plate_of_wild_types_has_one_parent():
+    names = [f"H:{m}" for m in ("D31A", "D31K", "Y33A")]
+    rows = [Measurement(variant(each, f"WT {each[-1]}{n}"), 8.0) for n, each in enumerate(names)]
+    campaign = campaign_of(rows)
+    assert len(campaign.parents) == 1
+    assert any("called wild type or parent" in note for note in campaign.notes)
+
+
+def test_plates_are_joined_as_one_assay_unless_their_assays_are_named(tmp_path):
+    """A later plate is better by choice: that is no shift to be taken out."""
+    first = {"WT": 1.0, "H:D31A": 0.5, "H:Y33A": 0.0}
+    second = {"WT": 1.2, "H:T32A": 3.0, "H:R50A": 2.5}
+    plates = [
+        table([row_of(name, score=value) for name, value in plate.items()])
+        for plate in (first, second)
+    ]
+    paths = [tmp_path / "plate-1.csv", tmp_path / "plate-2.csv"]
+    for path, plate in zip(paths, plates, strict=True):
+        write_table(plate, path)
+    campaign = campaign_of(paths)
+    assert campaign.assays == ("plate-1 and plate-2",)
+    assert len(campaign) == 5
+    assert campaign.values.max() == 3.0
+    (note,) = [note for note in campaign.notes if "joined as plates" in note]
+    assert "1 variants on both differ by +0.2 on average" in note
+    named = [plate.with_columns(assay=pl.lit(name)) for plate, name in zip(plates, "ab")]  # noqa: B905
+    assert set(campaign_of(named).assays) == {"a", "b"}
+
+
 def test_several_parents_and_indels_and_unrelated_antibodies_without():
     nanobody = [Antibody(VHH.replace("GPY", loop), None, loop) for loop in ("GPY", "GPF", "GY")]
     rows = [Measurement(Pair(one, ANTIGEN), 7.0) for one in nanobody]
@@ -360,7 +401,7 @@ def test_only_bounds_are_refused():
     ("rows", "message"),
     [
         (table([{"heavy": "EVQL", "pkd": 7}]), "can be used, of 1 rows; first error"),
-        (["EVQL"], "got a sequence of str"),
+        ([1.0], "got a sequence of float"),
         ([], "no measurement can be used"),
     ],
 )

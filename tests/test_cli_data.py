@@ -336,6 +336,8 @@ VHH = (
     "QVQLVESGGGLVQPGGSLRLSCAASGFTFSSYAMSWVRQAPGKGLEWVSAISGSGGSTYYADSVKGRFTISRDNSKN"
     "TLYLQMNSLRAEDTAVYYCAKDRLSITIRPRYYGLDVWGQGTLVTVSS"
 )
+# Mutations, and what they make of SYAMS
+MUTANTS = [((), "SYAMS"), (("SH31A",), "AYAMS"), (("SH31A", "YH32F"), "AFAMS")]
 numbers = st.floats(2.5, 14.0)
 antigens = st.lists(
     st.text(AMINO_ACIDS, min_size=35, max_size=60).map("W{}".format), min_size=1, max_size=3
@@ -346,7 +348,9 @@ words = st.sampled_from(["", "SPR", "a b", "x,y", 'say "hi"'])
 @st.composite
 def measurements(draw):
     antigen = Antigen(tuple(draw(antigens)), draw(words))
-    pair = Pair(Antibody(VHH, None, draw(st.sampled_from(["a", "b", ""]))), antigen)
+    mutations, mutant = draw(st.sampled_from(MUTANTS))
+    heavy = VHH.replace("SYAMS", mutant)
+    pair = Pair(Antibody(heavy, None, draw(st.sampled_from(["a", "b", ""]))), antigen)
     kind = draw(st.sampled_from(["pkd", "score", "delta", "both", "none"]))
     censoring = Censoring.AT_MOST if kind == "none" else draw(st.sampled_from(Censoring))
     parent = Pair(Antibody(VHH.replace("SYAMS", "SYAMA")), antigen)
@@ -362,7 +366,7 @@ def measurements(draw):
         conditions=Conditions("VHH", draw(words), draw(st.sampled_from([None, 298.15, 310.0]))),
         origin=Origin(
             complex_id=draw(st.sampled_from(["", "1ABC"])),
-            mutations=draw(st.sampled_from([(), ("SH31A",), ("SH31A", "YH32F")])),
+            mutations=mutations,
             date=draw(st.sampled_from(["", "2024-05-31"])),
             reference=draw(st.sampled_from(["", "123456"])),
             fold=draw(st.sampled_from([None, 0, 3])),

@@ -26,12 +26,17 @@ app = command_app()
 @app.command(
     epilog="Example: paratope adapt measurements.csv -o my-campaign\n\n"
     "Example: paratope adapt elisa.csv --columns score=OD450 --antigen her2.fasta -o my-campaign"
+    "\n\nExample: paratope adapt plate-1.csv plate-2.csv -o round-2"
     "\n\nThen: paratope predict pool.csv --model my-campaign -o predictions.csv"
 )
 def adapt(
-    table: Annotated[
-        str,
-        Argument(help="Table with heavy, light and a value (Kd, pKd, ΔG, ΔΔG, score); - is stdin."),
+    tables: Annotated[
+        list[str],
+        Argument(
+            metavar="TABLE...",
+            help="Table with heavy, light and a value (Kd, pKd, ΔG, ΔΔG, score), or several "
+            "plates; - is stdin.",
+        ),
     ],
     output: Annotated[Path, Option("--output", "-o", help="Model folder to write.")],
     antigen: Annotated[
@@ -62,12 +67,15 @@ def adapt(
     """Fit a model to a campaign's measurements, and validate it on held-out variants."""
     from paratope.campaigns.adaptation import adapt as learn
     from paratope.cli.predict import antigen_source
+    from paratope.core.errors import InputError
     from paratope.core.progress import console_progress
     from paratope.data.tables import parse_columns
 
+    if len(tables) > 1 and sheet is not None:
+        raise InputError("--sheet is of one XLSX file; give several plates as files of their own")
     with console_progress() as progress:
         adapted = learn(
-            in_sheet(table, sheet),
+            tables if len(tables) > 1 else in_sheet(tables[0], sheet),
             output,
             prior=prior,
             report=report,

@@ -42,14 +42,6 @@ MaxMutations = Annotated[
         help="Most mutations relative to the parent; default: as many as measured variants have.",
     ),
 ]
-NewPositions = Annotated[
-    int | None,
-    Option(min=0, help="Positions never varied before, a clone; default 1, any in --regions."),
-]
-MaxChanges = Annotated[
-    int, Option(min=1, help="Most residues by which a clone differs from a measured variant.")
-]
-MaxNewAromatics = Annotated[int, Option(min=0, help="Most new F, W and Y in a clone.")]
 Parent = Annotated[str | None, Option(help="Id of the parent or measured antibody to mutate.")]
 Acquisition = Annotated[str, Option(help="nei (noisy expected improvement), ucb or thompson.")]
 Explore = Annotated[
@@ -78,9 +70,6 @@ def suggest(
     candidates: Candidates = "all",
     regions: Regions = None,
     max_mutations: MaxMutations = None,
-    new_positions: NewPositions = None,
-    max_changes: MaxChanges = 3,
-    max_new_aromatics: MaxNewAromatics = 2,
     parent: Parent = None,
     acquisition: Acquisition = "ucb",
     explore: Explore = None,
@@ -107,9 +96,6 @@ def suggest(
             candidates=candidates,
             regions=regions,
             max_mutations=max_mutations,
-            new_positions=new_positions,
-            max_changes=max_changes,
-            max_new_aromatics=max_new_aromatics,
             parent=parent,
             acquisition=acquisition,
             **({} if explore is None else {"explore": explore}),
@@ -124,8 +110,8 @@ def suggest(
         finish("the plate and a FASTA to order it by go to files with -o next.csv")
     else:
         finish(
-            f"order {written[1]}, add the measured values to {written[0]}, put both plates in one "
-            "table, and: paratope adapt plates.csv -o round-2",
+            f"order {written[1]}, add the measured values to {written[0]}, and: paratope adapt "
+            f"plate-1.csv {written[0]} -o round-2",
             *written,
         )
     if chosen.refused:

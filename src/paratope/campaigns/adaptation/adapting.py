@@ -96,7 +96,8 @@ def adapt(
     measurements : path, DataFrame (polars or pandas), InputTable, or sequence of Measurement
         Variants with a measured value each: a Kd in any unit, ΔG, ΔΔG with a parent, or a score
         (higher = stronger). Replicates, bounds, several assays, parents and antigens are welcome;
-        no antigen is needed. See `paratope.campaigns.campaign.campaign_of`.
+        no antigen is needed. Several tables are plates of one assay. See
+        `paratope.campaigns.campaign.campaign_of`.
     output : path, optional
         Model folder to write, with ``card.md`` and ``report/``.
     progress : callable

@@ -41,8 +41,9 @@ def campaign_of(
 ) -> Campaign:
     """The campaign that a table (see `paratope.data.tables`), or measurements, describe.
 
-    The table may be a path, a DataFrame or an `InputTable`, and lack the antigen: `antigens` (a
-    FASTA file, or one Antigen in a sequence) is that of all rows. Predictions are on the scale of
+    The table may be a path, a DataFrame or an `InputTable`, or several of them (plates of one
+    assay, unless a column ``assay`` says otherwise), and lack the antigen: `antigens` (a FASTA
+    file, or one Antigen in a sequence) is that of all rows. Predictions are on the scale of
     `assay`, by default the one with the most rows. Raises `InputError` if nothing can be learned
     (no readable row, mixed units, only bounds), or if no row is of the assay named.
 
@@ -117,6 +118,10 @@ def _measurements(
     source: Any, columns: Mapping[str, str] | None, antigens: Any
 ) -> tuple[list[Measurement], tuple[str, ...], tuple[str, ...]]:
     """Measurements, notes on the table, and errors of the rows that have none."""
+    if isinstance(source, Sequence) and not isinstance(source, str):
+        kinds = (str, os.PathLike, InputTable)
+        if source and all(isinstance(each, kinds) or hasattr(each, "columns") for each in source):
+            return _plates(source, columns, antigens)
     if isinstance(source, str) or not isinstance(source, InputTable | Sequence):
         if isinstance(antigens, str) or not isinstance(antigens, Sequence | None):
             antigens = read_antigens(antigens)
@@ -153,6 +158,42 @@ def _measurements(
         first = f"; first error: {bad[0]}" if bad else ""
         raise InputError(f"no measurement can be used, of {len(bad)} rows{first}")
     return rows, notes, bad
+
+
+def _plates(
+    sources: Sequence[Any], columns: Mapping[str, str] | None, antigens: Any
+) -> tuple[list[Measurement], tuple[str, ...], tuple[str, ...]]:
+    """As `_measurements`, of several tables: plates of one assay, unless a column says which.
+
+    A later plate was chosen to be better, so its values are not brought to the scale of the first;
+    variants on several plates tell whether they agree.
+    """
+    plates = [_measurements(each, columns, antigens) for each in sources]
+    files = [str(each) if isinstance(each, str | os.PathLike) else "table" for each in sources]
+    stems = [os.path.basename(name).split(".")[0] for name in files]  # an assay's name without one
+    named = [{row.assay for row in rows} for rows, _, _ in plates]
+    notes = [note for _, said, _ in plates for note in said]
+    bad = tuple(error for _, _, errors in plates for error in errors)
+    if any(names != {stem} for names, stem in zip(named, stems, strict=True)):
+        notes.append(f"{len(plates)} tables joined, their assays kept")
+        return [row for rows, _, _ in plates for row in rows], tuple(notes), bad
+    joined = " and ".join(stems)
+    values: list[dict[Any, float]] = []
+    for rows, _, _ in plates:
+        exact = [row for row in rows if row.censoring is Censoring.EXACT]
+        valued = ((row, row.pkd if row.pkd is not None else row.score) for row in exact)
+        values.append({row.pair.residues: value for row, value in valued if value is not None})
+    shifts = [
+        later[key] - values[0][key] for later in values[1:] for key in later.keys() & values[0]
+    ]
+    said = f"{len(plates)} tables ({joined}) joined as plates of one assay"
+    if shifts:
+        said += (
+            f"; {len(shifts)} variants on both differ by {float(np.mean(shifts)):+.2g} on average"
+        )
+    notes.append(f"{said}. Where their values do not compare, name assays in a column 'assay'")
+    rows = [dataclasses.replace(row, assay=joined) for plate, _, _ in plates for row in plate]
+    return rows, tuple(notes), bad
 
 
 def _row_notes(table: InputTable) -> tuple[str, ...]:
