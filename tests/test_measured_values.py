@@ -12,7 +12,7 @@ from paratope.core.units import parse_kd
 from paratope.data.audit import audit
 from paratope.data.datasets import load_dataset
 from paratope.data.datasets.simulated import simulate
-from paratope.data.tables import read_table
+from paratope.data.tables import read_table, table_from_frame
 from test_numbering import LYSOZYME, VH, VK
 from test_tables_values import content
 
@@ -116,6 +116,13 @@ SPREAD = [
     ({"kd": ["1e-9", "1e-9", ""], "KD": ["1e-9", "1e-7", "2e-9"]}, "9.000 error 8.699"),
     ({"pkd": ["9", "", "8"], "neg_log_kd": ["9.04", "7", "9"]}, "9.000 7.000 error"),
     ({"KD": ["1 nM"], "affinity": ["high"]}, "9.000"),
+    ({"KD (nM)": ["2", "3"], "KD (nM)_2": ["2", "30"]}, "8.699 error"),
+    ({"Affinity": ["high", "low"], "KD (nM)": ["2", "3"]}, "8.699 8.523"),
+    # logarithms of Kd, whose sign is open by their name
+    ({"log10(KD)": ["-8.5", "<-9"]}, "8.500 >9.000"),
+    ({"logKd": ["-8", "−5.5"], "relation": ["=", ">"]}, "8.000 <5.500"),
+    ({"log10 KD (M)": ["-8", "-6"], "KD (nM)": ["10", "30"]}, "8.000 error"),
+    ({"-log10(KD)": ["8.5"], "KD (M)": ["3.2e-9"]}, "8.500"),
     # relations
     ({"pKd": ["5", "9"], "standard_relation": ["'<'", "'='"]}, "<5.000 9.000"),
     ({"KD (nM)": ["5", ">9"], "x": ["less than", "<"]}, ">8.301 error"),
@@ -165,7 +172,9 @@ def test_an_import_with_rows_in_error_ends_with_3(run_paratope, tmp_path):
         ({"ka": ["2e5"], "kd": ["3.2"]}, "about 3.2 in 'kd' is no rate; say which column holds Kd"),
         ({"ka": ["2e5"], "kd": ["0.5"]}, "Kd would be a pKd of about 5.6"),
         ({"KA": ["2e5"], "KD": ["2e-5"]}, "beside 'KA' may hold off rates"),
-        ({"ka (10^5/Ms)": ["2"], "kd (1/s)": ["2e-4"]}, "no column for pkd"),
+        ({"ka (10^5/Ms)": ["2"], "kd (1/s)": ["2e-4"]}, "no column for pkd.*=YOUR_COLUMN"),
+        ({"KD SD (nM)": ["0.3"], "mean KD (nM)": ["2"]}, "--columns kd_nM=mean KD .nM. or"),
+        ({"log_kd": ["2.3", "3.1"]}, "as pKd its median would be 2.7; it looks like the logarithm"),
     ],
 )
 def test_rates_that_are_none_are_asked_about(columns, says):
@@ -199,6 +208,8 @@ TURNED = [
     ({"fitness": ["3", "20"], "EC50 [ng/ml]": ["3.0", "20"]}, "holds the values of column 'EC50"),
     ({"fitness": list("13579"), "IC50": list("24689")}, "rises with column 'IC50'"),
     ({"fitness": list("13579"), "pIC50": list("98642")}, "falls with column 'pIC50'"),
+    ({"fitness": ["-8.7", "-9.2"]}, "looks like a ΔG or a logarithm of Kd"),
+    ({"fitness": list("13579"), "log10 KD (nM)": ["-1", "0", "1", "2", "3"]}, "rises with column"),
     ({"signal": ["3", "20"], "unit": ["nM", "nM"]}, "column 'unit' says nM"),
     ({"fitness": ["3", "20"], "measure": ["EC50", "EC50"]}, "column 'measure' says EC50"),
 ]
@@ -219,10 +230,46 @@ def test_scores_of_which_lower_is_stronger_are_asked_about(columns, says):
         {"fitness": list("13579"), "pKd": list("45678")},
         {"fitness": list("97531"), "EC50": list("24689")},
         {"fitness": list("13579"), "EC50": list("42986")},
+        {"fitness": list("97531"), "log10 KD": ["-9", "-8", "-7", "-6", "-5"]},
+        {"fitness": list("13579"), "KD error": list("13579")},
     ],
 )
 def test_scores_that_rise_with_binding_are_read(columns):
     assert [row.score for row in read(columns).measurements] == list(map(float, columns["fitness"]))
+
+
+@pytest.mark.parametrize("to_frame", [pl.DataFrame, pl.DataFrame.to_pandas])
+@pytest.mark.parametrize(
+    ("columns", "pkds"),
+    [
+        ({"KD": ["3", "4"], "my units": ["nM", "pM"]}, "8.523 11.398"),
+        ({"KD (nM)": ["3", "4"], "sign": [">", "="]}, "<8.523 8.398"),
+        ({"KD (nM)": ["3", "4"], "KD_nM": ["3", "40"]}, "8.523 error"),
+        ({"KD (nM)": ["3", "4"], "kind": ["IC50", "Kd"]}, "error 8.398"),
+        ({"ka": ["2e5"], "kd": ["2e-4"]}, "9.000"),
+    ],
+)
+def test_frames_are_read_with_what_stands_beside_their_values(to_frame, columns, pkds):
+    frame = pl.DataFrame(columns).with_columns(
+        heavy=pl.lit(VH), light=pl.lit(VK), antigen=pl.lit(LYSOZYME)
+    )
+    frame = frame if to_frame is pl.DataFrame else to_frame(frame)
+    assert " ".join(shown(table_from_frame(frame, require="measured"))) == pkds
+
+
+@pytest.mark.parametrize(
+    ("pkd", "ddg", "says"),
+    [
+        ("9", "1.364", "the sign is turned; a positive ddg_kcal_mol is weaker"),
+        ("9", "-1.364", None),
+        ("", "-25", "make a pKd of 26.3, which no assay measures"),
+        ("", "-1.364", None),
+    ],
+)
+def test_a_difference_that_its_pkd_and_its_parent_contradict(pkd, ddg, says):
+    rows = {"id": ["wt", "v"], "parent": ["", "wt"], "mutations": ["", "H:E1A"]}
+    row = read({**rows, "pkd": ["8", pkd], "ddg_kcal_mol": ["", ddg]}).rows[1]
+    assert (says in row.error) if says else (row.measurement.pkd == pytest.approx(9, abs=1e-3))
 
 
 def test_a_score_beside_its_kd_is_left_out():

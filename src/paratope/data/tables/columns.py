@@ -29,7 +29,8 @@ ALIASES: dict[str, tuple[str, ...]] = {
         "target_sequence target_seq target",
         "antigen_name": "target_name",
         # measured values
-        "pkd": "log_kd neg_log_kd -log_kd_M measured_pkd",
+        "pkd": "log_kd neg_log_kd -log_kd_M measured_pkd log10_kd neg_log10_kd log10_kd_M "
+        "neg_log10_kd_M minus_log10_kd pkd_M",
         "kd_M": "kd_molar kd_mut_M affinity_M affinity_mut_M",
         "kd_uM": "",
         "kd_nM": "kd_nanomolar affinity_nM",
@@ -88,6 +89,12 @@ _ON_RATE = re.compile(r"(?:ka|kon|kass|onrate|association(?:rate)?)(?:constant)?
 _OFF_RATE = re.compile(
     r"(?:koff|kdis|kdiss|offrate|dissociationrate)(?:constant)?[\dsx]*$|kd(?:[\dx]*s1?|persecond)$"
 )
+
+# a column of how far values scatter, not of values
+SPREAD_NAME = re.compile(
+    r"(?<![a-z])(?:sd|sem?|std(?:ev|err)?|cv|err|error)(?![a-z])|±|s\.d\.", re.I
+)
+_AFFINITY_NAME = re.compile(r"(?<![a-z])(?:p|app|log)?_?k_?d(?![a-z])|kd_?app|affinity", re.I)
 
 
 def parse_columns(text: str) -> dict[str, str]:
@@ -171,7 +178,12 @@ def same_meaning(found: Sequence[str], canonical: str, taken: Collection[str]) -
     ['KD_nM', 'affinity_nM']
     """
     keys, rates = {_key(name) for name in (canonical, *ALIASES[canonical])}, rate_columns(found)
-    return [n for n in found if _key(n) in keys and n not in taken and n not in rates]
+
+    def is_known(name: str) -> bool:
+        first = re.sub(r"(?:_[2-9]|\.[1-9])$", "", name)  # of a name that is there twice
+        return _key(name) in keys or (first in found and _key(first) in keys)
+
+    return [n for n in found if is_known(n) and n not in taken and n not in rates]
 
 
 def residues_before_names(
@@ -230,8 +242,11 @@ def missing_column(
     if canonical == "pkd":
         numbers = {name: sample[name].cast(pl.Float64, strict=False).drop_nulls() for name in rest}
         # a number of wells or rows is whole
-        measured = [n for n, column in numbers.items() if (column != column.round()).any()]
-        name = next(iter(measured), "YOUR_COLUMN")
+        others = re.compile(f"{_ON_RATE.pattern}|{_OFF_RATE.pattern}")
+        likely = [n for n in rest if not (SPREAD_NAME.search(n) or others.match(_key(n)))]
+        measured = [n for n in likely if (numbers[n] != numbers[n].round()).any()]
+        named = [n for n in likely if _AFFINITY_NAME.search(n)]
+        name = next(iter(named or measured), "YOUR_COLUMN")
         advice = (
             f"Name yours with --columns score={name} where higher is stronger (ELISA, "
             f"enrichment), --columns kd_nM={name} or pkd={name} where it is an affinity"

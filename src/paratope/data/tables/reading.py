@@ -148,8 +148,10 @@ def table_from_frame(
     if len(frame) == 0:
         raise InputError(f"{source}: the table has no rows")
     reader = RowReader(source, as_frame(frame.head(SAMPLE_ROWS), name=source), **options)
-    # only what is read is converted
-    block = Block(as_frame(frame, reader.read_columns), [0] * len(frame))
+    # only what is read is converted; beside measured values, any column may say what they are
+    is_measured = options.get("require") == "measured"
+    only = None if is_measured else reader.read_columns
+    block = Block(as_frame(frame, only), [0] * len(frame))
     block.table_notes += [f"{source}: {note}" for note in renamed_notes(frame.columns, names)]
     return _table(reader, block, frame)
 

@@ -12,7 +12,12 @@ import polars as pl
 from paratope.core.censoring import Censoring
 from paratope.core.errors import InputError, unknown_name
 from paratope.core.number_text import is_not_measured, plain_commas, plain_text
-from paratope.core.units import parse_bounded_number, parse_temperature_K
+from paratope.core.units import (
+    PKD_MAX_MEASURABLE,
+    PKD_MIN_MEASURABLE,
+    parse_bounded_number,
+    parse_temperature_K,
+)
 from paratope.data.measurements import (
     Conditions,
     Measurement,
@@ -33,7 +38,7 @@ from paratope.data.tables.formats import Block, as_text, read_antigens
 from paratope.data.tables.molecules import Cells, MoleculeReader, antibody_antigen, peptide_note
 from paratope.data.tables.sources import Source
 from paratope.data.tables.value_columns import RowOfValues, ValueColumns
-from paratope.data.tables.values import WrongUnitError, read_values
+from paratope.data.tables.values import AGREEMENT_LOG10, WrongUnitError, read_values
 from paratope.data.tables.variants import joined_mutations, mutation_columns
 from paratope.molecules.sequences import Antigen, Pair
 
@@ -385,6 +390,18 @@ class RowReader:
             delta = pkd - parent_pkd
         elif parent_pkd is not None and pkd is None and delta is not None:
             pkd = parent_pkd + delta
+            if not PKD_MIN_MEASURABLE <= pkd <= PKD_MAX_MEASURABLE:
+                return row.with_error(
+                    f"its ΔΔG and its parent's pKd of {parent_pkd:.3g} make a pKd of {pkd:.3g}, "
+                    "which no assay measures; ddg_kcal_mol is in kcal/mol, positive for weaker"
+                )
+        elif parent_pkd is not None and pkd is not None and delta is not None:
+            seen = pkd - parent_pkd
+            if min(abs(delta), abs(seen)) > 0.3 and abs(seen + delta) <= AGREEMENT_LOG10:
+                return row.with_error(
+                    f"its ΔΔG says a ΔpKd of {delta:.3g}, its pKd and its parent's {seen:.3g}: the "
+                    "sign is turned; a positive ddg_kcal_mol is weaker"
+                )
         else:
             note = ""
         changed = dataclasses.replace(measurement, parent=parent, pkd=pkd, delta_pkd=delta)

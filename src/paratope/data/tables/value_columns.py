@@ -22,8 +22,14 @@ from paratope.core.number_text import (
     plain_text,
     split_number,
 )
-from paratope.core.units import kd_M_to_pkd, parse_bounded_number, unit_exponent
-from paratope.data.tables.columns import VALUE_COLUMNS, rate_columns, same_meaning
+from paratope.core.units import (
+    PKD_MAX_MEASURABLE,
+    PKD_MIN_MEASURABLE,
+    kd_M_to_pkd,
+    parse_bounded_number,
+    unit_exponent,
+)
+from paratope.data.tables.columns import SPREAD_NAME, VALUE_COLUMNS, rate_columns, same_meaning
 from paratope.data.tables.formats import as_text
 
 KD_UNITS = {"kd_M": "M", "kd_uM": "uM", "kd_nM": "nM", "kd_pM": "pM", "kd": ""}
@@ -69,8 +75,15 @@ _KD_TYPES = {
 
 
 # of such a quantity, lower is stronger; of its negative logarithm, higher
-_LOWER = re.compile(r"(?<![a-z])(?:k_?d|[ie]c_?50|k_?i|k_?off)(?![a-z])", re.I)
-_HIGHER = re.compile(r"(?<![a-z])p_?(?:k_?d|[ie]c_?50|k_?i)(?![a-z])|log", re.I)
+_LOWER = re.compile(
+    r"(?<![a-zδ])(?:k_?d|[ie]c_?50|k_?i|k_?off|(?:d|δ|delta_?)g)(?![a-z])|log.*(?:k_?d|c_?50)", re.I
+)
+_HIGHER = re.compile(
+    r"(?<![a-z])p_?(?:k_?d|[ie]c_?50|k_?i)(?![a-z])|(?:neg|minus|^\W*[-−]).*log", re.I
+)
+# of logarithms that do not say their sign, those above are of 1 / Kd in M, those below of Kd
+_LOG_IS_PKD = 4.0
+_TURNED = {"<": ">", ">": "<", "≤": "≥", "≥": "≤", "-": ""}
 # what nearly all Kd in M lie between
 _KD_M = (1e-15, 1e-4)
 
@@ -125,8 +138,9 @@ def type_of(text: str) -> str | None:
 def turned_score(texts: Sequence[str], others: Mapping[str, Sequence[str]]) -> str:
     """Why scores may be a quantity of which lower is stronger; empty if nothing says so.
 
-    They are if all lie where Kd in M do, or if another column, which by its name is a Kd, an IC50
-    or an EC50, holds the same values or ranks the rows the same way (or its logarithm the other).
+    They are if all lie where Kd in M or their logarithms do, or if another column, which by its
+    name is a Kd, a ΔG, an IC50 or an EC50, holds the same values or ranks the rows the same way
+    (or its logarithm the other).
 
     >>> turned_score(["1.5e-11", "5.6e-10"], {})
     'all 2 values lie between 1.5e-11 and 5.6e-10: it looks like a Kd in M'
@@ -135,6 +149,11 @@ def turned_score(texts: Sequence[str], others: Mapping[str, Sequence[str]]) -> s
     """
     scores = numbers_of(texts)
     known = scores[np.isfinite(scores)]
+    if len(known) > 1 and -PKD_MAX_MEASURABLE < known.min() and known.max() < -_LOG_IS_PKD:
+        return (
+            f"all {len(known)} values lie between {known.min():.3g} and {known.max():.3g}: it "
+            "looks like a ΔG or a logarithm of Kd (pKd is that with its sign turned)"
+        )
     if len(known) and known.min() > _KD_M[0] and known.max() < _KD_M[1]:
         return (
             f"all {len(known)} values lie between {known.min():.2g} and {known.max():.2g}: it "
@@ -142,9 +161,11 @@ def turned_score(texts: Sequence[str], others: Mapping[str, Sequence[str]]) -> s
         )
     for name, column in others.items():
         is_higher = _HIGHER.search(name) is not None
-        if not (is_higher or _LOWER.search(name)):
+        if not (is_higher or _LOWER.search(name)) or SPREAD_NAME.search(name):
             continue
         values = numbers_of(column)
+        if "log" in name.lower() and np.isfinite(values).any():
+            is_higher |= bool(np.nanmedian(values) > _LOG_IS_PKD)
         both = np.isfinite(scores) & np.isfinite(values)
         first, second = scores[both], values[both]
         if both.sum() < 2 or np.ptp(first) == 0 or np.ptp(second) == 0:
@@ -161,6 +182,11 @@ def numbers_of(texts: Sequence[str]) -> np.ndarray:
     """The numbers of texts, whatever stands about them; NaN where there is none; (n,)."""
     parts = [split_number(text) for text in texts]
     return np.array([float(p.number) * 10.0**p.power if p else np.nan for p in parts])
+
+
+def _turned(text: str) -> str:
+    """A number, or a sign of relation, of the opposite quantity."""
+    return re.sub(r"[<>≤≥]|-(?=[\d.])", lambda match: _TURNED[match[0]], plain_text(text))
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:
@@ -201,6 +227,7 @@ class ValueColumns:
             matched[name] for name in (*_ROLES, "assay", "method") if name in matched
         }
         self._matched, self._only_matched = matched, only_matched
+        self._turned: set[str] = set()  # Keys of logarithms of Kd, read with their sign turned
         self.roles: dict[str, str] = {}  # Relation, unit and type of value: the user's columns
         self.notes: list[str] = []  # About the table
         self.left_out = ""  # Why its scores are not read
@@ -215,7 +242,11 @@ class ValueColumns:
         if self._derives:
             return self._from_rates(frame)
         texts = {key: self._numbers(frame, name) for key, name in self.columns.items()}
-        for key in [key for key in texts if " " in key]:  # words are no second measurement
+        for key in [key for key in texts if canonical_of(key) == "pkd"]:
+            texts[key] = self._logarithms(key, texts[key])
+        # words are no second measurement
+        seconds = [k for k in texts if " " in k or (k == "kd" and {*texts} & {*ABSOLUTE} != {k})]
+        for key in seconds:
             filled = [text for text in texts[key] if not is_not_measured(text)]
             readable = sum(is_no_binding(t) or split_number(t) is not None for t in filled)
             if readable < 0.5 * len(filled):
@@ -234,6 +265,26 @@ class ValueColumns:
         texts, note = plain_commas(as_text(frame[name]))
         if note:
             self.notes.append(f"{self._source}: column {name!r}: {note}")
+        return texts
+
+    def _logarithms(self, key: str, texts: list[str]) -> list[str]:
+        """Logarithms of Kd as pKd, where a column's name leaves their sign open."""
+        name = self.columns[key]
+        numbers = numbers_of(texts)
+        known = numbers[np.isfinite(numbers)]
+        if "log" not in name.lower() or _HIGHER.search(name) or not len(known):
+            return texts
+        if -PKD_MAX_MEASURABLE <= known.min() and known.max() <= -PKD_MIN_MEASURABLE:
+            self._turned.add(key)
+            self.notes.append(f"{self._source}: column {name!r}: log10(Kd / M), read as -pKd")
+            return [_turned(text) for text in texts]
+        if np.median(known) < _LOG_IS_PKD and not self._only_matched:
+            raise SpreadError(
+                "unit_column",
+                f"{self._source}: column {name!r}: as pKd its median would be "
+                f"{np.median(known):.1f}; it looks like the logarithm of a Kd in nM (pKd is 9 "
+                f"minus that); if it is pKd, say so with --columns pkd={name}",
+            )
         return texts
 
     def _find_roles(self, frame: pl.DataFrame) -> None:
@@ -271,7 +322,8 @@ class ValueColumns:
                 "direction",
                 f"{self._source}: column {column!r}: {doubt}, of which lower is stronger, and a "
                 f"score is higher = stronger; say which it is: --columns kd_M={column} (or kd_nM, "
-                f"..., with what its unit is), or --columns score={column} if higher is stronger",
+                f"dg_kcal_mol, ..., with what its unit is), or --columns score={column} if higher "
+                "is stronger",
             )
         if doubt:
             del texts["score"]
@@ -299,7 +351,8 @@ class ValueColumns:
                 )
             targets = targets or [k for k in cells if canonical_of(k) in ABSOLUTE] or list(cells)
             for key in targets if sign else ():
-                cells[key] = self._with_relation(key, cells[key], sign)
+                turned = _turned(sign) if key in self._turned else sign
+                cells[key] = self._with_relation(key, cells[key], turned)
         except SpreadError as problem:
             return RowOfValues(cells, problem=problem)
         return RowOfValues(cells, notes, None, kind)

@@ -23,8 +23,8 @@ from paratope.data.tables.value_columns import KD_UNITS, SpreadError, canonical_
 
 # Two columns of one row say the same if they differ by no more than this (rounding).
 AGREEMENT_LOG10 = 0.1
-_NO = set("0 0.0 false no n f neg negative".split())
-_YES = set("1 1.0 true yes y t + ++ +++ pos positive binder binds binding".split())
+_NO = set("0 0.0 false no n f neg negative falsch nein faux non".split())
+_YES = set("1 1.0 true yes y t + ++ +++ pos positive binder binds binding wahr ja vrai oui".split())
 
 
 class WrongUnitError(InputError):
