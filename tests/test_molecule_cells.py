@@ -45,6 +45,8 @@ def real(data_root: Path, name: str, **options) -> InputTable:
         *("Spike", "fluorescein", "Hen egg white lysozyme", "TNF ALPHA", "TNF-ALPHA", "INSULIN"),
         *("HER2", "IL-6", "severe acute respiratory syndrome coronavirus spike glycoprotein"),
         *("AlaGlySerTrpLysHis", "ALA-GLY-SER-TRP", "ala gly ser trp lys", "METLYSVALTRPASP"),
+        *("ACGTTGCAGGAT", "TTAGGGTTAGGGTTAGGG", "GGUUGGUGUGG", f"A:{LYSOZYME} B:{HER2}"),
+        f"A:{LYSOZYME}",
     ],
 )
 def test_names_letters_and_three_letter_code_are_no_antigens(antigen: str):
@@ -117,6 +119,8 @@ HALVES = [
     (VH, VL[23:], "light chain: FR1 missing"),
     (VH, "", NO_LIGHT_CHAIN),
     (VH, "ND", NO_LIGHT_CHAIN),
+    (VH[:96] + "X" * 13 + VH[109:], VL, "heavy chain: CDR3 missing"),
+    (VH, VL[:26] + "X" * 6 + VL[32:], "light chain: CDR1 missing"),
     (VH[25:] + "GGGGSGGGGSGGGGS" + VL, "", "heavy chain: FR1 missing"),
 ]
 
@@ -149,6 +153,18 @@ def test_a_light_chain_that_is_not_determined_is_said(data_root: Path):
     rows = real(data_root, file, columns={"heavy": "VHorVHH"}).rows
     assert NO_LIGHT_CHAIN in rows[0].notes
     assert not rows[1].notes
+
+
+@pytest.mark.parametrize(
+    "light", ["-", "none", "NA", "VHH", "Nanobody", "single domain", "--", "."]
+)
+@pytest.mark.parametrize("heavy", [VHH, VH])
+def test_words_in_place_of_a_light_chain(heavy: str, light: str):
+    (row,) = table_of(LYSOZYME, heavy, light).rows
+    assert row.pair is not None
+    assert row.pair.antibody.light is None
+    is_said = heavy == VHH or light in ("VHH", "Nanobody", "single domain")
+    assert row.notes == (() if is_said else (NO_LIGHT_CHAIN,))
 
 
 @pytest.mark.parametrize("order", ["HL", "LH"])

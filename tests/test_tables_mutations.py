@@ -83,6 +83,26 @@ BESIDE = {
         (VH, "H:D31A/H:Y33del", "write H:D31A,H:Y33del"),
         (VH, "S52aK in CDR2", "such as H:S31A"),
     ],
+    "forms that are not read": [
+        (VH, "WT", VH),
+        *((VH, text, "is not in its sequence") for text in ("del31", "H:del31", "ins52aG", "D31-")),
+        *((VH, text, "is not in its sequence") for text in ("D31>del", "D(31)A", "H:31A", "d31a")),
+        *((VH, text, "write H:D31A") for text in ("D31→A", "H:D31→A", "DH31A", "HD31A")),
+    ],
+    "two forms that are not read": [
+        (VH, "del31", "is not in its sequence"),
+        (VH, "del33", "is not in its sequence"),
+    ],
+    "chain not named, one row": [(VH, "D31A", "which has the residue before it.*: write H:D31A")],
+    "chains not named, of several parents": [
+        (VH, "VH:D31A", "write H:D31A"),
+        (VHH, "M34L", "write H:M34L"),
+    ],
+    "chains not named, held in another's numbers": [
+        (variant(f"H:{text}"), bare, variant(f"H:{text}"))
+        for text, bare in (("D31A", "D50A"), ("Y33A", "Y52A"), ("W99A", "W118A"))
+    ],
+    "names of clones that repeat": [(VH, text, VH) for text in ("M1-3", "B.1.351", "P1-like")],
     "chains not named, and held": [
         (variant(f"H:{text}"), text, variant(f"H:{text}")) for text in ("D31A", "Y33A", "W99A")
     ],
@@ -190,6 +210,7 @@ def test_the_columns_name_says_whose_numbers(column: str):
         (("chain", "Position", "wt", "mut"), ("heavy", "31", "D", "A")),
         (("chain", "pos", "wildtype_aa", "mutant"), ("H", "31", "D", "A")),
         (("id", "name"), ("7", "H:D31A")),
+        (("mutation_code",), ("H:D31A",)),
     ],
 )
 def test_mutations_spread_over_columns(header: tuple, cells: tuple):
@@ -197,6 +218,28 @@ def test_mutations_spread_over_columns(header: tuple, cells: tuple):
     content = table(rows, *COLUMNS[:3], *header)
     assert outcomes(content) == [variant("H:D31A"), VH]
     assert audit(pl.read_csv(content)).of("mutation_not_made")[0].rows == (1,)
+
+
+@pytest.mark.parametrize("column", ["antigen_mutation", "RBD variant", "Ag substitutions"])
+def test_columns_of_the_antigens_mutations(column: str):
+    cells = [(VH, VK, LYSOZYME, text) for text in ("WT", "K1R", "A:V2L", "E484K")]
+    read = read_table(io.BytesIO(table(cells, *COLUMNS[:3], column))).rows
+    assert [row.pair.antigen.chains[0][:2] for row in read if row.pair] == ["KV", "RV", "KL"]
+    assert "the parent's antigen has" in (read[3].error or "")
+    held = [(VH, VK, "RV" + LYSOZYME[2:], "K1R"), (VH, VK, LYSOZYME, "")]
+    made = read_table(io.BytesIO(table(held, *COLUMNS[:3], column))).rows[0]
+    assert made.pair
+    assert made.pair.antigen.chains[0][:2] == "RV"
+    assert not made.notes
+    both = [(VH, VK, LYSOZYME, *texts) for texts in (("", ""), ("H:D31A", "K1R"), ("WT", "K1R"))]
+    both += [(VH, VK, LYSOZYME, *texts) for texts in (("H:D31A", "WT"), ("H:D31V+H:?", "K1R"))]
+    rows = read_table(io.BytesIO(table(both, *COLUMNS, column))).rows
+    read = [(row.pair.antibody.heavy[30], row.pair.antigen.chains[0][0]) for row in rows[:4]]
+    assert read == [("D", "K"), ("A", "R"), ("D", "R"), ("A", "K")]
+    assert rows[4].error
+    named = [(VH, VK, LYSOZYME, *texts) for texts in (("trastuzumab", "K1R"), ("trastuzumab", ""))]
+    rows = read_table(io.BytesIO(table(named, *COLUMNS[:3], "name", column))).rows
+    assert [row.pair.antigen.chains[0][0] for row in rows if row.pair] == ["R", "K"]
 
 
 def test_what_can_be_read_two_ways_is_refused():

@@ -123,6 +123,6 @@ def test_parents_of_earlier_blocks_are_known():
 
 def test_rows_with_sequences_only_carry_their_mutations():
     # a source's own numbering, and no parent: nothing is checked or built
-    table = read(("a", VH, VK, LYSOZYME, "", "HD31A", "8"), require="measured")
-    assert table.measurements[0].origin.mutations == ("HD31A",)
+    table = read(("a", VH, VK, LYSOZYME, "", "HA31D", "8"), require="measured")
+    assert table.measurements[0].origin.mutations == ("HA31D",)
     assert table.measurements[0].pair.antibody.heavy == VH

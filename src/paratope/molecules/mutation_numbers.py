@@ -22,10 +22,15 @@ _FORMS = (
     re.compile(_CHAIN + r"INS(?P<before>)(?P<number>[0-9]+)(?P<after>[A-Z]+)"),
 )
 _ARROW = re.compile(_CHAIN + r"(?P<number>[0-9]+[A-Z]*)(?P<before>[A-Z])(?:→|->)(?P<after>[A-Z]+)")
-# A substitution or deletion whose chain is not named as this package does; HD31A names a chain.
+# A substitution or deletion whose chain is not named as this package does; HD31A and DH31A name it.
 _BARE = re.compile(
-    r"(?<![A-Za-z0-9])(?:[A-Z](?=[A-Z][0-9]))?(?P<before>[A-Z][a-z]{2}|[A-Z])"
-    r"(?P<number>[0-9]{1,4}[A-Za-z]?)(?P<after>[A-Z][a-z]{2}|[A-Z]|del)(?![A-Za-z0-9])"
+    r"(?<![A-Za-z0-9])(?:(?![^HL][HL])[A-Z](?=[A-Z][0-9]))?(?P<before>[A-Z][a-z]{2}|[A-Z])"
+    r"[HL]?(?P<number>[0-9]{1,4}[A-Za-z]?)(?:→|->|>)?(?P<after>[A-Z][a-z]{2}|[A-Z]|del)(?![A-Za-z0-9])"
+)
+# What only a mutation looks like, though it is not read
+_UNREAD = re.compile(
+    r"(?i)(?:\b|_)(?:del|ins|dup|Δ)\s?[a-z]?\d+|\d[a-z]?(?:del|ins|dup)|\b[HL]:|\b[a-z]\d{1,4}[a-z]?[*-](?=$|[\s,;/+])"
+    r"|\b\d+[a-z]{1,2}\s?(?:→|->|>)|\b[a-z]\(\d+\)[a-z]|\b(?-i:[ac-ik-np-tvwy]\d{1,4}[ac-ik-np-tvwy])\b"
 )
 _NAMES = "Ala Cys Asp Glu Phe Gly His Ile Lys Leu Met Asn Pro Gln Arg Ser Thr Val Trp Tyr".split()
 _LETTERS = dict(zip(_NAMES, AMINO_ACIDS, strict=True)) | {one: one for one in AMINO_ACIDS}
@@ -82,6 +87,15 @@ def bare_mutations(text: str) -> tuple[Named, ...]:
         if before and before != after and (after or match["after"] == "del"):
             named.append(Named("", before, match["number"].upper(), after or ""))
     return tuple(named)
+
+
+def looks_like_mutation(text: str) -> bool:
+    """Whether a text that `bare_mutations` does not read may still be a mutation.
+
+    >>> [looks_like_mutation(text) for text in ("del31", "ins52aG", "D31-", "d31a", "clone 7")]
+    [True, True, True, True, False]
+    """
+    return _UNREAD.search(text) is not None
 
 
 def fits(named: tuple[Named, ...], molecule: Antibody | Pair, numbering: str, made: bool) -> bool:

@@ -58,8 +58,10 @@ class Domain:
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """Regions that are missing, or cut to less than half."""
-        return tuple(name for name in REGIONS if self.regions.count(name) < _FEWEST[name])
+        """Regions that are missing, masked by X, or cut to less than half."""
+        regions = zip(self.regions, self.residues, strict=True)
+        known = [region for region, residue in regions if residue != "X"]
+        return tuple(name for name in REGIONS if known.count(name) < _FEWEST[name])
 
     @property
     def is_conventional_vh(self) -> bool:

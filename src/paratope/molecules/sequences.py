@@ -152,6 +152,8 @@ def antigen_doubt(text: str) -> str:
     parts, shown = split_chains(text)[0], repr(text.strip()[:40])
     words = [word for part in parts for word in re.split(r"\s+|(?<=\w)-(?=\w)", part.strip())]
     letters = "".join(words)
+    if len(parts) > 1 and min(len(part.strip()) for part in parts) < 3 and len(letters) > 2:
+        return f"{shown} holds a chain of one or two letters: a chain's name?"
     rare = sum(letters.upper().count(letter) for letter in _REPLACED)
     if set(letters) == {"X"}:  # imports write it for an antigen that their source only names
         return ""
@@ -160,6 +162,8 @@ def antigen_doubt(text: str) -> str:
     blocks = {len(word) for word in words[:-1]} <= {10}  # spaces that only help the eye
     if rare or not letters.isupper() or not letters.isalpha() or (words != parts and not blocks):
         return f"{shown} reads like a name"
+    if len(letters) > 7 and len(set(letters)) > 2 and not set(letters) - set("ACGTU"):
+        return f"{shown} reads like DNA or RNA"
     if max(map(len, parts), default=0) < MIN_ANTIGEN_RESIDUES:
         least = f"at least {MIN_ANTIGEN_RESIDUES} residues"
         return f"{shown} is too short for an antigen ({least}): a name, or a chain's letter?"

@@ -26,6 +26,7 @@ NO_LIGHT_CHAIN = (
     "no light chain, but the framework of a conventional VH, which has one: predicted as a single "
     "domain"
 )
+_SINGLE_DOMAIN = re.compile(r"\bvhhs?\b|nanobod|single.?domain|sdab|\bdab")
 # Capitals up to here may be a name ("FERRITIN").
 _MAX_DOUBTED_RESIDUES = 12
 
@@ -169,7 +170,9 @@ class MoleculeReader:
 
     def _antibody(self, cells: Cells) -> tuple[Antibody, tuple[str, ...]]:
         heavy, light = cells.get("heavy", ""), cells.get("light", "")
-        light = "" if is_not_measured(light) else light  # "None", "NA": a single domain
+        words = light.strip().lower()  # "None", "NA", "VHH", "--": a single domain
+        is_said = len(words) < 30 and _SINGLE_DOMAIN.search(words)
+        light = "" if is_said or is_not_measured(light) or not words.strip("-.~*") else light
         only_light = bool(light.strip()) and is_not_measured(heavy)
         try:
             if only_light:  # an scFv in the wrong column
@@ -197,8 +200,8 @@ class MoleculeReader:
         return antibody, notes + more
 
     def _is_conventional_vh(self, heavy: str, cells: Cells) -> bool:
-        said = f"{self._columns.get('heavy', '')} {cells.get('format', '')}".lower()
-        if re.search(r"\bvhhs?\b|nanobod|single.?domain|sdab|\bdab", said):
+        said = [self._columns.get("heavy", ""), cells.get("format", ""), cells.get("light", "")]
+        if _SINGLE_DOMAIN.search(" ".join(said).lower()):
             return False
         return number_chain(heavy).is_conventional_vh
 

@@ -18,6 +18,7 @@ from paratope.molecules.mutation_numbers import (
     bare_mutations,
     common_shift,
     fits,
+    looks_like_mutation,
     named_mutations,
     position_of,
 )
@@ -40,11 +41,13 @@ _MOLECULES = ("heavy", "light", "antigen")
 # Names of columns that may hold mutations and that no alias covers; those of one chain; and the
 # parts of a mutation in columns of their own. Letters of names count, in lower case.
 _WHOLE = re.compile(
-    r"variant|name|mutant|((aa|aminoacid|point)?(mutation|substitution)s?(kabat|imgt|chothia)?)"
+    r"name|(variant|mutant|mutation)(name|code|id)?|hgvs(p|protein)?|(aa|aminoacid)changes?"
+    r"|((aa|aminoacid|point)?(mutation|substitution)s?(kabat|imgt|chothia)?)"
 )
 _CHAINS = {
     "H": re.compile(r"(heavy|v?h|hc|vhh)(chain)?(mutation|substitution|mut)s?|(mutation|mut)s?v?h"),
     "L": re.compile(r"(light|v?l|lc|vk)(chain)?(mutation|substitution|mut)s?|(mutation|mut)s?v?l"),
+    "A": re.compile(r"(antigen|ag|target|rbd|spike)(mutation|substitution|mut|variant|mutant)s?"),
 }
 _PARTS = {
     "before": "wt wtaa wtresidue wildtype wildtypeaa from aawt ref refaa original",
@@ -58,14 +61,16 @@ _CHAIN_NAMES = {"h": "H", "heavy": "H", "vh": "H", "hc": "H", "l": "L", "light":
 def mutation_columns(names: Sequence[str], matched: Mapping[str, str]) -> dict[str, str]:
     """Columns to join to a row's mutations: ``"H"``, ``"L"``, ``""`` or parts to the user's names.
 
-    Empty if a column of mutations is matched already, or there is none.
+    Empty if there is none; a column of mutations that is matched already is ``""``, and only the
+    antigen's are joined to it.
 
     >>> mutation_columns(["heavy", "VH mutations"], {"heavy": "heavy"})
     {'H': 'VH mutations'}
     """
-    if "mutations" in matched:
-        return {}
     keys = {re.sub(r"[^a-z]", "", n.lower()): n for n in names if n not in matched.values()}
+    if "mutations" in matched:
+        antigen = next((name for key, name in keys.items() if _CHAINS["A"].fullmatch(key)), None)
+        return {"": matched["mutations"], "A": antigen} if antigen else {}
     parts = {
         part: next((keys[key] for key in known.split() if key in keys), "")
         for part, known in _PARTS.items()
@@ -79,7 +84,7 @@ def mutation_columns(names: Sequence[str], matched: Mapping[str, str]) -> dict[s
         if known.fullmatch(key)
     }
     whole = next((name for key, name in keys.items() if _WHOLE.fullmatch(key)), None)
-    return chains or ({"": whole} if whole else {})
+    return ({"": whole} if whole and chains.keys() <= {"A"} else {}) | chains
 
 
 def joined_mutations(parts: Mapping[str, str]) -> str:
@@ -95,13 +100,15 @@ def joined_mutations(parts: Mapping[str, str]) -> str:
         chain = _CHAIN_NAMES.get(parts.get("chain", "").strip().lower(), "")
         parts = {chain: text.removesuffix(".0")}
     found = []
+    whole = "" if len(parts) < 2 else parts.get("", "").strip()
     for chain, text in parts.items():
+        is_kept = text.strip() == whole and re.search("[0-9]", whole)  # an unreadable one, too
         bare = () if _is_notation(text) else bare_mutations(text)
         if chain and bare:
             text = ",".join(str(one._replace(chain=chain)) for one in bare)
-        if bare or _is_notation(text):
+        if is_kept or bare or _is_notation(text) or looks_like_mutation(text):
             found.append(text.strip())
-    return ",".join(found)
+    return ",".join(found) or whole
 
 
 class MutationError(InputError):
@@ -136,7 +143,7 @@ class Variants:
     ) -> None:
         self._column = "mutations" if "mutations" in columns else "id"
         stated = columns.get("mutations", "").lower()  # "Mutations (Kabat)"
-        self._is_name = self._column == "id" or stated.strip() == "name"
+        self._is_name = self._column == "id" or re.search(r"(name|id)\s*$", stated) is not None
         self._stated = next((name for name in NUMBERINGS if name in stated), None)
         self._molecule_of = molecule_of
         self._parent = parent or ""
@@ -145,13 +152,16 @@ class Variants:
         # how many fit each numbering before and after, and of how many
         self._held: dict[int, _Held] = {}
         self._own: tuple[Fitting, int] | None = None
+        self._bare: tuple[Fitting, int] | None = None
         self._numbering: dict[int, tuple[Fitting, list[tuple[Named, ...]]]] = {}
 
     def text(self, cells: Cells) -> str:
         """A row's mutations, or its id where that is what names them; empty for none."""
         text = cells.get(self._column, "").strip()
         is_none = is_not_measured(text) or is_wild_type(text)
-        return "" if is_none or not (_is_notation(text) or bare_mutations(text)) else text
+        if is_none or _is_notation(text) or bare_mutations(text):
+            return "" if is_none else text
+        return text if not self._is_name and looks_like_mutation(text) else ""
 
     def remember(self, cells: Cells) -> None:
         """Keep what a row says; rows must be remembered before they are judged."""
@@ -166,7 +176,7 @@ class Variants:
             self._held.pop(key, None)
         if text and len(self._rows) < MAX_ROWS and not is_not_measured(cells.get("heavy", "")):
             self._rows.setdefault(key, cells)
-            self._own = None
+            self._own = self._bare = None
 
     @property
     def has_mutations(self) -> bool:
@@ -178,7 +188,7 @@ class Variants:
         key = self._key(cells)
         if key not in self._numbering:
             variants = [v for each in self._texts.get(key, ()) if _is_numbered(v := _named(each))]
-            self._numbering[key] = _that_fit([(v, parent) for v in variants]), variants
+            self._numbering[key] = _that_fit([([v], parent) for v in variants]), variants
         counts, variants = self._numbering[key]
         named, total = named_mutations(self.text(cells)), len(variants)
         if total >= 3 and 2 * max(counts[name, False] for name in NUMBERINGS) < total:
@@ -210,12 +220,29 @@ class Variants:
             held = self._held[key]
             if is_parent or held.beside_none or held.variants > 1:
                 return self._to_make_in_shared(text, held, bool(is_parent), molecule, cells)
-        named = named_mutations(text)
-        return bool(named) and self._to_make_in_own(text, named, molecule)
+        if named := named_mutations(text):
+            return self._to_make_in_own(text, named, molecule)
+        if not self._is_name and bare_mutations(text):
+            self._check_bare(text, molecule)
+        return False
+
+    def _check_bare(self, text: str, molecule: Molecule) -> None:
+        """Raise `MutationError` if sequences of their own have the residues before, as most do."""
+        if self._bare is None:
+            each_row = [(_options(self.text(row)), row) for row in self._own_rows()]
+            rows = [(each[:2], self._molecule_of(row)) for each, row in each_row if len(each) > 2]
+            rows = [(each, of) for each, of in rows if each[0] and of is not None]
+            self._bare = _that_fit(rows), len(rows)
+        counts, total = self._bare
+        best = max(NUMBERINGS, key=lambda name: counts[name, False])
+        made = max(counts[name, True] for name in NUMBERINGS)
+        if 2 * counts[best, False] > total and counts[best, False] > made:
+            if any(fits(one, molecule, best, False) for one in _options(text)[:2]):
+                raise self._not_in_its_sequence(text, molecule, "which has the residue before it")
 
     def _told_apart(self, texts: Sequence[str], molecule: Molecule) -> "_Held":
         """Which of the mutations beside the same sequences these may hold."""
-        variants = list({_options(each)[0]: each for each in texts if each}.values())
+        variants = list({_options(each)[0] or each: each for each in texts if each}.values())
         befores, afters = set[str](), set[str]()
         for each in variants:
             options = _options(each)[: 2 if self._is_name else 3]
@@ -250,26 +277,25 @@ class Variants:
         if _is_notation(text):
             self.check_numbers(cells, molecule)
             return True
+        raise self._not_in_its_sequence(text, molecule, "which rows without it have as well")
+
+    def _not_in_its_sequence(self, text: str, molecule: Molecule, why: str) -> MutationError:
         meant = [
             ",".join(map(str, option))
             for option in _options(text)
-            if fits(option, molecule, POSITION, False)
+            if option and fits(option, molecule, POSITION, False)
         ]
-        hint = f": write {' or '.join(meant)}" if meant else ", such as H:S31A"
-        raise MutationError(
-            f"mutation {text!r} is not in its sequence, which rows without it have as well; name "
-            f"its chain and count from 1 in the variable domain{hint}"
+        hint = f": write {' or '.join(meant)}" if meant else ", such as H:S31A or H:S31del"
+        return MutationError(
+            f"mutation {text!r} is not in its sequence, {why}; name its chain and count from 1 in "
+            f"the variable domain{hint}"
         )
 
     def _to_make_in_own(self, text: str, named: tuple[Named, ...], molecule: Molecule) -> bool:
         """Of sequences that no other mutation stands beside: all such rows are judged together."""
         if self._own is None:
-            rows = [
-                (_named(self.text(row)), self._molecule_of(row))
-                for key, row in self._rows.items()
-                if len(self._texts[key]) == 1
-            ]
-            rows = [(each, of) for each, of in rows if each and of is not None]
+            rows = [([_named(self.text(r))], self._molecule_of(r)) for r in self._own_rows()]
+            rows = [(each, of) for each, of in rows if each[0] and of is not None]
             self._own = _that_fit(rows), len(rows)
         counts, total = self._own
         is_before = fits(named, molecule, POSITION, False)
@@ -291,6 +317,10 @@ class Variants:
             )
         _check_numbers(text, molecule, counts, total, self._stated)
         return True
+
+    def _own_rows(self) -> list[Cells]:
+        """Rows with sequences that no other mutation stands beside."""
+        return [row for key, row in self._rows.items() if len(self._texts[key]) == 1]
 
     def _key(self, cells: Cells) -> int:
         if not is_not_measured(cells.get("heavy", "")):
@@ -321,9 +351,13 @@ def _is_numbered(named: Sequence[Named]) -> bool:
     return any(one.before and not one.is_imgt for one in named)
 
 
-def _that_fit(variants: Sequence[tuple[tuple[Named, ...], Molecule]]) -> Fitting:
+def _that_fit(variants: Sequence[tuple[list[tuple[Named, ...]], Molecule]]) -> Fitting:
+    """How many fit, by numbering; each is of one of its options."""
     return {
-        (name, made): sum(fits(each, molecule, name, made) for each, molecule in variants)
+        (name, made): sum(
+            any(fits(each, molecule, name, made) for each in options)
+            for options, molecule in variants
+        )
         for made in (False, True)
         for name in NUMBERINGS
     }
