@@ -102,6 +102,8 @@ BESIDE = {
         (variant(f"H:{text}"), bare, variant(f"H:{text}"))
         for text, bare in (("D31A", "D50A"), ("Y33A", "Y52A"), ("W99A", "W118A"))
     ],
+    "mutations of the Fc": [(VH, text, VH) for text in ("IgG1", "IgG1-N297A", "IgG4 S228P")]
+    + [(VH, "IgG1 Y105A", "write H:Y105A"), (VH, "IgG1 D31A", "write H:D31A")],
     "names of clones that repeat": [(VH, text, VH) for text in ("M1-3", "B.1.351", "P1-like")],
     "chains not named, and held": [
         (variant(f"H:{text}"), text, variant(f"H:{text}")) for text in ("D31A", "Y33A", "W99A")

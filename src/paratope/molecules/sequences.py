@@ -91,6 +91,8 @@ def clean_sequence(text: str, what: str = "sequence") -> tuple[str, tuple[str, .
         raise InputError(
             f"{what}: this is {kind} ({len(residues)} bases), not protein; translate it first"
         )
+    if residues.startswith(">"):
+        raise InputError(f"{what}: this is FASTA with its header line; expected residues alone")
     present = set(residues)
     if present - _READABLE:
         for position, letter in enumerate(residues, start=first):

@@ -55,6 +55,7 @@ _PARTS = {
     "after": "mut mutaa mutant mutantaa mutresidue to aamut alt altaa",
     "chain": "chain",
 }
+_OF_FC = re.compile(r"(?i)\bigg|\bfc\b")
 _CHAIN_NAMES = {"h": "H", "heavy": "H", "vh": "H", "hc": "H", "l": "L", "light": "L", "vl": "L"}
 
 
@@ -159,7 +160,14 @@ class Variants:
         """A row's mutations, or its id where that is what names them; empty for none."""
         text = cells.get(self._column, "").strip()
         is_none = is_not_measured(text) or is_wild_type(text)
-        if is_none or _is_notation(text) or bare_mutations(text):
+        bare = bare_mutations(text)
+        if (
+            bare
+            and _OF_FC.search(text)
+            and all(int(re.sub(r"\D", "", one.number)) > 130 for one in bare)
+        ):
+            return ""  # beyond the variable domain
+        if is_none or _is_notation(text) or bare:
             return "" if is_none else text
         return text if not self._is_name and looks_like_mutation(text) else ""
 
