@@ -58,6 +58,8 @@ def test_numbers_as_papers_print_them(text, kd_nM):
     [
         ("3.2*", r"the odd character is '\*' \(U\+002A"),
         ("3.2²", r"behind the number stands '\^2'"),
+        ("3.Feb", "it is a date, which a spreadsheet may have made of a number"),
+        ("2024-05-03", "it is a date"),
         ("5–8 nM", "behind the number stands '-8 nM'"),
         ("3.2①", "behind the number stands '①'"),
         ("3.2 (0.4 nM)", "behind the number stands"),
@@ -129,6 +131,7 @@ SPREAD = [
     ({"KD (nM)": ["5", "9"], "IC50 relation": [">", "="]}, "8.301 8.046"),
     ({"KD (nM)": ["5", "9"], "qualifier": ["?!", ">"]}, "error <8.046"),
     # units
+    ({"KD value": ["5", "2", "3"], "KD units": ["nM", "pM", ""]}, "8.301 11.699 error"),
     ({"affinity": ["5", "2"], "u": ["nmol/L", "µM"]}, "8.301 5.699"),
     ({"KD (nM)": ["5", "2"], "units": ["nM", "uM"]}, "8.301 error"),
     ({"KD": ["5", "2 nM"], "units": ["RU", "nM"]}, "error 8.699"),
@@ -154,6 +157,15 @@ def test_pkd_of_a_table(source, pkds, data_root):
 def test_commas_are_said():
     table = read({"KD (nM)": ["3,2", "12,5"]})
     assert table.notes[0].endswith("column 'KD (nM)': decimal commas are read as points")
+    table = read({"KD (nM)": ["1.250", "3,2"]})
+    assert "'1.250' is read as it stands, yet may be thousands" in table.notes[0]
+    assert read({"KD (nM)": ["1.250", "2.5", "12.75"]}).notes == ()
+
+
+def test_a_unit_said_against_that_of_the_header_is_noted():
+    table = read({"KD (mM)": ["0.002"]}, columns={"kd_nM": "KD (mM)"})
+    assert table.notes[0].endswith("column 'KD (mM)' is read in nM, as you said")
+    assert read({"KD (nM)": ["2"]}, columns={"kd_nM": "KD (nM)"}).notes == ()
 
 
 def test_an_import_with_rows_in_error_ends_with_3(run_paratope, tmp_path):

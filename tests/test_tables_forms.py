@@ -66,6 +66,8 @@ def test_numbers_of_a_workbook_have_all_their_digits(name: str, data_root: Path)
         ([1 / 3, "NB", None, 5], ["0.3333333333333333", "NB", None, "5"]),
         (["007", 8, "1E-9", True], ["007", "8", "1E-9", "true"]),  # text stays as it is written
         ([12345678901234, "x"], ["12345678901234", "x"]),
+        ([True, 3.2e-10, None, 1.0], ["true", "3.2e-10", None, "1"]),
+        ([True, 7], ["true", "7"]),
         ([0, -1.5e-8, "-"], ["0", "-1.5e-08", "-"]),
     ],
 )

@@ -39,6 +39,10 @@ _NUMBER = re.compile(
     rf"(?:\s*{_REMARK}|\s*[,;]?\s*[nN]\s*=\s*\d+)?(?P<unit3>{_WITH_UNIT})"
 )
 _BARE_POWER = re.compile(r"(^|[<>~≤≥=]\s*)10\s*\^\s*([+-]?\d+)")
+_DATE = re.compile(
+    r"\s*(\d{4}-\d\d-\d\d|\d{1,2}[-. /](jan|feb|mar|apr|ma[iy]|ju[nl]|aug|sep|o[ck]t|nov|de[cz]))",
+    re.I,
+)
 _GROUPED = re.compile(r"(?<![\d.,])\d{1,3}(?:[ ']\d{3})+(?!\d)")
 _LIMIT = (
     r"(?:[lu]?lo[dq]|(?:the )?(?:lower )?(?:assay )?(?:limits? of )?"
@@ -124,6 +128,8 @@ def hint_of(text: str) -> str:
         return f"; is this a decimal comma? Write {plain.replace(',', '.')!r}{doubt}"
     known = re.match(rf"\s*(?:[<>]=?|[~≤≥=])?\s*[+-]?{_DIGITS}{_POWER}?\s*", plain)
     tail = plain[known.end() :].strip() if known else ""
+    if _DATE.match(plain):
+        return "; it is a date, which a spreadsheet may have made of a number"
     odd = next((c for c in plain if not (c.isalnum() or c in " .,+-<>=~≤≥×^()[]±%/'")), "")
     if odd:
         return f"; the odd character is {odd!r} (U+{ord(odd):04X}, {unicodedata.name(odd, '?')})"
@@ -146,9 +152,11 @@ def plain_commas(texts: Sequence[str]) -> tuple[list[str], str]:
         return list(texts), ""
     thousands = re.compile(r"(?<![\d.,])([1-9]\d{0,2}(?:,\d{3})+)(?![\d,])")
     decimals = proof = points = 0
+    doubtful: list[str] = []
     for text in texts:
         if not re.search(r"\d,\d", text):
             points += bool(re.search(r"\d\.\d", text))
+            doubtful += re.findall(r"(?<![\d.,])[1-9]\d{0,2}\.\d{3}(?![\d.eE])", text)
         elif not (match := thousands.search(text)) or re.match(r"\s*[eE]", text[match.end() :]):
             decimals += re.fullmatch(r"[^,]*\d,\d+[^,]*", text) is not None
         else:
@@ -164,6 +172,8 @@ def plain_commas(texts: Sequence[str]) -> tuple[list[str], str]:
             result[index] = thousands.sub(_joined, texts[index])
         if result != list(texts):
             return result, "commas are read as standing between thousands"
+    if decimals and points == len(doubtful) > 0:
+        return result, f"{doubtful[0]!r} is read as it stands, yet may be thousands beside commas"
     return result, ""
 
 

@@ -35,7 +35,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
         "kd_uM": "",
         "kd_nM": "kd_nanomolar affinity_nM",
         "kd_pM": "",
-        "kd": "affinity raw_affinity_mut affinity_mut affinity_value standard_value "
+        "kd": "affinity kd_value raw_affinity_mut affinity_mut affinity_value standard_value "
         "quantitative_measurement assay_quantitative_measurement",
         "dg_kcal_mol": "dg delta_g dg_kcal",
         "ddg_kcal_mol": "ddg delta_delta_g ddg_kcal",

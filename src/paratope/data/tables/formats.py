@@ -295,6 +295,10 @@ def _xlsx_blocks(
         if frame.select(pl.any_horizontal(pl.col(mixed).str.contains(rendered).any())).item():
             numbers = pl.DataFrame(read(dtypes="float"))
             frame = frame.with_columns(_full_numbers(frame[name], numbers[name]) for name in mixed)
+        # true and false beside numbers became 1 and 0
+        if bits := [n for n in names if frame[n].dtype.is_numeric() and _has_bits(frame[n])]:
+            texts = pl.DataFrame(read(dtypes="string"))
+            frame = frame.with_columns(_with_words(frame[name], texts[name]) for name in bits)
     except fastexcel.FastExcelError as error:
         raise InputError(f"{opened.name}: not a readable XLSX file: {_one_line(error)}") from None
     filled = frame.select(~pl.all_horizontal(pl.all().is_null())).to_series()
@@ -354,6 +358,20 @@ def _full_numbers(texts: pl.Series, numbers: pl.Series) -> pl.Series:
         return repr(number) if text == f"{number:.9f}".rstrip("0").rstrip(".") else text
 
     return pl.Series(texts.name, list(map(full, texts, numbers)), pl.String)
+
+
+def _has_bits(numbers: pl.Series) -> bool:
+    return bool(((numbers == 0) | (numbers == 1)).any())
+
+
+def _with_words(numbers: pl.Series, texts: pl.Series) -> pl.Series:
+    """A column of numbers as text where cells of it are true or false."""
+    is_word = texts.is_in(["true", "false"])
+    if not is_word.any():
+        return numbers
+    cells = zip(numbers, texts, is_word, strict=True)
+    shown = [text if word else _cell_text(number) or None for number, text, word in cells]
+    return pl.Series(numbers.name, shown, pl.String)
 
 
 class FastaRecord(NamedTuple):

@@ -81,6 +81,7 @@ _LOWER = re.compile(
 _HIGHER = re.compile(
     r"(?<![a-z])p_?(?:k_?d|[ie]c_?50|k_?i)(?![a-z])|(?:neg|minus|^\W*[-−]).*log", re.I
 )
+_HEADER_UNIT = re.compile(r"[(\[]\s*([^)\]]+?)\s*[)\]]")
 # of logarithms that do not say their sign, those above are of 1 / Kd in M, those below of Kd
 _LOG_IS_PKD = 4.0
 _TURNED = {"<": ">", ">": "<", "≤": "≥", "≥": "≤", "-": ""}
@@ -211,6 +212,7 @@ class ValueColumns:
         only_matched: bool = False,
     ) -> None:
         self._source = source
+        self.notes: list[str] = []  # About the table
         self.columns = {name: matched[name] for name in VALUE_COLUMNS if name in matched}
         self._take = {name.lower() for name in take}
         used = set(matched.values())
@@ -227,9 +229,13 @@ class ValueColumns:
             matched[name] for name in (*_ROLES, "assay", "method") if name in matched
         }
         self._matched, self._only_matched = matched, only_matched
+        for canonical, name in self.columns.items():
+            named = _HEADER_UNIT.search(name)
+            unit = KD_UNITS.get(canonical)
+            if unit and named and unit_exponent(named[1]) not in (None, unit_exponent(unit)):
+                self.notes.append(f"{source}: column {name!r} is read in {unit}, as you said")
         self._turned: set[str] = set()  # Keys of logarithms of Kd, read with their sign turned
         self.roles: dict[str, str] = {}  # Relation, unit and type of value: the user's columns
-        self.notes: list[str] = []  # About the table
         self.left_out = ""  # Why its scores are not read
 
     @property
