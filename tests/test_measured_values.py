@@ -220,7 +220,6 @@ TURNED = [
     ({"fitness": ["3", "20"], "EC50 [ng/ml]": ["3.0", "20"]}, "holds the values of column 'EC50"),
     ({"fitness": list("13579"), "IC50": list("24689")}, "rises with column 'IC50'"),
     ({"fitness": list("13579"), "pIC50": list("98642")}, "falls with column 'pIC50'"),
-    ({"fitness": ["-8.7", "-9.2"]}, "looks like a ΔG or a logarithm of Kd"),
     ({"fitness": list("13579"), "log10 KD (nM)": ["-1", "0", "1", "2", "3"]}, "rises with column"),
     ({"signal": ["3", "20"], "unit": ["nM", "nM"]}, "column 'unit' says nM"),
     ({"fitness": ["3", "20"], "measure": ["EC50", "EC50"]}, "column 'measure' says EC50"),
@@ -289,6 +288,13 @@ def test_a_score_beside_its_kd_is_left_out():
     assert shown(table) == ["10.824", "9.252", "8.770"]
     assert {row.score for row in table.measurements} == {None}
     assert "column 'fitness' is not read as a score: all 3 values" in table.notes[0]
+
+
+def test_scores_that_may_be_logarithms_are_read_and_doubted():
+    table = read({"fitness": ["-8.7", "-9.2"]})
+    assert [row.score for row in table.measurements] == [-8.7, -9.2]
+    assert "if it is a ΔG or a logarithm of Kd" in table.notes[0]
+    assert not read({"fitness": ["-8.7", "-1.2"]}).notes
 
 
 def test_flab_tables_of_kd(data_root, tmp_path):

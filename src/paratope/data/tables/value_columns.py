@@ -139,9 +139,9 @@ def type_of(text: str) -> str | None:
 def turned_score(texts: Sequence[str], others: Mapping[str, Sequence[str]]) -> str:
     """Why scores may be a quantity of which lower is stronger; empty if nothing says so.
 
-    They are if all lie where Kd in M or their logarithms do, or if another column, which by its
-    name is a Kd, a ΔG, an IC50 or an EC50, holds the same values or ranks the rows the same way
-    (or its logarithm the other).
+    They are if all lie where Kd in M do, or if another column, which by its name is a Kd, a ΔG, an
+    IC50 or an EC50, holds the same values or ranks the rows the same way (or its logarithm the
+    other).
 
     >>> turned_score(["1.5e-11", "5.6e-10"], {})
     'all 2 values lie between 1.5e-11 and 5.6e-10: it looks like a Kd in M'
@@ -150,11 +150,6 @@ def turned_score(texts: Sequence[str], others: Mapping[str, Sequence[str]]) -> s
     """
     scores = numbers_of(texts)
     known = scores[np.isfinite(scores)]
-    if len(known) > 1 and -PKD_MAX_MEASURABLE < known.min() and known.max() < -_LOG_IS_PKD:
-        return (
-            f"all {len(known)} values lie between {known.min():.3g} and {known.max():.3g}: it "
-            "looks like a ΔG or a logarithm of Kd (pKd is that with its sign turned)"
-        )
     if len(known) and known.min() > _KD_M[0] and known.max() < _KD_M[1]:
         return (
             f"all {len(known)} values lie between {known.min():.2g} and {known.max():.2g}: it "
@@ -236,7 +231,7 @@ class ValueColumns:
                 self.notes.append(f"{source}: column {name!r} is read in {unit}, as you said")
         self._turned: set[str] = set()  # Keys of logarithms of Kd, read with their sign turned
         self.roles: dict[str, str] = {}  # Relation, unit and type of value: the user's columns
-        self.left_out = ""  # Why its scores are not read
+        self.left_out = ""  # Why its scores are not read, or doubted
 
     @property
     def has_any(self) -> bool:
@@ -334,6 +329,16 @@ class ValueColumns:
         if doubt:
             del texts["score"]
             self.left_out = f"column {column!r} is not read as a score: {doubt}"
+        else:  # scores of any model may lie there, too: said, not refused
+            scores = numbers_of(texts["score"])
+            low, high = np.nanmin(scores, initial=0.0), np.nanmax(scores, initial=-np.inf)
+            if -PKD_MAX_MEASURABLE < low and high < -_LOG_IS_PKD:
+                self.left_out = (
+                    f"column {column!r} is read as a score, higher = stronger, yet all its values "
+                    f"lie between {low:.3g} and {high:.3g}: if it is a ΔG or a logarithm of Kd, "
+                    "turn its sign or name it dg_kcal_mol"
+                )
+        if self.left_out:
             self.notes.append(f"{self._source}: {self.left_out}")
 
     def _row(self, cells: dict[str, str], beside: Mapping[str, str]) -> RowOfValues:
