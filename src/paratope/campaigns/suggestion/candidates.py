@@ -207,7 +207,8 @@ class Generation:
     # Positions of a candidate that no measured variant mutates; None: one, and any number in
     # `regions`
     new_positions: int | None = None
-    max_changes: int = 3  # Residues in which a candidate differs from the nearest measured variant
+    # Residues in which a candidate differs from the nearest measured variant, or its named parent
+    max_changes: int = 3
     max_new_aromatics: int = 2  # Of a candidate: F, W and Y where the parent has another residue
     # Of the parent; None: the most that a measured variant has, and at least two
     max_mutations: int | None = None
@@ -374,7 +375,10 @@ class _ParentGenerator:
             chains = {chain for chain, _ in varied}
             self.positions = varied | {place for place in allowed if place[0] in chains}
             self.new_positions = 1 if self.new_positions is None else self.new_positions
-        self.texts = ["|".join(variant.pair.antibody.chains) for variant in self.variants]
+        near = [variant.pair.antibody for variant in self.variants]
+        if self.name != CONSENSUS:  # a parent that is known is as good as measured
+            near.append(self.parent.antibody)
+        self.texts = ["|".join(antibody.chains) for antibody in near]
         most = max((len(variant.mutations) for variant in self.variants), default=0)
         self.most = generation.max_mutations or max(most, 2)
         self.random = np.random.default_rng([generation.seed, parent])

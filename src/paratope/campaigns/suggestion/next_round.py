@@ -237,7 +237,10 @@ def _too_few(
         most = next(iter(left_out.counts)).removeprefix("residue ")
         advice.append(f"--allow {most}" if pool is None else f"no --forbid {most}")
     advice.append(
-        "more regions, mutations or kinds of candidates" if pool is None else "a larger pool"
+        "more regions, mutations, changes from a measured variant (max_changes in Python) or kinds "
+        "of candidates"
+        if pool is None
+        else "a larger pool"
     )
     return f"{left} left for a batch of {batch}: {'; '.join(why)}. Ask for {', or '.join(advice)}"
 
