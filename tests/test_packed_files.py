@@ -162,7 +162,10 @@ def test_refused_fast_and_small(case: str, said: dict[str, tuple[str, float, flo
     assert peak < 1
 
 
-@pytest.mark.parametrize("case", READ)
+@pytest.mark.parametrize(
+    "case",
+    [pytest.param(c, marks=pytest.mark.slow) if c == "a note far right" else c for c in READ],
+)
 def test_sheets_that_only_look_far(case: str, tmp_path: Path):
     READ[case](tmp_path / "t.xlsx")
     assert read_frame(tmp_path / "t.xlsx").frame.height >= 1

@@ -80,7 +80,8 @@ def test_history_and_summary_have_the_releases_columns_and_keys(tiny_run, releas
 def test_time_and_memory_are_in_the_history(tiny_run):
     history = pl.read_csv(tiny_run.folder / f"training_history_{tiny_run.trained.recipe.name}.csv")
     assert (history["Seconds"] > 0).all()
-    assert history["Peak Memory MB"].is_sorted()
+    # the kernel counts pages in batches of each thread, and the history rounds to 0.1 MB
+    assert (history["Peak Memory MB"].diff().drop_nulls() > -1.0).all()
     # the history rounds to 0.1 MB
     assert 50 < history["Peak Memory MB"][-1] <= round(peak_memory_mb(), 1)
 

@@ -219,7 +219,9 @@ def test_every_command_is_asked_for_its_end():
     assert {name.partition(",")[0] for name in ENDS} == set(all_commands())
 
 
-@pytest.mark.parametrize("name", ENDS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow) if n == "scan" else n for n in ENDS]
+)
 def test_the_last_line_says_where_it_wrote_and_what_to_do_next(
     name: str, files: dict[str, Path], run_paratope: Any, monkeypatch: pytest.MonkeyPatch
 ):
