@@ -135,8 +135,8 @@ def _intention(model: str, batch: int, candidates: str, explore: float | None) -
     if explore == 0.0:
         chosen = f"the {batch} of the highest predicted values"
     return (
-        f"{what} by {model}, and choosing {chosen}. A language model reads every new chain once, about a thousand "
-        f"a minute on a laptop; what it has read is kept{shorter}."
+        f"{what} by {model}, and choosing {chosen}. A language model reads every new chain once, "
+        f"about a thousand a minute on a laptop; what it has read is kept{shorter}."
     )
 
 

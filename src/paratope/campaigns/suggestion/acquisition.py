@@ -324,14 +324,26 @@ class ExceedanceProbability:
         Mean and standard deviation (n,) are of the noise-free values, on the model's own scale, as
         is the value.
         """
+        logits, *distances = self.parts(mean, deviation, value)
+        losses = zip((_LOSS_PER_LOG_SD, _LOSS_PER_SD_ABOVE), distances, strict=True)
+        return expit(logits - sum(loss * distance for loss, distance in losses))
+
+    def parts(
+        self, mean: np.ndarray, deviation: np.ndarray, value: float
+    ) -> tuple[np.ndarray, ...]:
+        """Calibrated log-odds, and how far away from the measured: by deviation, and by mean, (n,).
+
+        The first distance is the log of the deviation over the usual one, the second the mean above
+        the best measured value in standard deviations of the measured ones; neither is negative.
+        """
         spread = np.sqrt(deviation**2 + self._noise)
         intercept, slope = self.calibration(value)
         logits = intercept + slope * _exceedance_logit(mean, spread, value)
-        logits -= _LOSS_PER_LOG_SD * np.log(np.maximum(deviation / self._usual, 1.0))
-        if len(self._target):
-            beyond = np.maximum(mean - self._target.max(), 0.0)
-            logits -= _LOSS_PER_SD_ABOVE * beyond / max(float(self._target.std()), _TINY)
-        return expit(logits)
+        wider = np.log(np.maximum(deviation / self._usual, 1.0))
+        if not len(self._target):
+            return logits, wider, np.zeros_like(wider)
+        beyond = np.maximum(mean - self._target.max(), 0.0)
+        return logits, wider, beyond / max(float(self._target.std()), _TINY)
 
     def above_label(self, mean: np.ndarray, deviation: np.ndarray, value: float) -> np.ndarray:
         """As `above`, for a value in the campaign's own units."""
