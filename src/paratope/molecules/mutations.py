@@ -20,21 +20,31 @@ behind the number, then an arrow (``→`` or ``->``):
 ``H:111AY→YGS``    GS is put in after it
 =================  =================================================================================
 
-Several are joined by ``,`` or ``+``; ``WT`` is none.
+Several are joined by ``,`` or ``+``; ``WT`` is none. What tables write in other numbers, or without
+a chain, is read as a `Named` mutation; `fits` says in whose numbers a sequence has it.
 """
 
 import dataclasses
+import functools
 import itertools
 import re
 import string
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import overload
+from typing import NamedTuple, overload
 
 from rapidfuzz.distance import Levenshtein
 
 from paratope.core.errors import InputError
-from paratope.molecules.numbering import REGIONS, SCHEMES, Domain, number_chain, prepare_antibody
-from paratope.molecules.sequences import ALPHABET, Antibody, Antigen, Pair
+from paratope.molecules.numbering import (
+    REGIONS,
+    SCHEMES,
+    Domain,
+    find_domains,
+    number_chain,
+    prepare_antibody,
+)
+from paratope.molecules.sequences import ALPHABET, AMINO_ACIDS, Antibody, Antigen, Pair
 
 WILD_TYPE = "WT"
 _NO_MUTATION = frozenset({"", "wt", "wild type", "wild-type", "wildtype", "parent", "none", "-"})
@@ -43,18 +53,36 @@ _EXPECTED = (
     "H:S31del, H:31insGG, or by IMGT numbers H:36S→A; several joined by ','"
 )
 _CHAIN_NAMES = {"H": "heavy chain", "L": "light chain", "A": "antigen"}
-_CHAIN = r"(?P<chain>[HL]|A[1-9]?[0-9]*):"
-_FORMS = (
-    re.compile(_CHAIN + r"(?P<before>[A-Z])(?P<position>[0-9]+)(?P<after>[A-Z])", re.IGNORECASE),
-    re.compile(_CHAIN + r"(?P<before>[A-Z])(?P<position>[0-9]+)(?P<after>)del"),
-    re.compile(_CHAIN + r"(?P<before>)(?P<position>[0-9]+)ins(?P<after>[A-Z]+)"),
-    re.compile(_CHAIN + r"ins(?P<before>)(?P<position>[0-9]+)(?P<after>[A-Z]+)"),
+_CHAIN = r"(?i)(?P<chain>[HL]|A[0-9]*):"
+_FORMS = tuple(
+    re.compile(_CHAIN + form)
+    for form in (
+        r"(?P<before>[A-Z])(?P<number>[0-9]+[A-Z]?)(?P<after>del|[A-Z])",
+        r"(?P<before>)(?P<number>[0-9]+)ins(?P<after>[A-Z]+)",
+        r"ins(?P<before>)(?P<number>[0-9]+)(?P<after>[A-Z]+)",
+        r"(?P<number>[0-9]+[A-Z]*)(?P<before>[A-Z])(?P<arrow>→|->)(?P<after>[A-Z]+)",
+    )
 )
-_IMGT_FORM = re.compile(
-    r"(?P<chain>[HL]):(?P<label>[0-9]+[A-Z]*)(?P<before>[A-Z])(?:→|->)(?P<after>[A-Z]+|del)"
+# A substitution or deletion whose chain is not named as this package does; HD31A and DH31A name it.
+_BARE = re.compile(
+    r"(?<![A-Za-z0-9])(?:(?![^HL][HL])[A-Z](?=[A-Z][0-9]))?(?P<before>[A-Z][a-z]{2}|[A-Z])"
+    r"[HL]?(?P<number>[0-9]{1,4}[A-Za-z]?)(?:→|->|>)?(?P<after>[A-Z][a-z]{2}|[A-Z]|del)(?![A-Za-z0-9])"
 )
+# What only a mutation looks like, though it is not read
+_UNREAD = re.compile(
+    r"(?i)(?:\b|_)(?:del|ins|dup|Δ)\s?[a-z]?\d+|\d[a-z]?(?:del|ins|dup)|\b[HL]:|\b[a-z]\d{1,4}[a-z]?[*-](?=$|[\s,;/+])"
+    r"|\b\d+[a-z]{1,2}\s?(?:→|->|>)|\b[a-z]\(\d+\)[a-z]|\b(?-i:[ac-ik-np-tvwy]\d{1,4}[ac-ik-np-tvwy])\b"
+)
+_NAMES = "Ala Cys Asp Glu Phe Gly His Ile Lys Leu Met Asn Pro Gln Arg Ser Thr Val Trp Tyr".split()
+_LETTERS = dict(zip(_NAMES, AMINO_ACIDS, strict=True)) | {letter: letter for letter in AMINO_ACIDS}
 # Residues shown to each side of one that is not what a mutation says.
 _NEIGHBOURS = 2
+
+POSITION = "position"
+# Names of the numberings in messages; positions are counted from 1 in the variable domain.
+NUMBERINGS = {POSITION: "position"} | {
+    scheme: scheme.upper() if scheme == "imgt" else scheme.capitalize() for scheme in SCHEMES
+}
 
 # What one region of one chain is called: H1 is the CDR1 of the heavy chain.
 REGION_NAMES: dict[str, tuple[str, str]] = {
@@ -66,6 +94,24 @@ _REGION_GROUPS = {"ALL": tuple(REGION_NAMES)} | {
     )
     for group in ("CDR", "FR", "H", "L")
 }
+
+
+class Named(NamedTuple):
+    """A mutation as it is written; which numbers it has is not known yet."""
+
+    chain: str  # ``"H"``, ``"L"``, ``"A"``, ``"A2"`` …; empty where none is named so
+    before: str  # Residue before; empty for an insertion
+    number: str  # such as ``"52A"``
+    after: str  # Residues after; empty for a deletion
+    is_imgt: bool = False  # written with an arrow
+
+    def __str__(self) -> str:
+        """As it is written."""
+        if self.is_imgt:
+            return f"{self.chain}:{self.number}{self.before}→{self.after or 'del'}"
+        if not self.before:
+            return f"{self.chain}:{self.number}ins{self.after}"
+        return f"{self.chain}:{self.before}{self.number}{self.after or 'del'}"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, order=True)
@@ -97,9 +143,7 @@ class Mutation:
 
     def __str__(self) -> str:
         """By position in the sequence, as `parse_mutation` reads it."""
-        if not self.before:
-            return f"{self.chain}:{self.position}ins{self.after}"
-        return f"{self.chain}:{self.before}{self.position}{self.after or 'del'}"
+        return str(Named(self.chain, self.before, str(self.position), self.after))
 
     @property
     def kind(self) -> str:
@@ -132,59 +176,79 @@ class Mutation:
 def check_mutation(parent: Antibody | Pair, mutation: Mutation) -> None:
     """Raise `InputError` if the parent has no such position, or another residue there."""
     try:
-        residues = _chain_residues(parent, mutation.chain)
+        residues = _residues_of(parent, mutation.chain)
     except InputError as error:
         raise InputError(f"mutation {str(mutation)!r}: {error}") from None
-    if mutation.position > len(residues):
+    position, wanted = mutation.position, mutation.before
+    if position > len(residues):
         raise InputError(_beyond(mutation, residues))
-    if mutation.before and residues[mutation.position - 1] != mutation.before:
-        raise InputError(_differs(mutation, residues))
+    if not wanted or residues[position - 1] == wanted:
+        return
+    # what is there instead, what stands around it, and what was probably meant
+    first = max(1, position - _NEIGHBOURS)
+    around = residues[first - 1 : position + _NEIGHBOURS]
+    message = (
+        f"mutation {str(mutation)!r}: the parent has {residues[position - 1]} at position "
+        f"{position} of its {_chain_name(mutation.chain)}, not {wanted} (residues {first} to "
+        f"{first + len(around) - 1} are {around})"
+    )
+    named = Named(mutation.chain, wanted, str(position), mutation.after)
+    for scheme in SCHEMES if mutation.chain in ("H", "L") else ():
+        if (meant := position_of(named, parent, scheme)) is not None:
+            meant = dataclasses.replace(mutation, position=meant)
+            number = f"{NUMBERINGS[scheme]} number {position} is {wanted}"
+            raise InputError(f"{message}; {number}: write {meant}")
+    positions = [at for at, letter in enumerate(residues, start=1) if letter == wanted]
+    if not positions:
+        raise InputError(f"{message}; there is no {wanted} in this chain")
+    nearest = min(positions, key=lambda at: (abs(at - position), at))
+    raise InputError(f"{message}; the nearest {wanted} is at position {nearest}")
 
 
 def chain_domain(parent: Antibody | Pair, chain: str) -> Domain:
     """The numbered variable domain of chain ``"H"`` or ``"L"``; `InputError` if there is none."""
-    return number_chain(_chain_residues(parent, chain))
+    return number_chain(_residues_of(parent, chain))
 
 
-def _variable_domains(parent: Antibody | Pair) -> Antibody:
+def _chains(parent: Antibody | Pair) -> dict[str, str]:
+    """Residues of each chain, ``"H"``, ``"L"``, ``"A"``, ``"A2"`` …: antibodies' of the domains."""
     antibody = parent.antibody if isinstance(parent, Pair) else parent
-    return prepare_antibody(antibody)[0]
+    chains = dict(zip("HL", prepare_antibody(antibody)[0].chains, strict=False))
+    antigens = parent.antigen.chains if isinstance(parent, Pair) else ()
+    return chains | {f"A{n}" if n > 1 else "A": each for n, each in enumerate(antigens, start=1)}
 
 
-def _chain_residues(parent: Antibody | Pair, chain: str) -> str:
-    if chain in ("H", "L"):
-        antibody = _variable_domains(parent)
-        residues = antibody.heavy if chain == "H" else antibody.light
-        if residues is None:
-            raise InputError(
-                "the parent has no light chain (a single-domain antibody); its only chain is H"
-            )
-        return residues
+def _residues_of(parent: Antibody | Pair, chain: str) -> str:
+    chains = _chains(parent)
+    if chain in chains:
+        return chains[chain]
+    if chain == "L":
+        raise InputError(
+            "the parent has no light chain (a single-domain antibody); its only chain is H"
+        )
     if not isinstance(parent, Pair):
         raise InputError("this is of the antigen; expected a mutation of the antibody, H or L")
-    number, count = int(chain[1:] or 1), len(parent.antigen.chains)
-    if number > count:
-        raise InputError(f"the antigen has {count} chain{'s' * (count != 1)}, no {chain}")
-    return parent.antigen.chains[number - 1]
+    count = len(parent.antigen.chains)
+    raise InputError(f"the antigen has {count} chain{'s' * (count != 1)}, no {chain}")
 
 
 def _ordered(mutations: Iterable[Mutation]) -> tuple[Mutation, ...]:
-    """By chain (H, L, A, A2 …) and position, an insertion behind what else is there."""
+    """By chain (H, L, A, A2 …) and position, an insertion behind what else is there.
+
+    Raises `InputError` if two change the same position.
+    """
 
     def key(mutation: Mutation) -> tuple[int, int, int, bool]:
         number = int(mutation.chain[1:] or 1)
         return "HLA".index(mutation.chain[0]), number, mutation.position, not mutation.before
 
-    return tuple(sorted(mutations, key=key))
-
-
-def _check_distinct(ordered: Sequence[Mutation]) -> None:
+    ordered = sorted(mutations, key=key)
     for first, second in itertools.pairwise(ordered):
-        places = {(each.chain, each.position, not each.before) for each in (first, second)}
-        if len(places) == 1:
+        if key(first) == key(second):
             raise InputError(
                 f"mutations {first} and {second} change the same position; give one of them"
             )
+    return tuple(ordered)
 
 
 def _chain_name(chain: str) -> str:
@@ -196,32 +260,6 @@ def _beyond(mutation: Mutation, residues: str) -> str:
         f"mutation {str(mutation)!r}: the parent's {_chain_name(mutation.chain)} has "
         f"{len(residues)} residues"
     )
-
-
-def _differs(mutation: Mutation, residues: str) -> str:
-    """What is at the position instead, what stands around it, and what was probably meant."""
-    position, wanted = mutation.position, mutation.before
-    first = max(1, position - _NEIGHBOURS)
-    around = residues[first - 1 : position + _NEIGHBOURS]
-    message = (
-        f"mutation {str(mutation)!r}: the parent has {residues[position - 1]} at position "
-        f"{position} of its {_chain_name(mutation.chain)}, not {wanted} (residues {first} to "
-        f"{first + len(around) - 1} are {around})"
-    )
-    if mutation.chain in ("H", "L"):
-        for scheme in SCHEMES:
-            domain = number_chain(residues, scheme)
-            if str(position) in domain.positions:
-                index = domain.positions.index(str(position))
-                if residues[index] == wanted:
-                    name = scheme.upper() if scheme == "imgt" else scheme.capitalize()
-                    meant = dataclasses.replace(mutation, position=index + 1)
-                    return f"{message}; {name} number {position} is {wanted}: write {meant}"
-    positions = [at for at, letter in enumerate(residues, start=1) if letter == wanted]
-    if not positions:
-        return f"{message}; there is no {wanted} in this chain"
-    nearest = min(positions, key=lambda at: (abs(at - position), at))
-    return f"{message}; the nearest {wanted} is at position {nearest}"
 
 
 # read and written
@@ -237,28 +275,36 @@ def parse_mutation(text: str, parent: Antibody | Pair | None = None) -> Mutation
     >>> parse_mutation("H:S31A")
     Mutation(chain='H', before='S', position=31, after='A')
     """
-    written = "".join(text.split())
-    match = next((match for form in _FORMS if (match := form.fullmatch(written))), None)
-    if match is not None:
-        chain = match["chain"].upper()
-        mutation = Mutation(
-            "A" if chain == "A1" else chain,
-            match["before"].upper(),
-            int(match["position"]),
-            match["after"].upper(),
-        )
-    elif (match := _IMGT_FORM.fullmatch(written)) is None:
-        raise InputError(f"mutation {text.strip()!r}: cannot be read; {_EXPECTED}")
+    named, shown = _read(text), text.strip()
+    of_domain = named is not None and named.chain in ("H", "L")
+    if named is None or not (of_domain if named.is_imgt else named.number.isdigit()):
+        raise InputError(f"mutation {shown!r}: cannot be read; {_EXPECTED}")
+    if not named.is_imgt:
+        mutation = Mutation(named.chain, named.before, int(named.number), named.after)
     elif parent is None:
         raise InputError(
-            f"mutation {text.strip()!r} has IMGT numbers, which need the parent's sequence; "
+            f"mutation {shown!r} has IMGT numbers, which need the parent's sequence; "
             "give the parent, or the position in the sequence such as H:S31A"
         )
     else:
-        mutation = _from_imgt(match, parent)
-    if isinstance(parent, Pair) or (parent is not None and mutation.chain in ("H", "L")):
+        mutation = _from_imgt("".join(text.split()), named, parent)
+    if isinstance(parent, Pair) or (parent is not None and of_domain):
         check_mutation(parent, mutation)
     return mutation
+
+
+def _read(text: str) -> Named | None:
+    """A text that is of the notation, numbers with a letter included, as it is written."""
+    written = "".join(text.split())
+    match = next((match for form in _FORMS if (match := form.fullmatch(written))), None)
+    if match is None:
+        return None
+    parts = {name: part.upper() for name, part in match.groupdict().items()}
+    chain = "A" if parts["chain"] == "A1" else parts["chain"]
+    # of an arrow, capitals DEL are residues
+    is_deletion = match["after"] == "del" or ("arrow" not in parts and parts["after"] == "DEL")
+    after = "" if is_deletion and parts["before"] else parts["after"]
+    return Named(chain, parts["before"], parts["number"], after, "arrow" in parts)
 
 
 def is_wild_type(text: str) -> bool:
@@ -280,9 +326,7 @@ def parse_mutations(text: str, parent: Antibody | Pair | None = None) -> tuple[M
     if is_wild_type(text):
         return ()
     parts = [part for part in re.split(r"[,+;]", text) if part.strip()]
-    mutations = _ordered(parse_mutation(part, parent) for part in parts)
-    _check_distinct(mutations)
-    return mutations
+    return _ordered(parse_mutation(part, parent) for part in parts)
 
 
 def format_mutations(mutations: Iterable[Mutation], imgt_of: Antibody | Pair | None = None) -> str:
@@ -295,42 +339,39 @@ def format_mutations(mutations: Iterable[Mutation], imgt_of: Antibody | Pair | N
     return ",".join(texts) or WILD_TYPE
 
 
-def _from_imgt(match: re.Match[str], parent: Antibody | Pair) -> Mutation:
-    chain, label, before, after = match["chain"], match["label"], match["before"], match["after"]
-    text = match[0]
+def _from_imgt(text: str, named: Named, parent: Antibody | Pair) -> Mutation:
+    chain, before, label, after, _ = named
     try:
         domain = chain_domain(parent, chain)
     except InputError as error:
         raise InputError(f"mutation {text!r}: {error}") from None
-    labels = domain.positions
-    if label not in labels:
+    residues = dict(zip(domain.positions, domain.residues, strict=True))
+    if label not in residues:
 
         def distance(other: str) -> int:
-            there, wanted = (int(text.rstrip(string.ascii_uppercase)) for text in (other, label))
+            there, wanted = (int(each.rstrip(string.ascii_uppercase)) for each in (other, label))
             return abs(there - wanted)
 
+        labels = domain.positions
         near = ", ".join(sorted(sorted(labels, key=distance)[:4], key=labels.index))
         raise InputError(
             f"mutation {text!r}: the parent's {_chain_name(chain)} has no IMGT position {label}; "
             f"near it are {near}"
         )
-    position = labels.index(label) + 1
-    residue = domain.residues[position - 1]
-    if residue != before:
-        longer = label + before  # "111A→W", meant as the position 111A
+    position = domain.positions.index(label) + 1
+    if residues[label] != before:
         hint = ""
-        if longer in labels:
-            there = domain.residues[labels.index(longer)]
+        if there := residues.get(longer := label + before):  # "111A→W", meant as the position 111A
             hint = (
                 f"; for IMGT position {longer}, put its residue {there} behind the number: "
-                f"{chain}:{longer}{there}→{after}"
+                f"{chain}:{longer}{there}→{after or 'del'}"
             )
         raise InputError(
-            f"mutation {text!r}: the parent has {residue} at IMGT position {label} (position "
-            f"{position} of its {_chain_name(chain)}), not {before}{hint}"
+            f"mutation {text!r}: the parent has {residues[label]} at IMGT position {label} "
+            f"(position {position} of its {_chain_name(chain)}), not {before}{hint}"
         )
-    if after == "del" or len(after) == 1:
-        return Mutation(chain, before, position, "" if after == "del" else after)
+    if len(after) <= 1:
+        return Mutation(chain, before, position, after)
     if after[0] != before:
         raise InputError(
             f"mutation {text!r}: an insertion begins with the residue it goes behind, as in "
@@ -358,27 +399,20 @@ def apply_mutations(parent: Antibody | Pair, mutations: Iterable[Mutation]) -> A
     >>> apply_mutations(Antibody(vhh), parse_mutations("H:S31A,H:Y32del")).heavy[26:36]
     'FTFSAAMSWV'
     """
-    ordered = _ordered(mutations)
-    _check_distinct(ordered)
+    ordered, chains = _ordered(mutations), _chains(parent)
     for mutation in ordered:
         check_mutation(parent, mutation)
-
-    def changed(residues: str, chain: str) -> str:
-        for mutation in reversed([one for one in ordered if one.chain == chain]):
-            start = mutation.position - len(mutation.before)
-            residues = residues[:start] + mutation.after + residues[mutation.position :]
+    for mutation in reversed(ordered):
+        residues, start = chains[mutation.chain], mutation.position - len(mutation.before)
+        chains[mutation.chain] = residues[:start] + mutation.after + residues[mutation.position :]
+    for chain, residues in chains.items():
         if not residues:
             raise InputError(f"nothing is left of the {_chain_name(chain)} after its deletions")
-        return residues
-
-    antibody = _variable_domains(parent)
-    light = None if antibody.light is None else changed(antibody.light, "L")
-    variant = Antibody(changed(antibody.heavy, "H"), light, antibody.name)
+    antibody = parent if isinstance(parent, Antibody) else parent.antibody
+    variant = Antibody(chains.pop("H"), chains.pop("L", None), antibody.name)
     if isinstance(parent, Antibody):
         return variant
-    antigens = enumerate(parent.antigen.chains)
-    chains = tuple(changed(residues, _antigen_chain(index)) for index, residues in antigens)
-    return Pair(variant, Antigen(chains, parent.antigen.name))
+    return Pair(variant, Antigen(tuple(chains.values()), parent.antigen.name))
 
 
 @overload
@@ -398,75 +432,46 @@ def mutations_between(parent: Antibody | Pair, variant: Antibody | Pair) -> tupl
     >>> format_mutations(mutations_between(Antibody(vhh), Antibody(vhh.replace("SSY", "SY"))))
     'H:S30del'
     """
-    old, new = _variable_domains(parent), _variable_domains(variant)
-    if (old.light is None) != (new.light is None):
-        which = "the variant" if old.light is None else "the parent"
+    old, new = _chains(parent), _chains(variant)
+    if ("L" in old) != ("L" in new):
+        which = "the parent" if "L" in old else "the variant"
         raise InputError(f"{which} has a light chain and the other has none: no variant of it")
-    mutations = _between_domains("H", old.heavy, new.heavy)
-    if old.light is not None and new.light is not None:
-        mutations += _between_domains("L", old.light, new.light)
-    if isinstance(parent, Pair) and isinstance(variant, Pair):
-        chains = parent.antigen.chains, variant.antigen.chains
-        if len(chains[0]) != len(chains[1]):
-            raise InputError(
-                f"the parent's antigen has {len(chains[0])} chains, the variant's {len(chains[1])}"
-            )
-        for index, (before, after) in enumerate(zip(*chains, strict=True)):
-            mutations += _fewest_edits(_antigen_chain(index), before, after)
-    return tuple(mutations)
+    if isinstance(parent, Pair) and isinstance(variant, Pair) and len(old) != len(new):
+        count, other = len(parent.antigen.chains), len(variant.antigen.chains)
+        raise InputError(f"the parent's antigen has {count} chains, the variant's {other}")
+    shared = [chain for chain in old if chain in new and old[chain] != new[chain]]
+    each = (_between_chains(chain, old[chain], new[chain]) for chain in shared)
+    return tuple(itertools.chain.from_iterable(each))
 
 
-def _antigen_chain(index: int) -> str:
-    return "A" if index == 0 else f"A{index + 1}"
-
-
-def _between_domains(chain: str, old: str, new: str) -> list[Mutation]:
-    if old == new:
-        return []
+def _between_chains(chain: str, old: str, new: str) -> Iterable[Mutation]:
+    edits = Levenshtein.editops(old, new)
+    steps = [(e.tag, e.src_pos, "" if e.tag == "delete" else new[e.dest_pos]) for e in edits]
+    fewest = _merged(chain, old, steps)
+    if chain not in ("H", "L"):
+        return fewest
+    steps = []
     if len(old) == len(new):
-        aligned = enumerate(zip(old, new, strict=True), start=1)
-        in_place = [Mutation(chain, a, position, b) for position, (a, b) in aligned if a != b]
-        if len(in_place) <= 2:  # no alignment takes fewer
-            return in_place
-    else:
-        in_place = _by_numbering(chain, old, new)
+        pairs = enumerate(zip(old, new, strict=True))
+        steps = [("replace", index, b) for index, (a, b) in pairs if a != b]
+    else:  # residues with the same IMGT number are aligned
+        left, right = number_chain(old).positions, number_chain(new).positions
+        here, at = {label: index for index, label in enumerate(left)}, len(old)
+        for label, residue in zip(reversed(right), reversed(new), strict=True):
+            at = here.get(label, at)
+            if label not in here:
+                steps.insert(0, ("insert", at, residue))
+            elif old[at] != residue:
+                steps.insert(0, ("replace", at, residue))
+        steps += [("delete", here[label], "") for label in left if label not in {*right}]
 
-    def residues_changed(mutations: list[Mutation]) -> int:
-        return sum(max(len(one.before), len(one.after)) for one in mutations)
+    def residues_changed(mutations: tuple[Mutation, ...]) -> int:
+        return sum(max(len(each.before), len(each.after)) for each in mutations)
 
-    return min(in_place, _fewest_edits(chain, old, new), key=residues_changed)
-
-
-def _fewest_edits(chain: str, old: str, new: str) -> list[Mutation]:
-    """Substitutions, deletions and insertions of the Levenshtein distance."""
-    steps = [
-        (edit.tag, edit.src_pos, "" if edit.tag == "delete" else new[edit.dest_pos])
-        for edit in Levenshtein.editops(old, new)
-    ]
-    return _merged(chain, old, steps)
+    return min(_merged(chain, old, steps), fewest, key=residues_changed)
 
 
-def _by_numbering(chain: str, old: str, new: str) -> list[Mutation]:
-    """Residues with the same IMGT number are aligned."""
-    left, right = number_chain(old), number_chain(new)
-    here, there = set(left.positions), set(right.positions)
-    steps: list[tuple[str, int, str]] = []
-    i = j = 0
-    while i < len(old) or j < len(new):
-        if i < len(old) and (j == len(new) or left.positions[i] not in there):
-            steps.append(("delete", i, ""))
-            i += 1
-        elif j < len(new) and (i == len(old) or right.positions[j] not in here):
-            steps.append(("insert", i, new[j]))
-            j += 1
-        else:  # the same number: both are in one order
-            if old[i] != new[j]:
-                steps.append(("replace", i, new[j]))
-            i, j = i + 1, j + 1
-    return _merged(chain, old, steps)
-
-
-def _merged(chain: str, old: str, steps: list[tuple[str, int, str]]) -> list[Mutation]:
+def _merged(chain: str, old: str, steps: Iterable[tuple[str, int, str]]) -> tuple[Mutation, ...]:
     """Steps at indices from 0 as mutations; residues put in at one index as one insertion."""
     inserted: dict[int, str] = {}
     mutations = []
@@ -476,7 +481,7 @@ def _merged(chain: str, old: str, steps: list[tuple[str, int, str]]) -> list[Mut
         else:
             mutations.append(Mutation(chain, old[index], index + 1, letter))
     mutations += [Mutation(chain, "", index, letters) for index, letters in inserted.items()]
-    return list(_ordered(mutations))
+    return _ordered(mutations)
 
 
 # regions by name
@@ -530,3 +535,111 @@ def positions_in(
         for position, region in enumerate(domain.regions, start=1)
         if (chain, region) in wanted
     )
+
+
+# in whose numbers
+
+
+def named_mutations(text: str) -> tuple[Named, ...]:
+    """Mutations of a text; none if a part of it is not of the notation.
+
+    Read too are numbers with a letter, which only numbering schemes have.
+
+    >>> named_mutations("H:S52aA")
+    (Named(chain='H', before='S', number='52A', after='A', is_imgt=False),)
+    """
+    named = [_read(part) for part in re.split(r"[,+;]", text) if part.strip()]
+    return () if None in named else tuple(filter(None, named))
+
+
+def bare_mutations(text: str) -> tuple[Named, ...]:
+    """Mutations in a text that name no chain as `named_mutations` does; none if there are none.
+
+    >>> [str(one) for one in bare_mutations("HC-Y33W/Asp31Ala")], bare_mutations("clone 7")
+    ([':Y33W', ':D31A'], ())
+    """
+    named = []
+    for match in _BARE.finditer(text):
+        before, after = (_LETTERS.get(match[name]) for name in ("before", "after"))
+        if before and before != after and (after or match["after"] == "del"):
+            named.append(Named("", before, match["number"].upper(), after or ""))
+    return tuple(named)
+
+
+def looks_like_mutation(text: str) -> bool:
+    """Whether a text that `bare_mutations` does not read may still be a mutation.
+
+    >>> [looks_like_mutation(text) for text in ("del31", "ins52aG", "D31-", "d31a", "clone 7")]
+    [True, True, True, True, False]
+    """
+    return _UNREAD.search(text) is not None
+
+
+def fits(named: tuple[Named, ...], molecule: Antibody | Pair, numbering: str, made: bool) -> bool:
+    """Whether a molecule has, in a numbering, the residues before mutations (after, if `made`).
+
+    What numbers say nothing of fits: mutations of the antigen if it is not given, an insertion
+    that is not made, a deletion that is.
+    """
+    shifts: Counter[str] = Counter()
+    for one in sorted(named, key=lambda one: int(one.number.rstrip(string.ascii_uppercase))):
+        scheme = "imgt" if one.is_imgt else POSITION if one.chain[:1] == "A" else numbering
+        residues = _by_number(molecule, one.chain, scheme)
+        if residues is None:
+            continue
+        in_sequence = scheme == POSITION and one.number.isdigit()
+        at = int(one.number) + shifts[one.chain] if made and in_sequence else 0
+        inserted = one.after if not one.before else one.after[1:] if one.is_imgt else ""
+        if not one.before:
+            there = "".join(residues.get(str(at + step + 1), "") for step in range(len(inserted)))
+            if made and in_sequence and there != inserted:
+                return False
+        else:
+            wanted = one.after if made and not inserted else one.before
+            if wanted and residues.get(str(at) if at else one.number) != wanted:
+                return False
+        shifts[one.chain] += len(inserted) - (one.after == "")
+    return True
+
+
+def common_shift(
+    variants: Iterable[tuple[Named, ...]], molecule: Antibody | Pair, chain: str
+) -> int | None:
+    """What to take off all numbers of a chain to make them positions; None if nothing does."""
+    wanted = {
+        (int(one.number), one.before)
+        for variant in variants
+        for one in variant
+        if one.chain == chain and one.before and one.number.isdigit() and not one.is_imgt
+    }
+    residues = _by_number(molecule, chain, POSITION) or {}
+    shifts = [
+        shift
+        for shift in {number - int(at) for number, _ in wanted for at in residues}
+        if all(residues.get(str(number - shift)) == before for number, before in wanted)
+    ]
+    return shifts[0] if len(wanted) >= 3 and len(shifts) == 1 else None
+
+
+def position_of(one: Named, molecule: Antibody | Pair, numbering: str) -> int | None:
+    """Position in the sequence of a mutation's number; None if its residue is not there."""
+    residues = _by_number(molecule, one.chain, numbering) or {}
+    if residues.get(one.number) != one.before:
+        return None
+    return list(residues).index(one.number) + 1
+
+
+def _by_number(molecule: Antibody | Pair, chain: str, numbering: str) -> dict[str, str] | None:
+    """Residues of a chain by their numbers, in order; None for an antigen that is not given."""
+    if chain[:1] == "A" and isinstance(molecule, Antibody):
+        return None
+    residues = _chains(molecule).get(chain, "")
+    return _numbered(residues, POSITION if chain[:1] == "A" else numbering)
+
+
+@functools.lru_cache(maxsize=1024)
+def _numbered(residues: str, numbering: str) -> dict[str, str]:
+    if numbering == POSITION:
+        return {str(number): residue for number, residue in enumerate(residues, start=1)}
+    domain = next(iter(find_domains(residues, numbering)), None)
+    return dict(zip(domain.positions, domain.residues, strict=True)) if domain else {}

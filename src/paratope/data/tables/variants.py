@@ -11,18 +11,18 @@ from typing import NamedTuple
 
 from paratope.core.errors import InputError
 from paratope.core.number_text import is_not_measured
-from paratope.molecules.mutation_numbers import (
+from paratope.molecules.mutations import (
     NUMBERINGS,
     POSITION,
     Named,
     bare_mutations,
     common_shift,
     fits,
+    is_wild_type,
     looks_like_mutation,
     named_mutations,
     position_of,
 )
-from paratope.molecules.mutations import is_wild_type
 from paratope.molecules.sequences import Antibody, Pair
 
 # Variants of one parent, and rows with sequences of their own, that are looked at.
