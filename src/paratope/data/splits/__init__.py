@@ -1,11 +1,15 @@
 """Splits of measurements whose parts share nothing that would flatter a model, with the proof."""
 
-from paratope.data.splits.antibodies import antibody_clusters
-from paratope.data.splits.clusters import antigen_clusters, same_molecule
-from paratope.data.splits.families import mutated_positions
-from paratope.data.splits.kinds import KINDS, SplitSettings, replicate_groups
-from paratope.data.splits.proof import prove
-from paratope.data.splits.split import Split, split_measurements, tiers, write_split, write_tiers
+from paratope.data.splits.clusters import antibody_clusters, antigen_clusters, same_molecule
+from paratope.data.splits.kinds import KINDS, SplitSettings, mutated_positions, replicate_groups
+from paratope.data.splits.split import (
+    Split,
+    prove,
+    split_measurements,
+    tiers,
+    write_split,
+    write_tiers,
+)
 
 __all__ = [
     "KINDS",

@@ -1,28 +1,33 @@
-"""The ways to split measurements; each is a grouping of rows that is never cut."""
+"""The ways to split measurements, groupings of rows never cut, and where pairs are mutated."""
 
 import dataclasses
+import functools
+import itertools
 import re
-from collections import defaultdict
-from collections.abc import Callable, Hashable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from typing import Literal
 
 import numpy as np
 
 from paratope.core.errors import InputError
 from paratope.data.measurements import Measurement
-from paratope.data.splits.antibodies import antibody_clusters
 from paratope.data.splits.clusters import (
+    antibody_clusters,
     antigen_clusters,
     join_groups,
+    near_groups,
     renumber,
     same_molecule,
     single_linkage,
 )
-from paratope.data.splits.families import mutated_positions
 from paratope.molecules.sequences import Pair
 
 _DATE = re.compile(r"\d{4}(-\d\d(-\d\d)?)?")
 # A part may be this much larger than wanted before a position is passed over for another.
 _OVERSHOOT = 1.1
+# Chains that differ in at most this share of residues belong to one family.
+_FAMILY_DISTANCE = 0.2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,39 +90,28 @@ def _distinct_pairs(measurements: Sequence[Measurement]) -> list[Pair]:
     return list(dict.fromkeys([*(row.pair for row in measurements), *parents]))
 
 
-def _group_rows(
-    measurements: Sequence[Measurement], pairs: Sequence[Pair], clusters: np.ndarray
-) -> np.ndarray:
-    """Groups of rows whose pair or parent lies in one cluster."""
-    cluster_of = dict(zip(pairs, clusters.tolist(), strict=True))
-    rows = len(measurements)
-    links = [
-        (index, rows + cluster_of[pair])
-        for index, row in enumerate(measurements)
-        for pair in (row.pair, row.parent)
-        if pair is not None
-    ]
-    return single_linkage(rows + int(clusters.max()) + 1, np.array(links).T)[:rows]
-
-
-def _antigen_groups(request: Request) -> np.ndarray:
+def _joined(request: Request, *molecules: Literal["antigen", "antibody"]) -> Grouping:
+    """Rows whose pair or parent lies in one cluster of the molecules stay together."""
     pairs, settings = _distinct_pairs(request.measurements), request.settings
-    clusters = antigen_clusters(
-        [pair.antigen for pair in pairs], settings.antigen_identity, settings.antigen_coverage
-    )
-    return _group_rows(request.measurements, pairs, clusters)
-
-
-def _antibody_groups(request: Request) -> np.ndarray:
-    pairs, settings = _distinct_pairs(request.measurements), request.settings
-    clusters = antibody_clusters(
-        [pair.antibody for pair in pairs], settings.region, settings.antibody_identity
-    )
-    return _group_rows(request.measurements, pairs, clusters)
-
-
-def _joined(request: Request, *groupings: np.ndarray) -> Grouping:
-    return Grouping(join_groups(request.replicates, *groupings))
+    rows, groupings = len(request.measurements), [request.replicates]
+    for molecule in molecules:
+        if molecule == "antigen":
+            antigens = [pair.antigen for pair in pairs]
+            identity, coverage = settings.antigen_identity, settings.antigen_coverage
+            clusters = antigen_clusters(antigens, identity, coverage)
+        else:
+            antibodies = [pair.antibody for pair in pairs]
+            clusters = antibody_clusters(antibodies, settings.region, settings.antibody_identity)
+        cluster_of = dict(zip(pairs, clusters.tolist(), strict=True))
+        links = [
+            (index, rows + cluster_of[pair])
+            for index, row in enumerate(request.measurements)
+            for pair in (row.pair, row.parent)
+            if pair is not None
+        ]
+        count = rows + int(clusters.max()) + 1
+        groupings.append(single_linkage(count, np.array(links).T)[:rows])
+    return Grouping(join_groups(*groupings))
 
 
 def _by_date(request: Request) -> Grouping:
@@ -225,10 +219,10 @@ def _hold_out(
 
 KINDS: dict[str, Callable[[Request], Grouping]] = {
     "random": lambda request: Grouping(request.replicates),
-    "antibody": lambda request: _joined(request, _antibody_groups(request)),
-    "antigen": lambda request: _joined(request, _antigen_groups(request)),
+    "antibody": lambda request: _joined(request, "antibody"),
+    "antigen": lambda request: _joined(request, "antigen"),
     # rows are edges between antibody and antigen clusters; whole components travel, none is dropped
-    "both": lambda request: _joined(request, _antigen_groups(request), _antibody_groups(request)),
+    "both": lambda request: _joined(request, "antigen", "antibody"),
     # test rows mutate positions that no training row mutates
     "position": _by_position,
     # few mutations to train on, many to test on
@@ -238,7 +232,101 @@ KINDS: dict[str, Callable[[Request], Grouping]] = {
     ),
     # the past to train on, the newest to test on
     "date": _by_date,
-    "column": lambda request: _joined(
-        request, renumber(map(str, row_labels(request.measurements, request.labels)))
+    "column": lambda request: Grouping(
+        join_groups(
+            request.replicates, renumber(map(str, row_labels(request.measurements, request.labels)))
+        )
     ),
 }
+
+
+# where a measured pair differs from its parent, whatever the table says
+
+
+def mutated_positions(measurements: Sequence[Measurement]) -> list[frozenset[Hashable]]:
+    """Positions in which each pair differs from its parent: (role, parent chain, position from 0).
+
+    The parent is the measurement's own; where it names none, the parent chain nearest to its chain,
+    or else the consensus of the chains of the same length within 20 % of each other. A parent's set
+    is empty.
+
+    >>> from paratope.molecules.sequences import Antibody, Antigen
+    >>> heavies = ("EVQLV", "EVQAV", "EVQLV")
+    >>> rows = [Measurement(Pair(Antibody(h), Antigen(("MKV",))), 8.0) for h in heavies]
+    >>> [len(positions) for positions in mutated_positions(rows)]
+    [0, 1, 0]
+    """
+    pairs = [_chains(row.pair) for row in measurements]
+    stated = [_chains(row.parent) for row in measurements]
+    chains, parents = defaultdict[str, list[str]](list), defaultdict[str, list[str]](list)
+    for by_role, each_row in ((chains, pairs), (parents, stated)):
+        for role, chain in itertools.chain.from_iterable(map(dict.items, each_row)):
+            by_role[role].append(chain)
+    references = {role: parent_chains(chains[role], parents[role]) for role in chains}
+    differences_of = functools.cache(differences)  # of a parent and a chain, which many rows share
+    return [
+        frozenset(
+            (role, parent, position)
+            for role, chain in pair.items()
+            for parent in [parent_pair.get(role, references[role][chain])]
+            for position in differences_of(parent, chain)
+        )
+        for pair, parent_pair in zip(pairs, stated, strict=True)
+    ]
+
+
+def _chains(pair: Pair | None) -> dict[str, str]:
+    """Chains by role; none without a pair."""
+    if pair is None:
+        return {}
+    light = {} if pair.antibody.light is None else {"light": pair.antibody.light}
+    antigen = {f"antigen{index}": chain for index, chain in enumerate(pair.antigen.chains)}
+    return {"heavy": pair.antibody.heavy, **light, **antigen}
+
+
+def differences(parent: str, chain: str) -> tuple[int, ...]:
+    """Positions of `parent` (from 0) in which a chain differs; an insertion counts where it stands.
+
+    Equal lengths are compared position by position, others by the fewest edits.
+
+    >>> differences("ACDEF", "ACEEF"), differences("ACDEF", "ACEF")
+    ((2,), (2,))
+    """
+    if len(parent) == len(chain):
+        pairs = enumerate(zip(parent, chain, strict=True))
+        return tuple(position for position, (before, after) in pairs if before != after)
+    from rapidfuzz.distance import Levenshtein
+
+    return tuple(sorted({edit.src_pos for edit in Levenshtein.editops(parent, chain)}))
+
+
+def parent_chains(chains: Sequence[str], parents: Iterable[str] = ()) -> dict[str, str]:
+    """The parent of each chain: a given parent within reach, or its family's consensus.
+
+    >>> parent_chains(["AAAAAA", "AAAAAC", "AAAAGA", "WWWW"])["AAAAAC"]
+    'AAAAAA'
+    """
+    parent_of: dict[str, str] = {}
+    given = dict.fromkeys(parents)
+    by_length: dict[int, list[str]] = defaultdict(list)
+    rows = Counter(chains)
+    for chain in rows:
+        by_length[len(chain)].append(chain)
+    for length, members in by_length.items():
+        centres = [parent for parent in given if len(parent) == length]
+        for index, (near, _) in enumerate(near_groups(members, _FAMILY_DISTANCE, centres)):
+            family = [members[row] for row in near]
+            measured = [chain for chain in family for _ in range(rows[chain])]
+            parent = centres[index] if index < len(centres) else consensus(measured)
+            parent_of.update(dict.fromkeys(family, parent))
+    return parent_of
+
+
+def consensus(chains: Sequence[str]) -> str:
+    """Most frequent residue of each position of equally long chains; ties go to the first letter.
+
+    >>> consensus(["ACD", "ACE", "GCE"])
+    'ACE'
+    """
+    columns = (Counter(sorted(column)) for column in zip(*chains, strict=True))
+    return "".join(counts.most_common(1)[0][0] for counts in columns)

@@ -11,7 +11,7 @@ import numpy as np
 from paratope.core.censoring import Censoring
 from paratope.core.errors import InputError, TrainingError
 from paratope.data.measurements import Measurement
-from paratope.data.splits.antibodies import region_text
+from paratope.data.splits.clusters import region_text
 from paratope.molecules.sequences import Pair
 
 # The censored fit stops when its mean moves less than this.

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 import numpy as np
 
 from paratope.core.errors import InputError
-from paratope.data.splits.antibodies import region_text
-from paratope.data.splits.families import differences, parent_chains
+from paratope.data.splits.clusters import region_text
+from paratope.data.splits.kinds import differences, parent_chains
 from paratope.evaluation.baselines.lookup import Baseline, Families, variable_chains
 from paratope.molecules.numbering import number_chain
 from paratope.molecules.sequences import AMINO_ACIDS, Pair
