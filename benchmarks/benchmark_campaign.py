@@ -34,7 +34,6 @@ from campaign_landscapes import (
 from campaign_large import COVERAGE, HELD_OUT, large_lines, large_table
 from campaign_speed import speed_lines
 from campaign_tables import TARGETS, ablation_table, cell_table, coverage_table, folds_table
-from paratope.campaigns.kernels import MEANING, TERMS
 from paratope.data.datasets import data_root
 from paratope.data.datasets.abbibench import published_spearman
 from results_writer import RESULTS, circumstances, write_results
@@ -151,7 +150,7 @@ def ablation(root: Path, workers: int, folder: Path, record: dict[str, Any]) -> 
         f"{' and '.join(map(str, ABLATION_MEASURED))}, with its standard error over draws. Below "
         "zero: the term helps.",
         "",
-        *ablation_table(rows, {name: MEANING[name] for name in TERMS}),
+        *ablation_table(rows),
     ]
     finish("campaign_ablation", lines, {**record, "draws": rows}, folder)
 

@@ -14,6 +14,40 @@ TARGETS: dict[str, dict[str, float]] = {
     "unseen 96": {"1n8z": 0.65, "2fjg": 0.40, "3gbn_h1": 0.77},
     "unseen 384": {"1n8z": 0.66, "2fjg": 0.47, "3gbn_h1": 0.70},
 }
+# What each term of the kernel compares.
+MEANING: dict[str, str] = {
+    "same_site_substitution": "the same site changed to a similar residue",
+    "near_substitution": "similar substitutions at neighbouring IMGT positions",
+    "near_site": "changes in the same stretch of IMGT positions",
+    "substitution": "changes with the same effect on size, charge, hydropathy, …",
+    "new_residue": "changes to similar residues, wherever they are",
+    "site_context": "sites the language model sees alike",
+    "site_context_substitution": "similar residues at sites the language model sees alike",
+    "profile_substitution": "similar residues at sites with similar residue preferences",
+    "likelihood": "changes the language model finds similarly likely",
+    "site_context_likelihood": "the language model's likelihood, at sites it sees alike",
+    "mutation_count": "number of mutations, linearly",
+    "region": "which regions are changed",
+    "parent_same_site_substitution": "the same site of one parent changed to a similar residue",
+    "parent_near_site": "changes in the same stretch of one parent",
+    "parent_mutation_count": "number of mutations in one parent, linearly",
+    "parent_region": "which regions of one parent are changed",
+    "saturating_substitution": "same_site_substitution, saturating: interactions of changes",
+    "saturating_site_context": "site_context_substitution, saturating: interactions of changes",
+    "total_likelihood": "the language model's likelihood, linearly",
+    "embedding": "embedding, position by position",
+    "embedding_linear": "embedding, position by position, linearly",
+    "regional_embedding": "mean embedding of each region",
+    "mean_embedding": "mean embedding of the chains",
+    "residues": "number of residues that differ",
+    "physics": "sum of the physico-chemical changes",
+    "general_model": "the general model's pKd, linearly",
+    "parent": "the same parent",
+    "antigen_same_site_substitution": "the same site changed to a similar residue, by antigen",
+    "antigen_near_site": "changes in the same stretch of positions, by antigen",
+    "antigen_mutation_count": "number of mutations, linearly, by antigen",
+    "antigen_region": "which regions are changed, by antigen",
+}
 _OURS = "paratope"
 _NO_PARENT = "paratope_no_parent_named"
 
@@ -98,7 +132,7 @@ def coverage_table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     return lines
 
 
-def ablation_table(rows: Sequence[Mapping[str, Any]], meaning: Mapping[str, str]) -> list[str]:
+def ablation_table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Change of Spearman without each term, over all draws and by kind."""
     whole = {_place(row): row["spearman"] for row in rows if not row["left_out"]}
     changes: dict[str, list[tuple[str, float]]] = defaultdict(list)
@@ -113,7 +147,7 @@ def ablation_table(rows: Sequence[Mapping[str, Any]], meaning: Mapping[str, str]
         parts = [[d for _, d in changes[name]]]
         parts += [[d for kind, d in changes[name] if kind == mode] for mode in modes]
         cells = [f"{np.mean(p):+.4f} ± {np.std(p, ddof=1) / np.sqrt(len(p)):.4f}" for p in parts]
-        lines.append("| " + " | ".join([f"`{name}`", meaning[name], *cells]) + " |")
+        lines.append("| " + " | ".join([f"`{name}`", MEANING[name], *cells]) + " |")
     lines += ["", f"With all terms: mean Spearman {np.mean(list(whole.values())):.4f} over "
               f"{len(whole)} draws."]  # fmt: skip
     return lines

@@ -262,7 +262,9 @@ def from_state(
         delta, mean = arrays["campaign.delta"], arrays["campaign.mean"]
         if mean.shape != (len(inducing), len(featuriser.roles) * featuriser.dim):
             raise ValueError("embeddings of other rows or another width")
-        train = featuriser.assemble(compared.pairs, delta, mean, document.prior_pkd, compared.assay)
+        train = featuriser.features(
+            compared.pairs, None, document.prior_pkd, compared.assay, (delta, mean)
+        )
         trained = TrainedKernel(
             parents=parents,
             featuriser=featuriser,

@@ -45,7 +45,7 @@ def importance(
     effects, fitted = np.zeros(len(train.changes.key)), {}
     for name, weight in weights.items():
         centerer = kernel.centerers[name]
-        fitted[name] = weight * centerer.transform(term_named(name)(both)) @ alpha
+        fitted[name] = weight * centerer.transform(term_named(name).gram(both)) @ alpha
         if name in ADDITIVE:
             effects += weight / centerer.scale * (ADDITIVE[name](changes) @ pull)
     total = np.sum(list(fitted.values()), axis=0)

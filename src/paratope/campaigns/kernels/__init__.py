@@ -2,7 +2,6 @@
 
 from paratope.campaigns.kernels.features import Features, Featuriser, SubstitutionTable
 from paratope.campaigns.kernels.language import AntibodyLanguage, LanguageModel
-from paratope.campaigns.kernels.mutation_kernels import Comparison
 from paratope.campaigns.kernels.sum_kernel import (
     KernelCenterer,
     NewVariants,
@@ -13,11 +12,11 @@ from paratope.campaigns.kernels.sum_kernel import (
 from paratope.campaigns.kernels.terms import (
     ADDITIVE,
     LANGUAGE_TERMS,
-    MEANING,
     OFFSETS,
     TERMS,
     WITHIN_ANTIGEN,
     WITHIN_PARENT,
+    Comparison,
     Pairwise,
     Scales,
     Term,
@@ -27,7 +26,6 @@ from paratope.campaigns.kernels.variants import ParentSites, Site, SiteSubstitut
 __all__ = [
     "ADDITIVE",
     "LANGUAGE_TERMS",
-    "MEANING",
     "OFFSETS",
     "TERMS",
     "WITHIN_ANTIGEN",

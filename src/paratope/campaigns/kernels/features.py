@@ -12,7 +12,6 @@ from paratope.campaigns.kernels.language import LanguageModel
 from paratope.campaigns.kernels.variants import (
     GAP,
     NO_REGION,
-    Aligned,
     Aligner,
     ParentSites,
     SiteSubstitution,
@@ -149,7 +148,7 @@ class Featuriser:
         for rows, parent in zip(self._parent_rows, sites, strict=True):
             for site, embedding in parent.embedding.items():
                 rows[columns[site]] = embedding @ _projection(self.dim)
-        self._described: dict[SiteSubstitution, _Description] = {}
+        self._describe = functools.lru_cache(_REMEMBERED)(self._description)
         regions: dict[tuple[str, int], list[int]] = {}
         for column, site in enumerate(self.sites):
             region = next(one.region[site] for one in sites if site in one.region)
@@ -162,55 +161,20 @@ class Featuriser:
         language: LanguageModel | None,
         prior_pkd: np.ndarray | None = None,
         assay: np.ndarray | int = 0,
+        embedded: tuple[np.ndarray, np.ndarray] | None = None,
     ) -> Features:
-        """Features of pairs; embeddings are asked of the language model."""
-        delta = np.zeros((len(pairs), len(self.sites), PROJECTED * bool(self.dim)), np.float16)
-        mean = np.zeros((len(pairs), len(self.roles) * self.dim), np.float16)
-        aligned = self._aligner.align(pairs)
-        if self.dim and language is not None:
-            self._embed(pairs, aligned.parent, language, delta, mean)
-        return self._assembled(aligned, delta.reshape(len(pairs), -1), mean, prior_pkd, assay)
+        """Features of pairs; embeddings are asked of the language model, or known.
 
-    def assemble(
-        self,
-        pairs: Sequence[Pair],
-        delta: np.ndarray,
-        mean: np.ndarray,
-        prior_pkd: np.ndarray | None = None,
-        assay: np.ndarray | int = 0,
-    ) -> Features:
-        """Features of pairs whose embeddings are known, as half-precision numbers."""
-        return self._assembled(self._aligner.align(pairs), delta, mean, prior_pkd, assay)
-
-    def _assembled(
-        self,
-        aligned: Aligned,
-        delta: np.ndarray,
-        mean: np.ndarray,
-        prior_pkd: np.ndarray | None,
-        assay: np.ndarray | int,
-    ) -> Features:
-        count = len(aligned.parent)
-        index = {chains: antigen for antigen, chains in enumerate(self.antigens)}
+        `embedded` are `Features.delta` and `Features.mean` as half-precision numbers.
+        """
+        aligned, count = self._aligner.align(pairs), len(pairs)
+        delta, mean = embedded or self._embed(pairs, aligned.parent, language)
         delta = delta.astype(np.float32)
         by_site = delta.reshape(count, len(self.sites), delta.shape[1] // len(self.sites))
-        return Features(
-            changes=self._table(aligned.substitutions),
-            row=aligned.row,
-            column=aligned.column,
-            parent=aligned.parent,
-            antigen=np.array([index.get(chains, -1) for chains in aligned.antigen], int),
-            assay=np.broadcast_to(np.asarray(assay, int), (count,)),
-            residues=aligned.residues,
-            delta=delta,
-            regional=np.stack([by_site[:, inside].mean(1) for inside in self._regions], 1),
-            mean=mean.astype(np.float32),
-            prior=np.zeros(count) if prior_pkd is None else np.asarray(prior_pkd, float),
-        )
-
-    def _table(self, substitutions: Sequence[SiteSubstitution]) -> SubstitutionTable:
+        index = {chains: antigen for antigen, chains in enumerate(self.antigens)}
+        substitutions = aligned.substitutions
         known = [self._describe(one) for one in substitutions]
-        return SubstitutionTable(
+        changes = SubstitutionTable(
             key=np.array([one.site.key for one in substitutions], dtype=np.str_),
             parent=np.array([one.parent for one in substitutions], int),
             position=np.array([one.position for one in known], float),
@@ -224,11 +188,22 @@ class Featuriser:
             profile=np.array([one.profile for one in known], float).reshape(-1, 20),
             likelihood=np.array([one.likelihood for one in known], float).reshape(-1, 3),
         )
+        return Features(
+            changes=changes,
+            row=aligned.row,
+            column=aligned.column,
+            parent=aligned.parent,
+            antigen=np.array([index.get(chains, -1) for chains in aligned.antigen], int),
+            assay=np.broadcast_to(np.asarray(assay, int), (count,)),
+            residues=aligned.residues,
+            delta=delta,
+            regional=np.stack([by_site[:, inside].mean(1) for inside in self._regions], 1),
+            mean=mean.astype(np.float32),
+            prior=np.zeros(count) if prior_pkd is None else np.asarray(prior_pkd, float),
+        )
 
-    def _describe(self, substitution: SiteSubstitution) -> "_Description":
-        """What is known of a substitution, once for each."""
-        if substitution in self._described:
-            return self._described[substitution]
+    def _description(self, substitution: SiteSubstitution) -> "_Description":
+        """What is known of a substitution."""
         site, parent = substitution.site, self.parent_sites[substitution.parent]
         embedding, profile, likelihood = np.zeros(self.dim, np.float32), np.zeros(20), np.zeros(3)
         if site.of_antigen:
@@ -245,21 +220,16 @@ class Featuriser:
                 embedding, profile = parent.embedding[near], np.exp(table)
                 likelihood = _likelihood(table, substitution.before, substitution.after)
         position = site.position + CHAIN_GAP * chain
-        if len(self._described) >= _REMEMBERED:
-            self._described.clear()
-        known = _Description(position, region, embedding, profile, likelihood)
-        self._described[substitution] = known
-        return known
+        return _Description(position, region, embedding, profile, likelihood)
 
     def _embed(
-        self,
-        pairs: Sequence[Pair],
-        parent: np.ndarray,
-        language: LanguageModel,
-        delta: np.ndarray,
-        mean: np.ndarray,
-    ) -> None:
-        """Fill in embeddings minus the parent's, (n, sites, PROJECTED), and means, (n, …)."""
+        self, pairs: Sequence[Pair], parent: np.ndarray, language: LanguageModel | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Embeddings minus the parent's, (n, sites, PROJECTED), and means, (n, …)."""
+        delta = np.zeros((len(pairs), len(self.sites), PROJECTED * bool(self.dim)), np.float16)
+        mean = np.zeros((len(pairs), len(self.roles) * self.dim), np.float16)
+        if not self.dim or language is None:
+            return delta.reshape(len(pairs), -1), mean
         rows: dict[tuple[str, str, int], list[int]] = {}
         for row, (pair, nearest) in enumerate(zip(pairs, parent.tolist(), strict=True)):
             for role, chain in antibody_chains(pair):
@@ -268,7 +238,7 @@ class Featuriser:
         summaries = chain_summaries(language, (chain for _, chain, _ in rows))
         for (role, chain, nearest), members in rows.items():
             summary = summaries[chain]
-            columns = self._aligner.columns(role, numbered(chain))
+            columns = self._aligner.columns(role, numbered(chain).labels)
             inside = columns >= 0
             columns, projected = columns[inside], summary.projected[inside]
             theirs = self._parent_rows[nearest][columns]
@@ -277,6 +247,7 @@ class Featuriser:
             delta[np.array(members)[:, None], columns] = moved.astype(np.float16)
             start = self.roles.index(role) * self.dim
             mean[members, start : start + self.dim] = summary.mean
+        return delta.reshape(len(pairs), -1), mean
 
 
 class _Description(NamedTuple):

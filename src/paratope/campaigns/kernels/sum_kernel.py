@@ -7,8 +7,15 @@ from typing import NamedTuple
 import numpy as np
 
 from paratope.campaigns.kernels.features import Features
-from paratope.campaigns.kernels.mutation_kernels import Comparison
-from paratope.campaigns.kernels.terms import OFFSETS, TERMS, Additive, Pairwise, Scales, Term
+from paratope.campaigns.kernels.terms import (
+    OFFSETS,
+    TERMS,
+    Comparison,
+    MutationKernel,
+    Pairwise,
+    Scales,
+    Term,
+)
 
 _TINY = 1e-9
 
@@ -56,7 +63,7 @@ def centred_grams(
     """
     both = Pairwise(train, train, scales)
     for name in names:
-        gram = term_named(name)(both)
+        gram = term_named(name).gram(both)
         if (centerer := KernelCenterer.of(gram, reference)) is not None:
             yield name, centerer.transform(gram).astype(np.float32), centerer
 
@@ -89,15 +96,15 @@ class SumKernel:
         self.train, self.scales, self.reference = train, scales, reference
         self.covariance = np.zeros((len(train), len(train)), np.float32)
         self.centerers: dict[str, KernelCenterer] = {}
-        self._additive: list[tuple[Additive, float]] = []
+        self._additive: list[tuple[MutationKernel, float]] = []
         self._others: list[tuple[Term, float]] = []
         self._column_mean, self._mean = np.zeros(len(train)), 0.0
         for name, gram, centerer in centred_grams(train, scales, list(weights), reference):
             self.covariance += np.float32(weights[name]) * gram
             self.centerers[name] = centerer
             share, term = weights[name] / centerer.scale, term_named(name)
-            if isinstance(term, Additive):
-                self._additive.append((term, share))
+            if term.additive is not None:
+                self._additive.append((term.additive, share))
             else:
                 self._others.append((term, share))
             self._column_mean += share * centerer.column_mean
@@ -130,11 +137,11 @@ class SumKernel:
         if self._additive:
             total += both.summed(self._of_substitutions)
         for term, share in self._others:
-            total += share * term(both)
+            total += share * term.gram(both)
         return total
 
     def _of_substitutions(self, both: Comparison) -> np.ndarray:
         total = np.zeros((len(both.a.key), len(both.b.key)))
-        for term, share in self._additive:
-            total += share * term.kernel(both)
+        for kernel, share in self._additive:
+            total += share * kernel(both)
         return total

@@ -1,32 +1,29 @@
 """The terms of a campaign's kernel: functions of two variants x, x'.
 
-Most sum a kernel of substitutions over both variants' substitutions, ``sum_c sum_c' k(c, c')``, so
-that a variant's value is the sum of its substitutions' effects; the others compare whole variants.
-`TERMS` is the table; `SumKernel` adds terms up.
+Most sum a kernel k(c, c') of substitutions over both variants' substitutions, ``sum_c sum_c' k(c,
+c')``, so that a variant's value is the sum of its substitutions' effects; the others compare whole
+variants. `TERMS` is the table; `SumKernel` adds terms up.
+
+Notation of substitutions: p position, a residue before, b residue after, e embedding of the site in
+its context, π residue profile of the site, l likelihood features, ``[.]`` 1 where true; ``s(a, b)``
+is the similarity of two residues, ``exp(-|x_a - x_b|² / median)`` over BLOSUM62 rows and
+physico-chemical descriptors x. Scales are those of `Scales`.
 """
 
 import dataclasses
 import functools
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import numpy as np
 
-from paratope.campaigns.kernels import mutation_kernels as mk
 from paratope.campaigns.kernels.features import (
+    CHAIN_GAP,
     Features,
     ParentSites,
+    SubstitutionTable,
     residue_descriptors,
     single_substitutions,
-)
-from paratope.campaigns.kernels.mutation_kernels import (
-    ChangeScales,
-    Comparison,
-    MutationKernel,
-    distances,
-    lengths,
-    squared,
-    within_parent,
 )
 from paratope.campaigns.kernels.variants import GAP
 
@@ -37,9 +34,19 @@ _FEW = 8
 
 
 @dataclasses.dataclass(frozen=True)
-class Scales(ChangeScales):
+class Scales:
     """Length scales of all terms, settled once on the training variants."""
 
+    # site, profile: Median squared distance of embeddings, and of residue profiles, between sites
+    # of a parent
+    site: float = 1.0
+    profile: float = 1.0
+    # Median squared distance between the descriptor changes of two substitutions
+    substitution: float = 1.0
+    # likelihood_mean, likelihood_sd: Of the likelihood features over all single substitutions of
+    # the parents
+    likelihood_mean: tuple[float, ...] = (0.0, 0.0, 0.0)
+    likelihood_sd: tuple[float, ...] = (1.0, 1.0, 1.0)
     # delta, mean, hamming, physics, additive, by_site: Median (squared) distances between training
     # variants
     delta: float = 1.0
@@ -73,8 +80,8 @@ class Scales(ChangeScales):
             mean=_median(squared(train.mean)),
             hamming=_median(pairwise.differing()),
             physics=_median(squared(train.physics)),
-            additive=_median(pairwise.substitution_distance(mk.same_site_substitution)),
-            by_site=_median(pairwise.substitution_distance(mk.site_context_substitution)),
+            additive=_median(pairwise.substitution_distance(KERNELS["same_site_substitution"])),
+            by_site=_median(pairwise.substitution_distance(KERNELS["site_context_substitution"])),
             regional=tuple(_median(squared(one)) for one in np.moveaxis(train.regional, 1, 0)),
         )
 
@@ -82,6 +89,128 @@ class Scales(ChangeScales):
 def _median(distance: np.ndarray) -> float:
     positive = distance[distance > _TINY * max(float(distance.max(initial=0.0)), _TINY)]
     return float(np.median(positive)) if positive.size else 1.0
+
+
+def squared(a: np.ndarray, b: np.ndarray | None = None) -> np.ndarray:
+    """Squared Euclidean distances of rows, (rows of a, rows of b)."""
+    b = a if b is None else b
+    return distances(a @ b.T, lengths(a), lengths(b))
+
+
+def lengths(rows: np.ndarray) -> np.ndarray:
+    """Squared length of each row."""
+    return np.einsum("ij,ij->i", rows, rows, dtype=float)
+
+
+def distances(inner: np.ndarray, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Squared distances, (a, b), from inner products (a, b) and squared lengths (a,), (b,)."""
+    return np.maximum(left[:, None] + right[None] - 2 * np.asarray(inner, float), 0.0)
+
+
+@functools.cache
+def residue_similarity() -> np.ndarray:
+    """``exp(-|x_a - x_b|² / median)`` over the descriptors, (21, 21); a gap is like a gap alone."""
+    distance = squared(residue_descriptors())
+    scale = np.median(distance[:GAP, :GAP][~np.eye(GAP, dtype=bool)])
+    similarity = np.exp(-distance / scale)
+    similarity[GAP, :GAP] = similarity[:GAP, GAP] = 0.0
+    return similarity
+
+
+class Comparison:
+    """Substitutions of `a`, each with each of `b`; what kernels share is computed once."""
+
+    def __init__(self, a: SubstitutionTable, b: SubstitutionTable, scales: Scales) -> None:
+        self.a, self.b, self.scales = a, b, scales
+
+    @functools.cached_property
+    def new_residue(self) -> np.ndarray:
+        """``s(b, b')``."""
+        return residue_similarity()[np.ix_(self.a.after, self.b.after)]
+
+    @functools.cached_property
+    def old_residue(self) -> np.ndarray:
+        """``s(a, a')``."""
+        return residue_similarity()[np.ix_(self.a.before, self.b.before)]
+
+    @functools.cached_property
+    def same_site(self) -> np.ndarray:
+        """1 where both change the same site."""
+        codes = np.unique(np.concatenate([self.a.key, self.b.key]), return_inverse=True)[1]
+        left, right = codes[: len(self.a.key)], codes[len(self.a.key) :]
+        return (left[:, None] == right[None]).astype(float)
+
+    @functools.cached_property
+    def site_context(self) -> np.ndarray:
+        """``exp(-|e - e'|² / scale)``; where a site has no embedding, 1 with itself and else 0."""
+        kernel = np.exp(-squared(self.a.embedding, self.b.embedding) / self.scales.site)
+        left, right = ((table.embedding != 0).any(1) for table in (self.a, self.b))
+        if left.all() and right.all():
+            return kernel
+        return np.where(left[:, None] & right[None], kernel, self.same_site)
+
+    def near(self, reach: float) -> np.ndarray:
+        """``exp(-(p - p')² / (2 reach²))``, in IMGT numbers."""
+        return np.exp(-0.5 * (self.a.position[:, None] - self.b.position[None]) ** 2 / reach**2)
+
+
+MutationKernel = Callable[[Comparison], np.ndarray]
+
+
+def substitution(both: Comparison) -> np.ndarray:
+    """``exp(-|(x_b - x_a) - (x_b' - x_a')|² / scale)``."""
+    table = residue_descriptors()
+    left, right = (table[one.after] - table[one.before] for one in (both.a, both.b))
+    return np.exp(-squared(left, right) / both.scales.substitution)
+
+
+def profile_substitution(both: Comparison) -> np.ndarray:
+    """``exp(-|π - π'|² / scale) s(b, b')``."""
+    kernel = np.exp(-squared(both.a.profile, both.b.profile) / both.scales.profile)
+    return kernel * both.new_residue
+
+
+def likelihood(both: Comparison) -> np.ndarray:
+    """``exp(-|z - z'|² / 4)``, z the standardised l."""
+    mean, sd = np.array(both.scales.likelihood_mean), np.array(both.scales.likelihood_sd)
+    left, right = ((one.likelihood - mean) / sd for one in (both.a, both.b))
+    return np.exp(-squared(left, right) / 4.0)
+
+
+def site_context_likelihood(both: Comparison) -> np.ndarray:
+    """``exp(-|e - e'|² / scale) l_1 l_1'``, l_1 the log-odds of the new residue."""
+    return both.site_context * (both.a.likelihood[:, :1] @ both.b.likelihood[:, :1].T)
+
+
+def region(both: Comparison) -> np.ndarray:
+    """1 where both are in the same region of the same chain."""
+    chain_a, chain_b = both.a.position // CHAIN_GAP, both.b.position // CHAIN_GAP
+    same_region = both.a.region[:, None] == both.b.region[None]
+    return (same_region & (chain_a[:, None] == chain_b[None])).astype(float)
+
+
+# Kernels of two substitutions; each gives a term that sums it.
+KERNELS: Mapping[str, MutationKernel] = {
+    # [p = p'] s(b, b')
+    "same_site_substitution": lambda both: both.same_site * both.new_residue,
+    # exp(-(p - p')² / (2 · 2²)) s(a, a') s(b, b')
+    "near_substitution": lambda both: both.near(2.0) * both.new_residue * both.old_residue,
+    # exp(-(p - p')² / (2 · 10²))
+    "near_site": lambda both: both.near(10.0),
+    "substitution": substitution,
+    "new_residue": lambda both: both.new_residue,
+    "site_context": lambda both: both.site_context,
+    # exp(-|e - e'|² / scale) s(b, b')
+    "site_context_substitution": lambda both: both.site_context * both.new_residue,
+    "profile_substitution": profile_substitution,
+    "likelihood": likelihood,
+    "site_context_likelihood": site_context_likelihood,
+    # 1: summed, the product of the numbers of mutations
+    "mutation_count": lambda both: np.ones((len(both.a.key), len(both.b.key))),
+    "region": region,
+}
+# Those that are also summed within each parent, and within each antigen.
+_WITHIN = ("same_site_substitution", "near_site", "mutation_count", "region")
 
 
 class Pairwise:
@@ -102,7 +231,7 @@ class Pairwise:
 
     def substitution_distance(self, kernel: MutationKernel) -> np.ndarray:
         """Squared distances of the variants as sums of their substitutions, (na, nb)."""
-        left, right = (summed_diagonal(one, kernel, self.scales) for one in (self.a, self.b))
+        left, right = (summed_diagonal(kernel, one, self.scales) for one in (self.a, self.b))
         return distances(self.summed(kernel), left, right)
 
     def inner(self, rows: str) -> np.ndarray:
@@ -150,7 +279,7 @@ def squared_lengths(variants: Features, rows: str) -> np.ndarray:
     return variants.remembered[rows]
 
 
-def summed_diagonal(variants: Features, kernel: MutationKernel, scales: Scales) -> np.ndarray:
+def summed_diagonal(kernel: MutationKernel, variants: Features, scales: Scales) -> np.ndarray:
     """``sum_c sum_c' k(c, c')`` of each variant with itself, (n,); computed once."""
     key = kernel, scales
     if key not in variants.remembered:
@@ -159,206 +288,107 @@ def summed_diagonal(variants: Features, kernel: MutationKernel, scales: Scales) 
     return variants.remembered[key]
 
 
-class Term(Protocol):
+class Term(NamedTuple):
     """A kernel of variants, positive semi-definite."""
 
-    def __call__(self, both: Pairwise) -> np.ndarray:
-        """``k(x, x')`` of each of a with each of b, (na, nb)."""
-        ...
-
-    def diagonal(self, a: Features, scales: Scales) -> np.ndarray:
-        """``k(x, x)`` of each, (na,)."""
-        ...
+    gram: Callable[[Pairwise], np.ndarray]  # ``k(x, x')`` of each of a with each of b, (na, nb)
+    # ``k(x, x)`` of each, (na,)
+    diagonal: Callable[[Features, Scales], np.ndarray] = lambda a, _: np.ones(len(a))
+    additive: MutationKernel | None = None  # What is summed, if nothing else is done
 
 
-@dataclasses.dataclass(frozen=True)
-class Additive:
+def additive(kernel: MutationKernel) -> Term:
     """``sum_c sum_c' k(c, c')`` over the substitutions of both."""
-
-    kernel: MutationKernel
-
-    def __call__(self, both: Pairwise) -> np.ndarray:  # noqa: D102
-        return both.summed(self.kernel)
-
-    def diagonal(self, a: Features, scales: Scales) -> np.ndarray:  # noqa: D102
-        return summed_diagonal(a, self.kernel, scales)
+    diagonal = functools.partial(summed_diagonal, kernel)
+    return Term(lambda both: both.summed(kernel), diagonal, kernel)
 
 
-@dataclasses.dataclass(frozen=True)
-class WithinAntigen:
+def within_parent(kernel: MutationKernel) -> MutationKernel:
+    """``[parent = parent'] k``: what is learned of one parent says nothing of another."""
+    return lambda both: kernel(both) * (both.a.parent[:, None] == both.b.parent[None])
+
+
+def within_antigen(kernel: MutationKernel) -> Term:
     """``[antigen = antigen'] sum_c sum_c' k(c, c')``; 0 for another antigen than the campaign's."""
-
-    kernel: MutationKernel
-
-    def __call__(self, both: Pairwise) -> np.ndarray:  # noqa: D102
-        return both.summed(self.kernel) * SameAntigen()(both)
-
-    def diagonal(self, a: Features, scales: Scales) -> np.ndarray:  # noqa: D102
-        return summed_diagonal(a, self.kernel, scales) * (a.antigen >= 0)
+    return Term(
+        lambda both: both.summed(kernel) * same_antigen(both),
+        lambda a, scales: summed_diagonal(kernel, a, scales) * (a.antigen >= 0),
+    )
 
 
-@dataclasses.dataclass(frozen=True)
-class Linear:
-    """``xᵀ x'`` of one array of `Features`."""
-
-    rows: str
-
-    def __call__(self, both: Pairwise) -> np.ndarray:  # noqa: D102
-        return both.inner(self.rows)
-
-    def diagonal(self, a: Features, scales: Scales) -> np.ndarray:  # noqa: D102
-        return squared_lengths(a, self.rows)
-
-
-class Stationary:
-    """A kernel that is 1 on the diagonal."""
-
-    def diagonal(self, a: Features, scales: Scales) -> np.ndarray:  # noqa: D102
-        return np.ones(len(a))
-
-
-@dataclasses.dataclass(frozen=True)
-class Saturating(Stationary):
-    """``exp(-d² / (2 scale))``, d² the squared distance that belongs to `Additive`."""
-
-    kernel: MutationKernel
-    scale: str
-
-    def __call__(self, both: Pairwise) -> np.ndarray:  # noqa: D102
-        distance = both.substitution_distance(self.kernel)
-        return np.exp(-0.5 * distance / getattr(both.scales, self.scale))
-
-
-@dataclasses.dataclass(frozen=True)
-class RBF(Stationary):
-    """``exp(-f |x - x'|² / scale)`` of one array of `Features`."""
-
-    rows: str
-    factor: float = 1.0
-
-    def __call__(self, both: Pairwise) -> np.ndarray:  # noqa: D102
-        return np.exp(-self.factor * both.distance(self.rows) / getattr(both.scales, self.rows))
-
-
-class Hamming(Stationary):
-    """``exp(-d / scale)``, d the number of residues that differ."""
-
-    def __call__(self, both: Pairwise) -> np.ndarray:  # noqa: D102
-        return np.exp(-both.differing() / both.scales.hamming)
-
-
-@dataclasses.dataclass(frozen=True)
-class Same(Stationary):
-    """``[x = x']`` of one array of `Features`, such as an offset of each assay."""
-
-    index: str
-
-    def __call__(self, both: Pairwise) -> np.ndarray:  # noqa: D102
-        left, right = getattr(both.a, self.index), getattr(both.b, self.index)
-        return (left[:, None] == right[None]).astype(float)
-
-
-class SameAntigen:
+def same_antigen(both: Pairwise) -> np.ndarray:
     """``[antigen = antigen']``: an offset of each antigen of the campaign; 0 for any other."""
-
-    def __call__(self, both: Pairwise) -> np.ndarray:  # noqa: D102
-        theirs = both.b.antigen[None]
-        return ((both.a.antigen[:, None] == theirs) & (theirs >= 0)).astype(float)
-
-    def diagonal(self, a: Features, scales: Scales) -> np.ndarray:  # noqa: D102
-        return (a.antigen >= 0).astype(float)
+    theirs = both.b.antigen[None]
+    return ((both.a.antigen[:, None] == theirs) & (theirs >= 0)).astype(float)
 
 
-class RegionalEmbedding:
+def same(index: str) -> Term:
+    """``[x = x']`` of one array of `Features`, such as an offset of each assay."""
+    return Term(
+        lambda both: (getattr(both.a, index)[:, None] == getattr(both.b, index)).astype(float)
+    )
+
+
+def linear(rows: str) -> Term:
+    """``xᵀ x'`` of one array of `Features`."""
+    return Term(lambda both: both.inner(rows), lambda a, _: squared_lengths(a, rows))
+
+
+def saturating(kernel: MutationKernel, scale: str) -> Term:
+    """``exp(-d² / (2 scale))``, d² the squared distance that belongs to `additive`."""
+
+    def gram(both: Pairwise) -> np.ndarray:
+        return np.exp(-0.5 * both.substitution_distance(kernel) / getattr(both.scales, scale))
+
+    return Term(gram)
+
+
+def rbf(rows: str, factor: float = 1.0) -> Term:
+    """``exp(-f |x - x'|² / scale)`` of one array of `Features`."""
+    return Term(lambda both: np.exp(-factor * both.distance(rows) / getattr(both.scales, rows)))
+
+
+def regional_embedding(both: Pairwise) -> np.ndarray:
     """``sum_r exp(-|x_r - x'_r|² / scale_r)`` over regions r."""
-
-    def __call__(self, both: Pairwise) -> np.ndarray:  # noqa: D102
-        total = np.zeros((len(both.a), len(both.b)))
-        for region, scale in enumerate(both.scales.regional):
-            distance = squared(both.a.regional[:, region], both.b.regional[:, region])
-            total += np.exp(-distance / scale)
-        return total
-
-    def diagonal(self, a: Features, scales: Scales) -> np.ndarray:  # noqa: D102
-        return np.full(len(a), float(len(scales.regional)))
+    total = np.zeros((len(both.a), len(both.b)))
+    for region, scale in enumerate(both.scales.regional):
+        distance = squared(both.a.regional[:, region], both.b.regional[:, region])
+        total += np.exp(-distance / scale)
+    return total
 
 
-TERMS: Mapping[str, Term] = {
-    "same_site_substitution": Additive(mk.same_site_substitution),
-    "near_substitution": Additive(mk.near_substitution),
-    "near_site": Additive(mk.near_site),
-    "substitution": Additive(mk.substitution),
-    "new_residue": Additive(mk.new_residue),
-    "site_context": Additive(mk.site_context),
-    "site_context_substitution": Additive(mk.site_context_substitution),
-    "profile_substitution": Additive(mk.profile_substitution),
-    "likelihood": Additive(mk.likelihood),
-    "site_context_likelihood": Additive(mk.site_context_likelihood),
-    "mutation_count": Additive(mk.mutation_count),
-    "region": Additive(mk.region),
-    "parent_same_site_substitution": Additive(within_parent(mk.same_site_substitution)),
-    "parent_near_site": Additive(within_parent(mk.near_site)),
-    "parent_mutation_count": Additive(within_parent(mk.mutation_count)),
-    "parent_region": Additive(within_parent(mk.region)),
-    "saturating_substitution": Saturating(mk.same_site_substitution, "additive"),
-    "saturating_site_context": Saturating(mk.site_context_substitution, "by_site"),
-    "total_likelihood": Linear("log_odds"),
-    "embedding": RBF("delta"),
-    "embedding_linear": Linear("delta"),
-    "regional_embedding": RegionalEmbedding(),
-    "mean_embedding": RBF("mean", 0.25),
-    "residues": Hamming(),
-    "physics": RBF("physics"),
-    "general_model": Linear("general_model"),
-    "parent": Same("parent"),
-    "antigen_same_site_substitution": WithinAntigen(mk.same_site_substitution),
-    "antigen_near_site": WithinAntigen(mk.near_site),
-    "antigen_mutation_count": WithinAntigen(mk.mutation_count),
-    "antigen_region": WithinAntigen(mk.region),
-}
-# What each term compares, for the card and the ablation.
-MEANING: Mapping[str, str] = {
-    "same_site_substitution": "the same site changed to a similar residue",
-    "near_substitution": "similar substitutions at neighbouring IMGT positions",
-    "near_site": "changes in the same stretch of IMGT positions",
-    "substitution": "changes with the same effect on size, charge, hydropathy, …",
-    "new_residue": "changes to similar residues, wherever they are",
-    "site_context": "sites the language model sees alike",
-    "site_context_substitution": "similar residues at sites the language model sees alike",
-    "profile_substitution": "similar residues at sites with similar residue preferences",
-    "likelihood": "changes the language model finds similarly likely",
-    "site_context_likelihood": "the language model's likelihood, at sites it sees alike",
-    "mutation_count": "number of mutations, linearly",
-    "region": "which regions are changed",
-    "parent_same_site_substitution": "the same site of one parent changed to a similar residue",
-    "parent_near_site": "changes in the same stretch of one parent",
-    "parent_mutation_count": "number of mutations in one parent, linearly",
-    "parent_region": "which regions of one parent are changed",
-    "saturating_substitution": "same_site_substitution, saturating: interactions of changes",
-    "saturating_site_context": "site_context_substitution, saturating: interactions of changes",
-    "total_likelihood": "the language model's likelihood, linearly",
-    "embedding": "embedding, position by position",
-    "embedding_linear": "embedding, position by position, linearly",
-    "regional_embedding": "mean embedding of each region",
-    "mean_embedding": "mean embedding of the chains",
-    "residues": "number of residues that differ",
-    "physics": "sum of the physico-chemical changes",
-    "general_model": "the general model's pKd, linearly",
-    "parent": "the same parent",
-    "antigen_same_site_substitution": "the same site changed to a similar residue, by antigen",
-    "antigen_near_site": "changes in the same stretch of positions, by antigen",
-    "antigen_mutation_count": "number of mutations, linearly, by antigen",
-    "antigen_region": "which regions are changed, by antigen",
-}
-# Offsets of assays and antigens; their weights are not shared out, as an offset may be large.
-OFFSETS: Mapping[str, Term] = {"assay": Same("assay"), "antigen": SameAntigen()}
-ADDITIVE: Mapping[str, MutationKernel] = {
-    name: term.kernel for name, term in TERMS.items() if isinstance(term, Additive)
-}
 # Of several parents, each has effects of its own: its paratope, and how far it can still fall.
-WITHIN_PARENT = tuple(name for name in TERMS if name.startswith("parent_"))
+_OF_PARENTS = {f"parent_{name}": additive(within_parent(KERNELS[name])) for name in _WITHIN}
 # Against several antigens, substitutions have effects of their own: what specificity is made of.
-WITHIN_ANTIGEN = tuple(name for name in TERMS if name.startswith("antigen_"))
+_OF_ANTIGENS = {f"antigen_{name}": within_antigen(KERNELS[name]) for name in _WITHIN}
+TERMS: Mapping[str, Term] = {
+    **{name: additive(kernel) for name, kernel in KERNELS.items()},
+    **_OF_PARENTS,
+    "saturating_substitution": saturating(KERNELS["same_site_substitution"], "additive"),
+    "saturating_site_context": saturating(KERNELS["site_context_substitution"], "by_site"),
+    "total_likelihood": linear("log_odds"),
+    "embedding": rbf("delta"),
+    "embedding_linear": linear("delta"),
+    "regional_embedding": Term(
+        regional_embedding, lambda a, scales: np.full(len(a), float(len(scales.regional)))
+    ),
+    "mean_embedding": rbf("mean", 0.25),
+    # exp(-d / scale), d the number of residues that differ
+    "residues": Term(lambda both: np.exp(-both.differing() / both.scales.hamming)),
+    "physics": rbf("physics"),
+    "general_model": linear("general_model"),
+    "parent": same("parent"),
+    **_OF_ANTIGENS,
+}
+WITHIN_PARENT, WITHIN_ANTIGEN = tuple(_OF_PARENTS), tuple(_OF_ANTIGENS)
+# Offsets of assays and antigens; their weights are not shared out, as an offset may be large.
+OFFSETS: Mapping[str, Term] = {
+    "assay": same("assay"),
+    "antigen": Term(same_antigen, lambda a, _: (a.antigen >= 0).astype(float)),
+}
+ADDITIVE: Mapping[str, MutationKernel] = {
+    name: term.additive for name, term in TERMS.items() if term.additive is not None
+}
 # Terms that need a language model.
 LANGUAGE_TERMS = tuple(
     name

@@ -163,17 +163,11 @@ class Aligner:
         self._parent_rows = np.full((len(sites), len(self.sites)), GAP, np.int8)
         for row, parent in zip(self._parent_rows, sites, strict=True):
             row[[self._column[site] for site in parent.residues]] = list(parent.residues.values())
-        self._columns: dict[tuple[str, tuple[str, ...]], np.ndarray] = {}
+        self.columns = functools.lru_cache(_REMEMBERED)(self._columns)
 
-    def columns(self, role: str, chain: NumberedChain) -> np.ndarray:
-        """Column of each residue of a chain, or -1, (residues,)."""
-        key = role, chain.labels
-        if key not in self._columns:
-            if len(self._columns) >= _REMEMBERED:
-                self._columns.clear()
-            columns = [self._column.get(Site(role, label), -1) for label in chain.labels]
-            self._columns[key] = np.array(columns, int)
-        return self._columns[key]
+    def _columns(self, role: str, labels: tuple[str, ...]) -> np.ndarray:
+        """Column of each label of a chain, or -1, (labels,)."""
+        return np.array([self._column.get(Site(role, label), -1) for label in labels], int)
 
     def align(self, pairs: Sequence[Pair]) -> Aligned:
         """Parents, residues and substitutions of pairs."""
@@ -234,7 +228,8 @@ class Aligner:
         for row, (pair, extra) in enumerate(zip(pairs, inserted, strict=True)):
             for role, chain in antibody_chains(pair):
                 domain = numbered(chain)
-                columns, residues = self.columns(role, domain), np.array(domain.residues, np.int8)
+                columns = self.columns(role, domain.labels)
+                residues = np.array(domain.residues, np.int8)
                 inside = columns >= 0
                 frames[row, columns[inside]] = residues[inside]
                 for index in np.flatnonzero(~inside).tolist():
