@@ -25,8 +25,9 @@ from paratope.campaigns.campaign_simulation import (
     landscape_of,
     parse_strategies,
     replay,
+    replay_figure,
+    summary,
 )
-from paratope.campaigns.campaign_simulation.replay import replay_figure, summary
 from paratope.campaigns.kernels import AntibodyLanguage
 from paratope.campaigns.suggestion.acquisition import DEFAULT_ACQUISITION, DEFAULT_EXPLORE
 from paratope.data.datasets import load_dataset

@@ -19,12 +19,12 @@ from paratope.campaigns.campaign_simulation import (
     ReplayOptions,
     compare,
     landscape_of,
+    mean_interval,
     parse_strategies,
     replay,
     saved_rounds,
     write_replay,
 )
-from paratope.campaigns.campaign_simulation.replay import mean_interval
 from paratope.core.errors import InputError
 from paratope.data.datasets.simulated import simulate
 from paratope.data.tables import frame_from_measurements, write_table

@@ -1,22 +1,261 @@
-"""The replay: a first plate at random, then plate after plate as each strategy chooses."""
+"""A measured landscape replayed round by round: what a strategy finds, and how soon.
+
+A first plate at random, then plate after plate as each strategy chooses.
+"""
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import polars as pl
 
-from paratope.campaigns.campaign_simulation.landscape import Landscape
-from paratope.campaigns.campaign_simulation.strategies import Strategy
+from paratope.campaigns.campaign import Campaign, campaign_of
+from paratope.campaigns.campaign_model import CampaignModel
+from paratope.campaigns.suggestion.acquisition import (
+    DEFAULT_ACQUISITION,
+    DEFAULT_EXPLORE,
+    BatchOptions,
+    ExceedanceProbability,
+    select_batch,
+)
+from paratope.campaigns.suggestion.candidates import marginals
 from paratope.core.censoring import Censoring
-from paratope.core.errors import InputError
+from paratope.core.errors import InputError, unknown_name
 from paratope.core.files import write_json
 from paratope.core.progress import Progress, silent
 from paratope.data.tables import write_table
+from paratope.evaluation.baselines import BASELINES
 from paratope.evaluation.figures import campaign_rounds, save_figure
+
+# Of fewer variants nothing can be replayed.
+MIN_VARIANTS = 20
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Landscape:
+    """The variants that there are to be found."""
+
+    campaign: Campaign  # n rows, one for each variant
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.campaign)
+
+    @property
+    def values(self) -> np.ndarray:
+        """Measured value of each variant, higher = stronger; the bound of a censored one, (n,)."""
+        return self.campaign.values
+
+    @property
+    def label(self) -> str:
+        """Name of the values in tables and figures."""
+        return "pKd" if self.campaign.label == "pkd" else "score"
+
+    def top(self, count: int) -> np.ndarray:
+        """Which variants are among the best `count`, ties with the last of them included, (n,)."""
+        least = np.sort(self.values)[-min(count, len(self))]
+        return self.values >= least
+
+
+def landscape_of(source: Any, columns: Mapping[str, str] | None = None) -> Landscape:
+    """The landscape that a table of measurements describes.
+
+    Of several antigens or assays, the one with the most variants is taken, and noted. `source` is
+    a campaign, or what `campaign_of` reads; raises `InputError` if it cannot be read, or holds too
+    few different variants.
+
+    >>> from paratope.data.datasets.simulated import simulate
+    >>> landscape = landscape_of(simulate(antibodies=30, antigens=2, seed=1).measurements)
+    >>> len(landscape), landscape.notes
+    (30, ('2 antigens: antigen-1 alone is replayed (30 of 60 rows)',))
+    """
+    whole = source if isinstance(source, Campaign) else campaign_of(source, columns=columns)
+    notes: list[str] = []
+    antigens = Counter(pair.antigen.chains for pair in whole.pairs)
+    kept = np.ones(len(whole), dtype=bool)
+    if len(antigens) > 1:
+        most = max(antigens, key=lambda chains: antigens[chains])
+        kept = np.array([pair.antigen.chains == most for pair in whole.pairs])
+        name = next(pair.antigen.name for pair in whole.pairs if pair.antigen.chains == most)
+        notes.append(
+            f"{len(antigens)} antigens: {name or 'the one measured most'} alone is replayed "
+            f"({kept.sum():,} of {len(whole):,} rows)"
+        )
+    assays = Counter(whole.assay[kept].tolist())
+    if len(assays) > 1:
+        assay = max(assays, key=lambda index: assays[index])
+        rows = kept & (whole.assay == assay)
+        notes.append(
+            f"{len(assays)} assays, whose values do not compare: {whole.assays[assay]!r} alone "
+            f"is replayed ({rows.sum():,} of {kept.sum():,} rows)"
+        )
+        kept = rows
+    campaign = whole.rows(kept)
+    if len(campaign) < MIN_VARIANTS:
+        raise InputError(
+            f"a landscape of {len(campaign)} variants; expected at least {MIN_VARIANTS} to replay "
+            "a campaign in it"
+        )
+    if np.ptp(campaign.values) == 0:
+        raise InputError(
+            f"all {len(campaign)} variants have the value {campaign.values[0]:g}: there is nothing "
+            "to find"
+        )
+    return Landscape(campaign, tuple(notes))
+
+
+# Campaign to a fitted model of it.
+FitModel = Callable[[Campaign], CampaignModel]
+
+# What can be compared, by name.
+STRATEGIES: dict[str, str] = {
+    "model": "the campaign model and its acquisition",
+    "greedy": "the campaign model's highest expected values",
+    "one_hot_gp": "highest expected values of a Gaussian process on one-hot residues",
+    "one_hot_ridge": "highest expected values of a ridge regression on one-hot residues",
+    "random": "variants drawn at random",
+}
+
+
+class Plate(NamedTuple):
+    """The variants of one round."""
+
+    rows: tuple[int, ...]  # Of the landscape
+    # How many of them the strategy expects above the best value measured; NaN if it does not say
+    expected_better: float = float("nan")
+
+
+class Strategy(Protocol):
+    """Chooses plates."""
+
+    @property
+    def name(self) -> str:
+        """Its name in tables."""
+        ...
+
+    def choose(self, landscape: Landscape, measured: np.ndarray, batch: int, seed: int) -> Plate:
+        """Rows to measure next; of the values only those of the rows in `measured` are used."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class RandomStrategy:
+    """Draws variants at random."""
+
+    name: str = "random"
+
+    def choose(self, landscape: Landscape, measured: np.ndarray, batch: int, seed: int) -> Plate:
+        """As `Strategy.choose`."""
+        left = _unmeasured(landscape, measured)
+        random = np.random.default_rng([seed, len(measured)])
+        drawn = random.choice(left, min(batch, len(left)), replace=False)
+        return Plate(tuple(drawn.tolist()))
+
+
+@dataclasses.dataclass(frozen=True)
+class BaselineStrategy:
+    """Takes the highest predictions of one of `paratope.evaluation.baselines.BASELINES`."""
+
+    name: str
+
+    def choose(self, landscape: Landscape, measured: np.ndarray, batch: int, seed: int) -> Plate:
+        """As `Strategy.choose`; ties in an order drawn by the seed."""
+        left = _unmeasured(landscape, measured)
+        model = BASELINES[self.name]().fit(landscape.campaign.rows(measured).measurements())
+        predicted = model.predict_pkd([landscape.campaign.pairs[row] for row in left])
+        order = np.random.default_rng(seed).permutation(len(left))
+        highest = order[np.argsort(-predicted[order], kind="stable")[:batch]]
+        return Plate(tuple(left[highest].tolist()))
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelStrategy:
+    """Fits a campaign model to what is measured, and chooses by its acquisition.
+
+    After plates from which nothing can be learned (all bounds, all equal), the next is random.
+    """
+
+    fit: FitModel  # Campaign to a campaign model
+    name: str = "model"
+    acquisition: str = DEFAULT_ACQUISITION
+    explore: float = DEFAULT_EXPLORE  # 0 takes the highest expected values
+
+    def choose(self, landscape: Landscape, measured: np.ndarray, batch: int, seed: int) -> Plate:
+        """As `Strategy.choose`."""
+        left = _unmeasured(landscape, measured)
+        size = min(batch, len(left))
+        options = BatchOptions(size, self.acquisition, self.explore, seed=seed)
+        try:
+            model = self.fit(landscape.campaign.rows(measured))
+        except InputError:  # a plate of bounds, or of one value: nothing to learn from it yet
+            return RandomStrategy().choose(landscape, measured, batch, seed)
+        pairs = landscape.campaign.pairs
+        candidates = [pairs[row] for row in left]
+        mean, deviation = marginals(model, candidates)
+        posterior_mean, _ = marginals(model, [pairs[row] for row in measured])
+        best_first = measured[np.argsort(-posterior_mean, kind="stable")]
+        chosen = select_batch(
+            model,
+            candidates,
+            (mean, deviation),
+            [pairs[row] for row in best_first],
+            [set()] * len(left),
+            options,
+        )
+        highest = float(landscape.values[measured].max())
+        exceedance = ExceedanceProbability(model)
+        better = exceedance.above_label(mean[chosen], deviation[chosen], highest)
+        return Plate(tuple(left[chosen].tolist()), float(better.sum()))
+
+
+def _unmeasured(landscape: Landscape, measured: np.ndarray) -> np.ndarray:
+    """Rows that are left to measure, in order."""
+    return np.setdiff1d(np.arange(len(landscape)), measured)
+
+
+def parse_strategies(text: str, fit: FitModel, acquisition: str, explore: float) -> list[Strategy]:
+    """The strategies of a list of keys of `STRATEGIES`, or ``"all"``, separated by ``,``.
+
+    Raises `InputError` if a name is none of them.
+
+    >>> [one.name for one in parse_strategies("one_hot_gp,random", len, "ucb", 0.25)]
+    ['one_hot_gp', 'random']
+    """
+    names: Sequence[str] = [part.strip() for part in text.split(",") if part.strip()]
+    if "all" in names:
+        names = list(STRATEGIES)
+    fitted: dict[tuple[object, ...], CampaignModel] = {}
+
+    def fit_once(campaign: Campaign) -> CampaignModel:
+        """Strategies that start from the same plate share the last fits."""
+        values = campaign.values.tolist()
+        chains = [pair.antibody.chains for pair in campaign.pairs]
+        key = tuple(sorted(zip(chains, values, strict=True)))
+        if key not in fitted:
+            if len(fitted) > 1:
+                fitted.clear()
+            fitted[key] = fit(campaign)
+        return fitted[key]
+
+    strategies: list[Strategy] = []
+    for name in dict.fromkeys(names):
+        if name not in STRATEGIES:
+            raise InputError(unknown_name("strategy", name, [*STRATEGIES, "all"]))
+        if name == "random":
+            strategies.append(RandomStrategy())
+        elif name in BASELINES:
+            strategies.append(BaselineStrategy(name))
+        else:
+            explored = explore if name == "model" else 0.0
+            strategies.append(ModelStrategy(fit_once, name, acquisition, explored))
+    if not strategies:
+        raise InputError(f"no strategy is named; valid names: {', '.join(STRATEGIES)}")
+    return strategies
+
 
 # The best variants that are to be found, as a share of the landscape, and at least so many.
 _TOP_SHARE, _LEAST_TOP = 0.01, 10
@@ -109,8 +348,6 @@ def replay(
 
     Raises `InputError` if the options take more variants than there are.
 
-    >>> from paratope.campaigns.campaign_simulation.landscape import landscape_of
-    >>> from paratope.campaigns.campaign_simulation.strategies import RandomStrategy
     >>> from paratope.data.datasets.simulated import simulate
     >>> landscape = landscape_of(simulate(antibodies=40, antigens=1, seed=1).measurements)
     >>> options = ReplayOptions(batch=10, rounds=3, repeats=1)
