@@ -290,6 +290,8 @@ class FeedForward(nn.Module):
         def narrow(hidden: Tensor) -> Tensor:
             return self.narrow(functional.gelu(hidden))
 
+        if not torch.is_grad_enabled():  # and importing what checkpoint needs takes seconds
+            return states + self.dropout(narrow(hidden))
         # the widest tensors there are: GELU's is made again for the backward pass, not kept
         narrowed = checkpoint(narrow, hidden, use_reentrant=False, preserve_rng_state=False)
         return states + self.dropout(narrowed)
