@@ -128,7 +128,9 @@ def blank_batch(examples: Examples, rows: np.ndarray) -> PairBatch:
 
 def operations(recipe: Recipe, examples: Examples, batches: Iterable[np.ndarray]) -> float:
     """Floating-point operations of the network on some batches, forwards and backwards."""
-    config = NetworkConfig(ANTIBODY_DIM, ANTIGEN_DIM, **recipe.network.model_dump())
+    config = NetworkConfig(
+        antibody_dim=ANTIBODY_DIM, antigen_dim=ANTIGEN_DIM, **recipe.network.model_dump()
+    )
     total = 0
     # shapes alone: nothing is computed, and the products inside attention are there to be counted
     with FakeTensorMode(), sdpa_kernel(SDPBackend.MATH):

@@ -86,8 +86,8 @@ def test_without_cross_attention_it_pools_as_v25(model, tiny_folder):
         means = []
         for side, text in (("antibody", antibody), ("antigen", antigen)):
             tokens = getattr(pooled, f"{side}_tokenizer")(text)
-            states, mask = pooled._embed(side, tokens["input_ids"], tokens["attention_mask"])
-            means.append(getattr(pooled, f"{side}_tower")(states, mask)[0].mean(dim=0))
+            latents, _ = pooled._latent(side, tokens["input_ids"], tokens["attention_mask"])
+            means.append(latents[0].mean(dim=0))
         both = torch.cat([*means, means[0] * means[1]])
         expected = pooled.output_center + pooled.output_spread * pooled.regressor(both)[0]
     assert torch.allclose(answer(pooled, [antibody], [antigen])[0], expected, atol=1e-5)
@@ -174,11 +174,12 @@ def test_padding_and_companions_do_not_matter(model):
 def test_special_tokens_are_no_residues(model):
     """The network sees as many states as there are residues, on both sides."""
     tokens = model.antibody_tokenizer([f"{HEAVY}|{LIGHT}", HEAVY])
-    states, mask = model._embed("antibody", tokens["input_ids"], tokens["attention_mask"])
+    latents, mask = model._latent("antibody", tokens["input_ids"], tokens["attention_mask"])
     assert mask.sum(dim=1).tolist() == [len(HEAVY) + len(LIGHT), len(HEAVY)]
     expected = model.antibody_encoder.encode([(HEAVY, LIGHT), (HEAVY,)])
     for row, rows in enumerate(expected):
-        assert np.allclose(states[row, : len(rows)].numpy(), rows, atol=1e-5)
+        latent = model.antibody_tower(torch.tensor(rows)[None], torch.ones(1, len(rows)).bool())
+        assert torch.allclose(latents[row, : len(rows)], latent[0], atol=1e-5)
 
 
 def test_both_sides_matter(model):

@@ -15,7 +15,6 @@ from counting_encoder import CountingEncoder
 from paratope.core.errors import EncoderError, StoreError
 from paratope.encoders import embedding_store as store_module
 from paratope.encoders import load_encoder
-from paratope.encoders import store_environment as environment_module
 from paratope.encoders.embedding_store import (
     EmbeddingStore,
     cache_folder,
@@ -178,7 +177,7 @@ def test_a_damaged_file_is_an_error_that_says_what_to_do(tmp_path, content):
 
 
 def test_the_map_grows(tmp_path, monkeypatch):
-    monkeypatch.setattr(environment_module, "INITIAL_MAP_BYTES", 1 << 20)
+    monkeypatch.setattr(store_module, "INITIAL_MAP_BYTES", 1 << 20)
     encoder = CountingEncoder(dim=512)
     molecules = [(letter * length,) for letter in ALPHABET for length in (150, 151, 152)]
     with EmbeddingStore(encoder, tmp_path) as store:

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from counting_encoder import CountingEncoder
+from paratope.encoders import embedding_store as store_module
 from paratope.encoders import load_encoder
-from paratope.encoders import store_environment as environment_module
 from paratope.encoders.embedding_store import EmbeddingStore
 from paratope.molecules.sequences import ALPHABET
 
@@ -40,7 +40,7 @@ except StoreError as error:
 def test_the_map_grows_under_a_reader_in_another_process(tmp_path):
     with EmbeddingStore(load_encoder("residue"), tmp_path) as store:
         store.fill([("C",)])
-        module = "paratope.encoders.store_environment"
+        module = "paratope.encoders.embedding_store"
         grow = f"import {module} as e; e.INITIAL_MAP_BYTES = 1 << 18"
         many = FILL.format(setup=grow).replace("400", "900")
         assert run_python(many, tmp_path).stderr == ""
@@ -161,7 +161,7 @@ def test_a_store_goes_through_a_fork(tmp_path):
 
 
 def test_threads_share_a_store(tmp_path, monkeypatch):
-    monkeypatch.setattr(environment_module, "INITIAL_MAP_BYTES", 1 << 18)  # grows meanwhile
+    monkeypatch.setattr(store_module, "INITIAL_MAP_BYTES", 1 << 18)  # grows meanwhile
     encoder = load_encoder("residue")
     molecules = [("A" * length,) for length in range(1, 200)]
     wrong: list[object] = []

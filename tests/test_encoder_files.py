@@ -224,7 +224,7 @@ def test_weights_as_the_hub_holds_them(name, copied, tiny_folder):
     kind = "Esm" if name.startswith("esm") else "Bert"
     config = getattr(transformers, f"{kind}Config").from_pretrained(folder)
     whole = getattr(transformers, f"{kind}ForMaskedLM")(config)
-    whole.base_model.load_state_dict(loaded._model.state_dict())
+    whole.base_model.load_state_dict(loaded.language_model.state_dict())
     (folder / "model.safetensors").unlink()
     torch.save(whole.state_dict(), folder / "pytorch_model.bin")
     expected = load_encoder(f"{name}@{tiny_folder(name)}", device="cpu").encode([(CHAIN,)])[0]
@@ -240,7 +240,7 @@ def test_half_precision_weights_are_used_in_single_precision(copied):
     change_weights(folder, lambda weights: {key: one.half() for key, one in weights.items()})
     encoder: Any = load_encoder(f"prott5@{folder}", device="cpu")
     assert encoder.encode([(CHAIN,)])[0].dtype == np.float32
-    assert {parameter.dtype for parameter in encoder._model.parameters()} == {torch.float32}
+    assert {parameter.dtype for parameter in encoder.language_model.parameters()} == {torch.float32}
 
 
 def test_loading_says_nothing(copied, capfd, caplog):

@@ -92,7 +92,9 @@ def test_an_adapter_adds_the_product_of_its_two_matrices(name, tiny_folder):
     """Against the same encoder with the changed weights written into it."""
     spec = f"{name}@{tiny_folder(name)}"
     settings = LoraSettings(rank=3, alpha=6, side="antibody")
-    config = NetworkConfig(load_encoder(spec, "cpu").dim, 51, dim=8, heads=2)
+    config = NetworkConfig(
+        antibody_dim=load_encoder(spec, "cpu").dim, antigen_dim=51, dim=8, heads=2
+    )
     tower = build_network(config, settings, {"antibody": spec}, "cpu").antibody_tower
     assert isinstance(tower, AdaptedTower)
     molecules = [("EVQLVES", "DIQM"), ("GGA",)]
@@ -179,7 +181,7 @@ def small_network(tiny_folder: Callable[[str], Path]):
         "antibody": f"igt5@{tiny_folder('igt5')}",
         "antigen": f"esm2-8m@{tiny_folder('esm2-8m')}",
     }
-    config = NetworkConfig(32, 24, dim=8, heads=2, tower_layers=1)
+    config = NetworkConfig(antibody_dim=32, antigen_dim=24, dim=8, heads=2, tower_layers=1)
     return build_network(config, LoraSettings(rank=2), encoders, "cpu")
 
 
@@ -380,7 +382,7 @@ def test_without_peft_the_extra_is_named(adapted, monkeypatch, tmp_path, run_par
     extra = r"pip install 'paratope\[research\]'"
     with pytest.raises(MissingExtraError, match=extra):
         Predictor.load(adapted[0] / "run", device="cpu")
-    config = NetworkConfig(512, 51, dim=8, heads=2)
+    config = NetworkConfig(antibody_dim=512, antigen_dim=51, dim=8, heads=2)
     with pytest.raises(MissingExtraError, match=extra):
         build_network(config, LoraSettings(rank=1, side="antibody"), {"antibody": "antiberty"})
     small = [item for change in TINY for item in ("--set", change)]
@@ -401,10 +403,14 @@ def test_wrong_settings_are_explained_and_rank_0_is_no_adapter():
          "antiberty@0.1.3 has no projection 'qkv'; valid names: dense, key, query, value"),
     ):  # fmt: skip
         with pytest.raises(TrainingError, match=message):
-            build_network(NetworkConfig(512, 51, **config), settings, encoders, "cpu")
+            build_network(
+                NetworkConfig(antibody_dim=512, antigen_dim=51, **config), settings, encoders, "cpu"
+            )
     with pytest.raises(TrainingError, match="use lora.side=antibody"):  # before encoding anything
         open_store(load_encoder("residue"), "antigen", both)
     encoders["antibody"] = "residue"
-    network = build_network(NetworkConfig(51, 51, **config), LoraSettings(), encoders)
+    network = build_network(
+        NetworkConfig(antibody_dim=51, antigen_dim=51, **config), LoraSettings(), encoders
+    )
     assert not any(isinstance(part, AdaptedTower) for part in network.modules())
     assert load_recipe("v2.6").lora.rank == 0

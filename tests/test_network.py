@@ -19,7 +19,7 @@ TOLERANCE = 1e-5
 
 def config_of(recipe: str, **changes) -> NetworkConfig:
     settings = {**load_recipe(recipe).network.model_dump(), **SMALL, **changes}
-    return NetworkConfig(ANTIBODY_DIM, ANTIGEN_DIM, **settings)
+    return NetworkConfig(antibody_dim=ANTIBODY_DIM, antigen_dim=ANTIGEN_DIM, **settings)
 
 
 @pytest.fixture(params=RECIPES)
@@ -279,9 +279,12 @@ def test_without_cross_attention_sides_meet_only_in_the_regressor():
 
 @pytest.mark.parametrize(
     ("recipe", "dims", "least", "most"),
-    [("v2.6", (1024, 2560), 45e6, 55e6), ("default", (512, 51), 1, 2e6)],
+    [
+        ("v2.6", {"antibody_dim": 1024, "antigen_dim": 2560}, 45e6, 55e6),
+        ("default", {"antibody_dim": 512, "antigen_dim": 51}, 1, 2e6),
+    ],
 )
 def test_recipe_v26_has_about_50_million_parameters_and_the_default_few(recipe, dims, least, most):
     with torch.device("meta"):
-        network = Network(NetworkConfig(*dims, **load_recipe(recipe).network.model_dump()))
+        network = Network(NetworkConfig(**dims, **load_recipe(recipe).network.model_dump()))
     assert least <= sum(parameter.numel() for parameter in network.parameters()) <= most

@@ -51,11 +51,6 @@ class EncoderEntry:
         """Longest chain it takes (longest molecule, for a paired encoder)."""
         return self.encoder_class.max_residues
 
-    @property
-    def paired(self) -> bool:
-        """Whether heavy and light chain are encoded together."""
-        return self.encoder_class.paired
-
     def is_here(self) -> bool:
         """Whether its weights are on this machine."""
         try:

@@ -6,12 +6,10 @@ and says nothing about other proteins.
 """
 
 import functools
-import importlib.metadata
-import importlib.util
 import json
 import pickle
+import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +19,7 @@ from paratope.encoders.transformer import (
     TokenizedUnit,
     TokenTable,
     TransformerEncoder,
+    installed_file,
     length_batches,
     resolve_device,
 )
@@ -30,19 +29,15 @@ PACKAGE_VERSION = "0.1.3"
 _MODEL = "trained_models/AntiBERTy_md_smooth"
 # Classes of its species classifier, in the order of its outputs.
 SPECIES = ("camel", "human", "mouse", "rabbit", "rat", "rhesus")
-_SPECIES_WEIGHTS = tuple(
-    f"{layer}.{kind}"
-    for layer in ("bert.pooler.dense", "cls.species")
-    for kind in ("weight", "bias")
+_SPECIES_WEIGHTS = (
+    *("bert.pooler.dense.weight", "bert.pooler.dense.bias"),
+    *("cls.species.weight", "cls.species.bias"),
 )
 # Chains whose species is remembered from the pass that encoded them.
 _REMEMBERED = 50_000
 # What the checkpoint holds beyond a masked language model: a pooler, three classifiers, a constant.
 # The head's bias is there twice.
-_UNUSED_WEIGHTS = (
-    *("bert.pooler.", "cls.species.", "cls.chain.", "cls.graft."),
-    *("position_ids", "cls.predictions.bias"),
-)
+_UNUSED_WEIGHTS = r"pooler\.|cls\.(species|chain|graft|predictions\.bias)|position_ids"
 
 
 class AntibertyEncoder(TransformerEncoder):
@@ -57,7 +52,16 @@ class AntibertyEncoder(TransformerEncoder):
 
     def __init__(self, device: str = "auto") -> None:
         super().__init__(device)
-        self._folder = _weights_folder()
+        path, version = installed_file("antiberty", f"{_MODEL}/pytorch_model.bin")
+        if path is None or version != PACKAGE_VERSION:
+            raise EncoderError(
+                f"antiberty: version {version} is installed, which has not the weights of "
+                f"{PACKAGE_VERSION}; pip install antiberty=={PACKAGE_VERSION}"
+                if version
+                else "antiberty: the package with its weights is missing; "
+                f"pip install antiberty=={PACKAGE_VERSION}"
+            )
+        self._folder = path.parent
         self._species: dict[bytes, np.ndarray] = {}
 
     @functools.cached_property
@@ -90,12 +94,9 @@ class AntibertyEncoder(TransformerEncoder):
         self._species_head = [
             weights[name].to(resolve_device(self.device)) for name in _SPECIES_WEIGHTS
         ]
-        used = {
-            key: value
-            for key, value in weights.items()
-            if not any(unused in key for unused in _UNUSED_WEIGHTS)
-        }
-        model = MaskedLanguageModel(json.loads((self._folder / "config.json").read_text()))
+        used = {key: value for key, value in weights.items() if not re.search(_UNUSED_WEIGHTS, key)}
+        with torch.device("meta"):  # draws no weights: the caller's random state is theirs
+            model = MaskedLanguageModel(json.loads((self._folder / "config.json").read_text()))
         try:
             model.load_state_dict(used, assign=True)
         except RuntimeError as error:
@@ -103,7 +104,7 @@ class AntibertyEncoder(TransformerEncoder):
         return model
 
     def _hidden(self, ids: Any, mask: Any) -> Any:
-        return self._model.bert(ids, mask)
+        return self.language_model.bert(ids, mask)
 
     def _forward(self, batch: list[list[int]]) -> Any:
         import torch
@@ -162,7 +163,7 @@ class AntibertyEncoder(TransformerEncoder):
         else:
             hidden = self._forward([ids])[0, 1:-1]
         with torch.inference_mode():
-            logits = self._model.logits(hidden)[:, columns]  # (residues, 20)
+            logits = self.language_model.logits(hidden)[:, columns]  # (residues, 20)
             return torch.log_softmax(logits, dim=-1).cpu().numpy()
 
 
@@ -173,20 +174,3 @@ _HOW_TO_INSTALL = (
 
 def _token(letter: str) -> str:
     return "[MASK]" if letter == "X" else letter
-
-
-def _weights_folder() -> Path:
-    spec = importlib.util.find_spec("antiberty")
-    if spec is None or not spec.submodule_search_locations:
-        raise EncoderError(
-            "antiberty: the package with its weights is missing; "
-            f"pip install antiberty=={PACKAGE_VERSION}"
-        )
-    version = importlib.metadata.version("antiberty")
-    folder = Path(next(iter(spec.submodule_search_locations))) / _MODEL
-    if version != PACKAGE_VERSION or not (folder / "pytorch_model.bin").is_file():
-        raise EncoderError(
-            f"antiberty: version {version} is installed, which has not the weights of "
-            f"{PACKAGE_VERSION}; pip install antiberty=={PACKAGE_VERSION}"
-        )
-    return folder

@@ -13,16 +13,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 
-class _Linear(nn.Linear):
-    def reset_parameters(self) -> None:
-        """Draw nothing: weights are always loaded, and the caller's random state is theirs."""
-
-
-class _Embedding(nn.Embedding):
-    def reset_parameters(self) -> None:
-        """Draw nothing."""
-
-
 class Bert(nn.Module):
     """Encoder of token ids; ``config`` as in the checkpoint's ``config.json``."""
 
@@ -33,16 +23,23 @@ class Bert(nn.Module):
         self.config = SimpleNamespace(**config)
         self.embeddings = nn.ModuleDict(
             {
-                "word_embeddings": _Embedding(config["vocab_size"], dim),
-                "position_embeddings": _Embedding(config["max_position_embeddings"], dim),
-                "token_type_embeddings": _Embedding(config["type_vocab_size"], dim),
+                "word_embeddings": nn.Embedding(config["vocab_size"], dim),
+                "position_embeddings": nn.Embedding(config["max_position_embeddings"], dim),
+                "token_type_embeddings": nn.Embedding(config["type_vocab_size"], dim),
                 "LayerNorm": nn.LayerNorm(dim, eps=eps),
             }
         )
-        layers, wide = config["num_hidden_layers"], config["intermediate_size"]
-        self.encoder = nn.ModuleDict(
-            {"layer": nn.ModuleList(_layer(dim, wide, eps) for _ in range(layers))}
-        )
+        wide, layers = config["intermediate_size"], nn.ModuleList()
+        for _ in range(config["num_hidden_layers"]):
+            projections = {name: nn.Linear(dim, dim) for name in ("query", "key", "value")}
+            attention = {"self": nn.ModuleDict(projections), "output": _dense_norm(dim, dim, eps)}
+            parts = {
+                "attention": nn.ModuleDict(attention),
+                "intermediate": nn.ModuleDict({"dense": nn.Linear(dim, wide)}),
+                "output": _dense_norm(wide, dim, eps),
+            }
+            layers.append(nn.ModuleDict(parts))
+        self.encoder = nn.ModuleDict({"layer": layers})
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
         """Last hidden states (B, T, dim) of token ids (B, T) and their mask (B, T)."""
@@ -73,7 +70,7 @@ class MaskedLanguageModel(nn.Module):
         dim = config["hidden_size"]
         self.bert = Bert(config)
         transform = _dense_norm(dim, dim, config["layer_norm_eps"])
-        decoder = _Linear(dim, config["vocab_size"])
+        decoder = nn.Linear(dim, config["vocab_size"])
         self.cls = nn.ModuleDict(
             {"predictions": nn.ModuleDict({"transform": transform, "decoder": decoder})}
         )
@@ -91,21 +88,9 @@ class MaskedLanguageModel(nn.Module):
         return head["decoder"](states)
 
 
-def _layer(dim: int, wide: int, eps: float) -> nn.ModuleDict:
-    projections = {name: _Linear(dim, dim) for name in ("query", "key", "value")}
-    attention = {"self": nn.ModuleDict(projections), "output": _dense_norm(dim, dim, eps)}
-    return nn.ModuleDict(
-        {
-            "attention": nn.ModuleDict(attention),
-            "intermediate": nn.ModuleDict({"dense": _Linear(dim, wide)}),
-            "output": _dense_norm(wide, dim, eps),
-        }
-    )
-
-
 def _dense_norm(before: int, after: int, eps: float) -> nn.ModuleDict:
     return nn.ModuleDict(
-        {"dense": _Linear(before, after), "LayerNorm": nn.LayerNorm(after, eps=eps)}
+        {"dense": nn.Linear(before, after), "LayerNorm": nn.LayerNorm(after, eps=eps)}
     )
 
 

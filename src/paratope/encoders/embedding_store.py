@@ -11,32 +11,29 @@ import dataclasses
 import hashlib
 import os
 import re
+import shutil
 import struct
+import threading
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
+import lmdb
 import numpy as np
 
 from paratope.core.errors import StoreError
 from paratope.core.progress import Progress, silent
 from paratope.encoders import Encoder, molecule_units
-from paratope.encoders.store_environment import (
-    NAME_FILE,
-    Environment,
-    acquire,
-    clear_folder,
-    disk_size,
-    release,
-)
 
 FOLDER = "embeddings"
+NAME_FILE = "encoder.txt"
 FORMAT_VERSION = 1
+INITIAL_MAP_BYTES = 64 << 20
 # Residues that are encoded between two commits: what a kill can cost.
 RESIDUES_PER_COMMIT = 8192
 # magic, format version, dtype (numpy name), rows, columns, CRC-32 of key, rows, columns and data
 _HEADER = struct.Struct("<4sH10sIII")
-_MAGIC = b"PTEM"
 
 
 class EmbeddingStore:
@@ -93,8 +90,11 @@ class EmbeddingStore:
         missing = [unit for unit in units if self._read(unit) is None]
         # like lengths together, so that the encoder's batches carry little padding
         missing.sort(key=lambda unit: (-sum(map(len, unit)), unit))
+        starts = np.cumsum([0, *(sum(map(len, unit)) for unit in missing)])
         done = 0
-        for chunk in _chunks(missing):
+        while done < len(missing):
+            full = int(np.searchsorted(starts, starts[done] + RESIDUES_PER_COMMIT, "right"))
+            chunk = missing[done : max(full - 1, done + 1)]
             self._write(chunk, self.encoder.encode(chunk))
             done += len(chunk)
             progress(f"encoding with {self.encoder.name}", done, len(missing))
@@ -120,7 +120,8 @@ class EmbeddingStore:
         A damaged value is not noticed, but `get` notices it.
         """
         units = list({unit for molecule in molecules for unit in self._units(molecule)})
-        missing = dict(zip(units, self._open().lacking(list(map(self._key, units))), strict=True))
+        keys = [embedding_key(self.encoder.name, unit) for unit in units]
+        missing = dict(zip(units, self._open().lacking(keys), strict=True))
         return [
             molecule
             for molecule in molecules
@@ -134,30 +135,28 @@ class EmbeddingStore:
     def _units(self, molecule: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
         return molecule_units(tuple(molecule), self.encoder.paired)
 
-    def _open(self) -> Environment:
+    def _open(self) -> "Environment":
         if self._closed:
             raise StoreError(f"the embedding store of {self.encoder.name} is closed")
         return self._environment
 
-    def _key(self, unit: tuple[str, ...]) -> bytes:
-        return embedding_key(self.encoder.name, unit)
-
     def _read(self, unit: tuple[str, ...]) -> np.ndarray | None:
-        key = self._key(unit)
-        value = self._open().read(key)
-        rows = None if value is None else _unpack(key, value)
-        # an entry of another shape was not written by this encoder: as good as damaged
-        if rows is None or rows.shape != (sum(map(len, unit)), self.encoder.dim):
+        """The array of a unit; None if it is not there, damaged, or of another format or shape."""
+        key = embedding_key(self.encoder.name, unit)
+        value = self._open().read(key) or b""
+        header, data = value[: _HEADER.size], value[_HEADER.size :]
+        shape = sum(map(len, unit)), self.encoder.dim
+        if len(data) != 4 * shape[0] * shape[1] or header != _header(key, shape, data):
             return None
-        return rows
+        # a copy: the caller may write into it
+        return np.frombuffer(data, dtype="<f4").reshape(shape).astype(np.float32)
 
     def _write(self, units: Sequence[tuple[str, ...]], arrays: Sequence[np.ndarray]) -> None:
         items = []
         for unit, rows in zip(units, arrays, strict=True):
-            key, data = self._key(unit), np.ascontiguousarray(rows, dtype="<f4").tobytes()
-            checksum = _checksum(key, len(rows), rows.shape[1], data)
-            header = _HEADER.pack(_MAGIC, FORMAT_VERSION, b"float32", *rows.shape, checksum)
-            items.append((key, header + data))
+            key = embedding_key(self.encoder.name, unit)
+            data = np.ascontiguousarray(rows, dtype="<f4").tobytes()
+            items.append((key, _header(key, rows.shape, data) + data))
         self._open().write(items)
 
 
@@ -167,35 +166,9 @@ def embedding_key(encoder_name: str, chains: tuple[str, ...]) -> bytes:
     return hashlib.sha256("\n".join((encoder_name, *chains)).encode()).digest()
 
 
-def _unpack(key: bytes, value: bytes) -> np.ndarray | None:
-    """The array of a value, or None if it is damaged or of another format."""
-    if len(value) < _HEADER.size:
-        return None
-    magic, version, dtype, n_rows, n_columns, checksum = _HEADER.unpack_from(value)
-    if (magic, version, dtype.rstrip(b"\0")) != (_MAGIC, FORMAT_VERSION, b"float32"):
-        return None
-    data = value[_HEADER.size :]
-    if len(data) != 4 * n_rows * n_columns or checksum != _checksum(key, n_rows, n_columns, data):
-        return None
-    # a copy: the caller may write into it
-    return np.frombuffer(data, dtype="<f4").reshape(n_rows, n_columns).astype(np.float32)
-
-
-def _checksum(key: bytes, n_rows: int, n_columns: int, data: bytes) -> int:
-    return zlib.crc32(data, zlib.crc32(key + struct.pack("<II", n_rows, n_columns)))
-
-
-def _chunks(units: list[tuple[str, ...]]) -> Iterable[list[tuple[str, ...]]]:
-    """Units in runs of at most `RESIDUES_PER_COMMIT` residues (a longer one alone)."""
-    start, residues = 0, 0
-    for end, unit in enumerate(units):
-        length = sum(map(len, unit))
-        if end > start and residues + length > RESIDUES_PER_COMMIT:
-            yield units[start:end]
-            start, residues = end, 0
-        residues += length
-    if units:
-        yield units[start:]
+def _header(key: bytes, shape: tuple[int, ...], data: bytes) -> bytes:
+    checksum = zlib.crc32(data, zlib.crc32(key + struct.pack("<II", *shape)))
+    return _HEADER.pack(b"PTEM", FORMAT_VERSION, b"float32", *shape, checksum)
 
 
 def cache_folder() -> Path:
@@ -252,3 +225,162 @@ def clear_caches(folder: str | os.PathLike[str] | None = None) -> int:
 def _store_folders(folder: str | os.PathLike[str] | None) -> list[Path]:
     root = (Path(folder) if folder is not None else cache_folder()) / FOLDER
     return sorted(path.parent for path in root.glob(f"*/{NAME_FILE}"))
+
+
+class Environment:
+    """One LMDB environment. LMDB allows one per file in a process, so stores share it."""
+
+    def __init__(self, path: Path, encoder_name: str) -> None:
+        self.path = path
+        self.encoder_name = encoder_name
+        self.users = 0
+        self._lock = threading.RLock()
+        self._lmdb = self._open()
+        self._pid = os.getpid()
+
+    def read(self, key: bytes) -> bytes | None:
+        """The value of a key, or None."""
+        with self._transaction(write=False) as transaction:
+            return transaction.get(key)
+
+    def lacking(self, keys: Sequence[bytes]) -> list[bool]:
+        """Whether each key has no value; none is read."""
+        with self._transaction(write=False) as transaction:
+            cursor = transaction.cursor()
+            return [not cursor.set_key(key) for key in keys]
+
+    def write(self, items: list[tuple[bytes, bytes]]) -> None:
+        """All of `items` in one transaction, in a larger map if need be."""
+        with self._lock:
+            while True:
+                try:
+                    with self._transaction(write=True) as transaction:
+                        for key, value in items:
+                            transaction.put(key, value)
+                    return
+                except lmdb.MapFullError:
+                    self._lmdb.set_mapsize(2 * self._lmdb.info()["map_size"])
+
+    def entries(self) -> int:
+        """How many values are kept."""
+        with self._transaction(write=False) as transaction:
+            return transaction.stat()["entries"]
+
+    def clear(self) -> None:
+        """Start again with new files, so that the disk space is free at once."""
+        with self._lock:
+            self._lmdb.close()
+            remove_folder(self.path)
+            self._lmdb = self._open()
+
+    @contextlib.contextmanager
+    def _transaction(self, write: bool) -> Iterator[Any]:
+        # the lock: the map must not be resized while this process reads it
+        with self._lock:
+            if os.getpid() != self._pid:
+                # an environment must not be used on the other side of a fork; closing the
+                # child's copy leaves the parent's locks and reader slots alone
+                self._lmdb.close()
+                self._lmdb = self._open()
+                self._pid = os.getpid()
+            elif _inode(self.path / "data.mdb") != self._inode:
+                # another process has cleared the store: what is written to its old files is lost
+                self._lmdb.close()
+                self._lmdb = self._open()
+            try:
+                try:
+                    transaction = self._lmdb.begin(write=write)
+                except lmdb.MapResizedError:  # by another process
+                    self._lmdb.set_mapsize(0)
+                    transaction = self._lmdb.begin(write=write)
+                with transaction:
+                    yield transaction
+            except lmdb.MapFullError:
+                raise
+            except (lmdb.Error, OSError) as error:
+                action = "written" if write else "read"
+                raise _store_error(self.path, f"cannot be {action}: {error}") from error
+
+    def _open(self) -> Any:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            name_file = self.path / NAME_FILE
+            if not name_file.exists():
+                name_file.write_text(self.encoder_name + "\n")
+            data = self.path / "data.mdb"
+            size = data.stat().st_size if data.exists() else 0
+            environment = lmdb.open(
+                str(self.path), map_size=max(INITIAL_MAP_BYTES, size), max_readers=1024
+            )
+        except (lmdb.Error, OSError) as error:
+            raise _store_error(self.path, f"cannot be opened: {error}") from error
+        # reading beyond the end of a truncated file would kill the process
+        used = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
+        if used > data.stat().st_size:
+            environment.close()
+            raise _store_error(self.path, f"is truncated: {data.stat().st_size} of {used} bytes")
+        self._inode = _inode(data)
+        return environment
+
+
+_ENVIRONMENTS: dict[Path, Environment] = {}
+_ENVIRONMENTS_LOCK = threading.Lock()
+
+
+def acquire(path: Path, encoder_name: str) -> Environment:
+    """The environment of a folder, opened or made; `release` it when done."""
+    with _ENVIRONMENTS_LOCK:
+        path = Path(os.path.realpath(path))
+        if path not in _ENVIRONMENTS:
+            _ENVIRONMENTS[path] = Environment(path, encoder_name)
+        _ENVIRONMENTS[path].users += 1
+        return _ENVIRONMENTS[path]
+
+
+def release(environment: Environment) -> None:
+    """Close an environment if nobody else in this process uses it."""
+    with _ENVIRONMENTS_LOCK:
+        environment.users -= 1
+        if environment.users == 0:
+            _ENVIRONMENTS.pop(environment.path, None)
+            with environment._lock:
+                environment._lmdb.close()
+
+
+def clear_folder(path: Path) -> None:
+    """Empty a store that is open in this process; remove one that is not, with its folder."""
+    with _ENVIRONMENTS_LOCK:
+        environment = _ENVIRONMENTS.get(Path(os.path.realpath(path)))
+    if environment is None:
+        remove_folder(path)
+    else:
+        environment.clear()
+
+
+def disk_size(path: Path) -> int:
+    """Bytes that a folder's files take on disk (LMDB's files can have holes)."""
+    return sum(file.stat().st_blocks * 512 for file in path.iterdir() if file.is_file())
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a store's folder."""
+    try:
+        shutil.rmtree(path)
+    except OSError as error:
+        raise StoreError(f"embedding store {path} cannot be removed: {error}") from error
+
+
+def _inode(path: Path) -> tuple[int, int] | None:
+    """What tells a file from another that has taken its name; None if there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _store_error(path: Path, what: str) -> StoreError:
+    return StoreError(
+        f"embedding store {path} {what}; free some space, set PARATOPE_CACHE to a folder that "
+        "can be written, or clear it: paratope encoders cache --clear"
+    )

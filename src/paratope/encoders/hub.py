@@ -80,8 +80,15 @@ def locate(model: HubModel, location: str | None) -> LocalFiles:
         # without a wish of the user's own, what they have put there is what they want
         if location in (None, revision):
             return _checked(model, LocalFiles(folder, revision))
-    folder = _cached_snapshot(model.repository, wanted)
-    if folder is None:
+    from huggingface_hub import constants
+    from huggingface_hub.file_download import repo_folder_name
+
+    storage = repo_folder_name(repo_id=model.repository, repo_type="model")
+    cache = Path(constants.HF_HUB_CACHE) / storage
+    newest = cache / "refs" / "main"  # that was fetched
+    commit = wanted or (newest.read_text().strip() if newest.is_file() else "")
+    folder = cache / "snapshots" / commit
+    if not commit or not folder.is_dir():
         at = f" at revision {wanted}" if wanted else ""
         name = f"{model.name}@{location}" if location else model.name
         raise EncoderError(
@@ -208,21 +215,6 @@ def quiet_transformers() -> Iterator[None]:
         logging.set_verbosity(level)
         if bar:
             logging.enable_progress_bar()
-
-
-def _cached_snapshot(repository: str, revision: str | None) -> Path | None:
-    """The folder of a revision in the hub's cache; of the newest that was fetched, for None."""
-    from huggingface_hub import constants
-    from huggingface_hub.file_download import repo_folder_name
-
-    storage = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=repository, repo_type="model")
-    if revision is None:
-        newest = storage / "refs" / "main"
-        if not newest.is_file():
-            return None
-        revision = newest.read_text().strip()
-    folder = storage / "snapshots" / revision
-    return folder if folder.is_dir() else None
 
 
 def _checked(model: HubModel, files: LocalFiles) -> LocalFiles:

@@ -11,8 +11,8 @@ IgT5 has ProtT5's vocabulary, in which a residue is a token only with the mark o
 residues written without spaces would become one unknown token. IgBert has ProtBert's.
 """
 
-import abc
 import functools
+import importlib
 from typing import Any
 
 from paratope.core.errors import EncoderError
@@ -29,7 +29,8 @@ class LanguageModelEncoder(TransformerEncoder):
     tokenizer's settings of spaces and case, and a residue can never become an unknown token.
     """
 
-    model_type: str  # in config.json
+    model_type: str  # in config.json, and the module of `transformers`
+    class_names: tuple[str, str]
     dim_field: str  # in config.json
     residue_prefix: str = ""  # of a residue's token
     pad_token: str
@@ -45,10 +46,15 @@ class LanguageModelEncoder(TransformerEncoder):
         self.dim = int(files.read_config(self.model_type)[self.dim_field])
         self._files = files
 
-    @staticmethod
-    @abc.abstractmethod
-    def classes() -> tuple[Any, Any]:
+    @classmethod
+    def classes(cls) -> tuple[Any, Any]:
         """Configuration and model class of `transformers`."""
+        modules = (
+            importlib.import_module(f"transformers.models.{cls.model_type}.{part}_{cls.model_type}")
+            for part in ("configuration", "modeling")
+        )
+        configuration, model = map(getattr, modules, cls.class_names)
+        return configuration, model
 
     @classmethod
     def build_empty(cls, model: HubModel) -> Any:
@@ -88,6 +94,10 @@ class LanguageModelEncoder(TransformerEncoder):
         )
 
     def _tokenize(self, unit: tuple[str, ...]) -> TokenizedUnit:
+        if len(unit) > 2:
+            raise EncoderError(
+                f"{self.name}: {len(unit)} chains; it takes an antibody's heavy, or heavy and light"
+            )
         vocabulary = self._vocabulary
         ids = [vocabulary[token] for token in self.start_tokens]
         positions: list[int] = []
@@ -98,13 +108,6 @@ class LanguageModelEncoder(TransformerEncoder):
             ids += [vocabulary[letter] for letter in chain]
         ids += [vocabulary[token] for token in self.end_tokens]
         return TokenizedUnit(ids, positions)
-
-    def _check_unit(self, unit: tuple[str, ...]) -> None:
-        if len(unit) > 2:
-            raise EncoderError(
-                f"{self.name}: {len(unit)} chains; it takes an antibody's heavy, or heavy and light"
-            )
-        super()._check_unit(unit)
 
 
 def _esm2(size: str, revision: str, layers: int, dim: int, heads: int) -> HubModel:
@@ -138,7 +141,7 @@ class Esm2Encoder(LanguageModelEncoder):
     """ESM-2's last hidden layer, each chain alone."""
 
     max_residues = 1022  # the crops it was trained on have 1,024 tokens
-    model_type = "esm"
+    model_type, class_names = "esm", ("EsmConfig", "EsmModel")
     dim_field = "hidden_size"
     pad_token = "<pad>"
     unknown_token = "<unk>"
@@ -146,25 +149,11 @@ class Esm2Encoder(LanguageModelEncoder):
     end_tokens = ("<eos>",)
     model_options = {"add_pooling_layer": False}
 
-    @staticmethod
-    def classes() -> tuple[Any, Any]:
-        """Configuration and model class of `transformers`."""
-        from transformers.models.esm.configuration_esm import EsmConfig
-        from transformers.models.esm.modeling_esm import EsmModel
-
-        return EsmConfig, EsmModel
-
 
 _T5_ARCHITECTURE = {
-    "vocab_size": 128,
-    "d_model": 1024,
-    "d_kv": 128,
-    "d_ff": 16384,
-    "num_layers": 24,
-    "num_heads": 32,
-    "relative_attention_num_buckets": 32,
-    "feed_forward_proj": "relu",
-    "layer_norm_epsilon": 1e-6,
+    **{"vocab_size": 128, "d_model": 1024, "d_kv": 128, "d_ff": 16384},
+    **{"num_layers": 24, "num_heads": 32, "relative_attention_num_buckets": 32},
+    **{"feed_forward_proj": "relu", "layer_norm_epsilon": 1e-6},
 }
 IGT5 = HubModel("igt5", "Exscientia/IgT5", None, _T5_ARCHITECTURE)
 IGT5_UNPAIRED = HubModel("igt5-unpaired", "Exscientia/IgT5_unpaired", None, _T5_ARCHITECTURE)
@@ -182,20 +171,12 @@ class ProtT5Encoder(LanguageModelEncoder):
     # T5's positions are relative and have no end, but attention needs memory by the square: with
     # 32 heads, half a gigabyte a layer for this length
     max_residues = 2000
-    model_type = "t5"
+    model_type, class_names = "t5", ("T5Config", "T5EncoderModel")
     dim_field = "d_model"
     residue_prefix = "\N{LOWER ONE EIGHTH BLOCK}"
     pad_token = "<pad>"
     unknown_token = "<unk>"
     end_tokens = ("</s>",)
-
-    @staticmethod
-    def classes() -> tuple[Any, Any]:
-        """Configuration and model class of `transformers`."""
-        from transformers.models.t5.configuration_t5 import T5Config
-        from transformers.models.t5.modeling_t5 import T5EncoderModel
-
-        return T5Config, T5EncoderModel
 
 
 class IgT5UnpairedEncoder(ProtT5Encoder):
@@ -233,7 +214,7 @@ class IgBertEncoder(LanguageModelEncoder):
 
     paired = True
     max_residues = 509  # 512 tokens with [CLS] and two [SEP]: twice what two variable domains need
-    model_type = "bert"
+    model_type, class_names = "bert", ("BertConfig", "BertModel")
     dim_field = "hidden_size"
     pad_token = "[PAD]"
     unknown_token = "[UNK]"
@@ -241,11 +222,3 @@ class IgBertEncoder(LanguageModelEncoder):
     chain_separator = "[SEP]"
     end_tokens = ("[SEP]",)
     model_options = {"add_pooling_layer": False}
-
-    @staticmethod
-    def classes() -> tuple[Any, Any]:
-        """Configuration and model class of `transformers`."""
-        from transformers.models.bert.configuration_bert import BertConfig
-        from transformers.models.bert.modeling_bert import BertModel
-
-        return BertConfig, BertModel

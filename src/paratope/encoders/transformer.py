@@ -2,9 +2,11 @@
 
 import abc
 import dataclasses
-import functools
+import importlib.metadata
+import importlib.util
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -88,6 +90,7 @@ class TransformerEncoder(BaseEncoder):
         if device != "auto":
             resolve_device(device)
         self._lock = threading.Lock()
+        self._loaded: Any = None
 
     @abc.abstractmethod
     def _load_model(self) -> Any:
@@ -99,16 +102,7 @@ class TransformerEncoder(BaseEncoder):
 
     def _hidden(self, ids: "torch.Tensor", mask: "torch.Tensor") -> "torch.Tensor":
         """Last hidden states (B, T, dim) of token ids and mask (B, T)."""
-        return self._model(input_ids=ids, attention_mask=mask).last_hidden_state
-
-    @property
-    def _model(self) -> Any:
-        with self._lock:
-            return self._loaded_model
-
-    @functools.cached_property
-    def _loaded_model(self) -> Any:
-        return self._load_model().eval().requires_grad_(False).to(resolve_device(self.device))
+        return self.language_model(input_ids=ids, attention_mask=mask).last_hidden_state
 
     @property
     @abc.abstractmethod
@@ -117,8 +111,12 @@ class TransformerEncoder(BaseEncoder):
 
     @property
     def language_model(self) -> Any:
-        """The model of `transformers`, in evaluation mode, its weights frozen."""
-        return self._model
+        """The model of `transformers`, read when first asked for: frozen, in evaluation mode."""
+        with self._lock:
+            if self._loaded is None:
+                model = self._load_model().eval().requires_grad_(False)
+                self._loaded = model.to(resolve_device(self.device))
+            return self._loaded
 
     def tokenize(self, unit: tuple[str, ...]) -> TokenizedUnit:
         """Tokens of one unit (see `BaseEncoder`); `EncoderError` if it cannot be encoded."""
@@ -137,7 +135,9 @@ class TransformerEncoder(BaseEncoder):
         import torch
 
         rows: list[np.ndarray] = [np.empty(0)] * len(units)
-        _ = self._model  # loaded here: tensors made in inference mode can never be trained with
+        _ = (
+            self.language_model
+        )  # loaded here: tensors made in inference mode can never be trained with
         with torch.inference_mode():
             for index, states in self._states([self._tokenize(unit) for unit in units]):
                 rows[index] = states.cpu().numpy()
@@ -155,14 +155,27 @@ class TransformerEncoder(BaseEncoder):
 
     def _forward(self, batch: list[list[int]]) -> "torch.Tensor":
         """Last hidden states (B, T, dim) of lists of token ids, padded to the longest."""
-        import torch
-
-        longest = max(map(len, batch))
-        ids = torch.full((len(batch), longest), self.token_table.pad)
-        mask = torch.zeros((len(batch), longest), dtype=torch.long)
-        for row, tokens in enumerate(batch):
-            ids[row, : len(tokens)] = torch.tensor(tokens)
-            mask[row, : len(tokens)] = 1
-        model = self._model
-        device = next(model.parameters()).device
+        ids, mask = padded_ids(batch, self.token_table.pad)
+        device = next(self.language_model.parameters()).device
         return self._hidden(ids.to(device), mask.to(device)).float()
+
+
+def padded_ids(rows: Sequence[Sequence[int]], pad: int) -> tuple["torch.Tensor", "torch.Tensor"]:
+    """Token ids of several units and their mask, (rows, longest) int64 each."""
+    import torch
+
+    ids = torch.full((len(rows), max(map(len, rows))), pad)
+    mask = torch.zeros_like(ids)
+    for index, row in enumerate(rows):
+        ids[index, : len(row)] = torch.tensor(row)
+        mask[index, : len(row)] = 1
+    return ids, mask
+
+
+def installed_file(package: str, path: str) -> tuple[Path | None, str]:
+    """A file of an installed package (None: not there), and its version ("": not installed)."""
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        return None, ""
+    file = Path(next(iter(spec.submodule_search_locations))) / path
+    return file if file.is_file() else None, importlib.metadata.version(package)

@@ -24,7 +24,7 @@ from paratope.core.validation import Line, validated, within
 from paratope.models.applicability_domain import ApplicabilityDomain
 from paratope.models.calibration import Calibration
 from paratope.models.network import Network, NetworkConfig
-from paratope.models.recipes import LoraSettings, NetworkSettings
+from paratope.models.recipes import LoraSettings
 
 FORMAT_VERSION = 1
 BUNDLED_MODELS = ("default",)
@@ -55,28 +55,12 @@ class BundleEncoders(pydantic.BaseModel):
     lora: LoraSettings = LoraSettings()
 
 
-class NetworkSizes(NetworkSettings):
-    """A network's sizes with those of what it reads."""
-
-    antibody_dim: Annotated[int, within(1, 65_536)]
-    antigen_dim: Annotated[int, within(1, 65_536)]
-
-    @property
-    def weights(self) -> int:
-        """Those of one network's matrices: fewer than it has, by its biases."""
-        return super().weights + self.dim * (self.antibody_dim + self.antigen_dim)
-
-    def to_config(self) -> NetworkConfig:
-        """What a network is built of."""
-        return NetworkConfig(**self.model_dump())
-
-
 class BundleConfig(pydantic.BaseModel):
     """What ``config.json`` says of a model."""
 
     encoders: BundleEncoders
     members: Annotated[int, within(1, 1000)]
-    network: NetworkSizes | None = None  # None: a campaign's
+    network: NetworkConfig | None = None  # None: a campaign's
     recipe: dict[str, Any] = {}
     kind: Line = "network"
 
@@ -263,7 +247,7 @@ def make_bundle(
     }
     config = {
         "encoders": dict(encoders),
-        "network": dataclasses.asdict(networks[0].config),
+        "network": networks[0].config.model_dump(),
         "members": len(networks),
         "recipe": dict(recipe),
     }

@@ -16,7 +16,12 @@ from torch import Tensor
 from paratope.core.errors import EncoderError, InputError, ModelError
 from paratope.encoders import ENCODERS, Encoder, load_encoder, molecule_units
 from paratope.encoders.protocol import Role
-from paratope.encoders.transformer import TokenizedUnit, TokenTable, TransformerEncoder
+from paratope.encoders.transformer import (
+    TokenizedUnit,
+    TokenTable,
+    TransformerEncoder,
+    padded_ids,
+)
 from paratope.models.batches import fit_molecule
 from paratope.models.fine_tuning import AdaptedTower, adapt
 from paratope.models.network import Network, NetworkConfig
@@ -98,46 +103,39 @@ def units_of_tokens(encoder: TokenEncoder, ids: Tensor, mask: Tensor) -> list[li
             f"token ids and mask should be whole numbers of one shape (rows, tokens), got "
             f"{tuple(ids.shape)} and {tuple(mask.shape)}, {ids.dtype}"
         )
-    rows = []
-    for number, (row, seen) in enumerate(zip(ids.tolist(), mask.tolist(), strict=True)):
-        units = _units(encoder, [token for token, one in zip(row, seen, strict=True) if one])
-        if isinstance(units, str):
-            raise InputError(f"row {number} of the token ids: {units}")
-        rows.append(units)
-    return rows
-
-
-def _units(encoder: TokenEncoder, tokens: list[int]) -> list[TokenizedUnit] | str:
-    """Units of one row's tokens, or what is wrong with them."""
     table = encoder.token_table
     residues = frozenset(table.residues.values())
-    units: list[TokenizedUnit] = []
-    ids: list[int] = []
-    places: list[int] = []
-    for place, token in enumerate(tokens):
-        if token == table.pad:
-            continue
-        if token == table.unknown:
-            return (
-                f"token {place} is the unknown token; this vocabulary knows every residue, so the "
-                "text was given to the tokenizer in another form (ProtT5's wants spaces between "
-                "residues); use the model's own tokenizers"
-            )
-        if token not in residues and token not in table.special:
-            return f"token {place} has the id {token}, which is no residue of this vocabulary"
-        if token in residues:
-            places.append(len(ids))
-        ids.append(token)
-        if token in table.ends and not encoder.paired:
-            units.append(TokenizedUnit(ids, places))
-            ids, places = [], []
-    if ids:
-        units.append(TokenizedUnit(ids, places))
-    if not units or not all(unit.residue_positions for unit in units):
-        return (
-            "no residue in it" if not any(u.residue_positions for u in units) else "an empty chain"
-        )
-    return units
+    rows = []
+    for number, (row, seen) in enumerate(zip(ids.tolist(), mask.tolist(), strict=True)):
+        tokens = [token for token, is_seen in zip(row, seen, strict=True) if is_seen]
+        units = [TokenizedUnit([], [])]
+        for position, token in enumerate(tokens):
+            if token == table.pad:
+                continue
+            unit, wrong = units[-1], ""
+            if token == table.unknown:
+                wrong = (
+                    "is the unknown token; this vocabulary knows every residue, so the text was "
+                    "given to the tokenizer in another form (ProtT5's wants spaces between "
+                    "residues); use the model's own tokenizers"
+                )
+            elif token in residues:
+                unit.residue_positions.append(len(unit.ids))
+            elif token not in table.special:
+                wrong = f"has the id {token}, which is no residue of this vocabulary"
+            if wrong:
+                raise InputError(f"row {number} of the token ids: token {position} {wrong}")
+            unit.ids.append(token)
+            if token in table.ends and not encoder.paired:
+                units.append(TokenizedUnit([], []))
+        if len(units) > 1 and not units[-1].ids:
+            units.pop()
+        if not all(unit.residue_positions for unit in units):
+            empty = not any(unit.residue_positions for unit in units)
+            what = "no residue in it" if empty else "an empty chain"
+            raise InputError(f"row {number} of the token ids: {what}")
+        rows.append(units)
+    return rows
 
 
 class ChainTokenizer:
@@ -175,14 +173,9 @@ class ChainTokenizer:
         if not texts:
             raise InputError("no sequence to tokenize; expected at least one")
         rows = [self._row(text, truncation, max_length) for text in texts]
-        longest = max(map(len, rows))
-        if not padding and any(len(row) != longest for row in rows):
+        if not padding and len(set(map(len, rows))) > 1:
             raise InputError("molecules of different lengths need padding=True")
-        ids = torch.full((len(rows), longest), self._tokens.token_table.pad)
-        mask = torch.zeros_like(ids)
-        for number, row in enumerate(rows):
-            ids[number, : len(row)] = torch.tensor(row)
-            mask[number, : len(row)] = 1
+        ids, mask = padded_ids(rows, self._tokens.token_table.pad)
         return {"input_ids": ids, "attention_mask": mask}
 
     def _row(self, text: str, truncation: bool, max_length: int | None) -> list[int]:
@@ -252,12 +245,17 @@ class DualEncoderWithCrossAttention(Network):
             "antigen": antigen_encoder or settings.encoders.antigen,
         }
         sizes = settings.network.model_dump()
-        if dropout is not None:
-            sizes["dropout"] = dropout
-        if use_cross_attention is not None:
-            sizes["use_cross_attention"] = use_cross_attention
-        dims = {f"{side}_dim": _dim(encoder) for side, encoder in given.items()}
-        super().__init__(NetworkConfig(**dims, **sizes))
+        changes = {"dropout": dropout, "use_cross_attention": use_cross_attention}
+        sizes |= {name: value for name, value in changes.items() if value is not None}
+        for side, encoder in given.items():
+            try:
+                known = load_encoder(encoder) if isinstance(encoder, str) else encoder
+            except EncoderError:  # of a published one the width is known without its files
+                if encoder not in ENCODERS:
+                    raise
+                known = ENCODERS[str(encoder)]
+            sizes[f"{side}_dim"] = known.dim
+        super().__init__(NetworkConfig(**sizes))
         self.recipe = settings
         self._given: Mapping[str, str | Encoder] = given
         self._encoders: dict[str, Encoder] = {}
@@ -358,16 +356,11 @@ class DualEncoderWithCrossAttention(Network):
 
     def _latent(self, side: Role, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Latents (B, L, dim) of residues, and their mask (B, L)."""
-        tower = getattr(self, f"{side}_tower")
+        tower, device = getattr(self, f"{side}_tower"), self.output_center.device
         if isinstance(tower, AdaptedTower):
-            tower.move_encoder(self.output_center.device)
+            tower.move_encoder(device)
             tower = tower.tower
-        states, inside = self._embed(side, ids, mask)
-        return tower(states, inside), inside
-
-    def _embed(self, side: Role, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Residues' states (B, L, dim), zero where padded, and their mask (B, L)."""
-        encoder: TokenEncoder = token_encoder(self._encoder(side))
+        encoder = token_encoder(self._encoder(side))
         try:
             rows = units_of_tokens(encoder, ids, mask)
         except InputError as error:
@@ -376,9 +369,8 @@ class DualEncoderWithCrossAttention(Network):
         molecules = [torch.cat([next(states) for _ in row]) for row in rows]
         lengths = torch.tensor([len(molecule) for molecule in molecules])
         tokens = torch.nn.utils.rnn.pad_sequence(molecules, batch_first=True)
-        device = self.output_center.device
-        inside = torch.arange(tokens.shape[1]) < lengths[:, None]
-        return tokens.to(device), inside.to(device)
+        inside = (torch.arange(tokens.shape[1]) < lengths[:, None]).to(device)
+        return tower(tokens.to(device), inside), inside
 
     def _encoder(self, side: Role) -> Encoder:
         tower = getattr(self, f"{side}_tower")
@@ -390,15 +382,3 @@ class DualEncoderWithCrossAttention(Network):
             encoder = load_encoder(given, device) if isinstance(given, str) else given
             self._encoders[side] = encoder
         return self._encoders[side]
-
-
-def _dim(encoder: str | Encoder) -> int:
-    """Width of an encoder's embeddings; of a published one also where its files are not here."""
-    if not isinstance(encoder, str):
-        return encoder.dim
-    try:
-        return load_encoder(encoder).dim
-    except EncoderError:
-        if encoder not in ENCODERS:
-            raise
-        return ENCODERS[encoder].dim

@@ -6,9 +6,8 @@ sides and answers; it is all that runs for each pair. Padding is masked wherever
 convolutions, attention and pooling.
 """
 
-import dataclasses
 import math
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,34 +15,25 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from paratope.core.units import PKD_MAX_OUTPUT, PKD_MIN_OUTPUT
+from paratope.core.validation import within
 from paratope.models.batches import PairBatch
+from paratope.models.recipes import NetworkSettings
 
 # log-variances of a pKd the network can state: standard deviations from 0.05 to 7.4
 LOG_VARIANCE_RANGE = (-6.0, 4.0)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class NetworkConfig:
-    """Sizes of a network."""
+class NetworkConfig(NetworkSettings):
+    """Sizes of a network: a recipe's, with those of what it reads."""
 
     # antibody_dim, antigen_dim: Width of the encoders' embeddings
-    antibody_dim: int
-    antigen_dim: int
-    dim: int = 64  # Width of the latent of a residue
-    heads: int = 4  # Attention heads; divides `dim`
-    layers: int = 1  # Interaction layers; 0 without cross-attention
-    tower_layers: int = 2  # Convolution blocks in each tower
-    kernel: int = 7  # Residues a convolution sees; odd
-    feed_forward: int = 2  # Hidden width of a feed-forward block, in multiples of `dim`
-    regressor: tuple[int, ...] = (128,)  # Hidden widths of the regressor
-    dropout: float = 0.1  # Between 0 and 1
-    # False: both sides are averaged over their residues and meet only in the regressor
-    use_cross_attention: bool = True
-    output: str = "bounded"  # ``"bounded"``: smooth on [4, 14]; ``"free"``: any number
+    antibody_dim: Annotated[int, within(1, 65_536)]
+    antigen_dim: Annotated[int, within(1, 65_536)]
 
-    def __post_init__(self) -> None:
-        # a configuration read from JSON or TOML brings lists
-        object.__setattr__(self, "regressor", tuple(self.regressor))
+    @property
+    def weights(self) -> int:
+        """Those of one network's matrices: fewer than it has, by its biases."""
+        return super().weights + self.dim * (self.antibody_dim + self.antigen_dim)
 
 
 class NetworkOutput(NamedTuple):

@@ -99,7 +99,7 @@ class NetworkModel:
                     f"model.safetensors holds too few weights for config.json (network {index})"
                 )
             with torch.random.fork_rng(devices=[]):  # weights are drawn before they are replaced
-                network = build_network(sizes.to_config(), lora, names, device)
+                network = build_network(sizes, lora, names, device)
             try:
                 network.load_state_dict(state)
             except RuntimeError as error:

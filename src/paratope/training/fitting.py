@@ -63,7 +63,9 @@ def untrained_network(
     """The recipe's network for the embeddings in the stores, answering about the labels' mean."""
     antibody_dim = embedding_width(stores[0], examples.antibodies[0])
     antigen_dim = embedding_width(stores[1], examples.antigens[0])
-    config = NetworkConfig(antibody_dim, antigen_dim, **recipe.network.model_dump())
+    config = NetworkConfig(
+        antibody_dim=antibody_dim, antigen_dim=antigen_dim, **recipe.network.model_dump()
+    )
     network = build_network(config, recipe.lora, recipe.encoders.by_side)
     exact = examples.pkd[examples.censoring == 0]
     known = exact if len(exact) else examples.pkd

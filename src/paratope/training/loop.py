@@ -306,7 +306,7 @@ class TrainingLoop:
             "monitors": self.monitors.state_dict(),
             "random": self._random,
             "rows": self.rows,
-            "network": dataclasses.asdict(self.config),
+            "network": self.config.model_dump(),
             "recipe": self.recipe.model_dump(mode="json"),
         }
 

@@ -24,6 +24,7 @@ _MAX_BYTES = 1_000_000
 _MAX_WEIGHTS = 1_000_000_000
 
 _Epochs = Annotated[int, within(0, 100_000)]
+_Width = Annotated[int, within(1, 65_536)]
 _Weight = Annotated[float, within(0, 1e6)]
 
 
@@ -45,20 +46,20 @@ class EncoderSettings(_Section):
 
 
 class NetworkSettings(_Section):
-    """Sizes of the network; see `paratope.models.network.NetworkConfig`."""
+    """Sizes of the network."""
 
-    dim: Annotated[int, within(2, 8192)] = 64
-    heads: Annotated[int, within(1, 256)] = 4
-    layers: Annotated[int, within(0, 64)] = 1
-    tower_layers: Annotated[int, within(0, 64)] = 2
-    kernel: Annotated[int, within(1, 999)] = 7
-    feed_forward: Annotated[int, within(1, 64)] = 2
-    regressor: Annotated[tuple[Annotated[int, within(1, 65_536)], ...], Field(max_length=16)] = (
-        128,
-    )
+    dim: Annotated[int, within(2, 8192)] = 64  # Width of the latent of a residue
+    heads: Annotated[int, within(1, 256)] = 4  # Attention heads; divides `dim`
+    layers: Annotated[int, within(0, 64)] = 1  # Interaction layers; 0 without cross-attention
+    tower_layers: Annotated[int, within(0, 64)] = 2  # Convolution blocks in each tower
+    kernel: Annotated[int, within(1, 999)] = 7  # Residues a convolution sees; odd
+    feed_forward: Annotated[int, within(1, 64)] = 2  # Its hidden width, in multiples of `dim`
+    # Hidden widths of the regressor
+    regressor: Annotated[tuple[_Width, ...], Field(max_length=16)] = (128,)
     dropout: Annotated[float, within(0, 0.99)] = 0.1
+    # False: both sides are averaged over their residues and meet only in the regressor
     use_cross_attention: bool = True
-    output: Literal["bounded", "free"] = "bounded"
+    output: Literal["bounded", "free"] = "bounded"  # "bounded": smooth on [4, 14]; or any number
 
     @property
     def weights(self) -> int:
