@@ -21,10 +21,12 @@ from paratope.data.datasets.dataset import (
     DataFile,
     Dataset,
     Imported,
+    Source,
     data_root,
     filter_licence,
     is_permissive,
-    notes_of_changed_files,
+    locate,
+    sha256_of,
     tally,
 )
 from paratope.data.datasets.formats import ALPHASEQ, FLAB, PLAIN
@@ -50,20 +52,8 @@ __all__ = [
 DATASETS: dict[str, Dataset] = {
     dataset.name: dataset
     for dataset in (
-        SKEMPI,
-        SKEMPI_RAW,
-        SABDAB,
-        SABDAB_SUMMARY,
-        ABSCI_HER2,
-        GENERAL,
-        AB_BIND,
-        AB645,
-        AB1101,
-        S1131,
-        *ABBIBENCH,
-        ALPHASEQ,
-        FLAB,
-        PLAIN,
+        *(SKEMPI, SKEMPI_RAW, SABDAB, SABDAB_SUMMARY, ABSCI_HER2, GENERAL),
+        *(AB_BIND, AB645, AB1101, S1131, *ABBIBENCH, ALPHASEQ, FLAB, PLAIN),
     )
 }
 # In order of precedence: a pair measured in an earlier source is not taken again from a later one,
@@ -97,21 +87,19 @@ def load_dataset(
     if not dataset.files:
         if root is None:
             raise InputError(f"{name} is a table format: give the path of a table")
-        return dataset.load(
-            Path(root),
-            as_published=as_published,
-            antigen=antigen,
-            columns=columns,
-            take=take,
-            sheet=sheet,
-        )
+        return dataset.load(Source(Path(root), as_published, antigen, columns, take, sheet))
     if antigen:
         raise InputError(f"{name} holds its antigens; an antigen goes with a table format only")
     if columns or take:
         raise InputError(f"{name} has columns of its own; --columns and --take go with a format")
     folder = Path(root) if root is not None else data_root()
-    imported = dataset.load(folder, as_published=as_published)
-    changed = notes_of_changed_files(folder, dataset.files)
+    imported = dataset.load(Source(folder, as_published))
+    changed = tuple(
+        f"{file.path} is not the file this importer was written for "
+        f"(expected SHA-256 {file.sha256[:12]}…): rows may differ"
+        for file in dataset.files
+        if (path := locate(folder, file)) is not None and sha256_of(path) != file.sha256
+    )
     return dataclasses.replace(imported, notes=imported.notes + changed)
 
 
@@ -128,7 +116,7 @@ def training_rows(root: Path | None = None) -> Imported:
     first_source: dict[object, str] = {}
     counts: Counter[str] = Counter()
     for dataset in _TRAINING_SOURCES:
-        for row in dataset.load(folder).measurements:
+        for row in dataset.load(Source(folder)).measurements:
             if not is_permissive(row.origin.licence):
                 counts[f"{dataset.name}, terms not permissive"] += 1
                 continue

@@ -10,6 +10,7 @@ published, every row is kept with its value as it stands, and chain one is then 
 
 import dataclasses
 import functools
+import operator
 import re
 from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
@@ -38,13 +39,8 @@ TABLE = DataFile(
     sha256="078ab9b5c64459d5aa2e39cfdfbabdedcd946fa6bccfb49d81f59df2e175e29f",
     url="https://raw.githubusercontent.com/sarahsirin/AB-Bind-Database/"
     "f5af13df80000ad9e438a6ccf1147bd5f9d55dba/AB-Bind_experimental_data.csv",
-    columns=(
-        "#PDB",
-        "Partners(A_B)",
-        "Mutation",
-        "ddG(kcal/mol)",
-        "Assay Name",
-        "Assay Temp (Celcius)",
+    columns=tuple(
+        "#PDB,Partners(A_B),Mutation,ddG(kcal/mol),Assay Name,Assay Temp (Celcius)".split(",")
     ),
     encoding="latin-1",
 )
@@ -67,8 +63,6 @@ S1131_FILE = DataFile(
     columns=("PDB", "Partners", "mutation", "a", "b", "a_mut", "b_mut", "ddG"),
 )
 _FLAG_DDG_KCAL_MOL = 8.0
-_FLAGGED = "flag ddG = 8 as censored"
-_NOT_CARRIED = "mutation not in the mutant's chains"
 # Complexes without a variable domain: receptors, inhibitors, and Fc fragments with their receptors;
 # homology models of them have HM_ in front.
 _NO_ANTIBODY = frozenset({"1AK4", "1FFW", "1JTG", "1KTZ", "3K2M", "1T83", "3WJJ"})
@@ -94,6 +88,8 @@ def _substitutions(mutations: Sequence[str]) -> list[tuple[str, str]]:
 
 def _pair(row: SourceRow, suffix: str, name: str) -> Pair:
     """Pair of a row's chains: of the parent (`suffix` empty) or of the mutant (``"_mut"``)."""
+    if "a" in row.values:  # of S1131
+        return row.pair((row[f"a{suffix}"], "", name), (row[f"b{suffix}"], ""))
     light, heavy, antigen_a, antigen_b = (row[f"{chain}{suffix}"] for chain in _CHAINS)
     if not heavy:
         heavy, light = light, ""
@@ -101,29 +97,41 @@ def _pair(row: SourceRow, suffix: str, name: str) -> Pair:
     return row.pair((heavy, light, name), (antigen, row.values.get("Protein-2", "")))
 
 
-def _mutations(row: SourceRow) -> tuple[str, ...]:
-    """Mutations of a row; AB1101 has them separated in a column of its own."""
-    return split_mutations(row.values.get("Mutation2") or row["Mutation"])
-
-
-def _is_carried(row: SourceRow) -> bool:
-    """True if the mutant's chains differ from the parent's in as many residues as are named."""
-    changed = 0
-    for chain in _CHAINS:
-        before, after = row[chain], row[f"{chain}_mut"]
-        changed += sum(a != b for a, b in zip(before, after, strict=False))
-        changed += abs(len(before) - len(after))
-    # some lists name a residue as mutated to itself
-    return changed >= sum(before != after for before, after in _substitutions(_mutations(row)))
-
-
-def _outcome(source: Source, measurement: Measurement, ddg_kcal_mol: float) -> Outcome:
-    """A row that is kept: as it stands, or without a value where its ddG is the flag."""
+def _outcome(
+    source: Source,
+    row: SourceRow,
+    pdb: str,
+    ddg_kcal_mol: float,
+    origin: Origin,
+    conditions: Conditions,
+) -> Outcome:
+    """What a row with chains gives: as it stands, or without a value where its ddG is the flag."""
+    parent, mutant = _pair(row, "", pdb), _pair(row, "_mut", pdb)
+    measurement = Measurement(
+        mutant,
+        assay=f"{origin.source}:{pdb}",
+        # at 298.15 K in every row, so that they stay in proportion to the published ones
+        delta_pkd=ddg_kcal_mol_to_delta_pkd(ddg_kcal_mol),
+        parent=parent,
+        conditions=conditions,
+        origin=origin,
+    )
     if source.as_published:
         return "as published", measurement
+    if not has_heavy_domain(parent.antibody.heavy):
+        return "not an antibody", None
+    changed = sum(
+        sum(map(operator.ne, before, after)) + abs(len(before) - len(after))
+        for molecules in zip(parent.residues, mutant.residues, strict=True)
+        for before, after in zip(*molecules, strict=True)
+    )
+    # some lists name a residue as mutated to itself
+    if changed < sum(before != after for before, after in _substitutions(origin.mutations)):
+        return "mutation not in the mutant's chains", None
     if ddg_kcal_mol != _FLAG_DDG_KCAL_MOL:
         return "measured", measurement
-    return _FLAGGED, dataclasses.replace(measurement, delta_pkd=None, censoring=Censoring.AT_MOST)
+    bound = dataclasses.replace(measurement, delta_pkd=None, censoring=Censoring.AT_MOST)
+    return "flag ddG = 8 as censored", bound
 
 
 def _bound_flags(measurements: Sequence[Measurement]) -> list[Measurement]:
@@ -138,59 +146,14 @@ def _bound_flags(measurements: Sequence[Measurement]) -> list[Measurement]:
     ]
 
 
-# ΔΔG become ΔpKd at 298.15 K in every row, so that they stay in proportion to the published ones.
-
-
 def _read_attabseq(source: Source, file: DataFile, name: str) -> Iterator[Outcome]:
     for row in source.rows(file):
-        parent, mutant = _pair(row, "", row["PDB"]), _pair(row, "_mut", row["PDB"])
-        ddg_kcal_mol = row.number("ddG")
-        if not source.as_published and not row["antibody_heavy_seq"]:
-            yield "not an antibody", None
-            continue
-        if not source.as_published and not _is_carried(row):
-            yield _NOT_CARRIED, None
-            continue
-        measurement = Measurement(
-            mutant,
-            assay=f"{name}:{row['PDB']}",
-            delta_pkd=ddg_kcal_mol_to_delta_pkd(ddg_kcal_mol),
-            parent=parent,
-            conditions=Conditions(method=row.values.get("Assay Name", "")),
-            origin=Origin(
-                name,
-                row.row,
-                LICENCE,
-                f"{row['PDB']}_{row['Partners']}",
-                _mutations(row),
-                reference=ATTABSEQ_CITATION,
-            ),
-        )
-        yield _outcome(source, measurement, ddg_kcal_mol)
-
-
-def _read_s1131(source: Source) -> Iterator[Outcome]:
-    for row in source.rows(S1131_FILE):
-        parent = row.pair((row["a"], "", row["PDB"]), (row["b"], ""))
-        measurement = Measurement(
-            row.pair((row["a_mut"], "", row["PDB"]), (row["b_mut"], "")),
-            assay=f"s1131:{row['PDB']}",
-            delta_pkd=ddg_kcal_mol_to_delta_pkd(row.number("ddG")),
-            parent=parent,
-            origin=Origin(
-                "s1131",
-                row.row,
-                LICENCE,
-                f"{row['PDB']}_{row['Partners']}",
-                split_mutations(row["mutation"]),
-            ),
-        )
-        if source.as_published:
-            yield "as published", measurement
-        elif has_heavy_domain(parent.antibody.heavy):
-            yield "measured", measurement
-        else:
-            yield "not an antibody", None
+        values = row.values  # AB1101 has mutations separated in a column of its own
+        text = values.get("Mutation2") or values.get("Mutation") or row["mutation"]
+        complex_id, mutations = f"{row['PDB']}_{row['Partners']}", split_mutations(text)
+        origin = Origin(name, row.row, LICENCE, complex_id, mutations, reference=ATTABSEQ_CITATION)
+        conditions = Conditions(method=values.get("Assay Name", ""))
+        yield _outcome(source, row, row["PDB"], row.number("ddG"), origin, conditions)
     if set(source.counts) == {"not an antibody"}:
         source.notes.append("no row holds an antibody; as_published keeps them for comparison")
 
@@ -215,29 +178,11 @@ def _read_ab_bind(source: Source) -> Iterator[Outcome]:
         if not candidates:
             yield "no sequences", None
             continue
-        match = candidates.popleft()
-        if not source.as_published and not _is_carried(match):
-            yield _NOT_CARRIED, None
-            continue
-        measurement = Measurement(
-            _pair(match, "_mut", row["#PDB"]),
-            assay=f"ab_bind:{row['#PDB']}",
-            delta_pkd=ddg_kcal_mol_to_delta_pkd(ddg_kcal_mol),
-            parent=_pair(match, "", row["#PDB"]),
-            conditions=Conditions(
-                method=row["Assay Name"],
-                temperature_K=celsius_to_K(row.optional_number("Assay Temp (Celcius)")),
-            ),
-            origin=Origin(
-                "ab_bind",
-                row.row,
-                LICENCE,
-                f"{row['#PDB']}_{row['Partners(A_B)']}",
-                mutations,
-                reference=CITATION,
-            ),
-        )
-        yield _outcome(source, measurement, ddg_kcal_mol)
+        pdb, celsius = row["#PDB"], row.optional_number("Assay Temp (Celcius)")
+        complex_id = f"{pdb}_{row['Partners(A_B)']}"
+        origin = Origin("ab_bind", row.row, LICENCE, complex_id, mutations, reference=CITATION)
+        conditions = Conditions(method=row["Assay Name"], temperature_K=celsius_to_K(celsius))
+        yield _outcome(source, candidates.popleft(), pdb, ddg_kcal_mol, origin, conditions)
     if source.counts["no sequences"]:
         source.notes.append(
             f"{source.counts['no sequences']} rows have no sequences; {AB1101_FILE.path} "
@@ -249,38 +194,28 @@ AB_BIND = Dataset(
     "ab_bind",
     "AB-Bind as published, sequences from AB1101 where it is there; benchmark only",
     LICENCE,
-    may_train=False,
+    _read_ab_bind,
     files=(TABLE, AB1101_FILE.optional()),
     citation=CITATION,
-    read=_read_ab_bind,
     bound=_bound_flags,
 )
-AB645 = Dataset(
-    "ab645",
-    "AB-Bind's single mutations with sequences (AttABseq); benchmark only",
-    LICENCE,
-    may_train=False,
-    files=(AB645_FILE,),
-    citation=ATTABSEQ_CITATION,
-    read=functools.partial(_read_attabseq, file=AB645_FILE, name="ab645"),
-    bound=_bound_flags,
-)
-AB1101 = Dataset(
-    "ab1101",
-    "AB-Bind's single and multiple mutations with sequences (AttABseq); benchmark only",
-    LICENCE,
-    may_train=False,
-    files=(AB1101_FILE,),
-    citation=ATTABSEQ_CITATION,
-    read=functools.partial(_read_attabseq, file=AB1101_FILE, name="ab1101"),
-    bound=_bound_flags,
-)
-S1131 = Dataset(
-    "s1131",
-    "SKEMPI interface mutations (AttABseq), no antibody among them; benchmark only",
-    LICENCE,
-    may_train=False,
-    files=(S1131_FILE,),
-    citation=ATTABSEQ_CITATION,
-    read=_read_s1131,
+AB645, AB1101, S1131 = (
+    Dataset(
+        name,
+        f"{summary}; benchmark only",
+        LICENCE,
+        functools.partial(_read_attabseq, file=file, name=name),
+        files=(file,),
+        citation=ATTABSEQ_CITATION,
+        bound=_bound_flags,
+    )
+    for name, summary, file in (
+        ("ab645", "AB-Bind's single mutations with sequences (AttABseq)", AB645_FILE),
+        (
+            "ab1101",
+            "AB-Bind's single and multiple mutations with sequences (AttABseq)",
+            AB1101_FILE,
+        ),
+        ("s1131", "SKEMPI interface mutations (AttABseq), no antibody among them", S1131_FILE),
+    )
 )

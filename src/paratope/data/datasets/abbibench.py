@@ -58,11 +58,11 @@ class Assay:
 
     name: str
     antigen_name: str
-    is_pkd: bool
-    floor_pkd: float | None
     method: str
     data_sha256: str
     scores_sha256: str
+    is_pkd: bool = True  # or a score
+    floor_pkd: float | None = None
 
     @property
     def data(self) -> DataFile:
@@ -86,42 +86,40 @@ class Assay:
 
 
 ASSAYS: dict[str, Assay] = {
-    "1n8z": Assay(
-        "1n8z",
-        "HER2",
-        is_pkd=True,
-        floor_pkd=None,
-        method="SPR",
-        data_sha256="b87688a49ba457631db3df30116ace36ba56231cb2db8bb2521f6bcb03858350",
-        scores_sha256="230f521ae0e14491e86e8103da53d3d0f5833c358a515d5df8b2d47fb53292aa",
-    ),
-    "2fjg": Assay(
-        "2fjg",
-        "VEGF-A",
-        is_pkd=False,
-        floor_pkd=None,
-        method="phage display enrichment",
-        data_sha256="d160a0077da4e4615006832db09151c7a42981a448c1a7de8e2256033e0b63c9",
-        scores_sha256="cbc240779a8f2c95fd9e9cb0bc3436eddf9dc59fe4fcc4c96c8f682fa3321856",
-    ),
-    "3gbn_h1": Assay(
-        "3gbn_h1",
-        "influenza HA H1",
-        is_pkd=True,
-        floor_pkd=7.0,
-        method="yeast display titration",
-        data_sha256="0bd9dc38079b6d86be550259972f6354bd31a3eead6355b5aa0982b2ce6939dd",
-        scores_sha256="b12bdca708b4770653a2ab24b5459cd030519ee7c7bc8da7bf7767ee3bc53e22",
-    ),
-    "aayl49": Assay(
-        "aayl49",
-        "SARS-CoV-2 HR2 peptide",
-        is_pkd=False,
-        floor_pkd=None,
-        method="AlphaSeq",
-        data_sha256="4907346cb357abad739cc6d166b23a1e18598aa1a5680900a5238782015ce09f",
-        scores_sha256="d370679bd84715334cf87204f9bdeb841d75f45ededb389f8939c66e6ad18d38",
-    ),
+    assay.name: assay
+    for assay in (
+        Assay(
+            "1n8z",
+            "HER2",
+            "SPR",
+            data_sha256="b87688a49ba457631db3df30116ace36ba56231cb2db8bb2521f6bcb03858350",
+            scores_sha256="230f521ae0e14491e86e8103da53d3d0f5833c358a515d5df8b2d47fb53292aa",
+        ),
+        Assay(
+            "2fjg",
+            "VEGF-A",
+            "phage display enrichment",
+            data_sha256="d160a0077da4e4615006832db09151c7a42981a448c1a7de8e2256033e0b63c9",
+            scores_sha256="cbc240779a8f2c95fd9e9cb0bc3436eddf9dc59fe4fcc4c96c8f682fa3321856",
+            is_pkd=False,
+        ),
+        Assay(
+            "3gbn_h1",
+            "influenza HA H1",
+            "yeast display titration",
+            data_sha256="0bd9dc38079b6d86be550259972f6354bd31a3eead6355b5aa0982b2ce6939dd",
+            scores_sha256="b12bdca708b4770653a2ab24b5459cd030519ee7c7bc8da7bf7767ee3bc53e22",
+            floor_pkd=7.0,
+        ),
+        Assay(
+            "aayl49",
+            "SARS-CoV-2 HR2 peptide",
+            "AlphaSeq",
+            data_sha256="4907346cb357abad739cc6d166b23a1e18598aa1a5680900a5238782015ce09f",
+            scores_sha256="d370679bd84715334cf87204f9bdeb841d75f45ededb389f8939c66e6ad18d38",
+            is_pkd=False,
+        ),
+    )
 }
 
 
@@ -131,21 +129,19 @@ def _read(source: Source, assay: Assay) -> Iterator[Outcome]:
     if context is None:
         path = locate(source.path, CONTEXT)
         raise InputError(f"{path}: no row for the assay {assay.name!r} in column 'dataset'")
-    antigen = context["antigen"] or UNKNOWN_ANTIGEN
+    antigen, origin = context["antigen"] or UNKNOWN_ANTIGEN, f"abbibench_{assay.name}"
     for row in source.rows(assay.data):
         value = row.number("binding_score")
         is_floor = value == assay.floor_pkd and not source.as_published
-        heavy = row["mut_heavy_chain_seq"]
+        antibody = (row["mut_heavy_chain_seq"], context["light_chain"], assay.name)
         measurement = Measurement(
-            row.pair((heavy, context["light_chain"], assay.name), (antigen, assay.antigen_name)),
+            row.pair(antibody, (antigen, assay.antigen_name)),
             pkd=value if assay.is_pkd else None,
             score=None if assay.is_pkd else value,
             censoring=Censoring.AT_MOST if is_floor else Censoring.EXACT,
             assay=f"abbibench:{assay.name}",
             conditions=Conditions(method=assay.method),
-            origin=Origin(
-                f"abbibench_{assay.name}", row.row, LICENCE, assay.name, reference=CITATION
-            ),
+            origin=Origin(origin, row.row, LICENCE, assay.name, reference=CITATION),
         )
         fate = "measured" if assay.is_pkd else "score"
         yield f"floor {assay.floor_pkd} as censored" if is_floor else fate, measurement
@@ -196,10 +192,10 @@ ABBIBENCH: tuple[Dataset, ...] = tuple(
         + ("pKd" if assay.is_pkd else "score")
         + (f", {assay.floor_pkd} is a floor" if assay.floor_pkd is not None else ""),
         LICENCE,
-        may_train=assay.name == "1n8z",
+        functools.partial(_read, assay=assay),
         files=(assay.data, CONTEXT, assay.scores, PUBLISHED),
         citation=CITATION,
-        read=functools.partial(_read, assay=assay),
+        may_train=assay.name == "1n8z",
     )
     for assay in ASSAYS.values()
 )

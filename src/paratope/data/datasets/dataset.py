@@ -6,7 +6,6 @@ import os
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from paratope.core.errors import InputError
 from paratope.data.datasets.rows import SourceRow, read_rows
@@ -87,13 +86,8 @@ class Source:
 
     def rows(self, file: DataFile) -> Iterator[SourceRow]:
         """Rows of a file; raises `InputError` if it is missing or damaged."""
-        return read_rows(
-            require(self.path, file),
-            file.columns,
-            file.separator,
-            encoding=file.encoding,
-            pad=file.pad,
-        )
+        path = require(self.path, file)
+        return read_rows(path, file.columns, file.separator, encoding=file.encoding, pad=file.pad)
 
 
 # What became of a row, in a few words that are counted (None: no row of its own), and its
@@ -108,14 +102,14 @@ class Dataset:
     name: str
     summary: str  # One line
     licence: str  # Terms of the source; rows carry their own in ``Origin.licence``
-    # True if at least some rows may train a model that is passed on; which ones,
-    # `paratope.data.datasets.training_rows` knows
-    may_train: bool
-    # The table first. Empty for a format, which reads the table it is given.
-    files: tuple[DataFile, ...]
-    citation: str
     # Yields an `Outcome` for each row of a `Source`, in file order
     read: Callable[[Source], Iterator[Outcome]]
+    # The table first. Empty for a format, which reads the table it is given.
+    files: tuple[DataFile, ...] = ()
+    citation: str = ""
+    # True if at least some rows may train a model that is passed on; which ones,
+    # `paratope.data.datasets.training_rows` knows
+    may_train: bool = False
     # Gives measurements without a value their bound, once all are read
     bound: Callable[[Sequence[Measurement]], list[Measurement]] = list
 
@@ -124,9 +118,8 @@ class Dataset:
         """True if every row may be used freely against attribution."""
         return is_permissive(self.licence)
 
-    def load(self, path: Path, **options: Any) -> Imported:
+    def load(self, source: Source) -> Imported:
         """Import the files under a data root, or the table of a format; see `load_dataset`."""
-        source = Source(path, **options)
         measurements = []
         for fate, measurement in self.read(source):
             if fate is not None:
@@ -142,11 +135,8 @@ def data_root() -> Path:
 
     The cache folder is ``PARATOPE_CACHE``, by default ``~/.cache/paratope``.
     """
-    given = os.environ.get("PARATOPE_DATA")
-    if given:
-        return Path(given).expanduser()
     cache = os.environ.get("PARATOPE_CACHE") or "~/.cache/paratope"
-    return Path(cache).expanduser() / "data"
+    return Path(os.environ.get("PARATOPE_DATA") or f"{cache}/data").expanduser()
 
 
 def locate(root: Path, file: DataFile) -> Path | None:
@@ -172,16 +162,6 @@ def sha256_of(path: Path) -> str:
     """SHA-256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def notes_of_changed_files(root: Path, files: tuple[DataFile, ...]) -> tuple[str, ...]:
-    """A note for each file that is there and is not the one its importer was written for."""
-    return tuple(
-        f"{file.path} is not the file this importer was written for "
-        f"(expected SHA-256 {file.sha256[:12]}…): rows may differ"
-        for file in files
-        if (path := locate(root, file)) is not None and sha256_of(path) != file.sha256
-    )
 
 
 def is_permissive(licence: str) -> bool:

@@ -26,12 +26,10 @@ GEARBIND = DataFile(
 )
 _PROTATTBA_URL = (
     "https://raw.githubusercontent.com/code4luck/ProtAttBA/"
-    "9adbf9899a7b3aa69da4ea00f5b3ca9e14bddbbd/cross_validation/results"
+    "9adbf9899a7b3aa69da4ea00f5b3ca9e14bddbbd/cross_validation/results/{}_results.csv"
 )
 PROTATTBA: dict[str, DataFile] = {
-    name.lower(): DataFile(
-        f"protattba/{name}_results.csv", sha256, f"{_PROTATTBA_URL}/{name}_results.csv"
-    )
+    name.lower(): DataFile(f"protattba/{name}_results.csv", sha256, _PROTATTBA_URL.format(name))
     for name, sha256 in (
         ("AB645", "085781aa51604b89a1b17913056afb409e613edca284995fa96a204b2ee461a3"),
         ("AB1101", "4afa0596ae7e3be1a869cc78954dc3eb56b63ee3922a35b8b0789845d85b59c8"),
@@ -44,16 +42,13 @@ _GRAPHINITY_URL = (
 )
 _GRAPHINITY_NAME = "Experimental_ddG_645_-Reverse_Mutations_-Non_Binders-cutoff_{}-10foldcv.csv"
 GRAPHINITY: dict[int, DataFile] = {
-    cutoff: DataFile(
-        f"graphinity/{_GRAPHINITY_NAME.format(cutoff)}",
-        sha256,
-        f"{_GRAPHINITY_URL}/{_GRAPHINITY_NAME.format(cutoff)}",
-    )
+    cutoff: DataFile(f"graphinity/{name}", sha256, f"{_GRAPHINITY_URL}/{name}")
     for cutoff, sha256 in (
         (70, "eb2987bea9aa46a46379e50befd90275f022d38bdd99f67a09ffaec573b16760"),
         (90, "993fad32da78d7672e9286bfa249ce2dd415fe7a67791c6fb1ccc27efeb4735d"),
         (100, "13f19f7bcb2e8f654cdf19d49089cdcc7411484a5cbe7329529ebf5ff26a0524"),
     )
+    for name in [_GRAPHINITY_NAME.format(cutoff)]
 }
 COMPARATORS: dict[str, tuple[DataFile, ...]] = {
     "gearbind": (GEARBIND,),
@@ -126,13 +121,11 @@ def fetch(
                 _download(url, target, file.sha256, timeout_s, progress)
                 break
             except _FailedDownloadError as failure:
-                if not failure.may_pass:
-                    raise InputError(f"{url}: {failure}. {by_hand}") from failure
-                if attempt == attempts:
-                    raise InputError(
-                        f"{url}: gave up after {attempts} tries: {failure}. {by_hand}"
-                    ) from failure
-            time.sleep(pause_s * 2 ** (attempt - 1))
+                if failure.may_pass and attempt < attempts:
+                    time.sleep(pause_s * 2 ** (attempt - 1))
+                    continue
+                tries = f"gave up after {attempts} tries: " if failure.may_pass else ""
+                raise InputError(f"{url}: {tries}{failure}. {by_hand}") from failure
         downloaded.append(target)
     missing = [
         f"{root / file.path} (SHA-256 {file.sha256}) is not published; made from: {file.made}"

@@ -38,15 +38,6 @@ _LICENCE = "none stated"
 _SHOWN_ERRORS = 5
 
 
-def log10_kd_nM_to_pkd(log10_kd_nM: float) -> float:
-    """pKd of a log10(Kd / nM).
-
-    >>> log10_kd_nM_to_pkd(0.0), log10_kd_nM_to_pkd(2.5)
-    (9.0, 6.5)
-    """
-    return 9.0 - log10_kd_nM
-
-
 def _read_alphaseq(source: Source) -> Iterator[Outcome]:
     path = source.path
     is_interactions = "alphaseq_affinity" in header_of(path)
@@ -54,12 +45,13 @@ def _read_alphaseq(source: Source) -> Iterator[Outcome]:
     if is_interactions and source.antigen:
         raise InputError(f"{path} holds its antigens; give none")
     antigens = _alphaseq_antigens(path, source.antigen) if source.antigen else {}
+    column = "alphaseq_affinity" if is_interactions else "Pred_affinity"
     table = path.name.split(".")[0]
     targets: set[str] = set()
     for row in read_rows(path, columns):
         target = row.values.get("Target", "")
         targets.add(target)
-        log10_kd_nM = row.optional_number(columns[2] if is_interactions else "Pred_affinity")
+        log10_kd_nM = row.optional_number(column)
         if log10_kd_nM is None:
             yield "no affinity", None
             continue
@@ -68,17 +60,11 @@ def _read_alphaseq(source: Source) -> Iterator[Outcome]:
             continue
         if is_interactions:
             # the antibody is whichever side holds a heavy domain, Mat-A where both do
-            pair = next(
-                (
-                    row.pair(
-                        (row[f"{side}_sequence"], "", row.values.get(f"{side}_description", "")),
-                        (row[f"{other}_sequence"], ""),
-                    )
-                    for side, other in (("mata", "matalpha"), ("matalpha", "mata"))
-                    if has_heavy_domain(row[f"{side}_sequence"])
-                ),
-                None,
-            )
+            pair = None
+            for side, other in (("mata", "matalpha"), ("matalpha", "mata")):
+                chain, name = row[f"{side}_sequence"], row.values.get(f"{side}_description", "")
+                if pair is None and has_heavy_domain(chain):
+                    pair = row.pair((chain, "", name), (row[f"{other}_sequence"], ""))
         else:
             antigen = antigens.get(target, UNKNOWN_ANTIGEN)
             pair = row.pair((row["HC"], row["LC"], row["POI"]), (antigen, target))
@@ -87,16 +73,10 @@ def _read_alphaseq(source: Source) -> Iterator[Outcome]:
             continue
         # an assay is one run against one target
         run = f":{target}:{row['Assay']}" if "Target" in row.values else ""
-        yield (
-            "measured",
-            Measurement(
-                pair,
-                log10_kd_nM_to_pkd(log10_kd_nM),
-                assay=f"{table}{run}",
-                conditions=Conditions("scFv", "AlphaSeq"),
-                origin=Origin(table, row.row, _LICENCE, row.values.get("POI", "")),
-            ),
-        )
+        origin = Origin(table, row.row, _LICENCE, row.values.get("POI", ""))
+        conditions = Conditions("scFv", "AlphaSeq")
+        assay, pkd = f"{table}{run}", 9.0 - log10_kd_nM
+        yield "measured", Measurement(pair, pkd, assay=assay, conditions=conditions, origin=origin)
     if antigens and not targets & set(antigens):
         raise InputError(f"{path}: no row of {sorted(antigens)}; its targets: {sorted(targets)}")
     if not is_interactions and not antigens:
@@ -131,10 +111,8 @@ def _read_flab(source: Source) -> Iterator[Outcome]:
         raise InputError(f"{source.path}: no .csv tables; expected columns {columns}")
     given = dict(source.columns or {})
     kind = next((name for name in VALUE_COLUMNS if name in given), "score")
-    heavy, light, value = (
-        given.get(name, usual)
-        for name, usual in (("heavy", "heavy"), ("light", "light"), (kind, "fitness"))
-    )
+    heavy, light = (given.get(name, name) for name in ("heavy", "light"))
+    value = given.get(kind, "fitness")
     for path in tables:
         rows = list(read_rows(path, (heavy, light, value)))
         names = match_columns(list(rows[0].values), given, ["id"])
@@ -158,17 +136,15 @@ def _read_flab(source: Source) -> Iterator[Outcome]:
             except InputError as problem:
                 raise InputError(f"{path}, line {row.line}, {problem}") from problem
             antibody = (row[heavy], row.text(light), row[names["id"]] if "id" in names else "")
-            yield (
-                "score" if kind == "score" else "measured",
-                Measurement(
-                    row.pair(antibody, (source.antigen or UNKNOWN_ANTIGEN, "")),
-                    pkd=read.pkd,
-                    score=read.score,
-                    censoring=read.censoring,
-                    assay=path.stem,
-                    origin=Origin(path.stem, row.row, _LICENCE),
-                ),
+            measurement = Measurement(
+                row.pair(antibody, (source.antigen or UNKNOWN_ANTIGEN, "")),
+                pkd=read.pkd,
+                score=read.score,
+                censoring=read.censoring,
+                assay=path.stem,
+                origin=Origin(path.stem, row.row, _LICENCE),
             )
+            yield "score" if kind == "score" else "measured", measurement
     if not source.antigen:
         source.notes.append("the antigen is not in the table; give its sequence")
 
@@ -176,29 +152,20 @@ def _read_flab(source: Source) -> Iterator[Outcome]:
 def _read_plain(source: Source) -> Iterator[Outcome]:
     antigens = (clean_antigen(source.antigen, "antigen")[0],) if source.antigen else None
     path = source.path if source.sheet is None else SheetPath(source.path, source.sheet)
-    table = read_table(
-        path,
-        antigens=antigens,
-        require="measured",
-        columns=source.columns,
-        take=source.take,
-    )
+    options = {"antigens": antigens, "columns": source.columns, "take": source.take}
+    table = read_table(path, require="measured", **options)
     errors = [row.error for row in table.rows if row.error is not None]
     if all(row.measurement is None for row in table.rows):
         raise InputError(f"{source.path}: no row can be read; the first error: {errors[0]}")
-    for row in table.rows:
-        measurement = row.measurement
-        if measurement is not None:
-            origin = dataclasses.replace(measurement.origin, licence="own")
-            measurement = dataclasses.replace(measurement, origin=origin)
-        fate = "measured"
+    for measurement in (row.measurement for row in table.rows):
         if measurement is None:
-            fate = "in error"
-        elif measurement.censoring is not Censoring.EXACT:
-            fate = "censored"
-        elif measurement.pkd is None and measurement.score is not None:
-            fate = "score"
-        yield fate, measurement
+            yield "in error", None
+            continue
+        is_score = measurement.pkd is None and measurement.score is not None
+        is_bound = measurement.censoring is not Censoring.EXACT
+        origin = dataclasses.replace(measurement.origin, licence="own")
+        fate = "censored" if is_bound else "score" if is_score else "measured"
+        yield fate, dataclasses.replace(measurement, origin=origin)
     source.notes += [*table.notes, *errors[:_SHOWN_ERRORS]]
     if len(errors) > _SHOWN_ERRORS:
         source.notes.append(f"… and {len(errors) - _SHOWN_ERRORS} more rows in error")
@@ -208,27 +175,21 @@ ALPHASEQ = Dataset(
     "alphaseq",
     "Format: AlphaSeq tables, log10(Kd / nM), lower = stronger (give the table)",
     _LICENCE,
-    may_train=False,
-    files=(),
+    _read_alphaseq,
     citation="Engelhart et al. 2022, Sci. Data 9:653; A-Alpha Bio's AlphaSeq tables",
-    read=_read_alphaseq,
 )
 FLAB = Dataset(
     "flab",
     "Format: FLAb-type tables, heavy, light, fitness, one assay each (give table or folder)",
     _LICENCE,
-    may_train=False,
-    files=(),
+    _read_flab,
     citation="Chungyoun et al. 2024, FLAb, bioRxiv 2024.01.13.575504",
-    read=_read_flab,
     bound=bound_non_binders,
 )
 PLAIN = Dataset(
     "plain",
     "Format: your own table, columns as `paratope predict` and `train` know them (give the table)",
     "own",
+    _read_plain,
     may_train=True,
-    files=(),
-    citation="",
-    read=_read_plain,
 )

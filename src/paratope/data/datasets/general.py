@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator
 
 from paratope.data.datasets.dataset import DataFile, Dataset, Outcome, Source
-from paratope.data.datasets.rows import SourceRow, has_heavy_domain
+from paratope.data.datasets.rows import has_heavy_domain
 from paratope.data.measurements import Measurement, Origin
 
 TABLE = DataFile(
@@ -31,7 +31,6 @@ _TERMS = {
     "BioMap": "non-commercial",
 }
 _FC_COMPLEXES = frozenset({"1T83", "3WJJ"})  # Fc with its receptor: no variable domain
-_SWAPPED = "measured, chains swapped"
 
 
 def licence_of(src: str) -> str:
@@ -53,57 +52,43 @@ def pdb_code(text: str) -> str:
     return re.sub(r"^(\d)-([A-Z]{3})$", r"\1\2", text.upper())
 
 
-def _fate(row: SourceRow) -> str:
-    heavy, light = row["vh"], row["vl"]
-    if pdb_code(row["pdb"]) in _FC_COMPLEXES:
-        return "not an antibody"
-    if not heavy:
-        return "no heavy chain"
-    if not light:
-        return "one domain of a single-chain antibody"
-    if light != heavy and light in heavy:
-        return "one chain given twice, cut short"
-    if not has_heavy_domain(heavy):
-        return _SWAPPED if has_heavy_domain(light) else "not an antibody"
-    return "measured, VHH" if light == heavy else "measured"
-
-
 def _read(source: Source) -> Iterator[Outcome]:
     for row in source.rows(TABLE):
-        fate = "as published" if source.as_published else _fate(row)
+        heavy, light, code = row["vh"], row["vl"], pdb_code(row["pdb"])
+        if source.as_published:
+            fate, heavy = "as published", heavy or light
+        elif code in _FC_COMPLEXES:
+            fate = "not an antibody"
+        elif not heavy:
+            fate = "no heavy chain"
+        elif not light:
+            fate = "one domain of a single-chain antibody"
+        elif light != heavy and light in heavy:
+            fate = "one chain given twice, cut short"
+        elif has_heavy_domain(heavy):
+            fate = "measured, VHH" if light == heavy else "measured"
+        elif has_heavy_domain(light):
+            fate, heavy, light = "measured, chains swapped", light, heavy
+        else:
+            fate = "not an antibody"
         if not fate.startswith(("as published", "measured")):
             yield fate, None
             continue
-        code, cluster = pdb_code(row["pdb"]), row.number("antigen_cluster")
-        if cluster != int(cluster):
+        if (cluster := row.number("antigen_cluster")) % 1:
             raise row.error("antigen_cluster", f"expected a whole number, got {cluster}")
-        heavy, light = row["vh"] or row["vl"], row["vl"]
-        if fate == _SWAPPED:
-            heavy, light = light, heavy
-        yield (
-            fate,
-            Measurement(
-                row.pair((heavy, light, code), (row["antigen"], "")),
-                row.number("pkd"),
-                assay=f"general:{code}",
-                origin=Origin(
-                    "general_pkd_research",
-                    row.row,
-                    licence_of(row["src"]),
-                    code,
-                    reference=row["src"],
-                    fold=int(cluster),
-                ),
-            ),
+        pair, terms = row.pair((heavy, light, code), (row["antigen"], "")), licence_of(row["src"])
+        origin = Origin(
+            "general_pkd_research", row.row, terms, code, reference=row["src"], fold=int(cluster)
         )
+        yield fate, Measurement(pair, row.number("pkd"), assay=f"general:{code}", origin=origin)
 
 
 GENERAL = Dataset(
     "general",
     "Merged absolute pKd of four collections with antigen clusters; research, partly trainable",
     "mixed, per row",
-    may_train=True,
+    _read,
     files=(TABLE,),
     citation=CITATION,
-    read=_read,
+    may_train=True,
 )

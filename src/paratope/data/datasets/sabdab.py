@@ -34,10 +34,8 @@ SUMMARY = DataFile(
     url="https://raw.githubusercontent.com/mfz/sabdab/"
     "033e7485a4c3d916a941289fcb2f28eb4cb1162d/data/ab_ag.tsv",
     columns=tuple(
-        (
-            "pdb Hchain Lchain antigen_chain antigen_type date scfv affinity affinity_method "
-            "temperature pmid"
-        ).split()
+        "pdb Hchain Lchain antigen_chain antigen_type date scfv affinity affinity_method "
+        "temperature pmid".split()
     ),
     separator="\t",
     pad=True,
@@ -75,23 +73,13 @@ def _read_joined(source: Source) -> Iterator[Outcome]:
         heavy = row["heavy"] if single_chain else row["vh"] or row["heavy"]
         light = "" if single_chain else row["vl"] or row["light"]
         pubmed = row["pmid"] if row["pmid"].isdigit() else ""
-        yield (
-            "measured, single-chain antibody" if single_chain else "measured",
-            Measurement(
-                row.pair((heavy, light, row["pdb"]), (row["antigen"], row["antigen_name"])),
-                row.read("kd_M", _pkd_of),
-                assay=f"sabdab:{pubmed or row['pdb']}",
-                conditions=Conditions(method="" if row["method"] == "Unknown" else row["method"]),
-                origin=Origin(
-                    "sabdab",
-                    row.row,
-                    LICENCE,
-                    row["pdb"],
-                    date=row.read("date", iso_date),
-                    reference=pubmed,
-                ),
-            ),
-        )
+        fate = "measured, single-chain antibody" if single_chain else "measured"
+        pair = row.pair((heavy, light, row["pdb"]), (row["antigen"], row["antigen_name"]))
+        conditions = Conditions(method="" if row["method"] == "Unknown" else row["method"])
+        date = row.read("date", iso_date)
+        origin = Origin("sabdab", row.row, LICENCE, row["pdb"], date=date, reference=pubmed)
+        assay, pkd = f"sabdab:{pubmed or row['pdb']}", row.read("kd_M", _pkd_of)
+        yield fate, Measurement(pair, pkd, assay=assay, conditions=conditions, origin=origin)
 
 
 def _read_summary(source: Source) -> Iterator[Outcome]:
@@ -109,51 +97,30 @@ def _read_summary(source: Source) -> Iterator[Outcome]:
             continue
         pkd = row.read("affinity", _pkd_of)
         # the entry's measurement of the same Kd, to 1 %
-        match = next(
-            (
-                known
-                for known in entries.get(row["pdb"], ())
-                if known.pkd is not None and abs(known.pkd - pkd) < 0.005
-            ),
-            None,
-        )
-        key = (row["pdb"], f"{pkd:.6f}")
-        if key in seen:  # an entry lists every copy of its complex
-            yield "further copy of an entry", None
-        elif match is None:
-            yield "affinity, no sequences", None
-        else:
-            method, celsius, pubmed = "", None, ""
-            # some rows shift these three: they are told by what they look like
-            for column in ("affinity_method", "temperature", "pmid"):
-                text = row.text(column)
-                if re.fullmatch(r"\d{6,}", text):
-                    pubmed = text
-                elif re.fullmatch(r"\d{1,2}(\.\d+)?", text):
-                    celsius = float(text)
-                elif text and text != "Unknown":
-                    method = text
-            yield (
-                "measured",
-                dataclasses.replace(
-                    match,
-                    pkd=pkd,
-                    assay=f"sabdab:{pubmed or row['pdb']}",
-                    conditions=Conditions(
-                        "scFv" if row["scfv"] == "True" else "",
-                        method or match.conditions.method,
-                        celsius_to_K(celsius),
-                    ),
-                    origin=dataclasses.replace(
-                        match.origin,
-                        source="sabdab_summary",
-                        row=row.row,
-                        date=row.read("date", iso_date),
-                        reference=pubmed,
-                    ),
-                ),
-            )
+        known = entries.get(row["pdb"], ())
+        match = next((each for each in known if abs((each.pkd or 0.0) - pkd) < 0.005), None)
+        is_copy = (key := (row["pdb"], f"{pkd:.6f}")) in seen
         seen.add(key)
+        if is_copy or match is None:  # an entry lists every copy of its complex
+            yield "further copy of an entry" if is_copy else "affinity, no sequences", None
+            continue
+        method, celsius, pubmed = match.conditions.method, None, ""
+        # some rows shift these three: they are told by what they look like
+        for column in ("affinity_method", "temperature", "pmid"):
+            text = row.text(column)
+            if re.fullmatch(r"\d{6,}", text):
+                pubmed = text
+            elif re.fullmatch(r"\d{1,2}(\.\d+)?", text):
+                celsius = float(text)
+            elif text and text != "Unknown":
+                method = text
+        construct = "scFv" if row["scfv"] == "True" else ""
+        conditions = Conditions(construct, method, celsius_to_K(celsius))
+        fields = {"source": "sabdab_summary", "row": row.row, "reference": pubmed}
+        origin = dataclasses.replace(match.origin, date=row.read("date", iso_date), **fields)
+        assay = f"sabdab:{pubmed or row['pdb']}"
+        measurement = dataclasses.replace(match, pkd=pkd, assay=assay)
+        yield "measured", dataclasses.replace(measurement, conditions=conditions, origin=origin)
     lacking = source.counts["affinity, no sequences"]
     if lacking:
         source.notes.append(
@@ -166,17 +133,17 @@ SABDAB = Dataset(
     "sabdab",
     "SAbDab structures with a Kd and sequences; absolute pKd across papers",
     LICENCE,
-    may_train=True,
+    _read_joined,
     files=(JOINED,),
     citation=CITATION,
-    read=_read_joined,
+    may_train=True,
 )
 SABDAB_SUMMARY = Dataset(
     "sabdab_summary",
     "SAbDab summary as published, sequences from the joined table where it is there",
     LICENCE,
-    may_train=True,
+    _read_summary,
     files=(SUMMARY, JOINED.optional()),
     citation=CITATION,
-    read=_read_summary,
+    may_train=True,
 )

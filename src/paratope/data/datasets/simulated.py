@@ -261,7 +261,23 @@ def simulate(**settings: Any) -> Simulation:
     value = pkd + landscape["assay_offsets"][assay] + asked.noise_sd * rng.normal(size=len(pkd))
     if asked.decimals is not None:
         value = np.round(value, asked.decimals)
-    pairs = [Pair(antibodies[i], antigens[j]) for i, j, _ in cells.tolist()]
+    floor = -np.inf if asked.floor_pkd is None else asked.floor_pkd
+    ceiling = np.inf if asked.ceiling_pkd is None else asked.ceiling_pkd
+    bounds = np.where(value < floor, -1, np.where(value > ceiling, 1, 0))
+    construct = "Fab" if asked.light_chains else "VHH"
+    conditions = Conditions(construct, "simulation", temperature_K=298.15)
+    each = zip(cells.tolist(), value.clip(floor, ceiling).tolist(), bounds.tolist(), strict=True)
+    measurements = tuple(
+        Measurement(
+            Pair(antibodies[i], antigens[j]),
+            reported,
+            Censoring(bound),
+            assay=f"assay-{k + 1}",
+            conditions=conditions,
+            origin=Origin(f"simulated-{asked.seed}", row, LICENCE),
+        )
+        for row, ((i, j, k), reported, bound) in enumerate(each, start=1)
+    )
     truth = Truth(
         pkd=pkd,
         antibody=antibody,
@@ -274,7 +290,7 @@ def simulate(**settings: Any) -> Simulation:
         parameters=dataclasses.asdict(asked),
         **landscape,
     )
-    return Simulation(_measurements(pairs, value, assay, asked), truth)
+    return Simulation(measurements, truth)
 
 
 def _landscape(rng: np.random.Generator, settings: SimulationSettings) -> dict[str, np.ndarray]:
@@ -365,30 +381,3 @@ def _intramolecular(landscape: dict[str, np.ndarray], residues: np.ndarray) -> n
     pairs = np.arange(len(first))
     epistatic = landscape["epistatic"][pairs, residues[:, first], residues[:, second]].sum(axis=1)
     return additive + epistatic
-
-
-def _measurements(
-    pairs: list[Pair], values: np.ndarray, assays: np.ndarray, settings: SimulationSettings
-) -> tuple[Measurement, ...]:
-    floor, ceiling = settings.floor_pkd, settings.ceiling_pkd
-    construct = "Fab" if settings.light_chains else "VHH"
-    conditions = Conditions(construct, "simulation", temperature_K=298.15)
-    source = f"simulated-{settings.seed}"
-    measurements = []
-    for index, (pair, pkd) in enumerate(zip(pairs, values.tolist(), strict=True)):
-        censoring = Censoring.EXACT
-        if floor is not None and pkd < floor:
-            pkd, censoring = floor, Censoring.AT_MOST
-        elif ceiling is not None and pkd > ceiling:
-            pkd, censoring = ceiling, Censoring.AT_LEAST
-        measurements.append(
-            Measurement(
-                pair,
-                pkd,
-                censoring,
-                assay=f"assay-{assays[index] + 1}",
-                conditions=conditions,
-                origin=Origin(source=source, row=index + 1, licence=LICENCE),
-            )
-        )
-    return tuple(measurements)
