@@ -10,6 +10,7 @@ from paratope.core.errors import InputError, ModelError
 from paratope.core.units import PKD_MAX_MEASURABLE, PKD_MIN_MEASURABLE
 from paratope.models.calibration import MAX_ROWS_OF_GROUP, Calibration, CalibrationRows
 from paratope.models.model import Scored
+from paratope.training.runs import calibration_warning
 
 NOISE = {"in": 0.4, "near": 0.8, "out": 1.6}
 
@@ -79,6 +80,39 @@ def test_probability_of_strong_is_calibrated_and_falls_with_the_threshold():
         assert abs(np.mean(new.pkd[chosen] >= 9) - p_strong[chosen].mean()) < 0.08
     stricter = calibration.apply(*arguments, threshold_pkd=10.0).p_strong
     assert np.all(stricter < p_strong)
+
+
+def test_a_wider_interval_never_raises_p_strong_above_the_base_rate():
+    """Nor is a pair strong for being less like the known ones, of which fewer are."""
+    rows = simulated(3000, 0)
+    rows = dataclasses.replace(rows, pkd=rows.pkd - (rows.domain == "in"))
+    calibration = Calibration(rows)
+    sd = np.geomspace(0.05, 50, 60)
+    for domain in NOISE:
+        of_domain = rows.domain == domain
+        base = np.mean(rows.pkd[of_domain] >= 9)
+        for mean in (6.0, 8.0, 8.9, 9.5):
+            raw = Scored(np.full(60, mean), sd, np.full(60, mean - 9))
+            given = calibration.apply(raw, [domain] * 60).p_strong
+            assert np.all(given <= np.maximum(np.minimum.accumulate(given), base) + 0.01)
+    told = calibration.apply(rows.scored, rows.domain.tolist()).p_strong
+    means = [told[rows.domain == domain].mean() for domain in NOISE]
+    assert means[0] > means[1] - 0.05
+    assert means[0] > means[2] - 0.05
+
+
+def test_a_domain_of_which_nothing_was_held_out_is_unknown():
+    calibration = Calibration(simulated(300, 0, ("in",)))
+    assert "held out of the domains near, out: their intervals" in calibration_warning(calibration)
+    one = np.ones(1)
+    for mean in (6.0, 9.33):
+        known, unknown = (
+            calibration.apply(Scored(mean * one, 0.5 * one, (mean - 9) * one), [domain])
+            for domain in ("in", "out")
+        )
+        assert (unknown.low[0], unknown.high[0]) == (PKD_MIN_MEASURABLE, PKD_MAX_MEASURABLE)
+        assert known.high[0] - known.low[0] < 6
+        assert unknown.p_strong[0] <= min(known.p_strong[0], 0.35)
 
 
 def test_difference_to_the_parent_is_covered():

@@ -98,3 +98,19 @@ def test_the_absurd_pair_is_out_of_domain_and_says_so(examples: pl.DataFrame):
 def test_known_pairs_are_in_domain(examples: pl.DataFrame):
     row = examples.filter(pl.col("id").is_in(["trastuzumab-HER2", "D1.3-lysozyme"]))
     assert row["domain"].to_list() == ["in", "in"]
+
+
+def test_antigens_of_others_do_not_make_an_antibody_strong(
+    predictor: Predictor, examples: pl.DataFrame
+):
+    """Of known pairs, and the same antibodies with every other antigen of the table."""
+    known, antigens = examples.filter(domain="in"), examples.unique("antigen")
+    pairs = known.select("heavy", "light", own="id", known="antigen").join(
+        antigens.select("id", "antigen"), how="cross"
+    )
+    told = predictor.predict(pairs)
+    own = pl.col("antigen") == pl.col("known")
+    ranks = told.select("own", own.alias("is_own"), rank=pl.col("p_strong").rank().over("own"))
+    ranks = dict(ranks.filter("is_own").select("own", "rank").iter_rows())
+    assert ranks["trastuzumab-HER2"] == len(antigens)
+    assert sum(ranks.values()) > 0.85 * len(antigens) * len(known)

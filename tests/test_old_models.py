@@ -1,7 +1,8 @@
 """Model folders that version 0.1 wrote are still opened, and say what they said then.
 
 `tests/data/model-0.1` (a tiny network) and `tests/data/campaign-0.1` (a campaign of two assays with
-bounds, on top of that network) were written by version 0.1, with their predictions beside them.
+bounds, on top of that network) were written by version 0.1, with their predictions beside them;
+only the parent's difference from itself has since lost its interval.
 """
 
 import numpy as np

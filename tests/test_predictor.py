@@ -115,7 +115,9 @@ def test_parent_adds_differences(tiny_predictor, frame):
     np.testing.assert_allclose(out["delta_pkd"], out["pkd"] - out["pkd"][3], atol=1e-9)
     apart = out["delta_pkd"].abs() > 1e-6
     assert ((out["p_stronger"] > 0.5) == (out["delta_pkd"] > 0)).filter(apart).all()
-    assert (out["delta_pkd_low"] < out["delta_pkd"]).all()
+    mutants = out["id"] != frame["id"][3]
+    assert (out["delta_pkd_low"] < out["delta_pkd"]).filter(mutants).all()
+    assert out.filter(~mutants).select(PARENT_COLUMNS).row(0) == (0, 0, 0, 0.5)
     with pytest.raises(InputError, match="no row has the id 'wild type'"):
         tiny_predictor.predict(frame, parent="wild type")
 

@@ -5,7 +5,8 @@ separately for each applicability domain; only the line that rescales the raw me
 interval is split conformal (Papadopoulos et al. 2002), normalised by the predicted standard
 deviation and Mondrian by domain (Vovk et al. 2005); the probability of a strong binder is a
 logistic regression (Platt 1999). Coverage is marginal: a share of rows like the held-out ones, not
-a promise about each row.
+a promise about each row. Less familiar pairs are counted from the base rate of more familiar ones:
+what is not known about a pair never speaks for a strong binder.
 """
 
 import dataclasses
@@ -118,7 +119,31 @@ class _Stratum:
     sigmas: np.ndarray
     delta_residuals: np.ndarray
     strong: np.ndarray
+    rows: CalibrationRows
     borrowed: bool
+    familiar: bool  # its rows are of more familiar domains: they say nothing of errors in this one
+
+    def base_rate(self, threshold_pkd: float) -> float:
+        """Share of strong binders, as if one more and one fewer had been seen: not quite 0 or 1."""
+        strong, known = _strong_binders(self.rows, threshold_pkd)
+        return float((strong[known].sum() + 1) / (known.sum() + 2))
+
+    def p_strong(
+        self, pkd: np.ndarray, sigma: np.ndarray, logit: np.ndarray, threshold_pkd: float
+    ) -> np.ndarray:
+        """Probability of a pKd of at least the threshold, (n,).
+
+        Below the threshold a wider interval raises it to the base rate at most.
+        """
+        narrowest = self.sigmas.min()
+        given, narrow = (
+            _sigmoid(_strong_features(pkd, sigmas, logit, threshold_pkd) @ self.strong)
+            for sigmas in (np.maximum(sigma, narrowest), narrowest)
+        )
+        base = self.base_rate(threshold_pkd)
+        if self.familiar:
+            return np.minimum(given, base)
+        return np.where(pkd < threshold_pkd, np.minimum(given, np.maximum(narrow, base)), given)
 
     def quantile(self, coverage: float) -> float:
         """Half width of the conformal interval in predicted standard deviations.
@@ -126,6 +151,8 @@ class _Stratum:
         With the n held-out ratios |residual| / sigma in falling order it is number
         floor((1 - coverage) (n + 1)) of them; infinite where so few rows cannot tell.
         """
+        if self.familiar:
+            return math.inf
         ratios = np.sort(np.abs(self.residuals) / self.sigmas)[::-1]
         index = int((1 - coverage) * (len(ratios) + 1)) - 1
         return float(ratios[index]) if index >= 0 else math.inf
@@ -198,12 +225,12 @@ class Calibration:
         pkd = self._rescaled(scored.mean)
         sigma = np.maximum(scored.sd, _MIN_SD)
         half, p_strong = np.zeros(len(pkd)), np.zeros(len(pkd))
-        features = _strong_features(pkd, sigma, scored.strong_logit, threshold_pkd)
         for domain in np.unique(domain_of_row):
             rows = domain_of_row == domain
             stratum = self._stratum(str(domain))
             half[rows] = stratum.quantile(coverage) * sigma[rows]
-            p_strong[rows] = _sigmoid(features[rows] @ stratum.strong)
+            chosen = pkd[rows], sigma[rows], scored.strong_logit[rows]
+            p_strong[rows] = stratum.p_strong(*chosen, threshold_pkd)
         low, high = np.clip([pkd - half, pkd + half], PKD_MIN_MEASURABLE, PKD_MAX_MEASURABLE)
         return Calibrated(pkd, np.minimum(low, pkd), np.maximum(high, pkd), p_strong)
 
@@ -245,6 +272,10 @@ class Calibration:
             for stratum in [self._stratum(domain)]
         }
 
+    def unknown_domains(self) -> list[str]:
+        """Domains of which no row was held out, nor of a less familiar one."""
+        return [domain for domain in DOMAINS if self._stratum(domain).familiar]
+
     def to_json(self) -> dict[str, Any]:
         """For the bundle's ``calibration.json``: the held-out rows and what was made of them."""
         rows = self.held_out.to_json()
@@ -265,13 +296,19 @@ class Calibration:
         return self._strata[domain]
 
     def _fit(self, domain: str) -> _Stratum:
-        """A domain's rows; where they are few, those of less familiar domains too."""
-        order = DOMAINS[DOMAINS.index(domain) :] + DOMAINS[: DOMAINS.index(domain)][::-1]
-        for taken in range(1, len(order) + 1):
-            rows = self.held_out.rows(np.isin(self.held_out.domain, order[:taken]))
-            if enough := bool(np.sum(rows.censoring == 0) >= MIN_ROWS):
+        """A domain's rows; where they are few, those of less familiar domains too.
+
+        Where there is none of these, the rows of more familiar ones, and intervals without end.
+        """
+        own = DOMAINS.index(domain)
+        for taken in range(own + 1, len(DOMAINS) + 1):
+            rows = self.held_out.rows(np.isin(self.held_out.domain, DOMAINS[own:taken]))
+            exact = int(np.sum(rows.censoring == 0))
+            if exact >= MIN_ROWS:
                 break
-        borrowed = taken > 1 or not enough
+        familiar = exact < 2
+        borrowed = familiar or exact < MIN_ROWS or taken > own + 1
+        rows = self.held_out if familiar else rows
         rows = rows.rows(_capped(rows.group))
         exact = rows.censoring == 0
         pkd, sigma = self._rescaled(rows.mean), np.maximum(rows.sd, _MIN_SD)
@@ -280,7 +317,11 @@ class Calibration:
         deltas = _delta_residuals(rows, pkd)
         if len(deltas) < 2:  # no assay has two rows: two independent errors
             deltas = np.concatenate([residuals, -residuals]) * math.sqrt(2.0)
-        return _Stratum(residuals, sigma[exact], deltas, strong, borrowed)
+        fitted = _Stratum(residuals, sigma[exact], deltas, strong, rows, borrowed, familiar)
+        rates = [self._stratum(name).base_rate(STRONG_PKD) for name in DOMAINS[:own]]
+        base = fitted.base_rate(STRONG_PKD)
+        strong[0] += _logit(min(base, *rates)) - _logit(base) if rates else 0.0
+        return fitted
 
 
 def _capped(group: np.ndarray) -> np.ndarray:
@@ -316,18 +357,23 @@ def _shrunken_line(rows: CalibrationRows) -> tuple[float, float]:
 
 
 def _strong_features(
-    pkd: np.ndarray, sigma: np.ndarray, logit: np.ndarray, threshold_pkd: float
+    pkd: np.ndarray, sigma: Any, logit: np.ndarray, threshold_pkd: float
 ) -> np.ndarray:
     """One, pKd above the threshold in standard deviations, the raw logit; (n, 3)."""
     return np.column_stack([np.ones(len(pkd)), (pkd - threshold_pkd) / sigma, logit])
+
+
+def _strong_binders(rows: CalibrationRows, threshold_pkd: float) -> tuple[np.ndarray, np.ndarray]:
+    """Which rows are measured at or above a threshold, and of which that is known; (n,) each."""
+    strong = rows.pkd >= threshold_pkd
+    return strong, np.where(strong, rows.censoring >= 0, rows.censoring <= 0)
 
 
 def _fit_strong(features: np.ndarray, rows: CalibrationRows) -> np.ndarray:
     """Logistic regression (Platt 1999) with non-negative slopes and a weak Gaussian prior, (3,)."""
     from scipy.optimize import minimize
 
-    strong = rows.pkd >= STRONG_PKD
-    known = np.where(strong, rows.censoring >= 0, rows.censoring <= 0)
+    strong, known = _strong_binders(rows, STRONG_PKD)
     x, sign = features[known], np.where(strong[known], 1.0, -1.0)
     prior = np.array([0.01, 0.5, 0.5])
 
@@ -356,3 +402,7 @@ def _delta_residuals(rows: CalibrationRows, scaled: np.ndarray) -> np.ndarray:
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:
     return 0.5 * (1.0 + np.tanh(0.5 * x))
+
+
+def _logit(p: float) -> float:
+    return math.log(p / (1 - p))

@@ -223,6 +223,11 @@ class Predictor:
         answers = self.model.predict_pairs(
             pairs, parent=parent, coverage=coverage, strong_threshold_pkd=strong_threshold_pkd
         )
+        if answers.difference is not None and parent is not None:
+            itself = _residues(self.model.cut_pair(parent)[0])
+            same = np.array([_residues(pair) == itself for pair in pairs], dtype=bool)
+            for values, certain in zip(answers.difference, (0.0, 0.0, 0.0, 0.5), strict=True):
+                values[same] = certain
         pair_index = iter(range(len(pairs)))
         return [
             Prediction(row.id, coverage, note="; ".join(row.notes), error=errors[index])
@@ -251,3 +256,7 @@ class Predictor:
             return table_from_frame(frame)
         frame = cast("pl.DataFrame | pd.DataFrame", source)  # all else is refused there
         return table_from_frame(frame, columns=columns, default_antigen=self.default_antigen)
+
+
+def _residues(pair: Pair) -> tuple[tuple[str, ...], ...]:
+    return pair.antibody.chains, pair.antigen.chains

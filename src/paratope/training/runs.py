@@ -212,14 +212,19 @@ def run_card(
 
 
 def calibration_warning(calibration: Calibration) -> str:
-    """A sentence for the user if intervals rest on too few rows to be narrow; else empty."""
-    exact = int(np.sum(calibration.held_out.censoring == 0))
-    if exact >= MIN_ROWS:
-        return ""
-    return (
-        f"The intervals rest on {exact} held-out rows, fewer than {MIN_ROWS}: they are wide and "
-        "rough."
-    )
+    """Sentences for the user if intervals rest on too few rows to be narrow; else empty."""
+    exact, warnings = int(np.sum(calibration.held_out.censoring == 0)), []
+    if exact < MIN_ROWS:
+        warnings.append(
+            f"The intervals rest on {exact} held-out rows, fewer than {MIN_ROWS}: they are wide "
+            "and rough."
+        )
+    if unknown := calibration.unknown_domains():
+        warnings.append(
+            f"No row was held out of the domains {', '.join(unknown)}: their intervals are the "
+            "whole range."
+        )
+    return " ".join(warnings)
 
 
 def _training(trained: TrainedTable) -> list[str]:
