@@ -10,9 +10,8 @@ from paratope.campaigns.campaign import Campaign
 from paratope.campaigns.campaign_bundle import campaign_bundle
 from paratope.campaigns.campaign_model import CampaignModel, check_campaign
 from paratope.campaigns.campaign_model.antigens import CampaignAntigens
-from paratope.campaigns.campaign_model.training import observations
+from paratope.campaigns.campaign_model.training import HalfRankNormalTransform, observations
 from paratope.campaigns.kernels import TERMS, WITHIN_ANTIGEN, AntibodyLanguage
-from paratope.campaigns.label_scale import HalfRankNormalTransform
 from paratope.core.errors import InputError, ModelError
 from paratope.models.bundle import write_bundle
 from paratope.models.predictor import Predictor

@@ -55,7 +55,7 @@ def test_rows_left_out_are_predicted_as_if_never_seen(curve):
     x, y, _ = curve
     process = GaussianProcess(0.7 * gram(x, x), np.array([0.1]), exact(y))
     mean, variance = process.leave_one_out()
-    block_mean, block_variance = process.leave_rows_out(np.array([7]))
+    block_mean, block_variance = process.leave_rows_out(np.array([7]), np.array([7]))
     rest = np.delete(np.arange(len(x)), 7)
     other = GaussianProcess(0.7 * gram(x[rest], x[rest]), np.array([0.1]), exact(y[rest]))
     cross = 0.7 * gram(x[[7]], x[rest])
@@ -185,7 +185,7 @@ def test_added_jitter_is_said_and_counts_as_noise_everywhere():
         process = GaussianProcess(covariance, np.array([1e-3]), exact(random.normal(size=6)))
     mean, variance = process.leave_one_out()
     for row in range(6):
-        alone = process.leave_rows_out(np.array([row]))
+        alone = process.leave_rows_out(np.array([row]), np.array([row]))
         assert (alone[0][0], alone[1][0]) == pytest.approx((mean[row], variance[row]))
 
 

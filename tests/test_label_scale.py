@@ -3,8 +3,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from paratope.campaigns.label_scale import HalfRankNormalTransform
+from paratope.campaigns.campaign_model.training import HalfRankNormalTransform
 from paratope.core.errors import ModelError
+from paratope.core.files import plain
 
 values = st.lists(st.floats(-20, 20).map(lambda x: round(x, 3)), min_size=2, max_size=60).filter(
     lambda xs: max(xs) - min(xs) > 0.1
@@ -44,10 +45,10 @@ def test_a_floor_does_not_rule():
 
 def test_json_and_damage():
     scale = HalfRankNormalTransform.of(np.array([1.0, 2.0, 4.0]))
-    again = HalfRankNormalTransform.from_json(scale.to_json())
+    again = HalfRankNormalTransform.from_json(plain(scale))
     assert again.to_label(np.array([0.3])) == scale.to_label(np.array([0.3]))
     with pytest.raises(ModelError, match="must increase"):
-        HalfRankNormalTransform.from_json({**scale.to_json(), "values": [2.0, 1.0, 4.0]})
+        HalfRankNormalTransform.from_json({**plain(scale), "values": [2.0, 1.0, 4.0]})
     with pytest.raises(ModelError, match="not a campaign"):
         HalfRankNormalTransform.from_json({"values": [2.0]})
 

@@ -88,7 +88,7 @@ def test_few_inducing_rows_rank_nearly_as_the_exact_model(sparse, exact, landsca
     rest = landscape.rows(np.arange(300, ROWS))
     known = rest.censoring == 0
     assert len(sparse.train) == 80
-    few = CampaignModel.fit(sparse.campaign.rows(sparse.inducing))
+    few = CampaignModel.fit(sparse.campaign.rows(sparse.trained.inducing))
     ours, true, some = (one.predict(rest.pairs) for one in (sparse, exact, few))
     assert spearmanr(ours, true)[0] > 0.97
     errors = [np.sqrt(np.mean((one - rest.values)[known] ** 2)) for one in (ours, true)]
@@ -116,7 +116,6 @@ def test_an_assay_without_rows_among_those_fitted_on_has_a_noise(train, monkeypa
     last = np.random.default_rng(0).permutation(len(train))[-2:]
     rows[last] = 1
     rare = dataclasses.replace(train, assay=rows)
-    monkeypatch.setattr("paratope.campaigns.campaign_model.sparse_model.FITTING_ROWS", 60)
     monkeypatch.setattr("paratope.campaigns.campaign_model.model.FITTING_ROWS", 60)
     for model in (SparseCampaignModel.fit(rare, inducing=60, pool=120), CampaignModel.fit(rare)):
         assert len(model.process.noise) == 2
@@ -146,7 +145,7 @@ def test_answers_are_the_margins_of_the_posterior_and_importance_finds_the_place
 def test_blocks_and_their_order_do_not_matter_and_progress_tells_rows(
     train, sparse, landscape, monkeypatch
 ):
-    monkeypatch.setattr("paratope.campaigns.campaign_model.sparse_model.BLOCK_ROWS", 37)
+    monkeypatch.setattr("paratope.campaigns.campaign_model.model.BLOCK_ROWS", 37)
     told = []
     again = SparseCampaignModel.fit(
         train, inducing=80, pool=200, progress=lambda _, *done: told.append(done)
@@ -157,8 +156,9 @@ def test_blocks_and_their_order_do_not_matter_and_progress_tells_rows(
 
 
 def test_the_size_decides_which_process_it_is(train):
-    assert isinstance(fit_campaign(train, exact_rows=200, inducing=50), SparseCampaignModel)
-    assert not isinstance(fit_campaign(train, exact_rows=300), SparseCampaignModel)
+    some = train.rows(np.arange(60))
+    assert isinstance(fit_campaign(some, exact_rows=59), SparseCampaignModel)
+    assert not isinstance(fit_campaign(some, exact_rows=60), SparseCampaignModel)
 
 
 def test_a_model_folder_holds_all_of_it(sparse, landscape, tmp_path):
@@ -166,7 +166,7 @@ def test_a_model_folder_holds_all_of_it(sparse, landscape, tmp_path):
         campaign_bundle(sparse, metrics={}, environment={}, card="# card\n"), tmp_path / "model"
     )
     bundle = read_bundle(folder)
-    assert bundle.weights["campaign.delta"].shape[0] == len(sparse.inducing)
+    assert bundle.weights["campaign.delta"].shape[0] == len(sparse.trained.inducing)
     assert len(bundle.campaign["pairs"]) == len(sparse.campaign)
     again = Predictor.load(folder, "cpu", tmp_path / "cache").campaign
     assert isinstance(again, SparseCampaignModel)

@@ -1,6 +1,5 @@
 """A campaign's model as a model folder, with the general model that it uses inside."""
 
-import dataclasses
 import os
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self, TypeVar
@@ -16,9 +15,8 @@ from paratope.campaigns.campaign_model import (
     SparseCampaignModel,
     TrainedKernel,
 )
-from paratope.campaigns.campaign_model.training import campaign_featuriser
+from paratope.campaigns.campaign_model.training import HalfRankNormalTransform, campaign_featuriser
 from paratope.campaigns.kernels import AntibodyLanguage, LanguageModel, ParentSites, Scales
-from paratope.campaigns.label_scale import HalfRankNormalTransform
 from paratope.campaigns.sparse_process import SparseProcess
 from paratope.core.errors import ModelError
 from paratope.core.files import plain
@@ -45,20 +43,16 @@ class _Pair(pydantic.BaseModel):
     antigen: Annotated[tuple[_Chain, ...], pydantic.Field(min_length=1)]
     antigen_id: str
 
-    @classmethod
-    def of(cls, pair: Pair) -> "_Pair":
-        antibody, antigen = pair.antibody, pair.antigen
-        return cls.model_construct(
-            id=antibody.name,
-            heavy=antibody.heavy,
-            light=antibody.light,
-            antigen=antigen.chains,
-            antigen_id=antigen.name,
-        )
-
     def pair(self) -> Pair:
         antigen = Antigen(self.antigen, self.antigen_id)
         return Pair(Antibody(self.heavy, self.light, self.id), antigen)
+
+
+def _described(pair: Pair) -> dict[str, Any]:
+    """A pair as `_Pair` reads it."""
+    antibody, antigen = pair.antibody, pair.antigen
+    document = {"id": antibody.name, "heavy": antibody.heavy, "light": antibody.light}
+    return document | {"antigen": list(antigen.chains), "antigen_id": antigen.name}
 
 
 class _Prior(pydantic.BaseModel):
@@ -187,44 +181,41 @@ def campaign_bundle(
 
 def to_state(model: CampaignModel) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """What ``campaign.json`` holds, and named arrays."""
-    campaign, trained = model.campaign, model.trained
+    campaign, trained, process = model.campaign, model.trained, model.process
     document = {
         "label": campaign.label,
-        "pairs": [_Pair.of(pair).model_dump() for pair in campaign.pairs],
-        "parents": [_Pair.of(pair).model_dump() for pair in model.parents],
+        "pairs": list(map(_described, campaign.pairs)),
+        "parents": list(map(_described, model.parents)),
         "named_parents": len(campaign.parents),
-        "assays": list(campaign.assays),
-        "notes": list(campaign.notes),
-        "left_out": list(campaign.left_out),
+        "assays": campaign.assays,
+        "notes": campaign.notes,
+        "left_out": campaign.left_out,
         "common_scale": campaign.common_scale,
         "weights": model.weights,
-        "noise": model.process.noise.tolist(),
-        "scales": dataclasses.asdict(trained.scales),
-        "label_scale": model.scale.to_json(),
-        "prior_pkd": model.train.prior.tolist(),
-        **{name: plain(getattr(campaign, name).tolist()) for name in COLUMNS},
+        "noise": process.noise,
+        "scales": trained.scales,
+        "label_scale": model.scale,
+        "prior_pkd": model.train.prior,
+        **{name: getattr(campaign, name) for name in COLUMNS},
     }
     arrays = {
         "campaign.delta": model.train.delta.astype(np.float16),
         "campaign.mean": model.train.mean.astype(np.float16),
     }
-    if isinstance(model, SparseCampaignModel):
-        document["anchors"] = model.inducing.tolist()
-        document["reference"] = model.reference.tolist()
+    if isinstance(process, SparseProcess):
+        document["anchors"], document["reference"] = trained.inducing, trained.reference
         document["changed_sites"] = sorted(model.changed_sites)
-        assert isinstance(model.process, SparseProcess)
-        process = model.process.to_arrays()
-        arrays |= {f"{_PROCESS}{name}": array for name, array in process.items()}
+        arrays |= {f"{_PROCESS}{name}": array for name, array in process.to_arrays().items()}
         arrays |= {f"{_ERRORS}{name}": errors for name, errors in model.errors.items()}
     else:
-        arrays["campaign.site_target"] = model.process.ep_target
-        arrays["campaign.site_variance"] = model.process.ep_variance
+        arrays["campaign.site_target"] = process.ep_target
+        arrays["campaign.site_variance"] = process.ep_variance
     for index, sites in enumerate(model.featuriser.parent_sites):
         if sites.embedding:
             for name in ("embedding", "log_probability"):
                 rows = np.stack(list(getattr(sites, name).values()))
                 arrays[f"campaign.parent{index}.{name}"] = rows
-    return document, arrays
+    return plain(document), arrays
 
 
 def from_state(
@@ -265,6 +256,7 @@ def from_state(
         train = featuriser.features(
             compared.pairs, None, document.prior_pkd, compared.assay, (delta, mean)
         )
+        reference = np.array(document.reference)
         trained = TrainedKernel(
             parents=parents,
             featuriser=featuriser,
@@ -275,6 +267,8 @@ def from_state(
             noise=document.noise,
             language=language,
             prior=prior,
+            inducing=document.anchors,
+            reference=None if document.anchors is None else reference,
         )
         if document.anchors is not None:
             process = SparseProcess.from_arrays(_below(_PROCESS, arrays))
@@ -284,8 +278,7 @@ def from_state(
             # sites of chains without IMGT numbers were once marked with #
             sites_seen = frozenset(site.replace("#", "n") for site in document.changed_sites)
             fitted = FittedState(process, errors, sites_seen)
-            reference = np.array(document.reference)
-            return SparseCampaignModel(campaign, trained, inducing, reference, fitted)
+            return SparseCampaignModel(campaign, trained, fitted=fitted)
         ep = arrays["campaign.site_target"], arrays["campaign.site_variance"]
         return CampaignModel(campaign, trained, ep=ep)
     except (KeyError, TypeError, ValueError, IndexError, AssertionError) as error:

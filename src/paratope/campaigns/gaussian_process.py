@@ -126,9 +126,11 @@ class GaussianProcess:
         precision = np.diag(_lower_inverse(self._factor))
         return self.ep_target - self.alpha / precision, 1.0 / precision
 
-    def leave_rows_out(self, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and variance (noise included) of rows, indices (m,), from all other rows."""
-        keep = np.setdiff1d(np.arange(len(self.observed)), test)
+    def leave_rows_out(
+        self, left_out: np.ndarray, test: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and variance (noise included) of some rows from all that are not left out."""
+        keep = np.setdiff1d(np.arange(len(self.observed)), left_out)
         rest = plus_diagonal(self.covariance[np.ix_(keep, keep)], self._row_noise[keep])
         factor, _ = safe_cholesky(rest)
         cross = self.covariance[np.ix_(test, keep)]

@@ -29,8 +29,8 @@ from paratope.campaigns.adaptation.validation import (
 from paratope.campaigns.campaign import Campaign
 from paratope.campaigns.campaign.labels import Key, pair_key
 from paratope.campaigns.campaign_model import INDUCING_ROWS, CampaignModel, SparseCampaignModel
+from paratope.campaigns.campaign_model.training import HalfRankNormalTransform
 from paratope.campaigns.kernels import LanguageModel
-from paratope.campaigns.label_scale import HalfRankNormalTransform
 from paratope.core.censoring import Censoring
 from paratope.core.errors import ModelError
 from paratope.core.files import plain

@@ -1,18 +1,16 @@
 """What is learned of a campaign: a Gaussian process over variants, with calibrated intervals."""
 
-from paratope.campaigns.campaign_model.importance import Importance
 from paratope.campaigns.campaign_model.model import (
+    INDUCING_ROWS,
     CampaignModel,
     FittedState,
     LatentPrediction,
     Posterior,
-)
-from paratope.campaigns.campaign_model.sparse_model import (
-    INDUCING_ROWS,
     SparseCampaignModel,
     fit_campaign,
 )
 from paratope.campaigns.campaign_model.training import MAX_ROWS, TrainedKernel, check_campaign
+from paratope.campaigns.kernels import Importance
 
 __all__ = [
     "INDUCING_ROWS",

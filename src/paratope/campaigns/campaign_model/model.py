@@ -10,17 +10,26 @@ from scipy.special import logit, ndtr, ndtri
 
 from paratope.campaigns.campaign import Campaign
 from paratope.campaigns.campaign_model.antigens import CampaignAntigens
-from paratope.campaigns.campaign_model.importance import Importance, importance
 from paratope.campaigns.campaign_model.training import (
     FITTING_ROWS,
+    MAX_ROWS,
     TrainedKernel,
     leave_site_out_errors,
     noise_group,
     observations,
 )
 from paratope.campaigns.gaussian_process import GaussianProcess
-from paratope.campaigns.kernels import Features, LanguageModel, NewVariants, SumKernel
-from paratope.campaigns.sparse_process import SparseProcess
+from paratope.campaigns.kernels import (
+    Features,
+    Importance,
+    LanguageModel,
+    NewVariants,
+    SumKernel,
+    importance,
+)
+from paratope.campaigns.sparse_process import SparseFit, SparseProcess, inducing_rows
+from paratope.core.censoring import Censoring
+from paratope.core.progress import Progress, silent
 from paratope.core.units import STRONG_PKD
 from paratope.models.applicability_domain import ApplicabilityDomain, DomainDistance
 from paratope.models.model import (
@@ -34,6 +43,9 @@ from paratope.models.model import (
 from paratope.molecules.sequences import Antibody, Antigen, Pair
 
 BLOCK_ROWS = 1000
+# Inducing rows: half at random, half by greedy residual variance within a random pool.
+INDUCING_ROWS = 2000
+POOL_ROWS = 3000
 # Variants that agree with a parent in less of their antibody sites are another antibody.
 SAME_ANTIBODY = 0.85
 # Quantiles of a standard normal that observed errors are mixed with, so that few do not rule.
@@ -55,6 +67,7 @@ class LatentPrediction(NamedTuple):
     # mean, sd: (n,) noise included
     mean: np.ndarray
     sd: np.ndarray
+    variance: np.ndarray  # (n,) without noise
     # (n,) ``in``: only sites are changed that measured variants change, too; ``near``: others as
     # well; ``out``: another antibody or antigen
     domain: np.ndarray
@@ -64,9 +77,11 @@ class LatentPrediction(NamedTuple):
     def joined(cls, parts: Sequence["LatentPrediction"]) -> "LatentPrediction":
         """One after the other."""
         if not parts:
-            return cls(np.zeros(0), np.zeros(0), np.zeros(0, str), ())
-        mean, sd, domain = (np.concatenate([part[field] for part in parts]) for field in range(3))
-        return cls(mean, sd, domain, tuple(note for part in parts for note in part.note))
+            return cls(np.zeros(0), np.zeros(0), np.zeros(0), np.zeros(0, str), ())
+        mean, sd, variance, domain = (
+            np.concatenate([part[field] for part in parts]) for field in range(4)
+        )
+        return cls(mean, sd, variance, domain, tuple(note for part in parts for note in part.note))
 
 
 class FittedState(NamedTuple):
@@ -82,9 +97,8 @@ class FittedState(NamedTuple):
 class CampaignModel:
     """A fitted model of a campaign; `CampaignModel.fit` makes one.
 
-    `ep` are the Gaussian factors of the rows (see `GaussianProcess`), `reference` a mask of the
-    training variants on which the kernel is centred, by default all; `fitted` is learned if not
-    given.
+    `ep` are the Gaussian factors of the rows (see `GaussianProcess`); `fitted` is learned from all
+    rows if not given.
     """
 
     def __init__(
@@ -93,16 +107,16 @@ class CampaignModel:
         trained: TrainedKernel,
         *,
         ep: tuple[np.ndarray, np.ndarray] | None = None,
-        reference: np.ndarray | None = None,
         fitted: FittedState | None = None,
+        progress: Progress = silent,
     ) -> None:
         self.campaign, self.trained = campaign, trained
         self.parents, self.featuriser = trained.parents, trained.featuriser
         self.train, self.scale, self.weights = trained.train, trained.scale, trained.weights
         self.language, self.prior = trained.language, trained.prior
         self.antigens = CampaignAntigens(campaign.antigens, [one.antigen for one in self.parents])
-        self.kernel = SumKernel(self.train, trained.scales, self.weights, reference)
-        self.process, self.errors, self.changed_sites = fitted or self._learn(ep)
+        self.kernel = SumKernel(self.train, trained.scales, self.weights, trained.reference)
+        self.process, self.errors, self.changed_sites = fitted or self._learn(ep, progress)
 
     @classmethod
     def fit(
@@ -128,23 +142,19 @@ class CampaignModel:
         options: dict[str, Any] = {"language": language, "prior": prior, "terms": terms}
         return cls(campaign, TrainedKernel.fit(campaign, rows, few, rows, **options))
 
-    def _learn(self, ep: tuple[np.ndarray, np.ndarray] | None) -> FittedState:
+    def _learn(self, ep: tuple[np.ndarray, np.ndarray] | None, progress: Progress) -> FittedState:
         """The process given all rows, and its errors in cross-validation."""
         observed = observations(self.campaign, self.scale, self.train.parent)
         process = GaussianProcess(self.kernel.covariance, self.trained.noise, observed, ep)
         exact, target = observed.exact, process.ep_target
         mean, variance = process.leave_one_out()
-
-        def leave_out(rows: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            mean, variance = process.leave_rows_out(rows)
-            index = np.searchsorted(rows, test)
-            return mean[index], variance[index]
-
         keys = self.train.changes.key
         sites = keys[self.train.column]
         errors = {
             "in": ((target - mean) / np.sqrt(variance))[exact],
-            "near": leave_site_out_errors(self.train.row, sites, exact, target, leave_out),
+            "near": leave_site_out_errors(
+                self.train.row, sites, exact, target, process.leave_rows_out
+            ),
         }
         return FittedState(process, errors, frozenset(keys.tolist()))
 
@@ -170,9 +180,10 @@ class CampaignModel:
             noise = self.process.noise[noise_group(self.campaign, assay, features.parent)]
             domain, notes = self._domains(block, features)
             out = domain == "out"  # nothing is known but the campaign's middle
-            sd = np.sqrt(np.where(out, np.maximum(variance, 1.0), variance) + noise)
+            spread = np.where(out, np.maximum(variance, 1.0), variance)
+            arrays = np.where(out, 0.0, mean), np.sqrt(spread + noise), spread, domain
             prediction = LatentPrediction(
-                np.where(out, 0.0, mean)[:count], sd[:count], domain[:count], tuple(notes[:count])
+                *(array[:count] for array in arrays), note=tuple(notes[:count])
             )
             yield prediction, new, mean, variance
 
@@ -185,12 +196,8 @@ class CampaignModel:
 
     def variance(self, pairs: Sequence[Pair], assay: int = 0) -> tuple[np.ndarray, np.ndarray]:
         """Mean and variance of each noise-free latent value, in blocks."""
-        means, variances = [np.zeros(0)], [np.zeros(0)]
-        for prediction, _, _, variance in self._blocks(pairs, assay):
-            out = prediction.domain == "out"
-            means.append(prediction.mean)
-            variances.append(np.where(out, np.maximum(variance, 1.0), variance))
-        return np.concatenate(means), np.concatenate(variances)
+        prediction = self.predict_latent(pairs, assay)
+        return prediction.mean, prediction.variance
 
     @property
     def noise_variance(self) -> float:
@@ -394,3 +401,80 @@ class CampaignModel:
                 if reading.replaced:  # what differs is not compared, so it may matter
                     domain[row] = "near"
         return domain, notes
+
+
+class SparseCampaignModel(CampaignModel):
+    """A campaign's model whose process is sparse: `SparseProcess` on some of the rows."""
+
+    @classmethod
+    def fit(
+        cls,
+        campaign: Campaign,
+        *,
+        language: LanguageModel | None = None,
+        prior: Any = None,
+        terms: Sequence[str] | None = None,
+        inducing: int = INDUCING_ROWS,
+        pool: int = POOL_ROWS,
+        progress: Progress = silent,
+    ) -> "SparseCampaignModel":
+        """Learn from a campaign; see `CampaignModel.fit`.
+
+        New variants are compared with `inducing` rows, chosen among `pool` that are drawn at
+        random. `progress` is called with ``"fitting"``, the rows read and all rows.
+        """
+        drawn = np.random.default_rng(0).permutation(len(campaign))[: max(pool, inducing)]
+        rows = np.sort(drawn)
+        few = np.flatnonzero(np.isin(rows, drawn[:FITTING_ROWS]))
+        trained = TrainedKernel.fit(
+            campaign, rows, few, few, language=language, prior=prior, terms=terms
+        )
+        covariance = SumKernel(trained.train, trained.scales, trained.weights).covariance
+        random = np.flatnonzero(np.isin(rows, drawn[: inducing // 2]))
+        chosen = inducing_rows(covariance.astype(float), random, inducing)
+        trained = dataclasses.replace(
+            trained,
+            train=trained.train.take(chosen),
+            inducing=rows[chosen],
+            reference=np.isin(chosen, random),
+        )
+        return cls(campaign, trained, progress=progress)
+
+    def _learn(self, ep: tuple[np.ndarray, np.ndarray] | None, progress: Progress) -> FittedState:
+        """Read all rows in blocks; of each, only its covariance with the inducing rows is kept."""
+        campaign, count = self.campaign, len(self.campaign)
+        cross, prior_variance = np.empty((count, len(self.train))), np.empty(count)
+        changed_row, changed_site, parent = [], [], np.zeros(count, int)
+        for start in range(0, count, BLOCK_ROWS):
+            block = np.arange(start, min(start + BLOCK_ROWS, count))
+            features = self._features([campaign.pairs[row] for row in block], campaign.assay[block])
+            new = self.kernel.compare(features)
+            cross[block], prior_variance[block] = new.cross, new.variance
+            parent[block] = features.parent
+            changed_row.append(block[features.row])
+            changed_site.append(features.changes.key[features.column])
+            progress("fitting", int(block[-1]) + 1, count)
+        observed = observations(campaign, self.scale, parent)
+        fit = SparseFit(self.kernel.covariance, cross, prior_variance, self.trained.noise, observed)
+        process, exact = fit.process(), campaign.censoring == Censoring.EXACT
+        mean, variance = process.leave_one_out()
+        sites = np.concatenate(changed_site)
+        errors = {
+            "in": ((process.ep_target - mean) / np.sqrt(variance))[exact],
+            "near": leave_site_out_errors(
+                np.concatenate(changed_row), sites, exact, process.ep_target, fit.leave_rows_out
+            ),
+        }
+        return FittedState(process, errors, frozenset(np.unique(sites).tolist()))
+
+
+def fit_campaign(
+    campaign: Campaign,
+    *,
+    language: LanguageModel | None = None,
+    prior: Any = None,
+    exact_rows: int = MAX_ROWS,
+) -> CampaignModel:
+    """The exact model of a campaign of at most `exact_rows`, the sparse one of a larger one."""
+    model = CampaignModel if len(campaign) <= exact_rows else SparseCampaignModel
+    return model.fit(campaign, language=language, prior=prior)

@@ -1,10 +1,11 @@
-"""Training of a campaign's model but for its process: observations, kernel, new-site errors."""
+"""Training of a campaign's model but for its process: label scale, kernel, new-site errors."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from scipy.stats import norm, rankdata
 
 from paratope.campaigns.campaign import UNKNOWN_ANTIGEN, Campaign
 from paratope.campaigns.gaussian_process import Observations, fit_hyperparameters, prior_weights
@@ -21,9 +22,9 @@ from paratope.campaigns.kernels import (
     Scales,
     centred_grams,
 )
-from paratope.campaigns.label_scale import HalfRankNormalTransform
 from paratope.core.censoring import Censoring
-from paratope.core.errors import InputError
+from paratope.core.errors import InputError, ModelError
+from paratope.core.validation import numbers, validated, within
 from paratope.molecules.sequences import Pair
 
 # With more rows a sparse process takes the place of an exact one.
@@ -34,6 +35,65 @@ FITTING_ROWS = 800
 _POOLED_REPLICATES = 4.0
 # Folds of sites; fewer rows than this are not judged, and fewer are not learned from.
 _FOLDS, _MIN_JUDGED, _MIN_TRAINING = 5, 3, 5
+
+
+@dataclasses.dataclass(frozen=True)
+class HalfRankNormalTransform:
+    """A monotone transform, piecewise linear, half way to a Gaussian copula.
+
+    ``latent = standardise(standardise(y) + standardise(Phi⁻¹((rank(y) - 1/2) / n)))``: a floor or
+    a long tail does not rule the fit, and distances still count. Beyond the measured values it is
+    linear with the slope of ``standardise(y)``.
+    """
+
+    # values, latent: (knots,) increasing
+    values: Annotated[np.ndarray, numbers(-1e300, 1e300)]
+    latent: Annotated[np.ndarray, numbers(-1e6, 1e6)]
+    # Latent units for each unit of the value, beyond the knots
+    slope: Annotated[float, within(1e-300, 1e300)]
+
+    @classmethod
+    def of(cls, values: np.ndarray) -> "HalfRankNormalTransform":
+        """Fitted to measured values.
+
+        >>> scale = HalfRankNormalTransform.of(np.array([7.0, 7.5, 8.0, 9.0]))
+        >>> scale.to_label(scale.to_latent(np.array([7.2, 9.4]))).round(6).tolist()
+        [7.2, 9.4]
+        """
+        values = np.asarray(values, float)
+        spread = float(values.std())
+        # relative: scores may be of any size
+        if len(values) < 2 or spread <= 1e-9 * np.abs(values).max():
+            middle = float(values.mean()) if len(values) else 0.0
+            return cls(np.array([middle]), np.array([0.0]), 1.0)
+        score = norm.ppf((rankdata(values) - 0.5) / len(values))
+        mixed = (values - values.mean()) / spread + (score - score.mean()) / score.std()
+        mixed = (mixed - mixed.mean()) / mixed.std()
+        knots, first = np.unique(values, return_index=True)
+        return cls(knots, mixed[first], 1.0 / spread)
+
+    def to_latent(self, values: np.ndarray) -> np.ndarray:
+        """Latent values of measured ones."""
+        return _extended(np.asarray(values, float), self.values, self.latent, self.slope)
+
+    def to_label(self, latent: np.ndarray) -> np.ndarray:
+        """Measured units of latent values."""
+        return _extended(np.asarray(latent, float), self.latent, self.values, 1.0 / self.slope)
+
+    @classmethod
+    def from_json(cls, data: object) -> "HalfRankNormalTransform":
+        """Of its fields as plain values; raises `ModelError` if the knots do not increase."""
+        scale = validated(cls, data, "not a campaign's label scale", ModelError)
+        increasing = (np.diff(scale.values) > 0).all() and (np.diff(scale.latent) > 0).all()
+        if not 0 < len(scale.values) == len(scale.latent) or not increasing:
+            raise ModelError("a campaign's label scale must increase; the model is damaged")
+        return scale
+
+
+def _extended(x: np.ndarray, knots: np.ndarray, images: np.ndarray, slope: float) -> np.ndarray:
+    inner = np.interp(x, knots, images)
+    below, above = np.minimum(x - knots[0], 0.0), np.maximum(x - knots[-1], 0.0)
+    return inner + slope * (below + above)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,6 +109,10 @@ class TrainedKernel:
     noise: np.ndarray  # Variances
     language: LanguageModel | None
     prior: Any = None  # A general model, with ``predict_pkd(pairs)``
+    # Of a sparse process: the rows that `train` holds, increasing, and which of them were drawn at
+    # random, (m,) each; terms have mean 0 over these. By default all.
+    inducing: np.ndarray | None = None
+    reference: np.ndarray | None = None
 
     @classmethod
     def fit(

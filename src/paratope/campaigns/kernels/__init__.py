@@ -3,11 +3,12 @@
 from paratope.campaigns.kernels.features import Features, Featuriser, SubstitutionTable
 from paratope.campaigns.kernels.language import AntibodyLanguage, LanguageModel
 from paratope.campaigns.kernels.sum_kernel import (
+    Importance,
     KernelCenterer,
     NewVariants,
     SumKernel,
     centred_grams,
-    term_named,
+    importance,
 )
 from paratope.campaigns.kernels.terms import (
     ADDITIVE,
@@ -34,6 +35,7 @@ __all__ = [
     "Comparison",
     "Features",
     "Featuriser",
+    "Importance",
     "KernelCenterer",
     "LanguageModel",
     "NewVariants",
@@ -46,5 +48,5 @@ __all__ = [
     "SumKernel",
     "Term",
     "centred_grams",
-    "term_named",
+    "importance",
 ]

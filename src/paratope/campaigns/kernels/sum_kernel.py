@@ -1,13 +1,14 @@
-"""The campaign's kernel: a weighted sum of terms, centred and scaled on training variants."""
+"""The campaign's kernel: a weighted sum of terms, centred on training variants; what it learned."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from paratope.campaigns.kernels.features import Features
 from paratope.campaigns.kernels.terms import (
+    ADDITIVE,
     OFFSETS,
     TERMS,
     Comparison,
@@ -16,8 +17,10 @@ from paratope.campaigns.kernels.terms import (
     Scales,
     Term,
 )
+from paratope.molecules.numbering import REGIONS
 
 _TINY = 1e-9
+_EVERY_TERM: Mapping[str, Term] = {**TERMS, **OFFSETS}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,11 +52,6 @@ class KernelCenterer:
         return (gram - self.column_mean - self.column_mean[:, None] + self.mean) / self.scale
 
 
-def term_named(name: str) -> Term:
-    """A term or an offset."""
-    return OFFSETS[name] if name in OFFSETS else TERMS[name]
-
-
 def centred_grams(
     train: Features, scales: Scales, names: Sequence[str], reference: np.ndarray | None = None
 ) -> Iterator[tuple[str, np.ndarray, KernelCenterer]]:
@@ -63,7 +61,7 @@ def centred_grams(
     """
     both = Pairwise(train, train, scales)
     for name in names:
-        gram = term_named(name).gram(both)
+        gram = _EVERY_TERM[name].gram(both)
         if (centerer := KernelCenterer.of(gram, reference)) is not None:
             yield name, centerer.transform(gram).astype(np.float32), centerer
 
@@ -102,7 +100,7 @@ class SumKernel:
         for name, gram, centerer in centred_grams(train, scales, list(weights), reference):
             self.covariance += np.float32(weights[name]) * gram
             self.centerers[name] = centerer
-            share, term = weights[name] / centerer.scale, term_named(name)
+            share, term = weights[name] / centerer.scale, _EVERY_TERM[name]
             if term.additive is not None:
                 self._additive.append((term.additive, share))
             else:
@@ -145,3 +143,60 @@ class SumKernel:
         for kernel, share in self._additive:
             total += share * kernel(both)
         return total
+
+
+class Importance(NamedTuple):
+    """What was learned where."""
+
+    # ``chain`` (``H``, ``L``, ``A0`` …), ``imgt``, ``region``, ``changes`` (how many were
+    # measured), ``effect`` (mean of their learned effects, in the campaign's units, roughly) and
+    # ``spread`` (their root mean square); along the chains
+    sites: list[dict[str, Any]]
+    terms: dict[str, float]  # Share of each term of the kernel in the variance of the fitted values
+
+
+def importance(
+    kernel: SumKernel, weights: Mapping[str, float], alpha: np.ndarray, unit: float
+) -> Importance:
+    """Learned effects of the measured substitutions, by site, and the terms' shares.
+
+    The effect of substitution c is its part in the additive terms, ``sum_t w_t / s_t sum_c' k_t(c,
+    c') [Zᵀ alpha]_c'`` with the centred incidence Z of substitutions in variants. The share of a
+    term is ``cov(f_t, f) / var(f)``, ``f_t = w_t K_t alpha`` its part in the fitted values f.
+    `unit` is the campaign's units for each latent unit.
+    """
+    train = kernel.train
+    both = Pairwise(train, train, kernel.scales)
+    changes = Comparison(train.changes, train.changes, kernel.scales)
+    reference = slice(None) if kernel.reference is None else kernel.reference
+    incidence = train.has.toarray()
+    pull = (incidence - incidence[reference].mean(0)).T @ alpha
+    effects, fitted = np.zeros(len(train.changes.key)), {}
+    for name, weight in weights.items():
+        centerer = kernel.centerers[name]
+        fitted[name] = weight * centerer.transform(_EVERY_TERM[name].gram(both)) @ alpha
+        if name in ADDITIVE:
+            effects += weight / centerer.scale * (ADDITIVE[name](changes) @ pull)
+    total = np.sum(list(fitted.values()), axis=0)
+    variance = float(np.var(total)) or 1.0
+    shares = {
+        name: round(float(np.mean((part - part.mean()) * (total - total.mean()))) / variance, 4)
+        for name, part in fitted.items()
+    }
+    table, sites = train.changes, []
+    first = np.unique(table.key, return_index=True)[1]
+    for index in first[np.argsort(table.position[first], kind="stable")].tolist():
+        rows, key = table.key == table.key[index], str(table.key[index])
+        chain, label = key.split(":") if table.of_antigen[index] else (key[0], key[1:])
+        region, effect = int(table.region[index]), unit * effects[rows]
+        sites.append(
+            {
+                "chain": chain,
+                "imgt": label,
+                "region": REGIONS[region] if region < len(REGIONS) else "",
+                "changes": int(rows.sum()),
+                "effect": round(float(effect.mean()), 4),
+                "spread": round(float(np.sqrt(np.mean(effect**2))), 4),
+            }
+        )
+    return Importance(sites, shares)
