@@ -55,21 +55,26 @@ def unknown_name(kind: str, got: str, valid: Iterable[object]) -> str:
     return f"unknown {kind} {got!r}; valid names: {names}"
 
 
+def one_line(error: BaseException) -> str:
+    """An error's message without line ends, long ones cut."""
+    return " ".join(str(error).split())[:200]
+
+
+@contextlib.contextmanager
+def located(where: str) -> Iterator[None]:
+    """Say in an `InputError` where it was: a column, a parent, a line."""
+    try:
+        yield
+    except InputError as problem:
+        raise type(problem)(f"{where}: {problem}") from None
+
+
 @contextlib.contextmanager
 def panics_as_errors(what: str) -> Iterator[None]:
-    """Turn the panic of a library written in Rust, which is no `Exception`, into an `InputError`.
-
-    >>> PanicException = type("PanicException", (BaseException,), {})
-    >>> try:
-    ...     with panics_as_errors("t.parquet: not readable"):
-    ...         raise PanicException("no Int256")
-    ... except InputError as error:
-    ...     print(error)
-    t.parquet: not readable: no Int256
-    """
+    """Turn the panic of a library in Rust, which is no `Exception`, into an `InputError`."""
     try:
         yield
     except BaseException as error:
         if type(error).__name__ != "PanicException":
             raise
-        raise InputError(f"{what}: {' '.join(str(error).split())[:200]}") from None
+        raise InputError(f"{what}: {one_line(error)}") from None

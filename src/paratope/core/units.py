@@ -41,33 +41,21 @@ _TEMPERATURE = re.compile(
 
 
 def kd_M_to_pkd(kd_M: float) -> float:
-    """pKd = -log10(Kd / M) of a Kd in mol/L; `InputError` unless it is positive and finite.
-
-    >>> kd_M_to_pkd(1e-9)
-    9.0
-    """
+    """pKd = -log10(Kd / M) of a Kd in mol/L; `InputError` unless it is positive and finite."""
     if not (math.isfinite(kd_M) and kd_M > 0):
         raise InputError(f"Kd must be a positive number of mol/L, got {kd_M!r}")
     return 0.0 - math.log10(kd_M)
 
 
 def kd_nM_to_pkd(kd_nM: float) -> float:
-    """pKd of a dissociation constant in nmol/L; `InputError` unless it is positive and finite.
-
-    >>> round(kd_nM_to_pkd(3.2), 3)
-    8.495
-    """
+    """pKd of a dissociation constant in nmol/L; `InputError` unless it is positive and finite."""
     if not (math.isfinite(kd_nM) and kd_nM > 0):
         raise InputError(f"Kd must be a positive number of nM, got {kd_nM!r}")
     return 9.0 - math.log10(kd_nM)
 
 
 def pkd_to_kd_nM(pkd: float) -> float:
-    """Dissociation constant in nmol/L of a pKd.
-
-    >>> pkd_to_kd_nM(8.0)
-    10.0
-    """
+    """Dissociation constant in nmol/L of a pKd."""
     return 10.0 ** (9.0 - pkd)
 
 
@@ -84,20 +72,12 @@ def kd_text(kd_nM: float) -> str:
 
 
 def pkd_to_dg_kcal_mol(pkd: float, temperature_K: float = STANDARD_TEMPERATURE_K) -> float:
-    """Binding free energy ΔG = -RT ln(10) pKd, kcal/mol, negative for binding.
-
-    >>> round(pkd_to_dg_kcal_mol(9.0), 2)
-    -12.28
-    """
+    """Binding free energy ΔG = -RT ln(10) pKd, kcal/mol, negative for binding."""
     return -GAS_CONSTANT_KCAL_PER_MOL_K * temperature_K * math.log(10.0) * pkd
 
 
 def dg_kcal_mol_to_pkd(dg_kcal_mol: float, temperature_K: float = STANDARD_TEMPERATURE_K) -> float:
-    """pKd of a binding free energy in kcal/mol, the inverse of `pkd_to_dg_kcal_mol`.
-
-    >>> round(dg_kcal_mol_to_pkd(-12.28), 2)
-    9.0
-    """
+    """pKd of a binding free energy in kcal/mol, the inverse of `pkd_to_dg_kcal_mol`."""
     if not math.isfinite(dg_kcal_mol):
         raise InputError(f"ΔG must be a finite number of kcal/mol, got {dg_kcal_mol!r}")
     return 0.0 - dg_kcal_mol / (GAS_CONSTANT_KCAL_PER_MOL_K * temperature_K * math.log(10.0))
@@ -106,48 +86,34 @@ def dg_kcal_mol_to_pkd(dg_kcal_mol: float, temperature_K: float = STANDARD_TEMPE
 def ddg_kcal_mol_to_delta_pkd(
     ddg_kcal_mol: float, temperature_K: float = STANDARD_TEMPERATURE_K
 ) -> float:
-    """ΔpKd (mutant - parent) of a ΔΔG in kcal/mol; ΔΔG > 0 is weaker binding, so ΔpKd < 0.
-
-    >>> round(ddg_kcal_mol_to_delta_pkd(1.364), 2)
-    -1.0
-    """
+    """ΔpKd (mutant - parent) of a ΔΔG in kcal/mol; ΔΔG > 0 is weaker binding, so ΔpKd < 0."""
     return dg_kcal_mol_to_pkd(ddg_kcal_mol, temperature_K)
 
 
 def parse_bounded_number(text: str) -> tuple[float, Censoring]:
-    """A number with an optional bound about it, such as ``"7.2"``, ``"< 5"`` or ``">=9"``.
+    """A finite number and its bound, about it as written: ``">=9"`` is (9.0, ``AT_LEAST``).
 
-    ``AT_LEAST`` is ``>``, about the number as written. Raises `InputError` unless the number is
-    finite.
-
-    >>> parse_bounded_number("<5")
-    (5.0, <Censoring.AT_MOST: -1>)
+    Raises `InputError` for other texts.
     """
     parts = split_number(text)
     if parts is None or parts.unit:
         raise InputError(
             f"expected a number, with < or > in front if it is a bound, got {text!r}{hint_of(text)}"
         )
-    value = float(f"{parts.number}e{parts.power}") if parts.power else float(parts.number)
-    if not math.isfinite(value):
+    if not math.isfinite(parts.value):
         raise InputError(f"expected a finite number, got {text!r}")
-    return value, _direction(parts.bound)
+    return parts.value, _direction(parts.bound)
 
 
 def parse_kd(text: str, default_unit: str = "M") -> tuple[float | None, Censoring]:
     """pKd and censoring of a Kd as people write it; `default_unit` is that of a bare number.
 
     The pKd is None for a non-binder without a number: its bound is the assay's weakest measured
-    pKd, which only the whole table knows (`paratope.data.measurements.bound_non_binders`). The
-    censoring is about pKd: ``AT_MOST`` for a Kd that is *larger* than the number. Raises
+    pKd, which only the whole table knows (`paratope.data.measurements.bound_non_binders`). Raises
     `InputError` if the text is empty, not a Kd, not positive, or of an unknown unit.
 
-    >>> parse_kd("3.2 nM")
-    (8.494850021680094, <Censoring.EXACT: 0>)
-    >>> parse_kd(">10 uM")
+    >>> parse_kd(">10 uM")  # the censoring is about pKd
     (5.0, <Censoring.AT_MOST: -1>)
-    >>> parse_kd("n.b.")
-    (None, <Censoring.AT_MOST: -1>)
     """
     if is_no_binding(text, of_kd=True):
         return None, Censoring.AT_MOST
@@ -173,10 +139,8 @@ def parse_kd(text: str, default_unit: str = "M") -> tuple[float | None, Censorin
 def unit_exponent(unit: str) -> int | None:
     """How many powers of ten a unit of Kd is below 1 M; None if it is no such unit.
 
-    >>> unit_exponent("nM"), unit_exponent("µmol/L"), unit_exponent("picomolar")
-    (9, 6, 12)
-    >>> unit_exponent("nm"), unit_exponent("mm"), unit_exponent("kcal/mol")
-    (9, None, None)
+    >>> [unit_exponent(unit) for unit in ("µmol/L", "picomolar", "nm", "mm", "kcal/mol")]
+    [6, 12, 9, None, None]
     """
     match = re.fullmatch(UNIT_TEXT, unit.strip().strip("()[]").strip())
     if match is None:
@@ -192,11 +156,7 @@ def parse_temperature_K(text: str, unit: str = "") -> float:
     """Temperature in kelvin of what people write; words in brackets after it are ignored.
 
     `unit` (``"K"`` or ``"C"``) is that of a bare number; if empty, numbers from 200 up are kelvin.
-    Raises `InputError` if it is no number, or not between 250 K and 400 K, where proteins are
-    measured.
-
-    >>> parse_temperature_K("25 °C"), parse_temperature_K("298(assumed)")
-    (298.15, 298.0)
+    Raises `InputError` unless it is a number between 250 K and 400 K, where proteins are measured.
     """
     match = _TEMPERATURE.match(text)
     if match is None:
@@ -214,7 +174,6 @@ def flip_censoring(censoring: Censoring) -> Censoring:
     return Censoring(-censoring)
 
 
-def _direction(bound: str | None) -> Censoring:
-    signs = {">": Censoring.AT_LEAST, "≥": Censoring.AT_LEAST}
-    signs |= {"<": Censoring.AT_MOST, "≤": Censoring.AT_MOST}
-    return signs.get((bound or "=")[0], Censoring.EXACT)
+def _direction(bound: str) -> Censoring:
+    signs = dict.fromkeys(">≥", Censoring.AT_LEAST) | dict.fromkeys("<≤", Censoring.AT_MOST)
+    return signs.get(bound[:1], Censoring.EXACT)

@@ -61,8 +61,13 @@ class Measurement:
             raise InputError(
                 f"a measured value must be finite, got pkd, delta_pkd, score = {values}"
             )
-        if all(value is None for value in values) and self.censoring is not Censoring.AT_MOST:
+        if not self.has_value and self.censoring is not Censoring.AT_MOST:
             raise InputError("a measurement needs a pKd, a ΔpKd or a score")
+
+    @property
+    def has_value(self) -> bool:
+        """Whether any value is set; a non-binder whose bound is not known yet has none."""
+        return not (self.pkd is None and self.delta_pkd is None and self.score is None)
 
 
 def bound_non_binders(
@@ -87,7 +92,7 @@ def bound_non_binders(
                 weakest[key] = min(value, weakest.get(key, math.inf))
     bounded = []
     for row in measurements:
-        if row.pkd is None and row.delta_pkd is None and row.score is None:
+        if not row.has_value:
             limit = weakest.get(("pkd", row.assay)) if default_pkd is None else default_pkd
             score = weakest.get(("score", row.assay)) if limit is None else None
             row = dataclasses.replace(row, pkd=limit, score=score)

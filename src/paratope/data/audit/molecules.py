@@ -232,8 +232,7 @@ def check_mutations(table: AuditedTable) -> Iterator[Finding]:
     reader = MoleculeReader(roles, None, None)
     texts = {role: [text or "" for text in table.text(role)] for role in table.roles}
     if parts:
-        columns = table.frame.select(parts.values()).fill_null("").rows()
-        texts["mutations"] = [joined_mutations(dict(zip(parts, r, strict=True))) for r in columns]
+        texts["mutations"] = joined_mutations(parts, table.frame)
     rows = [dict(zip(texts, row, strict=True)) for row in zip(*texts.values(), strict=True)]
     for row, cells in enumerate(rows, start=1):
         reader.remember(cells.get("id") or str(row), cells)

@@ -27,7 +27,7 @@ from paratope.data.findings import Finding, Severity, concise
 from paratope.data.tables import match_columns
 from paratope.data.tables.columns import MEASURED_COLUMNS, residues_before_names
 from paratope.data.tables.formats import as_text
-from paratope.data.tables.value_columns import RowOfValues, ValueColumns
+from paratope.data.tables.values import RowOfValues, ValueColumns
 from paratope.molecules.numbering import Domain, find_domains
 from paratope.molecules.sequences import clean_sequence, split_chains
 

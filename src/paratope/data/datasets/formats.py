@@ -27,8 +27,7 @@ from paratope.data.datasets.rows import (
 from paratope.data.measurements import Conditions, Measurement, Origin, bound_non_binders
 from paratope.data.tables import SheetPath, match_columns, read_table
 from paratope.data.tables.columns import VALUE_COLUMNS
-from paratope.data.tables.value_columns import turned_score
-from paratope.data.tables.values import read_values
+from paratope.data.tables.values import read_values, turned_score
 from paratope.molecules.sequences import clean_antigen
 
 _ANTIBODY_COLUMNS = ("POI", "Target", "Assay", "Pred_affinity", "HC", "LC")

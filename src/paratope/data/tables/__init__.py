@@ -8,8 +8,7 @@ recognised (`columns`), and its cells are read: sequences and mutations (`molecu
 values (`values`), both together (`rows`).
 """
 
-from paratope.data.tables.cells import id_among
-from paratope.data.tables.columns import ALIASES, match_columns, parse_columns
+from paratope.data.tables.columns import ALIASES, id_among, match_columns, parse_columns
 from paratope.data.tables.formats import FastaRecord, as_frame, read_antigens, read_fasta
 from paratope.data.tables.reading import (
     InputTable,

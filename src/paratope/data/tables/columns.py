@@ -1,9 +1,11 @@
-"""Column recognition: one table of names."""
+"""Columns: which line names them, what each is by its name, and what its cells have in common."""
 
 import contextlib
+import csv
+import datetime
 import functools
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from paratope.core.errors import InputError, unknown_name
@@ -89,12 +91,26 @@ _ON_RATE = re.compile(r"(?:ka|kon|kass|onrate|association(?:rate)?)(?:constant)?
 _OFF_RATE = re.compile(
     r"(?:koff|kdis|kdiss|offrate|dissociationrate)(?:constant)?[\dsx]*$|kd(?:[\dx]*s1?|persecond)$"
 )
-
 # a column of how far values scatter, not of values
 SPREAD_NAME = re.compile(
     r"(?<![a-z])(?:sd|sem?|std(?:ev|err)?|cv|err|error)(?![a-z])|±|s\.d\.", re.I
 )
 _AFFINITY_NAME = re.compile(r"(?<![a-z])(?:p|app|log)?_?k_?d(?![a-z])|kd_?app|affinity", re.I)
+
+# Lines in which a header is looked for: titles, comments and metadata may stand above it.
+HEAD_LINES = 30
+DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs"}
+# From this many known names on, a line is a header wherever it stands.
+ENOUGH_NAMES = 2
+_MAX_HEADER = 100_000  # characters of a line that are looked at; csv's own limit is above that
+_RESIDUES = re.compile(r"[A-Za-z*|:-]{40,}")
+_COMMENT = re.compile(r"\s*(#|//|%|\{)")
+
+_DATES = (
+    *("%m/%d/%y", "%m/%d/%Y", "%d/%m/%y", "%d/%m/%Y", "%m-%d-%Y", "%d-%m-%Y", "%d.%m.%y"),
+    *("%d.%m.%Y", "%Y/%m/%d", "%Y.%m.%d", "%d-%b-%y", "%d-%b-%Y", "%d %b %Y", "%d %B %Y"),
+    *("%b %d, %Y", "%B %d, %Y", "%Y-%m-%d %H:%M:%S", "%m/%d/%Y %H:%M", "%d/%m/%Y %H:%M"),
+)
 
 
 def parse_columns(text: str) -> dict[str, str]:
@@ -106,9 +122,7 @@ def parse_columns(text: str) -> dict[str, str]:
     {'heavy': 'VH', 'antigen': 'target'}
     """
     mapping: dict[str, str] = {}
-    for part in text.split(","):
-        if not part.strip():
-            continue
+    for part in filter(str.strip, text.split(",")):
         canonical, equals, name = (piece.strip() for piece in part.partition("="))
         if not (equals and canonical and name):
             raise InputError(
@@ -157,26 +171,16 @@ def match_columns(
 
 
 def rate_columns(found: Sequence[str]) -> tuple[str | None, str | None]:
-    """Columns of an on rate and an off rate, of which ``kd`` is one only beside an on rate.
-
-    >>> rate_columns(["ka (1/Ms)", "kd", "KD"]), rate_columns(["kd", "koff"])
-    (('ka (1/Ms)', 'kd'), (None, 'koff'))
-    """
+    """Columns of an on rate and an off rate, of which ``kd`` is one only beside an on rate."""
     on = [name for name in found if _ON_RATE.match(_key(name))]
     off = [name for name in found if _OFF_RATE.match(_key(name))]
-    # a chemist's k is a rate and her K an equilibrium
-    plain = [name for name in found if _key(name) == "kd"]
-    if on and not off:
-        off = [name for name in plain if name.strip()[0] == "k"]
+    if on and not off:  # a chemist's k is a rate and her K an equilibrium
+        off = [name for name in found if _key(name) == "kd" and name.strip()[0] == "k"]
     return next(iter(on), None), next(iter(off), None)
 
 
 def same_meaning(found: Sequence[str], canonical: str, taken: Collection[str]) -> list[str]:
-    """Further columns that a canonical one is known by, in the table's order.
-
-    >>> same_meaning(["KD (nM)", "KD_nM", "affinity_nM", "well"], "kd_nM", ["KD (nM)"])
-    ['KD_nM', 'affinity_nM']
-    """
+    """Further columns that a canonical one is known by, in the table's order."""
     keys, rates = {_key(name) for name in (canonical, *ALIASES[canonical])}, rate_columns(found)
 
     def is_known(name: str) -> bool:
@@ -189,22 +193,15 @@ def same_meaning(found: Sequence[str], canonical: str, taken: Collection[str]) -
 def residues_before_names(
     matched: Mapping[str, str], sample: "pl.DataFrame", chosen: Iterable[str] = ()
 ) -> tuple[dict[str, str], list[str]]:
-    """The columns of molecules that hold residues, where another of their names holds none.
+    """`matched` with columns of residues where others of their names hold none, and notes on it.
 
-    `sample` are rows of the table, `chosen` the canonical names the user gave columns for. Returns
-    `matched` so corrected, and what to say of it.
-
-    >>> import polars as pl
-    >>> sample = pl.DataFrame({"Antigen": ["TIGIT"], "antigen_seq": ["MMTGTIETTGNISAEK"]})
-    >>> residues_before_names({"antigen": "Antigen"}, sample)[0]
-    {'antigen': 'antigen_seq', 'antigen_name': 'Antigen'}
+    `sample` are rows of the table, `chosen` the canonical names the user gave columns for.
     """
     result, notes = dict(matched), []
     for canonical in ("heavy", "light", "antigen"):
         if canonical not in matched or canonical in set(map(_canonical, chosen)):
             continue
-        others = same_meaning(sample.columns, canonical, [*matched.values()])
-        names = [matched[canonical], *others]
+        names = [matched[canonical], *same_meaning(sample.columns, canonical, [*matched.values()])]
         best = max(names, key=lambda name: _residues_share(sample[name]) >= 0.5)
         if best != names[0]:
             result[canonical] = best
@@ -253,7 +250,7 @@ def missing_column(
         )
     message = (
         f"{source}: no column for {canonical}. Columns found: {shown_names(found)}. "
-        f"Known names for {canonical}: {', '.join((canonical, *ALIASES[canonical]))}. " + advice
+        f"Known names for {canonical}: {', '.join((canonical, *ALIASES[canonical]))}. {advice}"
     )
     if any(len(name) >= 40 and name.isalpha() for name in found):
         message += ". The first line looks like data: put a header line above it"
@@ -277,3 +274,97 @@ def _key(name: str) -> str:
     """A column's name without case, spaces and punctuation; Greek letters spelt out."""
     plain = name.strip().lower().replace("µ", "u").replace("μ", "u").replace("δ", "d")
     return re.sub(r"[^a-z0-9]", "", plain)
+
+
+def known_names(fields: Sequence[str], chosen: Collection[str] = ()) -> int:
+    """How far a line reads like a header: `chosen` names first, then columns that are known.
+
+    Names that repeat speak against it (headers of groups), residues rule it out.
+    """
+    names = [field.strip() for field in fields if field.strip()]
+    if any(_RESIDUES.fullmatch(name) for name in names):
+        return -1000
+    repeated = len(names) - len(set(names))
+    return 100 * len(set(chosen) & set(names)) + len(match_columns(names)) - repeated
+
+
+def header_index(rows: Sequence[Sequence[str]], chosen: Collection[str] = ()) -> int:
+    """Index of the row that names the columns: known names, or the first that is no comment.
+
+    >>> header_index([["Plate 7"], [], ["id", "VH", "antigen"], ["a", "EVQL", "MKV"]])
+    2
+    """
+    scores = [known_names(row, chosen) for row in rows]
+    best = max(scores, default=0)
+    if best >= ENOUGH_NAMES:
+        return scores.index(best)
+    filled = [sum(bool(field.strip()) for field in row) for row in rows]
+    fewest = min(2, max(filled, default=0))
+    usable = [n for n, row in enumerate(rows) if filled[n] >= fewest and not _COMMENT.match(row[0])]
+    without_repeats = [index for index in usable if scores[index] >= 0]
+    return next(iter(without_repeats or usable), 0)
+
+
+def find_header(
+    lines: Sequence[str], usual: str, chosen: Collection[str] = (), delimiters: str = ""
+) -> tuple[int, str]:
+    r"""Index of the header among the first lines of a text file, and the delimiter of its fields.
+
+    `delimiters` are those that may be, all by default; `usual` is taken where nothing tells.
+
+    >>> find_header(["# exported\n", "id;VH;antigen\n", "a;EVQL;MKV\n"], ",")
+    (1, ';')
+    """
+    rows, marks = [], []
+    for line in lines:
+        split = {
+            mark: next(csv.reader([line[:_MAX_HEADER]], delimiter=mark), [])
+            for mark in delimiters or DELIMITERS
+        }
+        merits = {
+            mark: (max(known_names(fields, chosen), 0), len(fields), mark == usual)
+            for mark, fields in split.items()
+        }
+        marks.append(max(merits, key=merits.__getitem__))
+        rows.append(split[marks[-1]])
+    index = header_index(rows, chosen)
+    return index, marks[index]
+
+
+def whole_number(text: str) -> str:
+    """A whole number without its point, which gaps in a column give it; other text as it is."""
+    return re.sub(r"^(-?\d+)\.0+$", r"\1", text.strip())
+
+
+def id_among(name: str, known: Container[str], suffix: str = "") -> str:
+    """An id, with a suffix, as it is written among those known, 1 and 1.0 being the same.
+
+    >>> id_among("1.0", {"1", "2"}), id_among("1", {"1.0"}), id_among("wt", {"1"})
+    ('1', '1.0', 'wt')
+    """
+    whole = whole_number(name)
+    spellings = (f"{same}{suffix}" for same in (name, whole, f"{whole}.0"))
+    return next((same for same in spellings if same in known), name + suffix)
+
+
+def iso_date(text: str, form: str = "") -> str:
+    """A date as 2024-05-31, of a text in a form of ``strptime`` or of ISO; empty if it is none."""
+    with contextlib.suppress(ValueError):
+        text, kind = text.strip(), datetime.datetime
+        return (kind.strptime(text, form) if form else kind.fromisoformat(text)).date().isoformat()
+    return ""
+
+
+def iso_dates(texts: Sequence[str]) -> tuple[list[str], str]:
+    """A column's dates as 2024-05-31, in the one order that fits most; what to say of others."""
+    odd = {text for text in texts if not (is_not_measured(text) or iso_date(text))}
+    readings = [{text: date for text in odd if (date := iso_date(text, form))} for form in _DATES]
+    most = max(map(len, readings))
+    best = [reading for reading in readings if len(reading) == most]
+    if not most:
+        return list(texts), ""
+    doubtful = [text for text in best[0] if any(best[0][text] != other.get(text) for other in best)]
+    if doubtful:
+        hint = "may be month or day first: not read; write dates such as 2024-05-31"
+        return ["" if text in odd else text for text in texts], f"{min(doubtful)!r} {hint}"
+    return [best[0].get(text, text) for text in texts], ""

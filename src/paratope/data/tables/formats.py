@@ -1,6 +1,9 @@
 """Formats: delimited text, FASTA, Parquet, XLSX and frames as blocks of rows.
 
-Each format is one generator of `Block`; `read_blocks` chooses it by what was opened.
+Each format is one generator of `Block`; `read_blocks` chooses it by what was opened. Chains that
+stand in rows or records of their own are paired here: those of a FASTA by their names, those of
+single cells by the columns that the AIRR Community's schema names (Vander Heiden et al. 2018,
+Front. Immunol. 9:2206): ``cell_id``, ``locus``, ``sequence_alignment_aa`` or ``sequence_aa``.
 """
 
 import contextlib
@@ -13,23 +16,30 @@ import itertools
 import logging
 import re
 from collections import defaultdict, deque
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, TextIO, TypeAlias, TypeVar
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 
 import polars as pl
 
-from paratope.core.errors import InputError, panics_as_errors
-from paratope.data.tables.airr import is_of_cells, pair_cells
-from paratope.data.tables.columns import shown_names
-from paratope.data.tables.headers import (
+from paratope.core.errors import InputError, located, one_line, panics_as_errors
+from paratope.data.tables.columns import (
     DELIMITERS,
+    ENOUGH_NAMES,
     HEAD_LINES,
     find_header,
     header_index,
-    is_header,
+    known_names,
+    shown_names,
 )
-from paratope.data.tables.packed import check_columns, check_parquet, check_workbook
-from paratope.data.tables.sources import Opened, Source, open_source, source_name
+from paratope.data.tables.sources import (
+    Opened,
+    Source,
+    check_columns,
+    check_parquet,
+    check_workbook,
+    open_source,
+    source_name,
+)
 from paratope.molecules.numbering import find_domains
 from paratope.molecules.sequences import Antigen, clean_antigen, clean_sequence
 
@@ -58,6 +68,9 @@ _MARK_WITHIN = re.compile(
 )
 # "1N8Z_2|Chain B|Herceptin Fab heavy chain|Mus musculus", "1N8Z:B|PDBID|CHAIN|SEQUENCE"
 _PDB_ENTRY = re.compile(r"^([0-9][A-Za-z0-9]{3})[_:][A-Za-z0-9]+\|")
+_CELL_SEQUENCES = ("sequence_alignment_aa", "sequence_aa")
+# How often a chain was seen: of several of a cell, the commonest is its own.
+_CELL_COUNTS = ("umi_count", "duplicate_count", "consensus_count")
 
 
 @dataclasses.dataclass(slots=True)
@@ -73,6 +86,11 @@ class Block:
     notes: dict[int, str] = dataclasses.field(default_factory=dict)
     table_notes: list[str] = dataclasses.field(default_factory=list)
 
+    def refuse_errors(self, name: str) -> None:
+        """Raise `InputError` for the first row that could not be split into fields."""
+        for row, error in self.errors.items():
+            raise InputError(f"{name}: line {self.lines[row]}: {error}")
+
 
 def read_blocks(
     opened: Opened, block_rows: int | None, columns: Collection[str] = ()
@@ -82,41 +100,10 @@ def read_blocks(
     `columns` are names the caller expects among the user's; they tell the header and the sheet.
     Chains of single cells (AIRR) are paired, for which their table is read whole.
     """
-    blocks = _unpaired_blocks(opened, block_rows, columns)
-    first = next(blocks, None)
-    if first is None:
-        return
-    if columns or not is_of_cells(first.frame.columns):
-        yield from itertools.chain([first], blocks)
-        return
-    every = [first, *blocks]
-    for block in every:
-        for row, error in block.errors.items():
-            raise InputError(f"{opened.name}: line {block.lines[row]}: {error}")
-    frame = pl.concat([block.frame for block in every], how="vertical_relaxed")
-    lines = [line for block in every for line in block.lines]
-    paired, lines, notes = pair_cells(frame, lines)
-    said = [note for block in every for note in block.table_notes]
-    said.append(f"{opened.name}: the chains of {paired.height:,} cells paired by cell_id and locus")
-    step = block_rows or max(paired.height, 1)
-    for start in range(0, paired.height, step):
-        rows = range(start, min(start + step, paired.height))
-        block = Block(paired[start : start + step], [lines[row] for row in rows], table_notes=said)
-        block.notes = {row - start: notes[row] for row in rows if row in notes}
-        said = []
-        yield block
-
-
-def _unpaired_blocks(
-    opened: Opened, block_rows: int | None, columns: Collection[str]
-) -> Iterator[Block]:
-    """As `read_blocks`, each row as it stands in the file."""
     if opened.kind in ("parquet", "xlsx"):
+        read = _parquet_blocks if opened.kind == "parquet" else _xlsx_blocks
         with panics_as_errors(f"{opened.name}: altered, or of a kind that is not read"):
-            if opened.kind == "parquet":
-                yield from _parquet_blocks(opened, block_rows)
-            else:
-                yield from _xlsx_blocks(opened, block_rows, columns)
+            yield from _cells_paired(read(opened, block_rows, columns), opened, block_rows, columns)
     elif opened.suffix in (".parquet", ".pq", ".xlsx"):
         raise InputError(f"{opened.name}: this is not a {opened.suffix[1:]} file but text")
     else:
@@ -124,32 +111,93 @@ def _unpaired_blocks(
             lines = _lines(text, opened.name)
             head = list(itertools.islice(lines, HEAD_LINES))
             first = next((line.lstrip() for line in head if line.strip()), "")
-            if not (first.startswith(">") or _FASTA_NAME.search(opened.name)):
-                yield from _delimited_blocks(head, lines, opened, block_rows, columns)
-                return
-            records = _fasta_records(itertools.chain(head, lines), opened.name)
-            schema = {"id": pl.String, "heavy": pl.String, "light": pl.String}
-            for batch in _batches(_paired_chains(records), block_rows):
-                rows = [(each.name, each.heavy, each.light) for each in batch]
-                block = Block(
-                    pl.DataFrame(rows, schema=schema, orient="row"), [each.line for each in batch]
-                )
-                block.notes = {n: each.note for n, each in enumerate(batch) if each.note}
-                yield block
+            every = itertools.chain(head, lines)
+            if first.startswith(">") or _FASTA_NAME.search(opened.name):
+                yield from _fasta_blocks(every, opened, block_rows)
+            else:
+                blocks = _delimited_blocks(head, every, opened, block_rows, columns)
+                yield from _cells_paired(blocks, opened, block_rows, columns)
 
 
-def _lines(text: TextIO, name: str) -> Iterator[str]:
-    number = 0
-    while line := text.readline(_MAX_LINE_CHARACTERS):
-        number += 1
+def _cut(
+    frame: pl.DataFrame,
+    lines: list[int],
+    block_rows: int | None,
+    table_notes: list[str],
+    notes: Mapping[int, str],
+) -> Iterator[Block]:
+    """A whole table in blocks; `notes` by row."""
+    step = block_rows or max(frame.height, 1)
+    for start in range(0, frame.height, step):
+        stop = start + step
+        block = Block(frame[start:stop], lines[start:stop], table_notes=table_notes)
+        block.notes = {row - start: note for row, note in notes.items() if start <= row < stop}
+        table_notes = []
+        yield block
+
+
+def _cells_paired(
+    blocks: Iterator[Block], opened: Opened, block_rows: int | None, chosen: Collection[str]
+) -> Iterator[Block]:
+    """Blocks as they are; where rows are chains of single cells, a row for each cell.
+
+    That is its heavy chain's row with ``id``, ``heavy`` and ``light``. A cell without a heavy chain
+    keeps its light one, whose row is then in error; rows without a cell stand alone.
+    """
+    first = next(blocks, None)
+    if first is None:
+        return
+    names = set(first.frame.columns)
+    sequence = next((name for name in _CELL_SEQUENCES if name in names), None)
+    if chosen or not {"cell_id", "locus"} <= names or {"heavy", "light"} & names or not sequence:
+        yield from itertools.chain([first], blocks)
+        return
+    every = [first, *blocks]
+    for block in every:
+        block.refuse_errors(opened.name)
+    frame = pl.concat([block.frame for block in every], how="vertical_relaxed")
+    lines = [line for block in every for line in block.lines]
+    counts = next((name for name in _CELL_COUNTS if name in names), None)
+    seen = [0.0] * frame.height
+    if counts:
+        seen = frame[counts].cast(pl.Float64, strict=False).fill_null(0.0).to_list()
+    cells: dict[str, dict[str, list[int]]] = {}
+    for row, (cell, locus) in enumerate(frame.select("cell_id", "locus").cast(pl.String).rows()):
+        side = "light" if (locus or "").upper().startswith(("IGK", "IGL")) else "heavy"
+        cells.setdefault(cell or f"row {row + 1}", {}).setdefault(side, []).append(row)
+    residues = frame[sequence].cast(pl.String)
+    kept, heavy, light, notes = [], [], [], {}
+    for number, (cell, by_side) in enumerate(cells.items()):
+        best = {
+            side: max(rows, key=lambda row: (seen[row], -row)) for side, rows in by_side.items()
+        }
+        more = [f"{len(rows)} {side} chains" for side, rows in by_side.items() if len(rows) > 1]
+        if more:
+            how = f"the one with the highest {counts}" if counts else "the first"
+            notes[number] = f"cell {cell!r} has {' and '.join(more)}: {how} is taken"
+        kept.append(best.get("heavy", best.get("light")))
+        for chains, side in ((heavy, "heavy"), (light, "light")):
+            chains.append(residues[best[side]] if side in best else None)
+    texts = {"id": [*cells], "heavy": heavy, "light": light}
+    paired = frame[kept].with_columns(pl.Series(k, v, pl.String) for k, v in texts.items())
+    said = [note for block in every for note in block.table_notes]
+    said.append(f"{opened.name}: the chains of {paired.height:,} cells paired by cell_id and locus")
+    yield from _cut(paired, [lines[row] for row in kept], block_rows, said, notes)
+
+
+def _lines(text: io.TextIOWrapper, name: str) -> Iterator[str]:
+    for number in itertools.count(1):
+        line = text.readline(_MAX_LINE_CHARACTERS)
         if len(line) == _MAX_LINE_CHARACTERS:
             raise InputError(f"{name}: line {number} has {len(line):,} characters or more")
+        if not line:
+            return
         yield line
 
 
 def _delimited_blocks(
     head: list[str],
-    rest: Iterable[str],
+    every: Iterator[str],
     opened: Opened,
     block_rows: int | None,
     chosen: Collection[str],
@@ -170,33 +218,28 @@ def _delimited_blocks(
     if index:
         texts.append(f"the header is line {above + 1}; what stands above it is not read")
     csv.field_size_limit(max(csv.field_size_limit(), MAX_FIELD_CHARACTERS))
-    records = _records(itertools.chain(head[above:], rest), delimiter, above, opened.name)
+    records = _records(itertools.islice(every, above, None), delimiter, above, opened.name)
     _, header, _ = next(records)
     check_columns(opened.name, header)
-    names = unique_names(header)
+    names, renamed = unique_names(header)
     width = len(header)  # that a row must have: separators at the end count for nothing
     while width and not header[width - 1].strip():
         width -= 1
-    texts += renamed_notes(header, names)
-    table_notes = [f"{opened.name}: {text}" for text in texts]
+    table_notes = [f"{opened.name}: {text}" for text in (*texts, *renamed)]
     for batch in _batches(records, block_rows):
         block = Block(pl.DataFrame(), [], table_notes=table_notes)
         table_notes = []
         rows = []
         for index, (line, fields, broken) in enumerate(batch):
             block.lines.append(line)
+            widths = f"{len(fields)} fields where the header has {len(names)}"
             if broken:
                 block.errors[index] = broken
             elif any(field.strip() for field in fields[len(names) :]):
-                block.errors[index] = (
-                    f"{len(fields)} fields where the header has {len(names)}; quote a field that "
-                    f"holds {DELIMITERS.get(delimiter, repr(delimiter))}"
-                )
+                mark = DELIMITERS.get(delimiter, repr(delimiter))
+                block.errors[index] = f"{widths}; quote a field that holds {mark}"
             elif len(fields) < width:
-                block.notes[index] = (
-                    f"{len(fields)} fields where the header has {len(names)}: the last read as "
-                    "empty"
-                )
+                block.notes[index] = f"{widths}: the last read as empty"
             fields = fields[: len(names)] + [""] * (len(names) - len(fields))
             rows.append([field or None for field in fields])
         block.frame = pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String), orient="row")
@@ -246,7 +289,9 @@ def _records(
         yield start, fields, broken
 
 
-def _parquet_blocks(opened: Opened, block_rows: int | None) -> Iterator[Block]:
+def _parquet_blocks(
+    opened: Opened, block_rows: int | None, chosen: Collection[str]
+) -> Iterator[Block]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -260,9 +305,8 @@ def _parquet_blocks(opened: Opened, block_rows: int | None) -> Iterator[Block]:
             if frame.height:
                 yield Block(frame, [0] * frame.height)
     except (pa.ArrowException, pl.exceptions.PolarsError, OSError) as error:
-        raise InputError(
-            f"{opened.name}: damaged Parquet file (cut short or altered): {_one_line(error)}"
-        ) from None
+        what = "damaged Parquet file (cut short or altered)"
+        raise InputError(f"{opened.name}: {what}: {one_line(error)}") from None
 
 
 def _xlsx_blocks(
@@ -277,8 +321,8 @@ def _xlsx_blocks(
         book = fastexcel.read_excel(opened.stream.read())
         sheet, rows, notes = _chosen_sheet(book, opened, chosen)
         above = header_index(rows, chosen)
-        names = unique_names(rows[above])
-        notes += renamed_notes(rows[above], names)
+        names, renamed = unique_names(rows[above])
+        notes += renamed
         if any(any(row) for row in rows[:above]):
             notes.append(f"the header is row {above + 1}; what stands above it is not read")
         read = functools.partial(
@@ -296,22 +340,18 @@ def _xlsx_blocks(
             numbers = pl.DataFrame(read(dtypes="float"))
             frame = frame.with_columns(_full_numbers(frame[name], numbers[name]) for name in mixed)
         # true and false beside numbers became 1 and 0
-        if bits := [n for n in names if frame[n].dtype.is_numeric() and _has_bits(frame[n])]:
+        numeric = [name for name in names if frame[name].dtype.is_numeric()]
+        if bits := [name for name in numeric if ((frame[name] == 0) | (frame[name] == 1)).any()]:
             texts = pl.DataFrame(read(dtypes="string"))
             frame = frame.with_columns(_with_words(frame[name], texts[name]) for name in bits)
     except fastexcel.FastExcelError as error:
-        raise InputError(f"{opened.name}: not a readable XLSX file: {_one_line(error)}") from None
+        raise InputError(f"{opened.name}: not a readable XLSX file: {one_line(error)}") from None
     filled = frame.select(~pl.all_horizontal(pl.all().is_null())).to_series()
     lines = [row for row, is_filled in enumerate(filled, start=above + 2) if is_filled]
     empty = [name for name, named in zip(names, rows[above], strict=True) if not named.strip()]
     frame = frame.filter(filled)
     frame = frame.drop(name for name in empty if frame[name].null_count() == frame.height)
-    table_notes = [f"{opened.name}: {note}" for note in notes]
-    step = block_rows or max(frame.height, 1)
-    for start in range(0, frame.height, step):
-        stop = start + step
-        yield Block(frame[start:stop], lines[start:stop], table_notes=table_notes)
-        table_notes = []
+    yield from _cut(frame, lines, block_rows, [f"{opened.name}: {note}" for note in notes], {})
 
 
 def _chosen_sheet(
@@ -331,7 +371,7 @@ def _chosen_sheet(
         what = "the workbook is" if opened.sheet is None else f"sheet {opened.sheet!r} is"
         raise InputError(f"{opened.name}: {what} empty")
     headers = {name: rows[header_index(rows, chosen)] for name, rows in heads.items()}
-    tables = [name for name, header in headers.items() if is_header(header, chosen)]
+    tables = [name for name, row in headers.items() if known_names(row, chosen) >= ENOUGH_NAMES]
     if len(heads) > 1 and not tables:
         shown = "; ".join(f"{name!r} ({shown_names(row)})" for name, row in headers.items())
         raise InputError(
@@ -358,10 +398,6 @@ def _full_numbers(texts: pl.Series, numbers: pl.Series) -> pl.Series:
         return repr(number) if text == f"{number:.9f}".rstrip("0").rstrip(".") else text
 
     return pl.Series(texts.name, list(map(full, texts, numbers)), pl.String)
-
-
-def _has_bits(numbers: pl.Series) -> bool:
-    return bool(((numbers == 0) | (numbers == 1)).any())
 
 
 def _with_words(numbers: pl.Series, texts: pl.Series) -> pl.Series:
@@ -415,11 +451,8 @@ def read_antigens(source: Source) -> tuple[Antigen, ...]:
         words = record.name.split()
         name = words[0] if words and words[0] not in taken else f"antigen{number}"
         taken.add(name)
-        try:
+        with located(f"{source_name(source)}: line {record.line}: {name!r}"):
             antigens.append(clean_antigen(record.sequence, name)[0])
-        except InputError as error:
-            where = f"{source_name(source)}: line {record.line}: {name!r}"
-            raise InputError(f"{where}: {error}") from None
     return tuple(antigens)
 
 
@@ -427,18 +460,15 @@ def _fasta_records(lines: Iterable[str], name: str) -> Iterator[FastaRecord]:
     header: str | None = None
     start = 0
     parts: list[str] = []
-
-    def record() -> FastaRecord:
-        assert header is not None
-        if not parts:
-            raise InputError(f"{name}: line {start}: record {header!r} has no sequence")
-        return FastaRecord(header, "".join(parts), start)
-
-    for number, line in enumerate(lines, start=1):
-        text = line.strip()
+    for number, line in enumerate(itertools.chain(lines, [None]), start=1):
+        text = ">" if line is None else line.strip()
         if text.startswith(">"):
-            if header is not None:
-                yield record()
+            if header is not None and parts:
+                yield FastaRecord(header, "".join(parts), start)
+            elif header is not None:
+                raise InputError(f"{name}: line {start}: record {header!r} has no sequence")
+            elif line is None:
+                raise InputError(f"{name}: no FASTA record in it")
             header, start, parts = text[1:].strip(), number, []
         elif text and not text.startswith(";"):
             if header is None:
@@ -447,9 +477,6 @@ def _fasta_records(lines: Iterable[str], name: str) -> Iterator[FastaRecord]:
                     f"{text[:30]!r}"
                 )
             parts.append(text)
-    if header is None:
-        raise InputError(f"{name}: no FASTA record in it")
-    yield record()
 
 
 @dataclasses.dataclass(slots=True)
@@ -460,6 +487,16 @@ class _FastaAntibody:
     line: int
     note: str | None = None
     waits: bool = False
+
+
+def _fasta_blocks(lines: Iterator[str], opened: Opened, block_rows: int | None) -> Iterator[Block]:
+    schema = {"id": pl.String, "heavy": pl.String, "light": pl.String}
+    antibodies = _paired_chains(_fasta_records(lines, opened.name))
+    for batch in _batches(antibodies, block_rows):
+        rows = [(each.name, each.heavy, each.light) for each in batch]
+        notes = {number: each.note for number, each in enumerate(batch) if each.note}
+        frame = pl.DataFrame(rows, schema=schema, orient="row")
+        yield Block(frame, [each.line for each in batch], notes=notes)
 
 
 def _paired_chains(records: Iterable[FastaRecord]) -> Iterator[_FastaAntibody]:
@@ -533,44 +570,37 @@ def as_frame(
         texts = [None if is_missing else _cell_text(value) for value, is_missing in cells]
         return pl.Series(column, texts, pl.String)
 
-    columns = enumerate(column_names(source, name))
+    columns = enumerate(column_names(source, name)[0])
     chosen = ((index, column) for index, column in columns if only is None or column in only)
     return pl.DataFrame([series(column, source.iloc[:, index]) for index, column in chosen])
 
 
-def column_names(source: Any, name: str = "table") -> list[str]:
-    """Column names of a frame as `as_frame` gives them; raises `InputError` if it is none."""
-    if isinstance(source, pl.DataFrame):
-        return source.columns
-    if not (hasattr(source, "iloc") and hasattr(source, "columns")):
-        raise InputError(
-            f"{name}: expected a polars or pandas DataFrame, got {type(source).__name__}"
-        )
+def column_names(source: Any, name: str = "table") -> tuple[list[str], list[str]]:
+    """A frame's column names and notes, see `unique_names`; `InputError` if it is no frame."""
+    if not (
+        isinstance(source, pl.DataFrame) or (hasattr(source, "iloc") and hasattr(source, "columns"))
+    ):
+        got = type(source).__name__
+        raise InputError(f"{name}: expected a polars or pandas DataFrame, got {got}")
     return unique_names(source.columns)
 
 
-def unique_names(names: Iterable[object]) -> list[str]:
-    """Names as text, repeated ones numbered.
+def unique_names(names: Iterable[object]) -> tuple[list[str], list[str]]:
+    """Names as text, repeated ones numbered, and what to say of those.
 
     >>> unique_names(["well", "well", 0])
-    ['well', 'well_2', '0']
+    (['well', 'well_2', '0'], ["another column is called 'well' too: read as 'well_2'"])
     """
     unique: dict[str, None] = {}
+    notes = []
     for name in map(str, names):
         candidate, count = name, 2
         while candidate in unique:
             candidate, count = f"{name or 'column'}_{count}", count + 1
         unique[candidate] = None
-    return list(unique)
-
-
-def renamed_notes(names: Iterable[object], unique: Iterable[str]) -> list[str]:
-    """What to say of columns that `unique_names` renamed."""
-    return [
-        f"another column is called {str(name)!r} too: read as {new!r}"
-        for name, new in zip(names, unique, strict=True)
-        if str(name) != new
-    ]
+        if candidate != name:
+            notes.append(f"another column is called {name!r} too: read as {candidate!r}")
+    return list(unique), notes
 
 
 def as_text(series: pl.Series) -> list[str]:
@@ -599,7 +629,3 @@ def _cell_text(value: object) -> str:
 def _batches(rows: Iterator[T], size: int | None) -> Iterator[Sequence[T]]:
     while batch := tuple(itertools.islice(rows, size)):
         yield batch
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]

@@ -6,10 +6,17 @@ import functools
 import re
 from collections.abc import Mapping
 
-from paratope.core.errors import InputError
+from paratope.core.errors import InputError, located
 from paratope.core.number_text import is_not_measured
-from paratope.data.tables.cells import id_among
-from paratope.data.tables.variants import MADE, Cells, MutationError, Variants
+from paratope.data.tables.columns import id_among
+from paratope.data.tables.variants import (
+    MADE,
+    MOLECULES,
+    Cells,
+    Molecule,
+    MutationError,
+    Variants,
+)
 from paratope.molecules.mutations import Mutation, apply_mutations, parse_mutations
 from paratope.molecules.numbering import find_domains, number_chain, prepare_antibody
 from paratope.molecules.sequences import (
@@ -41,6 +48,11 @@ class Molecules:
     # Still to be made in the antigen, the parent's first
     antigen_mutations: tuple[tuple[Mutation, ...], ...] = ()
 
+    @property
+    def molecule(self) -> Molecule:
+        """The pair, or the antibody alone."""
+        return self.antibody if self.antigen is None else Pair(self.antibody, self.antigen)
+
     def paired_with(self, antigen: Antigen) -> Antigen:
         """An antigen with the row's mutations of it; `InputError` if they do not fit."""
         pair = Pair(self.antibody, antigen)
@@ -59,16 +71,12 @@ def peptide_note(antigen: Antigen) -> tuple[str, ...]:
 
 def antibody_antigen(pair: Pair) -> tuple[str, ...]:
     """What to say of an antigen that is an antibody's chain, the pair's own or another's."""
-    residues = {
-        domain.residues: "heavy" if domain.is_heavy else "light"
-        for chain in pair.antigen.chains
-        for domain in find_domains(chain)
-    }
-    if not residues:
+    domains = [domain for chain in pair.antigen.chains for domain in find_domains(chain)]
+    if not domains:
         return ()
-    if residues.keys() & set(pair.antibody.chains):
+    if {domain.residues for domain in domains} & set(pair.antibody.chains):
         return ("antigen: it is a chain of the antibody itself",)
-    kinds = " and ".join(sorted({*residues.values()}))
+    kinds = " and ".join(sorted({"heavy" if each.is_heavy else "light" for each in domains}))
     return (f"antigen: it holds an antibody domain ({kinds} chain)",)
 
 
@@ -114,12 +122,10 @@ class MoleculeReader:
             return self._variant(cells)
         molecules = self._of_sequences(cells)
         column = self._column("mutations" if "mutations" in self._columns else "id")
-        try:
+        with located(column):
             is_parent = self._is_parent(molecules, cells)
-            if not self._variants.to_make(cells, _molecule(molecules), is_parent):
+            if not self._variants.to_make(cells, molecules.molecule, is_parent):
                 return molecules
-        except MutationError as problem:
-            raise type(problem)(f"column {column!r}: {problem}") from None
         made = self._with_mutations(molecules, self._variants.text(cells), column)
         return dataclasses.replace(made, notes=(*made.notes, MADE))
 
@@ -129,46 +135,34 @@ class MoleculeReader:
         if self._default_antigen is not None and is_not_measured(text):
             antigen = self._default_antigen
             return dataclasses.replace(antigen, name=name or antigen.name), ()
-        try:
+        with located(self._column("antigen")):
             if text.strip() and is_not_measured(text):  # "NaN", "NA": letters of residues, too
                 raise InputError(f"antigen: missing ({text.strip()!r}); expected its residues")
             antigen, notes = _antigen_of(text)
             if doubt := antigen_doubt(text):
                 raise InputError(f"antigen: {doubt}; expected its residues, one letter each")
-        except InputError as problem:
-            raise InputError(f"column {self._column('antigen')!r}: {problem}") from None
-        notes = (*notes, *peptide_note(antigen))
-        return dataclasses.replace(antigen, name=name), notes
+        return dataclasses.replace(antigen, name=name), (*notes, *peptide_note(antigen))
 
     def parent_of(self, pair: Pair, cells: Cells) -> Pair | None:
         """The parent by its own sequences, the row's where it gives none; None without any."""
-        given = {name: cells.get(f"parent_{name}", "") for name in ("heavy", "light", "antigen")}
+        given = {name: cells.get(f"parent_{name}", "") for name in MOLECULES}
         given = {name: "" if is_not_measured(text) else text for name, text in given.items()}
         if not any(given.values()):
             return None
         antibody, antigen = pair.antibody, pair.antigen
-        try:
+        with located("parent"):
             if given["heavy"]:
                 antibody, _ = prepare_antibody(clean_antibody(given["heavy"], given["light"])[0])
-                if antibody.light is None and pair.antibody.light is not None:
-                    antibody = dataclasses.replace(antibody, light=pair.antibody.light)
+                light = antibody.light or pair.antibody.light
+                antibody = dataclasses.replace(antibody, light=light)
             if given["antigen"]:
                 antigen, _ = _antigen_of(given["antigen"])
-        except InputError as problem:
-            raise InputError(f"parent: {problem}") from None
         return Pair(
             dataclasses.replace(antibody, name="parent"),
             dataclasses.replace(antigen, name=pair.antigen.name),
         )
 
     def _of_sequences(self, cells: Cells) -> Molecules:
-        antibody, notes = self._antibody(cells)
-        if is_not_measured(cells.get("antigen", "")):
-            return Molecules(antibody, None, notes)
-        antigen, more = self.antigen(cells)
-        return Molecules(antibody, antigen, (*notes, *more))
-
-    def _antibody(self, cells: Cells) -> tuple[Antibody, tuple[str, ...]]:
         heavy, light = cells.get("heavy", ""), cells.get("light", "")
         words = light.strip().lower()  # "None", "NA", "VHH", "--": a single domain
         is_said = len(words) < 30 and _SINGLE_DOMAIN.search(words)
@@ -182,28 +176,26 @@ class MoleculeReader:
                 heavy, light = light, ""
             antibody, notes = clean_antibody(heavy, light)
             antibody, more = prepare_antibody(antibody)
-            if only_light:
-                notes = (f"column {self._column('light')!r} holds an scFv", *notes)
-            if antibody.light is None and self._is_conventional_vh(antibody.heavy, cells):
-                more = (*more, NO_LIGHT_CHAIN)
         except InputError as problem:
             hint = ""
             if str(problem).startswith("heavy chain: no antibody"):
                 with contextlib.suppress(InputError):
                     antigen, _ = _antigen_of(cells.get("antigen", ""))
                     if any(map(find_domains, antigen.chains)):
-                        column = self._column("antigen")
-                        hint = f"; column {column!r} holds one: are the two exchanged?"
+                        hint = f"; {self._column('antigen')} holds one: are the two exchanged?"
             at_light = str(problem).startswith("light chain") and light
             column = self._column("light" if at_light else "heavy")
-            raise InputError(f"column {column!r}: {problem}{hint}") from None
-        return antibody, notes + more
-
-    def _is_conventional_vh(self, heavy: str, cells: Cells) -> bool:
+            raise InputError(f"{column}: {problem}{hint}") from None
+        if only_light:
+            notes = (f"{self._column('light')} holds an scFv", *notes)
+        notes += more
         said = [self._columns.get("heavy", ""), cells.get("format", ""), cells.get("light", "")]
-        if _SINGLE_DOMAIN.search(" ".join(said).lower()):
-            return False
-        return number_chain(heavy).is_conventional_vh
+        if antibody.light is None and not _SINGLE_DOMAIN.search(" ".join(said).lower()):
+            notes += (NO_LIGHT_CHAIN,) if number_chain(antibody.heavy).is_conventional_vh else ()
+        if is_not_measured(cells.get("antigen", "")):
+            return Molecules(antibody, None, notes)
+        antigen, more = self.antigen(cells)
+        return Molecules(antibody, antigen, (*notes, *more))
 
     def _variant(self, cells: Cells, descendants: tuple[str, ...] = ()) -> Molecules:
         parent = self._parent_molecules(cells, descendants)
@@ -211,10 +203,8 @@ class MoleculeReader:
         if not is_not_measured(cells.get("antigen", "")):
             antigen, notes = self.antigen(cells)
             parent = Molecules(parent.antibody, antigen, (*parent.notes, *notes))
-        try:
-            self._variants.check_numbers(cells, _molecule(parent))
-        except MutationError as problem:
-            raise type(problem)(f"column {column!r}: {problem}") from None
+        with located(column):
+            self._variants.check_numbers(cells, parent.molecule)
         return self._with_mutations(parent, cells["mutations"], column)
 
     def _with_mutations(self, parent: Molecules, text: str, column: str) -> Molecules:
@@ -223,7 +213,7 @@ class MoleculeReader:
             in_antibody = [mutation for mutation in mutations if mutation.chain in ("H", "L")]
             antibody = apply_mutations(parent.antibody, in_antibody)
         except InputError as problem:
-            raise MutationError(f"column {column!r}: {problem}") from None
+            raise MutationError(f"{column}: {problem}") from None
         in_antigen = tuple(mutation for mutation in mutations if mutation not in in_antibody)
         steps = (*parent.antigen_mutations, in_antigen)
         return dataclasses.replace(parent, antibody=antibody, antigen_mutations=steps)
@@ -232,59 +222,49 @@ class MoleculeReader:
         name = cells.get("parent", "").strip()
         if is_not_measured(name):
             if not is_not_measured(cells.get("parent_heavy", "")):
-                names = ("heavy", "light", "antigen")
-                given = {name: cells.get(f"parent_{name}", "") for name in names}
-                try:
+                with located("parent"):
+                    given = {name: cells.get(f"parent_{name}", "") for name in MOLECULES}
                     return self._of_sequences(given)
-                except InputError as problem:
-                    raise InputError(f"parent: {problem}") from None
             if self._parent is None:
                 raise InputError(
-                    f"column {self._column('mutations')!r}: mutations without a heavy chain need "
-                    "their parent: give its id in a column 'parent', or its sequences in "
+                    f"{self._column('mutations')}: mutations without a heavy chain need their "
+                    "parent: give its id in a column 'parent', or its sequences in "
                     "'parent_heavy', 'parent_light', 'parent_antigen'"
                 )
             name = self._parent
         name = id_among(name, self._rows)
         if name in descendants:
-            raise InputError(f"column {self._column('parent')!r}: {name!r} is its own parent")
+            raise InputError(f"{self._column('parent')}: {name!r} is its own parent")
         if name not in self._rows:
             raise InputError(
-                f"column {self._column('parent')!r}: no row {name!r} that can be read; expected "
-                "the id of another row"
+                f"{self._column('parent')}: no row {name!r} that can be read; expected the id of "
+                "another row"
             )
         row = self._rows[name]
         if _is_variant(row):
             return self._variant(row, (*descendants, name))
-        try:
+        with located(f"parent {name!r}"):
             return self._of_sequences(row)
-        except InputError as problem:
-            raise InputError(f"parent {name!r}: {problem}") from None
 
     def _is_parent(self, molecules: Molecules, cells: Cells) -> bool | None:
         """Whether a row's own sequences are its parent's; None where that is not known."""
         row = self._rows.get(cells.get("parent", "").strip())
         if row is not None and not _is_variant(row):
-            cells = {f"parent_{name}": row.get(name, "") for name in ("heavy", "light", "antigen")}
+            cells = {f"parent_{name}": row.get(name, "") for name in MOLECULES}
         pair = Pair(molecules.antibody, molecules.antigen or Antigen(()))
         with contextlib.suppress(InputError):
             parent = self.parent_of(pair, cells)
             return None if parent is None else parent.residues == pair.residues
         return None
 
-    def _beside(self, cells: Cells) -> Antibody | Pair | None:
+    def _beside(self, cells: Cells) -> Molecule | None:
         """A row's own sequences; None if they cannot be read."""
         with contextlib.suppress(InputError):
-            return _molecule(self._of_sequences(cells))
+            return self._of_sequences(cells).molecule
         return None
 
     def _column(self, canonical: str) -> str:
-        return self._columns.get(canonical, canonical)
-
-
-def _molecule(molecules: Molecules) -> Antibody | Pair:
-    antibody, antigen = molecules.antibody, molecules.antigen
-    return antibody if antigen is None else Pair(antibody, antigen)
+        return f"column {self._columns.get(canonical, canonical)!r}"
 
 
 def _is_variant(cells: Cells) -> bool:

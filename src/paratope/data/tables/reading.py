@@ -18,7 +18,6 @@ from paratope.data.tables.formats import (
     as_frame,
     column_names,
     read_blocks,
-    renamed_notes,
 )
 from paratope.data.tables.rows import ReadOptions, RowReader, TableRow
 from paratope.data.tables.sources import Source, open_source
@@ -144,7 +143,7 @@ def table_from_frame(
     row '1', column 'heavy': heavy chain: 4 residues, too short for an antibody variable domain
     (about 110)
     """
-    names = column_names(frame, source)
+    _, renamed = column_names(frame, source)
     if len(frame) == 0:
         raise InputError(f"{source}: the table has no rows")
     reader = RowReader(source, as_frame(frame.head(SAMPLE_ROWS), name=source), **options)
@@ -152,7 +151,7 @@ def table_from_frame(
     is_measured = options.get("require") == "measured"
     only = None if is_measured else reader.read_columns
     block = Block(as_frame(frame, only), [0] * len(frame))
-    block.table_notes += [f"{source}: {note}" for note in renamed_notes(frame.columns, names)]
+    block.table_notes += [f"{source}: {note}" for note in renamed]
     return _table(reader, block, frame)
 
 
@@ -167,8 +166,7 @@ def read_frame(source: Source) -> InputTable:
     """
     with open_source(source) as opened:
         for block in read_blocks(opened, None):
-            for index, error in block.errors.items():
-                raise InputError(f"{opened.name}: line {block.lines[index]}: {error}")
+            block.refuse_errors(opened.name)
             columns, notes = match_columns(block.frame.columns), opened.notes + block.table_notes
             return InputTable(opened.name, block.frame, (), columns, tuple(notes))
         raise InputError(f"{opened.name}: the table has a header but no rows")

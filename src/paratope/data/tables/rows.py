@@ -1,16 +1,15 @@
 """Rows: cells of a block as pairs and measurements, or as errors that say where."""
 
 import dataclasses
-import datetime
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, TypedDict
+from typing import Literal, TypedDict, Unpack
 
 import polars as pl
 
 from paratope.core.censoring import Censoring
-from paratope.core.errors import InputError, unknown_name
+from paratope.core.errors import InputError, located, unknown_name
 from paratope.core.number_text import is_not_measured, plain_commas, plain_text
 from paratope.core.units import (
     PKD_MAX_MEASURABLE,
@@ -25,21 +24,29 @@ from paratope.data.measurements import (
     ParentValues,
     bound_non_binders,
 )
-from paratope.data.tables.cells import id_among, iso_dates, whole_number
 from paratope.data.tables.columns import (
     MEASURED_COLUMNS,
     PAIR_COLUMNS,
     VALUE_COLUMNS,
+    id_among,
+    iso_date,
+    iso_dates,
     match_columns,
     missing_column,
     residues_before_names,
+    whole_number,
 )
 from paratope.data.tables.formats import Block, as_text, read_antigens
-from paratope.data.tables.molecules import Cells, MoleculeReader, antibody_antigen, peptide_note
+from paratope.data.tables.molecules import MoleculeReader, antibody_antigen, peptide_note
 from paratope.data.tables.sources import Source
-from paratope.data.tables.value_columns import RowOfValues, ValueColumns
-from paratope.data.tables.values import AGREEMENT_LOG10, WrongUnitError, read_values
-from paratope.data.tables.variants import joined_mutations, mutation_columns
+from paratope.data.tables.values import (
+    AGREEMENT_LOG10,
+    RowOfValues,
+    ValueColumns,
+    WrongUnitError,
+    read_values,
+)
+from paratope.data.tables.variants import Cells, joined_mutations, mutation_columns
 from paratope.molecules.sequences import Antigen, Pair
 
 Require = Literal["pair", "measured"]
@@ -88,44 +95,47 @@ class TableRow:
         error = f"row {self.id!r}{line}, {problem}"
         return dataclasses.replace(self, measurement=None, error=error)
 
+    def with_measurement(self, measurement: Measurement, *notes: str) -> "TableRow":
+        """The row with a measurement, and more notes."""
+        return dataclasses.replace(self, measurement=measurement, notes=(*self.notes, *notes))
+
 
 class RowReader:
-    """Reads the rows of one table, block after block; options as `ReadOptions`.
+    """Reads the rows of one table, block after block.
 
     `sample` are its first rows, which tell what a column holds where its name is not enough.
     Its ``columns`` are those read, canonical name to the user's; its ``antigens`` those every row
     is paired with, or None. Raises `InputError` if a column that is needed is missing.
     """
 
-    def __init__(
-        self,
-        source: str,
-        sample: pl.DataFrame,
-        *,
-        columns: Mapping[str, str] | None = None,
-        antigens: Source | Sequence[Antigen] | None = None,
-        require: Require = "pair",
-        limit_pkd: float | None = None,
-        default_antigen: Antigen | None = None,
-        parent: str | None = None,
-        take: Collection[str] = (),
-    ) -> None:
+    def __init__(self, source: str, sample: pl.DataFrame, **options: Unpack[ReadOptions]) -> None:
+        if unknown := options.keys() - ReadOptions.__annotations__.keys():
+            raise TypeError(f"unknown options of a table: {', '.join(sorted(unknown))}")
+        require, antigens = options.get("require", "pair"), options.get("antigens")
         if require not in ("pair", "measured"):
             raise InputError(unknown_name("requirement", require, ("pair", "measured")))
-        if isinstance(antigens, Sequence) and not isinstance(antigens, str) and not antigens:
-            raise InputError("no antigen given; expected at least one")
         if isinstance(antigens, Sequence) and not isinstance(antigens, str):
+            if not antigens:
+                raise InputError("no antigen given; expected at least one")
             self.antigens: tuple[Antigen, ...] | None = tuple(antigens)
         else:
             self.antigens = None if antigens is None else read_antigens(antigens)
         self.source = source
         self._is_measured = require == "measured"
         self._notes: list[str] = []
-        self._take = take
-        self.columns = self._matched(sample, columns, default_antigen)
+        default_antigen = options.get("default_antigen")
+        self.columns = self._matched(sample, options.get("columns"), default_antigen)
+        by_hand = set(options.get("columns") or ()) & set(VALUE_COLUMNS)
+        take, found = options.get("take", ()), sample.columns
+        self._values = ValueColumns(
+            source, found, self.columns, take=take, only_matched=bool(by_hand)
+        )
+        if self._is_measured and not (self._values.has_any or "binder" in self.columns):
+            message = missing_column(source, "pkd", sample, self.columns)
+            raise InputError(f"{message}; or give one of {', '.join(VALUE_COLUMNS)}")
         for antigen in self.antigens or ():
             self._notes += [f"{source}: {note}" for note in peptide_note(antigen)]
-        self._limit_pkd = limit_pkd
+        self._limit_pkd = options.get("limit_pkd")
         self._assay = "stdin" if source == "stdin" else Path(source).name.split(".")[0]
         self._index = 0
         self._row_number = 0
@@ -134,7 +144,37 @@ class RowReader:
         self._parents: dict[str, Pair] = {}
         self._parent_values = ParentValues()
         self._unread: Counter[str] = Counter()
-        self._molecules = MoleculeReader(self.columns, default_antigen, parent)
+        self._molecules = MoleculeReader(self.columns, default_antigen, options.get("parent"))
+
+    def _matched(
+        self,
+        sample: pl.DataFrame,
+        columns: Mapping[str, str] | None,
+        default_antigen: Antigen | None,
+    ) -> dict[str, str]:
+        wanted = MEASURED_COLUMNS if self._is_measured else PAIR_COLUMNS
+        if by_hand := set(columns or ()) & set(VALUE_COLUMNS):
+            wanted = [name for name in wanted if name not in VALUE_COLUMNS or name in by_hand]
+        matched = match_columns(sample.columns, columns, wanted)
+        self._mutations = mutation_columns(sample.columns, matched)
+        if self._mutations and "mutations" not in matched:
+            matched["mutations"] = next(iter(self._mutations.values()))
+        matched, notes = residues_before_names(matched, sample, columns or {})
+        self._notes += [f"{self.source}: {note}" for note in notes]
+        has_mutations = {"mutations", "parent_heavy"} <= matched.keys()
+        if "heavy" not in matched and not has_mutations:
+            raise InputError(missing_column(self.source, "heavy", sample, matched))
+        has_antigen = default_antigen is not None or "antigen" in matched
+        if self.antigens is not None:
+            if "antigen" in matched:
+                self._notes.append(
+                    f"{self.source}: every row is paired with the antigens given; column "
+                    f"{matched.pop('antigen')!r} is not read"
+                )
+        elif not (has_antigen or (has_mutations and "parent_antigen" in matched)):
+            message = missing_column(self.source, "antigen", sample, matched)
+            raise InputError(f"{message}, or give the antigens as a FASTA file")
+        return matched
 
     def remember(self, block: Block, rows_before: int) -> list[Cells]:
         """A block's cells, kept for rows that name them or are judged with them."""
@@ -153,18 +193,14 @@ class RowReader:
             if note and said not in self._notes:
                 self._notes.append(said)
         if self._mutations:
-            parts = [as_text(block.frame[column]) for column in self._mutations.values()]
-            texts["mutations"] = [
-                joined_mutations(dict(zip(self._mutations, row, strict=True)))
-                for row in zip(*parts, strict=True)
-            ]
+            texts["mutations"] = joined_mutations(self._mutations, block.frame)
         rows_of_cells: list[Cells] = [
             dict(zip(texts, row, strict=True)) for row in zip(*texts.values(), strict=True)
         ]
-        for position, cells in enumerate(rows_of_cells):
-            if position not in block.errors:
-                number = rows_before + position + 1
-                self._molecules.remember(cells.get("id", "").strip() or str(number), cells)
+        for number, cells in enumerate(rows_of_cells):
+            if number not in block.errors:
+                row_id = cells.get("id", "").strip() or str(rows_before + number + 1)
+                self._molecules.remember(row_id, cells)
         return rows_of_cells
 
     @property
@@ -183,71 +219,44 @@ class RowReader:
         rows_of_cells = self.remember(block, self._row_number)
         measured = self._values.read(block.frame) if self._is_measured else []
         self.columns |= self._values.roles
-        rows: list[tuple[TableRow, Cells]] = []
-        for position, cells in enumerate(rows_of_cells):
-            notes = (block.notes[position],) if position in block.notes else ()
-            for row in self._pairs(cells, block.lines[position], notes, block.errors.get(position)):
+        paired: list[tuple[TableRow, Cells]] = []
+        for number, cells in enumerate(rows_of_cells):
+            notes = (block.notes[number],) if number in block.notes else ()
+            for row in self._pairs(cells, block.lines[number], notes, block.errors.get(number)):
                 if self._is_measured and row.pair is not None:
-                    row = self._measured(row, row.pair, cells, measured[position])
-                rows.append((row, cells))
+                    row = self._measured(row, row.pair, cells, measured[number])
+                paired.append((row, cells))
         if not self._is_measured:
-            return [row for row, _ in rows]
-        for row, _ in rows:
+            return [row for row, _ in paired]
+        for row, _ in paired:
             if row.pair is not None:
                 self._parents.setdefault(row.id, row.pair)
             if row.measurement is not None:
                 self._parent_values.add(row.measurement)
-        return self._bounded([self._with_parent(row, cells) for row, cells in rows])
+        rows = [self._with_parent(row, cells) for row, cells in paired]
+        measurements = [row.measurement for row in rows if row.measurement is not None]
+        bounded = iter(bound_non_binders(measurements, self._limit_pkd))
+        for index, row in enumerate(rows):
+            if row.measurement is None:
+                continue
+            after = next(bounded)
+            if not after.has_value:
+                rows[index] = row.with_error(
+                    f"no binding, and nothing measured in assay {after.assay!r} to bound it by; "
+                    "give the weakest Kd the assay can see, such as '>10 uM'"
+                )
+            elif after != row.measurement:
+                note = "no binding: read as at most the weakest value of the assay"
+                rows[index] = row.with_measurement(after, note)
+        return rows
 
     def take_notes(self) -> tuple[str, ...]:
         """Notes about the table since the last call."""
         unread = (f"{self.source}: {what} ({n} rows)" for what, n in self._unread.items())
         notes = (*self._notes, *self._values.notes, *unread)
-        self._notes.clear()
-        self._values.notes.clear()
-        self._unread.clear()
+        for kept in (self._notes, self._values.notes, self._unread):
+            kept.clear()
         return notes
-
-    def _matched(
-        self,
-        sample: pl.DataFrame,
-        columns: Mapping[str, str] | None,
-        default_antigen: Antigen | None,
-    ) -> dict[str, str]:
-        wanted: Sequence[str] = MEASURED_COLUMNS if self._is_measured else PAIR_COLUMNS
-        chosen = set(columns or {}) & set(VALUE_COLUMNS)
-        if chosen:
-            wanted = [name for name in wanted if name not in VALUE_COLUMNS or name in chosen]
-        found = sample.columns
-        matched = match_columns(found, columns, wanted)
-        self._mutations = mutation_columns(found, matched)
-        if self._mutations and "mutations" not in matched:
-            matched["mutations"] = next(iter(self._mutations.values()))
-        matched, notes = residues_before_names(matched, sample, columns or {})
-        self._notes += [f"{self.source}: {note}" for note in notes]
-        has_mutations = {"mutations", "parent_heavy"} <= matched.keys()
-        if "heavy" not in matched and not has_mutations:
-            raise InputError(missing_column(self.source, "heavy", sample, matched))
-        if self.antigens is not None:
-            if "antigen" in matched:
-                self._notes.append(
-                    f"{self.source}: every row is paired with the antigens given; column "
-                    f"{matched.pop('antigen')!r} is not read"
-                )
-        elif (
-            "antigen" not in matched
-            and default_antigen is None
-            and not (has_mutations and "parent_antigen" in matched)
-        ):
-            message = missing_column(self.source, "antigen", sample, matched)
-            raise InputError(f"{message}, or give the antigens as a FASTA file")
-        self._values = ValueColumns(
-            self.source, found, matched, take=self._take, only_matched=bool(chosen)
-        )
-        if self._is_measured and not (self._values.has_any or "binder" in matched):
-            message = missing_column(self.source, "pkd", sample, matched)
-            raise InputError(f"{message}; or give one of {', '.join(VALUE_COLUMNS)}")
-        return matched
 
     def _pairs(
         self, cells: Cells, line: int, notes: tuple[str, ...], broken: str | None
@@ -274,10 +283,9 @@ class RowReader:
             name = f"{row_id}/{partner.name}" if partner and len(partners) > 1 else row_id
             row = TableRow(self._index, line, name, None, None, notes, None)
             self._index += 1
-            if molecules is None:
-                rows.append(row.with_error(problem))
-                continue
             try:
+                if molecules is None:
+                    raise InputError(problem)
                 antigen, more = partner or molecules.antigen, ()
                 if antigen is None:
                     antigen, more = self._molecules.antigen(cells)
@@ -299,13 +307,11 @@ class RowReader:
                 kelvin = parse_temperature_K(temperature, unit)
             except InputError:
                 self._unread[f"column {column!r}: {temperature!r} is not read"] += 1
-        construct, method = (cells.get(name, "").strip() for name in ("format", "method"))
-        conditions = Conditions(construct, method, kelvin)
         try:
             if found.problem is not None:
                 raise found.problem
             columns = {**self.columns, **self._values.columns}
-            values = read_values({**cells, **found.cells}, columns, conditions.temperature_K)
+            values = read_values({**cells, **found.cells}, columns, kelvin)
             parent_columns = ("parent", "parent_heavy", "parent_antigen")
             has_parent = any(not is_not_measured(cells.get(name, "")) for name in parent_columns)
             if values.delta_pkd is not None and values.pkd is None and not has_parent:
@@ -316,42 +322,33 @@ class RowReader:
                 )
         except InputError as problem:
             if isinstance(problem, WrongUnitError):
-                self._unread[f"column {problem.column!r}: out of range, {problem.hint}"] += 1
+                self._unread[problem.note] += 1
             return row.with_error(problem)
+        text = {name: cells.get(name, "").strip() for name in MEASURED_COLUMNS}
+        fold, date = whole_number(text["fold"]), iso_date(text["date"])
+        if not (date or is_not_measured(text["date"])):
+            expected = "not read; expected dates such as 2024-05-31"
+            self._unread[f"column {self.columns['date']!r}: {expected}"] += 1
+        mutations = text["mutations"].replace(";", ",").split(",")
         measurement = Measurement(
             pair,
             pkd=values.pkd,
             censoring=values.censoring,
-            assay=" ".join(
-                filter(None, (cells.get("assay", "").strip() or self._assay, found.kind))
-            ),
+            assay=" ".join(filter(None, (text["assay"] or self._assay, found.kind))),
             delta_pkd=values.delta_pkd,
             score=values.score,
-            conditions=conditions,
-            origin=self._origin(row, cells),
+            conditions=Conditions(text["format"], text["method"], kelvin),
+            origin=Origin(
+                source=self.source,
+                row=row.index + 1,
+                complex_id=text["complex"],
+                mutations=tuple(name.strip() for name in mutations if name.strip()),
+                date=date,
+                reference=whole_number(text["reference"]),
+                fold=int(fold) if fold.lstrip("-").isdecimal() else None,
+            ),
         )
-        notes = (*row.notes, *found.notes, *values.notes)
-        return dataclasses.replace(row, measurement=measurement, notes=notes)
-
-    def _origin(self, row: TableRow, cells: Cells) -> Origin:
-        mutations = cells.get("mutations", "").replace(";", ",").split(",")
-        fold, date = whole_number(cells.get("fold", "")), ""
-        if not is_not_measured(cells.get("date", "")):
-            try:
-                date = datetime.datetime.fromisoformat(cells["date"].strip()).date().isoformat()
-            except ValueError:
-                column = self.columns["date"]
-                expected = f"column {column!r}: not read; expected dates such as 2024-05-31"
-                self._unread[expected] += 1
-        return Origin(
-            source=self.source,
-            row=row.index + 1,
-            complex_id=cells.get("complex", "").strip(),
-            mutations=tuple(name.strip() for name in mutations if name.strip()),
-            date=date,
-            reference=whole_number(cells.get("reference", "")),
-            fold=int(fold) if fold.lstrip("-").isdecimal() else None,
-        )
+        return row.with_measurement(measurement, *found.notes, *values.notes)
 
     def _with_parent(self, row: TableRow, cells: Cells) -> TableRow:
         """Resolve the parent; of a pKd, a ΔpKd and the parent's pKd, two give the third."""
@@ -359,8 +356,9 @@ class RowReader:
         if measurement is None:
             return row
         note, parent_pkd = "", None
+        parent_id, stated = cells.get("parent", "").strip(), cells.get("parent_pkd", "")
+        pkd, delta = measurement.pkd, measurement.delta_pkd
         try:
-            parent_id, stated = cells.get("parent", "").strip(), cells.get("parent_pkd", "")
             if is_not_measured(parent_id):
                 parent = self._molecules.parent_of(measurement.pair, cells)
             else:
@@ -369,7 +367,7 @@ class RowReader:
                 column = f"column {self.columns['parent']!r}"
                 if parent is not None:
                     parent_pkd, note = self._parent_values.median(parent, measurement.assay)
-                elif measurement.pkd is None and measurement.score is None:
+                elif pkd is None and measurement.score is None:
                     raise InputError(
                         f"{column}: no row {parent_id!r} that can be read; expected the id of "
                         "another row"
@@ -377,51 +375,27 @@ class RowReader:
                 else:  # a value of its own needs no parent
                     self._unread[f"{column}: names no row of the table, so it is not used"] += 1
             if parent_pkd is None and not is_not_measured(stated):
-                try:
+                with located(f"column {self.columns['parent_pkd']!r}"):
                     value, censoring = parse_bounded_number(stated)
-                except InputError as problem:
-                    column = self.columns["parent_pkd"]
-                    raise InputError(f"column {column!r}: {problem}") from None
                 parent_pkd = value if censoring is Censoring.EXACT else None
         except InputError as problem:
             return row.with_error(problem)
-        pkd, delta = measurement.pkd, measurement.delta_pkd
-        if parent_pkd is not None and delta is None and pkd is not None:
-            delta = pkd - parent_pkd
-        elif parent_pkd is not None and pkd is None and delta is not None:
+        if parent_pkd is not None and pkd is not None:
+            seen = pkd - parent_pkd
+            delta = seen if delta is None else delta
+            if min(abs(delta), abs(seen)) > 0.3 and abs(seen + delta) <= AGREEMENT_LOG10:
+                return row.with_error(
+                    f"its ΔΔG says a ΔpKd of {delta:.3g}, its pKd and its parent's {seen:.3g}: the "
+                    "sign is turned; a positive ddg_kcal_mol is weaker"
+                )
+        elif parent_pkd is not None and delta is not None:
             pkd = parent_pkd + delta
             if not PKD_MIN_MEASURABLE <= pkd <= PKD_MAX_MEASURABLE:
                 return row.with_error(
                     f"its ΔΔG and its parent's pKd of {parent_pkd:.3g} make a pKd of {pkd:.3g}, "
                     "which no assay measures; ddg_kcal_mol is in kcal/mol, positive for weaker"
                 )
-        elif parent_pkd is not None and pkd is not None and delta is not None:
-            seen = pkd - parent_pkd
-            if min(abs(delta), abs(seen)) > 0.3 and abs(seen + delta) <= AGREEMENT_LOG10:
-                return row.with_error(
-                    f"its ΔΔG says a ΔpKd of {delta:.3g}, its pKd and its parent's {seen:.3g}: the "
-                    "sign is turned; a positive ddg_kcal_mol is weaker"
-                )
         else:
             note = ""
         changed = dataclasses.replace(measurement, parent=parent, pkd=pkd, delta_pkd=delta)
-        notes = (*row.notes, note) if note else row.notes
-        return dataclasses.replace(row, measurement=changed, notes=notes)
-
-    def _bounded(self, rows: list[TableRow]) -> list[TableRow]:
-        """Give non-binders their bound; one that cannot get any is in error."""
-        measurements = [row.measurement for row in rows if row.measurement is not None]
-        bounded = iter(bound_non_binders(measurements, self._limit_pkd))
-        for index, row in enumerate(rows):
-            if row.measurement is None:
-                continue
-            after = next(bounded)
-            if after.pkd is None and after.delta_pkd is None and after.score is None:
-                rows[index] = row.with_error(
-                    f"no binding, and nothing measured in assay {after.assay!r} to bound it by; "
-                    "give the weakest Kd the assay can see, such as '>10 uM'"
-                )
-            elif after != row.measurement:
-                notes = (*row.notes, "no binding: read as at most the weakest value of the assay")
-                rows[index] = dataclasses.replace(row, measurement=after, notes=notes)
-        return rows
+        return row.with_measurement(changed, *filter(None, [note]))

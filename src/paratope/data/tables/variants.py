@@ -5,12 +5,16 @@ one that fits most variants of a parent, and whether sequences hold their mutati
 rows that share a sequence or, where each has its own, by all of them.
 """
 
+import functools
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
+import polars as pl
+
 from paratope.core.errors import InputError
 from paratope.core.number_text import is_not_measured
+from paratope.data.tables.formats import as_text
 from paratope.molecules.mutations import (
     NUMBERINGS,
     POSITION,
@@ -34,9 +38,9 @@ MADE = "its mutations are made: the sequences beside them are the parent's"
 # A row's texts by canonical column.
 Cells = Mapping[str, str]
 Molecule = Antibody | Pair
-Fitting = dict[tuple[str, bool], int]
-_MOLECULES = ("heavy", "light", "antigen")
-
+# How many variants fit each numbering, still to be made or made, and of how many
+Fitting = tuple[dict[tuple[str, bool], int], int]
+MOLECULES = ("heavy", "light", "antigen")
 
 # Names of columns that may hold mutations and that no alias covers; those of one chain; and the
 # parts of a mutation in columns of their own. Letters of names count, in lower case.
@@ -88,28 +92,32 @@ def mutation_columns(names: Sequence[str], matched: Mapping[str, str]) -> dict[s
     return ({"": whole} if whole and chains.keys() <= {"A"} else {}) | chains
 
 
-def joined_mutations(parts: Mapping[str, str]) -> str:
-    """Mutations of the cells of `mutation_columns`; empty if they hold none.
+def joined_mutations(parts: Mapping[str, str], frame: pl.DataFrame) -> list[str]:
+    """Each row's mutations, of the columns that `mutation_columns` gives; empty for none.
 
-    >>> joined_mutations({"H": "D31A", "L": "S52T"})
-    'H:D31A,L:S52T'
-    >>> joined_mutations({"before": "D", "number": "31", "after": "A", "chain": "heavy"})
-    'H:D31A'
+    >>> frame = pl.DataFrame({"wt": ["D", ""], "pos": ["31", ""], "mut": ["A", ""]})
+    >>> joined_mutations({"before": "wt", "number": "pos", "after": "mut"}, frame)
+    ['D31A', '']
     """
+    columns = [as_text(frame[name]) for name in parts.values()]
+    return [_joined(dict(zip(parts, row, strict=True))) for row in zip(*columns, strict=True)]
+
+
+def _joined(parts: Mapping[str, str]) -> str:
     if "number" in parts:
         text = "".join(parts[part].strip() for part in ("before", "number", "after"))
         chain = _CHAIN_NAMES.get(parts.get("chain", "").strip().lower(), "")
         parts = {chain: text.removesuffix(".0")}
-    found = []
+    joined = []
     whole = "" if len(parts) < 2 else parts.get("", "").strip()
     for chain, text in parts.items():
         is_kept = text.strip() == whole and re.search("[0-9]", whole)  # an unreadable one, too
         bare = () if _is_notation(text) else bare_mutations(text)
         if chain and bare:
-            text = ",".join(str(one._replace(chain=chain)) for one in bare)
+            text = ",".join(str(mutation._replace(chain=chain)) for mutation in bare)
         if is_kept or bare or _is_notation(text) or looks_like_mutation(text):
-            found.append(text.strip())
-    return ",".join(found) or whole
+            joined.append(text.strip())
+    return ",".join(joined) or whole
 
 
 class MutationError(InputError):
@@ -150,26 +158,21 @@ class Variants:
         self._parent = parent or ""
         self._texts: dict[int, tuple[str, ...]] = {}  # of each parent or sequence, "" for none
         self._rows: dict[int, Cells] = {}  # some with sequences, the first of each
-        # how many fit each numbering before and after, and of how many
         self._held: dict[int, _Held] = {}
-        self._own: tuple[Fitting, int] | None = None
-        self._bare: tuple[Fitting, int] | None = None
+        self._own: dict[bool, Fitting] = {}  # see `_fitting_of_own`
         self._numbering: dict[int, tuple[Fitting, list[tuple[Named, ...]]]] = {}
 
     def text(self, cells: Cells) -> str:
         """A row's mutations, or its id where that is what names them; empty for none."""
         text = cells.get(self._column, "").strip()
-        is_none = is_not_measured(text) or is_wild_type(text)
+        if is_not_measured(text) or is_wild_type(text):
+            return ""
         bare = bare_mutations(text)
-        if (
-            bare
-            and _OF_FC.search(text)
-            and all(int(re.sub(r"\D", "", one.number)) > 130 for one in bare)
-        ):
-            return ""  # beyond the variable domain
-        if is_none or _is_notation(text) or bare:
-            return "" if is_none else text
-        return text if not self._is_name and looks_like_mutation(text) else ""
+        numbers = [int(re.sub(r"\D", "", mutation.number)) for mutation in bare]
+        if bare and _OF_FC.search(text) and min(numbers) > 130:  # beyond the variable domain
+            return ""
+        is_unread = not self._is_name and looks_like_mutation(text)
+        return text if bare or is_unread or _is_notation(text) else ""
 
     def remember(self, cells: Cells) -> None:
         """Keep what a row says; rows must be remembered before they are judged."""
@@ -184,7 +187,7 @@ class Variants:
             self._held.pop(key, None)
         if text and len(self._rows) < MAX_ROWS and not is_not_measured(cells.get("heavy", "")):
             self._rows.setdefault(key, cells)
-            self._own = self._bare = None
+            self._own.clear()
 
     @property
     def has_mutations(self) -> bool:
@@ -195,20 +198,21 @@ class Variants:
         """Raise `NumbersError` if another numbering fits more variants of a row's parent."""
         key = self._key(cells)
         if key not in self._numbering:
-            variants = [v for each in self._texts.get(key, ()) if _is_numbered(v := _named(each))]
+            named = map(named_mutations, self._texts.get(key, ()))
+            variants = [variant for variant in named if _is_numbered(variant)]
             self._numbering[key] = _that_fit([([v], parent) for v in variants]), variants
-        counts, variants = self._numbering[key]
-        named, total = named_mutations(self.text(cells)), len(variants)
+        (counts, total), variants = self._numbering[key]
+        text = self.text(cells)
         if total >= 3 and 2 * max(counts[name, False] for name in NUMBERINGS) < total:
-            for one in named:
-                shift = common_shift(variants, parent, one.chain)
-                if shift and one.number.isdigit():
-                    meant = one._replace(number=str(int(one.number) - shift))
+            for mutation in named_mutations(text):
+                shift = common_shift(variants, parent, mutation.chain)
+                if shift and mutation.number.isdigit():
+                    meant = mutation._replace(number=str(int(mutation.number) - shift))
                     raise NumbersError(
-                        f"mutation {str(one)!r}: all of this parent's {total} variants fit with "
-                        f"{shift} taken off their numbers: write {meant}"
+                        f"mutation {str(mutation)!r}: all of this parent's {total} variants fit "
+                        f"with {shift} taken off their numbers: write {meant}"
                     )
-        _check_numbers(self.text(cells), parent, counts, total, self._stated)
+        self._check_positions(text, parent, counts, total)
 
     def to_make(self, cells: Cells, molecule: Molecule, is_parent: bool | None) -> bool:
         """Whether a row's mutations are still to be made in the sequences beside them.
@@ -230,36 +234,22 @@ class Variants:
                 return self._to_make_in_shared(text, held, bool(is_parent), molecule, cells)
         if named := named_mutations(text):
             return self._to_make_in_own(text, named, molecule)
-        if not self._is_name and bare_mutations(text):
-            self._check_bare(text, molecule)
-        return False
-
-    def _check_bare(self, text: str, molecule: Molecule) -> None:
-        """Raise `MutationError` if sequences of their own have the residues before, as most do."""
-        if self._bare is None:
-            each_row = [(_options(self.text(row)), row) for row in self._own_rows()]
-            rows = [(each[:2], self._molecule_of(row)) for each, row in each_row if len(each) > 2]
-            rows = [(each, of) for each, of in rows if each[0] and of is not None]
-            self._bare = _that_fit(rows), len(rows)
-        counts, total = self._bare
+        if self._is_name or not bare_mutations(text):
+            return False
+        counts, total = self._fitting_of_own(bare=True)
         best = max(NUMBERINGS, key=lambda name: counts[name, False])
         made = max(counts[name, True] for name in NUMBERINGS)
         if 2 * counts[best, False] > total and counts[best, False] > made:
-            if any(fits(one, molecule, best, False) for one in _options(text)[:2]):
+            if _any_fit(_options(text)[:2], molecule, False, best):
                 raise self._not_in_its_sequence(text, molecule, "which has the residue before it")
+        return False
 
-    def _told_apart(self, texts: Sequence[str], molecule: Molecule) -> "_Held":
+    def _told_apart(self, texts: Sequence[str], molecule: Molecule) -> _Held:
         """Which of the mutations beside the same sequences these may hold."""
         variants = list({_options(each)[0] or each: each for each in texts if each}.values())
         befores, afters = set[str](), set[str]()
         for each in variants:
-            options = _options(each)[: 2 if self._is_name else 3]
-
-            def fit(
-                made: bool, *names: str, options: Sequence[tuple[Named, ...]] = options
-            ) -> bool:
-                return any(fits(one, molecule, name, made) for one in options for name in names)
-
+            fit = functools.partial(_any_fit, _options(each)[: 2 if self._is_name else 3], molecule)
             if not fit(False, POSITION) and fit(True, POSITION):
                 afters.add(each)
             elif fit(False, *NUMBERINGS):
@@ -269,7 +259,7 @@ class Variants:
         return _Held(len(variants), "" in texts, befores, afters)
 
     def _to_make_in_shared(
-        self, text: str, held: "_Held", is_parent: bool, molecule: Molecule, cells: Cells
+        self, text: str, held: _Held, is_parent: bool, molecule: Molecule, cells: Cells
     ) -> bool:
         """Of sequences that stand beside several mutations: they hold those of one at most."""
         befores, afters = held.befores, held.afters
@@ -301,11 +291,7 @@ class Variants:
 
     def _to_make_in_own(self, text: str, named: tuple[Named, ...], molecule: Molecule) -> bool:
         """Of sequences that no other mutation stands beside: all such rows are judged together."""
-        if self._own is None:
-            rows = [([_named(self.text(r))], self._molecule_of(r)) for r in self._own_rows()]
-            rows = [(each, of) for each, of in rows if each[0] and of is not None]
-            self._own = _that_fit(rows), len(rows)
-        counts, total = self._own
+        counts, total = self._fitting_of_own(bare=False)
         is_before = fits(named, molecule, POSITION, False)
         if 2 * counts[POSITION, True] > total and counts[POSITION, True] >= counts[POSITION, False]:
             if is_before and not fits(named, molecule, POSITION, True):
@@ -323,17 +309,61 @@ class Variants:
                 "or in its sequence already; give the parent in place of heavy and light, or no "
                 "mutation"
             )
-        _check_numbers(text, molecule, counts, total, self._stated)
+        self._check_positions(text, molecule, counts, total)
         return True
 
-    def _own_rows(self) -> list[Cells]:
-        """Rows with sequences that no other mutation stands beside."""
-        return [row for key, row in self._rows.items() if len(self._texts[key]) == 1]
+    def _fitting_of_own(self, *, bare: bool) -> Fitting:
+        """Of rows with sequences beside one mutation alone, whose chain is not named if `bare`."""
+        if bare not in self._own:
+            rows = []
+            for key, row in self._rows.items():
+                options = _options(self.text(row)) if len(self._texts[key]) == 1 else [()]
+                if options[0] and (len(options) > 1) == bare:
+                    molecule = self._molecule_of(row)
+                    rows += [] if molecule is None else [(options[:2], molecule)]
+            self._own[bare] = _that_fit(rows)
+        return self._own[bare]
+
+    def _check_positions(
+        self, text: str, parent: Molecule, counts: Mapping[tuple[str, bool], int], total: int
+    ) -> None:
+        """Raise `NumbersError` if a numbering fits more variants than positions do."""
+        named, at_position = named_mutations(text), counts[POSITION, False]
+        best = self._stated or max(NUMBERINGS, key=lambda name: counts[name, False])
+        if not _is_numbered(named):
+            return
+        if best == POSITION:
+            if total >= 3 and 2 * at_position < total and fits(named, parent, POSITION, False):
+                raise NumbersError(
+                    f"mutation {text!r} may fit by chance: {at_position} of this parent's {total} "
+                    "variants fit positions in its sequence, and no numbering fits more; count "
+                    "positions from 1 in the variable domain"
+                )
+            return
+        scheme = NUMBERINGS[best]
+        said = f"{counts[best, False]} of this parent's {total} variants fit {scheme} numbers"
+        meant = []
+        for mutation in named:
+            chain, before, number = mutation.chain, mutation.before, mutation.number
+            if chain in ("H", "L") and before and not mutation.is_imgt:
+                position = position_of(mutation, parent, best)
+                if position is None:
+                    raise NumbersError(
+                        f"mutation {text!r}: {said}, but it has no {before} at {scheme} number "
+                        f"{chain}:{number}"
+                    )
+                number = str(position)
+            meant.append(mutation._replace(number=number))
+        if meant != [*named]:
+            raise NumbersError(
+                f"mutation {text!r}: {said}, {at_position} positions in its sequence: write "
+                f"{','.join(map(str, meant))}"
+            )
 
     def _key(self, cells: Cells) -> int:
         if not is_not_measured(cells.get("heavy", "")):
-            return hash(tuple(cells.get(name, "").strip() for name in _MOLECULES))
-        names = ("parent", *(f"parent_{name}" for name in _MOLECULES))
+            return hash(tuple(cells.get(name, "").strip() for name in MOLECULES))
+        names = ("parent", *(f"parent_{name}" for name in MOLECULES))
         given = tuple(cells.get(name, "").strip() for name in names)
         return hash(given if any(given) else (self._parent, "", "", ""))
 
@@ -343,63 +373,30 @@ def _is_notation(text: str) -> bool:
     return any(named_mutations(part) for part in re.split(r"[,+;]", text))
 
 
-def _named(text: str) -> tuple[Named, ...]:
-    return named_mutations(text) if text else ()
-
-
 def _options(text: str) -> list[tuple[Named, ...]]:
     """What a text may name: bare substitutions are of one of the chains."""
     if named := named_mutations(text):
         return [named]
-    return [tuple(one._replace(chain=c) for one in bare_mutations(text)) for c in ("H", "L", "A")]
+    bare = bare_mutations(text)
+    return [tuple(each._replace(chain=chain) for each in bare) for chain in ("H", "L", "A")]
+
+
+def _any_fit(
+    options: Sequence[tuple[Named, ...]], molecule: Molecule, made: bool, *names: str
+) -> bool:
+    return any(fits(named, molecule, name, made) for named in options for name in names)
 
 
 def _is_numbered(named: Sequence[Named]) -> bool:
     """Whether it tells numberings apart."""
-    return any(one.before and not one.is_imgt for one in named)
+    return any(mutation.before and not mutation.is_imgt for mutation in named)
 
 
 def _that_fit(variants: Sequence[tuple[list[tuple[Named, ...]], Molecule]]) -> Fitting:
     """How many fit, by numbering; each is of one of its options."""
-    return {
-        (name, made): sum(
-            any(fits(each, molecule, name, made) for each in options)
-            for options, molecule in variants
-        )
+    counts = {
+        (name, made): sum(_any_fit(*variant, made, name) for variant in variants)
         for made in (False, True)
         for name in NUMBERINGS
     }
-
-
-def _check_numbers(
-    text: str, parent: Molecule, counts: Fitting, total: int, stated: str | None
-) -> None:
-    named, at_position = named_mutations(text), counts[POSITION, False]
-    best = stated or max(NUMBERINGS, key=lambda name: counts[name, False])
-    if not _is_numbered(named):
-        return
-    if best == POSITION:
-        if total >= 3 and 2 * at_position < total and fits(named, parent, POSITION, False):
-            raise NumbersError(
-                f"mutation {text!r} may fit by chance: {at_position} of this parent's {total} "
-                "variants fit positions in its sequence, and no numbering fits more; count "
-                "positions from 1 in the variable domain"
-            )
-        return
-    scheme = NUMBERINGS[best]
-    said = f"{counts[best, False]} of this parent's {total} variants fit {scheme} numbers"
-    meant = []
-    for one in named:
-        is_other = one.chain in ("H", "L") and one.before and not one.is_imgt
-        place = position_of(one, parent, best) if is_other else one.number
-        if place is None:
-            raise NumbersError(
-                f"mutation {text!r}: {said}, but it has no {one.before} at {scheme} number "
-                f"{one.chain}:{one.number}"
-            )
-        meant.append(one._replace(number=str(place)))
-    if meant != [*named]:
-        raise NumbersError(
-            f"mutation {text!r}: {said}, {at_position} positions in its sequence: write "
-            f"{','.join(map(str, meant))}"
-        )
+    return counts, len(variants)
