@@ -1,12 +1,15 @@
 """Figures: labelled, the same every time, saying what they are given, leaving nothing open."""
 
+import itertools
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from paratope.core.errors import InputError
 from paratope.evaluation import figures
@@ -155,11 +158,59 @@ def test_positions_have_their_chains_and_regions():
     assert regions == ["H CDR1", "H CDR3", "L CDR1", "L CDR3"]
 
 
-def test_positions_that_weaken_are_drawn_apart_from_those_that_strengthen():
-    weaker, stronger = DRAWN["one chain"]().axes[0].containers[:2]
-    assert weaker.get_label() == "weaker, on the whole"
-    assert sorted(bar.get_height() for bar in weaker) == [0.4, 0.7]  # odd positions, by their mean
-    assert max(bar.get_height() for bar in stronger) == 1.2
+@pytest.mark.parametrize("chains", ["HL", "H", "L"])
+@pytest.mark.parametrize("sign", [-1, 0, 1])  # 0: both
+def test_bars_have_the_colours_of_the_legend(chains: str, sign: int):
+    shown = [one._replace(mean=sign * one.size or one.mean) for one in positions(chains)]
+    axes = figures.position_importance(shown, "pKd").axes[0]
+    handles = axes.get_legend().legend_handles
+    colours = {one.get_label(): one.get_facecolor() for one in handles}
+    for bar, effect in zip(axes.containers[0], shown, strict=False):
+        assert bar.get_height() == effect.size
+        name = "weaker" if effect.mean < 0 else "stronger"
+        assert bar.get_facecolor() == colours[f"{name}, on the whole"]
+
+
+CAPTION = (
+    "Alanine scan, heavy chain of a-library-of-HER2-binders-plate-17-well-B07 against HER2 of "
+)
+CAPTION += "the human epidermal growth factor receptor, domain IV"
+WIDE: dict[str, Callable[[str], Figure]] = {
+    "profile": lambda name: figures.position_profile(
+        *[[0.1] * 25] * 3, ["G27"] * 25, ["CDR1"] * 25, label="Δ", title=name
+    ),
+    "ranked": lambda name: figures.ranked_changes(
+        [",".join(["H:S31A"] * 12)], [0.1], [-1], [1], label="Δ", title=name
+    ),
+    "heat map": lambda name: figures.heat_map(
+        np.zeros((20, 1)), [("E", "1", "FR1")], label="Δ", title=name, warning="ranks nothing"
+    ),
+    "held out": lambda name: figures.held_out_predictions(
+        some_rows(60), "pKd", [name, "b"] * 30, name
+    ),
+    "specificity": lambda name: figures.specificity(
+        [name] * 2, PARENT, np.array([0.1, 3]), np.array([0, 0]), [name] * 2, label="Δ",
+        value_label="pKd",
+    ),
+    "plates": lambda name: figures.plates({name: [6, 7]}, 6.5, "pKd"),
+    "bins": lambda name: figures.per_bin(["9–10"] * 7, [12345] * 7, [1.0] * 7, [0.2] * 7),
+}  # fmt: skip
+CAPTIONED = itertools.product(WIDE, (80, 120))
+EVERY = DRAWN | {f"{n} {w}": partial(WIDE[n], CAPTION[:w]) for n, w in CAPTIONED}
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_nothing_is_clipped_nor_shown_as_code(name: str):
+    figure = EVERY[name]()
+    figure.draw_without_rendering()
+    (left, bottom, right, top), size = figure.get_tightbbox().extents, figure.get_size_inches()
+    assert min(left, bottom) > -0.02
+    assert right < size[0] + 0.02
+    assert top < size[1] + 0.02
+    assert not any("$" in text.get_text() for text in figure.findobj(Text))
+    labels = [one.get_window_extent() for one in figure.axes[0].get_xticklabels()]
+    if name.startswith(("bins", "positions")):
+        assert all(a.x1 < b.x0 for a, b in itertools.pairwise(labels))
 
 
 def test_a_heat_map_marks_the_parent_the_cdrs_and_both_directions_alike():

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 from paratope.evaluation.figures.charts import draw_bounds
 from paratope.evaluation.figures.style import (
@@ -19,8 +20,10 @@ from paratope.evaluation.figures.style import (
     SERIES,
     VERMILION,
     faint,
+    headline,
     padded,
     panels,
+    shortened,
     styled,
 )
 from paratope.evaluation.metrics import EvaluationRows
@@ -30,6 +33,7 @@ _SHOWN_INTERVALS = 150
 _CDR_SHADE = "#FDF1DC"
 _CHAIN_TITLES = {"H": "Heavy chain", "L": "Light chain"}
 _MARKERS = "os^Dv"
+_SIGNS = {"weaker": VERMILION, "stronger": BLUE}
 Series = Sequence[tuple[float, float, float]]  # Mean, low, high
 
 
@@ -68,12 +72,14 @@ def held_out_predictions(
             looks = {"color": colour, "alpha": 0.18, "linewidth": 2, "zorder": 2}
             axes.vlines(exact.measured, exact.low, exact.high, **looks)
         looks = {"s": 20, "color": colour, "alpha": faint(len(points)), "linewidths": 0}
-        axes.scatter(exact.measured, exact.predicted, **looks, label=name or "measured", zorder=3)
+        label = shortened(name) or "measured"
+        axes.scatter(exact.measured, exact.predicted, **looks, label=label, zorder=3)
     draw_bounds(axes, rows)
     if len(names) > 1 or rows.censoring.any():
         axes.legend(loc="lower right")
-    axes.set(xlim=ends, ylim=ends, aspect="equal", xlabel=f"measured {unit}", title=title)
+    axes.set(xlim=ends, ylim=ends, aspect="equal", xlabel=f"measured {unit}")
     axes.set_ylabel(f"predicted {unit}, not having seen it")
+    headline(figure, title)
     return figure
 
 
@@ -126,6 +132,10 @@ def position_importance(positions: Sequence[PositionEffect], unit: str) -> Figur
     top = max((effect.size for effect in positions), default=0.0)
     for panel, chain in zip(axes, chains, strict=False):
         _chain_panel(panel, [effect for effect in named if effect.chain == chain], top, unit)
+    # above, beside the title: bars may stand anywhere; of patches: there may be no bar of a colour
+    above = {"bbox_to_anchor": (1.0, 1.09), "borderaxespad": 0, "loc": "lower right", "ncols": 2}
+    signs = [Patch(color=colour, label=f"{name}, on the whole") for name, colour in _SIGNS.items()]
+    axes[0].legend(handles=signs, **above, fontsize=8)
     squares: dict[str, float] = defaultdict(float)
     changes: dict[str, int] = defaultdict(int)
     for effect in named:
@@ -137,11 +147,11 @@ def position_importance(positions: Sequence[PositionEffect], unit: str) -> Figur
     colours = [ORANGE if "CDR" in region else GREY for region in regions]
     panel, x = axes[-1], np.arange(len(regions))
     panel.bar(x, heights, color=colours, width=0.65)
-    labels = [f"{region}\n{changes[region]} mutations" for region in regions]
+    labels = [f"{region}\n{changes[region]}" for region in regions]
     panel.set_xticks(x, labels, fontsize=8)
     panel.grid(visible=False, axis="x")
     panel.set(ylabel=f"effect, {unit}", xlim=(-0.6, max(len(regions), 4) - 0.4))
-    panel.set_title("A typical measured mutation, by region")
+    panel.set_title("A typical measured mutation, by region (below: how many)")
     return figure
 
 
@@ -154,9 +164,8 @@ def _chain_panel(axes: Axes, effects: Sequence[PositionEffect], top: float, unit
         axes.annotate(region, ((start + stop - 1) / 2, 1.0), (0, 2), **where, **looks)
     sizes = np.array([effect.size for effect in effects])
     weaker = np.array([effect.mean < 0 for effect in effects])
-    for chosen, colour, name in ((weaker, VERMILION, "weaker"), (~weaker, BLUE, "stronger")):
-        rows = np.flatnonzero(chosen)
-        axes.bar(rows, sizes[rows], width=0.85, color=colour, label=f"{name}, on the whole")
+    colours = np.where(weaker, _SIGNS["weaker"], _SIGNS["stronger"])
+    axes.bar(np.arange(len(sizes)), sizes, width=0.85, color=colours)
     named: list[int] = []
     for row in np.argsort(-sizes)[:8].tolist():
         if sizes[row] > 0.1 * top and not {row - 1, row + 1} & set(named):  # no room for both
@@ -173,9 +182,6 @@ def _chain_panel(axes: Axes, effects: Sequence[PositionEffect], top: float, unit
     axes.set(xlim=(-1, len(effects)), ylim=(0, 1.2 * top if top else 1), ylabel=f"effect, {unit}")
     varied, chain = sum(effect.changes > 0 for effect in effects), effects[0].chain
     axes.set_title(f"{_CHAIN_TITLES[chain]}: {varied} positions varied (IMGT numbers)", pad=16)
-    if chain == "H":  # above, beside the title: bars may stand anywhere
-        above = {"bbox_to_anchor": (1.0, 1.09), "borderaxespad": 0}
-        axes.legend(loc="lower right", ncols=2, fontsize=8, **above)
 
 
 def region_runs(regions: Sequence[str]) -> list[tuple[int, int, str]]:
@@ -198,7 +204,7 @@ def plates(values: Mapping[str, Sequence[float]], threshold: float, unit: str) -
             looks = {"s": 10, "color": colour, "alpha": 0.55, "linewidths": 0}
             axes.scatter(points[chosen], y[chosen], **looks)
         axes.plot([points.mean()] * 2, [row - 0.36, row + 0.36], color=VERMILION, linewidth=2.5)
-        labels.append(f"{name}\n{int(hits.sum())} of {len(points)} are hits")
+        labels.append(f"{shortened(name)}\n{int(hits.sum())} of {len(points)} are hits")
     axes.axvline(threshold, color=BLUE, linewidth=1, linestyle=(0, (4, 2)))
     axes.set_yticks(rows, labels)
     axes.grid(visible=False, axis="y")

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from paratope.core.censoring import Censoring
 from paratope.evaluation.figures.style import (
@@ -32,7 +33,8 @@ DENSE_ROWS = 1500
 def _density(axes: Axes, x: np.ndarray, y: np.ndarray, figure: Figure) -> None:
     if len(x) > DENSE_ROWS:
         cells = axes.hexbin(x, y, gridsize=55, bins="log", mincnt=1, cmap="cividis", linewidths=0.1)
-        figure.colorbar(cells, ax=axes, label="rows", pad=0.02)
+        bar = figure.colorbar(cells, ax=axes, label="rows", pad=0.02, format="{x:,.0f}")
+        bar.ax.yaxis.set_minor_formatter(NullFormatter())
     else:
         axes.scatter(x, y, s=18, color=BLUE, alpha=faint(len(x)), linewidths=0, label="measured")
 
@@ -120,10 +122,11 @@ def per_bin(
     axes.bar(x - 0.2, rmse, width=0.38, color=BLUE, label="RMSE")
     axes.bar(x + 0.2, bias, width=0.38, color=ORANGE, label="bias (predicted - measured)")
     axes.axhline(0, color=GREY, linewidth=1)
-    axes.set_xticks(x, [f"{name}\n{count:,} rows" for name, count in zip(names, rows, strict=True)])
+    axes.set_xticks(x, [f"{name}\n{count:,}" for name, count in zip(names, rows, strict=True)])
     axes.grid(visible=False, axis="x")
     low, high = axes.get_ylim()
     axes.set_ylim(low, high + 0.18 * (high - low))
     axes.legend(loc="upper right", ncols=2)
-    axes.set(xlabel="measured pKd", ylabel="log10 units", title="Error by range of affinity")
+    axes.set(ylabel="log10 units", title="Error by range of affinity")
+    axes.set_xlabel("measured pKd, and rows in each range")
     return figure

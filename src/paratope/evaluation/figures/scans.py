@@ -1,6 +1,5 @@
 """Plots of mutational scans: heat maps along a chain, profiles, combinations, specificity."""
 
-import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,8 +16,10 @@ from paratope.evaluation.figures.style import (
     INK,
     ORANGE,
     VERMILION,
+    headline,
     padded,
     panels,
+    shortened,
     styled,
 )
 
@@ -26,8 +27,6 @@ from paratope.evaluation.figures.style import (
 RESIDUE_ORDER = "WFYMLIVCAGPSTNQHKRDE"
 # Colours saturate at this share of the absolute changes, and never below the smallest scale.
 _SATURATION, _SMALLEST_SCALE = 0.98, 0.05
-# Of a bold title, so that a long one is broken inside the figure.
-_LETTERS_PER_INCH = 9
 # Intervals are drawn into a profile if half of one is at most so many times the largest change.
 _WIDEST_LINES = 4
 _CDR_FILL = {"color": "#FDE68A", "alpha": 0.35, "zorder": 0, "lw": 0}
@@ -103,11 +102,11 @@ def heat_map(
             middle = (start + stop - 1) / 2
             top.text(middle, -0.8, region, ha="center", va="bottom", fontsize=8, **looks)
         top.set_xlim(-0.5, length - 0.5)
-        wrapped = textwrap.fill(title, int(_LETTERS_PER_INCH * figure.get_figwidth()))
-        figure.suptitle(wrapped, x=0.01, ha="left", weight="bold", fontsize=11)
+        headline(figure, title)
         top.set_title(subtitle, fontsize=8.5, weight="normal", color=GREY, pad=17)
         if warning:
-            top.set_title(warning, loc="right", fontsize=8.5, color="#B91C1C", pad=17)
+            looks = {"fontsize": 8.5, "color": "#B91C1C", "pad": 17}
+            top.set_title(f"{warning}\n", loc="right", **looks)  # above the subtitle
     return figure
 
 
@@ -147,7 +146,7 @@ def position_profile(
         axes.grid(visible=False, axis="x")
         axes.set(xlim=(-0.7, len(values) - 0.3), ylim=(-bound, bound), ylabel=label)
         axes.set_xlabel(_X_LABEL, color=INK)
-        axes.set_title(f"{title} (interval of each: ±{half:.2f})", pad=16)
+        headline(figure, f"{title} (interval of each: ±{half:.2f})")
     return figure
 
 
@@ -167,9 +166,10 @@ def ranked_changes(
     axes.axvline(0, color=GREY, linewidth=1)
     axes.hlines(y, low, high, color=BLUE, alpha=0.35, linewidth=4)
     axes.plot(changes, y, "o", color=BLUE, markersize=5)
-    axes.set_yticks(y, list(names), fontsize=8.5)
+    axes.set_yticks(y, [shortened(name, 48) for name in names], fontsize=8.5)
     axes.grid(visible=False, axis="y")
-    axes.set(xlabel=label, ylim=(-0.7, len(names) - 0.3), title=title)
+    axes.set(xlabel=label, ylim=(-0.7, len(names) - 0.3))
+    headline(figure, title)
     return figure
 
 
@@ -189,7 +189,7 @@ def specificity(
     `on_target` and `off_target` (variants,) are the change against the target and the largest
     against another antigen; the most selective of the `names` are labelled.
     """
-    shown = [name if len(name) <= 28 else f"{name[:27]}…" for name in antigens]
+    shown = [shortened(name) for name in antigens]
     height = max(4.2, 1.4 + 0.32 * len(antigens))
     figure, (left, right) = panels(10.4, height, columns=2, width_ratios=(1, 1.15))
     y = np.arange(len(antigens))[::-1]
@@ -211,7 +211,10 @@ def specificity(
         right.scatter(on_target, off_target, s=14, color=BLUE, alpha=alpha, linewidths=0)
         looks: dict[str, Any] = {"textcoords": "offset points", "fontsize": 7.5, "color": INK}
         for row in np.argsort(off_target - on_target)[:6]:
-            right.annotate(names[int(row)], (on_target[row], off_target[row]), (4, -4), **looks)
+            side = -1 if on_target[row] > sum(ends) / 2 else 1  # towards the middle
+            looks |= {"ha": "left" if side > 0 else "right", "xytext": (4 * side, -4)}
+            point, name = (on_target[row], off_target[row]), shortened(names[int(row)])
+            right.annotate(name, point, **looks)
         right.set(xlim=ends, ylim=ends)
     right.set(xlabel=f"{label} on {shown[0]}", ylabel=f"{label}, largest on another antigen")
     right.set_title("Variants (in the shade: more selective)")

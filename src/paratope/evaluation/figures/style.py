@@ -6,6 +6,7 @@ input gives the same bytes: no dates or random identifiers are written.
 
 import functools
 import io
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ParamSpec
@@ -40,12 +41,14 @@ STYLE: dict[Any, Any] = {
     "xtick.color": "#4B5563",
     "ytick.color": "#4B5563",
     "axes.labelcolor": INK,
-    "legend.frameon": False,
+    "legend.edgecolor": "none",
     "legend.fontsize": 9,
     "svg.hashsalt": "paratope",
     "svg.fonttype": "path",
     "text.parse_math": False,  # a $ in an id is a $
 }
+# Of a bold title, so that a long one is broken inside the figure.
+_LETTERS_PER_INCH = 9
 _P = ParamSpec("_P")
 
 
@@ -74,6 +77,22 @@ def padded(*values: Any, share: float = 0.05, least: float = 1e-6) -> tuple[floa
     every = np.concatenate(values)
     pad = share * max(float(np.ptp(every)), least)
     return float(every.min()) - pad, float(every.max()) + pad
+
+
+def headline(figure: Figure, title: str) -> None:
+    """Put a title of any length above a figure."""
+    broken = textwrap.fill(title, int(_LETTERS_PER_INCH * figure.get_figwidth()))
+    figure.suptitle(broken, x=0.01, ha="left", weight="bold", fontsize=11)
+
+
+def shortened(name: str, letters: int = 28) -> str:
+    """A name that leaves room for others: its middle, which tells least, is left out.
+
+    >>> shortened("HER2"), shortened("plate-17-well-B07", 9)
+    ('HER2', 'plat…-B07')
+    """
+    half = (letters - 1) // 2
+    return name if len(name) <= letters else f"{name[:half]}…{name[-half:]}"
 
 
 def faint(count: int) -> float:
