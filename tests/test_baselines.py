@@ -12,8 +12,12 @@ from paratope.core.errors import InputError, TrainingError
 from paratope.data.datasets import load_dataset
 from paratope.data.measurements import Measurement
 from paratope.data.splits import split_measurements
-from paratope.evaluation.baselines import BASELINES, expected_values, training_values
-from paratope.evaluation.baselines.lookup import _distances
+from paratope.evaluation.baselines import (
+    BASELINES,
+    edit_distances,
+    expected_values,
+    training_values,
+)
 from paratope.molecules.sequences import AMINO_ACIDS, Antibody, Antigen, Pair
 from small_campaigns import HEAVY, LIGHT
 
@@ -153,7 +157,7 @@ def test_what_all_texts_share_changes_no_distance(rows, columns, start, end):
 
     rows, columns = ([start + text + end for text in some] for some in (rows, columns))
     plain = [[Levenshtein.normalized_distance(a, b) for b in columns] for a in rows]
-    np.testing.assert_array_equal(_distances(rows, columns), np.array(plain, np.float32))
+    np.testing.assert_array_equal(edit_distances(rows, columns), np.array(plain, np.float32))
 
 
 def test_nearest_neighbour_is_the_mean_of_the_nearest():

@@ -7,27 +7,25 @@ rows of the run that follows take no part. Trials are kept as they end, so a sea
 
 import dataclasses
 import hashlib
-import io
-import json
+import itertools
 import logging
 import math
-import time
 import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
 from paratope.core.errors import InputError, MissingExtraError, TrainingError
-from paratope.core.files import atomic_file, write_json
+from paratope.core.files import atomic_file
 from paratope.core.validation import validated
 from paratope.data.measurements import Measurement
 from paratope.data.splits import split_measurements
 from paratope.data.tables import write_table
 from paratope.encoders import Encoder
-from paratope.models.batches import Examples
+from paratope.models.batches import Embeddings, Examples
 from paratope.models.fine_tuning import open_store
 from paratope.models.recipes import Recipe, recipe_toml
 from paratope.training.checkpoints import Checkpoints
@@ -37,8 +35,13 @@ from paratope.training.random_state import callers_random_state_kept
 from paratope.training.run_log import RunLog
 from paratope.training.table import TrainingRows
 
+if TYPE_CHECKING:
+    import optuna
+    from matplotlib.figure import Figure
+    from optuna.study import Study
+
 FOLDS = 3
-FOLDER = "search"
+FOLDER, STUDY = "search", "optuna.log"
 DONE, PRUNED, FAILED = "done", "pruned", "failed"
 # A ranking that does not exist, as all predictions or all measurements are equal, is the worst.
 NO_RANKING = -1.0
@@ -164,17 +167,9 @@ class Trial:
     # far as it came, None of a failed one
     objective: float | None
     folds: tuple[float, ...]  # Each finished fold's part of it
-    # The objective as far as known after each epoch, counted through all folds
-    reported: dict[int, float]
     epochs: int  # Trained, in all folds
     seconds: float
     note: str = ""  # What is to be said of it
-
-    @classmethod
-    def from_dict(cls, content: Mapping[str, Any]) -> "Trial":
-        """A trial of the plain values that JSON gives back."""
-        reported = {int(step): float(value) for step, value in content["reported"].items()}
-        return cls(**{**content, "folds": tuple(content["folds"]), "reported": reported})
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -210,24 +205,25 @@ def trials_table(trials: Sequence[Trial]) -> pl.DataFrame:
     return pl.DataFrame(columns)
 
 
-def trials_figure(trials: Sequence[Trial], space: Mapping[str, Domain]) -> bytes:
-    """The objective by trial with the best so far, and against every searched key, as a PNG.
+def trials_figure(trials: Sequence[Trial], space: Mapping[str, Domain]) -> "Figure":
+    """The objective by trial with the best so far, and against every searched key.
 
     Finished trials are full dots, pruned ones rings.
     """
-    from matplotlib.figure import Figure
+    from paratope.evaluation.figures.style import panels
 
     columns = min(3, len(space) + 1)
     rows = math.ceil((len(space) + 1) / columns)
-    figure = Figure(figsize=(4 * columns, 3.2 * rows), layout="constrained")
+    figure, every_panel = panels(4 * columns, 3.2 * rows, rows, columns)
     figure.suptitle("Search: validation Spearman, mean over folds")
-    panels = iter(figure.subplots(rows, columns, squeeze=False).flat)
     shown = [trial for trial in trials if trial.objective is not None]
     objective = np.array([trial.objective for trial in shown], dtype=float)
     done = np.array([trial.state == DONE for trial in shown], dtype=bool)
     numbers = np.array([trial.number for trial in shown])
-    for key in ("trial", *space):
-        axes = next(panels)
+    for axes, key in itertools.zip_longest(every_panel, ("trial", *space)):
+        if key is None:
+            axes.set_axis_off()
+            continue
         values = numbers if key == "trial" else np.array([trial.values[key] for trial in shown])
         for chosen, filled in ((done, "tab:blue"), (~done, "none")):
             dots = {"facecolors": filled, "edgecolors": "tab:blue", "s": 24}
@@ -240,11 +236,7 @@ def trials_figure(trials: Sequence[Trial], space: Mapping[str, Domain]) -> bytes
             axes.set(xlabel="trial (line: best so far)", ylabel="Spearman")
         elif isinstance(domain := space[key], Range) and domain.log:
             axes.set_xscale("log")
-    for axes in panels:
-        axes.set_axis_off()
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=120)
-    return buffer.getvalue()
+    return figure
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -267,19 +259,18 @@ class InnerFolds:
         table = TrainingRows.read(recipe.model_copy(update={"data": data}), device)
         chosen = np.flatnonzero(table.parts == "train")
         whole = [table.usable.measurements[row] for row in chosen]
-        rows = tuple(table.usable.cut[row] for row in chosen)
         # grouped as the run's own split is, if that is
         kinds = dict.fromkeys((data.split, *_KINDS) if data.split in _GROUPED else _KINDS)
         failure: InputError | None = None
-        for kind in kinds:
-            for count in range(folds, 1, -1):
-                try:
-                    split = split_measurements(whole, kind, folds=count, seed=recipe.training.seed)
-                except InputError as error:
-                    failure = error  # too few groups of this kind: fewer folds, or less strict
-                    continue
-                how = f"{kind}{_CAUTION * (kind == 'random')}"
-                return cls(table.encoders, rows, split.assignment.astype(int), how)
+        for kind, count in itertools.product(kinds, range(folds, 1, -1)):
+            try:
+                split = split_measurements(whole, kind, folds=count, seed=recipe.training.seed)
+            except InputError as error:
+                failure = error  # too few groups of this kind: fewer folds, or less strict
+                continue
+            rows = tuple(table.usable.cut[row] for row in chosen)
+            how = f"{kind}{_CAUTION * (kind == 'random')}"
+            return cls(table.encoders, rows, split.assignment.astype(int), how)
         raise TrainingError(
             f"the {len(whole)} training rows cannot be divided to search by: {failure}; give more "
             "rows"
@@ -289,14 +280,9 @@ class InnerFolds:
         """For every fold: the rows to train on, the rows to validate by."""
 
         def part(chosen: np.ndarray) -> Examples:
-            return Examples.from_measurements([self.rows[row] for row in np.flatnonzero(chosen)])
+            return Examples.from_measurements(list(itertools.compress(self.rows, chosen)))
 
-        return [(part(self.fold != name), part(self.fold == name)) for name in self.names]
-
-    @property
-    def names(self) -> list[int]:
-        """Numbers of the folds."""
-        return sorted(set(self.fold.tolist()))
+        return [(part(self.fold != f), part(self.fold == f)) for f in np.unique(self.fold)]
 
     def fingerprint(self) -> str:
         """SHA-256 of all rows and their folds, in order."""
@@ -334,12 +320,16 @@ def search(
     without Optuna, `InputError` or `TrainingError` if the table cannot be used, nothing is left to
     search, the folder holds another search or a run, or no trial ended well.
     """
-    _optuna()
+    try:
+        import optuna
+    except ImportError:
+        raise MissingExtraError("a search (--search)", "research") from None
+    optuna.logging.set_verbosity(logging.ERROR)
     if trials < 1:
         raise TrainingError(f"a search takes at least 1 trial, got {trials}")
     options, run = options or RunOptions(), Path(folder)
     space, place = search_space(recipe, pins), run / FOLDER
-    begun = (place / "search.json").exists()
+    begun = (place / STUDY).exists()
     run_begun = (run / "bundle").exists() or Checkpoints(run / "checkpoints").paths()
     if not options.resume and (begun or run_begun):
         raise TrainingError(
@@ -353,55 +343,60 @@ def search(
     about = {"recipe": settings, "searched": sorted(space), "rows": inner.fingerprint()}
     about["split"] = inner.split
     with RunLog(place / "log.txt", options.say) as log:
-        done = _read_trials(place / "search.json", about)
-        if done:
-            log.note(f"Going on after {len(done)} of {trials} trials.")
+        study = _open_study(place / STUDY, about)
+        ended = _ended_trials(study)
+        if ended:
+            log.note(f"Going on after {len(ended)} of {trials} trials.")
         else:
-            count, parts, kind = len(inner.rows), len(inner.names), inner.split
+            count, parts, kind = len(inner.rows), len(set(inner.fold)), inner.split
             log.note(f"Searching on the {count} training rows, in {parts} folds by {kind}.")
-        if len(done) < trials:
+        if len(ended) < trials:
             with (
                 open_store(inner.encoders[0], "antibody", recipe.lora) as antibodies,
                 open_store(inner.encoders[1], "antigen", recipe.lora) as antigens,
             ):
-                every, folds = Examples.from_measurements(inner.rows), inner.examples()
+                every = Examples.from_measurements(inner.rows)
                 antibodies.fill(every.antibodies, options.progress)
                 antigens.fill(every.antigens, options.progress)
-
-                def fit_fold(changed: Recipe, fold: Fold, on_epoch: Callable) -> float:
-                    fold_options = dataclasses.replace(options, on_epoch=on_epoch, resume=False)
-                    result = fit(*fold, changed, (antibodies, antigens), fold_options)
-                    return _ranking(result.best_spearman)
-
-                while len(done) < trials:
-                    trial = _next_trial(done, space, recipe, folds, fit_fold)
-                    done.append(trial)
-                    write_json(place / "search.json", {"about": about, "trials": done})
-                    about_trial = {"number": trial.number, "state": trial.state}
-                    log.event("trial", **about_trial, spearman=trial.objective)
+                stores = antibodies, antigens
+                objective = _objective(space, recipe, inner.examples(), stores, options)
+                while len(ended) < trials:
+                    # proposals depend on the trials before and the seed alone
+                    key = f"{recipe.training.seed} {len(ended)}".encode()
+                    seed = int.from_bytes(hashlib.sha256(key).digest()[:4], "big")
+                    sampler = optuna.samplers.TPESampler(n_startup_trials=_RANDOM_TRIALS, seed=seed)
+                    if not ended:
+                        with warnings.catch_warnings():
+                            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                            first = values_of(recipe, space)
+                            sampler = optuna.samplers.PartialFixedSampler(first, sampler)
+                    study.sampler = sampler
+                    study.optimize(objective, n_trials=1, catch=TrainingError)
+                    ended = _ended_trials(study)
+                    number, state = ended[-1].number, ended[-1].state
+                    log.event("trial", number=number, state=state, spearman=ended[-1].objective)
                     if on_trial is not None:
-                        on_trial(trial)
-        return _finish(place, done[:trials], space, recipe, inner.split)
+                        on_trial(ended[-1])
+        return _finish(place, ended[:trials], space, recipe, inner.split)
 
 
-def _optuna() -> Any:
-    """The library, told to be quiet; `MissingExtraError` without it."""
+def _open_study(path: Path, about: dict[str, Any]) -> "Study":
+    """Optuna's study of a search, which a file keeps trial by trial, epoch by epoch."""
+    import optuna
+
     try:
-        import optuna
-    except ImportError:
-        raise MissingExtraError("a search (--search)", "research") from None
-    optuna.logging.set_verbosity(logging.ERROR)
-    return optuna
-
-
-def _read_trials(path: Path, about: dict[str, Any]) -> list[Trial]:
-    """Trials that have ended; none before the first has."""
-    if not path.is_file():
-        return []
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        trials = [Trial.from_dict(trial) for trial in content["trials"]]
-        before = content["about"]
+        if path.is_file() and not (content := path.read_bytes()).endswith(b"\n"):
+            path.write_bytes(content[: content.rfind(b"\n") + 1])  # a line that was cut off
+        backend = optuna.storages.journal.JournalFileBackend(str(path))
+        study = optuna.create_study(
+            storage=optuna.storages.JournalStorage(backend),
+            study_name=FOLDER,
+            direction="maximize",
+            pruner=optuna.pruners.MedianPruner(_TRIALS_BEFORE_PRUNING, _EPOCHS_BEFORE_PRUNING),
+            load_if_exists=True,
+        )
+        before = study.user_attrs.get("about", about)
+        _ended_trials(study)
     except (ValueError, KeyError, TypeError) as error:
         raise TrainingError(
             f"{path}: damaged ({type(error).__name__}: {error}); delete {path.parent} to "
@@ -412,55 +407,52 @@ def _read_trials(path: Path, about: dict[str, Any]) -> list[Trial]:
             f"{path.parent} holds a search with other {' and '.join(changed)}; go on with the "
             "same table, recipe and --set, or give another folder"
         )
-    return trials
+    study.set_user_attr("about", about)
+    return study
 
 
-def _next_trial(
-    before: Sequence[Trial],
+def _ended_trials(study: "Study") -> list[Trial]:
+    """The trials that have ended, in order; one that was interrupted in between has not."""
+    states = {"COMPLETE": DONE, "PRUNED": PRUNED, "FAIL": FAILED}
+    ended = [
+        trial
+        for trial in study.get_trials(deepcopy=False)
+        if trial.state.is_finished() and (trial.state.name != "FAIL" or "note" in trial.user_attrs)
+    ]
+    return [
+        Trial(
+            number=number,
+            state=states[trial.state.name],
+            values=dict(trial.params),
+            objective=trial.value,
+            folds=tuple(trial.user_attrs.get("folds", ())),
+            epochs=len(trial.intermediate_values),
+            seconds=trial.duration.total_seconds() if trial.duration else 0.0,
+            note=trial.user_attrs.get("note", ""),
+        )
+        for number, trial in enumerate(ended, start=1)
+    ]
+
+
+def _objective(
     space: Mapping[str, Domain],
     recipe: Recipe,
     folds: Sequence[Fold],
-    fit_fold: Callable[[Recipe, Fold, Callable[[Record], None]], float],
-) -> Trial:
-    """Propose values by what is known from the trials before, and try them."""
-    library = _optuna()
-    kinds, states = library.distributions, library.trial.TrialState
-    distributions = {
-        key: kinds.FloatDistribution(domain.low, domain.high, log=domain.log)
-        if isinstance(domain, Range)
-        else kinds.CategoricalDistribution(domain.values)
-        for key, domain in space.items()
-    }
-    seed = hashlib.sha256(f"{recipe.training.seed} {len(before)}".encode()).digest()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", library.exceptions.ExperimentalWarning)
-        sampler = library.samplers.TPESampler(
-            seed=int.from_bytes(seed[:4], "big"), n_startup_trials=_RANDOM_TRIALS
-        )
-    pruner = library.pruners.MedianPruner(
-        n_startup_trials=_TRIALS_BEFORE_PRUNING, n_warmup_steps=_EPOCHS_BEFORE_PRUNING
-    )
-    study = library.create_study(direction="maximize", sampler=sampler, pruner=pruner)
-    if not before:
-        study.enqueue_trial(values_of(recipe, space))
-    state_of = {DONE: states.COMPLETE, PRUNED: states.PRUNED, FAILED: states.FAIL}
-    for trial in before:
-        frozen = library.trial.create_trial(
-            state=state_of[trial.state],
-            params=trial.values,
-            distributions=distributions,
-            value=trial.objective if trial.state == DONE else None,
-            intermediate_values=trial.reported,
-        )
-        study.add_trial(frozen)
-    asked = study.ask(distributions)
-    values = {key: asked.params[key] for key in space}
-    changed = with_values(recipe, values)
-    reported: dict[int, float] = {}
-    spearmans: list[float] = []
-    start = time.perf_counter()
-    state, objective, note = DONE, None, ""
-    try:
+    stores: tuple[Embeddings, Embeddings],
+    options: RunOptions,
+) -> Callable[["optuna.Trial"], float]:
+    """What Optuna maximises: a function of a trial that fits every fold."""
+    import optuna
+
+    def objective(trial: optuna.Trial) -> float:
+        values = {
+            key: trial.suggest_float(key, domain.low, domain.high, log=domain.log)
+            if isinstance(domain, Range)
+            else trial.suggest_categorical(key, domain.values)
+            for key, domain in space.items()
+        }
+        changed = with_values(recipe, values)
+        spearmans: list[float] = []
         for index, fold in enumerate(folds):
             highest = NO_RANKING
 
@@ -468,35 +460,31 @@ def _next_trial(
                 nonlocal highest
                 highest = max(highest, _ranking(record["validation_spearman"]))
                 step = index * changed.training.max_epochs + record["epoch"]
-                reported[step] = float(np.mean([*spearmans, highest]))
-                asked.report(reported[step], step)
-                if asked.should_prune():
-                    raise library.TrialPruned
+                trial.report(float(np.mean([*spearmans, highest])), step)
+                if trial.should_prune():
+                    note = "given up: below the median of the trials before after as many epochs"
+                    trial.set_user_attr("note", note)
+                    raise optuna.TrialPruned
 
-            spearmans.append(fit_fold(changed, fold, on_epoch))
-        objective = float(np.mean(spearmans))
-    except library.TrialPruned:
-        state, objective = PRUNED, reported[max(reported)]
-        note = "given up: below the median of the trials before after as many epochs"
-    except TrainingError as error:  # such as weights that are no longer finite
-        state, note = FAILED, str(error)
-    return Trial(
-        number=len(before) + 1,
-        state=state,
-        values=values,
-        objective=objective,
-        folds=tuple(spearmans),
-        reported=reported,
-        epochs=len(reported),
-        seconds=time.perf_counter() - start,
-        note=note,
-    )
+            fold_options = dataclasses.replace(options, on_epoch=on_epoch, resume=False)
+            try:
+                result = fit(*fold, changed, stores, fold_options)
+            except TrainingError as error:  # such as weights that are no longer finite
+                trial.set_user_attr("note", str(error))
+                raise
+            spearmans.append(_ranking(result.best_spearman))
+            trial.set_user_attr("folds", spearmans)
+        return float(np.mean(spearmans))
+
+    return objective
 
 
 def _finish(
     place: Path, trials: Sequence[Trial], space: Mapping[str, Domain], recipe: Recipe, split: str
 ) -> SearchResult:
     """Write what came out; `TrainingError` if no trial ended well."""
+    from paratope.evaluation.figures.style import save_figure
+
     table = trials_table(trials)
     write_table(table, place / "trials.csv", keep=table.columns)
     best = best_of(trials)
@@ -505,8 +493,7 @@ def _finish(
             f"none of the {len(trials)} trials ended well; the first: {trials[0].note}. See "
             f"{place / 'trials.csv'}"
         )
-    with atomic_file(place / "trials.png") as file:
-        file.write(trials_figure(trials, space))
+    save_figure(trials_figure(trials, space), place / "trials.png")
     about = {
         "name": f"{recipe.name.removesuffix('-search')}-search",
         "summary": f"Recipe {recipe.name} with the best values of {len(trials)} trials.",
