@@ -42,8 +42,8 @@ from paratope.models.recipes import Recipe, load_recipe
 from paratope.molecules.sequences import AMINO_ACIDS, Antibody, Antigen, Pair
 from paratope.training import RunOptions, fit
 from paratope.training.checkpoints import LATEST
+from paratope.training.loggers import RunLog
 from paratope.training.loop import peak_memory_mb
-from paratope.training.run_log import RunLog
 from paratope.training.runs import held_out
 from results_writer import RESULTS, circumstances, write_results
 

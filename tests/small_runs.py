@@ -14,8 +14,8 @@ from paratope.models.batches import Examples
 from paratope.models.recipes import Recipe, load_recipe
 from paratope.molecules.sequences import AMINO_ACIDS, Antibody, Antigen, Pair
 from paratope.training import FitResult, RunOptions, fit
+from paratope.training.loggers import RunLog
 from paratope.training.loop import TIME_AND_MEMORY
-from paratope.training.run_log import RunLog
 
 TINY = [
     *("network.dim=8", "network.heads=2", "network.tower_layers=1", "network.regressor=[8]"),

@@ -1,6 +1,5 @@
 """Checkpoints: plain, whole, no litter; damage is detected and the newest good one used."""
 
-import errno
 import io
 import os
 import shutil
@@ -22,7 +21,7 @@ from paratope.training.checkpoints import (
     read_checked,
     write_checked,
 )
-from paratope.training.run_log import RunLog
+from paratope.training.loggers import RunLog
 from small_runs import LONG, StopHereError, StoppingLog, data, run, same_run, tiny
 
 __all__ = ["data"]  # a fixture
@@ -164,7 +163,7 @@ def test_nothing_in_a_checkpoint_is_executed(data, folder):
 
 
 def test_without_the_latest_the_previous_is_used(data, whole, folder):
-    """A run may be killed where a file system cannot have two names for one file."""
+    """A run may be killed between two renames."""
     (folder / LATEST).unlink()
     assert same_run(whole, run(data, tiny(*LONG), folder=folder, resume=True))
 
@@ -192,13 +191,3 @@ def test_a_kill_in_the_first_save_after_a_fallback_leaves_a_good_checkpoint(fold
     checkpoints.save(state)  # from here on both are good
     (folder / LATEST).write_bytes(b"cut off")
     assert Checkpoints(folder).load()[0] is not None
-
-
-def test_a_file_system_without_hard_links(data, whole, tmp_path, monkeypatch):
-    def no_links(*_: object) -> None:
-        raise OSError(errno.EPERM, "Operation not permitted")
-
-    monkeypatch.setattr(os, "link", no_links)
-    assert same_run(whole, run(data, tiny(*LONG), folder=tmp_path))
-    epochs = [read_checked(tmp_path / name)[0]["progress"]["step"] for name in (LATEST, PREVIOUS)]
-    assert epochs == [12, 12]  # at the last step, and after the epoch it ends

@@ -16,8 +16,8 @@ from paratope.core.interruption import Interrupted, Interruption
 from paratope.models.predictor import Predictor
 from paratope.training import FitResult, RunOptions, train_table
 from paratope.training.checkpoints import LATEST, Checkpoints
+from paratope.training.loggers import RunLog
 from paratope.training.random_state import random_state, restore_random_state, seed_everything
-from paratope.training.run_log import RunLog
 from small_runs import LONG, StopHereError, StoppingLog, data, run, same_run, same_weights, tiny
 from trained_models import tiny_run
 

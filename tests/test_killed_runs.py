@@ -21,7 +21,7 @@ from paratope.cli import main
 from paratope.core.errors import TrainingError
 from paratope.data.datasets.simulated import simulate
 from paratope.data.tables import frame_from_measurements, write_table
-from paratope.training.run_log import LOG, RunLog
+from paratope.training.loggers import LOG, RunLog
 
 SETTINGS = (
     *("network.dim=16", "network.heads=2", "network.tower_layers=1"),

@@ -10,8 +10,8 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from paratope.encoders import load_encoder
 from paratope.encoders.embedding_store import EmbeddingStore
 from paratope.models.batches import Examples, collate
-from paratope.training.fitting import untrained_network
 from paratope.training.learner import Learner, Schedule
+from paratope.training.loop import untrained_network
 from paratope.training.monitors import Monitors
 from small_runs import data, rows, run, tiny
 

@@ -15,8 +15,7 @@ from paratope.core.errors import MissingExtraError, TrainingError
 from paratope.core.interruption import Interrupted
 from paratope.models.recipes import load_recipe
 from paratope.training.history import HistoryFile, history_table
-from paratope.training.loggers import LOGGERS, LoggerSet, check_loggers, open_loggers
-from paratope.training.run_log import RunLog
+from paratope.training.loggers import LOGGERS, LoggerSet, RunLog, check_loggers, open_loggers
 from small_runs import data, run, tiny
 from test_offline import Offline
 

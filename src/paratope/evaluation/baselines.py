@@ -509,7 +509,7 @@ class OneHotGP(_OneHot):
         predictions = []
         for start in range(0, len(pairs), 1000):
             block = tokens[start : start + 1000]
-            features = self._vectoriser.transform(block)
+            features: Any = self._vectoriser.transform(block)
             # residues never seen in training are distance too
             unseen = np.array([len(row) for row in block]) - features.getnnz(axis=1)
             distance = _squared_distances(features, self._features) + unseen[:, None]

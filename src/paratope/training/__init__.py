@@ -1,7 +1,6 @@
 """Training: a table of measurements and a recipe in, a trained network and its run folder out."""
 
-from paratope.training.fitting import fit
-from paratope.training.loop import FitResult, Record, RunOptions
+from paratope.training.loop import FitResult, Record, RunOptions, fit
 from paratope.training.table import TrainedTable, train_table
 from paratope.training.validation import score
 

@@ -11,7 +11,7 @@ Each is what `torch.save` writes, followed by the SHA-256 of it in 64 hexadecima
 `torch.load` reads the file as any other.
 """
 
-import contextlib
+import functools
 import hashlib
 import os
 import pickle
@@ -79,9 +79,10 @@ class Checkpoints:
             content |= {"model_state_dict": weights, "epoch": epoch}
             self._best_written = {best: write_checked(content, self.folder / best)}
         progress |= {"best_file": best, "best_checksum": self._best_written.get(best, "")}
+        previous = self.folder / PREVIOUS
         # a damaged latest must not replace a good previous
-        replace = self._keep_previous if self._latest_is_good else None
-        write_checked({**state, "progress": progress}, latest, replace)
+        keep = functools.partial(os.replace, latest, previous) if self._latest_is_good else None
+        write_checked({**state, "progress": progress}, latest, keep)
         self._latest_is_good = True
         self._best_used.append({best})
         for path in self.folder.glob(BEST.format("*")):
@@ -133,22 +134,9 @@ class Checkpoints:
             self._best_written = {name: checksum}
         return state
 
-    def _keep_previous(self) -> None:
-        """Let the latest checkpoint be the previous one too, at no moment missing."""
-        latest, previous = self.folder / LATEST, self.folder / PREVIOUS
-        spare = self.folder / ".paratope-previous.tmp"
-        spare.unlink(missing_ok=True)
-        try:
-            os.link(latest, spare)
-            os.replace(spare, previous)
-        except OSError:  # a file system without hard links
-            os.replace(latest, previous)
-        with contextlib.suppress(OSError):  # two names of one file are not replaced
-            spare.unlink()
-
 
 def write_checked(
-    state: dict[str, Any], path: Path, before_rename: Callable[[], None] | None = None
+    state: dict[str, Any], path: Path, before_rename: Callable[[], object] | None = None
 ) -> str:
     """Save a state with its SHA-256, which is returned; `before_rename` is called in between."""
     with atomic_file(path) as file:

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from paratope.data.tables import write_table
+from paratope.training.loggers import RunLogger
 from paratope.training.monitors import recall_stability
 
 # The first columns, by the names the v2.6 release gave them.
@@ -37,7 +38,7 @@ def history_table(history: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
     return pl.DataFrame(columns)
 
 
-class HistoryFile:
+class HistoryFile(RunLogger):
     """``training_history_<recipe>.csv`` of a run folder, whole after every epoch."""
 
     def __init__(self, folder: Path, recipe_name: str) -> None:
@@ -48,9 +49,6 @@ class HistoryFile:
         if history:
             table = history_table(history)
             write_table(table, self.path, keep=table.columns)
-
-    def close(self, status: str) -> None:
-        """Nothing is open."""
 
 
 def summarise(history: pl.DataFrame) -> dict[str, Any]:

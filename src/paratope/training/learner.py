@@ -13,8 +13,7 @@ from paratope.models.losses import Objective
 from paratope.models.network import Network, NetworkOutput
 from paratope.models.recipes import Recipe, ScheduleSettings
 from paratope.training.checkpoints import weights_of
-from paratope.training.gradients import check_finite_output
-from paratope.training.monitors import Monitors
+from paratope.training.monitors import Monitors, check_finite_output
 
 
 class Schedule:

@@ -1,10 +1,18 @@
-"""Where the epochs of a run are written, beside the CSV of its folder: TensorBoard, W&B, MLflow.
+"""What a run writes as it goes: ``log.txt``, and its epochs to TensorBoard, W&B or MLflow.
+
+A line of the log is a time (UTC), a phase and its values; it reaches the operating system at once,
+so the last one says where a killed run was::
+
+    2026-03-01T09:30:00.125Z batch epoch=2 batch=7/32 window=3/4 step=12
+    2026-03-01T09:30:00.350Z checkpoint epoch=2 batch=8/32 step=13
+    2026-03-01T09:30:00.371Z saved megabytes=1.8 seconds=0.021
 
 Everything stays in the run folder, and nothing is sent anywhere unless the user's own environment
 says so (``WANDB_MODE=online``, ``MLFLOW_TRACKING_URI``). A resumed run goes on where each logger
 stopped: an epoch is written once. The libraries are imported when they are used.
 """
 
+import fcntl
 import importlib.util
 import json
 import logging
@@ -15,10 +23,11 @@ import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import IO, TYPE_CHECKING, Any, ClassVar, Self
 
-from paratope.core.errors import MissingExtraError, TrainingError, unknown_name
+from paratope.core.errors import MissingExtraError, OutputError, TrainingError, unknown_name
 from paratope.core.files import write_json
 from paratope.models.recipes import Recipe, recipe_toml
 
@@ -26,6 +35,7 @@ if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
     from wandb import Run
 
+LOG = "log.txt"
 Record = Mapping[str, Any]
 _ALWAYS = "csv"  # the run folder's own history
 _EPOCH = "epoch"  # the value that is written last: with it, an epoch is complete
@@ -34,24 +44,90 @@ _MLFLOW_STATUS = {"finished": "FINISHED", "stopped": "KILLED", "failed": "FAILED
 _LONGEST_TAG = 5000  # characters, of what every store of MLflow takes
 
 
-class RunLogger(Protocol):
-    """Writes the epochs of a run to somewhere."""
+class RunLog:
+    """Writes what happens in a run; as a context, to a file that no other run writes to meanwhile.
 
-    def log(self, history: Sequence[Record], /) -> None:
+    Without a path nothing is written; `say` is told every note, `write_history` the records of all
+    epochs after each. Entering raises `TrainingError` if another process is writing the file,
+    `OutputError` if it cannot be written.
+    """
+
+    def __init__(self, path: Path | None = None, say: Callable[[str], None] | None = None) -> None:
+        self.path = path
+        self._say = say
+        self._file: IO[str] | None = None
+        self.write_history: Callable[[Sequence[Mapping[str, Any]]], None] = lambda history: None
+
+    def __enter__(self) -> Self:
+        if self.path is None:
+            return self
+        try:
+            self._file = self.path.open("a", encoding="utf-8", buffering=1)
+        except OSError as error:
+            raise OutputError(f"cannot write {self.path}: {error.strerror}") from error
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._file.close()
+            raise TrainingError(
+                f"{self.path.parent}: another process is training into this folder; wait for it, "
+                "or give another folder"
+            ) from None
+        except OSError:
+            pass  # a file system without locks: nothing to go by
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def event(self, phase: str, **values: object) -> None:
+        """Write a line of a phase and its values."""
+        words = [
+            f"{name}={value:.6g}" if isinstance(value, float) else f"{name}={value}"
+            for name, value in values.items()
+        ]
+        self._write(" ".join([phase, *words]))
+
+    def note(self, text: str) -> None:
+        """Write a line in words, and say it."""
+        self._write(f"note {text}")
+        if self._say is not None:
+            self._say(text)
+
+    def _write(self, text: str) -> None:
+        if self._file is not None:
+            time = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3]
+            self._file.write(f"{time}Z {' '.join(text.split())}\n")
+
+
+class RunLogger:
+    """Writes the epochs of a run to somewhere, each once."""
+
+    needs: ClassVar[tuple[str, ...]] = ()  # Modules that have to be installed
+    logged = 0  # Epochs that are written
+
+    def log(self, history: Sequence[Record]) -> None:
         """Write the epochs of a history that are not written yet."""
-        ...
+        for record in history[self.logged :]:
+            self._write(record["epoch"], numbers(record), record.get("warning", ""))
+            self.logged = record["epoch"]
 
-    def close(self, status: str, /) -> None:
+    def _write(self, epoch: int, values: dict[str, float], warning: str) -> None:
+        raise NotImplementedError
+
+    def close(self, status: str) -> None:
         """Finish: the run is ``"finished"``, ``"stopped"`` (it can be resumed) or ``"failed"``."""
-        ...
 
 
-class TensorBoardLogger:
+class TensorBoardLogger(RunLogger):
     """Scalars, warnings and the recipe as event files in ``<run>/tensorboard/``."""
+
+    needs = ("tensorboard",)
 
     def __init__(self, folder: Path, recipe: Recipe) -> None:
         self.path = folder / "tensorboard"
-        self.logged = 0
         self._writer: SummaryWriter | None = None
         if self.path.is_dir():
             from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -71,17 +147,13 @@ class TensorBoardLogger:
             self._writer = SummaryWriter(str(self.path), purge_step=purge)
         return self._writer
 
-    def log(self, history: Sequence[Record]) -> None:
-        """Write the epochs that the event files do not hold."""
-        for record in history[self.logged :]:
-            writer, epoch = self._open(), record["epoch"]
-            for name, value in numbers(record).items():
-                writer.add_scalar(name, value, epoch)
-            if record.get("warning"):
-                writer.add_text("warning", record["warning"], epoch)
-            writer.add_scalar(_EPOCH, epoch, epoch)
-            writer.flush()
-            self.logged = epoch
+    def _write(self, epoch: int, values: dict[str, float], warning: str) -> None:
+        writer = self._open()
+        if warning:
+            writer.add_text("warning", warning, epoch)
+        for name, value in {**values, _EPOCH: epoch}.items():
+            writer.add_scalar(name, value, epoch)
+        writer.flush()
 
     def close(self, status: str) -> None:
         """Close the event file."""
@@ -89,7 +161,7 @@ class TensorBoardLogger:
             self._writer.close()
 
 
-class WandbLogger:
+class WandbLogger(RunLogger):
     """Metrics, warnings and the recipe (as configuration) as offline files in ``<run>/wandb/``.
 
     Nothing is sent: ``wandb sync`` does that, if the user wants it, or ``WANDB_MODE=online`` in the
@@ -100,13 +172,14 @@ class WandbLogger:
     there.
     """
 
+    needs = ("wandb",)
+
     def __init__(self, folder: Path, recipe: Recipe) -> None:
         self.folder, self.config = folder.resolve(), dict(_settings(recipe))
         self.path = self.folder / "wandb" / "run.json"
         self.path.parent.mkdir(exist_ok=True)
         self.state = {"id": secrets.token_hex(4), "closed_after": 0} | _read_state(self.path)
         write_json(self.path, self.state)
-        self.logged = 0
         self._run: Run | None = None
         if not self.state["closed_after"]:
             self._open()
@@ -140,14 +213,14 @@ class WandbLogger:
 
     def log(self, history: Sequence[Record]) -> None:
         """Write the epochs that are not written yet."""
-        if len(history) <= self.state["closed_after"]:
-            return  # all of them were written before
-        for record in history[self.logged :]:
-            run, epoch = self._open(), record["epoch"]
-            text = {"warning": record["warning"]} if record.get("warning") else {}
-            if epoch >= run.step:  # what a server has already is not sent again
-                run.log({**numbers(record), **text, _EPOCH: epoch}, step=epoch, commit=True)
-            self.logged = epoch
+        if len(history) > self.state["closed_after"]:  # else all of them were written before
+            super().log(history)
+
+    def _write(self, epoch: int, values: dict[str, float], warning: str) -> None:
+        run = self._open()
+        text = {"warning": warning} if warning else {}
+        if epoch >= run.step:  # what a server has already is not sent again
+            run.log({**values, **text, _EPOCH: epoch}, step=epoch, commit=True)
 
     def close(self, status: str) -> None:
         """Finish the run; its file is whole from now on."""
@@ -161,11 +234,13 @@ class WandbLogger:
         write_json(self.path, {**self.state, "closed_after": self.logged})
 
 
-class MlflowLogger:
+class MlflowLogger(RunLogger):
     """Metrics, warnings (as tags) and the recipe (as parameters) in SQLite in ``<run>/mlflow/``.
 
     ``MLFLOW_TRACKING_URI``, if the user has set it, names another store.
     """
+
+    needs = ("mlflow", "sqlalchemy", "alembic")
 
     def __init__(self, folder: Path, recipe: Recipe) -> None:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when it is imported
@@ -196,21 +271,16 @@ class MlflowLogger:
         epochs = self.client.get_metric_history(self.run_id, _EPOCH)
         self.logged = max((metric.step for metric in epochs), default=0)
 
-    def log(self, history: Sequence[Record]) -> None:
-        """Write the epochs that the store does not hold, each as a whole."""
+    def _write(self, epoch: int, values: dict[str, float], warning: str) -> None:
         from mlflow.entities import Metric, RunTag
 
-        for record in history[self.logged :]:
-            epoch, now = record["epoch"], int(time.time() * 1000)
-            values = {**numbers(record), _EPOCH: float(epoch)}
-            metrics = [Metric(name, value, now, epoch) for name, value in values.items()]
-            warning = record.get("warning", "")[:_LONGEST_TAG]
-            tags = [RunTag(f"warning.epoch_{epoch}", warning)] if warning else []
-            if not self._running:
-                self.client.update_run(self.run_id, status="RUNNING")
-                self._running = True
-            self.client.log_batch(self.run_id, metrics=metrics, tags=tags)
-            self.logged = epoch
+        now, values = int(time.time() * 1000), {**values, _EPOCH: float(epoch)}
+        metrics = [Metric(name, value, now, epoch) for name, value in values.items()]
+        tags = [RunTag(f"warning.epoch_{epoch}", warning[:_LONGEST_TAG])] if warning else []
+        if not self._running:
+            self.client.update_run(self.run_id, status="RUNNING")
+            self._running = True
+        self.client.log_batch(self.run_id, metrics=metrics, tags=tags)
 
     def close(self, status: str) -> None:
         """Say how the run ended."""
@@ -218,17 +288,10 @@ class MlflowLogger:
             self.client.set_terminated(self.run_id, status=_MLFLOW_STATUS[status])
 
 
-class LoggerKind(NamedTuple):
-    """An entry of `LOGGERS`: its class, and the modules that have to be installed."""
-
-    build: Callable[[Path, Recipe], RunLogger]
-    needs: tuple[str, ...]
-
-
-LOGGERS = {
-    "tensorboard": LoggerKind(TensorBoardLogger, ("tensorboard",)),
-    "wandb": LoggerKind(WandbLogger, ("wandb",)),
-    "mlflow": LoggerKind(MlflowLogger, ("mlflow", "sqlalchemy", "alembic")),
+LOGGERS: dict[str, type[TensorBoardLogger | WandbLogger | MlflowLogger]] = {
+    "tensorboard": TensorBoardLogger,
+    "wandb": WandbLogger,
+    "mlflow": MlflowLogger,
 }
 
 
@@ -306,7 +369,7 @@ def open_loggers(
         before = [name for name in LOGGERS if (folder / name).is_dir()]
         for name in check_loggers([*names, *before]):
             try:
-                loggers.loggers[name] = LOGGERS[name].build(folder, recipe)
+                loggers.loggers[name] = LOGGERS[name](folder, recipe)
             except Exception as error:  # each library has errors of its own
                 raise TrainingError(
                     f"the logger {name} cannot be opened: {_short(error)}"

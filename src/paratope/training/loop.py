@@ -1,4 +1,4 @@
-"""The training loop: steps over accumulated batches, epochs, checkpoints between steps."""
+"""`fit`, and its loop: steps over accumulated batches, epochs, checkpoints between steps."""
 
 import dataclasses
 import math
@@ -10,25 +10,27 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from paratope.core.errors import TrainingError
 from paratope.core.interruption import Interrupted, Interruption
 from paratope.core.progress import Progress, silent
+from paratope.encoders.transformer import resolve_device
 from paratope.models.batches import BatchPlan, Embeddings, Examples, collate, label_batch
-from paratope.models.fine_tuning import build_network
+from paratope.models.fine_tuning import build_network, embedding_width
 from paratope.models.network import Network, NetworkConfig
 from paratope.models.recipes import Recipe
 from paratope.training.checkpoints import Checkpoints, check_same_run, weights_of
 from paratope.training.learner import Learner
+from paratope.training.loggers import RunLog
 from paratope.training.monitors import EarlyStopping, Monitors
 from paratope.training.random_state import (
     callers_random_state_kept,
     random_state,
     restore_random_state,
+    seed_everything,
 )
-from paratope.training.run_log import RunLog
 from paratope.training.validation import Validation
 
 Record = dict[str, Any]
@@ -205,43 +207,36 @@ class TrainingLoop:
         )
 
     def _train_epoch(self, options: RunOptions) -> Record:
-        settings, epoch = self.recipe.training, self.plan.epoch
+        settings, state, epoch = self.recipe.training, self.run_state, self.plan.epoch
         self.learner.network.train()
         batches = self.plan.batches(epoch)
         for start in range(self.plan.position, len(batches), settings.accumulate):
             window = batches[start : start + settings.accumulate]
-            self._step(window, start + 1, options.interruption)
+
+            def before_batch(position: int, start: int = start, count: int = len(window)) -> None:
+                options.interruption.check()
+                self._event("batch", start + position + 1, window=f"{position + 1}/{count}")
+
+            sums = self.learner.step(
+                state.step,
+                # one batch is held at a time
+                (collate(self.train, rows, *self.stores).to(self.device) for rows in window),
+                [label_batch(self.train, rows).to(self.device) for rows in window],
+                [f"epoch {epoch + 1}, batch {start + 1 + n}" for n in range(len(window))],
+                self.monitors,
+                before_batch,
+            )
+            for name, value in {**sums, "steps": 1.0}.items():
+                state.sums[name] = state.sums.get(name, 0.0) + value
+            state.step += 1
             self.plan.position = start + len(window)
+            self._event("step", self.plan.position)
             self._mark()
             done = epoch * len(batches) + self.plan.position
             options.progress("training", done, settings.max_epochs * len(batches))
-            step = self.run_state.step
-            if settings.checkpoint_steps and step % settings.checkpoint_steps == 0:
+            if settings.checkpoint_steps and state.step % settings.checkpoint_steps == 0:
                 self._checkpoint()
         return self._finish_epoch()
-
-    def _step(self, window: list[np.ndarray], first: int, interruption: Interruption) -> None:
-        """One optimiser step over the rows of a window of batches, numbered from `first` on."""
-        count = len(window)
-
-        def before_batch(position: int) -> None:
-            interruption.check()
-            self._event("batch", first + position, window=f"{position + 1}/{count}")
-
-        state, epoch = self.run_state, self.plan.epoch + 1
-        sums = self.learner.step(
-            state.step,
-            # one batch is held at a time
-            (collate(self.train, rows, *self.stores).to(self.device) for rows in window),
-            [label_batch(self.train, rows).to(self.device) for rows in window],
-            [f"epoch {epoch}, batch {first + position}" for position in range(count)],
-            self.monitors,
-            before_batch,
-        )
-        for name, value in {**sums, "steps": 1.0}.items():
-            state.sums[name] = state.sums.get(name, 0.0) + value
-        state.step += 1
-        self._event("step", first + count - 1)
 
     def _finish_epoch(self) -> Record:
         settings, state, epoch = self.recipe.training, self.run_state, self.plan.epoch + 1
@@ -332,3 +327,59 @@ def peak_memory_mb() -> float:
             return int(peak[1]) * 1024 / 1e6
     size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return size / 1e6 if sys.platform == "darwin" else size * 1024 / 1e6
+
+
+@callers_random_state_kept()
+def fit(
+    train: Examples,
+    validation: Examples | None,
+    recipe: Recipe,
+    stores: tuple[Embeddings, Embeddings],
+    options: RunOptions | None = None,
+    *,
+    folder: Path | None = None,
+    start: Mapping[str, Tensor] | None = None,
+    log: RunLog | None = None,
+) -> FitResult:
+    """Train a network by a recipe.
+
+    Equal arguments give equal weights on a CPU with the same number of threads. The global random
+    number generators are left as they were. Without a validation set, all epochs are run and the
+    last one is taken. `stores` (antibodies, antigens) hold the embedding of every molecule of both
+    sets; `folder` is where checkpoints go; `start` are weights to begin with instead of random
+    ones; `options.loggers` are opened by `train_table` only.
+
+    Raises `EncoderError` if there is no such device, and `TrainingError` if there are no examples,
+    the checkpoint is of other settings or rows, no checkpoint is whole, or numbers are no longer
+    finite.
+    """
+    if not len(train):
+        raise TrainingError("nothing to train on: no row has a measured pKd")
+    options = options or RunOptions()
+    device = resolve_device(options.device)
+    seed_everything(recipe.training.seed)
+    network = untrained_network(recipe, train, stores)
+    if start is not None:
+        network.load_state_dict(start)
+    log = log or RunLog(say=options.say)
+    loop = TrainingLoop(network, train, validation, recipe, stores, device, log)
+    checkpoints = None if folder is None else Checkpoints(folder)
+    if options.resume and checkpoints is not None:
+        loop.resume(checkpoints)
+    return loop.run(checkpoints, options)
+
+
+def untrained_network(
+    recipe: Recipe, examples: Examples, stores: tuple[Embeddings, Embeddings]
+) -> Network:
+    """The recipe's network for the embeddings in the stores, answering about the labels' mean."""
+    antibody_dim = embedding_width(stores[0], examples.antibodies[0])
+    antigen_dim = embedding_width(stores[1], examples.antigens[0])
+    config = NetworkConfig(
+        antibody_dim=antibody_dim, antigen_dim=antigen_dim, **recipe.network.model_dump()
+    )
+    network = build_network(config, recipe.lora, recipe.encoders.by_side)
+    exact = examples.pkd[examples.censoring == 0]
+    known = exact if len(exact) else examples.pkd
+    network.set_output_scale(float(known.mean()), float(known.std()))
+    return network

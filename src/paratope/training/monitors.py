@@ -1,7 +1,7 @@
 """Monitors of a training run: faults are named, kept in the history, and may end the run.
 
-Numbers that are not finite (`paratope.training.gradients`) always end a run before the step that
-would carry them into the weights. After an epoch, `Monitors` asks each rule of ``MONITORS``:
+Numbers that are not finite always end a run before the step that would carry them into the weights
+(`check_finite_output`, `GradientPeaks`). After an epoch, `Monitors` asks each rule of ``MONITORS``:
 collapsed predictions, predictions outside any possible pKd, a recall that swings, overfitting, and
 parts of the network that get no gradient.
 """
@@ -12,13 +12,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
+from paratope.core.errors import TrainingError
 from paratope.core.units import PKD_MAX_OUTPUT, PKD_MIN_OUTPUT
-from paratope.data.findings import Finding, percent
+from paratope.data.findings import Finding, named, percent
 from paratope.data.value_faults import MAX_OUTSIDE_SHARE, collapse, outside_share
+from paratope.models.batches import PairBatch
+from paratope.models.network import NetworkOutput
 from paratope.models.recipes import Recipe
-from paratope.training.gradients import DeadGradients, GradientPeaks
 
 # A spread of predictions that grows by this factor from one epoch to the next has not collapsed.
 _GROWTH = 1.5
@@ -33,6 +36,12 @@ MAX_STABLE_RECALL_SD = 10.0
 RECALL_WINDOW = 5
 MAX_RECALL_FALL = 20.0
 MIN_STRONG = 10
+# AdamW divides a gradient by its size plus this: below it, a parameter hardly moves any more.
+VANISHED = 1e-8
+MAX_DEAD_UNITS = 0.5
+# A unit whose weights' gradients stay below this share of its layer's largest gets none.
+_DEAD_UNIT = 1e-6
+_NAMED_ROWS, _NAMED_PARAMETERS = 10, 6  # in a message
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -69,12 +78,128 @@ class Observation(NamedTuple):
         return f"{self.finding.message}; {self.finding.advice}" if self.finding else ""
 
 
-def observe_gradients(dead: DeadGradients) -> Observation:
-    """Parameters and units that got no gradient in any step."""
-    columns = {"dead_unit_share": dead.unit_share, "dead_gradients": ", ".join(dead.parameters)}
+def check_finite_output(
+    output: NetworkOutput,
+    values: Mapping[str, float],
+    batch: PairBatch,
+    where: str,
+    part: str = "training",
+) -> None:
+    """Stop before a loss that is not finite reaches the weights.
+
+    `values` are the losses by name, `where` is a place in the run such as ``"epoch 3, batch 17"``,
+    `part` the part of the table. Raises `TrainingError`, naming the batch, the tensor and the rows.
+    """
+    tensors = {"measured pKd": batch.pkd.isfinite()}
+    if batch.antibody.numel():  # the embeddings may be gone already
+        antibody = batch.antibody.flatten(1).isfinite().all(1)
+        antigen = batch.antigen.flatten(1).isfinite().all(1)
+        tensors["antibody embedding"] = antibody[batch.antibody_index]
+        tensors["antigen embedding"] = antigen[batch.antigen_index]
+    tensors |= {name: tensor.isfinite() for name, tensor in output._asdict().items()}
+    for name, finite in tensors.items():
+        if not bool(finite.all()):
+            raise TrainingError(
+                f"{where}: {name} is NaN or infinite for {part} rows "
+                f"{_named_rows(batch.row[~finite].tolist())} (counted from 0); the last checkpoint "
+                "is intact. Check these rows, or lower training.learning_rate"
+            )
+    for name, value in values.items():
+        if not math.isfinite(value):
+            raise TrainingError(
+                f"{where}: loss {name} is {value} although predictions and measured values are "
+                f"finite, in a batch of {part} rows {_named_rows(batch.row.tolist())} (counted "
+                "from 0); the last checkpoint is intact. Lower training.learning_rate or check "
+                "the measured values"
+            )
+
+
+def _named_rows(rows: Iterable[int]) -> str:
+    return named([str(row) for row in sorted(set(map(int, rows)))], _NAMED_ROWS)
+
+
+class GradientPeaks:
+    """Largest absolute gradient of every unit of every parameter over an epoch's steps."""
+
+    def __init__(self) -> None:
+        self.peaks: dict[str, Tensor] = {}
+
+    def add(self, network: nn.Module, where: str, rows: Iterable[int]) -> None:
+        """Take in the gradients of a step over these training rows, before it is made.
+
+        Raises `TrainingError` if a gradient is not finite: where, the parameter and the rows.
+        """
+        for name, parameter in network.named_parameters():
+            if not parameter.requires_grad:
+                continue  # frozen on purpose
+            units = len(parameter) if parameter.dim() > 1 else 1
+            if parameter.grad is None:
+                peak = torch.zeros(units, device=parameter.device)
+            else:
+                by_unit = parameter.grad.detach().reshape(units, -1)
+                peak = by_unit.abs().amax(dim=1).float()  # NaN if any is
+                if not bool(peak.isfinite().all()):
+                    raise TrainingError(
+                        f"{where}: the gradient of {name} is NaN or infinite, in a step over "
+                        f"training rows {_named_rows(rows)} (counted from 0); the last checkpoint "
+                        "is intact. Lower training.learning_rate or set training.gradient_clip"
+                    )
+            if name in self.peaks:
+                peak = torch.maximum(self.peaks[name].to(peak), peak)
+            self.peaks[name] = peak
+
+    def take(self) -> Observation:
+        """What got no gradient since the last time, by `dead_gradients`; begin anew."""
+        peaks, self.peaks = self.peaks, {}
+        return dead_gradients(peaks)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The peaks so far, on the CPU."""
+        return {name: peak.cpu().clone() for name, peak in self.peaks.items()}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from another's peaks."""
+        self.peaks = dict(state)
+
+
+def dead_gradients(peaks: Mapping[str, Tensor]) -> Observation:
+    """Parameters and hidden units (rows of weights but the last layer's) that got no gradient.
+
+    `peaks` holds for each parameter, in the network's order, the largest absolute gradient of each
+    row of a weight, (units,), or of the whole of anything else, (1,).
+
+    >>> alive, dead = torch.tensor([0.1, 0.2]), torch.zeros(2)
+    >>> dead_gradients({"tower.weight": alive, "tower.bias": alive[:1], "last.weight": alive})
+    Observation(columns={'dead_unit_share': 0.0, 'dead_gradients': ''}, finding=None)
+    >>> dead_gradients({"tower.weight": dead, "tower.bias": dead[:1], "last.weight": alive}).columns
+    {'dead_unit_share': 1.0, 'dead_gradients': 'tower'}
+    """
+    still = {name for name, peak in peaks.items() if float(peak.max()) < VANISHED}
+    weights = [peak for peak in peaks.values() if len(peak) > 1][:-1]
+    dead = sum(int((peak <= _DEAD_UNIT * peak.max()).sum()) for peak in weights)
+    share = dead / max(1, sum(len(peak) for peak in weights))
+    parts: dict[str, None] = {}  # the largest part of the network that is dead as a whole
+    for name in filter(still.__contains__, peaks):
+        pieces = name.split(".")
+        wholes = [".".join(pieces[:count]) for count in range(1, len(pieces) + 1)]
+        alive = [f"{other}." for other in peaks if other not in still]
+        parts[next(w for w in wholes if not any(o.startswith(f"{w}.") for o in alive))] = None
+    if still and len(still) == len(peaks):
+        parts = {"every parameter": None}
+    problems = []
+    if still:
+        vanished = any(bool(peaks[name].any()) for name in still)
+        size = f"below {VANISHED:g}" if vanished else "exactly zero"
+        names = named([*parts], _NAMED_PARAMETERS)
+        problems.append(f"the gradient of {names} was {size} for the whole epoch")
+    if share > MAX_DEAD_UNITS:
+        problems.append(f"{100 * share:.0f} % of the hidden units got no gradient")
+    columns = {"dead_unit_share": share, "dead_gradients": ", ".join(parts)}
+    if not problems:
+        return Observation(columns)
+    message = f"dead gradients: {'; '.join(problems)}"
     advice = "these parts no longer learn: lower training.learning_rate, and start the run anew"
-    finding = Finding("gradients", "warning", dead.message, advice) if dead.message else None
-    return Observation(columns, finding)
+    return Observation(columns, Finding("gradients", "warning", message, advice))
 
 
 def observe_collapse(epoch: Epoch) -> Observation:
@@ -97,11 +222,6 @@ def collapse_of(predicted: np.ndarray, measured: np.ndarray) -> Observation:
     advice = "look at the losses of the first epochs, and try another training.learning_rate"
     finding = Finding("collapse", "warning", spread.message, f"{advice} or loss")
     return Observation(columns, finding if spread.fault else None)
-
-
-def observe_range(epoch: Epoch) -> Observation:
-    """Predictions that leave the range a pKd can have."""
-    return range_of(epoch.answers.predicted, epoch.answers.measured)
 
 
 def range_of(predicted: np.ndarray, measured: np.ndarray) -> Observation:
@@ -210,7 +330,7 @@ def observe_overfitting(epoch: Epoch) -> Observation:
 # Of the answers for the validation rows; the gradients are watched in every run.
 MONITORS: dict[str, Callable[[Epoch], Observation]] = {
     "collapse": observe_collapse,
-    "range": observe_range,
+    "range": lambda epoch: range_of(epoch.answers.predicted, epoch.answers.measured),
     "recall": observe_recall,
     "overfitting": observe_overfitting,
 }
@@ -255,7 +375,7 @@ class Monitors:
         of the history: what each monitor measured; ``warned``, the names of those that found
         something; ``warning``, one sentence of each, on a line of its own.
         """
-        observed = {"gradients": observe_gradients(self.gradients.take())}
+        observed = {"gradients": self.gradients.take()}
         if answers is not None:
             epoch = Epoch([*history, record], answers, self._warmup)
             observed |= {name: monitor(epoch) for name, monitor in MONITORS.items()}

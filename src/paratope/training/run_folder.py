@@ -33,8 +33,8 @@ from paratope.models.model import Scored
 from paratope.models.recipes import Recipe, recipe_toml
 from paratope.training.checkpoints import Checkpoints
 from paratope.training.history import history_figure, history_table, summarise, warned_epochs
+from paratope.training.loggers import LOG, RunLog
 from paratope.training.loop import FitResult
-from paratope.training.run_log import LOG, RunLog
 
 Part = tuple[Sequence[str], Sequence[Measurement]]
 # our metrics -> the names in the release's metrics.json

@@ -25,9 +25,9 @@ from paratope.models.fine_tuning import adapted_sides
 from paratope.models.model import Scored
 from paratope.models.recipes import Recipe, load_recipe
 from paratope.training.history import history_table, summarise
+from paratope.training.loggers import LOG, RunLog
 from paratope.training.monitors import collapse_of, range_of
 from paratope.training.run_folder import input_files, prediction_table, result_files
-from paratope.training.run_log import LOG, RunLog
 from paratope.training.table import TrainedTable
 
 # in metrics.json -> in the card

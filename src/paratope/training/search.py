@@ -29,10 +29,9 @@ from paratope.models.batches import Embeddings, Examples
 from paratope.models.fine_tuning import open_store
 from paratope.models.recipes import Recipe, recipe_toml
 from paratope.training.checkpoints import Checkpoints
-from paratope.training.fitting import fit
-from paratope.training.loop import Record, RunOptions
+from paratope.training.loggers import RunLog
+from paratope.training.loop import Record, RunOptions, fit
 from paratope.training.random_state import callers_random_state_kept
-from paratope.training.run_log import RunLog
 from paratope.training.table import TrainingRows
 
 if TYPE_CHECKING:
@@ -383,11 +382,12 @@ def search(
 def _open_study(path: Path, about: dict[str, Any]) -> "Study":
     """Optuna's study of a search, which a file keeps trial by trial, epoch by epoch."""
     import optuna
+    from optuna.storages.journal import JournalFileBackend
 
     try:
         if path.is_file() and not (content := path.read_bytes()).endswith(b"\n"):
             path.write_bytes(content[: content.rfind(b"\n") + 1])  # a line that was cut off
-        backend = optuna.storages.journal.JournalFileBackend(str(path))
+        backend = JournalFileBackend(str(path))
         study = optuna.create_study(
             storage=optuna.storages.JournalStorage(backend),
             study_name=FOLDER,

@@ -18,10 +18,9 @@ from paratope.models.fine_tuning import open_store
 from paratope.models.model import Scored
 from paratope.models.network_model import fit_pair
 from paratope.models.recipes import Recipe
-from paratope.training.fitting import fit
 from paratope.training.history import HistoryFile
 from paratope.training.loggers import check_loggers, open_loggers
-from paratope.training.loop import FitResult, RunOptions
+from paratope.training.loop import FitResult, RunOptions, fit
 from paratope.training.random_state import callers_random_state_kept
 from paratope.training.run_folder import input_files, open_run_folder, write_run
 from paratope.training.validation import score

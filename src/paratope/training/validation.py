@@ -21,8 +21,7 @@ from paratope.models.losses import Objective
 from paratope.models.model import Scored
 from paratope.models.network import Network, NetworkOutput
 from paratope.models.recipes import Recipe
-from paratope.training.gradients import check_finite_output
-from paratope.training.monitors import Answers
+from paratope.training.monitors import Answers, check_finite_output
 
 _METRICS = ("spearman", "rmse", "recall_percent")
 # Training rows the validation loss is compared with, at most: they tell a trend and cost little.
