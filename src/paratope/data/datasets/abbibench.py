@@ -192,7 +192,7 @@ ABBIBENCH: tuple[Dataset, ...] = tuple(
         + ("pKd" if assay.is_pkd else "score")
         + (f", {assay.floor_pkd} is a floor" if assay.floor_pkd is not None else ""),
         LICENCE,
-        functools.partial(_read, assay=assay),
+        read=functools.partial(_read, assay=assay),
         files=(assay.data, CONTEXT, assay.scores, PUBLISHED),
         citation=CITATION,
         may_train=assay.name == "1n8z",

@@ -102,14 +102,14 @@ class Dataset:
     name: str
     summary: str  # One line
     licence: str  # Terms of the source; rows carry their own in ``Origin.licence``
-    # Yields an `Outcome` for each row of a `Source`, in file order
-    read: Callable[[Source], Iterator[Outcome]]
-    # The table first. Empty for a format, which reads the table it is given.
-    files: tuple[DataFile, ...] = ()
-    citation: str = ""
     # True if at least some rows may train a model that is passed on; which ones,
     # `paratope.data.datasets.training_rows` knows
-    may_train: bool = False
+    may_train: bool
+    # The table first. Empty for a format, which reads the table it is given.
+    files: tuple[DataFile, ...]
+    citation: str
+    # Yields an `Outcome` for each row of a `Source`, in file order
+    read: Callable[[Source], Iterator[Outcome]]
     # Gives measurements without a value their bound, once all are read
     bound: Callable[[Sequence[Measurement]], list[Measurement]] = list
 

@@ -174,14 +174,18 @@ ALPHASEQ = Dataset(
     "alphaseq",
     "Format: AlphaSeq tables, log10(Kd / nM), lower = stronger (give the table)",
     _LICENCE,
-    _read_alphaseq,
+    may_train=False,
+    files=(),
+    read=_read_alphaseq,
     citation="Engelhart et al. 2022, Sci. Data 9:653; A-Alpha Bio's AlphaSeq tables",
 )
 FLAB = Dataset(
     "flab",
     "Format: FLAb-type tables, heavy, light, fitness, one assay each (give table or folder)",
     _LICENCE,
-    _read_flab,
+    may_train=False,
+    files=(),
+    read=_read_flab,
     citation="Chungyoun et al. 2024, FLAb, bioRxiv 2024.01.13.575504",
     bound=bound_non_binders,
 )
@@ -189,6 +193,8 @@ PLAIN = Dataset(
     "plain",
     "Format: your own table, columns as `paratope predict` and `train` know them (give the table)",
     "own",
-    _read_plain,
     may_train=True,
+    files=(),
+    citation="",
+    read=_read_plain,
 )

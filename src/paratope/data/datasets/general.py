@@ -87,7 +87,7 @@ GENERAL = Dataset(
     "general",
     "Merged absolute pKd of four collections with antigen clusters; research, partly trainable",
     "mixed, per row",
-    _read,
+    read=_read,
     files=(TABLE,),
     citation=CITATION,
     may_train=True,
