@@ -27,7 +27,6 @@ _WRITE_ERRORS = frozenset(
 # renameat2(2): flag RENAME_EXCHANGE, and "relative to the working directory"
 _RENAME_EXCHANGE, _AT_FDCWD = 2, -100
 
-
 _held: set[Path] = set()  # What this process writes
 
 
@@ -38,12 +37,6 @@ def sole_writer(target: str | os.PathLike[str]) -> Iterator[str]:
     Raises `OutputError` if another one is at it. The lock is of the system, so it ends with the
     process however that ends; what a killed one left behind is removed. Where nothing can be
     locked (no folder, a device), nothing is: the writing itself says what is wrong.
-
-    >>> import tempfile
-    >>> target = Path(tempfile.mkdtemp()) / "model"
-    >>> with sole_writer(target):
-    ...     print(len(list(target.parent.iterdir())))
-    1
     """
     path = Path(os.path.realpath(target))
     digest = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]
@@ -96,23 +89,13 @@ def atomic_file(target: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     Written beside the target, flushed to disk, renamed; a device or a pipe is written directly. If
     anything fails, the target is as it was and nothing is left behind. Raises `OutputError` if it
     cannot be written: no folder, no permission, no space.
-
-    >>> import tempfile
-    >>> folder = Path(tempfile.mkdtemp())
-    >>> with atomic_file(folder / "note.txt") as file:
-    ...     _ = file.write(b"hello")
-    >>> (folder / "note.txt").read_text(), len(list(folder.iterdir()))
-    ('hello', 1)
     """
     path = Path(os.path.realpath(target))  # a link stays a link
     if path.exists() and not path.is_file() and not path.is_dir():
         with as_output_error(target), path.open("wb") as device:
             yield device
         return
-    with contextlib.ExitStack() as stack:
-        name = stack.enter_context(sole_writer(target))
-        temporary = path.with_name(f"{name}{secrets.token_hex(8)}.tmp")
-        stack.callback(_remove, temporary)
+    with _temporary_beside(path, target) as temporary:
         with as_output_error(target):
             if path.is_dir():
                 raise IsADirectoryError(None, "this is a folder; expected a file name")
@@ -138,23 +121,11 @@ def atomic_folder(target: str | os.PathLike[str], replaces: Collection[str] = ()
     at no moment is any of it missing; only the files named in `replaces` end with it. Parents are
     made. Whether a folder that is there may be written to is for the caller to decide. If anything
     fails, the target is as it was; raises `OutputError` if it cannot be written.
-
-    >>> import tempfile
-    >>> target = Path(tempfile.mkdtemp()) / "model"
-    >>> target.mkdir()
-    >>> _ = (target / "notes.txt").write_text("mine")
-    >>> with atomic_folder(target) as folder:
-    ...     _ = (folder / "config.json").write_text("{}")
-    >>> sorted(path.name for path in target.iterdir())
-    ['config.json', 'notes.txt']
     """
     path = Path(os.path.realpath(target))
-    with contextlib.ExitStack() as stack:
-        with as_output_error(target):
-            path.parent.mkdir(parents=True, exist_ok=True)
-        name = stack.enter_context(sole_writer(target))
-        temporary = path.with_name(f"{name}{secrets.token_hex(8)}.tmp")
-        stack.callback(_remove, temporary)
+    with as_output_error(target):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with _temporary_beside(path, target) as temporary:
         with as_output_error(target):
             temporary.mkdir()
             if path.exists():
@@ -173,8 +144,30 @@ def atomic_folder(target: str | os.PathLike[str], replaces: Collection[str] = ()
                 else:
                     _link(entry, beside)
             _flush(temporary)
-            _put_in_place(temporary, path)
+            # what was there has the temporary name afterwards
+            if not path.exists():
+                temporary.rename(path)
+            elif not _exchange(temporary, path):
+                old = path.with_name(f".paratope-{secrets.token_hex(8)}.tmp")
+                path.rename(old)
+                try:
+                    temporary.rename(path)
+                except BaseException:
+                    old.rename(path)
+                    raise
+                old.rename(temporary)
     _flush(path.parent)
+
+
+@contextlib.contextmanager
+def _temporary_beside(path: Path, target: str | os.PathLike[str]) -> Iterator[Path]:
+    """A name beside a path that this process alone writes; what is left under it is removed."""
+    with sole_writer(target) as name:
+        temporary = path.with_name(f"{name}{secrets.token_hex(8)}.tmp")
+        try:
+            yield temporary
+        finally:
+            _remove(temporary)
 
 
 def _remove(path: Path) -> None:
@@ -189,30 +182,12 @@ def _link(source: str | Path, target: str | Path) -> None:
         shutil.copy2(source, target, follow_symlinks=False)
 
 
-def _put_in_place(temporary: Path, path: Path) -> None:
-    """Rename to `path`; a folder that was there has the temporary name afterwards."""
-    if not path.exists():
-        temporary.rename(path)
-    elif not _exchange(temporary, path):
-        old = path.with_name(f".paratope-{secrets.token_hex(8)}.tmp")
-        path.rename(old)
-        try:
-            temporary.rename(path)
-        except BaseException:
-            old.rename(path)
-            raise
-        old.rename(temporary)
-
-
 def _exchange(first: Path, second: Path) -> bool:
     """Exchange two names in one step, where the system can (Linux, most file systems)."""
     library = ctypes.CDLL(None, use_errno=True) if sys.platform.startswith("linux") else None
     rename = getattr(library, "renameat2", None)
-    names = os.fsencode(first), os.fsencode(second)
-    return (
-        rename is not None
-        and rename(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE) == 0
-    )
+    names = _AT_FDCWD, os.fsencode(first), _AT_FDCWD, os.fsencode(second)
+    return rename is not None and rename(*names, _RENAME_EXCHANGE) == 0
 
 
 def _flush(path: Path) -> None:
@@ -242,10 +217,9 @@ def as_output_error(target: object, only: frozenset[int] | None = None) -> Itera
 
 
 def json_text(value: object, *, indent: int | None = 2, sort_keys: bool = False) -> str:
-    r"""A value as JSON with a line end; numbers that are not finite become null.
+    r"""A value as JSON with a line end, see `plain`; `TypeError` for kinds that it does not take.
 
-    Takes plain values, NumPy numbers and arrays, enumerations, dataclasses, paths and mappings of
-    them; `TypeError` for others. Without `indent` everything is on one line without spaces.
+    Without `indent` everything is on one line without spaces.
 
     >>> json_text({"rmse": float("nan"), "rows": np.arange(2)}, indent=None)
     '{"rmse":null,"rows":[0,1]}\n'
@@ -271,7 +245,10 @@ def write_json(
 
 
 def plain(value: Any) -> Any:
-    """A value in JSON's own kinds: NumPy and dataclasses unpacked, no number that is not finite."""
+    """A value in JSON's own kinds; numbers that are not finite become None.
+
+    Unpacks NumPy numbers and arrays, enumerations, dataclasses, paths and mappings of them.
+    """
     if isinstance(value, enum.Enum):
         return plain(value.value)
     if isinstance(value, np.ndarray | np.generic):

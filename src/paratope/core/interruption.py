@@ -16,12 +16,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupted(BaseException):
-    """Somebody asked to leave; not an `Exception`, so nothing takes it for an error.
-
-    >>> interrupted = Interrupted(signal.SIGTERM)
-    >>> interrupted.exit_code, str(interrupted)
-    (143, 'interrupted by SIGTERM')
-    """
+    """Somebody asked to leave; not an `Exception`, so nothing takes it for an error."""
 
     def __init__(self, number: int) -> None:
         self.number = number

@@ -98,24 +98,20 @@ def validated(
         return pydantic.TypeAdapter(model).validate_python(data)
     except pydantic.ValidationError as refused:
         faults = refused.errors(include_url=False)
-        told = [_fault(fault, unknown_key) for fault in faults[:_MAX_FAULTS]]
+        told = []
+        for fault in faults[:_MAX_FAULTS]:
+            keys = tuple(str(part) for part in fault["loc"])
+            if fault["type"] == "extra_forbidden":
+                told.append(unknown_key(keys))
+                continue
+            says = fault["msg"].removeprefix("Value error, ").replace("Input should", "should")
+            # a rule between keys says what it got
+            if fault["type"] != "value_error" or not isinstance(fault["input"], Mapping):
+                try:
+                    says += f", got {reprlib.repr(fault['input'])}"
+                except ValueError:  # an integer of more digits than Python writes
+                    says += ", got a number of thousands of digits"
+            told.append(f"{'.'.join(keys)}: {says}" if keys else says)
         if len(faults) > _MAX_FAULTS:
             told.append(f"and {len(faults) - _MAX_FAULTS:,} more")
         raise error(f"{where}: {'; '.join(told)}") from None
-
-
-def _fault(fault: Mapping[str, Any], unknown_key: Callable[[tuple[str, ...]], str]) -> str:
-    keys = tuple(str(part) for part in fault["loc"])
-    if fault["type"] == "extra_forbidden":
-        return unknown_key(keys)
-    says = fault["msg"].removeprefix("Value error, ").replace("Input should", "should")
-    if fault["type"] != "value_error" or not isinstance(fault["input"], Mapping):
-        says += f", got {_short(fault['input'])}"  # a rule between keys says what it got
-    return f"{'.'.join(keys)}: {says}" if keys else says
-
-
-def _short(value: object) -> str:
-    try:
-        return reprlib.repr(value)
-    except ValueError:  # an integer of more digits than Python writes
-        return "a number of thousands of digits"

@@ -42,37 +42,21 @@ def ordered(findings: Iterable[Finding]) -> tuple[Finding, ...]:
 
 
 def percent(part: float, whole: float = 1.0) -> str:
-    """A share for people.
-
-    >>> percent(351, 23961), percent(0.8184)
-    ('1.5 %', '81.8 %')
-    """
+    """A share for people: ``"1.5 %"``."""
     return f"{100 * part / (whole or 1):.1f} %"
 
 
 def concise(number: float) -> str:
-    """A number to four digits.
-
-    >>> concise(6.0), concise(0.123456), concise(-0.0)
-    ('6', '0.1235', '0')
-    """
-    return f"{number + 0.0:.4g}"  # no minus sign before a zero
+    """A number to four digits, without a minus sign before a zero."""
+    return f"{number + 0.0:.4g}"
 
 
 def counted(number: int, noun: str) -> str:
-    """A number with its noun.
-
-    >>> counted(1, "table"), counted(0, "error")
-    ('1 table', 'no errors')
-    """
+    """A number with its noun: ``"1 table"``, ``"no errors"``."""
     return f"{number or 'no'} {noun}{'s' * (number != 1)}"
 
 
 def named(names: Sequence[str], limit: int = 5) -> str:
-    """Some names and how many more.
-
-    >>> named(["a", "b", "c"], 2)
-    'a, b and 1 more'
-    """
+    """Some names and how many more: ``"a, b and 1 more"``."""
     shown = ", ".join(names[:limit])
     return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"

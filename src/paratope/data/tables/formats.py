@@ -113,7 +113,13 @@ def read_blocks(
             first = next((line.lstrip() for line in head if line.strip()), "")
             every = itertools.chain(head, lines)
             if first.startswith(">") or _FASTA_NAME.search(opened.name):
-                yield from _fasta_blocks(every, opened, block_rows)
+                schema = {"id": pl.String, "heavy": pl.String, "light": pl.String}
+                antibodies = _paired_chains(_fasta_records(every, opened.name))
+                for batch in _batches(antibodies, block_rows):
+                    rows = [(each.name, each.heavy, each.light) for each in batch]
+                    notes = {number: each.note for number, each in enumerate(batch) if each.note}
+                    frame = pl.DataFrame(rows, schema=schema, orient="row")
+                    yield Block(frame, [each.line for each in batch], notes=notes)
             else:
                 blocks = _delimited_blocks(head, every, opened, block_rows, columns)
                 yield from _cells_paired(blocks, opened, block_rows, columns)
@@ -487,16 +493,6 @@ class _FastaAntibody:
     line: int
     note: str | None = None
     waits: bool = False
-
-
-def _fasta_blocks(lines: Iterator[str], opened: Opened, block_rows: int | None) -> Iterator[Block]:
-    schema = {"id": pl.String, "heavy": pl.String, "light": pl.String}
-    antibodies = _paired_chains(_fasta_records(lines, opened.name))
-    for batch in _batches(antibodies, block_rows):
-        rows = [(each.name, each.heavy, each.light) for each in batch]
-        notes = {number: each.note for number, each in enumerate(batch) if each.note}
-        frame = pl.DataFrame(rows, schema=schema, orient="row")
-        yield Block(frame, [each.line for each in batch], notes=notes)
 
 
 def _paired_chains(records: Iterable[FastaRecord]) -> Iterator[_FastaAntibody]:

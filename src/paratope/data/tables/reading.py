@@ -116,19 +116,15 @@ def _tables(source: Source, block_rows: int | None, options: ReadOptions) -> Ite
                 is_path = isinstance(source, str | os.PathLike) and Path(source).is_file()
                 if block_rows is not None and is_path:
                     reader.remember(block, 0)
-                    if reader.has_mutations:
-                        _remember_all(reader, source, block_rows)
+                    if reader.has_mutations:  # which are judged over all rows
+                        rows = 0
+                        with open_source(source) as again:
+                            for each in read_blocks(again, block_rows):
+                                reader.remember(each, rows)
+                                rows += len(each.lines)
             yield _table(reader, block, block.frame)
         if reader is None:
             raise InputError(f"{opened.name}: the table has a header but no rows")
-
-
-def _remember_all(reader: RowReader, source: Source, block_rows: int) -> None:
-    rows = 0
-    with open_source(source) as opened:
-        for block in read_blocks(opened, block_rows):
-            reader.remember(block, rows)
-            rows += len(block.lines)
 
 
 def table_from_frame(
@@ -156,13 +152,9 @@ def table_from_frame(
 
 
 def read_frame(source: Source) -> InputTable:
-    r"""The columns of a table and nothing else: no row is read as a pair.
+    """The columns of a table and nothing else: no row is read as a pair.
 
     For tables of predictions, splits and the like. ``columns`` says which known columns are there.
-
-    >>> import io
-    >>> read_frame(io.BytesIO(b"true,pred\n7.1,6.9\n")).columns
-    {'true': 'true', 'pred': 'pred'}
     """
     with open_source(source) as opened:
         for block in read_blocks(opened, None):

@@ -180,6 +180,10 @@ def _type_of(text: str) -> str | None:
     return _TYPES.get(re.sub(r"^(?:p|log)(?=(?:ki|ka|kon|koff|tm)$)", "", key))
 
 
+def _kds(cells: Mapping[str, str]) -> list[str]:
+    return [key for key in cells if canonical_of(key) in KD_UNITS]
+
+
 def _turned(text: str) -> str:
     """A number, or a sign of relation, of the opposite quantity."""
     return re.sub(r"[<>≤≥]|-(?=[\d.])", lambda match: _TURNED[match[0]], plain_text(text))
@@ -343,7 +347,20 @@ class ValueColumns:
     def _row(self, cells: dict[str, str], beside: Mapping[str, str]) -> RowOfValues:
         """A row's cells with the type, the unit and the relation that stand beside them."""
         try:
-            kind = self._typed(cells, beside.get("value_type", ""))
+            kds, said = _kds(cells), beside.get("value_type", "")
+            kind = "" if is_not_measured(said) else _type_of(said)
+            if kind == "kd" or all(is_not_measured(cells[key]) for key in kds):
+                kind = ""
+            elif kind in ("pkd", "dg_kcal_mol") and kds == ["kd"] and kind not in cells:
+                cells[kind], self.columns[kind] = cells.pop("kd"), self.columns["kd"]
+                kind = ""
+            elif kind is None or (kind and kind.lower() not in self._take):
+                raise SpreadError(
+                    "not_kd",
+                    f"column {self.roles['value_type']!r}: {said!r} is not a Kd, and the value is "
+                    "not read as one; leave the row out, or take it as if it were: paratope data "
+                    f"import plain --take {kind or said}",
+                )
             sign, unit = _relation_of(beside.get("relation", "")), beside.get("unit", "")
             if sign is None:
                 raise SpreadError(
@@ -352,32 +369,13 @@ class ValueColumns:
                     f"{beside['relation']!r}",
                 )
             unit = "" if is_not_measured(unit) else unit
-            kds = [key for key in cells if canonical_of(key) in KD_UNITS]
+            kds = _kds(cells)
             for key in kds or [k for k in cells if canonical_of(k) in ABSOLUTE] or list(cells):
                 cells[key] = self._completed(key, cells[key], unit if kds else "", sign)
         except SpreadError as problem:
             return RowOfValues(cells, problem=problem)
         notes = (f"{kind} read as if it were a Kd, in an assay of its own",) if kind else ()
         return RowOfValues(cells, notes, None, kind)
-
-    def _typed(self, cells: dict[str, str], text: str) -> str:
-        """Moves a value to the column of its type; the type, if it is taken for a Kd."""
-        kind = _type_of(text)
-        bare = [key for key in cells if canonical_of(key) in KD_UNITS]
-        if is_not_measured(text) or kind == "kd" or all(is_not_measured(cells[k]) for k in bare):
-            return ""
-        if kind in ("pkd", "dg_kcal_mol") and bare == ["kd"] and kind not in cells:
-            cells[kind] = cells.pop("kd")
-            self.columns[kind] = self.columns["kd"]
-            return ""
-        if kind is not None and kind.lower() in self._take:
-            return kind
-        raise SpreadError(
-            "not_kd",
-            f"column {self.roles['value_type']!r}: {text!r} is not a Kd, and the value is not read "
-            "as one; leave the row out, or take it as if it were: paratope data import plain "
-            f"--take {kind or text}",
-        )
 
     def _completed(self, key: str, text: str, unit: str, sign: str) -> str:
         """A number with the unit and the sign of relation beside it; other text as it is."""

@@ -227,9 +227,7 @@ class Variants:
         key = self._key(cells)
         texts = self._texts.get(key, (text,))
         if is_parent or len(texts) > 1:
-            if key not in self._held:
-                self._held[key] = self._told_apart(texts, molecule)
-            held = self._held[key]
+            held = self._held[key] = self._held.get(key) or self._told_apart(texts, molecule)
             if is_parent or held.beside_none or held.variants > 1:
                 return self._to_make_in_shared(text, held, bool(is_parent), molecule, cells)
         if named := named_mutations(text):
