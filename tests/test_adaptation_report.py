@@ -8,6 +8,8 @@ from scipy.stats import norm
 
 from paratope.campaigns.adaptation.report import (
     RefitPlan,
+    ValidationReport,
+    _warnings,
     baselines_table,
     markdown,
     model_table,
@@ -20,8 +22,10 @@ from paratope.campaigns.adaptation.validation import (
     DOUBLING_MEAN,
     KINDS,
     IntervalPredictions,
+    Kind,
     Point,
     Ranking,
+    Score,
     assay_spearman,
     coverage,
     cross_validate,
@@ -34,7 +38,7 @@ from paratope.campaigns.adaptation.validation import (
 )
 from paratope.campaigns.campaign import Campaign, campaign_of
 from paratope.core.censoring import Censoring
-from paratope.data.datasets import DATASETS
+from paratope.data.datasets import load_dataset
 from paratope.data.measurements import Measurement
 from paratope.evaluation.baselines import BASELINES
 from paratope.molecules.mutations import apply_mutations, mutations_between, parse_mutations
@@ -157,7 +161,7 @@ def test_folds_that_make_no_sense_say_why(data_root):
     other = Pair(Antibody(VHH), ANTIGEN)
     assert mutations_of(campaign_of([Measurement(other, 7.0)])) == [frozenset()]
     # in 3gbn_h1 every position is either germline or mature: the two kinds are one
-    campaign = campaign_of(DATASETS["abbibench_3gbn_h1"].load(data_root).measurements[:300])
+    campaign = campaign_of(load_dataset("abbibench_3gbn_h1", data_root).measurements[:300])
     assert "one way only" in unseen_folds(campaign, "unseen mutation", 3, 0).reason
     assert unseen_folds(campaign, "unseen position", 3, 0).rounds
 
@@ -234,7 +238,7 @@ def test_a_curve_of_few_points_keeps_to_what_is_known_of_campaigns():
 )
 def test_foretold_gains_hold_on_landscapes(name, sizes, data_root):
     """What a small draw foretells of a larger one is in its interval."""
-    campaign = campaign_of(DATASETS[name].load(data_root).measurements)
+    campaign = campaign_of(load_dataset(name, data_root).measurements)
     order = np.random.default_rng(0).permutation(np.flatnonzero(campaign.censoring == 0))
     small, large = campaign.rows(order[: sizes[0]]), campaign.rows(order[: sizes[1]])
     rest = campaign.rows(order[sizes[1] : sizes[1] + 400])
@@ -260,7 +264,8 @@ def test_a_report_of_what_can_be_learned(report):
     for one in report.validations.values():
         assert set(one.baselines) == set(one.ahead)
         assert set(one.coverage) == {"50%", "80%", "90%"}
-        assert tuple(one.ahead["one_hot_gp"]) == (0, 0, 0)  # gap, low, high: the same model
+        if one.kind != "unseen position":
+            assert tuple(one.ahead["one_hot_gp"]) == (0, 0, 0)  # gap, low, high: the same model
     assert report.curve.points[-1].size > report.curve.points[0].size
     again = validate(CAMPAIGN, OneHot, plan=QUICK)
     assert again.to_json() == report.to_json()
@@ -283,6 +288,52 @@ def test_a_model_that_learns_nothing_is_said_so():
     assert [done for done, _ in seen] == list(range(1, len(seen) + 1))
     assert seen[-1][0] == seen[-1][1]
     assert len(seen) <= QUICK.fits
+
+
+def with_scores(report: ValidationReport, kind: Kind, model: Score, ahead: float):
+    """The report as if a kind of folds had been judged so, and ridge stood so far behind it."""
+    gaps = {**report.validations[kind].ahead, "one_hot_ridge": (ahead, ahead - 0.1, ahead + 0.1)}
+    one = dataclasses.replace(report.validations[kind], model=model, ahead=gaps)
+    validations = {**report.validations, kind: one}
+    return dataclasses.replace(report, validations=validations, warnings=_warnings(48, validations))
+
+
+@pytest.mark.parametrize("kind", KINDS[1:])
+def test_warnings_look_at_every_kind_of_folds(report, kind):
+    assert report.warnings == ()
+    chance = with_scores(report, kind, Score(0.1, -0.2, 0.4, 0.1), 0.3).warnings
+    assert chance == (
+        f"on {kind} folds its ranking may be no better than chance (Spearman 0.10 (-0.20 to "
+        "0.40)): do not follow it there",
+    )
+    (wrong,) = with_scores(report, kind, Score(0.5, 0.2, 0.7, 99.0), 0.3).warnings
+    assert wrong.startswith(f"its error on {kind} folds (RMSE 99.00) is no smaller than that of")
+    assert wrong.endswith("believe the ranking, not the values there")
+
+
+@pytest.mark.parametrize(
+    ("ahead", "said"),
+    [(-0.2, "does better"), (0.0, "does as well"), (0.05, "may do as well"), (0.3, "")],
+)
+def test_a_linear_model_that_does_as_well_is_said_in_words(report, ahead, said):
+    found = with_scores(report, "random", Score(0.61, 0.5, 0.7, 0.5), ahead)
+    linear = [text for text in sentences(found) if "linear model" in text and "random" in text]
+    assert len(linear) == bool(said)
+    for text in linear:
+        assert text.startswith(f"A linear model (one-hot ridge) {said} on variants at random")
+        assert text.endswith(", this model 0.61.")
+
+
+def test_one_hot_models_have_no_number_for_positions_they_cannot_know(report):
+    header, rows = baselines_table(report)
+    cells = {row[0]: dict(zip(header, row, strict=True)) for row in rows}
+    for name in ("one-hot ridge", "one-hot Gaussian process"):
+        assert cells[name]["positions never trained on"] == "–"
+        assert "/" in cells[name]["variants at random"]
+    assert "/" in cells["this model"]["positions never trained on"]
+    assert "One-hot models know nothing of positions never trained on" in "\n".join(
+        sentences(report)
+    )
 
 
 def test_a_ranking_worse_than_none_is_said_and_no_constant_is_recommended():

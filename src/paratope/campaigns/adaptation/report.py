@@ -64,6 +64,8 @@ BASELINE_NAMES: Mapping[str, str] = {
     "nearest_neighbour": "nearest neighbours",
     "boosted_kmers": "boosted trees on k-mers",
 }
+# What these learn of a position is nothing where no training row mutates it.
+_ONE_HOT = ("one_hot_ridge", "one_hot_gp")
 KIND_NAMES: Mapping[Kind, str] = {
     "random": "variants at random",
     "unseen mutation": "mutations never trained on",
@@ -245,14 +247,18 @@ def _validate(
         return Validation(folds.kind, reason=folds.reason)
     held_out = cross_validate(campaign, folds, fit, advance=advance)
     ranking = Ranking(campaign, held_out, seed)
-    baselines = held_out.baselines
+    baselines = {
+        name: held_out.baselines[name]
+        for name in COMPARED_BASELINES
+        if folds.kind != "unseen position" or name not in _ONE_HOT
+    }
     return Validation(
         folds.kind,
         train_rows=folds.train_rows,
         judged_rows=len(np.unique(held_out.row)),
         model=ranking.score(held_out.mean),
-        baselines={name: ranking.score(baselines[name]) for name in COMPARED_BASELINES},
-        ahead={name: ranking.ahead(held_out.mean, baselines[name]) for name in COMPARED_BASELINES},
+        baselines={name: ranking.score(values) for name, values in baselines.items()},
+        ahead={name: ranking.ahead(held_out.mean, values) for name, values in baselines.items()},
         coverage=coverage(campaign, held_out),
         held_out=held_out,
     )
@@ -274,14 +280,19 @@ def _warnings(variants: int, validations: Mapping[Kind, Validation]) -> tuple[st
             f"is {value:+.2f}{interval}, no better than chance; measure more variants before "
             "trusting the ranking"
         )
-    constant = random.baselines["constant"].rmse
-    if random.model.rmse > constant and not math.isnan(value):
-        ranks = "believe the ranking, not the values" if low > 0 else "do not believe its values"
-        warnings.append(
-            f"its error on held-out variants (RMSE {random.model.rmse:.2f}) is no smaller than "
-            f"that of the mean of the assay ({constant:.2f}): {ranks}"
-        )
     for kind, one in validations.items():
+        if one.model is None:
+            continue
+        where = "held-out variants" if kind == "random" else f"{kind} folds"
+        ranks, constant = one.model.low > 0, one.baselines["constant"].rmse
+        if one.model.rmse > constant and not math.isnan(one.model.spearman):
+            believed = (
+                "believe the ranking, not the values" if ranks else "do not believe its values"
+            )
+            warnings.append(
+                f"its error on {where} (RMSE {one.model.rmse:.2f}) is no smaller than that of the "
+                f"mean of the assay ({constant:.2f}): {believed}{' there' * (kind != 'random')}"
+            )
         ahead = {
             name: -gap
             for name, (gap, _, high) in one.ahead.items()
@@ -291,6 +302,11 @@ def _warnings(variants: int, validations: Mapping[Kind, Validation]) -> tuple[st
             warnings.append(
                 f"on {kind} folds its ranking is surely worse than none (Spearman "
                 f"{-ahead.pop('constant'):+.2f}): do not follow it there"
+            )
+        elif kind != "random" and not ranks and low > 0:
+            warnings.append(
+                f"on {kind} folds its ranking may be no better than chance (Spearman "
+                f"{spearman_text(one.model)}): do not follow it there"
             )
         if ahead:
             best = max(ahead, key=lambda name: ahead[name])
@@ -347,19 +363,18 @@ def baselines_table(report: ValidationReport) -> Table:
     header = ["Spearman / RMSE", *(KIND_NAMES[kind] for kind in judged)]
     rows = [["this model", *(_pair(one.model) for one in judged.values())]]
     for name in COMPARED_BASELINES:
-        pairs = (_pair(one.baselines[name]) for one in judged.values())
+        pairs = (_pair(one.baselines.get(name)) for one in judged.values())
         rows.append([BASELINE_NAMES[name], *pairs])
     return header, rows
 
 
 def _pair(score: Score | None) -> str:
-    assert score is not None
-    return f"{correlation(score.spearman)} / {number(score.rmse)}"
+    return f"{correlation(score.spearman)} / {number(score.rmse)}" if score else "–"
 
 
 def sentences(report: ValidationReport) -> list[str]:
-    """What was not judged, how the model stands against the best trivial one, what more buys."""
-    unjudged, compared = [], []
+    """What was not judged, how the model stands against trivial ones, what more buys."""
+    unjudged, compared, linear = [], [], []
     for kind, one in report.validations.items():
         if one.model is None:
             unjudged.append(f"Not judged on {KIND_NAMES[kind]}: {one.reason}.")
@@ -370,6 +385,7 @@ def sentences(report: ValidationReport) -> list[str]:
                 f"Against the best trivial model on {KIND_NAMES[kind]}, {BASELINE_NAMES[best]}: "
                 f"Spearman {gap:+.2f}{interval}."
             )
+            linear += _linear_model(kind, one)
     gains = []
     if report.curve is not None:
         gains = gain_sentences(report.curve.gains)
@@ -378,7 +394,22 @@ def sentences(report: ValidationReport) -> list[str]:
                 "That is what they buy in other campaigns; in this one nothing shows yet that they "
                 "would."
             )
-    return unjudged + compared + gains
+    return unjudged + compared + linear + gains
+
+
+def _linear_model(kind: Kind, one: Validation) -> list[str]:
+    """Whether a linear model of residues does as well: whoever knows so may do without this one."""
+    ridge = one.baselines.get("one_hot_ridge")
+    if one.model is None or ridge is None:
+        return [f"One-hot models know nothing of {KIND_NAMES[kind]}: not compared there."]
+    gap, low, high = one.ahead["one_hot_ridge"]
+    if low > 0 and gap >= _NOTABLE:
+        return []
+    verb = "does better" if high < 0 else "does as well" if gap < _NOTABLE else "may do as well"
+    return [
+        f"A linear model (one-hot ridge) {verb} on {KIND_NAMES[kind]}: Spearman "
+        f"{correlation(ridge.spearman)}, this model {correlation(one.model.spearman)}."
+    ]
 
 
 def gain_sentences(gains: Sequence[Gain]) -> list[str]:
