@@ -17,6 +17,9 @@ from scipy.stats import norm
 
 from paratope.campaigns.campaign import campaign_of
 from paratope.campaigns.campaign.labels import pair_key
+from paratope.campaigns.campaign_bundle import campaign_bundle
+from paratope.campaigns.campaign_model import CampaignModel, LatentPrediction
+from paratope.campaigns.kernels import AntibodyLanguage
 from paratope.campaigns.suggestion import (
     ACQUISITIONS,
     GENERATORS,
@@ -27,6 +30,7 @@ from paratope.campaigns.suggestion import (
     write_next_round,
 )
 from paratope.campaigns.suggestion.acquisition import (
+    ENCODED_PER_CHOICE,
     BatchOptions,
     ExceedanceProbability,
     JointPosterior,
@@ -51,10 +55,12 @@ from paratope.campaigns.suggestion.filters import leave_out
 from paratope.campaigns.suggestion.next_round import MutationCounts, Standing, reason
 from paratope.core.errors import InputError, MissingExtraError
 from paratope.data.tables import read_table
+from paratope.encoders.antiberty import AntibertyEncoder
 from paratope.molecules.liabilities import LIABILITIES, find_liabilities, new_liabilities
 from paratope.molecules.mutations import Mutation, mutations_between, parse_mutations, positions_in
 from paratope.molecules.numbering import number_chain
 from paratope.molecules.sequences import Antibody, Antigen, Pair
+from paratope.opening import predictor_of
 from small_campaigns import (
     HEAVY,
     LIGHT,
@@ -121,6 +127,7 @@ def test_by_default_what_was_varied_is_varied_near_what_was_measured(measured):
         aromatics.append(sum(m.after in "FWY" and m.before not in "FWY" for m in one.mutations))
         text = "|".join(one.pair.antibody.chains)
         distances.append(min(Levenshtein.distance(text, other) for other in far))
+        assert not any("C" in m.after for m in one.mutations)
     assert (max(news), max(aromatics), max(distances)) == (1, 2, 3)
     wide = made(measured, everything, max_mutations=6, regions="CDR", max_changes=6)
     assert {m.chain for one in wide for m in one.mutations} == {"H", "L"}
@@ -628,8 +635,48 @@ def test_scores_are_called_scores():
     campaign = small_campaign()
     scored = SmallCampaignPredictor(dataclasses.replace(campaign, label="score"))
     frame = suggestion_frame(suggest(scored, 4, candidates="single:100"))
-    assert "predicted_score" in frame.columns
+    assert {"predicted_score", "predicted_note"} <= set(frame.columns)
     assert not [name for name in frame.columns if "pkd" in name or "kd" in name]
+
+
+def test_scores_stay_within_reach_of_what_the_reader_showed(monkeypatch):
+    """A trend carried beyond the highest score keeps its order, and is said."""
+    campaign = dataclasses.replace(small_campaign(), label="score")
+    model = CampaignModel.fit(campaign)
+    lowest, highest = campaign.values.min(), campaign.values.max()
+    reach = 0.1 * (highest - lowest)
+    latent, rows = np.linspace(-9, 9, 37), 37
+    carried = LatentPrediction(latent, np.ones(rows), np.full(rows, "in"), ("",) * rows)
+    monkeypatch.setattr(model, "predict_latent", lambda pairs: carried)
+    answers = model.predict_pairs([WILD_TYPE] * rows)
+    shown = answers.calibrated
+    assert (np.diff(shown.value) > 0).all()
+    assert (shown.low > lowest - reach).all()
+    assert (shown.high < highest + reach).all()
+    beyond = latent > model.scale.latent[-1]
+    assert beyond.tolist() == ["above all measured scores" in note for note in answers.notes]
+    inside = ~beyond & (latent > model.scale.latent[0])
+    assert shown.value[inside] == pytest.approx(model.scale.to_label(latent[inside]))
+
+
+def test_only_promising_candidates_are_encoded(tmp_path, monkeypatch):
+    language = AntibodyLanguage("cpu", tmp_path)
+    model = CampaignModel.fit(small_campaign(12), language=language)
+    assert CampaignModel.fit(small_campaign(12)).unencoded.unencoded.language is None
+    predictor = predictor_of(campaign_bundle(model, metrics={}, environment={}, card="# Small\n"),
+                             "cpu", tmp_path)  # fmt: skip
+    read: list[bytes] = []
+    forward = AntibertyEncoder._forward
+    monkeypatch.setattr(
+        AntibertyEncoder, "_forward", lambda self, batch: read.extend(batch) or forward(self, batch)
+    )
+    kinds = "single:200,double:50,recombination:20"
+    chosen = suggest(predictor, 4, candidates=kinds)
+    assert 0 < len(read) <= ENCODED_PER_CHOICE * 4
+    assert chosen.candidates > 100
+    assert f"the {ENCODED_PER_CHOICE * 4} most promising were read" in chosen.notes[-1]
+    light = {one.candidate.pair.antibody.light for one in chosen.suggestions}
+    assert light == {LIGHT}  # the plate has one
 
 
 def pool_text() -> str:

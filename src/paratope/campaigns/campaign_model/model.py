@@ -20,6 +20,7 @@ from paratope.campaigns.campaign_model.training import (
 )
 from paratope.campaigns.gaussian_process import GaussianProcess
 from paratope.campaigns.kernels import (
+    ENCODED_TERMS,
     Features,
     Importance,
     LanguageModel,
@@ -51,6 +52,7 @@ SAME_ANTIBODY = 0.85
 # Quantiles of a standard normal that observed errors are mixed with, so that few do not rule.
 _NORMAL_ROWS = 20
 _UNSEEN_SITES = "changes positions that no measured variant changes"
+_BEYOND = "{} all measured scores (to {:.4g}): its place in the order counts, not its value"
 _OTHER = "another {} than the campaign's: nothing is known of it but the campaign's middle"
 
 
@@ -199,6 +201,20 @@ class CampaignModel:
         prediction = self.predict_latent(pairs, assay)
         return prediction.mean, prediction.variance
 
+    @functools.cached_property
+    def unencoded(self) -> "CampaignModel":
+        """The model that its rows and weights give without the terms that encode variants.
+
+        It answers in milliseconds, for many candidates to be screened; itself if it has none.
+        """
+        weights = {term: w for term, w in self.weights.items() if term not in ENCODED_TERMS}
+        if len(weights) == len(self.weights):
+            return self
+        rows = self.trained.inducing
+        campaign = self.campaign if rows is None else self.campaign.rows(rows)
+        cheap: dict[str, Any] = dict.fromkeys(("language", "prior", "inducing", "reference"))
+        return CampaignModel(campaign, dataclasses.replace(self.trained, weights=weights, **cheap))
+
     @property
     def noise_variance(self) -> float:
         """Of one measurement in the main assay, latent: of its rows, on average."""
@@ -206,8 +222,9 @@ class CampaignModel:
         return float(self.process.noise[group].mean())
 
     def to_label(self, latent: np.ndarray) -> np.ndarray:
-        """Latent values in the campaign's units."""
-        return self.scale.to_label(latent)
+        """Latent values in the campaign's units; scores stay within reach of the measured ones."""
+        labels = self.scale.to_label(latent)
+        return self.scale.within_reach(labels) if self.label == "score" else labels
 
     def predict(self, pairs: Sequence[Pair], assay: int = 0) -> np.ndarray:
         """The median of a new measurement of each pair, in the campaign's units, (n,)."""
@@ -308,6 +325,13 @@ class CampaignModel:
             note or (_UNSEEN_SITES if domain == "near" else "")
             for note, domain in zip(prediction.note, prediction.domain, strict=True)
         ]
+        if self.label == "score":
+            low_end, high_end = self.scale.latent[[0, -1]]
+            for row, mean in enumerate(prediction.mean):
+                if not low_end <= mean <= high_end:
+                    end = self.scale.values[0 if mean < low_end else -1]
+                    beyond = _BEYOND.format("below" if mean < low_end else "above", end)
+                    notes[row] = "; ".join(filter(None, [notes[row], beyond]))
         calibrated = Calibrated(self.to_label(prediction.mean), low, high, p_strong)
         return PairPredictions(
             calibrated, self._distances(pairs, prediction.domain), notes, difference

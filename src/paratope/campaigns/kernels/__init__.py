@@ -12,6 +12,7 @@ from paratope.campaigns.kernels.sum_kernel import (
 )
 from paratope.campaigns.kernels.terms import (
     ADDITIVE,
+    ENCODED_TERMS,
     LANGUAGE_TERMS,
     OFFSETS,
     TERMS,
@@ -26,6 +27,7 @@ from paratope.campaigns.kernels.variants import ParentSites, Site, SiteSubstitut
 
 __all__ = [
     "ADDITIVE",
+    "ENCODED_TERMS",
     "LANGUAGE_TERMS",
     "OFFSETS",
     "TERMS",

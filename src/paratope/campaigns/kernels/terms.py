@@ -395,3 +395,5 @@ LANGUAGE_TERMS = tuple(
     for name in TERMS
     if any(word in name for word in ("site_context", "profile", "likelihood", "embedding"))
 )
+# Terms that must encode a variant; the others know it by its changes, and the parent's context.
+ENCODED_TERMS = (*(name for name in TERMS if "embedding" in name), "general_model")

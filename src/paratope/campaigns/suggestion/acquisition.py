@@ -36,6 +36,8 @@ MAX_BATCH = 2000
 # Of them, this share by their mean alone, the rest by mean and standard deviation.
 _SHARE_BY_MEAN = 0.3
 _LEAST_PER_CHOICE = 5
+# Generated candidates that are encoded for each choice (benchmarks/benchmark_suggest.py --screen).
+ENCODED_PER_CHOICE = 3
 # Measured variants that might be the best one.
 BASELINE_VARIANTS = 16
 # Standard deviations that an unexplored candidate is worth at explore 1.
@@ -422,6 +424,12 @@ class BatchOptions:
         (1000, 3000)
         """
         return max(JOINT_CANDIDATES, _LEAST_PER_CHOICE * self.batch)
+
+    @property
+    def encoded_candidates(self) -> int:
+        """How many of the generated candidates to encode: more where choices exclude others."""
+        spaced = self.min_distance > 1 or self.max_per_position is not None
+        return self.joint_candidates if spaced else ENCODED_PER_CHOICE * self.batch
 
 
 class Spacing:

@@ -14,6 +14,7 @@ from paratope.campaigns.suggestion.acquisition import (
     SDS_AT_FULL_EXPLORE,
     BatchOptions,
     ExceedanceProbability,
+    preselect,
     select_batch,
 )
 from paratope.campaigns.suggestion.candidates import (
@@ -47,6 +48,8 @@ from paratope.molecules.liabilities import Liability, new_liabilities
 from paratope.molecules.mutations import Mutation, chain_domain
 from paratope.molecules.sequences import Pair
 
+# Rows of a pool that are predicted in full; of more, the most promising ones.
+MAX_POOL = 5000
 # So much more than the median standard deviation is called uncertain, not just unusual.
 _UNCERTAIN = 1.1
 _NAMED_POSITIONS = 3
@@ -164,7 +167,7 @@ def suggest(
 
         def optimistic(pairs: Sequence[Pair]) -> np.ndarray:
             progress(f"ranking {len(pairs):,} single mutants", 0, 1)
-            mean, deviation = marginals(model, pairs)
+            mean, deviation = marginals(model.unencoded, pairs)
             return mean + SDS_AT_FULL_EXPLORE * wanted.explore * deviation
 
         counts = parse_generators(wanted.candidates)
@@ -184,6 +187,16 @@ def suggest(
             Refused(offered[index].name, f"left out: {', '.join(reasons)}")
             for index, reasons in left_out.reasons.items()
         ]
+    notes, candidates = [*measured.notes], len(kept)
+    most = wanted.encoded_candidates if pool is None else max(MAX_POOL, wanted.joint_candidates)
+    if candidates > most and model.unencoded is not model:
+        progress(f"screening {candidates:,} candidates", 0, 1)
+        screened = marginals(model.unencoded, [candidate.pair for candidate in kept])
+        kept = [kept[index] for index in preselect(*screened, wanted.explore, most)]
+        notes.append(
+            f"{candidates:,} candidates were screened by what the model knows of their changes; "
+            f"the {most:,} most promising were read by the language model and predicted in full"
+        )
     pairs = [candidate.pair for candidate in kept]
     progress(f"predicting {len(kept):,} candidates", 0, 1)
     marginal = marginals(model, pairs)
@@ -211,9 +224,9 @@ def suggest(
         filters,
         left_out,
         tuple(refused),
-        len(kept),
+        candidates,
         pool,
-        (*measured.notes, *(construct_notes(kept, measured) if pool else ())),
+        (*notes, *(construct_notes(kept, measured) if pool else ())),
     )
 
 

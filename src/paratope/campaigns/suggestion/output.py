@@ -22,9 +22,9 @@ def suggestion_frame(next_round: NextRound) -> pl.DataFrame:
     """The suggestions as a table, in order of choice.
 
     ``rank, id, heavy, light, antigen, parent_name, mutations, mutations_imgt``, the prediction with
-    its interval (``predicted_pkd`` … or ``predicted_score`` …), ``p_beats_best, p_beats_parent,
-    reason, liabilities, mutation_count, distance``, then the pool's own columns. With a column of
-    measured values added, it is a table that ``paratope adapt`` reads.
+    its interval (``predicted_pkd`` … or ``predicted_score`` …) and note, ``p_beats_best,
+    p_beats_parent, reason, liabilities, mutation_count, distance``, then the pool's own columns.
+    With a column of measured values added, it is a table that ``paratope adapt`` reads.
     """
     rows = [_row(suggestion, next_round) for suggestion in next_round.suggestions]
     frame = pl.DataFrame(rows, infer_schema_length=None)
@@ -52,6 +52,7 @@ def _row(suggestion: Suggestion, next_round: NextRound) -> dict[str, Any]:
             candidate.mutations, next_round.measured.parents[candidate.parent].antibody
         ),
         **predicted,
+        "predicted_note": suggestion.prediction.note,
         "p_beats_best": suggestion.p_beats_best,
         "p_beats_parent": suggestion.p_beats_parent,
         "reason": suggestion.reason,
