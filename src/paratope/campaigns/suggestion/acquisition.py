@@ -37,7 +37,7 @@ MAX_BATCH = 2000
 _SHARE_BY_MEAN = 0.3
 _LEAST_PER_CHOICE = 5
 # Generated candidates that are encoded for each choice (benchmarks/benchmark_suggest.py --screen).
-ENCODED_PER_CHOICE = 3
+ENCODED_PER_CHOICE = 4
 # Measured variants that might be the best one.
 BASELINE_VARIANTS = 16
 # Standard deviations that an unexplored candidate is worth at explore 1.

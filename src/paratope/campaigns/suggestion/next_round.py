@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.linear_model import Ridge
 
 from paratope.campaigns.campaign.labels import pair_key
 from paratope.campaigns.campaign_model import CampaignModel
@@ -191,8 +193,7 @@ def suggest(
     most = wanted.encoded_candidates if pool is None else max(MAX_POOL, wanted.joint_candidates)
     if candidates > most and model.unencoded is not model:
         progress(f"screening {candidates:,} candidates", 0, 1)
-        screened = marginals(model.unencoded, [candidate.pair for candidate in kept])
-        kept = [kept[index] for index in preselect(*screened, wanted.explore, most)]
+        kept = [kept[index] for index in screened(model, kept, wanted.explore, most)]
         notes.append(
             f"{candidates:,} candidates were screened by what the model knows of their changes; "
             f"the {most:,} most promising were read by the language model and predicted in full"
@@ -228,6 +229,28 @@ def suggest(
         pool,
         (*notes, *(construct_notes(kept, measured) if pool else ())),
     )
+
+
+def screened(
+    model: CampaignModel, candidates: Sequence[Candidate], explore: float, count: int
+) -> np.ndarray:
+    """Indices of the `count` most promising candidates, of which alone language models read any.
+
+    Half by the model without the terms that encode variants. What those add to means and standard
+    deviations of that half is then fitted as a sum over mutations, for the other half.
+    """
+    pairs = [candidate.pair for candidate in candidates]
+    cheap = np.stack(marginals(model.unencoded, pairs))  # (2, n)
+    first = preselect(*cheap, explore, (count + 1) // 2)
+    added = np.stack(marginals(model, [pairs[index] for index in first])) - cheap[:, first]
+    words = [
+        " ".join(f"{m.after} {m.chain}{m.position} {m}" for m in candidate.mutations)
+        for candidate in candidates
+    ]
+    changes = CountVectorizer(token_pattern=r"\S+", lowercase=False).fit_transform(words)
+    cheap += Ridge().fit(changes[first], added.T).predict(changes).T
+    left = np.setdiff1d(np.arange(len(candidates)), first)
+    return np.union1d(first, left[preselect(*cheap[:, left], explore, count - len(first))])
 
 
 def _too_few(
