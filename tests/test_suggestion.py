@@ -646,7 +646,7 @@ def test_scores_stay_within_reach_of_what_the_reader_showed(monkeypatch):
     lowest, highest = campaign.values.min(), campaign.values.max()
     reach = 0.1 * (highest - lowest)
     latent, rows = np.linspace(-9, 9, 37), 37
-    carried = LatentPrediction(latent, np.ones(rows), np.full(rows, "in"), ("",) * rows)
+    carried = LatentPrediction(latent, *np.ones((2, rows)), np.full(rows, "in"), ("",) * rows)
     monkeypatch.setattr(model, "predict_latent", lambda pairs: carried)
     answers = model.predict_pairs([WILD_TYPE] * rows)
     shown = answers.calibrated

@@ -33,6 +33,8 @@ MAX_ROWS = 5000
 FITTING_ROWS = 800
 # Replicates of a row that the assay's pooled variance is worth.
 _POOLED_REPLICATES = 4.0
+# How far scores are predicted beyond the measured ones, as a share of their range.
+_REACH = 0.1
 # Folds of sites; fewer rows than this are not judged, and fewer are not learned from.
 _FOLDS, _MIN_JUDGED, _MIN_TRAINING = 5, 3, 5
 
@@ -88,6 +90,23 @@ class HalfRankNormalTransform:
         if not 0 < len(scale.values) == len(scale.latent) or not increasing:
             raise ModelError("a campaign's label scale must increase; the model is damaged")
         return scale
+
+    def within_reach(self, labels: np.ndarray) -> np.ndarray:
+        """Values drawn in towards the measured range, in their order: a reader shows no more.
+
+        ``y_max + r (1 - exp(-(y - y_max) / r))`` above the highest value, r a tenth of the range,
+        and likewise below the lowest.
+
+        >>> scale = HalfRankNormalTransform.of(np.array([0.0, 1.0, 3.0]))
+        >>> scale.within_reach(np.array([-5.0, 0.5, 3.1, 9.0])).round(2).tolist()
+        [-0.3, 0.5, 3.09, 3.3]
+        """
+        low, high = self.values[[0, -1]]
+        if low == high:
+            return labels
+        reach = _REACH * (high - low)
+        beyond = labels - np.clip(labels, low, high)
+        return labels - beyond - np.sign(beyond) * reach * np.expm1(-np.abs(beyond) / reach)
 
 
 def _extended(x: np.ndarray, knots: np.ndarray, images: np.ndarray, slope: float) -> np.ndarray:
