@@ -36,7 +36,8 @@ MAX_BATCH = 2000
 # Of them, this share by their mean alone, the rest by mean and standard deviation.
 _SHARE_BY_MEAN = 0.3
 _LEAST_PER_CHOICE = 5
-# Generated candidates that are encoded for each choice (benchmarks/benchmark_suggest.py --screen).
+# Generated candidates that are encoded for each choice: the fewest that keep 95 % of the plate that
+# encoding all of them gives (docs/LOG.md).
 ENCODED_PER_CHOICE = 4
 # Measured variants that might be the best one.
 BASELINE_VARIANTS = 16
