@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from paratope.core.censoring import Censoring
+from paratope.core.errors import InputError
 from paratope.core.units import ddg_kcal_mol_to_delta_pkd
 from paratope.data.datasets import (
     ab_bind,
@@ -133,6 +134,8 @@ def test_skempi_raw_alone_says_how_to_get_sequences(data_root, tmp_path):
     assert imported.counts == {"not an antibody": 5874, "antibody, no sequences": 1211}
     assert "Give them by joining the chains of each PDB entry" in imported.notes[0]
     assert skempi.JOINED.path in imported.notes[0]
+    for said in (imported.notes[0], skempi.JOINED.made):
+        assert f"(download {skempi.STRUCTURES})" in said
 
 
 def test_sabdab_values_dates_and_chains(load, data_root):
@@ -200,6 +203,17 @@ def test_absci_rows_count_once_and_non_binders_are_bounds(load):
     sets = Counter(row.origin.complex_id for row in imported.measurements)
     assert sets == {"zero-shot": 422, "spr-control": 1433}
     assert len(load("absci_her2", True).measurements) == 2277
+
+
+@pytest.mark.parametrize("as_published", [False, True])
+def test_absci_tables_as_published_are_joined(load, data_root, tmp_path, as_published):
+    for file in (absci_her2.ZERO_SHOT, absci_her2.CONTROLS):
+        (tmp_path / Path(file.path).name).symlink_to(data_root / file.path)
+    imported = load_dataset("absci_her2", tmp_path, as_published=as_published)
+    assert imported == load("absci_her2", as_published)
+    (tmp_path / "spr-controls.csv").unlink()
+    with pytest.raises(InputError, match=f"It is published at {absci_her2.CONTROLS.url}"):
+        load_dataset("absci_her2", tmp_path)
 
 
 def test_absci_values_are_the_published_ones(load, data_root):

@@ -69,7 +69,7 @@ def list_datasets(
         files, count = "here" if not missing else "in part", "–"
         if not dataset.files:
             files = "format"
-        elif any(file.required for file in missing):
+        elif len(missing) == len(dataset.files) or any(file.required for file in missing):
             files = "missing"
         else:
             try:

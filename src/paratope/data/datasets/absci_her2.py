@@ -3,13 +3,18 @@
 The zero-shot binders are listed a second time among the SPR controls with the same value; they
 count once. Rows without a Kd are non-binders: their pKd is at most the weakest measured one of the
 assay. ``Origin.complex_id`` is the set: ``"zero-shot"`` or ``"spr-control"``.
+
+Where the joined table is not there the two published ones are joined: their CDRs are set into
+trastuzumab, of which the zero-shot binders have all but the third.
 """
 
+import dataclasses
 from collections.abc import Iterator
 
 from paratope.core.censoring import Censoring
 from paratope.core.units import kd_nM_to_pkd
 from paratope.data.datasets.dataset import DataFile, Dataset, Outcome, Source
+from paratope.data.datasets.rows import SourceRow
 from paratope.data.measurements import Conditions, Measurement, Origin, bound_non_binders
 
 LICENCE = "BSD-3-Clause-Clear"
@@ -23,6 +28,7 @@ JOINED = DataFile(
     sha256="d11ec0dcc48e6306fe8479d45ec17ef2ff3357be89eebd7e600dbddf75a5f7cb",
     made="zero-shot-binders.csv and spr-controls.csv with the CDRs set into trastuzumab's heavy "
     "chain, its light chain and the HER2 extracellular domain",
+    required=False,
     columns=("set", "heavy", "hcdr3", "kd_nM", "binder", "light", "antigen"),
 )
 ZERO_SHOT = DataFile(
@@ -30,18 +36,57 @@ ZERO_SHOT = DataFile(
     sha256="c12742bd36ae8881a38cd41e50fd3922cbd885b184531d1151889f5fa610b639",
     url=f"{_COMMIT}/zero-shot-binders.csv",
     required=False,
+    columns=("HCDR3", "KD (nM)"),
 )
 CONTROLS = DataFile(
     "absci_her2/spr-controls.csv",
     sha256="33939f99b489b36e9f893641f3b4013ae4898093875067db31569801b15b2489",
     url=f"{_COMMIT}/spr-controls.csv",
     required=False,
+    columns=("HCDR1", "HCDR2", "HCDR3", "KD (nM)", "Binder"),
 )
+# Trastuzumab (its heavy chain with room for three CDRs), and the extracellular domain of HER2.
+_CDRS = {"HCDR1": "GFNIKDTY", "HCDR2": "IYPTNGYT", "Binder": "True"}
+_HEAVY = (
+    "EVQLVESGGGLVQPGGSLRLSCAAS{HCDR1}IHWVRQAPGKGLEWVAR{HCDR2}"
+    "RYADSVKGRFTISADTSKNTAYLQMNSLRAEDTAVYYC{HCDR3}WGQGTLVTVSS"
+)
+_LIGHT = (
+    "DIQMTQSPSSLSASVGDRVTITCRASQDVNTAVAWYQQKPGKAPKLLIYSASFLYSGVPSRFSGSRSGTDFTLTISSLQPEDFATYYCQQHY"
+    "TTPPTFGQGTKVEIK"
+)
+_HER2 = (
+    "TQVCTGTDMKLRLPASPETHLDMLRHLYQGCQVVQGNLELTYLPTNASLSFLQDIQEVQGYVLIAHNQVRQVPLQRLRIVRGTQLFEDNYAL"
+    "AVLDNGDPLNNTTPVTGASPGGLRELQLRSLTEILKGGVLIQRNPQLCYQDTILWKDIFHKNNQLALTLIDTNRSRACHPCSPMCKGSRCWG"
+    "ESSEDCQSLTRTVCAGGCARCKGPLPTDCCHEQCAAGCTGPKHSDCLACLHFNHSGICELHCPALVTYNTDTFESMPNPEGRYTFGASCVTA"
+    "CPYNYLSTDVGSCTLVCPLHNQEVTAEDGTQRCEKCSKPCARVCYGLGMEHLREVRAVTSANIQEFAGCKKIFGSLAFLPESFDGDPASNTA"
+    "PLQPEQLQVFETLEEITGYLYISAWPDSLPDLSVFQNLQVIRGRILHNGAYSLTLQGLGISWLGLRSLRELGSGLALIHHNTHLCFVHTVPW"
+    "DQLFRNPHQALLHTANRPEDECVGEGLACHQLCARGHCWGPGPTQCVNCSQFLRGQECVEECRVLQGLPREYVNARHCLPCHPECQPQNGSV"
+    "TCFGPEADQCVACAHYKDPPFCVARCPSGVKPDLSYMPIWKFPDEEGACQPCPINCTHSCVDLDDKGCPAEQRASPLT"
+)
+
+
+def _joined(source: Source) -> Iterator[SourceRow]:
+    """Rows of the joined table, from the two published ones: zero-shot binders, then controls."""
+    before = 0
+    for name, file in (("zero-shot", ZERO_SHOT), ("spr-control", CONTROLS)):
+        row = None
+        for row in source.rows(file):
+            cdrs = _CDRS | row.values
+            values = {
+                "set": name,
+                "heavy": _HEAVY.format(**cdrs),
+                "light": _LIGHT,
+                "antigen": _HER2,
+            }
+            values |= {"hcdr3": cdrs["HCDR3"], "kd_nM": cdrs["KD (nM)"], "binder": cdrs["Binder"]}
+            yield dataclasses.replace(row, row=before + row.row, values=values)
+        before += row.row if row else 0
 
 
 def _read(source: Source) -> Iterator[Outcome]:
     first_set: dict[tuple[str, str, str], str] = {}
-    for row in source.rows(JOINED):
+    for row in source.rows(JOINED) if source.has(JOINED) else _joined(source):
         first = first_set.setdefault((row["heavy"], row["light"], row["kd_nM"]), row["set"])
         if first != row["set"] and not source.as_published:
             yield f"{row['set']}, repeats a row of {first}", None

@@ -36,11 +36,12 @@ RAW = DataFile(
     ),
     separator=";",
 )
+STRUCTURES = "https://life.bsc.es/pid/skempi2/database/download/SKEMPI2_PDBs.tgz"
 JOINED = DataFile(
     "skempi_v2/skempi_v2_antibody_antigen.csv",
     sha256="16d4fbb244cca583386d453ea117c2a61a8ae52c51a43b7ed21c5207f2dd1608",
-    made="antibody–antigen rows of skempi_v2.csv joined with the chains of their PDB entries, "
-    "mutations applied, several antigen chains joined by ':'",
+    made="antibody–antigen rows of skempi_v2.csv joined with the chains of their PDB entries "
+    f"(download {STRUCTURES}), mutations applied, several antigen chains joined by ':'",
     columns=tuple(
         (
             "pdb partners mutation heavy_wt light_wt antigen_wt heavy light antigen antigen_name "
@@ -105,7 +106,8 @@ def _read_raw(source: Source) -> Iterator[Outcome]:
     if lacking:
         source.notes.append(
             f"{lacking} antibody rows have no sequences, as published. Give them by joining the "
-            f"chains of each PDB entry into {JOINED.path} (columns {', '.join(JOINED.columns)})"
+            f"chains of each PDB entry (download {STRUCTURES}) into {JOINED.path} "
+            f"(columns {', '.join(JOINED.columns)})"
         )
 
 
