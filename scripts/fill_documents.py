@@ -11,15 +11,18 @@ stands between is replaced. ``--check`` writes nothing and fails if a document i
 
 import argparse
 import ast
+import json
 import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from statistics import fmean
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMENT = re.compile(r"\s*(?:#|<!--|\{#-?)\s*(?P<text>[^\n]+?)\s*(?:-->|-?#\}|\n)")
 SENTENCE_END = re.compile(r"\.\s+(?=[A-Z`])")  # not that of "et al. 2023"
 PACKAGE = ROOT / "src" / "paratope"
+RESULTS = ROOT / "benchmarks" / "results"
 WHOLE_FOLDERS = {PACKAGE / "models" / "default", PACKAGE / "evaluation" / "templates"}
 PURPOSES = {
     PACKAGE / "py.typed": "says that the package is typed",
@@ -55,6 +58,30 @@ def default_model_card() -> str:
     """The default model's card, without its title."""
     card = (PACKAGE / "models" / "default" / "card.md").read_text(encoding="utf-8")
     return card.partition("\n")[2].strip()
+
+
+def eighty_wells() -> str:
+    """What plates of 80 variants, drawn at random from measured landscapes, led to."""
+    found = json.loads((RESULTS / "suggest.json").read_text(encoding="utf-8"))
+    plates = [one for one in found["plates"] if one["draw"] == "random"]
+    clones = [one for one in found["clones"] if one["draw"] == "random" and one["plate"] == "pool"]
+    landscapes = sorted({one["landscape"] for one in plates})
+    held = [
+        fmean(one["suggested"] for one in plates if one["landscape"] == name) for name in landscapes
+    ]
+    walk = json.loads((RESULTS / "campaign_walkthrough.json").read_text(encoding="utf-8"))
+    *_, suggested, random = walk["rounds"]  # the second plate, and what it would have been
+    return (
+        f"**What 80 wells bought**, replayed on {len(landscapes)} measured landscapes: of the 20 "
+        f"best variants that a random plate of 80 had left, the 48 suggested next held "
+        f"{fmean(held):.1f} in the mean ({min(held):.1f} to {max(held):.1f}). "
+        f"{sum(one['above'] for one in clones)} of these {len(clones):,} clones were above the "
+        f"best of their first plate, where {sum(one['promised'] for one in clones):.0f} had been "
+        f"promised. After a plate of {suggested['rows']} of Absci's trastuzumab variants, the next "
+        f"one held {suggested['hits']:.0f} of the strongest tenth; drawn at random it would have "
+        f"held {random['hits']:.0f}. Tables: [suggestions](docs/suggest.md), "
+        "[campaigns](docs/campaigns.md)."
+    )
 
 
 def domains() -> str:
@@ -208,6 +235,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "default-model": default_model,
     "default-model-card": default_model_card,
     "domains": domains,
+    "eighty-wells": eighty_wells,
     "encoders": encoders,
     "layers": layers,
     "strategies": strategies,
@@ -221,12 +249,11 @@ def content(name: str) -> str:
     """Text of one block; KeyError with the valid names if there is no such block."""
     if name in BLOCKS:
         return BLOCKS[name]()
-    results = ROOT / "benchmarks" / "results"
-    page = results / f"{name.removeprefix('benchmark-')}.md"
+    page = RESULTS / f"{name.removeprefix('benchmark-')}.md"
     if name.startswith("benchmark-") and page.is_file():
         text = page.read_text(encoding="utf-8").strip()
         return re.sub(r"^# .*\n+", "", text)  # the document has a heading of its own
-    valid = [*BLOCKS, *(f"benchmark-{path.stem}" for path in sorted(results.glob("*.md")))]
+    valid = [*BLOCKS, *(f"benchmark-{path.stem}" for path in sorted(RESULTS.glob("*.md")))]
     raise KeyError(f"no block {name!r}; valid names: {', '.join(valid)}")
 
 

