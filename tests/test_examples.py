@@ -104,6 +104,35 @@ def test_python_in_documents_runs(path, reader_folder, request, monkeypatch):
         exec(compile(body, path.name, "exec"), names)
 
 
+def command_lines_of(path: Path) -> list[list[str]]:
+    """The command lines of a document's blocks, in its order."""
+    blocks = re.findall(r"^```\w*\n(.*?)^```", path.read_text("utf-8"), re.M | re.S)
+    lines = [line for body in blocks for line in body.splitlines()]
+    return [line.split()[1:] for line in lines if line.startswith("paratope ")]
+
+
+@pytest.mark.slow
+def test_the_commands_of_campaigns_run_as_printed(tmp_path, run_paratope, monkeypatch):
+    """From what a fresh clone has, and nothing else."""
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PARATOPE_CACHE", str(tmp_path / "cache"))
+    lines = command_lines_of(ROOT / "docs" / "campaigns.md")
+    assert [words[0] for words in lines].count("adapt") == 3
+    for words in lines:
+        run_paratope(*words, code=0)
+    assert pl.read_csv("next.csv").height == pl.read_csv("plate-2.csv").height == 24
+    assert pl.read_csv("predictions.csv")["pkd"].null_count() == 0
+
+
+def test_files_that_the_documents_name_in_examples_are_there():
+    for path in (ROOT / "README.md", ROOT / "docs" / "campaigns.md"):
+        words = [word for line in command_lines_of(path) for word in line]
+        named = [word for word in words if word.startswith("examples/")]
+        assert named
+        assert all((ROOT / word).is_file() for word in named)
+
+
 def test_example_pairs_are_a_dozen_and_one():
     table = pl.read_csv(ROOT / "examples" / "pairs.csv")
     assert {"id", "heavy", "light", "antigen"} <= set(table.columns)

@@ -1,5 +1,6 @@
 """What a user reads in the terminal: tables that fit, last lines, bars, warnings said once."""
 
+import ast
 import io
 import re
 import sys
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+import paratope
 from command_lines import all_commands, check_command_line
 from paratope.campaigns.adaptation import adapt
 from paratope.campaigns.suggestion import suggest
@@ -266,6 +268,15 @@ def test_a_campaign_is_not_overwritten_unasked(files: dict[str, Path], run_parat
     assert (files["campaign"] / "card.md").read_bytes() == card
 
 
+OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
+PACKAGE = Path(paratope.__file__).parent
+# But those that speak of other programs' options, or of every command's.
+OTHERS = {"alignment.py", "antiberty.py", "group.py", "__init__.py"}
+MODULES = [
+    path
+    for path in sorted(PACKAGE.rglob("*.py"))
+    if path.name not in OTHERS and OPTION.search(path.read_text("utf-8"))
+]
 ADVICE = {
     "adapt": ("adapt {elisa} -o {folder}/new", "--columns score=OD450 where higher is stronger"),
     "simulate-campaign": ("simulate-campaign {elisa}", "This command has no --columns: rename"),
@@ -297,5 +308,42 @@ def test_errors_advise_what_the_command_has(
     assert ("has no --columns" in done.err) == ("--columns" not in declared_options(name))
 
 
+def messages(path: Path) -> list[str]:
+    """Every text of a module but its docstrings, of a formatted one what stands between."""
+    nodes = list(ast.walk(ast.parse(path.read_text("utf-8"))))
+    formatted = [node for node in nodes if isinstance(node, ast.JoinedStr)]
+    apart = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
+    apart |= {id(part) for node in formatted for part in node.values}
+    texts = ["".join(str(getattr(part, "value", "")) for part in one.values) for one in formatted]
+    constants = [node for node in nodes if isinstance(node, ast.Constant) and id(node) not in apart]
+    return [*texts, *(node.value for node in constants if isinstance(node.value, str))]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
+def test_options_named_in_messages_are_those_of_the_command(path: Path):
+    """A command's own messages name its options; what others name, some command has."""
+    declared = {name: options_of(command) for name, command in all_commands().items()}
+    every = set().union(*declared.values())
+    own = [
+        options
+        for name, options in declared.items()
+        if path.parent.name == "cli" and name.split()[0].replace("-", "_") == path.stem
+    ]
+    for text in messages(path):
+        if OPTION.fullmatch(text):  # declared, or a word of a command line: those of ends are run
+            continue
+        first, *others = re.split(r"paratope (?=[a-z])", text)
+        named = set(OPTION.findall(first))
+        assert named <= (set().union(*own) if own and path.stem != "doctor" else every), text
+        for other in others:
+            name = next((name for name in declared if other.startswith(name)), None)
+            assert name or not OPTION.search(other), text
+            assert set(OPTION.findall(other.split("paratope")[0])) <= declared.get(name, every)
+
+
+def options_of(command: Any) -> set[str]:
+    return {option for one in command.params for option in (*one.opts, *one.secondary_opts)}
+
+
 def declared_options(name: str) -> set[str]:
-    return {option for one in all_commands()[name].params for option in one.opts}
+    return options_of(all_commands()[name])

@@ -1,6 +1,7 @@
 """What a user installs: the wheel holds everything that prediction needs, and nothing else."""
 
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -9,8 +10,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from paratope.cli import COMMANDS
+
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "src" / "paratope"
+README = ROOT / "README.md"
 
 pytestmark = pytest.mark.slow
 
@@ -37,6 +41,40 @@ def test_wheel_holds_every_file_of_the_package(wheel: Path):
     }
     assert held == files
     assert "paratope/py.typed" in held
+
+
+@pytest.mark.timeout(1800)
+def test_a_plain_installation_runs_every_command_of_the_readme(tmp_path: Path):
+    """What a newcomer does: an environment of its own, the README's line for pip, no extra."""
+    fences = re.findall(r"^```(\w*)\n(.*?)^```", README.read_text("utf-8"), re.M | re.S)
+    lines = [line for _, body in fences for line in body.splitlines()]
+    assert "pip install -c constraints.txt ." in lines
+    subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
+    binaries = tmp_path / "venv" / "bin"
+    environment = {
+        **{name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
+        "PATH": f"{binaries}:{os.environ['PATH']}",
+        "PARATOPE_CACHE": str(tmp_path / "cache"),
+    }
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+
+    def run(command: str, folder: Path = tmp_path) -> str:
+        done = subprocess.run(
+            ["bash", "-c", command], cwd=folder, env=environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    run("python -m pip install -c constraints.txt .", ROOT)
+    assert str(tmp_path) in run("python -c 'import paratope; print(paratope.__file__)'")
+    commands = [line for line in lines if line.startswith("paratope ")]
+    assert {line.split()[1] for line in commands} >= {"doctor", "adapt", "suggest", "predict"}
+    for line in [*commands, *(f"paratope {name} --help" for name in COMMANDS)]:
+        run(line)
+    assert "works; --acquisition nei needs" in " ".join(run("paratope doctor").split())
+    for language, body in fences:
+        if language == "python":
+            run(f"python - <<'END'\n{body}END")
 
 
 def test_wheel_is_small(wheel: Path):
