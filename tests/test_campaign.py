@@ -20,7 +20,7 @@ from paratope.campaigns.campaign import (
 from paratope.campaigns.campaign.replicates import merge
 from paratope.core.censoring import Censoring
 from paratope.core.errors import InputError
-from paratope.data.datasets import DATASETS
+from paratope.data.datasets import load_dataset
 from paratope.data.measurements import Measurement
 from paratope.data.tables import read_table, table_from_frame, write_table
 from paratope.molecules.mutations import apply_mutations, parse_mutations
@@ -435,7 +435,7 @@ def test_files_are_read_too(tmp_path: Path):
 
 @pytest.mark.parametrize("name", ["absci_her2", "abbibench_2fjg", "abbibench_3gbn_h1"])
 def test_public_campaigns(name: str, data_root: Path):
-    campaign = campaign_of(DATASETS[name].load(data_root).measurements)
+    campaign = campaign_of(load_dataset(name, data_root).measurements)
     assert isinstance(campaign, Campaign)
     assert len(campaign.parents) == 1
     assert len(campaign.assays) == 1
