@@ -44,7 +44,6 @@ def test_it_is_an_encoder(encoder):
     name, revision = encoder.name.split("@")
     assert name in ENCODERS
     assert revision
-    assert encoder.paired == ENCODERS[name].paired
     assert encoder.max_residues == ENCODERS[name].max_residues
     if ENCODERS[name].hub is None:
         assert load_encoder(encoder.name, device="cpu").name == encoder.name

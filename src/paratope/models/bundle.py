@@ -238,7 +238,7 @@ def make_bundle(
 
     `encoders` gives names with revisions for ``antibody`` and ``antigen``, and ``max_residues``.
     """
-    if len({network.config for network in networks}) != 1:
+    if any(network.config != networks[0].config for network in networks):
         raise ModelError("the networks of a bundle must have one shape; these differ")
     weights = {
         f"{index}.{name}": tensor.detach().cpu().contiguous()

@@ -241,7 +241,7 @@ def screened(
     """
     pairs = [candidate.pair for candidate in candidates]
     cheap = np.stack(marginals(model.unencoded, pairs))  # (2, n)
-    first = preselect(*cheap, explore, (count + 1) // 2)
+    first = preselect(cheap[0], cheap[1], explore, (count + 1) // 2)
     added = np.stack(marginals(model, [pairs[index] for index in first])) - cheap[:, first]
     words = [
         " ".join(f"{m.after} {m.chain}{m.position} {m}" for m in candidate.mutations)
@@ -250,7 +250,9 @@ def screened(
     changes = CountVectorizer(token_pattern=r"\S+", lowercase=False).fit_transform(words)
     cheap += Ridge().fit(changes[first], added.T).predict(changes).T
     left = np.setdiff1d(np.arange(len(candidates)), first)
-    return np.union1d(first, left[preselect(*cheap[:, left], explore, count - len(first))])
+    return np.union1d(
+        first, left[preselect(cheap[0, left], cheap[1, left], explore, count - len(first))]
+    )
 
 
 def _too_few(
