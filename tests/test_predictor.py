@@ -176,7 +176,7 @@ def test_ensemble_of_different_shapes_is_refused(tiny_run, tiny_predictor, tmp_p
     with pytest.raises(ModelError, match="at least two"):
         ensemble_models([str(tiny_run.folder)])
     model = tiny_predictor.model
-    networks = [Network(model.config), Network(dataclasses.replace(model.config, dim=16))]
+    networks = [Network(model.config), Network(model.config.model_copy(update={"dim": 16}))]
     told = {"metrics": {}, "environment": {}, "card": ""}
     with pytest.raises(ModelError, match="one shape"):
         make_bundle(networks, {}, {}, model.calibration, model.domain, **told)
