@@ -17,7 +17,7 @@ from paratope.campaigns.adaptation import adapt
 from paratope.campaigns.suggestion import suggest
 from paratope.cli import doctor
 from paratope.cli.group import say
-from paratope.cli.prediction_table import prediction_table
+from paratope.cli.predict import prediction_table
 from paratope.cli.train import _epochs
 from paratope.core.progress import _Bar, console_progress
 from paratope.data.datasets import fetch

@@ -8,6 +8,8 @@ from typer import Argument, Option
 
 from paratope.cli.group import (
     MAX_SEED,
+    Columns,
+    Device,
     Sheet,
     command_app,
     command_line,
@@ -48,9 +50,7 @@ def adapt(
     report: Annotated[
         bool, Option("--report/--no-report", help="Validate the model on held-out variants.")
     ] = True,
-    columns: Annotated[
-        str | None, Option(help="Names of your columns, such as heavy=VH,score=OD450.")
-    ] = None,
+    columns: Columns = None,
     assay: Annotated[
         str | None,
         Option(help="Assay on whose scale to predict; default: the one with the most rows."),
@@ -58,7 +58,7 @@ def adapt(
     seed: Annotated[
         int, Option(min=0, max=MAX_SEED, help="Seed of the report's random folds.")
     ] = 0,
-    device: Annotated[str, Option(help="auto, cpu or cuda.")] = "auto",
+    device: Device = "auto",
     overwrite: Annotated[
         bool, Option("--overwrite", help="Replace the model that is in the folder.")
     ] = False,

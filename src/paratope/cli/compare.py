@@ -5,7 +5,7 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from paratope.cli.group import MAX_SEED, command_app, finish, open_console
+from paratope.cli.group import MAX_SEED, command_app, finish, open_console, print_table
 
 app = command_app()
 
@@ -31,7 +31,6 @@ def compare(
 ) -> None:
     """Put runs or prediction tables side by side, with a paired test that respects groups."""
     from rich.markup import escape
-    from rich.table import Table
 
     from paratope.core.files import write_json
     from paratope.evaluation.breakdowns import Estimate
@@ -46,22 +45,19 @@ def compare(
     for name, dropped in zip(comparison.names, comparison.dropped, strict=True):
         if dropped:
             console.print(f"{escape(name)}: {dropped:,} rows left out, which another one lacks")
-    table = Table("predictor", *COMPARED, box=None, pad_edge=False)
+    rows = []
     for name, metrics in zip(comparison.names, comparison.metrics, strict=True):
-        table.add_row(
-            escape(name),
-            *(
-                f"{number(metrics[key].value)} ({interval_text(metrics[key]) or 'no interval'})"
-                for key in COMPARED
-            ),
-        )
-    console.print(table)
+        estimates = [metrics[key] for key in COMPARED]
+        ends = (interval_text(estimate) or "no interval" for estimate in estimates)
+        values = (number(estimate.value) for estimate in estimates)
+        rows.append((name, *(f"{value} ({end})" for value, end in zip(values, ends, strict=True))))
+    print_table(console, ("predictor", *COMPARED), rows, pad_edge=False)
     console.print(f"\n[bold]Difference to {escape(comparison.names[0])}[/]")
-    table = Table("predictor", "metric", "difference", "95 % interval", "p", box=None)
+    rows = []
     for gap in comparison.differences:
         ends = interval_text(Estimate(gap.value, gap.interval))
-        table.add_row(escape(gap.name), gap.metric, number(gap.value), ends, number(gap.p_value))
-    console.print(table)
+        rows.append((gap.name, gap.metric, number(gap.value), ends, number(gap.p_value)))
+    print_table(console, ("predictor", "metric", "difference", "95 % interval", "p"), rows)
     if output is not None:
         write_json(output, comparison.to_dict())
         finish("open it, or judge one alone: paratope evaluate A -o report/", output)

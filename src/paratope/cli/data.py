@@ -8,11 +8,13 @@ from typer import Argument, Option
 
 from paratope.cli.group import (
     MAX_SEED,
+    Columns,
     Sheet,
     command_app,
     command_line,
     finish,
     in_sheet,
+    print_table,
     say,
     table_console,
 )
@@ -52,18 +54,12 @@ def list_datasets(
     ] = None,
 ) -> None:
     """List every source: terms, whether it may train a shared model, whether it is here, rows."""
-    from rich.markup import escape
-    from rich.table import Table
-
     from paratope.core.errors import ParatopeError
     from paratope.data.datasets import DATASETS, data_root, load_dataset
     from paratope.data.datasets.dataset import locate
 
     root = folder or data_root()
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for column in ("name", "terms", "permissive", "may train", "files", "measurements"):
-        table.add_column(column, no_wrap=True)
-    table.add_column("what it is")
+    rows = []
     for dataset in DATASETS.values():
         missing = [file for file in dataset.files if locate(root, file) is None]
         files, count = "here" if not missing else "in part", "–"
@@ -77,9 +73,9 @@ def list_datasets(
             except ParatopeError:
                 files = "damaged"
         answers = ("yes" if yes else "no" for yes in (dataset.permissive, dataset.may_train))
-        licence, summary = escape(dataset.licence), escape(dataset.summary)
-        table.add_row(dataset.name, licence, *answers, files, count, summary)
-    table_console(200).print(table)
+        rows.append((dataset.name, dataset.licence, *answers, files, count, dataset.summary))
+    columns = ("name", "terms", "permissive", "may train", "files", "measurements", "what it is")
+    print_table(table_console(200), columns, rows, padding=(0, 2, 0, 0))
     say(f"Folder of public data: {root}")
     finish(
         "paratope data fetch NAME gets what is missing, then: paratope data import NAME -o t.csv"
@@ -221,9 +217,7 @@ def split(
     ] = "cdr3",
     identity: Identity = None,
     antigen_identity: AntigenIdentity = None,
-    columns: Annotated[
-        str | None, Option(help="Names of your columns, such as heavy=VH,pkd=affinity.")
-    ] = None,
+    columns: Columns = None,
     seed: Seed = 0,
     sheet: Sheet = None,
 ) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from typer import Argument, Option
 
-from paratope.cli.group import command_app, command_line, finish, table_console
+from paratope.cli.group import command_app, command_line, finish, print_table, table_console
 
 app = command_app("List and download encoders; manage their cache.")
 
@@ -14,21 +14,14 @@ app = command_app("List and download encoders; manage their cache.")
 @app.command("list", epilog="Example: paratope encoders list")
 def list_encoders() -> None:
     """List every encoder: size of its vectors, longest chain, licence, whether it is here."""
-    from rich.markup import escape
-    from rich.table import Table
-
     from paratope.encoders import ENCODERS
 
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for column in ("name", "numbers", "residues", "licence", "here", "weights"):
-        table.add_column(column, no_wrap=True)
-    table.add_column("what it is")
+    columns = ("name", "numbers", "residues", "licence", "here", "weights", "what it is")
+    rows = []
     for name, entry in ENCODERS.items():
-        limit = "any" if entry.max_residues is None else str(entry.max_residues)
-        here = "yes" if entry.is_here() else "no"
-        texts = escape(entry.weights), escape(entry.summary)
-        table.add_row(name, str(entry.dim), limit, entry.licence, here, *texts)
-    table_console().print(table)
+        limit, here = entry.max_residues or "any", "yes" if entry.is_here() else "no"
+        rows.append((name, entry.dim, limit, entry.licence, here, entry.weights, entry.summary))
+    print_table(table_console(), columns, rows, padding=(0, 2, 0, 0))
     finish("get one that is not here: paratope encoders download NAME")
 
 

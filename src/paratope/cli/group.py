@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
 Sheet = Annotated[
     str | None, Option(help="Sheet of an XLSX file; default: the first that holds a table.")
 ]
+Columns = Annotated[
+    str | None, Option(help="Names of your columns, such as heavy=VH,pkd=affinity.")
+]
+Device = Annotated[str, Option(help="auto, cpu or cuda.")]
 MAX_SEED = 2**32 - 1  # what every generator takes
 HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
 
@@ -102,6 +107,22 @@ def finish(then: str, *written: object) -> None:
 def table_console(width: int = 160) -> "Console":
     """A console for tables: one line a row, so wide, where no terminal sets the width."""
     return open_console(width=None if sys.stdout.isatty() else width)
+
+
+def print_table(
+    console: "Console", columns: Sequence[str], rows: Iterable[Sequence[object]], **options: Any
+) -> None:
+    """Print cells, which are no markup; options are of `rich.table.Table`, `column` of a column."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    column = options.pop("column", {})
+    table = Table(box=None, **options)
+    for name in columns:
+        table.add_column(escape(name), **column)
+    for row in rows:
+        table.add_row(*(escape(str(cell)) for cell in row))
+    console.print(table)
 
 
 def open_console(**options: Any) -> "Console":

@@ -4,22 +4,38 @@ import contextlib
 import os
 import sys
 from collections import Counter
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer import Argument, Option
 
-from paratope.cli.group import Sheet, command_app, command_line, finish, in_sheet, open_console, say
+from paratope.cli.group import (
+    Columns,
+    Device,
+    Sheet,
+    command_app,
+    command_line,
+    finish,
+    in_sheet,
+    open_console,
+    say,
+)
 from paratope.core.errors import InputError
+from paratope.core.printing import printable
+from paratope.core.units import kd_text
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from paratope.models.prediction import Prediction
 
 app = command_app()
 # Id of the antibody that --mutations are made of.
 PARENT_ID = "parent"
+_GAP, _SHORTEST_ID = 2, 12  # between columns of a terminal's table; of its ids
+_SPARED = ("P(strong)", "P(stronger)", "Kd")  # Left out of a narrow terminal, in this order
 
 
 @app.command(
@@ -50,14 +66,12 @@ def predict(
     parent: Annotated[
         str | None, Option(help="Id of the row to compare with; adds ΔpKd columns.")
     ] = None,
-    columns: Annotated[
-        str | None, Option(help="Names of your columns, as heavy=VH,antigen=target.")
-    ] = None,
+    columns: Columns = None,
     coverage: Annotated[float, Option(help="Nominal coverage of the intervals.")] = 0.9,
     strong_threshold: Annotated[
         float, Option(help="pKd from which a binder counts as strong.")
     ] = 9.0,
-    device: Annotated[str, Option(help="auto, cpu or cuda.")] = "auto",
+    device: Device = "auto",
     sheet: Sheet = None,
 ) -> None:
     """Predict pKd with an interval for every row of a table, or for one pair."""
@@ -104,36 +118,30 @@ def _run(
     from paratope.data.tables import TableWriter, as_frame, iter_tables, read_table
     from paratope.models.prediction import output_columns, prediction_frame
 
-    def noted(tables: Iterator[Any]) -> Generator[Any, None, None]:
-        """The same tables, each note said once."""
-        said: set[str] = set()
-        for table in tables:
-            say(*(f"Note: {note}" for note in dict.fromkeys(table.notes) if note not in said))
-            said.update(table.notes)
-            yield table
-
     whole = None if isinstance(source, str) else source
     if whole is None and parent is not None:
         whole = read_table(source, parent=parent, **reading)
     if whole is not None and parent is not None:
         options["parent"] = predictor.parent(whole, parent)
-    tables = noted(iter_tables(source, **reading) if whole is None else iter([whole]))
     counts: Counter[str] = Counter()
-    on_screen = output is None and sys.stdout.isatty()
+    said: set[str] = set()
+    on_screen, with_parent = output is None and sys.stdout.isatty(), parent is not None
     with contextlib.ExitStack() as stack:
-        stack.enter_context(contextlib.closing(tables))  # the file is let go if a block fails
+        tables: Any = [whole]
+        if whole is None:  # closing: the file is let go if a block fails
+            tables = stack.enter_context(contextlib.closing(iter_tables(source, **reading)))
         writer = None
         for table in tables:
+            say(*(f"Note: {note}" for note in dict.fromkeys(table.notes) if note not in said))
+            said.update(table.notes)
             predictions = predictor.predict_rows(table.rows, **options)
             counts.update("in error" if row.error else row.domain for row in predictions)
             if on_screen:
                 show(predictions)
                 continue
-            with_parent = parent is not None
             frame = as_frame(prediction_frame(table, predictions, with_parent, predictor.label))
             if writer is None:
-                ours = output_columns(with_parent, predictor.label)
-                keep = set(frame.columns) - set(ours)
+                keep = set(frame.columns) - set(output_columns(with_parent, predictor.label))
                 writer = stack.enter_context(TableWriter(output or "-", keep))
             writer.write(frame)
     return counts
@@ -216,8 +224,80 @@ def check_output(output: str | None) -> None:
 
 def show(predictions: "Sequence[Prediction]") -> None:
     """Print predictions as a table that fits the terminal."""
-    from paratope.cli.prediction_table import prediction_table
-
     console = open_console()
     for part in prediction_table(predictions, console.width):
         console.print(part)
+
+
+def prediction_table(rows: "Sequence[Prediction]", width: int) -> "list[RenderableType]":
+    """A table of `width` columns, and a legend of the notes and errors that its rows number.
+
+    Ids that are too long lose their middle; against a parent, the difference takes the place of
+    the interval.
+    """
+    from rich.table import Table
+    from rich.text import Text
+
+    numbers: dict[tuple[str, str], int] = {}  # (style, sentence) -> number in the legend
+    lines = [_cells(row, numbers) for row in rows]
+    names = list(max(lines, key=len, default={}))  # a row in error has few
+    others = {name: max(len(name), *(len(line.get(name, "")) for line in lines)) for name in names}
+    for spared in (*_SPARED, ""):
+        room = max(width - sum(others[name] + _GAP for name in names), _SHORTEST_ID)
+        if room > _SHORTEST_ID or not spared:
+            break
+        names = [kept for kept in names if kept != spared]
+    table = Table("id", *names, box=None, padding=(0, _GAP, 0, 0), pad_edge=False)
+    for column in table.columns:
+        column.no_wrap = True
+    for row, line in zip(rows, lines, strict=True):
+        style = "red" if row.error else ""
+        table.add_row(
+            Text(shortened(printable(row.id, keep=""), room), "bold"),
+            *(Text(line.get(name, ""), style) for name in names),
+        )
+    legend = [
+        Text.assemble(f"{number}  ", (printable(text), style))
+        for (style, text), number in numbers.items()
+    ]
+    return [table, *legend]
+
+
+def _cells(row: "Prediction", numbers: dict[tuple[str, str], int]) -> dict[str, str]:
+    """A row's cells by column; sentences that are new get the next number."""
+    sentences = [("red", row.error)] if row.error else [("", part) for part in row.note.split("; ")]
+    marks = [str(numbers.setdefault(one, len(numbers) + 1)) for one in sentences if one[1]]
+    end = {"domain": row.domain, "note": ",".join(marks)}
+    if row.error:
+        return end
+    label, title, form = ("pkd", "pKd", ".2f") if row.score is None else ("score", "score", ".3g")
+    value, low, high, delta, delta_low, delta_high = (
+        getattr(row, f"{prefix}{label}{end}")
+        for prefix in ("", "delta_")
+        for end in ("", "_low", "_high")
+    )
+    interval = f"{row.coverage:.0%} interval" if row.coverage else "interval"
+    cells = {title: f"{value:{form}}"}
+    if delta is None:
+        cells[interval] = f"{low:{form}} to {high:{form}}"
+    if row.kd_nM is not None:
+        cells["Kd"] = kd_text(row.kd_nM)
+    if delta is not None:
+        cells[f"Δ{title}"] = f"{delta:+{form}}"
+        cells[interval] = f"{delta_low:+{form}} to {delta_high:+{form}}"
+        cells["P(stronger)"] = f"{row.p_stronger:.2f}"
+    elif row.p_strong is not None:
+        cells["P(strong)"] = f"{row.p_strong:.2f}"
+    return cells | end
+
+
+def shortened(text: str, width: int) -> str:
+    """A text of at most `width` characters: ids differ at their ends, so the middle goes.
+
+    >>> shortened("trastuzumab-HER2-variant-0017", 20)
+    'trastuzumab…ant-0017'
+    """
+    if len(text) <= width:
+        return text
+    tail = (width - 1) * 2 // 5 + 1
+    return f"{text[: width - 1 - tail]}…{text[-tail:]}"

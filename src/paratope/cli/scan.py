@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 from typer import Option
 
-from paratope.cli.group import command_app, finish, open_console, say
+from paratope.cli.group import command_app, finish, open_console, print_table, say
 from paratope.cli.predict import antigen_source
 from paratope.core.errors import InputError
 
@@ -90,73 +90,62 @@ def _subject(
         raise InputError("give --heavy (--light) and --antigen, or --table and --id")
     if row_id is not None and table is None:
         raise InputError("--id is of a row of --table; give the table too")
-    from paratope.data.tables import read_antigens
+    import polars as pl
+
+    from paratope.data.tables import id_among, read_antigens, read_table, table_from_frame
     from paratope.models.predictor import Predictor
 
-    given = None if antigen is None else antigen_source(antigen, "the antigen")
+    def read(default: Any) -> Any:
+        """The row that holds the antibody, with its antigen."""
+        # one antigen at a time: ids stay as they are in the table
+        reading = {"antigens": None if given is None else given[:1], "default_antigen": default}
+        if table is not None:
+            whole = read_table(table, **reading)
+            if row_id is None and len(whole.rows) > 1:
+                raise InputError(f"{whole.source} has {len(whole.rows)} rows; choose one by --id")
+            rows = {row.id: row for row in reversed(whole.rows)}  # the first of an id
+            row = next(iter(whole.rows), None)
+            if row_id is not None:
+                row = rows.get(id_among(row_id, rows))
+            if row is None:
+                known = ", ".join(row.id for row in whole.rows[:5])
+                raise InputError(f"{whole.source}: no row has the id {row_id!r}; ids begin {known}")
+        elif given is None and default is None:
+            raise InputError(
+                "--heavy needs --antigen: the antigen's residues, or a FASTA file of it"
+            )
+        else:
+            frame = pl.DataFrame([{"id": "the antibody", "heavy": heavy, "light": light or ""}])
+            row = table_from_frame(frame, source="command line", **reading).rows[0]
+        if row.pair is None:
+            raise InputError(row.error or "the row holds no pair")
+        return row
+
+    given: Any = None if antigen is None else antigen_source(antigen, "the antigen")
     if isinstance(given, str):
         given = read_antigens(given)
     predictor: Any = model
     try:
-        row = _read(table, row_id, heavy, light, given, None)
+        row = read(None)
     except InputError:
         if given is not None:
             raise
         predictor = Predictor.load(model)  # a campaign's model has an antigen of its own
         if predictor.default_antigen is None:
             raise
-        row = _read(table, row_id, heavy, light, None, predictor.default_antigen)
+        row = read(predictor.default_antigen)
     say(*(f"Note: {note}" for note in row.notes))
     return predictor, row.pair.antibody, given or (row.pair.antigen,)
 
 
-def _read(
-    table: str | None,
-    row_id: str | None,
-    heavy: str | None,
-    light: str | None,
-    given: Any,
-    default: Any,
-) -> Any:
-    """The row that holds the antibody, with its antigen."""
-    import polars as pl
-
-    from paratope.data.tables import id_among, read_table, table_from_frame
-
-    # one antigen at a time: ids stay as they are in the table
-    reading = {"antigens": None if given is None else given[:1], "default_antigen": default}
-    if table is not None:
-        read = read_table(table, **reading)
-        if row_id is None and len(read.rows) > 1:
-            raise InputError(f"{read.source} has {len(read.rows)} rows; choose one by --id")
-        rows = {row.id: row for row in reversed(read.rows)}  # the first of an id
-        row = next(iter(read.rows), None) if row_id is None else rows.get(id_among(row_id, rows))
-        if row is None:
-            known = ", ".join(row.id for row in read.rows[:5])
-            raise InputError(f"{read.source}: no row has the id {row_id!r}; ids begin {known}")
-    elif given is None and default is None:
-        raise InputError("--heavy needs --antigen: the antigen's residues, or a FASTA file of it")
-    else:
-        frame = pl.DataFrame([{"id": "the antibody", "heavy": heavy, "light": light or ""}])
-        row = table_from_frame(frame, source="command line", **reading).rows[0]
-    if row.pair is None:
-        raise InputError(row.error or "the row holds no pair")
-    return row
-
-
 def _show(scanned: Any) -> None:
-    from rich.table import Table
-
     from paratope.campaigns.scanning.columns import value_columns
 
     delta, low, high = value_columns(scanned.unit)[3:6]
     title = "ΔpKd" if scanned.unit == "pkd" else "Δscore"
     best = scanned.variants.drop_nulls(delta).sort(delta, descending=True).head(10)
-    table = Table(title="Predicted strongest", title_justify="left", box=None)
-    for name in ("mutations", "IMGT", "region", title, "interval", "P(stronger)", "liabilities"):
-        table.add_column(name, overflow="fold")
-    for row in best.iter_rows(named=True):
-        table.add_row(
+    rows = [
+        (
             row["mutations"],
             row["mutations_imgt"],
             row["region"] or "",
@@ -165,4 +154,8 @@ def _show(scanned: Any) -> None:
             f"{row['p_stronger']:.2f}",
             row["liabilities_gained"] or "",
         )
-    open_console().print(table)
+        for row in best.iter_rows(named=True)
+    ]
+    columns = ("mutations", "IMGT", "region", title, "interval", "P(stronger)", "liabilities")
+    titled = {"title": "Predicted strongest", "title_justify": "left"}
+    print_table(open_console(), columns, rows, column={"overflow": "fold"}, **titled)

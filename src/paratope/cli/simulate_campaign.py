@@ -5,7 +5,16 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Option
 
-from paratope.cli.group import MAX_SEED, Sheet, command_app, finish, in_sheet, say, table_console
+from paratope.cli.group import (
+    MAX_SEED,
+    Sheet,
+    command_app,
+    finish,
+    in_sheet,
+    print_table,
+    say,
+    table_console,
+)
 
 if TYPE_CHECKING:
     from paratope.campaigns.campaign_simulation import Comparison, Landscape, Replay
@@ -86,8 +95,6 @@ def simulate_campaign(
 
 
 def _show(landscape: "Landscape", replayed: "Replay", comparison: "Comparison") -> None:
-    from rich.table import Table
-
     label, options = landscape.label, replayed.options
     console = table_console()
     console.print(
@@ -98,11 +105,12 @@ def _show(landscape: "Landscape", replayed: "Replay", comparison: "Comparison") 
     titles = {"best": f"best {label} found", "recall": f"top {options.top} found, %"}
     for metric, title in titles.items():
         scale = 100.0 if metric == "recall" else 1.0
-        table = Table(title, *(f"round {n}" for n in range(options.rounds + 1)), box=None)
-        for name in replayed.strategies:
-            means = (interval.mean for interval in comparison.rounds[name][metric])
-            table.add_row(name, *(f"{scale * mean:.2f}" for mean in means))
-        console.print(table)
+        rows = [
+            (name, *(f"{scale * each.mean:.2f}" for each in comparison.rounds[name][metric]))
+            for name in replayed.strategies
+        ]
+        columns = (title, *(f"round {index}" for index in range(options.rounds + 1)))
+        print_table(console, columns, rows)
     for saved in comparison.saved:
         what = f"best {label}" if saved.metric == "best" else f"share of the top {options.top}"
         mean, low, high = saved.rounds
