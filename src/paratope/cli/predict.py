@@ -126,10 +126,10 @@ def _run(
     counts: Counter[str] = Counter()
     said: set[str] = set()
     on_screen, with_parent = output is None and sys.stdout.isatty(), parent is not None
+    tables: Any = iter_tables(source, **reading) if whole is None else [whole]
     with contextlib.ExitStack() as stack:
-        tables: Any = [whole]
-        if whole is None:  # closing: the file is let go if a block fails
-            tables = stack.enter_context(contextlib.closing(iter_tables(source, **reading)))
+        if whole is None:
+            stack.callback(tables.close)  # the file is let go if a block fails
         writer = None
         for table in tables:
             say(*(f"Note: {note}" for note in dict.fromkeys(table.notes) if note not in said))
@@ -292,11 +292,7 @@ def _cells(row: "Prediction", numbers: dict[tuple[str, str], int]) -> dict[str, 
 
 
 def shortened(text: str, width: int) -> str:
-    """A text of at most `width` characters: ids differ at their ends, so the middle goes.
-
-    >>> shortened("trastuzumab-HER2-variant-0017", 20)
-    'trastuzumab…ant-0017'
-    """
+    """A text of at most `width` characters: ids differ at their ends, so the middle goes."""
     if len(text) <= width:
         return text
     tail = (width - 1) * 2 // 5 + 1

@@ -121,8 +121,7 @@ def load_encoder(spec: str, device: str = "auto") -> Encoder:
 def download_encoder(spec: str, folder: str | os.PathLike[str] | None = None) -> str:
     """Fetch the weights of ``NAME`` or ``NAME@COMMIT`` from their hub; says how to use them.
 
-    They go into `folder` as plain files, or by default into the hub's own cache. Raises
-    `EncoderError` if the encoder is unknown or the hub cannot be reached.
+    They go into `folder` as plain files, or the hub's own cache. Raises `EncoderError`.
     """
     name, revision = _parse(spec)
     entry = ENCODERS[name]

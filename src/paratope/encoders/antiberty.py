@@ -41,10 +41,7 @@ _UNUSED_WEIGHTS = r"pooler\.|cls\.(species|chain|graft|predictions\.bias)|positi
 
 
 class AntibertyEncoder(TransformerEncoder):
-    """AntiBERTy's last hidden layer, one antibody chain at a time: ``[CLS] … [SEP]``.
-
-    Its vocabulary has no X: an X is read as ``[MASK]``, "some residue".
-    """
+    """AntiBERTy's last hidden layer, chain by chain: ``[CLS] … [SEP]``; X is read as ``[MASK]``."""
 
     name = f"antiberty@{PACKAGE_VERSION}"
     dim = 512
@@ -120,10 +117,7 @@ class AntibertyEncoder(TransformerEncoder):
         return hidden
 
     def species_logits(self, chains: Sequence[str]) -> np.ndarray:
-        """AntiBERTy's own classification of chains, (chains, 6) float32 logits as in `SPECIES`.
-
-        Chains that this encoder has just encoded cost nothing more; raises as `encode`.
-        """
+        """Logits of `SPECIES`, (chains, 6); chains just encoded cost nothing; as `encode`."""
         keys = [bytes(self.tokenize((chain,)).ids) for chain in chains]
         logits = {key: self._species.get(key) for key in keys}
         missing = [key for key in logits if logits[key] is None]
@@ -140,11 +134,10 @@ class AntibertyEncoder(TransformerEncoder):
         return TokenizedUnit(ids, list(range(1, len(chain) + 1)))
 
     def log_likelihoods(self, chain: str, masked: bool = False) -> np.ndarray:
-        """Natural log-probability of each residue at each position, (residues, 20) float32.
+        """Natural log-probability of each of `AMINO_ACIDS` at each position, (residues, 20).
 
-        Columns are in the order of `AMINO_ACIDS`; each row's probabilities sum to 1. With `masked`,
-        each position is masked in turn (one forward pass per residue: slow, and the model does not
-        see what it is asked about); else all are read from one pass. Raises as `encode`.
+        With `masked`, each position is masked in turn, a forward pass each: the model does not see
+        what it is asked about. Raises as `encode`.
         """
         import torch
 

@@ -42,12 +42,6 @@ class EmbeddingStore:
     Several processes may read and write one store (in `folder`, by default `cache_folder`) at once;
     it also survives `os.fork`. Raises `StoreError` if the folder cannot be made or written, or
     holds something else.
-
-    >>> import tempfile
-    >>> from paratope.encoders import load_encoder
-    >>> with EmbeddingStore(load_encoder("residue"), tempfile.mkdtemp()) as store:
-    ...     print(store.fill([("EVQL", "DIQM"), ("EVQL",)]), store.get(("EVQL", "DIQM")).shape)
-    2 (8, 51)
     """
 
     def __init__(self, encoder: Encoder, folder: str | os.PathLike[str] | None = None) -> None:
@@ -80,11 +74,10 @@ class EmbeddingStore:
         return disk_size(self.path)
 
     def fill(self, molecules: Iterable[tuple[str, ...]], progress: Progress = silent) -> int:
-        """Encode and keep what is not in the store yet, or is damaged.
+        """Encode what is missing or damaged; gives how many chains (paired: molecules) it was.
 
-        Gives how many chains (molecules, for a paired encoder) were encoded. Raises `EncoderError`
-        if the encoder cannot take one (what was encoded before stays), `StoreError` if the store
-        cannot be written (disk full, no permission).
+        Raises `EncoderError` if the encoder cannot take one (what was encoded before stays),
+        `StoreError` if the store cannot be written (disk full, no permission).
         """
         units = dict.fromkeys(unit for molecule in molecules for unit in self._units(molecule))
         missing = [unit for unit in units if self._read(unit) is None]
@@ -101,10 +94,7 @@ class EmbeddingStore:
         return len(missing)
 
     def get(self, molecule: tuple[str, ...]) -> np.ndarray:
-        """Embedding of one molecule, (residues, dim) float32: read, or encoded if not there.
-
-        A damaged value is one that is not there.
-        """
+        """Embedding of one molecule, (residues, dim): read, or encoded if missing or damaged."""
         parts = []
         for unit in self._units(molecule):
             rows = self._read(unit)
@@ -115,10 +105,7 @@ class EmbeddingStore:
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def lacking(self, molecules: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
-        """Those that are not in the store: quick, as no embedding is read.
-
-        A damaged value is not noticed, but `get` notices it.
-        """
+        """Those that are not in the store: quick, as none is read (and no damage noticed)."""
         units = list({unit for molecule in molecules for unit in self._units(molecule)})
         keys = [embedding_key(self.encoder.name, unit) for unit in units]
         missing = dict(zip(units, self._open().lacking(keys), strict=True))

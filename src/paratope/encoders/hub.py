@@ -63,8 +63,7 @@ class LocalFiles:
 def locate(model: HubModel, location: str | None) -> LocalFiles:
     """The files of a model in a folder, or of a revision (None: the table's), on this machine.
 
-    A revision is looked for in ``$PARATOPE_ENCODERS/<name>`` if that is set, then in the hub's
-    cache. Raises `EncoderError` if there is no such folder, or the files are not here.
+    Looked for in ``$PARATOPE_ENCODERS/<name>``, then the hub's cache; `EncoderError` if not here.
     """
     if location is not None and (
         os.sep in location or location.startswith(("~", ".")) or Path(location).is_dir()
@@ -104,10 +103,9 @@ def download(
     revision: str | None = None,
     folder: str | os.PathLike[str] | None = None,
 ) -> LocalFiles:
-    """Fetch a model's files from the hub: the one function of this package that uses it.
+    """Fetch a model's files, by default of the table's commit: the one function that uses the hub.
 
-    The commit is by default the one of the table, or the newest where none is pinned. Files go into
-    `folder`, to carry to a machine without network, or into the hub's own cache. Raises
+    They go into `folder`, to carry to a machine without network, or the hub's own cache. Raises
     `EncoderError` if the hub cannot be reached or lacks the files.
     """
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
@@ -141,10 +139,9 @@ def download(
 
 
 def read_vocabulary(folder: Path) -> dict[str, int]:
-    """Tokens and their ids, from whichever vocabulary file a model's folder holds.
+    """Tokens and ids of a folder's vocabulary file; `EncoderError` if none can be read.
 
-    Raises `EncoderError` if none can be read, `MissingExtraError` if it is a SentencePiece model
-    and that library is not installed.
+    `MissingExtraError` if it is a SentencePiece model and that library is not installed.
     """
     try:
         if (path := folder / "tokenizer.json").is_file():
@@ -171,10 +168,7 @@ def read_vocabulary(folder: Path) -> dict[str, int]:
 
 
 def load_weights(model_class: Any, files: LocalFiles, **options: Any) -> Any:
-    """A `transformers` model of a folder, float32.
-
-    Raises `EncoderError` if files are missing or damaged, or weights are not those of the model.
-    """
+    """A `transformers` model of a folder, float32; `EncoderError` if its files are not whole."""
     import torch
 
     try:
@@ -242,8 +236,7 @@ def _folder_revision(model: HubModel, folder: Path) -> str:
 def fingerprint(folder: Path) -> str:
     """16 hexadecimal digits that differ if configuration, vocabulary or weights do.
 
-    Small files are read whole; of weights the size, the first MiB and 256 blocks spread over the
-    file are, so that eleven gigabytes take no minute.
+    Of large files the size, the first MiB and 256 blocks spread over them are read, to be quick.
     """
     digest = hashlib.sha256()
     weights = [*folder.glob("*.safetensors"), *folder.glob("*.bin")]

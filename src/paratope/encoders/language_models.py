@@ -24,9 +24,8 @@ from paratope.molecules.sequences import ALPHABET
 class LanguageModelEncoder(TransformerEncoder):
     """The last hidden layer of a language model whose files come from a hub or a folder.
 
-    A child states the conventions of its input as class attributes, below, and names its classes in
-    `transformers`. Residues are looked up one by one in the vocabulary: nothing is left to a
-    tokenizer's settings of spaces and case, and a residue can never become an unknown token.
+    A child states the conventions of its input below. Residues are looked up one by one in the
+    vocabulary: nothing is left to a tokenizer's settings, and none can become an unknown token.
     """
 
     model_type: str  # in config.json, and the module of `transformers`

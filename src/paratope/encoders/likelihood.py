@@ -56,10 +56,10 @@ class Likelihood:
         self._species = EmbeddingStore(_ByChain(f"{name}+species", widths[1], species), cache)
 
     def frequencies(self, chain: str) -> np.ndarray:
-        """Probability of each residue at each position, masked, (residues, 20).
+        """Probability (masked) of each residue of `AMINO_ACIDS` at each position, (residues, 20).
 
-        Columns are in the order of `AMINO_ACIDS`, rows sum to 1. `chain` is one clean variable
-        domain; the first time takes one pass of the model for each residue.
+        `chain` is one clean variable domain; the first time takes one pass of the model per
+        residue.
         """
         self._frequencies.fill([(chain,)], self._progress)
         return np.exp(self._frequencies.get((chain,)).astype(float))
@@ -67,8 +67,7 @@ class Likelihood:
     def humanness(self, chains: Sequence[str]) -> np.ndarray:
         """Natural log-odds of human or rhesus against mouse, rat, rabbit and camel, (chains,).
 
-        Above 0 its classifier takes the chain for a primate's. It is no measure of immunogenicity,
-        and compares variants of one chain better than chains of different kinds.
+        No measure of immunogenicity; compares variants of one chain better than different chains.
         """
         molecules = [(chain,) for chain in chains]
         self._species.fill(molecules, self._progress)

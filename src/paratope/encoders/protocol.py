@@ -53,8 +53,8 @@ class BaseEncoder(abc.ABC):
     def encode(self, molecules: Sequence[tuple[str, ...]]) -> list[np.ndarray]:
         """One float32 array (residues, dim) per molecule: chains in order, no special tokens.
 
-        Raises `EncoderError` if a chain is empty, over `max_residues`, or holds a letter that is
-        not in `paratope.molecules.sequences.ALPHABET`.
+        Raises `EncoderError` if a chain is empty, over `max_residues`, or of letters not in
+        `ALPHABET`.
         """
         split = [molecule_units(tuple(molecule), self.paired) for molecule in molecules]
         unique = list(dict.fromkeys(unit for units in split for unit in units))
@@ -71,8 +71,8 @@ class BaseEncoder(abc.ABC):
     ) -> tuple[tuple[str, ...], str | None]:
         """Chains that the encoder takes, and a note if something had to be cut.
 
-        An antigen's chain over the limit is cut at its end; an antibody's is refused with an
-        `EncoderError`, since its binding site could be lost, as is all that a paired encoder gets.
+        An antigen's chain over the limit is cut at its end; an antibody's, whose binding site could
+        be lost, and all that a paired encoder gets is refused with an `EncoderError`.
         """
         limit = self.max_residues
         units = molecule_units(chains, self.paired)
@@ -111,13 +111,7 @@ class BaseEncoder(abc.ABC):
 
 
 def molecule_units(molecule: tuple[str, ...], paired: bool) -> tuple[tuple[str, ...], ...]:
-    """The parts of a molecule that are encoded together; `EncoderError` if it has no chain.
-
-    >>> molecule_units(("EVQL", "DIQM"), paired=False)
-    (('EVQL',), ('DIQM',))
-    >>> molecule_units(("EVQL", "DIQM"), paired=True)
-    (('EVQL', 'DIQM'),)
-    """
+    """The parts of a molecule that are encoded together; `EncoderError` if it has no chain."""
     if not molecule:
         raise EncoderError("a molecule needs at least one residue; this one has no chain")
     return (molecule,) if paired else tuple((chain,) for chain in molecule)

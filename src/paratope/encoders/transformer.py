@@ -23,10 +23,7 @@ DEVICES = ("auto", "cpu", "cuda")
 
 
 def resolve_device(device: str) -> "torch.device":
-    """The torch device of ``auto``, ``cpu`` or ``cuda`` (``cuda:1`` for the second GPU).
-
-    Raises `EncoderError` if the name is another, or a GPU is asked for where there is none.
-    """
+    """The torch device of ``auto``, ``cpu``, ``cuda`` or ``cuda:1``; `EncoderError` for others."""
     import torch
 
     if device == "auto":
@@ -45,9 +42,6 @@ def length_batches(lengths: list[int], budget: int = TOKENS_PER_BATCH) -> list[l
     """Indices of items in batches of like length, each at most `budget` when padded to its longest.
 
     An item longer than the budget is a batch of its own.
-
-    >>> length_batches([5, 100, 6, 101], budget=202)
-    [[1, 3], [0, 2]]
     """
     batches: list[list[int]] = []
     for index in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
@@ -80,10 +74,7 @@ class TokenTable:
 
 
 class TransformerEncoder(BaseEncoder):
-    """An encoder that is a transformer of `transformers`, loaded when it is first needed.
-
-    A child writes `_load_model`, `_tokenize` and `token_table`.
-    """
+    """A transformer, loaded when needed; a child writes the abstract methods below."""
 
     def __init__(self, device: str = "auto") -> None:
         self.device = device
@@ -124,10 +115,7 @@ class TransformerEncoder(BaseEncoder):
         return self._tokenize(unit)
 
     def residue_states(self, units: Sequence[TokenizedUnit]) -> list["torch.Tensor"]:
-        """Last hidden states of each unit's residues, (residues, dim), on the model's device.
-
-        Gradients are recorded where weights of the model take part in training.
-        """
+        """Last hidden states of each unit's residues, (residues, dim); gradients where trained."""
         states = dict(self._states(units))
         return [states[index] for index in range(len(units))]
 

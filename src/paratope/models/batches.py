@@ -1,8 +1,7 @@
 """Measured pairs as arrays, and batches of them: padding, masks, buckets, each molecule once.
 
-Many rows of a table share one antigen, so a batch holds its unique molecules and says by index
-which row uses which: the network's towers then run once per molecule and only the interaction runs
-once per row.
+A batch holds its unique molecules (many rows share one antigen) and says by index which row uses
+which: towers run once per molecule, only the interaction once per row.
 """
 
 import dataclasses
@@ -54,17 +53,7 @@ class Examples:
 
     @classmethod
     def from_measurements(cls, measurements: Sequence[Measurement]) -> Self:
-        """Examples of measurements; `InputError` if one has no pKd.
-
-        >>> from paratope.core.censoring import Censoring
-        >>> from paratope.molecules.sequences import Antibody, Antigen, Pair
-        >>> pair = Pair(Antibody("EVQL"), Antigen(("MKV",)))
-        >>> examples = Examples.from_measurements(
-        ...     [Measurement(pair, 8.5), Measurement(pair, 5.0, Censoring.AT_MOST)]
-        ... )
-        >>> len(examples), examples.antibodies, examples.censoring.tolist()
-        (2, (('EVQL',),), [0, -1])
-        """
+        """Examples of measurements; `InputError` if one has no pKd."""
         for number, measurement in enumerate(measurements, start=1):
             if measurement.pkd is None:
                 raise InputError(
@@ -119,10 +108,6 @@ def fit_molecule(
     """Chains cut to what an encoder, and a recipe's limit (0: none), let it see; and a note if so.
 
     Raises `EncoderError` if the encoder refuses the molecule.
-
-    >>> from paratope.encoders import load_encoder
-    >>> fit_molecule(load_encoder("residue"), ("EVQL", "DIQM"), "antigen", max_residues=6)
-    (('EVQL', 'DI'), 'antigen: the last 2 of 8 residues are left out (limit 6)')
     """
     chains, note = encoder.fit_length(chains, role)
     total = sum(map(len, chains))
@@ -196,12 +181,7 @@ def collate(
 
 
 def pad(embeddings: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
-    """Embeddings (residues, dim) as one zero-padded float32 tensor and a mask, true at residues.
-
-    >>> tokens, mask = pad([np.ones((2, 4)), np.ones((3, 4))])
-    >>> tokens.shape, mask.sum(dim=1).tolist()
-    (torch.Size([2, 3, 4]), [2, 3])
-    """
+    """Embeddings (residues, dim) as one zero-padded float32 tensor and a mask, true at residues."""
     longest = max(len(embedding) for embedding in embeddings)
     tokens = torch.zeros(len(embeddings), longest, embeddings[0].shape[1])
     mask = torch.zeros(len(embeddings), longest, dtype=torch.bool)
@@ -213,14 +193,11 @@ def pad(embeddings: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
 
 
 class BatchPlan:
-    """Which rows each batch of each epoch holds: seeded, bucketed by length, resumable.
-
-    The plan of an epoch is a function of the seed and the epoch alone, so a position inside it is
-    all the state there is.
+    """Which rows each batch of each epoch holds: a function of seed and epoch, bucketed by length.
 
     With `balance` ``"none"`` every row comes once an epoch; with ``"assay"`` or ``"antigen"`` as
-    many rows are drawn, with replacement, so that a group of m rows is drawn in proportion to m **
-    `balance_power`. The last batch of an epoch may be smaller.
+    many are drawn, with replacement, a group of m rows in proportion to m ** `balance_power`. An
+    epoch's last batch may be smaller.
     """
 
     def __init__(

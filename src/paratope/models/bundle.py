@@ -29,16 +29,12 @@ from paratope.models.recipes import LoraSettings
 FORMAT_VERSION = 1
 BUNDLED_MODELS = ("default",)
 _REQUIRED = ("model.safetensors", "calibration.json", "familiarity.json")
-_OPTIONAL = ("metrics.json", "card.md", "environment.json", "campaign.json")
-_FILES = frozenset({"config.json", *_REQUIRED, *_OPTIONAL})
+# Fields of `Bundle`, each a file: name.json
+_DOCUMENTS = ("calibration", "familiarity", "metrics", "environment", "campaign")
+_FILES = frozenset(
+    {"config.json", "model.safetensors", "card.md", *(f"{name}.json" for name in _DOCUMENTS)}
+)
 _DTYPES = frozenset(f"torch.{kind}" for kind in ("float16", "bfloat16", "float32", "float64"))
-# file -> field of `Bundle`
-_DOCUMENTS = {
-    f"{name}.json": name
-    for name in ("calibration", "familiarity", "metrics", "environment", "campaign")
-}
-
-
 # Bounds of memory: bytes of a file, and of a campaign's weights; values of a JSON file.
 _MAX_BYTES: dict[str, int] = dict.fromkeys(
     ("config.json", "environment.json", "card.md"), 1_000_000
@@ -96,24 +92,19 @@ class Bundle:
 
 
 def write_bundle(bundle: Bundle, folder: str | os.PathLike[str]) -> Path:
-    """Write a bundle as a folder, replacing the model that is there; other files in it are kept.
-
-    Raises `OutputError` if it cannot be written, or as `check_target`.
-    """
+    """Write a bundle over the model in a folder, other files kept; raises as `check_target`."""
     from safetensors.torch import save
 
     target = Path(folder)
     check_target(target)
     contents = {
         "model.safetensors": save({name: bundle.weights[name] for name in sorted(bundle.weights)}),
-        "calibration.json": _json_bytes(bundle.calibration, indent=None),
-        "familiarity.json": _json_bytes(bundle.familiarity, indent=None),
-        "metrics.json": _json_bytes(bundle.metrics),
-        "environment.json": _json_bytes(bundle.environment),
         "card.md": bundle.card.encode("utf-8"),
     }
-    if bundle.campaign:
-        contents["campaign.json"] = _json_bytes(bundle.campaign, indent=None)
+    for name in _DOCUMENTS:
+        if name != "campaign" or bundle.campaign:
+            indent = 2 if name in ("metrics", "environment") else None
+            contents[f"{name}.json"] = _json_bytes(getattr(bundle, name), indent)
     checksums = {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}
     config = {"format_version": FORMAT_VERSION, **bundle.config, "sha256": checksums}
     contents["config.json"] = _json_bytes(config)
@@ -124,10 +115,9 @@ def write_bundle(bundle: Bundle, folder: str | os.PathLike[str]) -> Path:
 
 
 def check_target(target: Path) -> None:
-    """Raise `OutputError` unless a model may be written to a folder.
+    """Raise `OutputError` unless a folder is empty or a model's, and can be written.
 
-    A folder that is there must be empty or a model folder: one whose ``config.json`` has our
-    ``format_version`` and ``sha256``, not just any file of that common name.
+    A model's ``config.json`` has our ``format_version`` and ``sha256``, unlike others of that name.
     """
     if target.exists() and not target.is_dir():
         raise OutputError(f"cannot write {target}: this is a file; expected a folder")
@@ -149,10 +139,7 @@ def check_target(target: Path) -> None:
 
 
 def read_bundle(folder: str | os.PathLike[str]) -> Bundle:
-    """Read a bundle and check every file against its checksum.
-
-    Raises `ModelError` if the folder or a file of it is missing, altered, or of another version.
-    """
+    """The bundle of a folder; `ModelError` if a file is missing, altered, or of another version."""
     from safetensors import SafetensorError
     from safetensors.torch import load
 
@@ -192,8 +179,8 @@ def read_bundle(folder: str | os.PathLike[str]) -> Bundle:
                 f"{tensor.dtype}, which no model holds"
             )
     documents = {
-        field: _parse(source, name, contents[name]) if name in contents else {}
-        for name, field in _DOCUMENTS.items()
+        name: _parse(source, f"{name}.json", contents.get(f"{name}.json", b"{}"))
+        for name in _DOCUMENTS
     }
     card = contents.get("card.md", b"").decode("utf-8", errors="replace")
     return Bundle(config=config, weights=weights, card=card, **documents)
@@ -205,10 +192,7 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def find_model(source: str | os.PathLike[str]) -> Path:
-    """Folder of a model: an existing folder, a run folder's bundle, or a bundled name.
-
-    Raises `ModelError` if it is none of these.
-    """
+    """Folder of a model: a folder, a run folder's bundle, or a bundled name; else `ModelError`."""
     folder = Path(source)
     if folder.is_dir():
         has_bundle = not (folder / "config.json").exists() and (folder / "bundle").is_dir()
@@ -234,10 +218,7 @@ def make_bundle(
     environment: Mapping[str, Any],
     card: str,
 ) -> Bundle:
-    """Parts of a model as a bundle; `ModelError` if the networks are of different shapes.
-
-    `encoders` gives names with revisions for ``antibody`` and ``antigen``, and ``max_residues``.
-    """
+    """Parts of a model as a bundle; `ModelError` if the networks are of different shapes."""
     if any(network.config != networks[0].config for network in networks):
         raise ModelError("the networks of a bundle must have one shape; these differ")
     weights = {

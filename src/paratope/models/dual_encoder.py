@@ -8,7 +8,7 @@ import pickle
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -29,34 +29,8 @@ from paratope.models.recipes import Recipe, load_recipe
 from paratope.molecules.sequences import ALPHABET, clean_antibody, clean_antigen
 
 
-class TokenEncoder(Protocol):
-    """What encodes token ids: any `TransformerEncoder`, or `LetterTokens` of another encoder."""
-
-    paired: bool
-
-    @property
-    def token_table(self) -> TokenTable:
-        """What the token ids mean."""
-        ...
-
-    def tokenize(self, unit: tuple[str, ...]) -> TokenizedUnit:
-        """Tokens of chains that are encoded together."""
-        ...
-
-    def residue_states(self, units: Sequence[TokenizedUnit]) -> list[Tensor]:
-        """States of each unit's residues, (residues, dim)."""
-        ...
-
-
 class LetterTokens:
-    """Token ids for an unpaired encoder of letters: one per letter, and one that ends a chain.
-
-    >>> tokens = LetterTokens(load_encoder("residue"))
-    >>> tokens.tokenize(("ACD",)).ids
-    [1, 2, 3, 22]
-    >>> [states.shape for states in tokens.residue_states([tokens.tokenize(("ACD",))])]
-    [torch.Size([3, 51])]
-    """
+    """Token ids for an unpaired encoder of letters: one per letter, and one that ends a chain."""
 
     paired = False
     token_table = TokenTable(
@@ -87,6 +61,9 @@ class LetterTokens:
         return [torch.from_numpy(rows) for rows in self.encoder.encode(chains)]
 
 
+TokenEncoder = TransformerEncoder | LetterTokens
+
+
 def token_encoder(encoder: Encoder) -> TokenEncoder:
     """The encoder, as one that takes token ids."""
     return encoder if isinstance(encoder, TransformerEncoder) else LetterTokens(encoder)
@@ -95,8 +72,8 @@ def token_encoder(encoder: Encoder) -> TokenEncoder:
 def units_of_tokens(encoder: TokenEncoder, ids: Tensor, mask: Tensor) -> list[list[TokenizedUnit]]:
     """What is encoded together in each row of token ids and mask, (B, T) each, without padding.
 
-    An unpaired encoder reads each chain, up to its end token, alone. Raises `InputError` if the
-    shapes are others, or a row holds no residue or a token that is none.
+    An unpaired encoder reads each chain, up to its end token, alone. Raises `InputError` for other
+    shapes, a row without a residue, or a token that is none.
     """
     if ids.ndim != 2 or ids.shape != mask.shape or ids.is_floating_point():
         raise InputError(
@@ -147,9 +124,8 @@ class ChainTokenizer:
     """
 
     def __init__(self, encoder: Encoder, role: Role, max_residues: int = 0) -> None:
-        self.encoder = encoder
+        self.encoder, self.max_residues = encoder, max_residues
         self.role: Role = role
-        self.max_residues = max_residues
         self._tokens = token_encoder(encoder)
 
     def __call__(
@@ -162,39 +138,38 @@ class ChainTokenizer:
     ) -> dict[str, Tensor]:
         """``input_ids`` and ``attention_mask``, (molecules, tokens) int64 each.
 
-        Chains of a molecule are separated by ``|``; white space does not matter. Without `padding`
-        all must be of one length. With `truncation` a molecule over the limit is cut, with a
-        warning; otherwise it is refused. `max_length` counts special tokens. Raises `InputError` if
-        a text is no sequence or may not be cut, `EncoderError` if the encoder refuses the molecule.
+        Chains are separated by ``|``; white space does not matter. With `truncation` a molecule
+        over the limit is cut, with a warning; else refused. `max_length` counts special tokens.
+        Raises `InputError` for what is no sequence, may not be cut or has no equal length,
+        `EncoderError` as the encoder.
         """
         if return_tensors != "pt":
             raise InputError(f"return_tensors={return_tensors!r}: expected 'pt', torch tensors")
         texts = [sequences] if isinstance(sequences, str) else list(sequences)
         if not texts:
             raise InputError("no sequence to tokenize; expected at least one")
-        rows = [self._row(text, truncation, max_length) for text in texts]
+        rows = []
+        clean = clean_antibody if self.role == "antibody" else clean_antigen
+        for text in texts:
+            chains = clean(text)[0].chains
+            limit = self.max_residues
+            if max_length is not None:
+                around = len(self._ids(chains)) - sum(map(len, chains))
+                if max_length <= around:
+                    raise InputError(
+                        f"max_length={max_length} leaves no room beside {around} special tokens"
+                    )
+                limit = min(limit or max_length, max_length - around)
+            kept, note = fit_molecule(self.encoder, chains, self.role, limit)
+            if note is not None:
+                if not truncation:
+                    raise InputError(f"{note}; this may be done with truncation=True only")
+                warnings.warn(note, UserWarning, stacklevel=2)
+            rows.append(self._ids(kept))
         if not padding and len(set(map(len, rows))) > 1:
             raise InputError("molecules of different lengths need padding=True")
         ids, mask = padded_ids(rows, self._tokens.token_table.pad)
         return {"input_ids": ids, "attention_mask": mask}
-
-    def _row(self, text: str, truncation: bool, max_length: int | None) -> list[int]:
-        clean = clean_antibody if self.role == "antibody" else clean_antigen
-        chains = clean(text)[0].chains
-        limit = self.max_residues
-        if max_length is not None:
-            around = len(self._ids(chains)) - sum(map(len, chains))
-            if max_length <= around:
-                raise InputError(
-                    f"max_length={max_length} leaves no room beside {around} special tokens"
-                )
-            limit = min(limit or max_length, max_length - around)
-        kept, note = fit_molecule(self.encoder, chains, self.role, limit)
-        if note is not None:
-            if not truncation:
-                raise InputError(f"{note}; this may be done with truncation=True only")
-            warnings.warn(note, UserWarning, stacklevel=3)
-        return self._ids(kept)
 
     def _ids(self, chains: tuple[str, ...]) -> list[int]:
         units = molecule_units(chains, self.encoder.paired)
@@ -270,11 +245,10 @@ class DualEncoderWithCrossAttention(Network):
         antibody_encoder: str | Encoder | None = None,
         antigen_encoder: str | Encoder | None = None,
     ) -> Self:
-        """The model of a run's checkpoint, with the sizes of the run, ready to predict.
+        """The model of a run's ``checkpoints/checkpoint_latest.pth`` or best weights, to predict.
 
-        `path` is such as ``run/checkpoints/checkpoint_latest.pth``, or the best epoch's weights
-        beside it; nothing in it is executed. The encoders are named if they are not where the run
-        had them. Raises `ModelError` if it cannot be read, or is no checkpoint of a run.
+        Nothing in it is executed; `ModelError` if it is no checkpoint. The encoders are named if
+        they are not where the run had them.
         """
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
@@ -309,14 +283,15 @@ class DualEncoderWithCrossAttention(Network):
     @property
     def antibody_tokenizer(self) -> ChainTokenizer:
         """What makes token ids of antibodies, ``"HEAVY|LIGHT"`` or ``"HEAVY"``, for this model."""
-        limit = self.recipe.encoders.max_residues
-        return ChainTokenizer(self.antibody_encoder, "antibody", limit)
+        return self._tokenizer("antibody")
 
     @property
     def antigen_tokenizer(self) -> ChainTokenizer:
         """What makes token ids of antigens for this model; chains are separated by ``|``."""
-        limit = self.recipe.encoders.max_residues
-        return ChainTokenizer(self.antigen_encoder, "antigen", limit)
+        return self._tokenizer("antigen")
+
+    def _tokenizer(self, side: Role) -> ChainTokenizer:
+        return ChainTokenizer(self._encoder(side), side, self.recipe.encoders.max_residues)
 
     # pairs come as token ids here, not as a batch of embeddings
     def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -328,9 +303,8 @@ class DualEncoderWithCrossAttention(Network):
     ) -> Tensor:
         """Predicted pKd of each row, float32 (B,); special tokens and padding have no part in it.
 
-        Ids and masks are (B, T) for antibodies and (B, T') for antigens, from `antibody_tokenizer`
-        and `antigen_tokenizer` or the encoders' own. Raises `InputError` if the numbers of rows
-        differ, or a token is no residue.
+        Ids and masks are (B, T) and (B, T'), from the tokenizers here or the encoders' own. Raises
+        `InputError` if the numbers of rows differ, or a token is no residue.
         """
         if len(antibody_input_ids) != len(antigen_input_ids):
             raise InputError(

@@ -16,10 +16,8 @@ _LIBRARIES = ("torch", "numpy", "safetensors", "immunum", "transformers")
 def ensemble_models(sources: Sequence[str]) -> Bundle:
     """One bundle of all networks of several models (run folders, model folders or bundled names).
 
-    Every network's held-out rows stay held out from that network, so all of them together calibrate
-    the average; they are a little pessimistic, as an average errs less than its members. Raises
-    `ModelError` if there are fewer than two, one cannot be read, or they differ in encoders, shape,
-    or in whether their predictions are rescaled.
+    Rows held out from each network calibrate the average; a little pessimistic, as it errs less
+    than its members. Raises `ModelError` for fewer than two, or models that do not agree.
     """
     if len(sources) < 2:
         raise ModelError(f"an ensemble joins at least two models, got {len(sources)}")

@@ -1,13 +1,9 @@
 """LoRA: small changes of an encoder's attention, trained together with the network.
 
-To each chosen projection W of the encoder a product of two thin matrices is added,
-W + (alpha / rank) B A, with A of `rank` rows and B of `rank` columns (Hu et al. 2022, "LoRA:
-low-rank adaptation of large language models", ICLR). Only A and B are trained, saved and loaded; B
-begins at zero, so an untrained adapter changes nothing.
-
-The network of an adapted side reads residue tokens instead of embeddings, and encodes them itself,
-with gradients. So nothing an adapted encoder gives is ever in the store of embeddings, and nothing
-from there reaches an adapted side.
+To each chosen projection W a product of two thin matrices is added, W + (alpha / rank) B A (Hu et
+al. 2022, "LoRA: low-rank adaptation of large language models", ICLR). Only A and B are trained and
+saved; B begins at zero. The network of an adapted side reads residue tokens and encodes them
+itself, so nothing an adapted encoder gives is ever in the store of embeddings.
 """
 
 import importlib.util
@@ -84,8 +80,7 @@ def chains_of(codes: Sequence[float] | np.ndarray) -> tuple[str, ...]:
 class AdaptedTower(nn.Module):
     """A tower that reads residue tokens: the adapted encoder, then the tower of the network.
 
-    Its weights are the adapter's and the tower's; those of the encoder, which is changed in place
-    and to be used by this tower only, are no part of it.
+    Its weights are the adapter's and the tower's; the encoder, changed in place, is no part of it.
     """
 
     tokens_at_once = TOKENS_PER_BATCH
@@ -96,7 +91,26 @@ class AdaptedTower(nn.Module):
         super().__init__()
         self.tower = tower
         self.encoder = encoder
-        self.adapters = nn.ParameterDict(_inject(encoder, settings))
+        from peft import LoraConfig, inject_adapter_in_model
+
+        model = encoder.language_model.base_model  # without a head, which no residue's state sees
+        targets = settings.targets or DEFAULT_TARGETS[model.config.model_type]
+        lora = LoraConfig(r=settings.rank, lora_alpha=settings.alpha, target_modules=list(targets))
+        layers = [name for name, part in model.named_modules() if isinstance(part, nn.Linear)]
+        projections = sorted({name.split(".")[-1] for name in layers})
+        if missing := sorted(set(targets) - set(projections)):
+            raise TrainingError(
+                f"lora.targets: {encoder.name} has no projection {missing[0]!r}; "
+                f"valid names: {', '.join(projections)}"
+            )
+        inject_adapter_in_model(lora, model)
+        adapters = {
+            # a parameter's key may hold no dot
+            name.removesuffix(".default.weight").replace(".", "-"): weight
+            for name, weight in model.named_parameters()
+            if weight.requires_grad
+        }
+        self.adapters = nn.ParameterDict(adapters)
 
     def forward(self, codes: Tensor, mask: Tensor) -> Tensor:
         """Latents (molecules, L, dim) of tokens (molecules, L, 1); zero at padding."""
@@ -136,21 +150,14 @@ class AdaptedTower(nn.Module):
 
 
 def adapted_sides(settings: LoraSettings) -> tuple[Role, ...]:
-    """Sides whose encoder is trained.
-
-    >>> adapted_sides(LoraSettings(rank=4, side="antibody"))
-    ('antibody',)
-    """
+    """Sides whose encoder is trained."""
     return tuple(side for side in SIDES if settings.rank and settings.side in (side, "both"))
 
 
 def open_store(
     encoder: Encoder, side: Role, settings: LoraSettings, cache: Any = None
 ) -> EmbeddingStore | ResidueTokens:
-    """What a network reads molecules of a side from: stored embeddings, or tokens.
-
-    Raises what `build_network` does, before anything is encoded.
-    """
+    """What a network reads a side from: stored embeddings, or tokens; raises as `build_network`."""
     if side in adapted_sides(settings):
         _check_adaptable(encoder, side, settings)
         return ResidueTokens(encoder)
@@ -170,8 +177,7 @@ def build_network(
 ) -> Network:
     """An untrained network, its sides' encoders (as for `load_encoder`) adapted by the settings.
 
-    Raises `TrainingError` if an encoder has no weights that could be adapted, or none of the names
-    asked for, and `MissingExtraError` if peft is needed and not installed.
+    Raises `TrainingError` if an encoder cannot be adapted so, `MissingExtraError` without peft.
     """
     network = Network(config)
     adapt(network, settings, encoders, device)
@@ -200,27 +206,3 @@ def _check_adaptable(encoder: Encoder, side: Role, settings: LoraSettings) -> No
         )
     if importlib.util.find_spec("peft") is None:
         raise MissingExtraError("LoRA fine-tuning (lora.rank above 0)", "research")
-
-
-def _inject(encoder: TransformerEncoder, settings: LoraSettings) -> dict[str, nn.Parameter]:
-    """Put an adapter into an encoder's model; its weights by name."""
-    from peft import LoraConfig, inject_adapter_in_model
-
-    model = encoder.language_model.base_model  # without a head, which no residue's state sees
-    targets = settings.targets or DEFAULT_TARGETS[model.config.model_type]
-    lora = LoraConfig(r=settings.rank, lora_alpha=settings.alpha, target_modules=list(targets))
-    projections = sorted(
-        {name.split(".")[-1] for name, part in model.named_modules() if isinstance(part, nn.Linear)}
-    )
-    if missing := sorted(set(targets) - set(projections)):
-        raise TrainingError(
-            f"lora.targets: {encoder.name} has no projection {missing[0]!r}; "
-            f"valid names: {', '.join(projections)}"
-        )
-    inject_adapter_in_model(lora, model)
-    return {
-        # a parameter's key may hold no dot
-        name.removesuffix(".default.weight").replace(".", "-"): weight
-        for name, weight in model.named_parameters()
-        if weight.requires_grad
-    }

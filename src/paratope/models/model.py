@@ -1,8 +1,4 @@
-"""What every kind of model offers, and the carriers of what it says.
-
-A `Model` is fulfilled by networks trained on many antigens (`paratope.models.network_model`) and by
-models of one campaign (`paratope.campaigns.campaign_model`); nothing that uses one asks which.
-"""
+"""What every kind of model offers, and the carriers of what it says."""
 
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple, Protocol
@@ -76,10 +72,7 @@ class Model(Protocol):
         ...
 
     def cut_pair(self, pair: Pair) -> tuple[Pair, str | None]:
-        """A pair cut to what the model reads, and a note if something was left out.
-
-        Raises `EncoderError` if it cannot read one of the molecules.
-        """
+        """A pair cut to what the model reads, and a note if so; `EncoderError` if it cannot."""
         ...
 
     def predict_pairs(
@@ -112,10 +105,7 @@ class Model(Protocol):
         antibody_index: Sequence[int] | np.ndarray | None = None,
         antigen_index: Sequence[int] | np.ndarray | None = None,
     ) -> Scored:
-        """Uncalibrated predictions for pairs of states.
-
-        The indices give the states of each row; without them, row n pairs antibody and antigen n.
-        """
+        """Uncalibrated predictions for pairs of states, a row for each index (default: n, n)."""
         ...
 
     def close(self) -> None:

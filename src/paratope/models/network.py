@@ -47,39 +47,20 @@ class NetworkOutput(NamedTuple):
 def bounded(raw: Tensor, low: float, high: float) -> Tensor:
     """Raw values onto (low, high) by an arc tangent: slope 1 in the middle.
 
-    The slope falls with 1 / raw² and not exponentially, as a sigmoid's does, so it stays above zero
-    in float32 at any value a network produces and no prediction gets stuck at an end.
-
-    >>> bounded(torch.tensor([-1e4, 0.0, 1e4]), 4.0, 14.0)
-    tensor([ 4.0010,  9.0000, 13.9990])
+    The slope falls with 1 / raw², not exponentially as a sigmoid's, so no prediction gets stuck.
     """
     width = high - low
     return (low + high) / 2 + width / math.pi * torch.atan(raw * (math.pi / width))
 
 
 def unbounded(value: float, low: float, high: float) -> float:
-    """Raw value that `bounded` takes to `value`, which lies inside (low, high).
-
-    >>> unbounded(9.0, 4.0, 14.0)
-    0.0
-    """
+    """Raw value that `bounded` takes to `value`, which lies inside (low, high)."""
     width = high - low
     return width / math.pi * math.tan(math.pi / width * (value - (low + high) / 2))
 
 
 class Network(nn.Module):
-    """Cross-attention between the residues of an antibody and an antigen.
-
-    >>> network = Network(NetworkConfig(antibody_dim=8, antigen_dim=4, dim=16)).eval()
-    >>> antibody, antigen = torch.ones(1, 5, 8), torch.ones(1, 7, 4)
-    >>> latent_b = network.antibody_tower(antibody, torch.ones(1, 5).bool())
-    >>> latent_g = network.antigen_tower(antigen, torch.ones(1, 7).bool())
-    >>> output = network.interact(
-    ...     latent_b, torch.ones(1, 5).bool(), latent_g, torch.ones(1, 7).bool()
-    ... )
-    >>> latent_b.shape, output.mean.shape
-    (torch.Size([1, 5, 16]), torch.Size([1]))
-    """
+    """Cross-attention between the residues of an antibody and an antigen."""
 
     output_center: Tensor
     output_spread: Tensor
@@ -136,8 +117,8 @@ class Network(nn.Module):
         """Answer, (B,) each, for pairs of the towers' latents (molecules, L, dim).
 
         Masks (molecules, L) are true at residues; a side without any is an absent molecule. The
-        indices (B,) name each row's molecules; without them, row n uses molecule n. What depends on
-        one molecule alone is computed once per molecule.
+        indices (B,) name each row's molecules (default: n, n), so that what depends on one is
+        computed once.
         """
         states, masks = (antibody, antigen), (antibody_mask, antigen_mask)
         index = (antibody_index, antigen_index)
@@ -226,8 +207,8 @@ class Interaction(nn.Module):
 class CrossAttention(nn.Module):
     """Multi-head attention from one molecule's residues to another's.
 
-    Beside the residues there is always a null key with logit 0 and value 0, so a residue may attend
-    to nothing and an absent partner is well defined (Miller 2023, "Attention is off by one").
+    There is always a null key with logit 0 and value 0, so a residue may attend to nothing and an
+    absent partner is well defined (Miller 2023, "Attention is off by one").
     """
 
     def __init__(self, config: NetworkConfig) -> None:
@@ -319,10 +300,7 @@ class MeanPooling(nn.Module):
 
 
 def sinusoids(length: int, like: Tensor) -> Tensor:
-    """Sine and cosine of the position at geometric wavelengths, (length, width of `like`).
-
-    Vaswani et al. 2017, "Attention is all you need", section 3.5.
-    """
+    """Sines and cosines of the position, (length, width of `like`); Vaswani et al. 2017, 3.5."""
     half = like.shape[-1] // 2
     position = torch.arange(length, device=like.device, dtype=torch.float32)
     rate = torch.exp(

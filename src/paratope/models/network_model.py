@@ -17,6 +17,7 @@ from paratope.core.errors import ModelError
 from paratope.core.progress import console_progress
 from paratope.encoders import Encoder, load_encoder
 from paratope.encoders.embedding_store import EmbeddingStore
+from paratope.encoders.protocol import Role
 from paratope.encoders.transformer import length_batches, resolve_device
 from paratope.models.applicability_domain import ApplicabilityDomain, DomainDistance
 from paratope.models.batches import fit_molecule, pad, unique
@@ -56,6 +57,8 @@ class NetworkModel:
     calibration: Calibration
     domain: ApplicabilityDomain
     max_residues: int = 0  # Limit of a molecule's residues, 0 for none
+    label: Label = "pkd"
+    default_antigen: Antigen | None = None  # every row must name its antigen
 
     def __post_init__(self) -> None:
         if not self.networks:
@@ -69,8 +72,8 @@ class NetworkModel:
     ) -> "NetworkModel":
         """The model of a bundle, with its embedding stores in `cache` (default: the user's).
 
-        Raises `ModelError` if the bundle's parts do not fit together, `EncoderError` if one of its
-        encoders is not here.
+        Raises `ModelError` if its parts do not fit together, `EncoderError` if an encoder is not
+        here.
         """
         config = BundleConfig.of(bundle.config)
         sizes, lora = config.network, config.encoders.lora
@@ -112,16 +115,6 @@ class NetworkModel:
         antigen_store = open_store(encoders[1], "antigen", lora, cache)
         stores = antibody_store, antigen_store
         return cls(tuple(networks), *stores, calibration, domain, config.encoders.max_residues)
-
-    @property
-    def label(self) -> Label:
-        """What it predicts: pKd."""
-        return "pkd"
-
-    @property
-    def default_antigen(self) -> Antigen | None:
-        """None: every row must name its antigen."""
-        return None
 
     @property
     def config(self) -> NetworkConfig:
@@ -172,17 +165,15 @@ class NetworkModel:
 
     def antibody_state(self, molecules: Sequence[Chains]) -> States:
         """Latents of antibodies; runs once per molecule."""
-        towers = [network.antibody_tower for network in self.networks]
-        return self._state(molecules, self.antibody_store, towers)
+        return self._state(molecules, "antibody")
 
     def antigen_state(self, molecules: Sequence[Chains]) -> States:
         """Latents of antigens; runs once per molecule."""
-        towers = [network.antigen_tower for network in self.networks]
-        return self._state(molecules, self.antigen_store, towers)
+        return self._state(molecules, "antigen")
 
-    def _state(
-        self, molecules: Sequence[Chains], store: Store, towers: Sequence[torch.nn.Module]
-    ) -> States:
+    def _state(self, molecules: Sequence[Chains], side: Role) -> States:
+        store: Store = getattr(self, f"{side}_store")
+        towers = [getattr(network, f"{side}_tower") for network in self.networks]
         lengths = [sum(map(len, molecule)) for molecule in molecules]
         shape = len(molecules), max(lengths)
         mask = torch.arange(shape[1]) < torch.tensor(lengths)[:, None]
@@ -203,10 +194,9 @@ class NetworkModel:
         antibody_index: Sequence[int] | np.ndarray | None = None,
         antigen_index: Sequence[int] | np.ndarray | None = None,
     ) -> Scored:
-        """Uncalibrated pKd for pairs of states; see `paratope.models.model.Model`.
+        """Uncalibrated pKd for pairs of states; variance mean(σ²) + var(μ) over the networks.
 
-        The mean is that of the networks; the variance adds what they expect as noise and their
-        disagreement: mean(σ²) + var(μ) (Lakshminarayanan et al. 2017).
+        Lakshminarayanan et al. 2017.
         """
         rows = len(antibodies.mask) if antibody_index is None else len(antibody_index)
         left, right = (
@@ -256,10 +246,7 @@ class NetworkModel:
 def fit_pair(
     pair: Pair, antibody_encoder: Encoder, antigen_encoder: Encoder, max_residues: int = 0
 ) -> tuple[Pair, str | None]:
-    """A pair cut to what the encoders see, and a note if something had to be cut.
-
-    Raises `EncoderError` if an encoder refuses a molecule.
-    """
+    """A pair cut to what the encoders see, and a note if so; `EncoderError` if one refuses it."""
     antibody, antigen = pair.antibody, pair.antigen
     heavy_light, note = fit_molecule(antibody_encoder, antibody.chains, "antibody", max_residues)
     chains, antigen_note = fit_molecule(antigen_encoder, antigen.chains, "antigen", max_residues)

@@ -89,10 +89,9 @@ class NetworkSettings(_Section):
 class TrainingSettings(_Section):
     """How long, how fast and in what portions to train.
 
-    `patience` epochs without the monitored value getting better by `min_delta` end the run; 0 never
-    does. `balance` draws rows so that groups of m rows come up in proportion to m **
-    `balance_power`. `checkpoint_steps` is the number of optimiser steps between checkpoints inside
-    an epoch; 0: at its end only.
+    `patience` epochs without the monitored value getting better by `min_delta` end the run (0:
+    never); `balance` as `paratope.models.batches.BatchPlan`; `checkpoint_steps` optimiser steps lie
+    between checkpoints inside an epoch (0: at its end only).
     """
 
     max_epochs: Annotated[int, within(1, 100_000)] = 30
@@ -146,11 +145,11 @@ Reaction = Literal["off", "warn", "stop"]
 
 
 class MonitorSettings(_Section):
-    """What each monitor of a run does about what it finds; see `paratope.training.monitors`.
+    """What each monitor of a run (`paratope.training.monitors`) does about what it finds.
 
-    ``"warn"`` says it and writes it into the history, ``"stop"`` also ends the run, ``"off"`` does
-    not look. Numbers that are not finite always end a run. ``training.stop_on_collapse = true`` is
-    another way to write ``monitors.collapse = "stop"``.
+    ``"warn"`` says and records it, ``"stop"`` also ends the run, ``"off"`` does not look. Numbers
+    that are not finite always end it; ``training.stop_on_collapse`` is ``monitors.collapse =
+    "stop"``.
     """
 
     collapse: Reaction = "warn"
@@ -161,10 +160,10 @@ class MonitorSettings(_Section):
 
 
 class LoraSettings(_Section):
-    """Training of the encoders themselves by low-rank changes; see `paratope.models.fine_tuning`.
+    """Training of the encoders themselves; see `paratope.models.fine_tuning`.
 
-    `rank` 0 leaves them as they are. `alpha` / `rank` is the changes' scale; `targets` are the
-    projections that are changed (none named: query and value); `side` says whose.
+    `rank` 0 leaves them as they are; `alpha` / `rank` is the changes' scale; `targets` names other
+    projections than query and value; `side` says whose.
     """
 
     rank: Annotated[int, within(0, 1024)] = 0
