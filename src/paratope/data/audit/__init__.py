@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from paratope.core.errors import InputError
-from paratope.data.audit import molecules, reading, relations, rows, shortcuts, values
-from paratope.data.audit.report import FAULTS, AuditReport, TableSummary
+from paratope.data.audit import molecules, reading, relations, rows, values
+from paratope.data.audit.report import CASES, FAULTS, AuditReport, TableSummary
 from paratope.data.audit.table import AuditedTable, read_audited
 from paratope.data.findings import Finding, ordered
 from paratope.data.measurements import Measurement
@@ -74,19 +74,12 @@ TABLE_CHECKS: tuple[Check, ...] = (
     rows.check_conflicts,
     rows.check_near_duplicates,
     rows.check_dominance,
-    shortcuts.check_lengths,
-    shortcuts.check_copies,
+    rows.check_lengths,
+    rows.check_copies,
 )
 MAX_NOTES = 6
 # The reading of a campaign's rows tells these itself.
 _NOT_NOTED = ("impossible_value", "assay_offset")
-# What to do in a campaign, where the usual advice is about any table.
-_CAMPAIGN_ADVICE = {
-    "flag": "If it stands for 'too weak to measure', write it as a bound (<7 for a pKd of at most "
-    "7); if for something else, leave these rows out.",
-    "few_values": "Such values are classes: the order within one is unknown, and so is what lies "
-    "between.",
-}
 
 
 def audit(*tables: "str | Path | pl.DataFrame | pd.DataFrame") -> AuditReport:
@@ -158,7 +151,7 @@ def audit_notes(source: InputTable | Sequence[Measurement]) -> tuple[str, ...]:
             (f"column {column!r}: " if column else "")
             + finding.message
             + (f"; first {first}" if first else "")
-            + f". {_CAMPAIGN_ADVICE.get(finding.code, finding.advice)}"
+            + f". {CASES.get(f'{finding.code}:campaign', finding).advice}"
         )
     if (more := len(findings) - MAX_NOTES) > 0:
         notes.append(f"{more} more things look doubtful: paratope data audit TABLE")

@@ -50,10 +50,10 @@ def check_readable(table: AuditedTable) -> Iterator[Finding]:
         texts = table.text(role)
         problems = {text: sequence_problem(text) for text in set(texts) if text is not None}
         shown = {row: problems[text] for row, text in enumerate(texts) if text and problems[text]}
-        if shown:
-            rows, message = list(shown), f"{len(shown)} cells are no protein sequence"
-            examples = table.shown(rows, shown)
-            yield table.finding("unreadable_sequence", table.roles[role], message, rows, examples)
+        message = f"{len(shown)} cells are no protein sequence"
+        yield from table.about_rows(
+            "unreadable_sequence", table.roles.get(role, ""), shown, message
+        )
 
 
 def check_antigen_cells(table: AuditedTable) -> Iterator[Finding]:
@@ -62,20 +62,18 @@ def check_antigen_cells(table: AuditedTable) -> Iterator[Finding]:
     column = table.roles.get("antigen", first)  # letters of chains give a column no role
     texts = table.frame[column].to_list() if column else []
     doubts = {text: antigen_doubt(text) for text in set(texts) if text is not None}
-    names = [row for row, text in enumerate(texts) if text is not None and doubts[text]]
-    if names:
-        message = f"{counted(len(names), 'cell')} with a name or letters where residues belong"
-        yield table.finding("antigen_is_name", column, message, names, table.shown(names, texts))
+    names = {row: text for row, text in enumerate(texts) if text is not None and doubts[text]}
+    message = f"{counted(len(names), 'cell')} with a name or letters where residues belong"
+    yield from table.about_rows("antigen_is_name", column, names, message)
     if first != column and table.roles.get("antigen_name") == first:
         message = f"the column holds no residues; the antigen is read from {column!r}"
         yield table.finding("antigen_is_name", first, message, table.rows, severity="info")
     domains = _domains(table.antigen)
     rows = [row for row, text in enumerate(table.antigen) if domains.get(text or "")]
-    if rows:
-        message = f"in {counted(len(rows), 'row')} the antigen is an antibody domain"
-        own = sum(table.antigen[row] in (table.heavy[row], table.light[row]) for row in rows)
-        message += f", in {own} of the row's own antibody" * bool(own)
-        yield table.finding("antigen_is_antibody", column, message, rows, table.shown(rows))
+    message = f"in {counted(len(rows), 'row')} the antigen is an antibody domain"
+    own = sum(table.antigen[row] in (table.heavy[row], table.light[row]) for row in rows)
+    message += f", in {own} of the row's own antibody" * bool(own)
+    yield from table.about_rows("antigen_is_antibody", column, rows, message)
 
 
 def check_halves(table: AuditedTable) -> Iterator[Finding]:
@@ -90,17 +88,13 @@ def check_halves(table: AuditedTable) -> Iterator[Finding]:
         if len(domains) == 1 and chains[1] is None and domains[0].is_conventional_vh:
             unpaired.append(row)
     column = table.roles.get("heavy", "")
-    if cut:
-        message = f"{counted(len(cut), 'row')} with a domain that lacks a region or most of it"
-        yield table.finding("cut_domain", column, message, list(cut), table.shown([*cut], cut))
+    message = f"{counted(len(cut), 'row')} with a domain that lacks a region or most of it"
+    yield from table.about_rows("cut_domain", column, cut, message)
     single = any(re.search("vhh|nanobod|single", text or "", re.I) for text in table.text("format"))
-    if unpaired and not single:
+    if not single:
         message = f"{counted(len(unpaired), 'row')} with a conventional VH and no light chain"
         severity = "warning" if any(table.light) else "info"
-        examples = table.shown(unpaired)
-        yield table.finding(
-            "no_light_chain", column, message, unpaired, examples, severity=severity
-        )
+        yield from table.about_rows("no_light_chain", column, unpaired, message, severity)
 
 
 def check_spelt_cells(table: AuditedTable) -> Iterator[Finding]:
@@ -111,10 +105,9 @@ def check_spelt_cells(table: AuditedTable) -> Iterator[Finding]:
             if text and not text.isalnum() and not sequence_problem(text):
                 said = [note.removeprefix("antigen: ") for note in clean_antigen(text)[1]]
                 notes |= {row: "; ".join(said)} if said else {}
-        if notes and (role != "antigen" or _holds_sequences(table)):
+        if role != "antigen" or _holds_sequences(table):
             message = f"{counted(len(notes), 'cell')} read with gaps removed or as several chains"
-            examples = table.shown([*notes], notes)
-            yield table.finding("gaps_or_lines", table.roles[role], message, [*notes], examples)
+            yield from table.about_rows("gaps_or_lines", table.roles.get(role, ""), notes, message)
 
 
 def _holds_sequences(table: AuditedTable) -> bool:
@@ -141,8 +134,7 @@ def check_antibodies(table: AuditedTable) -> Iterator[Finding]:
     for code, rows in faulty.items():
         column = table.roles.get("light" if code == "light_not_light" else "heavy", "")
         share = f"{len(rows)} of {total} rows ({percent(len(rows), total)})"
-        message = f"in {share} {_CHAIN_FAULTS[code]}"
-        yield table.finding(code, column, message, rows, table.shown(rows))
+        yield from table.about_rows(code, column, rows, f"in {share} {_CHAIN_FAULTS[code]}")
 
 
 def _domains(chains: Sequence[str | None]) -> dict[str, str]:
@@ -247,11 +239,9 @@ def check_mutations(table: AuditedTable) -> Iterator[Finding]:
         except InputError:
             pass  # said by the checks of sequences
     for code, examples in faulty.items():
-        if examples:
-            message = f"{counted(len(examples), 'row')} {_MUTATION_FAULTS[code]}"
-            column = roles.get("mutations") or roles.get("id", "")
-            shown = table.shown([*examples], examples)
-            yield table.finding(code, column, message, [*examples], shown)
+        message = f"{counted(len(examples), 'row')} {_MUTATION_FAULTS[code]}"
+        column = roles.get("mutations") or roles.get("id", "")
+        yield from table.about_rows(code, column, examples, message)
 
 
 def check_fragments(table: AuditedTable) -> Iterator[Finding]:

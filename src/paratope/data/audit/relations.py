@@ -5,8 +5,9 @@ a turned sign is a sign.
 """
 
 import itertools
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+import statistics
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -31,6 +32,55 @@ MIN_MATCHED = 15
 MATCH_R2 = 0.98
 # a chain longer than a variable domain may be a single-chain antibody
 LONG_CHAIN = 160
+_UNIT_SLIPS = {
+    3.0: "a factor of 1000: nM against uM or pM",
+    6.0: "uM against M, or pM against uM",
+    9.0: "nM against M",
+}
+_Key = TypeVar("_Key", bound=Hashable)
+
+
+class Form(NamedTuple):
+    """A relation y = f(x) of two columns about the same pairs, or of pKd y to what is written."""
+
+    words: str
+    function: Callable[[np.ndarray], np.ndarray]
+    takes_log: bool = False
+    written_as: str = ""  # what x is called where y is pKd; empty if nobody writes that
+
+
+FORMS = (
+    Form("the same values", lambda x: x),
+    Form("minus the other's values", lambda x: -x, False, "log10(Kd/M), or a negative pKd"),
+    Form("9 minus the other's values", lambda x: 9.0 - x, False, "log10(Kd/nM)"),
+    *(
+        Form(f"{words} of the other's values", lambda x, a=a: a - log10(x), True, f"Kd in {unit}")
+        for words, a, unit in (
+            ("9 - log10", 9.0, "nM"),
+            ("-log10", 0.0, "M"),
+            ("12 - log10", 12.0, "pM"),
+            ("6 - log10", 6.0, "uM"),
+        )
+    ),
+    Form("log10 of the other's values", log10, takes_log=True),
+    Form("-RT ln(10) times the other's values", lambda x: -KCAL_PER_LOG10 * x),
+    Form(
+        "the other's values over -RT ln(10)", lambda x: -x / KCAL_PER_LOG10, False, "ΔG in kcal/mol"
+    ),
+    *(
+        Form(
+            f"the other's values shifted by {shift:+g}",
+            lambda x, shift=shift: x + shift,
+            False,
+            slip,
+        )
+        for step in UNIT_STEPS
+        for shift in (step, -step)
+        for slip in [
+            f"pKd shifted by {shift:g} ({_UNIT_SLIPS[step]})" if step in _UNIT_SLIPS else ""
+        ]
+    ),
+)
 
 
 def check_columns(table: AuditedTable) -> Iterator[Finding]:
@@ -86,16 +136,9 @@ def check_ddg_column(table: AuditedTable) -> Iterator[Finding]:
     correlation = rank_correlation(x, centred(ddg.values[both], groups))
     # four standard errors of no correlation
     if correlation > max(0.3, 4.0 / np.sqrt(len(both))):
-        yield table.finding(
-            "ddg_sign",
-            ddg,
-            f"ΔΔG rises with {affinity.name} (rank correlation {correlation:.2f}): its sign is "
-            "turned",
-            len(both),
-            severity="error",
-            confidence=0.9,
-            advice="ΔΔG > 0 means weaker binding; turn the sign of one of the two columns.",
-        )
+        seen = f"(rank correlation {correlation:.2f})"
+        message = f"ΔΔG rises with {affinity.name} {seen}: its sign is turned"
+        yield table.finding("ddg_sign:pkd", ddg, message, len(both))
 
 
 def group_means(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
@@ -121,7 +164,8 @@ def check_assays(table: AuditedTable) -> Iterator[Finding]:
         rows = np.flatnonzero((codes == code) & column.exact & np.isfinite(logs))
         if len(rows) >= MIN_SHARED:
             assays[names[rows[0]] or ""] = rows
-    medians = {name: _medians(table.pair_codes[rows], logs[rows]) for name, rows in assays.items()}
+    pairs_of = table.pair_codes
+    medians = {name: _medians(pairs_of[rows].tolist(), logs[rows]) for name, rows in assays.items()}
     any_shared = False
     for first, second in itertools.combinations(assays, 2):
         before, after = medians[first], medians[second]
@@ -139,15 +183,8 @@ def check_assays(table: AuditedTable) -> Iterator[Finding]:
         step = _unit_step(middle, 0.75)  # assays differ a little besides
         comparable = spread < 1.0 and column.kind not in ("score", "number")
         if correlation < -0.5:
-            yield table.finding(
-                "sign",
-                column,
-                f"{pairs} rank the opposite way (correlation {correlation:.2f})",
-                assays[second],
-                confidence=0.95,
-                advice="One assay's sign is turned: higher must mean stronger in both, or weaker "
-                "in both.",
-            )
+            message = f"{pairs} rank the opposite way (correlation {correlation:.2f})"
+            yield table.finding("sign:assays", column, message, assays[second])
         elif step is not None and comparable:
             message = f"{pairs} differ by {middle:+.2f} log10: a unit (a factor of 10^{step:g})"
             yield table.finding("unit_shift", column, message, assays[second])
@@ -158,11 +195,12 @@ def check_assays(table: AuditedTable) -> Iterator[Finding]:
         yield from _displaced_assays(table, column, assays)
 
 
-def _medians(keys: np.ndarray, values: np.ndarray) -> dict[int, float]:
-    order = np.argsort(keys, kind="stable")
-    different, first = np.unique(keys[order], return_index=True)
-    parts = np.split(values[order], first[1:])
-    return {int(key): float(np.median(part)) for key, part in zip(different, parts, strict=True)}
+def _medians(keys: Iterable[_Key], values: np.ndarray) -> dict[_Key, float]:
+    """Median of each key's values."""
+    grouped: dict[_Key, list[float]] = {}
+    for key, value in zip(keys, values.tolist(), strict=True):
+        grouped.setdefault(key, []).append(value)
+    return {key: statistics.median(each) for key, each in grouped.items()}
 
 
 def _displaced_assays(
@@ -181,16 +219,11 @@ def _displaced_assays(
         rest = set().union(*antigens[:index], *antigens[index + 1 :])
         others_agree = np.abs(others - np.median(others)).max() <= 1.5
         if step is not None and antigens[index] & rest and others_agree:
-            yield table.finding(
-                "unit_shift",
-                column,
+            message = (
                 f"the median of assay {name!r} lies {gap:+.2f} log10 from the other assays' on "
-                f"the same antigens, about a factor of 10^{step:g}",
-                rows,
-                severity="warning",
-                confidence=0.7,
-                advice="Check its unit; if it is right, never pool it with the others.",
+                f"the same antigens, about a factor of 10^{step:g}"
             )
+            yield table.finding("unit_shift:assay", column, message, rows)
 
 
 def check_displaced_rows(table: AuditedTable) -> Iterator[Finding]:
@@ -211,8 +244,8 @@ def check_displaced_rows(table: AuditedTable) -> Iterator[Finding]:
     residual = logs[rows].copy()
     for _ in range(5):  # median polish (Tukey 1977) of antibody by antigen and assay
         for codes in (context, antibody):
-            medians = _medians(codes, residual)
-            residual -= np.array([medians[int(code)] for code in codes])
+            medians = _medians(codes.tolist(), residual)
+            residual -= np.array([medians[code] for code in codes.tolist()])
     scale = max(1.4826 * float(np.median(np.abs(residual))), 0.1)
     for step in UNIT_STEPS:
         near = np.abs(np.abs(residual) - step) < 3.0 * scale
@@ -229,32 +262,6 @@ def check_displaced_rows(table: AuditedTable) -> Iterator[Finding]:
             advice=f"Check the unit of these rows (a factor of 10^{step:g}).",
         )
         return
-
-
-class _Form(NamedTuple):
-    """A relation y = f(x) between two columns about the same pairs."""
-
-    words: str
-    function: Callable[[np.ndarray], np.ndarray]
-    takes_log: bool = False
-
-
-_FORMS = (
-    _Form("the same values", lambda x: x),
-    _Form("minus the other's values", lambda x: -x),
-    _Form("9 minus the other's values", lambda x: 9.0 - x),
-    _Form("9 - log10 of the other's values", lambda x: 9.0 - log10(x), takes_log=True),
-    _Form("-log10 of the other's values", lambda x: -log10(x), takes_log=True),
-    _Form("12 - log10 of the other's values", lambda x: 12.0 - log10(x), takes_log=True),
-    _Form("6 - log10 of the other's values", lambda x: 6.0 - log10(x), takes_log=True),
-    _Form("log10 of the other's values", log10, takes_log=True),
-    _Form("-RT ln(10) times the other's values", lambda x: -KCAL_PER_LOG10 * x),
-    *(
-        _Form(f"the other's values shifted by {shift:+g}", lambda x, shift=shift: x + shift)
-        for step in UNIT_STEPS
-        for shift in (step, -step)
-    ),
-)
 
 
 def check_tables(tables: Sequence[AuditedTable]) -> Iterator[Finding]:
@@ -305,11 +312,8 @@ def _compare_tables(
     """Whether one of two columns is made from the other, nearly exactly."""
     medians = []
     for _, column, keys in (left, right):
-        by_key: dict[Hashable, list[float]] = {}
-        for row in np.flatnonzero(column.exact):
-            if keys[row] is not None:
-                by_key.setdefault(keys[row], []).append(float(column.values[row]))
-        medians.append({key: float(np.median(values)) for key, values in by_key.items()})
+        rows = [row for row in np.flatnonzero(column.exact).tolist() if keys[row] is not None]
+        medians.append(_medians([keys[row] for row in rows], column.values[rows]))
     shared = [key for key in medians[0] if key in medians[1]]
     if len(shared) < MIN_MATCHED:
         return
@@ -317,7 +321,7 @@ def _compare_tables(
     for source, target, given, made in ((right, left, x, y), (left, right, y, x)):
         if np.ptp(made) == 0 or len(np.unique(given)) < 5:
             continue
-        for form in _FORMS:
+        for form in FORMS:
             expected = form.function(given)
             usable = np.isfinite(expected)
             if usable.mean() < 0.7:
@@ -332,7 +336,7 @@ def _compare_tables(
 def _related(
     source: tuple[AuditedTable, ValueColumn],
     target: tuple[AuditedTable, ValueColumn],
-    form: _Form,
+    form: Form,
     shared: int,
 ) -> Iterator[Finding]:
     """What it means that one table's column is made from another's."""

@@ -22,7 +22,7 @@ from paratope.core.units import (
     parse_bounded_number,
     parse_kd,
 )
-from paratope.data.audit.report import FAULTS
+from paratope.data.audit.report import CASES
 from paratope.data.findings import Finding, Severity, concise
 from paratope.data.tables import match_columns
 from paratope.data.tables.columns import MEASURED_COLUMNS, residues_before_names
@@ -225,11 +225,11 @@ class AuditedTable:
         confidence: float | None = None,
         advice: str = "",
     ) -> Finding:
-        """A finding about rows (indices from 0, or how many); ``FAULTS`` has what is not given."""
-        usual = FAULTS[code]
+        """A finding about rows (indices from 0, or how many); ``CASES`` has what is not given."""
+        usual = CASES[code]
         numbers = () if isinstance(rows, int) else tuple(int(index) + 1 for index in rows)
         return Finding(
-            code,
+            code.partition(":")[0],
             severity or usual.severity,
             message,
             advice or usual.advice,
@@ -240,6 +240,20 @@ class AuditedTable:
             numbers,
             tuple(examples),
         )
+
+    def about_rows(
+        self,
+        code: str,
+        column: str | ValueColumn,
+        rows: Sequence[int] | np.ndarray | Mapping[int, object],
+        message: str,
+        severity: Severity | None = None,
+    ) -> Iterator[Finding]:
+        """A finding about rows, the first shown with what a mapping says of them, if there are."""
+        if len(rows):
+            indices, held = list(rows), rows if isinstance(rows, Mapping) else None
+            examples = self.shown(indices, held)
+            yield self.finding(code, column, message, indices, examples, severity=severity)
 
 
 def read_audited(name: str, frame: pl.DataFrame) -> AuditedTable:
@@ -264,7 +278,13 @@ def read_audited(name: str, frame: pl.DataFrame) -> AuditedTable:
             return order.index(role)
         return len(order) + (0 if column.is_label else 2 if column.kind == "number" else 1)
 
-    reading = _reading(name, frame)
+    columns = ValueColumns(
+        name, frame.columns, match_columns(frame.columns, wanted=MEASURED_COLUMNS)
+    )
+    try:
+        reading = ValueReading(columns, columns.read(frame) if columns.has_any else [], None)
+    except InputError as problem:
+        reading = ValueReading(columns, [], problem)
     together = {}  # relation and unit beside their number
     for key, column in reading.columns.columns.items() if reading.columns.roles else ():
         if reading.rows and column in frame.columns and " " not in key:
@@ -272,15 +292,6 @@ def read_audited(name: str, frame: pl.DataFrame) -> AuditedTable:
     whole = frame.with_columns(pl.Series(n, t, pl.String) for n, t in together.items())
     values = tuple(sorted(_values(whole, canonical), key=rank))
     return AuditedTable(name, frame, roles, values, reading)
-
-
-def _reading(name: str, frame: pl.DataFrame) -> ValueReading:
-    matched = match_columns(frame.columns, wanted=MEASURED_COLUMNS)
-    columns = ValueColumns(name, frame.columns, matched)
-    try:
-        return ValueReading(columns, columns.read(frame) if columns.has_any else [], None)
-    except InputError as problem:
-        return ValueReading(columns, [], problem)
 
 
 def log10(values: np.ndarray) -> np.ndarray:

@@ -6,13 +6,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from paratope.core.units import PKD_MAX_MEASURABLE, PKD_MIN_MEASURABLE
-from paratope.data.audit.table import (
-    KCAL_PER_LOG10,
-    AuditedTable,
-    ValueColumn,
-    is_continuous,
-    log10,
-)
+from paratope.data.audit.relations import FORMS
+from paratope.data.audit.table import AuditedTable, ValueColumn, is_continuous
 from paratope.data.findings import Finding, concise, percent
 from paratope.data.value_faults import (
     MIN_GAP,
@@ -31,114 +26,77 @@ MAX_DDG_KCAL_MOL = 12.0
 PKD_AS_WRITTEN = (3.5, 13.0)
 MAX_PKD_RATIO = 2.5
 
-# What an affinity may have been written as instead of pKd -> how pKd is got back.
-WRITTEN_AS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "log10(Kd/nM)": lambda x: 9.0 - x,
-    "log10(Kd/M), or a negative pKd": lambda x: -x,
-    "ΔG in kcal/mol": lambda x: -x / KCAL_PER_LOG10,
-    "Kd in nM": lambda x: 9.0 - log10(x),
-    "Kd in pM": lambda x: 12.0 - log10(x),
-    "Kd in uM": lambda x: 6.0 - log10(x),
-    "Kd in M": lambda x: -log10(x),
-    **{
-        f"pKd shifted by {shift} ({slip})": lambda x, shift=shift: x + shift
-        for sign in (1, -1)
-        for shift, slip in (
-            (3 * sign, "a factor of 1000: nM against uM or pM"),
-            (6 * sign, "uM against M, or pM against uM"),
-            (9 * sign, "nM against M"),
-        )
-    },
-}
+# Code, message and, where it is not the usual one, advice
+UnitFault = tuple[str, str, str]
 
 
 def check_units(table: AuditedTable) -> Iterator[Finding]:
     """Columns that cannot be in the unit their name says, and values no assay can measure."""
     for column in table.labels:
         values = column.values[column.exact]
-        if len(values) >= 5:
-            rule = UNIT_RULES.get(column.kind)
-            finding = (rule and rule(table, column, values)) or _impossible(table, column)
-            if finding is not None:
-                yield finding
+        if len(values) < 5:
+            continue
+        rule = UNIT_RULES.get(column.kind)
+        if rule is None or (fault := rule(column, values)) is None:
+            yield from _impossible(table, column)
+            continue
+        code, message, advice = fault
+        examples = [concise(value) for value in values[:5]]
+        yield table.finding(code, column, message, len(values), examples, advice=advice)
 
 
-def _pkd_unit(table: AuditedTable, column: ValueColumn, values: np.ndarray) -> Finding | None:
+def _pkd_unit(_: ValueColumn, values: np.ndarray) -> UnitFault | None:
     tail_low, low, middle, high, tail_high = np.quantile(values, [0.02, 0.25, 0.5, 0.75, 0.98])
     if PLAUSIBLE_PKD[0] - 0.5 <= middle <= PLAUSIBLE_PKD[1]:
         if values.min() <= 0 or tail_high < 500 * max(tail_low, 1e-300):
             return None
-    likely = _likely_forms(values, None)
-    if not likely:
+    if not (likely := _likely_forms(values, None)):
         return None
-    message = (
-        f"the values (middle half {concise(low)} to {concise(high)}) are no pKd; they look like "
-        f"{' or '.join(likely)}"
-    )
-    return table.finding("unit_column", column, message, len(values), _first_values(values))
+    half = f"(middle half {concise(low)} to {concise(high)})"
+    return "unit_column", f"the values {half} are no pKd; they look like {' or '.join(likely)}", ""
 
 
-def _kd_unit(table: AuditedTable, column: ValueColumn, values: np.ndarray) -> Finding | None:
+def _kd_unit(column: ValueColumn, values: np.ndarray) -> UnitFault | None:
     below_zero, count = int((values <= 0).sum()), len(values)
     if below_zero > 0.02 * count and below_zero >= 3:
         share = f"{below_zero} of {count} values"
-        message = f"{share} are zero or negative: a Kd cannot be, its logarithm can"
-        return table.finding("log_as_kd", column, message, count, _first_values(values))
+        return "log_as_kd", f"{share} are zero or negative: a Kd cannot be, its logarithm can", ""
     low, high = np.quantile(values, [0.02, 0.98])
     within = PKD_AS_WRITTEN[0] <= low and high <= PKD_AS_WRITTEN[1]
     if count >= 20 and within and high < MAX_PKD_RATIO * low:
-        return table.finding(
-            "log_as_kd",
-            column,
-            f"the values lie between {concise(low)} and {concise(high)}: few assays span so "
-            "little in Kd, and pKd look like this",
-            count,
-            severity="warning",
-            confidence=0.7,
-            advice="If they are pKd, name the column pkd: as a Kd, the strongest would be the "
-            "weakest.",
-        )
+        between = f"the values lie between {concise(low)} and {concise(high)}"
+        few = "few assays span so little in Kd, and pKd look like this"
+        return "log_as_kd:narrow", f"{between}: {few}", ""
     logs = column.logs()[column.exact]
     logs = logs[np.isfinite(logs)]
     if len(logs) < 5 or PLAUSIBLE_PKD[0] - 0.5 <= np.median(logs) <= PLAUSIBLE_PKD[1]:
         return None
-    fitting = []
+    fitting, said = [], UNITS[column.unit_log10_M]
     for unit, name in UNITS.items():
         pkd = logs + column.unit_log10_M - unit
         if np.mean((pkd > PLAUSIBLE_PKD[0]) & (pkd < PLAUSIBLE_PKD[1])) > 0.9:
             fitting.append(name)
-    said = UNITS[column.unit_log10_M]
-    return table.finding(
-        "unit_column",
-        column,
-        f"as {said} these values would be a median pKd of {np.median(logs):.1f}, which no "
-        "antibody has" + (f"; they are plausible as {' or '.join(fitting)}" if fitting else ""),
-        count,
-        _first_values(values),
-        confidence=0.97,
-        advice=f"Check the unit; {said} is what the column's name says.",
-    )
+    median = f"a median pKd of {np.median(logs):.1f}, which no antibody has"
+    plausible = f"; they are plausible as {' or '.join(fitting)}" if fitting else ""
+    advice = f"Check the unit; {said} is what the column's name says."
+    return "unit_column:kd", f"as {said} these values would be {median}{plausible}", advice
 
 
-def _dg_unit(table: AuditedTable, column: ValueColumn, values: np.ndarray) -> Finding | None:
+def _dg_unit(_: ValueColumn, values: np.ndarray) -> UnitFault | None:
     middle, positive = float(np.median(values)), float(np.mean(values > 0))
     if positive > 0.8 and middle > 2:
-        message = f"{percent(positive)} of the ΔG are positive: binding has a negative ΔG"
-        return table.finding("dg_sign", column, message, len(values), _first_values(values))
+        return (
+            "dg_sign",
+            f"{percent(positive)} of the ΔG are positive: binding has a negative ΔG",
+            "",
+        )
     if middle >= -25:
         return None
-    return table.finding(
-        "unit_column",
-        column,
-        f"the median ΔG is {concise(middle)}, beyond any antibody in kcal/mol: probably kJ/mol",
-        len(values),
-        _first_values(values),
-        confidence=0.9,
-        advice="Divide by 4.184.",
-    )
+    beyond = "beyond any antibody in kcal/mol: probably kJ/mol"
+    return "unit_column:dg", f"the median ΔG is {concise(middle)}, {beyond}", ""
 
 
-def _ddg_sign(table: AuditedTable, column: ValueColumn, values: np.ndarray) -> Finding | None:
+def _ddg_sign(_: ValueColumn, values: np.ndarray) -> UnitFault | None:
     moved = values[np.abs(values) > 1e-9]
     if len(moved) < 30:
         return None
@@ -148,11 +106,10 @@ def _ddg_sign(table: AuditedTable, column: ValueColumn, values: np.ndarray) -> F
     if strengthening <= max(0.62, margin) or np.median(moved) >= -0.1:
         return None
     share = f"{100 * strengthening:.0f} % of the ΔΔG"
-    message = f"{share} are negative, as if most mutations strengthened binding"
-    return table.finding("ddg_sign", column, message, len(values), _first_values(values))
+    return "ddg_sign", f"{share} are negative, as if most mutations strengthened binding", ""
 
 
-UNIT_RULES: dict[str, Callable[[AuditedTable, ValueColumn, np.ndarray], Finding | None]] = {
+UNIT_RULES: dict[str, Callable[[ValueColumn, np.ndarray], UnitFault | None]] = {
     "pkd": _pkd_unit,
     "kd": _kd_unit,
     "dg": _dg_unit,
@@ -160,11 +117,7 @@ UNIT_RULES: dict[str, Callable[[AuditedTable, ValueColumn, np.ndarray], Finding 
 }
 
 
-def _first_values(values: np.ndarray) -> tuple[str, ...]:
-    return tuple(concise(value) for value in values[:5])
-
-
-def _impossible(table: AuditedTable, column: ValueColumn) -> Finding | None:
+def _impossible(table: AuditedTable, column: ValueColumn) -> Iterator[Finding]:
     """Single values that no assay can measure."""
     logs, exact = column.logs(), column.exact
     if column.kind == "ddg":
@@ -174,17 +127,14 @@ def _impossible(table: AuditedTable, column: ValueColumn) -> Finding | None:
         bad = exact & ~((logs >= PKD_MIN_MEASURABLE) & (logs <= PKD_MAX_MEASURABLE))
         limits = f"outside a pKd of {PKD_MIN_MEASURABLE:g} to {PKD_MAX_MEASURABLE:g}"
     else:
-        return None
-    cluster = _cluster(column)
-    if cluster is not None:
+        return
+    if (cluster := _cluster(column)) is not None:
         bad[cluster.members] = False
     rows, good = np.flatnonzero(bad), exact & ~bad
-    if len(rows) == 0:
-        return None
     likely = _likely_forms(logs[rows], logs[good]) if len(rows) >= 3 and good.sum() >= 20 else []
     message = f"{len(rows)} of {int(exact.sum())} values are {limits}: no assay measures that"
-    examples = table.shown(rows, column.values.tolist())
-    return table.finding("impossible_value", column, message + _would_fit(likely), rows, examples)
+    written = {row: column.values[row].item() for row in rows.tolist()}
+    yield from table.about_rows("impossible_value", column, written, message + _would_fit(likely))
 
 
 def _cluster(column: ValueColumn) -> UnitCluster | None:
@@ -216,16 +166,8 @@ def check_clusters(table: AuditedTable) -> Iterator[Finding]:
         possible = (logs[rows] >= PKD_MIN_MEASURABLE) & (logs[rows] <= PKD_MAX_MEASURABLE)
         group = _whole_group(table, rows, exact)
         if group and (not column.is_affinity or possible.mean() > 0.9):
-            yield table.finding(
-                "outlying_cluster",
-                column,
-                f"{message}; they are all the rows of {group}",
-                rows,
-                severity="info",
-                confidence=0.6,
-                advice="Probably real, if that group binds this differently. Report metrics per "
-                "group.",
-            )
+            message += f"; they are all the rows of {group}"
+            yield table.finding("outlying_cluster:group", column, message, rows)
             continue
         likely = _likely_forms(logs[rows], logs[main]) if column.is_affinity else []
         yield table.finding(
@@ -259,10 +201,11 @@ def _likely_forms(values: np.ndarray, others: np.ndarray | None) -> list[str]:
     low, high = PLAUSIBLE_PKD if others is None else np.quantile(others, [0.005, 0.995])
     middle = 0.5 * (PLAUSIBLE_PKD[0] + PLAUSIBLE_PKD[1]) if others is None else np.median(others)
     fits = []
-    for name, back in WRITTEN_AS.items():
-        if others is None and "shifted" in name:
+    for form in FORMS:
+        name = form.written_as
+        if not name or (others is None and "shifted" in name):
             continue
-        pkd = back(values)
+        pkd = form.function(values)
         inside = np.isfinite(pkd) & (pkd >= low - 0.5) & (pkd <= high + 0.5)
         # a Kd spans decades: numbers close together are none
         if inside.mean() > 0.9 and not ("Kd in" in name and np.nanstd(pkd) < 0.2):
