@@ -51,6 +51,10 @@ class Antigen:
             object.__setattr__(self, "chains", (self.chains,))
 
 
+# Chains of an antibody, and of an antigen.
+Residues = tuple[tuple[str, ...], tuple[str, ...]]
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Pair:
     """An antibody and the antigen it is asked to bind."""
@@ -59,7 +63,7 @@ class Pair:
     antigen: Antigen
 
     @property
-    def residues(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    def residues(self) -> Residues:
         """Chains of both: what makes two pairs the same whatever they are called."""
         return self.antibody.chains, self.antigen.chains
 

@@ -21,17 +21,16 @@ from typing import Any
 import numpy as np
 
 from paratope.campaigns.adaptation.validation import (
+    AskedOnce,
     AssayPredictor,
     assay_spearman,
     shuffled_variants,
     variant_groups,
 )
 from paratope.campaigns.campaign import Campaign
-from paratope.campaigns.campaign.labels import Key, pair_key
 from paratope.campaigns.campaign_model import INDUCING_ROWS, CampaignModel, SparseCampaignModel
 from paratope.campaigns.campaign_model.training import HalfRankNormalTransform
 from paratope.campaigns.kernels import LanguageModel
-from paratope.core.censoring import Censoring
 from paratope.core.errors import ModelError
 from paratope.core.files import plain
 from paratope.core.progress import Progress, silent
@@ -48,7 +47,7 @@ from paratope.models.fine_tuning import open_store
 from paratope.models.network_model import NetworkModel, fit_pair
 from paratope.models.predictor import Predictor
 from paratope.models.recipes import Recipe, load_recipe
-from paratope.molecules.sequences import Pair
+from paratope.molecules.sequences import Pair, Residues
 from paratope.training.runs import held_out
 
 # Seconds that training all networks may take, about; epochs, then rows, are cut to fit in.
@@ -89,18 +88,14 @@ class TunedNetworks:
 
     predictor: Predictor  # Of all networks together
     # pKd of each row's molecules by the network that did not see them
-    out_of_fold: Mapping[Key, float]
+    out_of_fold: Mapping[Residues, float]
     epochs: int  # Of each network, at most
     rows: int  # That each network learned from, about
     seconds: float
 
     def predict_pkd(self, pairs: Sequence[Pair]) -> np.ndarray:
         """pKd, (n,): of the campaign's own rows by the network that did not see them."""
-        keyed = {pair_key(pair): pair for pair in pairs}
-        new = {key: pair for key, pair in keyed.items() if key not in self.out_of_fold}
-        predictions = self.predictor.predict_pkd(list(new.values())).tolist()
-        known = {**self.out_of_fold, **dict(zip(new, predictions, strict=True))}
-        return np.array([known[pair_key(pair)] for pair in pairs])
+        return AskedOnce(self.predictor, self.out_of_fold).predict_pkd(pairs)
 
 
 def tune_networks(
@@ -149,7 +144,7 @@ def tune_networks(
             unseen = Examples.from_measurements([rows[row] for row in other])
             scores = score(network, unseen, (antibodies, antigens))
             for row, mean in zip(other.tolist(), scores.mean.tolist(), strict=True):
-                known[pair_key(campaign.pairs[row])] = mean
+                known[campaign.pairs[row].residues] = mean
             few = np.arange(min(_CALIBRATION_ROWS, len(other)))
             measurements = [rows[row] for row in other[few]]
             unseen_rows.append(held_out(measurements, scores.rows(few), domain))
@@ -199,17 +194,9 @@ def _network_rows(campaign: Campaign, encoders: Sequence[Any], recipe: Recipe) -
         values = campaign.on_common_scale().values
         latent = HalfRankNormalTransform.of(values).to_latent(values)
         values = np.clip(_MIDDLE_PKD + latent, _LOWEST_PKD, _HIGHEST_PKD)
-    return [
-        Measurement(
-            fit_pair(pair, encoders[0], encoders[1], recipe.encoders.max_residues)[0],
-            pkd=float(value),
-            censoring=Censoring(int(code)),
-            assay=campaign.assays[assay],
-        )
-        for pair, value, code, assay in zip(
-            campaign.pairs, values, campaign.censoring, campaign.assay, strict=True
-        )
-    ]
+    longest = recipe.encoders.max_residues
+    pairs = tuple(fit_pair(pair, encoders[0], encoders[1], longest)[0] for pair in campaign.pairs)
+    return dataclasses.replace(campaign, pairs=pairs, values=values, label="pkd").measurements()
 
 
 class _Trainer:

@@ -2,13 +2,13 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Literal, NamedTuple, Protocol
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from paratope.campaigns.campaign import Campaign
-from paratope.campaigns.campaign.labels import Key, pair_key
 from paratope.campaigns.campaign_model import MAX_ROWS, CampaignModel, fit_campaign
 from paratope.campaigns.kernels import LanguageModel
 from paratope.core.censoring import Censoring
@@ -17,7 +17,7 @@ from paratope.evaluation.baselines import BASELINES
 from paratope.evaluation.bootstrap import Bootstrap, Interval, fisher_z
 from paratope.evaluation.metrics import METRICS, EvaluationRows, RowWeights
 from paratope.molecules.mutations import mutations_between
-from paratope.molecules.sequences import Pair
+from paratope.molecules.sequences import Pair, Residues
 
 Kind = Literal["random", "unseen mutation", "unseen position"]
 KINDS: tuple[Kind, ...] = ("random", "unseen mutation", "unseen position")
@@ -205,17 +205,6 @@ class IntervalPredictions(NamedTuple):
     high: np.ndarray
 
 
-class FittedModel(Protocol):
-    """A model of a campaign, as it is validated."""
-
-    def predict(self, pairs: Sequence[Pair], assay: np.ndarray) -> IntervalPredictions:
-        """New measurements of pairs, each in the assay of that index."""
-        ...
-
-
-Fit = Callable[[Campaign], FittedModel]
-
-
 class AssayPredictor:
     """A fitted campaign model, asked in the assays of the rows."""
 
@@ -235,54 +224,33 @@ class AssayPredictor:
         return IntervalPredictions(mean, low, high)
 
 
+Fit = Callable[[Campaign], AssayPredictor]
+
+
 def campaign_fitter(
     language: LanguageModel | None = None, prior: Any = None, exact_rows: int = MAX_ROWS
 ) -> Callable[[Campaign], CampaignModel]:
-    """Fits campaigns with a language model and a general model, asking these once for each chain.
+    """Fits campaigns with a language model and a general model, asked once for each pair.
 
     Campaigns of more than `exact_rows` rows get a sparse process.
     """
-    cached_language = None if language is None else _CachedLanguage(language)
-    cached_prior = None if prior is None else _CachedPrior(prior)
-
-    def fit(campaign: Campaign) -> CampaignModel:
-        return fit_campaign(
-            campaign, language=cached_language, prior=cached_prior, exact_rows=exact_rows
-        )
-
-    return fit
+    asked = None if prior is None else AskedOnce(prior)
+    return functools.partial(fit_campaign, language=language, prior=asked, exact_rows=exact_rows)
 
 
-class _CachedLanguage:
-    """A language model that reads each parent once, however often a campaign is refitted."""
+class AskedOnce:
+    """A general model that is asked once for each pair; `known` are pKd by residues."""
 
-    def __init__(self, language: LanguageModel) -> None:
-        self._language = language
-        self._tables: dict[str, np.ndarray] = {}
-
-    def embeddings(self, chains: Sequence[str]) -> Iterator[np.ndarray]:
-        return self._language.embeddings(chains)
-
-    def log_probabilities(self, chain: str) -> np.ndarray:
-        if chain not in self._tables:
-            self._tables[chain] = self._language.log_probabilities(chain)
-        return self._tables[chain]
-
-
-class _CachedPrior:
-    """A general model that is asked once for each pair."""
-
-    def __init__(self, prior: Any) -> None:
-        self._prior = prior
-        self._known: dict[Key, float] = {}
+    def __init__(self, prior: Any, known: Mapping[Residues, float] | None = None) -> None:
+        self._prior, self._known = prior, dict(known or {})
 
     def predict_pkd(self, pairs: Sequence[Pair]) -> np.ndarray:
-        keys = [pair_key(pair) for pair in pairs]
-        new = {key: pair for key, pair in zip(keys, pairs, strict=True) if key not in self._known}
+        """pKd, (n,)."""
+        new = {pair.residues: pair for pair in pairs if pair.residues not in self._known}
         if new:
             predicted = self._prior.predict_pkd(list(new.values()))
             self._known.update(zip(new, np.asarray(predicted, float).tolist(), strict=True))
-        return np.array([self._known[key] for key in keys])
+        return np.array([self._known[pair.residues] for pair in pairs])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -323,39 +291,25 @@ def cross_validate(
     parts: list[dict[str, Any]] = []
     for index, of_round in enumerate(folds.rounds):
         for fold in of_round:
-            predicted = _predict_fold(campaign, fold, fit, baselines)
-            parts.append({**predicted, "round": np.full(len(fold.test), index)})
+            train, test = campaign.rows(fold.train), campaign.rows(fold.test)
+            # baselines know no assays: they learn differences from the mean of each row's assay
+            means = np.full(len(campaign.assays), train.values.mean())
+            for assay in np.unique(train.assay):
+                means[assay] = train.values[train.assay == assay].mean()
+            centred = dataclasses.replace(train, values=train.values - means[train.assay])
+            measurements, offset = centred.measurements(), means[test.assay]
+            trivial = {
+                name: offset + BASELINES[name]().fit(measurements).predict_pkd(test.pairs)
+                for name in dict.fromkeys(("constant", *baselines))
+            }
+            rows = {"row": fold.test, "round": np.full(len(fold.test), index)}
+            predicted = fit(train).predict(test.pairs, test.assay)
+            parts.append({**rows, "centre": trivial["constant"], **predicted._asdict(), **trivial})
             advance()
-    joined = {
-        name: np.concatenate([part[name] for part in parts], axis=-1)
-        for name in ("row", "round", "centre", "mean", "low", "high")
-    }
-    of_baselines = {
-        name: np.concatenate([part["baselines"][name] for part in parts]) for name in baselines
-    }
-    return HeldOutPredictions(**joined, baselines=of_baselines)
-
-
-def _predict_fold(
-    campaign: Campaign, fold: Fold, fit: Fit, baselines: Sequence[str]
-) -> dict[str, Any]:
-    train, test = campaign.rows(fold.train), campaign.rows(fold.test)
-    predicted = fit(train).predict(test.pairs, test.assay)
-    # baselines know no assays: they learn differences from the mean of each row's assay
-    means = np.full(len(campaign.assays), train.values.mean())
-    for assay in np.unique(train.assay):
-        means[assay] = train.values[train.assay == assay].mean()
-    centred = dataclasses.replace(train, values=train.values - means[train.assay])
-    measurements, offset = centred.measurements(), means[test.assay]
-    return {
-        "row": fold.test,
-        "centre": offset + BASELINES["constant"]().fit(measurements).predict_pkd(test.pairs),
-        **predicted._asdict(),
-        "baselines": {
-            name: offset + BASELINES[name]().fit(measurements).predict_pkd(test.pairs)
-            for name in baselines
-        },
-    }
+    joined = {name: np.concatenate([part[name] for part in parts], axis=-1) for name in parts[0]}
+    of_baselines = {name: joined[name] for name in baselines}
+    own = ("row", "round", "centre", *IntervalPredictions._fields)
+    return HeldOutPredictions(**{name: joined[name] for name in own}, baselines=of_baselines)
 
 
 def assay_spearman(measured: np.ndarray, predicted: np.ndarray, assay: np.ndarray) -> float:

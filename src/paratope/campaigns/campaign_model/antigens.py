@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from paratope.campaigns.campaign import UNKNOWN_ANTIGEN
+from paratope.campaigns.kernels.variants import antigen_mutations
 from paratope.molecules.alignment import align_chains
 from paratope.molecules.sequences import Antigen
 
@@ -61,11 +62,11 @@ class CampaignAntigens:
         new = {one.chains: one for one in antigens if one.chains not in self._read}
         rest = []
         for chains, antigen in new.items():
-            counts = [_mutations(one.chains, chains) for one in self._parents]
-            if (count := next((one for one in counts if one is not None), None)) is None:
+            mutants = (antigen_mutations(p.chains, chains, SAME_ANTIGEN) for p in self._parents)
+            if (mutations := next((one for one in mutants if one is not None), None)) is None:
                 rest.append(chains)
             else:
-                note = f"antigen differs from the campaign's: {_counted(count)} changed"
+                note = f"antigen differs from the campaign's: {_counted(len(mutations))} changed"
                 self._read[chains] = Reading(antigen, note)
         if rest:
             self._read.update(self._constructs(rest))
@@ -90,19 +91,6 @@ class CampaignAntigens:
                     note = _differences(molecule, antigen.chains, matched)
                     highest, readings[molecule] = least, Reading(antigen, note, replaced=True)
         return readings
-
-
-def _mutations(own: Chains, other: Chains) -> int | None:
-    """Residues in which two antigens of the same lengths differ; None if they are no mutants."""
-    if [len(chain) for chain in own] != [len(chain) for chain in other]:
-        return None
-    different = 0
-    for before, after in zip(own, other, strict=True):
-        changed = sum(a != b for a, b in zip(before, after, strict=True))
-        if changed > (1 - SAME_ANTIGEN) * len(before):
-            return None
-        different += changed
-    return different
 
 
 def _matched(

@@ -1,5 +1,6 @@
 """The language model of antibody chains: what kernels ask of one, and AntiBERTy for it."""
 
+import functools
 import os
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
@@ -32,6 +33,8 @@ class AntibodyLanguage:
     def __init__(self, device: str = "auto", cache: str | os.PathLike[str] | None = None) -> None:
         self.encoder: Any = load_encoder("antiberty", device)
         self._store = EmbeddingStore(self.encoder, cache)
+        # parents are read again whenever a campaign is refitted
+        self.log_probabilities = functools.lru_cache(maxsize=256)(self._log_probabilities)
 
     def close(self) -> None:
         """Close the store; nothing can be embedded afterwards."""
@@ -45,6 +48,6 @@ class AntibodyLanguage:
         for chain in chains:
             yield self._store.get((chain,))
 
-    def log_probabilities(self, chain: str) -> np.ndarray:
+    def _log_probabilities(self, chain: str) -> np.ndarray:
         """(residues, 20) natural logarithms, every position read in its own context."""
         return self.encoder.log_likelihoods(chain)

@@ -258,9 +258,9 @@ class Aligner:
 
 
 def antigen_mutations(
-    parent: tuple[str, ...], chains: tuple[str, ...]
+    parent: tuple[str, ...], chains: tuple[str, ...], identity: float = _ANTIGEN_IDENTITY
 ) -> list[tuple[Site, int, int]] | None:
-    """Changed sites of an antigen, before and after; None if it is no mutant of the parent's."""
+    """Changed sites of an antigen, before and after; None if it is no mutant of it."""
     if parent == chains:
         return []
     if [len(chain) for chain in parent] != [len(chain) for chain in chains]:
@@ -268,7 +268,7 @@ def antigen_mutations(
     changed = []
     for index, (original, mutant) in enumerate(zip(parent, chains, strict=True)):
         positions = [p for p in range(len(original)) if original[p] != mutant[p]]
-        if len(positions) > (1 - _ANTIGEN_IDENTITY) * max(len(original), 1):
+        if len(positions) > (1 - identity) * max(len(original), 1):
             return None
         before, after = _residues(original), _residues(mutant)
         changed += [(Site(f"A{index}", str(p + 1)), before[p], after[p]) for p in positions]
