@@ -39,9 +39,8 @@ _FEW_ROWS = 3
 class Baseline(abc.ABC):
     """A trivial model that a real one must beat.
 
-    Bounds are not values: a censored row enters with the value expected of it, given its bound,
-    under one normal distribution fitted to all rows by maximum likelihood (see `expected_values`).
-    Rows without any pKd are left out; where no row has a pKd, scores take its place.
+    A censored row enters with its expected value (see `expected_values`); rows without a pKd are
+    left out; where no row has a pKd, scores take its place.
     """
 
     name: ClassVar[str]  # Key in `BASELINES`
@@ -56,10 +55,7 @@ class Baseline(abc.ABC):
         return self
 
     def predict_pkd(self, pairs: Sequence[Pair]) -> np.ndarray:
-        """Predicted pKd (or score, if fitted on scores), finite for every pair, (pairs,).
-
-        Raises `TrainingError` if not fitted.
-        """
+        """Predicted pKd (or score), finite, (pairs,); `TrainingError` if not fitted."""
         if np.isnan(self.mean):
             raise TrainingError(f"baseline {self.name!r} is not fitted; call fit first")
         if not pairs:
@@ -215,10 +211,9 @@ def _means(keys: Sequence[Hashable], values: np.ndarray) -> dict[Hashable, float
 
 
 class NearestNeighbour(Baseline):
-    """The mean of the three most similar training pairs.
+    """The mean of the three most similar training pairs; all rows as near as the third count.
 
-    The distance of two pairs is that of their variable domains plus that of their antigens, each an
-    edit distance over the longer length; all rows as near as the third count.
+    The distance is that of the variable domains plus that of the antigens, see `edit_distances`.
     """
 
     name = "nearest_neighbour"
@@ -248,10 +243,10 @@ def _texts(pairs: list[Pair]) -> tuple[list[str], list[str]]:
 
 
 def edit_distances(rows: list[str], columns: list[str]) -> np.ndarray:
-    """Edit distances over the longer length, (rows, columns) float32; equal texts are done once.
+    """Edit distances over the longer length, (rows, columns) float32.
 
-    What all texts begin and end with changes no distance and is left out: variants of one parent
-    share most of their residues.
+    What all texts begin and end with changes no distance and is left out, and equal texts are done
+    once: variants of one parent share most of their residues.
     """
     from rapidfuzz.distance import Levenshtein
     from rapidfuzz.process import cdist
@@ -285,10 +280,7 @@ class Parents:
             self._families[role] = families, parents
 
     def mutations(self, pair: Pair) -> list[tuple[str, str, int, str, str]]:
-        """Changes of a pair: role, parent chain, position from 0, residue before, residue after.
-
-        A chain like no training chain has none.
-        """
+        """Role, parent chain, position from 0, residue before and after of a pair's changes."""
         mutations = []
         for role, chain in chains_of(pair):
             families, parents = self._families.get(role, (Families(), {}))
@@ -472,9 +464,8 @@ class OneHotRidge(_OneHot):
 class OneHotGP(_OneHot):
     """Exact Gaussian process on the number of aligned residues in which two pairs differ.
 
-    The kernel is exp(-d / 2 l), d the squared distance of the one-hot vectors. Length l and noise
-    maximise the marginal likelihood over a grid, the variance of the signal being free. Of more
-    than 4,000 rows an even sample is kept.
+    The kernel is exp(-d / 2 l), d the squared distance of the one-hot vectors; l and noise maximise
+    the marginal likelihood over a grid. Of more than 4,000 rows an even sample is kept.
     """
 
     name = "one_hot_gp"

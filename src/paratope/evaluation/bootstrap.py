@@ -2,10 +2,8 @@
 
 Rows of one antigen are not independent, so whole groups are drawn. The interval is the metric plus
 or minus Student's t times the bootstrap standard error, on a scale that stabilises the variance
-(Fisher's z for correlations, the logarithm for errors, the arcsine for shares). Its degrees of
-freedom are those of the groups' influences (Satterthwaite): forty groups of which three hold most
-rows count as few. Percentile and BCa intervals were measured beside it: too narrow with forty
-unequal groups.
+(Fisher's z, logarithm, arcsine), with the degrees of freedom of the groups' influences. Percentile
+and BCa intervals were measured beside it: too narrow with forty unequal groups.
 """
 
 import dataclasses
@@ -57,20 +55,12 @@ class Interval:
 
 
 def fisher_z(correlation: ArrayLike, bound: float = 0.999) -> Floats:
-    """Fisher's z = artanh(r) of correlations, those beyond ±`bound` taken as ±`bound`.
-
-    >>> fisher_z([0.0, 1.0]).round(2).tolist()
-    [0.0, 3.8]
-    """
+    """Fisher's z = artanh(r) of correlations, those beyond ±`bound` taken as ±`bound`."""
     return np.arctanh(np.clip(correlation, -bound, bound))
 
 
 def group_codes(labels: Sequence[object] | NDArray[Any]) -> tuple[NDArray[np.int64], int]:
-    """Groups as 0 ... count - 1, in order of first appearance, and their count.
-
-    >>> group_codes(["b", "a", "b"])[0].tolist()
-    [0, 1, 0]
-    """
+    """Groups as 0 ... count - 1, in order of first appearance, and their count."""
     index: dict[object, int] = {}
     values = labels.tolist() if isinstance(labels, np.ndarray) else labels
     codes = np.array([index.setdefault(label, len(index)) for label in values], dtype=np.int64)
@@ -93,15 +83,8 @@ class Bootstrap:
     """Draws of whole groups of rows, and the intervals that values in these draws give.
 
     `labels` name the group of each row, (n,); more than 1000 groups are joined at random into 1000
-    blocks, still independent and fast to draw. `draws` is 1000 by default, 500 for more than 5000
-    rows. `weights` give a metric's values in every draw: first all rows once, then the draws, then
-    each group left out (of more than 200, each of 200 random blocks).
-
-    >>> bootstrap = Bootstrap(range(50))
-    >>> means = bootstrap.weights.mean(np.arange(50.0))
-    >>> interval = bootstrap.interval(means)
-    >>> round(interval.low, 1), round(interval.high, 1)
-    (20.4, 28.6)
+    blocks. `draws` is 1000 by default, 500 for more than 5000 rows. `weights` are those of all rows
+    once, then of the draws, then with each group left out (of more than 200, each of 200 blocks).
     """
 
     def __init__(
@@ -129,9 +112,8 @@ class Bootstrap:
         """Interval of a value known in every draw, (1 + draws + groups left out,) by `weights`.
 
         `scale`, a name in `SCALES` or ``"correlation"``, is where it is symmetric. None with fewer
-        than 5 groups, where more than a tenth of the draws leave the value undefined, or where all
-        agree: they then say nothing about its error. A ``"difference"`` in which all agree is a
-        point.
+        than 5 groups, where a tenth of the draws leave it undefined, or where all agree, which says
+        nothing about its error; a ``"difference"`` in which all agree is a point.
         """
         from scipy.stats import t
 

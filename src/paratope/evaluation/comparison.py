@@ -79,8 +79,8 @@ def _row_keys(table: PredictionTable) -> tuple[tuple[str, ...], list[Any]] | Non
 def align(tables: Sequence[PredictionTable]) -> tuple[list[PredictionTable], list[int]]:
     """The rows that all tables have, in the order of the first, and how many each loses.
 
-    Rows are matched by a unique id, else by unique sequences, else by position; raises `InputError`
-    if they cannot be, or disagree about the measured value.
+    Matched by a unique id, else by unique sequences, else by position; `InputError` if they cannot
+    be, or disagree about the measured value.
     """
     keyed = [_row_keys(table) for table in tables]
     by_key = [keys for keys in keyed if keys is not None]
@@ -125,22 +125,19 @@ def swap_test(
 ) -> float:
     """Two-sided p-value of "the predictors `left` and `right` are interchangeable".
 
-    (1 + permutations with a difference as large as the observed one) / (1 + permutations), the
-    predictions of each whole group, coded in `groups` (n,), being swapped or not; NaN where the
-    metric is undefined.
+    (1 + permutations with a difference as large as the observed one) / (1 + permutations), swapping
+    the predictions of whole groups, coded in `groups` (n,); NaN where the metric is undefined.
     """
     count = int(groups.max(initial=-1)) + 1
     rng = np.random.default_rng(seed)
     value = METRICS[metric]
 
     def gap(swap: NDArray[np.bool_] | bool) -> float:
-        a = np.where(swap, right.predicted, left.predicted)
-        b = np.where(swap, left.predicted, right.predicted)
-        first, second = (
-            dataclasses.replace(left, predicted=a),
-            dataclasses.replace(right, predicted=b),
+        mine, other = (
+            dataclasses.replace(a, predicted=np.where(swap, b.predicted, a.predicted))
+            for a, b in ((left, right), (right, left))
         )
-        return abs(value(second) - value(first))
+        return abs(value(other) - value(mine))
 
     observed = gap(False)
     if not math.isfinite(observed):

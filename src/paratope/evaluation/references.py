@@ -37,9 +37,9 @@ def _reference(name: str, note: str, rows: EvaluationRows, predicted: ArrayLike)
 
 
 def table_references(table: PredictionTable, train: PredictionTable | None) -> list[Reference]:
-    """Constants and group means, from training rows or else from the table without the row itself.
+    """Constants (of all judged rows: the best in hindsight) and group means.
 
-    The mean of all judged rows is the best constant in hindsight.
+    From training rows, or else from the table without the row itself.
     """
     rows = table.rows
     exact = rows.exact() if len(rows.exact()) else rows
@@ -104,37 +104,31 @@ def _residues(pair: Pair) -> tuple[str, str | None, tuple[str, ...]]:
     return pair.antibody.heavy, pair.antibody.light, pair.antigen.chains
 
 
-def _training_rows(path: str | Path) -> tuple[Measurement, ...]:
-    """Measurements of a table; of its training rows alone where it has a split."""
-    table = read_table(path, require="measured")
-    split = match_columns(table.frame.columns, wanted=("split",)).get("split")
-    parts = table.frame[split].cast(pl.String).fill_null("").to_list() if split else []
-    parts = [part.strip().lower() for part in parts]
-    chosen = {"train", "training"} & set(parts)
-    return tuple(
-        row.measurement
-        for row in table.rows
-        if row.measurement is not None and (not chosen or parts[row.index] in chosen)
-    )
-
-
 def fitted_references(
     table: PredictionTable,
     train: PredictionTable | None,
     train_file: str | Path | None = None,
 ) -> list[Reference]:
-    """Every baseline of `paratope.evaluation.baselines.BASELINES`, fitted on training rows.
+    """Every baseline of `BASELINES`, fitted on training rows; none without sequences.
 
-    `table` holds the rows to judge, `train` the training rows of the same table. A `train_file` of
-    measurements is fitted on instead: its ``train`` rows where it has a split, without the pairs
-    that are judged. Without sequences nothing can be fitted.
+    `table` holds the rows to judge, `train` the training rows of the same table. A `train_file` is
+    fitted on instead: its ``train`` rows where it has a split, without the pairs that are judged.
     """
     pairs = pairs_of(table)
     if pairs is None or (train_file is None and train is None):
         return []
     seen = 0
     if train_file is not None:
-        every = _training_rows(train_file)
+        read = read_table(train_file, require="measured")
+        split = match_columns(read.frame.columns, wanted=("split",)).get("split")
+        parts = read.frame[split].cast(pl.String).fill_null("").to_list() if split else []
+        parts = [part.strip().lower() for part in parts]
+        chosen = {"train", "training"} & set(parts)
+        every = [
+            row.measurement
+            for row in read.rows
+            if row.measurement is not None and (not chosen or parts[row.index] in chosen)
+        ]
         judged = {_residues(pair) for pair in pairs if pair is not None}
         measurements = tuple(row for row in every if _residues(row.pair) not in judged)
         seen = len(every) - len(measurements)
@@ -192,10 +186,7 @@ def _pooled_sd(values: Floats, codes: NDArray[np.int64]) -> tuple[float, int, in
 
 
 def noise_ceiling(table: PredictionTable) -> NoiseCeiling | None:
-    """Noise from replicates: exact rows with the same heavy, light and antigen sequence.
-
-    None without sequences, or without a pair that was measured twice.
-    """
+    """Noise from replicates, exact rows with the same sequences; None without any."""
     table = table.take(table.rows.censoring == Censoring.EXACT)
     if not {"heavy", "antigen"} <= set(table.labels) or not len(table):
         return None

@@ -47,16 +47,7 @@ class DamageError(Exception):
 
 
 class Checkpoints:
-    """The checkpoints of one run; their folder is made when the first is saved.
-
-    >>> import tempfile
-    >>> checkpoints = Checkpoints(Path(tempfile.mkdtemp()))
-    >>> checkpoints.load()
-    (None, [])
-    >>> state = {"epoch": 1, "progress": {"best_epoch": 0, "best_state": {}}}
-    >>> [path.name for path in (checkpoints.save(state), *checkpoints.paths())]
-    ['checkpoint_latest.pth', 'checkpoint_latest.pth']
-    """
+    """The checkpoints of one run; their folder is made when the first is saved."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -91,10 +82,7 @@ class Checkpoints:
         return latest
 
     def load(self) -> tuple[dict[str, Any] | None, list[str]]:
-        """The newest good checkpoint and notes for the user; (None, []) without any checkpoint.
-
-        Raises `TrainingError` if there are checkpoints, but none is whole.
-        """
+        """The newest good checkpoint and notes for the user; `TrainingError` if none is whole."""
         notes: list[str] = []
         for path in self.paths():
             try:

@@ -24,11 +24,7 @@ RELEASE_COLUMNS = {
 
 
 def history_table(history: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
-    """One row per epoch: the release's columns first, then all others, titled alike.
-
-    >>> history_table([{"epoch": 1, "train_loss": 0.5, "validation_loss": 0.6}]).columns
-    ['Epoch', 'Train Loss', 'Val Spearman', 'Val Recall', 'Learning Rate', 'Val Loss']
-    """
+    """One row per epoch: the release's columns first, then all others, titled alike."""
     words = {"validation": "Val", "rmse": "RMSE", "mb": "MB", "gpu": "GPU"}
     columns = {}
     for name in dict.fromkeys([*RELEASE_COLUMNS, *(name for record in history for name in record)]):
@@ -52,11 +48,7 @@ class HistoryFile(RunLogger):
 
 
 def summarise(history: pl.DataFrame) -> dict[str, Any]:
-    """Summary of a history with the release's columns, under the release's keys.
-
-    ``recall_std`` is the population's, ``status`` is ``"stable"``, ``"unstable"`` or, where no
-    recall was measured, ``"unknown"``. What was not measured is None.
-    """
+    """Summary of a history under the release's keys; None for what was not measured."""
     names = ("Val Spearman", "Val Recall", "Train Loss", "Learning Rate")
     spearman, recall, loss, rate = (_numbers(history[name]) for name in names)
     best = int(np.nanargmax(spearman)) if np.isfinite(spearman).any() else None
@@ -76,11 +68,7 @@ def summarise(history: pl.DataFrame) -> dict[str, Any]:
 
 
 def warned_epochs(history: Sequence[Mapping[str, Any]]) -> dict[str, list[int]]:
-    """Epochs in which each monitor found a fault, by the monitor's name.
-
-    >>> warned_epochs([{"epoch": 1, "warned": ""}, {"epoch": 2, "warned": "collapse, range"}])
-    {'collapse': [2], 'range': [2]}
-    """
+    """Epochs in which each monitor found a fault, by the monitor's name."""
     epochs: dict[str, list[int]] = {}
     for record in history:
         for name in filter(None, record["warned"].split(", ")):

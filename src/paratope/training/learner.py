@@ -111,12 +111,11 @@ class Learner:
         monitors: Monitors,
         before_batch: Callable[[int], None],
     ) -> dict[str, float]:
-        """Optimiser step `index` (from 0) over accumulated batches.
+        """Optimiser step `index` (from 0) over some batches; its loss, parts and unused rows.
 
         `labels` are the same batches without molecules, `places` their names for error messages;
-        `before_batch` is called with the position of each (from 0) and may raise. Gives the step's
-        loss, every part of it, and the rows a part could not use. Raises `TrainingError`, without a
-        step made, if an output, a loss or a gradient is not finite.
+        `before_batch` is called with the position of each and may raise. Raises `TrainingError`,
+        without a step made, if an output, a loss or a gradient is not finite.
         """
         for group in self.optimizer.param_groups:
             group["lr"] = self.schedule.rate(index)
@@ -134,7 +133,7 @@ class Learner:
                 sums[f"loss_{name}"] = sums.get(f"loss_{name}", 0.0) + value * share[name]
                 sums[f"dropped_{name}"] = sums.get(f"dropped_{name}", 0.0) + dropped[name]
         rows = np.concatenate([batch.row.cpu().numpy() for batch in labels])
-        monitors.after_backward(self.network, f"{places[0]} on", rows)
+        monitors.gradients.add(self.network, f"{places[0]} on", rows)
         if self.gradient_clip:
             nn.utils.clip_grad_norm_(self.network.parameters(), self.gradient_clip)
         self.optimizer.step()

@@ -48,8 +48,7 @@ class RunLog:
     """Writes what happens in a run; as a context, to a file that no other run writes to meanwhile.
 
     Without a path nothing is written; `say` is told every note, `write_history` the records of all
-    epochs after each. Entering raises `TrainingError` if another process is writing the file,
-    `OutputError` if it cannot be written.
+    epochs after each. Entering raises `TrainingError` if another process is writing the file.
     """
 
     def __init__(self, path: Path | None = None, say: Callable[[str], None] | None = None) -> None:
@@ -164,11 +163,9 @@ class TensorBoardLogger(RunLogger):
 class WandbLogger(RunLogger):
     """Metrics, warnings and the recipe (as configuration) as offline files in ``<run>/wandb/``.
 
-    Nothing is sent: ``wandb sync`` does that, if the user wants it, or ``WANDB_MODE=online`` in the
-    environment. Neither code, nor the machine's state, nor crashes of the library are reported.
-
-    The library writes its file late, so a killed run loses epochs there. A run that goes on is
-    therefore written anew from its first epoch, under the same identifier, and replaces what was
+    Nothing is sent, unless by ``wandb sync`` or ``WANDB_MODE=online`` in the environment; neither
+    code nor the machine's state is reported. The library writes its file late, so a killed run
+    loses epochs there: a run that goes on is written anew from its first, and replaces what was
     there.
     """
 
@@ -300,14 +297,6 @@ def check_loggers(names: Iterable[str]) -> tuple[str, ...]:
 
     ``csv`` is always there. Raises `TrainingError` if there is no such logger, `MissingExtraError`
     if its library is not installed.
-
-    >>> check_loggers(["csv,tensorboard", "tensorboard"])
-    ('tensorboard',)
-    >>> check_loggers(["neptune"])
-    Traceback (most recent call last):
-    ...
-    paratope.core.errors.TrainingError: unknown logger 'neptune'; valid names: csv, mlflow,
-    tensorboard, wandb
     """
     chosen = [part.strip() for name in names for part in name.split(",") if part.strip()]
     for name in chosen:
@@ -358,10 +347,9 @@ def open_loggers(
     say: Callable[[str], None],
     csv: RunLogger | None = None,
 ) -> Iterator[LoggerSet]:
-    """Loggers of a run, closed at the end with how it went.
+    """Loggers of a run, closed with how it went; those that wrote there before go on unnamed.
 
-    Those that have written into the folder before go on without being named. `csv` is the run
-    folder's own history, written first. Raises `TrainingError` if one cannot be opened.
+    `csv` is the run folder's own history, written first. `TrainingError` if one cannot be opened.
     """
     loggers = LoggerSet({} if csv is None else {_ALWAYS: csv}, say)
     status = "failed"
@@ -390,11 +378,7 @@ def _short(error: Exception) -> str:
 
 
 def numbers(record: Record) -> dict[str, float]:
-    """The numbers of an epoch's record, without its own and those that are not defined.
-
-    >>> numbers({"epoch": 3, "train_loss": 0.5, "validation_loss": float("nan"), "warning": ""})
-    {'train_loss': 0.5}
-    """
+    """The numbers of an epoch's record, without its own and those that are not defined."""
     return {
         name: float(value)
         for name, value in record.items()

@@ -82,10 +82,7 @@ class FitResult:
 
 @dataclasses.dataclass(slots=True)
 class RunState:
-    """How far a run has come, beside its weights, optimiser, schedule and random numbers.
-
-    Its names are those of a checkpoint's entry ``progress``.
-    """
+    """How far a run has come, beside its network: the entry ``progress`` of a checkpoint."""
 
     step: int = 0  # optimiser steps done
     sums: dict[str, float] = dataclasses.field(default_factory=dict)  # of the epoch under way
@@ -108,10 +105,7 @@ class RunState:
         return means
 
     def is_best(self, epoch: int, value: float, spearman: float) -> bool:
-        """Take in an epoch's monitored value; True if its weights are the best so far.
-
-        Without a number to go by, the latest weights are the best known.
-        """
+        """Take in an epoch's monitored value, NaN if unknown; whether its weights are the best."""
         unknown = math.isnan(value) and self.best_value == -math.inf
         if not unknown and not value > self.best_value:
             return False
@@ -130,11 +124,7 @@ class RunState:
 
 
 class TrainingLoop:
-    """Mutable state of a training run, and its loop.
-
-    `stores` give the embeddings of antibodies and of antigens; the log is told every batch, step
-    and checkpoint, and the history after every epoch.
-    """
+    """Mutable state of a training run, and its loop."""
 
     def __init__(
         self,
@@ -298,7 +288,7 @@ class TrainingLoop:
             "progress": self.run_state.state_dict(),
             "early_stopping": self.early_stopping.state_dict(),
             "plan": self.plan.state_dict(),
-            "monitors": self.monitors.state_dict(),
+            "monitors": {"gradients": self.monitors.gradients.state_dict()},
             "random": self._random,
             "rows": self.rows,
             "network": self.config.model_dump(),
@@ -312,7 +302,7 @@ class TrainingLoop:
         self.run_state.load_state_dict(state["progress"])
         self.early_stopping.load_state_dict(state["early_stopping"])
         self.plan.load_state_dict(state["plan"])
-        self.monitors.load_state_dict(state["monitors"])
+        self.monitors.gradients.load_state_dict(state["monitors"]["gradients"])
         restore_random_state(state["random"])
         self._mark()
 

@@ -85,10 +85,9 @@ def check_finite_output(
     where: str,
     part: str = "training",
 ) -> None:
-    """Stop before a loss that is not finite reaches the weights.
+    """Stop before a loss that is not finite reaches the weights, naming batch, tensor and rows.
 
-    `values` are the losses by name, `where` is a place in the run such as ``"epoch 3, batch 17"``,
-    `part` the part of the table. Raises `TrainingError`, naming the batch, the tensor and the rows.
+    `values` are the losses by name, `where` a place in the run such as ``"epoch 3, batch 17"``.
     """
     tensors = {"measured pKd": batch.pkd.isfinite()}
     if batch.antibody.numel():  # the embeddings may be gone already
@@ -125,10 +124,7 @@ class GradientPeaks:
         self.peaks: dict[str, Tensor] = {}
 
     def add(self, network: nn.Module, where: str, rows: Iterable[int]) -> None:
-        """Take in the gradients of a step over these training rows, before it is made.
-
-        Raises `TrainingError` if a gradient is not finite: where, the parameter and the rows.
-        """
+        """Take in the gradients of a step over these rows; `TrainingError` if not finite."""
         for name, parameter in network.named_parameters():
             if not parameter.requires_grad:
                 continue  # frozen on purpose
@@ -167,12 +163,6 @@ def dead_gradients(peaks: Mapping[str, Tensor]) -> Observation:
 
     `peaks` holds for each parameter, in the network's order, the largest absolute gradient of each
     row of a weight, (units,), or of the whole of anything else, (1,).
-
-    >>> alive, dead = torch.tensor([0.1, 0.2]), torch.zeros(2)
-    >>> dead_gradients({"tower.weight": alive, "tower.bias": alive[:1], "last.weight": alive})
-    Observation(columns={'dead_unit_share': 0.0, 'dead_gradients': ''}, finding=None)
-    >>> dead_gradients({"tower.weight": dead, "tower.bias": dead[:1], "last.weight": alive}).columns
-    {'dead_unit_share': 1.0, 'dead_gradients': 'tower'}
     """
     still = {name for name, peak in peaks.items() if float(peak.max()) < VANISHED}
     weights = [peak for peak in peaks.values() if len(peak) > 1][:-1]
@@ -203,11 +193,7 @@ def dead_gradients(peaks: Mapping[str, Tensor]) -> Observation:
 
 
 def observe_collapse(epoch: Epoch) -> Observation:
-    """Predictions that have become (nearly) one value.
-
-    An untrained network answers about the mean; one that still learns to differ from it, or is
-    being warmed up, has not collapsed.
-    """
+    """Predictions that are (nearly) one value, and neither warmed up nor still spreading."""
     observed = collapse_of(epoch.answers.predicted, epoch.answers.measured)
     before = epoch.column("spread_ratio")[:-1]
     young = not before or epoch.history[-1]["epoch"] < epoch.warmup
@@ -225,14 +211,7 @@ def collapse_of(predicted: np.ndarray, measured: np.ndarray) -> Observation:
 
 
 def range_of(predicted: np.ndarray, measured: np.ndarray) -> Observation:
-    """How many of the predictions, (n,), lie outside pKd 4 to 14.
-
-    >>> range_of(np.array([5.0, 9.0]), np.array([5.5, 8.5]))
-    Observation(columns={'share_out_of_range': 0.0}, finding=None)
-    >>> range_of(np.array([-2.0, 6.0, 9.0, 15.0]), np.array([-2.5, 6.0, 9.0, 9.5])).warning
-    '50.0 % of the predictions lie outside pKd 4 to 14 (from -2.000 to 15.000; of the measured
-    values 25.0 % do); set network.output=bounded, or check the labels with paratope data audit'
-    """
+    """How many of the predictions, (n,), lie outside pKd 4 to 14."""
     share = outside_share(predicted)
     columns = {"share_out_of_range": share}
     if not share > MAX_OUTSIDE_SHARE:
@@ -255,11 +234,7 @@ class RecallStability(NamedTuple):
 
 
 def recall_stability(recalls: Sequence[float]) -> RecallStability:
-    """Swing of the recall over a whole run; epochs without one (NaN) are left out.
-
-    >>> recall_stability([100.0, 20.0])
-    RecallStability(sd=40.0, max_jump=80.0, status='unstable')
-    """
+    """Swing of the recall over a whole run; epochs without one (NaN) are left out."""
     known = np.array([recall for recall in recalls if math.isfinite(recall)])
     if not len(known):
         return RecallStability(None, None, "unknown")
@@ -271,8 +246,7 @@ def recall_stability(recalls: Sequence[float]) -> RecallStability:
 def observe_recall(epoch: Epoch) -> Observation:
     """Whether the recall of strong binders swings in the latest five epochs.
 
-    A recall that rises as the network learns is no swing: it has to fall by more than twenty
-    points from one epoch to the next, with a standard deviation above ten.
+    It has to fall by more than twenty points between epochs, with a standard deviation above ten.
     """
     recalls = epoch.column("validation_recall_percent")
     stability = recall_stability(recalls)
@@ -298,10 +272,9 @@ def observe_recall(epoch: Epoch) -> Observation:
 def observe_overfitting(epoch: Epoch) -> Observation:
     """Whether training rows get better at the cost of validation rows.
 
-    It is so if in each of the latest three epochs the validation loss was above its minimum by at
-    least a tenth of what the training rows' loss has fallen since the first epoch, and the gap
-    between the two was wider than at that minimum. Both are the same loss, without dropout; its
-    zero and scale do not matter.
+    In each of the latest three epochs the validation loss was above its minimum by at least a tenth
+    of what the training rows' (the same, without dropout) has fallen since the first epoch, and the
+    gap between the two was wider than at that minimum.
     """
     seen = np.array(epoch.column("train_sample_loss"), dtype=float)
     unseen = np.array(epoch.column("validation_loss"), dtype=float)
@@ -340,13 +313,6 @@ class Monitors:
     """Everything that watches a run; the recipe's ``monitors.<name>`` says what each one does.
 
     `stop` says why the run is to end after the latest epoch; it is empty if it is not.
-
-    >>> from paratope.models.recipes import load_recipe
-    >>> monitors = Monitors(load_recipe("default", ["monitors.range=stop"]))
-    >>> answers = Answers(np.array([-1.0, 15.0]), np.array([6.0, 9.0]), strong=1)
-    >>> columns = monitors.after_epoch({"epoch": 1}, answers, history=[])
-    >>> columns["share_out_of_range"], columns["warned"], monitors.stop[:37]
-    (1.0, 'range', 'after epoch 1: 100.0 % of the predict')
     """
 
     def __init__(self, recipe: Recipe) -> None:
@@ -358,22 +324,16 @@ class Monitors:
         warmed = recipe.schedule.name == "warmup_cosine"
         self._warmup = recipe.schedule.warmup_epochs if warmed else 0
 
-    def after_backward(self, network: nn.Module, where: str, rows: Iterable[int]) -> None:
-        """Look at a step's gradients before it is made; see `GradientPeaks.add`."""
-        self.gradients.add(network, where, rows)
-
     def after_epoch(
         self,
         record: Mapping[str, Any],
         answers: Answers | None,
         history: Sequence[Mapping[str, Any]],
     ) -> dict[str, Any]:
-        """Judge an epoch; `answers` are None without a validation set.
+        """Judge an epoch by its record, its answers (None without validation) and those before.
 
-        `record` holds the epoch's ``epoch``, ``train_sample_loss``, ``validation_loss`` and
-        ``validation_recall_percent``, `history` the records of the epochs before. Returns columns
-        of the history: what each monitor measured; ``warned``, the names of those that found
-        something; ``warning``, one sentence of each, on a line of its own.
+        Returns columns of the history: what each monitor measured; ``warned``, the names of those
+        that found something; ``warning``, a sentence of each, on a line of its own.
         """
         observed = {"gradients": self.gradients.take()}
         if answers is not None:
@@ -390,23 +350,11 @@ class Monitors:
         self.stop = f"after epoch {record['epoch']}: {'; '.join(stopping)}" if stopping else ""
         return {**columns, "warned": ", ".join(warnings), "warning": "\n".join(warnings.values())}
 
-    def state_dict(self) -> dict[str, dict[str, Tensor]]:
-        """What was seen of the epoch under way; of those before, the history tells."""
-        return {"gradients": self.gradients.state_dict()}
-
-    def load_state_dict(self, state: Mapping[str, Mapping[str, Tensor]]) -> None:
-        """Go on from another's state."""
-        self.gradients.load_state_dict(state["gradients"])
-
 
 class EarlyStopping:
     """Whether a value, higher = better, still improves.
 
     It is time to stop after `patience` epochs (0: never) without a rise of more than `min_delta`.
-
-    >>> stopping = EarlyStopping(patience=2, min_delta=0.1)
-    >>> [stopping.update(epoch, value) for epoch, value in enumerate([0.3, 0.5, 0.55, 0.58], 1)]
-    [False, False, False, True]
     """
 
     def __init__(self, patience: int, min_delta: float = 0.0) -> None:

@@ -22,14 +22,7 @@ def random_state() -> dict[str, Any]:
 
 
 def restore_random_state(state: dict[str, Any]) -> None:
-    """Put every generator where it was.
-
-    >>> state = random_state()
-    >>> drawn = random.random(), np.random.random(), torch.rand(1).item()
-    >>> restore_random_state(state)
-    >>> drawn == (random.random(), np.random.random(), torch.rand(1).item())
-    True
-    """
+    """Put every generator where it was."""
     version, words, gauss = state["python"]
     random.setstate((version, tuple(words.tolist()), gauss))
     kind, keys, position, has_gauss, cached = state["numpy"]
@@ -48,10 +41,7 @@ def seed_everything(seed: int) -> None:
 
 @contextlib.contextmanager
 def callers_random_state_kept() -> Iterator[None]:
-    """Whatever is seeded or drawn inside, the caller's generators go on as if it had not been.
-
-    Also a decorator.
-    """
+    """Whatever is seeded or drawn inside, or in what it decorates, the caller's go on unmoved."""
     state = random_state()
     try:
         yield

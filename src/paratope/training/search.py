@@ -140,12 +140,7 @@ def values_of(recipe: Recipe, keys: Collection[str]) -> dict[str, Any]:
 
 
 def with_values(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
-    """The recipe with other values, by key.
-
-    >>> from paratope.models.recipes import load_recipe
-    >>> with_values(load_recipe("v2.7"), {"network.dropout": 0.4}).network.dropout
-    0.4
-    """
+    """The recipe with other values, by key."""
     settings = recipe.model_dump()
     for key, value in values.items():
         section, _, name = key.partition(".")
@@ -205,10 +200,7 @@ def trials_table(trials: Sequence[Trial]) -> pl.DataFrame:
 
 
 def trials_figure(trials: Sequence[Trial], space: Mapping[str, Domain]) -> "Figure":
-    """The objective by trial with the best so far, and against every searched key.
-
-    Finished trials are full dots, pruned ones rings.
-    """
+    """The objective by trial with the best so far, and by every searched key; pruned are rings."""
     from paratope.evaluation.figures.style import panels
 
     columns = min(3, len(space) + 1)
@@ -249,11 +241,7 @@ class InnerFolds:
 
     @classmethod
     def of_table(cls, source: str | Path, recipe: Recipe, folds: int, device: str) -> "InnerFolds":
-        """Read a table as `train_table` does, and divide its training rows, in 2 folds at least.
-
-        Raises `InputError` or `TrainingError` if no row can be trained on, or they cannot be
-        divided.
-        """
+        """Divide a table's training rows in 2 folds at least; `TrainingError` if that cannot be."""
         data = recipe.data.model_copy(update={"table": str(source)})
         table = TrainingRows.read(recipe.model_copy(update={"data": data}), device)
         chosen = np.flatnonzero(table.parts == "train")

@@ -51,10 +51,8 @@ def score(
 class Validation:
     """Judges a network by the rows of a run.
 
-    The loss of training rows that a step minimises is taken with dropout, before the step, over
-    rows drawn as the recipe says; it cannot be compared with the validation loss. So the same loss
-    is taken of a fixed sample of training rows in the same way as of the validation rows; without
-    the overfitting monitor there is none.
+    The loss that a step minimises is taken with dropout, over rows drawn as the recipe says; to be
+    compared with the validation loss, the overfitting monitor has it of a fixed sample instead.
     """
 
     def __init__(
@@ -79,8 +77,7 @@ class Validation:
     ) -> tuple[dict[str, Any], Answers | None]:
         """Loss and metrics after an epoch, NaN without a validation set, and its predictions.
 
-        `predict` is the network in evaluation mode. With a sample of training rows there is also a
-        ``train_sample_loss``. Raises `TrainingError` if a prediction is not finite.
+        `predict` is the network in evaluation mode. `TrainingError` if a prediction is not finite.
         """
         data = self.rows
         if data is None:

@@ -89,8 +89,7 @@ def _surest_first(
 ) -> Floats:
     """Running sums of values, rows of smallest predicted SD first, (1 + values, draws, edges).
 
-    A row drawn twice counts twice. `edges` maps how many rows are drawn to the counts of rows at
-    which sums are taken; these counts are the first sum.
+    `edges` maps how many rows are drawn to the counts at which sums are taken, the first sum.
     """
     order = np.argsort(predicted_sd(rows), kind="stable")
     groups, columns = weights.groups[order], [column[order] for column in values]

@@ -5,6 +5,7 @@ undefined. y is the measured value, ŷ the predicted one, w the weight, Σ a sum
 """
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -178,12 +179,8 @@ def kendall(rows: EvaluationRows, weights: RowWeights) -> Floats:
 def concordance(rows: EvaluationRows, weights: RowWeights) -> Floats:
     """Share of row pairs of known order that are predicted in that order; ties count half.
 
-    The order of two rows is known if the upper bound of one lies below the lower bound of the
-    other (Harrell et al. 1982, JAMA 247, 2543); exact rows are both of their bounds.
-
-    >>> rows = EvaluationRows([5.0, 7.0, 8.0], [6.0, 5.0, 9.0], censoring=[-1, 0, 0])
-    >>> concordance(rows, RowWeights.once(3)).round(3).tolist()
-    [0.667]
+    The order of two rows is known if the upper bound of one lies below the lower bound of the other
+    (Harrell et al. 1982, JAMA 247, 2543); exact rows are both of their bounds.
     """
     if weights.drawn.shape[1] > 1:
         product, pairs, _ = _pair_sums(rows, weights)
@@ -203,8 +200,7 @@ def concordance(rows: EvaluationRows, weights: RowWeights) -> Floats:
 def _count_pairs(upper: Floats, left: Floats, lower: Floats, right: Floats) -> int:
     """Number of (i, j) with upper[i] < lower[j] and left[i] < right[j], in O(n log² n).
 
-    Rows are sorted by their bound; in block pairs of doubling size every left half is counted
-    against its right half by one sorted search.
+    In block pairs of doubling size every left half is counted against its right half.
     """
     bounds = np.concatenate([upper, lower])
     is_right = np.repeat([False, True], [len(upper), len(lower)])
@@ -239,38 +235,50 @@ def strong_binders(
     return positive[~is_open], ~is_open
 
 
+def _strong_in_runs(
+    values: Floats,
+    rows: EvaluationRows,
+    weights: RowWeights,
+    value_of: Callable[[Floats, Floats], Floats],
+    *,
+    both: bool = True,
+) -> Floats:
+    """`value_of` the weight of strong and of all rows in each run of equal values, (draws, runs).
+
+    Rows whose class is open are left out. NaN without strong rows, or with `both` without others.
+    """
+    positive, known = strong_binders(rows)
+    weights, ties = weights.take(known), _Ties(values[known])
+    if not positive.any() or (both and positive.all()):
+        return weights.undefined()
+    blocks = (value_of(ties.totals(w * positive), ties.totals(w)) for w in weights.blocks())
+    return np.concatenate([*blocks])
+
+
 def auroc(by: str, rows: EvaluationRows, weights: RowWeights) -> Floats:
     """Area under the ROC curve of a field of `EvaluationRows` for pKd >= 9; NaN without a class.
 
     Σ w_i w_j ([ŷ_i > ŷ_j] + [ŷ_i = ŷ_j] / 2) / Σ w_i w_j, over strong i and other j.
     """
-    positive, known = strong_binders(rows)
-    rows, weights = rows.take(known), weights.take(known)
-    if positive.all() or not positive.any():
-        return weights.undefined()
-    ties, areas = _Ties(getattr(rows, by)), []
-    for w in weights.blocks():
-        hits = ties.totals(w * positive)
-        misses = ties.totals(w) - hits
+
+    def areas(hits: Floats, every: Floats) -> Floats:
+        misses = every - hits
         below = np.cumsum(misses, axis=1) - misses / 2
-        areas.append((hits * below).sum(axis=1) / (hits.sum(axis=1) * misses.sum(axis=1)))
-    return np.concatenate(areas)
+        return (hits * below).sum(axis=1) / (hits.sum(axis=1) * misses.sum(axis=1))
+
+    return _strong_in_runs(getattr(rows, by), rows, weights, areas)
 
 
 def average_precision(rows: EvaluationRows, weights: RowWeights) -> Floats:
     """Σ_n (R_n - R_(n-1)) P_n over descending cuts for pKd >= 9, recall R and precision P."""
-    positive, known = strong_binders(rows)
-    rows, weights = rows.take(known), weights.take(known)
-    if positive.all() or not positive.any():
-        return weights.undefined()
-    ties, precisions = _Ties(-rows.predicted), []
-    for w in weights.blocks():
-        hits, called = ties.totals(w * positive), np.cumsum(ties.totals(w), axis=1)
+
+    def precisions(hits: Floats, every: Floats) -> Floats:
+        called, strong = np.cumsum(every, axis=1), hits.sum(axis=1)
         precision = np.cumsum(hits, axis=1) / np.maximum(called, 1e-12)
-        strong = hits.sum(axis=1)
         strong = np.where(strong < called[:, -1], strong, np.nan)  # no other class in this draw
-        precisions.append((hits * precision).sum(axis=1) / strong)
-    return np.concatenate(precisions)
+        return (hits * precision).sum(axis=1) / strong
+
+    return _strong_in_runs(-rows.predicted, rows, weights, precisions)
 
 
 def at_cut(
@@ -280,9 +288,9 @@ def at_cut(
     cut: float = STRONG_PKD,
     threshold: float = STRONG_PKD,
 ) -> Floats:
-    """Recall, precision or F1, in percent, of "predicted >= cut" for "measured >= threshold".
+    """Recall (hits / strong), precision (hits / called) or F1 (2 hits / both), in percent.
 
-    With strong rows P, called rows C and hits H in both: H / P, H / C and 2 H / (P + C).
+    Called is "predicted >= cut", strong "measured >= threshold", hits are both.
     """
     positive, known = strong_binders(rows, threshold)
     called = rows.predicted[known] >= cut
@@ -296,11 +304,7 @@ def at_cut(
 def at_threshold(
     rows: EvaluationRows, cut: float = STRONG_PKD, threshold: float = STRONG_PKD
 ) -> dict[str, float]:
-    """Recall, precision and F1, in percent, of "predicted >= cut" for "measured >= threshold".
-
-    >>> at_threshold(EvaluationRows([9.5, 8.0, 9.1], [9.2, 9.3, 7.0]))
-    {'recall_percent': 50.0, 'precision_percent': 50.0, 'f1_percent': 50.0}
-    """
+    """All three of `at_cut`, ``recall_percent``, ``precision_percent`` and ``f1_percent``."""
     once = RowWeights.once(len(rows))
     with np.errstate(divide="ignore", invalid="ignore"):
         return {
@@ -310,10 +314,7 @@ def at_threshold(
 
 
 def best_cut(rows: EvaluationRows, threshold: float = STRONG_PKD) -> float:
-    """Cut on the predictions with the best F1 for "measured >= threshold"; NaN without a class.
-
-    Meant for validation rows; the cut then judges other rows.
-    """
+    """Cut on the predictions with the best F1 for "measured >= threshold"; NaN without a class."""
     from sklearn.metrics import precision_recall_curve
 
     positive, known = strong_binders(rows, threshold)
@@ -325,22 +326,15 @@ def best_cut(rows: EvaluationRows, threshold: float = STRONG_PKD) -> float:
 
 
 def recall_in_budget(share: float, rows: EvaluationRows, weights: RowWeights) -> Floats:
-    """Percent of the strong binders found when the top `share` of predictions is tested.
+    """Percent of the strong binders in the top `share`; of ties at the edge, the expectation."""
 
-    Ties at the edge of the budget are broken at random; this is the expectation.
-    """
-    positive, known = strong_binders(rows)
-    rows, weights = rows.take(known), weights.take(known)
-    if not positive.any():
-        return weights.undefined()
-    ties, recalls = _Ties(-rows.predicted), []
-    for w in weights.blocks():
-        budget = np.maximum(1, np.round(share * w.sum(axis=1, keepdims=True)))
-        run, hits = ties.totals(w), ties.totals(w * positive)
-        before = np.cumsum(run, axis=1) - run
-        taken = np.clip((budget - before) / np.maximum(run, 1e-12), 0.0, 1.0)
-        recalls.append(100 * (hits * taken).sum(axis=1) / hits.sum(axis=1))
-    return np.concatenate(recalls)
+    def recalls(hits: Floats, every: Floats) -> Floats:
+        budget = np.maximum(1, np.round(share * every.sum(axis=1, keepdims=True)))
+        left = budget - (np.cumsum(every, axis=1) - every)
+        taken = np.clip(left / np.maximum(every, 1e-12), 0.0, 1.0)
+        return 100 * (hits * taken).sum(axis=1) / hits.sum(axis=1)
+
+    return _strong_in_runs(-rows.predicted, rows, weights, recalls, both=False)
 
 
 def enrichment(share: float, rows: EvaluationRows, weights: RowWeights) -> Floats:
@@ -353,8 +347,7 @@ def enrichment(share: float, rows: EvaluationRows, weights: RowWeights) -> Float
 def top_k_regret(count: int, rows: EvaluationRows, weights: RowWeights) -> Floats:
     """How far the best of the `count` highest predictions stays below the best measured value.
 
-    Ties at the edge are broken at random; this is the expectation. Bounds count as their value.
-    Every row counts once: the value hangs on single rows, which draws leave out.
+    Of ties at the edge, the expectation. Bounds count as their value, and every row counts once.
     """
     from scipy.stats import hypergeom
 

@@ -15,10 +15,7 @@ Floats = NDArray[np.float64]
 
 @dataclasses.dataclass(frozen=True, slots=True, init=False)
 class EvaluationRows:
-    """Measured and predicted values of n rows, and the uncertainty that the predictions claim.
-
-    Raises `InputError` if lengths differ or values are not finite.
-    """
+    """Measured and predicted values of n rows, and the uncertainty that the predictions claim."""
 
     measured: Floats  # (n,) pKd, or the bound where the row is censored; finite
     predicted: Floats  # (n,) pKd, finite
@@ -83,11 +80,7 @@ class EvaluationRows:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RowWeights:
-    """How often each of n rows counts in each of several draws; rows of a group count alike.
-
-    To draw groups with replacement is to weight each by how often it was drawn, so that a metric
-    of weighted rows gives its value in every draw at once.
-    """
+    """How often each of n rows counts in each of several draws; rows of a group count alike."""
 
     groups: NDArray[np.int64]  # (n,) group of each row, from 0
     drawn: Floats  # (draws, groups) how often each group is drawn
@@ -134,11 +127,7 @@ def exact_rows(rows: EvaluationRows, weights: RowWeights) -> tuple[EvaluationRow
 
 
 def errors(rows: EvaluationRows) -> Floats:
-    """Predicted minus measured, 0 where a bound is met.
-
-    >>> errors(EvaluationRows([5.0, 5.0, 7.0], [4.2, 6.0, 6.5], censoring=[-1, -1, 0]))
-    array([ 0. ,  1. , -0.5])
-    """
+    """Predicted minus measured, 0 where a bound is met."""
     error = rows.predicted - rows.measured
     met = rows.censoring * error > 0  # on the side of the bound where the true value lies
     return np.where(met, 0.0, error)
