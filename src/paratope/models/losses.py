@@ -1,6 +1,8 @@
-"""Losses by name, each of a `NetworkOutput` and a `PairBatch`.
+"""Losses by name. Each says what it does with rows of which only a bound is known.
 
-Regression losses take a bound one-sidedly: a prediction costs only beyond it.
+Every loss takes a `NetworkOutput` and a `PairBatch` and returns a `LossValue`: a scalar, and how
+many censored rows it could not use. Regression losses take a bound one-sidedly: a prediction costs
+only beyond it.
 """
 
 import math
@@ -25,9 +27,10 @@ class LossValue(NamedTuple):
 
 
 def huber(output: NetworkOutput, batch: PairBatch, delta: float = 1.0) -> LossValue:
-    """Mean of e² / 2 where abs(e) ≤ delta, delta (abs(e) - delta / 2) beyond (Huber 1964).
+    """Mean of e² / 2 where abs(e) ≤ delta, delta (abs(e) - delta / 2) beyond.
 
     e is the prediction minus the measured pKd; of a bound, how far the prediction lies beyond it.
+    Source: Huber 1964, "Robust estimation of a location parameter", Ann. Math. Stat. 35, 73.
     """
     error = _error(output, batch)
     size = error.abs()
@@ -36,16 +39,22 @@ def huber(output: NetworkOutput, batch: PairBatch, delta: float = 1.0) -> LossVa
 
 
 def mse(output: NetworkOutput, batch: PairBatch) -> LossValue:
-    """Mean of e², with e as in `huber`."""
+    """Mean of e², with e as in `huber`.
+
+    Source: least squares, Legendre 1805, "Nouvelles méthodes pour la détermination des orbites des
+    comètes".
+    """
     return LossValue((_error(output, batch) ** 2).mean(), 0)
 
 
 def gaussian_nll(output: NetworkOutput, batch: PairBatch) -> LossValue:
-    """Negative log-likelihood of the predicted normal distribution, in nats (Nix & Weigend 1994).
+    """Negative log-likelihood of the normal distribution that was predicted, in nats.
 
-    Mean of (log(2π) + log v + (pKd - mean)² / v) / 2, v the predicted variance. A bound contributes
-    the probability of what lies beyond it (Tobin 1958, Econometrica 26, 24): -log Φ((bound - mean)
-    / sd) for an upper bound, -log Φ((mean - bound) / sd) for a lower one.
+    Mean of (log(2π) + log v + (pKd - mean)² / v) / 2, v the predicted variance. Source:
+    Nix & Weigend 1994, "Estimating the mean and variance of the target probability distribution".
+    A bound contributes the probability of what lies beyond it, -log Φ((bound - mean) / sd) for an
+    upper bound, -log Φ((mean - bound) / sd) for a lower one. Source: Tobin 1958, "Estimation of
+    relationships for limited dependent variables", Econometrica 26, 24.
     """
     error = output.mean - batch.pkd
     exact = 0.5 * (
@@ -57,10 +66,11 @@ def gaussian_nll(output: NetworkOutput, batch: PairBatch) -> LossValue:
 
 
 def strong_binder_bce(output: NetworkOutput, batch: PairBatch) -> LossValue:
-    """Mean binary cross-entropy of the strong-binder logit z against pKd ≥ 9, in nats (Cox 1958).
+    """Mean binary cross-entropy of the strong-binder logit against pKd ≥ 9, in nats.
 
-    -log σ(z) of a strong binder, -log(1 - σ(z)) of another, σ(z) = 1 / (1 + exp(-z)). A bound that
-    leaves open on which side of 9 the pKd lies is dropped.
+    -log σ(z) of a strong binder, -log(1 - σ(z)) of another, with z the logit and σ(z) = 1 / (1 +
+    exp(-z)). Source: Cox 1958, "The regression analysis of binary sequences", J. R. Stat. Soc. B
+    20, 215. A bound that leaves open on which side of 9 the pKd lies is dropped.
     """
     known = known_strength(batch)
     strong = (batch.pkd >= STRONG_PKD).to(output.strong_logit.dtype)
@@ -74,8 +84,9 @@ def strong_binder_bce(output: NetworkOutput, batch: PairBatch) -> LossValue:
 def focal_regression(output: NetworkOutput, batch: PairBatch, gamma: float = 2.0) -> LossValue:
     """Mean of (1 + e²)^gamma e², with e as in `huber`; the loss of v2.5.
 
-    After the loss of Lin et al. 2017, "Focal loss for dense object detection", with the error in
-    place of the misclassified share.
+    Source: named after, and shaped like, the loss of Lin et al. 2017, "Focal loss for dense object
+    detection", with the error in place of the misclassified share; large errors grow as e^(2 gamma
+    + 2).
     """
     square = _error(output, batch) ** 2
     return LossValue(((1 + square) ** gamma * square).mean(), 0)
@@ -85,8 +96,13 @@ def soft_spearman(output: NetworkOutput, batch: PairBatch, temperature: float = 
     """1 - Pearson correlation of the soft ranks of predictions and of measured values.
 
     The soft rank of x_i is 1/2 + sum over j of sigmoid((x_i - x_j) / temperature), which tends to
-    the mean rank as the temperature falls (Qin, Liu & Li 2010, Inf. Retrieval 13, 375). Takes 3 n²
-    sigmoids, but memory O(n). Censored rows have no rank and are dropped.
+    the mean rank as the temperature falls. Source: Qin, Liu & Li 2010, "A general approximation
+    framework for direct optimization of information retrieval measures", Inf. Retrieval 13, 375.
+
+    Cost: every pair of rows is compared. For n rows with an exact pKd that is 2 n² sigmoids
+    forwards (of predictions and of labels) and n² backwards; they are made in blocks of
+    `SoftRank.BLOCK_VALUES`, so memory is O(n) beside a few such blocks. Censored rows have no rank
+    and are dropped.
     """
     exact = batch.censoring == 0
     dropped = int((~exact).sum())
@@ -103,9 +119,11 @@ def soft_spearman(output: NetworkOutput, batch: PairBatch, temperature: float = 
 def pairwise_rank(output: NetworkOutput, batch: PairBatch, margin: float = 0.3) -> LossValue:
     """Mean over ordered pairs of one assay of max(0, margin - (stronger mean - weaker mean)).
 
-    A pair is ordered if the measured values differ by more than the margin, and bounds leave no
-    doubt of it. Censored rows that end up in no pair count as dropped. Source: the hinge of
-    RankSVM, Joachims 2002, "Optimizing search engines using clickthrough data".
+    A pair is ordered if the measured values differ by more than the margin, or if bounds settle it:
+    the stronger is measured or at least something, the weaker is measured or at most something.
+    Assays are not compared with each other. Censored rows that end up in no pair count as dropped.
+    Source: the hinge of RankSVM, Joachims 2002, "Optimizing search engines using clickthrough
+    data". Cost: n² comparisons for n rows.
     """
     could_be_stronger = (batch.censoring >= 0)[:, None]
     could_be_weaker = (batch.censoring <= 0)[None, :]
@@ -225,7 +243,10 @@ class Objective:
     def __call__(
         self, output: NetworkOutput, batch: PairBatch, shares: Mapping[str, float] | None = None
     ) -> tuple[Tensor, dict[str, float], dict[str, int]]:
-        """Total, each loss by name, and the censored rows each dropped; of parts as by `shares`."""
+        """Total, each loss by name, and the censored rows each dropped.
+
+        `shares` says how much of an accumulated step this batch is, for each loss; 1 without it.
+        """
         total = torch.zeros((), device=output.mean.device)
         values: dict[str, float] = {}
         dropped: dict[str, int] = {}
@@ -237,7 +258,10 @@ class Objective:
         return total, values, dropped
 
     def shares(self, batches: Sequence[PairBatch]) -> list[dict[str, float]]:
-        """Part of an accumulated step each batch is, by loss: means are then of one big batch."""
+        """What part of an accumulated step each micro-batch is, for each loss; parts sum to 1.
+
+        With them, losses that are means over rows give the step of one big batch.
+        """
         parts: list[dict[str, float]] = [{} for _ in batches]
         for name in self.weights:
             used = LOSSES[name].used
