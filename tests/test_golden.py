@@ -100,9 +100,7 @@ def test_known_pairs_are_in_domain(examples: pl.DataFrame):
     assert row["domain"].to_list() == ["in", "in"]
 
 
-def test_antigens_of_others_do_not_make_an_antibody_strong(
-    predictor: Predictor, examples: pl.DataFrame
-):
+def test_antigens_of_others_do_not_make_an_antibody_strong(predictor, examples):
     """Of known pairs, and the same antibodies with every other antigen of the table."""
     known, antigens = examples.filter(domain="in"), examples.unique("antigen")
     pairs = known.select("heavy", "light", own="id", known="antigen").join(

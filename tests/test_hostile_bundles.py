@@ -196,9 +196,7 @@ def test_altered_configurations(copy: Folder, tmp_path: Path, place: str, value:
         *(("campaign-0.1", "campaign.json", *case) for case in CAMPAIGN),
     ],
 )
-def test_altered_contents(
-    copy: Folder, tmp_path: Path, model: str, file: str, place: str, value: Any, says: str
-):
+def test_altered_contents(copy, tmp_path, model, file, place, value, says):
     folder = copy(model)
     alter(folder, f"{file}:{place}", value)
     seal(folder)
@@ -229,9 +227,7 @@ def test_altered_files(copy: Folder, tmp_path: Path, file: str, content: bytes, 
 
 @pytest.mark.parametrize("file", ["config.json", "model.safetensors", "card.md", "metrics.json"])
 @pytest.mark.parametrize("kind", ["pipe", "device", "folder", "holes", "loop"])
-def test_only_regular_files_of_some_size_are_read(
-    copy: Folder, tmp_path: Path, file: str, kind: str
-):
+def test_only_regular_files_of_some_size_are_read(copy, tmp_path, file, kind):
     folder, says = copy("model-0.1"), f"{file} is no regular file"
     (folder / file).unlink()
     if kind == "pipe":
@@ -267,9 +263,7 @@ def test_only_regular_files_of_some_size_are_read(
         ("campaign-0.1", lambda a: np.zeros((0, *a.shape[1:]), a.dtype), "or damaged"),
     ],
 )
-def test_altered_weights(
-    copy: Folder, tmp_path: Path, model: str, change: Callable[[Any], Any], says: str
-):
+def test_altered_weights(copy, tmp_path, model, change, says):
     folder = copy(model)
     file = folder / "model.safetensors"
     arrays = load_file(file)
@@ -282,9 +276,7 @@ def test_altered_weights(
 
 
 @pytest.mark.parametrize("prior", ["config", "calibration", "familiarity"])
-def test_the_general_model_inside_a_campaign_is_checked_alike(
-    copy: Folder, tmp_path: Path, prior: str
-):
+def test_the_general_model_inside_a_campaign_is_checked_alike(copy, tmp_path, prior):
     folder, general = copy("campaign-0.1"), copy("model-0.1")
     parts = ("config", "calibration", "familiarity")
     inner = {name: json.loads((general / f"{name}.json").read_text()) for name in parts}

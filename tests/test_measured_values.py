@@ -35,9 +35,6 @@ def read(source, **options):
     return read_table(source, require="measured", **options)
 
 
-# ---------------------------------------------------------------- numbers and words
-
-
 @pytest.mark.parametrize(
     ("text", "kd_nM"),
     [
@@ -78,8 +75,6 @@ def test_words_for_no_binding():
     others = "nd|no fit|weak|no|LOD|> LOD|not determined|saturated"
     assert [word for word in others.split("|") if is_no_binding(word)] == []
 
-
-# ---------------------------------------------------------------- tables
 
 NUMBERS = [
     ("18-decimal-comma.csv", "8.495 7.903"),
@@ -211,8 +206,6 @@ def test_other_types_can_be_taken_as_assays_of_their_own(run_paratope, tmp_path,
     assert [name.split()[1:] for name in written["assay"]] == [[], ["IC50"], ["EC50"]]
 
 
-# ---------------------------------------------------------------- direction
-
 KDS = ["1.5e-11", "5.6e-10", "1.7e-9"]
 TURNED = [
     ({"fitness": KDS}, "looks like a Kd in M"),
@@ -310,8 +303,6 @@ def test_flab_tables_of_kd(data_root, tmp_path):
     with pytest.raises(InputError, match="holds the values of column 'Kd .nM.'"):
         load_dataset("flab", beside)
 
-
-# ---------------------------------------------------------------- the audit
 
 FINDINGS = [
     ("04-ka-kd-KD.csv", "rate_column", "column 'kd' beside 'ka' holds off rates"),

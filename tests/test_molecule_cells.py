@@ -13,25 +13,16 @@ from paratope.data.tables.molecules import NO_LIGHT_CHAIN
 from paratope.models.applicability_domain import ApplicabilityDomain
 from paratope.molecules.numbering import SCHEMES, number_chain
 from paratope.molecules.sequences import Antigen
+from test_numbering import VH, VHH
+from test_numbering import VK as VL
+from test_tables import read_text
 
-VH = (
-    "EVQLVESGGGLVQPGGSLRLSCAASGFNIKDTYIHWVRQAPGKGLEWVARIYPTNGYTRYADSVKGRFTISADTSKNTAYLQMNSLRAEDTAVYYC"
-    "SRWGGDGFYAMDYWGQGTLVTVSS"
-)
-VL = (
-    "DIQMTQSPSSLSASVGDRVTITCRASQDVNTAVAWYQQKPGKAPKLLIYSASFLYSGVPSRFSGSRSGTDFTLTISSLQPEDFATYYCQQHYTTPP"
-    "TFGQGTKVEIK"
-)
-VHH = (
-    "DVQLQASGGGSVQAGGSLRLSCAASGYTIGPYCMGWFRQAPGKEREGVAAINMGGGITYYADSVKGRFTISQDNAKNTVYLLMNSLEPEDTAIYYC"
-    "AADSTIYASYYECGHGLSTGGYGYDSWGQGTQVTVSS"
-)
 HER2 = "TQVCTGTDMKLRLPASPETHLDMLRHLYQGCQVVQGNLELTYLPTNASLSFLQDIQEVQGYVLIAHNQVR"
 
 
 def table_of(antigen: str, heavy: str = VH, light: str = VL, **options) -> InputTable:
     text = f'heavy,light,antigen\n"{heavy}","{light}","{antigen}"\n'
-    return read_table(io.BytesIO(text.encode()), **options)
+    return read_text(text, **options)
 
 
 def real(data_root: Path, name: str, **options) -> InputTable:
@@ -145,7 +136,7 @@ def test_whole_antibodies_get_no_note(heavy: str):
 def test_a_single_domain_by_its_column_gets_no_note():
     for header in ("VHH,antigen,x", "heavy,antigen,format"):
         text = f"{header}\n{VH},{LYSOZYME},VHH\n"
-        assert not read_table(io.BytesIO(text.encode())).rows[0].notes
+        assert not read_text(text).rows[0].notes
 
 
 def test_a_light_chain_that_is_not_determined_is_said(data_root: Path):
@@ -211,9 +202,7 @@ def test_every_residue_of_a_long_cdr_h3_has_its_own_number(scheme: str, length: 
     ],
 )
 @pytest.mark.parametrize("as_pandas", [False, True])
-def test_a_column_of_residues_wins_over_one_of_names(
-    header: str, cells: list[str], columns: dict[str, int], as_pandas: bool
-):
+def test_a_column_of_residues_wins_over_one_of_names(header, cells, columns, as_pandas):
     names = header.split(",")
     if not {"VH", "antibody"} & set(names):
         names, cells = [*names, "heavy"], [*cells, VH]
@@ -257,7 +246,7 @@ def test_chains_of_a_fasta_are_paired_wherever_they_are(headers: list[str], name
     chains = [VH if n in (heavy_at or [len(headers) - 1]) else VL for n in range(len(headers))]
     text = "".join(f">{header}\n{chain}\n" for header, chain in zip(headers, chains, strict=True))
     antigens = [Antigen((LYSOZYME,), "HEL")]
-    rows = read_table(io.BytesIO(text.encode()), antigens=antigens).rows
+    rows = read_text(text, antigens=antigens).rows
     assert [row.id for row in rows] == names
     assert all(row.pair and row.pair.antibody.chains == (VH, VL) for row in rows)
     assert not any(row.notes for row in rows)
@@ -266,7 +255,7 @@ def test_chains_of_a_fasta_are_paired_wherever_they_are(headers: list[str], name
 def test_a_chain_of_a_fasta_without_its_partner_is_said():
     text = f">nb\n{VHH}\n>a_H\n{VH}\n>b_H\n{VH}\n>a_L\n{VL}\n>b_L2\n{VL}\n"
     antigens = [Antigen((LYSOZYME,), "HEL")]
-    rows = read_table(io.BytesIO(text.encode()), antigens=antigens).rows
+    rows = read_text(text, antigens=antigens).rows
     assert [row.id for row in rows] == ["nb", "a", "b_H", "b_L2"]
     assert [row.notes for row in rows[:2]] == [(), ()]
     assert rows[2].notes == ("'b_H' has no partner: no other chain of 'b'", NO_LIGHT_CHAIN)
@@ -356,7 +345,7 @@ def test_chains_of_single_cells_are_paired(block_rows: int | None):
     header = "sequence_id,cell_id,locus,umi_count,sequence_alignment_aa"
     text = "\n".join([header, *(",".join(map(str, chain)) for chain in chains)]) + "\n"
     options = {"default_antigen": Antigen((HER2,))}
-    whole = read_table(io.BytesIO(text.encode()), **options)
+    whole = read_text(text, **options)
     tables = (
         iter_tables(io.BytesIO(text.encode()), block_rows, **options) if block_rows else [whole]
     )

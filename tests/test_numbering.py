@@ -194,9 +194,7 @@ def test_unknown_and_mutated_residues(places: list[int], letter: str):
 @pytest.mark.parametrize("light", [VK, VL], ids=["kappa", "lambda"])
 @pytest.mark.parametrize("linker", [LINKER, "XXX", "", "GSTSGSGKPGSGEGSTKG"])
 @pytest.mark.parametrize(("before", "after"), [("", ""), (LEADER, "AAAHHHHHH")])
-def test_scfv_is_split_in_either_order(
-    first: str, light: str, linker: str, before: str, after: str
-):
+def test_scfv_is_split_in_either_order(first, light, linker, before, after):
     both = (VH, light) if first == "heavy" else (light, VH)
     prepared, notes = prepare_antibody(Antibody(before + linker.join(both) + after))
     assert prepared == Antibody(VH, light)

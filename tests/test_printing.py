@@ -65,14 +65,7 @@ def test_tables_and_lines_hold_letters_only(text: str):
 
 @pytest.mark.parametrize("terminal", [False, True])
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
-def test_cards(
-    run_paratope: Run,
-    repository: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    text: str,
-    terminal: bool,
-):
+def test_cards(run_paratope, repository, tmp_path, monkeypatch, text, terminal):
     folder = shutil.copytree(repository / "tests" / "data" / "model-0.1", tmp_path / "model")
     (folder / "card.md").write_bytes(f"# Card\n\n{text}\n".encode(errors="replace"))
     seal(folder)

@@ -37,6 +37,12 @@ def csv_text(*rows: tuple, header: tuple = HEADER, delimiter: str = ",", end: st
     return text.getvalue()
 
 
+def rows_text(*rows: dict[str, object]) -> str:
+    """Rows as CSV text; the header is every name of theirs."""
+    header = tuple(dict.fromkeys(name for row in rows for name in row))
+    return csv_text(*(tuple(row.get(name, "") for name in header) for row in rows), header=header)
+
+
 def read_text(text: str | bytes, **options) -> InputTable:
     return read_table(io.BytesIO(text if isinstance(text, bytes) else text.encode()), **options)
 
@@ -47,9 +53,6 @@ def assert_same_pairs(table: InputTable) -> None:
     pairs = [(row.pair.antibody, row.pair.antigen.chains) for row in table.rows if row.pair]
     antibodies = Antibody(VH, VK, "a"), Antibody(VHH, None, "b")
     assert pairs == [(antibody, (LYSOZYME,)) for antibody in antibodies]
-
-
-# columns
 
 
 def test_every_name_is_known_once():
@@ -126,9 +129,6 @@ def test_the_document_names_every_column_that_is_read(repository: Path):
     text = (repository / "docs" / "inputs.md").read_text("utf-8")
     of_predictions = {"true", "pred", "split", "antigen_name"}
     assert all(f"`{name}`" in text for name in ALIASES if name not in of_predictions)
-
-
-# rows
 
 
 def test_users_columns_come_back_as_text_and_in_order():
@@ -258,9 +258,6 @@ def test_a_long_antigen_and_many_chains():
     assert [len(chain) for chain in row.pair.antigen.chains] == [10_000, 3, 3]
 
 
-# frames, predictions
-
-
 def test_polars_and_pandas_frames():
     frame = pl.DataFrame([dict(zip(HEADER, row, strict=True)) for row in ROWS])
     from_polars = table_from_frame(frame)
@@ -346,9 +343,6 @@ def test_read_frame_reads_no_pairs():
 def test_requirement_is_one_of_two():
     with pytest.raises(InputError, match="valid names: measured, pair"):
         read_text(csv_text(*ROWS), require="everything")
-
-
-# real files
 
 
 def test_example_pairs(repository: Path):

@@ -16,8 +16,6 @@ from paratope.molecules.sequences import Antigen
 from test_numbering import LINKER, LYSOZYME, VH, VHH, VK
 from test_tables import HEADER, ROWS, assert_same_pairs, csv_text, read_text
 
-# kinds of file
-
 
 @pytest.mark.parametrize("name", ["t.csv", "t.tsv", "t.parquet", "t.xlsx", "t.csv.gz", "t.tsv.gz"])
 def test_every_kind_of_file_gives_the_same_pairs_and_columns(name: str, tmp_path: Path):
@@ -65,9 +63,7 @@ def test_a_stray_control_character_is_text():
 
 
 @pytest.mark.parametrize(("delimiter", "word"), [(";", "semicolons"), ("\t", "tabs")])
-def test_another_delimiter_than_the_name_says_is_found_and_noted(
-    delimiter: str, word: str, tmp_path: Path
-):
+def test_another_delimiter_than_the_name_says_is_found_and_noted(delimiter, word, tmp_path):
     path = tmp_path / "t.csv"
     path.write_text(csv_text(*ROWS, delimiter=delimiter))
     table = read_table(path)
@@ -144,9 +140,6 @@ def test_nothing_is_fetched():
         read_table("https://example.org/pairs.csv")
 
 
-# files that cannot be read
-
-
 REFUSED = {
     "empty": (b"", "the file is empty"),
     "white space": (b" \n\n", "the file is empty"),
@@ -188,9 +181,6 @@ def test_paths_that_cannot_be_opened(tmp_path: Path):
     text.write_text(csv_text(*ROWS))
     with pytest.raises(InputError, match="not a parquet file but text"):
         read_table(text)
-
-
-# FASTA
 
 
 FASTA = (
@@ -266,9 +256,6 @@ def test_fasta_records_and_antigen_names():
     assert names == ["a", "antigen2", "antigen3"]
     with pytest.raises(InputError, match="expected a FASTA file, got parquet"):
         read_fasta(io.BytesIO(b"PAR1" + bytes(9)))
-
-
-# blocks
 
 
 @pytest.mark.parametrize("name", ["t.csv", "t.parquet", "t.xlsx", "t.fasta"])

@@ -1,7 +1,5 @@
 """Mutations beside sequences, and numbers that are no positions: judged over all rows."""
 
-import csv
-import io
 import re
 from pathlib import Path
 
@@ -17,6 +15,7 @@ from paratope.molecules.numbering import prepare_antibody
 from paratope.molecules.sequences import Antibody
 from test_mutations import edits
 from test_numbering import LYSOZYME, VH, VHH, VK
+from test_tables import csv_text, read_text
 
 
 def variant(mutations: str, heavy: str = VH) -> str:
@@ -24,14 +23,12 @@ def variant(mutations: str, heavy: str = VH) -> str:
 
 
 def table(rows: list[tuple], *header: str) -> bytes:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([header, *rows])
-    return text.getvalue().encode()
+    return csv_text(*rows, header=header).encode()
 
 
 def outcomes(content: bytes) -> list[str]:
     """Each row's heavy chain as read, or its error."""
-    rows = read_table(io.BytesIO(content)).rows
+    rows = read_text(content).rows
     return [row.pair.antibody.heavy if row.pair else row.error or "" for row in rows]
 
 
@@ -225,22 +222,22 @@ def test_mutations_spread_over_columns(header: tuple, cells: tuple):
 @pytest.mark.parametrize("column", ["antigen_mutation", "RBD variant", "Ag substitutions"])
 def test_columns_of_the_antigens_mutations(column: str):
     cells = [(VH, VK, LYSOZYME, text) for text in ("WT", "K1R", "A:V2L", "E484K")]
-    read = read_table(io.BytesIO(table(cells, *COLUMNS[:3], column))).rows
+    read = read_text(table(cells, *COLUMNS[:3], column)).rows
     assert [row.pair.antigen.chains[0][:2] for row in read if row.pair] == ["KV", "RV", "KL"]
     assert "the parent's antigen has" in (read[3].error or "")
     held = [(VH, VK, "RV" + LYSOZYME[2:], "K1R"), (VH, VK, LYSOZYME, "")]
-    made = read_table(io.BytesIO(table(held, *COLUMNS[:3], column))).rows[0]
+    made = read_text(table(held, *COLUMNS[:3], column)).rows[0]
     assert made.pair
     assert made.pair.antigen.chains[0][:2] == "RV"
     assert not made.notes
     both = [(VH, VK, LYSOZYME, *texts) for texts in (("", ""), ("H:D31A", "K1R"), ("WT", "K1R"))]
     both += [(VH, VK, LYSOZYME, *texts) for texts in (("H:D31A", "WT"), ("H:D31V+H:?", "K1R"))]
-    rows = read_table(io.BytesIO(table(both, *COLUMNS, column))).rows
+    rows = read_text(table(both, *COLUMNS, column)).rows
     read = [(row.pair.antibody.heavy[30], row.pair.antigen.chains[0][0]) for row in rows[:4]]
     assert read == [("D", "K"), ("A", "R"), ("D", "R"), ("A", "K")]
     assert rows[4].error
     named = [(VH, VK, LYSOZYME, *texts) for texts in (("trastuzumab", "K1R"), ("trastuzumab", ""))]
-    rows = read_table(io.BytesIO(table(named, *COLUMNS[:3], "name", column))).rows
+    rows = read_text(table(named, *COLUMNS[:3], "name", column)).rows
     assert [row.pair.antigen.chains[0][0] for row in rows if row.pair] == ["R", "K"]
 
 
@@ -262,7 +259,7 @@ def test_the_parent_tells_whether_mutations_are_made():
 
 def test_mutations_of_the_antigen():
     rows = [(VH, VK, LYSOZYME, text) for text in ("", "A:K1R", "H:E1Q,A:V2L", "A:K484E")]
-    read = read_table(io.BytesIO(table(rows, *COLUMNS))).rows
+    read = read_text(table(rows, *COLUMNS)).rows
     assert [row.pair.antigen.chains[0][:2] for row in read if row.pair] == ["KV", "RV", "KL"]
     assert "the parent's antigen has" in (read[3].error or "")
 
@@ -308,7 +305,7 @@ def test_every_way_to_write_variants_gives_the_same_sequences(variants: list, by
         (named, ("id", *COLUMNS[:3])),
         (beside, ("parent_heavy", "parent_light", "parent_antigen", "mutations")),
     ):
-        read = read_table(io.BytesIO(table(rows, *header))).rows
+        read = read_text(table(rows, *header)).rows
         assert [row.pair and row.pair.antibody.chains for row in read] == list(made)
 
 

@@ -1,6 +1,5 @@
 """Measured columns: units, bounds, non-binders, parents, assay metadata."""
 
-import csv
 import io
 import math
 import re
@@ -16,6 +15,7 @@ from paratope.data.measurements import Conditions, Measurement
 from paratope.data.tables import InputTable, iter_tables, read_table
 from paratope.molecules.sequences import Antibody, Antigen
 from test_numbering import CH1, LYSOZYME, VH, VHH, VK
+from test_tables import rows_text
 
 EXACT, AT_LEAST, AT_MOST = Censoring.EXACT, Censoring.AT_LEAST, Censoring.AT_MOST
 MUTANT = VH.replace("WGGDGF", "WGADGF")
@@ -24,11 +24,7 @@ MUTANT = VH.replace("WGGDGF", "WGADGF")
 def content(*rows: dict[str, object]) -> io.BytesIO:
     """Rows as a CSV file; heavy, light and antigen are filled in where missing."""
     filled = [{"heavy": VH, "light": VK, "antigen": LYSOZYME, **row} for row in rows]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(dict.fromkeys(name for row in filled for name in row)))
-    writer.writeheader()
-    writer.writerows(filled)
-    return io.BytesIO(text.getvalue().encode())
+    return io.BytesIO(rows_text(*filled).encode())
 
 
 def read(*rows: dict[str, object], **options) -> InputTable:
@@ -94,9 +90,7 @@ def test_columns_of_one_value_agree(pkd: float):
     [("-3.5", -3.5, EXACT), ("<2", 2.0, AT_MOST), (">100", 100.0, AT_LEAST)],
 )
 @pytest.mark.parametrize("column", ["score", "fitness"])
-def test_scores_have_any_unit_and_higher_is_stronger(
-    column: str, text: str, score: float, censoring: Censoring
-):
+def test_scores_have_any_unit_and_higher_is_stronger(column, text, score, censoring):
     measurement = only({column: text})
     assert (measurement.score, measurement.pkd) == (score, None)
     assert measurement.censoring is censoring
@@ -170,9 +164,6 @@ def test_a_gap_in_one_column_is_filled_from_another():
     assert [m.pkd for m in table.measurements] == [8.0, 9.0]
 
 
-# non-binders
-
-
 @pytest.mark.parametrize("word", ["n.b.", "no binding", "NB"])
 def test_non_binders_are_at_most_the_weakest_value_of_their_assay(word: str):
     table = read(
@@ -212,9 +203,6 @@ def test_a_number_of_a_non_binder_is_a_bound():
 def test_non_binders_of_scores():
     table = read({"score": "0.2"}, {"score": "3"}, {"score": "n.b."})
     assert (table.measurements[2].score, table.measurements[2].censoring) == (0.2, AT_MOST)
-
-
-# parents
 
 
 def test_ddg_above_zero_is_weaker_than_the_parent_row():
@@ -284,12 +272,10 @@ def test_a_parent_by_its_sequences():
     measurement = only(
         {"heavy": MUTANT, "heavy_wt": VH + CH1, "ddG": "1.3642", "pkd": "8", "pkd_wt": "9"}
     )
-    assert measurement.parent is not None
     assert measurement.parent.antibody == Antibody(VH, VK, "parent")
     assert measurement.parent.antigen.chains == (LYSOZYME,)
     assert measurement.delta_pkd == pytest.approx(-1.0, abs=1e-4)
     of_antigen = only({"antigen_wt": "MKV:GGS", "pkd": "8", "pkd_wt": "9"})
-    assert of_antigen.parent is not None
     assert of_antigen.parent.antigen == Antigen(("MKV", "GGS"))
     assert of_antigen.delta_pkd == pytest.approx(-1.0)
     assert "parent: heavy chain: '1' at position 1" in error_of({"heavy_wt": "1", "pkd": "8"})
@@ -309,9 +295,6 @@ def test_parents_in_earlier_blocks():
     blocks = list(iter_tables(content(*rows), 1, require="measured"))
     deltas = [block.measurements[0].delta_pkd for block in blocks]
     assert deltas == [None, -1.0, -1.0, -1.0]
-
-
-# metadata
 
 
 def test_assay_metadata_is_kept():
@@ -361,16 +344,12 @@ def test_the_assay_is_the_file_where_no_column_names_it(tmp_path):
     assert measurement.origin.source == str(path)
 
 
-# what is required
-
-
 def test_a_table_without_values_lists_the_columns_that_would_do():
     with pytest.raises(InputError) as caught:
         read({"well": "A1"})
     assert "Columns found: heavy, light, antigen, well" in str(caught.value)
-    assert "pkd, kd_M, kd_uM, kd_nM, kd_pM, kd, dg_kcal_mol, ddg_kcal_mol, score" in str(
-        caught.value
-    )
+    names = "pkd, kd_M, kd_uM, kd_nM, kd_pM, kd, dg_kcal_mol, ddg_kcal_mol, score"
+    assert names in str(caught.value)
 
 
 def test_pairs_alone_leave_measured_columns_unread():

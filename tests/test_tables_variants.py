@@ -1,22 +1,20 @@
 """Rows that give a parent and mutations in place of sequences."""
 
-import csv
 import io
 
 import pytest
 
 from paratope.core.errors import InputError
-from paratope.data.tables import InputTable, iter_tables, read_table
+from paratope.data.tables import InputTable, iter_tables
 from paratope.molecules.sequences import Antigen
 from test_numbering import LYSOZYME, VH, VHH, VK
+from test_tables import csv_text, read_text
 
 HEADER = ("id", "heavy", "light", "antigen", "parent", "mutations", "pkd")
 
 
 def read(*rows: tuple, header: tuple = HEADER, **options) -> InputTable:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([header, *rows])
-    return read_table(io.BytesIO(text.getvalue().encode()), **options)
+    return read_text(csv_text(*rows, header=header), **options)
 
 
 PARENT = ("wt", VH, VK, LYSOZYME, "", "WT", "9")
@@ -67,8 +65,6 @@ def test_a_parent_by_its_sequences():
     table = read((VH, VK, LYSOZYME, "H:E1Q"), (VHH, "", LYSOZYME, "H:D1E"), header=header)
     assert [row.error for row in table.rows] == [None, None]
     first, second = (row.pair for row in table.rows)
-    assert first is not None
-    assert second is not None
     assert first.antibody.chains == ("Q" + VH[1:], VK)
     assert second.antibody.chains == ("E" + VHH[1:],)
     assert first.antigen.chains == (LYSOZYME,)
@@ -87,7 +83,6 @@ def test_antigens_are_mutated_and_replaced():
     assert antigens == [LYSOZYME, "R" + LYSOZYME[1:], "ME" + other[2:], "RL" + LYSOZYME[2:]]
     table = read(PARENT, variant("v", "A:K1R"), antigens=[Antigen((LYSOZYME,)), Antigen((other,))])
     (*_, first, second) = table.rows
-    assert first.pair is not None
     assert first.pair.antigen.chains[0][:2] == "R" + LYSOZYME[1]
     assert "has M at position 1 of its antigen, not K" in (second.error or "")
 
@@ -114,9 +109,8 @@ def test_what_cannot_be_built_is_the_error_of_its_row(row: tuple, says: str):
 
 
 def test_parents_of_earlier_blocks_are_known():
-    text = io.StringIO()
-    csv.writer(text).writerows([HEADER, PARENT, variant("a", "H:E1Q"), variant("b", "L:D1E")])
-    source = io.BytesIO(text.getvalue().encode())
+    text = csv_text(PARENT, variant("a", "H:E1Q"), variant("b", "L:D1E"), header=HEADER)
+    source = io.BytesIO(text.encode())
     rows = [row for table in iter_tables(source, block_rows=1) for row in table.rows]
     assert [row.error for row in rows] == [None] * 3
 

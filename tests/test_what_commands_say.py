@@ -291,9 +291,7 @@ ADVICE = {
 
 
 @pytest.mark.parametrize("name", ADVICE)
-def test_errors_advise_what_the_command_has(
-    name: str, files: dict[str, Path], run_paratope: Any, monkeypatch: pytest.MonkeyPatch
-):
+def test_errors_advise_what_the_command_has(name, files, run_paratope, monkeypatch):
     monkeypatch.setenv("PARATOPE_CACHE", str(files["folder"] / "cache"))
     elisa, no_heavy = files["folder"] / "elisa.csv", files["folder"] / "no_heavy.csv"
     antigen = TARGET.chains[0]
