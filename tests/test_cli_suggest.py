@@ -54,6 +54,7 @@ def test_a_plate_as_table_and_fasta(folder, tmp_path, run_paratope):
     assert "candidates left out: " in done.err
     assert "Filters: n-glycosylation" in done.err
     assert "12 chosen of " in done.err
+    assert "reads at most the 48 most promising" in " ".join(done.err.split())
     assert f"Written: {target}" in done.err
 
 

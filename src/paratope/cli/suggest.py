@@ -87,7 +87,7 @@ def suggest(
 
     check_output(output)
     predictor = Predictor.load(model)
-    say(_intention(model, batch, candidates, explore))
+    say(_intention(model, batch, candidates, explore, min_distance))
     with console_progress() as progress:
         chosen = choose(
             predictor,
@@ -118,25 +118,28 @@ def suggest(
         raise typer.Exit(3)
 
 
-def _intention(model: str, batch: int, candidates: str, explore: float | None) -> str:
+def _intention(
+    model: str, batch: int, candidates: str, explore: float | None, min_distance: int
+) -> str:
     """What is about to be done, why, and how long it takes."""
     from paratope.campaigns.suggestion import SuggestionOptions
     from paratope.campaigns.suggestion.candidates import parse_generators
 
-    if SuggestionOptions(batch, candidates=candidates).from_pool:
+    options = SuggestionOptions(batch, candidates=candidates, min_distance=min_distance)
+    if options.from_pool:
         what = f"Predicting every antibody of {candidates}"
-        shorter, explore = "", explore or 0.0
+        explore = explore or 0.0
     else:
         counts = parse_generators(candidates)
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in counts.items())
         what = f"Making mutants of the campaign's parents (at most {kinds}), predicting each"
-        shorter = "; --candidates single:500 is quicker"
     chosen = f"{batch} together: high predicted values, and what the model does not know yet"
     if explore == 0.0:
         chosen = f"the {batch} of the highest predicted values"
     return (
-        f"{what} by {model}, and choosing {chosen}. A language model reads every new chain once, "
-        f"about a thousand a minute on a laptop; what it has read is kept{shorter}."
+        f"{what} by {model}, and choosing {chosen}. A language model reads at most the "
+        f"{options.read_candidates:,} most promising, about a thousand chains a minute on a "
+        "laptop; what it has read is kept."
     )
 
 

@@ -116,6 +116,7 @@ class Liability:
         return f"{self.kind} {self.motif}{where}"
 
 
+@functools.lru_cache(maxsize=20_000)  # generated, filtered and listed
 def find_liabilities(antibody: Antibody) -> tuple[Liability, ...]:
     """Liabilities of an antibody's variable domains, of all kinds, in order of chain and position.
 

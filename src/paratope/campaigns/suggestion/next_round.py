@@ -92,6 +92,11 @@ class SuggestionOptions(BatchOptions):
             looks_like_file or os.path.exists(self.candidates)
         )
 
+    @property
+    def read_candidates(self) -> int:
+        """How many candidates at most to predict in full: language models read no others."""
+        return max(MAX_POOL, self.joint_candidates) if self.from_pool else self.encoded_candidates
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Suggestion:
@@ -166,21 +171,7 @@ def suggest(
             pool.rows, measured, wanted.regions, wanted.max_mutations
         )
     else:
-
-        def optimistic(pairs: Sequence[Pair]) -> np.ndarray:
-            progress(f"ranking {len(pairs):,} single mutants", 0, 1)
-            mean, deviation = marginals(model.unencoded, pairs)
-            return mean + SDS_AT_FULL_EXPLORE * wanted.explore * deviation
-
-        counts = parse_generators(wanted.candidates)
-        shared = ("regions", "new_positions", "max_changes", "max_new_aromatics", "max_mutations")
-        generation = Generation(
-            counts,
-            excluded=filters.residues,
-            seed=wanted.seed,
-            **{name: getattr(wanted, name) for name in shared},
-        )
-        offered = generate(measured, generation, optimistic, filters.liabilities)
+        offered = generated(model, measured, wanted, filters, progress)
     kept, left_out = leave_out(offered, measured, filters)
     if len(kept) < batch:
         raise InputError(_too_few(batch, len(kept), len(offered), pool, refused, left_out))
@@ -190,7 +181,7 @@ def suggest(
             for index, reasons in left_out.reasons.items()
         ]
     notes, candidates = [*measured.notes], len(kept)
-    most = wanted.encoded_candidates if pool is None else max(MAX_POOL, wanted.joint_candidates)
+    most = wanted.read_candidates
     if candidates > most and model.unencoded is not model:
         progress(f"screening {candidates:,} candidates", 0, 1)
         kept = [kept[index] for index in screened(model, kept, wanted.explore, most)]
@@ -229,6 +220,30 @@ def suggest(
         pool,
         (*notes, *(construct_notes(kept, measured) if pool else ())),
     )
+
+
+def generated(
+    model: CampaignModel,
+    measured: MeasuredVariants,
+    options: SuggestionOptions,
+    filters: Filters,
+    progress: Progress = silent,
+) -> list[Candidate]:
+    """What the options generate; those with a liability are still among them."""
+
+    def optimistic(pairs: Sequence[Pair]) -> np.ndarray:
+        progress(f"ranking {len(pairs):,} single mutants", 0, 1)
+        mean, deviation = marginals(model.unencoded, pairs)
+        return mean + SDS_AT_FULL_EXPLORE * options.explore * deviation
+
+    shared = ("regions", "new_positions", "max_changes", "max_new_aromatics", "max_mutations")
+    generation = Generation(
+        parse_generators(options.candidates),
+        excluded=filters.residues,
+        seed=options.seed,
+        **{name: getattr(options, name) for name in shared},
+    )
+    return generate(measured, generation, optimistic, filters.liabilities)
 
 
 def screened(
