@@ -107,12 +107,15 @@ def test_every_figure_is_labelled_deterministic_and_leaves_nothing_open(name: st
     assert plt.rcParams["axes.spines.top"]  # the caller's style is as it was
 
 
-def test_many_points_become_hexagons_and_units_are_on_the_axes():
+def test_many_points_become_hexagons_without_intervals_and_units_are_on_the_axes():
     many = figures.predicted_versus_measured(some_rows(50_000))
     assert len(figures.figure_bytes(many)) < 1_000_000
     axes = figures.residuals(some_rows()).axes[0]
     assert "log10" in axes.get_ylabel()
     assert "pKd" in axes.get_xlabel()
+    few = figures.held_out_predictions(some_rows(60), "pKd").axes[0]
+    many = figures.held_out_predictions(some_rows(500), "pKd").axes[0]
+    assert len(few.collections) == len(many.collections) + 1
 
 
 def test_saved_whole_or_not_at_all(tmp_path: Path):
@@ -130,12 +133,6 @@ def test_bounds_point_where_the_true_value_may_lie():
     }
     assert labels["at most"] == [[5, 6]]
     assert labels["at least"] == [[10, 9]]
-
-
-def test_only_few_rows_show_their_intervals():
-    few = figures.held_out_predictions(some_rows(60), "pKd").axes[0]
-    many = figures.held_out_predictions(some_rows(500), "pKd").axes[0]
-    assert len(few.collections) == len(many.collections) + 1
 
 
 def test_the_curve_is_dashed_beyond_what_was_measured_and_hits_are_counted():

@@ -149,15 +149,12 @@ def test_pkd_of_a_table(source, pkds, data_root):
     assert " ".join(shown(read(source))) == pkds
 
 
-def test_commas_are_said():
+def test_commas_and_units_read_otherwise_than_written_are_said():
     table = read({"KD (nM)": ["3,2", "12,5"]})
     assert table.notes[0].endswith("column 'KD (nM)': decimal commas are read as points")
     table = read({"KD (nM)": ["1.250", "3,2"]})
     assert "'1.250' is read as it stands, yet may be thousands" in table.notes[0]
     assert read({"KD (nM)": ["1.250", "2.5", "12.75"]}).notes == ()
-
-
-def test_a_unit_said_against_that_of_the_header_is_noted():
     table = read({"KD (mM)": ["0.002"]}, columns={"kd_nM": "KD (mM)"})
     assert table.notes[0].endswith("column 'KD (mM)' is read in nM, as you said")
     assert read({"KD (nM)": ["2"]}, columns={"kd_nM": "KD (nM)"}).notes == ()
@@ -276,14 +273,11 @@ def test_a_difference_that_its_pkd_and_its_parent_contradict(pkd, ddg, says):
     assert (says in row.error) if says else (row.measurement.pkd == pytest.approx(9, abs=1e-3))
 
 
-def test_a_score_beside_its_kd_is_left_out():
+def test_a_score_beside_its_kd_is_left_out_and_one_that_may_be_a_logarithm_is_doubted():
     table = read({"fitness": KDS, "Kd (M)": KDS})
     assert shown(table) == ["10.824", "9.252", "8.770"]
     assert {row.score for row in table.measurements} == {None}
     assert "column 'fitness' is not read as a score: all 3 values" in table.notes[0]
-
-
-def test_scores_that_may_be_logarithms_are_read_and_doubted():
     table = read({"fitness": ["-8.7", "-9.2"]})
     assert [row.score for row in table.measurements] == [-8.7, -9.2]
     assert "if it is a ΔG or a logarithm of Kd" in table.notes[0]

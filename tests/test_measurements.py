@@ -43,11 +43,6 @@ def test_non_binders_get_the_weakest_value_of_their_own_assay(own: list[float], 
     assert bounded[: len(own)] == rows[: len(own)]
 
 
-def test_a_stated_limit_goes_before_the_weakest_value():
-    rows = [*exact(7.0), Measurement(PAIR, censoring=AT_MOST, assay="a")]
-    assert bound_non_binders(rows, default_pkd=4.0)[1].pkd == 4.0
-
-
 def test_a_lower_bound_is_no_weakest_value():
     rows = [
         Measurement(PAIR, 5.0, AT_LEAST, "a"),
@@ -55,22 +50,6 @@ def test_a_lower_bound_is_no_weakest_value():
         Measurement(PAIR, censoring=AT_MOST, assay="a"),
     ]
     assert bound_non_binders(rows)[2].pkd == 7.0
-
-
-def test_non_binders_of_an_assay_of_scores_get_the_weakest_score():
-    rows = [
-        Measurement(PAIR, score=0.3, assay="a"),
-        Measurement(OTHER, score=-1.5, assay="a"),
-        Measurement(PAIR, censoring=AT_MOST, assay="a"),
-    ]
-    bounded = bound_non_binders(rows)[2]
-    assert (bounded.pkd, bounded.score, bounded.censoring) == (None, -1.5, AT_MOST)
-
-
-def test_non_binders_of_an_assay_without_any_value_stay_open():
-    (row,) = bound_non_binders([Measurement(PAIR, censoring=AT_MOST, assay="a")])
-    assert row.pkd is None
-    assert row.score is None
 
 
 @given(st.lists(PKD, min_size=1, max_size=9), st.randoms())

@@ -82,7 +82,6 @@ def test_published_tables_of_names_are_refused(data_root: Path, file: str):
 )
 def test_chains_of_an_antigen(antigen: str, chains: int):
     (row,) = table_of(antigen).rows
-    assert row.pair is not None
     assert "".join(row.pair.antigen.chains) == LYSOZYME + HER2 * (chains - 1)
     assert len(row.pair.antigen.chains) == chains
     assert bool(row.notes) == (chains == 2 and antigen[129] in "\n ")
@@ -152,7 +151,6 @@ def test_a_light_chain_that_is_not_determined_is_said(data_root: Path):
 @pytest.mark.parametrize("heavy", [VHH, VH])
 def test_words_in_place_of_a_light_chain(heavy: str, light: str):
     (row,) = table_of(LYSOZYME, heavy, light).rows
-    assert row.pair is not None
     assert row.pair.antibody.light is None
     is_said = heavy == VHH or light in ("VHH", "Nanobody", "single domain")
     assert row.notes == (() if is_said else (NO_LIGHT_CHAIN,))
@@ -162,7 +160,6 @@ def test_words_in_place_of_a_light_chain(heavy: str, light: str):
 def test_an_scfv_in_the_light_column_is_split(order: str):
     chains = "GGGGSGGGGSGGGGS".join({"H": VH, "L": VL}[letter] for letter in order)
     (row,) = table_of(LYSOZYME, "", chains).rows
-    assert row.pair is not None
     assert row.pair.antibody.chains == (VH, VL)
     assert "column 'light' holds an scFv" in row.notes
     assert "heavy chain: empty" in str(table_of(LYSOZYME, "", VL).rows[0].error)
@@ -221,7 +218,6 @@ def test_a_column_that_the_user_names_is_read_and_its_names_refused(data_root: P
     assert not table.failed
     assert len(real(data_root, file, columns={"antigen": "Antigen"}).failed) == 6
     (row,) = real(data_root, "02-control-target-name.csv").rows
-    assert row.pair is not None
     assert len(row.pair.antigen.chains[0]) == 125
 
 

@@ -183,7 +183,7 @@ def test_an_inserted_position_is_named_with_its_residue():
         parse_mutation("H:111A→W", parent)
 
 
-def test_single_domains_have_no_light_chain():
+def test_chains_and_residues_that_are_not_there_are_refused():
     nanobody = Antibody(VHH)
     for text in ("L:S31A", "L:36S→A"):
         with pytest.raises(InputError, match="no light chain .a single-domain antibody."):
@@ -192,17 +192,11 @@ def test_single_domains_have_no_light_chain():
         mutations_between(nanobody, PARENT)
     with pytest.raises(InputError, match="parent has a light chain and the other has none"):
         mutations_between(PARENT, nanobody)
-
-
-def test_antigens_of_other_chains():
     one_chain = Pair(PARENT, Antigen((LYSOZYME,)))
     with pytest.raises(InputError, match="antigen has 2 chains, the variant's 1"):
         mutations_between(PAIR, one_chain)
     with pytest.raises(InputError, match="antigen has 1 chain, no A2"):
         apply_mutations(one_chain, [Mutation("A2", "D", 1, "E")])
-
-
-def test_nothing_left_is_refused():
     pair = Pair(PARENT, Antigen(("MK",)))
     with pytest.raises(InputError, match="nothing is left of the antigen"):
         apply_mutations(pair, parse_mutations("A:M1del,A:K2del"))

@@ -93,19 +93,6 @@ def test_pandas_in_pandas_out(tiny_predictor, frame):
     np.testing.assert_allclose(sub["pkd"], out["pkd"].iloc[2:8], atol=1e-5)
 
 
-def test_sense(tiny_predictor, frame):
-    """A mutant differs, another antigen differs."""
-    heavy, light, antigen = (frame[name][0] for name in ("heavy", "light", "antigen"))
-    mutant = heavy[:30] + ("A" if heavy[30] != "A" else "W") + heavy[31:]
-    parent, changed, other = tiny_predictor.predict_pkd(
-        [
-            Pair(Antibody(chain, light), Antigen((target,)))
-            for chain, target in ((heavy, antigen), (mutant, antigen), (heavy, antigen[::-1]))
-        ]
-    )
-    assert min(abs(parent - changed), abs(parent - other)) > 1e-5
-
-
 def test_parent_adds_differences(tiny_predictor, frame):
     out = tiny_predictor.predict(frame, parent=str(frame["id"][3]))
     names = OUTPUT_COLUMNS + PARENT_COLUMNS
@@ -143,14 +130,6 @@ def test_a_closed_predictor_says_so(tiny_run, frame, tmp_path):
         assert repr(predictor) == shown
     with pytest.raises(StoreError, match="closed"):
         predictor.predict(frame)
-
-
-def test_two_runs_with_one_seed_give_one_model(tiny_run, tmp_path):
-    again = train_tiny(tmp_path)
-    one = read_bundle(tiny_run.folder / "bundle")
-    other = read_bundle(again.folder / "bundle")
-    assert one.weights.keys() == other.weights.keys()
-    assert all(bool((one.weights[name] == other.weights[name]).all()) for name in one.weights)
 
 
 def test_ensemble_averages(tiny_run, tiny_predictor, frame, tmp_path):

@@ -113,8 +113,7 @@ def test_seeds_of_commands_have_the_range_of_a_recipe_s(run_paratope, command: s
 
 @pytest.mark.parametrize("name", ["cost in $", "$x$", "$^{$"])
 def test_a_name_is_a_title_as_it_stands(name: str):
-    history = pl.DataFrame({"Epoch": [1], "Train Loss": [1.0], "Learning Rate": [0.1]})
-    history = history.with_columns(Val_=1.0).rename({"Val_": "Val Spearman"})
-    history = history.with_columns(pl.lit(1.0).alias("Val Recall"))
+    names = ("Epoch", "Train Loss", "Val Spearman", "Val Recall", "Learning Rate")
+    history = pl.DataFrame({column: [1] for column in names})
     assert history_figure(history, f"Recipe {load_recipe('default', [f'name={name}']).name}")
     assert style.STYLE["text.parse_math"] is False

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -72,13 +71,7 @@ def test_the_card_says_what_is_wrong_with_predictions(tiny_run, low, high, found
     assert found in bundle_of_run(dataclasses.replace(trained, scores=scores), metrics).card
 
 
-def train(
-    table: Path,
-    folder: Path,
-    run_paratope: Callable[..., Finished],
-    split: str,
-    separator: str = ",",
-) -> Finished:
+def train(table, folder, run_paratope, split, separator=",") -> Finished:
     parts = pl.read_csv(table, separator=separator).select("id").with_row_index()
     test = "test" if "test" in split else "train"
     part = pl.when(pl.col("index") < 60).then(pl.lit("train")).otherwise(pl.lit(test))

@@ -1,6 +1,5 @@
 """Search: trials inside the training rows, the same after an interruption, the best as a run."""
 
-import csv
 import dataclasses
 import json
 import math
@@ -73,8 +72,7 @@ def found(own_cache, table: Path, recipe: Recipe, tmp_path_factory: pytest.TempP
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+    return pl.read_csv(path, infer_schema=False).to_dicts()
 
 
 def without_time(trials) -> list[Trial]:

@@ -84,16 +84,13 @@ def test_empty(text):
         clean_sequence(text, "antigen")
 
 
-def test_dna_and_rna_are_called_what_they_are():
+def test_nucleic_acids_and_chains_too_long_are_called_so():
     with pytest.raises(InputError, match="this is DNA .45 bases.*translate it first"):
         clean_sequence("ATGGAAGTTCAGCTG" * 3)
     with pytest.raises(InputError, match="this is RNA"):
         clean_sequence("AUGGAAGUUCAGCUG" * 3)
     # too short to tell: a peptide of glycine and alanine is a protein
     assert clean_sequence("GAGAG")[0] == "GAGAG"
-
-
-def test_too_long():
     with pytest.raises(InputError, match=f"at most {MAX_RESIDUES}"):
         clean_sequence("W" * (MAX_RESIDUES + 1))
     assert len(clean_sequence("W" * 10_000)[0]) == 10_000
@@ -107,12 +104,20 @@ def test_antigen_chains_round_trip(chains, mark):
     assert notes == ()
 
 
-def test_antigen_errors_and_notes_name_the_chain():
+def test_errors_and_notes_name_the_chain():
     with pytest.raises(InputError, match="antigen chain 2: '1' at position 2"):
         clean_antigen("MKV:M1V")
     assert clean_antigen("MKV|MBV")[1] == ("antigen chain 2: 1 of B/Z/J/O read as X",)
     with pytest.raises(InputError, match="antigen: empty"):
         clean_antigen(" : ")
+    with pytest.raises(InputError, match="3 chains where at most two"):
+        clean_antibody("EVQL|DIQM|EVQL")
+    with pytest.raises(InputError, match="give the light chain once"):
+        clean_antibody("EVQL|DIQM", "DIQM")
+    with pytest.raises(InputError, match="light chain: '7' at position 1"):
+        clean_antibody("EVQL", "7")
+    notes = ("heavy chain: 1 U read as C", "light chain: 1 of B/Z/J/O read as X")
+    assert clean_antibody("EVQU", "DIQB")[1] == notes
 
 
 @given(PROTEIN, PROTEIN, st.sampled_from("|:"))
@@ -128,14 +133,3 @@ def test_no_light_chain(light):
     antibody, _ = clean_antibody("EVQL", light, "nb")
     assert antibody == Antibody("EVQL", None, "nb")
     assert antibody.chains == ("EVQL",)
-
-
-def test_antibody_notes_and_errors_name_the_chain():
-    with pytest.raises(InputError, match="3 chains where at most two"):
-        clean_antibody("EVQL|DIQM|EVQL")
-    with pytest.raises(InputError, match="give the light chain once"):
-        clean_antibody("EVQL|DIQM", "DIQM")
-    with pytest.raises(InputError, match="light chain: '7' at position 1"):
-        clean_antibody("EVQL", "7")
-    notes = ("heavy chain: 1 U read as C", "light chain: 1 of B/Z/J/O read as X")
-    assert clean_antibody("EVQU", "DIQB")[1] == notes

@@ -376,7 +376,7 @@ def test_mutated_positions_follow_the_given_parent_and_its_insertions():
     assert antigen in (("antigen0", 4), ("antigen0", 5))
 
 
-def test_date_split_trains_on_the_past(rows):
+def test_date_split_trains_on_the_past_and_dates_must_be_dates(rows):
     split = split_measurements(rows, "date", fractions=(0.5, 0.25, 0.25))
     date = np.array([row.origin.date for row in rows])
     assert max(date[split.rows("train")]) < min(date[split.rows("validation")])
@@ -385,9 +385,6 @@ def test_date_split_trains_on_the_past(rows):
                 for year in (1999, 2030))  # fmt: skip
     split = split_measurements([old, *rows[1:], new], "date")
     assert split.assignment[0] == split.assignment[-1] == "test"  # measured twice: new
-
-
-def test_dates_must_be_dates(rows):
     wrong = [dataclasses.replace(rows[0], origin=Origin(date="03/17/19")), *rows[1:]]
     with pytest.raises(InputError, match="03/17/19"):
         split_measurements(wrong, "date")

@@ -154,12 +154,9 @@ def test_two_columns_that_disagree():
     assert only({"pkd": "9.0", "kd_nM": "10"}, columns={"kd_nM": "kd_nM"}).pkd == 8.0
 
 
-def test_a_bound_says_more_than_the_same_number_without_one():
+def test_a_bound_says_more_than_its_number_and_gaps_are_filled_from_another_column():
     measurement = only({"pkd": "5.0", "kd": ">10 uM"})
     assert (measurement.pkd, measurement.censoring) == (5.0, AT_MOST)
-
-
-def test_a_gap_in_one_column_is_filled_from_another():
     table = read({"pkd": "", "kd": "10 nM"}, {"pkd": "9", "kd": "n.d."})
     assert [m.pkd for m in table.measurements] == [8.0, 9.0]
 
@@ -177,32 +174,23 @@ def test_non_binders_are_at_most_the_weakest_value_of_their_assay(word: str):
     assert table.rows[2].notes == ("no binding: read as at most the weakest value of the assay",)
 
 
-def test_a_stated_limit_bounds_non_binders():
+def test_what_bounds_non_binders_and_what_is_read_as_a_bound():
     table = read({"kd": "10 nM"}, {"kd": "n.b."}, limit_pkd=4.5)
     assert table.measurements[1].pkd == 4.5
-
-
-def test_a_non_binder_that_nothing_bounds_is_an_error():
     assert "no binding, and nothing measured in assay 'a' to bound it by" in error_of(
         {"kd": "n.b.", "assay": "a"}
     )
+    table = read({"pkd": "6.0", "binder": "false"})
+    assert (table.measurements[0].pkd, table.measurements[0].censoring) == (6.0, AT_MOST)
+    assert "read as an upper bound" in table.rows[0].notes[0]
+    table = read({"score": "0.2"}, {"score": "3"}, {"score": "n.b."})
+    assert (table.measurements[2].score, table.measurements[2].censoring) == (0.2, AT_MOST)
 
 
 @pytest.mark.parametrize("word", ["false", "False", "0", "no", "non-binder"])
 def test_a_column_that_says_only_whether_it_binds(word: str):
     table = read({"kd_nM": "100", "binder": "true"}, {"kd_nM": "", "binder": word})
     assert (table.measurements[1].pkd, table.measurements[1].censoring) == (7.0, AT_MOST)
-
-
-def test_a_number_of_a_non_binder_is_a_bound():
-    table = read({"pkd": "6.0", "binder": "false"})
-    assert (table.measurements[0].pkd, table.measurements[0].censoring) == (6.0, AT_MOST)
-    assert "read as an upper bound" in table.rows[0].notes[0]
-
-
-def test_non_binders_of_scores():
-    table = read({"score": "0.2"}, {"score": "3"}, {"score": "n.b."})
-    assert (table.measurements[2].score, table.measurements[2].censoring) == (0.2, AT_MOST)
 
 
 def test_ddg_above_zero_is_weaker_than_the_parent_row():
@@ -228,11 +216,18 @@ def test_a_parent_row_gives_a_delta_wherever_it_is_in_the_file():
     assert (weak.delta_pkd, weak.censoring) == (pytest.approx(-4.5), AT_MOST)
 
 
-def test_a_bound_is_no_parent_to_subtract():
+def test_a_bound_is_no_parent_to_subtract_but_a_stated_pkd_stands_in_for_one():
     mutant = {"id": "m", "heavy": MUTANT, "pkd": "8", "parent": "wt"}
     table = read({"id": "wt", "pkd": ">9", "parent": ""}, mutant)
     assert table.measurements[1].delta_pkd is None
     assert table.measurements[1].parent is not None
+    rows = [
+        {"id": "wt", "pkd": ">9", "parent": ""},
+        {"heavy": MUTANT, "pkd": "8", "parent": "wt", "parent_pkd": "9.5"},
+    ]
+    assert read(*rows).measurements[1].delta_pkd == pytest.approx(-1.5)
+    rows[0]["pkd"] = "9"
+    assert read(*rows).measurements[1].delta_pkd == pytest.approx(-1.0)
 
 
 def test_a_ddg_is_counted_from_the_median_of_its_parents_replicates():
@@ -247,16 +242,6 @@ def test_a_ddg_is_counted_from_the_median_of_its_parents_replicates():
     assert pkds == pytest.approx([10.0, 8.5], abs=1e-3)
     assert "parent 'wt0' was measured 5 times, from 6 to 9.1" in spr.notes[0]
     assert bli.notes == ()
-
-
-def test_a_stated_pkd_stands_in_for_a_parent_without_one():
-    rows = [
-        {"id": "wt", "pkd": ">9", "parent": ""},
-        {"heavy": MUTANT, "pkd": "8", "parent": "wt", "parent_pkd": "9.5"},
-    ]
-    assert read(*rows).measurements[1].delta_pkd == pytest.approx(-1.5)
-    rows[0]["pkd"] = "9"
-    assert read(*rows).measurements[1].delta_pkd == pytest.approx(-1.0)
 
 
 def test_an_unknown_parent_is_an_error_where_it_is_needed_and_a_note_elsewhere():
@@ -281,15 +266,12 @@ def test_a_parent_by_its_sequences():
     assert "parent: heavy chain: '1' at position 1" in error_of({"heavy_wt": "1", "pkd": "8"})
 
 
-def test_parents_with_several_antigens():
+def test_parents_with_several_antigens_and_in_earlier_blocks():
     rows = content({"id": "wt", "pkd": "9", "parent": ""}, {"id": "m", "pkd": "8", "parent": "wt"})
     antigens = [Antigen(("MKV",), "x"), Antigen(("GGS",), "y")]
     table = read_table(rows, require="measured", antigens=antigens)
     parents = [m.parent.antigen.name for m in table.measurements if m.parent]
     assert parents == ["x", "y"]
-
-
-def test_parents_in_earlier_blocks():
     rows = [{"id": "wt", "pkd": "9", "parent": ""}]
     rows += [{"id": f"m{n}", "heavy": MUTANT, "pkd": "8", "parent": "wt"} for n in range(3)]
     blocks = list(iter_tables(content(*rows), 1, require="measured"))

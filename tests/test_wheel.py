@@ -32,7 +32,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_wheel_holds_every_file_of_the_package(wheel: Path):
+def test_wheel_holds_every_file_of_the_package_and_is_small(wheel: Path):
     held = {name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("paratope/")}
     files = {
         f"paratope/{path.relative_to(PACKAGE).as_posix()}"
@@ -41,6 +41,7 @@ def test_wheel_holds_every_file_of_the_package(wheel: Path):
     }
     assert held == files
     assert "paratope/py.typed" in held
+    assert wheel.stat().st_size < 25e6
 
 
 @pytest.mark.timeout(1800)
@@ -75,10 +76,6 @@ def test_a_plain_installation_runs_every_command_of_the_readme(tmp_path: Path):
     for language, body in fences:
         if language == "python":
             run(f"python - <<'END'\n{body}END")
-
-
-def test_wheel_is_small(wheel: Path):
-    assert wheel.stat().st_size < 25e6
 
 
 def test_installed_wheel_predicts_from_anywhere(wheel: Path, tmp_path: Path):
