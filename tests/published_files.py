@@ -2,7 +2,12 @@
 
 import csv
 import functools
+import importlib
+import sys
 from pathlib import Path
+from types import ModuleType
+
+import pytest
 
 from paratope.data.datasets import DATASETS, Imported, load_dataset
 
@@ -80,3 +85,23 @@ def alone_in(folder: Path, root: Path, name: str) -> Imported:
     path = root / MAIN_FILE[name]
     (folder / path.name).symlink_to(path)
     return load_dataset(name, folder)
+
+
+def benchmark_fixture(*modules: str):
+    """A fixture: the last of these modules of the benchmarks, once all are imported."""
+
+    @pytest.fixture(scope="module", name="benchmark")
+    def benchmark(repository: Path) -> ModuleType:
+        folder = str(repository / "benchmarks")
+        sys.path.insert(0, folder)
+        try:
+            return [importlib.import_module(module) for module in modules][-1]
+        finally:
+            sys.path.remove(folder)
+
+    return benchmark
+
+
+def module_fixture(fixture: str, module: str):
+    """A fixture: a module that the benchmark imports."""
+    return pytest.fixture(scope="module", name=fixture)(lambda benchmark: sys.modules[module])

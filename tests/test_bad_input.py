@@ -146,8 +146,6 @@ BAD_OPTIONS = {
     "--strong-threshold tight": ("strong",),
     "--strong-threshold 0.5": ("from 4 to 14", "got 0.5"),
     "--strong-threshold nan": ("got nan",),
-    "--coverage 95": ("between 0.01 and 0.99",),
-    "--parent nobody": ("nobody",),
 }
 BAD_TRAINING = {
     "no values": (PAIRS, ("no column for pkd", "kd_nM"), ""),

@@ -3,7 +3,6 @@
 import itertools
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -116,13 +115,6 @@ def test_many_points_become_hexagons_without_intervals_and_units_are_on_the_axes
     few = figures.held_out_predictions(some_rows(60), "pKd").axes[0]
     many = figures.held_out_predictions(some_rows(500), "pKd").axes[0]
     assert len(few.collections) == len(many.collections) + 1
-
-
-def test_saved_whole_or_not_at_all(tmp_path: Path):
-    figures.save_figure(DRAWN["per_bin"](), tmp_path / "a.png")
-    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
-    figures.save_figure(DRAWN["per_bin"](), tmp_path / "a.svg")
-    assert b"</svg>" in (tmp_path / "a.svg").read_bytes()
 
 
 def test_bounds_point_where_the_true_value_may_lie():

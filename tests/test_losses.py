@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 from scipy import special, stats
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from paratope.core.errors import TrainingError
 from paratope.models.batches import PairBatch
@@ -243,31 +242,6 @@ def test_soft_spearman_of_4096_rows_needs_less_than_256_MB():
     before = kilobytes("VmRSS")
     loss(NetworkOutput(mean, zeros, zeros), batch).value.backward()
     assert (kilobytes("VmHWM") - before) / 1024 < 256
-
-
-@pytest.mark.parametrize("block", [1 << 21, 3000])
-def test_soft_spearman_costs_what_its_docstring_says(block, monkeypatch):
-    """2 n² sigmoids forwards and n² backwards, no more than a block of them at a time."""
-    monkeypatch.setattr(SoftRank, "BLOCK_VALUES", block)
-    sizes: list[int] = []
-
-    class Count(TorchDispatchMode):
-        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-            if "sigmoid" in str(func):
-                sizes.append(args[0].numel())
-            return func(*args, **(kwargs or {}))
-
-    count = 100
-    mean = torch.randn(count, requires_grad=True)
-    batch = labels(np.linspace(4, 12, count), dtype=torch.float32)
-    output = NetworkOutput(mean, torch.zeros(count), torch.zeros(count))
-    with Count():
-        value = LOSSES["soft_spearman"].function(output, batch).value
-        forwards = sum(sizes)
-        value.backward()
-    assert forwards == 2 * count**2
-    assert sum(sizes) == 3 * count**2
-    assert max(sizes) <= block
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -235,19 +235,16 @@ def test_calibration_is_of_held_out_rows_and_no_rows_give_no_numbers(tiny_run, t
     assert tiny_predictor.predict_pkd([]).shape == (0,)
 
 
-def test_command_predicts_one_pair_and_with_a_parent(tiny_run, run_paratope, tmp_path):
+def test_command_predicts_one_pair(tiny_run, run_paratope, tmp_path):
     chains = ("predict", "--heavy", D13_HEAVY, "--light", D13_LIGHT)
     model = ("--model", tiny_run.folder)
-    target, other = tmp_path / "one.csv", tmp_path / "out.csv"
+    target = tmp_path / "one.csv"
     done = run_paratope(*chains, "--antigen", LYSOZYME, *model, "-o", target, code=0)
     assert pl.read_csv(target).columns[: len(OUTPUT_COLUMNS)] == list(OUTPUT_COLUMNS)
     assert "1 of 1 rows predicted" in done.err
     long = "|".join([LYSOZYME] * 40)  # longer than any path may be
     done = run_paratope(*chains, "--antigen", long, *model, code=0)
     assert "1 of 1 rows predicted" in done.err
-    parent = ("--parent", pl.read_csv(tiny_run.table)["id"][0])
-    run_paratope("predict", tiny_run.table, *model, "-o", other, *parent, code=0)
-    assert set(PARENT_COLUMNS) <= set(pl.read_csv(other).columns)
 
 
 def test_command_joins_models(tiny_run, run_paratope, tmp_path):

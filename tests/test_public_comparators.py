@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -16,26 +15,10 @@ from paratope.data.datasets.abbibench import ASSAYS
 from paratope.data.measurements import Measurement, Origin
 from paratope.evaluation.metrics import METRICS
 from paratope.molecules.sequences import Antibody, Antigen, Pair
-from published_files import load_public
+from published_files import benchmark_fixture, load_public, module_fixture
 from small_campaigns import HEAVY
 
-
-@pytest.fixture(scope="module")
-def benchmark(repository: Path) -> ModuleType:
-    folder = str(repository / "benchmarks")
-    sys.path.insert(0, folder)
-    try:
-        import benchmark_public
-    finally:
-        sys.path.remove(folder)
-    return benchmark_public
-
-
-def module_fixture(fixture: str, module: str):
-    """A fixture: a module that the benchmark imports."""
-    return pytest.fixture(scope="module", name=fixture)(lambda benchmark: sys.modules[module])
-
-
+benchmark = benchmark_fixture("benchmark_public")
 predictors = module_fixture("predictors", "public_predictors")
 comparators = module_fixture("comparators", "public_comparators")
 tables = module_fixture("tables", "public_tables")

@@ -15,25 +15,9 @@ from paratope.evaluation.comparison import compare
 from paratope.models.batches import BatchPlan, Examples
 from paratope.models.recipes import load_recipe
 from paratope.molecules.sequences import Antibody, Antigen, Pair
+from published_files import benchmark_fixture, module_fixture
 
-
-@pytest.fixture(scope="module")
-def benchmark(repository: Path) -> ModuleType:
-    folder = str(repository / "benchmarks")
-    sys.path.insert(0, folder)
-    try:
-        import benchmark_recipes
-        import benchmark_training_speed  # noqa: F401 - reached by its name below
-    finally:
-        sys.path.remove(folder)
-    return benchmark_recipes
-
-
-def module_fixture(fixture: str, module: str):
-    """A fixture: a module that the benchmark imports."""
-    return pytest.fixture(scope="module", name=fixture)(lambda benchmark: sys.modules[module])
-
-
+benchmark = benchmark_fixture("benchmark_training_speed", "benchmark_recipes")
 runs = module_fixture("runs", "recipe_runs")
 tables = module_fixture("tables", "recipe_tables")
 speed = module_fixture("speed", "benchmark_training_speed")

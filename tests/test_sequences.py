@@ -19,11 +19,6 @@ from paratope.molecules.sequences import (
 PROTEIN = st.text(ALPHABET, min_size=1, max_size=60).map(lambda text: "W" + text)
 
 
-@given(PROTEIN)
-def test_clean_residues_stay_as_they_are(residues):
-    assert clean_sequence(residues) == (residues, ())
-
-
 @given(PROTEIN, st.sampled_from(["", "*", " *", "\n"]), st.sampled_from([" ", "\n", "\r\n", "\t"]))
 def test_case_white_space_and_stop_do_not_matter(residues, tail, space):
     pasted = space.join(residues.lower()[i : i + 10] for i in range(0, len(residues), 10)) + tail

@@ -248,12 +248,6 @@ def test_duplicate_and_missing_ids():
     assert no_ids.rows[0].id == "1"
 
 
-def test_a_long_antigen_and_many_chains():
-    antigen = "|".join(["W" * 10_000, "MKV", "GGS"])
-    (row,) = read_text(csv_text(("a", VH, VK, antigen, ""))).rows
-    assert [len(chain) for chain in row.pair.antigen.chains] == [10_000, 3, 3]
-
-
 def test_polars_and_pandas_frames():
     frame = pl.DataFrame([dict(zip(HEADER, row, strict=True)) for row in ROWS])
     from_polars = table_from_frame(frame)
@@ -334,14 +328,6 @@ def test_read_frame_reads_no_pairs():
         read_frame(io.BytesIO(b"true,pred\n"))
     with pytest.raises(InputError, match="line 2: 3 fields where the header has 2"):
         read_frame(io.BytesIO(b"true,pred\n7,8,9\n"))
-
-
-def test_example_pairs(repository: Path):
-    table = read_table(repository / "examples" / "pairs.csv")
-    assert not table.failed
-    assert len(table.rows) >= 13
-    assert all(row.notes == () for row in table.rows)
-    assert sum(row.pair.antibody.light is None for row in table.rows if row.pair) == 1
 
 
 def test_public_tables(data_root: Path):
