@@ -48,15 +48,9 @@ class Origin:
 @pytest.fixture
 def origin() -> Iterator[Origin]:
     state = Origin()
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            state.answer(self)
-
-        def log_message(self, *arguments: object) -> None:
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    methods = {"do_GET": lambda handler: state.answer(handler), "log_message": lambda *_: None}
+    handler = type("Handler", (http.server.BaseHTTPRequestHandler,), methods)
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     state.url = f"http://127.0.0.1:{server.server_port}"
