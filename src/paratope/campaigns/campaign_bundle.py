@@ -229,10 +229,10 @@ def from_state(
     Raises `ModelError` if parts are missing or do not fit together.
     """
     try:
-        parents = tuple(one.pair() for one in document.parents)
+        parents = tuple(parent.pair() for parent in document.parents)
         columns: dict[str, Any] = {name: getattr(document, name) for name in COLUMNS}
         campaign = Campaign(
-            pairs=tuple(one.pair() for one in document.pairs),
+            pairs=tuple(row.pair() for row in document.pairs),
             label=document.label,
             assays=document.assays,
             parents=parents[: document.named_parents],
@@ -242,11 +242,11 @@ def from_state(
             **columns,
         )
         sites = [ParentSites.of(parent, None) for parent in parents]
-        for index, own in enumerate(sites):
+        for index, parent in enumerate(sites):
             if f"campaign.parent{index}.embedding" in arrays:
                 for name in ("embedding", "log_probability"):
                     rows = arrays[f"campaign.parent{index}.{name}"]
-                    getattr(own, name).update(zip(own.residues, rows, strict=True))
+                    getattr(parent, name).update(zip(parent.residues, rows, strict=True))
         featuriser = campaign_featuriser(campaign, parents, sites)
         inducing = document.inducing
         compared = campaign.rows(inducing)

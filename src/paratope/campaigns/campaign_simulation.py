@@ -504,8 +504,8 @@ def summary(landscape: Landscape, replayed: Replay, comparison: Comparison) -> d
         ]
         if rows:
             better[name] = {
-                "expected": sum(one.expected_better for one in rows) / len(rows),
-                "found": sum(one.found_better for one in rows) / len(rows),
+                "expected": sum(result.expected_better for result in rows) / len(rows),
+                "found": sum(result.found_better for result in rows) / len(rows),
             }
     return {
         "landscape": {
@@ -517,7 +517,7 @@ def summary(landscape: Landscape, replayed: Replay, comparison: Comparison) -> d
         },
         "plan": dataclasses.asdict(replayed.options),
         "rounds": {
-            name: {metric: [one._asdict() for one in by_metric[metric]] for metric in METRICS}
+            name: {metric: [spread._asdict() for spread in by_metric[metric]] for metric in METRICS}
             for name, by_metric in comparison.rounds.items()
         },
         "saved": [

@@ -102,9 +102,9 @@ def lacking_options(message: str, arguments: Sequence[str]) -> str:
     command = load_command(command)
     if hasattr(command, "commands"):
         command = command.commands[words[0]]
-    own = {option for parameter in command.params for option in parameter.opts}
+    known = {option for parameter in command.params for option in parameter.opts}
     advised = re.findall(r"(?<!\S)--[a-z][a-z-]+", message.partition("paratope ")[0])
-    lacking = [option for option in dict.fromkeys(advised) if option not in own]
+    lacking = [option for option in dict.fromkeys(advised) if option not in known]
     if not lacking:
         return ""
     instead = ": rename the column in the table" * ("--columns" in lacking)

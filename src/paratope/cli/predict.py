@@ -266,7 +266,9 @@ def prediction_table(rows: "Sequence[Prediction]", width: int) -> "list[Renderab
 def _cells(row: "Prediction", numbers: dict[tuple[str, str], int]) -> dict[str, str]:
     """A row's cells by column; sentences that are new get the next number."""
     sentences = [("red", row.error)] if row.error else [("", part) for part in row.note.split("; ")]
-    marks = [str(numbers.setdefault(one, len(numbers) + 1)) for one in sentences if one[1]]
+    marks = [
+        str(numbers.setdefault(sentence, len(numbers) + 1)) for sentence in sentences if sentence[1]
+    ]
     end = {"domain": row.domain, "note": ",".join(marks)}
     if row.error:
         return end

@@ -70,8 +70,8 @@ class BundleConfig(pydantic.BaseModel):
         """Bound of its weights as a file: of doubles, with room for biases and adapters."""
         if self.network is None:
             return _MAX_CAMPAIGN_BYTES
-        one = 16 * self.network.weights + 4_000_000 * self.encoders.lora.rank
-        return self.members * one + 50_000_000
+        network_bytes = 16 * self.network.weights + 4_000_000 * self.encoders.lora.rank
+        return self.members * network_bytes + 50_000_000
 
 
 @dataclasses.dataclass(frozen=True)

@@ -300,14 +300,14 @@ class Calibration:
 
         Where there is none of these, the rows of more familiar ones, and intervals without end.
         """
-        own = DOMAINS.index(domain)
-        for taken in range(own + 1, len(DOMAINS) + 1):
-            rows = self.held_out.rows(np.isin(self.held_out.domain, DOMAINS[own:taken]))
+        level = DOMAINS.index(domain)
+        for taken in range(level + 1, len(DOMAINS) + 1):
+            rows = self.held_out.rows(np.isin(self.held_out.domain, DOMAINS[level:taken]))
             exact = int(np.sum(rows.censoring == 0))
             if exact >= MIN_ROWS:
                 break
         familiar = exact < 2
-        borrowed = familiar or exact < MIN_ROWS or taken > own + 1
+        borrowed = familiar or exact < MIN_ROWS or taken > level + 1
         rows = self.held_out if familiar else rows
         rows = rows.rows(_capped(rows.group))
         exact = rows.censoring == 0
@@ -318,7 +318,7 @@ class Calibration:
         if len(deltas) < 2:  # no assay has two rows: two independent errors
             deltas = np.concatenate([residuals, -residuals]) * math.sqrt(2.0)
         fitted = _Stratum(residuals, sigma[exact], deltas, strong, rows, borrowed, familiar)
-        rates = [self._stratum(name).base_rate(STRONG_PKD) for name in DOMAINS[:own]]
+        rates = [self._stratum(name).base_rate(STRONG_PKD) for name in DOMAINS[:level]]
         base = fitted.base_rate(STRONG_PKD)
         strong[0] += _logit(min(base, *rates)) - _logit(base) if rates else 0.0
         return fitted

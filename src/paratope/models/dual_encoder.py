@@ -55,7 +55,7 @@ class LetterTokens:
         """States of each chain's residues, (residues, dim)."""
         letters = {number: letter for letter, number in self.token_table.residues.items()}
         chains = [
-            ("".join(letters[unit.ids[place]] for place in unit.residue_positions),)
+            ("".join(letters[unit.ids[position]] for position in unit.residue_positions),)
             for unit in units
         ]
         return [torch.from_numpy(rows) for rows in self.encoder.encode(chains)]
@@ -234,7 +234,10 @@ class DualEncoderWithCrossAttention(Network):
         self.recipe = settings
         self._given: Mapping[str, str | Encoder] = given
         self._encoders: dict[str, Encoder] = {}
-        named = {side: one if isinstance(one, str) else one.name for side, one in given.items()}
+        named = {
+            side: encoder if isinstance(encoder, str) else encoder.name
+            for side, encoder in given.items()
+        }
         adapt(self, settings.lora, named)  # an encoder that was trained is one of its own
 
     @classmethod

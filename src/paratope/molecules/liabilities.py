@@ -181,23 +181,23 @@ def select_liabilities(text: str = "default") -> tuple[str, ...]:
 def _of_chain(letter: str, chain: str) -> tuple[tuple[Liability, ...], int]:
     """Liabilities of a chain in order of position, and the charge of its CDRs."""
     domain = number_chain(chain)
-    found = []
+    liabilities = []
 
     def add(kind: str, index: int, motif: str, severity: str) -> None:
         imgt, region = domain.positions[index], domain.regions[index]
-        found.append(Liability(kind, letter, index + 1, imgt, region, motif, severity))
+        liabilities.append(Liability(kind, letter, index + 1, imgt, region, motif, severity))
 
     for kind, pattern, severity, in_cdr in _MOTIFS:
         for match in pattern.finditer(domain.residues):
             if not in_cdr or domain.regions[match.start()].startswith("CDR"):
                 add(kind, match.start(), match[1], severity)
-    own = [index for index, label in enumerate(domain.positions) if label in DISULFIDE]
-    for index in own:
+    conserved = [index for index, label in enumerate(domain.positions) if label in DISULFIDE]
+    for index in conserved:
         if domain.residues[index] != "C":
             add("lost-disulfide", index, domain.residues[index], "high")
     cysteines = [index for index, residue in enumerate(domain.residues) if residue == "C"]
-    if sum(index in own for index in cysteines) == len(DISULFIDE):
-        cysteines = [index for index in cysteines if index not in own]
+    if sum(index in conserved for index in cysteines) == len(DISULFIDE):
+        cysteines = [index for index in cysteines if index not in conserved]
     is_odd = len(cysteines) % 2
     kind, severity = ("unpaired-cysteine", "high") if is_odd else ("extra-disulfide", "low")
     for index in cysteines:
@@ -214,7 +214,8 @@ def _of_chain(letter: str, chain: str) -> tuple[tuple[Liability, ...], int]:
             add("hydrophobic-patch", domain.regions.index(region) + at, motif, "medium")
     in_cdrs = "".join(domain.region(f"CDR{number}") for number in "123")
     charge = sum(_CHARGES.get(residue, 0) for residue in in_cdrs)
-    return tuple(sorted(found, key=lambda liability: (liability.position, liability.kind))), charge
+    liabilities.sort(key=lambda liability: (liability.position, liability.kind))
+    return tuple(liabilities), charge
 
 
 def _identity(liability: Liability) -> tuple[str, str, str]:

@@ -582,23 +582,28 @@ def fits(named: tuple[Named, ...], molecule: Antibody | Pair, numbering: str, ma
     that is not made, a deletion that is.
     """
     shifts: Counter[str] = Counter()
-    for one in sorted(named, key=lambda one: int(one.number.rstrip(string.ascii_uppercase))):
-        scheme = "imgt" if one.is_imgt else POSITION if one.chain[:1] == "A" else numbering
-        residues = _by_number(molecule, one.chain, scheme)
+    for mutation in sorted(
+        named, key=lambda mutation: int(mutation.number.rstrip(string.ascii_uppercase))
+    ):
+        scheme = (
+            "imgt" if mutation.is_imgt else POSITION if mutation.chain[:1] == "A" else numbering
+        )
+        residues = _by_number(molecule, mutation.chain, scheme)
         if residues is None:
             continue
-        in_sequence = scheme == POSITION and one.number.isdigit()
-        at = int(one.number) + shifts[one.chain] if made and in_sequence else 0
-        inserted = one.after if not one.before else one.after[1:] if one.is_imgt else ""
-        if not one.before:
+        in_sequence = scheme == POSITION and mutation.number.isdigit()
+        at = int(mutation.number) + shifts[mutation.chain] if made and in_sequence else 0
+        before, after = mutation.before, mutation.after
+        inserted = after if not before else after[1:] if mutation.is_imgt else ""
+        if not before:
             there = "".join(residues.get(str(at + step + 1), "") for step in range(len(inserted)))
             if made and in_sequence and there != inserted:
                 return False
         else:
-            wanted = one.after if made and not inserted else one.before
-            if wanted and residues.get(str(at) if at else one.number) != wanted:
+            wanted = after if made and not inserted else before
+            if wanted and residues.get(str(at) if at else mutation.number) != wanted:
                 return False
-        shifts[one.chain] += len(inserted) - (one.after == "")
+        shifts[mutation.chain] += len(inserted) - (after == "")
     return True
 
 
@@ -607,10 +612,13 @@ def common_shift(
 ) -> int | None:
     """What to take off all numbers of a chain to make them positions; None if nothing does."""
     wanted = {
-        (int(one.number), one.before)
+        (int(mutation.number), mutation.before)
         for variant in variants
-        for one in variant
-        if one.chain == chain and one.before and one.number.isdigit() and not one.is_imgt
+        for mutation in variant
+        if mutation.chain == chain
+        and mutation.before
+        and mutation.number.isdigit()
+        and not mutation.is_imgt
     }
     residues = _by_number(molecule, chain, POSITION) or {}
     shifts = [
@@ -621,12 +629,12 @@ def common_shift(
     return shifts[0] if len(wanted) >= 3 and len(shifts) == 1 else None
 
 
-def position_of(one: Named, molecule: Antibody | Pair, numbering: str) -> int | None:
+def position_of(mutation: Named, molecule: Antibody | Pair, numbering: str) -> int | None:
     """Position in the sequence of a mutation's number; None if its residue is not there."""
-    residues = _by_number(molecule, one.chain, numbering) or {}
-    if residues.get(one.number) != one.before:
+    residues = _by_number(molecule, mutation.chain, numbering) or {}
+    if residues.get(mutation.number) != mutation.before:
         return None
-    return list(residues).index(one.number) + 1
+    return list(residues).index(mutation.number) + 1
 
 
 def _by_number(molecule: Antibody | Pair, chain: str, numbering: str) -> dict[str, str] | None:

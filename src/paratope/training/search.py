@@ -315,8 +315,8 @@ def search(
     if trials < 1:
         raise TrainingError(f"a search takes at least 1 trial, got {trials}")
     options, run = options or RunOptions(), Path(folder)
-    space, place = search_space(recipe, pins), run / FOLDER
-    begun = (place / STUDY).exists()
+    space, search_folder = search_space(recipe, pins), run / FOLDER
+    begun = (search_folder / STUDY).exists()
     run_begun = (run / "bundle").exists() or Checkpoints(run / "checkpoints").paths()
     if not options.resume and (begun or run_begun):
         raise TrainingError(
@@ -324,13 +324,13 @@ def search(
             "another folder"
         )
     inner = InnerFolds.of_table(source, recipe, FOLDS, options.device)
-    place.mkdir(parents=True, exist_ok=True)
+    search_folder.mkdir(parents=True, exist_ok=True)
     settings = recipe.model_dump(mode="json")
     del settings["data"]  # the rows are compared, not what their file is called
     about = {"recipe": settings, "searched": sorted(space), "rows": inner.fingerprint()}
     about["split"] = inner.split
-    with RunLog(place / "log.txt", options.say) as log:
-        study = _open_study(place / STUDY, about)
+    with RunLog(search_folder / "log.txt", options.say) as log:
+        study = _open_study(search_folder / STUDY, about)
         ended = _ended_trials(study)
         if ended:
             log.note(f"Going on after {len(ended)} of {trials} trials.")
@@ -364,7 +364,7 @@ def search(
                     log.event("trial", number=number, state=state, spearman=ended[-1].objective)
                     if on_trial is not None:
                         on_trial(ended[-1])
-        return _finish(place, ended[:trials], space, recipe, inner.split)
+        return _finish(search_folder, ended[:trials], space, recipe, inner.split)
 
 
 def _open_study(path: Path, about: dict[str, Any]) -> "Study":
@@ -468,26 +468,26 @@ def _objective(
 
 
 def _finish(
-    place: Path, trials: Sequence[Trial], space: Mapping[str, Domain], recipe: Recipe, split: str
+    folder: Path, trials: Sequence[Trial], space: Mapping[str, Domain], recipe: Recipe, split: str
 ) -> SearchResult:
     """Write what came out; `TrainingError` if no trial ended well."""
     from paratope.evaluation.figures.style import save_figure
 
     table = trials_table(trials)
-    write_table(table, place / "trials.csv", keep=table.columns)
+    write_table(table, folder / "trials.csv", keep=table.columns)
     best = best_of(trials)
     if best is None:
         raise TrainingError(
             f"none of the {len(trials)} trials ended well; the first: {trials[0].note}. See "
-            f"{place / 'trials.csv'}"
+            f"{folder / 'trials.csv'}"
         )
-    save_figure(trials_figure(trials, space), place / "trials.png")
+    save_figure(trials_figure(trials, space), folder / "trials.png")
     about = {
         "name": f"{recipe.name.removesuffix('-search')}-search",
         "summary": f"Recipe {recipe.name} with the best values of {len(trials)} trials.",
     }
     changed = with_values(recipe, best.values).model_copy(update=about)
-    with atomic_file(place / "best.toml") as file:
+    with atomic_file(folder / "best.toml") as file:
         file.write(recipe_toml(changed).encode())
     return SearchResult(changed, best, tuple(trials), split)
 

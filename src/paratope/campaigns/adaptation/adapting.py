@@ -190,7 +190,7 @@ def _general_model(
             "of paratope train, default, or none). To go on with a campaign, adapt to all its "
             "measurements in one table"
         )
-    share = np.mean([one.domain == "in" for one in general.model.judge(campaign.pairs)])
+    share = np.mean([verdict.domain == "in" for verdict in general.model.judge(campaign.pairs)])
     if share < _KNOWN_SHARE:
         return general, ()
     return general, (

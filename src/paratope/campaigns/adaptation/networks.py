@@ -284,8 +284,9 @@ class ModelChoice:
     def sentence(self) -> str:
         """All of it in words."""
         compared = "; ".join(
-            f"{one.name}: ρ {one.spearman:.3f}, RMSE {one.rmse:.3g} ({one.seconds:.0f} s)"
-            for one in self.candidates
+            f"{candidate.name}: ρ {candidate.spearman:.3f}, RMSE {candidate.rmse:.3g} "
+            f"({candidate.seconds:.0f} s)"
+            for candidate in self.candidates
         )
         return (
             f"more rows than an exact Gaussian process takes: two models learned from "

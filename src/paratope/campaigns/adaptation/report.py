@@ -140,7 +140,7 @@ class Validation:
     @property
     def best_baseline(self) -> str | None:
         """The trivial model that ranks best."""
-        ranked = {name: one.spearman for name, one in self.baselines.items()}
+        ranked = {name: score.spearman for name, score in self.baselines.items()}
         known = {name: value for name, value in ranked.items() if not math.isnan(value)}
         return max(known, key=lambda name: known[name]) if known else None
 
@@ -184,7 +184,9 @@ class ValidationReport:
             "label": self.label,
             "learned": self.learned,
             "warnings": self.warnings,
-            "validations": {kind: one.to_json() for kind, one in self.validations.items()},
+            "validations": {
+                kind: validation.to_json() for kind, validation in self.validations.items()
+            },
             "learning_curve": self.curve,
         }
         return _rounded(plain(document))
@@ -280,22 +282,23 @@ def _warnings(variants: int, validations: Mapping[Kind, Validation]) -> tuple[st
             f"is {value:+.2f}{interval}, no better than chance; measure more variants before "
             "trusting the ranking"
         )
-    for kind, one in validations.items():
-        if one.model is None:
+    for kind, validation in validations.items():
+        if validation.model is None:
             continue
         where = "held-out variants" if kind == "random" else f"{kind} folds"
-        ranks, constant = one.model.low > 0, one.baselines["constant"].rmse
-        if one.model.rmse > constant and not math.isnan(one.model.spearman):
+        ranks, constant = validation.model.low > 0, validation.baselines["constant"].rmse
+        if validation.model.rmse > constant and not math.isnan(validation.model.spearman):
             believed = (
                 "believe the ranking, not the values" if ranks else "do not believe its values"
             )
             warnings.append(
-                f"its error on {where} (RMSE {one.model.rmse:.2f}) is no smaller than that of the "
-                f"mean of the assay ({constant:.2f}): {believed}{' there' * (kind != 'random')}"
+                f"its error on {where} (RMSE {validation.model.rmse:.2f}) is no smaller than that "
+                f"of the mean of the assay ({constant:.2f}): {believed}"
+                f"{' there' * (kind != 'random')}"
             )
         ahead = {
             name: -gap
-            for name, (gap, _, high) in one.ahead.items()
+            for name, (gap, _, high) in validation.ahead.items()
             if high < 0 and gap <= -_NOTABLE
         }
         if "constant" in ahead:  # which ranks nothing
@@ -306,7 +309,7 @@ def _warnings(variants: int, validations: Mapping[Kind, Validation]) -> tuple[st
         elif kind != "random" and not ranks and low > 0:
             warnings.append(
                 f"on {kind} folds its ranking may be no better than chance (Spearman "
-                f"{spearman_text(one.model)}): do not follow it there"
+                f"{spearman_text(validation.model)}): do not follow it there"
             )
         if ahead:
             best = max(ahead, key=lambda name: ahead[name])
@@ -316,7 +319,7 @@ def _warnings(variants: int, validations: Mapping[Kind, Validation]) -> tuple[st
                 f"{ahead[best]:+.2f}){more}: its ranking is the one to follow there"
             )
         claimed = COVERAGES[-1]
-        share, rows = one.coverage.get(f"{claimed:.0%}"), one.judged_rows
+        share, rows = validation.coverage.get(f"{claimed:.0%}"), validation.judged_rows
         if share is not None and rows >= _FEW:
             slack = 2 * math.sqrt(claimed * (1 - claimed) / rows)
             if share < claimed - 0.05 - slack:
@@ -346,11 +349,11 @@ def model_table(report: ValidationReport) -> Table:
     header = ["held out", "trained on", "Spearman (95 % interval)", f"RMSE ({unit})"]
     header += [f"{claimed:.0%} intervals cover" for claimed in COVERAGES]
     rows = []
-    for kind, one in report.validations.items():
-        if one.model is not None:
-            shares = (one.coverage.get(f"{claimed:.0%}") for claimed in COVERAGES)
-            row = [KIND_NAMES[kind], f"{one.train_rows} rows", spearman_text(one.model)]
-            row += [number(one.model.rmse)]
+    for kind, validation in report.validations.items():
+        if validation.model is not None:
+            shares = (validation.coverage.get(f"{claimed:.0%}") for claimed in COVERAGES)
+            row = [KIND_NAMES[kind], f"{validation.train_rows} rows"]
+            row += [spearman_text(validation.model), number(validation.model.rmse)]
             rows.append(row + ["" if share is None else f"{share:.0%}" for share in shares])
     return header, rows
 
@@ -358,12 +361,14 @@ def model_table(report: ValidationReport) -> Table:
 def baselines_table(report: ValidationReport) -> Table:
     """Spearman and RMSE of the model and of the trivial ones on the same rows."""
     judged: dict[Kind, Validation] = {
-        k: one for k, one in report.validations.items() if one.model is not None
+        k: validation
+        for k, validation in report.validations.items()
+        if validation.model is not None
     }
     header = ["Spearman / RMSE", *(KIND_NAMES[kind] for kind in judged)]
-    rows = [["this model", *(_pair(one.model) for one in judged.values())]]
+    rows = [["this model", *(_pair(validation.model) for validation in judged.values())]]
     for name in COMPARED_BASELINES:
-        pairs = (_pair(one.baselines.get(name)) for one in judged.values())
+        pairs = (_pair(validation.baselines.get(name)) for validation in judged.values())
         rows.append([BASELINE_NAMES[name], *pairs])
     return header, rows
 
@@ -375,17 +380,17 @@ def _pair(score: Score | None) -> str:
 def sentences(report: ValidationReport) -> list[str]:
     """What was not judged, how the model stands against trivial ones, what more buys."""
     unjudged, compared, linear = [], [], []
-    for kind, one in report.validations.items():
-        if one.model is None:
-            unjudged.append(f"Not judged on {KIND_NAMES[kind]}: {one.reason}.")
-        elif (best := one.best_baseline) is not None:
-            gap, low, high = one.ahead[best]
+    for kind, validation in report.validations.items():
+        if validation.model is None:
+            unjudged.append(f"Not judged on {KIND_NAMES[kind]}: {validation.reason}.")
+        elif (best := validation.best_baseline) is not None:
+            gap, low, high = validation.ahead[best]
             interval = "" if math.isnan(low) else f" ({low:+.2f} to {high:+.2f})"
             compared.append(
                 f"Against the best trivial model on {KIND_NAMES[kind]}, {BASELINE_NAMES[best]}: "
                 f"Spearman {gap:+.2f}{interval}."
             )
-            linear += _linear_model(kind, one)
+            linear += _linear_model(kind, validation)
     gains = []
     if report.curve is not None:
         gains = gain_sentences(report.curve.gains)
@@ -397,27 +402,27 @@ def sentences(report: ValidationReport) -> list[str]:
     return unjudged + compared + linear + gains
 
 
-def _linear_model(kind: Kind, one: Validation) -> list[str]:
+def _linear_model(kind: Kind, validation: Validation) -> list[str]:
     """Whether a linear model of residues does as well: whoever knows so may do without this one."""
-    ridge = one.baselines.get("one_hot_ridge")
-    if one.model is None or ridge is None:
+    ridge = validation.baselines.get("one_hot_ridge")
+    if validation.model is None or ridge is None:
         return [f"One-hot models know nothing of {KIND_NAMES[kind]}: not compared there."]
-    gap, low, high = one.ahead["one_hot_ridge"]
+    gap, low, high = validation.ahead["one_hot_ridge"]
     if low > 0 and gap >= _NOTABLE:
         return []
     verb = "does better" if high < 0 else "does as well" if gap < _NOTABLE else "may do as well"
     return [
         f"A linear model (one-hot ridge) {verb} on {KIND_NAMES[kind]}: Spearman "
-        f"{correlation(ridge.spearman)}, this model {correlation(one.model.spearman)}."
+        f"{correlation(ridge.spearman)}, this model {correlation(validation.model.spearman)}."
     ]
 
 
 def gain_sentences(gains: Sequence[Gain]) -> list[str]:
     """What more measurements should buy."""
     gained = [
-        f"{one.more} more measurements should buy about {one.gain:+.2f} Spearman "
-        f"(95 %: {one.low:+.2f} to {one.high:+.2f})."
-        for one in gains
+        f"{gain.more} more measurements should buy about {gain.gain:+.2f} Spearman "
+        f"(95 %: {gain.low:+.2f} to {gain.high:+.2f})."
+        for gain in gains
     ]
     return gained or ["Too few variants to foretell what more would buy."]
 
@@ -497,12 +502,14 @@ def _measured(campaign: Campaign, prior: str) -> list[str]:
         f"{name} ({int((campaign.assay == index).sum())})"
         for index, name in enumerate(campaign.assays)
     )
-    antigens = _listed(one.name or "unnamed" for one in campaign.antigens) or "none named"
-    parents = _listed(one.antibody.name or "unnamed" for one in campaign.parents) or "unrelated"
+    antigens = _listed(antigen.name or "unnamed" for antigen in campaign.antigens) or "none named"
+    parents = (
+        _listed(parent.antibody.name or "unnamed" for parent in campaign.parents) or "unrelated"
+    )
     values = campaign.values
     return [
         f"- **Learned from** {len(campaign)} values ({exact} exact, {len(campaign) - exact} "
-        f"bounds) of {len({one.antibody.chains for one in campaign.pairs})} antibodies, "
+        f"bounds) of {len({pair.antibody.chains for pair in campaign.pairs})} antibodies, "
         f"{int(campaign.replicates.sum())} measurements.",
         f"- **Values**: {unit}, {number(float(values.min()))} to {number(float(values.max()))}, "
         "higher = stronger.",
@@ -530,22 +537,22 @@ def _listed(names: Iterable[str]) -> str:
 def _learned(campaign: Campaign, importance: Importance) -> list[str]:
     """Sites with the largest effects, and the kernel's terms, as tables."""
     unit = UNITS[campaign.label]
-    sites = [one for one in importance.sites if one["chain"] in ("H", "L")]
+    sites = [site for site in importance.sites if site["chain"] in ("H", "L")]
     if not sites:
         return ["No mutation of a parent was measured."]
-    first = sorted(sites, key=lambda one: -one["spread"])[:_SHOWN_POSITIONS]
+    first = sorted(sites, key=lambda site: -site["spread"])[:_SHOWN_POSITIONS]
     lines = [
         f"| position (IMGT) | region | mutations measured | typical effect, {unit} | mean |",
         "|---|---|---|---|---|",
         *(
-            f"| {one['chain']}:{one['imgt']} | {one['region']} | {one['changes']} | "
-            f"{number(one['spread'])} | {one['effect']:+.3g} |"
-            for one in first
+            f"| {site['chain']}:{site['imgt']} | {site['region']} | {site['changes']} | "
+            f"{number(site['spread'])} | {site['effect']:+.3g} |"
+            for site in first
         ),
         "",
         f"![What was learned of each position]({FOLDER}/positions.png)",
     ]
-    terms = sorted(importance.terms.items(), key=lambda one: -one[1])[:_SHOWN_TERMS]
+    terms = sorted(importance.terms.items(), key=lambda share: -share[1])[:_SHOWN_TERMS]
     shares = ", ".join(f"{name.replace('_', ' ')} {share:.0%}" for name, share in terms)
     return [*lines, "", f"Share of the fitted differences by term of the kernel: {shares}."]
 
@@ -605,7 +612,7 @@ def curve_of(report: ValidationReport) -> dict[str, Any]:
     sizes = np.unique(np.geomspace(smallest, 4 * curve.variants, 80).round().astype(int))
     line = dict(zip(("spearman", "low", "high"), curve.spearman(sizes), strict=True))
     random = report.validations["random"]
-    ranked = [(BASELINE_NAMES[name], one.spearman) for name, one in random.baselines.items()]
+    ranked = [(BASELINE_NAMES[name], score.spearman) for name, score in random.baselines.items()]
     ranked = [(name, spearman) for name, spearman in ranked if np.isfinite(spearman)]
     best = dict(sorted(ranked, key=lambda item: -item[1])[:3])
     return {
@@ -620,10 +627,10 @@ def curve_of(report: ValidationReport) -> dict[str, Any]:
 
 def position_effects(campaign: Campaign, importance: Importance) -> list[PositionEffect]:
     """What was learned of every position of the first parent's varied chains."""
-    known = {(one["chain"], one["imgt"]): one for one in importance.sites}
+    known = {(site["chain"], site["imgt"]): site for site in importance.sites}
     effects = []
     for chain in ("H", "L"):
-        parents = [one for one in campaign.parents if chain == "H" or one.antibody.light]
+        parents = [parent for parent in campaign.parents if chain == "H" or parent.antibody.light]
         if not parents or not any(role == chain for role, _ in known):
             continue
         antibody = parents[0].antibody

@@ -308,8 +308,8 @@ def cross_validate(
             advance()
     joined = {name: np.concatenate([part[name] for part in parts], axis=-1) for name in parts[0]}
     of_baselines = {name: joined[name] for name in baselines}
-    own = ("row", "round", "centre", *IntervalPredictions._fields)
-    return HeldOutPredictions(**{name: joined[name] for name in own}, baselines=of_baselines)
+    columns = ("row", "round", "centre", *IntervalPredictions._fields)
+    return HeldOutPredictions(**{name: joined[name] for name in columns}, baselines=of_baselines)
 
 
 def assay_spearman(measured: np.ndarray, predicted: np.ndarray, assay: np.ndarray) -> float:

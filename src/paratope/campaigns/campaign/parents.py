@@ -35,7 +35,7 @@ def antibody_families(antibodies: Sequence[Antibody]) -> np.ndarray:
     from rapidfuzz.distance import Levenshtein
     from rapidfuzz.process import cdist
 
-    distinct = list(dict.fromkeys(one.chains for one in antibodies))
+    distinct = list(dict.fromkeys(antibody.chains for antibody in antibodies))
     texts = ["".join(chains) for chains in distinct]
     family = np.full(len(distinct), -1)
     sizes = np.array([len(chains) for chains in distinct])
@@ -51,7 +51,7 @@ def antibody_families(antibodies: Sequence[Antibody]) -> np.ndarray:
         )[0]
         family[candidates[identity >= FAMILY_IDENTITY]] = family.max() + 1
     number = dict(zip(distinct, family.tolist(), strict=True))
-    return np.array([number[one.chains] for one in antibodies], dtype=int)
+    return np.array([number[antibody.chains] for antibody in antibodies], dtype=int)
 
 
 def find_parents(
@@ -147,10 +147,12 @@ def _consensus_chain(chains: Sequence[str]) -> str:
         else:  # counted from 1
             numbered.append((tuple(map(str, range(1, len(chain) + 1))), chain))
     patterns = Counter(positions for positions, _ in numbered)
-    pattern = min(patterns, key=lambda one: (-patterns[one], len(one), one))
+    pattern = min(patterns, key=lambda positions: (-patterns[positions], len(positions), positions))
     counts: dict[str, Counter[str]] = {position: Counter() for position in pattern}
     for positions, residues in numbered:
         for position, residue in zip(positions, residues, strict=True):
             if position in counts:
                 counts[position][residue] += 1
-    return "".join(min(count, key=lambda one: (-count[one], one)) for count in counts.values())
+    return "".join(
+        min(count, key=lambda residue: (-count[residue], residue)) for count in counts.values()
+    )

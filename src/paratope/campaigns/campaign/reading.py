@@ -85,7 +85,9 @@ def campaign_of(
     parents, parent_notes = find_parents(labelled.rows)
     pairs = tuple(row.pair for row in rows)
     left_out = (*left_out, *labelled.left_out)
-    unusable = [f"{len(left_out)} of {total} rows are left out; first: {one}" for one in left_out]
+    unusable = [
+        f"{len(left_out)} of {total} rows are left out; first: {reason}" for reason in left_out
+    ]
     all_notes = (
         *notes,
         *more,
@@ -285,7 +287,7 @@ def _other_numbers(text: str, parent: Pair, variant: Pair) -> bool:
         made = mutations_between(parent, variant)
     except InputError:
         return False
-    letters = Counter((one.before, one.after) for one in made)
+    letters = Counter((mutation.before, mutation.after) for mutation in made)
     return letters == Counter(match.groups() for match in named if match is not None)
 
 

@@ -94,11 +94,11 @@ def merge(
         )
         for rows in groups.values()
     ]
-    merged = [one.value() for one in readings]
+    merged = [reading.value() for reading in readings]
     medians, codes = (np.array(column) for column in zip(*merged, strict=True))
     of_group = np.array([assay for assay, _ in groups])
     noise = np.full(len(readings), np.nan)
-    counts = np.array([len(one) for one in readings])
+    counts = np.array([len(reading) for reading in readings])
     notes: list[str] = []
     for assay in dict.fromkeys(of_group.tolist()):
         rows = np.flatnonzero(of_group == assay)
@@ -107,7 +107,7 @@ def merge(
         notes += said
         if copies:
             counts[rows] = 1
-    first = np.array([one.first for one in readings])
+    first = np.array([reading.first for reading in readings])
     return MergedRows(first, medians, codes, counts, noise, tuple(notes))
 
 
@@ -119,12 +119,12 @@ def _noise(
     ``v_i' = (d_0 v_0 + d_i v_i) / (d_0 + d_i)``, v the variances and d their degrees of freedom,
     v_0 the pooled variance (Smyth 2004).
     """
-    counts = np.array([len(one) for one in spreads])
+    counts = np.array([len(values) for values in spreads])
     repeated = counts > 1
     noise = np.full(len(spreads), np.nan)
     if not repeated.any():
         return noise, False, []
-    variance = np.array([one.var(ddof=1) if len(one) > 1 else 0.0 for one in spreads])
+    variance = np.array([values.var(ddof=1) if len(values) > 1 else 0.0 for values in spreads])
     freedom = np.maximum(counts - 1, 0)
     pooled = float((variance * freedom).sum() / freedom.sum())
     if pooled == 0:
@@ -146,8 +146,8 @@ def _contradictions(
     tolerance = CONTRADICTION_SDS * total if total > 0 else CONTRADICTION_LOG10
     if log10:
         tolerance = min(tolerance, CONTRADICTION_LOG10)
-    repeated = [one for one in spreads if len(one) > 1]
-    wide = sum(float(np.ptp(one)) > tolerance for one in repeated)
+    repeated = [values for values in spreads if len(values) > 1]
+    wide = sum(float(np.ptp(values)) > tolerance for values in repeated)
     if not wide:
         return []
     unit = " log10" if log10 else ""

@@ -52,29 +52,32 @@ class CampaignAntigens:
     def __init__(self, antigens: Sequence[Antigen], parents: Sequence[Antigen] = ()) -> None:
         self.antigens = tuple(antigens)
         self._parents = tuple(parents) or self.antigens
-        self._read = {one.chains: Reading(one) for one in self.antigens}
+        self._read = {antigen.chains: Reading(antigen) for antigen in self.antigens}
         self._read[UNKNOWN_ANTIGEN.chains] = Reading(UNKNOWN_ANTIGEN)
 
     def read(self, antigens: Sequence[Antigen]) -> list[Reading]:
         """How the campaign reads each antigen."""
         if not self.antigens:
-            return [Reading(one) for one in antigens]
-        new = {one.chains: one for one in antigens if one.chains not in self._read}
+            return [Reading(antigen) for antigen in antigens]
+        new = {antigen.chains: antigen for antigen in antigens if antigen.chains not in self._read}
         rest = []
         for chains, antigen in new.items():
             mutants = (antigen_mutations(p.chains, chains, SAME_ANTIGEN) for p in self._parents)
-            if (mutations := next((one for one in mutants if one is not None), None)) is None:
+            mutations = next((m for m in mutants if m is not None), None)
+            if mutations is None:
                 rest.append(chains)
             else:
                 note = f"antigen differs from the campaign's: {_counted(len(mutations))} changed"
                 self._read[chains] = Reading(antigen, note)
         if rest:
             self._read.update(self._constructs(rest))
-        return [self._read[one.chains] for one in antigens]
+        return [self._read[antigen.chains] for antigen in antigens]
 
     def _constructs(self, molecules: Sequence[Chains]) -> dict[Chains, Reading]:
         """Antigens that no residue-by-residue comparison reaches, by alignment of their chains."""
-        targets = list(dict.fromkeys(chain for one in self.antigens for chain in one.chains))
+        targets = list(
+            dict.fromkeys(chain for antigen in self.antigens for chain in antigen.chains)
+        )
         chains = [chain for molecule in molecules for chain in molecule]
         queries = list(dict.fromkeys(chain for chain in chains if chain not in set(targets)))
         identity = {(chain, chain): 1.0 for chain in targets}
@@ -94,22 +97,22 @@ class CampaignAntigens:
 
 
 def _matched(
-    molecule: Chains, own: Chains, identity: dict[tuple[str, str], float]
+    molecule: Chains, antigen: Chains, identity: dict[tuple[str, str], float]
 ) -> list[tuple[str, str]]:
     """Chains of both that are one protein; none unless all of one side's are."""
-    left = list(own)
+    left = list(antigen)
     matched = []
     for chain in molecule:
-        best = max(left, key=lambda one: identity.get((chain, one), 0.0), default="")
+        best = max(left, key=lambda target: identity.get((chain, target), 0.0), default="")
         shorter, longer = sorted((len(chain), len(best)))
         whole = shorter >= min(_LEAST_RESIDUES, _LEAST_SHARE * longer)
         if whole and identity.get((chain, best), 0.0) >= SAME_ANTIGEN:
             left.remove(best)
             matched.append((chain, best))
-    return matched if len(matched) == min(len(molecule), len(own)) else []
+    return matched if len(matched) == min(len(molecule), len(antigen)) else []
 
 
-def _differences(molecule: Chains, own: Chains, matched: Sequence[tuple[str, str]]) -> str:
+def _differences(molecule: Chains, antigen: Chains, matched: Sequence[tuple[str, str]]) -> str:
     """A sentence on how an antigen differs from the campaign's."""
     ends = [_ends(before, chain) for chain, before in matched]
     changed, fewer, more = (sum(counts) for counts in zip(*ends, strict=True))
@@ -119,27 +122,27 @@ def _differences(molecule: Chains, own: Chains, matched: Sequence[tuple[str, str
         (fewer, "fewer at its ends (maybe of the epitope)"),
     )
     parts = [f"{_counted(count)} {text}" for count, text in texts if count]
-    if len(molecule) != len(own):
-        parts.append(f"{len(molecule)} chains for {len(own)}")
+    if len(molecule) != len(antigen):
+        parts.append(f"{len(molecule)} chains for {len(antigen)}")
     what = ", ".join(parts) or "its chains are in another order"
     return f"antigen differs from the campaign's: {what}"
 
 
-def _ends(own: str, other: str) -> tuple[int, int, int]:
+def _ends(known: str, other: str) -> tuple[int, int, int]:
     """Residues that differ within what both have; residues that only the first, the second has.
 
     >>> _ends("MKTAYIAKQRQISFVKSHFSRQ", "AYIAKQRQISFWKSHFSRQHHHHHH")
     (1, 3, 6)
     """
-    blocks = difflib.SequenceMatcher(None, own, other, autojunk=False).get_matching_blocks()[:-1]
+    blocks = difflib.SequenceMatcher(None, known, other, autojunk=False).get_matching_blocks()[:-1]
     anchors = [block for block in blocks if block.size >= _ANCHOR]
     anchors = anchors or sorted(blocks, key=lambda block: -block.size)[:1]
     first, last = anchors[0], anchors[-1]
     inner = [block for block in blocks if first.a <= block.a <= last.a]
     spans = last.a + last.size - first.a, last.b + last.size - first.b
     changed = max(spans) - sum(block.size for block in inner)
-    heads = own[: first.a][::-1], other[: first.b][::-1]
-    tails = own[last.a + last.size :], other[last.b + last.size :]
+    heads = known[: first.a][::-1], other[: first.b][::-1]
+    tails = known[last.a + last.size :], other[last.b + last.size :]
     fewer = more = 0
     for before, after in (heads, tails):
         common = min(len(before), len(after))

@@ -116,7 +116,9 @@ class CampaignModel:
         self.parents, self.featuriser = trained.parents, trained.featuriser
         self.train, self.scale, self.weights = trained.train, trained.scale, trained.weights
         self.language, self.prior = trained.language, trained.prior
-        self.antigens = CampaignAntigens(campaign.antigens, [one.antigen for one in self.parents])
+        self.antigens = CampaignAntigens(
+            campaign.antigens, [parent.antigen for parent in self.parents]
+        )
         self.kernel = SumKernel(self.train, trained.scales, self.weights, trained.reference)
         self.process, self.errors, self.changed_sites = fitted or self._learn(ep, progress)
 

@@ -201,7 +201,7 @@ def campaign_featuriser(
     campaign: Campaign, parents: Sequence[Pair], sites: Sequence[ParentSites]
 ) -> Featuriser:
     """In the frame of a campaign's parents and antigens."""
-    antigens = [one.chains for one in campaign.antigens] or [UNKNOWN_ANTIGEN.chains]
+    antigens = [antigen.chains for antigen in campaign.antigens] or [UNKNOWN_ANTIGEN.chains]
     return Featuriser(parents, sites, antigens)
 
 

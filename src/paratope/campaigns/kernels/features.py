@@ -141,7 +141,7 @@ class Featuriser:
         self._aligner = Aligner(parents, sites)
         self.sites = self._aligner.sites
         self.roles = ("H", "L") if any(site.role == "L" for site in self.sites) else ("H",)
-        self.dim = next((len(row) for one in sites for row in one.embedding.values()), 0)
+        self.dim = next((len(row) for parent in sites for row in parent.embedding.values()), 0)
         shape = len(sites), len(self.sites), PROJECTED * bool(self.dim)
         self._parent_rows = np.zeros(shape, np.float32)
         columns = {site: column for column, site in enumerate(self.sites)}
@@ -151,7 +151,7 @@ class Featuriser:
         self._describe = functools.lru_cache(_REMEMBERED)(self._description)
         regions: dict[tuple[str, int], list[int]] = {}
         for column, site in enumerate(self.sites):
-            region = next(one.region[site] for one in sites if site in one.region)
+            region = next(parent.region[site] for parent in sites if site in parent.region)
             regions.setdefault((site.role, region), []).append(column)
         self._regions = [np.array(inside) for _, inside in sorted(regions.items())]
 
@@ -173,20 +173,22 @@ class Featuriser:
         by_site = delta.reshape(count, len(self.sites), delta.shape[1] // len(self.sites))
         index = {chains: antigen for antigen, chains in enumerate(self.antigens)}
         substitutions = aligned.substitutions
-        known = [self._describe(one) for one in substitutions]
+        known = [self._describe(change) for change in substitutions]
         changes = SubstitutionTable(
-            key=np.array([one.site.key for one in substitutions], dtype=np.str_),
-            parent=np.array([one.parent for one in substitutions], int),
-            position=np.array([one.position for one in known], float),
-            before=np.array([one.before for one in substitutions], int),
-            after=np.array([one.after for one in substitutions], int),
-            region=np.array([one.region for one in known], int),
-            of_antigen=np.array([one.site.of_antigen for one in substitutions], bool),
-            embedding=np.array([one.embedding for one in known], np.float32).reshape(
-                len(known), self.dim
+            key=np.array([change.site.key for change in substitutions], dtype=np.str_),
+            parent=np.array([change.parent for change in substitutions], int),
+            position=np.array([description.position for description in known], float),
+            before=np.array([change.before for change in substitutions], int),
+            after=np.array([change.after for change in substitutions], int),
+            region=np.array([description.region for description in known], int),
+            of_antigen=np.array([change.site.of_antigen for change in substitutions], bool),
+            embedding=np.array(
+                [description.embedding for description in known], np.float32
+            ).reshape(len(known), self.dim),
+            profile=np.array([description.profile for description in known], float).reshape(-1, 20),
+            likelihood=np.array([description.likelihood for description in known], float).reshape(
+                -1, 3
             ),
-            profile=np.array([one.profile for one in known], float).reshape(-1, 20),
-            likelihood=np.array([one.likelihood for one in known], float).reshape(-1, 3),
         )
         return Features(
             changes=changes,
@@ -211,8 +213,10 @@ class Featuriser:
         else:
             near = site
             if site not in parent.residues:  # its closest one
-                same = [one for one in parent.residues if one.role == site.role]
-                distance = [abs(one.position - site.position) for one in same or parent.residues]
+                same = [other for other in parent.residues if other.role == site.role]
+                distance = [
+                    abs(other.position - site.position) for other in same or parent.residues
+                ]
                 near = (same or list(parent.residues))[int(np.argmin(distance))]
             chain, region = "HL".index(site.role), parent.region[near]
             if near in parent.embedding:
@@ -316,6 +320,6 @@ def single_substitutions(sites: ParentSites) -> np.ndarray:
 
 
 def _likelihood(table: np.ndarray, before: int, after: int) -> np.ndarray:
-    own = float(table[before]) if before < GAP else float(table.mean())
+    old = float(table[before]) if before < GAP else float(table.mean())
     new = float(table[after]) if after < GAP else float(table.mean())
-    return np.array([new - own, -float((np.exp(table) * table).sum()), own])
+    return np.array([new - old, -float((np.exp(table) * table).sum()), old])

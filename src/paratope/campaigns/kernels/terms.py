@@ -60,15 +60,15 @@ class Scales:
     @classmethod
     def of(cls, train: Features, sites: list[ParentSites]) -> "Scales":
         """By the median heuristic, from the parents' sites and the training variants; no labels."""
-        known = [one for one in sites[:8] if one.embedding]
-        rows = [np.stack(list(one.embedding.values())) for one in known]
-        profiles = [np.exp(np.stack(list(one.log_probability.values()))) for one in known]
-        singles = np.concatenate([single_substitutions(one) for one in sites])
+        known = [parent for parent in sites[:8] if parent.embedding]
+        rows = [np.stack(list(parent.embedding.values())) for parent in known]
+        profiles = [np.exp(np.stack(list(parent.log_probability.values()))) for parent in known]
+        singles = np.concatenate([single_substitutions(parent) for parent in sites])
         table = residue_descriptors()[:GAP]
         apart = ~np.eye(GAP, dtype=bool)
         scales = cls(
-            site=float(np.median([_median(squared(one)) for one in rows])) if rows else 1.0,
-            profile=float(np.median([_median(squared(one)) for one in profiles])) if rows else 1.0,
+            site=float(np.median([_median(squared(r)) for r in rows])) if rows else 1.0,
+            profile=float(np.median([_median(squared(p)) for p in profiles])) if rows else 1.0,
             substitution=_median(squared((table[None] - table[:, None])[apart])),
             likelihood_mean=tuple(singles.mean(0).tolist()) if len(singles) else (0.0,) * 3,
             likelihood_sd=tuple((singles.std(0) + _TINY).tolist()) if len(singles) else (1.0,) * 3,
@@ -82,7 +82,7 @@ class Scales:
             physics=_median(squared(train.physics)),
             additive=_median(pairwise.substitution_distance(KERNELS["same_site_substitution"])),
             by_site=_median(pairwise.substitution_distance(KERNELS["site_context_substitution"])),
-            regional=tuple(_median(squared(one)) for one in np.moveaxis(train.regional, 1, 0)),
+            regional=tuple(_median(squared(array)) for array in np.moveaxis(train.regional, 1, 0)),
         )
 
 
@@ -160,7 +160,7 @@ MutationKernel = Callable[[Comparison], np.ndarray]
 def substitution(both: Comparison) -> np.ndarray:
     """``exp(-|(x_b - x_a) - (x_b' - x_a')|² / scale)``."""
     table = residue_descriptors()
-    left, right = (table[one.after] - table[one.before] for one in (both.a, both.b))
+    left, right = (table[changes.after] - table[changes.before] for changes in (both.a, both.b))
     return np.exp(-squared(left, right) / both.scales.substitution)
 
 
@@ -173,7 +173,7 @@ def profile_substitution(both: Comparison) -> np.ndarray:
 def likelihood(both: Comparison) -> np.ndarray:
     """``exp(-|z - z'|² / 4)``, z the standardised l."""
     mean, sd = np.array(both.scales.likelihood_mean), np.array(both.scales.likelihood_sd)
-    left, right = ((one.likelihood - mean) / sd for one in (both.a, both.b))
+    left, right = ((changes.likelihood - mean) / sd for changes in (both.a, both.b))
     return np.exp(-squared(left, right) / 4.0)
 
 
@@ -231,7 +231,9 @@ class Pairwise:
 
     def substitution_distance(self, kernel: MutationKernel) -> np.ndarray:
         """Squared distances of the variants as sums of their substitutions, (na, nb)."""
-        left, right = (summed_diagonal(kernel, one, self.scales) for one in (self.a, self.b))
+        left, right = (
+            summed_diagonal(kernel, variants, self.scales) for variants in (self.a, self.b)
+        )
         return distances(self.summed(kernel), left, right)
 
     def inner(self, rows: str) -> np.ndarray:
@@ -246,7 +248,7 @@ class Pairwise:
 
     def distance(self, rows: str) -> np.ndarray:
         """Squared distances of an array of `Features`, (na, nb)."""
-        left, right = (squared_lengths(one, rows) for one in (self.a, self.b))
+        left, right = (squared_lengths(variants, rows) for variants in (self.a, self.b))
         return distances(self.inner(rows), left, right)
 
     def differing(self) -> np.ndarray:
@@ -263,8 +265,8 @@ class Pairwise:
             used = np.flatnonzero(ours.any(0) & theirs.any(0))
             same += ours[:, used].astype(np.float32) @ theirs[:, used].T.astype(np.float32)
         total = a.shape[1] - same
-        of_antigen = [one.changes.of_antigen.astype(float) for one in (self.a, self.b)]
-        if any(one.any() for one in of_antigen):
+        of_antigen = [features.changes.of_antigen.astype(float) for features in (self.a, self.b)]
+        if any(mask.any() for mask in of_antigen):
             after = self.a.changes.after[:, None] == self.b.changes.after[None]
             shared = self.changes.same_site * after * of_antigen[0][:, None] * of_antigen[1][None]
             total += self.a.totals(of_antigen[0])[:, None] + self.b.totals(of_antigen[1])[None]

@@ -180,8 +180,8 @@ class Aligner:
         index = {chains: row for row, chains in enumerate(antigens)}
         antigen = np.array([index[pair.antigen.chains] for pair in pairs], int)
         mutants = [
-            [antigen_mutations(one.antigen.chains, chains) for chains in antigens]
-            for one in self.parents
+            [antigen_mutations(parent.antigen.chains, chains) for chains in antigens]
+            for parent in self.parents
         ]
         parent, same_format = self._nearest(pairs, residues, mutants, antigen)
 
@@ -195,14 +195,14 @@ class Aligner:
         )
         code = ((of_row * len(self.sites) + site) * (GAP + 1) + before) * (GAP + 1) + after
         _, first, columns = np.unique(code, return_index=True, return_inverse=True)
-        for one in first.tolist():
-            changed = self.sites[int(site[one])], int(before[one]), int(after[one])
-            table[SiteSubstitution(int(of_row[one]), *changed)] = len(table)
+        for change in first.tolist():
+            changed = self.sites[int(site[change])], int(before[change]), int(after[change])
+            table[SiteSubstitution(int(of_row[change]), *changed)] = len(table)
         chains = [pair.antigen.chains for pair in pairs]
-        mutated = np.array([[bool(one) for one in row] for row in mutants], bool)
+        mutated = np.array([[bool(mutations) for mutations in row] for row in mutants], bool)
         mutated = mutated.reshape(len(self.parents), len(antigens))[parent, antigen]
         more: list[tuple[int, int]] = []
-        longer = np.array([bool(one) for one in inserted], bool)[antibody]
+        longer = np.array([bool(extra) for extra in inserted], bool)[antibody]
         for row in np.flatnonzero(mutated | longer).tolist():
             nearest, comparable = int(parent[row]), bool(same_format[row])
             changed = [
@@ -249,7 +249,10 @@ class Aligner:
         cost = np.zeros((len(self.parents), len(pairs)), int)
         paired = np.array([pair.antibody.light is not None for pair in pairs])
         for index, parent in enumerate(self.parents):
-            of_antigen = [_OTHER_ANTIGEN if one is None else len(one) for one in mutants[index]]
+            of_antigen = [
+                _OTHER_ANTIGEN if mutations is None else len(mutations)
+                for mutations in mutants[index]
+            ]
             cost[index] = (residues != self._parent_rows[index]).sum(1)
             cost[index] += _OTHER_FORMAT * (paired != (parent.antibody.light is not None))
             cost[index] += np.array(of_antigen)[antigen]

@@ -133,11 +133,12 @@ def frequency_columns(
     for mutations in variants:
         pairs = [
             tuple(
-                float(tables[one.chain][one.position - 1][AMINO_ACIDS.index(residue)])
-                for residue in (one.after, one.before)
+                float(tables[mutation.chain][mutation.position - 1][AMINO_ACIDS.index(residue)])
+                for residue in (mutation.after, mutation.before)
             )
-            for one in mutations
-            if one.kind == "substitution" and {one.before, one.after} <= set(AMINO_ACIDS)
+            for mutation in mutations
+            if mutation.kind == "substitution"
+            and {mutation.before, mutation.after} <= set(AMINO_ACIDS)
         ]
         judged = bool(pairs) and len(pairs) == len(mutations)
         ratio = sum(math.log(new / old) for new, old in pairs) if judged else None

@@ -241,7 +241,10 @@ def _compute(
     references, changes = [], []
     for antigen in antigens:
         pair = Pair(parent, antigen)
-        pairs = [(name, Pair(one, antigen)) for name, one in zip(names, antibodies, strict=True)]
+        pairs = [
+            (name, Pair(antibody, antigen))
+            for name, antibody in zip(names, antibodies, strict=True)
+        ]
         references.append(predict_reference(predictor, pair, coverage))
         changes.append(predict_changes(predictor, pair, references[-1], pairs, coverage, progress))
     # the AntiBERTy that has just read the variants: a network's, or a campaign's
@@ -252,7 +255,9 @@ def _compute(
         encoder if isinstance(encoder, AntibertyEncoder) else None, cache, progress
     )
     positions = position_columns(parent, variants)
-    chains = {name: [getattr(one, name) for one in antibodies] for name in ("heavy", "light")}
+    chains = {
+        name: [getattr(antibody, name) for antibody in antibodies] for name in ("heavy", "light")
+    }
     columns = [
         positions,
         changes[0].drop("note", "error"),

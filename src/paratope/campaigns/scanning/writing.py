@@ -90,8 +90,10 @@ def summary(scan: Scan) -> str:
     if scan.specificity is not None:
         lines += ["## The parent against each antigen", ""]
         lines += [f"| antigen | {_VALUES[scan.unit]} | interval |", "|---|---|---|"]
-        for name, one in zip(scan.names, scan.references, strict=True):
-            lines.append(f"| {name} | {one.value:.2f} | {one.low:.2f} to {one.high:.2f} |")
+        for name, reference in zip(scan.names, scan.references, strict=True):
+            lines.append(
+                f"| {name} | {reference.value:.2f} | {reference.low:.2f} to {reference.high:.2f} |"
+            )
         lines.append("")
     return "\n".join(lines)
 

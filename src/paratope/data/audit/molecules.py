@@ -71,8 +71,8 @@ def check_antigen_cells(table: AuditedTable) -> Iterator[Finding]:
     domains = _domains(table.antigen)
     rows = [row for row, text in enumerate(table.antigen) if domains.get(text or "")]
     message = f"in {counted(len(rows), 'row')} the antigen is an antibody domain"
-    own = sum(table.antigen[row] in (table.heavy[row], table.light[row]) for row in rows)
-    message += f", in {own} of the row's own antibody" * bool(own)
+    in_antibody = sum(table.antigen[row] in (table.heavy[row], table.light[row]) for row in rows)
+    message += f", in {in_antibody} of the row's own antibody" * bool(in_antibody)
     yield from table.about_rows("antigen_is_antibody", column, rows, message)
 
 

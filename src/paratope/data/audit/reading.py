@@ -56,8 +56,8 @@ def check_reading(table: AuditedTable) -> Iterator[Finding]:
         indices = list(texts)
         message = f"{len(indices)} of {table.rows} rows are not read: {texts[indices[0]]}"
         column = columns.roles.get("value_type", first) if code == "not_kd" else first
-        found = table.shown(indices)
-        yield table.finding(code, column, message, indices, found, severity="error")
+        shown = table.shown(indices)
+        yield table.finding(code, column, message, indices, shown, severity="error")
     if all(columns.rates) and rows:
         yield from _rates(table, pkds)
     for role in ("relation", "unit"):

@@ -388,8 +388,8 @@ def _values(frame: pl.DataFrame, canonical: dict[str, str]) -> Iterator[ValueCol
                 kind = "score"  # measured, but nothing says in what
             yield dataclasses.replace(column, kind=kind)
         elif role is None and not _NOT_VALUES.search(name) and is_continuous(exact):
-            found = ((k, u) for pattern, k, u in _NAME_KINDS if re.search(pattern, name.lower()))
-            kind, unit = next(found, ("number", "M"))
+            kinds = ((k, u) for pattern, k, u in _NAME_KINDS if re.search(pattern, name.lower()))
+            kind, unit = next(kinds, ("number", "M"))
             yield dataclasses.replace(column, kind=kind, unit_log10_M=_UNIT_LOG10_M[unit])
 
 

@@ -137,7 +137,7 @@ def parse_columns(text: str) -> dict[str, str]:
 
 
 def match_columns(
-    found: Sequence[str],
+    names: Sequence[str],
     columns: Mapping[str, str] | None = None,
     wanted: Iterable[str] | None = None,
 ) -> dict[str, str]:
@@ -152,15 +152,15 @@ def match_columns(
     """
     matched: dict[str, str] = {}
     for canonical, name in (columns or {}).items():
-        if name not in found:
+        if name not in names:
             raise InputError(
                 f"columns: {canonical}={name}: there is no column {name!r}; columns found: "
-                f"{shown_names(found)}"
+                f"{shown_names(names)}"
             )
         matched[_canonical(canonical)] = name
     by_key: dict[str, str] = {}
-    rates = rate_columns(found)
-    for name in found:
+    rates = rate_columns(names)
+    for name in names:
         if name not in matched.values() and name not in rates:
             by_key.setdefault(_key(name), name)
     for canonical in ALIASES if wanted is None else wanted:
@@ -170,24 +170,24 @@ def match_columns(
     return {canonical: matched[canonical] for canonical in ALIASES if canonical in matched}
 
 
-def rate_columns(found: Sequence[str]) -> tuple[str | None, str | None]:
+def rate_columns(names: Sequence[str]) -> tuple[str | None, str | None]:
     """Columns of an on rate and an off rate, of which ``kd`` is one only beside an on rate."""
-    on = [name for name in found if _ON_RATE.match(_key(name))]
-    off = [name for name in found if _OFF_RATE.match(_key(name))]
+    on = [name for name in names if _ON_RATE.match(_key(name))]
+    off = [name for name in names if _OFF_RATE.match(_key(name))]
     if on and not off:  # a chemist's k is a rate and her K an equilibrium
-        off = [name for name in found if _key(name) == "kd" and name.strip()[0] == "k"]
+        off = [name for name in names if _key(name) == "kd" and name.strip()[0] == "k"]
     return next(iter(on), None), next(iter(off), None)
 
 
-def same_meaning(found: Sequence[str], canonical: str, taken: Collection[str]) -> list[str]:
+def same_meaning(names: Sequence[str], canonical: str, taken: Collection[str]) -> list[str]:
     """Further columns that a canonical one is known by, in the table's order."""
-    keys, rates = {_key(name) for name in (canonical, *ALIASES[canonical])}, rate_columns(found)
+    keys, rates = {_key(name) for name in (canonical, *ALIASES[canonical])}, rate_columns(names)
 
     def is_known(name: str) -> bool:
         first = re.sub(r"(?:_[2-9]|\.[1-9])$", "", name)  # of a name that is there twice
-        return _key(name) in keys or (first in found and _key(first) in keys)
+        return _key(name) in keys or (first in names and _key(first) in keys)
 
-    return [n for n in found if is_known(n) and n not in taken and n not in rates]
+    return [n for n in names if is_known(n) and n not in taken and n not in rates]
 
 
 def residues_before_names(
@@ -232,8 +232,8 @@ def missing_column(
     """Message for a column that is needed and not there, with those it might be."""
     import polars as pl
 
-    found = sample.columns
-    rest = [name for name in found if name not in matched.values()]
+    names = sample.columns
+    rest = [name for name in names if name not in matched.values()]
     name = next((n for n in rest if _residues_share(sample[n]) >= 0.5), "YOUR_COLUMN")
     advice = f"Name yours with --columns {canonical}={name}"
     if canonical == "pkd":
@@ -249,10 +249,10 @@ def missing_column(
             f"enrichment), --columns kd_nM={name} or pkd={name} where it is an affinity"
         )
     message = (
-        f"{source}: no column for {canonical}. Columns found: {shown_names(found)}. "
+        f"{source}: no column for {canonical}. Columns found: {shown_names(names)}. "
         f"Known names for {canonical}: {', '.join((canonical, *ALIASES[canonical]))}. {advice}"
     )
-    if any(len(name) >= 40 and name.isalpha() for name in found):
+    if any(len(name) >= 40 and name.isalpha() for name in names):
         message += ". The first line looks like data: put a header line above it"
     return message
 

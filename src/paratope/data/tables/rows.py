@@ -126,9 +126,9 @@ class RowReader:
         default_antigen = options.get("default_antigen")
         self.columns = self._matched(sample, options.get("columns"), default_antigen)
         by_hand = set(options.get("columns") or ()) & set(VALUE_COLUMNS)
-        take, found = options.get("take", ()), sample.columns
+        take, names = options.get("take", ()), sample.columns
         self._values = ValueColumns(
-            source, found, self.columns, take=take, only_matched=bool(by_hand)
+            source, names, self.columns, take=take, only_matched=bool(by_hand)
         )
         if self._is_measured and not (self._values.has_any or "binder" in self.columns):
             message = missing_column(source, "pkd", sample, self.columns)
@@ -297,7 +297,7 @@ class RowReader:
                 rows.append(row.with_error(error))
         return rows
 
-    def _measured(self, row: TableRow, pair: Pair, cells: Cells, found: RowOfValues) -> TableRow:
+    def _measured(self, row: TableRow, pair: Pair, cells: Cells, written: RowOfValues) -> TableRow:
         """A row with what its own cells say was measured."""
         kelvin, temperature = None, cells.get("temperature", "")
         if not is_not_measured(temperature):
@@ -308,10 +308,10 @@ class RowReader:
             except InputError:
                 self._unread[f"column {column!r}: {temperature!r} is not read"] += 1
         try:
-            if found.problem is not None:
-                raise found.problem
+            if written.problem is not None:
+                raise written.problem
             columns = {**self.columns, **self._values.columns}
-            values = read_values({**cells, **found.cells}, columns, kelvin)
+            values = read_values({**cells, **written.cells}, columns, kelvin)
             parent_columns = ("parent", "parent_heavy", "parent_antigen")
             has_parent = any(not is_not_measured(cells.get(name, "")) for name in parent_columns)
             if values.delta_pkd is not None and values.pkd is None and not has_parent:
@@ -334,7 +334,7 @@ class RowReader:
             pair,
             pkd=values.pkd,
             censoring=values.censoring,
-            assay=" ".join(filter(None, (text["assay"] or self._assay, found.kind))),
+            assay=" ".join(filter(None, (text["assay"] or self._assay, written.kind))),
             delta_pkd=values.delta_pkd,
             score=values.score,
             conditions=Conditions(text["format"], text["method"], kelvin),
@@ -348,7 +348,7 @@ class RowReader:
                 fold=int(fold) if fold.lstrip("-").isdecimal() else None,
             ),
         )
-        return row.with_measurement(measurement, *found.notes, *values.notes)
+        return row.with_measurement(measurement, *written.notes, *values.notes)
 
     def _with_parent(self, row: TableRow, cells: Cells) -> TableRow:
         """Resolve the parent; of a pKd, a ΔpKd and the parent's pKd, two give the third."""

@@ -275,7 +275,7 @@ def check_workbook(stream: IO[bytes], name: str) -> None:
     try:
         with zipfile.ZipFile(stream) as book:
             check_ratio(name, packed, sum(member.file_size for member in book.infolist()))
-            for member in sorted(book.namelist(), key=lambda one: "sharedStrings" not in one):
+            for member in sorted(book.namelist(), key=lambda path: "sharedStrings" not in path):
                 if "sharedStrings" in member:
                     for part in _parts(book, member, b"</si>"):
                         lengths += map(len, part.split(b"</si>")[:-1])
@@ -306,7 +306,11 @@ def _check_sheet(
         if cells := _CELL.findall(part):
             values += len(cells)
             rows = max(rows, *(int(row) for _, row in cells))
-            column = max(column, *(one for one, _ in cells), key=lambda one: (len(one), one))
+            column = max(
+                column,
+                *(letters for letters, _ in cells),
+                key=lambda letters: (len(letters), letters),
+            )
     columns = functools.reduce(lambda total, letter: 26 * total + letter - 64, column, 0)
     if rows * columns > max(_FREE_CELLS, _CELLS_PER_VALUE * values):
         raise InputError(

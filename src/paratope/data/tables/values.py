@@ -200,7 +200,7 @@ class ValueColumns:
     def __init__(
         self,
         source: str,
-        found: Sequence[str],
+        names: Sequence[str],
         matched: Mapping[str, str],
         *,
         take: Collection[str] = (),
@@ -212,15 +212,15 @@ class ValueColumns:
         self._take = {name.lower() for name in take}
         used = set(matched.values())
         for canonical in () if only_matched else [c for c in ABSOLUTE if c in matched]:
-            for count, name in enumerate(same_meaning(found, canonical, used), start=2):
+            for count, name in enumerate(same_meaning(names, canonical, used), start=2):
                 self.columns[f"{canonical} {count}"] = name
                 used.add(name)
-        self.rates = (None, None) if only_matched else rate_columns(found)
+        self.rates = (None, None) if only_matched else rate_columns(names)
         # a name that holds a power of ten would have to be reckoned with
         self._derives = all(self.rates) and not any("10" in (n or "") for n in self.rates)
         self._derives &= not any(canonical in self.columns for canonical in (*ABSOLUTE, "score"))
         # columns that may hold relation, unit or type
-        self._others = {n for n in found if n not in used} | {
+        self._others = {n for n in names if n not in used} | {
             matched[name] for name in (*_ROLES, "assay", "method") if name in matched
         }
         self._matched, self._only_matched = matched, only_matched
