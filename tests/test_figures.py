@@ -119,10 +119,8 @@ def test_many_points_become_hexagons_without_intervals_and_units_are_on_the_axes
 
 def test_bounds_point_where_the_true_value_may_lie():
     rows = EvaluationRows([5, 7, 10], [6, 7, 9], censoring=[-1, 0, 1])
-    labels = {
-        collection.get_label(): collection.get_offsets().tolist()
-        for collection in figures.predicted_versus_measured(rows).axes[0].collections
-    }
+    drawn = figures.predicted_versus_measured(rows).axes[0].collections
+    labels = {points.get_label(): points.get_offsets().tolist() for points in drawn}
     assert labels["at most"] == [[5, 6]]
     assert labels["at least"] == [[10, 9]]
 

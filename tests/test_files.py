@@ -32,11 +32,8 @@ def contents(folder: Path) -> dict[str, str]:
     }
 
 
-KEPT = {
-    "notes.txt": "old notes.txt",
-    "link": "old notes.txt",
-    "plots/deep/a.png": "old plots/deep/a.png",
-}
+KEPT = {name: f"old {name}" for name in ("notes.txt", "plots/deep/a.png")}
+KEPT["link"] = KEPT["notes.txt"]
 
 
 @pytest.mark.parametrize("exchange", [True, False], ids=["exchange", "two renames"])
@@ -134,7 +131,6 @@ with getattr(files, sys.argv[1])(sys.argv[2]):
 def test_two_writers_of_one_target_and_a_killed_one(writer: str, tmp_path: Path):
     command = [sys.executable, "-c", HOLDER, writer, str(tmp_path / "out")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
-        assert holder.stdout is not None
         holder.stdout.readline()
         for other in (atomic_file, atomic_folder, sole_writer):
             with pytest.raises(OutputError, match="another command is writing it"):
@@ -152,7 +148,6 @@ def test_a_command_says_at_once_that_its_output_is_taken(tmp_path: Path, run_par
     command = [sys.executable, "-c", HOLDER, "sole_writer", str(tmp_path / "out.csv")]
     arguments = ("data", "simulate", "--antibodies", 3, "-o", tmp_path / "out.csv")
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
-        assert holder.stdout is not None
         holder.stdout.readline()
         done = run_paratope(*arguments)
         assert (done.code, "another command is writing it" in done.err) == (2, True)

@@ -92,9 +92,8 @@ def test_an_adapter_adds_the_product_of_its_two_matrices(name, tiny_folder):
     """Against the same encoder with the changed weights written into it."""
     spec = f"{name}@{tiny_folder(name)}"
     settings = LoraSettings(rank=3, alpha=6, side="antibody")
-    config = NetworkConfig(
-        antibody_dim=load_encoder(spec, "cpu").dim, antigen_dim=51, dim=8, heads=2
-    )
+    dim = load_encoder(spec, "cpu").dim
+    config = NetworkConfig(antibody_dim=dim, antigen_dim=51, dim=8, heads=2)
     tower = build_network(config, settings, {"antibody": spec}, "cpu").antibody_tower
     assert isinstance(tower, AdaptedTower)
     molecules = [("EVQLVES", "DIQM"), ("GGA",)]
@@ -177,10 +176,8 @@ def test_answers_do_not_depend_on_padding_and_companions(tiny_folder):
 def small_network(tiny_folder: Callable[[str], Path]):
     """Both sides adapted: the antibody's paired, the antigen's chain by chain."""
     torch.manual_seed(0)
-    encoders = {
-        "antibody": f"igt5@{tiny_folder('igt5')}",
-        "antigen": f"esm2-8m@{tiny_folder('esm2-8m')}",
-    }
+    names = {"antibody": "igt5", "antigen": "esm2-8m"}
+    encoders = {side: f"{name}@{tiny_folder(name)}" for side, name in names.items()}
     config = NetworkConfig(antibody_dim=32, antigen_dim=24, dim=8, heads=2, tower_layers=1)
     return build_network(config, LoraSettings(rank=2), encoders, "cpu")
 
@@ -274,6 +271,12 @@ def test_adapted_and_plain_embeddings_never_meet(adapted, plain_rows, tmp_path, 
     assert np.abs(changed - plain_rows).max() > 1e-3
 
 
+def answers(model, antibodies: list[str], antigens: list[str]) -> np.ndarray:
+    tokens = model.antibody_tokenizer(antibodies), model.antigen_tokenizer(antigens)
+    with torch.no_grad():
+        return model(*tokens[0].values(), *tokens[1].values()).numpy()
+
+
 def test_the_release_s_class_loads_a_fine_tuned_checkpoint(adapted, tmp_path):
     folder, trained = adapted
     path = folder / "run" / "checkpoints" / "checkpoint_latest.pth"
@@ -281,12 +284,8 @@ def test_the_release_s_class_loads_a_fine_tuned_checkpoint(adapted, tmp_path):
     network = trained.result.network()
     network.load_state_dict(torch.load(path, weights_only=True)["model_state_dict"])
     pairs = [measurement.pair for measurement in trained.rows.usable.cut[:3]]
-    tokens = (
-        *model.antibody_tokenizer(["|".join(pair.antibody.chains) for pair in pairs]).values(),
-        *model.antigen_tokenizer(["|".join(pair.antigen.chains) for pair in pairs]).values(),
-    )
-    with torch.no_grad():
-        found = model(*tokens).numpy()
+    antibodies = ["|".join(pair.antibody.chains) for pair in pairs]
+    found = answers(model, antibodies, ["|".join(pair.antigen.chains) for pair in pairs])
     letters = ResidueTokens(load_encoder("residue"))
     examples = Examples.from_measurements([Measurement(pair, 8.0) for pair in pairs])
     with EmbeddingStore(load_encoder("residue"), tmp_path) as antigens:
@@ -318,13 +317,8 @@ def test_the_releases_encoders_are_trained_and_served(
     assert np.allclose(tested["pred"], tested["pkd"], atol=6e-4)  # three decimals are written
     path = tmp_path / "run" / "checkpoints" / "checkpoint_latest.pth"
     model = DualEncoderWithCrossAttention.from_checkpoint(path)
-    rows = predicted.to_dicts()
-    tokens = (
-        *model.antibody_tokenizer([row["heavy"] for row in rows]).values(),
-        *model.antigen_tokenizer([row["antigen"] for row in rows]).values(),
-    )
-    with torch.no_grad():
-        assert np.allclose(model(*tokens).numpy(), predicted["pkd"], atol=6e-4)
+    found = answers(model, predicted["heavy"].to_list(), predicted["antigen"].to_list())
+    assert np.allclose(found, predicted["pkd"], atol=6e-4)
 
 
 class StoppingTokens(ResidueTokens):
@@ -339,9 +333,7 @@ class StoppingTokens(ResidueTokens):
         return super().get(molecule)
 
 
-def small_run(
-    tiny_folder, recipe: Recipe, folder: Path, stop_after: int = -1, **options
-) -> FitResult:
+def small_run(tiny_folder, recipe: Recipe, folder: Path, stop_after=-1, **options) -> FitResult:
     letters = StoppingTokens(load_encoder(f"igt5@{tiny_folder('igt5')}"))
     letters.left = stop_after
     others = ResidueTokens(load_encoder(f"esm2-8m@{tiny_folder('esm2-8m')}"))
@@ -402,15 +394,13 @@ def test_wrong_settings_are_explained_and_rank_0_is_no_adapter():
         (LoraSettings(rank=1, side="antibody", targets=wrong),
          "antiberty@0.1.3 has no projection 'qkv'; valid names: dense, key, query, value"),
     ):  # fmt: skip
+        sizes = NetworkConfig(antibody_dim=512, antigen_dim=51, **config)
         with pytest.raises(TrainingError, match=message):
-            build_network(
-                NetworkConfig(antibody_dim=512, antigen_dim=51, **config), settings, encoders, "cpu"
-            )
+            build_network(sizes, settings, encoders, "cpu")
     with pytest.raises(TrainingError, match="use lora.side=antibody"):  # before encoding anything
         open_store(load_encoder("residue"), "antigen", both)
     encoders["antibody"] = "residue"
-    network = build_network(
-        NetworkConfig(antibody_dim=51, antigen_dim=51, **config), LoraSettings(), encoders
-    )
+    sizes = NetworkConfig(antibody_dim=51, antigen_dim=51, **config)
+    network = build_network(sizes, LoraSettings(), encoders)
     assert not any(isinstance(part, AdaptedTower) for part in network.modules())
     assert load_recipe("v2.6").lora.rank == 0

@@ -61,12 +61,8 @@ class Workshop:
     def start(self, run: Path, epochs: int, *more: str) -> subprocess.Popen:
         command = "import sys; from paratope.cli import main; main(sys.argv[1:])"
         arguments = self.arguments(run, epochs, *more)
-        return subprocess.Popen(
-            [sys.executable, "-c", command, *arguments],
-            stderr=subprocess.PIPE,
-            text=True,
-            env=self.environment,
-        )
+        command = [sys.executable, "-c", command, *arguments]
+        return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=self.environment)
 
     def start_until(self, run: Path, due: Callable[[list[Line]], bool]) -> subprocess.Popen:
         """Train in a process of its own, which is given back when it is due."""

@@ -42,9 +42,8 @@ def landscape() -> Campaign:
             chain[place] = residue
             total += effects[place, residue]
         made.setdefault("".join(chain), total + random.normal(0, 0.2))
-    pairs = tuple(
-        Pair(Antibody(heavy, VL, f"v{number}"), ANTIGEN) for number, heavy in enumerate(made)
-    )
+    antibodies = (Antibody(heavy, VL, f"v{number}") for number, heavy in enumerate(made))
+    pairs = tuple(Pair(antibody, ANTIGEN) for antibody in antibodies)
     values = np.array(list(made.values()))
     floor = float(np.quantile(values, 0.1))
     return Campaign(
@@ -149,9 +148,8 @@ def test_blocks_and_their_order_do_not_matter_and_progress_tells_rows(
 ):
     monkeypatch.setattr("paratope.campaigns.campaign_model.model.BLOCK_ROWS", 37)
     told = []
-    again = SparseCampaignModel.fit(
-        train, inducing=80, pool=200, progress=lambda _, *done: told.append(done)
-    )
+    sizes = {"inducing": 80, "pool": 200}
+    again = SparseCampaignModel.fit(train, **sizes, progress=lambda _, *done: told.append(done))
     assert told[-1] == (len(train), len(train))
     ours, theirs = (one.predict_latent(landscape.pairs[300:]).mean for one in (again, sparse))
     np.testing.assert_allclose(ours, theirs, atol=1e-3)
@@ -164,9 +162,8 @@ def test_the_size_decides_which_process_it_is(train):
 
 
 def test_a_model_folder_holds_all_of_it(sparse, landscape, tmp_path):
-    folder = write_bundle(
-        campaign_bundle(sparse, metrics={}, environment={}, card="# card\n"), tmp_path / "model"
-    )
+    saved = campaign_bundle(sparse, metrics={}, environment={}, card="# card\n")
+    folder = write_bundle(saved, tmp_path / "model")
     bundle = read_bundle(folder)
     assert bundle.weights["campaign.delta"].shape[0] == len(sparse.trained.inducing)
     assert len(bundle.campaign["pairs"]) == len(sparse.campaign)
@@ -226,9 +223,8 @@ def observed_of(points: np.ndarray, random: np.random.Generator, bounded: float)
     value = true + random.normal(size=count) * np.sqrt(NOISE[group])
     limit = np.quantile(value, bounded) if bounded else -np.inf
     censoring = np.where(value < limit, -1, 0)
-    return Observations(
-        np.maximum(value, limit), censoring, group, random.choice([1.0, 0.5], count)
-    )
+    share = random.choice([1.0, 0.5], count)
+    return Observations(np.maximum(value, limit), censoring, group, share)
 
 
 def both(
@@ -258,11 +254,8 @@ def test_with_every_row_inducing_it_is_the_exact_process():
     for ours, true in zip(process.leave_one_out(), exact.leave_one_out(), strict=True):
         np.testing.assert_allclose(ours, true, atol=1e-6)
     others = cross[:4], kernel(new[:4], new[9:]), cross[9:]
-    np.testing.assert_allclose(
-        process.posterior_cross_covariance(others[0], others[2], others[1]),
-        joint[:4, 9:],
-        atol=1e-6,
-    )
+    apart = process.posterior_cross_covariance(others[0], others[2], others[1])
+    np.testing.assert_allclose(apart, joint[:4, 9:], atol=1e-6)
     rows = np.arange(5, 20)
     ours_and_true = fitted.leave_rows_out(rows, rows), exact.leave_rows_out(rows, rows)
     for ours, true in zip(*ours_and_true, strict=True):
@@ -334,9 +327,8 @@ def test_arrays_hold_all_of_it():
     again = SparseProcess.from_arrays(arrays)
     cross = kernel(points[:7] + 0.1, points)
     np.testing.assert_array_equal(again.mean(cross), process.mean(cross))
-    np.testing.assert_array_equal(
-        again.variance(cross, np.ones(7)), process.variance(cross, np.ones(7))
-    )
+    ours, true = (one.variance(cross, np.ones(7)) for one in (again, process))
+    np.testing.assert_array_equal(ours, true)
     np.testing.assert_array_equal(again.loo_mean, process.loo_mean)
     with pytest.raises(ModelError, match="sparse process"):
         SparseProcess.from_arrays({**arrays, "factor": arrays["factor"][:-1]})

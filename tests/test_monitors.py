@@ -176,15 +176,10 @@ def test_a_gradient_that_is_not_finite_is_named(data, tmp_path, monkeypatch):
         return gradient * math.nan if len(steps) > 7 else gradient
 
     changed_network(monkeypatch, lambda net: net.antigen_tower.project.weight.register_hook(spoil))
-    message = (
-        "^epoch 2, batch 3 on: the gradient of antigen_tower.project.weight is .* in a step over"
-        " training rows "
-    )
-    with pytest.raises(TrainingError, match=message):
-        fit_on(
-            *(data, tiny("training.balance=none"), tmp_path),
-            on_epoch=lambda record: kept.append(contents(tmp_path)),
-        )
+    message = "^epoch 2, batch 3 on: the gradient of antigen_tower.project.weight is .* in a step"
+    recipe, keep = tiny("training.balance=none"), lambda record: kept.append(contents(tmp_path))
+    with pytest.raises(TrainingError, match=f"{message} over training rows "):
+        fit_on(data, recipe, tmp_path, on_epoch=keep)
     assert contents(tmp_path) == kept[-1]
 
 
@@ -235,11 +230,8 @@ def test_a_network_that_has_not_learned_yet_has_not_collapsed(recipe, changes, s
 
 def judged(monitor, strong: int = 50, **columns: list[float]) -> Observation:
     """A monitor after epochs whose records hold these columns."""
-    history = [
-        dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)
-    ]
-    answers = Answers(np.zeros(0), np.zeros(0), strong)
-    return monitor(Epoch(history, answers))
+    history = pl.DataFrame(columns).to_dicts()
+    return monitor(Epoch(history, Answers(np.zeros(0), np.zeros(0), strong)))
 
 
 def overfitting(train: list[float], validation: list[float]) -> Observation:

@@ -177,9 +177,8 @@ def test_an_inserted_position_is_named_with_its_residue():
     residue = domain.residues[place - 1]
     mutation = Mutation("H", residue, place, "W")
     assert mutation.imgt(parent) == f"H:111A{residue}→W"
-    with pytest.raises(
-        InputError, match=f"put its residue {residue} behind the number: H:111A{residue}→W"
-    ):
+    says = f"put its residue {residue} behind the number: H:111A{residue}→W"
+    with pytest.raises(InputError, match=says):
         parse_mutation("H:111A→W", parent)
 
 

@@ -73,9 +73,8 @@ def test_padding_order_and_size_of_a_batch_do_not_change_the_prediction(network)
     assert torch.allclose(whole, answers(network, padded), atol=TOLERANCE)
     order = torch.randperm(batch.size)
     turned = {f"{side}_index": getattr(batch, f"{side}_index")[order] for side in SIDES}
-    assert torch.allclose(
-        whole[:, order], answers(network, batch._replace(**turned)), atol=TOLERANCE
-    )
+    found = answers(network, batch._replace(**turned))
+    assert torch.allclose(whole[:, order], found, atol=TOLERANCE)
     for row in range(batch.size):
         alone = {"row": torch.tensor([row])}
         for side in SIDES:
@@ -108,11 +107,8 @@ def test_either_molecule_changes_the_prediction(network, side, change):
 
 def test_both_sides_may_be_absent(network):
     batch = make_batch()
-    empty = batch._replace(
-        antibody_mask=torch.zeros_like(batch.antibody_mask),
-        antigen_mask=torch.zeros_like(batch.antigen_mask),
-    )
-    found = answers(network, empty)
+    masks = {name: torch.zeros_like(getattr(batch, name)) for name in (f"{s}_mask" for s in SIDES)}
+    found = answers(network, batch._replace(**masks))
     assert torch.isfinite(found).all()
     assert torch.allclose(found, found[:, :1].expand_as(found))
 
