@@ -195,13 +195,9 @@ def measurements(count: int, seed: int = 0) -> list[Measurement]:
         return "".join(random.choice(list(AMINO_ACIDS), length))
 
     antigens = [Antigen((sequence(12), sequence(5))), Antigen((sequence(19),))]
-    return [
-        Measurement(
-            Pair(Antibody(sequence(9 + number % 4), sequence(8)), antigens[number % 2]),
-            float(random.uniform(5, 11)),
-        )
-        for number in range(count)
-    ]
+    antibodies = (Antibody(sequence(9 + number % 4), sequence(8)) for number in range(count))
+    pairs = (Pair(antibody, antigens[n % 2]) for n, antibody in enumerate(antibodies))
+    return [Measurement(pair, float(random.uniform(5, 11))) for pair in pairs]
 
 
 def test_a_run_trains_the_encoder(adapted):

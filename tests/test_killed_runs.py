@@ -60,8 +60,7 @@ class Workshop:
 
     def start(self, run: Path, epochs: int, *more: str) -> subprocess.Popen:
         command = "import sys; from paratope.cli import main; main(sys.argv[1:])"
-        arguments = self.arguments(run, epochs, *more)
-        command = [sys.executable, "-c", command, *arguments]
+        command = [sys.executable, "-c", command, *self.arguments(run, epochs, *more)]
         return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=self.environment)
 
     def start_until(self, run: Path, due: Callable[[list[Line]], bool]) -> subprocess.Popen:

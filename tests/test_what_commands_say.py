@@ -163,14 +163,12 @@ def files(tmp_path_factory: pytest.TempPathFactory, tiny_run: TrainedRun) -> dic
     """A table, predictions of it, a campaign's model and a trained one; ``new`` is not there."""
     folder = tmp_path_factory.mktemp("files")
     table, predictions, pairs = (folder / f"{name}.csv" for name in ("table", "judged", "pairs"))
-    write_table(
-        frame_from_measurements(simulate(antibodies=20, antigens=1, seed=2).measurements), table
-    )
+    measured = simulate(antibodies=20, antigens=1, seed=2).measurements
+    write_table(frame_from_measurements(measured), table)
     rows = "".join(f"{5 + n % 7 / 2},{5 + n % 5 / 2}\n" for n in range(40))
     predictions.write_text("true,pred\n" + rows, encoding="utf-8")
-    pairs.write_text(
-        f"id,heavy,light,antigen\na,{HEAVY},{LIGHT},{TARGET.chains[0]}\n", encoding="utf-8"
-    )
+    row = f"a,{HEAVY},{LIGHT},{TARGET.chains[0]}\n"
+    pairs.write_text("id,heavy,light,antigen\n" + row, encoding="utf-8")
     campaign = write_campaign(folder / "a campaign", small_campaign())
     run = tiny_run.folder
     found = {"table": table, "judged": predictions, "campaign": campaign, "run": run}
@@ -248,9 +246,8 @@ def test_the_last_line_says_where_it_wrote_and_what_to_do_next(
 
 
 def test_warnings_of_training_are_said_once(capsys: pytest.CaptureFixture[str]):
-    numbers = dict.fromkeys(
-        ("train_loss", *(f"validation_{n}" for n in ("loss", "spearman", "rmse"))), 0.5
-    )
+    columns = ("train_loss", "validation_loss", "validation_spearman", "validation_rmse")
+    numbers = dict.fromkeys(columns, 0.5)
     warned = ["", "collapse", "collapse, range", "range"]
     say_epoch = _epochs()
     for epoch, names in enumerate(warned, 1):
