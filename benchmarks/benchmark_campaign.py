@@ -78,15 +78,15 @@ def draws(root: Path, repeats: dict[int, Iterable[int]]) -> list[tuple]:
 
 def run(function: Any, tasks: Sequence[tuple], workers: int) -> list[Any]:
     """Results of all tasks, in order, with a line on stderr now and then."""
-    found, started = [], time.time()
+    results, started = [], time.time()
     # fresh processes: forked ones would inherit the locks of libraries' threads
     with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
         for number, result in enumerate(pool.map(function, tasks), start=1):
-            found.append(result)
+            results.append(result)
             if number % 10 == 0 or number == len(tasks):
                 print(f"{number} of {len(tasks)} draws, {time.time() - started:.0f} s",
                       file=sys.stderr, flush=True)  # fmt: skip
-    return found
+    return results
 
 
 def landscapes(root: Path, workers: int, folder: Path, record: dict[str, Any]) -> None:
@@ -122,7 +122,7 @@ def landscapes(root: Path, workers: int, folder: Path, record: dict[str, Any]) -
         "structure. Shown, not compared: they saw no measurement.",
         "",
         *(
-            f"- {assay}: " + "; ".join(f"{one['model']} {one['spearman']:.2f}" for one in best)
+            f"- {assay}: " + "; ".join(f"{row['model']} {row['spearman']:.2f}" for row in best)
             for assay, best in published.items()
         ),
         "",

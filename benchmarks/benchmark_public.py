@@ -84,9 +84,9 @@ def complex_mean(measured: np.ndarray, complexes: Sequence[str], folds: np.ndarr
     labels = np.array(complexes)
     for fold in np.unique(folds):
         train = folds != fold
-        for place in np.flatnonzero(~train):
-            same = train & (labels == labels[place])
-            predicted[place] = measured[same if same.any() else train].mean()
+        for row in np.flatnonzero(~train):
+            same = train & (labels == labels[row])
+            predicted[row] = measured[same if same.any() else train].mean()
     return predicted
 
 
@@ -105,10 +105,15 @@ def fitted(
     recipe = settings.recipe()
     encode = Encoders.of(recipe)
     data = DeltaRows.of(rows, delta, folds, encode)
-    found = {OURS: network_ddg(data, recipe, encode)} if network else {}
-    found["mean of the complex in the other folds"] = complex_mean(measured, complexes, folds)
-    found |= {f"baseline {name}": baseline_ddg(name, data) for name in BASELINES}
-    return [judge(f"{name}{suffix}", measured, values, complexes) for name, values in found.items()]
+    by_predictor = {OURS: network_ddg(data, recipe, encode)} if network else {}
+    by_predictor["mean of the complex in the other folds"] = complex_mean(
+        measured, complexes, folds
+    )
+    by_predictor |= {f"baseline {name}": baseline_ddg(name, data) for name in BASELINES}
+    return [
+        judge(f"{name}{suffix}", measured, values, complexes)
+        for name, values in by_predictor.items()
+    ]
 
 
 def gearbind_lines(frame: pl.DataFrame, *, stated: bool) -> list[Line]:
@@ -258,8 +263,8 @@ class ZeroShot:
     def predictions(self, rows: Sequence[Measurement]) -> dict[str, np.ndarray]:
         """pKd of rows by predictor."""
         pairs = [self.encode.seen(row.pair) for row in rows]
-        found = {OURS: self.encode.predict_pkd(self.network, pairs)}
-        return found | {
+        by_predictor = {OURS: self.encode.predict_pkd(self.network, pairs)}
+        return by_predictor | {
             f"baseline {name}": model.predict_pkd(pairs) for name, model in self.baselines.items()
         }
 
@@ -274,7 +279,7 @@ class ZeroShot:
         labels = np.array([_label(row) for row in rows])[chosen]
         lines = [
             {"predictor": name} | _same(_ranked(name, labels, values))
-            for name, values in self.predictions([rows[int(place)] for place in chosen]).items()
+            for name, values in self.predictions([rows[int(index)] for index in chosen]).items()
         ]
         part = frame[chosen.tolist()]
         for line, column in zip(abbibench(self.root, assay), frame.columns[3:], strict=True):
@@ -329,8 +334,8 @@ def _label(row: Measurement) -> float:
 def zero_shot(root: Path, settings: Settings) -> dict[str, Section]:
     """Absci and the four landscapes."""
     predictors = ZeroShot(root, settings)
-    found = {"absci_zero_shot": predictors.absci()}
-    return found | {f"abbibench_{assay}": predictors.abbibench(assay) for assay in ASSAYS}
+    sections = {"absci_zero_shot": predictors.absci()}
+    return sections | {f"abbibench_{assay}": predictors.abbibench(assay) for assay in ASSAYS}
 
 
 def few_shot_section(root: Path, settings: Settings) -> dict[str, Section]:

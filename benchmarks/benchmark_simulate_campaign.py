@@ -54,13 +54,13 @@ def main() -> None:
                         arguments.variants)  # fmt: skip
         strategies = parse_strategies("all", fit, DEFAULT_ACQUISITION, DEFAULT_EXPLORE)
         started = time.perf_counter()
-        found = replay(landscape, strategies, plan)
-        record[name] = summary(landscape, found, comparison := compare(found))
+        replayed = replay(landscape, strategies, plan)
+        record[name] = summary(landscape, replayed, comparison := compare(replayed))
         record[name]["seconds"] = round(time.perf_counter() - started, 1)
-        lines += page(name, landscape, found, comparison)
+        lines += page(name, landscape, replayed, comparison)
         if number == 0:
             FIGURE.parent.mkdir(parents=True, exist_ok=True)
-            save_figure(replay_figure(landscape, found, comparison), FIGURE)
+            save_figure(replay_figure(landscape, replayed, comparison), FIGURE)
     write_results(TOPIC, record, lines)
 
 
@@ -70,9 +70,9 @@ def cut(landscape: Landscape, variants: int) -> Landscape:
     return Landscape(landscape.campaign.rows(np.sort(rows)), landscape.notes)
 
 
-def page(name: str, landscape: Landscape, found: Replay, comparison: Comparison) -> list[str]:
+def page(name: str, landscape: Landscape, replayed: Replay, comparison: Comparison) -> list[str]:
     """A landscape's tables."""
-    plan = found.options
+    plan = replayed.options
     lines = [
         f"**{name}**: {len(landscape):,} variants, a first plate of {plan.start} at random, then "
         f"rounds of {plan.batch}; share of the best {plan.top} found, mean of {plan.repeats} "
@@ -83,15 +83,17 @@ def page(name: str, landscape: Landscape, found: Replay, comparison: Comparison)
         "rounds saved |",
         f"|---|{'---|' * (plan.rounds + 3)}",
     ]
-    saved = {one.rival: one.rounds for one in comparison.saved if one.metric == "recall"}
-    for strategy in found.strategies:
+    saved = {
+        saving.rival: saving.rounds for saving in comparison.saved if saving.metric == "recall"
+    }
+    for strategy in replayed.strategies:
         recall = comparison.rounds[strategy]["recall"]
         last = recall[-1]
         gained = saved.get(strategy)
         text = (
             "" if gained is None else f"{gained.mean:.1f} ({gained.low:.1f} to {gained.high:.1f})"
         )
-        cells = " | ".join(f"{one.mean:.0%}" for one in recall)
+        cells = " | ".join(f"{share.mean:.0%}" for share in recall)
         lines.append(
             f"| `{strategy}`: {STRATEGIES[strategy]} | {cells} | {max(last.low, 0):.0%} to "
             f"{min(last.high, 1):.0%} | {text} |"

@@ -52,7 +52,7 @@ def result(
 ) -> Result:
     """The median of some values beside its target, such as ``("<", 8)``."""
     median = statistics.median(values)
-    found: Result = {
+    measured: Result = {
         "name": name,
         "median": round(median, 4),
         "unit": unit,
@@ -61,8 +61,8 @@ def result(
     if target is not None:
         sign, limit = target
         reached = {"<": median < limit, "<=": median <= limit, ">=": median >= limit}[sign]
-        found |= {"target": f"{sign} {limit:g}", "reached": reached}
-    return found
+        measured |= {"target": f"{sign} {limit:g}", "reached": reached}
+    return measured
 
 
 # commands
@@ -130,8 +130,8 @@ def write_variants(path: Path) -> None:
         chains = {"heavy": list(row["heavy"]), "light": list(row["light"])}
         for _ in range(rng.integers(1, 3)):
             letters = chains[str(rng.choice(["heavy", "light"]))]
-            place = int(rng.integers(len(letters)))
-            letters[place] = str(rng.choice([x for x in AMINO_ACIDS if x != letters[place]]))
+            position = int(rng.integers(len(letters)))
+            letters[position] = str(rng.choice([x for x in AMINO_ACIDS if x != letters[position]]))
         variants["".join(chains["heavy"]), "".join(chains["light"])] = None
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
@@ -223,7 +223,7 @@ def time_training(rows: int, epochs: int) -> Iterable[Result]:
         folder = Path(name)
         anew = []
         for encoder, (molecules, index) in zip(encoders, sides, strict=True):
-            used = [[molecules[one] for one in np.unique(index[batch])] for batch in batches]
+            used = [[molecules[number] for number in np.unique(index[batch])] for batch in batches]
             anew.append(Reencoded(encoder, [[molecules[0]], *used]))  # the first tells its size
         with (
             EmbeddingStore(encoders[0], folder) as left,
@@ -279,8 +279,8 @@ def size_of_model() -> Iterable[Result]:
 
 
 def page(results: Sequence[Result], model: str) -> list[str]:
-    missed = [one for one in results if one.get("reached") is False]
-    judged = [one for one in results if "reached" in one]
+    missed = [result for result in results if result.get("reached") is False]
+    judged = [result for result in results if "reached" in result]
     lines = [
         "# Speed and size",
         "",
@@ -290,11 +290,16 @@ def page(results: Sequence[Result], model: str) -> list[str]:
         "| what | median | target | reached | runs | lowest | highest |",
         "|---|---|---|---|---|---|---|",
     ]
-    for one in results:
-        reached = {True: "yes", False: "**no**", None: ""}[one.get("reached")]
-        lowest, highest = (f"{limit:.3g}" for limit in (min(one["all"]), max(one["all"])))
-        cells = (one["name"], f"{one['median']:.3g} {one['unit']}", one.get("target", ""), reached)
-        lines.append(f"| {' | '.join(cells)} | {len(one['all'])} | {lowest} | {highest} |")
+    for result in results:
+        reached = {True: "yes", False: "**no**", None: ""}[result.get("reached")]
+        lowest, highest = (f"{limit:.3g}" for limit in (min(result["all"]), max(result["all"])))
+        cells = (
+            result["name"],
+            f"{result['median']:.3g} {result['unit']}",
+            result.get("target", ""),
+            reached,
+        )
+        lines.append(f"| {' | '.join(cells)} | {len(result['all'])} | {lowest} | {highest} |")
     return lines
 
 
@@ -308,12 +313,12 @@ def run_all(model: str, quick: bool) -> list[Result]:
     ]
     results = []
     for step in steps:
-        for one in step():
-            results.append(one)
-            target = f", target {one['target']}" if "target" in one else ""
-            verdict = {True: ": reached", False: ": NOT reached", None: ""}[one.get("reached")]
+        for result in step():
+            results.append(result)
+            target = f", target {result['target']}" if "target" in result else ""
+            verdict = {True: ": reached", False: ": NOT reached", None: ""}[result.get("reached")]
             print(
-                f"{one['name']}: {one['median']:.3g} {one['unit']}{target}{verdict}",
+                f"{result['name']}: {result['median']:.3g} {result['unit']}{target}{verdict}",
                 file=sys.stderr,
                 flush=True,
             )

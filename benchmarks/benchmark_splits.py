@@ -45,8 +45,8 @@ def chain(rng, length):
 
 def mutant(rng, sequence, count):
     letters = list(sequence)
-    for place in rng.choice(len(letters), count, replace=False):
-        letters[place] = rng.choice(LETTERS)
+    for position in rng.choice(len(letters), count, replace=False):
+        letters[position] = rng.choice(LETTERS)
     return "".join(letters)
 
 
@@ -92,8 +92,8 @@ def measure(table, kind, rows):
     proof = split.proof
     return {
         "seconds": round(seconds, 2),
-        "cpu_seconds": round(sum(one.ru_utime + one.ru_stime for one in used) - before, 2),
-        "peak_gb": round(sum(one.ru_maxrss for one in used) / 1e6, 3),
+        "cpu_seconds": round(sum(usage.ru_utime + usage.ru_stime for usage in used) - before, 2),
+        "peak_gb": round(sum(usage.ru_maxrss for usage in used) / 1e6, 3),
         "groups": proof["groups"],
         "sizes": proof["sizes"],
         "shared_pairs": proof["shared_pairs"],
@@ -106,7 +106,7 @@ def run_all(rows):
     results = []
     for table in TABLES:
         for kind in KINDS:
-            command = [sys.executable, __file__, "--rows", str(rows), "--one", table, kind]
+            command = [sys.executable, __file__, "--rows", str(rows), "--single", table, kind]
             run = subprocess.run(command, capture_output=True, text=True, check=False)
             if run.returncode:
                 result = {"impossible": run.stderr.strip().splitlines()[-1]}
@@ -130,17 +130,17 @@ def write(results, rows, folder, record):
         "| table | split by | seconds | CPU seconds | peak GB | groups | shared pairs |",
         "|---|---|---|---|---|---|---|",
     ]
-    for one in results:
-        if "impossible" in one:
-            lines.append(f"| {one['table']} | {one['kind']} | refused | | | | |")
+    for result in results:
+        if "impossible" in result:
+            lines.append(f"| {result['table']} | {result['kind']} | refused | | | | |")
             continue
         numbers = (
-            one[key] for key in ("seconds", "cpu_seconds", "peak_gb", "groups", "shared_pairs")
+            result[key] for key in ("seconds", "cpu_seconds", "peak_gb", "groups", "shared_pairs")
         )
-        lines.append(f"| {one['table']} | {one['kind']} | {' | '.join(map(str, numbers))} |")
-    done = [one for one in results if "seconds" in one]
-    slowest = max(done, key=lambda one: one["seconds"])
-    largest = max(done, key=lambda one: one["peak_gb"])
+        lines.append(f"| {result['table']} | {result['kind']} | {' | '.join(map(str, numbers))} |")
+    done = [result for result in results if "seconds" in result]
+    slowest = max(done, key=lambda result: result["seconds"])
+    largest = max(done, key=lambda result: result["peak_gb"])
     lines += ["", f"Slowest {slowest['seconds']} s, largest {largest['peak_gb']} GB."]
     write_results("splits", record, lines, folder)
 
@@ -149,10 +149,10 @@ def main():
     parser = argparse.ArgumentParser(description="Time and memory of every kind of split.")
     parser.add_argument("--rows", type=int, default=10_000)
     parser.add_argument("-o", "--output", type=Path, default=RESULTS)
-    parser.add_argument("--one", nargs=2, metavar=("TABLE", "KIND"), help=argparse.SUPPRESS)
+    parser.add_argument("--single", nargs=2, metavar=("TABLE", "KIND"), help=argparse.SUPPRESS)
     asked = parser.parse_args()
-    if asked.one:
-        print(json.dumps(measure(*asked.one, asked.rows)))
+    if asked.single:
+        print(json.dumps(measure(*asked.single, asked.rows)))
         return
     command = "python benchmarks/benchmark_splits.py"
     record = circumstances(command + f" --rows {asked.rows}" * (asked.rows != 10_000), PACKAGES)

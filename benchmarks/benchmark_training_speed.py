@@ -192,7 +192,7 @@ def measure(recipe: Recipe, pairs: int, folder: Path) -> dict[str, Any]:
     epoch = seconds * EPOCH_PAIRS / count
     network = result.network()
     return {
-        "parameters": sum(one.numel() for one in network.parameters()),
+        "parameters": sum(weights.numel() for weights in network.parameters()),
         "pairs_timed": count,
         "seconds_timed": seconds,
         "epoch_minutes": epoch / 60,
@@ -227,14 +227,14 @@ def bundle_megabytes(network: Network, recipe: Recipe, folder: Path) -> float:
     return sum(path.stat().st_size for path in written.iterdir()) / 1e6
 
 
-def page(found: dict[str, Any], recipe: Recipe) -> list[str]:
+def page(costs: dict[str, Any], recipe: Recipe) -> list[str]:
     """The numbers beside their targets."""
     size = RELEASE_CHECKPOINT_GB / 25
     training = recipe.training
     text = f"""
-        Recipe {recipe.name} from cached embeddings: {found["parameters"] / 1e6:.1f} million trained
+        Recipe {recipe.name} from cached embeddings: {costs["parameters"] / 1e6:.1f} million trained
         parameters, batches of {training.batch_size} pairs, {training.accumulate} to a step,
-        {found["threads"]} threads. Embeddings are random numbers of the encoders' shapes
+        {costs["threads"]} threads. Embeddings are random numbers of the encoders' shapes
         ({ANTIBODY_DIM} and {ANTIGEN_DIM} numbers a residue), read from a store on disk; every pair
         has its own antibody (220 to 240 residues) and antigen (100 to 512).
     """
@@ -246,48 +246,53 @@ def page(found: dict[str, Any], recipe: Recipe) -> list[str]:
         "| | measured | target |",
         "|---|---|---|",
     ]
-    share, seconds = found["checkpoint_percent"], found["checkpoint_seconds"]
+    share, seconds = costs["checkpoint_percent"], costs["checkpoint_seconds"]
     rows = (
         (
-            f"an epoch of {EPOCH_PAIRS:,} pairs, extrapolated from {found['pairs_timed']} "
-            f"({found['seconds_timed']:.0f} s)",
-            f"{found['epoch_minutes']:.1f} min",
+            f"an epoch of {EPOCH_PAIRS:,} pairs, extrapolated from {costs['pairs_timed']} "
+            f"({costs['seconds_timed']:.0f} s)",
+            f"{costs['epoch_minutes']:.1f} min",
             "≤ 12 min",
-            found["epoch_minutes"] <= 12,
+            costs["epoch_minutes"] <= 12,
         ),
         (
             "share of the matrix-product peak",
-            f"{found['share_percent']:.0f} %",
+            f"{costs['share_percent']:.0f} %",
             "≥ 60 %",
-            found["share_percent"] >= 60,
+            costs["share_percent"] >= 60,
         ),
-        ("peak memory", f"{found['peak_memory_gb']:.2f} GB", "< 6 GB", found["peak_memory_gb"] < 6),
+        (
+            "peak memory",
+            f"{costs['peak_memory_gb']:.2f} GB",
+            "< 6 GB",
+            costs["peak_memory_gb"] < 6,
+        ),
         (
             "checkpoint with optimiser",
-            f"{found['checkpoint_gb']:.3f} GB",
+            f"{costs['checkpoint_gb']:.3f} GB",
             f"< {size:.3f} GB (1/25 of {RELEASE_CHECKPOINT_GB} GB)",
-            found["checkpoint_gb"] < size,
+            costs["checkpoint_gb"] < size,
         ),
-        ("model folder", f"{found['bundle_mb']:.0f} MB", "< 250 MB", found["bundle_mb"] < 250),
+        ("model folder", f"{costs['bundle_mb']:.0f} MB", "< 250 MB", costs["bundle_mb"] < 250),
         (
             "checkpoint writing, one an epoch",
             f"{share:.2f} % of the time ({seconds:.1f} s)",
             "< 5 %",
-            found["checkpoint_percent"] < 5,
+            costs["checkpoint_percent"] < 5,
         ),
     )
     lines += [
         f"| {what} | {value} | {target}: {'reached' if reached else 'missed'} |"
         for what, value, target, reached in rows
     ]
-    before, after = found["peaks"]
+    before, after = costs["peaks"]
     text = f"""
-        {found["gflop_per_pair"]:.1f} GFLOP a pair, {found["gflop_per_second"]:.0f} GFLOP/s in
-        training; peak {found["peak_gflop_per_second"]:.0f} GFLOP/s (float32 product of two matrices
+        {costs["gflop_per_pair"]:.1f} GFLOP a pair, {costs["gflop_per_second"]:.0f} GFLOP/s in
+        training; peak {costs["peak_gflop_per_second"]:.0f} GFLOP/s (float32 product of two matrices
         of {MATRIX} × {MATRIX}, the better of before, {before:.0f}, and after, {after:.0f}).
-        {found["padding_percent"]:.1f} % of the places in a batch are padding. Peak memory counts
-        the pages of the store that were read, {found["store_gb"]:.2f} GB at most, which the system
-        takes back when it needs them. Load of the machine after: {found["load_average_after"]}.
+        {costs["padding_percent"]:.1f} % of the places in a batch are padding. Peak memory counts
+        the pages of the store that were read, {costs["store_gb"]:.2f} GB at most, which the system
+        takes back when it needs them. Load of the machine after: {costs["load_average_after"]}.
     """
     return [*lines, "", one_line(text)]
 
@@ -311,19 +316,19 @@ def main() -> int:
         parser.error("the first step only warms up: give --pairs more rows than a step takes")
     before = matrix_peak()
     with tempfile.TemporaryDirectory() as folder:
-        found = measure(recipe, options.pairs, Path(folder))
+        costs = measure(recipe, options.pairs, Path(folder))
     peaks = [before, matrix_peak()]
     peak = max(peaks)
-    found |= {
+    costs |= {
         "threads": options.threads,
         "peaks": peaks,
         "peak_gflop_per_second": peak,
-        "share_percent": 100 * found["gflop_per_second"] / peak,
+        "share_percent": 100 * costs["gflop_per_second"] / peak,
         "load_average_after": round(os.getloadavg()[0], 2),
     }
-    record |= {"settings": {"pairs": options.pairs, "set": options.set}, **found}
-    write_results("training_speed", record, page(found, recipe), options.output)
-    print("\n".join(page(found, recipe)))
+    record |= {"settings": {"pairs": options.pairs, "set": options.set}, **costs}
+    write_results("training_speed", record, page(costs, recipe), options.output)
+    print("\n".join(page(costs, recipe)))
     return 0
 
 

@@ -156,18 +156,18 @@ def campaign_draw(
     model = CampaignModel.fit(landscape.campaign(train), language=landscape.language)
     pairs = [landscape.pairs[row] for row in test]
     answer = model.predict_latent(pairs)
-    found = {OURS: spearman(labels, answer.mean)}
+    correlations = {OURS: spearman(labels, answer.mean)}
     unnamed = landscape.campaign(train, parent_named=False)
     alone = CampaignModel.fit(unnamed, language=landscape.language)
-    found[NO_PARENT] = spearman(labels, alone.predict_latent(pairs).mean)
+    correlations[NO_PARENT] = spearman(labels, alone.predict_latent(pairs).mean)
     rows = [
         Measurement(landscape.pairs[row], score=float(landscape.values[row]), assay="a")
         for row in train
     ]
     for column, name in FITTED.items():
         fitted = BASELINES[name]().fit(rows)
-        found[column] = spearman(labels, fitted.predict_pkd(pairs))
-    found[LIKELIHOOD] = spearman(labels, landscape.likelihood[test])
+        correlations[column] = spearman(labels, fitted.predict_pkd(pairs))
+    correlations[LIKELIHOOD] = spearman(labels, landscape.likelihood[test])
     bounds = {level: model.interval(answer, level) for level in COVERAGES}
     # equal values are inside: labels that stand on a floor are many
     coverage = {
@@ -182,7 +182,7 @@ def campaign_draw(
         "repeat": repeat,
         "trained_on": len(train),
         "ranked": len(test),
-        "spearman": {name: round(value, 4) for name, value in found.items()},
+        "spearman": {name: round(value, 4) for name, value in correlations.items()},
         "coverage": {level: round(value, 4) for level, value in coverage.items()},
         "width_90": round(float(np.mean(high - low) / np.std(landscape.values)), 4),
     }

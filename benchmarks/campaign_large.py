@@ -136,9 +136,9 @@ def large_table(lines: list[dict[str, Any]]) -> list[str]:
         header,
         "|" + "---|" * 10,
         *(
-            f"| {one['assay']} | {one['model']} | {one['trained_on']} | {one['judged']} | "
-            f"{one['spearman']:.3f} | {one['rmse']:.3f} | {one['coverage']:.1%} | "
-            f"{one['width']:.2f} | {one['network_share']:.0%} | {one['seconds']:.0f} |"
-            for one in lines
+            f"| {line['assay']} | {line['model']} | {line['trained_on']} | {line['judged']} | "
+            f"{line['spearman']:.3f} | {line['rmse']:.3f} | {line['coverage']:.1%} | "
+            f"{line['width']:.2f} | {line['network_share']:.0%} | {line['seconds']:.0f} |"
+            for line in lines
         ),
     ]

@@ -29,14 +29,14 @@ class Clock:
     """What took how long, and how long it may take."""
 
     def __init__(self) -> None:
-        self.found: list[dict[str, Any]] = []
+        self.timings: list[dict[str, Any]] = []
 
     def time(self, what: str, limit: float, run: Callable[[], Any]) -> Any:
         """Run something; its seconds and its processor's are recorded."""
         started, worked = time.perf_counter(), time.process_time()
         result = run()
         seconds, processor = time.perf_counter() - started, time.process_time() - worked
-        self.found.append(
+        self.timings.append(
             {
                 "what": what,
                 "seconds": round(seconds, 2),
@@ -60,10 +60,10 @@ def speed_lines(root: Path) -> tuple[list[dict[str, Any]], list[str]]:
     clock = Clock()
     _campaigns(root, clock)
     _scans(root, clock)
-    return clock.found, speed_page(clock.found)
+    return clock.timings, speed_page(clock.timings)
 
 
-def speed_page(found: list[dict[str, Any]]) -> list[str]:
+def speed_page(timings: list[dict[str, Any]]) -> list[str]:
     """A table of what took how long, beside its limit."""
     return [
         "# Campaigns: seconds",
@@ -78,7 +78,7 @@ def speed_page(found: list[dict[str, Any]]) -> list[str]:
         *(
             f"| {row['what']} | {row['seconds']:.1f} | {row['processor_seconds']:.1f} | "
             f"{row['limit']:g} | {'yes' if row['reached'] else 'no'} |"
-            for row in found
+            for row in timings
         ),
     ]
 
@@ -96,7 +96,7 @@ def _campaigns(root: Path, clock: Clock) -> None:
     pool = _pool(rows, POOL_ROWS)
     _encode(language, [*pool, *(row.pair for row in rows[: max(FIT_ROWS)])])
     for count, limit in FIT_ROWS.items():
-        chosen = [rows[place] for place in order[:count]]
+        chosen = [rows[index] for index in order[:count]]
         _encode(language, [row.pair for row in chosen])
         campaign = _campaign(chosen)
         model = clock.time(
@@ -130,7 +130,7 @@ def _scans(root: Path, clock: Clock) -> None:
 
     rows = _variants(SCAN_ASSAY, root)
     order = np.random.default_rng(0).permutation(len(rows))
-    campaign = _campaign([rows[place] for place in order[:SCAN_ROWS]])
+    campaign = _campaign([rows[index] for index in order[:SCAN_ROWS]])
     subject = campaign.pairs[0]
     for name in ("default", "adapted"):
         with tempfile.TemporaryDirectory() as folder:
@@ -144,8 +144,8 @@ def _scans(root: Path, clock: Clock) -> None:
                 return scan(source, subject.antibody, subject.antigen, cache=cache)
 
             what = f"scan with the {name} model"
-            found = clock.time(f"{what}, nothing cached", SCAN_SECONDS, run)
-            clock.found[-1]["mutants"] = found.variants.height
+            scanned = clock.time(f"{what}, nothing cached", SCAN_SECONDS, run)
+            clock.timings[-1]["mutants"] = scanned.variants.height
             clock.time(f"{what}, repeated", AGAIN_SECONDS, run)
 
 
@@ -156,7 +156,9 @@ def _variants(assay: str, root: Path) -> list[Any]:
 
 def _encode(language: AntibodyLanguage, pairs: list[Pair]) -> None:
     """Fill the store before the clock starts."""
-    for _ in language.embeddings(sorted({one for pair in pairs for one in pair.antibody.chains})):
+    for _ in language.embeddings(
+        sorted({chains for pair in pairs for chains in pair.antibody.chains})
+    ):
         pass
 
 
@@ -177,7 +179,7 @@ def _pool(rows: list[Any], count: int) -> list[Pair]:
     same = [heavy for heavy in heavies if len(heavy) == length]
     made: dict[str, None] = {}
     while len(made) < count:
-        left, right = (same[place] for place in random.integers(len(same), size=2))
+        left, right = (same[index] for index in random.integers(len(same), size=2))
         cut = int(random.integers(1, length))
         made.setdefault(left[:cut] + right[cut:])
     return [Pair(Antibody(heavy, context.antibody.light), context.antigen) for heavy in made]

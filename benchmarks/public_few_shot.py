@@ -86,11 +86,11 @@ def few_shot(
             parts = [part for part in parts if len(part[1]) >= MIN_TEST_ROWS]
             if not parts:
                 continue
-            found = {
+            correlations = {
                 name: [rank(name, variants, labels, *part) for part in parts]
                 for name in FEW_SHOT_BASELINES
             }
-            lines.append(_line(assay, mode, measured, parts, found))
+            lines.append(_line(assay, mode, measured, parts, correlations))
     return lines
 
 
@@ -99,7 +99,7 @@ def _line(
     mode: str,
     measured: int,
     parts: list[tuple[np.ndarray, np.ndarray]],
-    found: dict[str, list[float]],
+    correlations: dict[str, list[float]],
 ) -> Line:
     trained = [len(train) for train, _ in parts]
     ranked = [len(test) for _, test in parts]
@@ -110,8 +110,10 @@ def _line(
         "trained_on": span(trained),
         "test_rows": span(ranked),
         "repeats": len(parts),
-        **{name: round(float(np.mean(values)), 4) for name, values in found.items()},
-        "each_repeat": {name: [round(v, 4) for v in values] for name, values in found.items()},
+        **{name: round(float(np.mean(values)), 4) for name, values in correlations.items()},
+        "each_repeat": {
+            name: [round(v, 4) for v in values] for name, values in correlations.items()
+        },
     }
 
 
@@ -123,8 +125,8 @@ def rank(
     test: np.ndarray,
 ) -> float:
     """Spearman of a baseline on the variants of a draw; 0 if it tells them all the same."""
-    model = BASELINES[name]().fit([variants[int(place)] for place in train])
-    predicted = model.predict_pkd([variants[int(place)].pair for place in test])
+    model = BASELINES[name]().fit([variants[int(index)] for index in train])
+    predicted = model.predict_pkd([variants[int(index)].pair for index in test])
     value = METRICS["spearman"](labels[test], predicted)
     return value if np.isfinite(value) else 0.0
 

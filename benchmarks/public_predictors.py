@@ -106,7 +106,9 @@ class DeltaRows:
 
     def training(self, fold: int, *, parents: bool) -> list[Measurement]:
         """Rows of the other folds, with each distinct parent of theirs at its pKd."""
-        rows = [row for row, own in zip(self.rows, self.folds, strict=True) if own != fold]
+        rows = [
+            row for row, held_out in zip(self.rows, self.folds, strict=True) if held_out != fold
+        ]
         wild = {(row.assay, row.parent): row.parent for row in rows} if parents else {}
         return rows + [
             Measurement(pair, PARENT_PKD, assay=assay)
@@ -121,7 +123,7 @@ def network_ddg(data: DeltaRows, recipe: Recipe, encode: Encoders) -> np.ndarray
     for fold in np.unique(data.folds).tolist():
         network = encode.train(data.training(fold, parents=True), recipe)
         places = np.flatnonzero(data.folds == fold)
-        rows = [data.rows[int(place)] for place in places]
+        rows = [data.rows[int(index)] for index in places]
         mutants = encode.predict_pkd(network, [row.pair for row in rows])
         wild = encode.predict_pkd(network, [row.parent for row in rows if row.parent is not None])
         predicted[places] = mutants - wild
@@ -134,7 +136,7 @@ def baseline_ddg(name: str, data: DeltaRows) -> np.ndarray:
     for fold in np.unique(data.folds).tolist():
         places = np.flatnonzero(data.folds == fold)
         model = BASELINES[name]().fit(data.training(fold, parents=False))
-        pairs = [data.rows[int(place)].pair for place in places]
+        pairs = [data.rows[int(index)].pair for index in places]
         predicted[places] = model.predict_pkd(pairs) - PARENT_PKD
     return ddg(predicted)
 
@@ -169,6 +171,6 @@ def prior_rows(
     for row, cluster in zip(rows, clusters, strict=False):
         if any(name in row.pair.antigen.name.lower() for name in names):
             banned.add(int(cluster))
-    kept = [row for row, own in zip(rows, clusters, strict=False) if int(own) not in banned]
+    kept = [row for row, cluster in zip(rows, clusters, strict=False) if int(cluster) not in banned]
     cut = tuple(dataclasses.replace(row, pair=encode.seen(row.pair)) for row in kept)
     return cut, len(rows) - len(kept)

@@ -53,7 +53,7 @@ def judge(
     """
     known = np.isfinite(predicted) & np.isfinite(measured)
     rows = EvaluationRows(measured[known], predicted[known])
-    codes, _ = group_codes([one for one, keep in zip(groups, known, strict=True) if keep])
+    codes, _ = group_codes([group for group, keep in zip(groups, known, strict=True) if keep])
     names = JUDGED if calibrated else JUDGED[:2]
     intervals = metric_intervals(rows, codes, names)
     line: Line = {"predictor": name, "rows": len(rows)}
@@ -80,12 +80,15 @@ def within_groups(measured: np.ndarray, predicted: np.ndarray, codes: np.ndarray
             values.append(rho if np.isfinite(rho) else 0.0)
     if not values:
         return {}
-    found = np.array(values)
-    line: Line = {"per_complex": _finite(float(found.mean())), "complexes": len(found)}
-    if len(found) >= 5:
-        draws = np.random.default_rng(0).integers(0, len(found), (DRAWS, len(found)))
+    correlations = np.array(values)
+    line: Line = {
+        "per_complex": _finite(float(correlations.mean())),
+        "complexes": len(correlations),
+    }
+    if len(correlations) >= 5:
+        draws = np.random.default_rng(0).integers(0, len(correlations), (DRAWS, len(correlations)))
         line["per_complex_95"] = [
-            _finite(float(end)) for end in np.percentile(found[draws].mean(1), [2.5, 97.5])
+            _finite(float(end)) for end in np.percentile(correlations[draws].mean(1), [2.5, 97.5])
         ]
     return line
 

@@ -58,7 +58,7 @@ class Job:
     def part(self, name: str) -> tuple[list[str], list[Measurement]]:
         """Identifiers and measurements of a part."""
         places = np.flatnonzero(self.parts == name)
-        return [self.ids[place] for place in places], [self.rows[place] for place in places]
+        return [self.ids[index] for index in places], [self.rows[index] for index in places]
 
 
 def settings(name: str, seed: int, epochs: int) -> Recipe:
@@ -71,7 +71,7 @@ def settings(name: str, seed: int, epochs: int) -> Recipe:
         "encoders.max_residues": MAX_RESIDUES,
         "network.dim": WIDTH,
         "network.heads": HEADS,
-        "network.regressor": [max(1, round(one * shrink)) for one in source.network.regressor],
+        "network.regressor": [max(1, round(width * shrink)) for width in source.network.regressor],
         "training.max_epochs": min(epochs, source.training.max_epochs),
         "training.seed": seed,
         # the release declared accumulation, but did a step after every batch
@@ -117,12 +117,12 @@ def prepared_rows(absci_rows: int | None) -> tuple[list[Measurement], dict[str, 
 
 def thinned(rows: Sequence[Measurement], count: int | None) -> list[Measurement]:
     """All rows but those of Absci HER2, of which `count` are drawn; they cost most."""
-    own = [place for place, row in enumerate(rows) if row.origin.source == "absci_her2"]
-    if count is None or count >= len(own):
+    her2 = [index for index, row in enumerate(rows) if row.origin.source == "absci_her2"]
+    if count is None or count >= len(her2):
         return list(rows)
-    drawn = set(np.random.default_rng(0).choice(own, count, replace=False).tolist())
-    left_out = set(own) - drawn
-    return [row for place, row in enumerate(rows) if place not in left_out]
+    drawn = set(np.random.default_rng(0).choice(her2, count, replace=False).tolist())
+    left_out = set(her2) - drawn
+    return [row for index, row in enumerate(rows) if index not in left_out]
 
 
 def run(job: Job) -> dict[str, Any]:
@@ -179,7 +179,7 @@ def run(job: Job) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "peak_memory_mb": peak_memory_mb(),
         "checkpoint_mb": (job.folder / "checkpoints/checkpoint_latest.pth").stat().st_size / 1e6,
-        "parameters": sum(one.numel() for one in network.parameters()),
+        "parameters": sum(weights.numel() for weights in network.parameters()),
         "history": history.to_dicts(),
     }
     return plain(line)
@@ -217,15 +217,15 @@ def judge(predicted: np.ndarray, job: Job) -> dict[str, Any]:
     antigens = [antigen for _, antigen in pairs]
     largest = max(dict.fromkeys(antigens), key=antigens.count)
     once = np.fromiter(pairs.values(), int)
-    of_largest = np.array([place for pair, place in pairs.items() if pair[1] == largest])
+    of_largest = np.array([row for pair, row in pairs.items() if pair[1] == largest])
     inside = []
     for cluster in np.unique(clusters):
         chosen = exact & (clusters == cluster)
         if chosen.sum() >= MIN_ROWS_FOR_RANKING and np.ptp(measured[chosen]) > 0:
-            found = compute(EvaluationRows(measured[chosen], predicted[chosen]), ["spearman"])[
+            rho = compute(EvaluationRows(measured[chosen], predicted[chosen]), ["spearman"])[
                 "spearman"
             ]
-            inside.append(0.0 if np.isnan(found) else found)
+            inside.append(0.0 if np.isnan(rho) else rho)
     return {
         "test_rows": len(rows),
         "test_exact_rows": int(exact.sum()),
@@ -248,7 +248,7 @@ def distinct(values: np.ndarray) -> int:
 def baselines(job: Job) -> list[dict[str, Any]]:
     """Baselines fitted on the training rows, judged on the test rows, written as tables."""
     ids, rows = job.part("test")
-    found = []
+    lines = []
     for name in BASELINE_NAMES:
         predicted = BASELINES[name]().fit(job.part("train")[1]).predict_pkd([r.pair for r in rows])
         table = pl.DataFrame(
@@ -262,8 +262,8 @@ def baselines(job: Job) -> list[dict[str, Any]]:
         table = with_groups(table, job)
         job.folder.parent.mkdir(parents=True, exist_ok=True)
         write_table(table, job.folder.parent / f"{name}.csv", keep=table.columns)
-        found.append({**named(job, name), **judge(predicted, job)})
-    return found
+        lines.append({**named(job, name), **judge(predicted, job)})
+    return lines
 
 
 def slug(name: str) -> str:

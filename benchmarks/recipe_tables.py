@@ -40,9 +40,9 @@ def page(record: Mapping[str, Any]) -> list[str]:
     names = [*RECIPE_NAMES, *BASELINE_NAMES]
     lines = ["# Recipes side by side", "", *introduction(record), ""]
     for split, title in TITLES.items():
-        own = [line for line in runs if line["split"] == split]
-        if own:
-            lines += [f"### Test rows, {title}", "", *table(own, names, COLUMNS), ""]
+        chosen = [line for line in runs if line["split"] == split]
+        if chosen:
+            lines += [f"### Test rows, {title}", "", *table(chosen, names, COLUMNS), ""]
     costs = table(runs, RECIPE_NAMES, COSTS)
     lines += ["### Cost of a run, all splits and seeds", "", *costs, ""]
     lines += ["### Against v2.6, by `paratope compare`", "", *comparison_lines(record), ""]
@@ -89,10 +89,10 @@ def one_line(text: str) -> str:
 
 def with_shares(line: Line) -> dict[str, Any]:
     """A run with its distinct values as a share of its distinct pairs."""
-    own = dict(line)
-    own["distinct_percent"] = 100 * line["distinct"] / line["pairs"]
-    own["one_antigen_percent"] = 100 * line["distinct_one_antigen"] / line["pairs_one_antigen"]
-    return own
+    shares = dict(line)
+    shares["distinct_percent"] = 100 * line["distinct"] / line["pairs"]
+    shares["one_antigen_percent"] = 100 * line["distinct_one_antigen"] / line["pairs_one_antigen"]
+    return shares
 
 
 def table(
@@ -101,10 +101,10 @@ def table(
     """One row per recipe: mean ± SD of each column over its runs."""
     rows = [["", *(title for title, _ in columns.values())], ["---"] * (len(columns) + 1)]
     for name in names:
-        own = [line for line in runs if line["recipe"] == name]
-        if own:
+        chosen = [line for line in runs if line["recipe"] == name]
+        if chosen:
             cells = [
-                spread([line.get(key) for line in own], digits)
+                spread([line.get(key) for line in chosen], digits)
                 for key, (_, digits) in columns.items()
             ]
             rows.append([name, *cells])
@@ -124,8 +124,8 @@ def spread(values: Sequence[float | None], digits: int) -> str:
 
 def mean(runs: Sequence[Line], recipe: str, split: str, key: str) -> float | None:
     """Mean of a number over the seeds of a recipe; None if it is undefined in all."""
-    own = [line.get(key) for line in runs if (line["recipe"], line["split"]) == (recipe, split)]
-    known = [value for value in own if value is not None]
+    values = [line.get(key) for line in runs if (line["recipe"], line["split"]) == (recipe, split)]
+    known = [value for value in values if value is not None]
     return statistics.fmean(known) if known else None
 
 
@@ -134,22 +134,26 @@ def comparison_lines(record: Mapping[str, Any]) -> list[str]:
     rows = [["split", "", "Spearman − v2.6", "p of each seed", "RMSE − v2.6", "p of each seed"]]
     rows.append(["---"] * len(rows[0]))
     for split, title in TITLES.items():
-        found = [one for one in record["comparisons"] if one["split"] == split]
-        names = dict.fromkeys(line["name"] for one in found for line in one["differences"])
+        comparisons = [
+            comparison for comparison in record["comparisons"] if comparison["split"] == split
+        ]
+        names = dict.fromkeys(
+            line["name"] for comparison in comparisons for line in comparison["differences"]
+        )
         for name in names:
             cells: list[str] = []
             for metric in ("spearman", "rmse"):
-                own = [
+                differences = [
                     line
-                    for one in found
-                    for line in one["differences"]
+                    for comparison in comparisons
+                    for line in comparison["differences"]
                     if (line["name"], line["metric"]) == (name, metric)
                 ]
-                cells.append(spread([line["value"] for line in own], 3))
-                known = [line["p_value"] for line in own if line["p_value"] is not None]
+                cells.append(spread([line["value"] for line in differences], 3))
+                known = [line["p_value"] for line in differences if line["p_value"] is not None]
                 cells.append(", ".join(f"{value:.3f}" for value in known) or "–")
             rows.append([title, name, *cells])
-    groups = sorted({one["intervals"]["groups"] for one in record["comparisons"]})
+    groups = sorted({comparison["intervals"]["groups"] for comparison in record["comparisons"]})
     return [
         *("| " + " | ".join(row) + " |" for row in rows),
         "",
@@ -253,8 +257,8 @@ def promise_lines(runs: Sequence[Line]) -> list[str]:
     least, most = PROMISED_RMSE
     rows = [["split", "promise", "v2.7", "holds"], ["---"] * 4]
     for split, title in TITLES.items():
-        own = [line for line in runs if (line["recipe"], line["split"]) == ("v2.7", split)]
-        if not own:
+        chosen = [line for line in runs if (line["recipe"], line["split"]) == ("v2.7", split)]
+        if not chosen:
             continue
         rho, rmse = (mean(runs, "v2.7", split, key) for key in ("spearman", "rmse"))
         lookup = mean(runs, "complex_mean", split, "spearman")
@@ -263,7 +267,7 @@ def promise_lines(runs: Sequence[Line]) -> list[str]:
             [
                 title,
                 f"Spearman {low} to {high}",
-                spread([line["spearman"] for line in own], 3) + beside,
+                spread([line["spearman"] for line in chosen], 3) + beside,
                 "–"
                 if rho is None
                 else "yes"
@@ -278,7 +282,7 @@ def promise_lines(runs: Sequence[Line]) -> list[str]:
             [
                 title,
                 f"RMSE {least} to {most}",
-                f"{spread([line['rmse'] for line in own], 2)}; constant {number(constant, '')}",
+                f"{spread([line['rmse'] for line in chosen], 2)}; constant {number(constant, '')}",
                 "–"
                 if rmse is None
                 else "exceeded"
@@ -288,14 +292,14 @@ def promise_lines(runs: Sequence[Line]) -> list[str]:
                 else "no",
             ]
         )
-        deviations = [line["recall_sd"] for line in own if line["recall_sd"] is not None]
+        deviations = [line["recall_sd"] for line in chosen if line["recall_sd"] is not None]
         stable = sum(value <= STABLE_RECALL_SD for value in deviations)
         rows.append(
             [
                 title,
                 f"stable recall (SD at most {STABLE_RECALL_SD:g} %)",
-                f"SD {spread([line['recall_sd'] for line in own], 1)} %",
-                f"in {stable} of {len(own)} runs",
+                f"SD {spread([line['recall_sd'] for line in chosen], 1)} %",
+                f"in {stable} of {len(chosen)} runs",
             ]
         )
     return ["| " + " | ".join(row) + " |" for row in rows]

@@ -191,7 +191,9 @@ def prepared_rows(
             continue
         kept.append(dataclasses.replace(measurement, pair=pair))
     counts["trained on"] = len(kept)
-    counts["of them bounds only"] = sum(one.censoring is not Censoring.EXACT for one in kept)
+    counts["of them bounds only"] = sum(
+        measurement.censoring is not Censoring.EXACT for measurement in kept
+    )
     return kept, counts
 
 
@@ -262,8 +264,8 @@ def balanced_mean(measurements: Sequence[Measurement], clusters: np.ndarray) -> 
 
     A stronger constant than the plain mean, which one antigen with most of the rows decides.
     """
-    exact = np.array([one.censoring is Censoring.EXACT for one in measurements])
-    pkd = np.array([one.pkd for one in measurements], dtype=float)
+    exact = np.array([measurement.censoring is Censoring.EXACT for measurement in measurements])
+    pkd = np.array([measurement.pkd for measurement in measurements], dtype=float)
     size = np.bincount(clusters[exact], minlength=int(clusters.max()) + 1)[clusters]
     return float(np.average(pkd[exact], weights=1 / np.sqrt(size[exact])))
 
@@ -304,7 +306,7 @@ def judge(
         "mean_interval_width": round(float((high - low)[exact].mean()), 3),
         "within_antigen_spearman": within_spearman(rows.mean[exact], rows.pkd[exact], groups),
     }
-    sources = np.array([one.origin.source for one in measurements])[exact]
+    sources = np.array([measurement.origin.source for measurement in measurements])[exact]
     report["rmse_by_source"] = {
         source: {
             "rows": int((sources == source).sum()),
@@ -426,11 +428,13 @@ def card(metrics: dict[str, Any]) -> str:
         "90 % intervals cover |",
         "|---|---|---|---|---|---|---|",
         *(
-            f"| {title} | {one['rows']} | {one['clusters']} | {one['rmse']:.2f} | "
-            f"{one['rmse_constant']:.2f} | {one['within_antigen_spearman']['mean']:.2f} | "
-            + ", ".join(f"{name} {100 * v:.0f} %" for name, v in one["coverage_reached"].items())
+            f"| {title} | {figures['rows']} | {figures['clusters']} | {figures['rmse']:.2f} | "
+            f"{figures['rmse_constant']:.2f} | {figures['within_antigen_spearman']['mean']:.2f} | "
+            + ", ".join(
+                f"{name} {100 * v:.0f} %" for name, v in figures["coverage_reached"].items()
+            )
             + " |"
-            for title, one in (("antigen clusters", unseen), ("antibody families", seen))
+            for title, figures in (("antigen clusters", unseen), ("antibody families", seen))
         ),
         "",
         "## Data",
@@ -459,8 +463,8 @@ def card(metrics: dict[str, Any]) -> str:
         "| source | rows | model | constant |",
         "|---|---|---|---|",
         *(
-            f"| {source} | {one['rows']} | {one['model']:.2f} | {one['constant']:.2f} |"
-            for source, one in unseen["rmse_by_source"].items()
+            f"| {source} | {figures['rows']} | {figures['model']:.2f} | {figures['constant']:.2f} |"
+            for source, figures in unseen["rmse_by_source"].items()
         ),
         "",
         "## Calibration",
@@ -471,9 +475,9 @@ def card(metrics: dict[str, Any]) -> str:
         "| domain | held-out rows | RMSE |",
         "|---|---|---|",
         *(
-            f"| {domain} | {one['rows']}{' (borrowed)' if one['borrowed'] else ''} | "
-            f"{one['rmse_pkd']:.2f} |"
-            for domain, one in metrics["calibration"].items()
+            f"| {domain} | {figures['rows']}{' (borrowed)' if figures['borrowed'] else ''} | "
+            f"{figures['rmse_pkd']:.2f} |"
+            for domain, figures in metrics["calibration"].items()
         ),
         "",
         "## Sense",

@@ -25,14 +25,14 @@ def main() -> None:
     known = pl.read_csv(FOLDER / "pairs.csv").row(0, named=True)
     parent = Antibody(known["heavy"], known["light"], "trastuzumab")
     places = [
-        (chain, place, residue)
+        (chain, position, residue)
         for chain, numbers in SITES.items()
-        for place in numbers
-        for residue in ((parent.heavy if chain == "H" else parent.light) or "")[place - 1]
+        for position in numbers
+        for residue in ((parent.heavy if chain == "H" else parent.light) or "")[position - 1]
     ]
     effects = {
-        f"{chain}:{before}{place}{after}": min(size * (of_kind + rng.normal(-0.3, 0.4)), 0.4)
-        for chain, place, before in places
+        f"{chain}:{before}{position}{after}": min(size * (of_kind + rng.normal(-0.3, 0.4)), 0.4)
+        for chain, position, before in places
         for size in rng.gamma(1.5, 0.6, 1)
         for kind in KINDS
         for of_kind in rng.normal(-0.5, 0.7, 1)
@@ -44,8 +44,8 @@ def main() -> None:
     while len(variants) < 400:
         chosen = rng.choice(liked if rng.random() < 0.6 else list(effects), rng.integers(1, 5))
         if len({name[:-1] for name in chosen}) == len(chosen):
-            name = ",".join(sorted(chosen, key=lambda one: (one[0], int(one[3:-1]))))
-            variants[name] = PARENT_PKD + sum(effects[one] for one in chosen)
+            name = ",".join(sorted(chosen, key=lambda mutation: (mutation[0], int(mutation[3:-1]))))
+            variants[name] = PARENT_PKD + sum(effects[mutation] for mutation in chosen)
     rows = [("trastuzumab WT", parent.heavy, parent.light, PARENT_PKD)] * 2
     for number, (mutations, pkd) in enumerate(variants.items(), start=1):
         made = apply_mutations(parent, parse_mutations(mutations, parent))

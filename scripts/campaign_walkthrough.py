@@ -47,8 +47,8 @@ def library(folder: Path) -> pl.DataFrame:
     run("data", "import", "absci_her2", "-o", folder / "her2.csv")
     frame = pl.read_csv(folder / "her2.csv", infer_schema_length=None)
     measured = frame.with_columns(pl.col("pkd").cast(pl.Float64, strict=False)).drop_nulls("pkd")
-    found = measured.unique("heavy", keep="first", maintain_order=True)
-    return found.with_row_index("variant").select("variant", "heavy", "light", "antigen", "pkd")
+    variants = measured.unique("heavy", keep="first", maintain_order=True)
+    return variants.with_row_index("variant").select("variant", "heavy", "light", "antigen", "pkd")
 
 
 def adapt(measured: pl.DataFrame, folder: Path, name: str) -> str:
@@ -67,12 +67,14 @@ def predict(rows: pl.DataFrame, folder: Path, name: str) -> pl.DataFrame:
     return pl.read_csv(target).with_columns(rows["pkd"].alias("truth"))
 
 
-def judge(found: pl.DataFrame) -> dict[str, float]:
+def judge(predictions: pl.DataFrame) -> dict[str, float]:
     """How good predictions of unmeasured variants are."""
-    truth, value = found["truth"].to_numpy(), found["pkd"].to_numpy()
-    inside = (found["pkd_low"] <= found["truth"]) & (found["truth"] <= found["pkd_high"])
+    truth, value = predictions["truth"].to_numpy(), predictions["pkd"].to_numpy()
+    inside = (predictions["pkd_low"] <= predictions["truth"]) & (
+        predictions["truth"] <= predictions["pkd_high"]
+    )
     return {
-        "rows": found.height,
+        "rows": predictions.height,
         "spearman": float(spearmanr(truth, value)[0]),
         "rmse": float(np.sqrt(np.mean((truth - value) ** 2))),
         "constant_rmse": float(truth.std()),
@@ -86,7 +88,7 @@ def walk(folder: Path) -> dict[str, object]:
     order = np.random.default_rng(SEED).permutation(everything.height)
     first, rest = everything[order[:PLATE]], everything[order[PLATE:]]
     said = adapt(first, folder, "plate-1")
-    found = predict(rest, folder, "plate-1")
+    predictions = predict(rest, folder, "plate-1")
     next_plate = folder / "plate-2-design.csv"
     run("suggest", folder / "plate-1", "--candidates", folder / "pool.csv", "--batch", PLATE,
         "-o", next_plate, "--allow", "all", "--seed", SEED)  # fmt: skip
@@ -95,7 +97,7 @@ def walk(folder: Path) -> dict[str, object]:
     left = rest.filter(~pl.col("heavy").is_in(chosen["heavy"].implode()))
     both = adapt(pl.concat([first, second]), folder, "plate-2")
     hit = float(np.quantile(everything["pkd"].to_numpy(), 1 - HIT_SHARE))
-    draw_figures(folder, found, first, second, rest, hit)
+    draw_figures(folder, predictions, first, second, rest, hit)
     reports = {
         name: json.loads((folder / name / "report" / "expectation.json").read_text("utf-8"))
         for name in ("plate-1", "plate-2")
@@ -106,7 +108,7 @@ def walk(folder: Path) -> dict[str, object]:
         "said": said,
         "said_after_two": both,
         "reports": reports,
-        "pool": judge(found),
+        "pool": judge(predictions),
         "left": same,
         "hit": hit,
         "rounds": [
@@ -138,7 +140,7 @@ def round_of(
 
 def draw_figures(
     folder: Path,
-    found: pl.DataFrame,
+    predictions: pl.DataFrame,
     first: pl.DataFrame,
     second: pl.DataFrame,
     rest: pl.DataFrame,
@@ -147,7 +149,9 @@ def draw_figures(
     FIGURES.mkdir(parents=True, exist_ok=True)
     for name in ("held_out", "learning_curve", "positions"):
         shutil.copyfile(folder / "plate-1" / "report" / f"{name}.png", FIGURES / f"{name}.png")
-    columns = {name: found[name].to_numpy() for name in ("truth", "pkd", "pkd_low", "pkd_high")}
+    columns = {
+        name: predictions[name].to_numpy() for name in ("truth", "pkd", "pkd_low", "pkd_high")
+    }
     rows = EvaluationRows(
         columns["truth"], columns["pkd"], low=columns["pkd_low"], high=columns["pkd_high"]
     )
@@ -197,10 +201,10 @@ def pool_block(numbers: dict) -> str:
     return "\n".join(lines)
 
 
-def _judged_row(name: str, one: dict) -> str:
+def _judged_row(name: str, figures: dict) -> str:
     return (
-        f"| {name} | {one['rows']} | {one['spearman']:.2f} | {one['rmse']:.2f} | "
-        f"{one['constant_rmse']:.2f} | {one['coverage']:.0%} |"
+        f"| {name} | {figures['rows']} | {figures['spearman']:.2f} | {figures['rmse']:.2f} | "
+        f"{figures['constant_rmse']:.2f} | {figures['coverage']:.0%} |"
     )
 
 
@@ -212,10 +216,11 @@ def rounds_block(numbers: dict) -> str:
         "| | variants | hits | mean pKd | best pKd |",
         "|---|---|---|---|---|",
     ]
-    for one in numbers["rounds"]:
-        best = "" if one["best"] is None else f"{one['best']:.2f}"
+    for plate in numbers["rounds"]:
+        best = "" if plate["best"] is None else f"{plate['best']:.2f}"
         lines.append(
-            f"| {one['name']} | {one['rows']} | {one['hits']:.0f} | {one['mean']:.2f} | {best} |"
+            f"| {plate['name']} | {plate['rows']} | {plate['hits']:.0f} | "
+            f"{plate['mean']:.2f} | {best} |"
         )
     return "\n".join(lines)
 

@@ -53,7 +53,10 @@ def lines_by_kind(text: str, tree: ast.AST) -> collections.Counter[str]:
 def parameters(function: Function) -> int:
     """Parameters of a function but self and cls."""
     arguments = function.args
-    names = [one.arg for one in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)]
+    names = [
+        argument.arg
+        for argument in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)
+    ]
     return len([name for name in names if name not in ("self", "cls")])
 
 
@@ -78,16 +81,16 @@ def describe(root: Path) -> tuple[dict[str, object], list[str]]:
             elif isinstance(node, Function):
                 functions.append((path, node))
                 any_typed += sum(
-                    isinstance(one.annotation, ast.Name) and one.annotation.id == "Any"
-                    for one in (*node.args.args, *node.args.kwonlyargs)
+                    isinstance(parameter.annotation, ast.Name) and parameter.annotation.id == "Any"
+                    for parameter in (*node.args.args, *node.args.kwonlyargs)
                 )
             elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("paratope."):
                 target = (node.module or "").split(".")[1]
                 upward += FLOOR.get(target, -1) > FLOOR.get(wing, 99)
             elif isinstance(node, ast.Call):
                 splats += sum(
-                    isinstance(one, ast.Starred) and isinstance(one.value, ast.Tuple)
-                    for one in node.args
+                    isinstance(argument, ast.Starred) and isinstance(argument.value, ast.Tuple)
+                    for argument in node.args
                 )
     private = [
         (path, function)
@@ -140,7 +143,7 @@ def describe(root: Path) -> tuple[dict[str, object], list[str]]:
 
 def main(arguments: list[str]) -> None:
     """Print the figures of each checkout as a table."""
-    folders = [Path(one) for one in arguments if not one.startswith("--")]
+    folders = [Path(argument) for argument in arguments if not argument.startswith("--")]
     folders = folders or [Path(__file__).resolve().parents[1]]
     described = [describe(folder) for folder in folders]
     print(f"{'':36}" + "".join(f"{folder.resolve().name[:14]:>15}" for folder in folders))

@@ -62,12 +62,17 @@ def default_model_card() -> str:
 
 def eighty_wells() -> str:
     """What plates of 80 variants, drawn at random from measured landscapes, led to."""
-    found = json.loads((RESULTS / "suggest.json").read_text(encoding="utf-8"))
-    plates = [one for one in found["plates"] if one["draw"] == "random"]
-    clones = [one for one in found["clones"] if one["draw"] == "random" and one["plate"] == "pool"]
-    landscapes = sorted({one["landscape"] for one in plates})
+    record = json.loads((RESULTS / "suggest.json").read_text(encoding="utf-8"))
+    plates = [plate for plate in record["plates"] if plate["draw"] == "random"]
+    clones = [
+        clone
+        for clone in record["clones"]
+        if clone["draw"] == "random" and clone["plate"] == "pool"
+    ]
+    landscapes = sorted({plate["landscape"] for plate in plates})
     held = [
-        fmean(one["suggested"] for one in plates if one["landscape"] == name) for name in landscapes
+        fmean(plate["suggested"] for plate in plates if plate["landscape"] == name)
+        for name in landscapes
     ]
     walk = json.loads((RESULTS / "campaign_walkthrough.json").read_text(encoding="utf-8"))
     *_, suggested, random = walk["rounds"]  # the second plate, and what it would have been
@@ -75,9 +80,10 @@ def eighty_wells() -> str:
         f"**What 80 wells bought**, replayed on {len(landscapes)} measured landscapes: of the 20 "
         f"best variants that a random plate of 80 had left, the 48 suggested next held "
         f"{fmean(held):.1f} in the mean ({min(held):.1f} to {max(held):.1f}). "
-        f"{sum(one['above'] for one in clones)} of these {len(clones):,} clones were above the "
-        f"best of their first plate, where {sum(one['promised'] for one in clones):.0f} had been "
-        f"promised. After a plate of {suggested['rows']} of Absci's trastuzumab variants, the next "
+        f"{sum(clone['above'] for clone in clones)} of these {len(clones):,} clones were above "
+        "the best of their first plate, where "
+        f"{sum(clone['promised'] for clone in clones):.0f} had been promised. "
+        f"After a plate of {suggested['rows']} of Absci's trastuzumab variants, the next "
         f"one held {suggested['hits']:.0f} of the strongest tenth; drawn at random it would have "
         f"held {random['hits']:.0f}. Tables: [suggestions](docs/suggest.md), "
         "[campaigns](docs/campaigns.md)."
