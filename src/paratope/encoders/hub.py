@@ -99,9 +99,7 @@ def locate(model: HubModel, location: str | None) -> LocalFiles:
 
 
 def download(
-    model: HubModel,
-    revision: str | None = None,
-    folder: str | os.PathLike[str] | None = None,
+    model: HubModel, revision: str | None = None, folder: str | os.PathLike[str] | None = None
 ) -> LocalFiles:
     """Fetch a model's files, by default of the table's commit: the one function that uses the hub.
 

@@ -170,10 +170,7 @@ def embedding_width(store: Embeddings, molecule: tuple[str, ...]) -> int:
 
 
 def build_network(
-    config: NetworkConfig,
-    settings: LoraSettings,
-    encoders: Mapping[str, str],
-    device: str = "auto",
+    config: NetworkConfig, settings: LoraSettings, encoders: Mapping[str, str], device: str = "auto"
 ) -> Network:
     """An untrained network, its sides' encoders (as for `load_encoder`) adapted by the settings.
 

@@ -9,13 +9,7 @@ from paratope.data.audit.relations import check_columns
 from paratope.data.audit.table import AuditedTable
 from paratope.data.audit.values import check_units
 from paratope.data.findings import Finding
-from paratope.data.tables.values import (
-    ABSOLUTE,
-    SpreadError,
-    canonical_of,
-    numbers_of,
-    read_values,
-)
+from paratope.data.tables.values import ABSOLUTE, SpreadError, canonical_of, numbers_of, read_values
 
 # Kd and the quotient of the rates beside it agree better than this (log10) where both are right.
 RATE_AGREEMENT = 0.5

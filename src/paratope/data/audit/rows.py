@@ -6,12 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from paratope.data.audit.relations import centred, group_means
-from paratope.data.audit.table import (
-    KCAL_PER_LOG10,
-    AuditedTable,
-    ValueColumn,
-    rank_correlation,
-)
+from paratope.data.audit.table import KCAL_PER_LOG10, AuditedTable, ValueColumn, rank_correlation
 from paratope.data.findings import Finding, concise, percent
 from paratope.data.value_faults import MIN_DOMINANCE_ROWS, dominant_group
 
@@ -87,9 +82,7 @@ def check_ids(table: AuditedTable) -> Iterator[Finding]:
     yield table.finding(code, table.roles["id"], message, rows, examples)
 
 
-def _replicates(
-    table: AuditedTable,
-) -> tuple[ValueColumn | None, np.ndarray, list[np.ndarray]]:
+def _replicates(table: AuditedTable) -> tuple[ValueColumn | None, np.ndarray, list[np.ndarray]]:
     """The label, its values in log10 (rows,), and the rows of each pair repeated in one assay."""
     column = table.label
     if column is None:

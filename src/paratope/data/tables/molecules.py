@@ -9,14 +9,7 @@ from collections.abc import Mapping
 from paratope.core.errors import InputError, located
 from paratope.core.number_text import is_not_measured
 from paratope.data.tables.columns import id_among
-from paratope.data.tables.variants import (
-    MADE,
-    MOLECULES,
-    Cells,
-    Molecule,
-    MutationError,
-    Variants,
-)
+from paratope.data.tables.variants import MADE, MOLECULES, Cells, Molecule, MutationError, Variants
 from paratope.molecules.mutations import Mutation, apply_mutations, parse_mutations
 from paratope.molecules.numbering import find_domains, number_chain, prepare_antibody
 from paratope.molecules.sequences import (

@@ -12,13 +12,7 @@ import polars as pl
 from paratope.core.errors import InputError
 from paratope.data.measurements import Measurement
 from paratope.data.tables.columns import match_columns
-from paratope.data.tables.formats import (
-    Block,
-    Frame,
-    as_frame,
-    column_names,
-    read_blocks,
-)
+from paratope.data.tables.formats import Block, Frame, as_frame, column_names, read_blocks
 from paratope.data.tables.rows import ReadOptions, RowReader, TableRow
 from paratope.data.tables.sources import Source, open_source
 
