@@ -8,11 +8,7 @@ from paratope.core.errors import EncoderError, ParatopeError, unknown_name
 from paratope.encoders.antiberty import AntibertyEncoder
 from paratope.encoders.hub import HubModel, download, locate
 from paratope.encoders.language_models import (
-    ESM2_MODELS,
-    IGBERT,
-    IGT5,
-    IGT5_UNPAIRED,
-    PROTT5,
+    PUBLISHED,
     Esm2Encoder,
     IgBertEncoder,
     IgT5Encoder,
@@ -76,7 +72,8 @@ def _bundled(encoder_class: Any, summary: str, weights: str, licence: str) -> En
     return EncoderEntry(summary, encoder_class, weights, licence, encoder_class.dim)
 
 
-def _published(model: HubModel, encoder_class: Any, summary: str) -> EncoderEntry:
+def _published(name: str, encoder_class: Any, summary: str) -> EncoderEntry:
+    model = PUBLISHED[name]
     dim = model.architecture[encoder_class.dim_field]
     return EncoderEntry(summary, encoder_class, model.repository, "MIT", dim, model)
 
@@ -91,15 +88,16 @@ ENCODERS: dict[str, EncoderEntry] = {
     "near": _bundled(
         NearEncoder, "NEAR, made for homology; any protein", "extra [near]", "BSD-3-Clause"
     ),
-    "igt5": _published(IGT5, IgT5Encoder, "IgT5; heavy and light chain together"),
+    "igt5": _published("igt5", IgT5Encoder, "IgT5; heavy and light chain together"),
     "igt5-unpaired": _published(
-        IGT5_UNPAIRED, IgT5UnpairedEncoder, "IgT5 of single antibody chains"
+        "igt5-unpaired", IgT5UnpairedEncoder, "IgT5 of single antibody chains"
     ),
-    "igbert": _published(IGBERT, IgBertEncoder, "IgBert; heavy and light chain together"),
-    "prott5": _published(PROTT5, ProtT5Encoder, "ProtT5-XL; any protein"),
+    "igbert": _published("igbert", IgBertEncoder, "IgBert; heavy and light chain together"),
+    "prott5": _published("prott5", ProtT5Encoder, "ProtT5-XL; any protein"),
     **{
-        model.name: _published(model, Esm2Encoder, f"ESM-2 {model.name[5:].upper()}; any protein")
-        for model in ESM2_MODELS
+        name: _published(name, Esm2Encoder, f"ESM-2 {name[5:].upper()}; any protein")
+        for name in PUBLISHED
+        if name.startswith("esm2-")
     },
 }
 

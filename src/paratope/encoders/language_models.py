@@ -13,12 +13,20 @@ residues written without spaces would become one unknown token. IgBert has ProtB
 
 import functools
 import importlib
+import importlib.resources
+import tomllib
 from typing import Any
 
 from paratope.core.errors import EncoderError
 from paratope.encoders.hub import HubModel, LocalFiles, load_weights, read_vocabulary
 from paratope.encoders.transformer import TokenizedUnit, TokenTable, TransformerEncoder
 from paratope.molecules.sequences import ALPHABET
+
+_FILE = importlib.resources.files("paratope.encoders") / "published.toml"
+PUBLISHED = {
+    name: HubModel(name, model["repository"], model.get("revision"), model["architecture"])
+    for name, model in tomllib.loads(_FILE.read_text("utf-8")).items()
+}
 
 
 class LanguageModelEncoder(TransformerEncoder):
@@ -109,33 +117,6 @@ class LanguageModelEncoder(TransformerEncoder):
         return TokenizedUnit(ids, positions)
 
 
-def _esm2(size: str, revision: str, layers: int, dim: int, heads: int) -> HubModel:
-    architecture = {
-        "vocab_size": 33,
-        "hidden_size": dim,
-        "num_hidden_layers": layers,
-        "num_attention_heads": heads,
-        "intermediate_size": 4 * dim,
-        "max_position_embeddings": 1026,
-        "position_embedding_type": "rotary",
-        "token_dropout": True,
-        "layer_norm_eps": 1e-5,
-        "pad_token_id": 1,
-        "mask_token_id": 32,
-    }
-    repository = f"facebook/esm2_t{layers}_{size.upper()}_UR50D"
-    return HubModel(f"esm2-{size}", repository, revision, architecture)
-
-
-ESM2_MODELS = (
-    _esm2("8m", "c731040fcd8d73dceaa04b0a8e6329b345b0f5df", layers=6, dim=320, heads=20),
-    _esm2("35m", "6fbf070e65b0b7291e7bbcd451118c216cff79d8", layers=12, dim=480, heads=20),
-    _esm2("150m", "a695f6045e2e32885fa60af20c13cb35398ce30c", layers=30, dim=640, heads=20),
-    _esm2("650m", "08e4846e537177426273712802403f7ba8261b6c", layers=33, dim=1280, heads=20),
-    _esm2("3b", "476b639933c8baad5ad09a60ac1a87f987b656fc", layers=36, dim=2560, heads=40),
-)
-
-
 class Esm2Encoder(LanguageModelEncoder):
     """ESM-2's last hidden layer, each chain alone."""
 
@@ -147,21 +128,6 @@ class Esm2Encoder(LanguageModelEncoder):
     start_tokens = ("<cls>",)
     end_tokens = ("<eos>",)
     model_options = {"add_pooling_layer": False}
-
-
-_T5_ARCHITECTURE = {
-    **{"vocab_size": 128, "d_model": 1024, "d_kv": 128, "d_ff": 16384},
-    **{"num_layers": 24, "num_heads": 32, "relative_attention_num_buckets": 32},
-    **{"feed_forward_proj": "relu", "layer_norm_epsilon": 1e-6},
-}
-IGT5 = HubModel("igt5", "Exscientia/IgT5", None, _T5_ARCHITECTURE)
-IGT5_UNPAIRED = HubModel("igt5-unpaired", "Exscientia/IgT5_unpaired", None, _T5_ARCHITECTURE)
-PROTT5 = HubModel(
-    "prott5",
-    "Rostlab/prot_t5_xl_half_uniref50-enc",
-    "94a6abc029ae13029317b140b7424e012bf8dfbf",
-    _T5_ARCHITECTURE,
-)
 
 
 class ProtT5Encoder(LanguageModelEncoder):
@@ -190,22 +156,6 @@ class IgT5Encoder(ProtT5Encoder):
     paired = True
     max_residues = 510  # 512 tokens with two </s>: twice what two variable domains need
     chain_separator = "</s>"
-
-
-IGBERT = HubModel(
-    "igbert",
-    "Exscientia/IgBert",
-    None,
-    {
-        "vocab_size": 30,
-        "hidden_size": 1024,
-        "num_hidden_layers": 30,
-        "num_attention_heads": 16,
-        "intermediate_size": 4096,
-        "max_position_embeddings": 40000,
-        "type_vocab_size": 2,
-    },
-)
 
 
 class IgBertEncoder(LanguageModelEncoder):

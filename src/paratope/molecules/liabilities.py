@@ -6,7 +6,9 @@ one that does: a liability is a reason to look or to avoid, no prediction.
 
 import dataclasses
 import functools
+import importlib.resources
 import re
+import tomllib
 
 from paratope.core.errors import InputError, unknown_name
 from paratope.molecules.numbering import number_chain, prepare_antibody
@@ -40,46 +42,10 @@ class LiabilityKind:
     is_default: bool  # Whether a filter uses it unless told otherwise
 
 
-_DEGRADATION = "Lu et al. 2019, mAbs 11:45; Sydow et al. 2014, PLoS ONE 9:e100736"
+_FILE = importlib.resources.files("paratope.molecules") / "liabilities.toml"
 LIABILITIES: dict[str, LiabilityKind] = {
-    "n-glycosylation": LiabilityKind(
-        "N-X-S or N-X-T with X not P, anywhere in a variable domain",
-        "Gavel & von Heijne 1990, Protein Eng. 3:433",
-        True,
-    ),
-    "unpaired-cysteine": LiabilityKind(
-        "a cysteine without a partner: an odd number of them beside the pair at IMGT 23 and 104",
-        "Jarasch et al. 2015, J. Pharm. Sci. 104:1885",
-        True,
-    ),
-    "lost-disulfide": LiabilityKind(
-        "IMGT 23 or 104 is no cysteine: the domain's own disulfide is missing",
-        "Lefranc et al. 2003, Dev. Comp. Immunol. 27:55",
-        True,
-    ),
-    "extra-disulfide": LiabilityKind(
-        "an even number of further cysteines, which may pair; common in VHHs",
-        "Jarasch et al. 2015, J. Pharm. Sci. 104:1885",
-        False,
-    ),
-    "deamidation": LiabilityKind("N-G (high) or N-S (medium) in a CDR", _DEGRADATION, True),
-    "weak-deamidation": LiabilityKind("N-N or N-T in a CDR", _DEGRADATION, False),
-    "isomerisation": LiabilityKind("D-G (high) or D-S (medium) in a CDR", _DEGRADATION, True),
-    "methionine-oxidation": LiabilityKind("M in a CDR", "Yang et al. 2017, mAbs 9:646", True),
-    "tryptophan-oxidation": LiabilityKind("W in a CDR", "Sharma et al. 2014, PNAS 111:18601", True),
-    "cdr-charge": LiabilityKind(
-        f"net charge of the CDRs above +{MAX_CDR_CHARGE} (unspecific binding) or below "
-        f"{MIN_CDR_CHARGE}, which are the limits of 9 in 10 antibodies of SAbDab",
-        "Rabia et al. 2018, Protein Eng. Des. Sel. 31:409; Raybould et al. 2019, PNAS 116:4025",
-        True,
-    ),
-    "hydrophobic-patch": LiabilityKind(
-        f"{PATCH_RESIDUES} CDR residues in a row with a mean Kyte-Doolittle hydropathy above "
-        f"{MAX_PATCH_HYDROPATHY}, the limit of 19 in 20 antibodies of SAbDab",
-        "Raybould et al. 2019, PNAS 116:4025 (whose patches need a structure); Kyte & Doolittle "
-        "1982, J. Mol. Biol. 157:105",
-        True,
-    ),
+    name: LiabilityKind(kind["description"].format_map(globals()), kind["source"], kind["default"])
+    for name, kind in tomllib.loads(_FILE.read_text("utf-8")).items()
 }
 
 # Motifs: kind, pattern (overlaps are found), severity, whether it must begin in a CDR.

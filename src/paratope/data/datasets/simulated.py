@@ -14,6 +14,7 @@ and normal noise, are rounded, and are censored at the assay's floor and ceiling
 """
 
 import dataclasses
+import importlib.resources
 import json
 import math
 from typing import Any
@@ -81,43 +82,11 @@ class Background:
         return Antibody(heavy, start + l3 + end if light_chain else None, name)
 
 
-_KAPPA_1_39 = (
-    "DIQMTQSPSSLSASVGDRVTITCRASQSISSYLNWYQQKPGKAPKLLIYAASSLQSGVPSRFSGSGSGTDFTLTISSLQPEDFATYYCQQ "
-    "SYSTP LTFGGGTKVEIK"
-)
-_KAPPA_3_20 = (
-    "EIVLTQSPGTLSLSPGERATLSCRASQSVSSSYLAWYQQKPGQAPRLLIYGASSRATGIPDRFSGSGSGTDFTLTISRLEPEDFAVYYCQQ "
-    "YGSSP LTFGGGTKVEIK"
-)
-_LAMBDA_2_14 = (
-    "QSALTQPASVSGSPGQSITISCTGTSSDVGGYNYVSWYQQHPGKAPKLMIYEVSNRPSGVSNRFSGSKSGNTASLTISGLQAEDEADYYCSS "
-    "YTSSS TLVFGGGTKLTVL"
-)
-BACKGROUNDS: tuple[Background, ...] = (
-    Background(
-        "IGHV3-23/IGKV1-39",
-        "EVQLLESGGGLVQPGGSLRLSCAAS GFTFSSYA MSWVRQAPGKGLEWVSA ISGSGGST "
-        "YYADSVKGRFTISRDNSKNTLYLQMNSLRAEDTAVYYCAK FDYWGQGTLVTVSS",
-        _KAPPA_1_39,
-    ),
-    Background(
-        "IGHV1-69/IGKV3-20",
-        "QVQLVQSGAEVKKPGSSVKVSCKAS GGTFSSYA ISWVRQAPGQGLEWMGG IIPIFGTA "
-        "NYAQKFQGRVTITADESTSTAYMELSSLRSEDTAVYYCAR FDYWGQGTLVTVSS",
-        _KAPPA_3_20,
-    ),
-    Background(
-        "IGHV1-2/IGLV2-14",
-        "QVQLVQSGAEVKKPGASVKVSCKAS GYTFTGYY MHWVRQAPGQGLEWMGW INPNSGGT "
-        "NYAQKFQGRVTMTRDTSISTAYMELSRLRSDDTAVYYCAR FDVWGQGTLVTVSS",
-        _LAMBDA_2_14,
-    ),
-    Background(
-        "IGHV3-30/IGKV1-39",
-        "QVQLVESGGGVVQPGRSLRLSCAAS GFTFSSYG MHWVRQAPGKGLEWVAV ISYDGSNK "
-        "YYADSVKGRFTISRDNSKNTLYLQMNSLRAEDTAVYYCAR FDPWGQGTLVTVSS",
-        _KAPPA_1_39,
-    ),
+_GERMLINES = importlib.resources.files("paratope.data.datasets") / "germlines.csv"
+BACKGROUNDS: tuple[Background, ...] = tuple(
+    Background(*line.split(","))
+    for line in _GERMLINES.read_text("utf-8").splitlines()
+    if not line.startswith(("#", "name"))
 )
 
 

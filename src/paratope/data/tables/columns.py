@@ -4,7 +4,9 @@ import contextlib
 import csv
 import datetime
 import functools
+import importlib.resources
 import re
+import tomllib
 from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -15,62 +17,11 @@ from paratope.molecules.sequences import antigen_doubt, clean_antigen
 if TYPE_CHECKING:
     import polars as pl
 
-# Canonical name: other names under which it is recognised, likeliest first. Case, spaces and
-# punctuation do not matter ("Kd (nM)" is kd_nM). The canonical name itself always comes first.
+_FILE = importlib.resources.files("paratope.data.tables") / "columns.toml"
+# Canonical name: other names under which it is recognised, likeliest first.
 ALIASES: dict[str, tuple[str, ...]] = {
     canonical: tuple(others.split())
-    for canonical, others in {
-        "id": "antibody_id sequence_id pair_id sample_id variant_id clone_id name antibody_name "
-        "variant clone sequence_id_heavy",
-        "heavy": "vh heavy_chain heavy_sequence heavy_seq vh_sequence vh_seq heavy_chain_sequence "
-        "heavy_chain_seq antibody_heavy_seq mut_heavy_chain_seq hc vhh nanobody scfv "
-        "antibody_sequence antibody_seq antibody sequence_alignment_aa_heavy",
-        "light": "vl vk light_chain light_sequence light_seq vl_sequence vl_seq "
-        "light_chain_sequence light_chain_seq antibody_light_seq lc sequence_alignment_aa_light",
-        "antigen": "antigen_sequence antigen_seq antigen_chain antigen_chains ag ag_seq "
-        "target_sequence target_seq target",
-        "antigen_name": "target_name",
-        # measured values
-        "pkd": "log_kd neg_log_kd -log_kd_M measured_pkd log10_kd neg_log10_kd log10_kd_M "
-        "neg_log10_kd_M minus_log10_kd pkd_M",
-        "kd_M": "kd_molar kd_mut_M affinity_M affinity_mut_M",
-        "kd_uM": "",
-        "kd_nM": "kd_nanomolar affinity_nM",
-        "kd_pM": "",
-        "kd": "affinity kd_value raw_affinity_mut affinity_mut affinity_value standard_value "
-        "quantitative_measurement assay_quantitative_measurement",
-        "dg_kcal_mol": "dg delta_g dg_kcal",
-        "ddg_kcal_mol": "ddg delta_delta_g ddg_kcal",
-        "score": "fitness binding_score enrichment signal",
-        "binder": "binds is_binder",
-        # beside a measured value: ``>``, its unit, and whether it is a Kd or an IC50
-        "relation": "",
-        "unit": "",
-        "value_type": "",
-        # what a ΔΔG or a ΔpKd is relative to
-        "parent": "parent_id wild_type_id",
-        "parent_heavy": "heavy_wt wt_heavy heavy_parent",
-        "parent_light": "light_wt wt_light light_parent",
-        "parent_antigen": "antigen_wt wt_antigen antigen_parent",
-        "parent_pkd": "pkd_wt wt_pkd pkd_parent",
-        # where and how it was measured
-        "assay": "assay_id assay_name campaign experiment",
-        "format": "antibody_format construct",
-        "method": "assay_method technique",
-        "temperature": "temperature_K temperature_C temp temp_K temp_C",
-        "date": "assay_date measurement_date",
-        "reference": "pmid citation",
-        "complex": "pdb pdb_id complex_id",
-        "mutations": "mutation mutants substitution substitutions variant_name",
-        "fold": "fold_id",
-        "split": "",
-        # tables of predictions
-        "true": "y_true true_label measured actual",
-        "pred": "y_pred prediction predicted predicted_pkd pred_pkd pkd_pred",
-        "pkd_low": "lower pred_low",
-        "pkd_high": "upper pred_high",
-        "p_strong": "probability_strong",
-    }.items()
+    for canonical, others in tomllib.loads(_FILE.read_text("utf-8")).items()
 }
 
 # columns that hold a measured number
