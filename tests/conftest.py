@@ -8,12 +8,16 @@ import os
 if os.environ.get("PARATOPE_TEST_THREADS") != "default":
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from trained_models import TrainedRun
 
 # Time is measured in benchmarks: an example that takes longer on a busy machine fails nothing.
 settings.register_profile("paratope", deadline=None)
@@ -46,6 +50,59 @@ def reference_root(data_root: Path) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """All tests keep embeddings in one new folder: each chain is read once, none of the user's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PARATOPE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> "TrainedRun":
+    """A finished run with its model."""
+    from trained_models import train_tiny
+
+    return train_tiny(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="session")
+def tiny_predictor(tiny_run: "TrainedRun") -> Any:
+    """The tiny run's model, loaded."""
+    from paratope.models.predictor import Predictor
+
+    return Predictor.load(tiny_run.folder, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple]:
+    """Training and validation examples with their store."""
+    from small_runs import examples
+
+    with examples(tmp_path_factory.mktemp("store")) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def vocabularies(reference_root: Path) -> dict[str, list[str]]:
+    """Tokens of published encoders in their order."""
+    from tiny_models import read_vocabularies
+
+    return read_vocabularies(reference_root)
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(
+    vocabularies: dict[str, list[str]], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Path]:
+    """Files of a published encoder's architecture, small, with random weights."""
+    from tiny_models import write_model
+
+    return functools.cache(
+        lambda name: write_model(name, vocabularies, tmp_path_factory.mktemp(name))
+    )
+
+
 class Finished(NamedTuple):
     """What a command left behind."""
 
@@ -54,8 +111,11 @@ class Finished(NamedTuple):
     err: str
 
 
+Run = Callable[..., Finished]
+
+
 @pytest.fixture
-def run_paratope(capsys: pytest.CaptureFixture[str]) -> Callable[..., Finished]:
+def run_paratope(capsys: pytest.CaptureFixture[str]) -> Run:
     """Run ``paratope ARGUMENTS`` in this process: ``run_paratope("scan", path, code=0)``."""
     from paratope.cli import main
 

@@ -1,9 +1,10 @@
 """Small training runs on random molecules, for tests of training."""
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import pytest
 import torch
 
 from paratope.core.censoring import Censoring
@@ -46,11 +47,11 @@ def rows(count: int, seed: int = 0) -> list[Measurement]:
     ]
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
+@contextlib.contextmanager
+def examples(folder: Path) -> Iterator[tuple[Examples, Examples, EmbeddingStore]]:
     """Training and validation examples with their store."""
     train, validation = Examples.from_measurements(rows(18)), Examples.from_measurements(rows(9, 1))
-    with EmbeddingStore(load_encoder("residue"), tmp_path_factory.mktemp("store")) as store:
+    with EmbeddingStore(load_encoder("residue"), folder) as store:
         for part in (train, validation):
             store.fill((*part.antibodies, *part.antigens))
         yield train, validation, store

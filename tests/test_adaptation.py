@@ -1,14 +1,13 @@
 """`adapt` from Python and from the command line: models, reports, and every kind of bad input."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
-from conftest import Finished
+from conftest import Run
 from paratope.campaigns.adaptation import Adapted, adapt
 from paratope.core.errors import InputError, ModelError, OutputError
 from paratope.models.bundle import read_bundle
@@ -18,7 +17,6 @@ from paratope.molecules.mutations import apply_mutations, parse_mutations
 from paratope.molecules.sequences import Antibody, Antigen
 from test_numbering import LYSOZYME, VH, VHH, VK
 
-Run = Callable[..., Finished]
 PARENT = Antibody(VH, VK, "wt")
 OTHER_ANTIGEN = "MKVLAAGIVGLLLAQWERTYHHGDSEEKKLMNPQRSTVWYACDEFGHIKLMNPQ"
 # places of CDR-H3 and of CDR-L3, and what mutating each of them costs
@@ -32,17 +30,6 @@ EFFECTS = {
 }
 LETTERS = "AFKSTV"
 NANOBODY = pl.DataFrame([{"id": "nano", "heavy": VHH, "light": "", "antigen": LYSOZYME}])
-
-
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Embeddings of all variants of these tests, made once."""
-    return tmp_path_factory.mktemp("cache")
-
-
-@pytest.fixture(autouse=True)
-def own_cache(cache: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("PARATOPE_CACHE", str(cache))
 
 
 def row_of(text: str, **columns: object) -> dict[str, object]:
@@ -72,32 +59,32 @@ def pool(antigen: str | None = LYSOZYME) -> pl.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def adapted(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Adapted:
+def adapted(tmp_path_factory: pytest.TempPathFactory) -> Adapted:
     """The plate's model with its report."""
     folder = tmp_path_factory.mktemp("campaigns") / "my-campaign"
-    return adapt(plate(), folder, prior="none", cache=cache)
+    return adapt(plate(), folder, prior="none")
 
 
-def quick(frame: pl.DataFrame, cache: Path, **options) -> tuple[Adapted, Predictor]:
+def quick(frame: pl.DataFrame, **options) -> tuple[Adapted, Predictor]:
     """A model without a report."""
-    found = adapt(frame, prior="none", report=False, cache=cache, **options)
-    return found, found.predictor(cache=cache)
+    found = adapt(frame, prior="none", report=False, **options)
+    return found, found.predictor()
 
 
 @pytest.fixture(scope="module")
-def nameless(cache: Path) -> Adapted:
+def nameless() -> Adapted:
     """A model of scores whose antigen nobody named."""
-    return adapt(plate("score", None), prior="default", report=False, cache=cache)
+    return adapt(plate("score", None), prior="default", report=False)
 
 
-def test_a_plate_becomes_a_model_folder(adapted, cache):
-    frame = Predictor.load(adapted.folder, cache=cache).predict(pool())
+def test_a_plate_becomes_a_model_folder(adapted):
+    frame = Predictor.load(adapted.folder).predict(pool())
     assert frame.columns[: len(OUTPUT_COLUMNS)] == list(OUTPUT_COLUMNS)
     assert frame["pkd"][0] < frame["pkd"][3] < frame["pkd"][1]  # effects add up
     assert (frame["pkd_low"] < frame["pkd"]).all()
     assert (frame["pkd"] < frame["pkd_high"]).all()
     assert frame["domain"].to_list() == ["in"] * 4
-    predictor = adapted.predictor(cache=cache)
+    predictor = adapted.predictor()
     again = predictor.predict(pool())
     assert np.abs((frame["pkd"] - again["pkd"]).to_numpy()).max() < 1e-4
     absent = predictor.predict(pool(None))  # the campaign's only antigen need not be repeated
@@ -136,19 +123,19 @@ def test_the_report_finds_what_was_put_in(adapted):
     assert strongest["effect"] < 0
 
 
-def test_equal_measurements_give_equal_bytes(cache, tmp_path):
+def test_equal_measurements_give_equal_bytes(tmp_path):
     folders = [tmp_path / place / "c" for place in "ab"]
     for folder in folders:
-        adapt(plate(), folder, prior="none", report=False, cache=cache)
+        adapt(plate(), folder, prior="none", report=False)
     for path in sorted(folders[0].rglob("*")):
         if path.is_file():
             again = folders[1] / path.relative_to(folders[0])
             assert again.read_bytes() == path.read_bytes(), path.name
 
 
-def test_scores_without_an_antigen(nameless, cache):
+def test_scores_without_an_antigen(nameless):
     assert any("no general model is asked" in note for note in nameless.campaign.notes)
-    predictor = nameless.predictor(cache=cache)
+    predictor = nameless.predictor()
     for antigen in (None, LYSOZYME):  # an antigen nobody asked for does no harm
         frame = predictor.predict(pool(antigen))
         assert frame["error"].null_count() == 4
@@ -158,30 +145,30 @@ def test_scores_without_an_antigen(nameless, cache):
         assert (frame["score_low"] < frame["score_high"]).all()
 
 
-def test_a_general_model_beneath(cache, tmp_path):
-    found = adapt(plate(), tmp_path / "c", prior="default", report=False, cache=cache)
+def test_a_general_model_beneath(tmp_path):
+    found = adapt(plate(), tmp_path / "c", prior="default", report=False)
     assert "general_model" in found.model.weights
     assert "General model beneath**: default" in (tmp_path / "c" / "card.md").read_text("utf-8")
-    frame = Predictor.load(tmp_path / "c", cache=cache).predict(pool())
+    frame = Predictor.load(tmp_path / "c").predict(pool())
     assert frame["pkd"][0] < frame["pkd"][1]
     with pytest.raises(InputError, match="this is the model of a campaign; expected a general"):
-        adapt(plate(), prior=tmp_path / "c", cache=cache)
+        adapt(plate(), prior=tmp_path / "c")
     with pytest.raises(ModelError, match="unknown model 'nosuch'"):
-        adapt(plate(), prior="nosuch", cache=cache)
+        adapt(plate(), prior="nosuch")
 
 
-def test_replicates_bounds_and_assays_together(cache):
+def test_replicates_bounds_and_assays_together():
     first = plate().with_columns(assay=pl.lit("spr"))
     second = first.with_columns(assay=pl.lit("bli"), pkd=pl.col("pkd") - 1.5)
     frame = pl.concat([first, first[3:9], second[:12]])
     exact = pl.col("pkd").cast(pl.String)
     bounds = pl.when(pl.col("pkd") < 6.4).then(pl.lit("<6.4")).otherwise(exact)
     frame = frame.with_columns(pkd=bounds)
-    found, predictor = quick(frame, cache)
+    found, predictor = quick(frame)
     assert found.campaign.assays == ("spr", "bli")
     assert (found.campaign.censoring == -1).any()
     spr = predictor.predict(pool())["pkd"].to_numpy()
-    bli = quick(frame, cache, assay="bli")[1].predict(pool())["pkd"].to_numpy()
+    bli = quick(frame, assay="bli")[1].predict(pool())["pkd"].to_numpy()
     assert 0.8 < float(np.mean(spr - bli)) < 2.2  # on the scale that was asked for
 
 
@@ -265,31 +252,31 @@ def test_mixed_units_within_a_column_leave_the_rest_usable(tmp_path, run_paratop
     assert Predictor.load(folder).predict(pool())["error"].null_count() == 4
 
 
-def test_two_assays_without_overlap(cache):
+def test_two_assays_without_overlap():
     assay = pl.when(pl.int_range(pl.len()) < 13).then(pl.lit("spr")).otherwise(pl.lit("bli"))
-    found, predictor = quick(plate().with_columns(assay=assay), cache)
+    found, predictor = quick(plate().with_columns(assay=assay))
     assert any("no variant was also measured in 'spr'" in note for note in found.campaign.notes)
     assert predictor.predict(pool())["error"].null_count() == 4
 
 
-def test_a_wrong_parent_is_said_and_the_model_still_made(cache):
+def test_a_wrong_parent_is_said_and_the_model_still_made():
     nano = NANOBODY.with_columns(pkd=pl.lit(6.0)).select(plate().columns)
     parent = pl.when(pl.col("id") == "nano").then(pl.lit("")).otherwise(pl.lit("nano"))
-    found, predictor = quick(pl.concat([plate(), nano]).with_columns(parent=parent), cache)
+    found, predictor = quick(pl.concat([plate(), nano]).with_columns(parent=parent))
     assert any("wrong parent: 'nano'" in note for note in found.campaign.notes)
     predicted = predictor.predict(pool())["pkd"]
     assert predicted[0] < predicted[1]
 
 
-def test_a_third_of_contradictory_replicates(cache):
+def test_a_third_of_contradictory_replicates():
     """Said, the noise grows, and the ranking is still of use."""
     rng = np.random.default_rng(1)
     shift = np.where(np.arange(25) % 3 == 0, 1.6, 0.0) * rng.choice([-1, 1], 25)
     again = plate().with_columns(pkd=pl.col("pkd") + pl.Series(shift + 0.05 * rng.normal(size=25)))
-    found, predictor = quick(pl.concat([plate(), again]), cache)
+    found, predictor = quick(pl.concat([plate(), again]))
     (note,) = [note for note in found.campaign.notes if "contradict" in note]
     assert "replicates of 9 of 25 repeated variants contradict" in note
-    calm, calm_predictor = quick(plate(), cache)
+    calm, calm_predictor = quick(plate())
     assert found.model.noise_variance > calm.model.noise_variance
     frames = [one.predict(pool()) for one in (predictor, calm_predictor)]
     widths = [(frame["pkd_high"] - frame["pkd_low"]).mean() for frame in frames]
@@ -304,8 +291,8 @@ def test_a_third_of_contradictory_replicates(cache):
         (NANOBODY, "another antibody than the campaign's"),
     ],
 )
-def test_a_pool_of_other_molecules(others, note, adapted, cache):
-    out = adapted.predictor(cache=cache).predict(pl.concat([pool(), others]))
+def test_a_pool_of_other_molecules(others, note, adapted):
+    out = adapted.predictor().predict(pl.concat([pool(), others]))
     assert out["domain"].to_list() == ["in"] * 4 + ["out"] * others.height
     assert all(note in text for text in out["note"][4:])
     width = (out["pkd_high"] - out["pkd_low"]).to_numpy()
@@ -328,24 +315,24 @@ def test_a_folder_that_is_no_model_is_left_alone(tmp_path):
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
-def test_a_single_domain_campaign(cache):
+def test_a_single_domain_campaign():
     rows = [
         {"heavy": VHH[: n - 1] + letter + VHH[n:], "kd_nM": 10.0 + 3 * (n % 7), "antigen": LYSOZYME}
         for n in (28, 29, 30, 31, 100, 101)
         for letter in "AST"
         if VHH[n - 1] != letter
     ]
-    _, predictor = quick(pl.DataFrame(rows), cache)
+    _, predictor = quick(pl.DataFrame(rows))
     predicted = predictor.predict(pl.DataFrame([{"heavy": VHH}]))
     assert predicted["error"].null_count() == 1
     assert predicted["domain"][0] == "in"
 
 
-def test_indels_are_learned_from_and_antigens_may_be_objects(cache):
+def test_indels_are_learned_from_and_antigens_may_be_objects():
     indels = (("H:103insG", 7.0), ("H:G101del", 7.5), ("H:103insGS", 6.5))
     extra = pl.DataFrame([row_of(text, pkd=value) for text, value in indels])
     antigens = [Antigen((LYSOZYME,), "HEL")]
-    found, predictor = quick(pl.concat([plate(antigen=None), extra]), cache, antigens=antigens)
+    found, predictor = quick(pl.concat([plate(antigen=None), extra]), antigens=antigens)
     assert found.campaign.antigens == tuple(antigens)
     out = predictor.predict(pl.DataFrame([row_of("H:103insS"), row_of("WT")]))
     assert out["error"].null_count() == 2

@@ -26,9 +26,7 @@ from paratope.models.predictor import Predictor
 from paratope.molecules.sequences import Antibody, Antigen, Pair
 from paratope.opening import predictor_of
 from test_large_campaign import ANTIGEN, PLACES, VH, VL
-from trained_models import TrainedRun, tiny_predictor, tiny_run
-
-__all__ = ["tiny_predictor", "tiny_run"]  # fixtures
+from trained_models import TrainedRun
 
 ROWS = 240
 
@@ -62,17 +60,12 @@ def made(count: int, label: str = "pkd") -> Campaign:
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
-
-
-@pytest.fixture(scope="module")
-def networks(tiny_predictor: Predictor, cache: Path) -> TunedNetworks:
+def networks(tiny_predictor: Predictor) -> TunedNetworks:
     told = []
     found = tune_networks(
         made(ROWS),
         tiny_predictor,
-        NetworkOptions(1.0, device="cpu", cache=cache),
+        NetworkOptions(1.0, device="cpu"),
         progress=lambda *reported: told.append(reported),
     )
     trained = [(done, total) for stage, done, total in told if stage == "training networks"]
@@ -112,33 +105,31 @@ def test_new_variants_are_told_by_all_networks(networks: TunedNetworks):
     np.testing.assert_allclose(networks.predict_pkd(new), networks.predictor.predict_pkd(new))
 
 
-def test_a_budget_cuts_epochs_then_rows(tiny_predictor: Predictor, cache: Path):
-    found = tune_networks(
-        made(ROWS), tiny_predictor, NetworkOptions(1e-3, device="cpu", cache=cache)
-    )
+def test_a_budget_cuts_epochs_then_rows(tiny_predictor: Predictor):
+    found = tune_networks(made(ROWS), tiny_predictor, NetworkOptions(1e-3, device="cpu"))
     assert found.epochs == 3
     assert found.rows <= ROWS // NETWORKS + 1
     assert found.seconds < 60
 
 
-def test_scores_are_learned_as_pkd_without_an_antigen(tiny_predictor: Predictor, cache: Path):
+def test_scores_are_learned_as_pkd_without_an_antigen(tiny_predictor: Predictor):
     campaign = made(ROWS, "score")
     unknown = Antigen(("X",))
     pairs = tuple(Pair(pair.antibody, unknown) for pair in campaign.pairs)
     nameless = type(campaign)(pairs, *list(vars(campaign).values())[1:])
-    found = tune_networks(nameless, tiny_predictor, NetworkOptions(0.5, device="cpu", cache=cache))
+    found = tune_networks(nameless, tiny_predictor, NetworkOptions(0.5, device="cpu"))
     told = found.predict_pkd(pairs)
     assert np.isfinite(told).all()
     assert 5.0 < told.mean() < 12.0
 
 
-def test_additive_effects_need_no_network(tiny_predictor: Predictor, cache: Path):
+def test_additive_effects_need_no_network(tiny_predictor: Predictor):
     campaign = made(ROWS)
     model, choice = choose_model(
         campaign,
         general=tiny_predictor,
         inducing=60,
-        options=NetworkOptions(0.5, device="cpu", cache=cache),
+        options=NetworkOptions(0.5, device="cpu"),
     )
     assert choice.kept == SPARSE
     assert isinstance(model, SparseCampaignModel)
@@ -152,7 +143,7 @@ def test_additive_effects_need_no_network(tiny_predictor: Predictor, cache: Path
 
 
 @pytest.mark.slow
-def test_effects_that_many_antigens_share_need_networks(cache: Path):
+def test_effects_that_many_antigens_share_need_networks():
     """What is good against one kind of antigens is bad against the other, each antigen met a few
     times: the kernel learns of each antigen alone, networks see which are of one kind.
     """
@@ -182,9 +173,7 @@ def test_effects_that_many_antigens_share_need_networks(cache: Path):
         pairs(kind), values + random.normal(0, 0.1, 400), "pkd", zeros, zeros, ("plate",),
         np.ones(400, int), np.full(400, np.nan), (Pair(Antibody(VH, VL, "parent"), ANTIGEN),),
     )  # fmt: skip
-    model, choice = choose_model(
-        campaign, inducing=60, options=NetworkOptions(3000, device="cpu", cache=cache)
-    )
+    model, choice = choose_model(campaign, inducing=60, options=NetworkOptions(3000, device="cpu"))
     assert choice.kept == NETWORK
     assert choice.candidates[1].rmse < 0.5 * choice.candidates[0].rmse
     assert len(model.campaign) == 400
@@ -203,7 +192,7 @@ def test_what_ranks_better_is_kept():
     assert ModelChoice("weak", (nothing,), 1, 1, {}).to_json()["candidates"][0]["spearman"] is None
 
 
-def test_adapt_makes_a_large_campaigns_model(tiny_run: TrainedRun, tmp_path: Path, cache: Path):
+def test_adapt_makes_a_large_campaigns_model(tiny_run: TrainedRun, tmp_path: Path):
     campaign = made(100)
     table = pl.DataFrame(
         {
@@ -224,7 +213,6 @@ def test_adapt_makes_a_large_campaigns_model(tiny_run: TrainedRun, tmp_path: Pat
         network_seconds=0.5,
         report=False,
         device="cpu",
-        cache=cache,
         progress=lambda what, done, total: told.add(what),
     )
     assert {"fitting", "training networks"} <= told
@@ -234,7 +222,7 @@ def test_adapt_makes_a_large_campaigns_model(tiny_run: TrainedRun, tmp_path: Pat
     assert note in (folder / "card.md").read_text()
     metrics = json.loads((folder / "metrics.json").read_text())
     assert metrics["choice"]["kept"] == adapted.choice.kept
-    predictor = Predictor.load(folder, "cpu", cache)
+    predictor = Predictor.load(folder, "cpu")
     frame = predictor.predict(table.head(5))
     np.testing.assert_allclose(
         frame["pkd"].to_numpy(), adapted.model.predict(campaign.pairs[:5]), atol=2e-3

@@ -11,14 +11,13 @@ from typing import NamedTuple
 import polars as pl
 import pytest
 
-from conftest import Finished
+from conftest import Finished, Run
 from paratope.cli.doctor import D13_HEAVY, D13_LIGHT, LYSOZYME
 from paratope.models.bundle import bundled_folder
 from paratope.molecules.sequences import AMINO_ACIDS
 from test_tables import rows_text
 
 Row = dict[str, object]
-Run = Callable[..., Finished]
 GOOD: Row = {"id": "d13", "heavy": D13_HEAVY, "light": D13_LIGHT, "antigen": LYSOZYME}
 SHORT_ANTIGEN = LYSOZYME[:60]
 DNA = "ATGGAAGTTCAGCTGGTTGAATCTGGTGGTGGTCTGGTTCAGCCG" * 3
@@ -161,12 +160,6 @@ REFUSED |= {
     option: Refused(PAIRS, says, arguments=f"predict {{in}} -o {{out}} {option}")
     for option, says in BAD_OPTIONS.items()
 }
-
-
-@pytest.fixture(autouse=True)
-def cache_of_its_own(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch):
-    cache = tmp_path_factory.getbasetemp() / "bad-input-cache"
-    monkeypatch.setenv("PARATOPE_CACHE", str(cache))
 
 
 def one_message(done: Finished) -> str:

@@ -7,14 +7,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
-from conftest import Finished
+from conftest import Run
 from paratope.campaigns.campaign_bundle import campaign_bundle
 from paratope.campaigns.campaign_model import CampaignModel
 from paratope.models.bundle import write_bundle
@@ -23,7 +22,6 @@ from paratope.molecules.sequences import Antibody
 from small_campaigns import HEAVY, LIGHT, small_campaign
 from test_numbering import LYSOZYME, VH, VK
 
-Run = Callable[..., Finished]
 PARENT = Antibody(VH, VK, "wt")
 _COMMAND = "from paratope.cli import main; main()"
 

@@ -2,13 +2,11 @@
 
 import dataclasses
 import json
-from collections.abc import Callable
 
 import numpy as np
 import polars as pl
 import pytest
 
-from conftest import Finished
 from paratope.campaigns.campaign import Campaign, campaign_of
 from paratope.campaigns.campaign_simulation import (
     STRATEGIES,
@@ -29,8 +27,6 @@ from paratope.core.errors import InputError
 from paratope.data.datasets.simulated import simulate
 from paratope.data.tables import frame_from_measurements, write_table
 from small_campaigns import SmallCampaignModel, small_campaign
-
-Run = Callable[..., Finished]
 
 
 @pytest.fixture(scope="module")
@@ -186,9 +182,8 @@ def test_plans_landscapes_and_strategies_that_are_none(landscape):
 
 
 @pytest.mark.parametrize("label", ["pkd", pytest.param("score", marks=pytest.mark.slow)])
-def test_the_command_with_the_campaign_model(label, tmp_path, run_paratope, monkeypatch):
+def test_the_command_with_the_campaign_model(label, tmp_path, run_paratope):
     """The product's own model, two rounds, on values of either kind."""
-    monkeypatch.setenv("PARATOPE_CACHE", str(tmp_path / "cache"))
     frame = frame_from_measurements(small_campaign(26).measurements())
     table, out = tmp_path / "landscape.csv", tmp_path / "out"
     write_table(frame.rename({"pkd": label} if label != "pkd" else {}), table)

@@ -22,9 +22,7 @@ from paratope.training.checkpoints import (
     write_checked,
 )
 from paratope.training.loggers import RunLog
-from small_runs import LONG, StopHereError, StoppingLog, data, run, same_run, tiny
-
-__all__ = ["data"]  # a fixture
+from small_runs import LONG, StopHereError, StoppingLog, run, same_run, tiny
 
 
 @pytest.fixture(scope="module")

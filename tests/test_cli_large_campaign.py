@@ -3,25 +3,21 @@
 import csv
 import io
 import json
-from collections.abc import Callable
 
 import numpy as np
 import polars as pl
 import pytest
 
-from conftest import Finished
 from paratope import adapt
 from paratope.campaigns.campaign_model import INDUCING_ROWS
 
-Run = Callable[..., Finished]
 TRAIN, TEST = 5_100, 200
 NETWORK_SECONDS = 60.0
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(2400)
-def test_a_simulated_landscape_from_adapt_to_suggest(tmp_path, run_paratope, monkeypatch):
-    monkeypatch.setenv("PARATOPE_CACHE", str(tmp_path / "cache"))
+def test_a_simulated_landscape_from_adapt_to_suggest(tmp_path, run_paratope):
     table = tmp_path / "table.csv"
     assert (
         run_paratope(

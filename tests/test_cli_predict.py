@@ -3,21 +3,15 @@
 import io
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import polars as pl
 import pytest
 
-from conftest import Finished
 from paratope.cli.doctor import D13_HEAVY, D13_LIGHT, LYSOZYME
 from paratope.data.tables import iter_tables
 from paratope.models.bundle import read_bundle
 from paratope.models.prediction import OUTPUT_COLUMNS, PARENT_COLUMNS
-from trained_models import tiny_run
 
-__all__ = ["tiny_run"]  # fixture
-
-Run = Callable[..., Finished]
 HEADER = "id,heavy,light,antigen,format,temperature,method,well\n"
 
 
@@ -26,11 +20,6 @@ def line(name: str, heavy: str = D13_HEAVY, antigen: str = LYSOZYME) -> str:
 
 
 TABLE = HEADER + line("wild") + line("mutant", D13_HEAVY.replace("DYR", "AYA"))
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("PARATOPE_CACHE", str(tmp_path / "cache"))
 
 
 @pytest.fixture

@@ -1,29 +1,14 @@
 """The scan command as a user types it."""
 
 import csv
-from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
 import pytest
 
-from conftest import Finished
 from paratope.cli import scan as command
 from paratope.models.predictor import Predictor
 from test_numbering import LYSOZYME, VH, VHH, VK
-from trained_models import tiny_run
-
-__all__ = ["tiny_run"]  # fixture
-
-Run = Callable[..., Finished]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def own_cache(tmp_path_factory: pytest.TempPathFactory):
-    """One folder for all tests: AntiBERTy reads each chain once."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PARATOPE_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
 
 
 def table_of(path: Path, *rows: tuple) -> Path:

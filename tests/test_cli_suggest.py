@@ -1,14 +1,12 @@
 """``paratope suggest`` as a user types it, on a campaign's folder."""
 
 import dataclasses
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
-from conftest import Finished
 from paratope.campaigns.campaign import Campaign, campaign_of
 from paratope.campaigns.campaign_bundle import campaign_bundle
 from paratope.campaigns.campaign_model import CampaignModel
@@ -18,11 +16,7 @@ from paratope.models.bundle import write_bundle
 from paratope.models.predictor import Predictor
 from paratope.molecules.mutations import apply_mutations, parse_mutations
 from small_campaigns import HEAVY, LIGHT, TARGET, WILD_TYPE, simulated_campaign, small_campaign
-from trained_models import tiny_run
 
-__all__ = ["tiny_run"]  # fixture
-
-Run = Callable[..., Finished]
 SINGLES = ("--candidates", "single:250,recombination:50")
 
 

@@ -22,9 +22,7 @@ from paratope.models.recipes import load_recipe
 from paratope.molecules.sequences import ALPHABET
 from paratope.training import RunOptions, train_table
 from paratope.training.runs import write_model_of_run
-from tiny_models import tiny_folder, tokenizer_of, vocabularies
-
-__all__ = ["tiny_folder", "vocabularies"]  # fixtures
+from tiny_models import tokenizer_of
 
 HEAVY = "EVQLVESGGGLVQPGGSLRLSCAASGFNIKDTYIHWVRQAPGKGLEWVARIYPTNGYTRY"
 LIGHT = "DIQMTQSPSSLSASVGDRVTITCRASQDVNTAVAWYQQKPGKAPKLLIYS"
@@ -231,7 +229,6 @@ def train_small(folder: Path, *changes: str) -> tuple[Path, list[Pair]]:
 def test_a_checkpoint_of_a_run_gives_the_pkd_of_its_model(
     encoders, tiny_folder, tmp_path, monkeypatch
 ):
-    monkeypatch.setenv("PARATOPE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("PARATOPE_ENCODERS", str(tmp_path / "encoders"))
     (tmp_path / "encoders").mkdir()
     for name in set(encoders) - {"antiberty", "residue"}:
@@ -251,7 +248,7 @@ def test_a_checkpoint_of_a_run_gives_the_pkd_of_its_model(
     antibodies = ["|".join(pair.antibody.chains) for pair in pairs]
     antigens = ["|".join(pair.antigen.chains) for pair in pairs]
     found = answer(model, antibodies, antigens).numpy()
-    predictor = Predictor.load(run, device="cpu", cache=tmp_path / "cache")
+    predictor = Predictor.load(run, device="cpu")
     expected = predictor.model.score_pairs(pairs).mean
     assert np.ptp(expected) > 1e-3
     assert np.allclose(found, expected, atol=1e-4)

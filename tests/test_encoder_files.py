@@ -19,9 +19,7 @@ import pytest
 from paratope.core.errors import EncoderError, MissingExtraError
 from paratope.encoders import ENCODERS, download_encoder, load_encoder
 from paratope.encoders.hub import FOLDER_VARIABLE, fingerprint, read_vocabulary
-from tiny_models import PUBLISHED, sentencepiece_model, tiny_folder, vocabularies
-
-__all__ = ["tiny_folder", "vocabularies"]  # fixtures
+from tiny_models import PUBLISHED, sentencepiece_model
 
 CHAIN = "EVQLVESGGGLVQPGGSLRLSCAASGFNIKDTYIHWVRQ"
 

@@ -14,9 +14,7 @@ from paratope.encoders import ENCODERS, BaseEncoder, Encoder, load_encoder
 from paratope.encoders.residue import residue_table
 from paratope.encoders.transformer import length_batches, resolve_device
 from paratope.molecules.sequences import ALPHABET
-from tiny_models import PUBLISHED, tiny_folder, tokenizer_of, vocabularies
-
-__all__ = ["tiny_folder", "vocabularies"]  # fixtures
+from tiny_models import PUBLISHED, tokenizer_of
 
 # the beginnings of trastuzumab's chains
 HEAVY = "EVQLVESGGGLVQPGGSLRLSCAASGFNIKDTYIHWVRQAPGKGLEWVARIYPTNGYTRY"

@@ -18,10 +18,7 @@ from paratope.training import FitResult, RunOptions, train_table
 from paratope.training.checkpoints import LATEST, Checkpoints
 from paratope.training.loggers import RunLog
 from paratope.training.random_state import random_state, restore_random_state, seed_everything
-from small_runs import LONG, StopHereError, StoppingLog, data, run, same_run, same_weights, tiny
-from trained_models import tiny_run
-
-__all__ = ["data", "tiny_run"]  # fixtures
+from small_runs import LONG, StopHereError, StoppingLog, run, same_run, same_weights, tiny
 
 
 @pytest.fixture(scope="module")

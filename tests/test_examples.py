@@ -22,7 +22,6 @@ WITH_PYTHON = [
 
 
 def test_quickstart_notebook_runs(tmp_path, monkeypatch):
-    monkeypatch.setenv("PARATOPE_CACHE", str(tmp_path))
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
     # tqdm, used by the encoders' libraries, misses a Jupyter extension that nothing here needs
     monkeypatch.setenv("PYTHONWARNINGS", "ignore:IProgress not found")
@@ -94,7 +93,6 @@ def test_python_in_documents_runs(path, reader_folder, request, monkeypatch):
     if '"data"' in "".join(blocks(path)):
         (reader_folder / "data").symlink_to(request.getfixturevalue("data_root"))
     monkeypatch.chdir(reader_folder)
-    monkeypatch.setenv("PARATOPE_CACHE", str(reader_folder / "cache"))
     if path.name in ELSEWHERE:
         return
     names: dict[str, object] = {}
@@ -116,7 +114,6 @@ def test_the_commands_of_campaigns_run_as_printed(tmp_path, run_paratope, monkey
     """From what a fresh clone has, and nothing else."""
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PARATOPE_CACHE", str(tmp_path / "cache"))
     lines = command_lines_of(ROOT / "docs" / "campaigns.md")
     assert [words[0] for words in lines].count("adapt") == 3
     for words in lines:

@@ -33,9 +33,6 @@ from paratope.molecules.sequences import ALPHABET, AMINO_ACIDS, Antibody, Antige
 from paratope.training import FitResult, RunOptions, fit, score, train_table
 from paratope.training.runs import write_model_of_run
 from small_runs import StopHereError
-from tiny_models import tiny_folder, vocabularies
-
-__all__ = ["tiny_folder", "vocabularies"]  # fixtures
 
 pytest.importorskip("peft", reason="the extra [research] is not installed")
 

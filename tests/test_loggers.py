@@ -16,10 +16,8 @@ from paratope.core.interruption import Interrupted
 from paratope.models.recipes import load_recipe
 from paratope.training.history import HistoryFile, history_table
 from paratope.training.loggers import LOGGERS, LoggerSet, RunLog, check_loggers, open_loggers
-from small_runs import data, run, tiny
+from small_runs import run, tiny
 from test_offline import Offline
-
-__all__ = ["data"]  # a fixture
 
 RECIPE = load_recipe("default")
 # mlflow's own use of a newer sqlalchemy, when its store is first imported

@@ -37,9 +37,7 @@ from paratope.training.monitors import (
     range_of,
     recall_stability,
 )
-from small_runs import TINY, data, tiny
-
-__all__ = ["data"]  # a fixture
+from small_runs import TINY, tiny
 
 STEADY = ["schedule.name=constant", "training.learning_rate=0.01"]
 

@@ -18,9 +18,7 @@ from paratope.models.prediction import OUTPUT_COLUMNS, PARENT_COLUMNS
 from paratope.models.predictor import Predictor
 from paratope.molecules.sequences import Antibody, Antigen, Pair
 from paratope.opening import predictor_of
-from trained_models import TrainedRun, tiny_predictor, tiny_run, train_tiny
-
-__all__ = ["tiny_predictor", "tiny_run"]  # fixtures
+from trained_models import TrainedRun, train_tiny
 
 
 @pytest.fixture

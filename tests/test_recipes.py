@@ -20,9 +20,6 @@ from paratope.evaluation.figures import style
 from paratope.models.recipes import RECIPES, Recipe, load_recipe, recipe_toml, valid_keys
 from paratope.training.history import history_figure
 from paratope.training.run_folder import hyperparameters
-from tiny_models import tiny_folder, vocabularies
-
-__all__ = ["tiny_folder", "vocabularies"]  # fixtures
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -21,10 +21,9 @@ from paratope.training.checkpoints import LATEST
 from paratope.training.history import history_figure
 from paratope.training.loop import TIME_AND_MEMORY, peak_memory_mb
 from paratope.training.runs import bundle_of_run, calibration_warning
-from small_runs import LONG, StopHereError, StoppingLog, data, rows, run, tiny
-from trained_models import TINY_RECIPE, tiny_predictor, tiny_run
+from small_runs import LONG, StopHereError, StoppingLog, rows, run, tiny
+from trained_models import TINY_RECIPE
 
-__all__ = ["data", "tiny_predictor", "tiny_run"]  # fixtures
 RELEASE_BYTES = 16.3e9  # of the release's checkpoint_latest.pth
 
 

@@ -30,9 +30,6 @@ from paratope.molecules.sequences import AMINO_ACIDS, Antibody, Antigen, Pair
 from paratope.opening import predictor_of
 from small_campaigns import small_campaign
 from test_numbering import CH1, LYSOZYME, VH, VHH, VK
-from trained_models import tiny_predictor, tiny_run
-
-__all__ = ["tiny_predictor", "tiny_run"]  # fixtures
 
 PARENT = Antibody(VH, VK, "trastuzumab")
 TARGET, OTHER = Antigen((LYSOZYME,), "lysozyme"), Antigen((LYSOZYME[20:90],), "part of it")

@@ -24,9 +24,7 @@ from paratope.training.learner import Learner, Schedule
 from paratope.training.loop import untrained_network
 from paratope.training.monitors import EarlyStopping, Monitors
 from small_campaigns import HEAVY, LIGHT
-from small_runs import TINY, comparable, data, rows, run, same_weights, tiny
-
-__all__ = ["data"]  # a fixture
+from small_runs import TINY, comparable, rows, run, same_weights, tiny
 
 
 def test_one_seed_gives_equal_weights_and_another_does_not(data):

@@ -29,10 +29,7 @@ from paratope.models.prediction import Prediction
 from small_campaigns import HEAVY, LIGHT, TARGET, SmallCampaignPredictor, small_campaign
 from test_cli_suggest import write_campaign
 from test_hostile_bundles import seal
-from trained_models import TINY_RECIPE, TrainedRun, tiny_run
-
-__all__ = ["tiny_run"]  # fixture
-
+from trained_models import TINY_RECIPE, TrainedRun
 
 OUT = "out of domain: the antigen resembles none that the model was trained on"
 IDS = ("trastuzumab-HER2", "ranibizumab-parent-VEGF", "a-library-of-HER2-binders-plate-17-well-B07")

@@ -2,37 +2,24 @@
 
 import json
 import struct
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from paratope.encoders import ENCODERS
 
 PUBLISHED = [name for name, entry in ENCODERS.items() if entry.hub is not None]
 # ProtBert's, which IgBert has: residues by frequency, then the vague ones
 IGBERT_TOKENS = "[PAD] [UNK] [CLS] [SEP] [MASK] L A G V E S I K R D T P N Q F Y M H C W X U B Z O"
+BERT = {"hidden_size": 24, "num_hidden_layers": 2}
+BERT |= {"intermediate_size": 48, "num_attention_heads": 4}
 TINY = {
-    "esm": {
-        "hidden_size": 24,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "intermediate_size": 48,
-    },
+    "esm": BERT,
     "t5": {"d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 2, "num_heads": 4},
-    "bert": {
-        "hidden_size": 24,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "intermediate_size": 48,
-        "max_position_embeddings": 600,
-    },
+    "bert": {**BERT, "max_position_embeddings": 600},
 }
 
 
-@pytest.fixture(scope="session")
-def vocabularies(reference_root: Path) -> dict[str, list[str]]:
+def read_vocabularies(reference_root: Path) -> dict[str, list[str]]:
     published = json.loads((reference_root / "vocabularies.json").read_text())
     return {**published, "igbert": list(IGBERT_TOKENS.split(" "))}
 
@@ -51,34 +38,23 @@ def tokenizer_of(name: str, vocabularies: dict[str, list[str]], folder: Path) ->
     return transformers.T5Tokenizer(vocab=pieces)
 
 
-@pytest.fixture(scope="session")
-def tiny_folder(
-    vocabularies: dict[str, list[str]], tmp_path_factory: pytest.TempPathFactory
-) -> Callable[[str], Path]:
+def write_model(name: str, vocabularies: dict[str, list[str]], folder: Path) -> Path:
     """Files of a published encoder's architecture, small, with random weights."""
     import torch
 
-    made: dict[str, Path] = {}
-
-    def make(name: str) -> Path:
-        if name not in made:
-            folder = tmp_path_factory.mktemp(name)
-            entry = ENCODERS[name]
-            config_class, model_class = entry.encoder_class.classes()
-            fields = {**entry.hub.architecture, **TINY[entry.encoder_class.model_type]}
-            torch.manual_seed(0)
-            # wide weights, so that a residue's neighbours matter
-            model = model_class(config_class(**fields), **entry.encoder_class.model_options)
-            with torch.no_grad():
-                for parameter in model.parameters():
-                    if parameter.ndim == 2:
-                        parameter.normal_(std=0.3)
-            model.save_pretrained(folder)
-            tokenizer_of(name, vocabularies, folder).save_pretrained(folder)
-            made[name] = folder
-        return made[name]
-
-    return make
+    entry = ENCODERS[name]
+    config_class, model_class = entry.encoder_class.classes()
+    fields = {**entry.hub.architecture, **TINY[entry.encoder_class.model_type]}
+    torch.manual_seed(0)
+    # wide weights, so that a residue's neighbours matter
+    model = model_class(config_class(**fields), **entry.encoder_class.model_options)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim == 2:
+                parameter.normal_(std=0.3)
+    model.save_pretrained(folder)
+    tokenizer_of(name, vocabularies, folder).save_pretrained(folder)
+    return folder
 
 
 def sentencepiece_model(pieces: list[str]) -> bytes:

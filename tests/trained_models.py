@@ -3,23 +3,15 @@
 import dataclasses
 from pathlib import Path
 
-import pytest
-
 from paratope.data.datasets.simulated import simulate
 from paratope.data.tables import frame_from_measurements, write_table
-from paratope.models.predictor import Predictor
 from paratope.models.recipes import load_recipe
 from paratope.training import TrainedTable, train_table
 from paratope.training.runs import write_model_of_run
 
 TINY_RECIPE = (
-    "encoders.antibody='residue'",
-    "network.dim=8",
-    "network.heads=2",
-    "network.tower_layers=1",
-    "network.regressor=[16]",
-    "training.max_epochs=3",
-    "data.split='antibody'",
+    *("network.dim=8", "network.heads=2", "network.tower_layers=1", "network.regressor=[16]"),
+    *("encoders.antibody='residue'", "training.max_epochs=3", "data.split='antibody'"),
 )
 
 
@@ -42,15 +34,3 @@ def train_tiny(folder: Path, seed: int = 0) -> TrainedRun:
     trained = train_table(str(table), recipe, folder / "run")
     write_model_of_run(trained, folder / "run")
     return TrainedRun(folder / "run", table, trained)
-
-
-@pytest.fixture(scope="session")
-def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> TrainedRun:
-    """A finished run with its model."""
-    return train_tiny(tmp_path_factory.mktemp("tiny"))
-
-
-@pytest.fixture(scope="session")
-def tiny_predictor(tiny_run: TrainedRun, tmp_path_factory: pytest.TempPathFactory) -> Predictor:
-    """The tiny run's model, loaded."""
-    return Predictor.load(tiny_run.folder, device="cpu", cache=tmp_path_factory.mktemp("cache"))
