@@ -10,7 +10,7 @@ from paratope.core.units import pkd_to_dg_kcal_mol
 from paratope.data.audit import FAULTS, Finding, audit
 from paratope.data.datasets.simulated import simulate
 from paratope.data.findings import ordered
-from paratope.data.tables import frame_from_measurements
+from paratope.data.tables import frame_from_measurements, table_from_frame
 from paratope.data.value_faults import point_masses
 
 
@@ -349,6 +349,48 @@ def test_missing_unreadable_and_impossible_cells_and_repeated_ids_are_found(seed
     found(report, "unreadable_value", rows=b, share=1.0)
     found(report, "impossible_value", rows=c, share=1.0)
     assert found(report, "duplicate_id").count >= 3
+
+
+def weak_campaign(form):
+    """40 Kd in nM of one antibody's variants, and in which rows "weak" or "no fit" stands."""
+    frame = plain_table(1, antibodies=40, antigens=1, assays=1, replicates=1, measured=1.0)
+    texts = [f"{10.0 ** (9.0 - pkd):.4g}" for pkd in frame["pkd"]]
+    if form == "decimal commas":
+        texts = [text.replace(".", ",") for text in texts]
+    if form == "non-binders":
+        texts = ["n.b." if row % 3 == 1 else text for row, text in enumerate(texts)]
+    rows = list(range(0, 28 if form != "most" else 40, 2 if form != "most" else 1))[:30]
+    for row in rows:
+        texts[row] = "no fit" if row == 8 else "weak"
+    return with_values(frame, texts, "Kd (nM)"), rows
+
+
+@pytest.mark.parametrize("form", ["plain", "non-binders", "decimal commas", "most"])
+def test_values_that_no_command_reads_are_counted_and_listed_by_their_text(form):
+    frame, rows = weak_campaign(form)
+    finding = found(frame, "unreadable_value", rows=rows, share=1.0)
+    assert (finding.severity, finding.column) == ("error", "Kd (nM)")
+    assert finding.rows == tuple(row + 1 for row in rows)
+    assert f"{len(rows)} of 40 rows" in finding.message
+    first = ", ".join(str(row + 1) for row in rows if row != 8)
+    weak, other = finding.examples
+    assert other == "'no fit': row 9"
+    assert weak.startswith("'weak': rows " + first[:7])
+    assert weak.endswith(f"and {len(rows) - 1 - 8} more")
+    assert ">1 uM" in finding.advice
+    assert {row.index + 1 for row in table_from_frame(frame, require="measured").failed} == {
+        *finding.rows
+    }
+
+
+def test_words_for_no_binding_and_decimal_commas_are_values_to_the_audit():
+    frame = plain_table(2, antibodies=60, antigens=1, assays=1, replicates=1, measured=1.0)
+    pkd = [f"{value:.2f}".replace(".", ",") for value in frame["pkd"].clip(7.0)]
+    for row in range(0, len(pkd), 10):
+        pkd[row] = ("n.b.", "no binding", "7,9 ± 0,2")[row % 3]
+    report = audit(with_values(frame, pkd, "pkd"))
+    assert not report.of("unreadable_value", "missing")
+    assert report.of("floor")
 
 
 def alphaseq(seed, form):

@@ -1,13 +1,13 @@
 """Rows against each other, and shortcuts: what predicts the label and knows nothing of binding."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from paratope.data.audit.relations import centred, group_means
 from paratope.data.audit.table import KCAL_PER_LOG10, AuditedTable, ValueColumn, rank_correlation
-from paratope.data.findings import Finding, concise, percent
+from paratope.data.findings import Finding, concise, named, percent
 from paratope.data.value_faults import MIN_DOMINANCE_ROWS, dominant_group
 
 # SD of one measurement (log10) that laboratories reach between each other
@@ -15,6 +15,8 @@ USUAL_SD = 0.5
 CONFLICT_LOG10 = 1.0
 CONFLICT_SDS = 5.0
 MAX_COMPARED = 1500
+# of cells that cannot be read: distinct texts, and rows of each
+MAX_TEXTS_SHOWN, MAX_ROWS_SHOWN = 10, 8
 # shortcuts
 PERMUTATIONS = 400
 FOLDS = 5
@@ -43,16 +45,32 @@ def check_cells(table: AuditedTable) -> Iterator[Finding]:
         # a bound without a number (a non-binder) is an answer, and so is a column of binders
         empty = ~np.isfinite(column.values) & (column.bounds == 0)
         empty &= np.array([not text for text in table.text("binder")])
-        empty[list(column.unreadable)] = False
+        empty[list(table.unreadable.get(column.name, ()))] = False
         missing[column.name] = "measured value", np.flatnonzero(empty)
     for name, (lack, rows) in missing.items():
         share = percent(len(rows), table.rows)
         message = f"{len(rows)} of {table.rows} rows ({share}) have no {lack}"
         yield from table.about_rows("missing", name, rows, message)
-    if column is not None and column.unreadable:
-        rows, texts = column.unreadable, [repr(text) for text in table.frame[column.name]]
-        message = f"{len(rows)} cells hold text that is no number"
-        yield table.finding("unreadable_value", column, message, rows, table.shown(rows, texts))
+    for name, refused in table.unreadable.items():
+        message = (
+            f"{len(refused)} of {table.rows} rows ({percent(len(refused), table.rows)}) hold text "
+            "that cannot be read as a value: every command leaves them out"
+        )
+        texts = [str(table.frame[name][row]) for row in refused]
+        yield table.finding("unreadable_value", name, message, refused, _texts(texts, refused))
+
+
+def _texts(texts: Sequence[str], rows: Sequence[int]) -> tuple[str, ...]:
+    """Each distinct text with the numbers of its rows, from 1."""
+    rows_of: dict[str, list[str]] = {}
+    for text, row in zip(texts, rows, strict=True):
+        rows_of.setdefault(text, []).append(str(row + 1))
+    shown = [
+        f"{text!r}: row{'s' * (len(held) > 1)} {named(held, MAX_ROWS_SHOWN)}"
+        for text, held in rows_of.items()
+    ]
+    more = len(shown) - MAX_TEXTS_SHOWN
+    return (*shown[:MAX_TEXTS_SHOWN], *([f"{more} more texts"] if more > 0 else []))
 
 
 def check_ids(table: AuditedTable) -> Iterator[Finding]:

@@ -14,8 +14,9 @@ from typing import Literal, NamedTuple
 import numpy as np
 import polars as pl
 
+from paratope.core.censoring import Censoring
 from paratope.core.errors import InputError
-from paratope.core.number_text import is_not_measured
+from paratope.core.number_text import is_no_binding, is_not_measured, plain_commas
 from paratope.core.units import (
     GAS_CONSTANT_KCAL_PER_MOL_K,
     STANDARD_TEMPERATURE_K,
@@ -27,12 +28,18 @@ from paratope.data.findings import Finding, Severity, concise
 from paratope.data.tables import match_columns
 from paratope.data.tables.columns import MEASURED_COLUMNS, residues_before_names
 from paratope.data.tables.formats import as_text
-from paratope.data.tables.values import RowOfValues, ValueColumns
+from paratope.data.tables.values import (
+    RowOfValues,
+    ValueColumns,
+    WrongUnitError,
+    read_values,
+)
 from paratope.molecules.numbering import Domain, find_domains
 from paratope.molecules.sequences import clean_sequence, split_chains
 
 Kind = Literal["pkd", "kd", "log_kd", "dg", "ddg", "score", "prediction", "number"]
 
+_WEAK_IS_HIGH: tuple[Kind, ...] = ("kd", "log_kd", "dg", "ddg")
 KCAL_PER_LOG10 = GAS_CONSTANT_KCAL_PER_MOL_K * STANDARD_TEMPERATURE_K * float(np.log(10.0))
 _UNIT_LOG10_M = {"M": 0.0, "uM": -6.0, "nM": -9.0, "pM": -12.0}
 _KD_UNITS = {"kd": "M", "kd_M": "M", "kd_uM": "uM", "kd_nM": "nM", "kd_pM": "pM"}
@@ -109,7 +116,7 @@ class ValueColumn:
     @property
     def weak_end(self) -> int:
         """-1 if weak binders have low numbers in this column, 1 if high ones."""
-        return 1 if self.kind in ("kd", "log_kd", "dg", "ddg") else -1
+        return 1 if self.kind in _WEAK_IS_HIGH else -1
 
 
 class ValueReading(NamedTuple):
@@ -179,6 +186,18 @@ class AuditedTable:
     def assay_codes(self) -> np.ndarray:
         """Same number for the same assay, -1 where none is named; (rows,)."""
         return _codes(self.text("assay"))
+
+    @functools.cached_property
+    def unreadable(self) -> dict[str, tuple[int, ...]]:
+        """By measured column, the rows whose text no command reads as a value."""
+        columns, rows, _ = self.reading
+        found = {column.name: column.unreadable for column in self.labels[:1]}
+        for key, name in columns.columns.items() if rows else ():
+            if name in self.frame.columns:
+                texts = [row.cells.get(key, "") for row in rows]
+                refused = {text for text in set(texts) if _is_refused(key, text, name)}
+                found[name] = tuple(row for row, text in enumerate(texts) if text in refused)
+        return {name: refused_rows for name, refused_rows in found.items() if refused_rows}
 
     @property
     def labels(self) -> tuple[ValueColumn, ...]:
@@ -285,10 +304,15 @@ def read_audited(name: str, frame: pl.DataFrame) -> AuditedTable:
         reading = ValueReading(columns, columns.read(frame) if columns.has_any else [], None)
     except InputError as problem:
         reading = ValueReading(columns, [], problem)
-    together = {}  # relation and unit beside their number
-    for key, column in reading.columns.columns.items() if reading.columns.roles else ():
-        if reading.rows and column in frame.columns and " " not in key:
+    together = {}  # relation and unit beside their number, commas as points
+    for key, column in reading.columns.columns.items():
+        if column not in frame.columns:
+            continue
+        plain, note = plain_commas([text or "" for text in frame[column]])
+        if reading.columns.roles and reading.rows and " " not in key:
             together[column] = [row.cells.get(key) or None for row in reading.rows]
+        elif note:
+            together[column] = [text or None for text in plain]
     whole = frame.with_columns(pl.Series(n, t, pl.String) for n, t in together.items())
     values = tuple(sorted(_values(whole, canonical), key=rank))
     return AuditedTable(name, frame, roles, values, reading)
@@ -374,26 +398,21 @@ def _values(frame: pl.DataFrame, canonical: dict[str, str]) -> Iterator[ValueCol
     for name in frame.columns:
         role = canonical.get(name)
         if role in _KD_UNITS:
-            column = _kd_column(name, frame[name], _KD_UNITS[role])
-            if column is not None:
-                yield column
-            continue
-        column = _number_column(name, frame[name])
-        if column is None:
-            continue
-        exact = column.values[column.exact]
-        if role in _KINDS:
-            kind = _KINDS[role]
+            column = _measured_column(name, frame[name], "kd", _KD_UNITS[role])
+        elif role in _KINDS:
+            column = _measured_column(name, frame[name], _KINDS[role])
+            exact = () if column is None else column.values[column.exact]
             if role == "true" and not (len(exact) and 3.0 <= float(np.median(exact)) <= 13.0):
-                kind = "score"  # measured, but nothing says in what
-            yield dataclasses.replace(column, kind=kind)
-        elif role is None and not _NOT_VALUES.search(name) and is_continuous(exact):
-            kinds = ((k, u) for pattern, k, u in _NAME_KINDS if re.search(pattern, name.lower()))
-            kind, unit = next(kinds, ("number", "M"))
-            yield dataclasses.replace(column, kind=kind, unit_log10_M=_UNIT_LOG10_M[unit])
+                # measured, but nothing says in what
+                column = column and dataclasses.replace(column, kind="score")
+        else:
+            column = None if role else _unnamed_column(name, frame[name])
+        if column is not None:
+            yield column
 
 
-def _number_column(name: str, column: pl.Series) -> ValueColumn | None:
+def _unnamed_column(name: str, column: pl.Series) -> ValueColumn | None:
+    """A column of numbers that look measured, by its name or for what it holds."""
     parts = column.str.extract_groups(_NUMBER)
     values = parts.struct[1].cast(pl.Float64, strict=False).to_numpy().astype(float)
     filled, readable = column.is_not_null().to_numpy(), np.isfinite(values)
@@ -401,14 +420,25 @@ def _number_column(name: str, column: pl.Series) -> ValueColumn | None:
         return None
     signs = {"<": -1, "<=": -1, "≤": -1, ">": 1, ">=": 1, "≥": 1}
     bounds = np.array([signs.get(text or "", 0) for text in parts.struct[0]], dtype=np.int8)
+    if _NOT_VALUES.search(name) or not is_continuous(values[readable & (bounds == 0)]):
+        return None
     unreadable = tuple(np.flatnonzero(filled & ~readable).tolist())
-    return ValueColumn(name, "number", values, bounds, unreadable=unreadable)
+    numbers = ValueColumn(name, "number", values, bounds, unreadable=unreadable)
+    for pattern, kind, unit in _NAME_KINDS:
+        if re.search(pattern, name.lower()):
+            return dataclasses.replace(numbers, kind=kind, unit_log10_M=_UNIT_LOG10_M[unit])
+    return numbers
 
 
-def _kd_column(name: str, column: pl.Series, unit: str) -> ValueColumn | None:
-    """Kd with or without units, in `unit`; non-binders without a number are bounds at NaN."""
+def _measured_column(
+    name: str, column: pl.Series, kind: Kind, unit: str = "M"
+) -> ValueColumn | None:
+    """A column named as measured, a Kd in `unit`; a non-binder without a number bounds at NaN."""
+    is_kd, weak = kind == "kd", 1 if kind in _WEAK_IS_HIGH else -1
 
     def parsed(text: str) -> tuple[float, int] | None:
+        if is_no_binding(text, of_kd=is_kd):
+            return math.nan, weak
         try:
             # a negative number is no Kd, which the audit says: it is not unreadable
             number, censoring = parse_bounded_number(text)
@@ -416,20 +446,36 @@ def _kd_column(name: str, column: pl.Series, unit: str) -> ValueColumn | None:
         except InputError:
             pass
         try:
-            pkd, censoring = parse_kd(text, unit)
+            pkd, censoring = parse_kd(text, unit) if is_kd else (None, Censoring.EXACT)
         except InputError:
             return None
-        number = math.nan if pkd is None else 10.0 ** (-pkd - _UNIT_LOG10_M[unit])
-        return number, -int(censoring)  # a Kd of at least something is a pKd of at most something
+        # a Kd of at least something is a pKd of at most something
+        return None if pkd is None else (10.0 ** (-pkd - _UNIT_LOG10_M[unit]), -int(censoring))
 
     missing = (math.nan, 0)
-    cells = {text: missing if text is None else parsed(text) for text in column.unique()}
+    cells = {
+        text: missing if is_not_measured(text or "") else parsed(text) for text in column.unique()
+    }
     unreadable = tuple(row for row, text in enumerate(column) if cells[text] is None)
     values = np.array([(cells[text] or missing)[0] for text in column])
     bounds = np.array([(cells[text] or missing)[1] for text in column], dtype=np.int8)
-    if np.isfinite(values).sum() < max(3, 0.5 * (len(column) - column.null_count())):
+    numbers, readable = np.isfinite(values), np.isfinite(values) | (bounds != 0)
+    if numbers.sum() < 3 or readable.sum() < 0.5 * (len(column) - column.null_count()):
         return None
-    return ValueColumn(name, "kd", values, bounds, _UNIT_LOG10_M[unit], unreadable)
+    return ValueColumn(name, kind, values, bounds, _UNIT_LOG10_M[unit], unreadable)
+
+
+def _is_refused(key: str, text: str, name: str) -> bool:
+    """Whether every command refuses a cell for what it says, not for its number's size or sign."""
+    if re.fullmatch(_NUMBER, text) or is_not_measured(text):
+        return False
+    try:
+        read_values({key: text}, {key: name})
+    except WrongUnitError:
+        return False
+    except InputError:
+        return True
+    return False
 
 
 def _roles_by_content(frame: pl.DataFrame, roles: dict[str, str]) -> dict[str, str]:
