@@ -3,9 +3,8 @@
 python benchmarks/benchmark_recipes.py [--seeds 3] [--epochs 24] [--absci-rows ALL]
     [--workers 2] [--runs FOLDER]
 
-Rows are those of `paratope.data.datasets.training_rows` (SKEMPI, SAbDab, Absci HER2). A seed
-decides the split, the first weights and the order of batches; all recipes of a seed share the
-split. Losses,
+Rows are those of `paratope.data.datasets.training_rows`. A seed decides the split, the first
+weights and the order of batches; all recipes of a seed share the split. Losses,
 output, dropout, schedule, batches, accumulation and early stopping are the recipe's own; the width
 and the number of epochs are reduced. "v2.6, faults kept" is recipe v2.6 on what that release's
 network was given: see `recipe_faults`. Every run has a process of its own, with one thread. With

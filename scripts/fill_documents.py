@@ -30,6 +30,10 @@ PURPOSES = {
     / "data"
     / "audit"
     / "faults.csv": "every fault the audit knows: severity, confidence, advice",
+    PACKAGE
+    / "data"
+    / "datasets"
+    / "curated.csv": "every curated table: file, terms, value, assays, parent, floor, origin",
     PACKAGE / "data" / "audit" / "page.html": "the audit's page, a template",
     PACKAGE / "evaluation" / "templates": "the report's page",
     PACKAGE / "models" / "default": "the default model, a bundle; its card: paratope models show",

@@ -29,7 +29,7 @@ def same(first, second):
             pair and (prepare_antibody(pair.antibody)[0].chains, pair.antigen.chains)
             for pair in (row.pair, row.parent)
         ]
-        origin = dataclasses.replace(row.origin, source="", row=0, licence="")
+        origin = dataclasses.replace(row.origin, source="", row=0, licence="", note="")
         return molecules, row.censoring, row.assay, row.conditions, origin
 
     values = [[row.pkd, row.delta_pkd, row.score] for row in (first, second)]
@@ -85,7 +85,9 @@ def test_simulate_refuses_what_cannot_be(run_paratope, tmp_path):
 # ---------------------------------------------------------------- import and list
 
 
-@pytest.mark.parametrize("name", ["skempi", "absci_her2", "sabdab"])
+@pytest.mark.parametrize(
+    "name", ["skempi", "absci_her2", "sabdab", "saaint_manual", "hie2023", "abagym_5a12_vegf"]
+)
 def test_import_writes_a_table_that_reads_back_losslessly(run_paratope, tmp_path, data_root, name):
     path = tmp_path / "table.csv"
     finished = run_paratope("data", "import", name, "--from", data_root, "-o", path)

@@ -16,6 +16,7 @@ from paratope.data.datasets import (
     abbibench,
     abbibench_scores,
     absci_her2,
+    curated,
     filter_licence,
     is_permissive,
     load_dataset,
@@ -110,10 +111,19 @@ def test_training_rows_are_the_allowed_ones_each_pair_from_one_source(data_root)
     assert imported.counts == {
         "absci_her2": 1855,
         "skempi": 1246,
-        "sabdab": 217,
-        "sabdab, pair already in skempi": 14,
+        "saaint_manual": 691,
+        "sabdab_full": 548,
+        "magma_319345": 349,
+        "magma_2221c06": 189,
+        "hie2023": 112,
+        "shanker2024": 64,
+        "hie2023, antigen not known": 27,
+        "sabdab_full, pair already in skempi": 17,
+        "saaint_manual, pair already in sabdab_full": 12,
     }
-    assert len(imported.measurements) == 1855 + 1246 + 217
+    assert len(imported.measurements) == 5054
+    trainable = {name for name, dataset in DATASETS.items() if dataset.may_train}
+    assert {row.origin.source for row in imported.measurements} <= trainable | {"skempi_v2"}
     sources: dict[object, set[str]] = {}
     for row in imported.measurements:
         assert is_permissive(row.origin.licence)
@@ -124,7 +134,10 @@ def test_training_rows_are_the_allowed_ones_each_pair_from_one_source(data_root)
     censored = Counter(
         row.origin.source for row in imported.measurements if row.censoring is Censoring.AT_MOST
     )
-    assert censored == {"absci_her2": 1097, "skempi_v2": 98}
+    assert censored == {
+        **{"absci_her2": 1097, "skempi_v2": 98, "saaint_manual": 2},
+        **{"shanker2024": 2, "magma_319345": 2},
+    }
 
 
 def test_wrong_names_and_options(tmp_path):
@@ -163,6 +176,7 @@ NUMBER = {
     "ab1101": "ddG",
     "s1131": "ddG",
     **{f"abbibench_{name}": "binding_score" for name in abbibench.ASSAYS},
+    **{table.name: table.value for table in curated.TABLES.values()},
 }
 SEPARATOR = {name: DATASETS[name].files[0].separator for name in PUBLIC}
 

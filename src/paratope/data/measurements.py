@@ -27,6 +27,7 @@ class Origin:
     date: str = ""  # ISO date (``YYYY-MM-DD``) or empty
     reference: str = ""  # PubMed identifier or citation
     fold: int | None = None  # The source's own fold number
+    note: str = ""  # What a reader should know, in words, such as an approximate antigen
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

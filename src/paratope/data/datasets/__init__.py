@@ -17,6 +17,7 @@ from paratope.core.errors import InputError, unknown_name
 from paratope.data.datasets.ab_bind import AB645, AB1101, AB_BIND, S1131
 from paratope.data.datasets.abbibench import ABBIBENCH, abbibench_scores, published_spearman
 from paratope.data.datasets.absci_her2 import ABSCI_HER2
+from paratope.data.datasets.curated import CURATED
 from paratope.data.datasets.dataset import (
     DataFile,
     Dataset,
@@ -31,6 +32,7 @@ from paratope.data.datasets.dataset import (
 )
 from paratope.data.datasets.formats import ALPHASEQ, FLAB, PLAIN
 from paratope.data.datasets.general import GENERAL
+from paratope.data.datasets.rows import UNKNOWN_ANTIGEN
 from paratope.data.datasets.sabdab import SABDAB, SABDAB_SUMMARY
 from paratope.data.datasets.skempi import SKEMPI, SKEMPI_RAW
 from paratope.data.measurements import Measurement
@@ -53,12 +55,16 @@ DATASETS: dict[str, Dataset] = {
     dataset.name: dataset
     for dataset in (
         *(SKEMPI, SKEMPI_RAW, SABDAB, SABDAB_SUMMARY, ABSCI_HER2, GENERAL),
-        *(AB_BIND, AB645, AB1101, S1131, *ABBIBENCH, ALPHASEQ, FLAB, PLAIN),
+        *(AB_BIND, AB645, AB1101, S1131, *ABBIBENCH, *CURATED.values(), ALPHASEQ, FLAB, PLAIN),
     )
 }
 # In order of precedence: a pair measured in an earlier source is not taken again from a later one,
-# as collections quote each other.
-_TRAINING_SOURCES = (SKEMPI, SABDAB, ABSCI_HER2)
+# as collections quote each other. `sabdab_full` supersedes `sabdab`, some antigens of which are
+# kept for judging models on what none was trained on.
+_TRAINING_SOURCES = (
+    *(SKEMPI, CURATED["sabdab_full"], CURATED["saaint_manual"], ABSCI_HER2),
+    *(CURATED[name] for name in ("hie2023", "shanker2024", "magma_319345", "magma_2221c06")),
+)
 
 
 def load_dataset(
@@ -104,12 +110,14 @@ def load_dataset(
 
 
 def training_rows(root: Path | None = None) -> Imported:
-    """Measurements of SKEMPI, SAbDab and Absci HER2 that may train a model that is passed on.
+    """Measurements that may train a model that is passed on.
 
-    A pair that two sources hold is taken from the first of them; replicates inside one source all
-    stay. An entry that both hold under one PDB code with the same antibody, while the antigen is
-    resolved to another length, is the same pair too. Counts are of measurements: by source, and
-    left out. Raises `InputError` if a file is missing or damaged.
+    Of SKEMPI, SAbDab (`sabdab_full`), SAAINT-DB, Absci HER2 and four sets of campaigns. A pair that
+    two sources hold is taken from the first of them; replicates inside one source all stay. An
+    entry that both hold under one PDB code with the same antibody, while the antigen is resolved to
+    another length, is the same pair too. Rows whose antigen's residues are not known are left out.
+    Counts are of measurements: by source, and left out. Raises `InputError` if a file is missing or
+    damaged.
     """
     folder = Path(root) if root is not None else data_root()
     kept: list[Measurement] = []
@@ -119,6 +127,9 @@ def training_rows(root: Path | None = None) -> Imported:
         for row in dataset.load(Source(folder)).measurements:
             if not is_permissive(row.origin.licence):
                 counts[f"{dataset.name}, terms not permissive"] += 1
+                continue
+            if row.pair.antigen.chains == (UNKNOWN_ANTIGEN,):
+                counts[f"{dataset.name}, antigen not known"] += 1
                 continue
             antibody = row.pair.antibody.chains
             pdb_code = row.origin.complex_id.split("_")[0].lower()

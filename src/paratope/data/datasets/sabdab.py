@@ -131,12 +131,12 @@ def _read_summary(source: Source) -> Iterator[Outcome]:
 
 SABDAB = Dataset(
     "sabdab",
-    "SAbDab structures with a Kd and sequences; absolute pKd across papers",
+    "SAbDab structures with a Kd and sequences, the first join; sabdab_full supersedes it",
     LICENCE,
     read=_read_joined,
     files=(JOINED,),
     citation=CITATION,
-    may_train=True,
+    may_train=False,  # some of its antigens are kept for judging models
 )
 SABDAB_SUMMARY = Dataset(
     "sabdab_summary",

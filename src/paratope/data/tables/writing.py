@@ -269,6 +269,7 @@ def _texts(row: Measurement) -> dict[str, str]:
         "source": origin.source,
         "source_row": str(origin.row) if origin.row else "",
         "licence": origin.licence,
+        "source_note": origin.note,
     }
 
 
