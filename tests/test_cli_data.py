@@ -78,7 +78,7 @@ def test_simulate_is_deterministic_and_single_domains_have_no_light_chain(run_pa
 def test_simulate_refuses_what_cannot_be(run_paratope, tmp_path):
     finished = run_paratope("data", "simulate", "-o", tmp_path / "t.csv", "--measured", 2)
     assert finished.code == 2
-    assert "measured must be in (0, 1]" in finished.err
+    assert "measured must be at least 1e-09 and at most 1" in finished.err
     assert not list(tmp_path.iterdir())
 
 

@@ -39,7 +39,7 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
         "9e\\+06 measurements",
     ),
     "replicates": (lambda: simulate(replicates=10**9), "at most 1,000,000"),
-    "noise": (lambda: simulate(noise_sd=1e300), "noise_sd must be from 0 to 10"),
+    "noise": (lambda: simulate(noise_sd=1e300), "noise_sd must be at least 0 and at most 10"),
     "folds": (lambda: split(by="random", folds=10**9), "at most 20, each with a row"),
     "folds 0": (lambda: split(by="random", folds=0), "at least 2 folds"),
     "folds -1": (lambda: split(by="random", folds=-1), "at least 2 folds"),

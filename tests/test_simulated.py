@@ -150,11 +150,11 @@ def test_truth_survives_json():
     [
         ({"antibodies": 0}, "antibodies must be at least 1"),
         ({"backgrounds": 9}, "at most 4"),
-        ({"measured": 0.0}, "measured must be in"),
+        ({"measured": 0.0}, "measured must be at least"),
         ({"noise_sd": -0.1}, "noise_sd must be"),
         ({"noise_sd": float("nan")}, "noise_sd must be"),
         ({"mutations": 99.0}, "mutations must be"),
-        ({"floor_pkd": 400.0}, "floor_pkd must be between"),
+        ({"floor_pkd": 400.0}, "floor_pkd must be at least 2 and at most 15"),
         ({"floor_pkd": 8.0, "ceiling_pkd": 7.0}, "must be below"),
     ],
 )

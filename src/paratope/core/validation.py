@@ -41,17 +41,14 @@ def numbers(
     """A list of numbers, each in a range, as an array; with `gaps` some may be missing (NaN)."""
 
     def check(values: Any) -> np.ndarray:
+        if gaps and isinstance(values, list):
+            values = [np.nan if value is None else value for value in values]
         try:
-            plain = values
-            if gaps and isinstance(values, list):
-                plain = [np.nan if value is None else value for value in values]
-            array = np.array(plain)
+            array = np.array(values)
         except (ValueError, OverflowError):  # ragged
             array = np.zeros((1, 1))
-        inside = array.ndim == 1 and array.dtype.kind in ("i" if whole and len(array) else "if")
-        if inside:
-            inside = bool(((array >= low) & (array <= high) | gaps & np.isnan(array)).all())
-        if not inside:
+        is_plain = array.ndim == 1 and array.dtype.kind in ("i" if whole and len(array) else "if")
+        if not is_plain or not ((array >= low) & (array <= high) | gaps & np.isnan(array)).all():
             kind = "whole numbers" if whole else "numbers"
             raise ValueError(f"should be a list of {kind} from {low:.10g} to {high:.10g}")
         return array.astype(int if whole else float)

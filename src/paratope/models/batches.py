@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from paratope.core.errors import InputError
+from paratope.core.resumable import Resumable
 from paratope.data.measurements import Measurement
 from paratope.encoders import Encoder
 from paratope.encoders.protocol import Role
@@ -63,16 +64,10 @@ class Examples:
         antibodies, antibody_index = unique([row.pair.antibody.chains for row in measurements])
         antigens, antigen_index = unique([row.pair.antigen.chains for row in measurements])
         assays, assay = unique([row.assay for row in measurements])
-        return cls(
-            antibodies=antibodies,
-            antigens=antigens,
-            antibody_index=antibody_index,
-            antigen_index=antigen_index,
-            pkd=np.array([row.pkd for row in measurements], dtype=np.float32),
-            censoring=np.array([row.censoring for row in measurements], dtype=np.int64),
-            assays=assays,
-            assay=assay,
-        )
+        pkd = np.array([row.pkd for row in measurements], dtype=np.float32)
+        censoring = np.array([row.censoring for row in measurements], dtype=np.int64)
+        index = antibody_index, antigen_index
+        return cls(antibodies, antigens, *index, pkd, censoring, assays, assay)
 
     def rows(self, chosen: np.ndarray) -> "Examples":
         """Some of the rows, over the same molecules and assays."""
@@ -192,13 +187,15 @@ def pad(embeddings: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
     return tokens, mask
 
 
-class BatchPlan:
+class BatchPlan(Resumable):
     """Which rows each batch of each epoch holds: a function of seed and epoch, bucketed by length.
 
     With `balance` ``"none"`` every row comes once an epoch; with ``"assay"`` or ``"antigen"`` as
     many are drawn, with replacement, a group of m rows in proportion to m ** `balance_power`. An
     epoch's last batch may be smaller.
     """
+
+    kept = ("seed", "epoch", "position")
 
     def __init__(
         self,
@@ -244,15 +241,6 @@ class BatchPlan:
     def start_epoch(self, epoch: int) -> None:
         """Go to the beginning of an epoch."""
         self.epoch, self.position = epoch, 0
-
-    def state_dict(self) -> dict[str, int]:
-        """Where the plan is: seed, epoch and batches already given."""
-        return {"seed": self.seed, "epoch": self.epoch, "position": self.position}
-
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go to where another plan of the same examples was."""
-        self.seed, self.epoch = int(state["seed"]), int(state["epoch"])
-        self.position = int(state["position"])
 
 
 def batches_by_length(examples: Examples, batch_size: int) -> list[np.ndarray]:

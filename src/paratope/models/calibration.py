@@ -135,9 +135,11 @@ class _Stratum:
 
         Below the threshold a wider interval raises it to the base rate at most.
         """
+        from scipy.special import expit
+
         narrowest = self.sigmas.min()
         given, narrow = (
-            _sigmoid(_strong_features(pkd, sigmas, logit, threshold_pkd) @ self.strong)
+            expit(_strong_features(pkd, sigmas, logit, threshold_pkd) @ self.strong)
             for sigmas in (np.maximum(sigma, narrowest), narrowest)
         )
         base = self.base_rate(threshold_pkd)
@@ -291,15 +293,14 @@ class Calibration:
         return np.clip(self._intercept + self._slope * mean, PKD_MIN_OUTPUT, PKD_MAX_OUTPUT)
 
     def _stratum(self, domain: str) -> _Stratum:
-        if domain not in self._strata:
-            self._strata[domain] = self._fit(domain)
-        return self._strata[domain]
-
-    def _fit(self, domain: str) -> _Stratum:
         """A domain's rows; where they are few, those of less familiar domains too.
 
         Where there is none of these, the rows of more familiar ones, and intervals without end.
         """
+        from scipy.special import logit
+
+        if domain in self._strata:
+            return self._strata[domain]
         level = DOMAINS.index(domain)
         for taken in range(level + 1, len(DOMAINS) + 1):
             rows = self.held_out.rows(np.isin(self.held_out.domain, DOMAINS[level:taken]))
@@ -320,7 +321,8 @@ class Calibration:
         fitted = _Stratum(residuals, sigma[exact], deltas, strong, rows, borrowed, familiar)
         rates = [self._stratum(name).base_rate(STRONG_PKD) for name in DOMAINS[:level]]
         base = fitted.base_rate(STRONG_PKD)
-        strong[0] += _logit(min(base, *rates)) - _logit(base) if rates else 0.0
+        strong[0] += logit(min(base, *rates)) - logit(base) if rates else 0.0
+        self._strata[domain] = fitted
         return fitted
 
 
@@ -372,6 +374,7 @@ def _strong_binders(rows: CalibrationRows, threshold_pkd: float) -> tuple[np.nda
 def _fit_strong(features: np.ndarray, rows: CalibrationRows) -> np.ndarray:
     """Logistic regression (Platt 1999) with non-negative slopes and a weak Gaussian prior, (3,)."""
     from scipy.optimize import minimize
+    from scipy.special import expit
 
     strong, known = _strong_binders(rows, STRONG_PKD)
     x, sign = features[known], np.where(strong[known], 1.0, -1.0)
@@ -380,8 +383,7 @@ def _fit_strong(features: np.ndarray, rows: CalibrationRows) -> np.ndarray:
     def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
         margin = sign * (x @ weights)
         value = np.logaddexp(0.0, -margin).sum() + 0.5 * np.sum(prior * weights**2)
-        slack = _sigmoid(-margin)
-        return float(value), -(x * (sign * slack)[:, None]).sum(axis=0) + prior * weights
+        return float(value), -(sign * expit(-margin)) @ x + prior * weights
 
     start = np.array([0.0, 0.5, 0.5])
     bounds = [(-10, 10), (0.05, 5), (0, 5)]
@@ -398,11 +400,3 @@ def _delta_residuals(rows: CalibrationRows, scaled: np.ndarray) -> np.ndarray:
         members = np.random.default_rng(len(members)).permutation(members)
         errors.append(np.diff(rows.pkd[members]) - np.diff(scaled[members]))
     return np.concatenate(errors) if errors else np.zeros(0)
-
-
-def _sigmoid(x: np.ndarray) -> np.ndarray:
-    return 0.5 * (1.0 + np.tanh(0.5 * x))
-
-
-def _logit(p: float) -> float:
-    return math.log(p / (1 - p))

@@ -26,45 +26,28 @@ PARENT_COLUMNS = ("delta_pkd", "delta_pkd_low", "delta_pkd_high", "p_stronger")
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Prediction:
-    """What is predicted for one row; numbers are None where `error` is set.
-
-    Attributes
-    ----------
-    id : str
-    pkd, pkd_low, pkd_high : float or None
-        Calibrated pKd and its interval.
-    coverage : float
-        Share of rows like the held-out ones that the interval is to cover.
-    kd_nM : float or None
-    p_strong : float or None
-        Probability that the pKd is at least the threshold.
-    domain : str
-        ``in``, ``near`` or ``out``; empty where `error` is set.
-    antigen_identity, antibody_identity : float or None
-        To the closest molecules the model was trained on, 0 to 1.
-    note, error : str
-    delta_pkd, delta_pkd_low, delta_pkd_high, p_stronger : float or None
-        Against the parent, if one was named.
-    score, score_low, score_high, delta_score, delta_score_low, delta_score_high : float or None
-        The same of a model adapted on scores, in the scores' own unit; its pKd are None.
-    """
+    """What is predicted for one row; numbers are None where `error` is set."""
 
     id: str
-    coverage: float
+    coverage: float  # Share of rows like the held-out ones that the interval is to cover
+    # pkd, pkd_low, pkd_high: Calibrated pKd and its interval
     pkd: float | None = None
     pkd_low: float | None = None
     pkd_high: float | None = None
     kd_nM: float | None = None
-    p_strong: float | None = None
-    domain: str = ""
+    p_strong: float | None = None  # Probability that the pKd is at least the threshold
+    domain: str = ""  # ``in``, ``near`` or ``out``; empty where `error` is set
+    # antigen_identity, antibody_identity: To the closest ones the model was trained on, 0 to 1
     antigen_identity: float | None = None
     antibody_identity: float | None = None
     note: str = ""
     error: str = ""
+    # delta_pkd … p_stronger: Against the parent, if one was named
     delta_pkd: float | None = None
     delta_pkd_low: float | None = None
     delta_pkd_high: float | None = None
     p_stronger: float | None = None
+    # score … delta_score_high: The same of a model adapted on scores, in their unit, without a pKd
     score: float | None = None
     score_low: float | None = None
     score_high: float | None = None

@@ -38,24 +38,11 @@ class Predictor:
         device: str = "auto",
         cache: str | os.PathLike[str] | None = None,
     ) -> "Predictor":
-        """A model of a folder, or else of a bundled name.
+        """A model of a folder (of a run, its ``bundle``), or a name of `BUNDLED_MODELS`.
 
-        Parameters
-        ----------
-        source : path or str
-            A model folder (or a run folder, whose ``bundle`` is taken), or a name of
-            `paratope.models.bundle.BUNDLED_MODELS`.
-        device : str
-            ``auto``, ``cpu`` or ``cuda``.
-        cache : path, optional
-            Folder of the embedding stores.
-
-        Raises
-        ------
-        ModelError
-            If there is no such model, or its folder is incomplete or altered.
-        EncoderError
-            If one of its encoders is not here.
+        `device` is ``auto``, ``cpu`` or ``cuda``; `cache` the folder of the embedding stores.
+        Raises `ModelError` if there is no such model, or its folder is incomplete or altered,
+        `EncoderError` if one of its encoders is not here.
         """
         from paratope.opening import open_predictor
 
@@ -159,7 +146,24 @@ class Predictor:
         InputError
             If the table cannot be read, or the parent is not in it.
         """
-        table = self._read(source, columns)
+        if isinstance(source, InputTable):
+            table = source
+        elif isinstance(source, str | os.PathLike) or hasattr(source, "read"):
+            path = cast("str | os.PathLike[str]", source)
+            table = read_table(path, columns=columns, default_antigen=self.default_antigen)
+        elif isinstance(source, Sequence) and all(isinstance(item, Pair) for item in source):
+            names = ("id", "heavy", "light", "antigen")
+            rows = [
+                (pair.antibody.name or str(number), pair.antibody.heavy, pair.antibody.light or "")
+                + ("|".join(pair.antigen.chains),)
+                for number, pair in enumerate(source, start=1)
+            ]
+            schema: dict[str, Any] = dict.fromkeys(names, pl.String)
+            table = table_from_frame(pl.DataFrame(rows, schema=schema, orient="row"))
+        else:  # all but a frame is refused there
+            frame = cast("pl.DataFrame | pd.DataFrame", source)
+            options = {"columns": columns, "default_antigen": self.default_antigen}
+            table = table_from_frame(frame, **options)
         predictions = self.predict_rows(
             table.rows,
             parent=None if parent is None else self.parent(table, parent),
@@ -237,25 +241,6 @@ class Predictor:
             )
             for index, row in enumerate(rows)
         ]
-
-    def _read(self, source: Any, columns: Mapping[str, str] | None) -> InputTable:
-        if isinstance(source, InputTable):
-            return source
-        if isinstance(source, str | os.PathLike) or hasattr(source, "read"):
-            return read_table(source, columns=columns, default_antigen=self.default_antigen)
-        if isinstance(source, Sequence) and all(isinstance(item, Pair) for item in source):
-            frame = pl.DataFrame(
-                {
-                    "id": [pair.antibody.name or str(n) for n, pair in enumerate(source, start=1)],
-                    "heavy": [pair.antibody.heavy for pair in source],
-                    "light": [pair.antibody.light or "" for pair in source],
-                    "antigen": ["|".join(pair.antigen.chains) for pair in source],
-                },
-                schema=dict.fromkeys(("id", "heavy", "light", "antigen"), pl.String),
-            )
-            return table_from_frame(frame)
-        frame = cast("pl.DataFrame | pd.DataFrame", source)  # all else is refused there
-        return table_from_frame(frame, columns=columns, default_antigen=self.default_antigen)
 
 
 def _residues(pair: Pair) -> tuple[tuple[str, ...], ...]:

@@ -102,7 +102,7 @@ def history_figure(history: pl.DataFrame, title: str) -> bytes:
 
 
 def _numbers(column: pl.Series) -> np.ndarray:
-    return np.array([math.nan if value is None else value for value in column], dtype=np.float64)
+    return column.cast(pl.Float64).to_numpy()  # null is NaN
 
 
 def _or_none(value: float) -> float | None:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from paratope.core.resumable import Resumable
 from paratope.models.batches import PairBatch
 from paratope.models.losses import Objective
 from paratope.models.network import Network, NetworkOutput
@@ -16,7 +17,7 @@ from paratope.training.checkpoints import weights_of
 from paratope.training.monitors import Monitors, check_finite_output
 
 
-class Schedule:
+class Schedule(Resumable):
     """Learning rate of each optimiser step. One schedule drives it, and nothing else does.
 
     ``warmup_cosine`` rises linearly over w steps, then falls from r to r_min over the other n as
@@ -28,6 +29,8 @@ class Schedule:
     >>> [round(schedule.rate(step), 2) for step in range(8)]
     [0.25, 0.5, 0.75, 1.0, 0.85, 0.5, 0.15, 0.0]
     """
+
+    kept = ("plateau_rate", "best", "waited")
 
     def __init__(
         self, settings: ScheduleSettings, base_rate: float, steps_per_epoch: int, max_epochs: int
@@ -63,15 +66,6 @@ class Schedule:
         if self.waited > self.settings.patience:
             self.plateau_rate = max(self.lowest, self.plateau_rate * self.settings.factor)
             self.waited = 0
-
-    def state_dict(self) -> dict[str, float]:
-        """What the schedule has learned from the run so far."""
-        return {"plateau_rate": self.plateau_rate, "best": self.best, "waited": self.waited}
-
-    def load_state_dict(self, state: dict[str, float]) -> None:
-        """Go on from another schedule's state."""
-        self.plateau_rate, self.best = state["plateau_rate"], state["best"]
-        self.waited = int(state["waited"])
 
 
 class Learner:

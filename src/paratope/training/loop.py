@@ -16,6 +16,7 @@ from torch import Tensor
 from paratope.core.errors import TrainingError
 from paratope.core.interruption import Interrupted, Interruption
 from paratope.core.progress import Progress, silent
+from paratope.core.resumable import Resumable
 from paratope.encoders.transformer import resolve_device
 from paratope.models.batches import BatchPlan, Embeddings, Examples, collate, label_batch
 from paratope.models.fine_tuning import build_network, embedding_width
@@ -80,10 +81,17 @@ class FitResult:
         return network.eval()
 
 
-@dataclasses.dataclass(slots=True)
-class RunState:
-    """How far a run has come, beside its network: the entry ``progress`` of a checkpoint."""
+@dataclasses.dataclass
+class RunState(Resumable):
+    """How far a run has come, beside its network: the entry ``progress`` of a checkpoint.
 
+    Without best weights in a state that is loaded, those it has are kept: the untrained.
+    """
+
+    kept = (
+        *("step", "sums", "seconds", "history", "best_epoch", "best_value", "best_spearman"),
+        *("best_state", "stopped"),
+    )
     step: int = 0  # optimiser steps done
     sums: dict[str, float] = dataclasses.field(default_factory=dict)  # of the epoch under way
     seconds: float = 0.0  # that epoch has taken so far, in whichever processes
@@ -112,15 +120,6 @@ class RunState:
         self.best_epoch, self.best_spearman = epoch, spearman
         self.best_value = -math.inf if unknown else value
         return True
-
-    def state_dict(self) -> dict[str, Any]:
-        """Every attribute by name."""
-        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from another's state; without best weights in it, keep these, the untrained."""
-        for name, value in self.state_dict().items():
-            setattr(self, name, state.get(name, value))
 
 
 class TrainingLoop:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from paratope.core.errors import TrainingError
+from paratope.core.resumable import Resumable
 from paratope.core.units import PKD_MAX_OUTPUT, PKD_MIN_OUTPUT
 from paratope.data.findings import Finding, named, percent
 from paratope.data.value_faults import MAX_OUTSIDE_SHARE, collapse, outside_share
@@ -23,6 +24,7 @@ from paratope.models.batches import PairBatch
 from paratope.models.network import NetworkOutput
 from paratope.models.recipes import Recipe
 
+Record = Mapping[str, Any]
 # A spread of predictions that grows by this factor from one epoch to the next has not collapsed.
 _GROWTH = 1.5
 # Epochs in a row that have to look overfitted.
@@ -57,7 +59,7 @@ class Answers:
 class Epoch:
     """What a monitor sees: records of the epochs so far, this one's answers, epochs of warm-up."""
 
-    history: list[Mapping[str, Any]]
+    history: list[Record]
     answers: Answers
     warmup: float = 0
 
@@ -325,10 +327,7 @@ class Monitors:
         self._warmup = recipe.schedule.warmup_epochs if warmed else 0
 
     def after_epoch(
-        self,
-        record: Mapping[str, Any],
-        answers: Answers | None,
-        history: Sequence[Mapping[str, Any]],
+        self, record: Record, answers: Answers | None, history: Sequence[Record]
     ) -> dict[str, Any]:
         """Judge an epoch by its record, its answers (None without validation) and those before.
 
@@ -351,11 +350,13 @@ class Monitors:
         return {**columns, "warned": ", ".join(warnings), "warning": "\n".join(warnings.values())}
 
 
-class EarlyStopping:
+class EarlyStopping(Resumable):
     """Whether a value, higher = better, still improves.
 
     It is time to stop after `patience` epochs (0: never) without a rise of more than `min_delta`.
     """
+
+    kept = ("best", "since", "waited")
 
     def __init__(self, patience: int, min_delta: float = 0.0) -> None:
         self.patience, self.min_delta = patience, min_delta
@@ -367,12 +368,3 @@ class EarlyStopping:
             self.best, self.since = value, epoch
         self.waited = epoch - self.since
         return bool(self.patience) and self.waited >= self.patience
-
-    def state_dict(self) -> dict[str, float]:
-        """What has been seen so far."""
-        return {"best": self.best, "since": self.since, "waited": self.waited}
-
-    def load_state_dict(self, state: dict[str, float]) -> None:
-        """Go on from another's state."""
-        self.best = state["best"]
-        self.since, self.waited = int(state["since"]), int(state["waited"])

@@ -153,9 +153,7 @@ class Trial:
     """One set of values, and how well it did."""
 
     number: int  # From 1; the first has the recipe's own values
-    # ``"done"``, ``"pruned"`` (given up, as half of the trials did better up to there) or
-    # ``"failed"``
-    state: str
+    state: str  # ``"done"``, ``"pruned"`` (half of the trials did better up to there), ``"failed"``
     values: dict[str, Any]  # By key of the recipe
     # Mean over the folds of the validation Spearman of each fold's best epoch; of a pruned trial as
     # far as it came, None of a failed one
@@ -186,17 +184,14 @@ def trials_table(trials: Sequence[Trial]) -> pl.DataFrame:
     """One row per trial: state, objective, every searched key, cost, note."""
     best = best_of(trials)
     keys = list(dict.fromkeys(key for trial in trials for key in trial.values))
-    columns: dict[str, list[Any]] = {
-        "trial": [trial.number for trial in trials],
-        "state": [trial.state for trial in trials],
-        "best": [trial is best for trial in trials],
-        "spearman": [trial.objective for trial in trials],
-        **{key: [trial.values.get(key) for trial in trials] for key in keys},
-        "epochs": [trial.epochs for trial in trials],
-        "seconds": [round(trial.seconds, 3) for trial in trials],
-        "note": [trial.note for trial in trials],
-    }
-    return pl.DataFrame(columns)
+    names = ("trial", "state", "best", "spearman", *keys, "epochs", "seconds", "note")
+    rows = [
+        (trial.number, trial.state, trial is best, trial.objective)
+        + tuple(trial.values.get(key) for key in keys)
+        + (trial.epochs, round(trial.seconds, 3), trial.note)
+        for trial in trials
+    ]
+    return pl.DataFrame(rows, schema=names, orient="row", infer_schema_length=None)
 
 
 def trials_figure(trials: Sequence[Trial], space: Mapping[str, Domain]) -> "Figure":

@@ -201,28 +201,11 @@ def train_table(
     Rows that cannot be used (in error, without a pKd, refused by an encoder) are counted and left
     out. The global random number generators are left as they were.
 
-    Parameters
-    ----------
-    source : path
-        Table with heavy, light, antigen and a measured value; see `read_table`.
-    recipe : Recipe
-        ``data.split`` says how the rows are split, ``data.columns`` which columns to read (such as
-        ``"heavy=VH"``), ``encoders`` which encoders read them.
-    folder : path
-        Run folder; made if it does not exist.
-    options : RunOptions, optional
-        Device, resuming, loggers, and who is told what.
-
-    Returns
-    -------
-    TrainedTable
-
-    Raises
-    ------
-    InputError
-        If the table cannot be read or split.
-    TrainingError
-        If no row can be used, or the folder holds another run and is not to be resumed.
+    `source` is a table with heavy, light, antigen and a measured value (`read_table`). The recipe's
+    ``data.split`` says how the rows are split, ``data.columns`` which columns to read (such as
+    ``"heavy=VH"``), ``encoders`` which encoders read them. `folder` is made if it does not exist.
+    Raises `InputError` if the table cannot be read or split, `TrainingError` if no row can be used,
+    or the folder holds another run and is not to be resumed.
     """
     options, run = options or RunOptions(), Path(folder)
     data = recipe.data.model_copy(update={"table": str(source)})
@@ -231,12 +214,10 @@ def train_table(
     names = check_loggers(options.loggers)
     inputs = input_files(recipe)
     rows = TrainingRows.read(recipe, options.device)
-    examples = {
-        name: Examples.from_measurements(
-            [rows.usable.cut[row] for row in np.flatnonzero(rows.parts == name)]
-        )
-        for name in PARTS
-    }
+    examples = {}
+    for name in PARTS:
+        chosen = [rows.usable.cut[row] for row in np.flatnonzero(rows.parts == name)]
+        examples[name] = Examples.from_measurements(chosen)
     # not before the table proved usable
     with open_run_folder(run, recipe, options.resume, options.say) as log:
         history = HistoryFile(run, recipe.name)

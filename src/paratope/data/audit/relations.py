@@ -344,8 +344,7 @@ def _related(
     seen = f"in {shared} shared rows {y.name} is {form.words} ({x.name} of {table.name})"
     same_kind = x.kind == y.kind and x.kind != "number"
     if form.takes_log:
-        reasons = _already_log(x)
-        if reasons:
+        if reasons := _already_log(x):
             yield made.finding(
                 "double_log",
                 y,

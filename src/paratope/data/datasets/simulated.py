@@ -90,6 +90,17 @@ BACKGROUNDS: tuple[Background, ...] = tuple(
 )
 
 
+# What settings may be, by the end of their names
+_RANGES = {
+    **dict.fromkeys(("antibodies", "antigens", "assays", "replicates"), (1, math.inf)),
+    "backgrounds": (1, len(BACKGROUNDS)),
+    "measured": (1e-9, 1.0),
+    "mutations": (0.0, len(SLOTS)),
+    "_sd": (0.0, MAX_SD),
+    "_pkd": (PKD_MIN_MEASURABLE, PKD_MAX_MEASURABLE),
+}
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class SimulationSettings:
     """What `simulate` is asked for; raises `InputError` if a value is out of range."""
@@ -115,9 +126,12 @@ class SimulationSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("antibodies", "antigens", "assays", "replicates", "backgrounds"):
-            if getattr(self, name) < 1:
-                raise InputError(f"simulate: {name} must be at least 1, got {getattr(self, name)}")
+        for name, value in dataclasses.asdict(self).items():
+            key = next((key for key in _RANGES if name.endswith(key)), "")
+            low, high = _RANGES.get(key, (0, 0))
+            if key and value is not None and not low <= value <= high:
+                most = f" and at most {high:g}" * (high < math.inf)
+                raise InputError(f"simulate: {name} must be at least {low:g}{most}, got {value}")
         rows = self.antibodies * self.antigens * self.assays * self.replicates
         if rows > MAX_ROWS:
             raise InputError(
@@ -125,26 +139,6 @@ class SimulationSettings:
                 f"assays and {self.replicates} replicates are {rows:.3g} measurements, about "
                 f"{rows * 2.7e-6:.3g} GB of memory; at most {MAX_ROWS:,} are simulated at once"
             )
-        if self.backgrounds > len(BACKGROUNDS):
-            raise InputError(
-                f"simulate: backgrounds must be at most {len(BACKGROUNDS)}, got {self.backgrounds}"
-            )
-        if not 0.0 < self.measured <= 1.0:
-            raise InputError(f"simulate: measured must be in (0, 1], got {self.measured}")
-        for name, value in dataclasses.asdict(self).items():
-            if name.endswith("_sd") and not 0.0 <= value <= MAX_SD:
-                raise InputError(f"simulate: {name} must be from 0 to {MAX_SD:g}, got {value}")
-        if not 0.0 <= self.mutations <= len(SLOTS):
-            raise InputError(
-                f"simulate: mutations must be between 0 and {len(SLOTS)}, got {self.mutations}"
-            )
-        for name in ("mean_pkd", "floor_pkd", "ceiling_pkd"):
-            value = getattr(self, name)
-            if value is not None and not PKD_MIN_MEASURABLE <= value <= PKD_MAX_MEASURABLE:
-                raise InputError(
-                    f"simulate: {name} must be between {PKD_MIN_MEASURABLE:g} and "
-                    f"{PKD_MAX_MEASURABLE:g}, got {value}"
-                )
         floor, ceiling = self.floor_pkd, self.ceiling_pkd
         if floor is not None and ceiling is not None and floor >= ceiling:
             raise InputError(f"simulate: floor_pkd {floor} must be below ceiling_pkd {ceiling}")

@@ -116,7 +116,15 @@ class MoleculeReader:
         molecules = self._of_sequences(cells)
         column = self._column("mutations" if "mutations" in self._columns else "id")
         with located(column):
-            is_parent = self._is_parent(molecules, cells)
+            row = self._rows.get(cells.get("parent", "").strip())
+            given = cells
+            if row is not None and not _is_variant(row):
+                given = {f"parent_{name}": row.get(name, "") for name in MOLECULES}
+            is_parent = None  # where that is not known
+            pair = Pair(molecules.antibody, molecules.antigen or Antigen(()))
+            with contextlib.suppress(InputError):
+                if parent := self.parent_of(pair, given):
+                    is_parent = parent.residues == pair.residues
             if not self._variants.to_make(cells, molecules.molecule, is_parent):
                 return molecules
         made = self._with_mutations(molecules, self._variants.text(cells), column)
@@ -238,17 +246,6 @@ class MoleculeReader:
             return self._variant(row, (*descendants, name))
         with located(f"parent {name!r}"):
             return self._of_sequences(row)
-
-    def _is_parent(self, molecules: Molecules, cells: Cells) -> bool | None:
-        """Whether a row's own sequences are its parent's; None where that is not known."""
-        row = self._rows.get(cells.get("parent", "").strip())
-        if row is not None and not _is_variant(row):
-            cells = {f"parent_{name}": row.get(name, "") for name in MOLECULES}
-        pair = Pair(molecules.antibody, molecules.antigen or Antigen(()))
-        with contextlib.suppress(InputError):
-            parent = self.parent_of(pair, cells)
-            return None if parent is None else parent.residues == pair.residues
-        return None
 
     def _beside(self, cells: Cells) -> Molecule | None:
         """A row's own sequences; None if they cannot be read."""

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
+from paratope.core import units
 from paratope.core.censoring import Censoring
 from paratope.core.errors import InputError
 from paratope.core.number_text import (
@@ -21,19 +22,6 @@ from paratope.core.number_text import (
     plain_commas,
     plain_text,
     split_number,
-)
-from paratope.core.units import (
-    PKD_MAX_MEASURABLE,
-    PKD_MIN_MEASURABLE,
-    STANDARD_TEMPERATURE_K,
-    ddg_kcal_mol_to_delta_pkd,
-    dg_kcal_mol_to_pkd,
-    flip_censoring,
-    kd_M_to_pkd,
-    kd_nM_to_pkd,
-    parse_bounded_number,
-    parse_kd,
-    unit_exponent,
 )
 from paratope.data.tables.columns import SPREAD_NAME, VALUE_COLUMNS, rate_columns, same_meaning
 from paratope.data.tables.formats import as_text
@@ -227,7 +215,11 @@ class ValueColumns:
         for canonical, name in self.columns.items():
             named = _HEADER_UNIT.search(name)
             unit = KD_UNITS.get(canonical)
-            if unit and named and unit_exponent(named[1]) not in (None, unit_exponent(unit)):
+            if (
+                unit
+                and named
+                and units.unit_exponent(named[1]) not in (None, units.unit_exponent(unit))
+            ):
                 self._note(name, f" is read in {unit}, as you said")
         self._turned: set[str] = set()  # Keys of logarithms of Kd, read with their sign turned
         self.roles: dict[str, str] = {}  # Relation, unit and type of value: the user's columns
@@ -278,7 +270,7 @@ class ValueColumns:
         known = numbers[np.isfinite(numbers)]
         if "log" not in name.lower() or _HIGHER.search(name) or not len(known):
             return texts
-        if -PKD_MAX_MEASURABLE <= known.min() and known.max() <= -PKD_MIN_MEASURABLE:
+        if -units.PKD_MAX_MEASURABLE <= known.min() and known.max() <= -units.PKD_MIN_MEASURABLE:
             self._turned.add(key)
             self._note(name, ": log10(Kd / M), read as -pKd")
             return [_turned(text) for text in texts]
@@ -292,7 +284,7 @@ class ValueColumns:
         return texts
 
     def _find_roles(self, frame: pl.DataFrame) -> None:
-        readers = {"relation": _relation_of, "unit": unit_exponent, "value_type": _type_of}
+        readers = {"relation": _relation_of, "unit": units.unit_exponent, "value_type": _type_of}
         for name in filter(self._others.__contains__, frame.columns):
             cells = {text.strip() for text in as_text(frame[name])} - {""}
             for role, read in readers.items():
@@ -335,7 +327,7 @@ class ValueColumns:
             del texts["score"]
             self.left_out = f"column {column!r} is not read as a score: {doubt}"
         # scores of any model may lie there, too: said, not refused
-        elif -PKD_MAX_MEASURABLE < low and high < -_LOG_IS_PKD:
+        elif -units.PKD_MAX_MEASURABLE < low and high < -_LOG_IS_PKD:
             self.left_out = (
                 f"column {column!r} is read as a score, higher = stronger, yet all its values "
                 f"lie between {low:.3g} and {high:.3g}: if it is a ΔG or a logarithm of Kd, "
@@ -383,13 +375,13 @@ class ValueColumns:
         if parts is None:
             return text
         name, own_unit = self.columns[key], parts.unit or KD_UNITS.get(canonical_of(key), "")
-        if unit and (exponent := unit_exponent(unit)) is None:
+        if unit and (exponent := units.unit_exponent(unit)) is None:
             raise SpreadError(
                 "split_value",
                 f"column {self.roles['unit']!r}: {unit!r} is no unit of Kd; expected M, mM, uM, "
                 "nM, pM or fM",
             )
-        if unit and own_unit and unit_exponent(own_unit) != exponent:
+        if unit and own_unit and units.unit_exponent(own_unit) != exponent:
             raise SpreadError(
                 "columns_disagree",
                 f"column {name!r} and column {self.roles['unit']!r} disagree about the unit: "
@@ -414,7 +406,7 @@ class ValueColumns:
         for index, row in enumerate(rows):
             parts = split_number(row.cells.get("kd", "")) if row.problem is None else None
             if parts and not (parts.unit or parts.bound) and 0 < parts.value < np.inf:
-                bare[index] = kd_M_to_pkd(parts.value)
+                bare[index] = units.kd_M_to_pkd(parts.value)
         if not bare:
             return rows
         column, strongest = self.columns["kd"], max(bare.values())
@@ -428,8 +420,8 @@ class ValueColumns:
             )
         if strongest >= MIN_STRONGEST_PKD:
             return rows
-        units = {"uM": 6.0, "nM": 9.0, "pM": 12.0}
-        shifts = sorted((abs(middle + shift - 8.5), unit) for unit, shift in units.items())
+        powers = {"uM": 6.0, "nM": 9.0, "pM": 12.0}
+        shifts = sorted((abs(middle + shift - 8.5), unit) for unit, shift in powers.items())
         fits = [unit for distance, unit in shifts if distance <= 4.5] or ["nM"]
         looks = f"it looks like a Kd in {' or '.join(fits)}"
         for index in bare:
@@ -457,7 +449,7 @@ class ValueColumns:
             row = RowOfValues({"kd_M": ""})
             try:
                 if not (is_not_measured(ka) or is_not_measured(kd)):
-                    (on_rate, exact), (off_rate, bound) = map(parse_bounded_number, (ka, kd))
+                    (on_rate, exact), (off_rate, bound) = map(units.parse_bounded_number, (ka, kd))
                     if exact is not Censoring.EXACT or on_rate <= 0 or off_rate <= 0:
                         raise InputError(f"expected two rates above zero, got {ka!r} and {kd!r}")
                     both.append((on_rate, off_rate))
@@ -473,7 +465,7 @@ class ValueColumns:
             for rates, (column, low, high) in zip(zip(*both, strict=True), limits, strict=False)
             if not low <= (middle := statistics.median(rates)) <= high
         ]
-        pkds = [kd_M_to_pkd(off_rate / on_rate) for on_rate, off_rate in both]
+        pkds = [units.kd_M_to_pkd(off_rate / on_rate) for on_rate, off_rate in both]
         if pkds and statistics.median(pkds) < DOUBTED_PKD:
             doubts.append(f"Kd would be a pKd of about {statistics.median(pkds):.1f}")
         if doubts:
@@ -515,7 +507,7 @@ def read_values(
     `InputError` if nothing is measured, a value cannot be read or is in the wrong unit, or two
     columns disagree.
     """
-    temperature = STANDARD_TEMPERATURE_K if temperature_K is None else temperature_K
+    temperature = units.STANDARD_TEMPERATURE_K if temperature_K is None else temperature_K
     keys = [key for name in VALUE_COLUMNS for key in cells if canonical_of(key) == name]
     readings = [
         _read(key, cells[key].strip(), columns[key], temperature)
@@ -566,18 +558,22 @@ def _read(key: str, text: str, column: str, temperature_K: float) -> _Reading:
                 raise InputError(f"a non-binder has no ΔΔG; leave it empty, got {text!r}")
             return _Reading(key, text, None, Censoring.AT_MOST)
         if canonical in KD_UNITS:
-            pkd, censoring = parse_kd(text, KD_UNITS[canonical] or "M")
+            pkd, censoring = units.parse_kd(text, KD_UNITS[canonical] or "M")
             assert pkd is not None
         else:
-            pkd, censoring = parse_bounded_number(text)
+            pkd, censoring = units.parse_bounded_number(text)
             if canonical in ("dg_kcal_mol", "ddg_kcal_mol"):
-                to_pkd = dg_kcal_mol_to_pkd if canonical[1] == "g" else ddg_kcal_mol_to_delta_pkd
-                pkd, censoring = to_pkd(pkd, temperature_K), flip_censoring(censoring)
+                to_pkd = (
+                    units.dg_kcal_mol_to_pkd
+                    if canonical[1] == "g"
+                    else units.ddg_kcal_mol_to_delta_pkd
+                )
+                pkd, censoring = to_pkd(pkd, temperature_K), units.flip_censoring(censoring)
     except InputError as error:
         raise InputError(f"column {column!r}: {error}") from None
-    if canonical in ABSOLUTE and not PKD_MIN_MEASURABLE <= pkd <= PKD_MAX_MEASURABLE:
+    if canonical in ABSOLUTE and not units.PKD_MIN_MEASURABLE <= pkd <= units.PKD_MAX_MEASURABLE:
         limit = "weaker than any assay measures (10 mM)"
-        if pkd > PKD_MAX_MEASURABLE:
+        if pkd > units.PKD_MAX_MEASURABLE:
             limit = "stronger than any assay measures (1 fM)"
         message = f"{text!r}: a pKd of {pkd:.3g} is {limit}"
         raise WrongUnitError(column, message, _likely_unit(canonical, text))
@@ -589,18 +585,18 @@ def _likely_unit(canonical: str, text: str) -> str:
         return "ΔG is in kcal/mol and negative for binding; a difference is ddg_kcal_mol"
     unknown = "check the number and its unit"
     try:
-        number, _ = parse_bounded_number(text)
+        number, _ = units.parse_bounded_number(text)
     except InputError:  # with a unit of its own
         return unknown
     if canonical == "pkd" and number < 0:
         return (
             "it looks like a ΔG or a logarithm of Kd; name the column dg_kcal_mol, or turn its sign"
         )
-    if number <= 0 or (canonical == "pkd" and 0.01 <= number <= PKD_MIN_MEASURABLE):
+    if number <= 0 or (canonical == "pkd" and 0.01 <= number <= units.PKD_MIN_MEASURABLE):
         return unknown
-    for unit, pkd in (("M", kd_M_to_pkd(number)), ("nM", kd_nM_to_pkd(number))):
+    for unit, pkd in (("M", units.kd_M_to_pkd(number)), ("nM", units.kd_nM_to_pkd(number))):
         is_said = (KD_UNITS.get(canonical) or "M") == unit and canonical != "pkd"
-        if not is_said and PKD_MIN_MEASURABLE + 1 <= pkd <= PKD_MAX_MEASURABLE - 1:
+        if not is_said and units.PKD_MIN_MEASURABLE + 1 <= pkd <= units.PKD_MAX_MEASURABLE - 1:
             write = f"write the unit, '{text} {unit}', or " if canonical == "kd" else ""
             return f"it looks like a Kd in {unit}; {write}name the column kd_{unit}"
     return unknown

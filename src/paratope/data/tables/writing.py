@@ -144,16 +144,8 @@ class TableWriter:
 def write_table(
     frame: Frame, target: str | os.PathLike[str], *, keep: Collection[str] = ()
 ) -> None:
-    r"""Write a polars or pandas frame as a file: complete, or not at all.
+    r"""Write a polars or pandas frame as a file, complete or not at all, as `TableWriter` does.
 
-    Parameters
-    ----------
-    frame : polars.DataFrame or pandas.DataFrame
-    target, keep
-        As `TableWriter`, with the same formats, rounding and errors.
-
-    Examples
-    --------
     >>> import tempfile
     >>> target = Path(tempfile.mkdtemp()) / "out.tsv"
     >>> write_table(pl.DataFrame({"well": ["A1"], "kd_nM": [0.00012345]}), target)
