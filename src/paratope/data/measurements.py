@@ -57,11 +57,9 @@ class Measurement:
     origin: Origin = Origin()
 
     def __post_init__(self) -> None:
-        values = (self.pkd, self.delta_pkd, self.score)
-        if any(value is not None and not math.isfinite(value) for value in values):
-            raise InputError(
-                f"a measured value must be finite, got pkd, delta_pkd, score = {values}"
-            )
+        got = (self.pkd, self.delta_pkd, self.score)
+        if any(value is not None and not math.isfinite(value) for value in got):
+            raise InputError(f"a measured value must be finite, got pkd, delta_pkd, score = {got}")
         if not self.has_value and self.censoring is not Censoring.AT_MOST:
             raise InputError("a measurement needs a pKd, a ΔpKd or a score")
 

@@ -29,7 +29,7 @@ PACKAGE_VERSION = "0.1.3"
 _MODEL = "trained_models/AntiBERTy_md_smooth"
 # Classes of its species classifier, in the order of its outputs.
 SPECIES = ("camel", "human", "mouse", "rabbit", "rat", "rhesus")
-_SPECIES_WEIGHTS = (
+_OF_SPECIES = (
     *("bert.pooler.dense.weight", "bert.pooler.dense.bias"),
     *("cls.species.weight", "cls.species.bias"),
 )
@@ -88,9 +88,7 @@ class AntibertyEncoder(TransformerEncoder):
             weights = torch.load(path, weights_only=True, map_location="cpu")
         except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
             raise EncoderError(f"{path} cannot be read ({error}); {_HOW_TO_INSTALL}") from error
-        self._species_head = [
-            weights[name].to(resolve_device(self.device)) for name in _SPECIES_WEIGHTS
-        ]
+        self._species_head = [weights[name].to(resolve_device(self.device)) for name in _OF_SPECIES]
         used = {key: value for key, value in weights.items() if not re.search(_UNUSED_WEIGHTS, key)}
         with torch.device("meta"):  # draws no weights: the caller's random state is theirs
             model = MaskedLanguageModel(json.loads((self._folder / "config.json").read_text()))

@@ -88,10 +88,8 @@ class MaskedLanguageModel(nn.Module):
         return head["decoder"](states)
 
 
-def _dense_norm(before: int, after: int, eps: float) -> nn.ModuleDict:
-    return nn.ModuleDict(
-        {"dense": nn.Linear(before, after), "LayerNorm": nn.LayerNorm(after, eps=eps)}
-    )
+def _dense_norm(before: int, dim: int, eps: float) -> nn.ModuleDict:
+    return nn.ModuleDict({"dense": nn.Linear(before, dim), "LayerNorm": nn.LayerNorm(dim, eps=eps)})
 
 
 def _add(output: Any, update: Tensor, states: Tensor) -> Tensor:

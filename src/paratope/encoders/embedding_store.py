@@ -109,11 +109,7 @@ class EmbeddingStore:
         units = list({unit for molecule in molecules for unit in self._units(molecule)})
         keys = [embedding_key(self.encoder.name, unit) for unit in units]
         missing = dict(zip(units, self._open().lacking(keys), strict=True))
-        return [
-            molecule
-            for molecule in molecules
-            if any(missing[unit] for unit in self._units(molecule))
-        ]
+        return [each for each in molecules if any(missing[unit] for unit in self._units(each))]
 
     def clear(self) -> None:
         """Remove every embedding of this encoder."""

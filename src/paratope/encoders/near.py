@@ -51,9 +51,9 @@ class NearEncoder(BaseEncoder):
 
         device = resolve_device(self.device)
         with np.load(self._path, allow_pickle=False) as arrays:
-            names = [name for name in arrays.files if name.endswith((".weight", ".bias"))]
+            keys = [key for key in arrays.files if key.endswith((".weight", ".bias"))]
             return {
-                name: torch.from_numpy(arrays[name].astype(np.float32)).to(device) for name in names
+                key: torch.tensor(arrays[key], dtype=torch.float32, device=device) for key in keys
             }
 
     def _encode_units(self, units: list[tuple[str, ...]]) -> list[np.ndarray]:

@@ -166,9 +166,8 @@ def collate(
     batch = label_batch(examples, rows)
     for side, store in (("antibody", antibody_store), ("antigen", antigen_store)):
         molecules = examples.antibodies if side == "antibody" else examples.antigens
-        used, index = np.unique(
-            getattr(examples, f"{side}_index")[batch.row.numpy()], return_inverse=True
-        )
+        rows_index = getattr(examples, f"{side}_index")[batch.row.numpy()]
+        used, index = np.unique(rows_index, return_inverse=True)
         tokens, mask = pad([store.get(molecules[molecule]) for molecule in used])
         new = {side: tokens, f"{side}_mask": mask, f"{side}_index": torch.from_numpy(index)}
         batch = batch._replace(**new)

@@ -303,9 +303,8 @@ def sinusoids(length: int, like: Tensor) -> Tensor:
     """Sines and cosines of the position, (length, width of `like`); Vaswani et al. 2017, 3.5."""
     half = like.shape[-1] // 2
     position = torch.arange(length, device=like.device, dtype=torch.float32)
-    rate = torch.exp(
-        torch.arange(half, device=like.device, dtype=torch.float32) * (-math.log(1e4) / half)
-    )
+    channel = torch.arange(half, device=like.device, dtype=torch.float32)
+    rate = torch.exp(channel * (-math.log(1e4) / half))
     angle = position[:, None] * rate[None, :]
     return torch.cat([angle.sin(), angle.cos()], dim=-1).to(like.dtype)
 

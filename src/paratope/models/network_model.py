@@ -151,17 +151,15 @@ class NetworkModel:
         """Calibrated predictions; see `paratope.models.model.Model`."""
         distances = self.judge(pairs)
         domains = [distance.domain for distance in distances]
-        calibrated = self.calibration.apply(
+        answers = self.calibration.apply(
             self.score_pairs(pairs), domains, coverage, strong_threshold_pkd
         )
         difference = None
         if parent is not None:
             parent_pkd = float(self.predict_pairs([parent]).calibrated.value[0])
-            difference = self.calibration.difference(
-                calibrated.value, parent_pkd, domains, coverage
-            )
+            difference = self.calibration.difference(answers.value, parent_pkd, domains, coverage)
         notes = [_OUT_OF_DOMAIN if domain == "out" else "" for domain in domains]
-        return PairPredictions(calibrated, distances, notes, difference)
+        return PairPredictions(answers, distances, notes, difference)
 
     def antibody_state(self, molecules: Sequence[Chains]) -> States:
         """Latents of antibodies; runs once per molecule."""

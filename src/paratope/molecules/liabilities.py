@@ -114,10 +114,8 @@ def new_liabilities(parent: Antibody, variant: Antibody) -> tuple[Liability, ...
     >>> [str(one) for one in new_liabilities(Antibody(vhh), variant)]
     ['methionine-oxidation M H:110']
     """
-    before = {_identity(old): _rank(old) for old in find_liabilities(parent)}
-    return tuple(
-        new for new in find_liabilities(variant) if _rank(new) > before.get(_identity(new), -1)
-    )
+    before = {_key(old): _rank(old) for old in find_liabilities(parent)}
+    return tuple(new for new in find_liabilities(variant) if _rank(new) > before.get(_key(new), -1))
 
 
 def select_liabilities(text: str = "default") -> tuple[str, ...]:
@@ -184,7 +182,7 @@ def _of_chain(letter: str, chain: str) -> tuple[tuple[Liability, ...], int]:
     return tuple(liabilities), charge
 
 
-def _identity(liability: Liability) -> tuple[str, str, str]:
+def _key(liability: Liability) -> tuple[str, str, str]:
     """What makes a liability of a parent and of a variant the same one."""
     if liability.kind == "cdr-charge":
         return liability.kind, "", liability.motif[0]

@@ -132,9 +132,8 @@ def _with_long_cdr3(domain: Domain, sequence: str, scheme: str) -> Domain:
     if match is None or match.start() - cdr3 < 20:
         return domain
     cut = slice(cdr3 + 10, match.start() - 8)
-    shorter = find_domains(
-        sequence[domain.start : cut.start] + sequence[cut.stop : match.end()], scheme
-    )
+    without = sequence[domain.start : cut.start] + sequence[cut.stop : match.end()]
+    shorter = find_domains(without, scheme)
     if len(shorter) != 1 or shorter[0].missing or shorter[0].start:
         return domain
     positions = shorter[0].positions

@@ -21,9 +21,7 @@ def check_reading(table: AuditedTable) -> Iterator[Finding]:
     names = columns.columns
     first = next(iter(names.values()), "")
     if isinstance(refusal, SpreadError):
-        column = (
-            names.get("score", "") if refusal.code == "direction" else columns.rates[1] or first
-        )
+        column = names.get("score") if refusal.code == "direction" else columns.rates[1] or first
         message = str(refusal).removeprefix(f"{table.name}: ")
         yield table.finding(refusal.code, column or first, message, table.rows, severity="error")
     if columns.left_out:

@@ -212,15 +212,13 @@ def check_near_duplicates(table: AuditedTable) -> Iterator[Finding]:
         chosen = np.random.default_rng(0).choice(chosen, MAX_COMPARED, replace=False)
     chains = [(table.heavy[row] or "", table.light[row] or "") for row in chosen]
     texts = ["|".join(pair) for pair in chains]
-    distance = process.cdist(
-        texts, texts, scorer=Levenshtein.distance, score_cutoff=2, dtype=np.uint8
-    )
-    np.fill_diagonal(distance, 255)
-    close = (distance <= 2).any(axis=1)
+    edits = process.cdist(texts, texts, scorer=Levenshtein.distance, score_cutoff=2, dtype=np.uint8)
+    np.fill_diagonal(edits, 255)
+    close = (edits <= 2).any(axis=1)
     cut = sorted(
         {
             int(chosen[i])
-            for i, j in zip(*np.nonzero(distance <= 2), strict=True)
+            for i, j in zip(*np.nonzero(edits <= 2), strict=True)
             if len(texts[i]) < len(texts[j])
             and all(part in whole for part, whole in zip(chains[i], chains[j], strict=True))
         }

@@ -297,9 +297,8 @@ def read_audited(name: str, frame: pl.DataFrame) -> AuditedTable:
             return order.index(role)
         return len(order) + (0 if column.is_label else 2 if column.kind == "number" else 1)
 
-    columns = ValueColumns(
-        name, frame.columns, match_columns(frame.columns, wanted=MEASURED_COLUMNS)
-    )
+    measured = match_columns(frame.columns, wanted=MEASURED_COLUMNS)
+    columns = ValueColumns(name, frame.columns, measured)
     try:
         reading = ValueReading(columns, columns.read(frame) if columns.has_any else [], None)
     except InputError as problem:

@@ -92,10 +92,8 @@ class Block:
             raise InputError(f"{name}: line {self.lines[row]}: {error}")
 
 
-def read_blocks(
-    opened: Opened, block_rows: int | None, columns: Collection[str] = ()
-) -> Iterator[Block]:
-    """Blocks of at most `block_rows` rows (all of them for None); none if there is no row.
+def read_blocks(opened: Opened, size: int | None, columns: Collection[str] = ()) -> Iterator[Block]:
+    """Blocks of at most `size` rows (all of them for None); none if there is no row.
 
     `columns` are names the caller expects among the user's; they tell the header and the sheet.
     Chains of single cells (AIRR) are paired, for which their table is read whole.
@@ -103,7 +101,7 @@ def read_blocks(
     if opened.kind in ("parquet", "xlsx"):
         read = _parquet_blocks if opened.kind == "parquet" else _xlsx_blocks
         with panics_as_errors(f"{opened.name}: altered, or of a kind that is not read"):
-            yield from _cells_paired(read(opened, block_rows, columns), opened, block_rows, columns)
+            yield from _cells_paired(read(opened, size, columns), opened, size, columns)
     elif opened.suffix in (".parquet", ".pq", ".xlsx"):
         raise InputError(f"{opened.name}: this is not a {opened.suffix[1:]} file but text")
     else:
@@ -115,25 +113,25 @@ def read_blocks(
             if first.startswith(">") or _FASTA_NAME.search(opened.name):
                 schema = {"id": pl.String, "heavy": pl.String, "light": pl.String}
                 antibodies = _paired_chains(_fasta_records(every, opened.name))
-                for batch in _batches(antibodies, block_rows):
+                for batch in _batches(antibodies, size):
                     rows = [(each.name, each.heavy, each.light) for each in batch]
                     notes = {number: each.note for number, each in enumerate(batch) if each.note}
                     frame = pl.DataFrame(rows, schema=schema, orient="row")
                     yield Block(frame, [each.line for each in batch], notes=notes)
             else:
-                blocks = _delimited_blocks(head, every, opened, block_rows, columns)
-                yield from _cells_paired(blocks, opened, block_rows, columns)
+                blocks = _delimited_blocks(head, every, opened, size, columns)
+                yield from _cells_paired(blocks, opened, size, columns)
 
 
 def _cut(
     frame: pl.DataFrame,
     lines: list[int],
-    block_rows: int | None,
+    size: int | None,
     table_notes: list[str],
     notes: Mapping[int, str],
 ) -> Iterator[Block]:
     """A whole table in blocks; `notes` by row."""
-    step = block_rows or max(frame.height, 1)
+    step = size or max(frame.height, 1)
     for start in range(0, frame.height, step):
         stop = start + step
         block = Block(frame[start:stop], lines[start:stop], table_notes=table_notes)
@@ -143,7 +141,7 @@ def _cut(
 
 
 def _cells_paired(
-    blocks: Iterator[Block], opened: Opened, block_rows: int | None, chosen: Collection[str]
+    blocks: Iterator[Block], opened: Opened, size: int | None, chosen: Collection[str]
 ) -> Iterator[Block]:
     """Blocks as they are; where rows are chains of single cells, a row for each cell.
 
@@ -173,11 +171,9 @@ def _cells_paired(
         cells.setdefault(cell or f"row {row + 1}", {}).setdefault(side, []).append(row)
     residues = frame[sequence].cast(pl.String)
     kept, heavy, light, notes = [], [], [], {}
-    for number, (cell, by_side) in enumerate(cells.items()):
-        best = {
-            side: max(rows, key=lambda row: (seen[row], -row)) for side, rows in by_side.items()
-        }
-        more = [f"{len(rows)} {side} chains" for side, rows in by_side.items() if len(rows) > 1]
+    for number, (cell, sides) in enumerate(cells.items()):
+        best = {side: max(rows, key=lambda row: (seen[row], -row)) for side, rows in sides.items()}
+        more = [f"{len(rows)} {side} chains" for side, rows in sides.items() if len(rows) > 1]
         if more:
             how = f"the one with the highest {counts}" if counts else "the first"
             notes[number] = f"cell {cell!r} has {' and '.join(more)}: {how} is taken"
@@ -188,7 +184,7 @@ def _cells_paired(
     paired = frame[kept].with_columns(pl.Series(k, v, pl.String) for k, v in texts.items())
     said = [note for block in every for note in block.table_notes]
     said.append(f"{opened.name}: the chains of {paired.height:,} cells paired by cell_id and locus")
-    yield from _cut(paired, [lines[row] for row in kept], block_rows, said, notes)
+    yield from _cut(paired, [lines[row] for row in kept], size, said, notes)
 
 
 def _lines(text: io.TextIOWrapper, name: str) -> Iterator[str]:
@@ -202,11 +198,7 @@ def _lines(text: io.TextIOWrapper, name: str) -> Iterator[str]:
 
 
 def _delimited_blocks(
-    head: list[str],
-    every: Iterator[str],
-    opened: Opened,
-    block_rows: int | None,
-    chosen: Collection[str],
+    head: list[str], every: Iterator[str], opened: Opened, size: int | None, chosen: Collection[str]
 ) -> Iterator[Block]:
     expected = _SUFFIX_DELIMITER.get(opened.suffix)
     # Excel's own line about the delimiter
@@ -232,7 +224,7 @@ def _delimited_blocks(
     while width and not header[width - 1].strip():
         width -= 1
     table_notes = [f"{opened.name}: {text}" for text in (*texts, *renamed)]
-    for batch in _batches(records, block_rows):
+    for batch in _batches(records, size):
         block = Block(pl.DataFrame(), [], table_notes=table_notes)
         table_notes = []
         rows = []
@@ -295,18 +287,16 @@ def _records(
         yield start, fields, broken
 
 
-def _parquet_blocks(
-    opened: Opened, block_rows: int | None, chosen: Collection[str]
-) -> Iterator[Block]:
+def _parquet_blocks(opened: Opened, size: int | None, chosen: Collection[str]) -> Iterator[Block]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     packed = opened.stream.seek(0, io.SEEK_END)
     try:
-        check_parquet(opened.stream, opened.name, packed, block_rows)
+        check_parquet(opened.stream, opened.name, packed, size)
         file = pq.ParquetFile(opened.stream)
         total = file.metadata.num_rows
-        for batch in file.iter_batches(batch_size=block_rows or max(total, 1)):
+        for batch in file.iter_batches(batch_size=size or max(total, 1)):
             frame = pl.DataFrame(pa.Table.from_batches([batch]))
             if frame.height:
                 yield Block(frame, [0] * frame.height)
@@ -315,9 +305,7 @@ def _parquet_blocks(
         raise InputError(f"{opened.name}: {what}: {one_line(error)}") from None
 
 
-def _xlsx_blocks(
-    opened: Opened, block_rows: int | None, chosen: Collection[str]
-) -> Iterator[Block]:
+def _xlsx_blocks(opened: Opened, size: int | None, chosen: Collection[str]) -> Iterator[Block]:
     import fastexcel
 
     logging.getLogger("fastexcel").setLevel(logging.ERROR)  # it warns of every empty column
@@ -357,7 +345,7 @@ def _xlsx_blocks(
     empty = [name for name, named in zip(names, rows[above], strict=True) if not named.strip()]
     frame = frame.filter(filled)
     frame = frame.drop(name for name in empty if frame[name].null_count() == frame.height)
-    yield from _cut(frame, lines, block_rows, [f"{opened.name}: {note}" for note in notes], {})
+    yield from _cut(frame, lines, size, [f"{opened.name}: {note}" for note in notes], {})
 
 
 def _chosen_sheet(

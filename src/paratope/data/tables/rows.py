@@ -125,11 +125,9 @@ class RowReader:
         self._notes: list[str] = []
         default_antigen = options.get("default_antigen")
         self.columns = self._matched(sample, options.get("columns"), default_antigen)
-        by_hand = set(options.get("columns") or ()) & set(VALUE_COLUMNS)
+        by_hand = bool(set(options.get("columns") or ()) & set(VALUE_COLUMNS))
         take, names = options.get("take", ()), sample.columns
-        self._values = ValueColumns(
-            source, names, self.columns, take=take, only_matched=bool(by_hand)
-        )
+        self._values = ValueColumns(source, names, self.columns, take=take, only_matched=by_hand)
         if self._is_measured and not (self._values.has_any or "binder" in self.columns):
             message = missing_column(source, "pkd", sample, self.columns)
             raise InputError(f"{message}; or give one of {', '.join(VALUE_COLUMNS)}")

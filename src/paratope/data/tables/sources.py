@@ -289,14 +289,12 @@ def _check_sheet(
     book: zipfile.ZipFile, member: str, name: str, packed: int, lengths: list[int]
 ) -> None:
     """As `check_workbook`; cell by cell only where a cheap look leaves a doubt."""
-    ends, rows, columns = 0, 10**4, 26
+    ends, height, width = 0, 10**4, 26
     for part in _parts(book, member, b"</"):
         ends += part.count(b"</")
-        rows = next((n for n, mark in _ROWS.items() if n > rows and mark.search(part)), rows)
-        columns = next(
-            (n for n, mark in _COLUMNS.items() if n > columns and mark.search(part)), columns
-        )
-    may_be_sparse = rows * columns > max(_FREE_CELLS, _CELLS_PER_VALUE * ends // 3)
+        height = next((n for n, mark in _ROWS.items() if n > height and mark.search(part)), height)
+        width = next((n for n, mark in _COLUMNS.items() if n > width and mark.search(part)), width)
+    may_be_sparse = height * width > max(_FREE_CELLS, _CELLS_PER_VALUE * ends // 3)
     if not may_be_sparse and max(lengths, default=0) * ends < _FREE_TEXT_BYTES:
         return
     text, values, rows, column = 0, 0, 0, b"A"

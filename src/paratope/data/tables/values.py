@@ -5,8 +5,10 @@ on rate beside an off rate gives a Kd. They are known by what their cells hold, 
 cell holds something else.
 """
 
+import importlib.resources
 import re
 import statistics
+import tomllib
 from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
@@ -41,33 +43,12 @@ _LOG_IS_PKD = 4.0
 # what nearly all Kd in M lie between
 _KD_M = (1e-15, 1e-4)
 
-_NO = set("0 0.0 false no n f neg negative falsch nein faux non".split())
-_YES = set("1 1.0 true yes y t + ++ +++ pos positive binder binds binding wahr ja vrai oui".split())
-_RELATIONS = {
-    **dict.fromkeys(" = == eq equal equals exact ~".split(" "), ""),
-    **dict.fromkeys((">", ">>", "gt", "greater than", "greater", "more than"), ">"),
-    **dict.fromkeys((">=", "≥", "ge", "at least"), ">="),
-    **dict.fromkeys(("<", "<<", "lt", "less than", "less", "smaller than"), "<"),
-    **dict.fromkeys(("<=", "≤", "le", "at most"), "<="),
-}
+_FILE = importlib.resources.files("paratope.data.tables") / "words.toml"
+_WORDS = tomllib.loads(_FILE.read_text("utf-8"))
+_NO, _YES = (set(_WORDS["binder"][answer].split()) for answer in ("no", "yes"))
+_RELATIONS = {word: sign for sign, words in _WORDS["relations"].items() for word in words}
+_TYPES = {word: kind for kind, words in _WORDS["value_types"].items() for word in words.split()}
 _TURNED = {"<": ">", ">": "<", "≤": "≥", "≥": "≤", "-": ""}
-_TYPES = {  # a canonical column, or the name of another type, by what a word has of letters
-    word: kind
-    for kind, words in {
-        "kd": "kd kdapp appkd apparentkd kdm kdnm dissociationconstant dissociationconstantkd "
-        "equilibriumdissociationconstant",
-        "pkd": "pkd logkd",
-        "dg_kcal_mol": "dg deltag bindingfreeenergy",
-        "IC50": "halfmaximalinhibitoryconcentration",
-        "EC50": "halfmaximaleffectiveconcentration",
-        "Ki": "ki inhibitionconstant",
-        "KA": "ka associationconstant",
-        "kon": "kon onrate associationrate",
-        "koff": "koff offrate dissociationrate",
-        "Tm": "tm",
-    }.items()
-    for word in words.split()
-}
 _ROLES = {  # names of columns that hold what stands beside a value
     "relation": r"inequality|qualifier|relation|operator|modifier|comparator",
     "unit": r"units?$|_units?\b",
