@@ -58,42 +58,29 @@ class NearEncoder(BaseEncoder):
 
     def _encode_units(self, units: list[tuple[str, ...]]) -> list[np.ndarray]:
         import torch
+        from torch.nn import functional
 
         with self._lock:
             weights = self._loaded
+        device = weights["embedding_layer.weight"].device
         letters = {letter: index for index, letter in enumerate(_TOKENS)}
         chains = [torch.tensor([letters[letter] for letter in chain]) for (chain,) in units]
         rows: list[np.ndarray] = [np.empty(0)] * len(units)
         for batch in length_batches([len(chain) for chain in chains]):
-            lengths = [len(chains[index]) for index in batch]
+            lengths = torch.tensor([len(chains[index]) for index in batch])
             tokens = torch.nn.utils.rnn.pad_sequence([chains[i] for i in batch], batch_first=True)
+            inside = (torch.arange(tokens.shape[1]) < lengths[:, None])[:, None].to(device)
             with torch.inference_mode():
-                output = _forward(tokens, torch.tensor(lengths), weights)
-            for row, index in enumerate(batch):
-                rows[index] = output[row, : lengths[row]].cpu().numpy()
+                hidden = weights["embedding_layer.weight"].T[tokens.to(device)]
+                hidden = hidden.transpose(1, 2)  # (B, 256, T)
+                for block in range(_BLOCKS):
+                    change = hidden
+                    for layer in (f"conv_layers.{block}.conv{number}" for number in (1, 2)):
+                        # outside of a chain there are zeros, whatever the padding
+                        change = functional.elu(change) * inside
+                        kernel, bias = weights[f"{layer}.weight"], weights[f"{layer}.bias"]
+                        change = functional.conv1d(change, kernel, bias, padding=3)
+                    hidden = hidden + change
+            for index, output, length in zip(batch, hidden, lengths.tolist(), strict=True):
+                rows[index] = output[:, :length].T.cpu().numpy()
         return rows
-
-
-def _forward(
-    tokens: "torch.Tensor", lengths: "torch.Tensor", weights: "dict[str, torch.Tensor]"
-) -> "torch.Tensor":
-    """Outputs (B, T, 256) of padded token ids (B, T) and true lengths (B,)."""
-    import torch
-    from torch.nn import functional
-
-    device = weights["embedding_layer.weight"].device
-    inside = (torch.arange(tokens.shape[1]) < lengths[:, None])[:, None].to(device)  # (B, 1, T)
-    hidden = weights["embedding_layer.weight"].T[tokens.to(device)].transpose(1, 2)  # (B, 256, T)
-    for block in range(_BLOCKS):
-        change = hidden
-        for convolution in (1, 2):
-            prefix = f"conv_layers.{block}.conv{convolution}"
-            # outside of a chain there are zeros, whatever the padding
-            change = functional.conv1d(
-                functional.elu(change) * inside,
-                weights[f"{prefix}.weight"],
-                weights[f"{prefix}.bias"],
-                padding=3,
-            )
-        hidden = hidden + change
-    return hidden.transpose(1, 2)

@@ -315,7 +315,14 @@ class Calibration:
         pkd, sigma = self._rescaled(rows.mean), np.maximum(rows.sd, _MIN_SD)
         residuals = (rows.pkd - pkd)[exact]
         strong = _fit_strong(_strong_features(pkd, sigma, rows.strong_logit, STRONG_PKD), rows)
-        deltas = _delta_residuals(rows, pkd)
+        # errors of differences between neighbouring rows of one assay and group
+        deltas = np.zeros(0)
+        keys = np.char.add(np.char.add(rows.assay, "\n"), rows.group)
+        for key in np.unique(keys[exact]):
+            members = np.flatnonzero(exact & (keys == key))
+            members = np.random.default_rng(len(members)).permutation(members)
+            errors = np.diff(rows.pkd[members]) - np.diff(pkd[members])
+            deltas = np.concatenate([deltas, errors])
         if len(deltas) < 2:  # no assay has two rows: two independent errors
             deltas = np.concatenate([residuals, -residuals]) * math.sqrt(2.0)
         fitted = _Stratum(residuals, sigma[exact], deltas, strong, rows, borrowed, familiar)
@@ -388,15 +395,3 @@ def _fit_strong(features: np.ndarray, rows: CalibrationRows) -> np.ndarray:
     start = np.array([0.0, 0.5, 0.5])
     bounds = [(-10, 10), (0.05, 5), (0, 5)]
     return minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds).x
-
-
-def _delta_residuals(rows: CalibrationRows, scaled: np.ndarray) -> np.ndarray:
-    """Errors of differences between neighbouring exact rows of one assay and group."""
-    errors = []
-    exact = rows.censoring == 0
-    keys = np.char.add(np.char.add(rows.assay, "\n"), rows.group)
-    for key in np.unique(keys[exact]):
-        members = np.flatnonzero(exact & (keys == key))
-        members = np.random.default_rng(len(members)).permutation(members)
-        errors.append(np.diff(rows.pkd[members]) - np.diff(scaled[members]))
-    return np.concatenate(errors) if errors else np.zeros(0)

@@ -479,7 +479,16 @@ def _is_refused(key: str, text: str, name: str) -> bool:
 
 def _roles_by_content(frame: pl.DataFrame, roles: dict[str, str]) -> dict[str, str]:
     """Roles completed by what unnamed columns hold: heavy and light chains, antigens."""
-    roles = {role: name for role, name in roles.items() if _plausible(role, frame[name])}
+    roles = dict(roles)
+    for role in ("heavy", "light", "antigen"):  # not if a column cannot hold what its name says
+        column = frame[roles[role]] if role in roles else pl.Series([], dtype=pl.String)
+        texts = column.drop_nulls().unique(maintain_order=True).head(200).to_list()
+        fits = [
+            len(text) >= (3 if role == "antigen" else 30) and any(map(str.isalpha, text))
+            for text in texts  # antigens may be names
+        ]
+        if role in roles and sum(fits) < max(1, 0.5 * len(texts)):
+            del roles[role]
     recognised = set(roles.values())
     for name in frame.columns:
         texts = frame[name].drop_nulls().unique(maintain_order=True).head(40).to_list()
@@ -499,15 +508,3 @@ def _roles_by_content(frame: pl.DataFrame, roles: dict[str, str]) -> dict[str, s
         if role not in roles or (mutant and "mut" not in roles[role].lower()):
             roles[role] = name
     return roles
-
-
-def _plausible(role: str, column: pl.Series) -> bool:
-    """Whether a column can hold what its name says, where that is a molecule."""
-    if role not in ("heavy", "light", "antigen"):
-        return True
-    texts = column.drop_nulls().unique(maintain_order=True).head(200).to_list()
-    if role == "antigen":  # sequences, or names
-        fitting = sum(len(text) >= 3 and any(c.isalpha() for c in text) for text in texts)
-    else:
-        fitting = sum(len(text) >= 30 for text in texts)
-    return fitting >= max(1, 0.5 * len(texts))
