@@ -71,7 +71,7 @@ def test_a_measurement_without_pkd_is_refused():
 def test_collate_gives_the_rows_asked_for(examples, store):
     rows = [7, 2, 7, 0]
     batch = collate(examples, rows, store, store)
-    assert batch.size == 4
+    assert len(batch.row) == 4
     assert batch.row.tolist() == rows
     assert batch.pkd.tolist() == examples.pkd[rows].tolist()
     assert batch.censoring.tolist() == examples.censoring[rows].tolist()

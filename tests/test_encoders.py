@@ -236,8 +236,10 @@ PARAMETERS = {
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_published_sizes(name):
     entry = ENCODERS[name]
-    with torch.device("meta"):
-        model = entry.encoder_class.build_empty(entry.hub)
+    config_class, model_class = entry.encoder_class.classes()
+    config = config_class(**entry.hub.architecture)
+    with torch.device("meta"):  # without weights
+        model = model_class(config, **entry.encoder_class.model_options)
     count = sum(p.numel() for p in model.parameters())
     assert count == pytest.approx(PARAMETERS[name], rel=0.005)
     assert entry.dim == getattr(model.config, entry.encoder_class.dim_field)

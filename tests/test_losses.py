@@ -161,7 +161,7 @@ def test_a_bound_is_used_or_counted_by_name(name, bound, code):
 def test_finite_at_extremes(name, extreme, log_variance):
     batch = labels([4, 14, 6, 9, 9, 5], [0, 0, -1, 1, 0, 0], dtype=torch.float32)
     values = extreme, log_variance, extreme
-    leaves = [torch.full((batch.size,), value, requires_grad=True) for value in values]
+    leaves = [torch.full((len(batch.row),), value, requires_grad=True) for value in values]
     loss = LOSSES[name].function(NetworkOutput(*leaves), batch).value
     loss.backward()
     assert torch.isfinite(loss)

@@ -71,11 +71,11 @@ def test_padding_order_and_size_of_a_batch_do_not_change_the_prediction(network)
     sides = {"antibody": antibody, "antibody_mask": antibody_mask}
     padded = batch._replace(**sides, antigen=antigen, antigen_mask=antigen_mask)
     assert torch.allclose(whole, answers(network, padded), atol=TOLERANCE)
-    order = torch.randperm(batch.size)
+    order = torch.randperm(len(batch.row))
     turned = {f"{side}_index": getattr(batch, f"{side}_index")[order] for side in SIDES}
     found = answers(network, batch._replace(**turned))
     assert torch.allclose(whole[:, order], found, atol=TOLERANCE)
-    for row in range(batch.size):
+    for row in range(len(batch.row)):
         alone = {"row": torch.tensor([row])}
         for side in SIDES:
             tokens, mask, index = (getattr(batch, side + part) for part in ("", "_mask", "_index"))

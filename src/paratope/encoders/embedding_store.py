@@ -68,11 +68,6 @@ class EmbeddingStore:
     def __len__(self) -> int:
         return self._open().entries()
 
-    @property
-    def size_bytes(self) -> int:
-        """Size of the store on disk."""
-        return disk_size(self.path)
-
     def fill(self, molecules: Iterable[tuple[str, ...]], progress: Progress = silent) -> int:
         """Encode what is missing or damaged; gives how many chains (paired: molecules) it was.
 

@@ -63,12 +63,6 @@ class LanguageModelEncoder(TransformerEncoder):
         configuration, model = map(getattr, modules, cls.class_names)
         return configuration, model
 
-    @classmethod
-    def build_empty(cls, model: HubModel) -> Any:
-        """The published size of the model with weights at random (none, on the ``meta`` device)."""
-        config_class, model_class = cls.classes()
-        return model_class(config_class(**model.architecture), **cls.model_options)
-
     def _load_model(self) -> Any:
         return load_weights(self.classes()[1], self._files, **self.model_options)
 

@@ -133,11 +133,6 @@ class PairBatch(NamedTuple):
     assay: Tensor  # (B,) number of the assay. Values are ranked only inside one.
     row: Tensor  # (B,) position of the row in the examples the batch was made of
 
-    @property
-    def size(self) -> int:
-        """Number of rows."""
-        return len(self.row)
-
     def to(self, device: torch.device | str) -> Self:
         """The same batch on another device."""
         return type(self)(*(tensor.to(device) for tensor in self))

@@ -31,7 +31,7 @@ import re
 import string
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple, overload
+from typing import NamedTuple, TypeVar
 
 from rapidfuzz.distance import Levenshtein
 
@@ -44,8 +44,9 @@ from paratope.molecules.numbering import (
     number_chain,
     prepare_antibody,
 )
-from paratope.molecules.sequences import ALPHABET, AMINO_ACIDS, Antibody, Antigen, Pair
+from paratope.molecules.sequences import ALPHABET, AMINO_ACIDS, Antibody, Pair
 
+Molecule = TypeVar("Molecule", Antibody, Pair)
 WILD_TYPE = "WT"
 _NO_MUTATION = frozenset({"", "wt", "wild type", "wild-type", "wildtype", "parent", "none", "-"})
 _EXPECTED = (
@@ -383,11 +384,7 @@ def _from_imgt(text: str, named: Named, parent: Antibody | Pair) -> Mutation:
 # applied, and found again
 
 
-@overload
-def apply_mutations(parent: Antibody, mutations: Iterable[Mutation]) -> Antibody: ...
-@overload
-def apply_mutations(parent: Pair, mutations: Iterable[Mutation]) -> Pair: ...
-def apply_mutations(parent: Antibody | Pair, mutations: Iterable[Mutation]) -> Antibody | Pair:
+def apply_mutations(parent: Molecule, mutations: Iterable[Mutation]) -> Molecule:
     """The parent with mutations, each counted in it and checked against it, under its names.
 
     It is cut to its variable domains if it is not yet; mutations of an antigen need a pair. Raises
@@ -408,18 +405,15 @@ def apply_mutations(parent: Antibody | Pair, mutations: Iterable[Mutation]) -> A
     for chain, residues in chains.items():
         if not residues:
             raise InputError(f"nothing is left of the {_chain_name(chain)} after its deletions")
-    antibody = parent if isinstance(parent, Antibody) else parent.antibody
-    variant = Antibody(chains.pop("H"), chains.pop("L", None), antibody.name)
+    heavy, light = chains.pop("H"), chains.pop("L", None)
     if isinstance(parent, Antibody):
-        return variant
-    return Pair(variant, Antigen(tuple(chains.values()), parent.antigen.name))
+        return dataclasses.replace(parent, heavy=heavy, light=light)
+    variant = dataclasses.replace(parent.antibody, heavy=heavy, light=light)
+    antigen = dataclasses.replace(parent.antigen, chains=tuple(chains.values()))
+    return dataclasses.replace(parent, antibody=variant, antigen=antigen)
 
 
-@overload
-def mutations_between(parent: Antibody, variant: Antibody) -> tuple[Mutation, ...]: ...
-@overload
-def mutations_between(parent: Pair, variant: Pair) -> tuple[Mutation, ...]: ...
-def mutations_between(parent: Antibody | Pair, variant: Antibody | Pair) -> tuple[Mutation, ...]:
+def mutations_between(parent: Molecule, variant: Molecule) -> tuple[Mutation, ...]:
     """What makes the variant of the parent: ``apply_mutations(parent, …)`` gives the variant.
 
     Chains of different length are aligned by their IMGT numbers, or, where that takes fewer

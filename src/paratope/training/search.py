@@ -73,8 +73,6 @@ class Choice:
 
 
 Domain = Range | Choice
-
-
 # key of a recipe -> what is tried, in words
 SPACE = {
     "training.learning_rate": "a tenth to ten times the recipe's",
@@ -109,12 +107,11 @@ def search_space(recipe: Recipe, pins: Collection[str] = ()) -> dict[str, Domain
     def tenfold(value: float) -> Range:
         return Range(value / 10, value * 10, log=True)
 
+    widths = [dim for dim in widths if dim and not dim % (2 * network.heads)]
     domains: dict[str, Domain] = {
         "training.learning_rate": tenfold(recipe.training.learning_rate),
         "network.dropout": Range(0.0, max(0.5, network.dropout)),
-        "network.dim": Choice(
-            tuple(dim for dim in widths if dim and not dim % (2 * network.heads))
-        ),
+        "network.dim": Choice(tuple(widths)),
     }
     if network.use_cross_attention:
         domains["network.layers"] = Choice(tuple(range(1, max(2, network.layers + 1) + 1)))
