@@ -23,7 +23,7 @@ from paratope.encoders.transformer import (
     length_batches,
     resolve_device,
 )
-from paratope.molecules.sequences import ALPHABET, AMINO_ACIDS
+from paratope.molecules.sequences import ALPHABET, AMINO_ACIDS, Chains
 
 PACKAGE_VERSION = "0.1.3"
 _MODEL = "trained_models/AntiBERTy_md_smooth"
@@ -125,7 +125,7 @@ class AntibertyEncoder(TransformerEncoder):
         rows = [logits[key] for key in keys]
         return np.array(rows, dtype=np.float32).reshape(len(chains), len(SPECIES))
 
-    def _tokenize(self, unit: tuple[str, ...]) -> TokenizedUnit:
+    def _tokenize(self, unit: Chains) -> TokenizedUnit:
         (chain,) = unit
         vocabulary = self._vocabulary
         ids = [vocabulary[token] for token in ("[CLS]", *map(_token, chain), "[SEP]")]

@@ -25,6 +25,7 @@ import numpy as np
 from paratope.core.errors import StoreError
 from paratope.core.progress import Progress, silent
 from paratope.encoders import Encoder, molecule_units
+from paratope.molecules.sequences import Chains
 
 FOLDER = "embeddings"
 NAME_FILE = "encoder.txt"
@@ -62,13 +63,13 @@ class EmbeddingStore:
             self._closed = True
             release(self._environment)
 
-    def __contains__(self, molecule: tuple[str, ...]) -> bool:
+    def __contains__(self, molecule: Chains) -> bool:
         return all(self._read(unit) is not None for unit in self._units(molecule))
 
     def __len__(self) -> int:
         return self._open().entries()
 
-    def fill(self, molecules: Iterable[tuple[str, ...]], progress: Progress = silent) -> int:
+    def fill(self, molecules: Iterable[Chains], progress: Progress = silent) -> int:
         """Encode what is missing or damaged; gives how many chains (paired: molecules) it was.
 
         Raises `EncoderError` if the encoder cannot take one (what was encoded before stays),
@@ -88,7 +89,7 @@ class EmbeddingStore:
             progress(f"encoding with {self.encoder.name}", done, len(missing))
         return len(missing)
 
-    def get(self, molecule: tuple[str, ...]) -> np.ndarray:
+    def get(self, molecule: Chains) -> np.ndarray:
         """Embedding of one molecule, (residues, dim): read, or encoded if missing or damaged."""
         parts = []
         for unit in self._units(molecule):
@@ -99,7 +100,7 @@ class EmbeddingStore:
             parts.append(rows)
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
-    def lacking(self, molecules: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    def lacking(self, molecules: Sequence[Chains]) -> list[Chains]:
         """Those that are not in the store: quick, as none is read (and no damage noticed)."""
         units = list({unit for molecule in molecules for unit in self._units(molecule)})
         keys = [embedding_key(self.encoder.name, unit) for unit in units]
@@ -110,7 +111,7 @@ class EmbeddingStore:
         """Remove every embedding of this encoder."""
         self._open().clear()
 
-    def _units(self, molecule: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
+    def _units(self, molecule: Chains) -> tuple[Chains, ...]:
         return molecule_units(tuple(molecule), self.encoder.paired)
 
     def _open(self) -> "Environment":
@@ -118,7 +119,7 @@ class EmbeddingStore:
             raise StoreError(f"the embedding store of {self.encoder.name} is closed")
         return self._environment
 
-    def _read(self, unit: tuple[str, ...]) -> np.ndarray | None:
+    def _read(self, unit: Chains) -> np.ndarray | None:
         """The array of a unit; None if it is not there, damaged, or of another format or shape."""
         key = embedding_key(self.encoder.name, unit)
         value = self._open().read(key) or b""
@@ -129,7 +130,7 @@ class EmbeddingStore:
         # a copy: the caller may write into it
         return np.frombuffer(data, dtype="<f4").reshape(shape).astype(np.float32)
 
-    def _write(self, units: Sequence[tuple[str, ...]], arrays: Sequence[np.ndarray]) -> None:
+    def _write(self, units: Sequence[Chains], arrays: Sequence[np.ndarray]) -> None:
         items = []
         for unit, rows in zip(units, arrays, strict=True):
             key = embedding_key(self.encoder.name, unit)
@@ -138,7 +139,7 @@ class EmbeddingStore:
         self._open().write(items)
 
 
-def embedding_key(encoder_name: str, chains: tuple[str, ...]) -> bytes:
+def embedding_key(encoder_name: str, chains: Chains) -> bytes:
     """SHA-256 of an encoder's name (with revision) and the chains that it encodes together."""
     # no part can hold the separator, so two different lists never give one text
     return hashlib.sha256("\n".join((encoder_name, *chains)).encode()).digest()

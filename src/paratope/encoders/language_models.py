@@ -20,7 +20,7 @@ from typing import Any
 from paratope.core.errors import EncoderError
 from paratope.encoders.hub import HubModel, LocalFiles, load_weights, read_vocabulary
 from paratope.encoders.transformer import TokenizedUnit, TokenTable, TransformerEncoder
-from paratope.molecules.sequences import ALPHABET
+from paratope.molecules.sequences import ALPHABET, Chains
 
 _FILE = importlib.resources.files("paratope.encoders") / "published.toml"
 PUBLISHED = {
@@ -94,7 +94,7 @@ class LanguageModelEncoder(TransformerEncoder):
             unknown=ids[self.unknown_token],
         )
 
-    def _tokenize(self, unit: tuple[str, ...]) -> TokenizedUnit:
+    def _tokenize(self, unit: Chains) -> TokenizedUnit:
         if len(unit) > 2:
             raise EncoderError(
                 f"{self.name}: {len(unit)} chains; it takes an antibody's heavy, or heavy and light"

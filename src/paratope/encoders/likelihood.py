@@ -15,7 +15,7 @@ from paratope.core.progress import Progress, silent
 from paratope.encoders.antiberty import SPECIES, AntibertyEncoder
 from paratope.encoders.embedding_store import EmbeddingStore
 from paratope.encoders.protocol import BaseEncoder
-from paratope.molecules.sequences import AMINO_ACIDS
+from paratope.molecules.sequences import AMINO_ACIDS, Chains
 
 # Rhesus germlines are so close to human ones that the classifier takes one for the other.
 PRIMATES = ("human", "rhesus")
@@ -86,5 +86,5 @@ class _ByChain(BaseEncoder):
     def __init__(self, name: str, dim: int, rows: Callable[[list[str]], list[np.ndarray]]) -> None:
         self.name, self.dim, self._rows = name, dim, rows
 
-    def _encode_units(self, units: list[tuple[str, ...]]) -> list[np.ndarray]:
+    def _encode_units(self, units: list[Chains]) -> list[np.ndarray]:
         return self._rows([chain for (chain,) in units])

@@ -14,6 +14,7 @@ import numpy as np
 from paratope.core.errors import EncoderError, MissingExtraError
 from paratope.encoders.protocol import BaseEncoder
 from paratope.encoders.transformer import installed_file, length_batches, resolve_device
+from paratope.molecules.sequences import Chains
 
 if TYPE_CHECKING:
     import torch
@@ -56,7 +57,7 @@ class NearEncoder(BaseEncoder):
                 key: torch.tensor(arrays[key], dtype=torch.float32, device=device) for key in keys
             }
 
-    def _encode_units(self, units: list[tuple[str, ...]]) -> list[np.ndarray]:
+    def _encode_units(self, units: list[Chains]) -> list[np.ndarray]:
         import torch
         from torch.nn import functional
 

@@ -7,7 +7,7 @@ from typing import Literal, Protocol, runtime_checkable
 import numpy as np
 
 from paratope.core.errors import EncoderError
-from paratope.molecules.sequences import ALPHABET
+from paratope.molecules.sequences import ALPHABET, Chains
 
 _ALPHABET = frozenset(ALPHABET)
 Role = Literal["antibody", "antigen"]
@@ -23,13 +23,11 @@ class Encoder(Protocol):
     max_residues: int | None
     paired: bool  # Whether a chain's vectors depend on the other chain
 
-    def encode(self, molecules: Sequence[tuple[str, ...]]) -> list[np.ndarray]:
+    def encode(self, molecules: Sequence[Chains]) -> list[np.ndarray]:
         """One float32 array (residues, dim) per molecule: chains in order, no special tokens."""
         ...
 
-    def fit_length(
-        self, chains: tuple[str, ...], role: Role = "antigen"
-    ) -> tuple[tuple[str, ...], str | None]:
+    def fit_length(self, chains: Chains, role: Role = "antigen") -> tuple[Chains, str | None]:
         """Chains that the encoder takes, and a note if something had to be cut."""
         ...
 
@@ -47,10 +45,10 @@ class BaseEncoder(abc.ABC):
     paired: bool = False
 
     @abc.abstractmethod
-    def _encode_units(self, units: list[tuple[str, ...]]) -> list[np.ndarray]:
+    def _encode_units(self, units: list[Chains]) -> list[np.ndarray]:
         """One float32 array (residues, dim) per unit; units are checked and all different."""
 
-    def encode(self, molecules: Sequence[tuple[str, ...]]) -> list[np.ndarray]:
+    def encode(self, molecules: Sequence[Chains]) -> list[np.ndarray]:
         """One float32 array (residues, dim) per molecule: chains in order, no special tokens.
 
         Raises `EncoderError` if a chain is empty, over `max_residues`, or of letters not in
@@ -66,9 +64,7 @@ class BaseEncoder(abc.ABC):
             assert rows[unit].shape == expected, f"{self.name}: {rows[unit].shape} != {expected}"
         return [np.concatenate([rows[unit] for unit in units]) for units in split]
 
-    def fit_length(
-        self, chains: tuple[str, ...], role: Role = "antigen"
-    ) -> tuple[tuple[str, ...], str | None]:
+    def fit_length(self, chains: Chains, role: Role = "antigen") -> tuple[Chains, str | None]:
         """Chains that the encoder takes, and a note if something had to be cut.
 
         An antigen's chain over the limit is cut at its end; an antibody's, whose binding site could
@@ -93,7 +89,7 @@ class BaseEncoder(abc.ABC):
         note = f"{'; '.join(cut)}: the limit of {self.name}"
         return tuple(chain[:limit] for chain in chains), note
 
-    def _check_unit(self, unit: tuple[str, ...]) -> None:
+    def _check_unit(self, unit: Chains) -> None:
         if not unit or not all(unit):
             raise EncoderError(f"{self.name}: a molecule needs at least one residue in each chain")
         for chain in unit:
@@ -110,7 +106,7 @@ class BaseEncoder(abc.ABC):
             )
 
 
-def molecule_units(molecule: tuple[str, ...], paired: bool) -> tuple[tuple[str, ...], ...]:
+def molecule_units(molecule: Chains, paired: bool) -> tuple[Chains, ...]:
     """The parts of a molecule that are encoded together; `EncoderError` if it has no chain."""
     if not molecule:
         raise EncoderError("a molecule needs at least one residue; this one has no chain")

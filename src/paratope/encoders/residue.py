@@ -16,7 +16,7 @@ import importlib.resources
 import numpy as np
 
 from paratope.encoders.protocol import BaseEncoder
-from paratope.molecules.sequences import ALPHABET, AMINO_ACIDS
+from paratope.molecules.sequences import ALPHABET, AMINO_ACIDS, Chains
 
 _FILE = importlib.resources.files("paratope.encoders") / "residues.csv"
 _LINES = [line for line in _FILE.read_text("utf-8").splitlines() if not line.startswith("#")]
@@ -70,7 +70,7 @@ class ResidueEncoder(BaseEncoder):
     def __init__(self, device: str = "auto") -> None:
         """Nothing here runs on a GPU; `device` is taken as by every encoder."""
 
-    def _encode_units(self, units: list[tuple[str, ...]]) -> list[np.ndarray]:
+    def _encode_units(self, units: list[Chains]) -> list[np.ndarray]:
         letters = np.zeros(128, dtype=np.intp)
         letters[np.frombuffer(ALPHABET.encode(), dtype=np.uint8)] = np.arange(len(ALPHABET))
         return [

@@ -13,6 +13,7 @@ import numpy as np
 
 from paratope.core.errors import EncoderError
 from paratope.encoders.protocol import BaseEncoder
+from paratope.molecules.sequences import Chains
 
 if TYPE_CHECKING:
     import torch
@@ -88,7 +89,7 @@ class TransformerEncoder(BaseEncoder):
         """The model on the CPU, float32, in evaluation mode."""
 
     @abc.abstractmethod
-    def _tokenize(self, unit: tuple[str, ...]) -> TokenizedUnit:
+    def _tokenize(self, unit: Chains) -> TokenizedUnit:
         """Tokens of one unit, with one position per residue and no unknown token."""
 
     def _hidden(self, ids: "torch.Tensor", mask: "torch.Tensor") -> "torch.Tensor":
@@ -109,7 +110,7 @@ class TransformerEncoder(BaseEncoder):
                 self._loaded = model.to(resolve_device(self.device))
             return self._loaded
 
-    def tokenize(self, unit: tuple[str, ...]) -> TokenizedUnit:
+    def tokenize(self, unit: Chains) -> TokenizedUnit:
         """Tokens of one unit (see `BaseEncoder`); `EncoderError` if it cannot be encoded."""
         self._check_unit(unit)
         return self._tokenize(unit)
@@ -119,7 +120,7 @@ class TransformerEncoder(BaseEncoder):
         states = dict(self._states(units))
         return [states[index] for index in range(len(units))]
 
-    def _encode_units(self, units: list[tuple[str, ...]]) -> list[np.ndarray]:
+    def _encode_units(self, units: list[Chains]) -> list[np.ndarray]:
         import torch
 
         rows: list[np.ndarray] = [np.empty(0)] * len(units)

@@ -19,8 +19,8 @@ from paratope.core.resumable import Resumable
 from paratope.data.measurements import Measurement
 from paratope.encoders import Encoder
 from paratope.encoders.protocol import Role
+from paratope.molecules.sequences import Chains
 
-Chains = tuple[str, ...]
 T = TypeVar("T", bound=Hashable)
 # Rows are sorted by length inside windows of so many batches: little padding, enough chance.
 _BATCHES_PER_WINDOW = 8
@@ -46,7 +46,7 @@ class Examples:
     antigen_index: np.ndarray
     pkd: np.ndarray  # (n,)
     censoring: np.ndarray  # (n,) values of `Censoring`
-    assays: tuple[str, ...]  # Names of the assays
+    assays: Chains  # Names of the assays
     assay: np.ndarray  # (n,) assay of each row
 
     def __len__(self) -> int:

@@ -21,7 +21,7 @@ from paratope.models.batches import fit_molecule
 from paratope.models.fine_tuning import AdaptedTower, adapt
 from paratope.models.network import Network, NetworkConfig
 from paratope.models.recipes import Recipe, load_recipe
-from paratope.molecules.sequences import ALPHABET, clean_antibody, clean_antigen
+from paratope.molecules.sequences import ALPHABET, Chains, clean_antibody, clean_antigen
 
 
 class LetterTokens:
@@ -40,7 +40,7 @@ class LetterTokens:
         assert not encoder.paired
         self.encoder = encoder
 
-    def tokenize(self, unit: tuple[str, ...]) -> TokenizedUnit:
+    def tokenize(self, unit: Chains) -> TokenizedUnit:
         """Tokens of one chain."""
         (chain,) = unit
         ids = [self.token_table.residues[letter] for letter in chain]
@@ -166,7 +166,7 @@ class ChainTokenizer:
         ids, mask = padded_ids(rows, self._tokens.token_table.pad)
         return {"input_ids": ids, "attention_mask": mask}
 
-    def _ids(self, chains: tuple[str, ...]) -> list[int]:
+    def _ids(self, chains: Chains) -> list[int]:
         units = molecule_units(chains, self.encoder.paired)
         return [token for unit in units for token in self._tokens.tokenize(unit).ids]
 

@@ -24,7 +24,7 @@ from paratope.encoders.transformer import TOKENS_PER_BATCH, TransformerEncoder, 
 from paratope.models.batches import Embeddings
 from paratope.models.network import Network, NetworkConfig
 from paratope.models.recipes import LoraSettings
-from paratope.molecules.sequences import ALPHABET
+from paratope.molecules.sequences import ALPHABET, Chains
 
 SIDES: tuple[Role, Role] = ("antibody", "antigen")
 # type of model -> projections that are changed unless the recipe names others
@@ -54,11 +54,11 @@ class ResidueTokens:
     def close(self) -> None:
         """Nothing is open."""
 
-    def fill(self, molecules: Iterable[tuple[str, ...]], progress: Progress = silent) -> int:
+    def fill(self, molecules: Iterable[Chains], progress: Progress = silent) -> int:
         """Encode nothing: 0."""
         return 0
 
-    def get(self, molecule: tuple[str, ...]) -> np.ndarray:
+    def get(self, molecule: Chains) -> np.ndarray:
         """Code of every residue, (residues, 1) float32."""
         codes = [
             ALPHABET.index(residue) + _CHAIN * index
@@ -68,7 +68,7 @@ class ResidueTokens:
         return np.array(codes, dtype=np.float32)[:, None]
 
 
-def chains_of(codes: Sequence[float] | np.ndarray) -> tuple[str, ...]:
+def chains_of(codes: Sequence[float] | np.ndarray) -> Chains:
     """Chains of a molecule's codes, the inverse of `ResidueTokens.get`."""
     chains: dict[int, str] = {}
     for code in codes:
@@ -119,14 +119,14 @@ class AdaptedTower(nn.Module):
         molecules = [chains_of(row[:length]) for row, length in zip(rows, lengths, strict=True)]
         return self.tower(self.encode(molecules, codes.device), mask)
 
-    def encode(self, molecules: Sequence[tuple[str, ...]], device: torch.device) -> Tensor:
+    def encode(self, molecules: Sequence[Chains], device: torch.device) -> Tensor:
         """Embeddings of molecules by the adapted encoder, (molecules, L, dim), zero at padding."""
         split = [molecule_units(molecule, self.encoder.paired) for molecule in molecules]
         units = list(dict.fromkeys(unit for units in split for unit in units))
         self.move_encoder(device)
         tokenized = [self.encoder.tokenize(unit) for unit in units]
         batches = length_batches([len(unit.ids) for unit in tokenized], self.tokens_at_once)
-        known: dict[tuple[str, ...], Tensor] = {}
+        known: dict[Chains, Tensor] = {}
         for batch in batches:
             part = [tokenized[index] for index in batch]
             # A large encoder's layers of a whole training batch fit no memory: of several batches,
@@ -164,7 +164,7 @@ def open_store(
     return EmbeddingStore(encoder, cache)
 
 
-def embedding_width(store: Embeddings, molecule: tuple[str, ...]) -> int:
+def embedding_width(store: Embeddings, molecule: Chains) -> int:
     """Width of the embeddings a network gets to see by way of a store."""
     return store.encoder.dim if isinstance(store, ResidueTokens) else store.get(molecule).shape[1]
 

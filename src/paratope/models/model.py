@@ -7,9 +7,8 @@ import numpy as np
 
 from paratope.core.units import STRONG_PKD
 from paratope.models.applicability_domain import DomainDistance
-from paratope.molecules.sequences import Antigen, Pair
+from paratope.molecules.sequences import Antigen, Chains, Pair
 
-Chains = tuple[str, ...]
 Label = Literal["pkd", "score"]
 DEFAULT_COVERAGE = 0.9
 

@@ -26,9 +26,8 @@ from paratope.models.calibration import Calibration
 from paratope.models.fine_tuning import SIDES, ResidueTokens, build_network, open_store
 from paratope.models.model import DEFAULT_COVERAGE, STRONG_PKD, Label, PairPredictions, Scored
 from paratope.models.network import Network, NetworkConfig
-from paratope.molecules.sequences import Antibody, Antigen, Pair
+from paratope.molecules.sequences import Antibody, Antigen, Chains, Pair
 
-Chains = tuple[str, ...]
 Store = EmbeddingStore | ResidueTokens
 # Bounds of memory: residues embedded at once, rows whose states are kept at once, pairs that
 # attend to each other at once and residue pairs they may hold.

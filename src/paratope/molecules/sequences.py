@@ -5,6 +5,8 @@ import re
 
 from paratope.core.errors import InputError
 
+# Residues of each chain of a molecule, in order.
+Chains = tuple[str, ...]
 AMINO_ACIDS = "ACDEFGHIKLMNPQRSTVWY"
 ALPHABET = AMINO_ACIDS + "X"
 _REPLACED = {"U": "C", "B": "X", "Z": "X", "J": "X", "O": "X"}
@@ -52,7 +54,7 @@ class Antigen:
 
 
 # Chains of an antibody, and of an antigen.
-Residues = tuple[tuple[str, ...], tuple[str, ...]]
+Residues = tuple[Chains, Chains]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
