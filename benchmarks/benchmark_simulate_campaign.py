@@ -28,10 +28,10 @@ from paratope.campaigns.campaign_simulation import (
     replay_figure,
     summary,
 )
-from paratope.campaigns.kernels import AntibodyLanguage
+from paratope.campaigns.kernels.language import AntibodyLanguage
 from paratope.campaigns.suggestion.acquisition import DEFAULT_ACQUISITION, DEFAULT_EXPLORE
 from paratope.data.datasets import load_dataset
-from paratope.evaluation.figures import save_figure
+from paratope.evaluation.figures.style import save_figure
 from results_writer import circumstances, write_results
 
 FIGURE = Path(__file__).parents[1] / "docs" / "figures" / "campaign-rounds.png"

@@ -39,7 +39,6 @@ from paratope.campaigns.suggestion.acquisition import ExceedanceProbability, sel
 from paratope.campaigns.suggestion.candidates import (
     Candidate,
     edit_distance,
-    marginals,
     measured_variants,
     nearest_parent,
 )
@@ -199,7 +198,7 @@ def judged(
     top = np.sort(campaign.values[left])[-TOP]
     cut = [prepare_antibody(pair.antibody)[0] for pair in pool]
     cut_pairs = [Pair(antibody, pool[0].antigen) for antibody in cut]
-    mean, _ = marginals(predictor.campaign, cut_pairs)
+    mean, _ = predictor.campaign.marginals(cut_pairs)
     greedy = left[np.argsort(-mean, kind="stable")[:NEXT]]
 
     def found(rows: Any) -> int:
@@ -308,7 +307,7 @@ def recall(name: str) -> dict[str, Any]:
     model = adapt(campaign.rows(train).measurements(), report=False).model
     options = SuggestionOptions(96)
     kept = kept_candidates(model, options)
-    mean, deviation = marginals(model, [one.pair for one in kept])
+    mean, deviation = model.marginals([one.pair for one in kept])
     baseline = [variant.pair for variant in measured_variants(model).variants]
 
     def plate(indices: np.ndarray) -> np.ndarray:
@@ -349,7 +348,7 @@ def fitted(landscapes: list[str], repeats: int) -> list[str]:
             if not cut:
                 continue
             pairs = [Pair(antibody, campaign.pairs[0].antigen) for antibody in cut]
-            mean, deviation = marginals(model, pairs)
+            mean, deviation = model.marginals(pairs)
             odds = ExceedanceProbability(model)
             exact = train[campaign.censoring[train] != Censoring.AT_MOST]
             best = float(campaign.values[exact].max())

@@ -10,7 +10,8 @@ import numpy as np
 
 from paratope.campaigns.campaign import Campaign
 from paratope.campaigns.campaign_model import CampaignModel
-from paratope.campaigns.kernels import TERMS, WITHIN_ANTIGEN, WITHIN_PARENT, AntibodyLanguage
+from paratope.campaigns.kernels.language import AntibodyLanguage
+from paratope.campaigns.kernels.terms import TERMS, WITHIN_ANTIGEN, WITHIN_PARENT
 from paratope.data.datasets import load_dataset
 from paratope.data.datasets.abbibench import ASSAYS as ABBIBENCH
 from paratope.data.datasets.abbibench import abbibench_scores

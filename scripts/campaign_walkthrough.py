@@ -12,14 +12,25 @@ import json
 import shutil
 import sys
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import polars as pl
+from matplotlib.figure import Figure
 from scipy.stats import spearmanr
 
 from paratope.cli import main as paratope
-from paratope.evaluation.figures import held_out_predictions, plates, save_figure
+from paratope.evaluation.figures.campaigns import held_out_predictions
+from paratope.evaluation.figures.style import (
+    BLUE,
+    GREY,
+    VERMILION,
+    panels,
+    save_figure,
+    shortened,
+    styled,
+)
 from paratope.evaluation.metrics import EvaluationRows
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -163,6 +174,30 @@ def draw_figures(
         "second plate, suggested": second["pkd"].to_list(),
     }
     save_figure(plates(values, hit, "pKd"), FIGURES / "plates.png")
+
+
+@styled
+def plates(values: Mapping[str, Sequence[float]], threshold: float, unit: str) -> Figure:
+    """Measured values of named sets of variants, a row of points each, with means and hits."""
+    figure, (axes,) = panels(6.8, 1.1 + 0.75 * len(values))
+    rows = np.arange(len(values))[::-1]
+    labels = []
+    for row, (name, measured) in zip(rows, values.items(), strict=True):
+        points = np.asarray(measured, float)
+        y = row + np.random.default_rng(0).uniform(-0.28, 0.28, len(points))
+        hits = points >= threshold
+        for chosen, colour in ((~hits, GREY), (hits, BLUE)):
+            looks = {"s": 10, "color": colour, "alpha": 0.55, "linewidths": 0}
+            axes.scatter(points[chosen], y[chosen], **looks)
+        axes.plot([points.mean()] * 2, [row - 0.36, row + 0.36], color=VERMILION, linewidth=2.5)
+        labels.append(f"{shortened(name)}\n{int(hits.sum())} of {len(points)} are hits")
+    axes.axvline(threshold, color=BLUE, linewidth=1, linestyle=(0, (4, 2)))
+    axes.set_yticks(rows, labels)
+    axes.grid(visible=False, axis="y")
+    axes.set(
+        xlabel=f"measured {unit} (bars: means; dashed: hits)", ylim=(-0.55, len(values) - 0.45)
+    )
+    return figure
 
 
 def write_pages(numbers: dict[str, object]) -> None:

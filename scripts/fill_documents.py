@@ -23,7 +23,10 @@ COMMENT = re.compile(r"\s*(?:#|<!--|\{#-?)\s*(?P<text>[^\n]+?)\s*(?:-->|-?#\}|\n
 SENTENCE_END = re.compile(r"\.\s+(?=[A-Z`])")  # not that of "et al. 2023"
 PACKAGE = ROOT / "src" / "paratope"
 RESULTS = ROOT / "benchmarks" / "results"
-WHOLE_FOLDERS = {PACKAGE / "models" / "default", PACKAGE / "evaluation" / "templates"}
+WHOLE_FOLDERS = {
+    PACKAGE / "models" / "default",
+    *(PACKAGE / wing / "templates" for wing in ("campaigns", "evaluation")),
+}
 PURPOSES = {
     PACKAGE / "py.typed": "says that the package is typed",
     PACKAGE
@@ -35,6 +38,7 @@ PURPOSES = {
     / "datasets"
     / "curated.csv": "every curated table: file, terms, value, assays, parent, floor, origin",
     PACKAGE / "data" / "audit" / "page.html": "the audit's page, a template",
+    PACKAGE / "campaigns" / "templates": "a model's card, a scan's page",
     PACKAGE / "evaluation" / "templates": "the report's page",
     PACKAGE / "models" / "default": "the default model, a bundle; its card: paratope models show",
 }

@@ -49,9 +49,9 @@ class SmallCampaignModel:
         covariance = self._kernel(pairs, pairs) - cross @ cho_solve(self._solve, cross.T)
         return Normal(cross @ self._weights, covariance)
 
-    def variance(self, pairs: Sequence[Pair]) -> tuple[np.ndarray, np.ndarray]:
+    def marginals(self, pairs: Sequence[Pair]) -> tuple[np.ndarray, np.ndarray]:
         found = self.posterior(pairs)
-        return found.mean, np.diagonal(found.covariance)
+        return found.mean, np.sqrt(np.maximum(np.diagonal(found.covariance), 0.0))
 
     def leave_one_out(self) -> tuple[np.ndarray, np.ndarray]:
         diagonal = np.diagonal(cho_solve(self._solve, np.eye(len(self.campaign))))

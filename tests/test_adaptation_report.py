@@ -11,7 +11,7 @@ from paratope.campaigns.adaptation.report import (
     ValidationReport,
     _warnings,
     baselines_table,
-    markdown,
+    card,
     model_table,
     sentences,
     validate,
@@ -37,6 +37,7 @@ from paratope.campaigns.adaptation.validation import (
     variant_groups,
 )
 from paratope.campaigns.campaign import Campaign, campaign_of
+from paratope.campaigns.kernels.sum_kernel import Importance
 from paratope.core.censoring import Censoring
 from paratope.data.datasets import load_dataset
 from paratope.data.measurements import Measurement
@@ -378,11 +379,12 @@ def test_words_and_tables(report):
     said = sentences(report)
     assert any("24 more measurements should buy about +" in text for text in said)
     assert not any("nothing shows yet" in text for text in said)
-    text = "\n".join(markdown(report))
+    text = card("c", CAMPAIGN, Importance([], {}), report, "none")
     assert "| held out |" in text
     assert "one-hot Gaussian process" in text
     few = validate(CAMPAIGN.rows(np.arange(3)), OneHot)
-    assert "**Warning:** How good the model is cannot be told" in "\n".join(markdown(few))
+    text = card("c", CAMPAIGN, Importance([], {}), few, "none")
+    assert "**Warning:** How good the model is cannot be told" in text
     assert sentences(few)[0].startswith("Not judged on variants at random: 3 variants")
 
 

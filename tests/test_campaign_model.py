@@ -11,7 +11,8 @@ from paratope.campaigns.campaign_bundle import campaign_bundle
 from paratope.campaigns.campaign_model import CampaignModel, check_campaign
 from paratope.campaigns.campaign_model.antigens import CampaignAntigens
 from paratope.campaigns.campaign_model.training import HalfRankNormalTransform, observations
-from paratope.campaigns.kernels import TERMS, WITHIN_ANTIGEN, AntibodyLanguage
+from paratope.campaigns.kernels.language import AntibodyLanguage
+from paratope.campaigns.kernels.terms import TERMS, WITHIN_ANTIGEN
 from paratope.core.errors import InputError, ModelError
 from paratope.models.bundle import write_bundle
 from paratope.models.predictor import Predictor
@@ -87,10 +88,10 @@ def test_a_variant_is_told_alike_in_any_company_as_the_margin_of_the_posterior(s
     together, alone = small.predict_latent(pairs), small.predict_latent(pairs[6:7])
     assert together.mean[6] == pytest.approx(alone.mean[0], abs=1e-4)
     assert together.sd[6] == pytest.approx(alone.sd[0], abs=1e-4)
-    joint, (mean, variance) = small.posterior(pairs), small.variance(pairs)
+    joint, (mean, sd) = small.posterior(pairs), small.marginals(pairs)
     known = together.domain != "out"
     np.testing.assert_allclose(joint.mean[known], mean[known], atol=1e-5)
-    np.testing.assert_allclose(np.diag(joint.covariance)[known], variance[known], atol=1e-4)
+    np.testing.assert_allclose(np.diag(joint.covariance)[known], sd[known] ** 2, atol=1e-4)
     np.testing.assert_allclose(joint.covariance, joint.covariance.T, atol=1e-8)
 
 
@@ -149,16 +150,6 @@ def test_a_damaged_campaign_or_one_of_another_language_model_is_refused(small, t
     bundle.config["encoders"]["antibody"] = "antiberty@9"
     with pytest.raises(ModelError, match=r"'antiberty@9'.*'antiberty@0.1.3'"):
         Predictor.load(write_bundle(bundle, tmp_path / "other"))
-
-
-def test_states_score_as_pairs_do(small, landscape):
-    pairs = landscape.pairs[20:24]
-    antibodies = small.antibody_state([pair.antibody.chains for pair in pairs])
-    scored = small.score(antibodies, small.antigen_state([ANTIGEN.chains]), range(4), [0] * 4)
-    np.testing.assert_allclose(scored.mean, small.predict(pairs), atol=1e-6)
-    assert (scored.sd > 0).all()
-    calibrated = small.predict_pairs(pairs).calibrated
-    np.testing.assert_allclose(1 / (1 + np.exp(-scored.strong_logit)), calibrated.p_strong)
 
 
 def test_scores_come_back_as_scores(landscape, tmp_path):
@@ -364,10 +355,10 @@ def test_a_noisy_parents_intervals_are_wider():
     assert second > 2 * first
     answer = model.predict_latent(campaign.pairs)
     assert answer.sd[40:].mean() > 1.3 * answer.sd[:40].mean()
-    mean, variance = model.variance(campaign.pairs)
+    mean, sd = model.marginals(campaign.pairs)
     np.testing.assert_allclose(mean, answer.mean)
     own = np.repeat([first, second], 40)
-    np.testing.assert_allclose(variance + own, answer.sd**2)
+    np.testing.assert_allclose(sd**2 + own, answer.sd**2)
     assert first < model.noise_variance < second
 
 

@@ -13,8 +13,8 @@ from paratope.campaigns.campaign_simulation import (
     Landscape,
     ModelStrategy,
     Plate,
-    RandomStrategy,
     ReplayOptions,
+    Strategy,
     compare,
     landscape_of,
     mean_interval,
@@ -72,7 +72,7 @@ def test_a_model_finds_more_than_chance(replayed):
 
 def test_the_best_possible_strategy_reaches_the_top_in_one_round(landscape):
     plan = ReplayOptions(batch=12, rounds=2, repeats=1, top=12)
-    found = compare(replay(landscape, [Oracle(), RandomStrategy()], plan))
+    found = compare(replay(landscape, [Oracle(), Strategy()], plan))
     assert found.rounds["oracle"]["recall"][1].mean == 1.0
     assert found.rounds["oracle"]["regret"][1].mean == 0.0
     assert all(one.rounds.mean >= 0 for one in found.saved)
@@ -167,7 +167,7 @@ def test_plans_landscapes_and_strategies_that_are_none(landscape):
         ({"start": 1}, "at least 2 variants"),
     ):
         with pytest.raises(InputError, match=message):
-            replay(landscape, [RandomStrategy()], ReplayOptions(**plan))
+            replay(landscape, [Strategy()], ReplayOptions(**plan))
     campaign = small_campaign(40)
     with pytest.raises(InputError, match="a landscape of 10 variants; expected at least 20"):
         landscape_of(campaign.rows(np.arange(10)))

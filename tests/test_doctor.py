@@ -54,7 +54,7 @@ def test_extras_are_those_of_the_project():
         for extra, many in optional.items()
         for one in many
     }
-    noted = {(module, extra) for _, options in NEEDS.values() for _, module, extra in options}
+    noted = {tuple(one) for needs in NEEDS.values() for one in needs.get("options", {}).values()}
     assert noted == {one for one in brought if one[0] not in ("paratope", "sqlalchemy", "alembic")}
 
 

@@ -62,7 +62,6 @@ DRAWN: dict[str, Callable[[], Figure]] = {
     "small curve": lambda: figures.learning_curve([8], [-0.4], LINE, 10, 8, {}),
     "positions": lambda: figures.position_importance(positions(), "pKd"),
     "one chain": lambda: figures.position_importance(positions("H"), "score"),
-    "plates": lambda: figures.plates({"first": [6, 7, 9], "second": [8, 9]}, 8.5, "pKd"),
     "rounds": lambda: figures.campaign_rounds(
         [24, 48],
         ROUNDS,
@@ -125,14 +124,12 @@ def test_bounds_point_where_the_true_value_may_lie():
     assert labels["at least"] == [[10, 9]]
 
 
-def test_the_curve_is_dashed_beyond_what_was_measured_and_hits_are_counted():
+def test_the_curve_is_dashed_beyond_what_was_measured():
     axes = DRAWN["curve"]().axes[0]
     past, beyond = axes.lines[0], axes.lines[1]
     assert max(past.get_xdata()) == 96
     assert min(beyond.get_xdata()) == 384
     assert any("now: 96" in text.get_text() for text in axes.texts)
-    labels = [text.get_text() for text in DRAWN["plates"]().axes[0].get_yticklabels()]
-    assert labels == ["first\n1 of 3 are hits", "second\n1 of 2 are hits"]
 
 
 def test_positions_have_their_chains_and_regions():
@@ -179,7 +176,6 @@ WIDE: dict[str, Callable[[str], Figure]] = {
         [name] * 2, PARENT, np.array([0.1, 3]), np.array([0, 0]), [name] * 2, label="Δ",
         value_label="pKd",
     ),
-    "plates": lambda name: figures.plates({name: [6, 7]}, 6.5, "pKd"),
     "bins": lambda name: figures.per_bin(["9–10"] * 7, [12345] * 7, [1.0] * 7, [0.2] * 7),
 }  # fmt: skip
 CAPTIONED = itertools.product(WIDE, (80, 120))

@@ -1,23 +1,20 @@
 import numpy as np
 import pytest
 
-from paratope.campaigns.kernels import (
+from paratope.campaigns.kernels.features import Featuriser
+from paratope.campaigns.kernels.language import AntibodyLanguage
+from paratope.campaigns.kernels.sum_kernel import KernelCenterer, SumKernel
+from paratope.campaigns.kernels.terms import (
     ADDITIVE,
     LANGUAGE_TERMS,
     OFFSETS,
     TERMS,
     WITHIN_PARENT,
-    AntibodyLanguage,
-    Featuriser,
-    KernelCenterer,
     Pairwise,
-    ParentSites,
     Scales,
-    Site,
-    SumKernel,
+    residue_similarity,
 )
-from paratope.campaigns.kernels.terms import residue_similarity
-from paratope.campaigns.kernels.variants import GAP, Aligner
+from paratope.campaigns.kernels.variants import GAP, Aligner, ParentSites, Site
 from paratope.molecules.mutations import apply_mutations, parse_mutations
 from paratope.molecules.numbering import number_chain
 from paratope.molecules.sequences import Antibody, Antigen, Pair

@@ -133,9 +133,9 @@ def test_answers_are_the_margins_of_the_posterior_and_importance_finds_the_place
     sparse, landscape
 ):
     pairs = landscape.pairs[290:310]
-    joint, (mean, variance) = sparse.posterior(pairs), sparse.variance(pairs)
+    joint, (mean, sd) = sparse.posterior(pairs), sparse.marginals(pairs)
     np.testing.assert_allclose(joint.mean, mean, atol=1e-5)
-    np.testing.assert_allclose(np.diag(joint.covariance), variance, atol=1e-4)
+    np.testing.assert_allclose(np.diag(joint.covariance), sd**2, atol=1e-4)
     change = sparse.predict_with_difference([pairs[0], pairs[1]], pairs[0], 0.9)[1]
     assert abs(change.value[0]) < 1e-6
     found = sparse.importance()

@@ -9,7 +9,7 @@ import pytest
 
 from paratope.campaigns.campaign_bundle import campaign_bundle
 from paratope.campaigns.campaign_model import CampaignModel
-from paratope.campaigns.kernels import AntibodyLanguage
+from paratope.campaigns.kernels.language import AntibodyLanguage
 from paratope.campaigns.scanning import (
     Scan,
     combinations,

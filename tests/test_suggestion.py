@@ -16,10 +16,9 @@ from scipy.special import expit, logit
 from scipy.stats import norm
 
 from paratope.campaigns.campaign import campaign_of
-from paratope.campaigns.campaign.labels import pair_key
 from paratope.campaigns.campaign_bundle import campaign_bundle
 from paratope.campaigns.campaign_model import CampaignModel, LatentPrediction
-from paratope.campaigns.kernels import AntibodyLanguage
+from paratope.campaigns.kernels.language import AntibodyLanguage
 from paratope.campaigns.suggestion import (
     ACQUISITIONS,
     GENERATORS,
@@ -48,7 +47,6 @@ from paratope.campaigns.suggestion.candidates import (
     MeasuredVariants,
     allowed_positions,
     generate,
-    marginals,
     measured_variants,
 )
 from paratope.campaigns.suggestion.filters import leave_out
@@ -140,7 +138,7 @@ def test_by_default_what_was_varied_is_varied_near_what_was_measured(measured):
 def test_every_kind_gives_new_different_mutants_within_its_number(kind, measured):
     candidates = made(measured, {kind: 80})
     assert 0 < len(candidates) <= 80
-    molecules = {pair_key(one.pair) for one in candidates}
+    molecules = {one.pair.residues for one in candidates}
     assert len(molecules) == len(candidates)
     assert not molecules & measured.keys
     for one in candidates:
@@ -560,8 +558,8 @@ class Left:
     def leave_one_out(self) -> tuple[np.ndarray, np.ndarray]:
         return self._mean, np.full(len(self._mean), 0.6)
 
-    def variance(self, pairs: range) -> tuple[np.ndarray, np.ndarray]:
-        return np.zeros(len(pairs)), np.full(len(pairs), 0.5)
+    def marginals(self, pairs: range) -> tuple[np.ndarray, np.ndarray]:
+        return np.zeros(len(pairs)), np.full(len(pairs), 0.5**0.5)
 
 
 def test_promises_shrink_away_from_what_was_measured():
@@ -623,7 +621,7 @@ def test_files_can_be_read_back_and_filled_in(found, tmp_path):
     suggested = [one.candidate for one in found.suggestions]
     for rows in (from_table, from_fasta):
         assert [row.id for row in rows] == [one.name for one in suggested]
-        assert [pair_key(row.pair) for row in rows] == [pair_key(one.pair) for one in suggested]
+        assert [row.pair.residues for row in rows] == [one.pair.residues for one in suggested]
     # a filled-in plate is a campaign: predictions are no measurements
     campaign = campaign_of(suggestion_frame(found).with_columns(kd_nM=pl.lit(10.0)))
     assert campaign.values == pytest.approx(np.full(24, 8.0))
@@ -823,8 +821,8 @@ def test_the_measured_antigen_is_taken_where_there_are_several():
 
 def test_marginals_are_those_of_the_joint_distribution(predictor):
     pairs = [one.pair for one in made(measured_variants(predictor.campaign), {"single": 50})]
-    mean, deviation = marginals(predictor.campaign, pairs)
+    mean, deviation = predictor.campaign.marginals(pairs)
     whole = predictor.campaign.posterior(pairs)
     assert mean == pytest.approx(whole.mean)
     assert deviation == pytest.approx(np.sqrt(np.diagonal(whole.covariance)))
-    assert all(len(one) == 0 for one in marginals(predictor.campaign, []))
+    assert all(len(one) == 0 for one in predictor.campaign.marginals([]))

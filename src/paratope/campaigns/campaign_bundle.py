@@ -16,7 +16,9 @@ from paratope.campaigns.campaign_model import (
     TrainedKernel,
 )
 from paratope.campaigns.campaign_model.training import HalfRankNormalTransform, campaign_featuriser
-from paratope.campaigns.kernels import AntibodyLanguage, LanguageModel, ParentSites, Scales
+from paratope.campaigns.kernels.language import AntibodyLanguage, LanguageModel
+from paratope.campaigns.kernels.terms import Scales
+from paratope.campaigns.kernels.variants import ParentSites
 from paratope.campaigns.sparse_process import SparseProcess
 from paratope.core.errors import ModelError
 from paratope.core.files import plain

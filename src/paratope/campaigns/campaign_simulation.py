@@ -8,7 +8,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -22,14 +22,14 @@ from paratope.campaigns.suggestion.acquisition import (
     ExceedanceProbability,
     select_batch,
 )
-from paratope.campaigns.suggestion.candidates import marginals
 from paratope.core.censoring import Censoring
 from paratope.core.errors import InputError, unknown_name
 from paratope.core.files import write_json
 from paratope.core.progress import Progress, silent
 from paratope.data.tables import write_table
 from paratope.evaluation.baselines import BASELINES
-from paratope.evaluation.figures import campaign_rounds, save_figure
+from paratope.evaluation.figures.campaigns import campaign_rounds
+from paratope.evaluation.figures.style import save_figure
 
 # Of fewer variants nothing can be replayed.
 MIN_VARIANTS = 20
@@ -129,27 +129,14 @@ class Plate(NamedTuple):
     expected_better: float = float("nan")
 
 
-class Strategy(Protocol):
-    """Chooses plates."""
+@dataclasses.dataclass(frozen=True)
+class Strategy:
+    """Chooses plates; this one draws variants at random."""
 
-    @property
-    def name(self) -> str:
-        """Its name in tables."""
-        ...
+    name: str = dataclasses.field(default="random", kw_only=True)
 
     def choose(self, landscape: Landscape, measured: np.ndarray, batch: int, seed: int) -> Plate:
         """Rows to measure next; of the values only those of the rows in `measured` are used."""
-        ...
-
-
-@dataclasses.dataclass(frozen=True)
-class RandomStrategy:
-    """Draws variants at random."""
-
-    name: str = "random"
-
-    def choose(self, landscape: Landscape, measured: np.ndarray, batch: int, seed: int) -> Plate:
-        """As `Strategy.choose`."""
         left = _unmeasured(landscape, measured)
         random = np.random.default_rng([seed, len(measured)])
         drawn = random.choice(left, min(batch, len(left)), replace=False)
@@ -157,10 +144,8 @@ class RandomStrategy:
 
 
 @dataclasses.dataclass(frozen=True)
-class BaselineStrategy:
+class BaselineStrategy(Strategy):
     """Takes the highest predictions of one of `paratope.evaluation.baselines.BASELINES`."""
-
-    name: str
 
     def choose(self, landscape: Landscape, measured: np.ndarray, batch: int, seed: int) -> Plate:
         """As `Strategy.choose`; ties in an order drawn by the seed."""
@@ -173,14 +158,14 @@ class BaselineStrategy:
 
 
 @dataclasses.dataclass(frozen=True)
-class ModelStrategy:
+class ModelStrategy(Strategy):
     """Fits a campaign model to what is measured, and chooses by its acquisition.
 
     After plates from which nothing can be learned (all bounds, all equal), the next is random.
     """
 
     fit: FitModel  # Campaign to a campaign model
-    name: str = "model"
+    name: str = dataclasses.field(default="model", kw_only=True)
     acquisition: str = DEFAULT_ACQUISITION
     explore: float = DEFAULT_EXPLORE  # 0 takes the highest expected values
 
@@ -192,11 +177,11 @@ class ModelStrategy:
         try:
             model = self.fit(landscape.campaign.rows(measured))
         except InputError:  # a plate of bounds, or of one value: nothing to learn from it yet
-            return RandomStrategy().choose(landscape, measured, batch, seed)
+            return Strategy().choose(landscape, measured, batch, seed)
         pairs = landscape.campaign.pairs
         candidates = [pairs[row] for row in left]
-        mean, deviation = marginals(model, candidates)
-        posterior_mean, _ = marginals(model, [pairs[row] for row in measured])
+        mean, deviation = model.marginals(candidates)
+        posterior_mean, _ = model.marginals([pairs[row] for row in measured])
         best_first = measured[np.argsort(-posterior_mean, kind="stable")]
         chosen = select_batch(
             model,
@@ -246,12 +231,12 @@ def parse_strategies(text: str, fit: FitModel, acquisition: str, explore: float)
         if name not in STRATEGIES:
             raise InputError(unknown_name("strategy", name, [*STRATEGIES, "all"]))
         if name == "random":
-            strategies.append(RandomStrategy())
+            strategies.append(Strategy())
         elif name in BASELINES:
-            strategies.append(BaselineStrategy(name))
+            strategies.append(BaselineStrategy(name=name))
         else:
             explored = explore if name == "model" else 0.0
-            strategies.append(ModelStrategy(fit_once, name, acquisition, explored))
+            strategies.append(ModelStrategy(fit_once, acquisition, explored, name=name))
     if not strategies:
         raise InputError(f"no strategy is named; valid names: {', '.join(STRATEGIES)}")
     return strategies
@@ -351,7 +336,7 @@ def replay(
     >>> from paratope.data.datasets.simulated import simulate
     >>> landscape = landscape_of(simulate(antibodies=40, antigens=1, seed=1).measurements)
     >>> options = ReplayOptions(batch=10, rounds=3, repeats=1)
-    >>> replay(landscape, [RandomStrategy()], options).curves("random", "recall")[0].tolist()[-1]
+    >>> replay(landscape, [Strategy()], options).curves("random", "recall")[0].tolist()[-1]
     1.0
     """
     options = options.settled(landscape)
@@ -457,13 +442,12 @@ def saved_rounds(curves: np.ndarray, rival: np.ndarray) -> np.ndarray:
 
 def mean_interval(values: np.ndarray) -> MeanInterval:
     """Mean over repeats, and its 95 % interval by Student's t."""
-    from scipy.stats import t
+    from scipy.stats import sem, t
 
     mean = float(np.mean(values))
     if len(values) < 2:
         return MeanInterval(mean, float("nan"), float("nan"))
-    error = float(np.std(values, ddof=1)) / len(values) ** 0.5
-    reach = float(t.ppf(0.975, len(values) - 1)) * error
+    reach = float(t.ppf(0.975, len(values) - 1) * sem(values))
     return MeanInterval(mean, mean - reach, mean + reach)
 
 

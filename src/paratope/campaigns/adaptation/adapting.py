@@ -20,7 +20,7 @@ from paratope.campaigns.adaptation.validation import AssayPredictor, campaign_fi
 from paratope.campaigns.campaign import Campaign, campaign_of
 from paratope.campaigns.campaign_bundle import campaign_bundle, open_campaign
 from paratope.campaigns.campaign_model import INDUCING_ROWS, MAX_ROWS, CampaignModel, check_campaign
-from paratope.campaigns.kernels import AntibodyLanguage
+from paratope.campaigns.kernels.language import AntibodyLanguage
 from paratope.core.errors import InputError, OutputError
 from paratope.core.progress import Progress, silent
 from paratope.models.bundle import Bundle, check_target, write_bundle

@@ -30,7 +30,7 @@ from paratope.campaigns.adaptation.validation import (
 from paratope.campaigns.campaign import Campaign
 from paratope.campaigns.campaign_model import INDUCING_ROWS, CampaignModel, SparseCampaignModel
 from paratope.campaigns.campaign_model.training import HalfRankNormalTransform
-from paratope.campaigns.kernels import LanguageModel
+from paratope.campaigns.kernels.language import LanguageModel
 from paratope.core.errors import ModelError
 from paratope.core.files import plain
 from paratope.core.progress import Progress, silent

@@ -38,14 +38,15 @@ from paratope.core.censoring import Censoring
 from paratope.core.errors import InputError, OutputError
 from paratope.core.files import plain, write_json
 from paratope.core.progress import Progress, silent
+from paratope.core.templates import render
 from paratope.data.tables import write_table
-from paratope.evaluation.figures import (
+from paratope.evaluation.figures.campaigns import (
     PositionEffect,
     held_out_predictions,
     learning_curve,
     position_importance,
-    save_figure,
 )
+from paratope.evaluation.figures.style import save_figure
 from paratope.evaluation.metrics import EvaluationRows
 from paratope.molecules.numbering import number_chain
 
@@ -78,13 +79,6 @@ _RELATIONS = {Censoring.AT_MOST: "<", Censoring.EXACT: "", Censoring.AT_LEAST: "
 _SHOWN_TERMS = 6
 _SHOWN_POSITIONS = 8
 _SHOWN_NAMES = 10
-_LIMITS = (
-    "A model of one campaign: it ranks variants of the antibodies it was fitted on, against the "
-    "same antigen, in the same assay. Other antibodies and antigens are marked `out` and get the "
-    "campaign's middle value with a wide interval; another construct of the antigen is `near`, and "
-    "predicted as if it were the campaign's. Coverage is a share of rows like those "
-    "measured, not a promise about each row."
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -456,20 +450,6 @@ def number(value: float) -> str:
     return f"{value:.2f}" if two_decimals else f"{value:.3g}"
 
 
-def markdown(report: ValidationReport) -> list[str]:
-    """The report as lines of a card."""
-    lines = []
-    for text in report.warnings:
-        lines += [f"**Warning:** {text[0].upper()}{text[1:]}.", ""]
-    for header, rows in (model_table(report), baselines_table(report)):
-        if rows and len(header) > 1:
-            table = (header, ["---"] * len(header), *rows)
-            lines += [*(f"| {' | '.join(cells)} |" for cells in table), ""]
-    for text in sentences(report):
-        lines += [text, ""]
-    return lines
-
-
 def card(
     name: str,
     campaign: Campaign,
@@ -478,45 +458,30 @@ def card(
     prior: str,
 ) -> str:
     """The model's card, in Markdown; `prior` names the general model, or is ``"none"``."""
-    lines = [f"# Campaign {name}", "", *_measured(campaign, prior), ""]
-    if campaign.notes:
-        lines += ["## Notes on the measurements", "", *(f"- {note}" for note in campaign.notes), ""]
-    lines += ["## What to expect", ""]
-    if report is None:
-        lines += ["Not judged: the report was not asked for.", ""]
-    else:
-        lines += markdown(report)
-        if report.validations["random"].held_out is not None:
-            lines += [f"![Predicted against measured, held-out variants]({FOLDER}/held_out.png)"]
-        if report.curve is not None:
-            lines += [f"![What more measurements should buy]({FOLDER}/learning_curve.png)"]
-        lines += [""]
-    lines += ["## What was learned", "", *_learned(campaign, importance), ""]
-    return "\n".join([*lines, "## Limits", "", _LIMITS, ""])
-
-
-def _measured(campaign: Campaign, prior: str) -> list[str]:
-    unit = UNITS[campaign.label]
-    exact = int((campaign.censoring == Censoring.EXACT).sum())
-    assays = _listed(
-        f"{name} ({int((campaign.assay == index).sum())})"
-        for index, name in enumerate(campaign.assays)
+    pairs, parents = campaign.pairs, campaign.parents
+    sites = [site for site in importance.sites if site["chain"] in ("H", "L")]
+    terms = sorted(importance.terms.items(), key=lambda share: -share[1])[:_SHOWN_TERMS]
+    rows = np.bincount(campaign.assay, minlength=len(campaign.assays))
+    assays = zip(campaign.assays, rows, strict=True)
+    return render(
+        "campaigns",
+        "card.md",
+        name=name,
+        campaign=campaign,
+        prior=prior,
+        report=report,
+        number=number,
+        unit=UNITS[campaign.label],
+        exact=int((campaign.censoring == Censoring.EXACT).sum()),
+        antibodies=len({pair.antibody.chains for pair in pairs}),
+        assays=_listed(f"{assay} ({count})" for assay, count in assays),
+        antigens=_listed(one.name or "unnamed" for one in campaign.antigens) or "none named",
+        parents=_listed(one.antibody.name or "unnamed" for one in parents) or "unrelated",
+        tables=[] if report is None else [model_table(report), baselines_table(report)],
+        sentences=[] if report is None else sentences(report),
+        sites=sorted(sites, key=lambda site: -site["spread"])[:_SHOWN_POSITIONS],
+        terms=", ".join(f"{term.replace('_', ' ')} {share:.0%}" for term, share in terms),
     )
-    antigens = _listed(antigen.name or "unnamed" for antigen in campaign.antigens) or "none named"
-    parents = (
-        _listed(parent.antibody.name or "unnamed" for parent in campaign.parents) or "unrelated"
-    )
-    values = campaign.values
-    return [
-        f"- **Learned from** {len(campaign)} values ({exact} exact, {len(campaign) - exact} "
-        f"bounds) of {len({pair.antibody.chains for pair in campaign.pairs})} antibodies, "
-        f"{int(campaign.replicates.sum())} measurements.",
-        f"- **Values**: {unit}, {number(float(values.min()))} to {number(float(values.max()))}, "
-        "higher = stronger.",
-        f"- **Assays** (rows): {assays}. Predictions are on the scale of the first.",
-        f"- **Antigen**: {antigens}. **Parents**: {parents}.",
-        f"- **General model beneath**: {prior}.",
-    ]
 
 
 def _listed(names: Iterable[str]) -> str:
@@ -534,29 +499,6 @@ def _listed(names: Iterable[str]) -> str:
     return ", ".join(shown) + f" and {more} more" * (more > 0)
 
 
-def _learned(campaign: Campaign, importance: Importance) -> list[str]:
-    """Sites with the largest effects, and the kernel's terms, as tables."""
-    unit = UNITS[campaign.label]
-    sites = [site for site in importance.sites if site["chain"] in ("H", "L")]
-    if not sites:
-        return ["No mutation of a parent was measured."]
-    first = sorted(sites, key=lambda site: -site["spread"])[:_SHOWN_POSITIONS]
-    lines = [
-        f"| position (IMGT) | region | mutations measured | typical effect, {unit} | mean |",
-        "|---|---|---|---|---|",
-        *(
-            f"| {site['chain']}:{site['imgt']} | {site['region']} | {site['changes']} | "
-            f"{number(site['spread'])} | {site['effect']:+.3g} |"
-            for site in first
-        ),
-        "",
-        f"![What was learned of each position]({FOLDER}/positions.png)",
-    ]
-    terms = sorted(importance.terms.items(), key=lambda share: -share[1])[:_SHOWN_TERMS]
-    shares = ", ".join(f"{name.replace('_', ' ')} {share:.0%}" for name, share in terms)
-    return [*lines, "", f"Share of the fitted differences by term of the kernel: {shares}."]
-
-
 def write_report(
     campaign: Campaign, importance: Importance, report: ValidationReport | None, folder: Path
 ) -> list[Path]:
@@ -570,13 +512,11 @@ def write_report(
     if positions := position_effects(campaign, importance):
         written = [target / "positions.png"]
         save_figure(position_importance(positions, UNITS[campaign.label]), written[0])
-    return written if report is None else written + _write_validation(campaign, report, target)
-
-
-def _write_validation(campaign: Campaign, report: ValidationReport, target: Path) -> list[Path]:
+    if report is None:
+        return written
     unit = UNITS[campaign.label]
-    paths = [target / "expectation.json"]
-    write_json(paths[0], report.to_json(), indent=1)
+    paths = [*written, target / "expectation.json"]
+    write_json(paths[-1], report.to_json(), indent=1)
     random = report.validations["random"].held_out
     if random is not None:
         first = random.round == 0

@@ -10,11 +10,11 @@ import numpy as np
 
 from paratope.campaigns.campaign import Campaign
 from paratope.campaigns.campaign_model import MAX_ROWS, CampaignModel, fit_campaign
-from paratope.campaigns.kernels import LanguageModel
+from paratope.campaigns.kernels.language import LanguageModel
 from paratope.core.censoring import Censoring
 from paratope.core.errors import InputError
 from paratope.evaluation.baselines import BASELINES
-from paratope.evaluation.bootstrap import Bootstrap, Interval, fisher_z
+from paratope.evaluation.bootstrap import Bootstrap, Interval, fisher_z, group_codes
 from paratope.evaluation.metrics import METRICS, EvaluationRows, RowWeights
 from paratope.molecules.mutations import mutations_between
 from paratope.molecules.sequences import Pair, Residues
@@ -72,8 +72,7 @@ class Folds:
 
 def variant_groups(pairs: Sequence[Pair]) -> np.ndarray:
     """Index of each row's antibody, whatever the assay or antigen, (n,)."""
-    indices: dict[tuple[str, ...], int] = {}
-    return np.array([indices.setdefault(pair.antibody.chains, len(indices)) for pair in pairs])
+    return group_codes([pair.antibody.chains for pair in pairs])[0]
 
 
 def shuffled_variants(groups: np.ndarray, random: np.random.Generator) -> np.ndarray:

@@ -7,9 +7,7 @@ from typing import NamedTuple
 from paratope.campaigns.campaign.campaign import Label
 from paratope.core.errors import InputError
 from paratope.data.measurements import Measurement, ParentValues
-from paratope.molecules.sequences import Pair
-
-Key = tuple[tuple[str, ...], tuple[str, ...]]
+from paratope.molecules.sequences import Residues
 
 
 class Labelled(NamedTuple):
@@ -20,11 +18,6 @@ class Labelled(NamedTuple):
     values: tuple[float, ...]
     notes: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()  # Rows that have no such value
-
-
-def pair_key(pair: Pair) -> Key:
-    """What makes two pairs the same: their residues, not their names."""
-    return pair.residues
 
 
 def choose_label(measurements: Sequence[Measurement]) -> Labelled:
@@ -85,13 +78,13 @@ def choose_label(measurements: Sequence[Measurement]) -> Labelled:
 
 def _changes(rows: Sequence[Measurement]) -> Labelled:
     """Changes of pKd as scores; a parent differs from itself by nothing."""
-    parents: dict[tuple[str, Key], Measurement] = {}
+    parents: dict[tuple[str, Residues], Measurement] = {}
     for row in rows:
         if row.parent is not None:
             same = Measurement(row.parent, delta_pkd=0.0, assay=row.assay)
-            parents.setdefault((row.assay, pair_key(row.parent)), same)
+            parents.setdefault((row.assay, row.parent.residues), same)
     for row in rows:
-        parents.pop((row.assay, pair_key(row.pair)), None)
+        parents.pop((row.assay, row.pair.residues), None)
     kept = [*rows, *parents.values()]
     note = (
         "no parent's pKd is known: the values are changes of pKd against the parent, and so are "

@@ -4,7 +4,7 @@ import dataclasses
 import os
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from paratope.data.tables import InputTable, read_antigens, read_table, table_fr
 from paratope.data.tables.rows import REPEATED_ID
 from paratope.molecules.mutations import apply_mutations, mutations_between, parse_mutations
 from paratope.molecules.numbering import find_domains
-from paratope.molecules.sequences import Antibody, Antigen, Pair
+from paratope.molecules.sequences import Antibody, Pair
 
 # A substitution in anybody's numbers: chain, residue, number, residue.
 _SUBSTITUTION = re.compile(r"\w+:([A-Z])-?\d+[A-Za-z]?([A-Z])")
@@ -198,7 +198,7 @@ def _plates(
     return rows, tuple(notes), bad
 
 
-def _row_notes(table: InputTable) -> tuple[str, ...]:
+def _row_notes(table: InputTable) -> Iterator[str]:
     """What was said of rows, each with how many; ids of replicates are repeated rightly."""
     counts: Counter[str] = Counter()
     named: dict[str, set[tuple[str, ...]]] = {}
@@ -206,26 +206,22 @@ def _row_notes(table: InputTable) -> tuple[str, ...]:
         counts.update(note for note in row.notes if REPEATED_ID not in note)
         if row.pair is not None:
             named.setdefault(row.id, set()).add(row.pair.antibody.chains)
-    notes = [f"{note} ({count} row{'s' * (count > 1)})" for note, count in counts.items()]
+    yield from (f"{note} ({count} row{'s' * (count > 1)})" for note, count in counts.items())
     shared = [name for name, antibodies in named.items() if len(antibodies) > 1]
     if shared:
-        notes.append(
+        yield (
             f"{len(shared)} id{'s stand' if len(shared) > 1 else ' stands'} for several antibodies "
             f"(first {shared[0]!r}); sequences are believed, ids are not"
         )
-    return tuple(notes)
 
 
 def _with_one_antigen(
     measurements: list[Measurement],
 ) -> tuple[list[Measurement], tuple[str, ...]]:
     """Rows without an antigen get the one that the others name, if it is one."""
-    unnamed = [row.pair.antigen.chains == UNKNOWN_ANTIGEN.chains for row in measurements]
-    missing = sum(unnamed)
-    known: dict[tuple[str, ...], Antigen] = {}
-    for row, without in zip(measurements, unnamed, strict=True):
-        if not without:
-            known.setdefault(row.pair.antigen.chains, row.pair.antigen)
+    known = {row.pair.antigen.chains: row.pair.antigen for row in reversed(measurements)}
+    known.pop(UNKNOWN_ANTIGEN.chains, None)  # of the others, the first of each name
+    missing = sum(row.pair.antigen.chains not in known for row in measurements)
     if not missing or not known:
         return measurements, ()
     if len(known) > 1:
@@ -235,26 +231,27 @@ def _with_one_antigen(
         )
     (antigen,) = known.values()
     filled = [
-        dataclasses.replace(row, pair=Pair(row.pair.antibody, antigen)) if without else row
-        for row, without in zip(measurements, unnamed, strict=True)
+        row
+        if row.pair.antigen.chains in known
+        else dataclasses.replace(row, pair=Pair(row.pair.antibody, antigen))
+        for row in measurements
     ]
     return filled, (f"{missing} rows name no antigen: read as the one that the others name",)
 
 
-def _domain_notes(pairs: Sequence[Pair]) -> tuple[str, ...]:
+def _domain_notes(pairs: Sequence[Pair]) -> Iterator[str]:
     """Antibodies with a chain that has no IMGT numbers."""
     chains = dict.fromkeys(chain for pair in pairs for chain in pair.antibody.chains)
     strange = {chain for chain in chains if not find_domains(chain)}
     named = [p.antibody.name for p in pairs if not strange.isdisjoint(p.antibody.chains)]
-    if not named:
-        return ()
-    return (
-        f"{len(named)} rows have a chain that is no antibody domain (first {named[0]!r}): its "
-        "residues are counted from 1 and compared with such chains alone, not by IMGT number",
-    )
+    if named:
+        yield (
+            f"{len(named)} rows have a chain that is no antibody domain (first {named[0]!r}): its "
+            "residues are counted from 1 and compared with such chains alone, not by IMGT number"
+        )
 
 
-def _mutation_notes(rows: Sequence[Measurement]) -> tuple[str, ...]:
+def _mutation_notes(rows: Sequence[Measurement]) -> Iterator[str]:
     """Whether the mutations a row names lead from its parent to its sequence."""
     wrong = []
     for row in rows:
@@ -270,12 +267,11 @@ def _mutation_notes(rows: Sequence[Measurement]) -> tuple[str, ...]:
             problem = error
         if problem:
             wrong.append(f"row {row.pair.antibody.name!r}: {problem}")
-    if not wrong:
-        return ()
-    return (
-        f"wrong parent or mutations in {len(wrong)} rows (the sequences are believed); first: "
-        f"{wrong[0]}",
-    )
+    if wrong:
+        yield (
+            f"wrong parent or mutations in {len(wrong)} rows (the sequences are believed); first: "
+            f"{wrong[0]}"
+        )
 
 
 def _other_numbers(text: str, parent: Pair, variant: Pair) -> bool:
@@ -293,10 +289,8 @@ def _other_numbers(text: str, parent: Pair, variant: Pair) -> bool:
 
 def _overlap_notes(
     pairs: Sequence[Pair], assay: np.ndarray, names: tuple[str, ...]
-) -> tuple[str, ...]:
+) -> Iterator[str]:
     """Assays that no shared variant links to the first."""
-    if len(names) == 1:
-        return ()
     assays_of: dict[object, set[int]] = {}
     for pair, number in zip(pairs, assay.tolist(), strict=True):
         assays_of.setdefault(pair.residues, set()).add(number)
@@ -305,14 +299,13 @@ def _overlap_notes(
         linked |= more
         more = {number for group in assays_of.values() if group & linked for number in group}
     apart = [name for number, name in enumerate(names) if number not in linked]
-    if not apart:
-        return ()
-    listed = ", ".join(repr(name) for name in apart[:5]) + (" …" if len(apart) > 5 else "")
-    return (
-        f"assay{'s' * (len(apart) > 1)} {listed}: no variant was also measured in {names[0]!r}, so "
-        "the offset between them rests on their similar variants alone; measuring two or three "
-        "variants in both would fix it",
-    )
+    if apart:
+        listed = ", ".join(map(repr, apart[:5])) + " …" * (len(apart) > 5)
+        yield (
+            f"assay{'s' * (len(apart) > 1)} {listed}: no variant was also measured in "
+            f"{names[0]!r}, so the offset between them rests on their similar variants alone; "
+            "measuring two or three variants in both would fix it"
+        )
 
 
 def _check_size(rows: Sequence[Measurement]) -> None:
@@ -326,36 +319,35 @@ def _check_size(rows: Sequence[Measurement]) -> None:
         )
 
 
-def _outlier_notes(rows: Sequence[Measurement], values: np.ndarray) -> tuple[str, ...]:
+def _outlier_notes(rows: Sequence[Measurement], values: np.ndarray) -> Iterator[str]:
     """Values so far from the others that the scale between them means nothing."""
     low, middle, high = np.quantile(np.unique(values), (0.25, 0.5, 0.75))
     far = np.flatnonzero(np.abs(values - middle) > _FAR * (high - low))
-    if not len(far) or len(values) < _LEAST_FOR_OUTLIERS:
-        return ()
-    return (
-        f"{len(far)} value{'s lie' if len(far) > 1 else ' lies'} far from the others (first: row "
-        f"{rows[far[0]].pair.antibody.name!r}, {values[far[0]]:g}; half of all lie between {low:g} "
-        f"and {high:g}): leave out what is a slip; values of several magnitudes are learned better "
-        "as logarithms",
-    )
+    if len(far) and len(values) >= _LEAST_FOR_OUTLIERS:
+        first = rows[far[0]].pair.antibody.name
+        yield (
+            f"{len(far)} value{'s lie' if len(far) > 1 else ' lies'} far from the others (first: "
+            f"row {first!r}, {values[far[0]]:g}; half of all lie between {low:g} and {high:g}): "
+            "leave out what is a slip; values of several magnitudes are learned better as "
+            "logarithms"
+        )
 
 
 def _poverty_notes(
     values: np.ndarray, censoring: np.ndarray, assay: np.ndarray, names: tuple[str, ...]
-) -> tuple[str, ...]:
+) -> Iterator[str]:
     """Campaigns that hold next to nothing to learn."""
     exact = values[censoring == Censoring.EXACT]
-    if len(values) == 1:
-        return ("one measurement: differences between variants cannot be learned from it",)
     spreads = [np.ptp(values[assay == number]) for number in range(len(names))]
-    if len(exact) == len(values) and max(spreads) == 0:
-        return (
+    if len(values) == 1:
+        yield "one measurement: differences between variants cannot be learned from it"
+    elif len(exact) == len(values) and max(spreads) == 0:
+        yield (
             f"all {len(values)} values are equal within their assay ({exact[0]:g}): nothing in "
-            "them tells variants apart",
+            "them tells variants apart"
         )
-    if len(exact) < 0.2 * len(values):
-        return (
+    elif len(exact) < 0.2 * len(values):
+        yield (
             f"only {len(exact)} of {len(values)} values are measured, the others are bounds: what "
-            "is learned is mostly what does not bind",
+            "is learned is mostly what does not bind"
         )
-    return ()

@@ -114,7 +114,7 @@ def merge(
 def _noise(
     spreads: Sequence[np.ndarray], merged: np.ndarray, assay: str, log10: bool
 ) -> tuple[np.ndarray, bool, list[str]]:
-    """Standard deviation of each merged value of one assay; whether all are copies; notes.
+    """Standard deviation of each merged value of one assay; whether all are copies; a warning.
 
     ``v_i' = (d_0 v_0 + d_i v_i) / (d_0 + d_i)``, v the variances and d their degrees of freedom,
     v_0 the pooled variance (Smyth 2004).
@@ -135,25 +135,18 @@ def _noise(
         return noise, True, [said]
     moderated = (_PRIOR_FREEDOM * pooled + freedom * variance) / (_PRIOR_FREEDOM + freedom)
     noise[repeated] = np.sqrt(moderated / np.maximum(counts, 1))[repeated]
-    return noise, False, _contradictions(spreads, merged, assay, np.sqrt(pooled), log10)
-
-
-def _contradictions(
-    spreads: Sequence[np.ndarray], merged: np.ndarray, assay: str, sd: float, log10: bool
-) -> list[str]:
-    """A warning if replicates contradict each other, with what that costs."""
     total = float(np.std(merged, ddof=1)) if len(merged) > 1 else 0.0
     tolerance = CONTRADICTION_SDS * total if total > 0 else CONTRADICTION_LOG10
     if log10:
         tolerance = min(tolerance, CONTRADICTION_LOG10)
-    repeated = [values for values in spreads if len(values) > 1]
-    wide = sum(float(np.ptp(values)) > tolerance for values in repeated)
+    wide = sum(len(values) > 1 and float(np.ptp(values)) > tolerance for values in spreads)
     if not wide:
-        return []
+        return noise, False, []
     unit = " log10" if log10 else ""
-    return [
-        f"assay {assay!r}: replicates of {wide} of {len(repeated)} repeated variants contradict "
+    said = (
+        f"assay {assay!r}: replicates of {wide} of {repeated.sum()} repeated variants contradict "
         f"each other (more than {tolerance:.2g}{unit} apart); one measurement has a standard "
-        f"deviation of {sd:.2g}{unit} where variants differ by {total:.2g}: such rows count for "
-        "less, and intervals are wider"
-    ]
+        f"deviation of {np.sqrt(pooled):.2g}{unit} where variants differ by {total:.2g}: such rows "
+        "count for less, and intervals are wider"
+    )
+    return noise, False, [said]

@@ -10,7 +10,7 @@ from paratope.campaigns.campaign_model.model import (
     fit_campaign,
 )
 from paratope.campaigns.campaign_model.training import MAX_ROWS, TrainedKernel, check_campaign
-from paratope.campaigns.kernels import Importance
+from paratope.campaigns.kernels.sum_kernel import Importance
 
 __all__ = [
     "INDUCING_ROWS",

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from paratope.campaigns.campaign import UNKNOWN_ANTIGEN
 from paratope.campaigns.kernels.variants import antigen_mutations
+from paratope.data.findings import counted
 from paratope.molecules.alignment import align_chains
 from paratope.molecules.sequences import Antigen
 
@@ -67,7 +68,8 @@ class CampaignAntigens:
             if mutations is None:
                 rest.append(chains)
             else:
-                note = f"antigen differs from the campaign's: {_counted(len(mutations))} changed"
+                changed = counted(len(mutations), "residue")
+                note = f"antigen differs from the campaign's: {changed} changed"
                 self._read[chains] = Reading(antigen, note)
         if rest:
             self._read.update(self._constructs(rest))
@@ -121,7 +123,7 @@ def _differences(molecule: Chains, antigen: Chains, matched: Sequence[tuple[str,
         (more, "more at its ends (a tag or a longer construct)"),
         (fewer, "fewer at its ends (maybe of the epitope)"),
     )
-    parts = [f"{_counted(count)} {text}" for count, text in texts if count]
+    parts = [f"{counted(count, 'residue')} {text}" for count, text in texts if count]
     if len(molecule) != len(antigen):
         parts.append(f"{len(molecule)} chains for {len(antigen)}")
     what = ", ".join(parts) or "its chains are in another order"
@@ -152,7 +154,3 @@ def _ends(known: str, other: str) -> tuple[int, int, int]:
         changed += common - same
         fewer, more = fewer + len(before) - common, more + len(after) - common
     return changed, fewer, more
-
-
-def _counted(number: int) -> str:
-    return f"{number} residue{'s' * (number != 1)}"

@@ -6,30 +6,25 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.special import logit, ndtr, ndtri
+from scipy.special import ndtr, ndtri
 
 from paratope.campaigns.campaign import Campaign
 from paratope.campaigns.campaign_model.antigens import CampaignAntigens
 from paratope.campaigns.campaign_model.training import (
     FITTING_ROWS,
     MAX_ROWS,
+    LeaveOut,
     TrainedKernel,
     leave_site_out_errors,
     noise_group,
     observations,
 )
 from paratope.campaigns.gaussian_process import GaussianProcess
-from paratope.campaigns.kernels import (
-    ENCODED_TERMS,
-    Features,
-    Importance,
-    LanguageModel,
-    NewVariants,
-    SumKernel,
-    importance,
-)
+from paratope.campaigns.kernels.features import Features
+from paratope.campaigns.kernels.language import LanguageModel
+from paratope.campaigns.kernels.sum_kernel import Importance, NewVariants, SumKernel, importance
+from paratope.campaigns.kernels.terms import ENCODED_TERMS
 from paratope.campaigns.sparse_process import SparseFit, SparseProcess, inducing_rows
-from paratope.core.censoring import Censoring
 from paratope.core.progress import Progress, silent
 from paratope.core.units import STRONG_PKD
 from paratope.models.applicability_domain import ApplicabilityDomain, DomainDistance
@@ -39,9 +34,8 @@ from paratope.models.model import (
     Label,
     PairPredictions,
     PredictedDifference,
-    Scored,
 )
-from paratope.molecules.sequences import Antibody, Antigen, Pair
+from paratope.molecules.sequences import Antigen, Pair
 
 BLOCK_ROWS = 1000
 # Inducing rows: half at random, half by greedy residual variance within a random pool.
@@ -95,6 +89,23 @@ class FittedState(NamedTuple):
     errors: Mapping[str, np.ndarray]
     changed_sites: frozenset[str]  # Sites that any row changes
 
+    @classmethod
+    def of(
+        cls,
+        process: GaussianProcess | SparseProcess,
+        row: np.ndarray,
+        site: np.ndarray,
+        exact: np.ndarray,
+        leave_out: LeaveOut,
+    ) -> "FittedState":
+        """Of a process and its rows; parameters as `leave_site_out_errors`."""
+        target, (mean, variance) = process.ep_target, process.leave_one_out()
+        errors = {
+            "in": ((target - mean) / np.sqrt(variance))[exact],
+            "near": leave_site_out_errors(row, site, exact, target, leave_out),
+        }
+        return cls(process, errors, frozenset(np.unique(site).tolist()))
+
 
 class CampaignModel:
     """A fitted model of a campaign; `CampaignModel.fit` makes one.
@@ -136,7 +147,7 @@ class CampaignModel:
         Seconds grow with the cube of the rows: for more than `MAX_ROWS` there is
         `SparseCampaignModel`. Without a language model, terms that need it are left out; of
         `prior`, ``predict_pkd(pairs)`` becomes a linear term of learned weight. `terms` are names
-        in `paratope.campaigns.kernels.TERMS`, by default all. Raises `InputError` if there is
+        in `paratope.campaigns.kernels.terms.TERMS`, by default all. Raises `InputError` if there is
         nothing to learn from and `TrainingError` if the fit fails.
         """
         rows = np.arange(len(campaign))
@@ -150,17 +161,8 @@ class CampaignModel:
         """The process given all rows, and its errors in cross-validation."""
         observed = observations(self.campaign, self.scale, self.train.parent)
         process = GaussianProcess(self.kernel.covariance, self.trained.noise, observed, ep)
-        exact, target = observed.exact, process.ep_target
-        mean, variance = process.leave_one_out()
-        keys = self.train.changes.key
-        sites = keys[self.train.column]
-        errors = {
-            "in": ((target - mean) / np.sqrt(variance))[exact],
-            "near": leave_site_out_errors(
-                self.train.row, sites, exact, target, process.leave_rows_out
-            ),
-        }
-        return FittedState(process, errors, frozenset(keys.tolist()))
+        changes = self.train.row, self.train.changes.key[self.train.column]
+        return FittedState.of(process, *changes, observed.exact, process.leave_rows_out)
 
     def predict_latent(self, pairs: Sequence[Pair], assay: int = 0) -> LatentPrediction:
         """Latent mean and standard deviation of a new measurement of each pair, in blocks."""
@@ -198,10 +200,10 @@ class CampaignModel:
         covariance = self.process.posterior_covariance(new.cross, prior)
         return Posterior(self.process.mean(new.cross), covariance)
 
-    def variance(self, pairs: Sequence[Pair], assay: int = 0) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and variance of each noise-free latent value, in blocks."""
+    def marginals(self, pairs: Sequence[Pair], assay: int = 0) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and standard deviation of each noise-free latent value, (n,) each, in blocks."""
         prediction = self.predict_latent(pairs, assay)
-        return prediction.mean, prediction.variance
+        return prediction.mean, np.sqrt(prediction.variance)
 
     @functools.cached_property
     def unencoded(self) -> "CampaignModel":
@@ -339,35 +341,6 @@ class CampaignModel:
             calibrated, self._distances(pairs, prediction.domain), notes, difference
         )
 
-    def antibody_state(self, molecules: Sequence[tuple[str, ...]]) -> list[Antibody]:
-        """The antibodies themselves: the kernel compares whole pairs."""
-        return [Antibody(chains[0], (*chains[1:], None)[0]) for chains in molecules]
-
-    def antigen_state(self, molecules: Sequence[tuple[str, ...]]) -> list[Antigen]:
-        """The antigens themselves."""
-        return [Antigen(chains) for chains in molecules]
-
-    def score(
-        self,
-        antibodies: Sequence[Antibody],
-        antigens: Sequence[Antigen],
-        antibody_index: Sequence[int] | np.ndarray | None = None,
-        antigen_index: Sequence[int] | np.ndarray | None = None,
-    ) -> Scored:
-        """Expected labels of pairs of states; see `paratope.models.model.Model`.
-
-        The standard deviation is half the width of the central 68 % in the label's unit.
-        """
-        left = range(len(antibodies)) if antibody_index is None else antibody_index
-        right = range(len(antigens)) if antigen_index is None else antigen_index
-        pairs = [Pair(antibodies[a], antigens[b]) for a, b in zip(left, right, strict=True)]
-        prediction = self.predict_latent(pairs)
-        low, high = (self.to_label(prediction.mean + side * prediction.sd) for side in (-1, 1))
-        strong = np.full(len(pairs), np.nan)
-        if self.label == "pkd":
-            strong = logit(np.clip(self.exceeds(prediction, STRONG_PKD), 1e-12, 1 - 1e-12))
-        return Scored(self.to_label(prediction.mean), (high - low) / 2, strong)
-
     def close(self) -> None:
         """Close the embedding stores of the language model and of the general model."""
         for part in (self.language, self.prior):
@@ -482,16 +455,8 @@ class SparseCampaignModel(CampaignModel):
             progress("fitting", int(block[-1]) + 1, count)
         observed = observations(campaign, self.scale, parent)
         fit = SparseFit(self.kernel.covariance, cross, prior_variance, self.trained.noise, observed)
-        process, exact = fit.process(), campaign.censoring == Censoring.EXACT
-        mean, variance = process.leave_one_out()
-        sites = np.concatenate(changed_site)
-        errors = {
-            "in": ((process.ep_target - mean) / np.sqrt(variance))[exact],
-            "near": leave_site_out_errors(
-                np.concatenate(changed_row), sites, exact, process.ep_target, fit.leave_rows_out
-            ),
-        }
-        return FittedState(process, errors, frozenset(np.unique(sites).tolist()))
+        changes = np.concatenate(changed_row), np.concatenate(changed_site)
+        return FittedState.of(fit.process(), *changes, observed.exact, fit.leave_rows_out)
 
 
 def fit_campaign(

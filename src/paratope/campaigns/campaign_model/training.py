@@ -9,19 +9,18 @@ from scipy.stats import norm, rankdata
 
 from paratope.campaigns.campaign import UNKNOWN_ANTIGEN, Campaign
 from paratope.campaigns.gaussian_process import Observations, fit_hyperparameters, prior_weights
-from paratope.campaigns.kernels import (
+from paratope.campaigns.kernels.features import Features, Featuriser
+from paratope.campaigns.kernels.language import LanguageModel
+from paratope.campaigns.kernels.sum_kernel import centred_grams
+from paratope.campaigns.kernels.terms import (
     LANGUAGE_TERMS,
     OFFSETS,
     TERMS,
     WITHIN_ANTIGEN,
     WITHIN_PARENT,
-    Features,
-    Featuriser,
-    LanguageModel,
-    ParentSites,
     Scales,
-    centred_grams,
 )
+from paratope.campaigns.kernels.variants import ParentSites
 from paratope.core.censoring import Censoring
 from paratope.core.errors import InputError, ModelError
 from paratope.core.validation import numbers, validated, within

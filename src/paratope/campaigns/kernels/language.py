@@ -34,7 +34,7 @@ class AntibodyLanguage:
         self.encoder: Any = load_encoder("antiberty", device)
         self._store = EmbeddingStore(self.encoder, cache)
         # parents are read again whenever a campaign is refitted
-        self.log_probabilities = functools.lru_cache(maxsize=256)(self._log_probabilities)
+        self.log_probabilities = functools.lru_cache(maxsize=256)(self.encoder.log_likelihoods)
 
     def close(self) -> None:
         """Close the store; nothing can be embedded afterwards."""
@@ -47,7 +47,3 @@ class AntibodyLanguage:
             self._store.fill(missing, progress)
         for chain in chains:
             yield self._store.get((chain,))
-
-    def _log_probabilities(self, chain: str) -> np.ndarray:
-        """(residues, 20) natural logarithms, every position read in its own context."""
-        return self.encoder.log_likelihoods(chain)

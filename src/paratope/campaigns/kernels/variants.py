@@ -158,16 +158,18 @@ class Aligner:
             {site for parent in sites for site in parent.residues},
             key=lambda site: (site.role, site.position, site.label),
         )
-        self._column = {site: column for column, site in enumerate(self.sites)}
+        column = {site: index for index, site in enumerate(self.sites)}
         self._heavy = np.array([site.role == "H" for site in self.sites], bool)
         self._parent_rows = np.full((len(sites), len(self.sites)), GAP, np.int8)
         for row, parent in zip(self._parent_rows, sites, strict=True):
-            row[[self._column[site] for site in parent.residues]] = list(parent.residues.values())
-        self.columns = functools.lru_cache(_REMEMBERED)(self._columns)
+            row[[column[site] for site in parent.residues]] = list(parent.residues.values())
 
-    def _columns(self, role: str, labels: tuple[str, ...]) -> np.ndarray:
-        """Column of each label of a chain, or -1, (labels,)."""
-        return np.array([self._column.get(Site(role, label), -1) for label in labels], int)
+        @functools.lru_cache(_REMEMBERED)
+        def columns(role: str, labels: tuple[str, ...]) -> np.ndarray:
+            """Column of each label of a chain, or -1, (labels,)."""
+            return np.array([column.get(Site(role, label), -1) for label in labels], int)
+
+        self.columns = columns
 
     def align(self, pairs: Sequence[Pair]) -> Aligned:
         """Parents, residues and substitutions of pairs."""

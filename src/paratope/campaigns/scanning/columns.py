@@ -59,15 +59,10 @@ def predict_changes(
         rows = [_row(index, name, pair) for index, (name, pair) in enumerate(block, start)]
         answers += predictor.predict_rows(rows, parent=parent, coverage=coverage)
         progress("predicting variants", len(answers), len(variants))
-    columns = {}
-    for name in value_columns(reference.unit):
-        text = name in ("domain", "note", "error")
-        values = [getattr(answer, name) for answer in answers]
-        columns[name] = pl.Series(
-            [value or None for value in values] if text else values,
-            dtype=pl.String if text else pl.Float64,
-        )
-    return pl.DataFrame(columns)
+    names, text = value_columns(reference.unit), ("domain", "note", "error")
+    columns = {name: [getattr(answer, name) for answer in answers] for name in names}
+    schema = {name: pl.String if name in text else pl.Float64 for name in names}
+    return pl.DataFrame(columns, schema=schema).with_columns(pl.col(pl.String).replace("", None))
 
 
 def value_columns(unit: str) -> tuple[str, ...]:

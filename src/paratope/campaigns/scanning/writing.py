@@ -11,8 +11,10 @@ from paratope.campaigns.scanning.columns import value_columns
 from paratope.campaigns.scanning.mutational_scan import Scan, is_flat, percent
 from paratope.core.errors import OutputError
 from paratope.core.files import atomic_file
+from paratope.core.templates import render
 from paratope.data.tables import write_table
-from paratope.evaluation import figures
+from paratope.evaluation.figures import scans
+from paratope.evaluation.figures.style import save_figure
 from paratope.molecules.mutations import chain_domain
 
 TABLE, SPECIFICITY, SUMMARY = "scan.csv", "specificity.csv", "summary.md"
@@ -41,7 +43,7 @@ def write_scan(scan: Scan, folder: str | os.PathLike[str]) -> tuple[Path, ...]:
         written.append(target / SPECIFICITY)
     for name, figure in _figures(scan).items():
         for suffix in (".png", ".svg"):
-            figures.save_figure(figure, target / f"{name}{suffix}")
+            save_figure(figure, target / f"{name}{suffix}")
             written.append(target / f"{name}{suffix}")
     with atomic_file(target / SUMMARY) as file:
         file.write(summary(scan).encode())
@@ -50,52 +52,24 @@ def write_scan(scan: Scan, folder: str | os.PathLike[str]) -> tuple[Path, ...]:
 
 def summary(scan: Scan) -> str:
     """The page that says what was scanned, what came out, and what to beware of, in Markdown."""
-    parent = scan.references[0]
     delta, low, high = value_columns(scan.unit)[3:6]
-    what = {"single": "single mutants", "alanine": "alanine mutants"}.get(scan.kind, scan.kind)
-    lines = [
-        f"# Scan of {scan.parent.name or 'the antibody'} against {scan.names[0]}",
-        "",
-        f"{scan.variants.height:,} {what}. The parent's predicted {_VALUES[scan.unit]} is "
-        f"{parent.value:.2f} ({percent(scan.coverage)} interval {parent.low:.2f} to "
-        f"{parent.high:.2f}; domain: {parent.domain}).",
-        "",
-    ]
-    if scan.notes:
-        lines += ["## Before believing the numbers", ""]
-        lines += [f"- {note}" for note in scan.notes] + [""]
+    kinds = {"single": "single mutants", "alanine": "alanine mutants"}
     best = scan.variants.drop_nulls(delta).sort(delta, descending=True).head(_SHOWN_VARIANTS)
-    label = _LABELS[scan.unit]
-    lines += [
-        "## Predicted strongest",
-        "",
-        f"| mutations | IMGT | region | {label} | interval | P(stronger) | new liabilities | "
-        "ln frequency ratio |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    for row in best.iter_rows(named=True):
-        ratio = row["log_frequency_ratio"]
-        usual = "" if ratio is None else f"{ratio:+.1f}"
-        lines.append(
-            f"| {row['mutations']} | {row['mutations_imgt']} | {row['region'] or ''} | "
-            f"{row[delta]:+.2f} | {row[low]:+.2f} to {row[high]:+.2f} | "
-            f"{row['p_stronger']:.2f} | {row['liabilities_gained'] or ''} | {usual} |"
-        )
-    with_new = scan.variants["liabilities_gained"].is_not_null().sum()
-    lines += [
-        "",
-        f"{with_new:,} of {scan.variants.height:,} variants bring a new liability.",
-        "",
-    ]
-    if scan.specificity is not None:
-        lines += ["## The parent against each antigen", ""]
-        lines += [f"| antigen | {_VALUES[scan.unit]} | interval |", "|---|---|---|"]
-        for name, reference in zip(scan.names, scan.references, strict=True):
-            lines.append(
-                f"| {name} | {reference.value:.2f} | {reference.low:.2f} to {reference.high:.2f} |"
-            )
-        lines.append("")
-    return "\n".join(lines)
+    return render(
+        "campaigns",
+        "scan.md",
+        title=_title(scan, "Scan"),
+        scan=scan,
+        what=kinds.get(scan.kind, scan.kind),
+        parent=scan.references[0],
+        antigens=zip(scan.names, scan.references, strict=True),
+        value=_VALUES[scan.unit],
+        label=_LABELS[scan.unit],
+        percent=percent,
+        best=best.to_dicts(),
+        with_new=scan.variants["liabilities_gained"].is_not_null().sum(),
+        **{"delta": delta, "low": low, "high": high},
+    )
 
 
 def _figures(scan: Scan) -> dict[str, Figure]:
@@ -109,7 +83,7 @@ def _figures(scan: Scan) -> dict[str, Figure]:
         best = scan.variants.drop_nulls(delta).sort(delta, descending=True)
         best = best.head(_SHOWN_COMBINATIONS)
         drawn = {
-            "combinations": figures.ranked_changes(
+            "combinations": scans.ranked_changes(
                 best["mutations"].to_list(),
                 *(best[name].to_list() for name in (delta, low, high)),
                 label=f"predicted {_LABELS[scan.unit]}, {percent(scan.coverage)} interval",
@@ -119,7 +93,7 @@ def _figures(scan: Scan) -> dict[str, Figure]:
     if scan.specificity is not None:
         target, *others = (f"{delta} {name}" for name in scan.names)
         rows = scan.specificity[1:].drop_nulls([target, *others])  # the first is the parent
-        drawn["specificity"] = figures.specificity(
+        drawn["specificity"] = scans.specificity(
             scan.names,
             [(parent.value, parent.low, parent.high) for parent in scan.references],
             rows[target].to_numpy(),
@@ -137,7 +111,7 @@ def _title(scan: Scan, what: str) -> str:
 
 def _heat_map(scan: Scan, chain: str) -> Figure:
     domain = chain_domain(scan.parent, chain)
-    order = figures.RESIDUE_ORDER
+    order = scans.RESIDUE_ORDER
     changes = np.full((len(order), len(domain.residues)), np.nan)
     rows = scan.variants.filter(pl.col("chain") == chain)
     delta, low, high = value_columns(scan.unit)[3:6]
@@ -146,14 +120,14 @@ def _heat_map(scan: Scan, chain: str) -> Figure:
     median = scan.variants.select(((pl.col(high) - pl.col(low)) / 2).median()).item()
     half = float("nan") if median is None else median
     scanned = sorted({position - 1 for position in rows["position"]})
-    return figures.heat_map(
+    return scans.heat_map(
         changes[:, scanned],
         [(domain.residues[at], domain.positions[at], domain.regions[at]) for at in scanned],
         label=_LABELS[scan.unit],
         title=_title(scan, f"{_CHAINS[chain]}: predicted {_LABELS[scan.unit]} of single mutants"),
         subtitle="blue: stronger than the parent (dots), red: weaker; the "
         f"{percent(scan.coverage)} interval of one change is ±{half:.2f}",
-        scale=figures.colour_scale(scan.variants[delta].to_numpy()),
+        scale=scans.colour_scale(scan.variants[delta].to_numpy()),
         warning="nearly flat: ranks nothing" if is_flat(scan.variants, scan.unit) else "",
     )
 
@@ -166,7 +140,7 @@ def _profile(scan: Scan, chain: str) -> Figure:
     changes, lows, highs = (
         rows[name].fill_null(float("nan")).to_list() for name in (delta, low, high)
     )
-    return figures.position_profile(
+    return scans.position_profile(
         changes,
         lows,
         highs,

@@ -318,8 +318,8 @@ class ExceedanceProbability:
         self._deviation = np.sqrt(np.maximum(np.asarray(variance, float)[exact], _TINY))
         self._target = np.asarray(model.process.ep_target, float)[exact]
         pairs = model.campaign.pairs
-        measured = np.asarray(model.variance(pairs[:: 1 + len(pairs) // _USUAL_ROWS])[1], float)
-        self._usual = float(np.sqrt(max(np.median(measured), _TINY)))
+        _, deviation = model.marginals(pairs[:: 1 + len(pairs) // _USUAL_ROWS])
+        self._usual = max(float(np.median(deviation)), _TINY**0.5)
 
     def above(self, mean: np.ndarray, deviation: np.ndarray, value: float) -> np.ndarray:
         """Probability of a new measurement above a value, (n,).

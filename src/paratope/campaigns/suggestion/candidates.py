@@ -9,7 +9,6 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 import numpy as np
 from rapidfuzz.distance import Levenshtein
 
-from paratope.campaigns.campaign.labels import Key, pair_key
 from paratope.campaigns.campaign.parents import CONSENSUS, FAMILY_IDENTITY
 from paratope.campaigns.campaign_model import CampaignModel
 from paratope.core.errors import InputError, unknown_name
@@ -23,7 +22,7 @@ from paratope.molecules.mutations import (
     parse_regions,
     positions_in,
 )
-from paratope.molecules.sequences import AMINO_ACIDS, Antibody, Antigen, Pair
+from paratope.molecules.sequences import AMINO_ACIDS, Antibody, Antigen, Pair, Residues
 
 # An antibody that differs from every parent in more than this share of residues is another one.
 MAX_PARENT_DISTANCE = 1.0 - FAMILY_IDENTITY
@@ -77,7 +76,7 @@ class MeasuredVariants:
     antigen: Antigen  # Against which the next round is to bind
     parents: tuple[Pair, ...]  # Parents with that antigen
     variants: tuple[Variant, ...]  # Parents included, highest `mean` first
-    keys: frozenset[Key]  # Residues of all measured pairs, which are never suggested again
+    keys: frozenset[Residues]  # Residues of all measured pairs, which are never suggested again
     notes: tuple[str, ...] = ()  # What a user should know of the choice of parents and antigen
 
     def parent_name(self, index: int) -> str:
@@ -106,7 +105,7 @@ def measured_variants(model: CampaignModel, parent: str | None = None) -> Measur
     antibody has the name.
     """
     campaign = model.campaign
-    distinct = list({pair_key(pair): pair for pair in campaign.pairs}.values())
+    distinct = list({pair.residues: pair for pair in campaign.pairs}.values())
     given = list(campaign.parents)
     notes: list[str] = []
     if parent is not None:
@@ -132,7 +131,7 @@ def measured_variants(model: CampaignModel, parent: str | None = None) -> Measur
     if parent is not None:  # other antibodies' variants tell nothing about this one's mutations
         pairs = [pair for pair in pairs if nearest_parent(parents, pair.antibody)[1] is not None]
     variants = []
-    for pair, mean in zip(pairs, marginals(model, pairs)[0].tolist(), strict=True):
+    for pair, mean in zip(pairs, model.marginals(pairs)[0].tolist(), strict=True):
         index, distance = nearest_parent(parents, pair.antibody)
         if distance is None:
             parents.append(pair)
@@ -140,7 +139,7 @@ def measured_variants(model: CampaignModel, parent: str | None = None) -> Measur
         mutations = mutations_between(parents[index].antibody, pair.antibody)
         variants.append(Variant(pair.antibody.name, pair, mean, index, mutations))
     variants.sort(key=lambda variant: -variant.mean)
-    keys = frozenset(map(pair_key, distinct))
+    keys = frozenset(pair.residues for pair in distinct)
     return MeasuredVariants(antigen, tuple(parents), tuple(variants), keys, tuple(notes))
 
 
@@ -173,14 +172,6 @@ def edit_distance(first: Antibody, second: Antibody, limit: int) -> int | None:
         if total > limit:
             return None
     return total
-
-
-def marginals(model: CampaignModel, pairs: Sequence[Pair]) -> tuple[np.ndarray, np.ndarray]:
-    """Posterior mean and standard deviation of pairs, (n,) each, on the model's own scale."""
-    if not pairs:
-        return np.zeros(0), np.zeros(0)
-    mean, variance = model.variance(pairs)
-    return np.asarray(mean, float), np.sqrt(np.maximum(np.asarray(variance, float), 0.0))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -338,12 +329,12 @@ def generate(
     on their own are not combined with others. Raises `InputError` if no position of any parent is
     in the regions.
     """
-    candidates: dict[Key, Candidate] = {}
+    candidates: dict[Residues, Candidate] = {}
     parents = list(dict.fromkeys(variant.parent for variant in measured.variants))[:MAX_PARENTS]
     for parent in parents or [0]:
         generator = _ParentGenerator(measured, generation, parent, forbidden)
         for candidate in generator.candidates(score_of, 1.0 / max(len(parents), 1)):
-            candidates.setdefault(pair_key(candidate.pair), candidate)
+            candidates.setdefault(candidate.pair.residues, candidate)
     return list(candidates.values())
 
 
@@ -418,10 +409,10 @@ class _ParentGenerator:
         left, patience = count, _PATIENCE * count
         for candidate in made:
             patience -= 1
-            if candidate is None or pair_key(candidate.pair) in self.seen:
+            if candidate is None or candidate.pair.residues in self.seen:
                 pass
             elif self._is_near(candidate.pair.antibody):
-                self.seen.add(pair_key(candidate.pair))
+                self.seen.add(candidate.pair.residues)
                 left -= not self._is_liability(candidate.pair.antibody)
                 yield candidate
             if left == 0 or patience == 0:

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from paratope.campaigns.campaign import UNKNOWN_ANTIGEN
-from paratope.campaigns.campaign.labels import Key, pair_key
 from paratope.campaigns.campaign_model.antigens import CampaignAntigens
 from paratope.campaigns.suggestion.candidates import (
     MAX_PARENT_DISTANCE,
@@ -28,7 +27,7 @@ from paratope.molecules.liabilities import (
     select_liabilities,
 )
 from paratope.molecules.mutations import Mutation, mutations_between
-from paratope.molecules.sequences import AMINO_ACIDS, Antibody, Antigen, Pair
+from paratope.molecules.sequences import AMINO_ACIDS, Antibody, Antigen, Pair, Residues
 
 DEFAULT_RESIDUES = "C"
 PARENTAL = "parental"
@@ -184,12 +183,12 @@ def pool_candidates(
     antigens.read([row.pair.antigen for row in rows if row.pair is not None])  # all at once
     candidates: list[Candidate] = []
     refused: list[Refused] = []
-    first: dict[Key, str] = {}
+    first: dict[Residues, str] = {}
     for row in rows:
         if row.pair is None or row.error is not None:
             refused.append(Refused(row.id, row.error or "no pair in this row"))
             continue
-        key = pair_key(Pair(row.pair.antibody, measured.antigen))
+        key = Pair(row.pair.antibody, measured.antigen).residues
         parent, _ = nearest_parent(measured.parents, row.pair.antibody)
         mutations: tuple[Mutation, ...] = ()
         reason = _stranger(row.pair, measured, antigens)
@@ -221,7 +220,7 @@ def _stranger(pair: Pair, measured: MeasuredVariants, antigens: CampaignAntigens
         name = f" ({pair.antigen.name})" if pair.antigen.name else ""
         expected = f" ({measured.antigen.name})" if measured.antigen.name else ""
         return f"another antigen{name} than the campaign's{expected}"
-    if pair_key(Pair(pair.antibody, measured.antigen)) in measured.keys:
+    if Pair(pair.antibody, measured.antigen).residues in measured.keys:
         return "already measured"
     if nearest_parent(measured.parents, pair.antibody)[1] is not None:
         return ""

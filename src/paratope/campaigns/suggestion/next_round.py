@@ -10,7 +10,6 @@ import numpy as np
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import Ridge
 
-from paratope.campaigns.campaign.labels import pair_key
 from paratope.campaigns.campaign_model import CampaignModel
 from paratope.campaigns.suggestion.acquisition import (
     SDS_AT_FULL_EXPLORE,
@@ -26,7 +25,6 @@ from paratope.campaigns.suggestion.candidates import (
     MeasuredVariants,
     edit_distance,
     generate,
-    marginals,
     measured_variants,
     parse_generators,
 )
@@ -191,7 +189,7 @@ def suggest(
         )
     pairs = [candidate.pair for candidate in kept]
     progress(f"predicting {len(kept):,} candidates", 0, 1)
-    marginal = marginals(model, pairs)
+    marginal = model.marginals(pairs)
     positions = [
         {(candidate.parent, m.chain, m.position) for m in candidate.mutations} for candidate in kept
     ]
@@ -233,7 +231,7 @@ def generated(
 
     def optimistic(pairs: Sequence[Pair]) -> np.ndarray:
         progress(f"ranking {len(pairs):,} single mutants", 0, 1)
-        mean, deviation = marginals(model.unencoded, pairs)
+        mean, deviation = model.unencoded.marginals(pairs)
         return mean + SDS_AT_FULL_EXPLORE * options.explore * deviation
 
     shared = ("regions", "new_positions", "max_changes", "max_new_aromatics", "max_mutations")
@@ -255,9 +253,9 @@ def screened(
     deviations of that half is then fitted as a sum over mutations, for the other half.
     """
     pairs = [candidate.pair for candidate in candidates]
-    cheap = np.stack(marginals(model.unencoded, pairs))  # (2, n)
+    cheap = np.stack(model.unencoded.marginals(pairs))  # (2, n)
     first = preselect(cheap[0], cheap[1], explore, (count + 1) // 2)
-    added = np.stack(marginals(model, [pairs[index] for index in first])) - cheap[:, first]
+    added = np.stack(model.marginals([pairs[index] for index in first])) - cheap[:, first]
     words = [
         " ".join(f"{m.after} {m.chain}{m.position} {m}" for m in candidate.mutations)
         for candidate in candidates
@@ -375,9 +373,9 @@ def _value_of(model: CampaignModel, parent: Pair) -> float:
     campaign = model.campaign
     for row, pair in enumerate(campaign.pairs):
         exact = campaign.assay[row] == 0 and campaign.censoring[row] == Censoring.EXACT
-        if exact and pair_key(pair) == pair_key(parent):
+        if exact and pair.residues == parent.residues:
             return float(campaign.values[row])
-    mean, _ = marginals(model, [parent])
+    mean, _ = model.marginals([parent])
     return float(model.to_label(mean)[0])
 
 

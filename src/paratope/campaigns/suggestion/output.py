@@ -4,13 +4,12 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
 from paratope.campaigns.campaign import UNKNOWN_ANTIGEN
 from paratope.campaigns.suggestion.candidates import Candidate
-from paratope.campaigns.suggestion.next_round import NextRound, Suggestion
+from paratope.campaigns.suggestion.next_round import NextRound
 from paratope.core.files import atomic_file
 from paratope.data.tables import write_table
 from paratope.molecules.mutations import format_mutations
@@ -26,40 +25,38 @@ def suggestion_frame(next_round: NextRound) -> pl.DataFrame:
     p_beats_parent, reason, liabilities, mutation_count, distance``, then the pool's own columns.
     With a column of measured values added, it is a table that ``paratope adapt`` reads.
     """
-    rows = [_row(suggestion, next_round) for suggestion in next_round.suggestions]
+    rows, label, measured = [], next_round.label, next_round.measured
+    # a prefix, so that no reader takes predictions for measurements once the plate's are added
+    predicted = [label, f"{label}_low", f"{label}_high", *["kd_nM"] * (label == "pkd")]
+    for suggestion in next_round.suggestions:
+        candidate, prediction = suggestion.candidate, suggestion.prediction
+        antibody, antigen = candidate.pair.antibody, candidate.pair.antigen.chains
+        parent = measured.parents[candidate.parent].antibody
+        rows.append(
+            {
+                "rank": suggestion.rank,
+                "id": candidate.name,
+                "heavy": antibody.heavy,
+                "light": antibody.light or "",
+                "antigen": "" if antigen == UNKNOWN_ANTIGEN.chains else "|".join(antigen),
+                "parent_name": measured.parent_name(candidate.parent),
+                "mutations": format_mutations(candidate.mutations),
+                "mutations_imgt": format_mutations(candidate.mutations, parent),
+                **{f"predicted_{name}": getattr(prediction, name) for name in predicted},
+                "predicted_note": prediction.note,
+                "p_beats_best": suggestion.p_beats_best,
+                "p_beats_parent": suggestion.p_beats_parent,
+                "reason": suggestion.reason,
+                "liabilities": "; ".join(map(str, suggestion.liabilities)),
+                "mutation_count": len(candidate.mutations),
+                "distance": suggestion.distance,
+            }
+        )
     frame = pl.DataFrame(rows, infer_schema_length=None)
     if next_round.pool is None:
         return frame
     pool = next_round.pool.frame[[one.candidate.row for one in next_round.suggestions]]
     return frame.hstack(pool.select(name for name in pool.columns if name not in frame.columns))
-
-
-def _row(suggestion: Suggestion, next_round: NextRound) -> dict[str, Any]:
-    candidate, label = suggestion.candidate, next_round.label
-    antibody, antigen = candidate.pair.antibody, candidate.pair.antigen.chains
-    # a prefix, so that no reader takes predictions for measurements once the plate's are added
-    names = [label, f"{label}_low", f"{label}_high", *["kd_nM"] * (label == "pkd")]
-    predicted = {f"predicted_{name}": getattr(suggestion.prediction, name) for name in names}
-    return {
-        "rank": suggestion.rank,
-        "id": candidate.name,
-        "heavy": antibody.heavy,
-        "light": antibody.light or "",
-        "antigen": "" if antigen == UNKNOWN_ANTIGEN.chains else "|".join(antigen),
-        "parent_name": next_round.measured.parent_name(candidate.parent),
-        "mutations": format_mutations(candidate.mutations),
-        "mutations_imgt": format_mutations(
-            candidate.mutations, next_round.measured.parents[candidate.parent].antibody
-        ),
-        **predicted,
-        "predicted_note": suggestion.prediction.note,
-        "p_beats_best": suggestion.p_beats_best,
-        "p_beats_parent": suggestion.p_beats_parent,
-        "reason": suggestion.reason,
-        "liabilities": "; ".join(map(str, suggestion.liabilities)),
-        "mutation_count": len(candidate.mutations),
-        "distance": suggestion.distance,
-    }
 
 
 def fasta_text(candidates: Sequence[Candidate]) -> str:

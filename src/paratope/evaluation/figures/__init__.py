@@ -5,7 +5,6 @@ from paratope.evaluation.figures.campaigns import (
     campaign_rounds,
     held_out_predictions,
     learning_curve,
-    plates,
     position_importance,
 )
 from paratope.evaluation.figures.charts import (
@@ -36,7 +35,6 @@ __all__ = [
     "held_out_predictions",
     "learning_curve",
     "per_bin",
-    "plates",
     "position_importance",
     "position_profile",
     "predicted_versus_measured",

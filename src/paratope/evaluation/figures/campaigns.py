@@ -1,4 +1,4 @@
-"""Plots of campaigns: held-out predictions, learning curve, positions, plates, rounds."""
+"""Plots of campaigns: held-out predictions, learning curve, positions, rounds."""
 
 import itertools
 from collections import defaultdict
@@ -188,30 +188,6 @@ def region_runs(regions: Sequence[str]) -> list[tuple[int, int, str]]:
     """Start, end and name of each stretch of one region."""
     starts = [n for n, name in enumerate(regions) if n == 0 or name != regions[n - 1]]
     return [(a, b, regions[a]) for a, b in itertools.pairwise([*starts, len(regions)])]
-
-
-@styled
-def plates(values: Mapping[str, Sequence[float]], threshold: float, unit: str) -> Figure:
-    """Measured values of named sets of variants, a row of points each, with means and hits."""
-    figure, (axes,) = panels(6.8, 1.1 + 0.75 * len(values))
-    rows = np.arange(len(values))[::-1]
-    labels = []
-    for row, (name, measured) in zip(rows, values.items(), strict=True):
-        points = np.asarray(measured, float)
-        y = row + np.random.default_rng(0).uniform(-0.28, 0.28, len(points))
-        hits = points >= threshold
-        for chosen, colour in ((~hits, GREY), (hits, BLUE)):
-            looks = {"s": 10, "color": colour, "alpha": 0.55, "linewidths": 0}
-            axes.scatter(points[chosen], y[chosen], **looks)
-        axes.plot([points.mean()] * 2, [row - 0.36, row + 0.36], color=VERMILION, linewidth=2.5)
-        labels.append(f"{shortened(name)}\n{int(hits.sum())} of {len(points)} are hits")
-    axes.axvline(threshold, color=BLUE, linewidth=1, linestyle=(0, (4, 2)))
-    axes.set_yticks(rows, labels)
-    axes.grid(visible=False, axis="y")
-    axes.set(
-        xlabel=f"measured {unit} (bars: means; dashed: hits)", ylim=(-0.55, len(values) - 0.45)
-    )
-    return figure
 
 
 @styled

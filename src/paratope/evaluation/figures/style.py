@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, ParamSpec
 
 import numpy as np
-from matplotlib import rc_context
+from matplotlib import rc_context, rc_params_from_file
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -22,31 +22,7 @@ from paratope.core.files import atomic_file
 BLUE, ORANGE, GREEN, VERMILION, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#6B7280"
 INK = "#111827"
 SERIES = (BLUE, VERMILION, GREEN, ORANGE, GREY)
-STYLE: dict[Any, Any] = {
-    "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],
-    "font.size": 10,
-    "axes.labelsize": 10.5,
-    "axes.titlesize": 11,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.edgecolor": "#9CA3AF",
-    "axes.linewidth": 0.8,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": "#E5E7EB",
-    "grid.linewidth": 0.7,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "xtick.color": "#4B5563",
-    "ytick.color": "#4B5563",
-    "axes.labelcolor": INK,
-    "legend.edgecolor": "none",
-    "legend.fontsize": 9,
-    "svg.hashsalt": "paratope",
-    "svg.fonttype": "path",
-    "text.parse_math": False,  # a $ in an id is a $
-}
+STYLE = rc_params_from_file(Path(__file__).parent / "paratope.mplstyle", use_default_template=False)
 # Of a bold title, so that a long one is broken inside the figure.
 _LETTERS_PER_INCH = 9
 _P = ParamSpec("_P")

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtri
 
 from paratope.core.censoring import Censoring
 from paratope.core.errors import InputError
@@ -14,21 +15,17 @@ COVERAGE_LEVELS = (0.50, 0.80, 0.90, 0.95)
 
 def scaled_interval(rows: EvaluationRows, level: float) -> tuple[Floats, Floats]:
     """Ends of the interval at another level, each side rescaled as a Gaussian's would be."""
-    from scipy.stats import norm
-
     if rows.low is None or rows.high is None or rows.coverage is None:
         raise InputError("this metric needs prediction intervals (columns pkd_low and pkd_high)")
-    factor = norm.ppf((1 + level) / 2) / norm.ppf((1 + rows.coverage) / 2)
+    factor = ndtri((1 + level) / 2) / ndtri((1 + rows.coverage) / 2)
     low = rows.predicted - (rows.predicted - rows.low) * factor
     return low, rows.predicted + (rows.high - rows.predicted) * factor
 
 
 def predicted_sd(rows: EvaluationRows) -> Floats:
     """Standard deviation a Gaussian with each row's interval would have."""
-    from scipy.stats import norm
-
     low, high = scaled_interval(rows, 0.9)
-    return (high - low) / (2 * norm.ppf(0.95))
+    return (high - low) / (2 * ndtri(0.95))
 
 
 def _inside(rows: EvaluationRows, level: float) -> NDArray[np.bool_]:
