@@ -28,7 +28,12 @@ from paratope.molecules.sequences import Antibody, Antigen, Pair
 from paratope.training import RunOptions, fit, score
 from paratope.training.history import history_table, summarise
 from paratope.training.loop import peak_memory_mb
-from paratope.training.run_folder import open_run_folder, prediction_table, write_run
+from paratope.training.run_folder import (
+    open_run_folder,
+    prediction_table,
+    write_predictions,
+    write_run,
+)
 from paratope.training.table import PARTS
 from recipe_faults import FaultyEmbeddings
 from recipe_tables import BASELINE_NAMES, FAULTY
@@ -162,7 +167,7 @@ def run(job: Job) -> dict[str, Any]:
     about = {"rows": {name: len(part) for name, part in examples.items()}, "split": job.split}
     write_run(job.folder, result, {name: job.part(name) for name in PARTS}, scores, about)
     test = with_groups(prediction_table(*job.part("test"), scores["test"]), job)
-    write_table(test, job.folder / "test_predictions.csv", keep=test.columns)
+    write_predictions(job.folder, test)
     history = history_table(result.history)
     summary = summarise(history)
     line = {

@@ -22,10 +22,18 @@ from paratope.evaluation import (
 )
 from paratope.evaluation.baselines import BASELINES
 from paratope.evaluation.bootstrap import Bootstrap, Interval, effective_freedom, metric_intervals
-from paratope.evaluation.breakdowns import BIN_NAMES, bin_of, break_down
+from paratope.evaluation.breakdowns import (
+    BIN_NAMES,
+    bin_of,
+    break_down,
+    within_antigen_spearman,
+)
 from paratope.evaluation.comparison import swap_test
 from paratope.evaluation.metrics import METRICS, EvaluationRows, RowWeights
 from paratope.evaluation.references import noise_ceiling
+from trained_models import tiny_run
+
+__all__ = ["tiny_run"]  # a fixture
 
 
 def hierarchy(
@@ -591,3 +599,154 @@ def test_intervals_resample_antigens_and_within_one_antibodies():
     named = {"true": [7.0, 8.0, 9.0], "pred": [7.5, 8.0, 8.5], "antigen_name": ["a", "b", "a"]}
     name, labels = read_predictions(pl.DataFrame(named)).grouping()
     assert (name, labels.tolist()) == ("antigen", ["a", "b", "a"])
+
+
+def one_constant_an_antigen(seed: int = 0) -> pl.DataFrame:
+    """Predictions that say which of eight antigens it is, and nothing else."""
+    rng = np.random.default_rng(seed)
+    antigen = np.repeat(np.arange(8), 20)
+    levels = rng.permutation(np.linspace(6, 10, 8))
+    measured = levels[antigen] + rng.normal(0, 0.5, 160)
+    names = pl.Series([f"antigen {number}" for number in antigen])
+    return _two(measured, levels[antigen]).with_columns(antigen=names)
+
+
+def test_the_report_leads_with_the_ranking_within_antigens(tmp_path, run_paratope):
+    one_constant_an_antigen().write_csv(tmp_path / "t.csv")
+    done = run_paratope("evaluate", tmp_path / "t.csv", "-o", tmp_path / "report", code=0)
+    data = json.loads((tmp_path / "report" / "metrics.json").read_text())
+    assert data["metrics"]["spearman"]["value"] > 0.8
+    assert data["within_antigen_spearman"]["value"] == 0.0
+    assert data["within_antigen_spearman"]["antigens"] == 8
+    keys = list(data)
+    assert keys.index("within_antigen_spearman") < keys.index("baselines") < keys.index("metrics")
+    page = (tmp_path / "report" / "report.html").read_text()
+    for text, within, simple, pooled in (
+        (done.out, "Within an antigen: mean Spearman 0.000", "constant", "Over all rows"),
+        (page, "Spearman within an antigen", "beside simple predictors", "Figures"),
+    ):
+        assert text.index(within) < text.index(simple) < text.index(pooled)
+        assert "most of the ranking says which antigen it is" in " ".join(text.split())
+    assert page.index("Spearman within an antigen") < page.index("Spearman over all rows")
+
+
+def test_the_mean_within_antigens_is_that_of_its_antigens():
+    rng = np.random.default_rng(0)
+    frame = one_constant_an_antigen()
+    ranked = frame.with_columns(pred=pl.col("pred") + rng.normal(0, 0.3, 160) + pl.col("true") / 4)
+    expected = [
+        stats.spearmanr(part["true"], part["pred"]).statistic
+        for part in ranked.partition_by("antigen")
+    ]
+    report = evaluate(ranked, draws=50)
+    assert report.within_antigen.value == pytest.approx(np.mean(expected))
+    half = ranked.with_columns(  # four antigens are answered with one number each
+        pred=pl.when(pl.int_range(160) < 80).then(8.0).otherwise("pred")
+    )
+    report = evaluate(half, draws=50)
+    assert report.within_antigen.value == pytest.approx(sum(expected[4:]) / 8)
+    assert within_antigen_spearman(report.table) == report.within_antigen.value
+    without = evaluate(ranked.drop("antigen"), draws=50)
+    assert without.within_antigen is None
+    assert "no column antigen" in without.without_within_antigen
+
+
+def test_point_mutants_of_an_antigen_count_with_it():
+    parent = "KVFGRCELAAAMKRHGLDNYRGYSLGNWVCAAKFESNF"
+    mutants = [f"{parent[:at]}A{parent[at + 1 :]}" for at in range(20)]
+    names = ["lysozyme 1", "lysozyme 2"] * 10
+    frame = _two(np.linspace(6, 9, 20), np.linspace(6, 8, 20))
+    found = evaluate(frame.with_columns(antigen=pl.Series(mutants)), draws=20)
+    assert found.within_antigen.value == pytest.approx(1.0)
+    assert len(set(found.table.antigens())) == 1
+    named = read_predictions(frame.with_columns(antigen=pl.Series(names)))
+    assert set(named.antigens()) == set(names)
+
+
+@pytest.mark.parametrize(
+    ("scale", "codes"),
+    [(0.4, {"coverage_too_narrow"}), (3.0, {"coverage_too_wide"}), (1.0, set())],
+)
+def test_a_coverage_that_is_not_kept_is_told_everywhere(scale, codes, tmp_path, run_paratope):
+    rng = np.random.default_rng(4)
+    group, predicted = np.arange(400) // 10, rng.normal(8, 1, 400)
+    half = 1.645 * 0.6 * scale
+    frame = _two(predicted + rng.normal(0, 0.6, 400), predicted).with_columns(
+        pkd_low=pl.col("pred") - half, pkd_high=pl.col("pred") + half, group=pl.Series(group)
+    )
+    frame.write_csv(tmp_path / "t.csv")
+    done = run_paratope("evaluate", tmp_path / "t.csv", "-o", tmp_path / "r", code=0)
+    data = json.loads((tmp_path / "r" / "metrics.json").read_text())
+    found = {f["code"]: f for f in data["findings"] if f["code"].startswith("coverage")}
+    assert set(found) == codes
+    for code, finding in found.items():
+        observed = data["metrics"]["coverage_90_percent"]["value"]
+        said = f"the 90 % interval contains {observed:.1f} % of the exact measured values"
+        word = code.removeprefix("coverage_too_")
+        assert finding["severity"] == ("error" if word == "narrow" else "warning")
+        for text in (done.out, (tmp_path / "r" / "report.html").read_text(), finding["text"]):
+            told = " ".join(text.split())
+            assert f"Intervals are too {word}:" in told
+            assert said in told
+
+
+def test_coverage_alarms_where_no_draw_differs_and_where_groups_are_few():
+    frame = _two(np.linspace(6, 9, 60), np.linspace(6, 9, 60)).with_columns(
+        pkd_low=pl.col("pred") - 1, pkd_high=pl.col("pred") + 1
+    )
+    few = frame.with_columns(antigen=pl.Series(["a", "b"] * 30))
+    for table in (frame, few):  # every row lies in every interval
+        found = {finding.code: finding for finding in evaluate(table, draws=20).findings}
+        assert set(found["coverage_too_wide"].numbers) >= {"coverage_50_percent"}
+    missed = few.with_columns(true=pl.col("true") + pl.Series([0.0, 1.5, 0.0] * 20))
+    found = {finding.code: finding for finding in evaluate(missed, draws=20).findings}
+    assert found["coverage_too_narrow"].numbers["coverage_90_percent"] == pytest.approx(200 / 3)
+
+
+def test_a_run_is_judged_beside_baselines_fitted_on_its_own_training_rows(
+    tiny_run, tmp_path, run_paratope
+):
+    done = run_paratope("evaluate", tiny_run.folder, "-o", tmp_path / "r", code=0)
+    data = json.loads((tmp_path / "r" / "metrics.json").read_text())
+    _, train = tiny_run.trained.part("train")
+    baselines = {found["name"]: found for found in data["baselines"]}
+    assert set(BASELINES) <= set(baselines)
+    note = f"fitted on {len(train)} training rows of the run"
+    assert baselines["nearest_neighbour"]["note"] == note
+    assert note in " ".join(done.out.split())
+    tested = pl.read_csv(tiny_run.folder / "test_predictions.csv")
+    mean = np.mean([row.pkd for row in train])
+    rmse = float(((tested["true"] - mean) ** 2).mean() ** 0.5)
+    assert baselines["constant"]["metrics"]["rmse"] == pytest.approx(rmse, rel=1e-4)
+    assert data["intervals"]["resampled"] == "antigen"
+    assert data["within_antigen_spearman"]["value"] is None  # nine rows of two antigens
+    assert "no antigen has 5 exact rows of different values" in done.out
+
+
+def test_train_is_respected_for_a_run_or_refused(tiny_run, tmp_path, run_paratope):
+    split = pl.read_csv(tiny_run.folder / "split.csv")
+    split.filter(pl.col("split") == "train").head(30).write_csv(tmp_path / "some.csv")
+    report = evaluate(tiny_run.folder, train=tmp_path / "some.csv", draws=20)
+    assert {r.note for r in report.references if r.fitted} == {"fitted on 30 training rows"}
+    swapped = split.with_columns(split=pl.lit("train"))
+    swapped.write_csv(tmp_path / "swapped.csv")
+    done = run_paratope("evaluate", tiny_run.folder, "--train", tmp_path / "swapped.csv", code=2)
+    held_out = int((split["split"] == "test").sum())
+    told = " ".join(done.err.split())
+    assert "contradicts the run's own split" in told
+    assert f"{held_out} of {held_out} pairs that the run held out are 'train' in it" in told
+    # a table without a split says nothing against the run's: what is judged is left out
+    split.drop("split").write_csv(tmp_path / "all.csv")
+    report = evaluate(tiny_run.folder, train=tmp_path / "all.csv", draws=20)
+    notes = {reference.note for reference in report.references if reference.fitted}
+    kept = split.height - held_out
+    left_out = f"{held_out} more hold pairs that are judged, left out"
+    assert notes == {f"fitted on {kept} training rows ({left_out})"}
+    with pytest.raises(InputError, match="--no-baselines asks for none"):
+        evaluate(tiny_run.folder, train=tmp_path / "some.csv", baselines=False)
+
+
+def test_train_without_sequences_to_judge_is_said(tmp_path, tiny_run):
+    report = evaluate(frame_of(1), train=tiny_run.folder / "split.csv", draws=20)
+    (told,) = [found for found in report.references if found.name == "fitted baselines"]
+    assert "no columns heavy and antigen, so split.csv is of no use" in told.note

@@ -14,9 +14,12 @@ import torch
 from matplotlib.figure import Figure
 
 from conftest import Finished
+from paratope.data.datasets.simulated import simulate
+from paratope.data.tables import frame_from_measurements, read_table
+from paratope.evaluation import read_predictions
 from paratope.models.batches import Examples
 from paratope.models.recipes import load_recipe
-from paratope.training import RunOptions, fit
+from paratope.training import RunOptions, fit, train_table
 from paratope.training.checkpoints import LATEST
 from paratope.training.history import history_figure
 from paratope.training.loop import TIME_AND_MEMORY, peak_memory_mb
@@ -161,8 +164,8 @@ def test_test_predictions_carry_the_models_intervals(
 ):
     path = tiny_run.folder / "test_predictions.csv"
     written = pl.read_csv(path)
-    columns = "id true pred error pkd_low pkd_high sd censoring"
-    assert written.columns == columns.split()
+    columns = "id true pred error pkd_low pkd_high sd censoring heavy light antigen".split()
+    assert written.columns[: len(columns)] == columns
     ids, measurements = tiny_run.trained.part("test")
     assert written["id"].to_list() == ids
     answer = tiny_predictor.predict([measurement.pair for measurement in measurements])
@@ -171,6 +174,45 @@ def test_test_predictions_carry_the_models_intervals(
     assert np.allclose(written["pred"], answer["pkd"], atol=1e-4)
     run_paratope("evaluate", path, "-o", tmp_path / "r", code=0)
     assert "coverage" in (tmp_path / "r" / "metrics.json").read_text(encoding="utf-8")
+
+
+def test_test_predictions_keep_the_tables_columns_and_split_names_the_training_rows(tmp_path):
+    measurements = simulate(antibodies=12, antigens=3, seed=1).measurements
+    frame = frame_from_measurements(measurements).rename({"heavy": "my VH"})
+    count = frame.height
+    frame = frame.with_columns(
+        well=pl.Series([f"A{row}" for row in range(count)]),
+        group=pl.Series([f"epitope {row % 4}" for row in range(count)]),
+        assay=pl.lit("SPR"),
+        split=pl.lit("train"),  # of another day: none of the run's business
+        coverage=pl.lit(0.01),
+        sd=pl.Series(np.arange(count) / 8),
+    )
+    frame.write_csv(tmp_path / "table.csv")
+    recipe = load_recipe("default", [*TINY_RECIPE, "data.columns='heavy=my VH'"])
+    train_table(tmp_path / "table.csv", recipe, tmp_path / "run", RunOptions(device="cpu"))
+    tested = pl.read_csv(tmp_path / "run" / "test_predictions.csv")
+    assert {"heavy", "light", "antigen", "assay"} <= set(tested.columns)
+    own = [*("id", "light", "antigen", "pkd", "well", "group", "assay"), "my VH", "sd"]
+    kept = tested.rename({"heavy": "my VH", "sd": "sd_of_model", "sd_input": "sd"}).select(own)
+    before = pl.read_csv(tmp_path / "table.csv").select(own)
+    assert kept.equals(kept.select("id").join(before, on="id", how="left"))
+    table = read_predictions(tmp_path / "run" / "test_predictions.csv")
+    assert len(table) == tested.height
+    assert set(table.labels["group"]) <= {f"epitope {group}" for group in range(4)}
+    split = read_table(tmp_path / "run" / "split.csv", require="measured")
+    parts = dict(zip(split.frame["id"], split.frame["split"], strict=True))
+    assert {name for name, part in parts.items() if part == "test"} == set(tested["id"])
+    assert len(parts) == count
+    assert not split.failed
+    assert [
+        (row.pair.antibody.chains, row.pair.antigen.chains, row.pkd) for row in split.measurements
+    ] == [(row.pair.antibody.chains, row.pair.antigen.chains, row.pkd) for row in measurements]
+    with_split = [*TINY_RECIPE, f"data.split='{tmp_path / 'run' / 'split.csv'}'"]
+    again = train_table(
+        tmp_path / "run" / "split.csv", load_recipe("default", with_split), tmp_path / "again"
+    )
+    assert again.test_predictions()["id"].to_list() == tested["id"].to_list()
 
 
 def test_few_calibration_rows_are_said(tiny_run, tiny_predictor):

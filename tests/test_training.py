@@ -178,7 +178,8 @@ def test_train_table_writes_the_run_folder_and_run_toml_runs_again_to_the_same_w
     trained = train(cache, "data.split=random")
     run_folder = cache / "run"
     assert sorted(path.name for path in run_folder.iterdir()) == [
-        *("checkpoints", "log.txt", "metrics.json", "run.toml", "test_predictions.csv"),
+        *("checkpoints", "log.txt", "metrics.json", "run.toml", "split.csv"),
+        "test_predictions.csv",
         *("training_history_default.csv", "training_history_default.png"),
         "training_summary_default.json",
     ]

@@ -40,7 +40,13 @@ def evaluate(
     group: Annotated[
         str | None, Option(help="Column of the groups that the bootstrap resamples.")
     ] = None,
-    train: Annotated[Path | None, Option(help="Measurements to fit the baselines on.")] = None,
+    train: Annotated[
+        Path | None,
+        Option(
+            help="Measurements to fit the baselines on; by default the train rows of the table or "
+            "of the run."
+        ),
+    ] = None,
     baselines: Annotated[
         bool, Option(help="Fit baselines where sequences and training rows allow it.")
     ] = True,
@@ -50,7 +56,6 @@ def evaluate(
     """Evaluate predictions: metrics with intervals, baselines, and findings in plain words."""
     from paratope.evaluation import evaluate as judge
     from paratope.evaluation import evaluate_tiers, write_report, write_tiers
-    from paratope.evaluation.predictions import predictions_file
     from paratope.evaluation.report import has_tiers
 
     options: dict[str, Any] = {"true": true, "pred": pred, "group": group, "train": train}
@@ -64,8 +69,7 @@ def evaluate(
         show_tiers(tiers)
         faulty = any(report.table.faulty for report in tiers.reports.values())
     else:
-        source = tables[0] if tables[0] == "-" else predictions_file(tables[0])
-        report = judge(source, **options)
+        report = judge(tables[0], **options)
         if output is not None:  # before printing: a closed pipe must not cost the files
             page = write_report(report, output)
         show(report)
@@ -85,13 +89,13 @@ def show_tiers(tiers: "TierReport") -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from paratope.evaluation.metrics import METRICS
-    from paratope.evaluation.page import tier_rows
+    from paratope.evaluation.page import summary_of, tier_rows
+    from paratope.evaluation.references import WITHIN_ANTIGEN
 
     width = None if sys.stdout.isatty() else 200  # one line each where no terminal sets it
     console = open_console(soft_wrap=True, width=width)
-    for metric in ("spearman", "rmse"):
-        console.print(f"[bold]{metric}[/]: {METRICS[metric].summary} (95 % interval)")
+    for metric in (WITHIN_ANTIGEN, "spearman", "rmse"):
+        console.print(f"[bold]{metric}[/]: {summary_of(metric)} (95 % interval)")
         table = Table("predictor", *(escape(name) for name in tiers.reports), box=None)
         for name, cells in tier_rows(tiers, metric):
             table.add_row(escape(name), *cells)
@@ -108,7 +112,8 @@ def show(report: "Report") -> None:
     from rich.table import Table
 
     from paratope.evaluation.metrics import METRICS
-    from paratope.evaluation.page import interval_text, number
+    from paratope.evaluation.page import interval_text, number, predictor_rows
+    from paratope.evaluation.references import WITHIN_ANTIGEN
 
     console = open_console(soft_wrap=True)
     rows = report.table
@@ -117,6 +122,20 @@ def show(report: "Report") -> None:
         f"judged ({report.part}); intervals over {report.groups:,} groups "
         f"({escape(report.grouping)})"
     )
+    within = report.estimate(WITHIN_ANTIGEN)
+    interval = f" (95 % interval {ends})" if (ends := interval_text(within)) else ""
+    console.print(
+        f"[bold]Within an antigen[/]: mean Spearman {number(within.value)}{interval}"
+        + (f": {escape(report.without_within_antigen)}" if report.without_within_antigen else "")
+    )
+    columns = {WITHIN_ANTIGEN: "within antigens", "rmse": "rmse", "spearman": "all rows"}
+    table = Table("predictor", *columns.values(), "made from", box=None, pad_edge=False)
+    for column in table.columns[1:4]:
+        column.justify = "right"
+    for name, cells, note in predictor_rows(report, list(columns)):
+        table.add_row(escape(name), *cells, escape(note))
+    console.print(table)
+    console.print("\n[bold]Over all rows[/]")
     table = Table("metric", "value", "95 % interval", "what it is", box=None, pad_edge=False)
     table.columns[1].justify = table.columns[2].justify = "right"
     for name in SHOWN:
@@ -125,17 +144,6 @@ def show(report: "Report") -> None:
             interval = interval_text(estimate, info.unit)
             table.add_row(name, number(estimate.value, info.unit), interval, info.summary)
     console.print(table)
-    if report.references:
-        console.print("\n[bold]Simple predictors on the same rows[/]")
-        table = Table(
-            "predictor", "spearman", "pearson", "rmse", "made from", box=None, pad_edge=False
-        )
-        for column in table.columns[1:4]:
-            column.justify = "right"
-        for simple in report.references:
-            cells = (number(simple.values.get(name)) for name in ("spearman", "pearson", "rmse"))
-            table.add_row(escape(simple.name.replace("_", " ")), *cells, escape(simple.note))
-        console.print(table)
     colours = {"error": "red", "warning": "yellow", "info": "blue"}
     if report.findings:
         console.print("\n[bold]Before believing the numbers[/]")

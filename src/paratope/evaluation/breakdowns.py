@@ -88,23 +88,63 @@ def bin_of(rows: EvaluationRows) -> NDArray[np.int64]:
     return np.where(rows.censoring == Censoring.AT_LEAST, highest, bins)
 
 
-def break_down(table: PredictionTable, by: str, *, seed: int = 0) -> Breakdown:
-    """Metrics by the levels of a label, or by ``"bin"`` of measured pKd."""
-    bins = bin_of(table.rows)
-    labels = np.array([*BIN_NAMES, ""])[bins] if by == "bin" else table.labels[by]
+def _answers_one_number(rows: EvaluationRows) -> bool:
+    """Whether exact rows of different values all have the same prediction: no ranking at all."""
+    rows = rows.exact()
+    return bool(np.ptp(rows.measured) > 0 and np.ptp(rows.predicted) == 0)
+
+
+def _level_metrics(rows: EvaluationRows, names: Sequence[str]) -> dict[str, float]:
+    """Metrics of a level; the correlation of a single number with what varies is 0."""
+    values = compute(rows, names)
+    if len(rows.exact()) and _answers_one_number(rows):
+        flat = {name: 0.0 for name in values if METRICS[name].scale == "correlation"}
+        values |= flat
+    return values
+
+
+def _members(labels: NDArray[Any]) -> list[NDArray[np.int64]]:
+    """Rows of each level, levels in order of first appearance."""
     codes, _ = group_codes(labels)
     order = np.argsort(codes, kind="stable")
-    members = [
-        index
-        for index in np.split(order, np.flatnonzero(np.diff(codes[order])) + 1)
-        if by != "bin" or labels[index[0]]
+    return np.split(order, np.flatnonzero(np.diff(codes[order])) + 1)
+
+
+def within_antigen_spearman(table: PredictionTable) -> float:
+    """Mean Spearman correlation inside an antigen; NaN where no antigen has 5 exact rows.
+
+    The macro average of `break_down` by antigen: each antigen (with its point mutants) counts once,
+    one that is answered with a single number as 0. What sets antigens apart adds nothing to it.
+    """
+    antigens = table.antigens()
+    if antigens is None:
+        return math.nan
+    levels = [table.rows.take(index) for index in _members(antigens)]
+    values = [
+        _level_metrics(rows, ["spearman"])["spearman"]
+        for rows in levels
+        if len(rows.exact()) >= MIN_LEVEL_ROWS
     ]
+    known = [value for value in values if math.isfinite(value)]
+    return float(np.mean(known)) if known else math.nan
+
+
+def break_down(table: PredictionTable, by: str, *, seed: int = 0) -> Breakdown:
+    """Metrics by the levels of a label, or by ``"bin"`` of measured pKd.
+
+    Point mutants of an antigen count with it.
+    """
+    bins = bin_of(table.rows)
+    antigens = table.antigens() if by == "antigen" else None
+    labels = table.labels[by] if by != "bin" else np.array([*BIN_NAMES, ""])[bins]
+    labels = labels if antigens is None else antigens
+    members = [index for index in _members(labels) if by != "bin" or labels[index[0]]]
     levels = []
     for index in members:
         rows = table.rows.take(index)
         exact = int((rows.censoring == Censoring.EXACT).sum())
         names = LEVEL_METRICS if exact >= MIN_LEVEL_ROWS else ("rmse", "mae", "bias")
-        levels.append(Level(str(labels[index[0]]), len(rows), exact, compute(rows, names)))
+        levels.append(Level(str(labels[index[0]]), len(rows), exact, _level_metrics(rows, names)))
     macro, macro_levels = _macro(table, by, levels, members, seed)
     if by == "bin":
         levels.sort(key=lambda level: BIN_NAMES.index(level.name))
@@ -160,7 +200,13 @@ def _mean_of_levels(
 ) -> Floats:
     """Mean of a metric over levels in each draw, of those that the draw leaves any rows."""
     weights = bootstrap.weights
-    draws = [METRICS[name].draws(rows.take(index), weights.take(index)) for index in members]
+    draws = []
+    for index in members:
+        level = rows.take(index)
+        drawn = METRICS[name].draws(level, weights.take(index))
+        if METRICS[name].scale == "correlation" and _answers_one_number(level):
+            drawn = np.zeros(len(weights.drawn))
+        draws.append(drawn)
     values = np.stack([drawn for drawn in draws if drawn is not None])
     known = np.isfinite(values)
     with np.errstate(invalid="ignore"):

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -17,8 +17,23 @@ from paratope.data.value_faults import (
     outside_share,
     point_masses,
 )
-from paratope.evaluation.metrics import METRICS, STRONG_PKD, errors, r2_parts, strong_binders
+from paratope.evaluation.bootstrap import MIN_GROUPS, Bootstrap, Interval
+from paratope.evaluation.breakdowns import Estimate
+from paratope.evaluation.metrics import (
+    COVERAGE_LEVELS,
+    METRICS,
+    STRONG_PKD,
+    errors,
+    r2_parts,
+    strong_binders,
+)
 from paratope.evaluation.predictions import PredictionTable
+from paratope.evaluation.references import WITHIN_ANTIGEN, Reference
+
+# Fewer exact rows than this tell nothing of a coverage.
+_MIN_COVERAGE_ROWS = 10
+# A pooled Spearman this much above that within antigens is made by their differences.
+_BETWEEN_ANTIGENS = 0.2
 
 
 def check_collapse(table: PredictionTable) -> Iterator[Finding]:
@@ -248,3 +263,98 @@ PREDICTION_CHECKS: tuple[Callable[[PredictionTable], Iterator[Finding]], ...] = 
 def diagnose(table: PredictionTable) -> tuple[Finding, ...]:
     """All findings, errors first."""
     return ordered(finding for check in PREDICTION_CHECKS for finding in check(table))
+
+
+def _coverage_interval(
+    table: PredictionTable, level: float, metrics: Mapping[str, Estimate]
+) -> Interval | None:
+    """95 % interval of an observed coverage, percent: over groups, or over rows where they are few.
+
+    Where every draw agrees, as at 0 or 100 %, the exact end for n independent groups that are all
+    inside, 0.025^(1 / n) (Clopper and Pearson 1934, Biometrika 26, 404).
+    """
+    name, rows = f"coverage_{round(100 * level)}_percent", table.rows.exact()
+    if name not in metrics or len(rows) < _MIN_COVERAGE_ROWS:
+        return None
+    estimate = metrics[name]
+    if estimate.interval is not None:
+        return estimate.interval
+    groups = len(set(table.grouping()[1].tolist()))
+    if estimate.value in (0.0, 100.0):
+        end = 100 * 0.025 ** (1 / (groups if groups >= MIN_GROUPS else len(rows)))
+        return Interval(end, 100.0) if estimate.value else Interval(0.0, 100.0 - end)
+    return Bootstrap(np.arange(len(rows))).metric_interval(METRICS[name], rows)
+
+
+def check_coverage(table: PredictionTable, metrics: Mapping[str, Estimate]) -> Iterator[Finding]:
+    """Nominal coverages that lie outside the 95 % interval of the observed ones."""
+    if not table.rows.has_intervals:
+        return
+    claimed = set(np.round(np.asarray(table.rows.coverage), 6).tolist())
+    for low, word, verdict in (
+        (True, "narrow", "The model is surer than it may be."),
+        (False, "wide", "The model is less sure than it could be."),
+    ):
+        told, numbers, is_claimed = [], {}, False
+        for level in COVERAGE_LEVELS:
+            interval, nominal = _coverage_interval(table, level, metrics), 100 * level
+            if interval is None:
+                continue
+            if not (interval.high < nominal if low else interval.low > nominal):
+                continue
+            observed = metrics[f"coverage_{round(nominal)}_percent"].value
+            told.append(
+                f"the {nominal:.0f} % interval contains {observed:.1f} % of the exact measured "
+                f"values (95 % interval {interval.low:.1f} to {interval.high:.1f} %)"
+            )
+            numbers[f"coverage_{round(nominal)}_percent"] = observed
+            is_claimed |= round(level, 6) in claimed
+        if told:
+            rescaled = "" if is_claimed else " These levels are rescaled from the one given."
+            yield Finding(
+                f"coverage_too_{word}",
+                "error" if is_claimed and low else "warning",
+                f"Intervals are too {word}: {'; '.join(told)}. {verdict}{rescaled}",
+                numbers=numbers,
+            )
+
+
+def check_between_antigens(pooled: float, within: Estimate | None) -> Iterator[Finding]:
+    """A pooled ranking that is made by differences between antigens."""
+    if within is None or not pooled - within.value > _BETWEEN_ANTIGENS:
+        return
+    yield Finding(
+        "between_antigens",
+        "warning",
+        f"Spearman {pooled:.3f} over all rows, but {within.value:.3f} on average within an "
+        "antigen: most of the ranking says which antigen it is, not which antibody binds better.",
+        numbers={"spearman": pooled, WITHIN_ANTIGEN: within.value},
+    )
+
+
+def check_baselines(
+    pooled: Mapping[str, float], within: Estimate | None, references: Sequence[Reference]
+) -> Iterator[Finding]:
+    """Baselines fitted on the training rows that rank or predict no worse than the model."""
+    fitted = [reference for reference in references if reference.fitted]
+    model = {"spearman": pooled["spearman"], "rmse": pooled["rmse"]}
+    if within is not None:
+        model = {WITHIN_ANTIGEN: within.value, "rmse": pooled["rmse"]}
+    titles = {WITHIN_ANTIGEN: "ranks within antigens", "spearman": "ranks", "rmse": "predicts"}
+    units = {"rmse": "RMSE"}
+    for name, own in model.items():
+        sign = -1 if name == "rmse" else 1
+        known = [found for found in fitted if math.isfinite(found.values.get(name, math.nan))]
+        best = max(known, key=lambda found: sign * found.values[name], default=None)
+        own = own if math.isfinite(own) else 0.0
+        if best is None or sign * best.values[name] < sign * own:
+            continue
+        beaten = sum(sign * found.values[name] >= sign * own for found in known)
+        yield Finding(
+            "baseline",
+            "warning",
+            f"A simple predictor {titles[name]} no worse than the model: "
+            f"{best.name.replace('_', ' ')} {units.get(name, 'Spearman')} {best.values[name]:.3f}, "
+            f"the model {own:.3f}; {beaten} of {len(known)} fitted baselines do.",
+            numbers={name: own, f"{name}_of_baseline": best.values[name]},
+        )

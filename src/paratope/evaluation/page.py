@@ -1,7 +1,7 @@
 """A report as one HTML page without any outside reference, and as a folder."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from paratope.evaluation.bootstrap import MIN_GROUPS
 from paratope.evaluation.breakdowns import Breakdown, Estimate
 from paratope.evaluation.diagnostics import shortened
 from paratope.evaluation.metrics import METRICS
+from paratope.evaluation.references import WITHIN_ANTIGEN
 from paratope.evaluation.report import Report, TierReport
 
 # Metrics by what they answer, in the order of the page.
@@ -30,14 +31,23 @@ METRIC_GROUPS = {
     "selective_gain_percent bounds_respected_percent",
 }
 HEADLINE = (
-    ("spearman", "Spearman", "rank correlation"),
-    ("pearson", "Pearson", "linear correlation"),
     ("rmse", "RMSE", "log10 units"),
     ("bias", "Bias", "predicted − measured"),
+    ("spearman", "Spearman over all rows", "rank correlation"),
+    ("pearson", "Pearson over all rows", "linear correlation"),
 )
-REFERENCE_COLUMNS = ("spearman", "pearson", "rmse", "mae", "r2", "auroc")
+REFERENCE_COLUMNS = (WITHIN_ANTIGEN, "spearman", "pearson", "rmse", "mae", "r2", "auroc")
 BREAKDOWN_COLUMNS = ("spearman", "pearson", "rmse", "mae", "bias", "within_one_log_percent")
-TIER_METRICS = ("spearman", "pearson", "rmse", "mae", "bias", "r2", "within_one_log_percent")
+TIER_METRICS = (
+    WITHIN_ANTIGEN,
+    "spearman",
+    "pearson",
+    "rmse",
+    "mae",
+    "bias",
+    "r2",
+    "within_one_log_percent",
+)
 SHOWN_LEVELS = 30
 _TITLES = {
     "antigen": "Per antigen",
@@ -60,6 +70,24 @@ def number(value: float | None, unit: str = "") -> str:
     if unit == "%":
         return f"{value:.2f} %"
     return f"{value:.3f}".replace("-", "\N{MINUS SIGN}")
+
+
+def summary_of(metric: str) -> str:
+    """What a metric is, in a line."""
+    if metric == WITHIN_ANTIGEN:
+        return "mean of the rank correlations inside each antigen"
+    return METRICS[metric].summary
+
+
+def predictor_rows(report: Report, columns: Sequence[str]) -> list[tuple[str, list[str], str]]:
+    """The judged predictions and each simple predictor: name, metrics as text, made from."""
+    own = [number(report.estimate(name).value) for name in columns]
+    simple = [
+        (found.name.replace("_", " "), [number(found.values.get(name)) for name in columns])
+        + (found.note,)
+        for found in report.references
+    ]
+    return [("these predictions", own, ""), *simple]
 
 
 def interval_text(estimate: Estimate, unit: str = "") -> str:
@@ -170,6 +198,11 @@ def render_page(report: Report) -> str:
         "report.html",
         title=data["source"],
         data=data,
+        within=(
+            number(report.estimate(WITHIN_ANTIGEN).value),
+            interval_text(report.estimate(WITHIN_ANTIGEN)),
+            report.without_within_antigen,
+        ),
         headline=[
             (label, number(estimate.value), interval_text(estimate), more)
             for name, label, more in HEADLINE
@@ -183,13 +216,8 @@ def render_page(report: Report) -> str:
             name: number(value, "%" if "percent" in name else "")
             for name, value in report.chosen_threshold.items()
         },
-        reference_columns=[(name, METRICS[name].summary) for name in REFERENCE_COLUMNS],
-        model_cells=[number(report.values.get(name)) for name in REFERENCE_COLUMNS],
-        references=[
-            (simple.name.replace("_", " "), simple.note)
-            + ([number(simple.values.get(name)) for name in REFERENCE_COLUMNS],)
-            for simple in report.references
-        ],
+        reference_columns=[(name, summary_of(name)) for name in REFERENCE_COLUMNS],
+        predictors=predictor_rows(report, REFERENCE_COLUMNS),
         breakdown_columns=[(name, METRICS[name].summary) for name in BREAKDOWN_COLUMNS],
         breakdowns=[_breakdown_rows(breakdown) for breakdown in report.breakdowns],
         noise=noise,
@@ -199,10 +227,10 @@ def render_page(report: Report) -> str:
 
 def tier_rows(tiers: TierReport, metric: str) -> list[tuple[str, list[str]]]:
     """A metric of the judged predictions and of each simple predictor, in each tier, as text."""
-    unit = METRICS[metric].unit
+    unit = "" if metric == WITHIN_ANTIGEN else METRICS[metric].unit
     cells = []
     for report in tiers.reports.values():
-        estimate = report.metrics[metric]
+        estimate = report.estimate(metric)
         ends = interval_text(estimate, unit)
         cells.append(number(estimate.value, unit) + (f" ({ends})" if ends else ""))
     simple = [
@@ -225,9 +253,7 @@ def render_tiers(tiers: TierReport) -> str:
             (name, _folder_name(name), len(report.table), report.groups, report.grouping)
             for name, report in tiers.reports.items()
         ],
-        tables=[
-            (metric, METRICS[metric].summary, tier_rows(tiers, metric)) for metric in TIER_METRICS
-        ],
+        tables=[(metric, summary_of(metric), tier_rows(tiers, metric)) for metric in TIER_METRICS],
         findings=[
             (name, finding) for name, report in tiers.reports.items() for finding in report.findings
         ],

@@ -1,6 +1,8 @@
 """A table of measured and predicted values, from any file that has both."""
 
 import dataclasses
+import functools
+import re
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,7 +22,9 @@ from paratope.core.units import (
     parse_kd,
 )
 from paratope.data.tables import as_frame, match_columns, read_frame
+from paratope.evaluation.baselines import Families
 from paratope.evaluation.metrics import EvaluationRows
+from paratope.molecules.sequences import AMINO_ACIDS
 
 Labels = NDArray[Any]
 
@@ -44,6 +48,10 @@ _RELATIONS = {
 }
 # What a folder may hold, likeliest first: a run folder's test rows, a report folder's judged rows.
 _FOLDER_FILES = ("test_predictions.csv", "judged_rows.csv", "predictions.csv")
+# Of these, the file of a run, and beside it the rows that the run was trained on.
+_RUN_PREDICTIONS, _RUN_SPLIT = _FOLDER_FILES[0], "split.csv"
+# An antigen column may hold names, which are no sequences.
+_CHAINS = re.compile(rf"[{AMINO_ACIDS}X]{{20,}}(?:[|:][{AMINO_ACIDS}X]+)*")
 _SPLITS = {"training": "train", "val": "validation", "valid": "validation", "dev": "validation"}
 
 
@@ -59,6 +67,8 @@ class PredictionTable:
     total: int  # Rows of the table
     left_out: Mapping[str, int]  # Why the others are not judged, and how many
     faulty: int = 0  # Of these, rows whose value cannot be read or whose prediction is an error
+    # Of a run's predictions: the table of its rows with their parts of the split
+    run_split: Path | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -78,20 +88,52 @@ class PredictionTable:
             return None
         return self.take(keep)
 
+    def antigens(self) -> Labels | None:
+        """Antigen of each row, (n,), point mutants counted with it; None without the column.
+
+        Sequences of equal lengths are mutants of one antigen as the baselines see it (`Families`);
+        names stay as they are.
+        """
+        if "antigen" not in self.labels:
+            return None
+        texts = self.labels["antigen"].tolist()
+        family = _antigen_families(tuple(dict.fromkeys(texts)))
+        return np.array([family[text] for text in texts], dtype=object)
+
     def grouping(self) -> tuple[str, Labels]:
         """What intervals resample: the group column, else the antigen, else single rows.
 
         Of rows of one antigen, as of a campaign, antibodies are resampled.
         """
         labels = self.labels
-        name = next((role for role in ("group", "antigen") if role in labels), None)
-        if name is None:
+        if "group" in labels:
+            return self.columns.get("group", "group"), labels["group"]
+        antigens = self.antigens()
+        if antigens is None:
             return "row", np.arange(len(self))
-        if name == "antigen" and "heavy" in labels and len(set(labels[name].tolist())) == 1:
+        name = self.columns.get("antigen", "antigen")
+        if "heavy" in labels and len(set(antigens.tolist())) == 1:
             light = labels.get("light", np.full(len(self), "")).tolist()
             chains = zip(labels["heavy"].tolist(), light, strict=True)
-            return "antibody", np.array([f"{heavy}|{light or ''}" for heavy, light in chains])
-        return self.columns.get(name, name), labels[name]
+            antibodies = [f"{heavy}|{light or ''}" for heavy, light in chains]
+            if len(set(antibodies)) == 1 and len(set(labels["antigen"].tolist())) > 1:
+                return name, labels["antigen"]  # mutants of an antigen against one antibody
+            return "antibody", np.array(antibodies)
+        return name, antigens
+
+
+@functools.lru_cache(maxsize=16)
+def _antigen_families(texts: tuple[str, ...]) -> dict[str, str]:
+    """The first text of the family of each distinct antigen."""
+    families, first = Families(), {}
+    heads: dict[int, str] = {}
+    for text in texts:
+        if _CHAINS.fullmatch(text):
+            family = families.add(tuple(re.split("[|:]", text)))
+            first[text] = heads.setdefault(family, text)
+        else:
+            first[text] = text
+    return first
 
 
 def predictions_file(path: str | Path) -> str | Path:
@@ -105,6 +147,13 @@ def predictions_file(path: str | Path) -> str | Path:
     raise InputError(
         f"{path}: a folder without predictions; expected one of {', '.join(_FOLDER_FILES)} in it"
     )
+
+
+def run_split_of(path: str | Path) -> Path | None:
+    """The rows that a run was trained on, with their parts; None of what is no run's table."""
+    table = Path(path)
+    split = table.parent / _RUN_SPLIT
+    return split if table.name == _RUN_PREDICTIONS and split.is_file() else None
 
 
 def read_predictions(
@@ -124,10 +173,11 @@ def read_predictions(
     [0, -1]
     """
     if hasattr(source, "columns"):
-        name, frame = "table", as_frame(source)
+        name, frame, run_split = "table", as_frame(source), None
     else:
         table = read_frame(source)
         name, frame = table.source, table.frame
+        run_split = run_split_of(source) if isinstance(source, str | Path) else None
     columns = _roles(name, frame, true, pred, group)
     measured, codes, bad_measured = _measured(frame, columns)
     predicted = _numbers(frame, columns["predicted"])
@@ -189,6 +239,7 @@ def read_predictions(
         total=frame.height,
         left_out=dict(reasons),
         faulty=int((bad_measured | (~no_measured & bad_predicted)).sum()),
+        run_split=run_split,
     )
 
 

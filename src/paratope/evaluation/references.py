@@ -2,22 +2,28 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from paratope.core.censoring import Censoring
-from paratope.core.errors import ParatopeError
+from paratope.core.errors import InputError, ParatopeError
 from paratope.data.measurements import Measurement
 from paratope.data.tables import match_columns, read_table, table_from_frame
+from paratope.evaluation.baselines import BASELINES
 from paratope.evaluation.bootstrap import group_codes
+from paratope.evaluation.breakdowns import within_antigen_spearman
 from paratope.evaluation.metrics import METRICS, EvaluationRows, Floats
 from paratope.evaluation.predictions import PredictionTable
 from paratope.molecules.sequences import Pair
 
+WITHIN_ANTIGEN = "within_antigen_spearman"
+# A run's own training rows are fitted on unasked: of more than this, an even sample, for the time.
+MAX_RUN_ROWS = 20_000
 REFERENCE_METRICS = ("spearman", "pearson", "rmse", "mae", "r2", "auroc", "within_one_log_percent")
 
 
@@ -27,13 +33,18 @@ class Reference:
 
     name: str
     note: str  # What it was made from, or why it could not be
-    values: Mapping[str, float]  # Empty where it could not be made
+    values: Mapping[str, float]  # `WITHIN_ANTIGEN` and others; empty where it could not be made
+    fitted: bool = False  # A baseline that was fitted on training rows
 
 
-def _reference(name: str, note: str, rows: EvaluationRows, predicted: ArrayLike) -> Reference:
-    predicted = np.broadcast_to(predicted, len(rows))
-    bare = EvaluationRows(rows.measured, predicted, rows.censoring)
-    return Reference(name, note, {key: METRICS[key](bare) for key in REFERENCE_METRICS})
+def _reference(
+    name: str, note: str, table: PredictionTable, predicted: ArrayLike, fitted: bool = False
+) -> Reference:
+    rows = table.rows
+    bare = EvaluationRows(rows.measured, np.broadcast_to(predicted, len(rows)), rows.censoring)
+    values = {WITHIN_ANTIGEN: within_antigen_spearman(dataclasses.replace(table, rows=bare))}
+    values |= {key: METRICS[key](bare) for key in REFERENCE_METRICS}
+    return Reference(name, note, values, fitted)
 
 
 def table_references(table: PredictionTable, train: PredictionTable | None) -> list[Reference]:
@@ -44,7 +55,7 @@ def table_references(table: PredictionTable, train: PredictionTable | None) -> l
     rows = table.rows
     exact = rows.exact() if len(rows.exact()) else rows
     note = "mean of these very rows"
-    references = [_reference("constant (hindsight)", note, rows, exact.measured.mean())]
+    references = [_reference("constant (hindsight)", note, table, exact.measured.mean())]
     if train is not None:
         train = train.take(train.rows.censoring == Censoring.EXACT)
         train = train if len(train) else None
@@ -52,7 +63,7 @@ def table_references(table: PredictionTable, train: PredictionTable | None) -> l
     if train is not None:
         mean = float(train.rows.measured.mean())
         note = f"mean of {len(train):,} training rows"
-        references.append(_reference("constant", note, rows, mean))
+        references.append(_reference("constant", note, table, mean))
     for role in ("antigen", "assay", "source"):
         labels = table.labels[role].tolist() if role in table.labels else []
         if len(set(labels)) < 2:
@@ -75,7 +86,12 @@ def table_references(table: PredictionTable, train: PredictionTable | None) -> l
             note = (
                 f"mean of the other rows of the same {role} in this table, measured ones included"
             )
-        references.append(_reference(f"{role} mean", note, rows, predicted))
+        reference = _reference(f"{role} mean", note, table, predicted)
+        if train is None or role not in train.labels:
+            # a mean without the row itself is low where the row is high: no ranking of a level
+            values = {**reference.values, WITHIN_ANTIGEN: math.nan}
+            reference = dataclasses.replace(reference, values=values)
+        references.append(reference)
     return references
 
 
@@ -104,50 +120,92 @@ def _residues(pair: Pair) -> tuple[str, str | None, tuple[str, ...]]:
     return pair.antibody.heavy, pair.antibody.light, pair.antigen.chains
 
 
+def _training_rows(file: str | Path) -> tuple[list[Measurement], bool]:
+    """Measurements of a file, of its ``train`` rows where it has a split; whether it has one."""
+    read = read_table(file, require="measured")
+    split = match_columns(read.frame.columns, wanted=("split",)).get("split")
+    parts = read.frame[split].cast(pl.String).fill_null("").to_list() if split else []
+    parts = [part.strip().lower() for part in parts]
+    chosen = {"train", "training"} & set(parts)
+    rows = [
+        row.measurement
+        for row in read.rows
+        if row.measurement is not None and (not chosen or parts[row.index] in chosen)
+    ]
+    return rows, bool(chosen)
+
+
+def _check_against_run(
+    train_file: str | Path, trained: list[Measurement], judged: set[Any], run_split: Path
+) -> None:
+    """Raise `InputError` if a file's ``train`` rows hold what the run held out."""
+    own = {_residues(row.pair) for row in _training_rows(run_split)[0]}
+    held_out = judged - own
+    shared = held_out & {_residues(row.pair) for row in trained}
+    if shared:
+        raise InputError(
+            f"--train {train_file} contradicts the run's own split: {len(shared):,} of "
+            f"{len(held_out):,} pairs that the run held out are 'train' in it. Leave out --train: "
+            f"the run's own training rows are in {run_split} and are fitted on"
+        )
+
+
 def fitted_references(
     table: PredictionTable,
     train: PredictionTable | None,
     train_file: str | Path | None = None,
 ) -> list[Reference]:
-    """Every baseline of `BASELINES`, fitted on training rows; none without sequences.
+    """Every baseline of `BASELINES`, fitted on training rows.
 
-    `table` holds the rows to judge, `train` the training rows of the same table. A `train_file` is
-    fitted on instead: its ``train`` rows where it has a split, without the pairs that are judged.
+    `table` holds the rows to judge, `train` the training rows of the same table. Instead of these
+    a `train_file` is fitted on, or else what the run of the table was trained on: ``train`` rows
+    where there is a split, without the pairs that are judged. Without sequences nothing can be
+    fitted; of a file the only entry says so. Raises `InputError` if the file trains on what the run
+    held out.
     """
-    pairs = pairs_of(table)
-    if pairs is None or (train_file is None and train is None):
+    pairs, file = pairs_of(table), train_file or table.run_split
+    if file is None and (train is None or pairs is None):
         return []
-    seen = 0
-    if train_file is not None:
-        read = read_table(train_file, require="measured")
-        split = match_columns(read.frame.columns, wanted=("split",)).get("split")
-        parts = read.frame[split].cast(pl.String).fill_null("").to_list() if split else []
-        parts = [part.strip().lower() for part in parts]
-        chosen = {"train", "training"} & set(parts)
-        every = [
-            row.measurement
-            for row in read.rows
-            if row.measurement is not None and (not chosen or parts[row.index] in chosen)
-        ]
+    if pairs is None:
+        why = f"the judged table has no columns heavy and antigen, so {Path(str(file)).name} is of"
+        return [Reference("fitted baselines", f"not fitted: {why} no use", {})]
+    seen, note = 0, ""
+    if file is not None:
+        every, has_split = _training_rows(file)
         judged = {_residues(pair) for pair in pairs if pair is not None}
-        measurements = tuple(row for row in every if _residues(row.pair) not in judged)
+        if train_file is not None and table.run_split is not None and has_split:
+            _check_against_run(train_file, every, judged, table.run_split)
+        measurements = [row for row in every if _residues(row.pair) not in judged]
         seen = len(every) - len(measurements)
+        if train_file is None and len(measurements) > MAX_RUN_ROWS:
+            note = f" (an even sample of {len(measurements):,})"
+            kept = np.linspace(0, len(measurements) - 1, MAX_RUN_ROWS).astype(int)
+            measurements = [measurements[row] for row in kept]
     else:
         assert train is not None
         measurements = measurements_of(train)
     measured = [row for row in measurements if row.pkd is not None]
-    keep = np.array([pair is not None for pair in pairs])
     if not measured and seen:
         note = f"not fitted: all {seen:,} training rows hold pairs that are judged"
         return [Reference("fitted baselines", note, {})]
-    if not measured or not keep.any():
-        return []
-    from paratope.evaluation.baselines import BASELINES
-
-    rows, readable = table.rows.take(keep), [pair for pair in pairs if pair is not None]
-    note = f"fitted on {len(measured):,} training rows"
+    of_run = " of the run" if train_file is None and table.run_split is not None else ""
+    note = f"fitted on {len(measured):,} training rows{of_run}{note}"
     if seen:
         note += f" ({seen:,} more hold pairs that are judged, left out)"
+    return _fitted(table, pairs, measured, note)
+
+
+def _fitted(
+    table: PredictionTable,
+    pairs: Sequence[Pair | None],
+    measured: Sequence[Measurement],
+    note: str,
+) -> list[Reference]:
+    """Every baseline, fitted on measurements and judged on the rows with readable pairs."""
+    keep = np.array([pair is not None for pair in pairs])
+    if not measured or not keep.any():
+        return []
+    table, readable = table.take(keep), [pair for pair in pairs if pair is not None]
     if not keep.all():
         note += f"; on the {len(readable):,} rows with readable sequences"
     references = []
@@ -157,7 +215,7 @@ def fitted_references(
         except ParatopeError as error:
             references.append(Reference(name, f"not fitted: {error}", {}))
         else:
-            references.append(_reference(name, note, rows, predicted))
+            references.append(_reference(name, note, table, predicted, fitted=True))
     return references
 
 

@@ -11,11 +11,16 @@ import polars as pl
 from paratope.core.censoring import Censoring
 from paratope.core.errors import InputError
 from paratope.core.files import json_text, plain
-from paratope.data.findings import Finding
+from paratope.data.findings import Finding, ordered
 from paratope.data.tables import read_frame
 from paratope.evaluation.bootstrap import FEW_GROUPS, MIN_GROUPS, metric_intervals
-from paratope.evaluation.breakdowns import Breakdown, Estimate, break_down
-from paratope.evaluation.diagnostics import diagnose
+from paratope.evaluation.breakdowns import MIN_LEVEL_ROWS, Breakdown, Estimate, break_down
+from paratope.evaluation.diagnostics import (
+    check_baselines,
+    check_between_antigens,
+    check_coverage,
+    diagnose,
+)
 from paratope.evaluation.metrics import (
     at_threshold,
     best_cut,
@@ -24,8 +29,14 @@ from paratope.evaluation.metrics import (
     r2_parts,
     selective_risk_curve,
 )
-from paratope.evaluation.predictions import PredictionTable, predictions_file, read_predictions
+from paratope.evaluation.predictions import (
+    PredictionTable,
+    predictions_file,
+    read_predictions,
+    run_split_of,
+)
 from paratope.evaluation.references import (
+    WITHIN_ANTIGEN,
     NoiseCeiling,
     Reference,
     fitted_references,
@@ -61,9 +72,30 @@ class Report:
         """Pooled metrics without their intervals."""
         return {name: estimate.value for name, estimate in self.metrics.items()}
 
+    @property
+    def within_antigen(self) -> Estimate | None:
+        """Mean Spearman correlation inside an antigen; None where no antigen has 5 exact rows."""
+        by_antigen = _by_antigen(self.breakdowns)
+        return None if by_antigen is None else by_antigen.macro.get("spearman")
+
+    @property
+    def without_within_antigen(self) -> str:
+        """Why there is no mean within antigens, in words; empty if there is one."""
+        if self.within_antigen is not None:
+            return ""
+        if "antigen" not in self.table.labels:
+            return "no column antigen, so that ranking within an antigen cannot be judged"
+        return f"no antigen has {MIN_LEVEL_ROWS} exact rows of different values"
+
+    def estimate(self, name: str) -> Estimate:
+        """A metric of the judged rows, or ``"within_antigen_spearman"``; NaN where undefined."""
+        if name == WITHIN_ANTIGEN:
+            return self.within_antigen or Estimate(math.nan)
+        return self.metrics[name]
+
     def to_dict(self) -> dict[str, Any]:
         """The report as plain numbers and text, as written to ``metrics.json``; None for NaN."""
-        codes = self.table.rows.censoring
+        codes, by_antigen = self.table.rows.censoring, _by_antigen(self.breakdowns)
         counts = {kind.name.lower(): int((codes == kind).sum()) for kind in Censoring}
         return plain(
             {
@@ -74,14 +106,16 @@ class Report:
                 "rows": {"in_table": self.table.total, "judged": len(self.table), **counts}
                 | {"left_out": self.table.left_out},
                 "intervals": {"level": 0.95, "resampled": self.grouping, "groups": self.groups},
-                "metrics": {name: estimate.to_dict() for name, estimate in self.metrics.items()},
-                "r2_parts": self.r2_parts,
-                "chosen_threshold": self.chosen_threshold,
-                "by": {breakdown.by: breakdown.to_dict() for breakdown in self.breakdowns},
+                WITHIN_ANTIGEN: self.estimate(WITHIN_ANTIGEN).to_dict()
+                | {"antigens": 0 if by_antigen is None else by_antigen.macro_levels},
                 "baselines": [
                     {"name": reference.name, "note": reference.note, "metrics": reference.values}
                     for reference in self.references
                 ],
+                "metrics": {name: estimate.to_dict() for name, estimate in self.metrics.items()},
+                "r2_parts": self.r2_parts,
+                "chosen_threshold": self.chosen_threshold,
+                "by": {breakdown.by: breakdown.to_dict() for breakdown in self.breakdowns},
                 "noise_ceiling": self.noise,
                 "findings": [
                     {"code": found.code, "severity": found.severity, "text": found.message}
@@ -115,6 +149,10 @@ class TierReport:
     def to_json(self) -> str:
         """Every tier's report as one indented JSON text."""
         return json_text({"tiers": {name: r.to_dict() for name, r in self.reports.items()}})
+
+
+def _by_antigen(breakdowns: Sequence[Breakdown]) -> Breakdown | None:
+    return next((found for found in breakdowns if found.by == "antigen"), None)
 
 
 def _curves(table: PredictionTable) -> dict[str, dict[str, list[float]]]:
@@ -160,17 +198,24 @@ def evaluate(
     Parameters
     ----------
     source : path, frame or PredictionTable
-        Any table with both values; see `read_predictions` for what is recognised.
+        Any table with both values, a run folder or a report folder; see `read_predictions` for what
+        is recognised.
     true, pred, group : str, optional
         Columns, where their names are not usual ones.
     train : path, optional
-        Measurements to fit the baselines on; the ``train`` rows of the table otherwise.
+        Measurements to fit the baselines on; the ``train`` rows of the table, or of the run whose
+        predictions they are, otherwise.
     baselines : bool
         Whether to fit baselines where sequences and training rows allow it.
     draws : int, optional
         Bootstrap draws; 1000 by default, 500 for large tables.
     seed : int
         Of the bootstrap.
+
+    Raises
+    ------
+    InputError
+        If the table cannot be judged, or `train` contradicts the run's own split.
 
     Returns
     -------
@@ -183,9 +228,14 @@ def evaluate(
     >>> round(report.values["rmse"], 3)
     0.408
     """
-    whole = source
+    if train is not None and not baselines:
+        raise InputError(
+            f"--train {train} is what baselines are fitted on, and --no-baselines asks for none; "
+            "leave out one of them"
+        )
+    whole = predictions_file(source) if isinstance(source, str | Path) else source
     if not isinstance(whole, PredictionTable):
-        whole = read_predictions(source, true=true, pred=pred, group=group)
+        whole = read_predictions(whole, true=true, pred=pred, group=group)
     test, training, validation = (whole.part(part) for part in ("test", "train", "validation"))
     table = whole if test is None else test
     if test is None:
@@ -203,19 +253,29 @@ def evaluate(
         fitted = fitted_references(table, training, train)
         made = {reference.name.replace("_", " ") for reference in fitted if reference.values}
         references = [kept for kept in references if kept.name not in made] + fitted
+    metrics = {name: Estimate(value, intervals.get(name)) for name, value in values.items()}
+    by_antigen = _by_antigen(breakdowns)
+    within = None if by_antigen is None else by_antigen.macro.get("spearman")
+    findings = [
+        *check_coverage(table, metrics),
+        *check_between_antigens(values["spearman"], within),
+        *check_baselines(values, within, references),
+        *diagnose(table),
+        *_few_groups(grouping, groups),
+    ]
     cut = math.nan if validation is None else best_cut(validation.rows)
     return Report(
         table=table,
         part="all rows" if test is None else "test",
         grouping=grouping,
         groups=groups,
-        metrics={name: Estimate(value, intervals.get(name)) for name, value in values.items()},
+        metrics=metrics,
         r2_parts=r2_parts(table.rows),
         chosen_threshold={"cut": cut, **at_threshold(table.rows, cut)} if cut == cut else {},
         breakdowns=tuple(breakdowns),
         references=tuple(references),
         noise=noise_ceiling(table),
-        findings=(*diagnose(table), *_few_groups(grouping, groups)),
+        findings=ordered(findings),
         curves=_curves(table),
     )
 
@@ -238,7 +298,9 @@ def evaluate_tiers(sources: Sequence[str | Path], **options: Any) -> TierReport:
     reports: dict[str, Report] = {}
     for name, source, frame in _parts(sources):
         table = read_predictions(frame, **columns)
-        table = dataclasses.replace(table, source=f"{Path(source).name} · {name}")
+        table = dataclasses.replace(
+            table, source=f"{Path(source).name} · {name}", run_split=run_split_of(source)
+        )
         if name in reports:
             raise InputError(f"two tiers are called {name!r}; give the files different names")
         reports[name] = evaluate(table, **options)

@@ -8,8 +8,11 @@
     training_history_<recipe>.csv, .png
     training_summary_<recipe>.json
     metrics.json                      of the test and validation rows
+    split.csv                         every usable row with its part of the split, as a table of
+                                      measurements
     test_predictions.csv              id, true, pred, error = pred - true, sd, censoring; with
-                                      the run's model also pkd_low and pkd_high after error
+                                      the run's model also pkd_low and pkd_high after error; then
+                                      chains, antigen, assay and the table's other columns
     card.md, bundle/                  written by `paratope.training.runs.write_model_of_run`
 """
 
@@ -27,7 +30,7 @@ import polars as pl
 from paratope.core.errors import OutputError, TrainingError
 from paratope.core.files import atomic_file, write_json
 from paratope.data.measurements import Measurement
-from paratope.data.tables import write_table
+from paratope.data.tables import InputTable, frame_from_measurements, write_table
 from paratope.evaluation.metrics import EvaluationRows, compute
 from paratope.models.model import Scored
 from paratope.models.recipes import Recipe, recipe_toml
@@ -39,6 +42,11 @@ from paratope.training.loop import FitResult
 Part = tuple[Sequence[str], Sequence[Measurement]]
 # our metrics -> the names in the release's metrics.json
 _RELEASE_METRICS = {"recall_percent": "recall", "precision_percent": "precision"}
+# what a table says of molecules, by the names that every command knows
+_MOLECULES = ("heavy", "light", "antigen", "antigen_name", "assay")
+# columns of test_predictions.csv, and others that `evaluate` reads in a table of predictions
+_OWN = {"id", "true", "pred", "error", "pkd_low", "pkd_high", "sd", "censoring", *_MOLECULES}
+_OWN |= {"split", "tier", "coverage", "p_strong"}
 _FIGURES = 9  # significant figures of a float32
 # what a writer that was killed leaves behind
 _LEFTOVERS = (".paratope-*.tmp", "checkpoints/.paratope-*.tmp", ".bundle.*.tmp", ".bundle.*.old")
@@ -91,7 +99,8 @@ def result_files(recipe_name: str) -> tuple[str, ...]:
     """Files of a finished run that are to be read by people and programs."""
     return (
         *(f"training_history_{recipe_name}.csv", f"training_history_{recipe_name}.png"),
-        *(f"training_summary_{recipe_name}.json", "metrics.json", "test_predictions.csv"),
+        *(f"training_summary_{recipe_name}.json", "metrics.json"),
+        *("split.csv", "test_predictions.csv"),
     )
 
 
@@ -102,7 +111,7 @@ def write_run(
     scores: Mapping[str, Scored],
     about: Mapping[str, Any],
 ) -> None:
-    """Write what came out of a run into its open folder.
+    """Write history, summary and metrics of a run into its open folder.
 
     ``"validation"`` and ``"test"`` of `parts` (ids, measurements) and `scores` are judged where
     they have rows; `about` are further entries of ``metrics.json``.
@@ -121,8 +130,6 @@ def write_run(
     metrics["hyperparameters"] = hyperparameters(result.recipe)
     metrics |= {"recipe": name, "best_epoch": result.best_epoch, **about}
     write_json(folder / "metrics.json", metrics)
-    predictions = prediction_table(*parts["test"], scores["test"])
-    write_table(predictions, folder / "test_predictions.csv", keep=predictions.columns)
 
 
 def part_metrics(measurements: Sequence[Measurement], scores: Scored) -> dict[str, float | None]:
@@ -136,12 +143,68 @@ def part_metrics(measurements: Sequence[Measurement], scores: Scored) -> dict[st
     return {"rows": len(measurements), **named}
 
 
-def prediction_table(
-    ids: Sequence[str], measurements: Sequence[Measurement], scores: Scored
+def write_predictions(folder: Path, predictions: pl.DataFrame) -> None:
+    """Write ``test_predictions.csv`` of a run, numbers as they are."""
+    write_table(predictions, folder / "test_predictions.csv", keep=predictions.columns)
+
+
+def split_table(
+    ids: Sequence[str], measurements: Sequence[Measurement], parts: Sequence[str]
 ) -> pl.DataFrame:
-    """Measured and predicted pKd; ``censoring`` says of which rows only a bound is known."""
+    """Measurements with the part of the split each is in, as a table that `read_table` reads.
+
+    ``train --split`` and ``evaluate --train`` take it: the rows that a run was trained on.
+    """
+    frame = molecule_columns(measurements).with_columns(
+        frame_from_measurements(measurements).select("pkd")
+    )
+    frame.insert_column(0, pl.Series("id", list(ids), pl.String))
+    return frame.with_columns(split=pl.Series(list(parts), dtype=pl.String))
+
+
+def molecule_columns(measurements: Sequence[Measurement]) -> pl.DataFrame:
+    """Chains, antigen, its name and assay of measurements; columns without any are left out."""
+    frame = frame_from_measurements(measurements)
+    return frame.select(name for name in _MOLECULES if name in frame.columns)
+
+
+def other_columns(table: InputTable) -> pl.DataFrame:
+    """Columns of a table, (rows,), that hold neither id nor molecules nor assay.
+
+    Of those that a table of predictions has too (``pred``, ``split``, ``coverage``, ...) the name
+    gets ``_input``, or they would be taken for the run's own. Nested columns fit into no CSV and
+    are left out.
+    """
+    read = {table.columns.get(name) for name in ("id", *_MOLECULES)}
+    frame = table.frame.select(
+        name
+        for name, dtype in table.frame.schema.items()
+        if name not in read and not (dtype.is_nested() or dtype in (pl.Binary, pl.Object))
+    )
+    taken = {name.lower() for name in frame.columns} | _OWN
+    renamed: dict[str, str] = {}
+    for name in frame.columns:
+        if name.lower() in _OWN:
+            new = f"{name}_input"
+            while new.lower() in taken:
+                new += "_"
+            taken.add(new.lower())
+            renamed[name] = new
+    return frame.rename(renamed)
+
+
+def prediction_table(
+    ids: Sequence[str],
+    measurements: Sequence[Measurement],
+    scores: Scored,
+    columns: pl.DataFrame | None = None,
+) -> pl.DataFrame:
+    """Measured and predicted pKd; ``censoring`` says of which rows only a bound is known.
+
+    Beside them stand `columns`, (rows,), of the table that the rows are from.
+    """
     measured = np.array([measurement.pkd for measurement in measurements], dtype=np.float64)
-    return pl.DataFrame(
+    table = pl.DataFrame(
         {
             "id": list(ids),
             "true": _rounded(measured),
@@ -151,6 +214,7 @@ def prediction_table(
             "censoring": [measurement.censoring.name.lower() for measurement in measurements],
         }
     )
+    return table if columns is None else table.hstack(columns)
 
 
 def hyperparameters(recipe: Recipe) -> dict[str, Any]:

@@ -16,7 +16,6 @@ from paratope.core.errors import ModelError, ParatopeError
 from paratope.core.files import atomic_file
 from paratope.data.measurements import Measurement
 from paratope.data.splits import antigen_clusters
-from paratope.data.tables import write_table
 from paratope.models.applicability_domain import ApplicabilityDomain
 from paratope.models.bundle import Bundle, make_bundle, read_bundle, write_bundle
 from paratope.models.calibration import MIN_ROWS, Calibration, CalibrationRows
@@ -27,7 +26,7 @@ from paratope.models.recipes import Recipe, load_recipe
 from paratope.training.history import history_table, summarise
 from paratope.training.loggers import LOG, RunLog
 from paratope.training.monitors import collapse_of, range_of
-from paratope.training.run_folder import input_files, prediction_table, result_files
+from paratope.training.run_folder import input_files, result_files, write_predictions
 from paratope.training.table import TrainedTable
 
 # in metrics.json -> in the card
@@ -112,8 +111,7 @@ def write_model_of_run(trained: TrainedTable, folder: str | Path) -> Path:
         log.event("model")
         metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
         bundle = bundle_of_run(trained, metrics)
-        predictions = _with_intervals(trained, bundle)
-        write_table(predictions, run / "test_predictions.csv", keep=predictions.columns)
+        write_predictions(run, _with_intervals(trained, bundle))
         with atomic_file(run / "card.md") as file:
             file.write(bundle.card.encode())
         log.event("bundle")
@@ -138,10 +136,10 @@ def is_finished(folder: str | Path, recipe: Recipe) -> bool:
 
 def _with_intervals(trained: TrainedTable, bundle: Bundle) -> pl.DataFrame:
     """Test predictions with the model's intervals: ``pkd_low``, ``pkd_high`` after ``error``."""
-    ids, measurements = trained.part("test")
+    table, familiarity = trained.test_predictions(), bundle.familiarity
+    _, measurements = trained.part("test")
     scores = trained.scores["test"]
-    table = prediction_table(ids, measurements, scores)
-    rows = held_out(measurements, scores, ApplicabilityDomain.from_json(bundle.familiarity))
+    rows = held_out(measurements, scores, ApplicabilityDomain.from_json(familiarity))
     answer = Calibration.from_json(bundle.calibration).apply(rows.scored, list(rows.domain))
     after = table.columns.index("error") + 1
     for name, values in (("pkd_high", answer.high), ("pkd_low", answer.low)):

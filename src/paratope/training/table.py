@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 
 from paratope.core.errors import EncoderError, InputError, TrainingError
 from paratope.data.measurements import Measurement
 from paratope.data.splits import split_measurements
-from paratope.data.tables import InputTable, parse_columns, read_frame, read_table
+from paratope.data.tables import InputTable, parse_columns, read_frame, read_table, write_table
 from paratope.encoders import Encoder, load_encoder
 from paratope.encoders.transformer import resolve_device
 from paratope.models.batches import Examples
@@ -22,7 +23,16 @@ from paratope.training.history import HistoryFile
 from paratope.training.loggers import check_loggers, open_loggers
 from paratope.training.loop import FitResult, RunOptions, fit
 from paratope.training.random_state import callers_random_state_kept
-from paratope.training.run_folder import input_files, open_run_folder, write_run
+from paratope.training.run_folder import (
+    input_files,
+    molecule_columns,
+    open_run_folder,
+    other_columns,
+    prediction_table,
+    split_table,
+    write_predictions,
+    write_run,
+)
 from paratope.training.validation import score
 
 PARTS = ("train", "validation", "test")
@@ -38,6 +48,7 @@ class UsableRows:
     cut: tuple[Measurement, ...]
     left_out: dict[str, int]  # Rows that could not be used, by why
     notes: dict[str, int]  # What was changed in rows, and in how many
+    columns: pl.DataFrame  # The table's columns beside id, molecules and assay
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -77,8 +88,8 @@ def usable_rows(
     left_out: Counter[str] = Counter()
     notes: Counter[str] = Counter()
     errors: list[str] = []
-    ids, kept, cut = [], [], []
-    for row in table.rows:
+    ids, kept, cut, positions = [], [], [], []
+    for position, row in enumerate(table.rows):
         measurement = row.measurement
         if row.error is not None or measurement is None:
             left_out["rows in error"] += 1
@@ -97,12 +108,14 @@ def usable_rows(
         if note:
             notes["rows cut to what the encoders see"] += 1
         ids.append(row.id)
+        positions.append(position)
         kept.append(measurement)
         cut.append(dataclasses.replace(measurement, pair=pair))
     if not kept:
         first = errors[0] if errors else "the table has no rows"
         raise TrainingError(f"{table.source}: no row can be trained on; first error: {first}")
-    return UsableRows(tuple(ids), tuple(kept), tuple(cut), dict(left_out), dict(notes))
+    columns = other_columns(table)[positions]
+    return UsableRows(tuple(ids), tuple(kept), tuple(cut), dict(left_out), dict(notes), columns)
 
 
 def parts_of(
@@ -191,6 +204,13 @@ class TrainedTable:
         usable = self.rows.usable
         return [usable.ids[row] for row in chosen], [usable.cut[row] for row in chosen]
 
+    def test_predictions(self) -> pl.DataFrame:
+        """What the network says of the test rows, beside their molecules and other columns."""
+        chosen, usable = np.flatnonzero(self.rows.parts == "test"), self.rows.usable
+        molecules = molecule_columns([usable.measurements[row] for row in chosen])
+        columns = molecules.hstack(usable.columns[chosen])
+        return prediction_table(*self.part("test"), self.scores["test"], columns)
+
 
 @callers_random_state_kept()
 def train_table(
@@ -247,4 +267,8 @@ def train_table(
             "inputs": inputs,
         }
         write_run(run, result, {name: trained.part(name) for name in PARTS}, scores, about)
+        usable = rows.usable
+        split = split_table(usable.ids, usable.measurements, rows.parts.tolist())
+        write_table(split, run / "split.csv")
+        write_predictions(run, trained.test_predictions())
     return trained
