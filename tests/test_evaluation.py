@@ -31,9 +31,6 @@ from paratope.evaluation.breakdowns import (
 from paratope.evaluation.comparison import swap_test
 from paratope.evaluation.metrics import METRICS, EvaluationRows, RowWeights
 from paratope.evaluation.references import noise_ceiling
-from trained_models import tiny_run
-
-__all__ = ["tiny_run"]  # a fixture
 
 
 def hierarchy(
