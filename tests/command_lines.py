@@ -19,11 +19,8 @@ def leaves(command: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...
 
 def all_commands() -> dict[str, Any]:
     """Every command by the words that reach it: ``"predict"``, ``"data audit"``."""
-    return {
-        " ".join(path): command
-        for name in COMMANDS
-        for path, command in leaves(load_command(name), (name,))
-    }
+    found = (leaf for name in COMMANDS for leaf in leaves(load_command(name), (name,)))
+    return {" ".join(path): command for path, command in found}
 
 
 def check_command_line(line: str) -> None:

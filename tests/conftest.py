@@ -8,7 +8,11 @@ import os
 if os.environ.get("PARATOPE_TEST_THREADS") != "default":
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import contextlib
 import functools
+import http.server
+import json
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -59,6 +63,16 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
+def load(data_root: Path) -> Callable[..., Any]:
+    """Import a public data set, once per session: ``load(name, as_published=False)``."""
+    from paratope.data.datasets import load_dataset
+
+    return functools.cache(
+        lambda name, as_published=False: load_dataset(name, data_root, as_published=as_published)
+    )
+
+
+@pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> "TrainedRun":
     """A finished run with its model."""
     from trained_models import train_tiny
@@ -86,9 +100,10 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple]:
 @pytest.fixture(scope="session")
 def vocabularies(reference_root: Path) -> dict[str, list[str]]:
     """Tokens of published encoders in their order."""
-    from tiny_models import read_vocabularies
+    from tiny_models import IGBERT_TOKENS
 
-    return read_vocabularies(reference_root)
+    published = json.loads((reference_root / "vocabularies.json").read_text())
+    return {**published, "igbert": IGBERT_TOKENS.split(" ")}
 
 
 @pytest.fixture(scope="session")
@@ -101,6 +116,37 @@ def tiny_folder(
     return functools.cache(
         lambda name: write_model(name, vocabularies, tmp_path_factory.mktemp(name))
     )
+
+
+@contextlib.contextmanager
+def serving(handler: Callable[..., http.server.BaseHTTPRequestHandler]) -> Iterator[str]:
+    """The address of a web server on this machine, which says nothing of what it is asked."""
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server,
+    ):
+        patch.setattr(http.server.BaseHTTPRequestHandler, "log_message", lambda *_: None)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def flipped(content: bytes, position: int) -> bytes:
+    """The content with one bit altered."""
+    place = position % len(content)
+    return content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
+
+
+class Trap:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> tuple[Callable[[Path], None], tuple[Path]]:
+        return Path.touch, (self.target,)
 
 
 class Finished(NamedTuple):

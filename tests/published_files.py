@@ -1,7 +1,6 @@
 """The public tables and what becomes of their rows, for the tests that read them."""
 
 import csv
-import functools
 import importlib
 import sys
 from pathlib import Path
@@ -13,17 +12,13 @@ from paratope.data.datasets import DATASETS, Imported, load_dataset
 
 NOT_CARRIED = "mutation not in the mutant's chains"
 FLAG = "flag ddG = 8 as censored"
+AB1101 = {"measured": 644, "not an antibody": 379, FLAG: 50, NOT_CARRIED: 27}
+SKEMPI = {"measured": 1054, "non-binder": 78, "censored": 39}
 
 # What becomes of every row of the public files, verified by hand.
 COUNTS: dict[str, dict[str, int]] = {
-    "skempi": {"measured": 1054, "non-binder": 78, "censored": 39},
-    "skempi_raw": {
-        "not an antibody": 5874,
-        "measured": 1054,
-        "non-binder": 78,
-        "antibody, no sequences": 40,
-        "censored": 39,
-    },
+    "skempi": SKEMPI,
+    "skempi_raw": {**SKEMPI, "not an antibody": 5874, "antibody, no sequences": 40},
     "sabdab": {"measured": 220, "measured, single-chain antibody": 11, "no heavy chain": 1},
     "sabdab_summary": {
         "no affinity": 5381,
@@ -47,15 +42,9 @@ COUNTS: dict[str, dict[str, int]] = {
         "not an antibody": 1,
         "no heavy chain": 1,
     },
-    "ab_bind": {
-        "measured": 644,
-        "not an antibody": 379,
-        FLAG: 50,
-        NOT_CARRIED: 27,
-        "no sequences": 1,
-    },
+    "ab_bind": {**AB1101, "no sequences": 1},
     "ab645": {"measured": 537, "not an antibody": 81, FLAG: 27},
-    "ab1101": {"measured": 644, "not an antibody": 379, FLAG: 50, NOT_CARRIED: 27},
+    "ab1101": AB1101,
     "s1131": {"not an antibody": 1131},
     "abbibench_1n8z": {"measured": 419},
     "abbibench_2fjg": {"score": 2223},
@@ -90,12 +79,6 @@ def published(path: Path, separator: str = ",") -> list[dict[str, str]]:
     with path.open(newline="", encoding=encoding) as stream:
         lines = [fields for fields in csv.reader(stream, delimiter=separator) if any(fields)]
     return [dict(zip(lines[0], fields, strict=False)) for fields in lines[1:]]
-
-
-@functools.cache
-def load_public(root: Path, name: str, as_published: bool = False) -> Imported:
-    """Import a public data set, once per session."""
-    return load_dataset(name, root, as_published=as_published)
 
 
 def alone_in(folder: Path, root: Path, name: str) -> Imported:

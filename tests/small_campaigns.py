@@ -4,16 +4,23 @@ import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
+import polars as pl
 from scipy.linalg import cho_factor, cho_solve
 from scipy.stats import norm
 
 from paratope.campaigns.campaign import Campaign, campaign_of
+from paratope.campaigns.campaign_bundle import campaign_bundle
+from paratope.campaigns.campaign_model import CampaignModel
 from paratope.core.units import pkd_to_kd_nM
 from paratope.data.datasets.simulated import simulate
 from paratope.data.measurements import Measurement
 from paratope.data.tables import TableRow
+from paratope.models.bundle import Bundle
 from paratope.models.prediction import Prediction
+from paratope.molecules.mutations import apply_mutations, parse_mutations
 from paratope.molecules.sequences import Antibody, Antigen, Pair
+from test_numbering import VH as HEAVY
+from test_numbering import VK as LIGHT
 
 _NOISE = 0.1
 _LENGTH = 8.0
@@ -108,18 +115,50 @@ class SmallCampaignPredictor:
         return found
 
 
-HEAVY = (
-    "EVQLVESGGGLVQPGGSLRLSCAASGFNIKDTYIHWVRQAPGKGLEWVARIYPTNGYTRYADSVKGRFTISADTSKNT"
-    "AYLQMNSLRAEDTAVYYCSRWGGDGFYAMDYWGQGTLVTVSS"
-)
-LIGHT = (
-    "DIQMTQSPSSLSASVGDRVTITCRASQDVNTAVAWYQQKPGKAPKLLIYSASFLYSGVPSRFSGSRSGTDFTLTISSL"
-    "QPEDFATYYCQQHYTTPPTFGQGTKVEIK"
-)
 TARGET = Antigen(
     ("TQVCTGTDMKLRLPASPETHLDMLRHLYQGCQVVQGNLELTYLPTNASLSFLQDIQEVQGYVLIAHNQVR",), "target"
 )
 WILD_TYPE = Pair(Antibody(HEAVY, LIGHT, "wt"), TARGET)
+PARENT = WILD_TYPE.antibody
+
+
+def variant(text: str, name: str = "") -> Antibody:
+    """The wild type with mutations."""
+    made = apply_mutations(PARENT, parse_mutations(text, PARENT))
+    return dataclasses.replace(made, name=name or text)
+
+
+def row_of(text: str, **columns: object) -> dict[str, object]:
+    """A row of a table about the wild type with mutations, named after them."""
+    made = variant(text)
+    return {"id": text, "heavy": made.heavy, "light": made.light, **columns}
+
+
+def single_mutants(count: int = 60) -> pl.DataFrame:
+    """Single mutants with a pKd each, to three decimals."""
+    rng = np.random.default_rng(3)
+    places = [(chain, place) for chain in "HL" for place in range(20, 90, 5)]
+    rows = []
+    for number in range(count):
+        chain, place = places[number % len(places)]
+        before = (HEAVY if chain == "H" else LIGHT)[place - 1]
+        after = [letter for letter in "ADEFGHIKLMNPQRSTVWY" if letter != before][number // 5]
+        rows.append(row_of(f"{chain}:{before}{place}{after}", pkd=round(rng.normal(8, 1), 3)))
+    return pl.DataFrame(rows)
+
+
+def exact_campaign(pairs: Sequence[Pair], values: Sequence[float], *parents: Pair) -> Campaign:
+    """Exact pKd of one assay, each measured once."""
+    zeros, ones = np.zeros(len(pairs), int), np.ones(len(pairs), int)
+    nothing = np.full(len(pairs), np.nan)
+    return Campaign(
+        tuple(pairs), np.array(values), "pkd", zeros, zeros, ("plate",), ones, nothing, parents
+    )
+
+
+def bundle_of(model: CampaignModel) -> Bundle:
+    """A campaign's model without a report."""
+    return campaign_bundle(model, metrics={}, environment={}, card="# A small campaign\n")
 
 
 def small_campaign(rows: int = 40, seed: int = 0, light: bool = True) -> Campaign:

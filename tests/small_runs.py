@@ -66,9 +66,8 @@ def run(data, recipe: Recipe, folder: Path | None = None, log=None, **options) -
 
 
 def same_weights(left: FitResult, right: FitResult) -> bool:
-    return left.state.keys() == right.state.keys() and all(
-        torch.equal(left.state[name], right.state[name]) for name in left.state
-    )
+    equal = (torch.equal(left.state[name], right.state[name]) for name in left.state)
+    return left.state.keys() == right.state.keys() and all(equal)
 
 
 def comparable(history) -> list[str]:

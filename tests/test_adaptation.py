@@ -1,4 +1,4 @@
-"""`adapt` from Python and from the command line: models, reports, and every kind of bad input."""
+"""`adapt` from Python and from the command line: models and reports."""
 
 import json
 from pathlib import Path
@@ -7,34 +7,18 @@ import numpy as np
 import polars as pl
 import pytest
 
-from conftest import Run
 from paratope.campaigns.adaptation import Adapted, adapt
-from paratope.core.errors import InputError, ModelError, OutputError
+from paratope.core.errors import InputError, ModelError
 from paratope.models.bundle import read_bundle
 from paratope.models.prediction import OUTPUT_COLUMNS, SCORE_COLUMNS
 from paratope.models.predictor import Predictor
-from paratope.molecules.mutations import apply_mutations, parse_mutations
-from paratope.molecules.sequences import Antibody, Antigen
-from test_numbering import LYSOZYME, VH, VHH, VK
+from paratope.molecules.sequences import Antigen
+from small_campaigns import row_of
+from test_numbering import LYSOZYME, VHH
 
-PARENT = Antibody(VH, VK, "wt")
-OTHER_ANTIGEN = "MKVLAAGIVGLLLAQWERTYHHGDSEEKKLMNPQRSTVWYACDEFGHIKLMNPQ"
 # places of CDR-H3 and of CDR-L3, and what mutating each of them costs
-EFFECTS = {
-    "H:W99": -1.0,
-    "H:G100": -0.5,
-    "H:G101": 0.4,
-    "H:D102": -0.2,
-    "L:Q89": -0.8,
-    "L:H91": 0.1,
-}
-LETTERS = "AFKSTV"
-NANOBODY = pl.DataFrame([{"id": "nano", "heavy": VHH, "light": "", "antigen": LYSOZYME}])
-
-
-def row_of(text: str, **columns: object) -> dict[str, object]:
-    made = apply_mutations(PARENT, parse_mutations(text, PARENT))
-    return {"id": text, "heavy": made.heavy, "light": made.light, **columns}
+EFFECTS = {"H:W99": -1.0, "H:G100": -0.5, "H:G101": 0.4, "H:D102": -0.2, "L:Q89": -0.8}
+EFFECTS |= {"L:H91": 0.1}
 
 
 def plate(column: str = "pkd", antigen: str | None = LYSOZYME, **more: object) -> pl.DataFrame:
@@ -42,7 +26,7 @@ def plate(column: str = "pkd", antigen: str | None = LYSOZYME, **more: object) -
     rng = np.random.default_rng(0)
     rows = [row_of("WT", **{column: 8.0})]
     for place, effect in EFFECTS.items():
-        for number, letter in enumerate(LETTERS[:4]):
+        for number, letter in enumerate("AFKS"):
             value = 8.0 + effect * (1 + 0.3 * number) + 0.05 * rng.standard_normal()
             rows.append(row_of(f"{place}{letter}", **{column: round(value, 3)}))
     frame = pl.DataFrame(rows)
@@ -127,10 +111,9 @@ def test_equal_measurements_give_equal_bytes(tmp_path):
     folders = [tmp_path / place / "c" for place in "ab"]
     for folder in folders:
         adapt(plate(), folder, prior="none", report=False)
-    for path in sorted(folders[0].rglob("*")):
-        if path.is_file():
-            again = folders[1] / path.relative_to(folders[0])
-            assert again.read_bytes() == path.read_bytes(), path.name
+    for path in filter(Path.is_file, folders[0].rglob("*")):
+        again = folders[1] / path.relative_to(folders[0])
+        assert again.read_bytes() == path.read_bytes(), path.name
 
 
 def test_scores_without_an_antigen(nameless):
@@ -201,57 +184,6 @@ def test_options_of_the_command(tmp_path, run_paratope):
     assert "unknown assay 'spr'; valid names: elisa" in unknown.err
 
 
-def failing(frame: pl.DataFrame, tmp_path: Path, run_paratope: Run, *more: str) -> str:
-    """What the command says, without a traceback and without a folder."""
-    source, folder = tmp_path / "plate.csv", tmp_path / "c"
-    frame.write_csv(source)
-    command = ("adapt", source, "-o", folder, "--prior", "none", "--no-report", *more)
-    done = run_paratope(*command, code=2)
-    assert not folder.exists()
-    assert done.err.startswith("Error: ")
-    return done.err
-
-
-def mixed_units() -> pl.DataFrame:
-    pkd = plate()[:12].with_columns(score=pl.lit(None, pl.Float64))
-    score = plate("score")[12:].with_columns(pkd=pl.lit(None, pl.Float64)).select(pkd.columns)
-    return pl.concat([pkd, score])
-
-
-@pytest.mark.parametrize(
-    ("frame", "messages"),
-    [
-        (plate()[:1], ("a campaign needs at least two measured variants, got 1; 24 or more",)),
-        (
-            plate().with_columns(pkd=pl.lit(7.0)),
-            ("all 25 measured values are 7: there is nothing",),
-        ),
-        (
-            plate().with_columns(pkd=pl.lit("<5")),
-            ("all 25 values are bounds (25 at most 5)", "at least one variant inside the assay's"),
-        ),
-        (mixed_units(), ("mixed units: 12 rows have a pKd or Kd", "13 rows have only a score")),
-    ],
-    ids=["one measurement", "all equal", "all bounds", "mixed units"],
-)
-def test_what_cannot_be_learned_from(frame, messages, tmp_path, run_paratope):
-    stderr = failing(frame, tmp_path, run_paratope)
-    assert all(message in stderr for message in messages)
-
-
-def test_mixed_units_within_a_column_leave_the_rest_usable(tmp_path, run_paratope):
-    """A Kd in M among Kd in nM: named, left out, the others learned from."""
-    frame = plate().with_columns(kd_nM=10 ** (9 - pl.col("pkd"))).drop("pkd")
-    frame[5, "kd_nM"] = 3e-9
-    source, folder = tmp_path / "plate.csv", tmp_path / "c"
-    frame.write_csv(source)
-    done = run_paratope("adapt", source, "-o", folder, "--prior", "none", "--no-report", code=3)
-    assert "1 of 25 rows are left out" in done.err
-    assert "it looks like a Kd in M" in done.err
-    assert "learned from 24 values" in done.err
-    assert Predictor.load(folder).predict(pool())["error"].null_count() == 4
-
-
 def test_two_assays_without_overlap():
     assay = pl.when(pl.int_range(pl.len()) < 13).then(pl.lit("spr")).otherwise(pl.lit("bli"))
     found, predictor = quick(plate().with_columns(assay=assay))
@@ -260,72 +192,13 @@ def test_two_assays_without_overlap():
 
 
 def test_a_wrong_parent_is_said_and_the_model_still_made():
-    nano = NANOBODY.with_columns(pkd=pl.lit(6.0)).select(plate().columns)
+    row = {"id": "nano", "heavy": VHH, "light": "", "pkd": 6.0, "antigen": LYSOZYME}
+    nano = pl.DataFrame([row]).select(plate().columns)
     parent = pl.when(pl.col("id") == "nano").then(pl.lit("")).otherwise(pl.lit("nano"))
     found, predictor = quick(pl.concat([plate(), nano]).with_columns(parent=parent))
     assert any("wrong parent: 'nano'" in note for note in found.campaign.notes)
     predicted = predictor.predict(pool())["pkd"]
     assert predicted[0] < predicted[1]
-
-
-def test_a_third_of_contradictory_replicates():
-    """Said, the noise grows, and the ranking is still of use."""
-    rng = np.random.default_rng(1)
-    shift = np.where(np.arange(25) % 3 == 0, 1.6, 0.0) * rng.choice([-1, 1], 25)
-    again = plate().with_columns(pkd=pl.col("pkd") + pl.Series(shift + 0.05 * rng.normal(size=25)))
-    found, predictor = quick(pl.concat([plate(), again]))
-    (note,) = [note for note in found.campaign.notes if "contradict" in note]
-    assert "replicates of 9 of 25 repeated variants contradict" in note
-    calm, calm_predictor = quick(plate())
-    assert found.model.noise_variance > calm.model.noise_variance
-    frames = [one.predict(pool()) for one in (predictor, calm_predictor)]
-    widths = [(frame["pkd_high"] - frame["pkd_low"]).mean() for frame in frames]
-    assert widths[0] > widths[1]
-    assert frames[0]["pkd"][0] < frames[0]["pkd"][1]
-
-
-@pytest.mark.parametrize(
-    ("others", "note"),
-    [
-        (pool(OTHER_ANTIGEN), "another antigen than the campaign's"),
-        (NANOBODY, "another antibody than the campaign's"),
-    ],
-)
-def test_a_pool_of_other_molecules(others, note, adapted):
-    out = adapted.predictor().predict(pl.concat([pool(), others]))
-    assert out["domain"].to_list() == ["in"] * 4 + ["out"] * others.height
-    assert all(note in text for text in out["note"][4:])
-    width = (out["pkd_high"] - out["pkd_low"]).to_numpy()
-    assert width[4:].min() > width[:4].max()
-
-
-def test_several_antigens_given_for_all_rows(tmp_path, run_paratope):
-    fasta = tmp_path / "two.fasta"
-    fasta.write_text(f">a\n{LYSOZYME}\n>b\n{OTHER_ANTIGEN}\n")
-    said = failing(plate(antigen=None), tmp_path, run_paratope, "--antigen", str(fasta))
-    assert "2 antigens given for all rows; expected one, or a column 'antigen'" in said
-
-
-def test_a_folder_that_is_no_model_is_left_alone(tmp_path):
-    (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(OutputError, match="exists and is no model folder"):
-        adapt(plate(), tmp_path)
-    with pytest.raises(OutputError, match="this is a file; expected a folder"):
-        adapt(plate(), tmp_path / "notes.txt")
-    assert (tmp_path / "notes.txt").read_text() == "mine"
-
-
-def test_a_single_domain_campaign():
-    rows = [
-        {"heavy": VHH[: n - 1] + letter + VHH[n:], "kd_nM": 10.0 + 3 * (n % 7), "antigen": LYSOZYME}
-        for n in (28, 29, 30, 31, 100, 101)
-        for letter in "AST"
-        if VHH[n - 1] != letter
-    ]
-    _, predictor = quick(pl.DataFrame(rows))
-    predicted = predictor.predict(pl.DataFrame([{"heavy": VHH}]))
-    assert predicted["error"].null_count() == 1
-    assert predicted["domain"][0] == "in"
 
 
 def test_indels_are_learned_from_and_antigens_may_be_objects():

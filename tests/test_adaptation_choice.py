@@ -1,30 +1,22 @@
 """Campaigns of many rows: two models are made, and the better one is kept."""
 
+import dataclasses
 import json
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 import pytest
 
 from paratope.campaigns.adaptation import adapt
-from paratope.campaigns.adaptation.networks import (
-    NETWORK,
-    NETWORKS,
-    SPARSE,
-    ModelCandidate,
-    ModelChoice,
-    NetworkOptions,
-    TunedNetworks,
-    better,
-    choose_model,
-    tune_networks,
-)
+from paratope.campaigns.adaptation import networks as tuning
+from paratope.campaigns.adaptation.networks import NETWORKS, ModelCandidate, NetworkOptions
 from paratope.campaigns.campaign import Campaign
 from paratope.campaigns.campaign_model import SparseCampaignModel
+from paratope.data.tables import frame_from_measurements
 from paratope.models.predictor import Predictor
 from paratope.molecules.sequences import Antibody, Antigen, Pair
 from paratope.opening import predictor_of
+from small_campaigns import PARENT, exact_campaign
 from test_large_campaign import ANTIGEN, PLACES, VH, VL
 from trained_models import TrainedRun
 
@@ -45,51 +37,35 @@ def made(count: int, label: str = "pkd") -> Campaign:
         known.setdefault("".join(chain), total)
     chains = [*known, *list(known)[:20]]
     values = np.array([known[chain] for chain in chains]) + random.normal(0, 0.2, count)
-    pairs = tuple(Pair(Antibody(chain, VL, f"v{n}"), ANTIGEN) for n, chain in enumerate(chains))
-    return Campaign(
-        pairs,
-        values if label == "pkd" else 10.0 ** (values - 8),
-        "pkd" if label == "pkd" else "score",
-        np.zeros(count, int),
-        (np.arange(count) >= count - 20).astype(int),
-        ("plate", "other plate"),
-        np.ones(count, int),
-        np.full(count, np.nan),
-        (Pair(Antibody(VH, VL, "parent"), ANTIGEN),),
-    )
+    pairs = [Pair(Antibody(chain, VL, f"v{n}"), ANTIGEN) for n, chain in enumerate(chains)]
+    values = values if label == "pkd" else 10.0 ** (values - 8)
+    made = exact_campaign(pairs, values, Pair(PARENT, ANTIGEN))
+    again = (np.arange(count) >= count - 20).astype(int)
+    return dataclasses.replace(made, label=label, assay=again, assays=("plate", "other plate"))
 
 
 @pytest.fixture(scope="module")
-def networks(tiny_predictor: Predictor) -> TunedNetworks:
+def networks(tiny_predictor: Predictor) -> tuning.TunedNetworks:
     told = []
-    found = tune_networks(
-        made(ROWS),
-        tiny_predictor,
-        NetworkOptions(1.0, device="cpu"),
-        progress=lambda *reported: told.append(reported),
-    )
+    options, report = NetworkOptions(1.0, device="cpu"), lambda *reported: told.append(reported)
+    found = tuning.tune_networks(made(ROWS), tiny_predictor, options, progress=report)
     trained = [(done, total) for stage, done, total in told if stage == "training networks"]
     assert trained[-1][1] == NETWORKS * found.epochs
     assert trained == sorted(trained)
     return found
 
 
-def test_every_row_is_predicted_by_a_network_that_did_not_see_it(networks: TunedNetworks):
+def test_every_row_is_predicted_by_a_network_that_did_not_see_it(networks: tuning.TunedNetworks):
     campaign = made(ROWS)
     bundle = networks.predictor.bundle
     assert bundle.config["members"] == NETWORKS
     told = networks.predict_pkd(campaign.pairs)
     alone = []
     for number in range(NETWORKS):
-        weights = {
-            f"0.{name.partition('.')[2]}": tensor
-            for name, tensor in bundle.weights.items()
-            if name.startswith(f"{number}.")
-        }
-        single = type(bundle)(
-            {**bundle.config, "members": 1}, weights, bundle.calibration, bundle.familiarity,
-            {}, {}, "",
-        )  # fmt: skip
+        own = [name for name in bundle.weights if name.startswith(f"{number}.")]
+        weights = {f"0.{name.partition('.')[2]}": bundle.weights[name] for name in own}
+        config = {**bundle.config, "members": 1}
+        single = dataclasses.replace(bundle, config=config, weights=weights)
         alone.append(predictor_of(single, "cpu").predict_pkd(campaign.pairs))
     of_first, of_second = (np.isclose(told, one, atol=1e-4) for one in alone)
     assert (of_first | of_second).all()
@@ -100,13 +76,13 @@ def test_every_row_is_predicted_by_a_network_that_did_not_see_it(networks: Tuned
     np.testing.assert_allclose(mean, np.mean(alone, axis=0), atol=1e-4)
 
 
-def test_new_variants_are_told_by_all_networks(networks: TunedNetworks):
+def test_new_variants_are_told_by_all_networks(networks: tuning.TunedNetworks):
     new = [Pair(Antibody(VH.replace("WGGDG", "AGADA"), VL, "new"), ANTIGEN)]
     np.testing.assert_allclose(networks.predict_pkd(new), networks.predictor.predict_pkd(new))
 
 
 def test_a_budget_cuts_epochs_then_rows(tiny_predictor: Predictor):
-    found = tune_networks(made(ROWS), tiny_predictor, NetworkOptions(1e-3, device="cpu"))
+    found = tuning.tune_networks(made(ROWS), tiny_predictor, NetworkOptions(1e-3, device="cpu"))
     assert found.epochs == 3
     assert found.rows <= ROWS // NETWORKS + 1
     assert found.seconds < 60
@@ -116,8 +92,8 @@ def test_scores_are_learned_as_pkd_without_an_antigen(tiny_predictor: Predictor)
     campaign = made(ROWS, "score")
     unknown = Antigen(("X",))
     pairs = tuple(Pair(pair.antibody, unknown) for pair in campaign.pairs)
-    nameless = type(campaign)(pairs, *list(vars(campaign).values())[1:])
-    found = tune_networks(nameless, tiny_predictor, NetworkOptions(0.5, device="cpu"))
+    nameless = dataclasses.replace(campaign, pairs=pairs)
+    found = tuning.tune_networks(nameless, tiny_predictor, NetworkOptions(0.5, device="cpu"))
     told = found.predict_pkd(pairs)
     assert np.isfinite(told).all()
     assert 5.0 < told.mean() < 12.0
@@ -125,13 +101,11 @@ def test_scores_are_learned_as_pkd_without_an_antigen(tiny_predictor: Predictor)
 
 def test_additive_effects_need_no_network(tiny_predictor: Predictor):
     campaign = made(ROWS)
-    model, choice = choose_model(
-        campaign,
-        general=tiny_predictor,
-        inducing=60,
-        options=NetworkOptions(0.5, device="cpu"),
+    options = NetworkOptions(0.5, device="cpu")
+    model, choice = tuning.choose_model(
+        campaign, general=tiny_predictor, inducing=60, options=options
     )
-    assert choice.kept == SPARSE
+    assert choice.kept == tuning.SPARSE
     assert isinstance(model, SparseCampaignModel)
     assert model.prior is tiny_predictor
     assert len(model.campaign) == ROWS
@@ -139,7 +113,7 @@ def test_additive_effects_need_no_network(tiny_predictor: Predictor):
     assert choice.judged_rows == pytest.approx(0.1 * ROWS, abs=2)
     assert [one.spearman > 0.6 for one in choice.candidates] == [True, True]
     assert "kept: sparse Gaussian process" in choice.sentence
-    assert json.loads(json.dumps(choice.to_json(), allow_nan=False))["kept"] == SPARSE
+    assert json.loads(json.dumps(choice.to_json(), allow_nan=False))["kept"] == tuning.SPARSE
 
 
 @pytest.mark.slow
@@ -168,13 +142,11 @@ def test_effects_that_many_antigens_share_need_networks():
             for number, (chain, own) in enumerate(zip(known, kinds.tolist(), strict=True))
         )
 
-    zeros = np.zeros(400, int)
-    campaign = Campaign(
-        pairs(kind), values + random.normal(0, 0.1, 400), "pkd", zeros, zeros, ("plate",),
-        np.ones(400, int), np.full(400, np.nan), (Pair(Antibody(VH, VL, "parent"), ANTIGEN),),
-    )  # fmt: skip
-    model, choice = choose_model(campaign, inducing=60, options=NetworkOptions(3000, device="cpu"))
-    assert choice.kept == NETWORK
+    measured = values + random.normal(0, 0.1, 400)
+    campaign = exact_campaign(pairs(kind), measured, Pair(PARENT, ANTIGEN))
+    options = NetworkOptions(3000, device="cpu")
+    model, choice = tuning.choose_model(campaign, inducing=60, options=options)
+    assert choice.kept == tuning.NETWORK
     assert choice.candidates[1].rmse < 0.5 * choice.candidates[0].rmse
     assert len(model.campaign) == 400
     assert isinstance(model.prior, Predictor)
@@ -185,40 +157,24 @@ def test_effects_that_many_antigens_share_need_networks():
 
 def test_what_ranks_better_is_kept():
     weak, strong = ModelCandidate("weak", 0.4, 1.0, 1.0), ModelCandidate("strong", 0.6, 1.0, 1.0)
-    assert better(weak, strong) is strong
-    assert better(strong, weak) is strong
+    assert tuning.better(weak, strong) is strong
+    assert tuning.better(strong, weak) is strong
     nothing = ModelCandidate("nothing", float("nan"), 1.0, 1.0)
-    assert better(strong, nothing) is strong
-    assert ModelChoice("weak", (nothing,), 1, 1, {}).to_json()["candidates"][0]["spearman"] is None
+    assert tuning.better(strong, nothing) is strong
+    said = tuning.ModelChoice("weak", (nothing,), 1, 1, {}).to_json()
+    assert said["candidates"][0]["spearman"] is None
 
 
 def test_adapt_makes_a_large_campaigns_model(tiny_run: TrainedRun, tmp_path: Path):
     campaign = made(100)
-    table = pl.DataFrame(
-        {
-            "id": [pair.antibody.name for pair in campaign.pairs],
-            "heavy": [pair.antibody.heavy for pair in campaign.pairs],
-            "light": VL,
-            "antigen": ANTIGEN.chains[0],
-            "pkd": campaign.values,
-            "assay": campaign.assay_names.tolist(),
-        }
-    )
+    table, folder = frame_from_measurements(campaign.measurements()), tmp_path / "model"
     told = set()
-    adapted = adapt(
-        table,
-        tmp_path / "model",
-        prior=tiny_run.folder,
-        exact_rows=90,
-        network_seconds=0.5,
-        report=False,
-        device="cpu",
-        progress=lambda what, done, total: told.add(what),
-    )
+    limits = {"exact_rows": 90, "network_seconds": 0.5, "report": False, "device": "cpu"}
+    progress = lambda what, done, total: told.add(what)  # noqa: E731
+    adapted = adapt(table, folder, prior=tiny_run.folder, progress=progress, **limits)
     assert {"fitting", "training networks"} <= told
     note = adapted.campaign.notes[-1]
     assert note == adapted.choice.sentence
-    folder = tmp_path / "model"
     assert note in (folder / "card.md").read_text()
     metrics = json.loads((folder / "metrics.json").read_text())
     assert metrics["choice"]["kept"] == adapted.choice.kept

@@ -6,47 +6,21 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from paratope.campaigns.adaptation.report import (
-    RefitPlan,
-    ValidationReport,
-    _warnings,
-    baselines_table,
-    card,
-    model_table,
-    sentences,
-    validate,
-)
-from paratope.campaigns.adaptation.validation import (
-    COMPARED_BASELINES,
-    COVERAGES,
-    DOUBLING_MEAN,
-    KINDS,
-    IntervalPredictions,
-    Kind,
-    Point,
-    Ranking,
-    Score,
-    assay_spearman,
-    coverage,
-    cross_validate,
-    curve_sizes,
-    fit_curve,
-    mutations_of,
-    random_folds,
-    unseen_folds,
-    variant_groups,
-)
+from paratope.campaigns.adaptation import report as reports
+from paratope.campaigns.adaptation import validation
+from paratope.campaigns.adaptation.report import RefitPlan, sentences, validate
+from paratope.campaigns.adaptation.validation import COVERAGES, KINDS, Point, Score
 from paratope.campaigns.campaign import Campaign, campaign_of
 from paratope.campaigns.kernels.sum_kernel import Importance
 from paratope.core.censoring import Censoring
 from paratope.data.datasets import load_dataset
 from paratope.data.measurements import Measurement
 from paratope.evaluation.baselines import BASELINES
-from paratope.molecules.mutations import apply_mutations, mutations_between, parse_mutations
+from paratope.molecules.mutations import mutations_between
 from paratope.molecules.sequences import Antibody, Antigen, Pair
-from test_numbering import LYSOZYME, VH, VHH, VK
+from small_campaigns import PARENT, variant
+from test_numbering import LYSOZYME, VH, VHH
 
-PARENT = Antibody(VH, VK, "wt")
 ANTIGEN = Antigen((LYSOZYME,))
 LETTERS = "ACDEFGHIKLMNPQRSTVWY"
 PLACES = tuple(range(26, 34)) + tuple(range(98, 106))
@@ -67,7 +41,7 @@ class OneHot:
         del assay
         mean = OneHot.mean(self, pairs)
         reach = np.outer(norm.ppf(0.5 + 0.5 * np.array(COVERAGES)), np.full(len(pairs), self.sd))
-        return IntervalPredictions(self.mean(pairs), mean - reach, mean + reach)
+        return validation.IntervalPredictions(self.mean(pairs), mean - reach, mean + reach)
 
 
 class Mean(OneHot):
@@ -97,8 +71,7 @@ def plate(count: int = 48, seed: int = 0, noise: float = 0.1, mutations: int = 2
             after = rng.choice([one for one in LETTERS if one != VH[place - 1]])
             changed.append(f"H:{VH[place - 1]}{place}{after}")
             value += place_effect[int(place)] + letter_effect[str(after)]
-        made = apply_mutations(PARENT, parse_mutations(",".join(changed), PARENT))
-        pair = Pair(Antibody(made.heavy, made.light, f"v{number}"), ANTIGEN)
+        pair = Pair(variant(",".join(changed), f"v{number}"), ANTIGEN)
         rows.append(Measurement(pair, value + noise * rng.standard_normal(), assay="spr"))
     return campaign_of([Measurement(Pair(PARENT, ANTIGEN), 8.0, assay="spr"), *rows])
 
@@ -107,7 +80,7 @@ CAMPAIGN = plate()
 
 
 def test_random_folds_judge_every_row_once_a_round():
-    folds = random_folds(CAMPAIGN, 5, 2, seed=0)
+    folds = validation.random_folds(CAMPAIGN, 5, 2, seed=0)
     for one in folds.rounds:
         assert sorted(np.concatenate([fold.test for fold in one])) == list(range(len(CAMPAIGN)))
         for fold in one:
@@ -121,10 +94,11 @@ def test_no_fold_parts_a_variant_from_itself():
     """The same variant in two assays, or against two antigens, is on one side of every fold."""
     rows = CAMPAIGN.measurements()
     campaign = campaign_of([*rows, *(dataclasses.replace(row, assay="bli") for row in rows[:40])])
-    groups = variant_groups(campaign.pairs)
+    groups = validation.variant_groups(campaign.pairs)
     for kind in KINDS:
-        unseen = kind != "random"
-        folds = unseen_folds(campaign, kind, 3, 0) if unseen else random_folds(campaign, 4, 1, 0)
+        folds = validation.random_folds(campaign, 4, 1, 0)
+        if kind != "random":
+            folds = validation.unseen_folds(campaign, kind, 3, 0)
         assert folds.rounds, folds.reason
         for fold in (fold for one in folds.rounds for fold in one):
             assert not set(groups[fold.train]) & set(groups[fold.test])
@@ -132,8 +106,8 @@ def test_no_fold_parts_a_variant_from_itself():
 
 @pytest.mark.parametrize("kind", KINDS[1:])
 def test_what_is_held_out_was_never_trained_on(kind):
-    rows = mutations_of(CAMPAIGN)
-    folds = unseen_folds(CAMPAIGN, kind, 4, seed=1)
+    rows = validation.mutations_of(CAMPAIGN)
+    folds = validation.unseen_folds(CAMPAIGN, kind, 4, seed=1)
     assert len(folds.rounds) >= 3
     for (fold,) in folds.rounds:
         width = 4 if kind == "unseen mutation" else 3
@@ -144,7 +118,7 @@ def test_what_is_held_out_was_never_trained_on(kind):
 
 
 def test_mutations_are_those_of_the_parent():
-    rows = mutations_of(CAMPAIGN)
+    rows = validation.mutations_of(CAMPAIGN)
     (parent,) = CAMPAIGN.parents
     for pair, found in zip(CAMPAIGN.pairs, rows, strict=True):
         real = mutations_between(parent.antibody, pair.antibody)
@@ -152,43 +126,44 @@ def test_mutations_are_those_of_the_parent():
 
 
 def test_folds_that_make_no_sense_say_why(data_root):
-    few = random_folds(CAMPAIGN.rows(np.arange(5)), 5, 1, 0)
+    few = validation.random_folds(CAMPAIGN.rows(np.arange(5)), 5, 1, 0)
     assert "5 variants cannot be both learned from and judged on" in few.reason
     unrelated = dataclasses.replace(CAMPAIGN, parents=())
-    assert "unrelated" in unseen_folds(unrelated, "unseen position", 3, 0).reason
+    assert "unrelated" in validation.unseen_folds(unrelated, "unseen position", 3, 0).reason
     same = [Measurement(pair, 7.0 + 0.1 * n) for n, pair in enumerate([CAMPAIGN.pairs[0]] * 3)]
     lonely = campaign_of([*same, Measurement(CAMPAIGN.pairs[1], 6.0)])
-    assert unseen_folds(lonely, "unseen position", 3, 0).reason
+    assert validation.unseen_folds(lonely, "unseen position", 3, 0).reason
     other = Pair(Antibody(VHH), ANTIGEN)
-    assert mutations_of(campaign_of([Measurement(other, 7.0)])) == [frozenset()]
+    assert validation.mutations_of(campaign_of([Measurement(other, 7.0)])) == [frozenset()]
     # in 3gbn_h1 every position is either germline or mature: the two kinds are one
     campaign = campaign_of(load_dataset("abbibench_3gbn_h1", data_root).measurements[:300])
-    assert "one way only" in unseen_folds(campaign, "unseen mutation", 3, 0).reason
-    assert unseen_folds(campaign, "unseen position", 3, 0).rounds
+    assert "one way only" in validation.unseen_folds(campaign, "unseen mutation", 3, 0).reason
+    assert validation.unseen_folds(campaign, "unseen position", 3, 0).rounds
 
 
 def test_a_constant_has_no_ranking():
     """The mean of the others is low where a row is high: that must not count as a ranking."""
-    folds = random_folds(CAMPAIGN, 10, 2, seed=0)
-    held_out = cross_validate(CAMPAIGN, folds, Mean, baselines=("constant",))
+    folds = validation.random_folds(CAMPAIGN, 10, 2, seed=0)
+    held_out = validation.cross_validate(CAMPAIGN, folds, Mean, baselines=("constant",))
     rows = held_out.row
-    pooled = assay_spearman(CAMPAIGN.values[rows], held_out.mean, CAMPAIGN.assay[rows])
+    pooled = validation.assay_spearman(CAMPAIGN.values[rows], held_out.mean, CAMPAIGN.assay[rows])
     assert pooled < -0.3  # what a naive report would say
-    found = Ranking(CAMPAIGN, held_out, 0).score(held_out.mean)
+    found = validation.Ranking(CAMPAIGN, held_out, 0).score(held_out.mean)
     assert np.isnan(found.spearman)
     assert found.rmse == pytest.approx(float(CAMPAIGN.values.std()), rel=0.1)
 
 
 def test_spearman_is_within_assays():
     x, y = np.array([1.0, 2, 3, 11, 12, 13]), np.array([3.0, 2, 1, 13, 12, 11])
-    assert assay_spearman(x, y, np.zeros(6, int)) > 0.4  # the offset alone
-    assert assay_spearman(x, y, np.array([0, 0, 0, 1, 1, 1])) == pytest.approx(-1)
+    assert validation.assay_spearman(x, y, np.zeros(6, int)) > 0.4  # the offset alone
+    assert validation.assay_spearman(x, y, np.array([0, 0, 0, 1, 1, 1])) == pytest.approx(-1)
 
 
 def test_intervals_of_the_spearman_cover_the_truth():
     """A model of a known correlation: its 95 % interval holds it 19 times of 20."""
     inside = 0
-    held_out = cross_validate(CAMPAIGN, random_folds(CAMPAIGN, 5, 1, seed=0), Mean, baselines=())
+    folds = validation.random_folds(CAMPAIGN, 5, 1, seed=0)
+    held_out = validation.cross_validate(CAMPAIGN, folds, Mean, baselines=())
     rows = held_out.row
     flat = dataclasses.replace(held_out, centre=np.zeros(len(rows)))
     truth = 6 / np.pi * np.arcsin(0.6 / 2)  # of a bivariate normal
@@ -197,40 +172,42 @@ def test_intervals_of_the_spearman_cover_the_truth():
         signal = rng.standard_normal(len(rows))
         other = 0.6 * signal + 0.8 * rng.standard_normal(len(rows))
         changed = dataclasses.replace(CAMPAIGN, values=signal[np.argsort(rows)])
-        found = Ranking(changed, flat, seed).score(other)
+        found = validation.Ranking(changed, flat, seed).score(other)
         inside += found.low <= truth <= found.high
     assert 52 <= inside <= 60
 
 
 def test_coverage_counts_exact_rows():
-    folds = random_folds(CAMPAIGN, 5, 1, seed=0)
-    held_out = cross_validate(CAMPAIGN, folds, OneHot, baselines=())
+    folds = validation.random_folds(CAMPAIGN, 5, 1, seed=0)
+    held_out = validation.cross_validate(CAMPAIGN, folds, OneHot, baselines=())
     truth = np.stack([CAMPAIGN.values[held_out.row]] * len(COVERAGES))
     sharp = dataclasses.replace(held_out, low=truth, high=truth)
-    assert coverage(CAMPAIGN, sharp) == {"50%": 1.0, "80%": 1.0, "90%": 1.0}
-    wide = coverage(CAMPAIGN, held_out)
+    assert validation.coverage(CAMPAIGN, sharp) == {"50%": 1.0, "80%": 1.0, "90%": 1.0}
+    wide = validation.coverage(CAMPAIGN, held_out)
     assert wide["50%"] <= wide["80%"] <= wide["90%"]
     bounds = dataclasses.replace(CAMPAIGN, censoring=np.full(len(CAMPAIGN), -1))
-    assert coverage(bounds, sharp) == {}
+    assert validation.coverage(bounds, sharp) == {}
 
 
 def test_sizes_leave_rows_to_judge():
-    assert curve_sizes(24) == ((12, 2),)
-    assert curve_sizes(9) == ()
+    assert validation.curve_sizes(24) == ((12, 2),)
+    assert validation.curve_sizes(9) == ()
     for variants in (24, 96, 384, 2000):
-        assert all(8 <= size <= variants / 2 for size, _ in curve_sizes(variants))
+        assert all(8 <= size <= variants / 2 for size, _ in validation.curve_sizes(variants))
 
 
 def test_a_curve_of_few_points_keeps_to_what_is_known_of_campaigns():
-    curve = fit_curve([Point(19, 0.4, 2)], 24, (24, 96))
-    assert curve.slope == pytest.approx(DOUBLING_MEAN)
+    curve = validation.fit_curve([Point(19, 0.4, 2)], 24, (24, 96))
+    assert curve.slope == pytest.approx(validation.DOUBLING_MEAN)
     first, second = curve.gains
     assert 0 < first.low < first.gain < first.high
     assert second.gain > first.gain
-    steep = fit_curve([Point(48, 0.1, 4), Point(96, 0.5, 4), Point(300, 0.8, 4)], 400, (96,))
-    assert steep.slope > 1.3 * DOUBLING_MEAN
-    assert fit_curve([], 24, (24,)) is None
-    assert [gain.more for gain in fit_curve([Point(8, 0.2, 1)], 10, (24, 96)).gains] == [24]
+    points = [Point(48, 0.1, 4), Point(96, 0.5, 4), Point(300, 0.8, 4)]
+    steep = validation.fit_curve(points, 400, (96,))
+    assert steep.slope > 1.3 * validation.DOUBLING_MEAN
+    assert validation.fit_curve([], 24, (24,)) is None
+    short = validation.fit_curve([Point(8, 0.2, 1)], 10, (24, 96))
+    assert [gain.more for gain in short.gains] == [24]
 
 
 @pytest.mark.parametrize(
@@ -243,12 +220,10 @@ def test_foretold_gains_hold_on_landscapes(name, sizes, data_root):
     order = np.random.default_rng(0).permutation(np.flatnonzero(campaign.censoring == 0))
     small, large = campaign.rows(order[: sizes[0]]), campaign.rows(order[: sizes[1]])
     rest = campaign.rows(order[sizes[1] : sizes[1] + 400])
-    found = validate(small, OneHot, plan=RefitPlan(5, 1, 0, curve_sizes(sizes[0])))
-    (gain,) = fit_curve(found.curve.points, sizes[0], (sizes[1] - sizes[0],)).gains
-    real = [
-        assay_spearman(rest.values, OneHot(one).mean(rest.pairs), rest.assay)
-        for one in (small, large)
-    ]
+    found = validate(small, OneHot, plan=RefitPlan(5, 1, 0, validation.curve_sizes(sizes[0])))
+    (gain,) = validation.fit_curve(found.curve.points, sizes[0], (sizes[1] - sizes[0],)).gains
+    told = [OneHot(one).mean(rest.pairs) for one in (small, large)]
+    real = [validation.assay_spearman(rest.values, mean, rest.assay) for mean in told]
     noise = 2 / np.sqrt(len(rest))
     assert gain.low - noise <= real[1] - real[0] <= gain.high + noise
 
@@ -291,12 +266,13 @@ def test_a_model_that_learns_nothing_is_said_so():
     assert len(seen) <= QUICK.fits
 
 
-def with_scores(report: ValidationReport, kind: Kind, model: Score, ahead: float):
+def with_scores(report, kind: str, model: Score, ahead: float) -> reports.ValidationReport:
     """The report as if a kind of folds had been judged so, and ridge stood so far behind it."""
     gaps = {**report.validations[kind].ahead, "one_hot_ridge": (ahead, ahead - 0.1, ahead + 0.1)}
     one = dataclasses.replace(report.validations[kind], model=model, ahead=gaps)
     validations = {**report.validations, kind: one}
-    return dataclasses.replace(report, validations=validations, warnings=_warnings(48, validations))
+    warnings = reports._warnings(48, validations)
+    return dataclasses.replace(report, validations=validations, warnings=warnings)
 
 
 @pytest.mark.parametrize("kind", KINDS[1:])
@@ -326,15 +302,14 @@ def test_a_linear_model_that_does_as_well_is_said_in_words(report, ahead, said):
 
 
 def test_one_hot_models_have_no_number_for_positions_they_cannot_know(report):
-    header, rows = baselines_table(report)
+    header, rows = reports.baselines_table(report)
     cells = {row[0]: dict(zip(header, row, strict=True)) for row in rows}
     for name in ("one-hot ridge", "one-hot Gaussian process"):
         assert cells[name]["positions never trained on"] == "–"
         assert "/" in cells[name]["variants at random"]
     assert "/" in cells["this model"]["positions never trained on"]
-    assert "One-hot models know nothing of positions never trained on" in "\n".join(
-        sentences(report)
-    )
+    said = "\n".join(sentences(report))
+    assert "One-hot models know nothing of positions never trained on" in said
 
 
 def test_a_ranking_worse_than_none_is_said_and_no_constant_is_recommended():
@@ -370,20 +345,20 @@ def test_bounds_take_part():
 
 
 def test_words_and_tables(report):
-    header, rows = model_table(report)
+    header, rows = reports.model_table(report)
     assert len(rows) == 3
     assert all(len(row) == len(header) for row in rows)
-    header, rows = baselines_table(report)
+    header, rows = reports.baselines_table(report)
     assert rows[0][0] == "this model"
-    assert len(rows) == 1 + len(COMPARED_BASELINES)
+    assert len(rows) == 1 + len(validation.COMPARED_BASELINES)
     said = sentences(report)
     assert any("24 more measurements should buy about +" in text for text in said)
     assert not any("nothing shows yet" in text for text in said)
-    text = card("c", CAMPAIGN, Importance([], {}), report, "none")
+    text = reports.card("c", CAMPAIGN, Importance([], {}), report, "none")
     assert "| held out |" in text
     assert "one-hot Gaussian process" in text
     few = validate(CAMPAIGN.rows(np.arange(3)), OneHot)
-    text = card("c", CAMPAIGN, Importance([], {}), few, "none")
+    text = reports.card("c", CAMPAIGN, Importance([], {}), few, "none")
     assert "**Warning:** How good the model is cannot be told" in text
     assert sentences(few)[0].startswith("Not judged on variants at random: 3 variants")
 

@@ -6,22 +6,18 @@ from paratope.cli.doctor import D13_HEAVY, D13_LIGHT, LYSOZYME
 from paratope.core.errors import ModelError
 from paratope.models.applicability_domain import ApplicabilityDomain
 from paratope.molecules.sequences import Antibody, Antigen, Pair
-from small_campaigns import HEAVY as TRASTUZUMAB_HEAVY
-from small_campaigns import LIGHT as TRASTUZUMAB_LIGHT
+from small_campaigns import PARENT as TRASTUZUMAB
+from test_numbering import NO_ANTIBODIES
 
-TRASTUZUMAB = Antibody(TRASTUZUMAB_HEAVY, TRASTUZUMAB_LIGHT)
 D13 = Antibody(D13_HEAVY, D13_LIGHT)
 HEL = Antigen((LYSOZYME,))
-UBIQUITIN = Antigen(
-    ("MQIFVKTLTGKTITLEVEPSDTIENVKAKIQDKEGIPPDQQRLIFAGKQLEDGRTLSDYNIQKESTLHLVLRLRGG",)
-)
+UBIQUITIN = Antigen((NO_ANTIBODIES["ubiquitin"],))
 # human lysozyme C: a homologue of the hen's, about 60 % identical
-HUMAN_LYSOZYME = Antigen(
-    (
-        "KVFERCELARTLKRLGMDGYRGISLANWMCLAKWESGYNTRATNYNAGDRSTDYGIFQINSRYWCNDGKTPGAVNACHLSCSALLQDNIADAVACA"
-        "KRVVRDPQGIRAWVAWRNRCQNRDVRQYVQGCGV",
-    )
+HUMAN_LYSOZYME = (
+    "KVFERCELARTLKRLGMDGYRGISLANWMCLAKWESGYNTRATNYNAGDRSTDYGIFQINSRYWCNDGKTPGAVNACHLSCSALLQDNIADAVACA"
+    "KRVVRDPQGIRAWVAWRNRCQNRDVRQYVQGCGV"
 )
+HUMAN = Antigen((HUMAN_LYSOZYME,))
 
 
 def mutated(sequence: str, *positions: int) -> str:
@@ -49,7 +45,7 @@ MUTANT = Antibody(mutated(D13.heavy, 30, 52), D13.light)
         (D13, HEL, "in", (1, 1), (1, 1)),  # a training pair
         (MUTANT, Antigen((mutated(LYSOZYME, 20),)), "in", (0.98, 0.9999), (0.9, 0.9999)),
         (TRASTUZUMAB, HEL, "near", (1, 1), (1, 1)),  # the antibody of another antigen
-        (D13, HUMAN_LYSOZYME, "near", (0.5, 0.7), (1, 1)),
+        (D13, HUMAN, "near", (0.5, 0.7), (1, 1)),
         (D13, Antigen((TRASTUZUMAB.heavy[:90],)), "out", (0, 0.5), (0, 1)),
     ],
 )
@@ -78,7 +74,7 @@ def test_one_domain_of_a_large_antigen_is_the_same_antigen():
 
 
 def test_answers_do_not_depend_on_company(familiarity):
-    pairs = [Pair(D13, HUMAN_LYSOZYME), Pair(TRASTUZUMAB, HEL), Pair(D13, UBIQUITIN)]
+    pairs = [Pair(D13, HUMAN), Pair(TRASTUZUMAB, HEL), Pair(D13, UBIQUITIN)]
     again = ApplicabilityDomain.from_json(familiarity.to_json())
     assert familiarity.judge(pairs) == [again.judge([pair])[0] for pair in pairs]
 
@@ -94,13 +90,11 @@ def test_joined_knows_both_and_of_no_pairs_nothing_is_known():
     assert domain_of(ApplicabilityDomain([], [], []), D13, HEL) == "out"
 
 
+NOTHING = {"antigens": [], "antibodies": [], "partners": []}
+
+
 @pytest.mark.parametrize(
-    "data",
-    [
-        {},
-        {"antigens": [["AC"]], "antibodies": [], "partners": [[0, 0]]},
-        {"antigens": 3, "antibodies": [], "partners": []},
-    ],
+    "data", [{}, NOTHING | {"antigens": [["AC"]], "partners": [[0, 0]]}, NOTHING | {"antigens": 3}]
 )
 def test_damaged_file_is_refused(data):
     with pytest.raises(ModelError, match="familiarity"):

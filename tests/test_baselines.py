@@ -12,25 +12,18 @@ from paratope.core.errors import InputError, TrainingError
 from paratope.data.datasets import load_dataset
 from paratope.data.measurements import Measurement
 from paratope.data.splits import split_measurements
-from paratope.evaluation.baselines import (
-    BASELINES,
-    edit_distances,
-    expected_values,
-    training_values,
-)
+from paratope.evaluation import baselines
+from paratope.evaluation.baselines import BASELINES, expected_values
 from paratope.molecules.sequences import AMINO_ACIDS, Antibody, Antigen, Pair
 from small_campaigns import HEAVY, LIGHT
+from test_numbering import LYSOZYME, VHH
 
-VHH = (
-    "QVQLVESGGGLVQPGGSLRLSCAASGFTFSSYAMSWVRQAPGKGLEWVSAISGSGGSTYYADSVKGRFTISRDNSKNTLYLQMNSLRAEDTAVYYC"
-    "AKDRLSITIRPRYYGLDVWGQGTLVTVSS"
-)
-LYSOZYME = "KVFGRCELAAAMKRHGLDNYRGYSLGNWVCAAKFESNFNTQATNRNTDGSTDYGILQINSRWWCNDGRTPGSRNLCNIPC"
 RAS = "MTEYKLVVVGAGGVGKSALTIQLIQNHFVDEYDPTIEDSYRKQVVIDGETCLLDILDTAGQEEYSAMRDQYMRTGEGFLC"
+HEN, OF_RAS = Antigen((LYSOZYME,)), Antigen((RAS,))
 EFFECT = dict(zip(range(96, 108), np.linspace(-1, 1, 12), strict=True))
 
 
-def variants(count, seed=0, antigen=LYSOZYME, noise=0.05):
+def variants(count, seed=0, noise=0.05):
     """Mutants of one antibody whose CDR-H3 positions add up, with their pKd."""
     rng = np.random.default_rng(seed)
     made = []
@@ -39,16 +32,15 @@ def variants(count, seed=0, antigen=LYSOZYME, noise=0.05):
         for place in rng.choice(list(EFFECT), rng.integers(0, 4), replace=False):
             letters[place] = rng.choice(list("AKDFW"))
             value += EFFECT[int(place)] * (letters[place] != HEAVY[place])
-        pair = Pair(Antibody("".join(letters), LIGHT), Antigen((antigen,)))
+        pair = Pair(Antibody("".join(letters), LIGHT), HEN)
         made.append(Measurement(pair, value + noise * rng.normal()))
     return made
 
 
 @pytest.fixture(scope="module")
 def rows():
-    return variants(150) + [
-        Measurement(Pair(row.pair.antibody, Antigen((RAS,))), 5.0) for row in variants(20, 1)
-    ]
+    others = [Measurement(Pair(row.pair.antibody, OF_RAS), 5.0) for row in variants(20, 1)]
+    return variants(150) + others
 
 
 STRANGE = [
@@ -116,57 +108,52 @@ def test_one_hot_aligns_by_imgt_position():
         letters = list(HEAVY)
         letters[118] = rng.choice(["S", "A"])  # framework 4, behind the loop
         letters[30] = rng.choice(["D", "E", "N"])
-        pair = Pair(Antibody("".join(letters), LIGHT), Antigen((LYSOZYME,)))
+        pair = Pair(Antibody("".join(letters), LIGHT), HEN)
         train.append(Measurement(pair, 9.0 if letters[118] == "A" else 7.0))
     longer = HEAVY[:102] + "GG" + HEAVY[102:]
     changed = longer[:120] + "A" + longer[121:]
-    pairs = [Pair(Antibody(heavy, LIGHT), Antigen((LYSOZYME,))) for heavy in (longer, changed)]
+    pairs = [Pair(Antibody(heavy, LIGHT), HEN) for heavy in (longer, changed)]
     low, high = BASELINES["one_hot_ridge"]().fit(train).predict_pkd(pairs)
     assert high - low > 1.5
 
 
 def test_means_know_the_antigen_and_the_complex(rows):
-    mutant = Antigen((LYSOZYME[:10] + "W" + LYSOZYME[11:],))
-    pairs = [
-        rows[0].pair,
-        Pair(rows[0].pair.antibody, mutant),
-        Pair(Antibody(VHH), Antigen((RAS,))),
-        Pair(Antibody(VHH), Antigen(("GSHMGSHMGSHM",))),
-    ]
+    mutant = Pair(rows[0].pair.antibody, Antigen((LYSOZYME[:10] + "W" + LYSOZYME[11:],)))
+    others = [Pair(Antibody(VHH), antigen) for antigen in (OF_RAS, Antigen(("GSHMGSHMGSHM",)))]
+    pairs = [rows[0].pair, mutant, *others]
     values = np.array([row.pkd for row in rows])
     lysozyme = values[:150].mean()
     for name in ("antigen_mean", "complex_mean"):
         found = BASELINES[name]().fit(rows).predict_pkd(pairs)
         np.testing.assert_allclose(found, [lysozyme, lysozyme, 5.0, values.mean()])
-    other = [Measurement(Pair(Antibody(VHH), Antigen((LYSOZYME,))), 3.0)] * 5
-    pairs = [rows[0].pair, Pair(Antibody(VHH), Antigen((LYSOZYME,)))]
+    pairs = [rows[0].pair, Pair(Antibody(VHH), HEN)]
+    other = [Measurement(pairs[1], 3.0)] * 5
     by_complex = BASELINES["complex_mean"]().fit([*rows, *other]).predict_pkd(pairs)
     np.testing.assert_allclose(by_complex, [lysozyme, 3.0])
     by_antigen = BASELINES["antigen_mean"]().fit([*rows, *other]).predict_pkd(pairs)
     assert by_antigen[0] == by_antigen[1] < lysozyme
 
 
-@given(
-    st.lists(st.text("AC", max_size=8), min_size=1, max_size=5),
-    st.lists(st.text("AC", max_size=8), min_size=1, max_size=5),
-    st.text("AC", max_size=5),
-    st.text("AC", max_size=5),
-)
+texts = st.lists(st.text("AC", max_size=8), min_size=1, max_size=5)
+
+
+@given(texts, texts, st.text("AC", max_size=5), st.text("AC", max_size=5))
 def test_what_all_texts_share_changes_no_distance(rows, columns, start, end):
     from rapidfuzz.distance import Levenshtein
 
     rows, columns = ([start + text + end for text in some] for some in (rows, columns))
     plain = [[Levenshtein.normalized_distance(a, b) for b in columns] for a in rows]
-    np.testing.assert_array_equal(edit_distances(rows, columns), np.array(plain, np.float32))
+    np.testing.assert_array_equal(
+        baselines.edit_distances(rows, columns), np.array(plain, np.float32)
+    )
 
 
 def test_nearest_neighbour_is_the_mean_of_the_nearest():
-    antigen = Antigen((LYSOZYME,))
     near = [Antibody(HEAVY[:place] + "W" + HEAVY[place + 1 :], LIGHT) for place in (5, 40, 70)]
-    made = [Measurement(Pair(near[n], antigen), 6.0 + n) for n in range(3)]
-    made += [Measurement(Pair(Antibody(VHH), Antigen((RAS,))), 1.0)] * 10
+    made = [Measurement(Pair(near[n], HEN), 6.0 + n) for n in range(3)]
+    made += [Measurement(Pair(Antibody(VHH), OF_RAS), 1.0)] * 10
     model = BASELINES["nearest_neighbour"]().fit(made)
-    found = model.predict_pkd([Pair(Antibody(HEAVY, LIGHT), antigen)])
+    found = model.predict_pkd([Pair(Antibody(HEAVY, LIGHT), HEN)])
     assert found[0] == pytest.approx(7.0)
 
 
@@ -184,7 +171,7 @@ def test_mutation_count_falls_with_mutations():
         letters = list(HEAVY)
         for place in rng.choice(len(letters), count, replace=False):
             letters[place] = rng.choice([x for x in AMINO_ACIDS if x != letters[place]])
-        pair = Pair(Antibody("".join(letters), LIGHT), Antigen((LYSOZYME,)))
+        pair = Pair(Antibody("".join(letters), LIGHT), HEN)
         made.append(Measurement(pair, 9.0 - 0.5 * count))
     found = BASELINES["mutation_count"]().fit(made).predict_pkd([row.pair for row in made])
     assert np.abs(found - [row.pkd for row in made]).max() < 0.2
@@ -223,16 +210,15 @@ def test_bounds_are_mirrored():
 
 def test_scores_serve_where_there_is_no_pkd(rows):
     scored = [Measurement(row.pair, score=float(n)) for n, row in enumerate(rows[:5])]
-    kept, values = training_values(scored)
+    kept, values = baselines.training_values(scored)
     assert (len(kept), values.tolist()) == (5, [0.0, 1.0, 2.0, 3.0, 4.0])
-    kept, values = training_values([*scored, rows[0]])
+    kept, values = baselines.training_values([*scored, rows[0]])
     assert (len(kept), values[0]) == (1, rows[0].pkd)
 
 
 def test_on_skempi_a_random_split_flatters_lookups_and_an_antigen_split_does_not(data_root):
-    measurements = [
-        row for row in load_dataset("skempi", data_root).measurements if row.pkd is not None
-    ]
+    imported = load_dataset("skempi", data_root).measurements
+    measurements = [row for row in imported if row.pkd is not None]
     skill = {}
     for by in ("random", "antigen"):
         split = split_measurements(measurements, by, fractions=(0.8, 0.2))

@@ -11,15 +11,8 @@ from paratope.core.errors import EncoderError, InputError
 from paratope.data.measurements import Measurement
 from paratope.encoders import load_encoder
 from paratope.encoders.embedding_store import EmbeddingStore
-from paratope.models.batches import (
-    BatchPlan,
-    Examples,
-    batches_by_length,
-    collate,
-    fit_molecule,
-    label_batch,
-    pad,
-)
+from paratope.models import batches as batching
+from paratope.models.batches import BatchPlan, Examples, batches_by_length, fit_molecule
 from paratope.molecules.sequences import Antibody, Antigen, Pair
 
 HEAVY = ("EVQLVESGG", "QVQLQES", "EVQLLESGGGLVQ")
@@ -29,10 +22,8 @@ ANTIGENS = ("MKTAYIAKQR", "GSHMLEDPV")
 def measurements() -> list[Measurement]:
     rows = []
     for number in range(12):
-        pair = Pair(
-            Antibody(HEAVY[number % 3], "DIQMTQ" if number % 2 else None),
-            Antigen((ANTIGENS[number % 2], "AAAA")),
-        )
+        antibody = Antibody(HEAVY[number % 3], "DIQMTQ" if number % 2 else None)
+        pair = Pair(antibody, Antigen((ANTIGENS[number % 2], "AAAA")))
         kind = (Censoring.EXACT, Censoring.AT_MOST, Censoring.AT_LEAST)[number % 3]
         rows.append(Measurement(pair, 5 + 0.5 * number, kind, f"assay {number % 4}"))
     return rows
@@ -50,7 +41,7 @@ def store(tmp_path, examples):
         yield store
 
 
-def test_examples_hold_each_molecule_once(examples):
+def test_examples_hold_each_molecule_once_and_nothing_without_pkd(examples):
     assert len(examples) == 12
     assert len(examples.antibodies) == len(set(examples.antibodies)) == 6
     assert examples.antigens == tuple((antigen, "AAAA") for antigen in ANTIGENS)
@@ -60,9 +51,6 @@ def test_examples_hold_each_molecule_once(examples):
         assert examples.assays[examples.assay[row]] == measurement.assay
         assert examples.pkd[row] == measurement.pkd
     assert examples.censoring[:3].tolist() == [0, -1, 1]  # exact, at most, at least
-
-
-def test_a_measurement_without_pkd_is_refused():
     rows = [*measurements(), Measurement(measurements()[0].pair, score=1.0)]
     with pytest.raises(InputError, match="measurement 13 has no pKd"):
         Examples.from_measurements(rows)
@@ -70,7 +58,7 @@ def test_a_measurement_without_pkd_is_refused():
 
 def test_collate_gives_the_rows_asked_for(examples, store):
     rows = [7, 2, 7, 0]
-    batch = collate(examples, rows, store, store)
+    batch = batching.collate(examples, rows, store, store)
     assert len(batch.row) == 4
     assert batch.row.tolist() == rows
     assert batch.pkd.tolist() == examples.pkd[rows].tolist()
@@ -78,7 +66,7 @@ def test_collate_gives_the_rows_asked_for(examples, store):
     assert batch.assay.tolist() == examples.assay[rows].tolist()
     assert len(batch.antibody) == len({int(examples.antibody_index[row]) for row in rows})
     assert len(batch.antigen) == 2  # each molecule once, however many rows use it
-    labels = label_batch(examples, rows)
+    labels = batching.label_batch(examples, rows)
     for name in ("pkd", "censoring", "assay", "row"):
         assert torch.equal(getattr(labels, name), getattr(batch, name))
     for place, row in enumerate(rows):
@@ -96,7 +84,7 @@ def test_padding_keeps_values_and_marks_the_rest(lengths, dim):
     for embedding in embeddings:
         embedding.setflags(write=False)
     before = [embedding.copy() for embedding in embeddings]
-    tokens, mask = pad(embeddings)
+    tokens, mask = batching.pad(embeddings)
     assert tokens.shape == (len(lengths), max(lengths), dim)
     assert tokens.dtype == torch.float32
     assert mask.sum(dim=1).tolist() == lengths
@@ -155,8 +143,8 @@ def test_balance_draws_small_groups_more_often(balance, power, share):
     rows = []
     for number in range(1000):
         small = number % 10 == 0
-        antigen = Antigen((ANTIGENS[int(small)],))
-        rows.append(Measurement(Pair(Antibody("EVQL"), antigen), 8.0, assay=str(small)))
+        pair = Pair(Antibody("EVQL"), Antigen((ANTIGENS[small],)))
+        rows.append(Measurement(pair, 8.0, assay=str(small)))
     examples = Examples.from_measurements(rows)
     plan = BatchPlan(examples, 50, seed=0, balance=balance, balance_power=power)
     drawn = np.concatenate([row for epoch in range(5) for row in plan.batches(epoch)])

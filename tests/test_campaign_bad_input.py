@@ -9,35 +9,22 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 import pytest
 
-from conftest import Run
-from paratope.campaigns.campaign_bundle import campaign_bundle
+from conftest import Run, Trap
 from paratope.campaigns.campaign_model import CampaignModel
 from paratope.models.bundle import write_bundle
-from paratope.molecules.mutations import apply_mutations, parse_mutations
-from paratope.molecules.sequences import Antibody
-from small_campaigns import HEAVY, LIGHT, small_campaign
+from paratope.models.predictor import Predictor
+from small_campaigns import bundle_of, single_mutants, small_campaign
 from test_numbering import LYSOZYME, VH, VK
 
-PARENT = Antibody(VH, VK, "wt")
 _COMMAND = "from paratope.cli import main; main()"
 
 
 def plate(count: int = 24) -> pl.DataFrame:
-    """Single mutants of one antibody, with a pKd each."""
-    rng = np.random.default_rng(1)
-    rows = []
-    for number in range(count):
-        place = 99 + number % 6
-        after = [one for one in "AEFHKLNQRSTVY" if one != VH[place - 1]][number // 6]
-        text = f"H:{VH[place - 1]}{place}{after}"
-        made = apply_mutations(PARENT, parse_mutations(text, PARENT))
-        value = f"{rng.normal(8, 1):.3f}"
-        rows.append({"id": text, "heavy": made.heavy, "light": made.light, "pkd": value})
-    return pl.DataFrame(rows).with_columns(antigen=pl.lit(LYSOZYME))
+    """Single mutants of one antibody, with a pKd each and their antigen."""
+    return single_mutants(count).with_columns(antigen=pl.lit(LYSOZYME))
 
 
 def refused(tmp_path: Path, run_paratope: Run, *arguments: object) -> str:
@@ -50,6 +37,12 @@ def refused(tmp_path: Path, run_paratope: Run, *arguments: object) -> str:
     return done.err
 
 
+def values(names: str, *rows: object) -> bytes:
+    """A table of several antibodies, and what was measured of them."""
+    lines = [f"{VH[: len(VH) - number]},{VK},{row}" for number, row in enumerate(rows)]
+    return "\n".join([f"heavy,light,{names}", *lines]).encode()
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -58,13 +51,17 @@ def refused(tmp_path: Path, run_paratope: Run, *arguments: object) -> str:
         (pickle.dumps({"heavy": [VH]}), "this is a binary file; expected CSV"),
         (f"id,light,pkd\na,{VK},7\n".encode(), "no column for heavy"),
         (f"id,heavy,light\na,{VH},{VK}\n".encode(), "or give one of pkd, kd_M"),
-        (f"id,heavy,light,pkd\na,{VH},{VK},NaN\n".encode(), "no measurement can be used, of 1"),
-        (
-            f"heavy,light,dg_kcal_mol\n{VH},{VK},11.5\n{VH[:-1]},{VK},12\n".encode(),
-            "ΔG is in kcal/mol and negative for binding",
-        ),
+        (values("pkd", "NaN"), "no measurement can be used, of 1"),
+        (values("pkd", 7), "a campaign needs at least two measured variants, got 1; 24 or more"),
+        (values("pkd", 7, 7), "all 2 measured values are 7: there is nothing"),
+        (values("pkd", "<5", "<5"), "all 2 values are bounds (2 at most 5)"),
+        (values("pkd", "<5", "<5"), "at least one variant inside the assay's"),
+        (values("pkd,score", "7,", ",9"), "mixed units: 1 rows have a pKd or Kd"),
+        (values("pkd,score", "7,", ",9", ",8"), "2 rows have only a score"),
+        (values("dg_kcal_mol", 11.5, 12), "ΔG is in kcal/mol and negative for binding"),
     ],
-    ids=["empty", "header", "pickle", "no heavy", "no value", "NaN", "sign of ΔG"],
+    ids=["empty", "header", "pickle", "no heavy", "no value", "NaN", "one value", "all equal"]
+    + ["bounds", "advice on bounds", "pKd of mixed units", "scores of mixed units", "sign of ΔG"],
 )
 def test_files_that_hold_no_campaign(content, message, tmp_path, run_paratope):
     source = tmp_path / "plate.csv"
@@ -78,15 +75,18 @@ def test_files_that_hold_no_campaign(content, message, tmp_path, run_paratope):
         (("--prior", "nosuch"), "unknown model 'nosuch'; valid names: default; or a model folder"),
         (("--device", "tpu"), "unknown device 'tpu'; valid names: auto, cpu, cuda"),
         (("--antigen", "nosuch.fasta"), "neither a FASTA file that exists nor an antigen"),
+        (("--antigen", "two.fasta"), "2 antigens given for all rows; expected one, or a column"),
         (("--assay", "nosuch"), "unknown assay 'nosuch'; valid names: plate"),
         (("--columns", "pkd=nosuch"), "there is no column 'nosuch'; columns found: id, heavy"),
         (("--columns", "nosuch=pkd"), "unknown column 'nosuch'; valid names: antigen"),
     ],
     ids=lambda value: value[0].strip("-") if isinstance(value, tuple) else "",
 )
-def test_options_that_are_none(options, message, tmp_path, run_paratope):
+def test_options_that_are_none(options, message, tmp_path, run_paratope, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     source = tmp_path / "plate.csv"
     plate().write_csv(source)
+    Path("two.fasta").write_text(f">a\n{LYSOZYME}\n>b\n{LYSOZYME[:90]}\n")
     assert message in refused(tmp_path, run_paratope, source, *options)
 
 
@@ -117,20 +117,19 @@ def test_a_folder_that_one_may_not_write_in(tmp_path, run_paratope):
 
 def test_rows_without_a_number_are_left_out_and_counted(tmp_path, run_paratope):
     source, folder = tmp_path / "plate.csv", tmp_path / "c"
-    values = plate()["pkd"].to_list()
+    values = list(map(str, plate()["pkd"]))
     values[3:7] = ["NaN", "", "inf", "seven"]
     plate().with_columns(pl.Series("pkd", values), id=pl.lit("same")).write_csv(source)
     done = run_paratope("adapt", source, "-o", folder, "--no-report", code=3)
     assert "4 of 24 rows are left out; first: row 'same', line 5" in done.err
     assert "1 id stands for several antibodies (first 'same')" in done.err
     assert "learned from 20 values of 20 antibodies" in done.err
-    assert (folder / "card.md").is_file()
+    assert Predictor.load(folder).predict(plate())["error"].null_count() == 24
 
 
 def test_a_floor_is_said_on_the_screen_and_on_the_card(tmp_path, run_paratope):
     source, folder = tmp_path / "plate.csv", tmp_path / "c"
-    floored = pl.col("pkd").cast(pl.Float64).clip(lower_bound=8.0)
-    plate(60).with_columns(floored).write_csv(source)
+    plate(60).with_columns(pl.col("pkd").clip(lower_bound=8.0)).write_csv(source)
     done = run_paratope("adapt", source, "-o", folder, "--no-report", code=0)
     assert "Note: column 'pkd': " in done.err
     assert "Write <8 in these rows: bounds (too weak to measure)" in done.err
@@ -140,8 +139,7 @@ def test_a_floor_is_said_on_the_screen_and_on_the_card(tmp_path, run_paratope):
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A campaign's folder, made without a language model."""
-    made = CampaignModel.fit(small_campaign())
-    bundle = campaign_bundle(made, metrics={}, environment={}, card="# A small campaign\n")
+    bundle = bundle_of(CampaignModel.fit(small_campaign()))
     return write_bundle(bundle, tmp_path_factory.mktemp("campaign") / "my-campaign")
 
 
@@ -155,29 +153,19 @@ def test_damaged_campaigns_are_refused(name, damage, model, tmp_path, run_parato
     elif damage == "cut":
         (folder / name).write_bytes((folder / name).read_bytes()[:-40])
     else:
-        (folder / name).write_bytes(pickle.dumps(_Trap(tmp_path / "executed")))
+        (folder / name).write_bytes(pickle.dumps(Trap(tmp_path / "executed")))
     target = tmp_path / "next.csv"
     pool = tmp_path / "pool.csv"
-    pool.write_text(f"heavy,light\n{HEAVY},{LIGHT}\n", "utf-8")
+    pool.write_text(f"heavy,light\n{VH},{VK}\n", "utf-8")
     for arguments in (
         ("suggest", folder, "--batch", 2, "-o", target),
         ("predict", pool, "--model", folder, "-o", target),
-        ("scan", "--heavy", HEAVY, "--light", LIGHT, "--model", folder, "-o", target),
+        ("scan", "--heavy", VH, "--light", VK, "--model", folder, "-o", target),
     ):
         done = run_paratope(*arguments, code=2)
         assert done.err.startswith("Error: ")
         assert not target.exists()
     assert not (tmp_path / "executed").exists()
-
-
-class _Trap:
-    """Writes a file when it is unpickled."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[object, tuple[str]]:
-        return os.system, (f"touch '{self.path}'",)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals as POSIX has them")

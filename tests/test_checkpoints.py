@@ -11,16 +11,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from conftest import Trap, flipped
 from paratope.core.errors import TrainingError
 from paratope.models.recipes import load_recipe
-from paratope.training.checkpoints import (
-    LATEST,
-    PREVIOUS,
-    Checkpoints,
-    DamageError,
-    read_checked,
-    write_checked,
-)
+from paratope.training import checkpoints as checkpoint_files
+from paratope.training.checkpoints import LATEST, PREVIOUS, Checkpoints, DamageError, read_checked
 from paratope.training.loggers import RunLog
 from small_runs import LONG, StopHereError, StoppingLog, run, same_run, tiny
 
@@ -73,11 +68,6 @@ def interrupted(data, whole, tmp_path_factory):
 def folder(interrupted, tmp_path) -> Path:
     """A copy of it to damage."""
     return shutil.copytree(interrupted, tmp_path, dirs_exist_ok=True)
-
-
-def flipped(content: bytes, position: int) -> bytes:
-    """The content with one bit altered."""
-    return content[:position] + bytes([content[position] ^ 1]) + content[position + 1 :]
 
 
 def edited(content: bytes) -> bytes:
@@ -138,20 +128,10 @@ def test_all_checkpoints_damaged_is_an_error(data, folder, pattern, damage, mess
         run(data, tiny(*LONG), folder=folder, resume=True)
 
 
-class Trap:
-    """Makes a file when it is unpickled."""
-
-    def __init__(self, target: Path) -> None:
-        self.target = target
-
-    def __reduce__(self):
-        return Path.touch, (self.target,)
-
-
 def test_nothing_in_a_checkpoint_is_executed(data, folder):
     """Also not in one whose checksum is right; nor is another file taken for a checkpoint."""
     for content in ({"progress": Trap(folder / "executed")}, {"model_state_dict": {}}, [1, 2]):
-        write_checked(content, folder / LATEST)
+        checkpoint_files.write_checked(content, folder / LATEST)
         log = StoppingLog("batch", 1)
         with pytest.raises(StopHereError):
             run(data, tiny(*LONG), folder=folder, resume=True, log=log)

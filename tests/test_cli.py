@@ -19,15 +19,7 @@ from paratope.cli.group import command_app
 from paratope.core.errors import InputError
 
 HEAVY = ("torch", "polars", "numpy", "transformers", "sklearn", "matplotlib", "pandas")
-
-
 LEAVES = all_commands()
-
-
-def run_module(code: str) -> str:
-    return subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    ).stdout
 
 
 def test_help_takes_less_than_half_a_second():
@@ -47,8 +39,9 @@ def test_help_takes_less_than_half_a_second():
     "statement", ["import paratope", "import paratope.cli; paratope.cli.root_command()"]
 )
 def test_nothing_heavy_is_imported_early(statement):
-    loaded = run_module(f"import sys; {statement}; print(*sys.modules)").split()
-    assert not set(HEAVY) & set(loaded)
+    command = [sys.executable, "-c", f"import sys; {statement}; print(*sys.modules)"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert not set(HEAVY) & set(done.stdout.split())
 
 
 @pytest.mark.parametrize("name", LEAVES)
@@ -64,12 +57,8 @@ def test_every_command_shows_examples_that_parse(name):
 
 @pytest.mark.parametrize("name", LEAVES)
 def test_at_most_twelve_options(name):
-    options = [
-        parameter
-        for parameter in LEAVES[name].params
-        if parameter.param_type_name == "option" and parameter.name != "help"
-    ]
-    assert len(options) <= 12, [option.name for option in options]
+    options = [one.name for one in LEAVES[name].params if one.param_type_name == "option"]
+    assert len({*options} - {"help"}) <= 12, options
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -128,11 +117,7 @@ def command_that_raises(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseExcept
         (InputError("row 3: no antigen"), 2, "Error: row 3: no antigen\n"),
         (typer.Exit(3), 3, ""),
         (KeyboardInterrupt(), 130, ""),
-        (
-            PermissionError(errno.EACCES, "Permission denied", "out.csv"),
-            2,
-            "Error: out.csv: Permission denied\n",
-        ),
+        (PermissionError(errno.EACCES, "No", "out.csv"), 2, "Error: out.csv: No\n"),
         (OSError(errno.ENOSPC, "No space left on device"), 2, "Error: No space left on device\n"),
     ],
 )

@@ -7,24 +7,22 @@ import numpy as np
 import polars as pl
 import pytest
 
+import small_campaigns
 from paratope.campaigns.campaign import Campaign, campaign_of
-from paratope.campaigns.campaign_bundle import campaign_bundle
 from paratope.campaigns.campaign_model import CampaignModel
 from paratope.campaigns.suggestion import suggest
+from paratope.data.measurements import Measurement
 from paratope.data.tables import read_table
 from paratope.models.bundle import write_bundle
 from paratope.models.predictor import Predictor
-from paratope.molecules.mutations import apply_mutations, parse_mutations
-from small_campaigns import HEAVY, LIGHT, TARGET, WILD_TYPE, simulated_campaign, small_campaign
+from small_campaigns import HEAVY, LIGHT, TARGET, bundle_of, small_campaign, variant
 
 SINGLES = ("--candidates", "single:250,recombination:50")
 
 
 def write_campaign(folder: Path, campaign: Campaign) -> Path:
     """A campaign's model, without a language model, as a folder."""
-    model = CampaignModel.fit(campaign)
-    bundle = campaign_bundle(model, metrics={}, environment={}, card="# A small campaign\n")
-    return write_bundle(bundle, folder)
+    return write_bundle(bundle_of(CampaignModel.fit(campaign)), folder)
 
 
 @pytest.fixture(scope="module")
@@ -38,8 +36,7 @@ def test_a_plate_as_table_and_fasta(folder, tmp_path, run_paratope):
     frame = pl.read_csv(target)
     assert frame["rank"].to_list() == list(range(1, 13))
     for row in frame.iter_rows(named=True):
-        made = apply_mutations(WILD_TYPE, parse_mutations(row["mutations_imgt"], WILD_TYPE))
-        assert (row["heavy"], row["light"]) == made.antibody.chains
+        assert (row["heavy"], row["light"]) == variant(row["mutations_imgt"]).chains
         assert row["predicted_pkd_low"] < row["predicted_pkd"] < row["predicted_pkd_high"]
         assert 0 < row["p_beats_best"] < 1
         assert row["predicted_kd_nM"] == pytest.approx(10 ** (9 - row["predicted_pkd"]), rel=0.01)
@@ -62,15 +59,11 @@ def test_predictions_are_those_of_predict(folder, tmp_path, run_paratope):
 
 
 def test_the_next_round_does_not_repeat_this_one(tmp_path, folder):
-    """A plate, its values, a new model, the next plate: nothing is suggested twice."""
     first = suggest(Predictor.load(folder), 10, candidates="single:250")
     rows = [*small_campaign().measurements()]
     plate = [one.candidate.pair for one in first.suggestions]
-    values = np.linspace(7.5, 9.0, len(plate))
-    rows += [
-        type(rows[0])(pair, float(value), assay="spr")
-        for pair, value in zip(plate, values, strict=True)
-    ]
+    values = np.linspace(7.5, 9.0, len(plate)).tolist()
+    rows += [Measurement(*row, assay="spr") for row in zip(plate, values, strict=True)]
     again = write_campaign(tmp_path / "second", campaign_of(rows))
     second = suggest(Predictor.load(again), 10, candidates="single:250")
     again = {one.candidate.name for one in second.suggestions}
@@ -142,7 +135,9 @@ def test_a_model_of_no_campaign(tiny_run, run_paratope):
 @pytest.mark.parametrize("light", [True, False])
 def test_campaigns_of_every_shape(light, tmp_path):
     """Paired and single domains, two backgrounds, loops of several lengths; scores."""
-    campaign = dataclasses.replace(simulated_campaign(40, light_chains=light), label="score")
+    campaign = dataclasses.replace(
+        small_campaigns.simulated_campaign(40, light_chains=light), label="score"
+    )
     predictor = Predictor.load(write_campaign(tmp_path / "campaign", campaign))
     found = suggest(predictor, 6, candidates="single:100,recombination:100,neighbour:100")
     assert found.label == "score"

@@ -1,7 +1,6 @@
 """Data sets as a whole: every row accounted for, terms, names, training rows, damaged files."""
 
 import csv
-import functools
 import gzip
 import io
 from collections import Counter
@@ -11,28 +10,12 @@ import pytest
 
 from paratope.core.censoring import Censoring
 from paratope.core.errors import InputError
-from paratope.data.datasets import (
-    DATASETS,
-    abbibench,
-    abbibench_scores,
-    absci_her2,
-    curated,
-    filter_licence,
-    is_permissive,
-    load_dataset,
-    sabdab,
-    training_rows,
-)
+from paratope.data import datasets
+from paratope.data.datasets import DATASETS, abbibench, filter_licence, load_dataset
 from paratope.data.datasets import data_root as default_data_root
 from paratope.data.datasets.dataset import LICENCES
 from paratope.molecules.numbering import prepare_antibody
-from published_files import COUNTS, MAIN_FILE, PUBLIC, load_public, published
-
-
-@pytest.fixture
-def load(data_root: Path):
-    """Import a public data set, once per session."""
-    return functools.partial(load_public, data_root)
+from published_files import COUNTS, MAIN_FILE, PUBLIC, published
 
 
 def test_the_table_names_every_public_source():
@@ -51,14 +34,9 @@ def test_every_row_of_the_public_file_is_accounted_for(name, load, data_root):
     rows = published(data_root / MAIN_FILE[name], DATASETS[name].files[0].separator)
     assert imported.counts == COUNTS[name]
     assert imported.rows == len(rows)
-    taken = sum(
-        count
-        for fate, count in imported.counts.items()
-        if not fate.startswith(
-            ("no ", "not", "mutation", "one ", "further", "affinity", "antibody")
-        )
-        and "repeats" not in fate
-    )
+    left_out = ("no ", "not", "mutation", "one ", "further", "affinity", "antibody")
+    fates = [fate for fate in imported.counts if not fate.startswith(left_out)]
+    taken = sum(imported.counts[fate] for fate in fates if "repeats" not in fate)
     assert len(imported.measurements) == taken + sum(imported.added.values())
 
 
@@ -107,7 +85,7 @@ def test_licence_filter_works_row_by_row(load):
 
 
 def test_training_rows_are_the_allowed_ones_each_pair_from_one_source(data_root):
-    imported = training_rows(data_root)
+    imported = datasets.training_rows(data_root)
     assert imported.counts == {
         "absci_her2": 1855,
         "skempi": 1246,
@@ -121,19 +99,18 @@ def test_training_rows_are_the_allowed_ones_each_pair_from_one_source(data_root)
         "sabdab_full, pair already in skempi": 17,
         "saaint_manual, pair already in sabdab_full": 12,
     }
-    assert len(imported.measurements) == 5054
+    rows = imported.measurements
+    assert len(rows) == 5054
     trainable = {name for name, dataset in DATASETS.items() if dataset.may_train}
-    assert {row.origin.source for row in imported.measurements} <= trainable | {"skempi_v2"}
+    assert {row.origin.source for row in rows} <= trainable | {"skempi_v2"}
     sources: dict[object, set[str]] = {}
-    for row in imported.measurements:
-        assert is_permissive(row.origin.licence)
+    for row in rows:
+        assert datasets.is_permissive(row.origin.licence)
         assert row.pkd is not None
         key = (row.pair.antibody.chains, row.pair.antigen.chains)
         sources.setdefault(key, set()).add(row.origin.source)
     assert all(len(names) == 1 for names in sources.values())
-    censored = Counter(
-        row.origin.source for row in imported.measurements if row.censoring is Censoring.AT_MOST
-    )
+    censored = Counter(row.origin.source for row in rows if row.censoring is Censoring.AT_MOST)
     assert censored == {
         **{"absci_her2": 1097, "skempi_v2": 98, "saaint_manual": 2},
         **{"shanker2024": 2, "magma_319345": 2},
@@ -160,7 +137,7 @@ def test_data_root_follows_the_environment(tmp_path, monkeypatch):
 
 
 def test_files_may_lie_flat_in_the_folder(data_root, tmp_path):
-    (tmp_path / "sabdab_affinity.csv").symlink_to(data_root / sabdab.JOINED.path)
+    (tmp_path / "sabdab_affinity.csv").symlink_to(data_root / datasets.sabdab.JOINED.path)
     assert len(load_dataset("sabdab", tmp_path).measurements) == 231
 
 
@@ -176,7 +153,7 @@ NUMBER = {
     "ab1101": "ddG",
     "s1131": "ddG",
     **{f"abbibench_{name}": "binding_score" for name in abbibench.ASSAYS},
-    **{table.name: table.value for table in curated.TABLES.values()},
+    **{table.name: table.value for table in datasets.curated.TABLES.values()},
 }
 SEPARATOR = {name: DATASETS[name].files[0].separator for name in PUBLIC}
 
@@ -199,51 +176,38 @@ def damaged(data_root: Path, tmp_path: Path):
     return put
 
 
-def table(content: bytes, separator: str) -> list[list[str]]:
-    return list(csv.reader(content.decode("latin-1").splitlines(), delimiter=separator))
+READS = {"skempi_raw": lambda row: "AB/AG" in row, "sabdab_summary": lambda row: len(row) == 30}
 
 
-def text_of(rows: list[list[str]], separator: str) -> bytes:
-    text = io.StringIO()
-    csv.writer(text, delimiter=separator).writerows(rows)
-    return text.getvalue().encode("latin-1")
+def without_the_column(rows: list[list[str]], name: str) -> None:
+    rows[0] = [f"old {field}" if field == NUMBER[name] else field for field in rows[0]]
 
 
-@pytest.mark.parametrize("name", PUBLIC)
-def test_damaged_a_column_is_missing(name, damaged):
-    separator, column = SEPARATOR[name], NUMBER[name]
-
-    def change(content: bytes) -> bytes:
-        rows = table(content, separator)[:200]
-        rows[0] = [f"old {field}" if field == column else field for field in rows[0]]
-        return text_of(rows, separator)
-
-    with pytest.raises(InputError) as caught:
-        load_dataset(name, damaged(name, change))
-    assert Path(MAIN_FILE[name]).name in str(caught.value)
-    assert f"no column [{column!r}]; columns found: " in str(caught.value)
+def without_a_number(rows: list[list[str]], name: str) -> None:
+    next(filter(READS.get(name), rows[1:]))[rows[0].index(NUMBER[name])] = "abc"
 
 
 @pytest.mark.parametrize("name", PUBLIC)
-def test_damaged_a_value_is_no_number(name, damaged):
-    separator = SEPARATOR[name]
-    reads = {
-        "skempi_raw": lambda row: "AB/AG" in row,
-        "sabdab_summary": lambda row: len(row) == 30,
-    }.get(name, bool)
-
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (without_the_column, ("no column ['{}']; columns found: ",)),
+        (without_a_number, ("{}", "'abc'", "line")),
+    ],
+)
+def test_damaged_columns_and_values(name, damage, said, damaged):
     def change(content: bytes) -> bytes:
-        rows = table(content, separator)
-        next(filter(reads, rows[1:]))[rows[0].index(NUMBER[name])] = "abc"
-        return text_of(rows, separator)
+        lines = content.decode("latin-1").splitlines()
+        rows = list(csv.reader(lines, delimiter=SEPARATOR[name]))
+        damage(rows, name)
+        text = io.StringIO()
+        csv.writer(text, delimiter=SEPARATOR[name]).writerows(rows)
+        return text.getvalue().encode("latin-1")
 
     with pytest.raises(InputError) as caught:
         load_dataset(name, damaged(name, change))
-    message = str(caught.value)
-    assert Path(MAIN_FILE[name]).name in message
-    assert NUMBER[name] in message
-    assert "'abc'" in message
-    assert "line" in message
+    for part in (Path(MAIN_FILE[name]).name, *said):
+        assert part.format(NUMBER[name]) in str(caught.value)
 
 
 @pytest.mark.parametrize("name", [name for name in PUBLIC if name != "sabdab_summary"])
@@ -259,10 +223,8 @@ def test_damaged_the_file_is_cut_in_the_middle_of_a_row(name, damaged):
 
 
 def test_damaged_a_cut_between_rows_is_noted_by_the_checksum(damaged):
-    def change(content: bytes) -> bytes:
-        return b"".join(content.splitlines(keepends=True)[:20])
-
-    imported = load_dataset("sabdab", damaged("sabdab", change))
+    begun = damaged("sabdab", lambda content: b"".join(content.splitlines(keepends=True)[:20]))
+    imported = load_dataset("sabdab", begun)
     assert imported.rows == 19
     assert "is not the file this importer was written for" in imported.notes[-1]
 
@@ -294,16 +256,15 @@ def test_damaged_another_separator(name, damaged):
     ids=["empty", "binary", "compressed", "header only"],
 )
 def test_damaged_no_table_at_all(name, content, message, damaged):
+    folder = damaged(name, lambda old: old.splitlines()[0] if content is None else content)
     with pytest.raises(InputError, match=message):
-        load_dataset(
-            name, damaged(name, lambda old: old.splitlines()[0] if content is None else content)
-        )
+        load_dataset(name, folder)
 
 
 @pytest.mark.parametrize("name", PUBLIC)
 def test_a_missing_file_is_named_with_its_checksum(name, tmp_path):
     first = DATASETS[name].files[0]
-    file = absci_her2.ZERO_SHOT if first == absci_her2.JOINED else first
+    file = datasets.absci_her2.ZERO_SHOT if first == datasets.absci_her2.JOINED else first
     with pytest.raises(InputError) as caught:
         load_dataset(name, tmp_path)
     message = str(caught.value)
@@ -328,16 +289,17 @@ def test_damaged_residues_and_flags(old, new, message, damaged):
 
 def test_damaged_tables_of_published_scores(data_root, tmp_path):
     with pytest.raises(InputError, match="valid names: 1n8z"):
-        abbibench_scores("4fqi", tmp_path)
+        datasets.abbibench_scores("4fqi", tmp_path)
     folder = tmp_path / "abbibench"
     folder.mkdir()
     scores = folder / "1n8z_all_model_scores.csv.gz"
-    scores.write_bytes((data_root / "abbibench" / scores.name).read_bytes()[:2000])
-    with pytest.raises(InputError, match="not a readable table"):
-        abbibench_scores("1n8z", tmp_path)
-    scores.write_bytes(gzip.compress(b"mut_heavy_chain_seq,score\nEVQL,1\n"))
-    with pytest.raises(InputError, match=r"no column \['binding_score'\]"):
-        abbibench_scores("1n8z", tmp_path)
-    scores.write_bytes(gzip.compress(b"mut_heavy_chain_seq,binding_score\nEVQL,high\n"))
-    with pytest.raises(InputError, match="expected numbers"):
-        abbibench_scores("1n8z", tmp_path)
+    other = gzip.compress(b"mut_heavy_chain_seq,score\nEVQL,1\n")
+    text = gzip.compress(b"mut_heavy_chain_seq,binding_score\nEVQL,high\n")
+    for content, message in (
+        ((data_root / "abbibench" / scores.name).read_bytes()[:2000], "not a readable table"),
+        (other, r"no column \['binding_score'\]"),
+        (text, "expected numbers"),
+    ):
+        scores.write_bytes(content)
+        with pytest.raises(InputError, match=message):
+            datasets.abbibench_scores("1n8z", tmp_path)

@@ -1,9 +1,7 @@
 """The curated tables, on their files: signs, bounds, parents, assays, terms, doubts."""
 
 import csv
-import functools
 import statistics
-from pathlib import Path
 
 import pytest
 
@@ -11,16 +9,10 @@ from paratope.core.censoring import Censoring
 from paratope.core.errors import InputError
 from paratope.data.datasets import DATASETS, is_permissive, load_dataset
 from paratope.data.datasets.curated import CURATED, TABLES
-from published_files import load_public, published
+from published_files import published
 
 AT_MOST, AT_LEAST, EXACT = Censoring.AT_MOST, Censoring.AT_LEAST, Censoring.EXACT
 NAMES = sorted(TABLES)
-
-
-@pytest.fixture
-def load(data_root: Path):
-    """Import a public data set, once per session."""
-    return functools.partial(load_public, data_root)
 
 
 def test_only_tables_whose_terms_were_seen_may_train():

@@ -1,6 +1,6 @@
 """Importers of each public source, on its files."""
 
-import functools
+import operator
 from collections import Counter
 from pathlib import Path
 
@@ -11,29 +11,12 @@ import pytest
 from paratope.core.censoring import Censoring
 from paratope.core.errors import InputError
 from paratope.core.units import ddg_kcal_mol_to_delta_pkd
-from paratope.data.datasets import (
-    ab_bind,
-    abbibench,
-    abbibench_scores,
-    absci_her2,
-    filter_licence,
-    general,
-    is_permissive,
-    load_dataset,
-    published_spearman,
-    sabdab,
-    skempi,
-)
+from paratope.data import datasets
+from paratope.data.datasets import absci_her2, filter_licence, load_dataset, sabdab, skempi
 from paratope.molecules.numbering import prepare_antibody
-from published_files import alone_in, load_public, published
+from published_files import alone_in, published
 
 AT_MOST, AT_LEAST, EXACT = Censoring.AT_MOST, Censoring.AT_LEAST, Censoring.EXACT
-
-
-@pytest.fixture
-def load(data_root: Path):
-    """Import a public data set, once per session."""
-    return functools.partial(load_public, data_root)
 
 
 def test_skempi_values_are_the_published_ones(load, data_root):
@@ -88,16 +71,11 @@ def test_skempi_wild_types_are_measurements_too(load, data_root):
 
 
 def test_skempi_wild_types_published_as_bounds_are_bounds(load, data_root, tmp_path):
-    bounded = {
-        row.origin.complex_id: row.pkd
-        for row in load("skempi").measurements
-        if not row.origin.mutations and row.censoring is not EXACT
-    }
-    assert bounded == {
-        "1CZ8_HL_VW": pytest.approx(9.853872, abs=1e-6),
-        "4I77_HL_Z": pytest.approx(11.0),
-    }
-    of_bounded = [r for r in load("skempi").measurements if r.origin.complex_id == "4I77_HL_Z"]
+    rows = load("skempi").measurements
+    wild = [row for row in rows if not row.origin.mutations and row.censoring is not EXACT]
+    bounded = {row.origin.complex_id: row.pkd for row in wild}
+    assert bounded == pytest.approx({"1CZ8_HL_VW": 9.853872, "4I77_HL_Z": 11.0}, abs=1e-6)
+    of_bounded = [row for row in rows if row.origin.complex_id == "4I77_HL_Z"]
     assert all(row.delta_pkd is None for row in of_bounded)
     alone = alone_in(tmp_path, data_root, "skempi")
     assert all(row.censoring is EXACT for row in alone.measurements[:75])
@@ -117,9 +95,8 @@ def test_skempi_non_binders_are_bounded_by_their_own_assay(load):
 
 def test_skempi_raw_joins_row_by_row(load, data_root):
     raw, joined = load("skempi_raw"), load("skempi")
-    assert [(row.pair, row.pkd, row.censoring, row.delta_pkd) for row in raw.measurements] == [
-        (row.pair, row.pkd, row.censoring, row.delta_pkd) for row in joined.measurements
-    ]
+    values = operator.attrgetter("pair", "pkd", "censoring", "delta_pkd")
+    assert list(map(values, raw.measurements)) == list(map(values, joined.measurements))
     rows = published(data_root / skempi.RAW.path, ";")
     for row in raw.measurements:
         origin = rows[row.origin.row - 1]
@@ -227,19 +204,19 @@ def test_absci_values_are_the_published_ones(load, data_root):
 
 def test_general_terms_and_clusters(load, data_root):
     every = load("general", True)
-    rows = published(data_root / general.TABLE.path)
+    rows = published(data_root / datasets.general.TABLE.path)
     assert sum((row.pkd or 0) >= 4 for row in every.measurements) == 2070
     assert len({row.origin.fold for row in every.measurements}) == 253
     for row, source in zip(every.measurements, rows, strict=True):
         trainable = "SKEMPI_ABAG" in source["src"] or "SAbDab+FASTA" in source["src"]
-        assert is_permissive(row.origin.licence) == trainable
+        assert datasets.is_permissive(row.origin.licence) == trainable
         assert row.origin.fold == int(source["antigen_cluster"])
     assert len(filter_licence(every).measurements) == 1164
     assert "4JAN" in {row.origin.complex_id for row in every.measurements}  # read as a date
 
 
 def test_general_drops_fc_complexes(data_root, tmp_path):
-    lines = (data_root / general.TABLE.path).read_text().splitlines()
+    lines = (data_root / datasets.general.TABLE.path).read_text().splitlines()
     fields = lines[1].split(",")
     fields[4] = "1T83"
     path = tmp_path / "general_pkd_research.csv"
@@ -263,12 +240,9 @@ def test_flags_are_bounds_not_values(name, flags, load):
     bounds = [row for row in imported.measurements if row.censoring is AT_MOST]
     assert len(bounds) == flags
     flag = ddg_kcal_mol_to_delta_pkd(8.0)
+    exact = [row for row in imported.measurements if row.censoring is EXACT]
     for bound in bounds:
-        measured = [
-            row.delta_pkd
-            for row in imported.measurements
-            if row.assay == bound.assay and row.censoring is EXACT
-        ]
+        measured = [row.delta_pkd for row in exact if row.assay == bound.assay]
         assert bound.delta_pkd == min(value for value in measured if value is not None)
         assert bound.delta_pkd > flag
     kept = load(name, True)
@@ -284,7 +258,7 @@ def test_ab_bind_agrees_with_attabseq_and_alone_has_no_sequences(load, data_root
         )
 
     assert values("ab_bind") == values("ab1101")
-    rows = published(data_root / ab_bind.TABLE.path)
+    rows = published(data_root / datasets.ab_bind.TABLE.path)
     for row in load("ab_bind", True).measurements:
         source = rows[row.origin.row - 1]
         expected = ddg_kcal_mol_to_delta_pkd(float(source["ddG(kcal/mol)"]))
@@ -293,7 +267,7 @@ def test_ab_bind_agrees_with_attabseq_and_alone_has_no_sequences(load, data_root
     alone = alone_in(tmp_path, data_root, "ab_bind")
     assert alone.measurements == ()
     assert alone.counts == {"no sequences": 722, "not an antibody": 379}
-    assert ab_bind.AB1101_FILE.path in alone.notes[0]
+    assert datasets.ab_bind.AB1101_FILE.path in alone.notes[0]
 
 
 def test_complexes_without_a_variable_domain_are_left_out(load):
@@ -322,23 +296,20 @@ def test_abbibench_labels_are_what_they_are(load):
 
 
 def test_abbibench_1n8z_are_rows_of_absci(load):
-    absci = {
-        row.pair.antibody.heavy: row.pkd
-        for row in load("absci_her2").measurements
-        if row.censoring is EXACT
-    }
+    exact = [row for row in load("absci_her2").measurements if row.censoring is EXACT]
+    absci = {row.pair.antibody.heavy: row.pkd for row in exact}
     for row in load("abbibench_1n8z").measurements:
         assert row.pkd == pytest.approx(absci[row.pair.antibody.heavy[:-1]], abs=1e-6)
 
 
-@pytest.mark.parametrize("assay", sorted(abbibench.ASSAYS))
+@pytest.mark.parametrize("assay", sorted(datasets.abbibench.ASSAYS))
 def test_abbibench_scores_are_of_the_rows_imported(assay, load, data_root):
-    scores = abbibench_scores(assay, data_root)
+    scores = datasets.abbibench_scores(assay, data_root)
     rows = load(f"abbibench_{assay}", True).measurements
     assert scores["row"].to_list() == [row.origin.row for row in rows]
     assert scores["heavy"].to_list() == [row.pair.antibody.heavy for row in rows]
     label = [row.score if row.pkd is None else row.pkd for row in rows]
     assert scores["binding_score"].to_list() == pytest.approx(label, abs=1e-5)
-    published = published_spearman(data_root).filter(pl.col("dataset") == assay)
+    published = datasets.published_spearman(data_root).filter(pl.col("dataset") == assay)
     columns = {f"{row['model']}|{row['score']}" for row in published.iter_rows(named=True)}
     assert columns == set(scores.columns[3:])

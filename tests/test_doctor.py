@@ -17,14 +17,21 @@ from paratope.core.errors import ModelError
 PROJECT = Path(__file__).resolve().parents[1] / "pyproject.toml"
 
 
-def test_everything_bundled_works(run_paratope):
+def test_everything_bundled_works_in_words_and_as_json(run_paratope):
     done = run_paratope("doctor", code=0)
     assert "Every command works" in done.out
     for name in ("python", "torch", "device", "cache", "encoder antiberty", "default model"):
         assert name in done.out
+    report = json.loads(run_paratope("doctor", "--json").out)
+    checks = {check["name"]: check for check in report["checks"]}
+    assert report["ok"]
+    assert {check["status"] for check in checks.values()} <= {"ok", "note"}
+    assert os.environ["PARATOPE_CACHE"] in checks["cache"]["detail"]
+    assert "pKd" in checks["default model"]["detail"]
+    assert checks["numbering"]["detail"].endswith("H + K")
 
 
-def test_every_command_has_a_line_of_what_it_needs(run_paratope):
+def test_every_command_has_a_line_of_what_it_needs():
     lines = {check.name: check for check in CHECKS["commands"]()}
     assert list(lines) == list(NEEDS)
     assert set(NEEDS) == set(COMMANDS)
@@ -36,11 +43,8 @@ def test_what_a_command_lacks_is_said_with_the_extra_that_brings_it(monkeypatch,
     monkeypatch.setitem(sys.modules, "botorch", None)
     done = run_paratope("doctor", "--json", code=0)
     checks = {check["name"]: check for check in json.loads(done.out)["checks"]}
-    suggest = {
-        "status": "note",
-        "detail": "works; --acquisition nei needs pip install '.[campaign]'",
-    }
-    assert checks["suggest"] == {"name": "suggest", **suggest}
+    said = "works; --acquisition nei needs pip install '.[campaign]'"
+    assert checks["suggest"] == {"name": "suggest", "status": "note", "detail": said}
     assert checks["adapt"]["status"] == "ok"
     monkeypatch.setitem(sys.modules, "paratope.campaigns.suggestion", None)
     assert "Not working: suggest" in run_paratope("doctor", code=3).out
@@ -49,23 +53,10 @@ def test_what_a_command_lacks_is_said_with_the_extra_that_brings_it(monkeypatch,
 def test_extras_are_those_of_the_project():
     """What a plain installation lacks is all that a command may note."""
     optional = tomllib.loads(PROJECT.read_text("utf-8"))["project"]["optional-dependencies"]
-    brought = {
-        (re.split(r"[\[=>]", one)[0].replace("mlflow-skinny", "mlflow"), extra)
-        for extra, many in optional.items()
-        for one in many
-    }
+    asked = [(re.split(r"[\[=>]", one)[0], extra) for extra in optional for one in optional[extra]]
+    brought = {(name.replace("mlflow-skinny", "mlflow"), extra) for name, extra in asked}
     noted = {tuple(one) for needs in NEEDS.values() for one in needs.get("options", {}).values()}
     assert noted == {one for one in brought if one[0] not in ("paratope", "sqlalchemy", "alembic")}
-
-
-def test_json(run_paratope):
-    report = json.loads(run_paratope("doctor", "--json").out)
-    checks = {check["name"]: check for check in report["checks"]}
-    assert report["ok"]
-    assert {check["status"] for check in checks.values()} <= {"ok", "note"}
-    assert os.environ["PARATOPE_CACHE"] in checks["cache"]["detail"]
-    assert "pKd" in checks["default model"]["detail"]
-    assert checks["numbering"]["detail"].endswith("H + K")
 
 
 @pytest.mark.parametrize(

@@ -17,9 +17,8 @@ PACKAGE = ROOT / "src" / "paratope"
 README = ROOT / "README.md"
 DOCUMENTS = fill_documents.documents()
 NAMES = [str(path.relative_to(ROOT)) for path in DOCUMENTS]
-of_documents = pytest.mark.parametrize(
-    ("path", "name"), list(zip(DOCUMENTS, NAMES, strict=True)), ids=NAMES
-)
+NAMED = list(zip(DOCUMENTS, NAMES, strict=True))
+of_documents = pytest.mark.parametrize(("path", "name"), NAMED, ids=NAMES)
 _BINARY = {".safetensors", ".npz", ".parquet", ".xlsx", ".png"}
 IGNORED = {"__pycache__", ".ipynb_checkpoints"}
 
@@ -37,9 +36,8 @@ FORBIDDEN = {
 
 def tracked_files() -> list[Path]:
     """Text files of the repository, by git where it is there."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    command = ["git", "ls-files", "-z"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if listed.returncode:
         pytest.skip("not a git checkout")
     return [path for name in listed.stdout.split("\0") if name and (path := ROOT / name).is_file()]
@@ -64,9 +62,7 @@ def tree_entries() -> dict[str, str]:
 def test_tree_in_the_readme_is_the_tree_on_disk():
     entries = tree_entries()
     folders = {path for path in entries if path.endswith("/")}
-    leaf_folders = {
-        path for path in folders if not any(p.startswith(path) and p != path for p in entries)
-    }
+    leaf_folders = {path for path in folders if sum(p.startswith(path) for p in entries) == 1}
     on_disk = set()
     for path in PACKAGE.rglob("*"):
         if path.is_dir() or path.name == "__init__.py" or IGNORED & set(path.parts):
@@ -82,15 +78,12 @@ def test_tree_in_the_readme_is_the_tree_on_disk():
 def command_lines() -> list[tuple[str, str]]:
     """Every line that starts with ``paratope`` in a code block or between backticks."""
     lines = []
-    for path, name in zip(DOCUMENTS, NAMES, strict=True):
+    for path, name in NAMED:
         text = path.read_text("utf-8")
         for match in FENCE.finditer(text):
             body = match["body"].replace("\\\n", " ")
-            lines += [
-                (name, line.strip().removeprefix("$ "))
-                for line in body.splitlines()
-                if line.strip().removeprefix("$ ").startswith("paratope ")
-            ]
+            typed = [line.strip().removeprefix("$ ") for line in body.splitlines()]
+            lines += [(name, line) for line in typed if line.startswith("paratope ")]
     return lines
 
 
@@ -153,9 +146,7 @@ def test_nothing_speaks_of_how_it_was_made():
             continue
         text = path.read_text("utf-8")
         for what, pattern in FORBIDDEN.items():
-            found += [
-                f"{path.relative_to(ROOT)}: {what}: {match[0]}" for match in pattern.finditer(text)
-            ]
+            found += [(path.name, what, match[0]) for match in pattern.finditer(text)]
     assert found == []
 
 
@@ -167,6 +158,13 @@ def distribution(requirement: str) -> str:
     return re.split(r"[\[<>=!~; ]", requirement, maxsplit=1)[0].lower().replace("_", "-")
 
 
+def requirements() -> set[str]:
+    """Distributions that the package or one of its extras asks for."""
+    table = project()["project"]
+    extras = [one for many in table["optional-dependencies"].values() for one in many]
+    return set(map(distribution, [*table["dependencies"], *extras])) - {"paratope"}
+
+
 def test_dependencies_are_those_of_the_page():
     page = (ROOT / "docs" / "dependencies.md").read_text("utf-8")
     core, _, rest = page.partition("## Extras")
@@ -174,24 +172,15 @@ def test_dependencies_are_those_of_the_page():
     listed = {name.lower().replace("_", "-") for name in re.findall(r"^\| `([^`]+)`", core, re.M)}
     table = project()["project"]
     assert listed == {distribution(requirement) for requirement in table["dependencies"]}
-    optional = {
-        (extra, distribution(requirement))
-        for extra, requirements in table["optional-dependencies"].items()
-        for requirement in requirements
-        if extra != "all"
-    }
+    extra_of = {**table["optional-dependencies"], "all": []}
+    optional = {(name, distribution(one)) for name, many in extra_of.items() for one in many}
     assert set(re.findall(r"^\| `([^`]+)` \| `([^`]+)` \|", extras, re.M)) == optional
 
 
 # Imported by another library on our behalf: what for is in docs/dependencies.md.
 BEHIND_POLARS = {"pyarrow", "fastexcel", "xlsxwriter"}
 BEHIND_MLFLOW = {"sqlalchemy", "alembic"}
-IMPORT_NAMES = {
-    "tomli-w": "tomli_w",
-    "huggingface-hub": "huggingface_hub",
-    "scikit-learn": "sklearn",
-    "mlflow-skinny": "mlflow",
-}
+IMPORT_NAMES = {"scikit-learn": "sklearn", "mlflow-skinny": "mlflow"}
 
 
 def test_every_dependency_is_used():
@@ -206,28 +195,18 @@ def test_every_dependency_is_used():
                 first = node.args[0]
                 if isinstance(first, ast.Constant) and isinstance(first.value, str):
                     imported.add(first.value)
-    table = project()["project"]
-    requirements = [*table["dependencies"]]
-    for extra, more in table["optional-dependencies"].items():
-        requirements += [] if extra == "all" else more
-    names = {distribution(requirement) for requirement in requirements}
+    names = requirements()
     names -= BEHIND_POLARS | BEHIND_MLFLOW
-    assert {name for name in names if IMPORT_NAMES.get(name, name) not in imported} == set()
+    assert {IMPORT_NAMES.get(name, name).replace("-", "_") for name in names} <= imported
 
 
 def test_pins_cover_what_the_project_asks_for():
-    pins = dict(
-        line.split("==")
-        for line in (ROOT / "constraints.txt").read_text("utf-8").splitlines()
-        if not line.startswith("#")
-    )
+    text = (ROOT / "constraints.txt").read_text("utf-8")
+    pins = dict(line.split("==") for line in text.splitlines() if not line.startswith("#"))
     assert pins["torch"] == "2.13.0"
     pinned = {name.lower().replace("_", "-") for name in pins}
-    table = project()
-    requirements = [*table["project"]["dependencies"], *table["dependency-groups"]["dev"]]
-    for extra in table["project"]["optional-dependencies"].values():
-        requirements += extra
-    assert {distribution(requirement) for requirement in requirements} - {"paratope"} <= pinned
+    development = project()["dependency-groups"]["dev"]
+    assert requirements() | set(map(distribution, development)) <= pinned
 
 
 def test_versions_agree():

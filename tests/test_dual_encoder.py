@@ -22,10 +22,10 @@ from paratope.models.recipes import load_recipe
 from paratope.molecules.sequences import ALPHABET
 from paratope.training import RunOptions, train_table
 from paratope.training.runs import write_model_of_run
+from test_numbering import VH, VK
 from tiny_models import tokenizer_of
 
-HEAVY = "EVQLVESGGGLVQPGGSLRLSCAASGFNIKDTYIHWVRQAPGKGLEWVARIYPTNGYTRY"
-LIGHT = "DIQMTQSPSSLSASVGDRVTITCRASQDVNTAVAWYQQKPGKAPKLLIYS"
+HEAVY, LIGHT = VH[:60], VK[:50]
 ANTIGEN = "MQIFVKTLTGKTITLEVEPSDTIENVKAKIQDKEGIPPDQQRLIFAGKQLEDGRTLSDYNIQKESTLHLVLRLRGG"
 SMALL = ("network.dim=16", "network.heads=2", "network.regressor=[16]", "network.feed_forward=1")
 
@@ -93,9 +93,8 @@ def test_without_cross_attention_it_pools_as_v25(model, tiny_folder):
 
 @pytest.mark.parametrize("name", ["igt5", "prott5", "esm2-8m", "igbert"])
 def test_token_ids_are_those_of_the_published_tokenizer(name, tiny_folder, vocabularies, tmp_path):
-    tokenizer = ChainTokenizer(
-        load_encoder(f"{name}@{tiny_folder(name)}", device="cpu"), "antibody"
-    )
+    encoder = load_encoder(f"{name}@{tiny_folder(name)}", device="cpu")
+    tokenizer = ChainTokenizer(encoder, "antibody")
     published = tokenizer_of(name, vocabularies, tmp_path)
     texts = {HEAVY: HEAVY if name.startswith("esm2") else " ".join(HEAVY)}
     if name == "igt5":
@@ -181,10 +180,11 @@ def test_special_tokens_are_no_residues(model):
 
 
 def test_both_sides_matter(model):
-    base = answer(model, [f"{HEAVY}|{LIGHT}"], [ANTIGEN])
     mutant = HEAVY[:30] + "W" + HEAVY[31:]
-    assert (answer(model, [f"{mutant}|{LIGHT}"], [ANTIGEN]) - base).abs() > 1e-6
-    assert (answer(model, [f"{HEAVY}|{LIGHT}"], [ANTIGEN[::-1]]) - base).abs() > 1e-6
+    antibodies = [f"{HEAVY}|{LIGHT}", f"{mutant}|{LIGHT}", f"{HEAVY}|{LIGHT}"]
+    base, changed, turned = answer(model, antibodies, [ANTIGEN, ANTIGEN, ANTIGEN[::-1]])
+    assert (changed - base).abs() > 1e-6
+    assert (turned - base).abs() > 1e-6
 
 
 @pytest.mark.parametrize(
@@ -223,24 +223,25 @@ def train_small(folder: Path, *changes: str) -> tuple[Path, list[Pair]]:
     return folder / "run", [measurement.pair for measurement in trained.rows.usable.cut]
 
 
+@pytest.fixture
+def here(tiny_folder, tmp_path, monkeypatch) -> None:
+    """Small encoders where the published ones are looked for."""
+    monkeypatch.setenv("PARATOPE_ENCODERS", str(tmp_path))
+    for name in ("igt5", "esm2-3b", "esm2-650m"):
+        (tmp_path / name).symlink_to(tiny_folder(name))
+
+
 @pytest.mark.parametrize(
     "encoders", [("igt5", "esm2-3b"), ("esm2-650m", "esm2-650m"), ("antiberty", "residue")]
 )
-def test_a_checkpoint_of_a_run_gives_the_pkd_of_its_model(
-    encoders, tiny_folder, tmp_path, monkeypatch
-):
-    monkeypatch.setenv("PARATOPE_ENCODERS", str(tmp_path / "encoders"))
-    (tmp_path / "encoders").mkdir()
-    for name in set(encoders) - {"antiberty", "residue"}:
-        (tmp_path / "encoders" / name).symlink_to(tiny_folder(name))
-    run, pairs = train_small(
-        tmp_path, f"encoders.antibody={encoders[0]}", f"encoders.antigen={encoders[1]}"
-    )
+def test_a_checkpoint_of_a_run_gives_the_pkd_of_its_model(encoders, here, tmp_path):
+    names = dict(zip(("antibody", "antigen"), encoders, strict=True))
+    run, pairs = train_small(tmp_path, *(f"encoders.{side}={name}" for side, name in names.items()))
     path = run / "checkpoints" / "checkpoint_latest.pth"
     checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     promised = "model_state_dict optimizer_state_dict scheduler_state_dict epoch best_val_spearman"
     assert set(promised.split()) <= set(checkpoint)
-    names = {"antibody_encoder": encoders[0], "antigen_encoder": encoders[1]}
+    names = {f"{side}_encoder": name for side, name in names.items()}
     model = DualEncoderWithCrossAttention(1, 0.3, True, **names, recipe=run / "run.toml")
     model.load_state_dict(checkpoint["model_state_dict"])
     model.eval()
@@ -261,9 +262,8 @@ def test_a_checkpoint_of_a_run_gives_the_pkd_of_its_model(
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint", None])
 def test_a_file_that_is_no_checkpoint_is_explained(content, tmp_path):
     path = tmp_path / "checkpoint_latest.pth"
-    if content is None:
-        torch.save({"epoch": 1}, path)
-    else:
+    torch.save({"epoch": 1}, path)
+    if content is not None:
         path.write_bytes(content)
     message = r"checkpoint_latest.pth: (cannot be read|not a checkpoint)"
     with pytest.raises(ModelError, match=message):
@@ -279,15 +279,11 @@ def test_a_checkpoint_of_other_sizes_is_explained(model):
         model.load_state_dict(other.state_dict())
 
 
-def test_the_example_of_the_documents_runs(repository, tiny_folder, tmp_path, monkeypatch, capsys):
+def test_the_example_of_the_documents_runs(repository, here, tmp_path, monkeypatch, capsys):
     """As it stands, but that the encoders of these names are small."""
     text = (repository / "docs" / "recipes.md").read_text(encoding="utf-8")
     section = text.partition("## The release's Python example")[2].partition("\n## ")[0]
     code = section.partition("```python\n")[2].partition("```")[0]
-    (tmp_path / "encoders").mkdir()
-    for name in ("igt5", "esm2-3b"):
-        (tmp_path / "encoders" / name).symlink_to(tiny_folder(name))
-    monkeypatch.setenv("PARATOPE_ENCODERS", str(tmp_path / "encoders"))
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "run" / "checkpoints"
     folder.mkdir(parents=True)

@@ -1,6 +1,7 @@
 """The embedding store: nothing encoded twice, nothing lost by a kill, nothing damaged believed."""
 
 import contextlib
+import functools
 import hashlib
 import os
 from collections.abc import Callable
@@ -11,18 +12,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from conftest import flipped
 from counting_encoder import CountingEncoder
 from paratope.core.errors import EncoderError, StoreError
 from paratope.encoders import embedding_store as store_module
 from paratope.encoders import load_encoder
-from paratope.encoders.embedding_store import (
-    EmbeddingStore,
-    cache_folder,
-    clear_caches,
-    disk_size,
-    embedding_key,
-    list_caches,
-)
+from paratope.encoders.embedding_store import EmbeddingStore, clear_caches, list_caches
 from paratope.molecules.sequences import ALPHABET
 
 AB = ("EVQLVESGG", "DIQMTQSPSS")
@@ -101,10 +96,10 @@ def test_two_stores_of_one_encoder_share_what_they_keep(tmp_path):
 
 
 def test_keys():
-    """The documented key, and no two lists of chains share one."""
-    key = embedding_key("antiberty@0.1.3", AB)
+    key = store_module.embedding_key("antiberty@0.1.3", AB)
     assert key == hashlib.sha256(b"antiberty@0.1.3\nEVQLVESGG\nDIQMTQSPSS").digest()
-    assert len({embedding_key("a@1", chains) for chains in [("AA",), ("A", "A"), ("A", "AA")]}) == 3
+    several = [("AA",), ("A", "A"), ("A", "AA")]
+    assert len({store_module.embedding_key("a@1", chains) for chains in several}) == 3
 
 
 chains = st.lists(st.text(ALPHABET, min_size=1, max_size=30), min_size=1, max_size=3).map(tuple)
@@ -121,22 +116,14 @@ def test_what_is_kept_comes_back(tmp_path, molecules):
 
 
 def change_value(store: EmbeddingStore, unit: tuple[str, ...], change: Callable[[bytes], bytes]):
-    key = embedding_key(store.encoder.name, unit)
+    key = store_module.embedding_key(store.encoder.name, unit)
     with store._environment._transaction(write=True) as transaction:
         transaction.put(key, change(transaction.get(key)))
 
 
-def flip(position: int) -> Callable[[bytes], bytes]:
-    def change(value: bytes) -> bytes:
-        at = position % len(value)
-        return value[:at] + bytes([value[at] ^ 1]) + value[at + 1 :]
-
-    return change
-
-
 @pytest.mark.parametrize(
     "damage",
-    [flip(0), flip(5), flip(7), flip(17), flip(21), flip(25), flip(40), flip(-1)]
+    [functools.partial(flipped, position=place) for place in (0, 5, 7, 17, 21, 25, 40, -1)]
     + [lambda value: value[:-1], lambda value: b"", lambda value: value + b"\0"],
 )
 def test_a_damaged_value_is_encoded_again(tmp_path, damage):
@@ -152,7 +139,7 @@ def test_a_damaged_value_is_encoded_again(tmp_path, damage):
         assert encoder.calls == [(AB[0],), (AB[0],)]
         assert AB in store
         store.fill([NANOBODY])  # whose value, in another's place, is not believed either
-        other = store._environment.read(embedding_key(encoder.name, NANOBODY))
+        other = store._environment.read(store_module.embedding_key(encoder.name, NANOBODY))
         change_value(store, (AB[0],), lambda value: other)
         np.testing.assert_array_equal(store.get(AB), expected(encoder, AB))
 
@@ -184,7 +171,7 @@ def test_the_map_grows(tmp_path, monkeypatch):
     with EmbeddingStore(encoder, tmp_path) as store:
         assert store._environment._lmdb.info()["map_size"] == 1 << 20
         store.fill(molecules)
-        assert disk_size(store.path) > 16 << 20
+        assert store_module.disk_size(store.path) > 16 << 20
         for molecule in molecules:
             np.testing.assert_array_equal(store.get(molecule), expected(encoder, molecule))
     assert len(encoder.calls) == len(molecules)
@@ -196,8 +183,7 @@ def test_a_folder_that_cannot_be_written(tmp_path, obstacle):
     if obstacle == "file":
         folder.write_text("in the way")
     else:
-        folder.mkdir()
-        folder.chmod(0o500)
+        folder.mkdir(mode=0o500)
         if os.access(folder, os.W_OK):
             pytest.skip("this user may write everywhere")
     with pytest.raises(StoreError, match="set PARATOPE_CACHE"):
@@ -206,12 +192,12 @@ def test_a_folder_that_cannot_be_written(tmp_path, obstacle):
 
 def test_where_caches_live(tmp_path, monkeypatch):
     monkeypatch.setenv("PARATOPE_CACHE", str(tmp_path / "mine"))
-    assert cache_folder() == tmp_path / "mine"
+    assert store_module.cache_folder() == tmp_path / "mine"
     with EmbeddingStore(CountingEncoder()) as store:
         assert store.path.is_relative_to(tmp_path / "mine")
     monkeypatch.delenv("PARATOPE_CACHE")
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert cache_folder() == tmp_path / ".cache" / "paratope"
+    assert store_module.cache_folder() == tmp_path / ".cache" / "paratope"
 
 
 def test_what_was_encoded_before_a_failure_stays(tmp_path, monkeypatch):
@@ -239,12 +225,12 @@ def test_clearing(tmp_path):
     molecules = [(letter * 300,) for letter in ALPHABET]
     with EmbeddingStore(encoder, tmp_path) as store:
         store.fill(molecules)
-        assert disk_size(store.path) > 10e6
+        assert store_module.disk_size(store.path) > 10e6
         assert clear_caches(tmp_path) > 10e6  # while it is open
         assert len(store) == 0
         assert store.fill(molecules) == len(molecules)
         store.clear()
-        assert disk_size(store.path) < 1e6
+        assert store_module.disk_size(store.path) < 1e6
         assert store.fill([AB]) == 2
     (tmp_path / "embeddings" / "not ours").mkdir()
     clear_caches(tmp_path)
@@ -273,7 +259,7 @@ def test_lmdb_is_what_is_on_disk(tmp_path):
     with EmbeddingStore(encoder, tmp_path) as store:
         store.fill([NANOBODY])
     with lmdb.open(str(store.path), readonly=True) as plain, plain.begin() as transaction:
-        value = transaction.get(embedding_key(encoder.name, NANOBODY))
+        value = transaction.get(store_module.embedding_key(encoder.name, NANOBODY))
     assert value[:4] == b"PTEM"
     assert value[6:16].rstrip(b"\0") == b"float32"
     assert np.frombuffer(value[16:24], "<u4").tolist() == [9, 4]

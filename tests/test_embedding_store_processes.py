@@ -17,32 +17,31 @@ from paratope.encoders import load_encoder
 from paratope.encoders.embedding_store import EmbeddingStore
 from paratope.molecules.sequences import ALPHABET
 
-
-def run_python(code: str, *arguments: object, **options: object) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-c", code, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, **options)
-
-
-FILL = """
-import sys
-from paratope.encoders.embedding_store import EmbeddingStore
-from paratope.encoders import load_encoder
+BEGIN = """
+import os, random, sys
 from paratope.core.errors import StoreError
-{setup}
+from paratope.encoders import embedding_store, load_encoder
+open_store = lambda: embedding_store.EmbeddingStore(load_encoder("residue"), sys.argv[1])
+"""
+FILL = """
 try:
-    with EmbeddingStore(load_encoder("residue"), sys.argv[1]) as store:
+    with open_store() as store:
         store.fill([("A" * n,) for n in range(1, 400)])
 except StoreError as error:
     print(error)
 """
 
 
+def run_python(code: str, folder: Path) -> subprocess.CompletedProcess:
+    """Run code on a store in a folder."""
+    command = [sys.executable, "-c", BEGIN + code, str(folder)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+
 def test_the_map_grows_under_a_reader_in_another_process(tmp_path):
     with EmbeddingStore(load_encoder("residue"), tmp_path) as store:
         store.fill([("C",)])
-        module = "paratope.encoders.embedding_store"
-        grow = f"import {module} as e; e.INITIAL_MAP_BYTES = 1 << 18"
-        many = FILL.format(setup=grow).replace("400", "900")
+        many = "embedding_store.INITIAL_MAP_BYTES = 1 << 18" + FILL.replace("400", "900")
         assert run_python(many, tmp_path).stderr == ""
         expected = load_encoder("residue").encode([("A" * 899,)])[0]
         np.testing.assert_array_equal(store.get(("A" * 899,)), expected)
@@ -50,10 +49,10 @@ def test_the_map_grows_under_a_reader_in_another_process(tmp_path):
 
 
 def test_what_is_written_after_another_process_cleared_the_store_is_kept(tmp_path):
-    clear = "import sys; from paratope.encoders.embedding_store import clear_caches as c; c(PATH)"
     with EmbeddingStore(load_encoder("residue"), tmp_path) as store:
         store.fill([("AC",)])
-        assert run_python(clear.replace("PATH", repr(str(tmp_path)))).returncode == 0
+        clear = "embedding_store.clear_caches(sys.argv[1])"
+        assert run_python(clear, tmp_path).returncode == 0
         assert len(store) == 0
         store.fill([("CD",), ("AC",)])
     with EmbeddingStore(load_encoder("residue"), tmp_path) as store:  # opened anew, from the disk
@@ -64,7 +63,7 @@ def test_a_full_disk_is_a_clear_error_and_harms_nothing(tmp_path):
     """A limit on the size of files stands in for the disk's end."""
     limit = "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
     limit += "resource.setrlimit(resource.RLIMIT_FSIZE, (6 << 20, 6 << 20))"
-    done = run_python(FILL.format(setup=limit), tmp_path)
+    done = run_python(limit + FILL, tmp_path)
     assert done.stderr == ""
     assert "cannot be written" in done.stdout
     assert "PARATOPE_CACHE" in done.stdout
@@ -76,11 +75,8 @@ def test_a_full_disk_is_a_clear_error_and_harms_nothing(tmp_path):
 
 
 ENDLESS = """
-import random, sys
-from paratope.encoders.embedding_store import EmbeddingStore
-from paratope.encoders import load_encoder
 letters = random.Random(0)
-with EmbeddingStore(load_encoder("residue"), sys.argv[1]) as store:
+with open_store() as store:
     while True:
         chains = ["".join(letters.choices("ACDEFGHIKLMNPQRSTVWY", k=200)) for _ in range(5)]
         store.fill([(chain,) for chain in chains])
@@ -91,9 +87,8 @@ with EmbeddingStore(load_encoder("residue"), sys.argv[1]) as store:
 def test_a_kill_while_writing_loses_nothing_that_was_committed(tmp_path):
     encoder = load_encoder("residue")
     for kill_after in (1, 40, 155):
-        process = subprocess.Popen(
-            [sys.executable, "-c", ENDLESS, str(tmp_path)], stdout=subprocess.PIPE, text=True
-        )
+        command = [sys.executable, "-c", BEGIN + ENDLESS, str(tmp_path)]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         committed = [process.stdout.readline().strip() for _ in range(5 * kill_after)]
         process.send_signal(signal.SIGKILL)
         rest = process.stdout.read().split("\n")[:-1]  # whole lines only
@@ -139,10 +134,7 @@ def test_several_processes_read_at_once(tmp_path, method):
 
 
 FORK = """
-import os, sys
-from paratope.encoders.embedding_store import EmbeddingStore
-from paratope.encoders import load_encoder
-with EmbeddingStore(load_encoder("residue"), sys.argv[1]) as store:
+with open_store() as store:
     store.fill([("AAAA",)])
     child = os.fork()
     if child == 0:

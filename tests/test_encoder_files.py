@@ -4,11 +4,9 @@ import hashlib
 import http.server
 import importlib.util
 import json
-import os
 import pickle
 import re
 import shutil
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,12 +14,18 @@ from typing import Any
 import numpy as np
 import pytest
 
+from conftest import Trap, serving
 from paratope.core.errors import EncoderError, MissingExtraError
 from paratope.encoders import ENCODERS, download_encoder, load_encoder
 from paratope.encoders.hub import FOLDER_VARIABLE, fingerprint, read_vocabulary
 from tiny_models import PUBLISHED, sentencepiece_model
 
 CHAIN = "EVQLVESGGGLVQPGGSLRLSCAASGFNIKDTYIHWVRQ"
+
+
+def rows_of(name: str, folder: Path) -> np.ndarray:
+    """What an encoder of these files makes of the chain."""
+    return load_encoder(f"{name}@{folder}", device="cpu").encode([(CHAIN,)])[0]
 
 
 @pytest.fixture
@@ -58,9 +62,7 @@ def test_t5_vocabulary_is_read_from_sentencepiece(name, tiny_folder, vocabularie
     processor = sentencepiece.SentencePieceProcessor(model_file=str(folder / "spiece.model"))
     assert processor.EncodeAsPieces("V Q L") == ["▁V", "▁Q", "▁L"]
     assert read_vocabulary(folder) == {piece: index for index, piece in enumerate(pieces)}
-    first = load_encoder(f"{name}@{folder}", device="cpu").encode([(CHAIN,)])[0]
-    second = load_encoder(f"{name}@{tiny_folder(name)}", device="cpu").encode([(CHAIN,)])[0]
-    np.testing.assert_array_equal(first, second)
+    np.testing.assert_array_equal(rows_of(name, folder), rows_of(name, tiny_folder(name)))
 
 
 def test_without_sentencepiece_the_extra_is_named(tmp_path, monkeypatch):
@@ -82,10 +84,8 @@ def cache_snapshot(cache: Path, repository: str, commit: str, files: Path) -> No
 def test_what_is_not_here_says_how_to_get_it(name, hub_cache):
     with pytest.raises(EncoderError) as refusal:
         load_encoder(name)
-    message = str(refusal.value)
-    assert f"paratope encoders download {name}" in message
-    assert f"{name}@FOLDER" in message
-    assert FOLDER_VARIABLE in message
+    for said in (f"paratope encoders download {name}", f"{name}@FOLDER", FOLDER_VARIABLE):
+        assert said in str(refusal.value)
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -158,12 +158,11 @@ def test_damaged_files(copied, name, damage, message):
     folder = copied("esm2-8m")
     for other in folder.glob("tokenizer*"):
         other.unlink()
-    if damage is None:
-        (folder / name).unlink()
-    else:
+    (folder / name).unlink()
+    if damage is not None:
         (folder / name).write_bytes(damage)
     with pytest.raises(EncoderError, match=message):
-        load_encoder(f"esm2-8m@{folder}", device="cpu").encode([(CHAIN,)])
+        rows_of("esm2-8m", folder)
 
 
 @pytest.mark.parametrize("name", ["esm2-8m", "igbert", "prott5"])
@@ -177,26 +176,16 @@ def test_a_missing_weight_is_no_random_weight(name, copied):
 
     change_weights(folder, lose)
     with pytest.raises(EncoderError, match=f"no {lost[0]}"):
-        load_encoder(f"{name}@{folder}", device="cpu").encode([(CHAIN,)])
-
-
-class Malice:
-    """A pickle that would make a file when it is read."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[Any, tuple[str]]:
-        return os.mkdir, (str(self.path),)
+        rows_of(name, folder)
 
 
 def test_no_pickle_is_run(copied, tmp_path):
     folder = copied("esm2-8m")
     (folder / "model.safetensors").unlink()
     proof = tmp_path / "was-run"
-    (folder / "pytorch_model.bin").write_bytes(pickle.dumps(Malice(proof)))
+    (folder / "pytorch_model.bin").write_bytes(pickle.dumps(Trap(proof)))
     with pytest.raises(EncoderError, match="cannot be read"):
-        load_encoder(f"esm2-8m@{folder}", device="cpu").encode([(CHAIN,)])
+        rows_of("esm2-8m", folder)
     assert not proof.exists()
 
 
@@ -207,7 +196,7 @@ def test_no_code_of_a_model_is_run(copied, tmp_path):
     (folder / "config.json").write_text(json.dumps(config))
     proof = tmp_path / "was-run"
     (folder / "evil.py").write_text(f"import os; os.mkdir({str(proof)!r})")
-    load_encoder(f"esm2-8m@{folder}", device="cpu").encode([(CHAIN,)])
+    rows_of("esm2-8m", folder)
     assert not proof.exists()
 
 
@@ -225,9 +214,7 @@ def test_weights_as_the_hub_holds_them(name, copied, tiny_folder):
     whole.base_model.load_state_dict(loaded.language_model.state_dict())
     (folder / "model.safetensors").unlink()
     torch.save(whole.state_dict(), folder / "pytorch_model.bin")
-    expected = load_encoder(f"{name}@{tiny_folder(name)}", device="cpu").encode([(CHAIN,)])[0]
-    rows = load_encoder(f"{name}@{folder}", device="cpu").encode([(CHAIN,)])[0]
-    np.testing.assert_allclose(rows, expected, atol=1e-6)
+    np.testing.assert_allclose(rows_of(name, folder), rows_of(name, tiny_folder(name)), atol=1e-6)
 
 
 def test_half_precision_weights_are_used_in_single_precision(copied):
@@ -242,9 +229,8 @@ def test_half_precision_weights_are_used_in_single_precision(copied):
 
 
 def test_loading_says_nothing(copied, capfd, caplog):
-    load_encoder(f"esm2-8m@{copied('esm2-8m')}", device="cpu").encode([(CHAIN,)])
-    out, err = capfd.readouterr()
-    assert (out, err) == ("", "")
+    rows_of("esm2-8m", copied("esm2-8m"))
+    assert capfd.readouterr() == ("", "")
     assert not caplog.records
 
 
@@ -263,12 +249,6 @@ def hub(
     asked: list[str] = []
 
     class Handler(http.server.BaseHTTPRequestHandler):
-        def log_message(self, *arguments: object) -> None:
-            pass
-
-        def do_HEAD(self) -> None:
-            self.do_GET()
-
         def do_GET(self) -> None:
             path = self.path.split("?")[0]
             asked.append(path)
@@ -296,16 +276,13 @@ def hub(
             if self.command == "GET":
                 self.wfile.write(body)
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        address = f"http://127.0.0.1:{server.server_port}"
+        do_HEAD = do_GET
+
+    with serving(Handler) as address:
         monkeypatch.setattr(constants, "ENDPOINT", address)
         template = address + "/{repo_id}/resolve/{revision}/{filename}"
         monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
         yield asked
-        server.shutdown()
-        thread.join()
 
 
 def test_download_into_the_cache_and_into_a_folder(hub, run_paratope, tmp_path):

@@ -14,11 +14,10 @@ from paratope.encoders import ENCODERS, BaseEncoder, Encoder, load_encoder
 from paratope.encoders.residue import residue_table
 from paratope.encoders.transformer import length_batches, resolve_device
 from paratope.molecules.sequences import ALPHABET
+from test_numbering import VH, VK
 from tiny_models import PUBLISHED, tokenizer_of
 
-# the beginnings of trastuzumab's chains
-HEAVY = "EVQLVESGGGLVQPGGSLRLSCAASGFNIKDTYIHWVRQAPGKGLEWVARIYPTNGYTRY"
-LIGHT = "DIQMTQSPSSLSASVGDRVTITCRASQDVNTAVAWYQQKPGKAPKLLIYS"
+HEAVY, LIGHT = VH[:60], VK[:50]
 
 
 def spec_of(name: str, tiny_folder) -> str:
@@ -88,8 +87,7 @@ def test_no_two_residues_are_the_same_to_it(encoder):
     arrays = encoder.encode([(HEAVY[:50] + letter + HEAVY[51:],) for letter in ALPHABET])
     for first, second in itertools.combinations(arrays, 2):
         assert largest_difference(first[50], second[50]) > 1e-3
-    for position in (0, 30, len(HEAVY) - 1):  # a mutant of one residue
-        letter = "W" if HEAVY[position] != "W" else "A"
+    for position, letter in ((0, "W"), (30, "W"), (len(HEAVY) - 1, "W")):  # a mutant of one residue
         mutant = HEAVY[:position] + letter + HEAVY[position + 1 :]
         parent_rows, mutant_rows = encoder.encode([(HEAVY, LIGHT), (mutant, LIGHT)])
         assert largest_difference(parent_rows[position], mutant_rows[position]) > 1e-3

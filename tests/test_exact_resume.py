@@ -119,7 +119,6 @@ PARTS = {
 
 @pytest.mark.parametrize("part", PARTS)
 def test_every_part_of_the_state_is_needed_and_restored(data, noisy, tmp_path, part):
-    """Unchanged, the run ends alike; with any one part otherwise, it does not."""
     undisturbed, folder = noisy
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     checkpoints = Checkpoints(tmp_path)
@@ -175,17 +174,13 @@ def test_resuming_with_other_settings_or_rows_is_refused(data, tmp_path):
 @pytest.mark.parametrize("work", ["fit", "network", "train_table", "predict"])
 def test_the_callers_random_numbers_are_left_alone(data, tiny_run, tmp_path, work):
     """Two users with seeds of their own go on with numbers of their own."""
-    result, recipe = run(data, tiny()), tiny_run.trained.recipe
-
-    def do() -> None:
-        if work == "fit":
-            run(data, tiny())
-        elif work == "network":
-            result.network()
-        elif work == "train_table":
-            train_table(tiny_run.table, recipe, tmp_path / "run", RunOptions(device="cpu"))
-        else:
-            Predictor.load(tiny_run.folder / "bundle").predict(tiny_run.table)
+    table, recipe, options = tiny_run.table, tiny_run.trained.recipe, RunOptions(device="cpu")
+    do = {
+        "fit": lambda: run(data, tiny()),
+        "network": run(data, tiny()).network,
+        "train_table": lambda: train_table(table, recipe, tmp_path / "run", options),
+        "predict": lambda: Predictor.load(tiny_run.folder / "bundle").predict(table),
+    }[work]
 
     def draws() -> tuple[float, float, float]:
         return random.random(), float(np.random.random()), torch.rand(1).item()

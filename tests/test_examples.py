@@ -1,7 +1,6 @@
 """The examples run: the notebook, the Python in the documents, the table a newcomer predicts."""
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import nbclient
@@ -9,39 +8,29 @@ import nbformat
 import polars as pl
 import pytest
 
-from conftest import Finished
+from conftest import Run
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOK = ROOT / "examples" / "quickstart.ipynb"
 PYTHON = re.compile(r"^```python\n(?P<body>.*?)^```", re.MULTILINE | re.DOTALL)
-WITH_PYTHON = [
-    path
-    for path in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-    if PYTHON.search(path.read_text("utf-8"))
-]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+WITH_PYTHON = [path for path in PAGES if PYTHON.search(path.read_text("utf-8"))]
 
 
-def test_quickstart_notebook_runs(tmp_path, monkeypatch):
+def test_quickstart_notebook_is_committed_without_outputs_and_runs(tmp_path, monkeypatch):
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
     # tqdm, used by the encoders' libraries, misses a Jupyter extension that nothing here needs
     monkeypatch.setenv("PYTHONWARNINGS", "ignore:IProgress not found")
     notebook = nbformat.read(NOTEBOOK, as_version=4)
-    client = nbclient.NotebookClient(
-        notebook, timeout=240, resources={"metadata": {"path": str(NOTEBOOK.parent)}}
-    )
-    client.execute()
-    outputs = [
-        output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs
-    ]
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    # what it shows is what a reader's own model says, not what ours said once
+    assert not any(cell.outputs or cell.execution_count for cell in cells)
+    resources = {"metadata": {"path": str(NOTEBOOK.parent)}}
+    nbclient.NotebookClient(notebook, timeout=240, resources=resources).execute()
+    outputs = [output for cell in cells for output in cell.outputs]
     assert outputs
     shown = [output.text for output in outputs if output.output_type == "stream"]
     assert not [text for text in shown if "Warning" in text]
-
-
-def test_quickstart_notebook_is_committed_without_outputs():
-    """What it shows is what a reader's own model says, not what ours said once."""
-    for cell in nbformat.read(NOTEBOOK, as_version=4).cells:
-        assert cell.cell_type != "code" or (not cell.outputs and cell.execution_count is None)
 
 
 def blocks(path: Path) -> list[str]:
@@ -51,12 +40,11 @@ def blocks(path: Path) -> list[str]:
 
 
 @pytest.fixture
-def reader_folder(tmp_path: Path, run_paratope: Callable[..., Finished]) -> Path:
+def reader_folder(tmp_path: Path, run_paratope: Run) -> Path:
     """Where a reader of the documents would stand: the files that they name are there."""
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     table = tmp_path / "measurements.csv"
-    done = run_paratope("data", "simulate", "-o", table, "--antibodies", 20, "--antigens", 2)
-    assert done.code == 0, done.err
+    run_paratope("data", "simulate", "-o", table, "--antibodies", 20, "--antigens", 2, code=0)
     rows = pl.read_csv(table)
     rows.select("id", "heavy", "light", "antigen").head(5).write_csv(tmp_path / "pool.csv")
     return tmp_path
@@ -72,9 +60,8 @@ def campaign_names(folder: Path) -> dict[str, object]:
     """What scan.md and suggest.md speak of: a campaign, and an antibody of it."""
     import paratope
 
-    rows = pl.read_csv(folder / "measurements.csv").filter(
-        pl.col("antigen") == pl.col("antigen").first()
-    )
+    rows = pl.read_csv(folder / "measurements.csv")
+    rows = rows.filter(pl.col("antigen") == rows["antigen"][0])
     paratope.adapt(rows, folder / "my-campaign", report=False)
     return {name: rows[name][0] for name in ("heavy", "light", "antigen")}
 

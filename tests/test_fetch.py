@@ -3,12 +3,12 @@
 import dataclasses
 import hashlib
 import http.server
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from conftest import serving
 from paratope.core.errors import InputError, OutputError
 from paratope.data.datasets import DATASETS
 from paratope.data.datasets import fetch as fetching
@@ -48,16 +48,10 @@ class Origin:
 @pytest.fixture
 def origin() -> Iterator[Origin]:
     state = Origin()
-    methods = {"do_GET": lambda handler: state.answer(handler), "log_message": lambda *_: None}
+    methods = {"do_GET": lambda handler: state.answer(handler)}
     handler = type("Handler", (http.server.BaseHTTPRequestHandler,), methods)
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    state.url = f"http://127.0.0.1:{server.server_port}"
-    yield state
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serving(handler) as state.url:
+        yield state
 
 
 def dataset_of(*files: DataFile) -> Dataset:

@@ -15,7 +15,7 @@ from paratope.data.datasets.abbibench import ASSAYS
 from paratope.data.measurements import Measurement, Origin
 from paratope.evaluation.metrics import METRICS
 from paratope.molecules.sequences import Antibody, Antigen, Pair
-from published_files import benchmark_fixture, load_public, module_fixture
+from published_files import benchmark_fixture, module_fixture
 from small_campaigns import HEAVY
 
 benchmark = benchmark_fixture("benchmark_public")
@@ -65,9 +65,9 @@ def test_rows_that_the_network_shares_with_gearbind(benchmark, data_root):
 
 
 @pytest.mark.parametrize("name", ["ab645", "ab1101", "s1131"])
-def test_row_numbers_join_other_peoples_folds(name, comparators, data_root):
+def test_row_numbers_join_other_peoples_folds(name, comparators, data_root, load):
     folds = comparators.protattba_predictions(name, data_root)
-    measurements = load_public(data_root, name, True).measurements
+    measurements = load(name, True).measurements
     assert [row.origin.row for row in measurements] == folds["row"].to_list()
     ours = np.array([row.delta_pkd for row in measurements])
     theirs = [ddg_kcal_mol_to_delta_pkd(value) for value in folds["ddg_kcal_mol"]]
@@ -76,9 +76,9 @@ def test_row_numbers_join_other_peoples_folds(name, comparators, data_root):
 
 
 @pytest.mark.parametrize("cutoff", [70, 90, 100])
-def test_graphinity_folds_join_with_the_sign_turned(cutoff, comparators, data_root):
+def test_graphinity_folds_join_with_the_sign_turned(cutoff, comparators, data_root, load):
     folds = comparators.graphinity_folds(cutoff, data_root)
-    rows = {row.origin.row: row for row in load_public(data_root, "ab645", True).measurements}
+    rows = {row.origin.row: row for row in load("ab645", True).measurements}
     assert (folds.height, folds["row"].n_unique(), folds["fold"].n_unique()) == (618, 618, 10)
     for record in folds.iter_rows(named=True):
         row = rows[record["row"]]

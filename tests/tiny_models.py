@@ -1,6 +1,5 @@
 """Small models of the published architectures, with the published vocabularies, as files."""
 
-import json
 import struct
 from pathlib import Path
 from typing import Any
@@ -17,11 +16,6 @@ TINY = {
     "t5": {"d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 2, "num_heads": 4},
     "bert": {**BERT, "max_position_embeddings": 600},
 }
-
-
-def read_vocabularies(reference_root: Path) -> dict[str, list[str]]:
-    published = json.loads((reference_root / "vocabularies.json").read_text())
-    return {**published, "igbert": list(IGBERT_TOKENS.split(" "))}
 
 
 def tokenizer_of(name: str, vocabularies: dict[str, list[str]], folder: Path) -> Any:
