@@ -23,11 +23,12 @@ from paratope.data.splits import (
     replicate_groups,
     same_molecule,
     split_measurements,
+    strip_tags,
     tiers,
     write_split,
 )
 from paratope.data.splits.clusters import align_by_representatives, single_linkage
-from paratope.data.splits.split import assign_by_rank, assign_groups
+from paratope.data.splits.split import assign_by_rank, assign_groups, prove
 from paratope.molecules import alignment
 from paratope.molecules.numbering import cdrs
 from paratope.molecules.sequences import AMINO_ACIDS, Antibody, Antigen, Pair
@@ -122,6 +123,54 @@ def test_fragments_join_their_antigen_however_short():
         assert labels.tolist() == [0, 1, 0]
     labels = antigen_clusters([Antigen((chain,)) for chain in (other, whole, *fragments)])
     assert labels.tolist() == [0, 1, 1, 1, 1, 1, 1]
+
+
+def test_tags_relate_no_antigens():
+    rng = np.random.default_rng(5)
+    constructs = {
+        "His": "{}GGSHHHHHHHH",
+        "Myc": "{}EQKLISEEDLNHHHHHH",
+        "Avi": "{}GSGLNDIFEAQKIEWHE",
+        "foldon": "{}GYIPEAPRDGQAYVRKDGEWVLLSTFLGSGLVPRGSHHHHHH",
+        "Strep": "{}SAWSHPQFEKGGGSGGGSGGSAWSHPQFEK",
+        "FLAG": "MDYKDHDGDYKDHDIDYKDDDDKLAAANS{}",
+    }
+    for name, construct in constructs.items():
+        first, second, fragment = (random_chain(rng, length) for length in (60, 90, 45))
+        tagged = [Antigen((construct.format(chain),)) for chain in (first, second)]
+        shared = Antigen((construct.format(""),))
+        labels = antigen_clusters([*tagged, shared, Antigen((first,)), Antigen((fragment,))])
+        assert labels.tolist() == [0, 1, 2, 0, 3], name
+        (stripped,) = strip_tags(tagged[0]).chains
+        assert first in stripped
+        assert len(stripped) <= len(first) + 6
+        # the two, tagged alike, on two sides of a cut are no leak; one of them with and without is
+        rows = [Measurement(Pair(Antibody(VH.format("ARD")), antigen), 7.0) for antigen in tagged]
+        proof = prove(rows, np.array([0, 1]))
+        assert proof["shared_antigens"] == 0
+        assert proof["antigen_max_identity_related"] < 0.3
+        bare = dataclasses.replace(rows[0], pair=Pair(rows[0].pair.antibody, Antigen((first,))))
+        assert prove([rows[0], bare], np.array([0, 1]))["shared_antigens"] == 1
+
+
+def test_an_antigen_that_is_a_tag_stays_and_one_with_a_tag_inside_is_two_chains():
+    rng = np.random.default_rng(6)
+    for tag in ("HHHHHH", "EQKLISEEDLN", "DYKDDDDK", "WSHPQFEK"):
+        assert strip_tags(Antigen((tag,))) == Antigen((tag,))
+    first, second = random_chain(rng, 80), random_chain(rng, 70)
+    whole = Antigen((first + "DYKDDDDK" + second, "MKVLAAGIT"), "fusion")
+    assert strip_tags(whole) == Antigen((first, second, "MKVLAAGIT"), "fusion")
+    untagged = Antigen((first, second))
+    assert strip_tags(untagged) is untagged
+
+
+def test_the_chimera_of_5c0s_joins_no_influenza_with_hiv(data_root):
+    rows = load_dataset("sabdab_full", data_root).measurements
+    chimera = next(row.pair.antigen for row in rows if row.origin.complex_id == "5c0s")
+    stem = chimera.chains[0][chimera.chains[0].index("TYNAELLVLLE") :][:70]
+    gp41 = "SGIVQQQNNLLRAIEAQQHLLQLTVWGIKQLQARILAVERYLKDQQ"
+    labels = antigen_clusters([Antigen((stem,)), Antigen((gp41,)), chimera])
+    assert labels.tolist() == [0, 1, 0]
 
 
 def test_near_identical_peptides_join_and_any_chain_pair_links():

@@ -1,6 +1,11 @@
 """Splits of measurements whose parts share nothing that would flatter a model, with the proof."""
 
-from paratope.data.splits.clusters import antibody_clusters, antigen_clusters, same_molecule
+from paratope.data.splits.clusters import (
+    antibody_clusters,
+    antigen_clusters,
+    same_molecule,
+    strip_tags,
+)
 from paratope.data.splits.kinds import KINDS, SplitSettings, mutated_positions, replicate_groups
 from paratope.data.splits.split import (
     Split,
@@ -21,6 +26,7 @@ __all__ = [
     "prove",
     "replicate_groups",
     "same_molecule",
+    "strip_tags",
     "split_measurements",
     "tiers",
     "write_split",

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import re
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
@@ -13,6 +14,20 @@ from paratope.molecules.sequences import Antibody, Antigen
 
 # A containment of fewer residues than this is chance.
 MIN_FRAGMENT = 5
+# What is put into constructs of unrelated proteins, so that sharing it relates none of them.
+TAGS = {
+    "His": "H{6,}",
+    "Myc": "EQKLISEEDL",
+    "Avi": "GLNDIFEAQKIEWHE",
+    "foldon": "GYIPEAPRDGQAYVRKDGEWVLLSTFL",
+    "Strep": "W[SR]HPQFEK",
+    "FLAG": "(?:DYKDHDGDYKDHDI)?DYKDDDDK",
+    # gp41 helices in a stem of influenza haemagglutinin (PDB 5C0S), which is no HIV antigen for it
+    "gp41 of 5C0S": "GDPEWDREINNYTSIIYSLIEESQNQQENGTGGGSGIVQQQNNLLRAIEAQQHLLQLTVWGIKQLQ",
+}
+_TAG = re.compile("|".join(f"(?:{tag})" for tag in TAGS.values()))
+# Residues between tags, or beyond one, that are more than a linker or a cleavage site.
+_LINKER = 30
 # Ends that two constructs of one molecule may differ in, as a share of the shorter.
 _LOOSE_END = 0.05
 _ANCHOR = 12
@@ -64,6 +79,32 @@ def join_groups(*groupings: np.ndarray) -> np.ndarray:
     return single_linkage(int(ends[-1]), links)[:rows]
 
 
+def strip_tags(antigen: Antigen) -> Antigen:
+    """An antigen without `TAGS`, and without linkers between or beyond them, for linking.
+
+    A chain with a tag inside gives a chain for either side. An antigen that is a tag and nothing
+    else, such as the epitope of 9E10, stays as it is.
+
+    >>> strip_tags(Antigen(("MGSSHHHHHHSSGLVPRGSH" + "KVFGRCELAAAMKRHGLDNYRGYSLGNWVCAA",))).chains
+    ('SSGLVPRGSHKVFGRCELAAAMKRHGLDNYRGYSLGNWVCAA',)
+    >>> strip_tags(Antigen(("EQKLISEEDLN",))).chains
+    ('EQKLISEEDLN',)
+    """
+    chains = tuple(piece for chain in antigen.chains for piece in _without_tags(chain))
+    return antigen if chains == antigen.chains else dataclasses.replace(antigen, chains=chains)
+
+
+@functools.lru_cache(maxsize=65536)
+def _without_tags(chain: str) -> tuple[str, ...]:
+    pieces = _TAG.split(chain)
+    longest = max(pieces, key=len)
+    kept = [piece for piece in pieces if piece is longest or len(piece) > _LINKER]
+    # what is left of an antigen that is a tag itself, a linker at most, is no part of others
+    tag_residues = len(chain) - sum(map(len, pieces))
+    is_tag = len(longest) < max(MIN_FRAGMENT, min(_ANCHOR, tag_residues))
+    return (chain,) if is_tag and tag_residues else tuple(kept)
+
+
 def antigen_clusters(
     antigens: Sequence[Antigen], identity: float = 0.3, coverage: float = 0.5
 ) -> np.ndarray:
@@ -72,7 +113,8 @@ def antigen_clusters(
     Two antigens are linked if any chain of one is related to any chain of the other: by a local
     alignment (MMseqs2, BLOSUM62) whose identity and coverage, both of the shorter chain, reach the
     thresholds and whose identity is above the twilight zone of its length; by an ungapped placement
-    of a peptide that chance does not give; or by containment, however long (fragments).
+    of a peptide that chance does not give; or by containment, however long (fragments). Tags and
+    foldons are no part of a chain here (see `strip_tags`): they join unrelated antigens.
 
     Raises `InputError` if `identity` is not in (0, 1], `coverage` not in [0, 1] or an antigen has
     no chain, and `ParatopeError` if MMseqs2 is missing or fails.
@@ -89,6 +131,7 @@ def antigen_clusters(
         )
     if not all(antigen.chains for antigen in antigens):
         raise InputError("an antigen without chains cannot be clustered")
+    antigens = [strip_tags(antigen) for antigen in antigens]
     chains = sorted({chain for antigen in antigens for chain in antigen.chains})
     index_of = {chain: index for index, chain in enumerate(chains)}
     aligned = align_by_representatives(tuple(chains))

@@ -20,6 +20,7 @@ from paratope.data.splits.clusters import (
     renumber,
     same_molecule,
     single_linkage,
+    strip_tags,
 )
 from paratope.molecules.sequences import Pair
 
@@ -73,7 +74,7 @@ def replicate_groups(measurements: Sequence[Measurement]) -> np.ndarray:
     """
     pairs = _distinct_pairs(measurements)
     antibodies = same_molecule([pair.antibody.chains for pair in pairs])
-    antigens = same_molecule([pair.antigen.chains for pair in pairs])
+    antigens = same_molecule([strip_tags(pair.antigen).chains for pair in pairs])
     same = dict(zip(pairs, zip(antibodies.tolist(), antigens.tolist(), strict=True), strict=True))
     steps = (
         index

@@ -22,6 +22,7 @@ from paratope.data.splits.clusters import (
     region_text,
     renumber,
     same_molecule,
+    strip_tags,
 )
 from paratope.data.splits.kinds import KINDS, Request, SplitSettings, replicate_groups, row_labels
 from paratope.data.tables import write_table
@@ -271,7 +272,8 @@ def prove(
     """
     pairs = [row.pair for row in measurements]
     antibodies = same_molecule([pair.antibody.chains for pair in pairs]).tolist()
-    antigens = same_molecule([pair.antigen.chains for pair in pairs]).tolist()
+    untagged = [strip_tags(pair.antigen).chains for pair in pairs]
+    antigens = same_molecule(untagged).tolist()
     both = list(zip(antibodies, antigens, strict=True))
     labels = {"pairs": both, "antibodies": antibodies, "antigens": antigens}
     proof: dict = {
@@ -284,7 +286,7 @@ def prove(
         )
         for region in REGIONS
     }
-    identity = _antigen_identity([pair.antigen.chains for pair in pairs], parts, antigen_coverage)
+    identity = _antigen_identity(untagged, parts, antigen_coverage)
     proof["antigen_max_identity"], proof["antigen_max_identity_related"] = identity
     proof["leaks"] = leaks(proof)
     proof["input_sha256"] = input_hash(measurements)
