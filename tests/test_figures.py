@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from paratope.core.errors import InputError
-from paratope.evaluation import figures
+from paratope.evaluation.figures import campaigns, charts, scans, style
 from paratope.evaluation.metrics import EvaluationRows
 
 
@@ -26,10 +26,10 @@ def some_rows(count: int = 200, bounds: bool = True) -> EvaluationRows:
     return EvaluationRows(np.clip(measured, 6, 10), predicted, codes, **ends)
 
 
-def positions(chains: str = "HL") -> list[figures.PositionEffect]:
+def positions(chains: str = "HL") -> list[campaigns.PositionEffect]:
     sites = [(1, "FR1", 0.0), (27, "CDR1", 0.4), (30, "CDR1", 1.2), (60, "CDR2", 0)]
     return [
-        figures.PositionEffect(chain, str(imgt), region, size, (-1) ** imgt * size, int(size > 0))
+        campaigns.PositionEffect(chain, str(imgt), region, size, (-1) ** imgt * size, int(size > 0))
         for chain in chains
         for imgt, region, size in [*sites, (105, "CDR3", 0.7)]
     ]
@@ -38,7 +38,7 @@ def positions(chains: str = "HL") -> list[figures.PositionEffect]:
 def some_heat_map(changes: np.ndarray) -> Figure:
     sites = zip("EVQLVESGGGLX", map(str, range(20, 32)), ["FR1"] * 5 + ["CDR1"] * 7, strict=True)
     labels = {"label": "ΔpKd", "title": "heavy chain", "subtitle": "flat", "warning": "nothing"}
-    return figures.heat_map(changes, list(sites), **labels)
+    return scans.heat_map(changes, list(sites), **labels)
 
 
 LINE = {"variants": [12, 96, 384], "spearman": [0.3, 0.5, 0.6]}
@@ -47,22 +47,22 @@ PARENT = [(9, 8, 10), (7, 6, 8)]
 NAN = float("nan")
 ROUNDS = {"ours": [(8, 7, 9), (9, 8.5, 9.5)], "random_draws": [(8, NAN, NAN), (8.4, NAN, NAN)]}
 DRAWN: dict[str, Callable[[], Figure]] = {
-    "predicted_versus_measured": lambda: figures.predicted_versus_measured(some_rows()),
-    "dense": lambda: figures.predicted_versus_measured(some_rows(4000)),
-    "one_row": lambda: figures.predicted_versus_measured(EvaluationRows([7.0], [8.0])),
-    "residuals": lambda: figures.residuals(some_rows()),
-    "calibration": lambda: figures.calibration(some_rows()),
-    "selective_risk": lambda: figures.selective_risk(some_rows()),
-    "per_bin": lambda: figures.per_bin(["< 5", "5–7"], [3, 9], [1.0, 0.5], [NAN, -0.2]),
-    "held out": lambda: figures.held_out_predictions(some_rows(60), "pKd"),
-    "two assays": lambda: figures.held_out_predictions(some_rows(60), "score", ["a", "b"] * 30),
-    "six assays": lambda: figures.held_out_predictions(some_rows(60), "score", [*"abcdef"] * 10),
-    "many": lambda: figures.held_out_predictions(some_rows(2000, bounds=False), "pKd"),
-    "curve": lambda: figures.learning_curve([12, 48], [0.3, 0.45], LINE, 96, 77, {"ridge": 0.4}),
-    "small curve": lambda: figures.learning_curve([8], [-0.4], LINE, 10, 8, {}),
-    "positions": lambda: figures.position_importance(positions(), "pKd"),
-    "one chain": lambda: figures.position_importance(positions("H"), "score"),
-    "rounds": lambda: figures.campaign_rounds(
+    "predicted_versus_measured": lambda: charts.predicted_versus_measured(some_rows()),
+    "dense": lambda: charts.predicted_versus_measured(some_rows(4000)),
+    "one_row": lambda: charts.predicted_versus_measured(EvaluationRows([7.0], [8.0])),
+    "residuals": lambda: charts.residuals(some_rows()),
+    "calibration": lambda: charts.calibration(some_rows()),
+    "selective_risk": lambda: charts.selective_risk(some_rows()),
+    "per_bin": lambda: charts.per_bin(["< 5", "5–7"], [3, 9], [1.0, 0.5], [NAN, -0.2]),
+    "held out": lambda: campaigns.held_out_predictions(some_rows(60), "pKd"),
+    "two assays": lambda: campaigns.held_out_predictions(some_rows(60), "score", ["a", "b"] * 30),
+    "six assays": lambda: campaigns.held_out_predictions(some_rows(60), "score", [*"abcdef"] * 10),
+    "many": lambda: campaigns.held_out_predictions(some_rows(2000, bounds=False), "pKd"),
+    "curve": lambda: campaigns.learning_curve([12, 48], [0.3, 0.45], LINE, 96, 77, {"ridge": 0.4}),
+    "small curve": lambda: campaigns.learning_curve([8], [-0.4], LINE, 10, 8, {}),
+    "positions": lambda: campaigns.position_importance(positions(), "pKd"),
+    "one chain": lambda: campaigns.position_importance(positions("H"), "score"),
+    "rounds": lambda: campaigns.campaign_rounds(
         [24, 48],
         ROUNDS,
         {"ours": [(0.1, 0, 0.2), (0.4, 0.3, 0.5)]},
@@ -72,13 +72,13 @@ DRAWN: dict[str, Callable[[], Figure]] = {
     ),
     "heat_map": lambda: some_heat_map(np.linspace(-1, 1, 20 * 12).reshape(20, 12)),
     "heat_map_of_nothing": lambda: some_heat_map(np.full((20, 12), np.nan)),
-    "position_profile": lambda: figures.position_profile(
+    "position_profile": lambda: scans.position_profile(
         [0.1, -0.5], [-1, -2], [1, 0.2], ["G27", "F28"], ["CDR1", "FR2"], label="Δ", title="scan"
     ),
-    "ranked_changes": lambda: figures.ranked_changes(
+    "ranked_changes": lambda: scans.ranked_changes(
         ["a", "b"], [0.1, 0.0], [-1, -1], [1, 1], label="Δ", title="combinations"
     ),
-    "specificity": lambda: figures.specificity(
+    "specificity": lambda: scans.specificity(
         ["target", "other"],
         PARENT,
         np.array([0.1, -0.2]),
@@ -87,7 +87,7 @@ DRAWN: dict[str, Callable[[], Figure]] = {
         label="Δ",
         value_label="pKd",
     ),
-    "specificity_without_variants": lambda: figures.specificity(
+    "specificity_without_variants": lambda: scans.specificity(
         ["target", "other"], PARENT, np.zeros(0), np.zeros(0), [], label="Δ", value_label="pKd"
     ),
 }  # fmt: skip - one figure a line
@@ -99,26 +99,26 @@ def test_every_figure_is_labelled_deterministic_and_leaves_nothing_open(name: st
     words = " ".join(axes.get_xlabel() + axes.get_ylabel() for axes in figure.axes)
     assert any(unit in words for unit in ("pKd", "score", "log10", "Spearman", "Δ", "%"))
     for kind in ("svg", "png"):
-        assert figures.figure_bytes(figure, kind) == figures.figure_bytes(DRAWN[name](), kind)
-    assert b"<dc:date>" not in figures.figure_bytes(figure)
+        assert style.figure_bytes(figure, kind) == style.figure_bytes(DRAWN[name](), kind)
+    assert b"<dc:date>" not in style.figure_bytes(figure)
     assert plt.get_fignums() == []
     assert plt.rcParams["axes.spines.top"]  # the caller's style is as it was
 
 
 def test_many_points_become_hexagons_without_intervals_and_units_are_on_the_axes():
-    many = figures.predicted_versus_measured(some_rows(50_000))
-    assert len(figures.figure_bytes(many)) < 1_000_000
-    axes = figures.residuals(some_rows()).axes[0]
+    many = charts.predicted_versus_measured(some_rows(50_000))
+    assert len(style.figure_bytes(many)) < 1_000_000
+    axes = charts.residuals(some_rows()).axes[0]
     assert "log10" in axes.get_ylabel()
     assert "pKd" in axes.get_xlabel()
-    few = figures.held_out_predictions(some_rows(60), "pKd").axes[0]
-    many = figures.held_out_predictions(some_rows(500), "pKd").axes[0]
+    few = campaigns.held_out_predictions(some_rows(60), "pKd").axes[0]
+    many = campaigns.held_out_predictions(some_rows(500), "pKd").axes[0]
     assert len(few.collections) == len(many.collections) + 1
 
 
 def test_bounds_point_where_the_true_value_may_lie():
     rows = EvaluationRows([5, 7, 10], [6, 7, 9], censoring=[-1, 0, 1])
-    drawn = figures.predicted_versus_measured(rows).axes[0].collections
+    drawn = charts.predicted_versus_measured(rows).axes[0].collections
     labels = {points.get_label(): points.get_offsets().tolist() for points in drawn}
     assert labels["at most"] == [[5, 6]]
     assert labels["at least"] == [[10, 9]]
@@ -146,7 +146,7 @@ def test_positions_have_their_chains_and_regions():
 @pytest.mark.parametrize("sign", [-1, 0, 1])  # 0: both
 def test_bars_have_the_colours_of_the_legend(chains: str, sign: int):
     shown = [one._replace(mean=sign * one.size or one.mean) for one in positions(chains)]
-    axes = figures.position_importance(shown, "pKd").axes[0]
+    axes = campaigns.position_importance(shown, "pKd").axes[0]
     handles = axes.get_legend().legend_handles
     colours = {one.get_label(): one.get_facecolor() for one in handles}
     for bar, effect in zip(axes.containers[0], shown, strict=False):
@@ -160,23 +160,23 @@ CAPTION = (
 )
 CAPTION += "the human epidermal growth factor receptor, domain IV"
 WIDE: dict[str, Callable[[str], Figure]] = {
-    "profile": lambda name: figures.position_profile(
+    "profile": lambda name: scans.position_profile(
         *[[0.1] * 25] * 3, ["G27"] * 25, ["CDR1"] * 25, label="Δ", title=name
     ),
-    "ranked": lambda name: figures.ranked_changes(
+    "ranked": lambda name: scans.ranked_changes(
         [",".join(["H:S31A"] * 12)], [0.1], [-1], [1], label="Δ", title=name
     ),
-    "heat map": lambda name: figures.heat_map(
+    "heat map": lambda name: scans.heat_map(
         np.zeros((20, 1)), [("E", "1", "FR1")], label="Δ", title=name, warning="ranks nothing"
     ),
-    "held out": lambda name: figures.held_out_predictions(
+    "held out": lambda name: campaigns.held_out_predictions(
         some_rows(60), "pKd", [name, "b"] * 30, name
     ),
-    "specificity": lambda name: figures.specificity(
+    "specificity": lambda name: scans.specificity(
         [name] * 2, PARENT, np.array([0.1, 3]), np.array([0, 0]), [name] * 2, label="Δ",
         value_label="pKd",
     ),
-    "bins": lambda name: figures.per_bin(["9–10"] * 7, [12345] * 7, [1.0] * 7, [0.2] * 7),
+    "bins": lambda name: charts.per_bin(["9–10"] * 7, [12345] * 7, [1.0] * 7, [0.2] * 7),
 }  # fmt: skip
 CAPTIONED = itertools.product(WIDE, (80, 120))
 EVERY = DRAWN | {f"{n} {w}": partial(WIDE[n], CAPTION[:w]) for n, w in CAPTIONED}
@@ -204,7 +204,7 @@ def test_a_heat_map_marks_the_parent_the_cdrs_and_both_directions_alike():
     assert image.norm.vmin == -image.norm.vmax
     dots = top.collections[0].get_offsets()
     assert len(dots) == 11  # an X has no row
-    assert figures.RESIDUE_ORDER[int(dots[0][1])] == "E"
+    assert scans.RESIDUE_ORDER[int(dots[0][1])] == "E"
     assert [text.get_text() for text in top.texts] == ["FR1", "CDR1"]
     assert bottom.get_xticklabels()[0].get_text().split() == ["E", "2", "0"]
     heights = [bar.get_height() for bar in bottom.containers[0]]

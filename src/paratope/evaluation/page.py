@@ -10,11 +10,12 @@ import polars as pl
 from paratope.core.censoring import Censoring
 from paratope.core.errors import InputError
 from paratope.core.files import atomic_file
+from paratope.core.templates import render
 from paratope.data.tables import write_table
-from paratope.evaluation import figures
 from paratope.evaluation.bootstrap import MIN_GROUPS
 from paratope.evaluation.breakdowns import Breakdown, Estimate
 from paratope.evaluation.diagnostics import shortened
+from paratope.evaluation.figures import charts, style
 from paratope.evaluation.metrics import METRICS
 from paratope.evaluation.references import WITHIN_ANTIGEN
 from paratope.evaluation.report import Report, TierReport
@@ -102,9 +103,9 @@ def _drawings(report: Report) -> dict[str, str]:
     rows = report.table.rows
     bins = next(breakdown for breakdown in report.breakdowns if breakdown.by == "bin").levels
     drawn = {
-        "predicted_versus_measured": figures.predicted_versus_measured(rows),
-        "residuals": figures.residuals(rows),
-        "per_bin": figures.per_bin(
+        "predicted_versus_measured": charts.predicted_versus_measured(rows),
+        "residuals": charts.residuals(rows),
+        "per_bin": charts.per_bin(
             [level.name for level in bins],
             [level.rows for level in bins],
             [level.values.get("rmse", math.nan) for level in bins],
@@ -112,11 +113,11 @@ def _drawings(report: Report) -> dict[str, str]:
         ),
     }
     if report.curves:
-        drawn["calibration"] = figures.calibration(rows)
-        drawn["selective_risk"] = figures.selective_risk(rows)
+        drawn["calibration"] = charts.calibration(rows)
+        drawn["selective_risk"] = charts.selective_risk(rows)
     texts = {}
     for name, figure in drawn.items():
-        text = figures.figure_bytes(figure).decode("utf-8")
+        text = style.figure_bytes(figure).decode("utf-8")
         text = text[text.index("<svg") :]  # without the XML header
         for mark in ('id="', 'href="#', "url(#"):
             text = text.replace(mark, f"{mark}{name}-")
@@ -160,19 +161,6 @@ def _breakdown_rows(breakdown: Breakdown) -> dict[str, Any]:
     }
 
 
-def _render(template: str, **values: Any) -> str:
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template(template).render(**values)
-
-
 def render_page(report: Report) -> str:
     """The report as one self-contained HTML page."""
     data = report.to_dict()
@@ -194,7 +182,8 @@ def render_page(report: Report) -> str:
         name: value if isinstance(value, int) else number(value)
         for name, value in data["noise_ceiling"].items()
     }
-    return _render(
+    return render(
+        "evaluation",
         "report.html",
         title=data["source"],
         data=data,
@@ -247,7 +236,8 @@ def _folder_name(tier: str) -> str:
 
 def render_tiers(tiers: TierReport) -> str:
     """The tiers side by side as one HTML page, with links to each tier's own report."""
-    return _render(
+    return render(
+        "evaluation",
         "tiers.html",
         tiers=[
             (name, _folder_name(name), len(report.table), report.groups, report.grouping)

@@ -115,11 +115,6 @@ def measurements_of(table: PredictionTable) -> tuple[Measurement, ...]:
     )
 
 
-def _residues(pair: Pair) -> tuple[str, str | None, tuple[str, ...]]:
-    """What makes two pairs the same under any name."""
-    return pair.antibody.heavy, pair.antibody.light, pair.antigen.chains
-
-
 def _training_rows(file: str | Path) -> tuple[list[Measurement], bool]:
     """Measurements of a file, of its ``train`` rows where it has a split; whether it has one."""
     read = read_table(file, require="measured")
@@ -139,9 +134,9 @@ def _check_against_run(
     train_file: str | Path, trained: list[Measurement], judged: set[Any], run_split: Path
 ) -> None:
     """Raise `InputError` if a file's ``train`` rows hold what the run held out."""
-    own = {_residues(row.pair) for row in _training_rows(run_split)[0]}
+    own = {row.pair.residues for row in _training_rows(run_split)[0]}
     held_out = judged - own
-    shared = held_out & {_residues(row.pair) for row in trained}
+    shared = held_out & {row.pair.residues for row in trained}
     if shared:
         raise InputError(
             f"--train {train_file} contradicts the run's own split: {len(shared):,} of "
@@ -172,10 +167,10 @@ def fitted_references(
     seen, note = 0, ""
     if file is not None:
         every, has_split = _training_rows(file)
-        judged = {_residues(pair) for pair in pairs if pair is not None}
+        judged = {pair.residues for pair in pairs if pair is not None}
         if train_file is not None and table.run_split is not None and has_split:
             _check_against_run(train_file, every, judged, table.run_split)
-        measurements = [row for row in every if _residues(row.pair) not in judged]
+        measurements = [row for row in every if row.pair.residues not in judged]
         seen = len(every) - len(measurements)
         if train_file is None and len(measurements) > MAX_RUN_ROWS:
             note = f" (an even sample of {len(measurements):,})"
