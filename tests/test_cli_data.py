@@ -233,6 +233,49 @@ def test_split_keeps_bad_rows_without_a_part_and_says_so(run_paratope, tmp_path)
     assert all(parts[:4] + parts[5:])
 
 
+def campaign_table(path):
+    """A campaign's table: no antigen is named."""
+    rows = simulate(antibodies=40, antigens=1, seed=1).measurements
+    frame = frame_from_measurements(rows)
+    frame.select("id", "heavy", "light", "pkd").write_csv(path)
+    return frame
+
+
+@pytest.mark.parametrize("by", ["random", "antibody", "position", "mutations", "tiers"])
+def test_a_campaigns_table_without_antigens_is_split_as_one_with_its_antigen(
+    run_paratope, tmp_path, by
+):
+    frame = campaign_table(tmp_path / "c.csv")
+    frame.select("id", "heavy", "light", "antigen", "pkd").write_csv(tmp_path / "a.csv")
+    parts = {}
+    for name in "ac":
+        arguments = ("--by", by, "-o", tmp_path / name)
+        done = run_paratope("data", "split", tmp_path / f"{name}.csv", *arguments, code=0)
+        file = "split.csv" if by != "tiers" else "tiers.csv"
+        parts[name] = pl.read_csv(tmp_path / name / file)
+    assert parts["c"].equals(parts["a"].drop("antigen"))
+    assert "paratope adapt" in done.err
+    assert ("no tier unseen antigen: no row names its antigen" in done.err) == (by == "tiers")
+
+
+@pytest.mark.parametrize("by", ["antigen", "both"])
+def test_a_split_that_needs_antigens_names_the_kinds_that_do_not(run_paratope, tmp_path, by):
+    campaign_table(tmp_path / "c.csv")
+    arguments = ("data", "split", tmp_path / "c.csv", "--by", by, "-o", tmp_path / "s")
+    refused = " ".join(run_paratope(*arguments, code=2).err.split())
+    assert f"no row names its antigen, which a split by {by} needs" in refused
+    assert "split by one of random, antibody, position, mutations, date, column" in refused
+
+
+def test_an_empty_cell_in_a_column_of_antigens_is_an_error_of_its_row(run_paratope, tmp_path):
+    frame = campaign_table(tmp_path / "c.csv")
+    antigens = [None if row == 3 else text for row, text in enumerate(frame["antigen"])]
+    frame.with_columns(antigen=pl.Series(antigens, dtype=pl.String)).write_csv(tmp_path / "t.csv")
+    arguments = ("data", "split", tmp_path / "t.csv", "--by", "random", "-o", tmp_path / "s")
+    assert "line 5, column 'antigen': no antigen" in run_paratope(*arguments, code=3).err
+    assert not pl.read_csv(tmp_path / "s" / "split.csv")["split"][3]
+
+
 def test_identities_of_a_split_by_both_are_those_asked_for(run_paratope, tmp_path):
     shape = ("--antibodies", 40, "--antigens", 6, "--measured", 0.03, "--seed", 5)
     run_paratope("data", "simulate", "-o", tmp_path / "t.csv", *shape)

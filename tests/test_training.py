@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import json
 import math
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from paratope.training.history import history_table, summarise
 from paratope.training.learner import Learner, Schedule
 from paratope.training.loop import untrained_network
 from paratope.training.monitors import EarlyStopping, Monitors
+from paratope.training.table import TrainingRows
 from small_campaigns import HEAVY, LIGHT
 from small_runs import TINY, comparable, rows, run, same_weights, tiny
 
@@ -267,6 +269,89 @@ def test_train_command(cache, run_paratope):
     refused = run_paratope(*arguments, *changed, code=2)
     assert "other settings of training" in refused.err
     assert (cache / "run" / "run.toml").read_bytes() == before
+
+
+def small_run(*changes: str) -> list[str]:
+    """Options of a run of one epoch on the user's table."""
+    settings = (*TINY, "training.max_epochs=1", *changes)
+    return [*OPTIONS, *(item for change in settings for item in ("--set", change))]
+
+
+def test_runs_of_other_seeds_are_judged_on_the_same_rows_unless_the_split_has_a_seed(cache):
+    def parts(*settings: str) -> list[str]:
+        changed = load_recipe("default", [*FAST, COLUMNS, "data.split=random", *settings])
+        recipe = changed.model_copy(
+            update={"data": changed.data.model_copy(update={"table": str(user_table(cache, 40))})}
+        )
+        return TrainingRows.read(recipe, "cpu").parts.tolist()
+
+    assert load_recipe("v2.6").data.split_seed == 0
+    fixed = parts()
+    assert parts("training.seed=1") == parts("training.seed=2", "data.split_seed=0") == fixed
+    assert parts("data.split_seed=1") != fixed
+
+
+def test_a_run_toml_of_before_the_splits_own_seed_splits_as_it_did(cache):
+    written = "[training]\nseed = 3\n[data]\ntable = 't.csv'\n[loss]\nmse = 1.0\n"
+    (cache / "old.toml").write_text(written)
+    assert load_recipe(cache / "old.toml").data.split_seed == 3
+    assert load_recipe(cache / "old.toml", ["training.seed=4"]).data.split_seed == 3
+    (cache / "mine.toml").write_text(written.replace("table = 't.csv'", ""))
+    assert load_recipe(cache / "mine.toml").data.split_seed == 0
+
+
+def test_a_run_goes_on_and_runs_again_from_any_folder(cache, run_paratope, monkeypatch):
+    project, elsewhere = cache / "project", cache / "else" / "where"
+    elsewhere.mkdir(parents=True)
+    project.mkdir()
+    user_table(project)
+    random = pl.Series("split", ["train"] * 8 + ["validation"] * 2 + ["test"] * 2)
+    frame = pl.read_csv(project / "table.csv").with_columns(random)
+    frame.write_csv(project / "split.csv")
+    options = [*small_run()]
+    options[options.index("random")] = "split.csv"
+    monkeypatch.chdir(project)
+    run_paratope("train", "table.csv", "-o", "run", *options, code=0)
+    written = (project / "run" / "run.toml").read_text("utf-8")
+    assert 'table = "../table.csv"' in written
+    assert 'split = "../split.csv"' in written
+
+    monkeypatch.chdir(elsewhere)
+    (elsewhere / "table.csv").write_text("another,table\n1,2\n")  # not to be taken for it
+    run = Path("..", "..", "project", "run")
+    resumed = run_paratope("train", "-o", run, "--resume", code=0)
+    assert "nothing is left to do" in resumed.err
+    (project / "run" / "metrics.json").unlink()
+    shutil.copytree(project / "run" / "bundle", cache / "before")
+    run_paratope("train", "-o", run, "--resume", code=0)
+    for file in (cache / "before").iterdir():
+        assert file.read_bytes() == (project / "run" / "bundle" / file.name).read_bytes(), file.name
+    assert (project / "run" / "run.toml").read_text("utf-8") == written
+    run_paratope("train", "--recipe", run / "run.toml", "-o", "again", code=0)
+    tested = [folder / "test_predictions.csv" for folder in (project / "run", elsewhere / "again")]
+    assert tested[0].read_bytes() == tested[1].read_bytes()
+
+    project.rename(cache / "moved")  # whole, with its table
+    moved = run_paratope("train", "-o", cache / "moved" / "run", "--resume", code=0)
+    assert "nothing is left to do" in moved.err
+    (cache / "moved" / "table.csv").unlink()
+    lost = run_paratope(
+        "train", "--recipe", cache / "moved" / "run" / "run.toml", "-o", "b", code=2
+    )
+    assert str(Path("moved", "table.csv")) in "".join(lost.err.split())
+
+
+def test_a_recipe_file_may_name_its_table_from_the_current_folder_too(cache, monkeypatch):
+    (cache / "recipes").mkdir()
+    user_table(cache)
+    mine = cache / "recipes" / "mine.toml"
+    mine.write_text("[data]\ntable = 'table.csv'\nsplit = 'random'\n[loss]\nmse = 1.0\n")
+    monkeypatch.chdir(cache)
+    assert load_recipe(mine).data.table == "table.csv"
+    user_table(cache / "recipes")
+    assert load_recipe(mine).data.table == str(Path("recipes", "table.csv"))
+    assert load_recipe(mine).data.split == "random"
+    assert load_recipe(mine, ["data.table=other.csv"]).data.table == "other.csv"
 
 
 @pytest.mark.parametrize(

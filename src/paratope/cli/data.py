@@ -1,7 +1,7 @@
 """``paratope data``: public sources, audits, splits and simulated tables."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer import Argument, Option
@@ -22,6 +22,7 @@ from paratope.core.errors import InputError
 
 if TYPE_CHECKING:
     from paratope.data.splits import Split
+    from paratope.data.tables import InputTable
 
 app = command_app("Import, audit, split and simulate measurements.")
 
@@ -231,7 +232,6 @@ def split(
         write_split,
         write_tiers,
     )
-    from paratope.data.tables import parse_columns, read_table
 
     thresholds = _thresholds(by, identity, antigen_identity)
     if by == "tiers" and (folds is not None or column):
@@ -243,8 +243,7 @@ def split(
     except ValueError:
         hint = f"expected numbers such as .8,.1,.1, got {fractions!r}"
         raise typer.BadParameter(hint, param_hint="--fractions") from None
-    chosen = parse_columns(columns) if columns else None
-    read = read_table(in_sheet(table, sheet), columns=chosen, require="measured")
+    read = _read_to_split(in_sheet(table, sheet), columns)
     if len(read.failed) == len(read.rows):
         raise InputError(f"{read.source}: no row can be read; the first: {read.failed[0].error}")
     say(*(f"  {note}" for note in read.notes))
@@ -278,13 +277,38 @@ def split(
         say(*(f"  {row.error}" for row in read.failed[:SHOWN_ERRORS]))
         if len(read.failed) > SHOWN_ERRORS:
             say(f"  … and {len(read.failed) - SHOWN_ERRORS} more rows in error")
-    if folds is None and by != "column":
+    if "antigen" not in read.columns:
+        finish(
+            "paratope adapt learns from rows without an antigen, such as those of 'train'", output
+        )
+    elif folds is None and by != "column":
         table = str(output / ("random" if by == "tiers" else "") / "split.csv")
         finish(command_line("train", table, "--split", table, "-o", "run"), output)
     else:
         finish(f"read {output / 'proof.json'}; each fold is a number in the column split", output)
     if read.failed:
         raise typer.Exit(3)
+
+
+def _read_to_split(table: Any, columns: str | None) -> "InputTable":
+    """Measurements; a campaign's table without a column for antigens has `UNKNOWN_ANTIGEN`."""
+    import dataclasses
+
+    from paratope.data.tables import parse_columns, read_table
+    from paratope.molecules.sequences import UNKNOWN_ANTIGEN
+
+    chosen = parse_columns(columns) if columns else None
+    read = read_table(table, columns=chosen, require="measured", default_antigen=UNKNOWN_ANTIGEN)
+    column = read.columns.get("antigen") or read.columns.get("parent_antigen")
+    if column is None:
+        return read
+    # where there is a column, a row that leaves it empty is in error as everywhere
+    rows = [
+        row.with_error(f"column {column!r}: no antigen") if row.measurement and unnamed else row
+        for row in read.rows
+        for unnamed in [row.pair is not None and row.pair.antigen.chains == UNKNOWN_ANTIGEN.chains]
+    ]
+    return dataclasses.replace(read, rows=tuple(rows))
 
 
 def _thresholds(by: str, identity: float | None, antigen: float | None) -> dict[str, float]:

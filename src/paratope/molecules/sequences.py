@@ -53,6 +53,9 @@ class Antigen:
             object.__setattr__(self, "chains", (self.chains,))
 
 
+# Placeholder for an unnamed antigen.
+UNKNOWN_ANTIGEN = Antigen(("X",))
+
 # Chains of an antibody, and of an antigen.
 Residues = tuple[Chains, Chains]
 

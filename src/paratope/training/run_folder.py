@@ -87,11 +87,11 @@ def open_run_folder(
 
 
 def input_files(recipe: Recipe) -> dict[str, str]:
-    """SHA-256 of the files a recipe names, its table and its split, by name."""
+    """SHA-256 of the files a recipe names: ``"table"``, and ``"split"`` where it is one."""
     return {
-        name: hashlib.sha256(Path(name).read_bytes()).hexdigest()
-        for name in (recipe.data.table, recipe.data.split)
-        if name and Path(name).is_file()
+        key: hashlib.sha256(path.read_bytes()).hexdigest()
+        for key in ("table", "split")
+        if (name := getattr(recipe.data, key)) and (path := Path(name)).is_file()
     }
 
 

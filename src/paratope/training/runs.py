@@ -124,7 +124,7 @@ def is_finished(folder: str | Path, recipe: Recipe) -> bool:
     """Whether a folder holds every result and a whole bundle of this recipe on these very files."""
     run = Path(folder)
     try:
-        same = load_recipe(run / "run.toml") == recipe
+        same = _named(load_recipe(run / "run.toml")) == _named(recipe)
         metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
         read_bundle(run / "bundle")
     except (ParatopeError, OSError, ValueError):
@@ -132,6 +132,12 @@ def is_finished(folder: str | Path, recipe: Recipe) -> bool:
     names = (*result_files(recipe.name), "card.md")
     whole = all((run / name).is_file() for name in names)
     return same and whole and metrics.get("inputs") == input_files(recipe)
+
+
+def _named(recipe: Recipe) -> Recipe:
+    """The recipe with its files by name alone, which may be written from several folders."""
+    names = {key: Path(getattr(recipe.data, key)).name for key in ("table", "split")}
+    return recipe.model_copy(update={"data": recipe.data.model_copy(update=names)})
 
 
 def _with_intervals(trained: TrainedTable, bundle: Bundle) -> pl.DataFrame:

@@ -27,7 +27,7 @@ from paratope.data.tables import write_table
 from paratope.encoders import Encoder
 from paratope.models.batches import Embeddings, Examples
 from paratope.models.fine_tuning import open_store
-from paratope.models.recipes import Recipe, recipe_toml
+from paratope.models.recipes import Recipe, in_folder, recipe_toml
 from paratope.training.checkpoints import Checkpoints
 from paratope.training.loggers import RunLog
 from paratope.training.loop import Record, RunOptions, fit
@@ -243,7 +243,7 @@ class InnerFolds:
         failure: InputError | None = None
         for kind, count in itertools.product(kinds, range(folds, 1, -1)):
             try:
-                split = split_measurements(whole, kind, folds=count, seed=recipe.training.seed)
+                split = split_measurements(whole, kind, folds=count, seed=data.split_seed)
             except InputError as error:
                 failure = error  # too few groups of this kind: fewer folds, or less strict
                 continue
@@ -480,7 +480,7 @@ def _finish(
     }
     changed = with_values(recipe, best.values).model_copy(update=about)
     with atomic_file(folder / "best.toml") as file:
-        file.write(recipe_toml(changed).encode())
+        file.write(recipe_toml(in_folder(changed, folder)).encode())
     return SearchResult(changed, best, tuple(trials), split)
 
 

@@ -18,7 +18,7 @@ from paratope.models.batches import Examples
 from paratope.models.fine_tuning import open_store
 from paratope.models.model import Scored
 from paratope.models.network_model import fit_pair
-from paratope.models.recipes import Recipe
+from paratope.models.recipes import Recipe, in_folder
 from paratope.training.history import HistoryFile
 from paratope.training.loggers import check_loggers, open_loggers
 from paratope.training.loop import FitResult, RunOptions, fit
@@ -74,7 +74,7 @@ class TrainingRows:
         names = recipe.encoders
         encoders = load_encoder(names.antibody, device), load_encoder(names.antigen, device)
         usable = usable_rows(table, *encoders, names.max_residues)
-        parts, split = parts_of(usable.measurements, usable.ids, data.split, recipe.training.seed)
+        parts, split = parts_of(usable.measurements, usable.ids, data.split, data.split_seed)
         return cls(encoders, usable, parts, split, tuple(table.notes))
 
 
@@ -129,7 +129,7 @@ def parts_of(
     `InputError` if the kind is unknown or cannot be made of these rows.
     """
     if split and Path(split).is_file():
-        parts, how = _parts_in_file(Path(split), ids), f"file {split}"
+        parts, how = _parts_in_file(Path(split), ids), f"file {Path(split).name}"
     else:
         antigens = {measurement.pair.antigen.chains for measurement in measurements}
         # with fewer antigens than parts, a split by antigen cannot fill them
@@ -184,7 +184,7 @@ class TrainedTable:
 
     @property
     def recipe(self) -> Recipe:
-        """The recipe, with table and split filled in."""
+        """The recipe with table and split, whose relative paths are from the run folder."""
         return self.result.recipe
 
     @property
@@ -234,6 +234,7 @@ def train_table(
     names = check_loggers(options.loggers)
     inputs = input_files(recipe)
     rows = TrainingRows.read(recipe, options.device)
+    recipe = in_folder(recipe, run)  # the run's files say the same, wherever it was started from
     examples = {}
     for name in PARTS:
         chosen = [rows.usable.cut[row] for row in np.flatnonzero(rows.parts == name)]

@@ -8,13 +8,11 @@ import numpy as np
 
 from paratope.core.censoring import Censoring
 from paratope.data.measurements import Measurement
-from paratope.molecules.sequences import Antigen, Pair
+from paratope.molecules.sequences import UNKNOWN_ANTIGEN, Antigen, Pair
 
 Label = Literal["pkd", "score"]
 # Arrays with a value for each row.
 COLUMNS = ("values", "censoring", "assay", "replicates", "noise_sd")
-# Placeholder for an unnamed antigen.
-UNKNOWN_ANTIGEN = Antigen(("X",))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -241,6 +241,10 @@ KINDS: dict[str, Callable[[Request], Grouping]] = {
 }
 
 
+# kinds that ask which antigen a row is of
+BY_ANTIGEN = ("antigen", "both")
+
+
 # where a measured pair differs from its parent, whatever the table says
 
 

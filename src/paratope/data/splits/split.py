@@ -24,9 +24,17 @@ from paratope.data.splits.clusters import (
     same_molecule,
     strip_tags,
 )
-from paratope.data.splits.kinds import KINDS, Request, SplitSettings, replicate_groups, row_labels
+from paratope.data.splits.kinds import (
+    BY_ANTIGEN,
+    KINDS,
+    Request,
+    SplitSettings,
+    replicate_groups,
+    row_labels,
+)
 from paratope.data.tables import write_table
 from paratope.molecules.alignment import EXHAUSTIVE_RESIDUES, align_chains
+from paratope.molecules.sequences import UNKNOWN_ANTIGEN
 
 PART_NAMES = {2: ("train", "test"), 3: ("train", "validation", "test")}
 DEFAULT_FRACTIONS = (0.8, 0.1, 0.1)
@@ -94,7 +102,8 @@ def split_measurements(
     Raises
     ------
     InputError
-        If the kind, the shares or a threshold is wrong, or the rows do not form enough groups.
+        If the kind, the shares or a threshold is wrong, the rows do not form enough groups, or none
+        names the antigen that the kind asks for.
 
     Examples
     --------
@@ -110,6 +119,13 @@ def split_measurements(
         raise InputError(unknown_name("kind of split", by, KINDS))
     if not measurements:
         raise InputError("there are no measurements to split")
+    chains = {row.pair.antigen.chains for row in measurements}
+    if by in BY_ANTIGEN and chains == {UNKNOWN_ANTIGEN.chains}:
+        others = ", ".join(name for name in KINDS if name not in BY_ANTIGEN)
+        raise InputError(
+            f"no row names its antigen, which a split by {by} needs; give it in a column "
+            f"'antigen', or split by one of {others}"
+        )
     if labels is not None and by != "column":
         raise InputError(f"labels are for a split by column, not by {by}")
     if fractions is None and folds is None:

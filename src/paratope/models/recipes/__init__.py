@@ -4,6 +4,7 @@ A recipe is one of `RECIPES` by name, or any TOML file with the same keys, such 
 run leaves behind. Keys that are left out take the values of the settings' defaults below.
 """
 
+import os
 import tomllib
 from collections.abc import Iterator, Sequence
 from importlib import resources
@@ -173,11 +174,16 @@ class LoraSettings(_Section):
 
 
 class DataSettings(_Section):
-    """What the run was trained on: a table, its columns' names, a split by kind or by file."""
+    """What the run was trained on: a table, its columns' names, a split by kind or by file.
+
+    `split_seed` is apart from ``training.seed``: runs that differ in the latter are trained and
+    judged on the same rows. Relative paths in a file are from the file's folder; see `load_recipe`.
+    """
 
     table: Line = ""
     columns: Line = ""
     split: Line = ""
+    split_seed: Annotated[int, within(0, 2**32 - 1)] = 0
 
 
 class Recipe(_Section):
@@ -237,7 +243,8 @@ LOSS_CONSTANTS = {
 def load_recipe(source: str | Path = "default", changes: Sequence[str] = ()) -> Recipe:
     """A recipe by name (in `RECIPES`) or from a TOML file, with some keys changed.
 
-    `changes` are ``"section.key=value"`` each, the value as in TOML; text needs no quotes. Raises
+    `changes` are ``"section.key=value"`` each, the value as in TOML; text needs no quotes. Table
+    and split file of a TOML file are looked for from its folder, then from the current one. Raises
     `TrainingError` if there is no such recipe, the file cannot be read, or a key or value is not
     valid.
 
@@ -264,10 +271,44 @@ def load_recipe(source: str | Path = "default", changes: Sequence[str] = ()) -> 
             settings = _toml(path.read_text(encoding="utf-8"), str(path))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise TrainingError(f"{path}: cannot be read as TOML: {error}") from None
+        _from_folder(settings, path.parent)
     for change in changes:
         _set(settings, change)
     where = f"recipe {str(settings.get('name', source))[:100]!r}"
     return validated(Recipe, settings, where, TrainingError, _unknown_key)
+
+
+def _from_folder(settings: dict[str, Any], folder: Path) -> None:
+    """Data of a file in a folder: its paths from the current folder, and the split it was."""
+    data, training = settings.get("data"), settings.get("training", {})
+    if not isinstance(data, dict) or not isinstance(training, dict):
+        return  # which is refused as any wrong value
+    for key in ("table", "split"):
+        value = data.get(key)
+        if not (isinstance(value, str) and value.isprintable()) or value in ("", "-"):
+            continue
+        there = Path(os.path.realpath(folder), value)
+        # a kind of split is no file, a table that is nowhere is missed in the file's folder
+        if there.is_file() or (key == "table" and not Path(value).is_file()):
+            data[key] = value if Path(value).is_absolute() else os.path.relpath(there)
+    # a run once split by the seed of its training
+    if data.get("table") and "seed" in training:
+        data.setdefault("split_seed", training["seed"])
+
+
+def in_folder(recipe: Recipe, folder: Path) -> Recipe:
+    """The recipe with the relative paths of its data, from the current folder, from another one."""
+
+    def moved(name: str) -> str:
+        path = Path(name)
+        if path.is_absolute() or not path.is_file():
+            return name
+        real = os.path.join(os.path.realpath(path.parent), path.name)
+        return os.path.relpath(real, os.path.realpath(folder))
+
+    data = recipe.data
+    paths = {"table": moved(data.table), "split": moved(data.split)}
+    return recipe.model_copy(update={"data": data.model_copy(update=paths)})
 
 
 def recipe_toml(recipe: Recipe) -> str:
