@@ -15,15 +15,15 @@ from matplotlib.figure import Figure
 
 from conftest import Finished
 from paratope.data.datasets.simulated import simulate
-from paratope.data.tables import frame_from_measurements, read_table
-from paratope.evaluation import read_predictions
+from paratope.data.tables import frame_from_measurements, read_table, write_table
+from paratope.evaluation import evaluate, read_predictions
 from paratope.models.batches import Examples
 from paratope.models.recipes import load_recipe
 from paratope.training import RunOptions, fit, train_table
 from paratope.training.checkpoints import LATEST
 from paratope.training.history import history_figure
 from paratope.training.loop import TIME_AND_MEMORY, peak_memory_mb
-from paratope.training.runs import bundle_of_run, calibration_warning
+from paratope.training.runs import bundle_of_run, calibration_warning, lines_of_test
 from small_runs import LONG, StopHereError, StoppingLog, rows, run, tiny
 from trained_models import TINY_RECIPE
 
@@ -213,6 +213,40 @@ def test_test_predictions_keep_the_tables_columns_and_split_names_the_training_r
         tmp_path / "run" / "split.csv", load_recipe("default", with_split), tmp_path / "again"
     )
     assert again.test_predictions()["id"].to_list() == tested["id"].to_list()
+
+
+def test_a_run_ends_with_its_test_numbers_beside_simple_predictors(tmp_path):
+    measurements = simulate(antibodies=80, antigens=2, seed=7).measurements
+    write_table(frame_from_measurements(measurements), tmp_path / "table.csv")
+    recipe = load_recipe("default", [*TINY_RECIPE, "data.split=random", "training.max_epochs=1"])
+    trained = train_table(tmp_path / "table.csv", recipe, tmp_path / "run")
+    head, *lines = lines_of_test(trained)
+    train, test = (np.array([row.pkd for row in trained.part(n)[1]]) for n in ("train", "test"))
+    titles = f"On the {len(test)} test rows Spearman within an antigen RMSE, pKd"
+    assert " ".join(head.split()) == titles
+    numbers = {}
+    for *words, within, rmse in map(str.split, lines):
+        values = (float(text.replace("\N{MINUS SIGN}", "-")) for text in (within, rmse))
+        numbers[" ".join(words)] = pytest.approx(tuple(values), abs=6e-4)
+    report = evaluate(tmp_path / "run")
+    assert list(numbers) == ["this model", "constant", "nearest neighbour"]
+    metrics = "within_antigen_spearman", "rmse"
+    assert numbers["this model"] == tuple(report.estimate(name).value for name in metrics)
+    assert numbers["constant"] == (0, np.sqrt(np.mean((test - train.mean()) ** 2)))
+    fitted = {simple.name: simple.values for simple in report.references}["nearest_neighbour"]
+    assert numbers["nearest neighbour"] == tuple(fitted[name] for name in metrics)
+
+
+def test_a_run_without_test_rows_or_antigens_to_rank_within_says_so(tiny_run):
+    parts, trained = tiny_run.trained.rows.parts, tiny_run.trained
+    few = np.where((parts == "test") & (np.cumsum(parts == "test") > 4), "", parts)
+    for changed, said in ((few, "No antigen has 5 exact test rows"), (None, "No test rows")):
+        changed = np.where(parts == "test", "", parts) if changed is None else changed
+        rows = dataclasses.replace(trained.rows, parts=changed)
+        scores = trained.scores["test"]
+        kept = {**trained.scores, "test": type(scores)(*(part[:4] for part in scores))}
+        lines = lines_of_test(dataclasses.replace(trained, rows=rows, scores=kept))
+        assert said in lines[-1]
 
 
 def test_few_calibration_rows_are_said(tiny_run, tiny_predictor):

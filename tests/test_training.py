@@ -252,6 +252,10 @@ def test_train_command(cache, run_paratope):
     finished = run_paratope(*arguments, code=3)  # one row in error: counted, left out, said
     assert "1 rows in error." in finished.err
     assert "all 1 epochs done" in finished.err
+    assert "Spearman within an antigen    RMSE, pKd\n  this model " in finished.err
+    assert finished.err.index("  this model ") < finished.err.index("  constant ")
+    assert f"paratope evaluate {cache / 'run'} -o report ; " in finished.err
+    assert f"paratope predict new.csv --model {cache / 'run'} " in finished.err
     assert (cache / "run" / "metrics.json").is_file()
     bundle = cache / "run" / "bundle"
     predicted = run_paratope("predict", table, "--model", bundle, "-o", "-", code=0)

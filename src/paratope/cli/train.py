@@ -139,7 +139,9 @@ def train(
                 advice = again if begun else "Nothing was written yet."
             say(f"Stopped: {interrupted}. {advice}")
             raise typer.Exit(interrupted.exit_code) from None
-    finish(command_line("evaluate", output, "-o", "report"), output)
+    judge = command_line("evaluate", output, "-o", "report")
+    predict = command_line("predict", "new.csv", "--model", output, "-o", "predictions.csv")
+    finish(f"{judge} ; for new pairs: {predict}", output)
     if left_out:
         raise typer.Exit(3)
 
@@ -174,7 +176,12 @@ def _train(source: str, recipe: "Recipe", folder: Path, options: "RunOptions") -
     from paratope.models.bundle import read_bundle
     from paratope.models.calibration import Calibration
     from paratope.training import train_table
-    from paratope.training.runs import calibration_warning, is_finished, write_model_of_run
+    from paratope.training.runs import (
+        calibration_warning,
+        is_finished,
+        lines_of_test,
+        write_model_of_run,
+    )
 
     data = recipe.data.model_copy(update={"table": source})
     if options.resume and is_finished(folder, recipe.model_copy(update={"data": data})):
@@ -196,6 +203,7 @@ def _train(source: str, recipe: "Recipe", folder: Path, options: "RunOptions") -
     for name, count in Counter(epochs).items():
         say(f"Warned of {name} in {count} of {len(result.history)} epochs.")
     say(f"Ended: {result.stopped}. Best epoch: {result.best_epoch}.")
+    say(*lines_of_test(trained))
     return bool(rows.usable.left_out)
 
 

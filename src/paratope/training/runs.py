@@ -4,6 +4,7 @@ Nothing in the card depends on when or how fast the run was, so a run that was i
 same.
 """
 
+import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,11 @@ from paratope.core.errors import ModelError, ParatopeError
 from paratope.core.files import atomic_file
 from paratope.data.measurements import Measurement
 from paratope.data.splits import antigen_clusters
+from paratope.evaluation.baselines import BASELINES
+from paratope.evaluation.breakdowns import MIN_LEVEL_ROWS, within_antigen_spearman
+from paratope.evaluation.metrics import METRICS, EvaluationRows
+from paratope.evaluation.page import number
+from paratope.evaluation.predictions import read_predictions
 from paratope.models.applicability_domain import ApplicabilityDomain
 from paratope.models.bundle import Bundle, make_bundle, read_bundle, write_bundle
 from paratope.models.calibration import MIN_ROWS, Calibration, CalibrationRows
@@ -29,6 +35,10 @@ from paratope.training.monitors import collapse_of, range_of
 from paratope.training.run_folder import input_files, result_files, write_predictions
 from paratope.training.table import TrainedTable
 
+# The baselines whose numbers stand beside a run's own when it ends; `evaluate` fits them all.
+_BESIDE = ("constant", "nearest_neighbour")
+# Of more comparisons of sequences than this, seconds each million, only the first is made.
+_MAX_COMPARED = 10_000_000
 # in metrics.json -> in the card
 _METRICS = {
     "rows": "rows",
@@ -118,6 +128,30 @@ def write_model_of_run(trained: TrainedTable, folder: str | Path) -> Path:
         written = write_bundle(bundle, run / "bundle")
         log.event("finished")
     return written
+
+
+def lines_of_test(trained: TrainedTable) -> list[str]:
+    """How a run's predictions of its test rows compare with simple predictors', in words.
+
+    The mean Spearman within an antigen comes first (a constant ranks nothing: 0), then the RMSE.
+    The simple predictors are fitted on the run's training rows.
+    """
+    _, measurements = trained.part("test")
+    if not measurements:
+        return ["No test rows: nothing is known of how well it predicts new ones."]
+    table = read_predictions(trained.test_predictions())
+    pairs, train = [row.pair for row in measurements], trained.part("train")[1]
+    predicted = {"this model": trained.scores["test"].mean}
+    for name in _BESIDE if len(pairs) * len(train) <= _MAX_COMPARED else _BESIDE[:1]:
+        predicted[name.replace("_", " ")] = BASELINES[name]().fit(train).predict_pkd(pairs)
+    lines = [f"On the {len(pairs)} test rows{'':9}Spearman within an antigen    RMSE, pKd"]
+    for name, values in predicted.items():
+        rows = EvaluationRows(table.rows.measured, values, table.rows.censoring)
+        within = within_antigen_spearman(dataclasses.replace(table, rows=rows))
+        lines.append(f"  {name:24}{number(within):>20}{number(METRICS['rmse'](rows)):>20}")
+    if not np.isfinite(within):
+        lines.append(f"  No antigen has {MIN_LEVEL_ROWS} exact test rows to rank within.")
+    return lines
 
 
 def is_finished(folder: str | Path, recipe: Recipe) -> bool:

@@ -312,7 +312,10 @@ def in_folder(recipe: Recipe, folder: Path) -> Recipe:
 
 
 def recipe_toml(recipe: Recipe) -> str:
-    """The recipe with every key, as TOML that `load_recipe` reads back to an equal recipe."""
+    """The recipe with every key, as TOML that `load_recipe` reads back to an equal recipe.
+
+    But for relative paths, which it takes to be from the file's folder: see `in_folder`.
+    """
     return tomli_w.dumps(recipe.model_dump(mode="json"))
 
 
