@@ -138,8 +138,20 @@ class SparseFit:
         self.target = observed.target.astype(float)
         self.ep_variance = np.zeros(len(observed))
         self._row_noise = noise[observed.noise_group] * observed.noise_share + JITTER
-        if not observed.exact.all():
-            self._propagate_bounds()
+        bounds = np.flatnonzero(~observed.exact)
+
+        def cavity(precision: np.ndarray, shift: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            self.target[bounds], self.ep_variance[bounds] = shift / precision, 1.0 / precision
+            self._precision = 1.0 / self._variance_given_inducing()
+            inner = self._information(self._rows)
+            mean, variance = self._leave_one_out(bounds, inner, self._solve(self._rows, inner))
+            return mean, np.maximum(variance - self.ep_variance[bounds] - JITTER, 1e-9)
+
+        if len(bounds):
+            limit, sign = observed.target[bounds], observed.censoring[bounds].astype(float)
+            self.target[bounds], self.ep_variance[bounds] = match_moments(
+                cavity, limit, sign, self._row_noise[bounds], tolerance=1e-4
+            )
         self._precision = 1.0 / self._variance_given_inducing()
         self._inner = self._information(self._rows)
         self._solved = self._solve(self._rows, self._inner)
@@ -206,22 +218,6 @@ class SparseFit:
         diagonal = np.maximum(precision - precision**2 * variance, 1e-12)
         solution = precision * (self.target[rows] - mean)
         return self.target[rows] - solution / diagonal, 1.0 / diagonal
-
-    def _propagate_bounds(self) -> None:
-        """Expectation propagation of all bounds in parallel."""
-        bounds = np.flatnonzero(~self.observed.exact)
-        limit, sign = self.observed.target[bounds], self.observed.censoring[bounds].astype(float)
-
-        def cavity(precision: np.ndarray, shift: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            self.target[bounds], self.ep_variance[bounds] = shift / precision, 1.0 / precision
-            self._precision = 1.0 / self._variance_given_inducing()
-            inner = self._information(self._rows)
-            mean, variance = self._leave_one_out(bounds, inner, self._solve(self._rows, inner))
-            return mean, np.maximum(variance - self.ep_variance[bounds] - JITTER, 1e-9)
-
-        self.target[bounds], self.ep_variance[bounds] = match_moments(
-            cavity, limit, sign, self._row_noise[bounds], tolerance=1e-4
-        )
 
 
 def inducing_rows(covariance: np.ndarray, start: np.ndarray, count: int) -> np.ndarray:

@@ -64,8 +64,18 @@ class Report:
     references: tuple[Reference, ...]  # Baselines on the same rows
     noise: NoiseCeiling | None
     findings: tuple[Finding, ...]
-    # Calibration and selective-risk curves, where there are intervals
-    curves: Mapping[str, Mapping[str, Sequence[float]]]
+
+    @property
+    def curves(self) -> dict[str, dict[str, list[float]]]:
+        """Calibration and selective-risk curves, where 10 rows or more have intervals."""
+        if not self.table.rows.has_intervals or len(self.table) < 10:
+            return {}
+        claimed, observed = calibration_curve(self.table.rows)
+        share, risk = selective_risk_curve(self.table.rows)
+        return {
+            "calibration": {"claimed": claimed.tolist(), "observed": observed.tolist()},
+            "selective_risk": {"kept_share": share.tolist(), "rmse": risk.tolist()},
+        }
 
     @property
     def values(self) -> dict[str, float]:
@@ -153,17 +163,6 @@ class TierReport:
 
 def _by_antigen(breakdowns: Sequence[Breakdown]) -> Breakdown | None:
     return next((found for found in breakdowns if found.by == "antigen"), None)
-
-
-def _curves(table: PredictionTable) -> dict[str, dict[str, list[float]]]:
-    if not table.rows.has_intervals or len(table) < 10:
-        return {}
-    claimed, observed = calibration_curve(table.rows)
-    share, risk = selective_risk_curve(table.rows)
-    return {
-        "calibration": {"claimed": claimed.tolist(), "observed": observed.tolist()},
-        "selective_risk": {"kept_share": share.tolist(), "rmse": risk.tolist()},
-    }
 
 
 def _few_groups(grouping: str, groups: int) -> list[Finding]:
@@ -276,7 +275,6 @@ def evaluate(
         references=tuple(references),
         noise=noise_ceiling(table),
         findings=ordered(findings),
-        curves=_curves(table),
     )
 
 
