@@ -36,10 +36,15 @@ KEPT = {name: f"old {name}" for name in ("notes.txt", "plots/deep/a.png")}
 KEPT["link"] = KEPT["notes.txt"]
 
 
-@pytest.mark.parametrize("exchange", [True, False], ids=["exchange", "two renames"])
-def test_listed_files_are_replaced_and_all_others_kept(model, exchange, monkeypatch):
-    if not exchange:
+@pytest.mark.parametrize("way", ["exchange", "two renames", "no hard links"])
+def test_listed_files_are_replaced_and_all_others_kept(model, way, monkeypatch):
+    def refuse(*args: object, **options: object) -> None:
+        raise OSError(1, "Operation not permitted")
+
+    if way == "two renames":
         monkeypatch.setattr(files, "_exchange", lambda one, other: False)
+    elif way == "no hard links":
+        monkeypatch.setattr(os, "link", refuse)
     with atomic_folder(model, replaces=("config.json", "old.json")) as folder:
         (folder / "config.json").write_text("new")
     assert contents(model) == {"config.json": "new", **KEPT}
@@ -92,26 +97,13 @@ def test_modes_are_those_of_the_folder_that_was_there(model, tmp_path):
     assert stat.S_IMODE((tmp_path / "deep" / "new").stat().st_mode) == 0o777 & ~umask
 
 
-def test_a_link_stays_a_link(model, tmp_path):
+def test_a_link_stays_a_link_and_a_file_in_the_way_is_an_error_in_words(model, tmp_path):
     (tmp_path / "latest").symlink_to(model)
     with atomic_folder(tmp_path / "latest") as folder:
         (folder / "config.json").write_text("new")
     assert (tmp_path / "latest").is_symlink()
     assert (model / "config.json").read_text() == "new"
     assert (model / "notes.txt").read_text() == "old notes.txt"
-
-
-def test_no_hard_links_no_loss(model, monkeypatch):
-    def refuse(*args: object, **options: object) -> None:
-        raise OSError(1, "Operation not permitted")
-
-    monkeypatch.setattr(os, "link", refuse)
-    with atomic_folder(model, replaces=("old.json",)) as folder:
-        (folder / "config.json").write_text("new")
-    assert contents(model) == {"config.json": "new", **KEPT}
-
-
-def test_a_file_in_the_way_is_an_error_in_words(tmp_path):
     (tmp_path / "file").write_text("mine")
     with pytest.raises(OutputError, match="cannot write"), atomic_folder(tmp_path / "file" / "x"):
         pass

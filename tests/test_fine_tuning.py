@@ -19,28 +19,19 @@ from paratope.core.errors import MissingExtraError, TrainingError
 from paratope.data.measurements import Measurement
 from paratope.encoders import load_encoder
 from paratope.encoders.embedding_store import EmbeddingStore, list_caches
+from paratope.models import fine_tuning
 from paratope.models.batches import Examples, collate
-from paratope.models.fine_tuning import (
-    AdaptedTower,
-    ResidueTokens,
-    build_network,
-    chains_of,
-    open_store,
-)
+from paratope.models.fine_tuning import AdaptedTower, ResidueTokens, build_network
 from paratope.models.network import NetworkConfig
 from paratope.models.recipes import LoraSettings, Recipe, load_recipe
 from paratope.molecules.sequences import ALPHABET, AMINO_ACIDS, Antibody, Antigen, Pair
 from paratope.training import FitResult, RunOptions, fit, score, train_table
 from paratope.training.runs import write_model_of_run
-from small_runs import StopHereError
+from small_runs import StopHereError, same_weights
+from test_numbering import VHH
 
 pytest.importorskip("peft", reason="the extra [research] is not installed")
 
-# a nanobody's domain, for one short chain a pair
-VHH = (
-    "QVQLVESGGGLVQAGGSLRLSCAASGRTFSSYAMGWFRQAPGKEREFVAAISWSGGSTYYADSVKGRFTISRDNAKNTVYLQM"
-    "NSLKPEDTAVYYCAAGGYELRDRTYGQWGQGTQVTVSS"
-)
 ANTIGENS = ("MKTAYIAKQRQISFVKSHFSRQ", "GSHMLEDPVAGTWYRNE")
 TINY = (
     *("network.dim=8", "network.heads=2", "network.tower_layers=1", "network.regressor=[8]"),
@@ -80,13 +71,12 @@ def adapted(tmp_path_factory, plain_rows):
 @given(st.lists(st.text(ALPHABET, min_size=1, max_size=9), min_size=1, max_size=4))
 def test_letters_read_back(chains):
     letters = ResidueTokens(load_encoder("residue"))
-    assert chains_of(letters.get(tuple(chains))[:, 0]) == tuple(chains)
+    assert fine_tuning.chains_of(letters.get(tuple(chains))[:, 0]) == tuple(chains)
     assert letters.fill([tuple(chains)]) == 0
 
 
 @pytest.mark.parametrize("name", ["igt5", "esm2-8m", "igbert", "prott5"])
 def test_an_adapter_adds_the_product_of_its_two_matrices(name, tiny_folder):
-    """Against the same encoder with the changed weights written into it."""
     spec = f"{name}@{tiny_folder(name)}"
     settings = LoraSettings(rank=3, alpha=6, side="antibody")
     dim = load_encoder(spec, "cpu").dim
@@ -120,7 +110,7 @@ def test_an_adapter_adds_the_product_of_its_two_matrices(name, tiny_folder):
         assert not np.allclose(rows, before[number, : len(expected)].detach().numpy(), atol=1e-2)
 
 
-def test_gradients_reach_the_adapter_and_nothing_else_of_the_encoder(tiny_folder):
+def test_gradients_reach_the_adapter_alone_and_answers_do_not_hang_on_companions(tiny_folder):
     network = small_network(tiny_folder)
     network.train()
     network(six(range(6))).mean.sum().backward()
@@ -133,6 +123,16 @@ def test_gradients_reach_the_adapter_and_nothing_else_of_the_encoder(tiny_folder
         assert set(gradients) == {None}
         assert not side.encoder.language_model.training
     assert not any("embeddings" in name for name in network.state_dict())
+    # answers do not depend on padding and companions
+    network.eval()
+    with torch.no_grad():
+        for weight in network.parameters():
+            weight.add_(torch.randn_like(weight) * 0.05)
+        together = network(six(range(6))).mean
+        for row in range(6):
+            alone = network(six([row])).mean
+            assert torch.allclose(alone, together[row : row + 1], atol=1e-5)
+    assert together.max() - together.min() > 1e-4
 
 
 def test_layers_of_one_batch_at_a_time_give_the_same_gradients(tiny_folder, monkeypatch):
@@ -155,19 +155,6 @@ def test_layers_of_one_batch_at_a_time_give_the_same_gradients(tiny_folder, monk
     assert passes[1] in range(4, 99, 2)
     for left, right in zip(*gradients, strict=True):
         assert torch.allclose(left, right, rtol=1e-4, atol=1e-7)
-
-
-def test_answers_do_not_depend_on_padding_and_companions(tiny_folder):
-    network = small_network(tiny_folder).eval()
-    with torch.no_grad():
-        for weight in network.parameters():
-            weight.add_(torch.randn_like(weight) * 0.05)
-    with torch.no_grad():
-        together = network(six(range(6))).mean
-        for row in range(6):
-            alone = network(six([row])).mean
-            assert torch.allclose(alone, together[row : row + 1], atol=1e-5)
-    assert together.max() - together.min() > 1e-4
 
 
 def small_network(tiny_folder: Callable[[str], Path]):
@@ -197,8 +184,8 @@ def measurements(count: int, seed: int = 0) -> list[Measurement]:
     return [Measurement(pair, float(random.uniform(5, 11))) for pair in pairs]
 
 
-def test_a_run_trains_the_encoder(adapted):
-    _, trained = adapted
+def test_a_run_trains_the_encoder_and_its_bundle_holds_adapter_and_settings_alone(adapted):
+    folder, trained = adapted
     state = trained.result.state
     grown = {name: value for name, value in state.items() if name.endswith("lora_B")}
     assert len(grown) == 16  # query and value in each of eight layers
@@ -207,16 +194,11 @@ def test_a_run_trains_the_encoder(adapted):
     history = trained.result.history
     assert history[-1]["train_loss"] < history[0]["train_loss"]
     assert not any("adapters" in record["warning"] for record in history)
-
-
-def test_the_bundle_holds_adapter_and_settings_and_no_encoder(adapted):
-    folder, trained = adapted
     bundle = folder / "run" / "bundle"
     weights = load_file(bundle / "model.safetensors")
-    grown = [name for name in weights if name.endswith("lora_B")]
-    assert len(grown) == 16
-    for name in grown:
-        assert torch.equal(weights[name], trained.result.state[name.removeprefix("0.")])
+    kept = {name.removeprefix("0."): weights[name] for name in weights if name.endswith("lora_B")}
+    assert kept.keys() == grown.keys()
+    assert all(torch.equal(kept[name], grown[name]) for name in grown)
     assert (bundle / "model.safetensors").stat().st_size < 1e6  # AntiBERTy has 26 M weights
     config = json.loads((bundle / "config.json").read_text())
     lora = {"rank": 4, "alpha": 16, "targets": [], "side": "antibody"}
@@ -351,9 +333,8 @@ def test_a_resumed_run_is_the_same_to_the_bit(stop_after, tiny_folder, tmp_path)
     assert state["plan"]["position"] > 0  # between two steps of an epoch
     torch.manual_seed(99)
     resumed = small_run(tiny_folder, recipe, tmp_path / "parts", resume=True)
-    assert whole.state.keys() == resumed.state.keys()
+    assert same_weights(whole, resumed)
     assert any("lora_A" in name for name in whole.state)
-    assert all(torch.equal(whole.state[name], resumed.state[name]) for name in whole.state)
     losses = [[record["train_loss"] for record in one.history] for one in (whole, resumed)]
     assert losses[0] == losses[1]
     other = recipe.model_copy(update={"lora": LoraSettings(rank=4, alpha=8)})
@@ -391,7 +372,7 @@ def test_wrong_settings_are_explained_and_rank_0_is_no_adapter():
         with pytest.raises(TrainingError, match=message):
             build_network(sizes, settings, encoders, "cpu")
     with pytest.raises(TrainingError, match="use lora.side=antibody"):  # before encoding anything
-        open_store(load_encoder("residue"), "antigen", both)
+        fine_tuning.open_store(load_encoder("residue"), "antigen", both)
     encoders["antibody"] = "residue"
     sizes = NetworkConfig(antibody_dim=51, antigen_dim=51, **config)
     network = build_network(sizes, LoraSettings(), encoders)

@@ -1,3 +1,5 @@
+"""Gaussian processes, and the scale that turns labels into what they are fitted on."""
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -6,6 +8,7 @@ from scipy.stats import multivariate_normal, truncnorm
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 
+from paratope.campaigns.campaign_model.training import HalfRankNormalTransform
 from paratope.campaigns.gaussian_process import (
     JITTER,
     NOISE,
@@ -15,7 +18,8 @@ from paratope.campaigns.gaussian_process import (
     fit_hyperparameters,
     prior_weights,
 )
-from paratope.core.errors import TrainingError
+from paratope.core.errors import ModelError, TrainingError
+from paratope.core.files import plain
 
 
 def exact(target: np.ndarray, groups: np.ndarray | None = None) -> Observations:
@@ -67,7 +71,6 @@ def test_rows_left_out_are_predicted_as_if_never_seen(curve):
 
 
 def test_the_fit_is_the_most_probable_one(curve):
-    """No step from the weights found raises the posterior, computed independently."""
     x, y, _ = curve
     grams = np.stack([gram(x, x, 1.0), gram(x, x, 5.0)])
     centre = np.log([0.4, 0.4, 0.3])
@@ -83,7 +86,7 @@ def test_the_fit_is_the_most_probable_one(curve):
         assert log_posterior(best + 0.05 * direction) < log_posterior(best)
 
 
-def test_a_prior_holds_the_weights_of_few_rows(curve):
+def test_a_prior_holds_the_weights_of_few_rows_and_a_search_cut_short_is_said(curve, monkeypatch):
     x, y, _ = curve
     grams = np.stack([gram(x, x, 1.0), gram(x, x, 5.0)])[:, :6, :6]
     prior = prior_weights(["a", "b"])
@@ -91,9 +94,12 @@ def test_a_prior_holds_the_weights_of_few_rows(curve):
     loose = fit_hyperparameters(grams, exact(y[:6]), prior, spread=3.0)
     assert np.abs(np.log(firm.weights / prior)).max() < 0.01
     assert np.abs(np.log(loose.weights / prior)).max() > 0.1
+    monkeypatch.setattr("paratope.campaigns.gaussian_process._MAX_STEPS", 1)
+    with pytest.warns(RuntimeWarning, match="before it converged"):
+        fit_hyperparameters(gram(x, x)[None], exact(y), np.array([0.8]))
 
 
-def test_assays_have_their_own_noise():
+def test_assays_have_their_own_noise_and_a_group_of_few_rows_about_that_of_the_others():
     random = np.random.default_rng(3)
     x = random.uniform(0, 10, 160)
     groups = np.arange(160) % 2
@@ -101,9 +107,6 @@ def test_assays_have_their_own_noise():
     rows = exact(y - y.mean(), groups)
     found = fit_hyperparameters(gram(x, x)[None], rows, np.array([0.8]), spread=2.0)
     assert found.noise[1] > 10 * found.noise[0]
-
-
-def test_a_group_of_few_rows_has_about_the_noise_of_the_others():
     random = np.random.default_rng(4)
     x = np.sort(random.uniform(0, 6, 62))
     few = (np.arange(62) >= 60).astype(int)
@@ -142,7 +145,6 @@ def test_one_bound_gives_the_truncated_normal(mean, sd, bound, sign):
 
 
 def test_bounds_count_as_inequalities_not_as_values():
-    """Rows at most 0 pull down what lies above 0, and leave alone what is below anyway."""
     x = np.arange(12.0)
     y = np.where(x < 6, -1.5, 1.5)
     censoring = np.where(x == 2, -1, 0)
@@ -168,16 +170,13 @@ def test_all_rows_bounded_can_still_be_fitted():
     assert mean[:3].max() < mean[5:].min()
 
 
-def test_a_covariance_that_is_none_is_refused():
+def test_a_covariance_that_is_none_is_refused_and_added_jitter_is_said_and_counts_as_noise():
+    """An eigenvalue of -0.0013 is beyond what the noise makes up for."""
     with pytest.raises(TrainingError, match="not positive definite"):
         GaussianProcess(-5 * np.ones((3, 3)), np.array([0.1]), exact(np.arange(3.0)))
     wrong = np.full((1, 6, 6), -3.0) + np.eye(6)
     with pytest.raises(TrainingError, match="could not be fitted|not positive definite"):
         fit_hyperparameters(wrong, exact(np.arange(6.0)), np.array([5.0]), spread=0.01)
-
-
-def test_added_jitter_is_said_and_counts_as_noise_everywhere():
-    """An eigenvalue of -0.0013, beyond what the noise makes up for."""
     random = np.random.default_rng(0)
     vectors = np.linalg.qr(random.normal(size=(6, 6)))[0]
     covariance = vectors @ np.diag([2.0, 1.0, 0.5, 0.2, 0.1, -0.0013]) @ vectors.T
@@ -189,8 +188,44 @@ def test_added_jitter_is_said_and_counts_as_noise_everywhere():
         assert (alone[0][0], alone[1][0]) == pytest.approx((mean[row], variance[row]))
 
 
-def test_a_search_that_does_not_converge_is_said(curve, monkeypatch):
-    x, y, _ = curve
-    monkeypatch.setattr("paratope.campaigns.gaussian_process._MAX_STEPS", 1)
-    with pytest.warns(RuntimeWarning, match="before it converged"):
-        fit_hyperparameters(gram(x, x)[None], exact(y), np.array([0.8]))
+values = st.lists(st.floats(-20, 20).map(lambda x: round(x, 3)), min_size=2, max_size=60).filter(
+    lambda xs: max(xs) - min(xs) > 0.1
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(values, st.lists(st.floats(-30, 30), min_size=1, max_size=10))
+def test_labels_go_there_and_back_in_their_order(measured, new):
+    scale = HalfRankNormalTransform.of(np.array(measured))
+    latent = scale.to_latent(np.sort(new))
+    np.testing.assert_allclose(scale.to_label(latent), np.sort(new), atol=1e-6)
+    assert (np.diff(latent) >= -1e-12).all()
+
+
+def test_labels_become_standardised_and_a_floor_does_not_rule():
+    """Half the rows at a floor: what is above it keeps more room than by standardising."""
+    latent = HalfRankNormalTransform.of(np.random.default_rng(0).gamma(1.0, size=500)).latent
+    assert (abs(latent.mean()), latent.std()) == pytest.approx((0.0, 1.0), abs=0.01)
+    random = np.random.default_rng(0)
+    measured = np.concatenate([np.full(100, 5.0), random.normal(9.0, 0.3, 100)])
+    latent = HalfRankNormalTransform.of(measured).to_latent(measured)
+    plain = (measured - measured.mean()) / measured.std()
+    assert latent[100:].std() > 2 * plain[100:].std()
+
+
+def test_json_and_damage():
+    scale = HalfRankNormalTransform.of(np.array([1.0, 2.0, 4.0]))
+    again = HalfRankNormalTransform.from_json(plain(scale))
+    assert again.to_label(np.array([0.3])) == scale.to_label(np.array([0.3]))
+    with pytest.raises(ModelError, match="must increase"):
+        HalfRankNormalTransform.from_json({**plain(scale), "values": [2.0, 1.0, 4.0]})
+    with pytest.raises(ModelError, match="not a campaign"):
+        HalfRankNormalTransform.from_json({"values": [2.0]})
+
+
+@pytest.mark.parametrize("unit", [1e-10, 1.0, 1e12])
+def test_the_size_of_the_values_is_no_matter(unit):
+    scale = HalfRankNormalTransform.of(unit * np.array([7.0, 7.5, 8.0, 9.0]))
+    assert scale.to_label(np.array([0.0, 3.0])) / unit == pytest.approx([7.79, 10.09], abs=0.1)
+    flat = HalfRankNormalTransform.of(unit * np.array([7.0, 7.0]))
+    assert flat.to_label(np.array([0.0]))[0] == 7.0 * unit

@@ -10,7 +10,7 @@ import pytest
 from paratope.models.bundle import bundled_folder, read_bundle
 from paratope.models.predictor import Predictor
 from paratope.molecules.numbering import cdrs
-from paratope.molecules.sequences import Antibody, Antigen, Pair
+from paratope.molecules.sequences import AMINO_ACIDS, Antibody, Antigen, Pair
 
 GOLDEN = Path(__file__).parent / "golden" / "default_model.json"
 REGENERATE = (
@@ -65,43 +65,28 @@ def test_held_out_intervals_cover():
                 assert 0.85 <= reached <= 0.97, (part, domain)
 
 
-def test_heavy_cdrs_to_alanine_lower_the_pkd(predictor: Predictor, examples: pl.DataFrame):
-    row = examples.filter(pl.col("id") == "trastuzumab-HER2")
-    heavy, light, antigen = (row[name][0] for name in ("heavy", "light", "antigen"))
-    parent = Antibody(heavy, light)
+def test_heavy_cdrs_to_alanine_lower_the_pkd_and_point_mutants_differ(predictor, examples):
+    row = examples.row(by_predicate=pl.col("id") == "trastuzumab-HER2", named=True)
+    heavy, light, target = row["heavy"], row["light"], Antigen(tuple(row["antigen"].split("|")))
     bare = heavy
     for name in ("H1", "H2", "H3"):
-        loop = cdrs(parent)[name]
+        loop = cdrs(Antibody(heavy, light))[name]
         bare = bare.replace(loop, "A" * len(loop))
-    target = Antigen(tuple(antigen.split("|")))
-    before, after = predictor.predict_pkd(
-        [Pair(parent, target), Pair(Antibody(bare, light), target)]
-    )
+    chains = [heavy, bare, *(heavy[:98] + one + heavy[99:] for one in AMINO_ACIDS)]
+    values = predictor.predict_pkd([Pair(Antibody(one, light), target) for one in chains])
+    before, after, *mutants = values.round(4)
     assert after < before
+    assert len(np.unique(mutants)) == len(AMINO_ACIDS)
 
 
-def test_point_mutants_differ(predictor: Predictor, examples: pl.DataFrame):
-    row = examples.filter(pl.col("id") == "trastuzumab-HER2")
-    heavy, light = row["heavy"][0], row["light"][0]
-    target = Antigen(tuple(row["antigen"][0].split("|")))
-    mutants = [heavy[:98] + letter + heavy[99:] for letter in "ACDEFGHIKLMNPQRSTVWY"]
-    values = predictor.predict_pkd([Pair(Antibody(one, light), target) for one in mutants])
-    assert len(np.unique(values.round(4))) == len(mutants)
-
-
-def test_the_absurd_pair_is_out_of_domain_and_says_so(examples: pl.DataFrame):
-    row = examples.filter(pl.col("id") == "trastuzumab-ubiquitin")
-    assert row["domain"][0] == "out"
-    assert "out of domain" in row["note"][0]
-
-
-def test_known_pairs_are_in_domain(examples: pl.DataFrame):
-    row = examples.filter(pl.col("id").is_in(["trastuzumab-HER2", "D1.3-lysozyme"]))
-    assert row["domain"].to_list() == ["in", "in"]
+def test_known_pairs_are_in_domain_and_the_absurd_one_says_it_is_not(examples: pl.DataFrame):
+    rows = dict(zip(examples["id"], examples.select("domain", "note").iter_rows(), strict=True))
+    assert rows["trastuzumab-HER2"][0] == rows["D1.3-lysozyme"][0] == "in"
+    assert rows["trastuzumab-ubiquitin"][0] == "out"
+    assert "out of domain" in rows["trastuzumab-ubiquitin"][1]
 
 
 def test_antigens_of_others_do_not_make_an_antibody_strong(predictor, examples):
-    """Of known pairs, and the same antibodies with every other antigen of the table."""
     known, antigens = examples.filter(domain="in"), examples.unique("antigen")
     pairs = known.select("heavy", "light", own="id", known="antigen").join(
         antigens.select("id", "antigen"), how="cross"

@@ -107,7 +107,7 @@ CONFIG = [
     ("kind", 7, "kind: should be a valid string"),
     ("format_version", [1], r"version \[1\]; this paratope reads 1"),
     ("sha256", [], "lists no checksums"),
-    ("sha256.../../etc/passwd", "0" * 64, "names '.*', which no model folder holds"),
+    ("sha256./etc/passwd", "0" * 64, "names '.*', which no model folder holds"),
 ]  # fmt: skip
 CALIBRATION = [
     ("held_out.domain.0", "beyond", "calibration.json: held_out: domain should be one of in, near"),
@@ -170,21 +170,10 @@ CAMPAIGN = [
 ]
 
 
-@pytest.mark.parametrize(("place", "value", "says"), CONFIG)
-def test_altered_configurations(copy: Folder, tmp_path: Path, place: str, value: Any, says: str):
-    folder = copy("model-0.1")
-    if place.startswith("sha256..."):
-        config = json.loads((folder / "config.json").read_text())
-        config["sha256"]["../../etc/passwd"] = value
-        (folder / "config.json").write_text(json.dumps(config))
-    else:
-        alter(folder, f"config.json:{place}", value)
-    refused(folder, says, tmp_path / "cache")
-
-
 @pytest.mark.parametrize(
     ("model", "file", "place", "value", "says"),
     [
+        *(("model-0.1", "config.json", *case) for case in CONFIG),
         *(("model-0.1", "calibration.json", *case) for case in CALIBRATION),
         *(("model-0.1", "familiarity.json", *case) for case in FAMILIARITY),
         *(("campaign-0.1", "familiarity.json", *case) for case in FAMILIARITY[:2]),
@@ -194,7 +183,8 @@ def test_altered_configurations(copy: Folder, tmp_path: Path, place: str, value:
 def test_altered_contents(copy, tmp_path, model, file, place, value, says):
     folder = copy(model)
     alter(folder, f"{file}:{place}", value)
-    seal(folder)
+    if file != "config.json":
+        seal(folder)
     refused(folder, says, tmp_path / "cache")
 
 

@@ -92,7 +92,6 @@ def test_changes_are_the_mutations(aligner):
 
 
 def test_sites_of_many_antigen_chains_are_told_apart():
-    """Residue 11 of chain 1, residue 1 of chain 11."""
     antigen = Antigen(("MKTAYIAKQRQISFVKSHFSRQ",) * 12)
     parent = Pair(PARENT.antibody, antigen)
     aligner = Aligner([parent], [ParentSites.of(parent, None)])
@@ -117,27 +116,12 @@ def test_a_chain_that_is_no_domain_shares_no_site_with_those_that_are(aligner):
     assert [key for key, _, _ in changes(unnumbered, mutant)[1]] == ["Hn11"]
 
 
-def test_the_nearest_parent_is_taken():
-    second = variant("H:R50A,H:Y105W,H:W99F")
-    both = Aligner([PARENT, second], [ParentSites.of(one, None) for one in (PARENT, second)])
-    assert changes(both, variant("H:R50A,H:Y105W,H:W99F,L:T94S"))[0] == 1
-    assert changes(both, variant("L:T94S"))[0] == 0
-
-
-@pytest.fixture(scope="module")
-def mutants_of_two_parents():
-    parents = (PARENT, variant("H:R50A,H:Y105W,H:W99F"))
-    sites = [ParentSites.of(one, None) for one in parents]
-    texts = ("L:H91A", "L:H91A,L:T94S", "H:R50A,H:Y105W,H:W99F,L:H91A")
-    both = Featuriser(parents, sites, (ANTIGEN.chains,))
-    return both.features([variant(text) for text in texts], None)
-
-
 @pytest.mark.parametrize("name", sorted(WITHIN_PARENT))
-def test_what_is_learned_of_one_parent_says_nothing_of_another(
-    name, scales, mutants_of_two_parents
-):
-    mutants = mutants_of_two_parents
+def test_what_is_learned_of_one_parent_says_nothing_of_another(name, scales):
+    parents = (PARENT, variant("H:R50A,H:Y105W,H:W99F"))
+    both = Featuriser(parents, [ParentSites.of(one, None) for one in parents], (ANTIGEN.chains,))
+    texts = ("L:H91A", "L:H91A,L:T94S", "H:R50A,H:Y105W,H:W99F,L:H91A")
+    mutants = both.features([variant(text) for text in texts], None)
     assert mutants.parent.tolist() == [0, 0, 1]
     gram = TERMS[name].gram(Pairwise(mutants, mutants, scales))
     assert gram[0, 1] > 0
@@ -147,18 +131,14 @@ def test_what_is_learned_of_one_parent_says_nothing_of_another(
     assert shared[0, 2] > 0
 
 
-@pytest.fixture(scope="module")
-def some(featuriser, language):
-    return featuriser.features([variant(text) for text in MUTATIONS[2:5]], language)
-
-
 @pytest.mark.parametrize("name", sorted(TERMS))
-def test_every_term_is_a_kernel(name, features, some, scales):
+def test_every_term_is_a_kernel(name, features, featuriser, language, scales):
     """Symmetric, positive semi-definite, and the same whatever stands beside a variant."""
     gram = TERMS[name].gram(Pairwise(features, features, scales))
     assert gram.shape == (len(MUTATIONS),) * 2
     np.testing.assert_allclose(gram, gram.T, atol=1e-6)
     assert np.linalg.eigvalsh(gram).min() > -1e-4 * max(1.0, float(np.abs(gram).max()))
+    some = featuriser.features([variant(text) for text in MUTATIONS[2:5]], language)
     alone = TERMS[name].gram(Pairwise(some, features, scales))
     np.testing.assert_allclose(alone, gram[2:5], rtol=1e-4, atol=1e-3)
     diagonal = TERMS[name].diagonal(features, scales)
@@ -167,7 +147,6 @@ def test_every_term_is_a_kernel(name, features, some, scales):
 
 @pytest.mark.parametrize("name", sorted(ADDITIVE))
 def test_additive_terms_add_up(name, features, scales):
-    """A double mutant is the sum of its changes."""
     gram = TERMS[name].gram(Pairwise(features, features, scales))
     single = [MUTATIONS.index("H:R50A"), MUTATIONS.index("L:H91A")]
     double = MUTATIONS.index("H:R50A,L:H91A")
@@ -185,7 +164,6 @@ def test_similar_residues_are_similar():
 
 
 def test_centring_is_that_of_the_features():
-    """Centring a Gram matrix is centring the features behind it."""
     train = np.random.default_rng(0).normal(size=(9, 4))
     for reference in (None, np.arange(9) < 6):
         centerer = KernelCenterer.of(train @ train.T, reference)
@@ -198,7 +176,6 @@ def test_centring_is_that_of_the_features():
 
 
 def test_projected_embeddings_keep_distances(features, language):
-    """Distances of whole chains change by a few per cent alone."""
     chains = [variant(text).antibody.chains for text in MUTATIONS]
     rows = np.array([np.concatenate(list(language.embeddings(one))).ravel() for one in chains])
     off = ~np.eye(len(chains), dtype=bool)
@@ -209,7 +186,6 @@ def test_projected_embeddings_keep_distances(features, language):
 
 @pytest.mark.parametrize("reference", [None, np.arange(len(MUTATIONS)) % 3 != 0])
 def test_the_sum_is_that_of_its_centred_terms(features, featuriser, scales, language, reference):
-    """What is computed together is what each term gives by itself, centred by itself."""
     rows = np.arange(len(features)) if reference is None else np.flatnonzero(reference)
     weights = {name: 0.3 + 0.1 * number for number, name in enumerate(TERMS)}
     kernel = SumKernel(features, scales, weights, reference)

@@ -63,16 +63,19 @@ class Workshop:
         command = [sys.executable, "-c", command, *self.arguments(run, epochs, *more)]
         return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=self.environment)
 
-    def start_until(self, run: Path, due: Callable[[list[Line]], bool]) -> subprocess.Popen:
+    def start_until(
+        self, run: Path, due: Callable[[list[Line]], bool], epochs: int = 2, *more: str
+    ) -> subprocess.Popen:
         """Train in a process of its own, which is given back when it is due."""
-        process = self.start(run, 2)
-        while not ((run / LOG).exists() and due(lines_of(run / LOG))):
+        log = run / LOG
+        before = log.stat().st_size if log.exists() else 0
+        process = self.start(run, epochs, *more)
+        while not (log.exists() and due(lines_of(log, before))):
             assert process.poll() is None, process.communicate()[1]
             time.sleep(0.0005)
         return process
 
     def finish_alone(self, run: Path, epochs: int, *more: str) -> Path:
-        """Train in a process of its own."""
         process = self.start(run, epochs, *more)
         _, said = process.communicate()
         assert process.returncode == 0, said
@@ -80,17 +83,12 @@ class Workshop:
 
     def kill(self, run: Path, epochs: int, due: Callable[[list[Line]], bool], delay: float) -> Line:
         """Resume in a process of its own, ``kill -9`` it when it is due: the log's last line."""
-        log = run / LOG
-        before = log.stat().st_size if log.exists() else 0
-        process = self.start(run, epochs, "--resume")
-        while not (log.exists() and due(lines_of(log, before))):
-            assert process.poll() is None, process.communicate()[1]
-            time.sleep(0.0005)
+        process = self.start_until(run, due, epochs, "--resume")
         time.sleep(delay)
         process.kill()
         process.communicate()
         assert process.returncode == -signal.SIGKILL
-        return lines_of(log, before)[-1]
+        return lines_of(run / LOG)[-1]
 
 
 def lines_of(log: Path, start: int = 0) -> list[Line]:
@@ -270,22 +268,19 @@ def test_a_second_signal_leaves_at_once_and_damages_nothing(workshop, undisturbe
     assert_same_run(undisturbed, run)
 
 
-def test_a_finished_run_is_left_alone(workshop, undisturbed, capfd):
+def test_a_finished_run_is_left_alone_and_what_is_missing_of_it_written_again(
+    workshop, undisturbed, capfd
+):
     before = {path: path.stat() for path in undisturbed.rglob("*")}
     workshop.finish(undisturbed, 2, "--resume")
     said = capfd.readouterr().err
     assert said.startswith(f"{undisturbed} is finished: nothing is left to do.\n")
     assert {path: path.stat() for path in undisturbed.rglob("*")} == before
-
-
-def test_what_is_missing_of_a_finished_run_is_written_again(workshop, undisturbed):
     for name in ("metrics.json", "bundle/model.safetensors", "card.md"):
         (undisturbed / name).unlink()
         workshop.finish(undisturbed, 2, "--resume")
         assert (undisturbed / name).is_file()
-
-
-def test_a_finished_run_of_another_table_is_not_taken_for_this_one(workshop, undisturbed, capfd):
+    # a finished run of another table is not taken for this one
     text = workshop.table.read_text(encoding="utf-8")
     try:
         workshop.table.write_text(text.replace("7.", "6.", 1), encoding="utf-8")

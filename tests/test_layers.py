@@ -55,7 +55,9 @@ def wing(module: str) -> str:
     return module.split(".")[1]
 
 
-def test_every_module_is_in_a_wing():
+def test_every_module_is_in_a_wing_and_has_a_name_of_its_own():
+    names = {path.stem for path in MODULES.values()}
+    assert not names & {"utils", "util", "helpers", "misc", "common"}
     assert {wing(module) for module in MODULES if module != "paratope"} <= set(FLOOR) | BESIDE
 
 
@@ -92,8 +94,3 @@ def test_public_names_come_from_the_modules_that_define_them():
         assert getattr(paratope, name).__module__.startswith(home), name
     with pytest.raises(AttributeError, match="no attribute 'antibody'"):
         paratope.antibody  # noqa: B018 - the access itself is what is tested
-
-
-def test_no_unnamed_leftovers():
-    names = {path.stem for path in MODULES.values()}
-    assert not names & {"utils", "util", "helpers", "misc", "common"}

@@ -19,7 +19,7 @@ from paratope.molecules.mutations import (
 )
 from paratope.molecules.numbering import prepare_antibody
 from paratope.molecules.sequences import AMINO_ACIDS, Antibody, Antigen, Pair
-from test_numbering import CH1, LINKER, LYSOZYME, VH, VHH, VK
+from test_numbering import CH1, LEADER, LINKER, LYSOZYME, VH, VHH, VK
 
 PARENT = Antibody(VH, VK, "parent")
 PAIR = Pair(PARENT, Antigen((LYSOZYME, VHH), "two chains"))
@@ -94,15 +94,13 @@ def test_pairs_carry_mutations_of_the_antigen():
 def test_chains_of_other_length_are_aligned_by_number():
     loop = PARENT.heavy.replace("CSRWGGDGFYAMDYW", "CSRWGGDFYAMDYW")
     (mutation,) = mutations_between(PARENT, Antibody(loop, VK))
-    assert mutation.kind == "deletion"
-    assert mutation.before == "G"
+    assert (mutation.kind, mutation.before) == ("deletion", "G")
     longer = PARENT.heavy.replace("CSRWGGDGFYAMDYW", "CSRWGGDGPWFYAMDYW")
     assert format_mutations(mutations_between(PARENT, Antibody(longer, VK))) == "H:103insPW"
 
 
 def test_whole_chains_count_from_their_domain():
-    leader = "MGWSCIILFLVATATGVHS"
-    whole = Antibody(leader + VH + CH1, VK)
+    whole = Antibody(LEADER + VH + CH1, VK)
     assert apply_mutations(whole, parse_mutations("H:E1Q")) == Antibody("Q" + VH[1:], VK)
     single_chain = Antibody(VH + LINKER + VK)
     assert apply_mutations(single_chain, parse_mutations("L:D1E")).light == "E" + VK[1:]
@@ -187,10 +185,9 @@ def test_chains_and_residues_that_are_not_there_are_refused():
     for text in ("L:S31A", "L:36S→A"):
         with pytest.raises(InputError, match="no light chain .a single-domain antibody."):
             apply_mutations(nanobody, parse_mutations(text, nanobody))
-    with pytest.raises(InputError, match="variant has a light chain and the other has none"):
-        mutations_between(nanobody, PARENT)
-    with pytest.raises(InputError, match="parent has a light chain and the other has none"):
-        mutations_between(PARENT, nanobody)
+    for which, both in (("variant", (nanobody, PARENT)), ("parent", (PARENT, nanobody))):
+        with pytest.raises(InputError, match=f"{which} has a light chain and the other has none"):
+            mutations_between(*both)
     one_chain = Pair(PARENT, Antigen((LYSOZYME,)))
     with pytest.raises(InputError, match="antigen has 2 chains, the variant's 1"):
         mutations_between(PAIR, one_chain)

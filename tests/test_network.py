@@ -103,12 +103,8 @@ def test_either_molecule_changes_the_prediction(network, side, change):
     difference = (answers(network, batch) - answers(network, changed)).abs()
     assert torch.isfinite(difference).all()
     assert (difference[0] > 1e-4).all(), difference  # the pKd of both rows
-
-
-def test_both_sides_may_be_absent(network):
-    batch = make_batch()
-    masks = {name: torch.zeros_like(getattr(batch, name)) for name in (f"{s}_mask" for s in SIDES)}
-    found = answers(network, batch._replace(**masks))
+    masks = {f"{one}_mask": torch.zeros_like(getattr(batch, f"{one}_mask")) for one in SIDES}
+    found = answers(network, batch._replace(**masks))  # both may be absent
     assert torch.isfinite(found).all()
     assert torch.allclose(found, found[:, :1].expand_as(found))
 
@@ -138,7 +134,9 @@ def test_each_side_attends_to_the_other_by_residue(monkeypatch):
         assert (here.std(dim=-2) > 1e-6).all()  # and by the residue that listens
 
 
-def test_gradients_reach_every_parameter(network):
+def test_gradients_reach_every_parameter_which_attend_only_with_cross_attention(network):
+    attends = any("attends" in name for name, _ in network.named_parameters())
+    assert attends == bool(len(network.interactions)) == network.config.use_cross_attention
     network.train()
     sum(part.sum() for part in network(make_batch())).backward()
     for name, parameter in network.named_parameters():
@@ -154,8 +152,7 @@ def test_feed_forward_makes_its_gelu_anew_and_gives_the_same_bits(monkeypatch, m
     gelu = functional.gelu
 
     def watched(values: torch.Tensor) -> torch.Tensor:
-        active = gelu(values)
-        made.append(weakref.ref(active))
+        made.append(weakref.ref(active := gelu(values)))
         return active
 
     found = []
@@ -213,15 +210,6 @@ def test_bounded_output_is_smooth_and_keeps_a_gradient_everywhere():
         assert float(bounded(raw, 4.0, 14.0)) == pytest.approx(pkd)
 
 
-def test_predictions_stay_in_range_for_absurd_input(network):
-    with torch.no_grad():
-        network.regressor[-1].weight.mul_(1e4)
-    mean = answers(network, make_batch())[0]
-    outside = (mean < 4) | (mean > 14)
-    # recipes with a free output may leave the range
-    assert outside.any() == (network.config.output != "bounded")
-
-
 @pytest.mark.parametrize(("pkd", "sd"), [(8.3, 1.2), (13.9, 0.2), (4.0, 3.0)])
 @pytest.mark.parametrize("recipe", ["default", "v2.6"])
 def test_output_scale_sets_where_an_untrained_network_answers(recipe, pkd, sd):
@@ -239,12 +227,17 @@ def test_output_scale_sets_where_an_untrained_network_answers(recipe, pkd, sd):
     assert torch.equal(answers(copy.eval(), make_batch()), answers(network, make_batch()))
 
 
-def test_outputs_are_float32_under_mixed_precision(network):
+def test_outputs_are_float32_under_mixed_precision_and_in_range_for_absurd_weights(network):
     batch = make_batch()
     with torch.autocast("cpu", dtype=torch.bfloat16), torch.no_grad():
         mixed = network(batch)
     assert [tensor.dtype for tensor in mixed] == [torch.float32] * 3
     assert torch.allclose(mixed.mean, answers(network, batch)[0], atol=0.1)
+    with torch.no_grad():
+        network.regressor[-1].weight.mul_(1e4)
+    mean = answers(network, batch)[0]
+    # recipes with a free output may leave the range
+    assert ((mean < 4) | (mean > 14)).any() == (network.config.output != "bounded")
 
 
 def test_towers_run_once_and_interact_serves_every_pair(network):
@@ -264,13 +257,6 @@ def test_towers_run_once_and_interact_serves_every_pair(network):
     whole = answers(network, batch)[:, rows]
     assert torch.allclose(torch.stack(list(block)), whole, atol=TOLERANCE)
     assert torch.allclose(torch.stack(list(aligned)), whole, atol=TOLERANCE)
-
-
-def test_without_cross_attention_sides_meet_only_in_the_regressor():
-    network = Network(config_of("v2.5"))
-    assert not network.config.use_cross_attention
-    assert len(network.interactions) == 0
-    assert not any("attends" in name for name, _ in network.named_parameters())
 
 
 @pytest.mark.parametrize(

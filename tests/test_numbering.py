@@ -3,29 +3,19 @@
 import dataclasses
 import time
 
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from paratope.cli.doctor import LYSOZYME
 from paratope.core.errors import InputError
-from paratope.molecules.numbering import (
-    REGIONS,
-    SCHEMES,
-    cdrs,
-    find_domains,
-    number_chain,
-    prepare_antibody,
-)
+from paratope.molecules import numbering
+from paratope.molecules.numbering import SCHEMES, find_domains, number_chain, prepare_antibody
 from paratope.molecules.sequences import AMINO_ACIDS, Antibody
+from small_campaigns import HEAVY as VH
+from small_campaigns import LIGHT as VK
 
-VH = (
-    "EVQLVESGGGLVQPGGSLRLSCAASGFNIKDTYIHWVRQAPGKGLEWVARIYPTNGYTRYADSVKGRFTISADTSKNTAYLQMNSLRAE"
-    "DTAVYYCSRWGGDGFYAMDYWGQGTLVTVSS"
-)
-VK = (
-    "DIQMTQSPSSLSASVGDRVTITCRASQDVNTAVAWYQQKPGKAPKLLIYSASFLYSGVPSRFSGSRSGTDFTLTISSLQPEDFATYYCQ"
-    "QHYTTPPTFGQGTKVEIK"
-)
 VL = (  # a lambda chain
     "QSVLTQPPSVSAAPGQKVTISCSGSSSNIGNNYVSWYQQLPGTAPKLLIYDNNKRPSGIPDRFSGSKSGTSATLGITGLQTGDEADYYC"
     "GTWDSSLNPVFGGGTKLTVL"
@@ -54,10 +44,6 @@ CL = (
 LINKER = "GGGGSGGGGSGGGGS"
 LEADER = "MKYLLPTAAAGLLLLAAQPAMA"
 
-LYSOZYME = (
-    "KVFGRCELAAAMKRHGLDNYRGYSLGNWVCAAKFESNFNTQATNRNTDGSTDYGILQINSRWWCNDGRTPGSRNLCNIPCSALLSSDIT"
-    "ASVNCAKKIVSDGNGMNAWVAWRNRCKGTDVQAWIRGCRL"
-)
 NO_ANTIBODIES = {
     "lysozyme": LYSOZYME,
     "ubiquitin": "MQIFVKTLTGKTITLEVEPSDTIENVKAKIQDKEGIPPDQQRLIFAGKQLEDGRTLSDYNIQKESTLHLVLRLRGG",
@@ -108,8 +94,8 @@ def test_a_bare_domain_is_found_whole(residues: str, chain: str, scheme: str):
     assert domain.is_heavy == (chain == "H")
     assert len(domain.positions) == len(domain.regions) == len(residues)
     assert len(set(domain.positions)) == len(residues)
-    assert "".join(domain.region(name) for name in REGIONS) == residues
-    assert list(dict.fromkeys(domain.regions)) == list(REGIONS)
+    assert "".join(domain.region(name) for name in numbering.REGIONS) == residues
+    assert list(dict.fromkeys(domain.regions)) == list(numbering.REGIONS)
 
 
 @pytest.mark.parametrize(
@@ -127,12 +113,10 @@ def test_cdrs_of_trastuzumab_as_published(scheme: str, chain: str, expected: str
 
 
 def test_positions_of_trastuzumab_as_published():
-    """Kabat and Chothia insertions of a VH: 52A, 82A-C, 100A-C; IMGT has none of them."""
     kabat, chothia, imgt = (number_chain(VH, s) for s in ("kabat", "chothia", "imgt"))
     inserted = ("52A", "82A", "82B", "82C", "100A", "100B", "100C")
-    assert tuple(p for p in kabat.positions if not p.isdigit()) == inserted
-    assert tuple(p for p in chothia.positions if not p.isdigit()) == inserted
-    assert all(position.isdigit() for position in imgt.positions)
+    for domain, expected in ((kabat, inserted), (chothia, inserted), (imgt, ())):
+        assert tuple(p for p in domain.positions if not p.isdigit()) == expected
     cysteines = [p for p, r in zip(imgt.positions, imgt.residues, strict=True) if r == "C"]
     assert cysteines == ["23", "104"]
     assert chothia.region("CDR1") == "GFNIKDT"
@@ -178,7 +162,6 @@ def test_missing_first_residues(missing: int):
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.integers(0, len(VH) - 1), max_size=10), st.sampled_from("X" + AMINO_ACIDS))
 def test_unknown_and_mutated_residues(places: list[int], letter: str):
-    """Ten random mutations or X do not hide the domain; residues come back as given."""
     # the conserved cysteines and tryptophans hold the fold together: left alone
     residues = list(VH)
     for place in places:
@@ -202,7 +185,10 @@ def test_scfv_is_split_in_either_order(first, light, linker, before, after):
 
 
 SCFV = VH + LINKER + VK
+SWAPPED = "heavy and light chains were swapped: put right"
 ONCE = "the same chain is given as heavy and light: read once"
+REPEATED = "the heavy domain is repeated as light chain: read once"
+FURTHER = "heavy chain: 1 further variable domain left out"
 SPLIT = "scFv split into heavy and light domains"
 
 
@@ -210,24 +196,12 @@ SPLIT = "scFv split into heavy and light domains"
     ("given", "prepared", "notes"),
     [
         *((whole, whole, ()) for whole in (Antibody(VH, VK), Antibody(VHH), Antibody(VH, VL))),
-        (
-            Antibody(VK + CK, VH + CH1),
-            Antibody(VH, VK),
-            ("heavy and light chains were swapped: put right",),
-        ),
+        (Antibody(VK + CK, VH + CH1), Antibody(VH, VK), (SWAPPED,)),
         (Antibody(VHH, VHH), Antibody(VHH), (ONCE,)),
-        (
-            Antibody(VHH, VHH + "HHHHHH"),
-            Antibody(VHH),
-            ("the heavy domain is repeated as light chain: read once",),
-        ),
+        (Antibody(VHH, VHH + "HHHHHH"), Antibody(VHH), (REPEATED,)),
         (Antibody(SCFV, SCFV), Antibody(VH, VK), (ONCE, SPLIT)),
         (Antibody(SCFV, VK), Antibody(VH, VK), ()),
-        (
-            Antibody(VHH + LINKER + VHH),
-            Antibody(VHH),
-            ("heavy chain: 1 further variable domain left out",),
-        ),
+        (Antibody(VHH + LINKER + VHH), Antibody(VHH), (FURTHER,)),
     ],
 )
 def test_what_chains_amount_to(given: Antibody, prepared: Antibody, notes: tuple[str, ...]):
@@ -257,12 +231,12 @@ def test_what_is_no_antibody(heavy: str, light: str | None, says: str):
 
 
 def test_cdrs_of_a_pair_an_scfv_and_a_single_domain():
-    of_pair = cdrs(Antibody(VH + CH1, VK + CK))
+    of_pair = numbering.cdrs(Antibody(VH + CH1, VK + CK))
     assert " ".join(of_pair) == "H1 H2 H3 L1 L2 L3"
     assert " ".join(of_pair.values()) == "GFNIKDTY IYPTNGYT SRWGGDGFYAMDY QDVNTA SAS QQHYTTPPT"
-    assert cdrs(Antibody(VK + LINKER + VH)) == of_pair
+    assert numbering.cdrs(Antibody(VK + LINKER + VH)) == of_pair
     of_vhh = {"H1": "GYTIGPYC", "H2": "INMGGGIT", "H3": "AADSTIYASYYECGHGLSTGGYGYDS"}
-    assert cdrs(Antibody(VHH)) == of_vhh
+    assert numbering.cdrs(Antibody(VHH)) == of_vhh
 
 
 def test_unknown_names_list_the_known_ones():
@@ -283,13 +257,9 @@ def test_thousands_of_chains_a_second():
 
 
 def test_public_antibodies_and_antigens(data_root):
-    """Every heavy chain of SAbDab but the one that is none; no antigen but those that hold one."""
-    import polars as pl
-
     table = pl.read_csv(data_root / "sabdab" / "sabdab_affinity.csv", infer_schema=False)
     without = [h for h in table["heavy"] if h and not any(d.is_heavy for d in find_domains(h))]
     assert without == []
-    lights = [chain for chain in table["light"] if chain]
-    assert sum(not find_domains(chain) for chain in lights) == 0
+    assert all(find_domains(chain) for chain in table["light"] if chain)
     antigens = {chain for text in table["antigen"] if text for chain in text.split(":")}
     assert sum(bool(find_domains(chain)) for chain in antigens) <= 0.03 * len(antigens)

@@ -14,10 +14,11 @@ from paratope.models.bundle import make_bundle, read_bundle, write_bundle
 from paratope.models.calibration import Calibration
 from paratope.models.ensembling import ensemble_models
 from paratope.models.network import Network
-from paratope.models.prediction import OUTPUT_COLUMNS, PARENT_COLUMNS
+from paratope.models.prediction import OUTPUT_COLUMNS, PARENT_COLUMNS, output_columns
 from paratope.models.predictor import Predictor
 from paratope.molecules.sequences import Antibody, Antigen, Pair
 from paratope.opening import predictor_of
+from test_numbering import CH1
 from trained_models import TrainedRun, train_tiny
 
 
@@ -33,6 +34,10 @@ def test_predictions_of_the_bundle_are_those_of_the_trained_network(tiny_run, ti
     served = tiny_predictor.predict_pkd([measurement.pair for measurement in measurements])
     np.testing.assert_allclose(served, written["pred"].to_numpy(), atol=1e-4)
     np.testing.assert_allclose(served, tiny_run.trained.scores["test"].mean, atol=1e-4)
+    assert tiny_predictor.predict_pkd([]).shape == (0,)
+    calibration = tiny_predictor.model.calibration
+    assert isinstance(calibration, Calibration)
+    assert len(calibration.held_out) == len(tiny_run.trained.part("validation")[0])
 
 
 def test_company_and_order_do_not_matter(tiny_predictor, frame):
@@ -65,8 +70,7 @@ def test_a_row_in_error_has_no_numbers_and_stops_nothing(tiny_predictor):
 
 
 def test_swapped_chains_and_constant_domains_do_not_change_the_number(tiny_predictor):
-    ch1 = "ASTKGPSVFPLAPSSKSTSGGTAALGCLVKDYFPEPVTVSWNSGALTSGVHTFPAVLQSSGLYSLSSVVTVPSSSLGTQTYICNV"
-    rows = {"heavy": [D13_HEAVY, D13_LIGHT, D13_HEAVY + ch1]}
+    rows = {"heavy": [D13_HEAVY, D13_LIGHT, D13_HEAVY + CH1]}
     rows |= {"light": [D13_LIGHT, D13_HEAVY, D13_LIGHT], "antigen": [LYSOZYME] * 3}
     out = tiny_predictor.predict(pl.DataFrame(rows))
     assert out["pkd"][1:].to_list() == pytest.approx([out["pkd"][0]] * 2, abs=1e-6)
@@ -74,7 +78,6 @@ def test_swapped_chains_and_constant_domains_do_not_change_the_number(tiny_predi
 
 
 def test_pandas_in_pandas_out(tiny_predictor, frame):
-    """With the index and types of the frame that came in, which itself is left alone."""
     data = frame.to_pandas().assign(well=["A1", 3] * 6, round=pd.array([1, None] * 6, "Int64"))
     data = pd.concat([data, data[["well"]]], axis=1)  # a name twice
     before = data.copy()
@@ -193,7 +196,6 @@ def test_damaged_model_folder(tmp_path, name, damage, tiny_predictor):
 
 
 def test_states_run_once_and_score_any_pairing(tiny_predictor, frame):
-    """The three steps of a scorer give what `score_pairs` gives."""
     antibodies = list(frame.select("heavy", "light").head(3).iter_rows())
     antigens = [(text,) for text in frame["antigen"].unique(maintain_order=True).to_list()[:2]]
     ensemble = tiny_predictor.model
@@ -225,24 +227,12 @@ def test_long_molecules_are_embedded_some_at_a_time(tiny_predictor):
         np.testing.assert_allclose(found, alone.latents[0][0], atol=1e-5)
 
 
-def test_calibration_is_of_held_out_rows_and_no_rows_give_no_numbers(tiny_run, tiny_predictor):
-    ids, _ = tiny_run.trained.part("validation")
-    calibration = tiny_predictor.model.calibration
-    assert isinstance(calibration, Calibration)
-    assert len(calibration.held_out) == len(ids)
-    assert tiny_predictor.predict_pkd([]).shape == (0,)
-
-
 def test_command_predicts_one_pair(tiny_run, run_paratope, tmp_path):
-    chains = ("predict", "--heavy", D13_HEAVY, "--light", D13_LIGHT)
-    model = ("--model", tiny_run.folder)
-    target = tmp_path / "one.csv"
-    done = run_paratope(*chains, "--antigen", LYSOZYME, *model, "-o", target, code=0)
+    chains, target = ("--heavy", D13_HEAVY, "--light", D13_LIGHT), tmp_path / "one.csv"
+    command = ("predict", *chains, "--model", tiny_run.folder, "-o", target)
+    for antigen in (LYSOZYME, "|".join([LYSOZYME] * 40)):  # the second longer than any path may be
+        assert "1 of 1 rows predicted" in run_paratope(*command, "--antigen", antigen, code=0).err
     assert pl.read_csv(target).columns[: len(OUTPUT_COLUMNS)] == list(OUTPUT_COLUMNS)
-    assert "1 of 1 rows predicted" in done.err
-    long = "|".join([LYSOZYME] * 40)  # longer than any path may be
-    done = run_paratope(*chains, "--antigen", long, *model, code=0)
-    assert "1 of 1 rows predicted" in done.err
 
 
 def test_command_joins_models(tiny_run, run_paratope, tmp_path):
@@ -272,3 +262,24 @@ def test_only_a_model_folder_is_written_into(tiny_predictor, tmp_path):
     assert (folder / "next.csv").read_text() == "my next plate"
     assert read_bundle(folder).card == tiny_predictor.bundle.card
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+@pytest.mark.parametrize(("name", "tolerance"), [("model-0.1", 1e-6), ("campaign-0.1", 1e-4)])
+def test_models_of_version_0_1_say_what_they_said(name, tolerance, repository, tmp_path):
+    """Folders that version 0.1 wrote, with their predictions beside them, say it still.
+
+    Only the parent's difference from itself has since lost its interval. `campaign-0.1` is of two
+    assays with bounds, on top of the tiny network `model-0.1`.
+    """
+    folder = repository / "tests" / "data" / name
+    before = pl.read_csv(folder / "predictions.csv")
+    names = list(output_columns(with_parent=True))
+    with Predictor.load(folder, device="cpu", cache=tmp_path) as predictor:
+        now = predictor.predict(before.drop(names), parent=str(before["id"][0]))
+    for column in names:
+        if now[column].dtype == pl.Float64:
+            np.testing.assert_allclose(
+                now[column], before[column], rtol=tolerance, atol=tolerance, err_msg=column
+            )
+        else:
+            assert now[column].to_list() == before[column].to_list(), column

@@ -49,9 +49,7 @@ def test_gearbind_on_all_antibody_rows(benchmark, data_root):
         assert lines[model]["pearson"] == pytest.approx(published, abs=5e-4)
         low, high = lines[model]["pearson_95"]
         assert low < published < high
-
-
-def test_rows_that_the_network_shares_with_gearbind(benchmark, data_root):
+    # rows that the network shares with it
     frame, rows = benchmark.gearbind_joined(data_root)
     assert len(frame) == len(rows) == 908
     for complex_id, mutations, row in zip(
@@ -60,8 +58,7 @@ def test_rows_that_the_network_shares_with_gearbind(benchmark, data_root):
         assert row.origin.complex_id == complex_id
         assert ",".join(row.origin.mutations) == mutations
         assert row.pair != row.parent
-    folds = frame.group_by("complex_id").agg(pl.col("fold").n_unique())
-    assert folds["fold"].max() == 1
+    assert frame.group_by("complex_id").agg(pl.col("fold").n_unique())["fold"].max() == 1
 
 
 @pytest.mark.parametrize("name", ["ab645", "ab1101", "s1131"])
@@ -112,6 +109,9 @@ def test_protattba_and_the_complex_alone_on_random_folds(
     assert int((measured == 8.0).sum()) == flags
     mean = benchmark.complex_mean(measured, complexes, frame["fold"].to_numpy())
     assert METRICS["pearson"](measured, mean) == pytest.approx(reached, abs=0.01)
+    # which never sees its own fold
+    few = benchmark.complex_mean(np.array([1.0, 3.0, 5.0, 9.0]), [*"aaba"], np.array([0, 1, 1, 1]))
+    assert few.tolist() == [6.0, 1.0, 1.0, 1.0]
 
 
 @pytest.mark.parametrize("assay", ASSAYS)
@@ -121,13 +121,6 @@ def test_abbibench_spearman(assay, benchmark, data_root):
     assert len(stated) >= 30
     for line in stated:
         assert line["spearman"] == pytest.approx(line["published"], abs=0.01)
-
-
-def test_complex_mean_never_sees_its_own_fold(benchmark):
-    measured = np.array([1.0, 3.0, 5.0, 9.0])
-    got = benchmark.complex_mean(measured, ["a", "a", "b", "a"], np.array([0, 1, 1, 1]))
-    assert got.tolist() == [6.0, 1.0, 1.0, 1.0]
-    assert np.isnan(METRICS["pearson"](measured[1:], got[1:]))
 
 
 @pytest.fixture
@@ -143,8 +136,8 @@ def data(benchmark: ModuleType, predictors: ModuleType, tmp_path: Path, monkeypa
     return made, recipe, encode
 
 
-def test_training_rows_of_a_fold(data, predictors):
-    made, _, _ = data
+def test_a_fold_is_not_trained_on_and_its_labels_change_no_prediction_of_it(data, predictors):
+    made, recipe, encode = data
     train = made.training(1, parents=True)
     held = {made.rows[place].pair for place in (1, 4, 7, 10)}
     assert held.isdisjoint(row.pair for row in train)
@@ -152,10 +145,6 @@ def test_training_rows_of_a_fold(data, predictors):
     assert [row.pkd for row in train[8:]] == [predictors.PARENT_PKD] * 2
     assert {row.assay for row in train[8:]} == {"c", "d"}
     assert [row.pkd for row in train[:2]] == pytest.approx([8 - 3.0, 8 - 3.2])
-
-
-def test_predictions_of_a_fold_do_not_hang_on_its_labels(data, predictors):
-    made, recipe, encode = data
     inside = made.folds == 1
     rows = zip(made.rows, inside, strict=True)
     rows = tuple(dataclasses.replace(row, pkd=2.0) if held else row for row, held in rows)
@@ -167,10 +156,7 @@ def test_predictions_of_a_fold_do_not_hang_on_its_labels(data, predictors):
         before, after = predict(made), predict(changed)
         assert before[inside].tolist() == after[inside].tolist()
         assert before[~inside].tolist() != after[~inside].tolist()
-
-
-def test_ddg_is_positive_for_weaker_binding(data, predictors):
-    made, _, _ = data
+    # ΔΔG is positive for weaker binding
     got = predictors.baseline_ddg("constant", made)
     delta = np.array([row.delta_pkd for row in made.rows])
     assert got[0] == pytest.approx(-1.3643 * delta[made.folds > 0].mean(), rel=1e-3)
@@ -197,19 +183,16 @@ def test_prior_leaves_out_every_relative(benchmark, predictors, data_root, tmp_p
             assert words.isdisjoint(words_of(chain))
 
 
-def test_within_a_complex_one_number_counts_as_nothing(tables):
+def test_a_table_has_intervals_and_gaps_and_one_number_within_a_complex_counts_as_nothing(tables):
+    record = {"predictor": "x", "rows": 3, "pearson": 0.5, "pearson_95": [0.1, 0.8], "rmse": None}
+    lines = tables.table([record]).splitlines()
+    assert lines[0] == "| predictor | rows | Pearson | RMSE |"
+    assert lines[2] == "| x | 3 | 0.500 (0.10 to 0.80) | – |"
     measured = np.arange(24.0)
     predicted = np.where(measured < 12, measured, 3.0)
     line = tables.within_groups(measured, predicted, (measured >= 12).astype(int))
     assert line == {"per_complex": 0.5, "complexes": 2}
     assert tables.within_groups(measured[:5], predicted[:5], np.zeros(5, int)) == {}
-
-
-def test_table_has_intervals_and_gaps(tables):
-    line = {"predictor": "x", "rows": 3, "pearson": 0.5, "pearson_95": [0.1, 0.8], "rmse": None}
-    lines = tables.table([line]).splitlines()
-    assert lines[0] == "| predictor | rows | Pearson | RMSE |"
-    assert lines[2] == "| x | 3 | 0.500 (0.10 to 0.80) | – |"
 
 
 def test_few_shot_uses_the_reference_draws(few, benchmark, data_root):

@@ -14,7 +14,7 @@ from paratope.encoders.embedding_store import EmbeddingStore
 from paratope.evaluation.comparison import compare
 from paratope.models.batches import BatchPlan, Examples
 from paratope.models.recipes import load_recipe
-from paratope.molecules.sequences import Antibody, Antigen, Pair
+from paratope.molecules.sequences import AMINO_ACIDS, Antibody, Antigen, Pair
 from published_files import benchmark_fixture, module_fixture
 
 benchmark = benchmark_fixture("benchmark_training_speed", "benchmark_recipes")
@@ -23,21 +23,15 @@ tables = module_fixture("tables", "recipe_tables")
 speed = module_fixture("speed", "benchmark_training_speed")
 
 
-def chain(rng: np.random.Generator, length: int) -> str:
-    return "".join(rng.choice(list("ACDEFGHIKLMNPQRSTVWY"), length))
-
-
 @pytest.fixture
 def job(runs: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """24 pairs of two antigens; the recipes read by the encoder that costs nothing."""
     monkeypatch.setenv("PARATOPE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(runs, "ENCODERS", ("residue", "residue"))
     rng = np.random.default_rng(0)
-    antigens = [Antigen((chain(rng, 40),)) for _ in range(2)]
-    rows = tuple(
-        Measurement(Pair(Antibody("E" + chain(rng, 30)), antigens[n % 2]), float(rng.normal(8, 1)))
-        for n in range(24)
-    )
+    chains = ["E" + "".join(rng.choice(list(AMINO_ACIDS), 30)) for _ in range(26)]
+    pairs = [Pair(Antibody(chain), Antigen((chains[n % 2],))) for n, chain in enumerate(chains[2:])]
+    rows = tuple(Measurement(pair, float(rng.normal(8, 1))) for pair in pairs)
     parts = np.array((["train"] * 4 + ["validation", "validation", "test", "test"]) * 3)
     ids = tuple(f"row-{n}" for n in range(24))
     return lambda name: runs.Job(
@@ -124,13 +118,12 @@ def test_verdicts_follow_from_the_numbers(tables):
     assert promises == ["no", "yes", "in 0 of 1 runs"]
 
 
-def test_spread_says_what_is_undefined(tables):
+def test_release_facts_come_from_its_files_and_a_spread_says_what_is_undefined(
+    runs, tables, reference_root, tmp_path
+):
     assert tables.spread([1.0, 2.0, 3.0], 1) == "2.0 ± 1.0"
     assert tables.spread([None, 0.5, 0.5], 2) == "0.50 (2 of 3)"
     assert tables.spread([None], 2) == "–"
-
-
-def test_release_facts_come_from_its_files(runs, reference_root, tmp_path):
     facts = runs.release_facts(reference_root / "v2.6_release")
     assert (facts["rows"], facts["distinct"]) == (23961, 9)
     assert facts["recall_sd"] == 39.35001416511261

@@ -1,26 +1,106 @@
-"""The checkout's own tasks: what checks a fresh clone refuses to check less than everything."""
+"""What a user installs and what checks a fresh clone: the wheel, the tasks, the whole check."""
 
 import os
+import re
 import subprocess
+import sys
+import zipfile
 from pathlib import Path
 
+import polars as pl
 import pytest
 
+from conftest import ROOT
+from paratope.cli import COMMANDS
 
-def test_the_whole_check_fails_without_the_public_data(repository: Path, tmp_path: Path):
-    done = subprocess.run(
-        [repository / ".ci" / "run"],
-        env={**os.environ, "PARATOPE_DATA": str(tmp_path / "none")},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+PACKAGE = ROOT / "src" / "paratope"
+README = ROOT / "README.md"
+
+
+def run(command: list, **options: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, capture_output=True, text=True, check=False, **options)
+
+
+def pip(*arguments: object) -> None:
+    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", *map(str, arguments)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheels")
+    pip("wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", folder, ROOT)
+    (path,) = folder.glob("paratope-*.whl")
+    return path
+
+
+@pytest.mark.slow
+def test_wheel_holds_every_file_of_the_package_and_is_small(wheel: Path):
+    held = {name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("paratope/")}
+    files = {
+        f"paratope/{path.relative_to(PACKAGE).as_posix()}"
+        for path in PACKAGE.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    assert held == files
+    assert "paratope/py.typed" in held
+    assert wheel.stat().st_size < 25e6
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_a_plain_installation_runs_every_command_of_the_readme(tmp_path: Path):
+    """What a newcomer does: an environment of its own, the README's line for pip, no extra."""
+    fences = re.findall(r"^```(\w*)\n(.*?)^```", README.read_text("utf-8"), re.M | re.S)
+    lines = [line for _, body in fences for line in body.splitlines()]
+    assert "pip install -c constraints.txt ." in lines
+    subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
+    binaries = tmp_path / "venv" / "bin"
+    environment = {
+        **{name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
+        "PATH": f"{binaries}:{os.environ['PATH']}",
+        "PARATOPE_CACHE": str(tmp_path / "cache"),
+    }
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+
+    def shell(command: str, folder: Path = tmp_path) -> str:
+        done = run(["bash", "-c", command], cwd=folder, env=environment)
+        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    shell("python -m pip install -c constraints.txt .", ROOT)
+    assert str(tmp_path) in shell("python -c 'import paratope; print(paratope.__file__)'")
+    commands = [line for line in lines if line.startswith("paratope ")]
+    assert {line.split()[1] for line in commands} >= {"doctor", "adapt", "suggest", "predict"}
+    for line in [*commands, *(f"paratope {name} --help" for name in COMMANDS)]:
+        shell(line)
+    assert "works; --acquisition nei needs" in " ".join(shell("paratope doctor").split())
+    for language, body in fences:
+        if language == "python":
+            shell(f"python - <<'END'\n{body}END")
+
+
+@pytest.mark.slow
+def test_installed_wheel_predicts_from_anywhere(wheel: Path, tmp_path: Path):
+    site = tmp_path / "site"
+    pip("install", "--no-deps", "--target", site, wheel)
+    code = "import paratope; print(paratope.__file__); from paratope.cli import main; main()"
+    pairs = ROOT / "examples" / "pairs.csv"
+    environment = os.environ | {"PYTHONPATH": str(site), "PARATOPE_CACHE": f"{tmp_path}/cache"}
+    command = [sys.executable, "-c", code, "predict", str(pairs), "-o", "out.csv"]
+    done = run(command, cwd=tmp_path, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(str(site))
+    assert pl.read_csv(tmp_path / "out.csv")["pkd"].null_count() == 0
+
+
+def test_the_whole_check_fails_without_the_public_data_or_runs_every_part(
+    repository: Path, tmp_path: Path
+):
+    done = run([repository / ".ci" / "run"], env=os.environ | {"PARATOPE_DATA": f"{tmp_path}/none"})
     assert done.returncode == 1
     assert "the public data are not at" in done.stderr
     assert done.stdout == ""  # nothing was built or run
-
-
-def test_the_whole_check_builds_then_runs_every_part(repository: Path):
     script = (repository / ".ci" / "run").read_text(encoding="utf-8")
     assert script.index("make setup") < script.index("for part in test test-threads test-slow lint")
 
@@ -29,13 +109,8 @@ def test_the_whole_check_builds_then_runs_every_part(repository: Path):
     "target", "setup demo test test-slow test-threads lint benchmark-speed default-model".split()
 )
 def test_tasks_exist_and_set_up_first(target: str, repository: Path):
-    done = subprocess.run(
-        ["make", "--dry-run", "--always-make", "VENV=/nowhere/.venv", target],
-        cwd=repository,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    make = ["make", "--dry-run", "--always-make", "VENV=/nowhere/.venv"]
+    done = run([*make, target], cwd=repository)
     assert done.returncode == 0, done.stderr
     assert "-c constraints.txt" in done.stdout  # pinned, so no GPU build of torch is pulled
 

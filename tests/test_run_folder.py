@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import resource
-import warnings
 from pathlib import Path
 
 import matplotlib.image
@@ -78,14 +77,9 @@ def test_history_and_summary_have_the_releases_columns_and_keys(tiny_run, releas
     assert summaries[0].keys() <= summaries[1].keys()
     assert {"best_epoch", "stopped"} <= summaries[1].keys()
     assert summaries[1]["total_epochs"] == len(history)
-
-
-def test_time_and_memory_are_in_the_history(tiny_run):
-    history = pl.read_csv(tiny_run.folder / f"training_history_{tiny_run.trained.recipe.name}.csv")
     assert (history["Seconds"] > 0).all()
     # the kernel counts pages in batches of each thread, and the history rounds to 0.1 MB
     assert (history["Peak Memory MB"].diff().drop_nulls() > -1.0).all()
-    # the history rounds to 0.1 MB
     assert 50 < history["Peak Memory MB"][-1] <= round(peak_memory_mb(), 1)
 
 
@@ -147,7 +141,6 @@ class RandomStore:
 
 @pytest.mark.slow
 def test_a_checkpoint_of_v26_in_full_width_is_small(tmp_path):
-    """With its optimiser less than 1/25 of the release's, without it less than 250 MB."""
     recipe = load_recipe("v2.6", ["training.max_epochs=1", "training.batch_size=2"])
     examples = Examples.from_measurements(rows(4))
     stores = RandomStore(1024), RandomStore(2560)  # IgT5, ESM-2 3B
@@ -249,14 +242,11 @@ def test_a_run_without_test_rows_or_antigens_to_rank_within_says_so(tiny_run):
         assert said in lines[-1]
 
 
-def test_few_calibration_rows_are_said(tiny_run, tiny_predictor):
+def test_the_card_is_written_from_the_numbers(tiny_run, tiny_predictor):
+    card = (tiny_run.folder / "card.md").read_text(encoding="utf-8")
     warning = calibration_warning(tiny_predictor.model.calibration)
     assert "10 held-out rows, fewer than 40" in warning
-    assert warning in (tiny_run.folder / "bundle" / "card.md").read_text(encoding="utf-8")
-
-
-def test_the_card_is_written_from_the_numbers(tiny_run):
-    card = (tiny_run.folder / "card.md").read_text(encoding="utf-8")
+    assert warning in card
     assert card == (tiny_run.folder / "bundle" / "card.md").read_text(encoding="utf-8")
     metrics = json.loads((tiny_run.folder / "metrics.json").read_text(encoding="utf-8"))
     for name, title in (("spearman", "Spearman ρ"), ("rmse", "RMSE"), ("r2", "R²")):
@@ -316,9 +306,7 @@ def test_without_rows_to_calibrate_on_the_run_stays_whole(split, tiny_run, tmp_p
 
 
 def test_test_rows_help_out_where_validation_has_none(tiny_run, tmp_path, run_paratope):
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        done = train(tiny_run.table, tmp_path / "run", run_paratope, "test and no validation")
+    done = train(tiny_run.table, tmp_path / "run", run_paratope, "test and no validation")
     assert done.code == 0, done.err
     assert "Warning: The intervals rest on 30 held-out rows" in done.err
     card = (tmp_path / "run" / "bundle" / "card.md").read_text(encoding="utf-8")

@@ -22,24 +22,7 @@ from paratope.data.tables import frame_from_measurements, write_table
 from paratope.models.recipes import RECIPES, Recipe, load_recipe
 from paratope.training import RunOptions
 from paratope.training import search as searching
-from paratope.training.search import (
-    DONE,
-    FAILED,
-    FOLDS,
-    NO_RANKING,
-    PRUNED,
-    SPACE,
-    Choice,
-    InnerFolds,
-    Range,
-    Trial,
-    best_of,
-    search,
-    search_space,
-    trials_table,
-    values_of,
-    with_values,
-)
+from paratope.training.search import Choice, InnerFolds, Range, Trial, search, search_space
 from trained_models import TINY_RECIPE
 
 SEARCH_RECIPE = (*TINY_RECIPE, "training.max_epochs=2", "network.tower_layers=0")
@@ -83,31 +66,28 @@ def without_time(trials) -> list[Trial]:
 def test_every_searched_value_makes_a_valid_recipe(name):
     recipe = load_recipe(name)
     space = search_space(recipe)
-    own = values_of(recipe, space)
+    own = searching.values_of(recipe, space)
     for key, domain in space.items():
         ends = domain.values if isinstance(domain, Choice) else (domain.low, domain.high)
         assert min(ends) <= own[key] <= max(ends)
         if isinstance(domain, Choice):
             assert own[key] in ends
         for value in ends:
-            changed = with_values(recipe, {key: value})
-            assert values_of(changed, [key]) == {key: value}
+            changed = searching.with_values(recipe, {key: value})
+            assert searching.values_of(changed, [key]) == {key: value}
             assert changed.network.dim % changed.network.heads == 0
 
 
-def test_the_space_is_what_the_table_says():
+def test_the_space_is_what_the_table_says_but_for_pinned_keys(table, tmp_path):
     space = search_space(load_recipe("v2.6"))
     losses = {key for key in space if key.startswith("loss.")}
     assert losses == {"loss.soft_spearman", "loss.strong_binder_bce"}  # the heaviest, Huber, stays
     assert [key for key in space if key not in losses] == [
-        key for key in SPACE if not key.startswith("loss.")
+        key for key in searching.SPACE if not key.startswith("loss.")
     ]
     assert space["training.learning_rate"] == Range(5e-5, 5e-3, log=True)
     assert space["network.dim"] == Choice((512, 1024, 2048))
     assert "network.layers" not in search_space(load_recipe("v2.5"))  # no cross-attention
-
-
-def test_pinned_keys_are_not_searched_and_something_must_be_left(table, tmp_path):
     recipe = load_recipe("default")
     everything = search_space(recipe)
     assert "network.dropout" not in search_space(recipe, ["network.dropout"])
@@ -117,9 +97,9 @@ def test_pinned_keys_are_not_searched_and_something_must_be_left(table, tmp_path
 
 
 def test_folds_are_of_training_rows_alone_and_cut_no_group(table, recipe, found, tmp_path):
-    inner = InnerFolds.of_table(table, recipe, FOLDS, "cpu")
+    inner = InnerFolds.of_table(table, recipe, searching.FOLDS, "cpu")
     assert inner.split == "antibody"  # as the run's own split is
-    assert len(set(inner.fold)) == FOLDS
+    assert len(set(inner.fold)) == searching.FOLDS
     for train, validation in inner.examples():
         assert len(train) + len(validation) == len(inner.rows)
         assert set(train.antibodies).isdisjoint(validation.antibodies)
@@ -140,15 +120,15 @@ def test_folds_are_of_training_rows_alone_and_cut_no_group(table, recipe, found,
 def test_a_search_writes_its_trials_and_its_best(found, recipe):
     folder, result = found
     first = result.trials[0]
-    assert first.values == values_of(recipe, search_space(recipe))  # the recipe itself
+    assert first.values == searching.values_of(recipe, search_space(recipe))  # the recipe itself
     assert len({json.dumps(trial.values) for trial in result.trials}) == 3
     for trial in result.trials:
-        assert trial.state == DONE
-        assert len(trial.folds) == FOLDS
+        assert trial.state == searching.DONE
+        assert len(trial.folds) == searching.FOLDS
         assert trial.objective == pytest.approx(np.mean(trial.folds))
-        assert trial.epochs == FOLDS * recipe.training.max_epochs
+        assert trial.epochs == searching.FOLDS * recipe.training.max_epochs
     assert result.best.objective == max(trial.objective for trial in result.trials)
-    assert values_of(result.recipe, result.best.values) == result.best.values
+    assert searching.values_of(result.recipe, result.best.values) == result.best.values
     lines = rows_of(folder / "search" / "trials.csv")
     assert [line["trial"] for line in lines] == ["1", "2", "3"]
     assert [line["best"] == "true" for line in lines].count(True) == 1
@@ -193,31 +173,23 @@ def test_a_finished_search_is_read_not_repeated_and_another_does_not_go_on(
             search(table, settings, folder, 3, pins, options)
 
 
-def test_a_damaged_search_is_said_in_words(table, recipe, tmp_path):
-    (tmp_path / "search").mkdir()
-    (tmp_path / "search" / "optuna.log").write_text("{\n[]\n", encoding="utf-8")
-    with pytest.raises(TrainingError, match=r"optuna\.log: damaged .* delete .* search afresh"):
-        search(table, recipe, tmp_path, 3, options=RunOptions(resume=True))
-
-
 def test_a_hopeless_trial_is_given_up(table, recipe, tmp_path, monkeypatch):
-    """After five trials that rank well, one that does not is ended before its last epoch."""
     made: list[int] = []
 
     def fit_by_number(train, validation, recipe, stores, options):
-        value = 0.1 if len(made) >= 5 * FOLDS else 0.8
+        value = 0.1 if len(made) >= 5 * searching.FOLDS else 0.8
         made.append(1)
         for epoch in range(1, recipe.training.max_epochs + 1):
             options.on_epoch({"epoch": epoch, "validation_spearman": value})
         return types.SimpleNamespace(best_spearman=value)
 
     monkeypatch.setattr(searching, "fit", fit_by_number)
-    longer = with_values(recipe, {"training.max_epochs": 4})
+    longer = searching.with_values(recipe, {"training.max_epochs": 4})
     result = search(table, longer, tmp_path, 6)
     *good, bad = result.trials
-    assert [trial.state for trial in good] == [DONE] * 5
-    assert bad.state == PRUNED
-    assert bad.epochs < FOLDS * 4
+    assert [trial.state for trial in good] == [searching.DONE] * 5
+    assert bad.state == searching.PRUNED
+    assert bad.epochs < searching.FOLDS * 4
     assert bad.objective == pytest.approx(0.1)
     assert result.best.number == 1  # the earliest of equals
 
@@ -230,28 +202,34 @@ def test_a_trial_that_fails_is_kept_and_the_search_goes_on(table, recipe, tmp_pa
     with pytest.raises(TrainingError, match="none of the 2 trials ended well.*mean is NaN"):
         search(table, recipe, tmp_path, 2)
     lines = rows_of(tmp_path / "search" / "trials.csv")
-    assert [line["state"] for line in lines] == [FAILED, FAILED]
+    assert [line["state"] for line in lines] == [searching.FAILED, searching.FAILED]
 
 
 def test_no_ranking_is_the_worst_objective():
+    ended = (
+        (searching.DONE, searching.NO_RANKING, (searching.NO_RANKING,)),
+        (searching.DONE, -0.2, (-0.2,)),
+        (searching.PRUNED, 0.9, ()),
+    )
     trials = [
         Trial(number, state, {"network.dropout": 0.1}, objective, folds, 1, 1.0)
-        for number, state, objective, folds in (
-            (1, DONE, NO_RANKING, (NO_RANKING,)),
-            (2, DONE, -0.2, (-0.2,)),
-            (3, PRUNED, 0.9, ()),
-        )
+        for number, (state, objective, folds) in enumerate(ended, start=1)
     ]
-    assert best_of(trials) is trials[1]
-    assert trials_table(trials)["best"].to_list() == [False, True, False]
-    assert searching._ranking(math.nan) == NO_RANKING
+    assert searching.best_of(trials) is trials[1]
+    assert searching.trials_table(trials)["best"].to_list() == [False, True, False]
+    assert searching._ranking(math.nan) == searching.NO_RANKING
 
 
-def test_a_missing_extra_is_named(table, recipe, tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "optuna", None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'paratope\[research\]'"):
-        search(table, recipe, tmp_path, 2)
+def test_a_missing_extra_and_a_damaged_search_are_said(table, recipe, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "optuna", None)
+        with pytest.raises(MissingExtraError, match=r"pip install 'paratope\[research\]'"):
+            search(table, recipe, tmp_path, 2)
     assert not list(tmp_path.iterdir())
+    (tmp_path / "search").mkdir()
+    (tmp_path / "search" / "optuna.log").write_text("{\n[]\n", encoding="utf-8")
+    with pytest.raises(TrainingError, match=r"optuna\.log: damaged .* delete .* search afresh"):
+        search(table, recipe, tmp_path, 3, options=RunOptions(resume=True))
 
 
 def test_the_command_searches_then_trains_the_best(table, tmp_path, run_paratope):
@@ -273,10 +251,7 @@ def test_the_command_searches_then_trains_the_best(table, tmp_path, run_paratope
 
 
 def test_the_command_says_how_to_go_on(table, tmp_path, run_paratope, monkeypatch):
-    def interrupted(*arguments, **more):
-        signal.raise_signal(signal.SIGINT)
-
-    monkeypatch.setattr(searching, "fit", interrupted)
+    monkeypatch.setattr(searching, "fit", lambda *_, **more: signal.raise_signal(signal.SIGINT))
     options = ("--search", "2", "-o", tmp_path / "run", "--set", SEARCH_RECIPE[0])
     done = run_paratope("train", table, *options, code=130)
     assert "the same command and --resume" in done.err

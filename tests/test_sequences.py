@@ -10,6 +10,7 @@ from paratope.molecules.sequences import (
     AMINO_ACIDS,
     MAX_RESIDUES,
     Antibody,
+    Antigen,
     clean_antibody,
     clean_antigen,
     clean_sequence,
@@ -46,18 +47,17 @@ def test_rare_letters_are_replaced_and_noted():
     assert len(AMINO_ACIDS) == 20
     assert set(ALPHABET) == set(AMINO_ACIDS) | {"X"}
     assert clean_sequence("MKUUV") == ("MKCCV", ("2 U read as C",))
-    residues, notes = clean_sequence("MBZJOV")
-    assert residues == "MXXXXV"
-    assert notes == ("4 of B/Z/J/O read as X",)
+    assert clean_sequence("MBZJOV") == ("MXXXXV", ("4 of B/Z/J/O read as X",))
+
+
+LOOK_ALIKE = "\u00df\u017f\ufb01\u0410\u200b\u212a"  # letters that only look like residues
 
 
 @pytest.mark.parametrize(
     ("text", "letter", "position"),
     [
-        ("EVQ1", "1", 4),
-        ("ev ql\n5v", "5", 5),
-        ("--EV?", "?", 5),
-        ("EV*Q", "*", 3),
+        *(("EVQ1", "1", 4), ("ev ql\n5v", "5", 5), ("--EV?", "?", 5), ("EV*Q", "*", 3)),
+        *((f"EV{letter}", letter, 3) for letter in LOOK_ALIKE),
     ],
 )
 def test_other_characters_are_named_with_their_position(text, letter, position):
@@ -65,12 +65,6 @@ def test_other_characters_are_named_with_their_position(text, letter, position):
         clean_sequence(text, "light chain")
     assert str(caught.value).startswith(f"light chain: {letter!r} at position {position} is not")
     assert ALPHABET in str(caught.value)
-
-
-@pytest.mark.parametrize("letter", ["\u00df", "\u017f", "\ufb01", "\u0410", "\u200b", "\u212a"])
-def test_letters_that_only_look_like_residues_are_refused(letter):
-    with pytest.raises(InputError, match="at position 3 is not an amino acid"):
-        clean_sequence("EV" + letter)
 
 
 @pytest.mark.parametrize("text", ["", "  ", "\n", "*", "--", "-*"])
@@ -93,38 +87,29 @@ def test_nucleic_acids_and_chains_too_long_are_called_so():
 
 @given(st.lists(PROTEIN, min_size=1, max_size=4), st.sampled_from("|:"))
 def test_antigen_chains_round_trip(chains, mark):
-    antigen, notes = clean_antigen(mark.join(chains), "x")
-    assert antigen.chains == tuple(chains)
-    assert antigen.name == "x"
-    assert notes == ()
+    assert clean_antigen(mark.join(chains), "x") == (Antigen(tuple(chains), "x"), ())
 
 
 def test_errors_and_notes_name_the_chain():
-    with pytest.raises(InputError, match="antigen chain 2: '1' at position 2"):
-        clean_antigen("MKV:M1V")
+    for clean, given_texts, message in (
+        (clean_antigen, ("MKV:M1V",), "antigen chain 2: '1' at position 2"),
+        (clean_antigen, (" : ",), "antigen: empty"),
+        (clean_antibody, ("EVQL|DIQM|EVQL",), "3 chains where at most two"),
+        (clean_antibody, ("EVQL|DIQM", "DIQM"), "give the light chain once"),
+        (clean_antibody, ("EVQL", "7"), "light chain: '7' at position 1"),
+    ):
+        with pytest.raises(InputError, match=message):
+            clean(*given_texts)
     assert clean_antigen("MKV|MBV")[1] == ("antigen chain 2: 1 of B/Z/J/O read as X",)
-    with pytest.raises(InputError, match="antigen: empty"):
-        clean_antigen(" : ")
-    with pytest.raises(InputError, match="3 chains where at most two"):
-        clean_antibody("EVQL|DIQM|EVQL")
-    with pytest.raises(InputError, match="give the light chain once"):
-        clean_antibody("EVQL|DIQM", "DIQM")
-    with pytest.raises(InputError, match="light chain: '7' at position 1"):
-        clean_antibody("EVQL", "7")
     notes = ("heavy chain: 1 U read as C", "light chain: 1 of B/Z/J/O read as X")
     assert clean_antibody("EVQU", "DIQB")[1] == notes
 
 
-@given(PROTEIN, PROTEIN, st.sampled_from("|:"))
-def test_heavy_and_light_in_one_text(heavy, light, mark):
+@given(PROTEIN, PROTEIN, st.sampled_from("|:"), st.sampled_from([None, "", "  "]))
+def test_heavy_and_light_in_one_text_or_none(heavy, light, mark, none):
     together, _ = clean_antibody(f"{heavy}{mark}{light}")
     apart, _ = clean_antibody(heavy, light)
     assert together == apart == Antibody(heavy, light)
     assert together.chains == (heavy, light)
-
-
-@pytest.mark.parametrize("light", [None, "", "  "])
-def test_no_light_chain(light):
-    antibody, _ = clean_antibody("EVQL", light, "nb")
-    assert antibody == Antibody("EVQL", None, "nb")
-    assert antibody.chains == ("EVQL",)
+    single, _ = clean_antibody(heavy, none, "nb")
+    assert (single, single.chains) == (Antibody(heavy, None, "nb"), (heavy,))

@@ -12,33 +12,20 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from paratope.core.errors import InputError, ParatopeError
+from paratope.data import splits
 from paratope.data.datasets import load_dataset
 from paratope.data.measurements import Measurement, Origin
-from paratope.data.splits import (
-    KINDS,
-    SplitSettings,
-    antibody_clusters,
-    antigen_clusters,
-    mutated_positions,
-    replicate_groups,
-    same_molecule,
-    split_measurements,
-    strip_tags,
-    tiers,
-    write_split,
-)
+from paratope.data.splits import antibody_clusters, antigen_clusters, split_measurements
 from paratope.data.splits.clusters import align_by_representatives, single_linkage
 from paratope.data.splits.split import assign_by_rank, assign_groups, prove
 from paratope.molecules import alignment
 from paratope.molecules.numbering import cdrs
 from paratope.molecules.sequences import AMINO_ACIDS, Antibody, Antigen, Pair
+from small_campaigns import HEAVY
 from small_campaigns import LIGHT as VL
+from test_numbering import CH1, LINKER
 
-VH = (
-    "EVQLVESGGGLVQPGGSLRLSCAASGFNIKDTYIHWVRQAPGKGLEWVARIYPTNGYTRYADSVKGRFTISADTSKNTAYLQMNSLRAEDTAVYYC"
-    "{}WGQGTLVTVSS"
-)
-CH1 = "ASTKGPSVFPLAPSSKSTSGGTAALGCLVKDYFPEPVTVSWNSGALTSGVHTFPAVLQSSGLYSLSSVVTV"
+VH = HEAVY.replace("SRWGGDGFYAMDY", "{}")  # but its CDR-H3
 
 
 def random_chain(rng, length):
@@ -99,6 +86,10 @@ def crossing(split):
     return [(i, j) for i in range(len(parts)) for j in range(i) if parts[i] != parts[j]]
 
 
+def linked_equal(first, second):
+    return len(set(zip(first, second, strict=True))) == len(set(first)) == len(set(second))
+
+
 def test_antigen_clusters_find_families_and_keep_strangers_apart():
     rng = np.random.default_rng(0)
     families = [random_chain(rng, length) for length in (80, 150, 300)]
@@ -107,10 +98,6 @@ def test_antigen_clusters_find_families_and_keep_strangers_apart():
     order = rng.permutation(len(antigens))
     found = antigen_clusters([antigens[i] for i in order])
     assert linked_equal(found, np.repeat(range(3), 4)[order])
-
-
-def linked_equal(first, second):
-    return len(set(zip(first, second, strict=True))) == len(set(first)) == len(set(second))
 
 
 def test_fragments_join_their_antigen_however_short():
@@ -141,7 +128,7 @@ def test_tags_relate_no_antigens():
         shared = Antigen((construct.format(""),))
         labels = antigen_clusters([*tagged, shared, Antigen((first,)), Antigen((fragment,))])
         assert labels.tolist() == [0, 1, 2, 0, 3], name
-        (stripped,) = strip_tags(tagged[0]).chains
+        (stripped,) = splits.strip_tags(tagged[0]).chains
         assert first in stripped
         assert len(stripped) <= len(first) + 6
         # the two, tagged alike, on two sides of a cut are no leak; one of them with and without is
@@ -156,12 +143,12 @@ def test_tags_relate_no_antigens():
 def test_an_antigen_that_is_a_tag_stays_and_one_with_a_tag_inside_is_two_chains():
     rng = np.random.default_rng(6)
     for tag in ("HHHHHH", "EQKLISEEDLN", "DYKDDDDK", "WSHPQFEK"):
-        assert strip_tags(Antigen((tag,))) == Antigen((tag,))
+        assert splits.strip_tags(Antigen((tag,))) == Antigen((tag,))
     first, second = random_chain(rng, 80), random_chain(rng, 70)
     whole = Antigen((first + "DYKDDDDK" + second, "MKVLAAGIT"), "fusion")
-    assert strip_tags(whole) == Antigen((first, second, "MKVLAAGIT"), "fusion")
+    assert splits.strip_tags(whole) == Antigen((first, second, "MKVLAAGIT"), "fusion")
     untagged = Antigen((first, second))
-    assert strip_tags(untagged) is untagged
+    assert splits.strip_tags(untagged) is untagged
 
 
 def test_the_chimera_of_5c0s_joins_no_influenza_with_hiv(data_root):
@@ -196,13 +183,17 @@ def test_identity_and_coverage_are_of_the_shorter_chain():
     ):
         found = antigen_clusters([Antigen((domain,)), Antigen((other,))], **options)
         assert found.tolist() == [0, label], options
+    for identity in (0, 1.1, -1):
+        with pytest.raises(InputError, match="identity"):
+            antigen_clusters([Antigen((domain,))], identity=identity)
+        with pytest.raises(InputError, match="identity"):
+            antibody_clusters([Antibody(VH.format("ARD"))], identity=identity)
 
 
 def test_clusters_ignore_the_order_of_rows_and_the_prefilter_for_many(rows, monkeypatch):
     antigens = [row.pair.antigen for row in rows]
     first = antigen_clusters(antigens)
     order = np.random.default_rng(0).permutation(len(antigens))
-    assert (antigen_clusters(antigens) == first).all()
     assert linked_equal(antigen_clusters([antigens[i] for i in order]), first[order])
     monkeypatch.setattr(alignment, "EXHAUSTIVE_RESIDUES", 0)
     align_by_representatives.cache_clear()
@@ -210,7 +201,7 @@ def test_clusters_ignore_the_order_of_rows_and_the_prefilter_for_many(rows, monk
     align_by_representatives.cache_clear()
 
 
-def test_search_between_two_lists_names_both_sides():
+def test_search_between_two_lists_names_both_sides_and_needs_mmseqs(monkeypatch, tmp_path):
     rng = np.random.default_rng(4)
     chain, other = random_chain(rng, 100), random_chain(rng, 100)
     hits = alignment.align_chains([other, chain], [mutated(rng, chain, 0.2), "MKVLAAGIT"])
@@ -219,22 +210,11 @@ def test_search_between_two_lists_names_both_sides():
     assert hits.identity[best] == pytest.approx(0.8, abs=0.05)
     nothing = alignment.align_chains(["GS" * 14], ["MKTAYIAKQRQISFVKSHFSRQLEERLGLIEVQ"])
     assert len(nothing.first) == 0
-
-
-def test_a_missing_mmseqs_says_what_to_do(monkeypatch, tmp_path):
     monkeypatch.setenv("MMSEQS2_PATH", str(tmp_path / "absent"))
     alignment.mmseqs_binary.cache_clear()
     with pytest.raises(ParatopeError, match="MMSEQS2_PATH"):
         alignment.align_chains(["A" * 60, "C" * 60])
     alignment.mmseqs_binary.cache_clear()
-
-
-@pytest.mark.parametrize("identity", [0, 1.1, -1])
-def test_thresholds_out_of_range_are_refused(identity):
-    with pytest.raises(InputError, match="identity"):
-        antigen_clusters([Antigen(("MKV",))], identity=identity)
-    with pytest.raises(InputError, match="identity"):
-        antibody_clusters([Antibody(VH.format("ARD"))], identity=identity)
 
 
 @pytest.mark.parametrize("region", ["cdr3", "cdrs"])
@@ -286,7 +266,7 @@ def awkward_rows():
         "constant domains": pair_of(heavy + CH1, antigen),
         "antigen fragment": pair_of(heavy, antigen[20:90]),
         "tags": pair_of(heavy, "M" + antigen + "GSHHHHHH"),
-        "scFv": pair_of(VL + "GGGGSGGGGSGGGGS" + heavy, antigen, None),
+        "scFv": pair_of(VL + LINKER + heavy, antigen, None),
     }
     named = {
         name: [Measurement(parent, 8.0), Measurement(pair, 8.3)] for name, pair in same.items()
@@ -302,7 +282,7 @@ def awkward_rows():
     return named, others
 
 
-@pytest.mark.parametrize("by", KINDS)
+@pytest.mark.parametrize("by", splits.KINDS)
 @pytest.mark.parametrize("name", awkward_rows()[0])
 def test_every_kind_keeps_one_thing_in_one_part(by, name):
     named, others = awkward_rows()
@@ -325,18 +305,17 @@ def test_every_kind_keeps_one_thing_in_one_part(by, name):
 
 
 def test_mutants_are_not_replicates():
-    named, _ = awkward_rows()
-    first, second = named["reverse mutants"]
-    alone = [Measurement(first.pair, 8.0), Measurement(second.pair, 8.0)]
-    assert replicate_groups(alone).tolist() == [0, 1]
-    assert replicate_groups([first, second]).tolist() == [0, 0]
+    first, second = awkward_rows()[0]["reverse mutants"]
+    alone = [Measurement(row.pair, 8.0) for row in (first, second)]
+    assert splits.replicate_groups(alone).tolist() == [0, 1]
+    assert splits.replicate_groups([first, second]).tolist() == [0, 0]
 
 
 @given(st.text(AMINO_ACIDS, min_size=21, max_size=60), st.integers(0, 8), st.integers(0, 8))
 @hypothesis_settings(max_examples=30, deadline=None)
 def test_any_fragment_is_the_same_molecule(chain, start, end):
     fragment = chain[start : len(chain) - end]
-    assert same_molecule([(chain,), (fragment,)]).tolist() == [0, 0]
+    assert splits.same_molecule([(chain,), (fragment,)]).tolist() == [0, 0]
 
 
 def test_antigen_split_by_brute_force_alignment_of_every_pair(rows):
@@ -392,11 +371,8 @@ def landscape():
 def test_position_split_tests_positions_never_mutated_in_training(seed):
     made = landscape()
     split = split_measurements(made, "position", seed=seed)
-    parent = VH.format("ARDGYSSGWYFDY")
-    touched = [
-        {at for at, letter in enumerate(row.pair.antibody.heavy) if letter != parent[at]}
-        for row in made
-    ]
+    chains = [row.pair.antibody.heavy for row in made]
+    touched = [{at for at, one in enumerate(chain) if one != chains[-1][at]} for chain in chains]
     trained = set().union(*(touched[row] for row in split.rows("train")))
     for part in ("validation", "test"):
         assert len(split.rows(part))
@@ -408,7 +384,7 @@ def test_position_split_tests_positions_never_mutated_in_training(seed):
 
 def test_position_folds_share_no_position_and_mutations_train_on_few_and_test_on_many():
     made = landscape()
-    positions = mutated_positions(made)
+    positions = splits.mutated_positions(made)
     for i, j in crossing(split_measurements(made, "position", folds=4)):
         assert not positions[i] & positions[j]
     split = split_measurements(made, "mutations", fractions=(0.9, 0.1))
@@ -417,9 +393,9 @@ def test_position_folds_share_no_position_and_mutations_train_on_few_and_test_on
 
 
 def test_mutated_positions_follow_the_given_parent_and_its_insertions():
-    parent = Pair(Antibody("EVQLVESGG"), Antigen(("MKVLAAGIT",)))
-    child = Pair(Antibody("EVQLKESGG"), Antigen(("MKVLAGIT",)))
-    (found,) = mutated_positions([Measurement(child, delta_pkd=0.0, parent=parent)])
+    parent = pair_of("EVQLVESGG", "MKVLAAGIT", None)
+    child = pair_of("EVQLKESGG", "MKVLAGIT", None)
+    (found,) = splits.mutated_positions([Measurement(child, delta_pkd=0.0, parent=parent)])
     (role, place), antigen = sorted((role, place) for role, _, place in found)[::-1]
     assert (role, place) == ("heavy", 4)
     assert antigen in (("antigen0", 4), ("antigen0", 5))
@@ -486,7 +462,9 @@ def test_seeds_repeat_and_differ_and_are_in_the_proof(rows):
     assert changed.proof["input_sha256"] != first.proof["input_sha256"]
 
 
-def test_a_giant_group_is_told(rows):
+def test_a_giant_group_and_no_rows_are_told(rows):
+    with pytest.raises(InputError, match="no measurements"):
+        split_measurements([])
     giant = [row for row in rows if row.pair.antigen == rows[0].pair.antigen] * 30
     split = split_measurements([*giant, *rows], "antigen", fractions=(0.4, 0.3, 0.3))
     assert any("largest group" in note for note in split.proof["notes"])
@@ -506,20 +484,18 @@ def test_a_giant_group_is_told(rows):
         ({"by": "column", "labels": ["a"]}, "1 labels for 60"),
         ({"by": "column", "labels": ["a"] * 59 + [" "]}, "row 60"),
         ({"labels": ["a"] * 60}, "split by column"),
-        ({"by": "antibody", "settings": SplitSettings(region="cdr7")}, "cdr3"),
+        ({"by": "antibody", "settings": splits.SplitSettings(region="cdr7")}, "cdr3"),
     ],
 )
 def test_wrong_requests_say_what_is_right(rows, asked, said):
     with pytest.raises(InputError, match=said):
         split_measurements(rows, **{"by": "random", **asked})
-    with pytest.raises(InputError, match="no measurements"):
-        split_measurements([])
 
 
 def test_split_and_proof_are_written(rows, tmp_path):
     split = split_measurements(rows, "antigen", folds=3)
     frame = pl.DataFrame({"id": [str(n) for n in range(61)], "well": ["A1"] * 61})
-    write_split(frame, split, tmp_path / "out", rows=range(1, 61))
+    splits.write_split(frame, split, tmp_path / "out", rows=range(1, 61))
     table = pl.read_csv(tmp_path / "out" / "split.csv", infer_schema=False)
     assert table.columns == ["id", "well", "split"]
     assert not table["split"][0]
@@ -532,7 +508,7 @@ def test_split_and_proof_are_written(rows, tmp_path):
 def test_one_antigen_cannot_be_split_by_antigen_and_its_tiers_say_so():
     with pytest.raises(InputError, match=r"1 group\(s\).*split by something else"):
         split_measurements(landscape(), "antigen")
-    found = tiers(landscape(), seed=3)
+    found = splits.tiers(landscape(), seed=3)
     assert list(found) == ["random", "unseen position"]
     reasons = found["random"].proof["tiers_impossible"]
     assert set(reasons) == {"unseen antibody", "unseen antigen"}
@@ -541,7 +517,7 @@ def test_one_antigen_cannot_be_split_by_antigen_and_its_tiers_say_so():
 
 def test_skempi_leaks_at_random_and_not_by_antigen(data_root):
     measurements = load_dataset("skempi", data_root).measurements
-    found = tiers(measurements)
+    found = splits.tiers(measurements)
     assert list(found) == ["random", "unseen position", "unseen antibody", "unseen antigen"]
     random, antigen = found["random"].proof, found["unseen antigen"].proof
     assert random["shared_antigens"] >= 20

@@ -12,17 +12,9 @@ from hypothesis import strategies as st
 
 from paratope.campaigns.campaign import campaign_of
 from paratope.core.errors import InputError
+from paratope.data import tables
 from paratope.data.audit import audit
-from paratope.data.tables import (
-    ALIASES,
-    InputTable,
-    match_columns,
-    parse_columns,
-    read_frame,
-    read_table,
-    table_from_frame,
-    write_table,
-)
+from paratope.data.tables import ALIASES, InputTable, read_table, table_from_frame, write_table
 from paratope.evaluation.predictions import read_predictions
 from paratope.molecules.sequences import Antibody, Antigen
 from test_numbering import CH1, LINKER, LYSOZYME, NO_ANTIBODIES, VH, VHH, VK
@@ -55,10 +47,15 @@ def assert_same_pairs(table: InputTable) -> None:
     assert pairs == [(antibody, (LYSOZYME,)) for antibody in antibodies]
 
 
-def test_every_name_is_known_once():
-    names = [match_columns([name]) for known in ALIASES.items() for name in (known[0], *known[1])]
+def test_every_name_is_known_once_and_in_the_document(repository: Path):
+    names = [
+        tables.match_columns([name]) for known in ALIASES.items() for name in (known[0], *known[1])
+    ]
     expected = [canonical for canonical, others in ALIASES.items() for _ in (canonical, *others)]
     assert [next(iter(name)) for name in names] == expected
+    text = (repository / "docs" / "inputs.md").read_text("utf-8")
+    of_predictions = {"true", "pred", "split", "antigen_name"}
+    assert all(f"`{name}`" in text for name in ALIASES if name not in of_predictions)
 
 
 @pytest.mark.parametrize(
@@ -74,31 +71,25 @@ def test_every_name_is_known_once():
     ],
 )
 def test_aliases(names: list[str], expected: dict[str, str]):
-    assert expected.items() <= match_columns(names).items()
+    assert expected.items() <= tables.match_columns(names).items()
 
 
 def test_columns_by_hand():
     text = csv_text(*ROWS, header=("id", "chain_1", "chain_2", "bait", "well"))
-    columns = parse_columns("heavy=chain_1, light=chain_2,antigen=bait")
+    columns = tables.parse_columns("heavy=chain_1, light=chain_2,antigen=bait")
     assert columns == {"heavy": "chain_1", "light": "chain_2", "antigen": "bait"}
     assert_same_pairs(read_text(text, columns=columns))
 
 
-@pytest.mark.parametrize(
-    ("text", "says"),
-    [
+def test_columns_by_hand_headers_and_requirements_that_are_wrong_or_not_there():
+    for columns, says in (
         ("heavy", "expected NAME=YOUR_COLUMN"),
         ("heavy=", "expected NAME=YOUR_COLUMN"),
         ("heavy=a,heavy=b", "heavy is given twice"),
         ("hevy=a", "unknown column 'hevy'; valid names: .*heavy"),
-    ],
-)
-def test_columns_typed_wrongly(text: str, says: str):
-    with pytest.raises(InputError, match=says):
-        parse_columns(text)
-
-
-def test_a_column_by_hand_a_header_and_a_requirement_that_are_not_there():
+    ):
+        with pytest.raises(InputError, match=says):
+            tables.parse_columns(columns)
     with pytest.raises(InputError, match="no column 'VH'; columns found: id, heavy"):
         read_text(csv_text(*ROWS), columns={"heavy": "VH"})
     with pytest.raises(InputError, match="looks like data: put a header line above"):
@@ -117,19 +108,6 @@ def test_a_missing_column_lists_those_found_and_those_known():
     assert "--columns heavy=s1" in message
 
 
-def test_two_columns_of_one_name():
-    text = csv_text((*ROWS[0], "left"), header=(*HEADER, "well"))
-    table = read_text(text)
-    assert table.frame.columns == [*HEADER, "well_2"]
-    assert "another column is called 'well' too: read as 'well_2'" in table.notes[0]
-
-
-def test_the_document_names_every_column_that_is_read(repository: Path):
-    text = (repository / "docs" / "inputs.md").read_text("utf-8")
-    of_predictions = {"true", "pred", "split", "antigen_name"}
-    assert all(f"`{name}`" in text for name in ALIASES if name not in of_predictions)
-
-
 def test_users_columns_come_back_as_text_and_in_order():
     header = ("well", "antigen", "0", "heavy", "plate", "date")
     rows = [("A01", LYSOZYME, "007", VHH, "1.50", "1/2/24"), ("A1", LYSOZYME, "", VH, "1e5", "NA")]
@@ -137,6 +115,9 @@ def test_users_columns_come_back_as_text_and_in_order():
     assert table.frame.columns == list(header)
     assert table.frame.schema == dict.fromkeys(header, pl.String)
     assert table.frame.rows() == [tuple(cell or None for cell in row) for row in rows]
+    table = read_text(csv_text((*ROWS[0], "left"), header=(*HEADER, "well")))  # a name twice
+    assert table.frame.columns == [*HEADER, "well_2"]
+    assert "another column is called 'well' too: read as 'well_2'" in table.notes[0]
 
 
 # surrogates cannot be written; a file full of control characters is binary
@@ -172,13 +153,9 @@ def test_parquet_and_xlsx_keep_their_types(tmp_path: Path):
         table = read_table(tmp_path / name)
         assert table.frame["od"].to_list() == [0.5, 1.25]
         assert [row.id for row in table.rows] == ["5", "6"]
-
-
-def test_xlsx_rows_are_those_of_the_sheet(tmp_path: Path):
-    path = tmp_path / "t.xlsx"
     frame = pl.DataFrame({"heavy": [VH, None, "EVQ1"], "antigen": [LYSOZYME, None, LYSOZYME]})
-    frame.write_excel(path)
-    table = read_table(path)
+    frame.write_excel(tmp_path / "t.xlsx")  # rows are those of the sheet
+    table = read_table(tmp_path / "t.xlsx")
     assert [row.line for row in table.rows] == [2, 4]
     assert "line 4, column 'heavy'" in (table.rows[1].error or "")
 
@@ -211,12 +188,6 @@ def test_row_errors_say_where(heavy: str, light: str, antigen: str, says: str):
     assert bad.error.startswith("row 'bad', line 3, ")
     assert says.replace(".60", "(60") in bad.error
     assert table.failed == (bad,)
-
-
-@pytest.mark.parametrize("light", ["", "NA", "None", "n/a", "-"])
-def test_words_for_no_light_chain(light: str):
-    (row,) = read_text(csv_text(("a", VHH, light, LYSOZYME, ""))).rows
-    assert row.pair.antibody.light is None
 
 
 def test_forms_of_an_antibody_come_out_alike_with_notes():
@@ -321,26 +292,22 @@ def test_antigens_of_a_file_repeat_a_pandas_frame_with_its_index():
 
 
 def test_read_frame_reads_no_pairs():
-    table = read_frame(io.BytesIO(b"true,pred,plate\n7,8,1\n"))
+    table = tables.read_frame(io.BytesIO(b"true,pred,plate\n7,8,1\n"))
     assert table.rows == ()
     assert table.columns == {"true": "true", "pred": "pred"}
     with pytest.raises(InputError, match="no rows"):
-        read_frame(io.BytesIO(b"true,pred\n"))
+        tables.read_frame(io.BytesIO(b"true,pred\n"))
     with pytest.raises(InputError, match="line 2: 3 fields where the header has 2"):
-        read_frame(io.BytesIO(b"true,pred\n7,8,9\n"))
+        tables.read_frame(io.BytesIO(b"true,pred\n7,8,9\n"))
 
 
-def test_public_tables(data_root: Path):
+def test_public_tables_are_read_and_other_proteins_are_antigens_alone(data_root: Path):
     skempi = data_root / "skempi_v2" / "skempi_v2_antibody_antigen.csv"
     table = read_table(skempi, require="measured")
     assert len(table.rows) == 1171
     assert not table.failed
     sabdab = read_table(data_root / "sabdab" / "sabdab_affinity.csv", require="measured")
     assert not sabdab.failed  # line 14: an scFv in the light column
-
-
-def test_names_of_other_proteins_are_no_trap():
-    """Every protein that is no antibody is an error as heavy chain, and fine as antigen."""
     proteins = [p for p in NO_ANTIBODIES.values() if set(p) - set("XGS")]
     as_antigen = read_text(csv_text(*((str(n), VH, VK, p, "") for n, p in enumerate(proteins))))
     assert not as_antigen.failed

@@ -1,31 +1,29 @@
-"""Reading tables: kinds of file, encodings, FASTA, files of any size."""
+"""Reading tables: kinds of file, encodings, headers below other lines, frames, FASTA, any size."""
 
 import gzip
 import io
+import json
 import subprocess
 import sys
 import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import polars as pl
 import pytest
+import xlsxwriter
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from paratope.core.censoring import Censoring
 from paratope.core.errors import InputError
+from paratope.data import tables
 from paratope.data.tables import iter_tables, read_antigens, read_fasta, read_table, write_table
+from paratope.models.prediction import Prediction, prediction_frame
 from paratope.molecules.sequences import Antigen
 from test_numbering import LINKER, LYSOZYME, VH, VHH, VK
 from test_tables import HEADER, ROWS, assert_same_pairs, csv_text, read_text
-
-
-@pytest.mark.parametrize("name", ["t.csv", "t.tsv", "t.parquet", "t.xlsx", "t.csv.gz", "t.tsv.gz"])
-def test_every_kind_of_file_gives_the_same_pairs_and_columns(name: str, tmp_path: Path):
-    frame = pl.DataFrame([dict(zip(HEADER, row, strict=True)) for row in ROWS])
-    write_table(frame, tmp_path / name)
-    table = read_table(tmp_path / name)
-    assert_same_pairs(table)
-    assert table.source == str(tmp_path / name)
-    assert table.frame.columns == list(HEADER)
-    assert table.frame["well"].to_list() == ["A1", "A2, left"]
 
 
 @pytest.mark.parametrize(
@@ -43,20 +41,11 @@ def test_encodings(encoding: str):
     assert any("Windows-1252" in note for note in table.notes) == western
 
 
-def test_text_in_no_encoding_names_the_line():
-    content = csv_text(*ROWS).encode() + b"c,\x81\xfe,,,\n"
-    with pytest.raises(InputError, match="line 4: this is not UTF-8 or Windows-1252"):
-        read_text(content)
-
-
-@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
-def test_line_ends(end: str):
-    table = read_text(csv_text(*ROWS, end=end))
-    assert_same_pairs(table)
-    assert [row.line for row in table.rows] == [2, 3]
-
-
-def test_a_stray_control_character_is_text_and_excels_line_about_the_delimiter_is_none():
+def test_line_ends_stray_control_characters_and_excels_line_about_the_delimiter():
+    for end in ("\n", "\r\n", "\r"):
+        table = read_text(csv_text(*ROWS, end=end))
+        assert_same_pairs(table)
+        assert [row.line for row in table.rows] == [2, 3]
     table = read_text(csv_text(ROWS[0], (*ROWS[1][:-1], "A\x1f2")))
     assert_same_pairs(table)
     assert table.frame["well"][1] == "A\x1f2"
@@ -80,11 +69,8 @@ def test_quoted_commas_newlines_and_quotes_come_back_and_lines_are_counted():
     table = read_text(csv_text(*rows))
     assert table.frame["well"].to_list() == [well or None for well in wells]
     assert [row.line for row in table.rows] == [2, 4, 5, 6]
-
-
-def test_blank_lines_and_empty_rows_are_left_out():
-    text = "\n\n" + csv_text(*ROWS).replace("\nb,", "\n\n,,,,\nb,") + "\n,,,,\n"
-    table = read_text(text)
+    # blank lines and empty rows are left out
+    table = read_text("\n\n" + csv_text(*ROWS).replace("\nb,", "\n\n,,,,\nb,") + "\n,,,,\n")
     assert_same_pairs(table)
     assert [row.line for row in table.rows] == [4, 7]
 
@@ -99,6 +85,8 @@ def test_a_row_of_another_width_says_so_and_stops_nothing():
     assert table.rows[1].error is None
     assert table.rows[1].notes == ("4 fields where the header has 5: the last read as empty",)
     assert "column 'antigen': antigen: empty" in (table.rows[2].error or "")
+    too_many = read_text(BODY.replace(",8\n", ",8,,left\n"))  # whatever separators end rows
+    assert "7 fields where the header has 5" in (too_many.rows[0].error or "")
 
 
 @pytest.mark.parametrize("tail", [f"c,{VH},{VK},{LYSOZYME},A3\n", ""])
@@ -107,21 +95,6 @@ def test_a_quote_that_is_never_closed(tail: str):
     table = read_text(text)
     assert [row.error is None for row in table.rows] == [True, True, False]
     assert "line 4, a quote opened on this line is never closed" in (table.rows[2].error or "")
-
-
-def test_stdin(tmp_path: Path):
-    code = (
-        "from paratope.data.tables import read_table\n"
-        "t = read_table('-')\n"
-        "print(t.source, [r.id for r in t.rows], t.failed)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        input=csv_text(*ROWS).encode(),
-        capture_output=True,
-        check=True,
-    )
-    assert done.stdout.decode() == "stdin ['a', 'b'] ()\n"
 
 
 def test_bare_file_object_and_parquet_bytes_without_a_name():
@@ -133,6 +106,8 @@ def test_bare_file_object_and_parquet_bytes_without_a_name():
 
 
 REFUSED = {
+    "no encoding": (csv_text(*ROWS).encode() + b"c,\x81\xfe,,,\n", "line 4: this is not UTF-8 or"),
+    "FASTA without antigens": (b">nb1\nEVQL\n", "no column for antigen.*FASTA"),
     "empty": (b"", "the file is empty"),
     "white space": (b" \n\n", "the file is empty"),
     "header only": (b"id,heavy,antigen\n", "a header but no rows"),
@@ -154,29 +129,25 @@ def test_refused_files(case: str):
         read_text(content)
 
 
-@pytest.mark.parametrize("kept", [0.3, 0.9, 0.99])
-def test_truncated_parquet(kept: float, tmp_path: Path):
-    path = tmp_path / "t.parquet"
-    write_table(pl.DataFrame({"heavy": [VH] * 50, "antigen": [LYSOZYME] * 50}), path)
-    content = path.read_bytes()
-    path.write_bytes(content[: int(kept * len(content))])
-    with pytest.raises(InputError, match=f"{path}: damaged Parquet"):
-        read_table(path)
-
-
-def test_paths_that_cannot_be_opened(tmp_path: Path):
-    with pytest.raises(InputError, match="no such file"):
-        read_table(tmp_path / "none.csv")
-    with pytest.raises(InputError, match="this is a folder"):
-        read_table(tmp_path)
-    text = tmp_path / "t.parquet"
+def test_paths_that_cannot_be_opened_and_truncated_parquet(tmp_path: Path):
+    text, path = tmp_path / "text.parquet", tmp_path / "t.parquet"
     text.write_text(csv_text(*ROWS))
-    with pytest.raises(InputError, match="not a parquet file but text"):
-        read_table(text)
-    with pytest.raises(InputError, match="no such file"):
-        read_table("https://example.org/pairs.csv")
+    write_table(pl.DataFrame({"heavy": [VH] * 50, "antigen": [LYSOZYME] * 50}), path)
+    for source, says in (
+        (tmp_path / "none.csv", "no such file"),
+        (tmp_path, "this is a folder"),
+        (text, "not a parquet file but text"),
+        ("https://example.org/pairs.csv", "no such file"),
+    ):
+        with pytest.raises(InputError, match=says):
+            read_table(source)
     with pytest.raises(InputError, match="at least 1"):
         next(iter_tables(io.BytesIO(b"x"), 0))
+    content = path.read_bytes()
+    for kept in (0.3, 0.9, 0.99):
+        path.write_bytes(content[: int(kept * len(content))])
+        with pytest.raises(InputError, match=f"{path}: damaged Parquet"):
+            read_table(path)
 
 
 FASTA = (
@@ -202,7 +173,7 @@ def test_fasta_of_antibodies_with_antigens(tmp_path: Path):
     assert [row.pair.antigen.name for row in table.rows if row.pair][:2] == ["lys", "two"]
 
 
-def test_one_antigen_leaves_ids_and_columns_alone(tmp_path: Path):
+def test_one_antigen_leaves_ids_and_columns_alone_and_goes_before_the_column(tmp_path: Path):
     antigens = tmp_path / "ag.fasta"
     antigens.write_text(f">lys\n{LYSOZYME}\n")
     table = read_text(FASTA, antigens=str(antigens))
@@ -210,9 +181,6 @@ def test_one_antigen_leaves_ids_and_columns_alone(tmp_path: Path):
     assert table.frame.columns == ["id", "heavy", "light"]
     by_hand = read_text(FASTA, antigens=[Antigen((LYSOZYME,), "lys")])
     assert by_hand.rows == table.rows
-
-
-def test_antigens_go_before_the_antigen_column():
     table = read_text(csv_text(*ROWS), antigens=[Antigen(("MKV",), "x")])
     assert {row.pair.antigen.chains for row in table.rows if row.pair} == {("MKV",)}
     assert "column 'antigen' is not read" in table.notes[0]
@@ -220,33 +188,19 @@ def test_antigens_go_before_the_antigen_column():
         read_text(csv_text(*ROWS), antigens=[])
 
 
-def test_fasta_without_antigens_says_what_to_give():
-    with pytest.raises(InputError, match="no column for antigen.*FASTA"):
-        read_text(FASTA)
-
-
-@pytest.mark.parametrize(
-    ("text", "says"),
-    [
+def test_fasta_records_and_antigen_names_and_what_cannot_be_read():
+    for text, says in (
         ("MKV\n>a\nMKV\n", "line 1: expected a FASTA record starting with '>'"),
         (">a\n>b\nMKV\n", "line 1: record 'a' has no sequence"),
         (">a\nMKV\n>b\n", "line 3: record 'b' has no sequence"),
         (">a\nMKV\n>b\nMK7\n", "line 3: 'b': antigen: '7' at position 3"),
-    ],
-)
-def test_fasta_that_cannot_be_read(text: str, says: str):
-    with pytest.raises(InputError, match=says):
-        read_antigens(io.BytesIO(text.encode()))
-
-
-def test_fasta_records_and_antigen_names():
+    ):
+        with pytest.raises(InputError, match=says):
+            read_antigens(io.BytesIO(text.encode()))
     content = b";comment\r\n>a b\r\nMK\r\nV\r\n>a\r\nGG\r\n>\r\nSS\r\n"
     records = read_fasta(io.BytesIO(content))
-    assert [(r.name, r.sequence, r.line) for r in records] == [
-        ("a b", "MKV", 2),
-        ("a", "GG", 5),
-        ("", "SS", 7),
-    ]
+    told = [(one.name, one.sequence, one.line) for one in records]
+    assert told == [("a b", "MKV", 2), ("a", "GG", 5), ("", "SS", 7)]
     names = [antigen.name for antigen in read_antigens(io.BytesIO(content))]
     assert names == ["a", "antigen2", "antigen3"]
     with pytest.raises(InputError, match="expected a FASTA file, got parquet"):
@@ -321,3 +275,278 @@ def test_a_hundred_megabytes_stream(tmp_path: Path):
     read, grown = map(int, done.stdout.split())
     assert read == rows
     assert grown < 200, f"memory grew by {grown} MB"
+
+
+KD = ("id", "heavy", "antigen", "KD (M)")
+PLATE = [KD, ("a", VH, LYSOZYME, 3.2e-9)]
+README = [("Exported from the plate reader",), ("by", "me")]
+
+
+def workbook(path: Path, **sheets: list[tuple]) -> Path:
+    with xlsxwriter.Workbook(path) as book:
+        for name, rows in sheets.items():
+            sheet = book.add_worksheet(name)
+            for number, row in enumerate(rows):
+                sheet.write_row(number, 0, row)
+    return path
+
+
+def pkds(table: tables.InputTable) -> list[float | None]:
+    assert not table.failed
+    return [row.pkd and round(row.pkd, 3) for row in table.measurements]
+
+
+FROM_XLSX = {
+    "01-xlsx-text-in-number-column.xlsx": [8.495, 8.854, 9.194, 9.602, 10.310, 7.9, 7.9],
+    "01-sibling-bound-in-another-row.xlsx": [8.495, 8.854, 9.194, 9.602, 10.310, 7.9, 12.0],
+    "01-control-no-text-cell.xlsx": [8.495, 8.854, 9.194, 9.602, 10.310, 7.9],
+}
+
+
+@pytest.mark.parametrize("name", FROM_XLSX)
+def test_numbers_of_a_workbook_have_all_their_digits(name: str, data_root: Path):
+    table = read_table(data_root / "real_files" / name, require="measured")
+    assert pkds(table) == FROM_XLSX[name]
+    numbers = [float(cell) for cell in table.frame["KD (M)"].to_list()[:6]]
+    assert numbers == [3.2e-9, 1.4e-9, 6.4e-10, 2.5e-10, 4.9e-11, 1.26e-8]
+
+
+@pytest.mark.parametrize(
+    ("cells", "read"),
+    [
+        ([1.23456e-7, "no fit"], ["1.23456e-07", "no fit"]),
+        ([4.9e-13, ">1e-5", 0.1], ["4.9e-13", ">1e-5", "0.1"]),
+        ([1 / 3, "NB", None, 5], ["0.3333333333333333", "NB", None, "5"]),
+        (["007", 8, "1E-9", True], ["007", "8", "1E-9", "true"]),  # text stays as it is written
+        ([12345678901234, "x"], ["12345678901234", "x"]),
+        ([True, 3.2e-10, None, 1.0], ["true", "3.2e-10", None, "1"]),
+        ([True, 7], ["true", "7"]),
+        ([0, -1.5e-8, "-"], ["0", "-1.5e-08", "-"]),
+    ],
+)
+def test_a_column_of_numbers_and_text_comes_back(cells: list, read: list, tmp_path: Path):
+    rows = [("heavy", "antigen", "own"), *((VH, LYSOZYME, cell) for cell in cells)]
+    table = read_table(workbook(tmp_path / "t.xlsx", plate=rows))
+    assert table.frame["own"].to_list() == read
+    write_table(table.frame, tmp_path / "back.csv")
+    assert read_table(tmp_path / "back.csv").frame["own"].to_list() == read
+
+
+SHEETS = {
+    "empty first": ({"Sheet1": [], "data": PLATE}, "read sheet 'data', not 'Sheet1'"),
+    "README first": ({"README": README, "data": PLATE}, "read sheet 'data', not 'README'"),
+    "two tables": ({"new": PLATE, "old": PLATE}, "read sheet 'new', not 'old'; choose another"),
+    "title above": ({"data": [*README, (), *PLATE]}, "the header is row 4"),
+    "one": ({"data": PLATE}, ""),
+}
+
+
+@pytest.mark.parametrize("case", SHEETS)
+def test_the_sheet_that_holds_the_table_is_read_and_named(case: str, tmp_path: Path):
+    sheets, says = SHEETS[case]
+    table = read_table(workbook(tmp_path / "t.xlsx", **sheets), require="measured")
+    assert pkds(table) == [8.495]
+    assert table.rows[0].line == len(next(s for s in sheets.values() if PLATE[1] in s))
+    assert says in " ".join(table.notes)
+    assert bool(table.notes) == bool(says)
+
+
+def test_a_sheet_by_name(tmp_path: Path, data_root: Path):
+    unknown = [("VH seq of mine", "target of mine"), (VHH, LYSOZYME)]
+    path = workbook(tmp_path / "t.xlsx", a=README, b=unknown, c=[KD, ("z", VH, LYSOZYME, 1e-7)])
+    assert read_table(path).rows[0].id == "z"
+    names = {"heavy": "VH seq of mine", "antigen": "target of mine"}
+    for source in (tables.SheetPath(path, "b"), path):
+        assert read_table(source, columns=names).rows[0].pair is not None
+    unclear = workbook(tmp_path / "u.xlsx", a=README, b=[("x", "y"), (1, 2)])
+    text = data_root / "real_files" / "17-trailing-commas.csv"
+    for source, says in (
+        (tables.SheetPath(path, "d"), "no sheet 'd'; its sheets are 'a', 'b', 'c'"),
+        (unclear, "in which sheet is the table"),
+        (workbook(tmp_path / "e.xlsx", a=[], b=[]), "the workbook is empty"),
+        (tables.SheetPath(text, "a"), "only an XLSX file has sheets"),
+    ):
+        with pytest.raises(InputError, match=says):
+            read_table(source)
+    assert not read_table(data_root / "real_files" / "19-first-sheet-empty.xlsx").failed
+
+
+BODY = f"id,heavy,light,antigen,pkd\na,{VH},{VK},{LYSOZYME},8\n"
+OAS = json.dumps({"Run": "SRR1", "Species": "human", "Isotype": "IGHG"}).replace('"', '""')
+GROUPS = "Receptor,Receptor,Receptor,Epitope,Assay\n"
+# text and what is said of it; one antibody, pKd 8, in each
+ACCEPTED: dict[str, tuple[str | bytes, str]] = {
+    "separators at the end of rows": (BODY.replace(",8\n", ",8,,\n"), ""),
+    "of the header too": (BODY.replace("pkd\n", "pkd,,\n").replace(",8\n", ",8,,\n"), "''"),
+    "of the header alone": (BODY.replace("pkd\n", "pkd,\n"), ""),
+    "tabs at the end": (BODY.replace(",", "\t").replace("\t8\n", "\t8\t\t\n"), ""),
+    "metadata in JSON": (f'"{{{OAS}}}"\n{BODY}', "the header is line 2"),
+    "comments": (f"# from the reader; version 2, plate 7\n# by me\n\n{BODY}", "line 4"),
+    "a comment that is the header": (f"#{BODY}", ""),
+    "a title": (f"Plate 7\n\n{BODY}", "the header is line 3"),
+    "headers of groups": (GROUPS + BODY, "the header is line 2"),
+    "sep and a title": (f"sep=;\nPlate 7\n{BODY.replace(',', ';')}", "the header is line 3"),
+    "UTF-16, little end first, no mark": (BODY.encode("utf-16-le"), "UTF-16 without"),
+    "UTF-16, big end first, no mark": (BODY.encode("utf-16-be"), "UTF-16 without"),
+    "UTF-32": (BODY.encode("utf-32"), ""),
+}
+
+
+@pytest.mark.parametrize("case", ACCEPTED)
+def test_forms_of_text_that_are_read(case: str):
+    content, says = ACCEPTED[case]
+    table = read_text(content, require="measured")
+    assert pkds(table) == [8.0]
+    pair = table.measurements[0].pair
+    assert (pair.antibody.light, pair.antigen.chains) == (VK, (LYSOZYME,))
+    lines = content.splitlines() if isinstance(content, str) else ["", ""]
+    assert table.rows[0].line == len(lines)
+    assert says in " ".join(table.notes)
+    assert bool(table.notes) == bool(says)
+
+
+REAL = ("17-trailing-commas.csv", "22-oas-metadata-line.csv", "25-utf16-without-mark.csv")
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_published_forms_of_text(name: str, data_root: Path):
+    folder, options = data_root / "real_files", {}
+    if "oas" in name:
+        columns = {chain: f"sequence_alignment_aa_{chain}" for chain in ("heavy", "light")}
+        options = {"columns": columns, "antigens": folder / "11-antigen.fasta"}
+    table = read_table(folder / name, **options)
+    assert not table.failed
+    assert all(row.pair is not None and row.pair.antibody.light for row in table.rows)
+
+
+def variants(ids: tuple[str, str], parent: str) -> str:
+    header = "id,heavy,light,antigen,pkd,parent,mutations,fold,reference\n"
+    first = f"{ids[0]},{VH},{VK},{LYSOZYME},8,,,0.0,31042580.0\n"
+    return f"{header}{first}{ids[1]},,,,7,{parent},H:E1A,1.0,\n"
+
+
+@pytest.mark.parametrize(
+    ("ids", "parent"), [(("1", "2"), "1.0"), (("1.0", "2.0"), "1"), (("1.0", "2.0"), "1.0")]
+)
+def test_whole_numbers_with_a_point_are_the_same_ids(ids: tuple[str, str], parent: str):
+    table = read_text(variants(ids, parent), require="measured")
+    assert [row.id for row in table.rows] == list(ids)
+    assert pkds(table) == [8.0, 7.0]
+    wild_type, variant = table.measurements
+    assert variant.parent == wild_type.pair
+    assert variant.delta_pkd == pytest.approx(-1)
+    assert (wild_type.origin.fold, wild_type.origin.reference) == (0, "31042580")
+
+
+DATES = {
+    "months first": (["10/31/11", "02/01/12", "NA"], ["2011-10-31", "2012-02-01", ""]),
+    "days first": (["31/10/2011", "02/01/2012"], ["2011-10-31", "2012-01-02"]),
+    "points": (["31.10.2011", "2.1.2012"], ["2011-10-31", "2012-01-02"]),
+    "words": (["31-Oct-2011", "02-Jan-2012"], ["2011-10-31", "2012-01-02"]),
+    "both ways": (["10/11/11", "02/01/12"], ["", ""]),
+    "the same both ways": (["05/05/2011", "NA"], ["2011-05-05", ""]),
+    "with one of them odd": (["10/31/11", "May 5", "2012-02-01"], ["2011-10-31", "", "2012-02-01"]),
+}
+
+
+@pytest.mark.parametrize("case", DATES)
+def test_dates_in_the_order_their_column_proves(case: str):
+    dates, read = DATES[case]
+    rows = [(VH, LYSOZYME, "8", date) for date in dates]
+    text = csv_text(*rows, header=("heavy", "antigen", "pkd", "date"))
+    table = read_text(text, require="measured")
+    assert [row.origin.date for row in table.measurements] == read
+    assert table.frame["date"].to_list() == dates
+    doubts = {"both ways": "'02/01/12' may be month or day first", "with one of them odd": "2024-0"}
+    assert doubts.get(case, "") in " ".join(table.notes)
+    assert bool(table.notes) == (case in doubts)
+
+
+def test_the_sheet_named_on_the_command_line(tmp_path: Path, run_paratope: Callable):
+    path = workbook(tmp_path / "t.xlsx", a=PLATE, b=[KD, ("z", VH, LYSOZYME, 1e-7)])
+    for sheet, pkd in (("a", "8.494850"), ("b", "7.0")):
+        command = ("data", "import", "plain", "--from", path, "-o", "-", "--sheet", sheet)
+        done = run_paratope(*command)
+        assert done.code == 0
+        assert f",{pkd}" in done.out
+    assert run_paratope("data", "audit", path, "--sheet", "b").code == 0
+    assert "no sheet 'c'" in run_paratope("data", "audit", path, "--sheet", "c").err
+
+
+def sheet_form(folder: Path, rows: list[tuple]) -> Path:
+    return workbook(folder / "t.xlsx", README=README, data=[("Plate 7",), (), *rows])
+
+
+def text_form(change: Callable[[str], str] = str, encoding: str = "utf-8", **options) -> Callable:
+    def write(folder: Path, rows: list[tuple]) -> Path:
+        text = csv_text(*rows[1:], header=rows[0], **options)
+        (folder / "t.csv").write_bytes(change(text).encode(encoding))
+        return folder / "t.csv"
+
+    return write
+
+
+FORMS: dict[str, Callable[[Path, list[tuple]], Path]] = {
+    "workbook": sheet_form,
+    "UTF-16": text_form(encoding="utf-16-le"),
+    "separators at the end": text_form(lambda text: text.replace("\n", ",,\n")),
+    "lines above": text_form(lambda text: f"# plate 7\n{{}}\n{text}"),
+    "decimal commas": text_form(lambda text: text.replace(".", ","), delimiter=";"),
+}
+# workbooks hold fewer digits than repr
+KD_M = st.floats(1e-13, 1e-3).map(lambda kd: float(f"{kd:.14g}"))
+VALUE = KD_M | st.sampled_from(["NB", "<1e-12", "not detected", ">1e-5"])
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
+@given(st.lists(VALUE, min_size=1, max_size=5), st.sampled_from(sorted(FORMS)))
+def test_any_table_is_the_same_in_every_form_and_comes_back(tmp_path: Path, kds: list, form: str):
+    rows = [KD, *((f"r{n}", VHH, LYSOZYME, kd) for n, kd in enumerate(["1e-8", *kds]))]
+    plain = read_text(csv_text(*rows[1:], header=KD), require="measured")
+    table = read_table(FORMS[form](tmp_path, rows), require="measured")
+    assert not table.failed
+    values = [(row.pkd, row.censoring) for row in plain.measurements]
+    assert [(row.pkd, row.censoring) for row in table.measurements] == values
+    own = [str(kd).replace(".", ",") if form == "decimal commas" else str(kd) for kd in kds]
+    assert table.frame["KD (M)"].to_list() == ["1e-8", *own]
+    for suffix in (".csv", ".xlsx", ".parquet"):
+        target = tmp_path / f"back{suffix}"
+        write_table(tables.frame_from_measurements(table.measurements), target)
+        back = read_table(target, require="measured")
+        assert [(row.pkd, row.censoring) for row in back.measurements] == values
+
+
+FRAME = pd.DataFrame(
+    {"id": ["a", "b"], "heavy": VH, "light": VK, "antigen": LYSOZYME, "KD (nM)": [3.2, 1000.0]}
+)
+TWICE = pd.concat([FRAME, FRAME[["light"]].assign(light=["x", None])], axis=1)
+FRAMES = {
+    "text beside numbers": FRAME.assign(**{"KD (nM)": pd.Series([3.2, ">1000"], dtype=object)}),
+    "mixed column of the user's": FRAME.assign(own=["good", 1.0]),
+    "nested": FRAME.assign(own=[pd.Series([1, 2]), {"x": [1]}]),
+    "a name twice": TWICE,
+    "numbers as names": FRAME.assign(own=1).rename(columns={"own": 0}),
+    "no name": FRAME.assign(own=1).rename(columns={"own": None}),
+    "another index": FRAME.set_axis(["x", "x"]),
+    "dates as index": FRAME.set_axis(pd.to_datetime(["2024-01-02", None])),
+    "several levels": FRAME.set_axis(pd.MultiIndex.from_tuples([(1, "a"), (1, "b")])),
+    "categories": FRAME.astype({"heavy": "category", "KD (nM)": "category"}),
+    "nullable": FRAME.convert_dtypes().assign(n=pd.array([1, None], dtype="Int64")),
+    "arrow": FRAME.convert_dtypes(dtype_backend="pyarrow"),
+    "bytes": FRAME.assign(heavy=[VH.encode()] * 2),
+    "float ids": FRAME.assign(id=[1.0, 2.0]),
+}
+
+
+@pytest.mark.parametrize("case", FRAMES)
+def test_any_frame_of_pandas_is_read_and_comes_back(case: str):
+    frame, before = FRAMES[case], FRAMES[case].copy(deep=True)
+    table = tables.table_from_frame(frame, require="measured")
+    bound = {"text beside numbers": Censoring.AT_MOST}.get(case, Censoring.EXACT)
+    assert [row.censoring for row in table.measurements] == [Censoring.EXACT, bound]
+    assert pkds(table) == [8.495, 6.0]
+    out = prediction_frame(table, [Prediction(row.id, 0.9, pkd=8.0) for row in table.rows])
+    assert isinstance(out, pd.DataFrame)
+    assert out["pkd"].to_list() == [8.0, 8.0]
+    pd.testing.assert_frame_equal(out.iloc[:, -len(frame.columns) :], before, check_names=False)
+    pd.testing.assert_frame_equal(frame, before)

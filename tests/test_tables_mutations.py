@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from paratope.core.errors import InputError
 from paratope.data.audit import audit
 from paratope.data.tables import InputTable, iter_tables, read_table
 from paratope.molecules.mutations import apply_mutations, format_mutations, parse_mutations
@@ -223,15 +222,17 @@ def test_mutations_spread_over_columns(header: tuple, cells: tuple):
 
 @pytest.mark.parametrize("column", ["antigen_mutation", "RBD variant", "Ag substitutions"])
 def test_columns_of_the_antigens_mutations(column: str):
-    cells = [(VH, VK, LYSOZYME, text) for text in ("WT", "K1R", "A:V2L", "E484K")]
-    read = read_text(table(cells, *COLUMNS[:3], column)).rows
-    assert [row.pair.antigen.chains[0][:2] for row in read if row.pair] == ["KV", "RV", "KL"]
-    assert "the parent's antigen has" in (read[3].error or "")
+    for name, texts in (
+        (column, ("WT", "K1R", "A:V2L", "E484K")),
+        ("mutations", ("", "A:K1R", "H:E1Q,A:V2L", "A:K484E")),
+    ):
+        cells = [(VH, VK, LYSOZYME, text) for text in texts]
+        read = read_text(table(cells, *COLUMNS[:3], name)).rows
+        assert [row.pair.antigen.chains[0][:2] for row in read if row.pair] == ["KV", "RV", "KL"]
+        assert "the parent's antigen has" in (read[3].error or "")
     held = [(VH, VK, "RV" + LYSOZYME[2:], "K1R"), (VH, VK, LYSOZYME, "")]
     made = read_text(table(held, *COLUMNS[:3], column)).rows[0]
-    assert made.pair
-    assert made.pair.antigen.chains[0][:2] == "RV"
-    assert not made.notes
+    assert (made.pair.antigen.chains[0][:2], made.notes) == ("RV", ())
     both = [(VH, VK, LYSOZYME, *texts) for texts in (("", ""), ("H:D31A", "K1R"), ("WT", "K1R"))]
     both += [(VH, VK, LYSOZYME, *texts) for texts in (("H:D31A", "WT"), ("H:D31V+H:?", "K1R"))]
     rows = read_text(table(both, *COLUMNS, column)).rows
@@ -243,27 +244,15 @@ def test_columns_of_the_antigens_mutations(column: str):
     assert [row.pair.antigen.chains[0][0] for row in rows if row.pair] == ["R", "K"]
 
 
-def test_what_can_be_read_two_ways_is_refused():
-    # Y by position, A by Kabat number
-    heavy = variant("H:Y60A")
-    position = heavy[58]
-    got = outcomes(table([(heavy, VK, LYSOZYME, f"H:{position}59A")], *COLUMNS))
+def test_the_parent_tells_whether_mutations_are_made_and_two_ways_to_read_are_refused():
+    heavy = variant("H:Y60A")  # by position another than by Kabat number
+    got = outcomes(table([(heavy, VK, LYSOZYME, f"H:{heavy[58]}59A")], *COLUMNS))
     check([("", "can be read two ways")], got)
-
-
-def test_the_parent_tells_whether_mutations_are_made():
     header = ("parent_heavy", *COLUMNS)
     made = variant("H:D31A")
     rows = [(VH, VH, "H:D31A", made), (VH, made, "H:D31A", made), (VH, made, "H:D94A", made)]
     cells = [(parent, heavy, VK, LYSOZYME, text) for parent, heavy, text, _ in rows]
     check(rows, outcomes(table(cells, *header)))
-
-
-def test_mutations_of_the_antigen():
-    rows = [(VH, VK, LYSOZYME, text) for text in ("", "A:K1R", "H:E1Q,A:V2L", "A:K484E")]
-    read = read_text(table(rows, *COLUMNS)).rows
-    assert [row.pair.antigen.chains[0][:2] for row in read if row.pair] == ["KV", "RV", "KL"]
-    assert "the parent's antigen has" in (read[3].error or "")
 
 
 REAL = {
@@ -356,15 +345,10 @@ def test_variants_are_built_from_their_parent():
     assert table.frame["heavy"].to_list()[0] is None  # the user's columns stay as they are
 
 
-def test_a_measured_variant_knows_its_parent():
-    table = read(PARENT, child("v", "H:E1Q"), require="measured")
-    first, second = table.measurements
-    assert second.delta_pkd == -1.0
-    assert second.parent == first.pair
+def test_a_measured_variant_knows_its_parent_and_one_may_be_that_of_all():
+    first, second = read(PARENT, child("v", "H:E1Q"), require="measured").measurements
+    assert (second.delta_pkd, second.parent) == (-1.0, first.pair)
     assert second.origin.mutations == ("H:E1Q",)
-
-
-def test_one_parent_for_all_rows_that_name_none():
     rows = (PARENT, child("v", "H:E1Q", parent=""))
     assert read(*rows, parent="wt").rows[1].error is None
     error = read(*rows).rows[1].error or ""
@@ -414,19 +398,15 @@ def test_what_cannot_be_built_is_the_error_of_its_row(row: tuple, says: str):
     others = [("bad", "EVQL", "", LYSOZYME, "", "", ""), ("vhh", VHH, "", LYSOZYME, "", "", "")]
     table = read(PARENT, row, *others)
     assert table.rows[1].pair is None
-    with pytest.raises(InputError, match=says):
-        raise InputError(table.rows[1].error or "")
+    assert re.search(says, table.rows[1].error or "")
     assert [row.error is None for row in table.rows] == [True, False, False, True]
 
 
-def test_parents_of_earlier_blocks_are_known():
+def test_parents_of_earlier_blocks_are_known_and_rows_without_them_carry_their_mutations():
     text = csv_text(PARENT, child("a", "H:E1Q"), child("b", "L:D1E"), header=HEADER)
     source = io.BytesIO(text.encode())
     rows = [row for table in iter_tables(source, block_rows=1) for row in table.rows]
     assert [row.error for row in rows] == [None] * 3
-
-
-def test_rows_with_sequences_only_carry_their_mutations():
     # a source's own numbering, and no parent: nothing is checked or built
     table = read(("a", VH, VK, LYSOZYME, "", "HA31D", "8"), require="measured")
     assert table.measurements[0].origin.mutations == ("HA31D",)

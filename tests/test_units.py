@@ -23,19 +23,14 @@ from paratope.core.units import (
 )
 
 PKD = st.floats(-5, 20)
-TEMPERATURE = st.floats(250, 400)
 EXACT, AT_LEAST, AT_MOST = Censoring.EXACT, Censoring.AT_LEAST, Censoring.AT_MOST
 
 
-@given(PKD)
-def test_kd_round_trip(pkd):
+@given(PKD, st.floats(250, 400))
+def test_kd_and_dg_round_trip(pkd, kelvin):
     kd_nM = pkd_to_kd_nM(pkd)
     assert kd_nM_to_pkd(kd_nM) == pytest.approx(pkd, abs=1e-9)
     assert kd_M_to_pkd(1e-9 * kd_nM) == pytest.approx(pkd, abs=1e-9)
-
-
-@given(PKD, TEMPERATURE)
-def test_dg_round_trip(pkd, kelvin):
     dg = pkd_to_dg_kcal_mol(pkd, kelvin)
     assert dg_kcal_mol_to_pkd(dg, kelvin) == pytest.approx(pkd, abs=1e-9)
 
@@ -48,11 +43,18 @@ def test_ddg_of_a_weaker_mutant_is_positive_and_its_delta_pkd_negative(mutant, p
         assert ddg > 0
 
 
-def test_known_values():
+def test_known_values_and_words():
     assert kd_M_to_pkd(1e-9) == 9.0
     assert kd_nM_to_pkd(1.0) == 9.0
     # RT ln 10 at 298.15 K is 1.364 kcal/mol: a factor of ten in Kd
     assert pkd_to_dg_kcal_mol(1.0) == pytest.approx(-1.3642, abs=1e-4)
+    words = (
+        " N.B. |BDL|<LLOQ|Undetectable|didn't bind|no_binding|Below the limit of detection|n.b.†"
+    )
+    assert all(map(is_no_binding, words.split("|")))
+    others = "|nd|no fit|weak|no|LOD|> LOD|not determined|saturated"
+    assert not any(map(is_no_binding, others.split("|")))
+    assert [is_not_measured(word) for word in (" NA ", "0")] == [True, False]
 
 
 @pytest.mark.parametrize("value", [0.0, -1.0, math.nan, math.inf])
@@ -64,6 +66,14 @@ def test_a_kd_or_free_energy_that_is_none_is_refused(value):
         for one in (value, -value):
             with pytest.raises(InputError, match="finite"):
                 dg_kcal_mol_to_pkd(one)
+
+
+# As papers print them, and their Kd in nM
+PRINTED = dict.fromkeys(("(1.2 ± 0.3) × 10⁻⁹ M", "1.2 ± 0.3e-9"), 1.2)
+PRINTED |= dict.fromkeys(("ca. 5 nM", "∼5\u202fnM (n = 4)", "5 nM ± 12%", "５ nM"), 5.0)
+PRINTED |= dict.fromkeys(("3.2 (nM)", "3.2 nM [2.1–4.0]", "3.2 nmol L⁻¹", "3.2E−9"), 3.2)
+PRINTED |= dict.fromkeys(("1 200 nM", "1'200 nM", "1.2 micromolar"), 1200.0)
+PRINTED |= {"1.23(4)e-9 ±2e-11": 1.23, "10⁻⁹ M": 1.0, "10² nM": 100.0}
 
 
 @pytest.mark.parametrize(
@@ -82,6 +92,7 @@ def test_a_kd_or_free_energy_that_is_none_is_refused(value):
         ("Kd = 5 nM", 9 - math.log10(5), EXACT),
         (">2.8E-06", 6 - math.log10(2.8), AT_MOST),
         (".5 nM", 9 - math.log10(0.5), EXACT),
+        *((text, 9 - math.log10(kd_nM), EXACT) for text, kd_nM in PRINTED.items()),
         *((text, None, AT_MOST) for text in ("n.b.", "n.b", " NB ", "no binding", "Non-binder")),
     ],
 )
@@ -98,18 +109,32 @@ def test_a_bare_number_has_the_default_unit_and_a_unit_of_its_own_wins():
         parse_kd("3", "furlong")
 
 
+NO_NUMBER = ("", "abc", "1,5", "nan", "inf", "1e999", "7 nM", "<<5")
+
+
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("parse", "text", "says"),
     [
-        *((text, "no measured value") for text in ("", "NaN", "n.d.")),
-        *((text, "positive") for text in ("0 nM", "-3 nM")),
-        ("1e999 nM", "positive finite"),
-        *((text, "cannot read") for text in ("3,2 nM", "3.2 kg", "strong")),
+        *((parse_kd, text, "no measured value") for text in ("", "NaN", "n.d.")),
+        *((parse_kd, text, "positive") for text in ("0 nM", "-3 nM")),
+        (parse_kd, "1e999 nM", "positive finite"),
+        *((parse_kd, text, "cannot read") for text in ("3,2 nM", "3.2 kg", "strong")),
+        (parse_kd, "3.2*", r"the odd character is '\*' \(U\+002A"),
+        (parse_kd, "3.2²", r"behind the number stands '\^2'"),
+        (parse_kd, "3.Feb", "it is a date, which a spreadsheet may have made of a number"),
+        (parse_kd, "2024-05-03", "it is a date"),
+        (parse_kd, "5–8 nM", "behind the number stands '-8 nM'"),
+        (parse_kd, "3.2①", "behind the number stands '①'"),
+        (parse_kd, "3.2 (0.4 nM)", "behind the number stands"),
+        (parse_kd, "3,2 nM", "is this a decimal comma. Write '3.2 nM'$"),
+        (parse_kd, "1,200", "'1,200' may be thousands, too"),
+        *((parse_bounded_number, text, "number") for text in NO_NUMBER),
+        *((parse_temperature_K, text, "temperature") for text in ("", "room", "0 K", "900", "-80")),
     ],
 )
-def test_a_kd_that_cannot_be_read(text, says):
+def test_text_that_cannot_be_read(parse, text, says):
     with pytest.raises(InputError, match=says):
-        parse_kd(text)
+        parse(text)
 
 
 @given(st.floats(1e-3, 1e6), st.sampled_from(["M", "mM", "uM", "nM", "pM", "fM"]))
@@ -131,12 +156,6 @@ def test_bounded_numbers_keep_their_direction(number, bound):
     assert flip_censoring(censoring) == -censoring
 
 
-@pytest.mark.parametrize("text", ["", "abc", "1,5", "nan", "inf", "1e999", "7 nM", "<<5"])
-def test_text_that_is_no_bounded_number(text):
-    with pytest.raises(InputError, match="number"):
-        parse_bounded_number(text)
-
-
 @pytest.mark.parametrize(
     ("text", "unit", "kelvin"),
     [
@@ -149,16 +168,3 @@ def test_text_that_is_no_bounded_number(text):
 )
 def test_temperature(text, unit, kelvin):
     assert parse_temperature_K(text, unit) == pytest.approx(kelvin)
-
-
-@pytest.mark.parametrize("text", ["", "room", "0 K", "900", "-80"])
-def test_temperature_that_cannot_be_read(text):
-    with pytest.raises(InputError, match="temperature"):
-        parse_temperature_K(text)
-
-
-def test_words_for_nothing():
-    assert is_no_binding(" N.B. ")
-    assert not is_no_binding("")
-    assert is_not_measured(" NA ")
-    assert not is_not_measured("0")

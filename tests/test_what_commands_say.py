@@ -5,12 +5,15 @@ import io
 import re
 import shutil
 import sys
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
 
 import paratope
 from command_lines import all_commands, check_command_line
@@ -68,11 +71,8 @@ def test_predictions_fit_the_terminal(kind: str, width: int):
     assert legend.count(OUT) == 1
     assert "2 heavy and light swapped" in legend
     assert width == 60 or kind == "score" or "3.27 pM" in rows[0]
-    assert width < 120 or [*map(str.strip, lines[5:])] == [
-        f"1  {OUT}",
-        "2  heavy and light swapped",
-        "3  row 4: no antigen",
-    ]
+    notes = [f"1  {OUT}", "2  heavy and light swapped", "3  row 4: no antigen"]
+    assert width < 120 or [*map(str.strip, lines[5:])] == notes
 
 
 class Terminal(io.StringIO):
@@ -96,12 +96,8 @@ def test_one_bar_at_a_time_with_its_stage(monkeypatch: pytest.MonkeyPatch):
             within("encoding", 1, 2)
         (task,) = _Bar.under_way.display.tasks
         assert task.description == "folds"
-    assert shown == [
-        ("fitting", ""),
-        ("fitting: encoding", "1/2"),
-        ("fitting", ""),
-        ("folds", "3/9"),
-    ]
+    fitting = ("fitting", "")
+    assert shown == [fitting, ("fitting: encoding", "1/2"), fitting, ("folds", "3/9")]
     assert _Bar.under_way is None
 
 
@@ -115,6 +111,10 @@ def test_what_is_said_stands_on_a_line_of_its_own(monkeypatch: pytest.MonkeyPatc
     assert "Warning: mend it." in re.split(r"[\r\n]+", text)
 
 
+def suggest_from_plate(batch: int, progress: Any, **options: Any) -> None:
+    suggest(SmallCampaignPredictor(small_campaign()), batch, progress=progress, **options)
+
+
 SUGGESTING = ["reading the plate", "ranking 203 single mutants", "predicting", "choosing 6 of them"]
 STAGES: dict[str, tuple[Any, list[str]]] = {
     "adapt": (
@@ -122,22 +122,11 @@ STAGES: dict[str, tuple[Any, list[str]]] = {
         ["reading", "fitting", "validating"],
     ),
     "suggest": (
-        lambda progress: suggest(
-            SmallCampaignPredictor(small_campaign()),
-            6,
-            candidates="single:250,double:50",
-            regions="H3",
-            progress=progress,
-        ),
+        partial(suggest_from_plate, 6, candidates="single:250,double:50", regions="H3"),
         [*SUGGESTING, "giving reasons"],
     ),
     "suggest of a pool": (
-        lambda progress: suggest(
-            SmallCampaignPredictor(small_campaign()),
-            2,
-            candidates=[*small_campaign(50, seed=5).pairs],
-            progress=progress,
-        ),
+        partial(suggest_from_plate, 2, candidates=[*small_campaign(50, seed=5).pairs]),
         ["reading the plate", "reading the pool", "predicting", "choosing 2", "giving reasons"],
     ),
 }
@@ -147,7 +136,7 @@ STAGES: dict[str, tuple[Any, list[str]]] = {
 def test_every_stage_has_its_own_bar(name: str):
     run, expected = STAGES[name]
     told: list[str] = []
-    run(lambda stage, done, total: told.append(stage))
+    run(progress=lambda stage, done, total: told.append(stage))
     names = list(dict.fromkeys(told))
     assert len(names) == len(expected)
     for stage, beginning in zip(names, expected, strict=True):
@@ -215,16 +204,13 @@ ENDS = {
 }
 
 
-def test_every_command_is_asked_for_its_end():
-    assert {name.partition(",")[0] for name in ENDS} == set(all_commands())
-
-
 @pytest.mark.parametrize(
     "name", [pytest.param(n, marks=pytest.mark.slow) if n == "scan" else n for n in ENDS]
 )
 def test_the_last_line_says_where_it_wrote_and_what_to_do_next(
     name: str, files: dict[str, Path], run_paratope: Any, monkeypatch: pytest.MonkeyPatch
 ):
+    assert {name.partition(",")[0] for name in ENDS} == set(all_commands())
     monkeypatch.setenv("PARATOPE_CACHE", str(files["folder"] / "cache"))
     monkeypatch.setattr(doctor, "CHECKS", {})
     nothing = SimpleNamespace(downloaded=(), present=(), missing=())
@@ -300,7 +286,8 @@ def test_errors_advise_what_the_command_has(name, files, run_paratope, monkeypat
     done = run_paratope(*(word.format(**names) for word in command.split()))
     assert done.code == 2
     assert advice in done.err
-    assert ("has no --columns" in done.err) == ("--columns" not in declared_options(name))
+    has_columns = "--columns" in options_of(all_commands()[name])
+    assert ("has no --columns" in done.err) != has_columns
 
 
 def messages(path: Path) -> list[str]:
@@ -316,7 +303,6 @@ def messages(path: Path) -> list[str]:
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
 def test_options_named_in_messages_are_those_of_the_command(path: Path):
-    """A command's own messages name its options; what others name, some command has."""
     declared = {name: options_of(command) for name, command in all_commands().items()}
     every = set().union(*declared.values())
     own = [
@@ -338,10 +324,6 @@ def test_options_named_in_messages_are_those_of_the_command(path: Path):
 
 def options_of(command: Any) -> set[str]:
     return {option for one in command.params for option in (*one.opts, *one.secondary_opts)}
-
-
-def declared_options(name: str) -> set[str]:
-    return options_of(all_commands()[name])
 
 
 HOSTILE = {
@@ -367,31 +349,22 @@ def harmless(text: str, colours: bool = False) -> bool:
 
 
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
-def test_text_is_printed_as_it_is_written(text: str, capsys: pytest.CaptureFixture[str]):
+def test_text_is_printed_as_it_is_written_alone_and_in_tables(
+    text: str, capsys: pytest.CaptureFixture[str]
+):
+    assert all(printable(plain) == plain for plain in SAFE)
     shown = printable(text)
     assert printable(shown) == shown
     assert all(letter.isprintable() for letter in shown)
     say(text)
     assert capsys.readouterr().err == f"{shown}\n"
-
-
-@pytest.mark.parametrize("text", SAFE)
-def test_plain_text_stays(text: str):
-    assert printable(text) == text
-
-
-@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
-def test_tables_and_lines_hold_letters_only(text: str):
-    from rich.markup import escape
-    from rich.table import Table
-
     console = open_console(file=io.StringIO(), width=200, force_terminal=True)
     table = Table(escape(text), title=escape(text))
     table.add_row(escape(text))
     console.print(table)
     console.print(f"[bold]{escape(text)}[/]")
     out = console.file.getvalue()
-    assert out.count(printable(text)) == 4
+    assert out.count(shown) == 4
     assert harmless(out, colours=True)
 
 
