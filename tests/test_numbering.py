@@ -13,9 +13,15 @@ from paratope.core.errors import InputError
 from paratope.molecules import numbering
 from paratope.molecules.numbering import SCHEMES, find_domains, number_chain, prepare_antibody
 from paratope.molecules.sequences import AMINO_ACIDS, Antibody
-from small_campaigns import HEAVY as VH
-from small_campaigns import LIGHT as VK
 
+VH = (
+    "EVQLVESGGGLVQPGGSLRLSCAASGFNIKDTYIHWVRQAPGKGLEWVARIYPTNGYTRYADSVKGRFTISADTSKNTAYLQMNSLRAE"
+    "DTAVYYCSRWGGDGFYAMDYWGQGTLVTVSS"
+)
+VK = (
+    "DIQMTQSPSSLSASVGDRVTITCRASQDVNTAVAWYQQKPGKAPKLLIYSASFLYSGVPSRFSGSRSGTDFTLTISSLQPEDFATYYCQ"
+    "QHYTTPPTFGQGTKVEIK"
+)
 VL = (  # a lambda chain
     "QSVLTQPPSVSAAPGQKVTISCSGSSSNIGNNYVSWYQQLPGTAPKLLIYDNNKRPSGIPDRFSGSKSGTSATLGITGLQTGDEADYYC"
     "GTWDSSLNPVFGGGTKLTVL"
