@@ -47,7 +47,7 @@ test-slow: $(STAMP) ## the heavier tests
 
 test-threads: $(STAMP) ## what computes, at the default number of threads, as users run it
 	PARATOPE_TEST_THREADS=default $(BIN)/pytest -m "not slow" tests/test_golden.py tests/test_network.py \
-	tests/test_exact_resume.py tests/test_predictor.py tests/test_gaussian_process.py tests/test_campaign_model.py
+	tests/test_checkpoints.py tests/test_predictor.py tests/test_gaussian_process.py tests/test_campaign_model.py
 
 lint: $(STAMP) ## style, format and types
 	$(BIN)/ruff check

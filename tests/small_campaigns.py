@@ -6,11 +6,12 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 from scipy.linalg import cho_factor, cho_solve
+from scipy.spatial.distance import cdist
 from scipy.stats import norm
 
 from paratope.campaigns.campaign import Campaign, campaign_of
 from paratope.campaigns.campaign_bundle import campaign_bundle
-from paratope.campaigns.campaign_model import CampaignModel
+from paratope.campaigns.campaign_model import CampaignModel, Posterior
 from paratope.core.units import pkd_to_kd_nM
 from paratope.data.datasets.simulated import simulate
 from paratope.data.measurements import Measurement
@@ -24,14 +25,6 @@ from test_numbering import VK as LIGHT
 
 _NOISE = 0.1
 _LENGTH = 8.0
-
-
-@dataclasses.dataclass(frozen=True)
-class Normal:
-    """A joint normal distribution."""
-
-    mean: np.ndarray
-    covariance: np.ndarray
 
 
 class SmallCampaignModel:
@@ -51,10 +44,10 @@ class SmallCampaignModel:
         self._weights = cho_solve(self._solve, self.ep_target)
         self.unencoded = self
 
-    def posterior(self, pairs: Sequence[Pair]) -> Normal:
+    def posterior(self, pairs: Sequence[Pair]) -> Posterior:
         cross = self._kernel(pairs, self.campaign.pairs)
         covariance = self._kernel(pairs, pairs) - cross @ cho_solve(self._solve, cross.T)
-        return Normal(cross @ self._weights, covariance)
+        return Posterior(cross @ self._weights, covariance)
 
     def marginals(self, pairs: Sequence[Pair]) -> tuple[np.ndarray, np.ndarray]:
         found = self.posterior(pairs)
@@ -76,20 +69,15 @@ class SmallCampaignModel:
 
 def differing(left: Sequence[Pair], right: Sequence[Pair]) -> np.ndarray:
     """Places at which two pairs' chains differ, each chain filled up at its end."""
-    total = np.zeros((len(left), len(right)))
-    for which in (0, 1):
-        texts = [[(*one.antibody.chains, "")[which] for one in some] for some in (left, right)]
-        longest = max((len(text) for some in texts for text in some), default=0)
-        if longest:
-            first, second = (_letters(some, longest) for some in texts)
-            for place in range(longest):
-                total += first[:, place, None] != second[None, :, place]
-    return total
+    chains = [chain for pair in (*left, *right) for chain in pair.antibody.chains]
+    longest = max(map(len, chains), default=1)
 
+    def letters(pairs: Sequence[Pair]) -> np.ndarray:
+        both = [chain for pair in pairs for chain in (*pair.antibody.chains, "")[:2]]
+        filled = "".join(chain.ljust(longest) for chain in both)
+        return np.frombuffer(filled.encode(), np.uint8).reshape(-1, 2 * longest)
 
-def _letters(texts: Sequence[str], longest: int) -> np.ndarray:
-    filled = "".join(text.ljust(longest, "-") for text in texts)
-    return np.frombuffer(filled.encode(), np.uint8).reshape(len(texts), longest)
+    return np.rint(2 * longest * cdist(letters(left), letters(right), "hamming"))
 
 
 class SmallCampaignPredictor:

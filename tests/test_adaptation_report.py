@@ -278,11 +278,9 @@ def with_scores(report, kind: str, model: Score, ahead: float) -> reports.Valida
 @pytest.mark.parametrize("kind", KINDS[1:])
 def test_warnings_look_at_every_kind_of_folds(report, kind):
     assert report.warnings == ()
-    chance = with_scores(report, kind, Score(0.1, -0.2, 0.4, 0.1), 0.3).warnings
-    assert chance == (
-        f"on {kind} folds its ranking may be no better than chance (Spearman 0.10 (-0.20 to "
-        "0.40)): do not follow it there",
-    )
+    (chance,) = with_scores(report, kind, Score(0.1, -0.2, 0.4, 0.1), 0.3).warnings
+    assert chance.startswith(f"on {kind} folds its ranking may be no better than chance (Spearman")
+    assert "0.10 (-0.20 to 0.40)" in chance
     (wrong,) = with_scores(report, kind, Score(0.5, 0.2, 0.7, 99.0), 0.3).warnings
     assert wrong.startswith(f"its error on {kind} folds (RMSE 99.00) is no smaller than that of")
     assert wrong.endswith("believe the ranking, not the values there")
@@ -323,10 +321,8 @@ def test_a_ranking_worse_than_none_is_said_and_no_constant_is_recommended():
 def test_campaigns_too_small_to_judge_say_so():
     one = validate(CAMPAIGN.rows(np.arange(1)), OneHot)
     assert not one.learned
-    assert one.warnings == (
-        "how good the model is cannot be told: 1 variant cannot be both learned from and judged "
-        "on; at least 8 are needed",
-    )
+    (warning,) = one.warnings
+    assert "1 variant cannot be both learned from and judged on; at least 8 are needed" in warning
     assert one.to_json()["validations"]["random"] == {"reason": one.validations["random"].reason}
     equal = dataclasses.replace(CAMPAIGN, values=np.full(len(CAMPAIGN), 7.0))
     assert "all values are equal" in validate(equal, OneHot).warnings[0]

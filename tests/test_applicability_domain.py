@@ -3,7 +3,6 @@
 import pytest
 
 from paratope.cli.doctor import D13_HEAVY, D13_LIGHT, LYSOZYME
-from paratope.core.errors import ModelError
 from paratope.models.applicability_domain import ApplicabilityDomain
 from paratope.molecules.sequences import Antibody, Antigen, Pair
 from small_campaigns import PARENT as TRASTUZUMAB
@@ -88,14 +87,3 @@ def test_joined_knows_both_and_of_no_pairs_nothing_is_known():
     assert domain_of(first, TRASTUZUMAB, UBIQUITIN) == "out"
     assert ApplicabilityDomain([], [], []).judge([]) == []
     assert domain_of(ApplicabilityDomain([], [], []), D13, HEL) == "out"
-
-
-NOTHING = {"antigens": [], "antibodies": [], "partners": []}
-
-
-@pytest.mark.parametrize(
-    "data", [{}, NOTHING | {"antigens": [["AC"]], "partners": [[0, 0]]}, NOTHING | {"antigens": 3}]
-)
-def test_damaged_file_is_refused(data):
-    with pytest.raises(ModelError, match="familiarity"):
-        ApplicabilityDomain.from_json(data)

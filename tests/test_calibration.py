@@ -39,15 +39,9 @@ def test_intervals_cover_what_they_say_in_every_domain(coverage, rescale):
 
 
 def test_less_familiar_domains_get_wider_intervals():
-    calibration = Calibration(simulated(3000, 0), rescale=True)
-    one = np.ones(3)
-    answer = calibration.apply(Scored(8 * one, one, one), list(NOISE))
-    # the same raw spread of 1 stands for less error where noise was small
-    assert np.all(answer.low < answer.value)
-    assert np.all(answer.value < answer.high)
-    assert np.all(np.isfinite(answer.high - answer.low))
     new = simulated(3000, 2)
-    given = calibration.apply(new.scored, new.domain.tolist())
+    given = Calibration(simulated(3000, 0), rescale=True).apply(new.scored, new.domain.tolist())
+    assert np.all((given.low <= given.value) & (given.value <= given.high))
     means = [np.mean((given.high - given.low)[new.domain == name]) for name in NOISE]
     assert means[0] < means[1] < means[2]
 
@@ -152,15 +146,6 @@ def test_censored_rows_train_no_interval_and_inform_the_classifier():
     assert joined.apply(raw, ["out"]).p_strong[0] < alone.apply(raw, ["out"]).p_strong[0]
 
 
-def test_json_round_trip():
-    calibration = Calibration(simulated(300, 0), rescale=True)
-    again = Calibration.from_json(calibration.to_json())
-    raw = Scored(np.array([7.0, 9.0]), np.ones(2), np.zeros(2)), ["in", "out"]
-    for one, other in zip(calibration.apply(*raw), again.apply(*raw), strict=True):
-        np.testing.assert_allclose(one, other, atol=1e-4)
-    assert again.to_json() == calibration.to_json()
-
-
 @pytest.mark.parametrize("coverage", [0.0, 1.0, 90.0, -0.1, float("nan")])
 def test_coverage_out_of_range(coverage):
     calibration = Calibration(simulated(300, 0))
@@ -179,16 +164,6 @@ def test_few_rows_give_the_whole_range_and_too_few_are_refused():
     assert (answer.low[0], answer.high[0]) == (PKD_MIN_MEASURABLE, PKD_MAX_MEASURABLE)
     with pytest.raises(ModelError, match="at least 2"):
         Calibration(rows.rows(np.arange(1)))
-
-
-@pytest.mark.parametrize("damaged", [None, [1.0] * 49, ["wide"] * 50])
-def test_damaged_file_is_refused(damaged):
-    data = Calibration(simulated(50, 0)).to_json()
-    del data["held_out"]["sd"]
-    if damaged:
-        data["held_out"]["sd"] = damaged
-    with pytest.raises(ModelError, match=r"calibration\.json"):
-        Calibration.from_json(data)
 
 
 def test_intervals_are_those_of_crepes():

@@ -1,5 +1,4 @@
 import dataclasses
-import json
 
 import numpy as np
 import pytest
@@ -7,7 +6,7 @@ from scipy.special import ndtr
 from scipy.stats import spearmanr
 
 from paratope.campaigns.campaign import Campaign
-from paratope.campaigns.campaign_model import CampaignModel, check_campaign
+from paratope.campaigns.campaign_model import CampaignModel
 from paratope.campaigns.campaign_model.antigens import CampaignAntigens
 from paratope.campaigns.campaign_model.training import HalfRankNormalTransform, observations
 from paratope.campaigns.kernels.language import AntibodyLanguage
@@ -107,36 +106,7 @@ def test_changes_out_of_the_domain_are_unknown(model, plate):
     assert away.value[0] == pytest.approx(middle - model.predict([other])[0])
 
 
-def test_difference_to_itself_is_nothing(small, landscape):
-    parent, other = landscape.pairs[3], landscape.pairs[15]
-    value, low, high, stronger = small.predict_with_difference([parent, other], parent, 0.9)[1]
-    assert abs(value[0]) < 1e-6
-    assert high[0] - low[0] < 0.1 * (high[1] - low[1])
-    assert stronger[0] == pytest.approx(0.5, abs=1e-3)
-
-
-def test_saved_and_loaded_it_answers_the_same(small, landscape, tmp_path):
-    bundle = bundle_of(small)
-    folder = write_bundle(bundle, tmp_path / "campaign")
-    again = Predictor.load(folder, "cpu")
-    pairs = landscape.pairs[10:25]
-    before, after = small.predict_latent(pairs), again.campaign.predict_latent(pairs)
-    np.testing.assert_allclose(after.mean, before.mean, atol=1e-4)
-    np.testing.assert_allclose(after.sd, before.sd, atol=1e-4)
-    frame = again.predict(list(pairs))
-    np.testing.assert_allclose(frame["pkd"], small.predict(pairs), atol=1e-4)
-    assert (frame["pkd_low"] <= frame["pkd"]).all()
-
-
-def test_a_damaged_campaign_or_one_of_another_language_model_is_refused(small, tmp_path):
-    bundle = bundle_of(small)
-    del bundle.campaign["weights"]
-    folder = write_bundle(bundle, tmp_path / "campaign")
-    with pytest.raises(ModelError, match="campaign.json is damaged: weights: Field required"):
-        Predictor.load(folder)
-    (folder / "campaign.json").write_text(json.dumps({}))
-    with pytest.raises(ModelError, match="checksum differs"):
-        Predictor.load(folder)
+def test_a_campaign_of_another_language_model_is_refused(small, tmp_path):
     bundle = bundle_of(small)
     bundle.config["encoders"]["antibody"] = "antiberty@9"
     with pytest.raises(ModelError, match=r"'antiberty@9'.*'antiberty@0.1.3'"):
@@ -367,17 +337,6 @@ def test_replicates_that_scatter_have_more_noise(plate):
     assert share[3] > share[0]
 
 
-def test_nothing_to_learn_is_said(plate):
-    for rows, message in (
-        (plate.rows([0]), "at least two measured variants"),
-        (plate.rows(np.repeat(0, 5)), "all 5 measured values are"),
-    ):
-        with pytest.raises(InputError, match=message):
-            check_campaign(rows)
-    with pytest.raises(InputError, match="are bounds"):
-        CampaignModel.fit(dataclasses.replace(plate, censoring=np.full(len(plate), -1)))
-
-
 def test_importance_finds_the_sites_that_matter(model, plate):
     found = model.importance()
     assert set(found.terms) == set(model.weights)
@@ -440,8 +399,10 @@ def test_a_difference_is_that_of_the_joint_posterior_and_its_answer_the_plain_on
     other = np.arange(9) != 3
     slow = ndtr((mean - mean[3])[other] / np.sqrt(variance[other]))
     np.testing.assert_allclose(change.p_stronger[other], slow, atol=1e-4)
-    assert (change.low <= change.value).all()
-    assert (change.value <= change.high).all()
+    assert ((change.low <= change.value) & (change.value <= change.high)).all()
+    width = change.high - change.low
+    assert width[3] < 0.1 * width[other].min()  # to itself there is none
+    assert change.p_stronger[3] == pytest.approx(0.5, abs=0.01)
     plain = small.predict_latent(pairs)
     np.testing.assert_allclose(answer.mean, plain.mean, atol=1e-5)
     np.testing.assert_allclose(answer.sd, plain.sd, atol=1e-5)

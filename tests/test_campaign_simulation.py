@@ -8,22 +8,9 @@ import numpy as np
 import polars as pl
 import pytest
 
+from paratope.campaigns import campaign_simulation as replays
 from paratope.campaigns.campaign import Campaign, campaign_of
-from paratope.campaigns.campaign_simulation import (
-    STRATEGIES,
-    Landscape,
-    ModelStrategy,
-    Plate,
-    ReplayOptions,
-    Strategy,
-    compare,
-    landscape_of,
-    mean_interval,
-    parse_strategies,
-    replay,
-    saved_rounds,
-    write_replay,
-)
+from paratope.campaigns.campaign_simulation import Landscape, ModelStrategy, ReplayOptions, replay
 from paratope.core.errors import InputError
 from paratope.data.datasets.simulated import simulate
 from paratope.data.tables import frame_from_measurements, write_table
@@ -32,12 +19,12 @@ from small_campaigns import SmallCampaignModel, small_campaign
 
 @pytest.fixture(scope="module")
 def landscape() -> Landscape:
-    return landscape_of(small_campaign(220, seed=4))
+    return replays.landscape_of(small_campaign(220, seed=4))
 
 
 @pytest.fixture(scope="module")
 def replayed(landscape: Landscape):
-    strategies = parse_strategies("all", SmallCampaignModel, "ucb", 0.25)
+    strategies = replays.parse_strategies("all", SmallCampaignModel, "ucb", 0.25)
     return replay(landscape, strategies, ReplayOptions(batch=12, rounds=3, repeats=3))
 
 
@@ -46,13 +33,14 @@ class Oracle:
 
     name = "oracle"
 
-    def choose(self, landscape: Landscape, measured: np.ndarray, batch: int, seed: int) -> Plate:
+    def choose(self, landscape, measured, batch, seed):
         order = np.argsort(-landscape.values, kind="stable")
-        return Plate(tuple(row for row in order.tolist() if row not in set(measured))[:batch])
+        left = [row for row in order.tolist() if row not in set(measured)]
+        return replays.Plate(tuple(left[:batch]))
 
 
 def test_every_strategy_starts_from_the_same_plates_and_never_measures_twice(replayed, landscape):
-    assert replayed.strategies == tuple(STRATEGIES)
+    assert replayed.strategies == tuple(replays.STRATEGIES)
     for metric in ("best", "recall"):
         first = [replayed.curves(name, metric)[:, 0].tolist() for name in replayed.strategies]
         assert all(one == first[0] for one in first)
@@ -73,7 +61,7 @@ def test_a_model_finds_more_than_chance(replayed):
 
 def test_the_best_possible_strategy_reaches_the_top_in_one_round(landscape):
     plan = ReplayOptions(batch=12, rounds=2, repeats=1, top=12)
-    found = compare(replay(landscape, [Oracle(), Strategy()], plan))
+    found = replays.compare(replay(landscape, [Oracle(), replays.Strategy()], plan))
     assert found.rounds["oracle"]["recall"][1].mean == 1.0
     assert found.rounds["oracle"]["regret"][1].mean == 0.0
     assert all(one.rounds.mean >= 0 for one in found.saved)
@@ -93,7 +81,7 @@ def test_strategies_see_measured_values_only(landscape):
     shuffled = landscape.campaign.values.copy()
     shuffled[40:] = np.random.default_rng(0).permutation(shuffled[40:])
     other = Landscape(dataclasses.replace(landscape.campaign, values=shuffled))
-    for strategy in parse_strategies("all", SmallCampaignModel, "nei", 0.5):
+    for strategy in replays.parse_strategies("all", SmallCampaignModel, "nei", 0.5):
         rows = strategy.choose(landscape, measured, 8, 1).rows
         assert len(set(rows)) == 8
         assert min(rows) >= 40
@@ -114,23 +102,24 @@ def test_expected_and_found_numbers_of_better_ones_agree(landscape):
 def test_rounds_saved_in_known_cases():
     steady, fast = np.array([[0.0, 1.0, 2.0, 3.0]]), np.array([[0.0, 3.0, 3.0, 3.0]])
     for one, other, saved in ((fast, steady, 2.0), (steady, fast, -2.0), (steady, steady, 0.0)):
-        assert saved_rounds(one, other).tolist() == [saved]
-    assert mean_interval(np.array([2.0])).mean == 2.0
-    found = mean_interval(np.array([1.0, 2.0, 3.0]))
+        assert replays.saved_rounds(one, other).tolist() == [saved]
+    assert replays.mean_interval(np.array([2.0])).mean == 2.0
+    found = replays.mean_interval(np.array([1.0, 2.0, 3.0]))
     reach = 4.303 / np.sqrt(3)
     assert (found.low, found.high) == pytest.approx((2 - reach, 2 + reach), abs=1e-3)
 
 
 def test_files(replayed, landscape, tmp_path):
-    written = write_replay(landscape, replayed, compare(replayed), tmp_path / "out")
+    written = replays.write_replay(landscape, replayed, replays.compare(replayed), tmp_path / "out")
     assert [path.name for path in written] == ["rounds.csv", "summary.json", "rounds.png"]
     frame = pl.read_csv(written[0])
-    assert frame.height == 3 * 4 * len(STRATEGIES)
+    assert frame.height == 3 * 4 * len(replays.STRATEGIES)
     summary = json.loads(written[1].read_text())
     assert summary["landscape"]["variants"] == 220
-    assert [len(summary["rounds"][name]["best"]) for name in STRATEGIES] == [4] * len(STRATEGIES)
+    rounds = {name: len(found["best"]) for name, found in summary["rounds"].items()}
+    assert rounds == dict.fromkeys(replays.STRATEGIES, 4)
     saved = {(one["against"], one["metric"]) for one in summary["saved"]}
-    assert saved == set(itertools.product(set(STRATEGIES) - {"model"}, ("best", "recall")))
+    assert saved == set(itertools.product(set(replays.STRATEGIES) - {"model"}, ("best", "recall")))
     assert set(summary["better_than_best"]) == {"model", "greedy"}
     assert written[2].read_bytes().startswith(b"\x89PNG")
     rounds = frame.filter(pl.col("strategy") == "model").group_by("round", maintain_order=True)
@@ -141,7 +130,7 @@ def test_files(replayed, landscape, tmp_path):
 
 def test_one_antigen_and_one_assay_are_replayed():
     rows = simulate(antibodies=40, antigens=2, assays=2, measured=0.8, seed=1).measurements
-    landscape = landscape_of(rows)
+    landscape = replays.landscape_of(rows)
     assert len({pair.antigen for pair in landscape.campaign.pairs}) == 1
     assert len(set(landscape.campaign.assay.tolist())) == 1
     assert [note.split(" ")[1].rstrip(":,") for note in landscape.notes] == ["antigens", "assays"]
@@ -150,7 +139,7 @@ def test_one_antigen_and_one_assay_are_replayed():
 def test_bounds_are_no_reason_to_stop():
     """Many variants at the assay's floor, as in display titrations; a first plate of bounds."""
     rows = simulate(antibodies=80, antigens=1, floor_pkd=7.6, seed=2).measurements
-    landscape = landscape_of(rows)
+    landscape = replays.landscape_of(rows)
     assert (landscape.campaign.censoring == -1).sum() > 20
 
     def refuse(campaign: Campaign) -> SmallCampaignModel:
@@ -167,18 +156,18 @@ def test_plans_landscapes_and_strategies_that_are_none(landscape):
         ({"start": 1}, "at least 2 variants"),
     ):
         with pytest.raises(InputError, match=message):
-            replay(landscape, [Strategy()], ReplayOptions(**plan))
+            replay(landscape, [replays.Strategy()], ReplayOptions(**plan))
     campaign = small_campaign(40)
     with pytest.raises(InputError, match="a landscape of 10 variants; expected at least 20"):
-        landscape_of(campaign.rows(np.arange(10)))
+        replays.landscape_of(campaign.rows(np.arange(10)))
     with pytest.raises(InputError, match="all 40 variants have the value 8"):
-        landscape_of(dataclasses.replace(campaign, values=np.full(40, 8.0)))
+        replays.landscape_of(dataclasses.replace(campaign, values=np.full(40, 8.0)))
     for text, message in (
         ("best", "unknown strategy 'best'; valid names: all, greedy"),
         ("", "no strategy is named"),
     ):
         with pytest.raises(InputError, match=message):
-            parse_strategies(text, SmallCampaignModel, "ucb", 0.25)
+            replays.parse_strategies(text, SmallCampaignModel, "ucb", 0.25)
 
 
 @pytest.mark.parametrize("label", ["pkd", pytest.param("score", marks=pytest.mark.slow)])
@@ -210,6 +199,6 @@ def test_an_imported_landscape(data_root, tmp_path, run_paratope):
     table = tmp_path / "1n8z.csv"
     run_paratope("data", "import", "abbibench_1n8z", "-o", table, code=0)
     campaign = campaign_of(str(table))
-    assert len(landscape_of(campaign)) == len(campaign) > 400
+    assert len(replays.landscape_of(campaign)) == len(campaign) > 400
     arguments = ("--batch", 24, "--rounds", 2, "--repeats", 1, "--compare", "one_hot_gp,random")
     run_paratope("simulate-campaign", table, *arguments, "-o", tmp_path / "out", code=0)

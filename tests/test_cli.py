@@ -1,6 +1,7 @@
-"""The command line: fast help, examples that parse, exit codes, errors without tracebacks."""
+"""The command line: fast help, examples that parse, exit codes, errors that say what to do."""
 
 import errno
+import inspect
 import resource
 import subprocess
 import sys
@@ -16,7 +17,8 @@ from command_lines import all_commands, check_command_line
 from conftest import Finished
 from paratope.cli import COMMANDS, load_command, root_command
 from paratope.cli.group import command_app
-from paratope.core.errors import InputError
+from paratope.core import errors
+from paratope.core.errors import InputError, MissingExtraError, ParatopeError, unknown_name
 
 HEAVY = ("torch", "polars", "numpy", "transformers", "sklearn", "matplotlib", "pandas")
 LEAVES = all_commands()
@@ -45,7 +47,7 @@ def test_nothing_heavy_is_imported_early(statement):
 
 
 @pytest.mark.parametrize("name", LEAVES)
-def test_every_command_shows_examples_that_parse(name):
+def test_every_command_shows_examples_that_parse_and_has_at_most_twelve_options(name):
     command = LEAVES[name]
     assert command.help, f"paratope {name} has no help"
     examples = [line for line in (command.epilog or "").split("\n") if "paratope " in line]
@@ -53,19 +55,18 @@ def test_every_command_shows_examples_that_parse(name):
     assert command.epilog.startswith(f"Example: paratope {name}")
     for example in examples:
         check_command_line(example[example.index("paratope ") :])
-
-
-@pytest.mark.parametrize("name", LEAVES)
-def test_at_most_twelve_options(name):
-    options = [one.name for one in LEAVES[name].params if one.param_type_name == "option"]
+    options = [one.name for one in command.params if one.param_type_name == "option"]
     assert len({*options} - {"help"}) <= 12, options
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_help_of_every_command(name, run_paratope):
+def test_help_of_every_command_and_bad_usage(name, run_paratope):
     done = run_paratope(name, "--help", code=0)
     assert "Usage: paratope" in done.out
     assert run_paratope(name, "-h").out == done.out
+    done = run_paratope(name, "--no-such-option", code=2)
+    assert "--no-such-option" in done.err
+    assert not done.out
 
 
 def test_main_help_says_what_each_module_says():
@@ -84,13 +85,6 @@ def test_unknown_command_lists_the_valid_ones(arguments, run_paratope):
     assert f"unknown command '{arguments[-1]}'" in done.err
     valid = COMMANDS if len(arguments) == 1 else load_command(arguments[0]).commands
     assert all(name in done.err for name in valid)
-
-
-@pytest.mark.parametrize("name", COMMANDS)
-def test_unknown_option_is_bad_usage(name, run_paratope):
-    done = run_paratope(name, "--no-such-option", code=2)
-    assert "--no-such-option" in done.err
-    assert not done.out
 
 
 @pytest.fixture
@@ -165,3 +159,21 @@ def test_reader_that_goes_away_is_no_error(how):
 
 def test_root_lists_exactly_the_table():
     assert list(root_command().commands) == list(COMMANDS)
+
+
+def test_every_error_is_a_paratope_error():
+    for _, kind in inspect.getmembers(errors, inspect.isclass):
+        assert issubclass(kind, ParatopeError) or not issubclass(kind, Exception)
+
+
+def test_missing_extra_names_the_command_to_run():
+    error = MissingExtraError("paratope adapt --engine gp", "campaign")
+    assert "pip install 'paratope[campaign]'" in str(error)
+    assert "paratope adapt --engine gp" in str(error)
+    assert (error.feature, error.extra) == ("paratope adapt --engine gp", "campaign")
+
+
+def test_unknown_name_lists_the_valid_ones_in_order():
+    assert unknown_name("loss", "hubber", {"mse": 1, "huber": 2}) == (
+        "unknown loss 'hubber'; valid names: huber, mse"
+    )

@@ -67,9 +67,6 @@ def test_combinations_against_a_panel(tiny_run, tmp_path, run_paratope):
         (("--heavy", VHH, "--antigen", "no.fasta"), "neither a FASTA file that exists nor an ant"),
         (("--heavy", LYSOZYME, "--antigen", LYSOZYME), "no antibody variable domain"),
         (("--heavy", VHH, "--antigen", LYSOZYME, "--regions", "H9"), "unknown region 'H9'"),
-        (("--heavy", VHH, "--antigen", LYSOZYME, "--regions", "L"), "single domain, without a l"),
-        (("--heavy", VHH, "--antigen", LYSOZYME, "--combine", "H:W1A"), "the parent has D at"),
-        (("--heavy", VHH, "--antigen", LYSOZYME, "--combine", "H:D1A", "--alanine"), "neither"),
         (("--heavy", VHH, "--antigen", LYSOZYME, "--model", "nobody"), "unknown model 'nobody'"),
     ],
 )

@@ -3,15 +3,13 @@
 import dataclasses
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 import pytest
 
 import small_campaigns
-from paratope.campaigns.campaign import Campaign, campaign_of
+from paratope.campaigns.campaign import Campaign
 from paratope.campaigns.campaign_model import CampaignModel
 from paratope.campaigns.suggestion import suggest
-from paratope.data.measurements import Measurement
 from paratope.data.tables import read_table
 from paratope.models.bundle import write_bundle
 from paratope.models.predictor import Predictor
@@ -58,18 +56,6 @@ def test_predictions_are_those_of_predict(folder, tmp_path, run_paratope):
         assert suggested[f"predicted_{name}"].to_list() == predicted[name].to_list()
 
 
-def test_the_next_round_does_not_repeat_this_one(tmp_path, folder):
-    first = suggest(Predictor.load(folder), 10, candidates="single:250")
-    rows = [*small_campaign().measurements()]
-    plate = [one.candidate.pair for one in first.suggestions]
-    values = np.linspace(7.5, 9.0, len(plate)).tolist()
-    rows += [Measurement(*row, assay="spr") for row in zip(plate, values, strict=True)]
-    again = write_campaign(tmp_path / "second", campaign_of(rows))
-    second = suggest(Predictor.load(again), 10, candidates="single:250")
-    again = {one.candidate.name for one in second.suggestions}
-    assert not again & {one.candidate.name for one in first.suggestions}
-
-
 def test_on_the_screen(folder, run_paratope):
     done = run_paratope("suggest", folder, "-b", 5, *SINGLES, "--explore", 0, code=0)
     assert "exploit: highest expected of" in " ".join(done.out.split())
@@ -113,9 +99,6 @@ def test_refused_rows_are_reported_and_leave_3(folder, tmp_path, run_paratope):
         (("-b", 400, "--candidates", "single:50"), "candidates are left for a batch of 400"),
         (("--candidates", "sinlge"), "unknown kind of candidates 'sinlge'"),
         (("--candidates", "no-such-pool.csv"), "no-such-pool.csv"),
-        (("--regions", "H9"), "unknown region 'H9'"),
-        (("--acquisition", "ei"), "unknown acquisition 'ei'; valid names: nei, thompson, ucb"),
-        (("--explore", 1.5), "explore must be between 0 and 1"),
         (("--allow", "glycans"), "unknown liability or residue 'glycans'"),
         (("--parent", "nobody"), "no parent or measured antibody is called 'nobody'"),
         (("-o", "next.docx"), "next.docx"),

@@ -1,4 +1,4 @@
-"""What the documents say is so: tree, commands, numbers, dependencies, links."""
+"""What the documents say is so: tree, commands, numbers, links; their examples run."""
 
 import ast
 import re
@@ -6,6 +6,9 @@ import subprocess
 import tomllib
 from pathlib import Path
 
+import nbclient
+import nbformat
+import polars as pl
 import pytest
 
 import fill_documents
@@ -212,3 +215,87 @@ def test_pins_cover_what_the_project_asks_for():
 def test_versions_agree():
     citation = (ROOT / "CITATION.cff").read_text("utf-8")
     assert f"\nversion: {paratope.__version__}\n" in citation
+
+
+NOTEBOOK = ROOT / "examples" / "quickstart.ipynb"
+WITH_PYTHON = [path for path in DOCUMENTS if "\n```python\n" in path.read_text("utf-8")]
+
+
+def test_quickstart_notebook_is_committed_without_outputs_and_runs(tmp_path, monkeypatch):
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    # tqdm, used by the encoders' libraries, misses a Jupyter extension that nothing here needs
+    monkeypatch.setenv("PYTHONWARNINGS", "ignore:IProgress not found")
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    # what it shows is what a reader's own model says, not what ours said once
+    assert not any(cell.outputs or cell.execution_count for cell in cells)
+    resources = {"metadata": {"path": str(NOTEBOOK.parent)}}
+    nbclient.NotebookClient(notebook, timeout=240, resources=resources).execute()
+    outputs = [output for cell in cells for output in cell.outputs]
+    assert outputs
+    shown = [output.text for output in outputs if output.output_type == "stream"]
+    assert not [text for text in shown if "Warning" in text]
+
+
+def blocks(path: Path) -> list[str]:
+    """Python in a document, without blocks that shorten a sequence to ``…``."""
+    found = FENCE.finditer(path.read_text("utf-8"))
+    bodies = [match["body"] for match in found if match["language"] == "python"]
+    return [body for body in bodies if "…" not in re.sub(r"#.*", "", body)]
+
+
+# Examples that encode hundreds of mutants.
+HEAVY = dict.fromkeys(("scan.md", "suggest.md"), pytest.mark.slow)
+# recipes.md needs a run of the release's large encoders: tests/test_dual_encoder.py runs it.
+RUN_HERE = [path for path in WITH_PYTHON if path.name != "recipes.md"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(path, marks=HEAVY.get(path.name, ())) for path in RUN_HERE],
+    ids=lambda path: path.name,
+)
+def test_python_in_documents_runs(path, tmp_path, request, run_paratope, monkeypatch):
+    """Where the files that they name are there."""
+    monkeypatch.chdir(tmp_path)
+    Path("examples").symlink_to(ROOT / "examples")
+    if '"data"' in "".join(blocks(path)):
+        Path("data").symlink_to(request.getfixturevalue("data_root"))
+    size = ("--antibodies", 20, "--antigens", 2)
+    run_paratope("data", "simulate", "-o", "measurements.csv", *size, code=0)
+    rows = pl.read_csv("measurements.csv")
+    rows.select("id", "heavy", "light", "antigen").head(5).write_csv("pool.csv")
+    names: dict[str, object] = {}
+    if path.name in HEAVY:  # which speak of a campaign, and an antibody of it
+        campaign = rows.filter(pl.col("antigen") == rows["antigen"][0])
+        paratope.adapt(campaign, "my-campaign", report=False)
+        names |= {name: campaign[name][0] for name in ("heavy", "light", "antigen")}
+    for body in blocks(path):
+        exec(compile(body, path.name, "exec"), names)
+
+
+@pytest.mark.slow
+def test_the_commands_of_campaigns_run_as_printed(tmp_path, run_paratope, monkeypatch):
+    """From what a fresh clone has, and nothing else."""
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    monkeypatch.chdir(tmp_path)
+    lines = [line.split()[1:] for name, line in command_lines() if name == "docs/campaigns.md"]
+    assert [words[0] for words in lines].count("adapt") == 3
+    for words in lines:
+        run_paratope(*words, code=0)
+    assert pl.read_csv("next.csv").height == pl.read_csv("plate-2.csv").height == 24
+    assert pl.read_csv("predictions.csv")["pkd"].null_count() == 0
+
+
+def test_files_that_commands_in_documents_name_in_examples_are_there():
+    words = [word for _, line in command_lines() for word in line.split()]
+    named = {word for word in words if word.startswith("examples/")}
+    assert len(named) > 1
+    assert all((ROOT / word).is_file() for word in named)
+
+
+def test_example_pairs_are_a_dozen_and_one():
+    table = pl.read_csv(ROOT / "examples" / "pairs.csv")
+    assert {"id", "heavy", "light", "antigen"} <= set(table.columns)
+    assert table.height >= 13
+    assert table["id"].n_unique() == table.height

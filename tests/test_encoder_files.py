@@ -246,32 +246,29 @@ def hub(
 
     files = {path.name: path.read_bytes() for path in tiny_folder("igt5").iterdir()}
     files |= {"README.md": b"text", "pytorch_model.bin": b"the same again", "evil.py": b"boom()"}
+    oid = {name: hashlib.sha1(body).hexdigest() for name, body in files.items()}
+    tree = [
+        {"type": "file", "path": name, "size": len(files[name]), "oid": oid[name]} for name in files
+    ]
+    siblings = [{"rfilename": name} for name in files]
+    about = {"id": "Exscientia/IgT5", "sha": COMMIT, "siblings": siblings}
     asked: list[str] = []
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             path = self.path.split("?")[0]
             asked.append(path)
-            headers = {"X-Repo-Commit": COMMIT}
-            if path.startswith("/api/models/Exscientia/IgT5/tree/"):
-                oid = {name: hashlib.sha1(data).hexdigest() for name, data in files.items()}
-                listed = [
-                    {"path": name, "size": len(files[name]), "oid": oid[name]} for name in oid
-                ]
-                body = json.dumps([{"type": "file", **one} for one in listed]).encode()
-            elif path.startswith("/api/models/Exscientia/IgT5"):
-                siblings = [{"rfilename": name} for name in files]
-                about = {"id": "Exscientia/IgT5", "sha": COMMIT, "siblings": siblings}
-                body = json.dumps(about).encode()
-            elif (name := path.rsplit("/", 1)[-1]) in files and "/resolve/" in path:
-                body = files[name]
-                headers["ETag"] = f'"{hashlib.sha1(body).hexdigest()}"'
-            else:
+            name = path.rsplit("/", 1)[-1]
+            body = json.dumps(tree if "/tree/" in path else about).encode()
+            if "/resolve/" in path:
+                body = files.get(name)
+            if body is None or "Exscientia/IgT5" not in path:
                 self.send_error(404)
                 return
             self.send_response(200)
-            for key, value in {**headers, "Content-Length": str(len(body))}.items():
-                self.send_header(key, value)
+            self.send_header("X-Repo-Commit", COMMIT)
+            self.send_header("ETag", f'"{oid.get(name)}"')
+            self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             if self.command == "GET":
                 self.wfile.write(body)

@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 from paratope.data.datasets.simulated import simulate
 from paratope.data.tables import frame_from_measurements, write_table
@@ -24,12 +25,16 @@ class TrainedRun:
     trained: TrainedTable
 
 
+def simulated_table(path: Path, **options: Any) -> Path:
+    """A table of simulated measurements, with the options of `simulate`, as a file."""
+    write_table(frame_from_measurements(simulate(**options).measurements), path)
+    return path
+
+
 def train_tiny(folder: Path, seed: int = 0) -> TrainedRun:
     """Train a tiny model on 90 simulated pairs; a few seconds."""
     folder.mkdir(parents=True, exist_ok=True)
-    table = folder / "measurements.csv"
-    measurements = simulate(antibodies=45, antigens=2, seed=7).measurements
-    write_table(frame_from_measurements(measurements), table)
+    table = simulated_table(folder / "measurements.csv", antibodies=45, antigens=2, seed=7)
     recipe = load_recipe("default", [*TINY_RECIPE, f"training.seed={seed}"])
     trained = train_table(str(table), recipe, folder / "run")
     write_model_of_run(trained, folder / "run")
