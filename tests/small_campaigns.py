@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -16,7 +17,7 @@ from paratope.core.units import pkd_to_kd_nM
 from paratope.data.datasets.simulated import simulate
 from paratope.data.measurements import Measurement
 from paratope.data.tables import TableRow
-from paratope.models.bundle import Bundle
+from paratope.models.bundle import Bundle, write_bundle
 from paratope.models.prediction import Prediction
 from paratope.molecules.mutations import apply_mutations, parse_mutations
 from paratope.molecules.sequences import Antibody, Antigen, Pair
@@ -135,6 +136,30 @@ def single_mutants(count: int = 60) -> pl.DataFrame:
     return pl.DataFrame(rows)
 
 
+def additive_mutants(
+    random: np.random.Generator,
+    count: int,
+    places: Sequence[tuple[str, int]],
+    most: int,
+    sd: float,
+    noise: float = 0.0,
+) -> dict[tuple[str, str], float]:
+    """Chains with one to ``most`` changes at these places, whose effects add up, and their pKd."""
+    effects = {(*place, residue): random.normal(0, sd) for place in places for residue in "ADFKSY"}
+    made: dict[tuple[str, str], float] = {}
+    while len(made) < count:
+        chains, total = {"H": list(HEAVY), "L": list(LIGHT)}, 8.0
+        for number in random.choice(len(places), random.integers(1, most + 1), replace=False):
+            chain, place = places[number]
+            residue = str(random.choice(list("ADFKSY")))
+            chains[chain][place] = residue
+            total += effects[chain, place, residue]
+        both = "".join(chains["H"]), "".join(chains["L"])
+        if both not in made:
+            made[both] = total + (random.normal(0, noise) if noise else 0.0)
+    return made
+
+
 def exact_campaign(pairs: Sequence[Pair], values: Sequence[float], *parents: Pair) -> Campaign:
     """Exact pKd of one assay, each measured once."""
     zeros, ones = np.zeros(len(pairs), int), np.ones(len(pairs), int)
@@ -147,6 +172,11 @@ def exact_campaign(pairs: Sequence[Pair], values: Sequence[float], *parents: Pai
 def bundle_of(model: CampaignModel) -> Bundle:
     """A campaign's model without a report."""
     return campaign_bundle(model, metrics={}, environment={}, card="# A small campaign\n")
+
+
+def write_campaign(folder: Path, campaign: Campaign) -> Path:
+    """A campaign's model, without a language model, as a folder."""
+    return write_bundle(bundle_of(CampaignModel.fit(campaign)), folder)
 
 
 def small_campaign(rows: int = 40, seed: int = 0, light: bool = True) -> Campaign:

@@ -160,7 +160,6 @@ def test_spearman_is_within_assays():
 
 
 def test_intervals_of_the_spearman_cover_the_truth():
-    """A model of a known correlation: its 95 % interval holds it 19 times of 20."""
     inside = 0
     folds = validation.random_folds(CAMPAIGN, 5, 1, seed=0)
     held_out = validation.cross_validate(CAMPAIGN, folds, Mean, baselines=())
@@ -215,7 +214,6 @@ def test_a_curve_of_few_points_keeps_to_what_is_known_of_campaigns():
     [("abbibench_2fjg", (48, 192)), ("abbibench_3gbn_h1", (24, 96)), ("absci_her2", (48, 144))],
 )
 def test_foretold_gains_hold_on_landscapes(name, sizes, data_root):
-    """What a small draw foretells of a larger one is in its interval."""
     campaign = campaign_of(load_dataset(name, data_root).measurements)
     order = np.random.default_rng(0).permutation(np.flatnonzero(campaign.censoring == 0))
     small, large = campaign.rows(order[: sizes[0]]), campaign.rows(order[: sizes[1]])

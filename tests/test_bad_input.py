@@ -17,12 +17,10 @@ import polars as pl
 import pytest
 
 from conftest import Finished, Run, Trap
-from paratope.campaigns.campaign_model import CampaignModel
 from paratope.cli.doctor import D13_HEAVY, D13_LIGHT, LYSOZYME
-from paratope.models.bundle import write_bundle
 from paratope.models.predictor import Predictor
 from paratope.molecules.sequences import AMINO_ACIDS
-from small_campaigns import bundle_of, single_mutants, small_campaign
+from small_campaigns import single_mutants, small_campaign, write_campaign
 from test_numbering import VH, VK
 from test_tables import rows_text
 
@@ -327,8 +325,7 @@ def test_a_floor_is_said_on_the_screen_and_on_the_card(tmp_path, run_paratope):
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A campaign's folder, made without a language model."""
-    bundle = bundle_of(CampaignModel.fit(small_campaign()))
-    return write_bundle(bundle, tmp_path_factory.mktemp("campaign") / "my-campaign")
+    return write_campaign(tmp_path_factory.mktemp("campaign") / "my-campaign", small_campaign())
 
 
 @pytest.mark.parametrize("name", ["campaign.json", "model.safetensors", "config.json"])

@@ -18,7 +18,7 @@ from paratope.molecules.mutations import apply_mutations, parse_mutations
 from paratope.molecules.sequences import Antibody, Antigen, Pair
 from small_campaigns import HEAVY as VH
 from small_campaigns import LIGHT as VL
-from small_campaigns import bundle_of, exact_campaign
+from small_campaigns import additive_mutants, bundle_of, exact_campaign
 from test_numbering import VHH
 
 ROWS = 60
@@ -29,24 +29,11 @@ PLACES = {"H": (29, 52, 98, 101, 104), "L": (27, 49, 91, 93)}  # from 0
 
 @pytest.fixture(scope="module")
 def landscape() -> Campaign:
-    """Up to three changes at nine places; every change has an effect, pairs of them too."""
-    random = np.random.default_rng(5)
+    """Up to three changes at nine places; every change has an effect."""
     places = [(chain, place) for chain, own in PLACES.items() for place in own]
-    effects = {(*place, residue): random.normal(0, 0.8) for place in places for residue in "ADFKSY"}
-    pairs, values = [], []
-    while len(pairs) < 160:
-        chains = {"H": list(VH), "L": list(VL)}
-        total = 8.0
-        for number in random.choice(len(places), size=random.integers(1, 4), replace=False):
-            chain, place = places[number]
-            residue = str(random.choice(list("ADFKSY")))
-            chains[chain][place] = residue
-            total += effects[chain, place, residue]
-        made = Pair(Antibody("".join(chains["H"]), "".join(chains["L"]), f"v{len(pairs)}"), ANTIGEN)
-        if made.antibody.chains not in {pair.antibody.chains for pair in pairs}:
-            pairs.append(made)
-            values.append(total + random.normal(0, 0.15))
-    return exact_campaign(pairs, values, Pair(Antibody(VH, VL, "parent"), ANTIGEN))
+    made = additive_mutants(np.random.default_rng(5), 160, places, 3, 0.8, noise=0.15)
+    pairs = [Pair(Antibody(*chains, f"v{n}"), ANTIGEN) for n, chains in enumerate(made)]
+    return exact_campaign(pairs, list(made.values()), Pair(Antibody(VH, VL, "parent"), ANTIGEN))
 
 
 @pytest.fixture(scope="module")
@@ -221,7 +208,6 @@ def test_bounds_are_not_values(landscape):
 
 
 def test_assays_with_an_offset_agree(landscape):
-    """A second assay, one unit higher: its rows teach the ranking, not the level."""
     exact = landscape.rows(np.flatnonzero(landscape.censoring == 0)[:60])
     second = (np.arange(60) % 2).astype(int)
     values, names = exact.values + 1.0 * second, ("first", "second")

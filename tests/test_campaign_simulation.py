@@ -53,7 +53,6 @@ def test_every_strategy_starts_from_the_same_plates_and_never_measures_twice(rep
 
 
 def test_a_model_finds_more_than_chance(replayed):
-    """On a landscape that is the sum of its mutations, every model does."""
     chance = replayed.curves("random", "recall")[:, -1].mean()
     for name in ("model", "greedy", "one_hot_gp"):
         assert replayed.curves(name, "recall")[:, -1].mean() > chance + 0.1
@@ -76,7 +75,6 @@ def test_the_same_seed_gives_the_same_replay(landscape):
 
 
 def test_strategies_see_measured_values_only(landscape):
-    """Values of unmeasured variants exchanged: the same choice."""
     measured = np.arange(0, 40)
     shuffled = landscape.campaign.values.copy()
     shuffled[40:] = np.random.default_rng(0).permutation(shuffled[40:])
@@ -89,7 +87,6 @@ def test_strategies_see_measured_values_only(landscape):
 
 
 def test_expected_and_found_numbers_of_better_ones_agree(landscape):
-    """The probabilities of beating the best measured are neither bold nor shy, on the whole."""
     plan = ReplayOptions(batch=15, rounds=2, repeats=6)
     strategy = ModelStrategy(SmallCampaignModel, explore=0.5)
     rows = [one for one in replay(landscape, [strategy], plan).results if one.round]

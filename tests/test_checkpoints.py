@@ -50,7 +50,6 @@ def test_a_checkpoint_is_plain_and_has_the_promised_keys(data, tmp_path):
 
 
 def test_only_what_is_needed_is_kept(data, tmp_path):
-    """Latest, previous and the best weights that these two speak of: no litter in a long run."""
     result = run(data, tiny("training.max_epochs=6", "training.monitor=loss"), folder=tmp_path)
     names = {path.name for path in tmp_path.iterdir()}
     assert names <= {LATEST, PREVIOUS, *(f"best_epoch_{epoch}.pth" for epoch in range(1, 7))}
@@ -131,7 +130,6 @@ def test_any_altered_bit_is_detected(interrupted, place, bit):
     ],
 )
 def test_all_checkpoints_damaged_is_an_error(data, folder, pattern, damage, message):
-    """Days of training are not thrown away silently."""
     for path in folder.glob(pattern):
         path.write_bytes(DAMAGES[damage](path.read_bytes()))
     with pytest.raises(TrainingError, match=message.format(folder)):
@@ -328,7 +326,6 @@ def test_resuming_with_other_settings_or_rows_is_refused(data, tmp_path):
 
 @pytest.mark.parametrize("work", ["fit", "network", "train_table", "predict"])
 def test_the_callers_random_numbers_are_left_alone(data, tiny_run, tmp_path, work):
-    """Two users with seeds of their own go on with numbers of their own."""
     table, recipe, options = tiny_run.table, tiny_run.trained.recipe, RunOptions(device="cpu")
     do = {
         "fit": lambda: run(data, tiny()),

@@ -70,7 +70,6 @@ def test_help_of_every_command_and_bad_usage(name, run_paratope):
 
 
 def test_main_help_says_what_each_module_says():
-    """The line in the table is all that the main help shows of a command."""
     assert all(summary.endswith(".") and len(summary) < 60 for _, summary in COMMANDS.values())
     assert all(load_command(name).name == name for name in COMMANDS)
 

@@ -20,6 +20,7 @@ from paratope.data.tables import frame_from_measurements, read_table, table_from
 from paratope.molecules.numbering import prepare_antibody
 from paratope.molecules.sequences import AMINO_ACIDS, Antibody, Antigen, Pair
 from test_numbering import VHH
+from trained_models import simulated_table
 
 
 def same(first, second):
@@ -56,13 +57,6 @@ def test_simulate_writes_a_table_that_reads_back_and_its_truth(run_paratope, tmp
     truth = json.loads((tmp_path / "truth.json").read_text())
     np.testing.assert_allclose(truth["pkd"], simulation.truth.pkd, atol=1e-6)
     assert truth["parameters"]["seed"] == 3
-
-
-def test_single_domains_have_no_light_chain(run_paratope, tmp_path):
-    target = tmp_path / "table.csv"
-    shape = ("--antibodies", 15, "--single-domain")
-    run_paratope("data", "simulate", "-o", target, *shape, code=0)
-    assert not any(row.get("light") for row in csv.DictReader(target.read_text().splitlines()))
 
 
 def test_simulate_refuses_what_cannot_be(run_paratope, tmp_path):
@@ -159,8 +153,7 @@ def test_audit_prints_and_writes_all_three_forms(run_paratope, tmp_path):
 
 def test_strict_audit_fails_on_a_faulty_table_only(run_paratope, tmp_path):
     clean = tmp_path / "clean.csv"
-    arguments = ("--antibodies", 80, "--antigens", 2, "--floor", 6, "--seed", 4)
-    run_paratope("data", "simulate", "-o", clean, *arguments)
+    simulated_table(clean, antibodies=80, antigens=2, floor_pkd=6, seed=4)
     run_paratope("data", "audit", clean, "--strict", code=0)
     run_paratope("data", "audit", faulty(tmp_path), "--strict", code=3)
     run_paratope("data", "audit", faulty(tmp_path), code=0)
@@ -177,8 +170,7 @@ def test_audit_of_several_tables_compares_them(run_paratope, tmp_path):
 
 def test_split_writes_every_row_with_its_part_and_a_proof(run_paratope, tmp_path):
     table, folder = tmp_path / "t.csv", tmp_path / "split"
-    arguments = ("--antibodies", 40, "--antigens", 8, "--seed", 1)
-    run_paratope("data", "simulate", "-o", table, *arguments)
+    simulated_table(table, antibodies=40, antigens=8, seed=1)
     run_paratope("data", "split", table, "--by", "antigen", "-o", folder, "--seed", 2, code=0)
     before, after = pl.read_csv(table), pl.read_csv(folder / "split.csv")
     assert after.columns == [*before.columns, "split"]
@@ -263,8 +255,7 @@ def test_an_empty_cell_in_a_column_of_antigens_is_an_error_of_its_row(run_parato
 
 
 def test_identities_of_a_split_by_both_are_those_asked_for(run_paratope, tmp_path):
-    shape = ("--antibodies", 40, "--antigens", 6, "--measured", 0.03, "--seed", 5)
-    run_paratope("data", "simulate", "-o", tmp_path / "t.csv", *shape)
+    simulated_table(tmp_path / "t.csv", antibodies=40, antigens=6, measured=0.03, seed=5)
     asked = ("--by", "both", "--identity", 0.95, "--antigen-identity", 0.7, "--folds", 2)
     done = run_paratope("data", "split", tmp_path / "t.csv", *asked, "-o", tmp_path / "s", code=0)
     parameters = json.loads((tmp_path / "s" / "proof.json").read_text())["parameters"]
@@ -283,10 +274,12 @@ def test_dates_of_another_form_are_read(run_paratope, tmp_path, data_root):
         assert (folder / "split.csv").is_file()
 
 
-def test_simulate_to_stdout_leaves_no_file(run_paratope, tmp_path, monkeypatch):
+def test_simulate_single_domains_to_stdout_leaves_no_file(run_paratope, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    done = run_paratope("data", "simulate", "-o", "-", "--antibodies", 3, code=0)
+    shape = ("--antibodies", 3, "--single-domain")
+    done = run_paratope("data", "simulate", "-o", "-", *shape, code=0)
     assert done.out.startswith("id,heavy")
+    assert not any(row.get("light") for row in csv.DictReader(done.out.splitlines()))
     assert not list(tmp_path.iterdir())
 
 
@@ -301,8 +294,7 @@ def test_simulate_to_stdout_leaves_no_file(run_paratope, tmp_path, monkeypatch):
     ],
 )
 def test_bad_splits_are_refused(run_paratope, tmp_path, arguments, message):
-    table = tmp_path / "t.csv"
-    run_paratope("data", "simulate", "-o", table, "--antibodies", 20, "--antigens", 1)
+    table = simulated_table(tmp_path / "t.csv", antibodies=20, antigens=1)
     finished = run_paratope("data", "split", table, "-o", tmp_path / "s", *arguments, code=2)
     assert message in " ".join(finished.err.replace("│", " ").split())
     assert not (tmp_path / "s").exists()

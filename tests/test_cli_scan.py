@@ -83,7 +83,6 @@ def test_wrong_arguments_are_said_and_nothing_is_written(
 
 @pytest.mark.slow
 def test_a_campaign_on_scores(tmp_path, run_paratope):
-    """Its own antigen and unit; nothing about a general model."""
     places = [(place, residue) for place in range(97, 105) for residue in "AWE"]
     rows = [("wt", VH, VK, LYSOZYME, 5.0)]
     for place, residue in places:  # W helps, E hurts, more so in the middle

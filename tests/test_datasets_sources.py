@@ -14,15 +14,7 @@ from paratope.core.censoring import Censoring
 from paratope.core.errors import InputError
 from paratope.core.units import ddg_kcal_mol_to_delta_pkd
 from paratope.data import datasets
-from paratope.data.datasets import (
-    DATASETS,
-    absci_her2,
-    filter_licence,
-    is_permissive,
-    load_dataset,
-    sabdab,
-    skempi,
-)
+from paratope.data.datasets import DATASETS, filter_licence, is_permissive, load_dataset
 from paratope.data.datasets.curated import CURATED, TABLES
 from paratope.molecules.numbering import prepare_antibody
 from published_files import alone_in, published
@@ -36,7 +28,7 @@ def test_skempi_values_are_the_published_ones(load, data_root):
     imported = load("skempi")
     mutants = {row.origin.row: row for row in imported.measurements if row.origin.mutations}
     assert len(mutants) == 1171
-    for number, row in enumerate(published(data_root / skempi.JOINED.path), start=1):
+    for number, row in enumerate(published(data_root / datasets.skempi.JOINED.path), start=1):
         mutant = mutants[number]
         assert mutant.parent is not None
         text = row["raw_affinity_mut"]
@@ -72,7 +64,7 @@ def test_skempi_mutants_differ_from_their_parent_as_their_names_say(load):
 def test_skempi_wild_types_are_measurements_too(load, data_root):
     imported = load("skempi")
     wild = [row for row in imported.measurements if not row.origin.mutations]
-    rows = published(data_root / skempi.JOINED.path)
+    rows = published(data_root / datasets.skempi.JOINED.path)
     distinct = {(r["pdb"], r["partners"], r["reference"], float(r["kd_wt_M"])) for r in rows}
     assert imported.added == {"wild type": len(distinct)} == {"wild type": 75}
     assert len(wild) == 75
@@ -110,7 +102,7 @@ def test_skempi_raw_joins_row_by_row(load, data_root):
     raw, joined = load("skempi_raw"), load("skempi")
     values = operator.attrgetter("pair", "pkd", "censoring", "delta_pkd")
     assert list(map(values, raw.measurements)) == list(map(values, joined.measurements))
-    rows = published(data_root / skempi.RAW.path, ";")
+    rows = published(data_root / datasets.skempi.RAW.path, ";")
     for row in raw.measurements:
         origin = rows[row.origin.row - 1]
         assert origin["#Pdb"] == row.origin.complex_id
@@ -123,14 +115,14 @@ def test_skempi_raw_alone_says_how_to_get_sequences(data_root, tmp_path):
     assert imported.measurements == ()
     assert imported.counts == {"not an antibody": 5874, "antibody, no sequences": 1211}
     assert "Give them by joining the chains of each PDB entry" in imported.notes[0]
-    assert skempi.JOINED.path in imported.notes[0]
-    for said in (imported.notes[0], skempi.JOINED.made):
-        assert f"(download {skempi.STRUCTURES})" in said
+    assert datasets.skempi.JOINED.path in imported.notes[0]
+    for said in (imported.notes[0], datasets.skempi.JOINED.made):
+        assert f"(download {datasets.skempi.STRUCTURES})" in said
 
 
 def test_sabdab_values_dates_and_chains(load, data_root):
     imported = load("sabdab")
-    rows = published(data_root / sabdab.JOINED.path)
+    rows = published(data_root / datasets.sabdab.JOINED.path)
     for row in imported.measurements:
         source = rows[row.origin.row - 1]
         assert row.origin.complex_id == source["pdb"]
@@ -153,7 +145,7 @@ def test_sabdab_single_chain_antibodies_keep_both_domains(load):
 
 
 def test_sabdab_summary_is_read_in_spite_of_its_rows(load, data_root, tmp_path):
-    rows = published(data_root / sabdab.SUMMARY.path, "\t")
+    rows = published(data_root / datasets.sabdab.SUMMARY.path, "\t")
     joined = {row.origin.complex_id: row for row in load("sabdab").measurements}
     for row in load("sabdab_summary").measurements:
         source = rows[row.origin.row - 1]
@@ -169,8 +161,8 @@ def test_sabdab_summary_is_read_in_spite_of_its_rows(load, data_root, tmp_path):
 
 
 def test_sabdab_summary_rows_with_shifted_fields(tmp_path, data_root):
-    (tmp_path / "sabdab_affinity.csv").symlink_to(data_root / sabdab.JOINED.path)
-    lines = ["\t".join(sabdab.SUMMARY.columns), ""]
+    (tmp_path / "sabdab_affinity.csv").symlink_to(data_root / datasets.sabdab.JOINED.path)
+    lines = ["\t".join(datasets.sabdab.SUMMARY.columns), ""]
     for tail in (["SPR", "25", "12345678"], ["12345678", "SPR", "25"], ["12345678"]):
         fields = ["5w08", "H", "L", "A", "protein", "05/30/17", "False", "4.0e-08", *tail]
         lines += ["\t".join(fields), ""]
@@ -192,7 +184,7 @@ def test_absci_rows_count_once_as_published_and_non_binders_are_bounds(load, dat
     sets = Counter(row.origin.complex_id for row in imported.measurements)
     assert sets == {"zero-shot": 422, "spr-control": 1433}
     assert len(load("absci_her2", True).measurements) == 2277
-    rows = published(data_root / absci_her2.JOINED.path)
+    rows = published(data_root / datasets.absci_her2.JOINED.path)
     for row in imported.measurements:
         source = rows[row.origin.row - 1]
         assert row.pair.antibody.heavy == source["heavy"]
@@ -202,12 +194,12 @@ def test_absci_rows_count_once_as_published_and_non_binders_are_bounds(load, dat
 
 @pytest.mark.parametrize("as_published", [False, True])
 def test_absci_tables_as_published_are_joined(load, data_root, tmp_path, as_published):
-    for file in (absci_her2.ZERO_SHOT, absci_her2.CONTROLS):
+    for file in (datasets.absci_her2.ZERO_SHOT, datasets.absci_her2.CONTROLS):
         (tmp_path / Path(file.path).name).symlink_to(data_root / file.path)
     imported = load_dataset("absci_her2", tmp_path, as_published=as_published)
     assert imported == load("absci_her2", as_published)
     (tmp_path / "spr-controls.csv").unlink()
-    with pytest.raises(InputError, match=f"It is published at {absci_her2.CONTROLS.url}"):
+    with pytest.raises(InputError, match=f"It is published at {datasets.absci_her2.CONTROLS.url}"):
         load_dataset("absci_her2", tmp_path)
 
 

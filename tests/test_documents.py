@@ -256,7 +256,6 @@ RUN_HERE = [path for path in WITH_PYTHON if path.name != "recipes.md"]
     ids=lambda path: path.name,
 )
 def test_python_in_documents_runs(path, tmp_path, request, run_paratope, monkeypatch):
-    """Where the files that they name are there."""
     monkeypatch.chdir(tmp_path)
     Path("examples").symlink_to(ROOT / "examples")
     if '"data"' in "".join(blocks(path)):

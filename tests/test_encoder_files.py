@@ -218,7 +218,6 @@ def test_weights_as_the_hub_holds_them(name, copied, tiny_folder):
 
 
 def test_half_precision_weights_are_used_in_single_precision(copied):
-    """ProtT5 is published in half precision."""
     import torch
 
     folder = copied("prott5")

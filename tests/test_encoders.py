@@ -1,4 +1,4 @@
-"""Every encoder: rows are residues, nothing unknown; the installed ones give published numbers."""
+"""Every encoder: rows are residues; the installed ones give published numbers, and likelihoods."""
 
 import importlib.metadata
 import importlib.util
@@ -9,17 +9,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from paratope.cli.doctor import D13_HEAVY, D13_LIGHT
 from paratope.core.errors import EncoderError, MissingExtraError
 from paratope.encoders import ENCODERS, BaseEncoder, Encoder, load_encoder
+from paratope.encoders.antiberty import SPECIES, AntibertyEncoder
+from paratope.encoders.embedding_store import EmbeddingStore
+from paratope.encoders.likelihood import Likelihood
 from paratope.encoders.residue import DESCRIPTORS, blosum62, residue_table
 from paratope.encoders.transformer import length_batches, resolve_device
 from paratope.molecules.sequences import ALPHABET, AMINO_ACIDS
-from test_numbering import VH, VK
+from test_numbering import VH, VHH, VK
 from tiny_models import PUBLISHED, tokenizer_of
 
 HEAVY, LIGHT = VH[:60], VK[:50]
@@ -215,7 +220,6 @@ def test_tokens_are_those_of_the_published_tokenizer(name, tiny_folder, vocabula
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_rows_are_the_last_hidden_layer(name, tiny_folder):
-    """The same numbers as the model itself, called plainly on one molecule."""
     model = ENCODERS[name].encoder_class.classes()[1].from_pretrained(tiny_folder(name)).eval()
     encoder = load_encoder(spec_of(name, tiny_folder), device="cpu")
     unit = (HEAVY, LIGHT) if encoder.paired else (HEAVY,)
@@ -296,7 +300,6 @@ def test_antiberty_knows_antibodies():
 
 
 def test_antiberty_uses_every_weight_it_has(monkeypatch: pytest.MonkeyPatch):
-    """A checkpoint that lacks one is refused; none of ours is left at random."""
     import torch
 
     encoder: Any = load_encoder("antiberty", device="cpu")
@@ -361,3 +364,71 @@ def test_descriptors_have_the_right_residues_at_the_ends():
         assert len(values) == 20
         assert AMINO_ACIDS[int(np.argmin(values))] == low
         assert AMINO_ACIDS[int(np.argmax(values))] == high
+
+
+SHORT = VH[:26]
+
+
+@pytest.fixture(scope="module")
+def antiberty() -> AntibertyEncoder:
+    return AntibertyEncoder("cpu")
+
+
+@pytest.fixture(scope="module")
+def likelihood(antiberty: AntibertyEncoder, tmp_path_factory: pytest.TempPathFactory) -> Likelihood:
+    return Likelihood(antiberty, tmp_path_factory.mktemp("cache"))
+
+
+def test_frequencies_are_those_of_the_masked_model(likelihood, antiberty):
+    frequencies = likelihood.frequencies(SHORT)
+    assert frequencies.shape == (len(SHORT), 20)
+    np.testing.assert_allclose(frequencies.sum(axis=1), 1, atol=1e-5)
+    direct = np.exp(antiberty.log_likelihoods(SHORT, masked=True))
+    np.testing.assert_allclose(frequencies, direct, atol=1e-5)
+    # the cysteine that every domain has
+    assert AMINO_ACIDS[frequencies[SHORT.index("C")].argmax()] == "C"
+
+
+def test_results_are_read_the_second_time(likelihood, tmp_path, monkeypatch):
+    fresh = Likelihood(AntibertyEncoder("cpu"), tmp_path)
+    first = fresh.frequencies(SHORT[:12]), fresh.humanness([VH, VHH, VH])
+
+    def fail(*_: object) -> None:
+        raise AssertionError("the model ran again")
+
+    monkeypatch.setattr(AntibertyEncoder, "_forward", fail)
+    again = Likelihood(AntibertyEncoder("cpu"), tmp_path)
+    np.testing.assert_array_equal(first[0], again.frequencies(SHORT[:12]))
+    np.testing.assert_array_equal(first[1], again.humanness([VH, VHH, VH]))
+    assert first[1][0] == first[1][2]
+
+
+def test_what_was_just_encoded_costs_no_second_pass(tmp_path, monkeypatch):
+    antiberty = AntibertyEncoder("cpu")
+    expected = AntibertyEncoder("cpu").species_logits([VH, VHH])
+    EmbeddingStore(antiberty, tmp_path).fill([(VHH, VH)])
+    monkeypatch.setattr(AntibertyEncoder, "_hidden", None)
+    np.testing.assert_allclose(antiberty.species_logits([VH, VHH]), expected, atol=1e-4)
+
+
+def test_species_of_well_known_chains(likelihood, antiberty):
+    logits = antiberty.species_logits([VH, D13_HEAVY, D13_LIGHT, VHH])
+    assert [SPECIES[one] for one in logits.argmax(axis=1)] == ["human", "mouse", "mouse", "camel"]
+    humanised, mouse, mouse_light, camel = likelihood.humanness([VH, D13_HEAVY, D13_LIGHT, VHH])
+    assert humanised > 2 > -2 > max(mouse, mouse_light, camel)
+    assert likelihood.humanness([]).shape == (0,)
+
+
+@pytest.mark.slow
+def test_human_antibodies_are_taken_for_human_ones(likelihood, data_root):
+    folder = data_root / "sabdab"
+    summary = pl.read_csv(folder / "sabdab_summary.tsv", separator="\t", infer_schema=False)
+    species = dict(zip(summary["pdb"], summary["heavy_species"], strict=True))
+    table = pl.read_csv(folder / "sabdab_affinity.csv", infer_schema=False)
+    human = {
+        heavy
+        for pdb, heavy in zip(table["pdb"], table["vh"], strict=True)
+        if heavy and species.get(pdb) == "homo sapiens"
+    }
+    assert len(human) >= 20
+    assert (likelihood.humanness(sorted(human)) > 0).mean() > 0.9

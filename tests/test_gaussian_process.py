@@ -8,16 +8,9 @@ from scipy.stats import multivariate_normal, truncnorm
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 
+from paratope.campaigns import gaussian_process as gp
 from paratope.campaigns.campaign_model.training import HalfRankNormalTransform
-from paratope.campaigns.gaussian_process import (
-    JITTER,
-    NOISE,
-    GaussianProcess,
-    Observations,
-    expectation_propagation,
-    fit_hyperparameters,
-    prior_weights,
-)
+from paratope.campaigns.gaussian_process import GaussianProcess, Observations
 from paratope.core.errors import ModelError, TrainingError
 from paratope.core.files import plain
 
@@ -42,7 +35,7 @@ def curve() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def test_mean_and_variance_are_those_of_another_implementation(curve):
     x, y, new = curve
     kernel = ConstantKernel(0.7, "fixed") * RBF(1.0, "fixed")
-    white = WhiteKernel(0.1 + JITTER, "fixed")
+    white = WhiteKernel(0.1 + gp.JITTER, "fixed")
     reference = GaussianProcessRegressor(kernel + white, optimizer=None, alpha=0.0)
     reference.fit(x[:, None], y)
     mean, sd = reference.predict(new[:, None], return_std=True)
@@ -50,7 +43,7 @@ def test_mean_and_variance_are_those_of_another_implementation(curve):
     cross = 0.7 * gram(new, x)
     own = process.variance(cross, np.full(len(new), 0.7))
     np.testing.assert_allclose(process.mean(cross), mean, atol=1e-9)
-    np.testing.assert_allclose(own + 0.1 + JITTER, sd**2, atol=1e-9)
+    np.testing.assert_allclose(own + 0.1 + gp.JITTER, sd**2, atol=1e-9)
     joint = process.posterior_covariance(cross, 0.7 * gram(new, new))
     np.testing.assert_allclose(np.diag(joint), own, atol=1e-9)
 
@@ -64,7 +57,7 @@ def test_rows_left_out_are_predicted_as_if_never_seen(curve):
     other = GaussianProcess(0.7 * gram(x[rest], x[rest]), np.array([0.1]), exact(y[rest]))
     cross = 0.7 * gram(x[[7]], x[rest])
     assert mean[7] == pytest.approx(other.mean(cross)[0], abs=1e-9)
-    expected = other.variance(cross, np.array([0.7]))[0] + 0.1 + JITTER
+    expected = other.variance(cross, np.array([0.7]))[0] + 0.1 + gp.JITTER
     assert variance[7] == pytest.approx(expected, abs=1e-9)
     assert block_mean[0] == pytest.approx(mean[7], abs=1e-9)
     assert block_variance[0] == pytest.approx(expected, abs=1e-9)
@@ -77,10 +70,10 @@ def test_the_fit_is_the_most_probable_one(curve):
 
     def log_posterior(values: np.ndarray) -> float:
         total = np.tensordot(np.exp(values[:2]), grams, 1)
-        total += (np.exp(values[2]) + JITTER) * np.eye(len(x))
+        total += (np.exp(values[2]) + gp.JITTER) * np.eye(len(x))
         return multivariate_normal(cov=total).logpdf(y) - 0.5 * np.sum((values - centre) ** 2)
 
-    found = fit_hyperparameters(grams, exact(y), prior_weights(["a", "b"]))
+    found = gp.fit_hyperparameters(grams, exact(y), gp.prior_weights(["a", "b"]))
     best = np.log([*found.weights, *found.noise])
     for direction in np.vstack([np.eye(3), -np.eye(3)]):
         assert log_posterior(best + 0.05 * direction) < log_posterior(best)
@@ -89,14 +82,14 @@ def test_the_fit_is_the_most_probable_one(curve):
 def test_a_prior_holds_the_weights_of_few_rows_and_a_search_cut_short_is_said(curve, monkeypatch):
     x, y, _ = curve
     grams = np.stack([gram(x, x, 1.0), gram(x, x, 5.0)])[:, :6, :6]
-    prior = prior_weights(["a", "b"])
-    firm = fit_hyperparameters(grams, exact(y[:6]), prior, spread=0.01)
-    loose = fit_hyperparameters(grams, exact(y[:6]), prior, spread=3.0)
+    prior = gp.prior_weights(["a", "b"])
+    firm = gp.fit_hyperparameters(grams, exact(y[:6]), prior, spread=0.01)
+    loose = gp.fit_hyperparameters(grams, exact(y[:6]), prior, spread=3.0)
     assert np.abs(np.log(firm.weights / prior)).max() < 0.01
     assert np.abs(np.log(loose.weights / prior)).max() > 0.1
     monkeypatch.setattr("paratope.campaigns.gaussian_process._MAX_STEPS", 1)
     with pytest.warns(RuntimeWarning, match="before it converged"):
-        fit_hyperparameters(gram(x, x)[None], exact(y), np.array([0.8]))
+        gp.fit_hyperparameters(gram(x, x)[None], exact(y), np.array([0.8]))
 
 
 def test_assays_have_their_own_noise_and_a_group_of_few_rows_about_that_of_the_others():
@@ -105,7 +98,7 @@ def test_assays_have_their_own_noise_and_a_group_of_few_rows_about_that_of_the_o
     groups = np.arange(160) % 2
     y = np.sin(x) + random.normal(0, np.where(groups == 0, 0.05, 0.8))
     rows = exact(y - y.mean(), groups)
-    found = fit_hyperparameters(gram(x, x)[None], rows, np.array([0.8]), spread=2.0)
+    found = gp.fit_hyperparameters(gram(x, x)[None], rows, np.array([0.8]), spread=2.0)
     assert found.noise[1] > 10 * found.noise[0]
     random = np.random.default_rng(4)
     x = np.sort(random.uniform(0, 6, 62))
@@ -113,10 +106,12 @@ def test_assays_have_their_own_noise_and_a_group_of_few_rows_about_that_of_the_o
 
     def noise(sd: float) -> np.ndarray:
         y = np.sin(x) + random.normal(0, sd, 62)
-        return fit_hyperparameters(gram(x, x)[None], exact(y / y.std(), few), np.array([1.0])).noise
+        return gp.fit_hyperparameters(
+            gram(x, x)[None], exact(y / y.std(), few), np.array([1.0])
+        ).noise
 
     precise, rough = noise(0.02), noise(1.0)
-    assert precise[0] < precise[1] < NOISE  # drawn towards the others, not all the way
+    assert precise[0] < precise[1] < gp.NOISE  # drawn towards the others, not all the way
     assert rough[1] > precise[1]
 
 
@@ -134,7 +129,7 @@ def test_replicates_have_less_noise(curve):
 @settings(max_examples=30, deadline=None)
 @given(st.floats(-2, 2), st.floats(0.1, 3), st.floats(-2, 2), st.sampled_from([-1.0, 1.0]))
 def test_one_bound_gives_the_truncated_normal(mean, sd, bound, sign):
-    target, variance = expectation_propagation(
+    target, variance = gp.expectation_propagation(
         np.array([mean]), np.array([[sd**2]]), np.array([bound]), np.array([sign]), np.array([1e-8])
     )
     posterior = (mean / sd**2 + target[0] / variance[0]) / (1 / sd**2 + 1 / variance[0])
@@ -164,7 +159,7 @@ def test_all_rows_bounded_can_still_be_fitted():
     x = np.arange(8.0)
     zeros = np.zeros(8, int)
     observed = Observations(np.zeros(8), np.where(x < 4, -1, 1), zeros, np.ones(8))
-    found = fit_hyperparameters(gram(x, x, 2.0)[None], observed, np.array([0.8]))
+    found = gp.fit_hyperparameters(gram(x, x, 2.0)[None], observed, np.array([0.8]))
     covariance = found.weights[0] * gram(x, x, 2.0)
     mean = GaussianProcess(covariance, found.noise, observed).mean(covariance)
     assert mean[:3].max() < mean[5:].min()
@@ -176,7 +171,7 @@ def test_a_covariance_that_is_none_is_refused_and_added_jitter_is_said_and_count
         GaussianProcess(-5 * np.ones((3, 3)), np.array([0.1]), exact(np.arange(3.0)))
     wrong = np.full((1, 6, 6), -3.0) + np.eye(6)
     with pytest.raises(TrainingError, match="could not be fitted|not positive definite"):
-        fit_hyperparameters(wrong, exact(np.arange(6.0)), np.array([5.0]), spread=0.01)
+        gp.fit_hyperparameters(wrong, exact(np.arange(6.0)), np.array([5.0]), spread=0.01)
     random = np.random.default_rng(0)
     vectors = np.linalg.qr(random.normal(size=(6, 6)))[0]
     covariance = vectors @ np.diag([2.0, 1.0, 0.5, 0.2, 0.1, -0.0013]) @ vectors.T

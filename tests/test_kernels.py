@@ -1,19 +1,11 @@
 import numpy as np
 import pytest
 
+from paratope.campaigns.kernels import terms
 from paratope.campaigns.kernels.features import Featuriser
 from paratope.campaigns.kernels.language import AntibodyLanguage
 from paratope.campaigns.kernels.sum_kernel import KernelCenterer, SumKernel
-from paratope.campaigns.kernels.terms import (
-    ADDITIVE,
-    LANGUAGE_TERMS,
-    OFFSETS,
-    TERMS,
-    WITHIN_PARENT,
-    Pairwise,
-    Scales,
-    residue_similarity,
-)
+from paratope.campaigns.kernels.terms import TERMS, Pairwise, Scales
 from paratope.campaigns.kernels.variants import GAP, Aligner, ParentSites, Site
 from paratope.molecules.mutations import apply_mutations, parse_mutations
 from paratope.molecules.numbering import number_chain
@@ -116,7 +108,7 @@ def test_a_chain_that_is_no_domain_shares_no_site_with_those_that_are(aligner):
     assert [key for key, _, _ in changes(unnumbered, mutant)[1]] == ["Hn11"]
 
 
-@pytest.mark.parametrize("name", sorted(WITHIN_PARENT))
+@pytest.mark.parametrize("name", sorted(terms.WITHIN_PARENT))
 def test_what_is_learned_of_one_parent_says_nothing_of_another(name, scales):
     parents = (PARENT, variant("H:R50A,H:Y105W,H:W99F"))
     both = Featuriser(parents, [ParentSites.of(one, None) for one in parents], (ANTIGEN.chains,))
@@ -145,7 +137,7 @@ def test_every_term_is_a_kernel(name, features, featuriser, language, scales):
     np.testing.assert_allclose(diagonal, np.diag(gram), rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", sorted(ADDITIVE))
+@pytest.mark.parametrize("name", sorted(terms.ADDITIVE))
 def test_additive_terms_add_up(name, features, scales):
     gram = TERMS[name].gram(Pairwise(features, features, scales))
     single = [MUTATIONS.index("H:R50A"), MUTATIONS.index("L:H91A")]
@@ -155,8 +147,8 @@ def test_additive_terms_add_up(name, features, scales):
 
 
 def test_similar_residues_are_similar():
-    assert set(TERMS) >= {*LANGUAGE_TERMS, *ADDITIVE}
-    similarity = residue_similarity()
+    assert set(TERMS) >= {*terms.LANGUAGE_TERMS, *terms.ADDITIVE}
+    similarity = terms.residue_similarity()
     np.testing.assert_allclose(np.diag(similarity), 1.0)
     isoleucine = dict(zip("ACDEFGHIKLMNPQRSTVWY-", similarity[7], strict=True))
     assert isoleucine["V"] > isoleucine["D"] > isoleucine["-"] == 0
@@ -218,11 +210,11 @@ def test_offsets_tell_assays_and_antigens_apart(featuriser, scales):
     pairs = [PARENT, variant("H:S97A"), other]
     features = featuriser.features(pairs, None, assay=np.array([0, 1, 1]))
     both = Pairwise(features, features, scales)
-    assay, antigen = OFFSETS["assay"].gram(both), OFFSETS["antigen"].gram(both)
+    assay, antigen = terms.OFFSETS["assay"].gram(both), terms.OFFSETS["antigen"].gram(both)
     assert assay.tolist() == [[1, 0, 0], [0, 1, 1], [0, 1, 1]]
     assert antigen.tolist() == [[1, 1, 0], [1, 1, 0], [0, 0, 0]]
     for name, gram in (("assay", assay), ("antigen", antigen)):
-        np.testing.assert_array_equal(OFFSETS[name].diagonal(features, scales), np.diag(gram))
+        np.testing.assert_array_equal(terms.OFFSETS[name].diagonal(features, scales), np.diag(gram))
 
 
 def test_sums_over_changes_are_those_of_the_whole_matrix(features):

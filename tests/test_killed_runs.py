@@ -19,9 +19,8 @@ import torch
 
 from paratope.cli import main
 from paratope.core.errors import TrainingError
-from paratope.data.datasets.simulated import simulate
-from paratope.data.tables import frame_from_measurements, write_table
 from paratope.training.loggers import LOG, RunLog
+from trained_models import simulated_table
 
 SETTINGS = (
     *("network.dim=16", "network.heads=2", "network.tower_layers=1"),
@@ -40,9 +39,8 @@ class Workshop:
     def __init__(self, folder: Path, settings: tuple[str, ...] = SETTINGS, recipe: str = "default"):
         self.folder, self.settings, self.recipe = folder, settings, recipe
         self.environment = dict(os.environ)
-        self.table = folder / "measurements.csv"
-        measurements = simulate(antibodies=30, antigens=2, seed=7).measurements
-        write_table(frame_from_measurements(measurements), self.table)
+        table = folder / "measurements.csv"
+        self.table = simulated_table(table, antibodies=30, antigens=2, seed=7)
 
     def arguments(self, run: Path, epochs: int, *more: str) -> list[str]:
         changes = (*self.settings, f"training.max_epochs={epochs}")

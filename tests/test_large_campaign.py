@@ -5,13 +5,8 @@ import numpy as np
 import pytest
 from scipy.stats import norm, spearmanr
 
+from paratope.campaigns import campaign_bundle as bundles
 from paratope.campaigns.campaign import Campaign
-from paratope.campaigns.campaign_bundle import (
-    CampaignDocument,
-    campaign_bundle,
-    from_state,
-    to_state,
-)
 from paratope.campaigns.campaign_model import CampaignModel, SparseCampaignModel, fit_campaign
 from paratope.campaigns.gaussian_process import GaussianProcess, Observations
 from paratope.campaigns.sparse_process import SparseFit, SparseProcess, inducing_rows
@@ -21,8 +16,7 @@ from paratope.models.bundle import read_bundle, write_bundle
 from paratope.models.predictor import Predictor
 from paratope.molecules.sequences import Antibody, Antigen, Pair
 from paratope.opening import predictor_of
-from small_campaigns import HEAVY as VH
-from small_campaigns import LIGHT as VL
+from small_campaigns import PARENT, additive_mutants, exact_campaign
 
 ANTIGEN = Antigen(("MKTAYIAKQRQISFVKSHFSRQLEERLGLIEVQ",), "target")
 PLACES = (29, 52, 54, 98, 101, 104)
@@ -33,30 +27,14 @@ ROWS = 400
 def landscape() -> Campaign:
     """Up to four changes of a heavy chain, each with an effect; every fifth weak one is a bound."""
     random = np.random.default_rng(7)
-    effects = {(place, residue): random.normal(0, 0.7) for place in PLACES for residue in "ADFKSY"}
-    made: dict[str, float] = {}
-    while len(made) < ROWS:
-        chain, total = list(VH), 8.0
-        for place in random.choice(PLACES, size=random.integers(1, 5), replace=False):
-            residue = str(random.choice(list("ADFKSY")))
-            chain[place] = residue
-            total += effects[place, residue]
-        made.setdefault("".join(chain), total + random.normal(0, 0.2))
-    antibodies = (Antibody(heavy, VL, f"v{number}") for number, heavy in enumerate(made))
-    pairs = tuple(Pair(antibody, ANTIGEN) for antibody in antibodies)
-    values = np.array(list(made.values()))
+    made = additive_mutants(random, ROWS, [("H", place) for place in PLACES], 4, 0.7)
+    pairs = [Pair(Antibody(*chains, f"v{n}"), ANTIGEN) for n, chains in enumerate(made)]
+    values = np.array(list(made.values())) + random.normal(0, 0.2, ROWS)
     floor = float(np.quantile(values, 0.1))
-    return Campaign(
-        pairs,
-        np.maximum(values, floor),
-        "pkd",
-        np.where(values < floor, -1, 0),
-        (np.arange(ROWS) % 4 == 3).astype(int),
-        ("plate", "other plate"),
-        np.ones(ROWS, int),
-        np.full(ROWS, np.nan),
-        (Pair(Antibody(VH, VL, "parent"), ANTIGEN),),
-    )
+    campaign = exact_campaign(pairs, np.maximum(values, floor), Pair(PARENT, ANTIGEN))
+    bounds, second = np.where(values < floor, -1, 0), (np.arange(ROWS) % 4 == 3).astype(int)
+    assays = ("plate", "other plate")
+    return dataclasses.replace(campaign, censoring=bounds, assay=second, assays=assays)
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +130,7 @@ def test_blocks_and_their_order_do_not_matter_and_progress_tells_rows(
 
 
 def test_a_model_folder_holds_all_of_it(sparse, landscape, tmp_path):
-    saved = campaign_bundle(sparse, metrics={}, environment={}, card="# card\n")
+    saved = bundles.campaign_bundle(sparse, metrics={}, environment={}, card="# card\n")
     folder = write_bundle(saved, tmp_path / "model")
     bundle = read_bundle(folder)
     assert bundle.weights["campaign.delta"].shape[0] == len(sparse.trained.inducing)
@@ -166,12 +144,14 @@ def test_a_model_folder_holds_all_of_it(sparse, landscape, tmp_path):
     assert (theirs.domain == ours.domain).all()
     for own, other in zip(sparse.interval(ours, 0.8), again.interval(theirs, 0.8), strict=True):
         np.testing.assert_allclose(own, other, atol=1e-4)
-    saved = [campaign_bundle(one, metrics={}, environment={}, card="") for one in (sparse, again)]
+    saved = [
+        bundles.campaign_bundle(one, metrics={}, environment={}, card="") for one in (sparse, again)
+    ]
     assert saved[0].campaign == saved[1].campaign
 
 
 def test_the_next_round_is_chosen_from_a_model_that_was_loaded(sparse, landscape, tmp_path):
-    bundle = campaign_bundle(sparse, metrics={}, environment={}, card="")
+    bundle = bundles.campaign_bundle(sparse, metrics={}, environment={}, card="")
     predictor = predictor_of(bundle, "cpu", tmp_path / "cache")
     pool = landscape.pairs[280:]  # of which twenty were measured
     found = suggest(predictor, 8, candidates=pool, allow="all")
@@ -184,16 +164,16 @@ def test_the_next_round_is_chosen_from_a_model_that_was_loaded(sparse, landscape
 
 
 def test_a_damaged_model_is_refused(sparse):
-    document, arrays = to_state(sparse)
+    document, arrays = bundles.to_state(sparse)
     document = json.loads(json.dumps(document))
     broken = {**arrays, "campaign.process.alpha": np.zeros(3)}
-    whole = CampaignDocument.of(document)
+    whole = bundles.CampaignDocument.of(document)
     with pytest.raises(ModelError, match="damaged"):
-        from_state(whole, broken, None)
+        bundles.from_state(whole, broken, None)
     with pytest.raises(ModelError, match="damaged"):
-        CampaignDocument.of({**document, "anchors": document["anchors"][:-1]})
+        bundles.CampaignDocument.of({**document, "anchors": document["anchors"][:-1]})
     with pytest.raises(ModelError, match="damaged"):
-        CampaignDocument.of({**document, "reference": [True]})
+        bundles.CampaignDocument.of({**document, "reference": [True]})
 
 
 NOISE = np.array([0.05, 0.2])

@@ -5,18 +5,8 @@ import pytest
 
 from paratope.core.errors import InputError
 from paratope.data.tables import read_table
-from paratope.molecules.liabilities import (
-    HYDROPATHY,
-    LIABILITIES,
-    MAX_CDR_CHARGE,
-    MAX_PATCH_HYDROPATHY,
-    MIN_CDR_CHARGE,
-    PATCH_RESIDUES,
-    Liability,
-    find_liabilities,
-    new_liabilities,
-    select_liabilities,
-)
+from paratope.molecules import liabilities as rules
+from paratope.molecules.liabilities import LIABILITIES, find_liabilities, new_liabilities
 from paratope.molecules.mutations import apply_mutations, parse_mutations
 from paratope.molecules.numbering import cdrs
 from paratope.molecules.sequences import ALPHABET, Antibody
@@ -48,7 +38,7 @@ def test_the_known_ones_of_trastuzumab():
     } <= found
     assert not {kind for kind, *_ in found} & {"n-glycosylation", "unpaired-cysteine", "cdr-charge"}
     (deamidation,) = [one for one in liabilities if one.motif == "NG"]
-    assert deamidation == Liability("deamidation", "H", 55, "62", "CDR2", "NG", "high")
+    assert deamidation == rules.Liability("deamidation", "H", 55, "62", "CDR2", "NG", "high")
     assert str(deamidation) == "deamidation NG H:62"
 
 
@@ -119,19 +109,19 @@ def test_filters_are_chosen_by_name_and_every_kind_says_what_it_is_and_where_fro
     for name, kind in LIABILITIES.items():
         assert len(kind.description) > 5, name
         assert any(year in kind.source for year in ("19", "20")), name
-        assert select_liabilities(name) == (name,)
+        assert rules.select_liabilities(name) == (name,)
     default = tuple(name for name, kind in LIABILITIES.items() if kind.is_default)
-    assert select_liabilities() == select_liabilities("") == default
-    assert select_liabilities("all") == tuple(LIABILITIES)
-    assert select_liabilities("none") == ()
+    assert rules.select_liabilities() == rules.select_liabilities("") == default
+    assert rules.select_liabilities("all") == tuple(LIABILITIES)
+    assert rules.select_liabilities("none") == ()
     changed = {*default, "weak-deamidation"} - {"cdr-charge"}
-    assert select_liabilities("+weak-deamidation,-cdr-charge") == tuple(
+    assert rules.select_liabilities("+weak-deamidation,-cdr-charge") == tuple(
         name for name in LIABILITIES if name in changed
     )
     rest = tuple(name for name in LIABILITIES if name != "deamidation")
-    assert select_liabilities("all,-deamidation") == rest
+    assert rules.select_liabilities("all,-deamidation") == rest
     with pytest.raises(InputError, match="unknown liability 'glyco'; valid names: all, cdr-charge"):
-        select_liabilities("glyco")
+        rules.select_liabilities("glyco")
 
 
 def test_the_limits_are_what_measured_antibodies_keep_to(data_root):
@@ -144,12 +134,12 @@ def test_the_limits_are_what_measured_antibodies_keep_to(data_root):
         charges.append(sum(residues.count(one) for one in "KR"))
         charges[-1] -= sum(residues.count(one) for one in "DE")
         windows = [
-            np.mean([HYDROPATHY[one] for one in loop[at : at + PATCH_RESIDUES]])
+            np.mean([rules.HYDROPATHY[one] for one in loop[at : at + rules.PATCH_RESIDUES]])
             for loop in loops.values()
-            for at in range(len(loop) - PATCH_RESIDUES + 1)
+            for at in range(len(loop) - rules.PATCH_RESIDUES + 1)
         ]
         peaks.append(max(windows))
     assert len(pairs) > 200
-    assert (MIN_CDR_CHARGE, MAX_CDR_CHARGE) == tuple(np.percentile(charges, [5, 95]))
-    assert np.mean(np.array(peaks) > MAX_PATCH_HYDROPATHY) == pytest.approx(0.05, abs=0.015)
-    assert set(HYDROPATHY) == set(ALPHABET)
+    assert (rules.MIN_CDR_CHARGE, rules.MAX_CDR_CHARGE) == tuple(np.percentile(charges, [5, 95]))
+    assert np.mean(np.array(peaks) > rules.MAX_PATCH_HYDROPATHY) == pytest.approx(0.05, abs=0.015)
+    assert set(rules.HYDROPATHY) == set(ALPHABET)

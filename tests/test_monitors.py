@@ -396,8 +396,7 @@ def test_monitors_that_are_off_leave_no_trace(data):
         assert torch.equal(weights, unwatched.state[name])
 
 
-def test_warnings_are_in_the_runs_summary(tmp_path, monkeypatch):
-    monkeypatch.setenv("PARATOPE_CACHE", str(tmp_path / "cache"))
+def test_warnings_are_in_the_runs_summary(tmp_path):
     rows = simulate(antibodies=20, antigens=1, seed=3).measurements
     rows = [dataclasses.replace(row, pkd=2 + row.pkd / 10) for row in rows]  # below 4, all of them
     table, run = tmp_path / "strange.csv", tmp_path / "run"

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-from pathlib import Path
 from types import ModuleType
 
 import numpy as np
@@ -124,8 +123,7 @@ def test_abbibench_spearman(assay, benchmark, data_root):
 
 
 @pytest.fixture
-def data(benchmark: ModuleType, predictors: ModuleType, tmp_path: Path, monkeypatch):
-    monkeypatch.setenv("PARATOPE_CACHE", str(tmp_path))
+def data(benchmark: ModuleType, predictors: ModuleType):
     rows = [mutant(place, "A", -0.1 * place, "cd"[place % 2]) for place in range(30, 42)]
     recipe = benchmark.load_recipe(
         "default", ["encoders.antibody=residue", "training.max_epochs=1"]
@@ -163,8 +161,7 @@ def test_a_fold_is_not_trained_on_and_its_labels_change_no_prediction_of_it(data
     assert (got > 0).all()
 
 
-def test_prior_leaves_out_every_relative(benchmark, predictors, data_root, tmp_path, monkeypatch):
-    monkeypatch.setenv("PARATOPE_CACHE", str(tmp_path))
+def test_prior_leaves_out_every_relative(benchmark, predictors, data_root, monkeypatch):
     monkeypatch.setenv("PARATOPE_DATA", str(data_root))
     recipe = benchmark.load_recipe("default", ["encoders.antibody=residue"])
     antigens = [

@@ -26,7 +26,6 @@ speed = module_fixture("speed", "benchmark_training_speed")
 @pytest.fixture
 def job(runs: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """24 pairs of two antigens; the recipes read by the encoder that costs nothing."""
-    monkeypatch.setenv("PARATOPE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(runs, "ENCODERS", ("residue", "residue"))
     rng = np.random.default_rng(0)
     chains = ["E" + "".join(rng.choice(list(AMINO_ACIDS), 30)) for _ in range(26)]

@@ -12,14 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from paratope.core.errors import TrainingError
-from paratope.data.datasets.simulated import simulate
-from paratope.data.tables import frame_from_measurements, write_table
 from paratope.encoders import ENCODERS, load_encoder
 from paratope.encoders.transformer import TransformerEncoder
 from paratope.evaluation.figures import style
 from paratope.models.recipes import RECIPES, Recipe, load_recipe, recipe_toml, valid_keys
 from paratope.training.history import history_figure
 from paratope.training.run_folder import hyperparameters
+from trained_models import simulated_table
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -165,10 +164,8 @@ def test_the_translated_command_gives_the_run_toml_of_the_recipe(
     for name in ("igt5", "esm2-3b"):
         (encoders / name).symlink_to(tiny_folder(name))
     monkeypatch.setenv("PARATOPE_ENCODERS", str(encoders))
-    monkeypatch.setenv("PARATOPE_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
-    measurements = simulate(antibodies=6, antigens=2, seed=3).measurements
-    write_table(frame_from_measurements(measurements), tmp_path / "table.csv")
+    simulated_table(tmp_path / "table.csv", antibodies=6, antigens=2, seed=3)
     small = ["network.dim=8", "network.regressor=[8]", "training.max_epochs=1"]
     cut = [item for change in small for item in ("--set", change)]
     for arguments in (words, ["train", "table.csv", "--recipe", "v2.6", "-o", "plain/"]):

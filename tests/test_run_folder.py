@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from conftest import Finished
 from paratope.data.datasets.simulated import simulate
-from paratope.data.tables import frame_from_measurements, read_table, write_table
+from paratope.data.tables import frame_from_measurements, read_table
 from paratope.evaluation import evaluate, read_predictions
 from paratope.models.batches import Examples
 from paratope.models.recipes import load_recipe
@@ -24,7 +24,7 @@ from paratope.training.history import history_figure
 from paratope.training.loop import TIME_AND_MEMORY, peak_memory_mb
 from paratope.training.runs import bundle_of_run, calibration_warning, lines_of_test
 from small_runs import LONG, StopHereError, StoppingLog, rows, run, tiny
-from trained_models import TINY_RECIPE
+from trained_models import TINY_RECIPE, simulated_table
 
 RELEASE_BYTES = 16.3e9  # of the release's checkpoint_latest.pth
 
@@ -209,8 +209,7 @@ def test_test_predictions_keep_the_tables_columns_and_split_names_the_training_r
 
 
 def test_a_run_ends_with_its_test_numbers_beside_simple_predictors(tmp_path):
-    measurements = simulate(antibodies=80, antigens=2, seed=7).measurements
-    write_table(frame_from_measurements(measurements), tmp_path / "table.csv")
+    simulated_table(tmp_path / "table.csv", antibodies=80, antigens=2, seed=7)
     recipe = load_recipe("default", [*TINY_RECIPE, "data.split=random", "training.max_epochs=1"])
     trained = train_table(tmp_path / "table.csv", recipe, tmp_path / "run")
     head, *lines = lines_of_test(trained)
@@ -287,11 +286,6 @@ def train(table, folder, run_paratope, split, separator=",") -> Finished:
     options = [item for change in TINY_RECIPE[:-1] for item in ("--set", change)]
     options += ["--encoders", "residue,residue", "--split", str(folder.parent / "split.csv")]
     return run_paratope("train", table, "-o", folder, *options)
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("PARATOPE_CACHE", str(tmp_path / "cache"))
 
 
 @pytest.mark.parametrize("split", ["all in train", "one validation row"])

@@ -17,13 +17,11 @@ pytest.importorskip("optuna", reason="the extra [research] is not installed")
 
 from paratope.core.errors import MissingExtraError, TrainingError
 from paratope.core.interruption import Interrupted, Interruption
-from paratope.data.datasets.simulated import simulate
-from paratope.data.tables import frame_from_measurements, write_table
 from paratope.models.recipes import RECIPES, Recipe, load_recipe
 from paratope.training import RunOptions
 from paratope.training import search as searching
 from paratope.training.search import Choice, InnerFolds, Range, Trial, search, search_space
-from trained_models import TINY_RECIPE
+from trained_models import TINY_RECIPE, simulated_table
 
 SEARCH_RECIPE = (*TINY_RECIPE, "training.max_epochs=2", "network.tower_layers=0")
 
@@ -31,9 +29,7 @@ SEARCH_RECIPE = (*TINY_RECIPE, "training.max_epochs=2", "network.tower_layers=0"
 @pytest.fixture(scope="module")
 def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("search") / "measurements.csv"
-    rows = simulate(antibodies=36, antigens=2, backgrounds=4, seed=3).measurements
-    write_table(frame_from_measurements(rows), path)
-    return path
+    return simulated_table(path, antibodies=36, antigens=2, backgrounds=4, seed=3)
 
 
 @pytest.fixture(scope="module")
@@ -41,15 +37,8 @@ def recipe() -> Recipe:
     return load_recipe("default", SEARCH_RECIPE)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PARATOPE_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
-
-
 @pytest.fixture(scope="module")
-def found(own_cache, table: Path, recipe: Recipe, tmp_path_factory: pytest.TempPathFactory):
+def found(table: Path, recipe: Recipe, tmp_path_factory: pytest.TempPathFactory):
     folder = tmp_path_factory.mktemp("found")
     return folder, search(table, recipe, folder, 3)
 

@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import sys
 import types
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -15,48 +16,28 @@ from rapidfuzz.distance import Levenshtein
 from scipy.special import expit, logit
 from scipy.stats import norm
 
+import small_campaigns
+from paratope.campaigns import suggestion as rounds
 from paratope.campaigns.campaign import campaign_of
 from paratope.campaigns.campaign_bundle import campaign_bundle
 from paratope.campaigns.campaign_model import CampaignModel, LatentPrediction
 from paratope.campaigns.kernels.language import AntibodyLanguage
-from paratope.campaigns.suggestion import (
-    ACQUISITIONS,
-    GENERATORS,
-    NextRound,
-    acquisition,
-    parse_filters,
-    suggest,
-    suggestion_frame,
-    write_next_round,
-)
-from paratope.campaigns.suggestion.candidates import (
-    Candidate,
-    Generation,
-    MeasuredVariants,
-    allowed_positions,
-    generate,
-    measured_variants,
-)
+from paratope.campaigns.suggestion import acquisition, parse_filters, suggest, suggestion_frame
+from paratope.campaigns.suggestion import candidates as pools
+from paratope.campaigns.suggestion.candidates import MeasuredVariants, allowed_positions
 from paratope.campaigns.suggestion.filters import leave_out
 from paratope.campaigns.suggestion.next_round import MutationCounts, Standing, reason
 from paratope.cli.doctor import D13_HEAVY
 from paratope.core.errors import InputError, MissingExtraError
 from paratope.data.tables import read_table
 from paratope.encoders.antiberty import AntibertyEncoder
+from paratope.models.predictor import Predictor
 from paratope.molecules.liabilities import LIABILITIES, find_liabilities, new_liabilities
 from paratope.molecules.mutations import Mutation, mutations_between, parse_mutations, positions_in
 from paratope.molecules.numbering import number_chain
 from paratope.molecules.sequences import AMINO_ACIDS, Antibody, Antigen, Pair
 from paratope.opening import predictor_of
-from small_campaigns import (
-    HEAVY,
-    LIGHT,
-    TARGET,
-    WILD_TYPE,
-    SmallCampaignPredictor,
-    simulated_campaign,
-    small_campaign,
-)
+from small_campaigns import HEAVY, LIGHT, TARGET, WILD_TYPE, SmallCampaignPredictor, small_campaign
 
 WHOLE = Antibody(HEAVY, LIGHT)
 FEW = "single:150,neighbour:60,double:60,combinatorial:60,recombination:60"
@@ -69,16 +50,17 @@ def predictor() -> SmallCampaignPredictor:
 
 @pytest.fixture(scope="module")
 def measured(predictor: SmallCampaignPredictor) -> MeasuredVariants:
-    return measured_variants(predictor.campaign)
+    return pools.measured_variants(predictor.campaign)
 
 
 @pytest.fixture(scope="module")
-def found(predictor: SmallCampaignPredictor) -> NextRound:
+def found(predictor: SmallCampaignPredictor) -> rounds.NextRound:
     return suggest(predictor, 24, candidates=FEW)
 
 
-def made(measured: MeasuredVariants, kinds: dict[str, int], **options: object) -> list[Candidate]:
-    return generate(measured, Generation(kinds, **options), lambda pairs: np.zeros(len(pairs)))
+def made(measured: MeasuredVariants, kinds: dict[str, int], **options: object):
+    generation = pools.Generation(kinds, **options)
+    return pools.generate(measured, generation, lambda pairs: np.zeros(len(pairs)))
 
 
 def mutant(*changes: str) -> str:
@@ -106,7 +88,7 @@ def test_by_default_what_was_varied_is_varied_near_what_was_measured(measured):
     """
     varied = {(m.chain, m.position) for v in measured.variants for m in v.mutations}
     assert {chain for chain, _ in varied} == {"H"}
-    everything = dict.fromkeys(GENERATORS, 150)
+    everything = dict.fromkeys(rounds.GENERATORS, 150)
     far = ["|".join(v.pair.antibody.chains) for v in measured.variants]
     news, aromatics, distances = [], [], []
     for one in made(measured, everything, max_mutations=6):
@@ -124,7 +106,7 @@ def test_by_default_what_was_varied_is_varied_near_what_was_measured(measured):
     assert not any(m.after in "FWY" and m.before not in "FWY" for o in none for m in o.mutations)
 
 
-@pytest.mark.parametrize("kind", GENERATORS)
+@pytest.mark.parametrize("kind", rounds.GENERATORS)
 def test_every_kind_gives_new_different_mutants_within_its_number(kind, measured):
     candidates = made(measured, {kind: 80})
     assert 0 < len(candidates) <= 80
@@ -146,10 +128,10 @@ def test_doubles_have_two_and_combinations_more_and_the_most_are_kept(measured):
     assert sizes["double"] == {2}
     assert {5} <= sizes["combinatorial"] <= {3, 4, 5}
     assert len(made(measured, {"combinatorial": 10_000}, max_mutations=4)) == 10_000
-    kinds = dict.fromkeys(GENERATORS, 40)
+    kinds = dict.fromkeys(rounds.GENERATORS, 40)
     assert max(len(one.mutations) for one in made(measured, kinds, max_mutations=1)) == 1
     with pytest.raises(InputError, match="at least 1 mutation"):
-        Generation(kinds, max_mutations=0)
+        pools.Generation(kinds, max_mutations=0)
 
 
 def test_children_are_of_their_sources(measured):
@@ -166,16 +148,16 @@ def test_children_are_of_their_sources(measured):
 
 
 def test_promising_mutations_are_combined(measured):
-    doubles = generate(
+    doubles = pools.generate(
         measured,
-        Generation({"double": 50}, regions="CDR"),
+        pools.Generation({"double": 50}, regions="CDR"),
         lambda pairs: np.array([one.antibody.heavy.count("Y") for one in pairs], float),
     )
     after = [mutation.after for one in doubles for mutation in one.mutations]
     assert np.mean([letter == "Y" for letter in after]) > 0.5
 
 
-@pytest.mark.parametrize("kind", GENERATORS)
+@pytest.mark.parametrize("kind", rounds.GENERATORS)
 def test_regions_and_excluded_residues_are_kept_by_every_kind(kind, measured):
     allowed = set(allowed_positions(WILD_TYPE.antibody, "H:107-110"))
     candidates = made(measured, {kind: 60}, regions="H:107-110", excluded="CAR")
@@ -190,7 +172,9 @@ def test_single_domains_and_several_parents():
     vhh = SmallCampaignPredictor(small_campaign(light=False))
     found = suggest(vhh, 6, candidates="single:200")
     assert all(one.candidate.pair.antibody.light is None for one in found.suggestions)
-    two = measured_variants(SmallCampaignPredictor(simulated_campaign()).campaign)
+    two = pools.measured_variants(
+        SmallCampaignPredictor(small_campaigns.simulated_campaign()).campaign
+    )
     assert len(two.parents) > 1
     parents = {one.parent for one in made(two, {"single": 300, "recombination": 100})}
     assert parents == set(range(len(two.parents)))
@@ -311,7 +295,7 @@ def chosen(kind: str, explore: float, seed: int = 0, batch: int = 8) -> list[int
     )
 
 
-@pytest.mark.parametrize("kind", ACQUISITIONS)
+@pytest.mark.parametrize("kind", rounds.ACQUISITIONS)
 def test_more_exploration_gives_lower_means_and_more_uncertainty_and_none_their_order(kind):
     mean = joint().mean[:60]
     assert chosen(kind, 0.0) == np.argsort(-mean, kind="stable")[:8].tolist()
@@ -497,7 +481,7 @@ def test_what_every_measured_variant_has_is_no_reason(measured):
 
     def said(mutations: tuple[Mutation, ...]) -> str:
         pair = measured.parents[0]
-        return reason(Candidate("c", pair, 0, mutations, "pool", ()), standing, 10, counts)
+        return reason(pools.Candidate("c", pair, 0, mutations, "pool", ()), standing, 10, counts)
 
     assert f"{len(together)} mutations, where half of the measured have at most" in said(together)
     common = max(counts.regions, key=lambda name: counts.regions[name])
@@ -578,7 +562,7 @@ def test_the_calibration_is_the_mode_of_its_posterior():
 
 
 def test_files_can_be_read_back_and_filled_in(found, tmp_path):
-    table, fasta = write_next_round(found, tmp_path / "next.csv")
+    table, fasta = rounds.write_next_round(found, tmp_path / "next.csv")
     assert fasta.name == "next.fasta"
     from_table, from_fasta = read_table(table).rows, read_table(fasta, default_antigen=TARGET).rows
     suggested = [one.candidate for one in found.suggestions]
@@ -674,7 +658,7 @@ def test_rows_of_a_pool_that_do_not_belong_are_refused_with_their_reason(predict
     assert refused.keys() - wells == reasons.keys()
     frame = suggestion_frame(found)
     assert frame["well"].to_list() == [wells[name] for name in frame["id"]]  # own columns stay
-    written = write_next_round(found, tmp_path / "next.csv")
+    written = rounds.write_next_round(found, tmp_path / "next.csv")
     assert pl.read_csv(written[2])["id"].to_list() == [one.id for one in found.refused]
 
 
@@ -730,7 +714,7 @@ def test_regions_and_mutations_limit_a_pool(predictor, tmp_path):
     assert [one.kind for one in flagged.liabilities] == ["methionine-oxidation"]
     chosen = suggest(predictor, 2, candidates=pool, forbid="methionine-oxidation")
     assert chosen.refused == (("W99M", "left out: methionine-oxidation"),)
-    assert tmp_path / "next-refused.csv" in write_next_round(chosen, tmp_path / "next.csv")
+    assert tmp_path / "next-refused.csv" in rounds.write_next_round(chosen, tmp_path / "next.csv")
 
 
 FOREIGN = Antigen(("MKVLAAGGST",))
@@ -782,3 +766,115 @@ def test_marginals_are_those_of_the_joint_distribution(predictor, measured):
     assert mean == pytest.approx(whole.mean)
     assert deviation == pytest.approx(np.sqrt(np.diagonal(whole.covariance)))
     assert all(len(one) == 0 for one in predictor.campaign.marginals([]))
+
+
+SINGLES = ("--candidates", "single:250,recombination:50")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return small_campaigns.write_campaign(
+        tmp_path_factory.mktemp("campaign") / "my-campaign", small_campaign()
+    )
+
+
+def test_a_plate_as_table_and_fasta(folder, tmp_path, run_paratope):
+    target = tmp_path / "next.csv"
+    done = run_paratope("suggest", folder, "--batch", 12, *SINGLES, "-o", target, code=0)
+    frame = pl.read_csv(target)
+    assert frame["rank"].to_list() == list(range(1, 13))
+    for row in frame.iter_rows(named=True):
+        assert (row["heavy"], row["light"]) == small_campaigns.variant(row["mutations_imgt"]).chains
+        assert row["predicted_pkd_low"] < row["predicted_pkd"] < row["predicted_pkd_high"]
+        assert 0 < row["p_beats_best"] < 1
+        assert row["predicted_kd_nM"] == pytest.approx(10 ** (9 - row["predicted_pkd"]), rel=0.01)
+    fasta = read_table(tmp_path / "next.fasta", default_antigen=TARGET)
+    assert [row.id for row in fasta.rows] == frame["id"].to_list()
+    assert "candidates left out: " in done.err
+    assert "Filters: n-glycosylation" in done.err
+    assert "12 chosen of " in done.err
+    assert "reads at most the 48 most promising" in " ".join(done.err.split())
+    assert f"Written: {target}" in done.err
+
+
+def test_predictions_are_those_of_predict(folder, tmp_path, run_paratope):
+    target, again = tmp_path / "next.csv", tmp_path / "predicted.csv"
+    run_paratope("suggest", folder, "-b", 6, *SINGLES, "-o", target)
+    assert run_paratope("predict", target, "--model", folder, "-o", again).code == 0
+    suggested, predicted = pl.read_csv(target), pl.read_csv(again)
+    for name in ("pkd", "pkd_low", "pkd_high"):
+        assert suggested[f"predicted_{name}"].to_list() == predicted[name].to_list()
+
+
+def test_on_the_screen(folder, run_paratope):
+    done = run_paratope("suggest", folder, "-b", 5, *SINGLES, "--explore", 0, code=0)
+    assert "exploit: highest expected of" in " ".join(done.out.split())
+    piped = run_paratope("suggest", folder, "-b", 5, *SINGLES, "--explore", 0, "-o", "-")
+    assert pl.read_csv(piped.out.encode()).height == 5
+
+
+def test_options_reach_the_choice(folder, tmp_path, run_paratope):
+    target = tmp_path / "next.csv"
+    options = ("--candidates", "double:200", "--regions", "H:105-117", "--max-mutations", 2)
+    options += ("--allow", "C,unpaired-cysteine,extra-disulfide", "--forbid", "A,G")
+    options += ("--acquisition", "nei", "--explore", 0.5, "--min-distance", 2, "--seed", 4)
+    done = run_paratope("suggest", folder, "-b", 8, *options, "-o", target, code=0)
+    assert "residues A, G" in done.err
+    frame = pl.read_csv(target)
+    assert set(frame["mutation_count"]) == {2}
+    for text in frame["mutations_imgt"]:
+        for one in text.split(","):
+            assert 105 <= int("".join(c for c in one.split(":")[1] if c.isdigit())) <= 117
+            assert one[-1] not in "AG"
+
+
+def test_refused_rows_are_reported_and_leave_3(folder, tmp_path, run_paratope):
+    pool = tmp_path / "pool.csv"
+    good = [HEAVY.replace("WGGDG", new) for new in ("SGGDG", "SAGDG", "SGPDG")]
+    rows = [f"g{n},{heavy},{LIGHT},{TARGET.chains[0]}" for n, heavy in enumerate(good)]
+    rows.append(f"far,{HEAVY.replace('WGGDG', 'KGGDG')},{LIGHT},MKVLAAGGSTMKVLAAGGST")
+    pool.write_text("id,heavy,light,antigen\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    target = tmp_path / "next.csv"
+    done = run_paratope("suggest", folder, "-b", 2, "--candidates", pool, "-o", target, code=3)
+    assert "1 rows of the pool refused" in done.err
+    refused = pl.read_csv(tmp_path / "next-refused.csv")
+    assert refused["id"].to_list() == ["far"]
+    assert refused["reason"][0].startswith("another antigen than the campaign's")
+    assert pl.read_csv(target).height == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("-b", 400, "--candidates", "single:50"), "candidates are left for a batch of 400"),
+        (("--candidates", "sinlge"), "unknown kind of candidates 'sinlge'"),
+        (("--candidates", "no-such-pool.csv"), "no-such-pool.csv"),
+        (("--allow", "glycans"), "unknown liability or residue 'glycans'"),
+        (("--parent", "nobody"), "no parent or measured antibody is called 'nobody'"),
+        (("-o", "next.docx"), "next.docx"),
+    ],
+)
+def test_what_cannot_be_done_is_said(arguments, message, folder, run_paratope):
+    done = run_paratope("suggest", folder, *arguments, code=2)
+    assert message in done.err
+    assert "Traceback" not in done.err
+
+
+def test_a_model_of_no_campaign(tiny_run, run_paratope):
+    done = run_paratope("suggest", tiny_run.folder, code=2)
+    assert "paratope adapt measurements.csv -o my-campaign" in done.err
+
+
+@pytest.mark.parametrize("light", [True, False])
+def test_campaigns_of_every_shape(light, tmp_path):
+    """Paired and single domains, two backgrounds, loops of several lengths; scores."""
+    campaign = dataclasses.replace(
+        small_campaigns.simulated_campaign(40, light_chains=light), label="score"
+    )
+    predictor = Predictor.load(small_campaigns.write_campaign(tmp_path / "campaign", campaign))
+    found = suggest(predictor, 6, candidates="single:100,recombination:100,neighbour:100")
+    assert found.label == "score"
+    for one in found.suggestions:
+        assert one.prediction.score is not None
+        assert one.prediction.pkd is None
+        assert (one.candidate.pair.antibody.light is None) is not light

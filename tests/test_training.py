@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
+from paratope.core.censoring import Censoring
 from paratope.core.errors import InputError, TrainingError
 from paratope.encoders import load_encoder
 from paratope.encoders.embedding_store import EmbeddingStore
@@ -148,12 +149,6 @@ SMALL = [item for change in (*TINY, "training.max_epochs=1") for item in ("--set
 OPTIONS = ("--encoders", "residue,residue", "--split", "random", "--columns", "kd_nM=Kd (nM)")
 
 
-@pytest.fixture
-def cache(tmp_path, monkeypatch) -> Path:
-    monkeypatch.setenv("PARATOPE_CACHE", str(tmp_path / "cache"))
-    return tmp_path
-
-
 def user_table(folder: Path, count: int = 12, bad: bool = False) -> Path:
     """Mutants of one antibody against two antigens, as a user would write them."""
     lines = ["id,VH,VL,antigen,Kd (nM),well"]
@@ -168,15 +163,15 @@ def user_table(folder: Path, count: int = 12, bad: bool = False) -> Path:
     return path
 
 
-def train(cache: Path, *settings: str):
+def train(tmp_path: Path, *settings: str):
     """A run on the user's table."""
     recipe = load_recipe("default", [*FAST, COLUMNS, *settings])
-    return train_table(user_table(cache), recipe, cache / "run", RunOptions(device="cpu"))
+    return train_table(user_table(tmp_path), recipe, tmp_path / "run", RunOptions(device="cpu"))
 
 
-def test_train_table_writes_the_run_folder_and_run_toml_runs_again_to_the_same_weights(cache):
-    trained = train(cache, "data.split=random")
-    run_folder = cache / "run"
+def test_train_table_writes_the_run_folder_and_run_toml_runs_again_to_the_same_weights(tmp_path):
+    trained = train(tmp_path, "data.split=random")
+    run_folder = tmp_path / "run"
     assert sorted(path.name for path in run_folder.iterdir()) == [
         *("checkpoints", "log.txt", "metrics.json", "run.toml", "split.csv"),
         "test_predictions.csv",
@@ -190,17 +185,17 @@ def test_train_table_writes_the_run_folder_and_run_toml_runs_again_to_the_same_w
     assert predictions.columns[:4] == ["id", "true", "pred", "error"]
     assert np.allclose(predictions["pred"], trained.scores["test"].mean, atol=1e-6)
     again = load_recipe(run_folder / "run.toml")
-    second = train_table(again.data.table, again, cache / "again", RunOptions(device="cpu"))
+    second = train_table(again.data.table, again, tmp_path / "again", RunOptions(device="cpu"))
     assert same_weights(trained.result, second.result)
-    assert (run_folder / "run.toml").read_bytes() == (cache / "again" / "run.toml").read_bytes()
+    assert (run_folder / "run.toml").read_bytes() == (tmp_path / "again" / "run.toml").read_bytes()
 
 
-def test_a_split_file_is_obeyed(cache):
-    table = user_table(cache)
+def test_a_split_file_is_obeyed(tmp_path):
+    table = user_table(tmp_path)
     parts = ["train"] * 6 + ["test"] * 3 + ["validation"] * 2 + [""]
     frame = pl.read_csv(table).with_columns(pl.Series("split", parts))
-    frame.sample(fraction=1, shuffle=True).write_csv(cache / "split.csv")
-    trained = train(cache, f"data.split={cache / 'split.csv'}")
+    frame.sample(fraction=1, shuffle=True).write_csv(tmp_path / "split.csv")
+    trained = train(tmp_path, f"data.split={tmp_path / 'split.csv'}")
     assert trained.part_sizes == {"train": 6, "validation": 2, "test": 3}
     assert trained.part("test")[0] == ["ab6", "ab7", "ab8"]
     assert list(trained.rows.parts) == parts
@@ -216,56 +211,65 @@ def test_a_split_file_is_obeyed(cache):
         ("id,split\nab0,test\n", "no row is in the part 'train'"),
     ],
 )
-def test_a_wrong_split_file_is_explained(cache, text, message):
-    (cache / "split.csv").write_text(text, encoding="utf-8")
+def test_a_wrong_split_file_is_explained(tmp_path, text, message):
+    (tmp_path / "split.csv").write_text(text, encoding="utf-8")
     with pytest.raises(TrainingError, match=message):
-        train(cache, f"data.split={cache / 'split.csv'}")
+        train(tmp_path, f"data.split={tmp_path / 'split.csv'}")
 
 
-def test_a_recipes_limit_of_residues_is_reported_and_kinds_of_split_listed(cache):
-    trained = train(cache, "data.split=random", "encoders.max_residues=20")
+def test_a_recipes_limit_of_residues_is_reported_and_kinds_of_split_listed(tmp_path):
+    trained = train(tmp_path, "data.split=random", "encoders.max_residues=20")
     assert trained.rows.usable.notes == {"rows cut to what the encoders see": 12}
     assert {len(row.pair.antigen.chains[0]) for row in trained.rows.usable.cut} == {20, 17}
     with pytest.raises(InputError, match="'chance'.*antigen"):
-        train(cache, "data.split=chance")
+        train(tmp_path, "data.split=chance")
 
 
-def test_sides_longer_than_a_release_takes_are_cut_and_counted(cache, run_paratope):
+def test_sides_longer_than_a_release_takes_are_cut_and_counted(tmp_path, run_paratope):
     long, short = "MKTAYIAKQRQISFVKSHFS" * 30, "GSHMLEDPVAGTWYRNE"  # 600 and 17 residues
-    text = user_table(cache).read_text(encoding="utf-8")
-    (cache / "table.csv").write_text(text.replace("MKTAYIAKQRQISFVKSHFSRQ", long), encoding="utf-8")
+    text = user_table(tmp_path).read_text(encoding="utf-8")
+    (tmp_path / "table.csv").write_text(
+        text.replace("MKTAYIAKQRQISFVKSHFSRQ", long), encoding="utf-8"
+    )
     assert short in text
-    command = ("train", cache / "table.csv", "--recipe", "v2.6", "-o", output := cache / "run")
+    command = (
+        "train",
+        tmp_path / "table.csv",
+        "--recipe",
+        "v2.6",
+        "-o",
+        output := tmp_path / "run",
+    )
     done = run_paratope(*command, *OPTIONS, *SMALL, code=0)
     assert "6 rows cut to what the encoders see." in done.err
     assert "- 6 rows cut to what the encoders see" in (output / "card.md").read_text("utf-8")
 
 
-def test_train_command(cache, run_paratope):
-    table = user_table(cache, bad=True)
-    arguments = ("train", table, "-o", cache / "run", *OPTIONS, *SMALL)
+def test_train_command(tmp_path, run_paratope):
+    table = user_table(tmp_path, bad=True)
+    arguments = ("train", table, "-o", tmp_path / "run", *OPTIONS, *SMALL)
     finished = run_paratope(*arguments, code=3)  # one row in error: counted, left out, said
     assert "1 rows in error." in finished.err
     assert "all 1 epochs done" in finished.err
     assert "Spearman within an antigen    RMSE, pKd\n  this model " in finished.err
     assert finished.err.index("  this model ") < finished.err.index("  constant ")
-    assert f"paratope evaluate {cache / 'run'} -o report ; " in finished.err
-    assert f"paratope predict new.csv --model {cache / 'run'} " in finished.err
-    assert (cache / "run" / "metrics.json").is_file()
-    bundle = cache / "run" / "bundle"
+    assert f"paratope evaluate {tmp_path / 'run'} -o report ; " in finished.err
+    assert f"paratope predict new.csv --model {tmp_path / 'run'} " in finished.err
+    assert (tmp_path / "run" / "metrics.json").is_file()
+    bundle = tmp_path / "run" / "bundle"
     predicted = run_paratope("predict", table, "--model", bundle, "-o", "-", code=0)
-    tested = pl.read_csv(cache / "run" / "test_predictions.csv")
+    tested = pl.read_csv(tmp_path / "run" / "test_predictions.csv")
     both = tested.join(pl.read_csv(predicted.out.encode()), on="id")
     assert len(both) == len(tested) > 0
     assert np.allclose(both["pred"], both["pkd"], atol=5e-4 + 1e-4)  # three decimals are written
 
     refused = run_paratope(*arguments, code=2)
     assert "holds a run already; go on with --resume" in refused.err
-    before = (cache / "run" / "run.toml").read_bytes()
+    before = (tmp_path / "run" / "run.toml").read_bytes()
     changed = ("--set", "training.learning_rate=0.5", "--resume")
     refused = run_paratope(*arguments, *changed, code=2)
     assert "other settings of training" in refused.err
-    assert (cache / "run" / "run.toml").read_bytes() == before
+    assert (tmp_path / "run" / "run.toml").read_bytes() == before
 
 
 def small_run(*changes: str) -> list[str]:
@@ -274,11 +278,13 @@ def small_run(*changes: str) -> list[str]:
     return [*OPTIONS, *(item for change in settings for item in ("--set", change))]
 
 
-def test_runs_of_other_seeds_are_judged_on_the_same_rows_unless_the_split_has_a_seed(cache):
+def test_runs_of_other_seeds_are_judged_on_the_same_rows_unless_the_split_has_a_seed(tmp_path):
     def parts(*settings: str) -> list[str]:
         changed = load_recipe("default", [*FAST, COLUMNS, "data.split=random", *settings])
         recipe = changed.model_copy(
-            update={"data": changed.data.model_copy(update={"table": str(user_table(cache, 40))})}
+            update={
+                "data": changed.data.model_copy(update={"table": str(user_table(tmp_path, 40))})
+            }
         )
         return TrainingRows.read(recipe, "cpu").parts.tolist()
 
@@ -288,17 +294,17 @@ def test_runs_of_other_seeds_are_judged_on_the_same_rows_unless_the_split_has_a_
     assert parts("data.split_seed=1") != fixed
 
 
-def test_a_run_toml_of_before_the_splits_own_seed_splits_as_it_did(cache):
+def test_a_run_toml_of_before_the_splits_own_seed_splits_as_it_did(tmp_path):
     written = "[training]\nseed = 3\n[data]\ntable = 't.csv'\n[loss]\nmse = 1.0\n"
-    (cache / "old.toml").write_text(written)
-    assert load_recipe(cache / "old.toml").data.split_seed == 3
-    assert load_recipe(cache / "old.toml", ["training.seed=4"]).data.split_seed == 3
-    (cache / "mine.toml").write_text(written.replace("table = 't.csv'", ""))
-    assert load_recipe(cache / "mine.toml").data.split_seed == 0
+    (tmp_path / "old.toml").write_text(written)
+    assert load_recipe(tmp_path / "old.toml").data.split_seed == 3
+    assert load_recipe(tmp_path / "old.toml", ["training.seed=4"]).data.split_seed == 3
+    (tmp_path / "mine.toml").write_text(written.replace("table = 't.csv'", ""))
+    assert load_recipe(tmp_path / "mine.toml").data.split_seed == 0
 
 
-def test_a_run_goes_on_and_runs_again_from_any_folder(cache, run_paratope, monkeypatch):
-    project, elsewhere = cache / "project", cache / "else" / "where"
+def test_a_run_goes_on_and_runs_again_from_any_folder(tmp_path, run_paratope, monkeypatch):
+    project, elsewhere = tmp_path / "project", tmp_path / "else" / "where"
     elsewhere.mkdir(parents=True)
     project.mkdir()
     user_table(project)
@@ -319,33 +325,33 @@ def test_a_run_goes_on_and_runs_again_from_any_folder(cache, run_paratope, monke
     resumed = run_paratope("train", "-o", run, "--resume", code=0)
     assert "nothing is left to do" in resumed.err
     (project / "run" / "metrics.json").unlink()
-    shutil.copytree(project / "run" / "bundle", cache / "before")
+    shutil.copytree(project / "run" / "bundle", tmp_path / "before")
     run_paratope("train", "-o", run, "--resume", code=0)
-    for file in (cache / "before").iterdir():
+    for file in (tmp_path / "before").iterdir():
         assert file.read_bytes() == (project / "run" / "bundle" / file.name).read_bytes(), file.name
     assert (project / "run" / "run.toml").read_text("utf-8") == written
     run_paratope("train", "--recipe", run / "run.toml", "-o", "again", code=0)
     tested = [folder / "test_predictions.csv" for folder in (project / "run", elsewhere / "again")]
     assert tested[0].read_bytes() == tested[1].read_bytes()
 
-    project.rename(cache / "moved")  # whole, with its table
-    moved = run_paratope("train", "-o", cache / "moved" / "run", "--resume", code=0)
+    project.rename(tmp_path / "moved")  # whole, with its table
+    moved = run_paratope("train", "-o", tmp_path / "moved" / "run", "--resume", code=0)
     assert "nothing is left to do" in moved.err
-    (cache / "moved" / "table.csv").unlink()
+    (tmp_path / "moved" / "table.csv").unlink()
     lost = run_paratope(
-        "train", "--recipe", cache / "moved" / "run" / "run.toml", "-o", "b", code=2
+        "train", "--recipe", tmp_path / "moved" / "run" / "run.toml", "-o", "b", code=2
     )
     assert str(Path("moved", "table.csv")) in "".join(lost.err.split())
 
 
-def test_a_recipe_file_may_name_its_table_from_the_current_folder_too(cache, monkeypatch):
-    (cache / "recipes").mkdir()
-    user_table(cache)
-    mine = cache / "recipes" / "mine.toml"
+def test_a_recipe_file_may_name_its_table_from_the_current_folder_too(tmp_path, monkeypatch):
+    (tmp_path / "recipes").mkdir()
+    user_table(tmp_path)
+    mine = tmp_path / "recipes" / "mine.toml"
     mine.write_text("[data]\ntable = 'table.csv'\nsplit = 'random'\n[loss]\nmse = 1.0\n")
-    monkeypatch.chdir(cache)
+    monkeypatch.chdir(tmp_path)
     assert load_recipe(mine).data.table == "table.csv"
-    user_table(cache / "recipes")
+    user_table(tmp_path / "recipes")
     assert load_recipe(mine).data.table == str(Path("recipes", "table.csv"))
     assert load_recipe(mine).data.split == "random"
     assert load_recipe(mine, ["data.table=other.csv"]).data.table == "other.csv"
@@ -371,10 +377,10 @@ def test_bad_usage_is_explained(run_paratope, arguments, message):
 
 
 @pytest.mark.slow
-def test_the_joined_skempi_table_trains_as_it_is(cache, data_root):
+def test_the_joined_skempi_table_trains_as_it_is(tmp_path, data_root):
     source = data_root / "skempi_v2" / "skempi_v2_antibody_antigen.csv"
     recipe = load_recipe("default", FAST)
-    trained = train_table(source, recipe, cache / "run", RunOptions(device="cpu"))
+    trained = train_table(source, recipe, tmp_path / "run", RunOptions(device="cpu"))
     assert trained.rows.split == "antigen"
     assert sum(trained.part_sizes.values()) == len(trained.rows.usable.ids) > 1000
     assert min(trained.part_sizes.values()) > 50
@@ -537,3 +543,26 @@ def test_heads_compute_in_float32_when_the_rest_does_not(data):
     losses = [[record["train_loss"] for record in result.history] for result in (full, mixed)]
     assert losses[0] != losses[1]
     assert losses[0] == pytest.approx(losses[1], rel=0.05)
+
+
+EASY = [
+    *("network.dim=32", "network.heads=4", "network.tower_layers=1", "network.feed_forward=2"),
+    *("network.regressor=[64]", "network.dropout=0", "training.batch_size=12"),
+    *("training.accumulate=1", "training.max_epochs=100", "training.patience=0"),
+    *("training.learning_rate=3e-3", "training.weight_decay=0", "training.monitor=rmse"),
+    *("training.balance=none", "schedule.name=constant", "schedule.warmup_epochs=0"),
+    *[f"loss.{name}=0" for name in ("huber", "focal_regression", "soft_spearman")],
+    *[f"loss.{name}=0" for name in ("gaussian_nll", "pairwise_rank", "strong_binder_bce")],
+    "loss.mse=1",
+]
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_network_of_every_recipe_learns_twelve_pairs(recipe, tmp_path):
+    exact = [dataclasses.replace(row, censoring=Censoring.EXACT) for row in rows(12)]
+    examples = Examples.from_measurements(exact)
+    with EmbeddingStore(load_encoder("residue"), tmp_path) as store:
+        store.fill((*examples.antibodies, *examples.antigens))
+        result = fit(examples, examples, load_recipe(recipe, EASY), (store, store))
+        predicted = score(result.network(), examples, (store, store)).mean
+    assert np.sqrt(np.mean((predicted - examples.pkd) ** 2)) < 0.1

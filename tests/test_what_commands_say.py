@@ -26,13 +26,17 @@ from paratope.cli.train import _epochs
 from paratope.core.printing import printable
 from paratope.core.progress import _Bar, console_progress
 from paratope.data.datasets import fetch
-from paratope.data.datasets.simulated import simulate
-from paratope.data.tables import frame_from_measurements, write_table
 from paratope.models.prediction import Prediction
-from small_campaigns import HEAVY, LIGHT, TARGET, SmallCampaignPredictor, small_campaign
-from test_cli_suggest import write_campaign
+from small_campaigns import (
+    HEAVY,
+    LIGHT,
+    TARGET,
+    SmallCampaignPredictor,
+    small_campaign,
+    write_campaign,
+)
 from test_hostile_bundles import seal
-from trained_models import TINY_RECIPE, TrainedRun
+from trained_models import TINY_RECIPE, TrainedRun, simulated_table
 
 OUT = "out of domain: the antigen resembles none that the model was trained on"
 IDS = ("trastuzumab-HER2", "ranibizumab-parent-VEGF", "a-library-of-HER2-binders-plate-17-well-B07")
@@ -149,8 +153,7 @@ def files(tmp_path_factory: pytest.TempPathFactory, tiny_run: TrainedRun) -> dic
     """A table, predictions of it, a campaign's model and a trained one; ``new`` is not there."""
     folder = tmp_path_factory.mktemp("files")
     table, predictions, pairs = (folder / f"{name}.csv" for name in ("table", "judged", "pairs"))
-    measured = simulate(antibodies=20, antigens=1, seed=2).measurements
-    write_table(frame_from_measurements(measured), table)
+    simulated_table(table, antibodies=20, antigens=1, seed=2)
     rows = "".join(f"{5 + n % 7 / 2},{5 + n % 5 / 2}\n" for n in range(40))
     predictions.write_text("true,pred\n" + rows, encoding="utf-8")
     row = f"a,{HEAVY},{LIGHT},{TARGET.chains[0]}\n"
