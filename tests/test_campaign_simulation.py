@@ -134,7 +134,6 @@ def test_one_antigen_and_one_assay_are_replayed():
 
 
 def test_bounds_are_no_reason_to_stop():
-    """Many variants at the assay's floor, as in display titrations; a first plate of bounds."""
     rows = simulate(antibodies=80, antigens=1, floor_pkd=7.6, seed=2).measurements
     landscape = replays.landscape_of(rows)
     assert (landscape.campaign.censoring == -1).sum() > 20

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import paratope
-from paratope import DualEncoderWithCrossAttention, Pair, Predictor
+from paratope import DualEncoderWithCrossAttention, Predictor
 from paratope.core.errors import EncoderError, InputError, ModelError
 from paratope.encoders import load_encoder
 from paratope.models.dual_encoder import ChainTokenizer
@@ -178,16 +178,6 @@ def test_the_network_can_be_trained_through_it(model):
     model.zero_grad()
 
 
-def train_small(folder: Path, *changes: str) -> tuple[Path, list[Pair]]:
-    """A run of recipe v2.6, and the pairs it was trained on."""
-    table = simulated_table(folder / "table.csv", antibodies=8, antigens=2, seed=3)
-    run = ("training.max_epochs=1", "training.batch_size=4", "data.split='random'")
-    recipe = load_recipe("v2.6", [*SMALL, *run, *changes])
-    trained = train_table(table, recipe, folder / "run", RunOptions(device="cpu"))
-    write_model_of_run(trained, folder / "run")
-    return folder / "run", [measurement.pair for measurement in trained.rows.usable.cut]
-
-
 @pytest.fixture
 def here(tiny_folder, tmp_path, monkeypatch) -> None:
     """Small encoders where the published ones are looked for."""
@@ -201,14 +191,20 @@ def here(tiny_folder, tmp_path, monkeypatch) -> None:
 )
 def test_a_checkpoint_of_a_run_gives_the_pkd_of_its_model(encoders, here, tmp_path):
     names = dict(zip(("antibody", "antigen"), encoders, strict=True))
-    run, pairs = train_small(tmp_path, *(f"encoders.{side}={name}" for side, name in names.items()))
+    run = tmp_path / "run"
+    table = simulated_table(tmp_path / "table.csv", antibodies=8, antigens=2, seed=3)
+    settings = ["training.max_epochs=1", "training.batch_size=4", "data.split='random'"]
+    settings += [f"encoders.{side}={name}" for side, name in names.items()]
+    recipe = load_recipe("v2.6", [*SMALL, *settings])
+    trained = train_table(table, recipe, run, RunOptions(device="cpu"))
+    write_model_of_run(trained, run)
     path = run / "checkpoints" / "checkpoint_latest.pth"
     checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     names = {f"{side}_encoder": name for side, name in names.items()}
     model = DualEncoderWithCrossAttention(1, 0.3, True, **names, recipe=run / "run.toml")
     model.load_state_dict(checkpoint["model_state_dict"])
     model.eval()
-    pairs = pairs[:5]
+    pairs = [measurement.pair for measurement in trained.rows.usable.cut[:5]]
     antibodies = ["|".join(pair.antibody.chains) for pair in pairs]
     antigens = ["|".join(pair.antigen.chains) for pair in pairs]
     found = answer(model, antibodies, antigens).numpy()

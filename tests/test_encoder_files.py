@@ -51,7 +51,6 @@ def copied(tiny_folder: Callable[[str], Path], tmp_path: Path) -> Callable[[str]
 
 @pytest.mark.parametrize("name", ["igt5", "igt5-unpaired", "prott5"])
 def test_t5_vocabulary_is_read_from_sentencepiece(name, tiny_folder, vocabularies, tmp_path):
-    """The published repositories hold spiece.model and no tokenizer.json."""
     import sentencepiece
 
     pieces = vocabularies["prott5"][:28]

@@ -344,7 +344,6 @@ def test_a_resumed_run_is_the_same_to_the_bit(stop_after, tiny_folder, tmp_path)
 
 def test_without_peft_the_extra_is_named(adapted, monkeypatch, tmp_path, run_paratope):
     monkeypatch.setitem(sys.modules, "peft", None)
-    monkeypatch.setenv("PARATOPE_CACHE", str(tmp_path / "cache"))
     extra = r"pip install 'paratope\[research\]'"
     with pytest.raises(MissingExtraError, match=extra):
         Predictor.load(adapted[0] / "run", device="cpu")
