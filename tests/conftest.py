@@ -88,6 +88,14 @@ def tiny_predictor(tiny_run: "TrainedRun") -> Any:
     return Predictor.load(tiny_run.folder, device="cpu")
 
 
+@pytest.fixture(scope="session")
+def campaign_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a small campaign's model, made without a language model."""
+    from small_campaigns import small_campaign, write_campaign
+
+    return write_campaign(tmp_path_factory.mktemp("campaign") / "my-campaign", small_campaign())
+
+
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple]:
     """Training and validation examples with their store."""

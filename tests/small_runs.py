@@ -48,9 +48,12 @@ def rows(count: int, seed: int = 0) -> list[Measurement]:
 
 
 @contextlib.contextmanager
-def examples(folder: Path) -> Iterator[tuple[Examples, Examples, EmbeddingStore]]:
-    """Training and validation examples with their store."""
-    train, validation = Examples.from_measurements(rows(18)), Examples.from_measurements(rows(9, 1))
+def examples(
+    folder: Path, train: Examples | None = None, validation: Examples | None = None
+) -> Iterator[tuple[Examples, Examples, EmbeddingStore]]:
+    """Training and validation examples, these or random ones, with their store."""
+    train = train or Examples.from_measurements(rows(18))
+    validation = validation or Examples.from_measurements(rows(9, 1))
     with EmbeddingStore(load_encoder("residue"), folder) as store:
         for part in (train, validation):
             store.fill((*part.antibodies, *part.antigens))

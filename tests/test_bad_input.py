@@ -20,7 +20,7 @@ from conftest import Finished, Run, Trap
 from paratope.cli.doctor import D13_HEAVY, D13_LIGHT, LYSOZYME
 from paratope.models.predictor import Predictor
 from paratope.molecules.sequences import AMINO_ACIDS
-from small_campaigns import single_mutants, small_campaign, write_campaign
+from small_campaigns import single_mutants
 from test_numbering import VH, VK
 from test_tables import rows_text
 
@@ -69,15 +69,9 @@ REFUSED = {
     "unreadable": Refused(lambda path: path.symlink_to(path), ("cannot be read",)),
     "UTF-16 cut short": Refused(PAIRS.encode("utf-16")[:-1], ("UTF-16", "save the file as UTF-8")),
     # the columns
-    "wrong delimiter": Refused(
-        PAIRS.replace(",", "|"), ("no column for heavy", "Columns found", "--columns")
-    ),
     "no heavy column": Refused(
         PAIRS.replace("heavy", "sequence_1"),
         ("no column for heavy", "sequence_1", "Known names", "vh", "--columns heavy="),
-    ),
-    "no antigen column": Refused(
-        PAIRS.replace("antigen", "protein"), ("no column for antigen", "protein", "FASTA")
     ),
     "antigen FASTA of DNA": Refused(
         f">gene\n{DNA}\n", ("DNA", "translate"), "ag.fasta", f"{CHAIN} --antigen {{in}} -o {{out}}"
@@ -240,8 +234,6 @@ def values(names: str, *rows: object) -> bytes:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "the file is empty"),
-        (f"id,light,pkd\na,{VK},7\n".encode(), "no column for heavy"),
         (f"id,heavy,light\na,{VH},{VK}\n".encode(), "or give one of pkd, kd_M"),
         (values("pkd", "NaN"), "no measurement can be used, of 1"),
         (values("pkd", 7), "a campaign needs at least two measured variants, got 1; 24 or more"),
@@ -254,7 +246,7 @@ def values(names: str, *rows: object) -> bytes:
         (values("pkd,score", "7,", ",9"), "--columns"),
         (values("dg_kcal_mol", 11.5, 12), "ΔG is in kcal/mol and negative for binding"),
     ],
-    ids=["empty", "no heavy", "no value", "NaN", "one value", "all equal"]
+    ids=["no value", "NaN", "one value", "all equal"]
     + ["bounds", "advice on bounds", "bounds of Kd", "pKd of mixed units", "scores of mixed units"]
     + ["advice on mixed units", "sign of ΔG"],
 )
@@ -322,17 +314,11 @@ def test_a_floor_is_said_on_the_screen_and_on_the_card(tmp_path, run_paratope):
     assert "Write <8 in these rows" in (folder / "card.md").read_text("utf-8")
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A campaign's folder, made without a language model."""
-    return write_campaign(tmp_path_factory.mktemp("campaign") / "my-campaign", small_campaign())
-
-
 @pytest.mark.parametrize("name", ["campaign.json", "model.safetensors", "config.json"])
 @pytest.mark.parametrize("damage", ["cut", "gone", "pickled"])
-def test_damaged_campaigns_are_refused(name, damage, model, tmp_path, run_paratope):
+def test_damaged_campaigns_are_refused(name, damage, campaign_folder, tmp_path, run_paratope):
     folder = tmp_path / "damaged"
-    shutil.copytree(model, folder)
+    shutil.copytree(campaign_folder, folder)
     if damage == "gone":
         (folder / name).unlink()
     elif damage == "cut":

@@ -64,9 +64,13 @@ def test_it_ranks_what_it_has_not_seen_and_intervals_cover_what_they_say(model, 
     assert (narrow_high <= high).all()
 
 
-def test_a_variant_is_told_alike_in_any_company_as_the_margin_of_the_posterior(small, landscape):
+def test_a_variant_is_told_alike_in_any_company_as_the_margin_of_the_posterior(
+    small, landscape, monkeypatch
+):
     pairs = landscape.pairs[10:20]
     together, alone = small.predict_latent(pairs), small.predict_latent(pairs[6:7])
+    monkeypatch.setattr("paratope.campaigns.campaign_model.model.BLOCK_ROWS", 7)
+    np.testing.assert_allclose(small.predict_latent(pairs).mean, together.mean, atol=1e-5)
     assert together.mean[6] == pytest.approx(alone.mean[0], abs=1e-4)
     assert together.sd[6] == pytest.approx(alone.sd[0], abs=1e-4)
     joint, (mean, sd) = small.posterior(pairs), small.marginals(pairs)
@@ -323,16 +327,13 @@ def test_replicates_that_scatter_have_more_noise(plate):
     assert share[3] > share[0]
 
 
-def test_importance_finds_the_sites_that_matter(model, plate):
+def test_importance_finds_the_sites_that_matter_and_shares_out_the_fitted_values(model, plate):
     found = model.importance()
     assert set(found.terms) == set(model.weights)
     assert sum(found.terms.values()) == pytest.approx(1.0, abs=0.02)
     keys = {f"{one['chain']}{one['imgt']}" for one in found.sites}
     assert keys == set(model.train.changes.key.tolist())
     assert any(one["spread"] > 0.05 for one in found.sites)
-
-
-def test_importance_with_two_assays_shares_out_the_fitted_values(plate):
     second = (np.arange(len(plate)) % 2).astype(int)
     two = dataclasses.replace(plate, assay=second, assays=("a", "b"))
     shares = CampaignModel.fit(two).importance().terms
@@ -366,12 +367,6 @@ def test_weights_are_found_on_some_rows_when_there_are_many(landscape, monkeypat
     assert len(model.train) == len(landscape)
     exact = landscape.censoring == 0
     assert spearmanr(model.predict(landscape.pairs)[exact], landscape.values[exact])[0] > 0.6
-
-
-def test_blocks_do_not_matter(model, landscape, monkeypatch):
-    whole = model.predict_latent(landscape.pairs).mean
-    monkeypatch.setattr("paratope.campaigns.campaign_model.model.BLOCK_ROWS", 7)
-    np.testing.assert_allclose(model.predict_latent(landscape.pairs).mean, whole, atol=1e-5)
 
 
 def test_a_difference_is_that_of_the_joint_posterior_and_its_answer_the_plain_one(small, landscape):

@@ -180,13 +180,6 @@ def test_the_command_with_the_campaign_model(label, tmp_path, run_paratope):
     assert summary["landscape"]["label"] == label
     assert summary["plan"]["start"] == 6
     assert pl.read_csv(out / "rounds.csv").height == 6
-
-
-def test_the_command_refuses_before_it_works(tmp_path, run_paratope):
-    table = tmp_path / "landscape.csv"
-    write_table(frame_from_measurements(small_campaign(30).measurements()), table)
-    done = run_paratope("simulate-campaign", table, "--batch", 24, "--rounds", 5, code=2)
-    assert "the landscape has 30: ask for at most 0 rounds" in done.err
     assert run_paratope("simulate-campaign", table, "--explore", 2).code == 2
 
 

@@ -295,21 +295,18 @@ def test_the_state_of_every_cuda_device_is_kept(monkeypatch):
     assert all(torch.equal(*both) for both in zip(kept, restored, strict=True))
 
 
-def test_resuming_a_finished_run_returns_it(data, tmp_path):
-    first = run(data, tiny(), folder=tmp_path)
-    before = (tmp_path / LATEST).read_bytes()
+def test_resuming_starts_afresh_without_a_checkpoint_and_returns_a_finished_run(data, tmp_path):
     said: list[str] = []
+    first = run(data, tiny(), folder=tmp_path, resume=True, log=RunLog(say=said.append))
+    assert same_run(first, run(data, tiny()))
+    before = (tmp_path / LATEST).read_bytes()
     again = run(data, tiny(), folder=tmp_path, resume=True, log=RunLog(say=said.append))
     assert same_weights(first, again)
     assert (tmp_path / LATEST).read_bytes() == before
-    assert said == ["Training is done already: all 3 epochs done."]
-
-
-def test_resuming_without_a_checkpoint_starts_afresh_and_says_so(data, tmp_path):
-    said: list[str] = []
-    result = run(data, tiny(), folder=tmp_path, resume=True, log=RunLog(say=said.append))
-    assert same_run(result, run(data, tiny()))
-    assert said == [f"There is no checkpoint in {tmp_path}: starting afresh."]
+    assert said == [
+        f"There is no checkpoint in {tmp_path}: starting afresh.",
+        "Training is done already: all 3 epochs done.",
+    ]
 
 
 def test_resuming_with_other_settings_or_rows_is_refused(data, tmp_path):

@@ -13,6 +13,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+import transformers
+from huggingface_hub import constants
+from safetensors.torch import load_file, save_file
 
 from conftest import Trap, serving
 from paratope.core.errors import EncoderError, MissingExtraError
@@ -31,8 +35,6 @@ def rows_of(name: str, folder: Path) -> np.ndarray:
 @pytest.fixture
 def hub_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache of the hub."""
-    from huggingface_hub import constants
-
     folder = tmp_path / "hub"
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(folder))
     monkeypatch.delenv(FOLDER_VARIABLE, raising=False)
@@ -114,8 +116,6 @@ def test_a_folder_for_all_encoders(hub_cache, tiny_folder, tmp_path, monkeypatch
 
 def change_weights(folder: Path, change: Callable[[dict], Any]) -> None:
     """Write a folder's weights again, as they are after a change in place or as it gives them."""
-    from safetensors.torch import load_file, save_file
-
     weights = load_file(folder / "model.safetensors")
     weights = change(weights) or weights
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
@@ -178,33 +178,24 @@ def test_a_missing_weight_is_no_random_weight(name, copied):
         rows_of(name, folder)
 
 
-def test_no_pickle_is_run(copied, tmp_path):
-    folder = copied("esm2-8m")
+def test_no_code_and_no_pickle_of_a_model_is_run(copied, tmp_path):
+    folder, proof = copied("esm2-8m"), tmp_path / "was-run"
+    config = json.loads((folder / "config.json").read_text())
+    config["auto_map"] = {"AutoModel": "evil.EvilModel", "AutoConfig": "evil.EvilConfig"}
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "evil.py").write_text(f"import os; os.mkdir({str(proof)!r})")
+    rows_of("esm2-8m", folder)
+    assert not proof.exists()
     (folder / "model.safetensors").unlink()
-    proof = tmp_path / "was-run"
     (folder / "pytorch_model.bin").write_bytes(pickle.dumps(Trap(proof)))
     with pytest.raises(EncoderError, match="cannot be read"):
         rows_of("esm2-8m", folder)
     assert not proof.exists()
 
 
-def test_no_code_of_a_model_is_run(copied, tmp_path):
-    folder = copied("esm2-8m")
-    config = json.loads((folder / "config.json").read_text())
-    config["auto_map"] = {"AutoModel": "evil.EvilModel", "AutoConfig": "evil.EvilConfig"}
-    (folder / "config.json").write_text(json.dumps(config))
-    proof = tmp_path / "was-run"
-    (folder / "evil.py").write_text(f"import os; os.mkdir({str(proof)!r})")
-    rows_of("esm2-8m", folder)
-    assert not proof.exists()
-
-
 @pytest.mark.parametrize("name", ["esm2-8m", "igbert"])
 def test_weights_as_the_hub_holds_them(name, copied, tiny_folder):
     """Published checkpoints are of the masked language model, some as PyTorch files only."""
-    import torch
-    import transformers
-
     folder = copied(name)
     loaded: Any = load_encoder(f"{name}@{folder}", device="cpu")
     kind = "Esm" if name.startswith("esm") else "Bert"
@@ -217,8 +208,6 @@ def test_weights_as_the_hub_holds_them(name, copied, tiny_folder):
 
 
 def test_half_precision_weights_are_used_in_single_precision(copied):
-    import torch
-
     folder = copied("prott5")
     change_weights(folder, lambda weights: {key: one.half() for key, one in weights.items()})
     encoder: Any = load_encoder(f"prott5@{folder}", device="cpu")
@@ -240,8 +229,6 @@ def hub(
     tiny_folder: Callable[[str], Path], hub_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[list[str]]:
     """A server that speaks as the hub does, with one model; gives the list of paths asked for."""
-    from huggingface_hub import constants
-
     files = {path.name: path.read_bytes() for path in tiny_folder("igt5").iterdir()}
     files |= {"README.md": b"text", "pytorch_model.bin": b"the same again", "evil.py": b"boom()"}
     oid = {name: hashlib.sha1(body).hexdigest() for name, body in files.items()}
@@ -300,8 +287,6 @@ def test_download_into_the_cache_and_into_a_folder(hub, run_paratope, tmp_path):
 
 
 def test_download_without_a_network_and_of_nothing(hub_cache, monkeypatch, run_paratope):
-    from huggingface_hub import constants
-
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     done = run_paratope("encoders", "download", "esm2-8m", code=2)
     assert "could not be downloaded" in done.err

@@ -300,8 +300,6 @@ def test_antiberty_knows_antibodies():
 
 
 def test_antiberty_uses_every_weight_it_has(monkeypatch: pytest.MonkeyPatch):
-    import torch
-
     encoder: Any = load_encoder("antiberty", device="cpu")
     state = encoder._load_model().state_dict()
     path = encoder._folder / "pytorch_model.bin"

@@ -18,14 +18,12 @@ from paratope.data import value_faults
 from paratope.data.datasets.simulated import simulate
 from paratope.data.measurements import Measurement
 from paratope.data.tables import frame_from_measurements, write_table
-from paratope.encoders import load_encoder
-from paratope.encoders.embedding_store import EmbeddingStore
 from paratope.models.batches import Examples
 from paratope.models.recipes import RECIPES, MonitorSettings, load_recipe, recipe_toml
 from paratope.molecules.sequences import Antibody, Antigen, Pair
 from paratope.training import RunOptions, fit, loop, monitors, train_table, validation
 from paratope.training.history import history_table
-from small_runs import run, tiny
+from small_runs import examples, run, tiny
 
 STEADY = ["schedule.name=constant", "training.learning_rate=0.01"]
 
@@ -46,11 +44,8 @@ def learnable(count: int, seed: int) -> Examples:
 @pytest.fixture(scope="module")
 def easy(tmp_path_factory):
     """Training and validation examples that are quickly learned, with their store."""
-    parts = learnable(64, 0), learnable(32, 1)
-    with EmbeddingStore(load_encoder("residue"), tmp_path_factory.mktemp("easy")) as store:
-        for part in parts:
-            store.fill((*part.antibodies, *part.antigens))
-        yield *parts, store
+    with examples(tmp_path_factory.mktemp("easy"), learnable(64, 0), learnable(32, 1)) as found:
+        yield found
 
 
 def fit_easy(easy, *changes: str, name: str = "default"):

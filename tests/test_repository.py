@@ -7,7 +7,6 @@ import sys
 import zipfile
 from pathlib import Path
 
-import polars as pl
 import pytest
 
 from conftest import ROOT
@@ -26,16 +25,10 @@ def pip(*arguments: object) -> None:
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("wheels")
-    pip("wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", folder, ROOT)
-    (path,) = folder.glob("paratope-*.whl")
-    return path
-
-
 @pytest.mark.slow
-def test_wheel_holds_every_file_of_the_package_and_is_small(wheel: Path):
+def test_wheel_holds_every_file_of_the_package_and_is_small(tmp_path: Path):
+    pip("wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", tmp_path, ROOT)
+    (wheel,) = tmp_path.glob("paratope-*.whl")
     held = {name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("paratope/")}
     files = {
         f"paratope/{path.relative_to(PACKAGE).as_posix()}"
@@ -78,20 +71,6 @@ def test_a_plain_installation_runs_every_command_of_the_readme(tmp_path: Path):
     for language, body in fences:
         if language == "python":
             shell(f"python - <<'END'\n{body}END")
-
-
-@pytest.mark.slow
-def test_installed_wheel_predicts_from_anywhere(wheel: Path, tmp_path: Path):
-    site = tmp_path / "site"
-    pip("install", "--no-deps", "--target", site, wheel)
-    code = "import paratope; print(paratope.__file__); from paratope.cli import main; main()"
-    pairs = ROOT / "examples" / "pairs.csv"
-    environment = os.environ | {"PYTHONPATH": str(site), "PARATOPE_CACHE": f"{tmp_path}/cache"}
-    command = [sys.executable, "-c", code, "predict", str(pairs), "-o", "out.csv"]
-    done = run(command, cwd=tmp_path, env=environment)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(str(site))
-    assert pl.read_csv(tmp_path / "out.csv")["pkd"].null_count() == 0
 
 
 def test_the_whole_check_fails_without_the_public_data_or_runs_every_part(

@@ -1,15 +1,14 @@
 """Splits: what stays together, what the proof says, and both against brute force."""
 
 import dataclasses
-import json
 from collections import Counter
 
 import numpy as np
-import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from rapidfuzz.distance import Levenshtein
 
 from paratope.core.errors import InputError, ParatopeError
 from paratope.data import splits
@@ -70,15 +69,6 @@ def identity_by_alignment(first, second):
                 (score[i, j - 1] - 1, same[i, j - 1]),
             )
     return same[-1, -1] / min(len(first), len(second))
-
-
-def edit_distance(first, second):
-    row = list(range(len(second) + 1))
-    for i, a in enumerate(first, start=1):
-        before, row[0] = row[0], i
-        for j, b in enumerate(second, start=1):
-            before, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, before + (a != b))
-    return row[-1]
 
 
 def crossing(split):
@@ -232,7 +222,7 @@ def test_antibody_clusters_equal_brute_force_single_linkage(region):
         for i, a in enumerate(texts)
         for j, b in enumerate(texts[:i])
         if min(len(a), len(b)) >= 0.8 * max(len(a), len(b))
-        and (max(len(a), len(b)) - edit_distance(a, b)) / min(len(a), len(b)) >= threshold
+        and (max(len(a), len(b)) - Levenshtein.distance(a, b)) / min(len(a), len(b)) >= threshold
     ]
     expected = single_linkage(len(texts), np.array(links).T)
     assert len(set(expected)) < len(texts)
@@ -336,7 +326,7 @@ def test_antibody_proof_equals_brute_force(rows):
     for i, j in crossing(split):
         a, b = sorted((loops[i], loops[j]), key=len)
         if len(a) >= 0.8 * len(b):
-            best = max(best, (len(b) - edit_distance(a, b)) / len(a))
+            best = max(best, (len(b) - Levenshtein.distance(a, b)) / len(a))
     assert split.proof["antibody_max_identity"]["cdr3"] == pytest.approx(best, abs=1e-4)
     assert best < 0.8
     assert split.proof["shared_antibodies"] == 0
@@ -490,19 +480,6 @@ def test_a_giant_group_and_no_rows_are_told(rows):
 def test_wrong_requests_say_what_is_right(rows, asked, said):
     with pytest.raises(InputError, match=said):
         split_measurements(rows, **{"by": "random", **asked})
-
-
-def test_split_and_proof_are_written(rows, tmp_path):
-    split = split_measurements(rows, "antigen", folds=3)
-    frame = pl.DataFrame({"id": [str(n) for n in range(61)], "well": ["A1"] * 61})
-    splits.write_split(frame, split, tmp_path / "out", rows=range(1, 61))
-    table = pl.read_csv(tmp_path / "out" / "split.csv", infer_schema=False)
-    assert table.columns == ["id", "well", "split"]
-    assert not table["split"][0]
-    assert table["split"][1:].to_list() == [str(part) for part in split.assignment]
-    written = json.loads((tmp_path / "out" / "proof.json").read_text())
-    assert written == json.loads(json.dumps(split.proof))
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["proof.json", "split.csv"]
 
 
 def test_one_antigen_cannot_be_split_by_antigen_and_its_tiers_say_so():
