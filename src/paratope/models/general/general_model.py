@@ -1,0 +1,372 @@
+"""The general model: pKd = level + Δ, from sequences alone, each part in words and pKd."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from paratope.core.errors import InputError, ModelError
+from paratope.core.units import (
+    PKD_MAX_MEASURABLE,
+    PKD_MAX_OUTPUT,
+    PKD_MIN_MEASURABLE,
+    PKD_MIN_OUTPUT,
+    STRONG_PKD,
+)
+from paratope.models.applicability_domain import (
+    NEAR_ANTIGEN_IDENTITY,
+    SAME_ANTIGEN_IDENTITY,
+    SAME_FAMILY_IDENTITY,
+    ApplicabilityDomain,
+    DomainDistance,
+)
+from paratope.models.bundle import Bundle
+from paratope.models.calibration import check_options
+from paratope.models.general.fitting import Fit, level_rows
+from paratope.models.general.intervals import DIFFERENCE, Intervals, stratum_of
+from paratope.models.general.level import CELLS, NEW, PEPTIDE_COLUMNS, Level, LevelRows
+from paratope.models.general.substitutions import (
+    Change,
+    SubstitutionScore,
+    changes_between,
+    is_mutant,
+)
+from paratope.models.model import (
+    DEFAULT_COVERAGE,
+    Calibrated,
+    Chains,
+    Label,
+    PairContext,
+    PairPredictions,
+    PredictedDifference,
+    Scored,
+)
+from paratope.molecules.sequences import Antibody, Antigen, Pair
+
+KIND = "general"
+# A variant changes at most this share of its parent's residues: all CDRs are about a quarter.
+_MOST_CHANGED = 0.35
+_NO_PARENT = "no parent named: variants of one antibody cannot be ranked"
+_GERMLINE = (
+    "the parent is a germline antibody: mutations of maturation improve it, so their cost on "
+    "average is withheld"
+)
+_OTHER = "no variant of the parent: only levels are compared"
+_OUT = "out of domain: the antigen resembles none that the model was trained on"
+
+
+class _Known(NamedTuple):
+    """Which of the trained effects apply to n root pairs, and rows trained on their clusters."""
+
+    cluster: np.ndarray
+    antigen: np.ndarray
+    family: np.ndarray
+    rows: np.ndarray
+
+
+class Explanation(NamedTuple):
+    """A prediction as the sum it is: named parts and changes, in pKd."""
+
+    parts: dict[str, float]
+    changes: tuple[tuple[Change, float], ...]
+    pkd: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Roots:
+    """Where the domain's molecules belong, by index into the domain's lists and the level's effects.
+
+    `antigen_cluster`, `antigen_effect`: (antigens,); `antibody_family`: (antibodies,);
+    `families`: (families, 2) cluster and antibody family; `cluster_rows`: (clusters,) rows trained.
+    """
+
+    antigen_cluster: np.ndarray
+    antigen_effect: np.ndarray
+    antibody_family: np.ndarray
+    families: np.ndarray
+    cluster_rows: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class GeneralModel:
+    """What was learned of many antibodies and antigens; see `Model`."""
+
+    learned: Fit
+    intervals: Intervals
+    domain: ApplicabilityDomain
+    roots: Roots
+    parent_share: float  # Of the difference between a measured parent and its level that holds
+    label: Label = "pkd"
+    default_antigen: Antigen | None = None  # every row must name its antigen
+
+    def cut_pair(self, pair: Pair) -> tuple[Pair, str | None]:
+        """The pair itself: any length is read."""
+        return pair, None
+
+    def judge(self, pairs: Sequence[Pair]) -> list[DomainDistance]:
+        """How close each pair is to what was learned from."""
+        return self.domain.judge(pairs)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def predict_pairs(
+        self,
+        pairs: Sequence[Pair],
+        *,
+        parent: Pair | None = None,
+        coverage: float = DEFAULT_COVERAGE,
+        strong_threshold_pkd: float = STRONG_PKD,
+        contexts: Sequence[PairContext] | None = None,
+    ) -> PairPredictions:
+        """Predictions with intervals; what a row's context names goes before `parent`."""
+        check_options(coverage, strong_threshold_pkd)
+        given = contexts or [PairContext()] * len(pairs)
+        given = [c if c.parent is not None else c._replace(parent=parent) for c in given]
+        read = self._read(pairs, given)
+        pkd = np.clip(read.level + read.delta, PKD_MIN_OUTPUT, PKD_MAX_OUTPUT)
+        half, p_strong = np.zeros((2, len(pairs)))
+        for name in dict.fromkeys(read.strata):
+            rows = np.array([stratum == name for stratum in read.strata])
+            errors = self.intervals.of(name)
+            half[rows] = errors.half_width(coverage)
+            share = errors.share_at_least(strong_threshold_pkd - pkd[rows])
+            if name.startswith("new"):  # what is not known never speaks for a strong binder
+                share = np.minimum(share, errors.base_rate(strong_threshold_pkd))
+            p_strong[rows] = share
+        low, high = np.clip([pkd - half, pkd + half], PKD_MIN_MEASURABLE, PKD_MAX_MEASURABLE)
+        calibrated = Calibrated(pkd, np.minimum(low, pkd), np.maximum(high, pkd), p_strong)
+        difference = None
+        if parent is not None:
+            difference = self._difference(pairs, pkd, half, read, parent, coverage)
+        return PairPredictions(calibrated, self.judge(pairs), read.notes, difference)
+
+    def explain(
+        self, pairs: Sequence[Pair], contexts: Sequence[PairContext] | None = None
+    ) -> list[Explanation]:
+        """Parts of each prediction; they and the changes add up to it exactly."""
+        read = self._read(pairs, contexts or [PairContext()] * len(pairs))
+        parts = self.learned.level.parts(read.rows)
+        answers = []
+        for row, changes in enumerate(read.changes):
+            named = {name: float(values[row]) for name, values in parts.items()}
+            if read.parent_part[row]:
+                named["measured parent"] = float(read.parent_part[row])
+            shares = self._contributions(changes, read.epitopes[row])
+            together = tuple(zip(changes, shares.tolist(), strict=True))
+            answers.append(Explanation(named, together, sum(named.values()) + float(shares.sum())))
+        return answers
+
+    def _contributions(
+        self, changes: Sequence[Change], epitope: frozenset[tuple[str, int]] | None
+    ) -> np.ndarray:
+        scores = self.learned.substitutions
+        antibody, antigen = self.learned.level.slopes
+        return scores.antibody(changes) * antibody + scores.antigen(changes, epitope) * antigen
+
+    def _difference(
+        self,
+        pairs: Sequence[Pair],
+        pkd: np.ndarray,
+        half: np.ndarray,
+        read: "_Read",
+        parent: Pair,
+        coverage: float,
+    ) -> PredictedDifference:
+        reference = float(self.predict_pairs([parent], coverage=coverage).calibrated.value[0])
+        of_parent = np.array([root is parent for root in read.roots])
+        delta = np.where(of_parent, read.delta, pkd - reference)
+        errors = self.intervals.of(DIFFERENCE)
+        reach = np.where(of_parent, errors.half_width(coverage), np.sqrt(2) * half)
+        levels = self.intervals.of("new antigen")
+        p = np.where(of_parent, errors.share_at_least(-delta), levels.share_at_least(-delta))
+        return PredictedDifference(delta, delta - reach, delta + reach, p)
+
+    def _read(self, pairs: Sequence[Pair], contexts: Sequence[PairContext]) -> "_Read":
+        roots, changes, notes = [], [], []
+        for pair, context in zip(pairs, contexts, strict=True):
+            root, changed, note = _root_of(pair, context)
+            roots.append(root)
+            changes.append(changed)
+            notes.append(note)
+        known = self._known(roots)
+        epitopes = [context.epitope for context in contexts]
+        indices = known.cluster, known.antigen, known.family
+        rows = level_rows(self.learned, roots, changes, indices, epitopes)
+        level, delta = self.learned.level.level(rows), self.learned.level.delta(rows)
+        parent_part = np.zeros(len(pairs))
+        for row, context in enumerate(contexts):
+            if context.parent_pkd is not None and roots[row] is context.parent:
+                parent_part[row] = self.parent_share * (context.parent_pkd - level[row])
+        strata = [
+            stratum_of(int(count), root.antibody.light is None, bool(part))
+            for count, root, part in zip(known.rows, roots, parent_part, strict=True)
+        ]
+        for row, cluster in enumerate(known.cluster):
+            if cluster == NEW:
+                notes[row] = "; ".join(filter(None, (_OUT, notes[row])))
+        return _Read(
+            roots, changes, notes, rows, level + parent_part, delta, parent_part, strata, epitopes
+        )
+
+    def _known(self, roots: Sequence[Pair]) -> _Known:
+        closest = self.domain.closest(roots)
+        cluster, antigen, family = np.full((3, len(roots)), NEW)
+        families = {tuple(pair): row for row, pair in enumerate(self.roots.families.tolist())}
+        for row, near in enumerate(closest):
+            if near.antigen_identity >= NEAR_ANTIGEN_IDENTITY:
+                cluster[row] = self.roots.antigen_cluster[near.antigen]
+            if near.antigen_identity >= SAME_ANTIGEN_IDENTITY:
+                antigen[row] = self.roots.antigen_effect[near.antigen]
+            if near.antibody_identity >= SAME_FAMILY_IDENTITY:
+                key = int(cluster[row]), int(self.roots.antibody_family[near.antibody])
+                family[row] = families.get(key, NEW)
+        counts = self.roots.cluster_rows
+        rows = np.where(cluster == NEW, 0, counts[cluster] if len(counts) else 0)
+        return _Known(cluster, antigen, family, rows)
+
+    def antibody_state(self, molecules: Sequence[Chains]) -> list[Antibody]:
+        """The antibodies themselves."""
+        return [Antibody(chains[0], (*chains[1:], None)[0]) for chains in molecules]
+
+    def antigen_state(self, molecules: Sequence[Chains]) -> list[Antigen]:
+        """The antigens themselves."""
+        return [Antigen(chains) for chains in molecules]
+
+    def score(
+        self,
+        antibodies: Any,
+        antigens: Any,
+        antibody_index: Sequence[int] | np.ndarray | None = None,
+        antigen_index: Sequence[int] | np.ndarray | None = None,
+    ) -> Scored:
+        """Levels of pairs, with the standard deviation of errors where as much is known."""
+        left = range(len(antibodies)) if antibody_index is None else antibody_index
+        right = range(len(antigens)) if antigen_index is None else antigen_index
+        pairs = [Pair(antibodies[a], antigens[b]) for a, b in zip(left, right, strict=True)]
+        read = self._read(pairs, [PairContext()] * len(pairs))
+        sd = np.array([self.intervals.of(name).rmse for name in read.strata])
+        return Scored(read.level, sd, (read.level - STRONG_PKD) / np.maximum(sd, 1e-3) * 1.7)
+
+    def to_bundle(
+        self, metrics: Mapping[str, Any], environment: Mapping[str, Any], card: str
+    ) -> Bundle:
+        """As a model folder's contents: arrays and JSON."""
+        level, substitutions = self.learned.level, self.learned.substitutions
+        arrays = {
+            f"level.{field.name}": np.asarray(getattr(level, field.name), float)
+            for field in dataclasses.fields(level)
+        }
+        arrays |= {
+            f"roots.{field.name}": np.asarray(getattr(self.roots, field.name), np.int64)
+            for field in dataclasses.fields(self.roots)
+        }
+        arrays |= {
+            "peptide_mean": self.learned.peptide_mean,
+            "peptide_sd": self.learned.peptide_sd,
+            "parent_share": np.array(self.parent_share),
+            "mean_weight": np.array(substitutions.mean_weight),
+            "weights": np.array(list(substitutions.weights.values()), float),
+        }
+        config = {
+            "kind": KIND,
+            "encoders": {"antibody": "none", "antigen": "none"},
+            "members": 1,
+            "positions": list(substitutions.weights),
+        }
+        return Bundle(
+            config,
+            arrays,
+            self.intervals.to_json(),
+            self.domain.to_json(),
+            dict(metrics),
+            dict(environment),
+            card,
+        )
+
+    @classmethod
+    def of_bundle(cls, bundle: Bundle) -> "GeneralModel":
+        """The inverse of `to_bundle`; raises `ModelError` if something is missing or out of range."""
+        arrays = {name: np.asarray(values) for name, values in bundle.weights.items()}
+        try:
+            level = Level(
+                float(arrays["level.mean"]),
+                **{
+                    field.name: arrays[f"level.{field.name}"]
+                    for field in dataclasses.fields(Level)
+                    if field.name != "mean"
+                },
+            )
+            roots = Roots(*(arrays[f"roots.{field.name}"] for field in dataclasses.fields(Roots)))
+            positions = [str(name) for name in bundle.config["positions"]]
+            weights = dict(zip(positions, arrays["weights"].tolist(), strict=True))
+            substitutions = SubstitutionScore(weights, float(arrays["mean_weight"]))
+            features = arrays["peptide_mean"], arrays["peptide_sd"]
+            share = float(arrays["parent_share"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelError(
+                f"model.safetensors or config.json lacks a part of a general model: {error}"
+            ) from error
+        domain = ApplicabilityDomain.from_json(bundle.familiarity)
+        model = cls(
+            Fit(substitutions, level, *features),
+            Intervals.from_json(bundle.calibration),
+            domain,
+            roots,
+            share,
+        )
+        model._check()
+        return model
+
+    def _check(self) -> None:
+        """Raise `ModelError` if indices point outside what is there."""
+        level, roots = self.learned.level, self.roots
+        bounds = (
+            (roots.antigen_cluster, len(self.domain.antigens), len(level.cluster)),
+            (roots.antigen_effect, len(self.domain.antigens), len(level.antigen)),
+            (roots.antibody_family, len(self.domain.antibodies), 2**31),
+            (roots.cluster_rows, len(level.cluster), 2**31),
+        )
+        sizes = len(level.cell) == len(CELLS) and len(level.peptide) == len(PEPTIDE_COLUMNS)
+        sizes &= len(level.slopes) == 2 and roots.families.shape == (len(level.family), 2)
+        inside = all(
+            len(index) == count and (not count or NEW <= index.min() <= index.max() < most)
+            for index, count, most in bounds
+        )
+        if not (sizes and inside):
+            raise ModelError("model.safetensors: arrays of this general model do not fit together")
+
+
+class _Read(NamedTuple):
+    """What was read of n pairs, and their level and Δ in pKd."""
+
+    roots: list[Pair]
+    changes: list[tuple[Change, ...]]
+    notes: list[str]
+    rows: LevelRows
+    level: np.ndarray
+    delta: np.ndarray
+    parent_part: np.ndarray
+    strata: list[str]
+    epitopes: list[frozenset[tuple[str, int]] | None]
+
+
+def _root_of(pair: Pair, context: PairContext) -> tuple[Pair, tuple[Change, ...], str]:
+    """The pair whose level counts, what is changed in it, and a note."""
+    parent = context.parent
+    if parent is None:
+        return pair, (), _NO_PARENT
+    same_antigen = parent.antigen.chains == pair.antigen.chains
+    if not (same_antigen or is_mutant(parent.antigen, pair.antigen)):
+        return pair, (), _OTHER
+    try:
+        changes = changes_between(parent, pair)
+    except InputError:
+        return pair, (), _OTHER
+    inside = sum(bool(change.region) for change in changes)
+    if inside > _MOST_CHANGED * sum(map(len, parent.antibody.chains)):
+        return pair, (), _OTHER
+    if context.parent_is == "germline" and inside:
+        return parent, tuple(change for change in changes if not change.region), _GERMLINE
+    return parent, changes, ""
