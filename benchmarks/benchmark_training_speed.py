@@ -37,8 +37,8 @@ from paratope.models.bundle import make_bundle, write_bundle
 from paratope.models.calibration import Calibration
 from paratope.models.ensembling import environment
 from paratope.models.model import Scored
-from paratope.models.network import Network, NetworkConfig
-from paratope.models.recipes import Recipe, load_recipe
+from paratope.models.network import Network
+from paratope.models.recipes import NetworkConfig, Recipe, load_recipe
 from paratope.molecules.sequences import AMINO_ACIDS, Antibody, Antigen, Pair
 from paratope.training import RunOptions, fit
 from paratope.training.checkpoints import LATEST

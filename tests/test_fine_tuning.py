@@ -22,8 +22,7 @@ from paratope.encoders.embedding_store import EmbeddingStore, list_caches
 from paratope.models import fine_tuning
 from paratope.models.batches import Examples, collate
 from paratope.models.fine_tuning import AdaptedTower, ResidueTokens, build_network
-from paratope.models.network import NetworkConfig
-from paratope.models.recipes import LoraSettings, Recipe, load_recipe
+from paratope.models.recipes import LoraSettings, NetworkConfig, Recipe, load_recipe
 from paratope.molecules.sequences import ALPHABET, AMINO_ACIDS, Antibody, Antigen, Pair
 from paratope.training import FitResult, RunOptions, fit, score, train_table
 from paratope.training.runs import write_model_of_run

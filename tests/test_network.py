@@ -8,8 +8,8 @@ import torch
 from torch.nn import functional
 
 from paratope.models.batches import PairBatch
-from paratope.models.network import FeedForward, Network, NetworkConfig, bounded, unbounded
-from paratope.models.recipes import RECIPES, load_recipe
+from paratope.models.network import FeedForward, Network, bounded, unbounded
+from paratope.models.recipes import RECIPES, NetworkConfig, load_recipe
 
 ANTIBODY_DIM, ANTIGEN_DIM = 12, 9
 SMALL = {"dim": 16, "heads": 4, "regressor": (24,)}

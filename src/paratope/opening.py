@@ -2,8 +2,8 @@
 
 import os
 
-from paratope.models.bundle import Bundle, find_model, read_bundle
-from paratope.models.network_model import NetworkModel
+from paratope.models.bundle import GENERAL, Bundle, find_model, read_bundle
+from paratope.models.general.general_model import GeneralModel
 from paratope.models.predictor import Predictor
 
 __all__ = ["open_predictor", "predictor_of"]
@@ -27,4 +27,9 @@ def predictor_of(
         from paratope.campaigns.campaign_bundle import open_campaign
 
         return Predictor(open_campaign(bundle, device, cache), bundle)
+    if bundle.config.get("kind") == GENERAL:
+        return Predictor(GeneralModel.of_bundle(bundle), bundle)
+    # imported here: the general model's user pays for no torch
+    from paratope.models.network_model import NetworkModel
+
     return Predictor(NetworkModel.open(bundle, device, cache), bundle)

@@ -46,6 +46,9 @@ class DomainDistance:
     # is but a fragment of the longer one
     antigen_identity: float
     antibody_identity: float  # Of all CDRs to the closest training antibody, 0 to 1
+    # antigen, antibody: index of those closest in the domain's lists; -1 for none
+    antigen: int = -1
+    antibody: int = -1
 
 
 class ApplicabilityDomain:
@@ -73,12 +76,12 @@ class ApplicabilityDomain:
         for index, chains in enumerate(self.antigens):
             for chain in chains:
                 self._antigens_of_chain[chain].append(index)
-        self._known_antigens: dict[tuple[str, ...], tuple[float, frozenset[int]]] = {}
+        self._known_antigens: dict[tuple[str, ...], tuple[float, int, frozenset[int]]] = {}
 
     @classmethod
     def of_pairs(cls, pairs: Iterable[Pair]) -> "ApplicabilityDomain":
         """The domain of the pairs a model is trained on; antibodies as variable domains."""
-        return cls._of_molecules((_loops(pair.antibody), pair.antigen.chains) for pair in pairs)
+        return cls._of_molecules((cdr_loops(pair.antibody), pair.antigen.chains) for pair in pairs)
 
     @classmethod
     def joined(cls, parts: Sequence["ApplicabilityDomain"]) -> "ApplicabilityDomain":
@@ -110,39 +113,43 @@ class ApplicabilityDomain:
         unknown = [chains for chains in antigens if chains not in self._known_antigens]
         self._known_antigens.update(self._closest_antigens(unknown))
         antibodies = list(dict.fromkeys(pair.antibody.chains for pair in pairs))
-        loops = [_loops(Antibody(chains[0], (*chains[1:], None)[0])) for chains in antibodies]
+        loops = [cdr_loops(Antibody(chains[0], (*chains[1:], None)[0])) for chains in antibodies]
         similarity = np.zeros((len(loops), len(self._texts)))
         if loops and self._texts:
             queries, scorer = ["".join(parts) for parts in loops], Levenshtein.normalized_similarity
             similarity = cdist(queries, self._texts, scorer=scorer, dtype=np.float32, workers=-1)
         row_of = {chains: row for row, chains in enumerate(antibodies)}
+        partners: dict[tuple[frozenset[int], bool], list[int]] = {}
         answers = []
         for pair in pairs:
-            antigen_identity, same = self._known_antigens[pair.antigen.chains]
+            antigen_identity, antigen, same = self._known_antigens[pair.antigen.chains]
             to_all = similarity[row_of[pair.antibody.chains]]
-            closest = float(to_all.max(initial=0.0))
+            antibody = int(to_all.argmax()) if len(to_all) else -1
+            closest = float(to_all[antibody]) if len(to_all) else 0.0
             chains, is_paired = pair.antibody.chains, pair.antibody.light is not None
-            measured = [
-                partner
-                for antigen in same
-                for partner in self._measured_with[antigen]
-                if any(self.antibodies[partner][3:]) == is_paired
-            ]
+            if (measured := partners.get((same, is_paired))) is None:
+                measured = partners[same, is_paired] = [
+                    partner
+                    for known in same
+                    for partner in self._measured_with[known]
+                    if any(self.antibodies[partner][3:]) == is_paired
+                ]
             if any(number_chain(chain).missing for chain in chains):
                 measured = []
             relative = float(to_all[measured].max()) if measured else 0.0
             domain: Domain = "near" if antigen_identity >= NEAR_ANTIGEN_IDENTITY else "out"
             if antigen_identity >= SAME_ANTIGEN_IDENTITY and relative >= SAME_FAMILY_IDENTITY:
                 domain = "in"
-            answers.append(DomainDistance(domain, round(antigen_identity, 3), round(closest, 3)))
+            identities = round(antigen_identity, 3), round(closest, 3)
+            answers.append(DomainDistance(domain, *identities, antigen, antibody))
         return answers
 
     def _closest_antigens(
         self, molecules: Sequence[tuple[str, ...]]
-    ) -> dict[tuple[str, ...], tuple[float, frozenset[int]]]:
+    ) -> dict[tuple[str, ...], tuple[float, int, frozenset[int]]]:
         known = self._antigens_of_chain
-        best: dict[str, tuple[float, set[int]]] = {
-            chain: (1.0, set(known[chain])) if chain in known else (0.0, set())
+        best: dict[str, tuple[float, int, set[int]]] = {
+            chain: (1.0, known[chain][0], set(known[chain])) if chain in known else (0.0, -1, set())
             for chains in molecules
             for chain in chains
         }
@@ -158,15 +165,17 @@ class ApplicabilityDomain:
             identities = hits.identity[strong] * np.minimum(1.0, aligned / whole)
             order = zip(first, second, identities, strict=True)
             for query, target, identity in order:
-                highest, same = best[new[query]]
+                highest, closest, same = best[new[query]]
                 if identity >= SAME_ANTIGEN_IDENTITY:
                     same |= set(known[chains[target]])
-                best[new[query]] = max(highest, float(identity)), same
+                if identity > highest:
+                    highest, closest = float(identity), known[chains[target]][0]
+                best[new[query]] = highest, closest, same
         answers = {}
         for molecule in molecules:
-            identity = max(best[chain][0] for chain in molecule)
-            same = frozenset().union(*(best[chain][1] for chain in molecule))
-            answers[molecule] = (identity, same)
+            identity, closest, _ = max((best[chain] for chain in molecule), key=lambda hit: hit[0])
+            same = frozenset().union(*(best[chain][2] for chain in molecule))
+            answers[molecule] = (identity, closest, same)
         return answers
 
     def to_json(self) -> dict[str, Any]:
@@ -194,6 +203,7 @@ class _Saved(pydantic.BaseModel):
     partners: Annotated[list[tuple[int, int]], pydantic.FailFast()]
 
 
-def _loops(antibody: Antibody) -> tuple[str, ...]:
+def cdr_loops(antibody: Antibody) -> tuple[str, ...]:
+    """CDRs of an antibody, H1 to L3; empty where there is no light chain."""
     loops = cdrs(antibody)
     return tuple(loops.get(name, "") for name in _CDR_NAMES)

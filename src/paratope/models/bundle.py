@@ -14,8 +14,9 @@ import os
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+import numpy as np
 import pydantic
 
 from paratope.core.errors import ModelError, OutputError, unknown_name
@@ -23,11 +24,14 @@ from paratope.core.files import as_output_error, atomic_folder, json_text
 from paratope.core.validation import Line, validated, within
 from paratope.models.applicability_domain import ApplicabilityDomain
 from paratope.models.calibration import Calibration
-from paratope.models.network import Network, NetworkConfig
-from paratope.models.recipes import LoraSettings
+from paratope.models.recipes import LoraSettings, NetworkConfig
+
+if TYPE_CHECKING:
+    from paratope.models.network import Network
 
 FORMAT_VERSION = 1
-BUNDLED_MODELS = ("default",)
+GENERAL = "general"  # The kind of model that is no network: its weights are arrays
+BUNDLED_MODELS = ("default", "network")
 _REQUIRED = ("model.safetensors", "calibration.json", "familiarity.json")
 # Fields of `Bundle`, each a file: name.json
 _DOCUMENTS = ("calibration", "familiarity", "metrics", "environment", "campaign")
@@ -56,7 +60,7 @@ class BundleConfig(pydantic.BaseModel):
 
     encoders: BundleEncoders
     members: Annotated[int, within(1, 1000)]
-    network: NetworkConfig | None = None  # None: a campaign's
+    network: NetworkConfig | None = None  # None: a campaign's, or the general model's
     recipe: dict[str, Any] = {}
     kind: Line = "network"
 
@@ -80,7 +84,8 @@ class Bundle:
 
     # ``encoders`` (antibody, antigen: names with revisions), ``network``, ``members``, ``recipe``
     config: dict[str, Any]
-    weights: Mapping[str, Any]  # ``"<member>.<parameter>"``
+    # ``"<member>.<parameter>"``: tensors; of the general model, arrays by name
+    weights: Mapping[str, Any]
     # calibration, familiarity: as their classes write them
     calibration: dict[str, Any]
     familiarity: dict[str, Any]
@@ -93,12 +98,10 @@ class Bundle:
 
 def write_bundle(bundle: Bundle, folder: str | os.PathLike[str]) -> Path:
     """Write a bundle over the model in a folder, other files kept; raises as `check_target`."""
-    from safetensors.torch import save
-
     target = Path(folder)
     check_target(target)
     contents = {
-        "model.safetensors": save({name: bundle.weights[name] for name in sorted(bundle.weights)}),
+        "model.safetensors": _weights_bytes(bundle),
         "card.md": bundle.card.encode("utf-8"),
     }
     for name in _DOCUMENTS:
@@ -140,9 +143,6 @@ def check_target(target: Path) -> None:
 
 def read_bundle(folder: str | os.PathLike[str]) -> Bundle:
     """The bundle of a folder; `ModelError` if a file is missing, altered, or of another version."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load
-
     source = Path(folder)
     if not source.is_dir():
         raise ModelError(f"{source}: no such model folder")
@@ -168,22 +168,51 @@ def read_bundle(folder: str | os.PathLike[str]) -> Bundle:
                 f"{source}: {name} is not the file that was saved (checksum differs); "
                 "copy the folder again from where it was made"
             )
-    try:
-        weights = load(contents["model.safetensors"])
-    except SafetensorError as error:
-        raise ModelError(f"{source}: model.safetensors cannot be read: {error}") from error
-    for name, tensor in weights.items():
-        if str(tensor.dtype) not in _DTYPES or not tensor.isfinite().all():
-            raise ModelError(
-                f"{source}: model.safetensors: {name!r} is not of finite numbers, or of the kind "
-                f"{tensor.dtype}, which no model holds"
-            )
+    weights = _weights(source, settings.kind, contents["model.safetensors"])
     documents = {
         name: _parse(source, f"{name}.json", contents.get(f"{name}.json", b"{}"))
         for name in _DOCUMENTS
     }
     card = contents.get("card.md", b"").decode("utf-8", errors="replace")
     return Bundle(config=config, weights=weights, card=card, **documents)
+
+
+def _weights_bytes(bundle: Bundle) -> bytes:
+    ordered = {name: bundle.weights[name] for name in sorted(bundle.weights)}
+    if bundle.config.get("kind") == GENERAL:
+        from safetensors.numpy import save
+
+        return save({name: np.ascontiguousarray(values) for name, values in ordered.items()})
+    from safetensors.torch import save as save_tensors
+
+    return save_tensors(ordered)
+
+
+def _weights(source: Path, kind: str, data: bytes) -> dict[str, Any]:
+    """Tensors of networks, arrays of the general model, which needs no torch."""
+    from safetensors import SafetensorError
+
+    try:
+        if kind == GENERAL:
+            from safetensors.numpy import load
+
+            weights: dict[str, Any] = load(data)
+            known = {name: values.dtype.kind in "fi" for name, values in weights.items()}
+        else:
+            from safetensors.torch import load as load_tensors
+
+            weights = dict(load_tensors(data))
+            known = {name: str(tensor.dtype) in _DTYPES for name, tensor in weights.items()}
+    except (SafetensorError, KeyError) as error:
+        raise ModelError(f"{source}: model.safetensors cannot be read: {error}") from error
+    for name, values in weights.items():
+        is_finite = np.isfinite(values) if kind == GENERAL else values.isfinite()
+        if not known[name] or not is_finite.all():
+            raise ModelError(
+                f"{source}: model.safetensors: {name!r} is not of finite numbers, or of the kind "
+                f"{values.dtype}, which no model holds"
+            )
+    return weights
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -204,11 +233,11 @@ def find_model(source: str | os.PathLike[str]) -> Path:
 
 def bundled_folder(name: str) -> Path:
     """Where a model that comes with the package is."""
-    return Path(str(resources.files("paratope"))) / "models" / name
+    return Path(str(resources.files("paratope"))) / "models" / "bundled" / name
 
 
 def make_bundle(
-    networks: Sequence[Network],
+    networks: "Sequence[Network]",
     encoders: Mapping[str, Any],
     recipe: Mapping[str, Any],
     calibration: Calibration,

@@ -19,8 +19,8 @@ from paratope.encoders.protocol import Role
 from paratope.encoders.transformer import TokenizedUnit, TokenTable, TransformerEncoder, padded_ids
 from paratope.models.batches import fit_molecule
 from paratope.models.fine_tuning import AdaptedTower, adapt
-from paratope.models.network import Network, NetworkConfig
-from paratope.models.recipes import Recipe, load_recipe
+from paratope.models.network import Network
+from paratope.models.recipes import NetworkConfig, Recipe, load_recipe
 from paratope.molecules.sequences import ALPHABET, Chains, clean_antibody, clean_antigen
 
 

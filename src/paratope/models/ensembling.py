@@ -76,9 +76,9 @@ def ensemble_models(sources: Sequence[str]) -> Bundle:
     )
 
 
-def environment() -> dict[str, str]:
+def environment(libraries: Sequence[str] = _LIBRARIES) -> dict[str, str]:
     """Versions of Python and of the libraries that shape a model's numbers."""
-    versions = {name: metadata.version(name).split("+")[0] for name in _LIBRARIES}
+    versions = {name: metadata.version(name).split("+")[0] for name in libraries}
     return {"python": platform.python_version(), **versions}
 
 

@@ -22,8 +22,8 @@ from paratope.encoders.embedding_store import EmbeddingStore
 from paratope.encoders.protocol import Role
 from paratope.encoders.transformer import TOKENS_PER_BATCH, TransformerEncoder, length_batches
 from paratope.models.batches import Embeddings
-from paratope.models.network import Network, NetworkConfig
-from paratope.models.recipes import LoraSettings
+from paratope.models.network import Network
+from paratope.models.recipes import LoraSettings, NetworkConfig
 from paratope.molecules.sequences import ALPHABET, Chains
 
 SIDES: tuple[Role, Role] = ("antibody", "antigen")

@@ -48,6 +48,19 @@ class PredictedDifference(NamedTuple):
     p_stronger: np.ndarray  # (n,) probability that it is above 0
 
 
+ParentKind = Literal["germline", "mature", "lead"]
+
+
+class PairContext(NamedTuple):
+    """What is known of a pair beside its residues; each is optional."""
+
+    parent: Pair | None = None  # What its mutations are counted from
+    parent_pkd: float | None = None  # Measured
+    parent_is: ParentKind | None = None
+    # Residues of the epitope as (chain, position from 1), such as ("A", 93); None: not known
+    epitope: frozenset[tuple[str, int]] | None = None
+
+
 class PairPredictions(NamedTuple):
     """All that a model says of n pairs."""
 

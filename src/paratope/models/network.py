@@ -7,7 +7,7 @@ convolutions, attention and pooling.
 """
 
 import math
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -15,25 +15,11 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from paratope.core.units import PKD_MAX_OUTPUT, PKD_MIN_OUTPUT
-from paratope.core.validation import within
 from paratope.models.batches import PairBatch
-from paratope.models.recipes import NetworkSettings
+from paratope.models.recipes import NetworkConfig
 
 # log-variances of a pKd the network can state: standard deviations from 0.05 to 7.4
 LOG_VARIANCE_RANGE = (-6.0, 4.0)
-
-
-class NetworkConfig(NetworkSettings):
-    """Sizes of a network: a recipe's, with those of what it reads."""
-
-    # antibody_dim, antigen_dim: Width of the encoders' embeddings
-    antibody_dim: Annotated[int, within(1, 65_536)]
-    antigen_dim: Annotated[int, within(1, 65_536)]
-
-    @property
-    def weights(self) -> int:
-        """Those of one network's matrices: fewer than it has, by its biases."""
-        return super().weights + self.dim * (self.antibody_dim + self.antigen_dim)
 
 
 class NetworkOutput(NamedTuple):

@@ -25,7 +25,8 @@ from paratope.models.bundle import Bundle, BundleConfig
 from paratope.models.calibration import Calibration
 from paratope.models.fine_tuning import SIDES, ResidueTokens, build_network, open_store
 from paratope.models.model import DEFAULT_COVERAGE, STRONG_PKD, Label, PairPredictions, Scored
-from paratope.models.network import Network, NetworkConfig
+from paratope.models.network import Network
+from paratope.models.recipes import NetworkConfig
 from paratope.molecules.sequences import Antibody, Antigen, Chains, Pair
 
 Store = EmbeddingStore | ResidueTokens

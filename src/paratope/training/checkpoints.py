@@ -25,8 +25,7 @@ from torch import Tensor, nn
 
 from paratope.core.errors import TrainingError
 from paratope.core.files import atomic_file
-from paratope.models.network import NetworkConfig
-from paratope.models.recipes import Recipe
+from paratope.models.recipes import NetworkConfig, Recipe
 
 LATEST = "checkpoint_latest.pth"
 PREVIOUS = "checkpoint_previous.pth"

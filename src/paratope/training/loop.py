@@ -20,8 +20,8 @@ from paratope.core.resumable import Resumable
 from paratope.encoders.transformer import resolve_device
 from paratope.models.batches import BatchPlan, Embeddings, Examples, collate, label_batch
 from paratope.models.fine_tuning import build_network, embedding_width
-from paratope.models.network import Network, NetworkConfig
-from paratope.models.recipes import Recipe
+from paratope.models.network import Network
+from paratope.models.recipes import NetworkConfig, Recipe
 from paratope.training.checkpoints import Checkpoints, check_same_run, weights_of
 from paratope.training.learner import Learner
 from paratope.training.loggers import RunLog

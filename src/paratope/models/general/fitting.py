@@ -9,7 +9,23 @@ from paratope.core.censoring import Censoring
 from paratope.core.errors import InputError
 from paratope.data.measurements import Measurement
 from paratope.data.splits.clusters import antibody_clusters, antigen_clusters, renumber
-from paratope.models.general.level import Level, LevelRows, cell_of, is_peptide, peptide_features
+from paratope.models.applicability_domain import ApplicabilityDomain, cdr_loops
+from paratope.models.general.intervals import (
+    DIFFERENCE,
+    MIN_ROWS,
+    STRATA,
+    Errors,
+    Intervals,
+    stratum_of,
+)
+from paratope.models.general.level import (
+    NEW,
+    Level,
+    LevelRows,
+    cell_of,
+    is_peptide,
+    peptide_features,
+)
 from paratope.models.general.substitutions import (
     Change,
     MeasuredChange,
@@ -29,6 +45,44 @@ class Fit:
     level: Level
     peptide_mean: np.ndarray
     peptide_sd: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Roots:
+    """Where the domain's molecules belong: indices of its lists and of the level's effects.
+
+    `antigen_cluster`, `antigen_effect`: (antigens,); `antibody_family`: (antibodies,);
+    `families`: (families, 2) cluster and antibody family; `cluster_rows`: (clusters,) rows trained.
+    """
+
+    antigen_cluster: np.ndarray
+    antigen_effect: np.ndarray
+    antibody_family: np.ndarray
+    families: np.ndarray
+    cluster_rows: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class HeldOut:
+    """What models that did not see a row's group say of it; n rows of a table.
+
+    `level`, `delta`: (n,) in pKd; `constant`: mean of their training rows, each cluster weighted by
+    the root of its size; `rows_in_cluster`: how many of them were of the row's antigen cluster.
+    """
+
+    level: np.ndarray
+    delta: np.ndarray
+    constant: np.ndarray
+    rows_in_cluster: np.ndarray
+
+    @property
+    def pkd(self) -> np.ndarray:
+        """Predictions, (n,)."""
+        return self.level + self.delta
+
+    def rows(self, chosen: np.ndarray) -> "HeldOut":
+        """Some of the rows, by mask or index."""
+        return HeldOut(*(getattr(self, f.name)[chosen] for f in dataclasses.fields(self)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,8 +113,11 @@ class TrainingTable:
     @property
     def sizes(self) -> tuple[int, int, int]:
         """Numbers of clusters, antigens and families."""
-        of = self.cluster, self.antigen, self.family
-        return tuple(int(index.max()) + 1 for index in of)
+        return (
+            int(self.cluster.max()) + 1,
+            int(self.antigen.max()) + 1,
+            int(self.family.max()) + 1,
+        )
 
     @property
     def single_domain(self) -> np.ndarray:
@@ -109,6 +166,17 @@ class TrainingTable:
             antibodies,
         )
 
+    def subset(self, chosen: np.ndarray) -> "TrainingTable":
+        """The rows of a mask; clusters, antigens and families keep their numbers."""
+        index = np.flatnonzero(chosen).tolist()
+        values = {
+            field.name: tuple(column[row] for row in index)
+            if isinstance(column := getattr(self, field.name), tuple)
+            else column[chosen]
+            for field in dataclasses.fields(self)
+        }
+        return TrainingTable(**values)
+
     def fit(self, chosen: np.ndarray) -> Fit:
         """Learn from the rows of a mask."""
         index = np.flatnonzero(chosen).tolist()
@@ -130,17 +198,102 @@ class TrainingTable:
         level = Level.fit(self.rows(fit, chosen), self.pkd[chosen], self.sizes)
         return dataclasses.replace(fit, level=level)
 
+    def cross_validate(self, groups: np.ndarray, folds: int = 5, seed: int = 0) -> HeldOut:
+        """Predict each row by a model that saw no row of its group, (n,) group labels."""
+        from sklearn.model_selection import GroupKFold
+
+        held = HeldOut(*(np.zeros(len(self)) for _ in range(3)), np.zeros(len(self), int))
+        splitter = GroupKFold(folds, shuffle=True, random_state=seed)
+        for train, test in splitter.split(self.pkd, groups=groups):
+            mask = np.zeros(len(self), bool)
+            mask[train] = True
+            self.predict_into(held, self.fit(mask), mask, test)
+        return held
+
+    def predict_into(self, held: HeldOut, fit: Fit, trained: np.ndarray, test: np.ndarray) -> None:
+        """Fill in what a fit of the rows of a mask says of other rows."""
+        mask = np.zeros(len(self), bool)
+        mask[test] = True
+        rows = self.rows(fit, mask)
+        held.level[mask], held.delta[mask] = fit.level.level(rows), fit.level.delta(rows)
+        held.constant[mask] = fit.level.mean
+        counts = np.bincount(self.cluster[trained], minlength=self.sizes[0])
+        held.rows_in_cluster[mask] = counts[self.cluster[mask]]
+
+    @property
+    def row_weights(self) -> np.ndarray:
+        """n(cluster)^-1/2 of each row, (n,)."""
+        return 1 / np.sqrt(np.bincount(self.cluster)[self.cluster])
+
+    @property
+    def parent_pkd(self) -> np.ndarray:
+        """Measured pKd of each variant's parent, (n,); NaN where it was not, and for parents."""
+        changed = np.array([bool(changes) for changes in self.changes])
+        return np.where(changed, self.pkd - self.delta_pkd, np.nan)
+
+    def parent_share(self, held: HeldOut) -> float:
+        """Share of the difference between a measured parent and its level that variants keep."""
+        known = np.isfinite(self.parent_pkd)
+        gap = (self.parent_pkd - held.level)[known]
+        rest = (self.pkd - held.pkd)[known]
+        weight = self.row_weights[known]
+        return float(np.clip((weight * gap * rest).sum() / (weight * gap**2).sum(), 0.0, 1.0))
+
+    def intervals(self, by_antigen: HeldOut, by_family: HeldOut, share: float) -> Intervals:
+        """Errors by stratum: of antigens held out, and of antibody families held out.
+
+        With a measured parent, errors are those of antigens held out.
+        """
+        single, weight = self.single_domain, self.row_weights
+        sets: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {name: [] for name in STRATA}
+        for held in (by_antigen, by_family):
+            for known in np.unique(held.rows_in_cluster):
+                for is_single in (False, True):
+                    rows = (held.rows_in_cluster == known) & (single == is_single)
+                    name = stratum_of(int(known), is_single, parent_measured=False)
+                    sets[name].append((np.flatnonzero(rows), self.pkd - held.pkd))
+        known = np.isfinite(self.parent_pkd)
+        part = share * (self.parent_pkd - by_antigen.level)
+        sets["parent measured"].append((np.flatnonzero(known), self.pkd - by_antigen.pkd - part))
+        strata = {}
+        for name, parts in sets.items():
+            rows = np.concatenate([index for index, _ in parts])
+            errors = np.concatenate([values[index] for index, values in parts])
+            if len(rows) >= MIN_ROWS:
+                strata[name] = Errors(errors, weight[rows], self.pkd[rows])
+        delta_errors = (self.delta_pkd - by_antigen.delta)[known]
+        strata[DIFFERENCE] = Errors(delta_errors, weight[known], self.delta_pkd[known])
+        return Intervals(strata)
+
+    def domain(self) -> tuple[ApplicabilityDomain, Roots]:
+        """The molecules learned from, and where each belongs."""
+        both = [*self.pairs, *self.parents]
+        domain = ApplicabilityDomain.of_pairs(both)
+        cluster_of: dict[tuple[str, ...], int] = {}
+        effect_of: dict[tuple[str, ...], int] = {}
+        family_of: dict[tuple[str, ...], int] = {}
+        indices = zip(self.cluster, self.antigen, self.antibody_family, strict=True)
+        for row, (cluster, antigen, family) in enumerate(indices):
+            for pair in (self.parents[row], self.pairs[row]):
+                cluster_of.setdefault(pair.antigen.chains, int(cluster))
+                effect_of.setdefault(pair.antigen.chains, int(antigen))
+                family_of.setdefault(cdr_loops(pair.antibody), int(family))
+        families = np.full((self.sizes[2], 2), NEW)
+        families[self.family, 0], families[self.family, 1] = self.cluster, self.antibody_family
+        return domain, Roots(
+            np.array([cluster_of[chains] for chains in domain.antigens]),
+            np.array([effect_of[chains] for chains in domain.antigens]),
+            np.array([family_of[loops] for loops in domain.antibodies]),
+            families,
+            np.bincount(self.cluster, minlength=self.sizes[0]),
+        )
+
     def rows(self, fit: Fit, chosen: np.ndarray) -> LevelRows:
         """What the level reads of the rows of a mask."""
         index = np.flatnonzero(chosen).tolist()
         parents = [self.parents[row] for row in index]
         known = self.cluster[chosen], self.antigen[chosen], self.family[chosen]
         return level_rows(fit, parents, [self.changes[row] for row in index], known)
-
-    def predict(self, fit: Fit, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Level and Δ of the rows of a mask, (n,) each."""
-        rows = self.rows(fit, chosen)
-        return fit.level.level(rows), fit.level.delta(rows)
 
 
 def level_rows(

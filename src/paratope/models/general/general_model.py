@@ -21,9 +21,9 @@ from paratope.models.applicability_domain import (
     ApplicabilityDomain,
     DomainDistance,
 )
-from paratope.models.bundle import Bundle
+from paratope.models.bundle import GENERAL, Bundle
 from paratope.models.calibration import check_options
-from paratope.models.general.fitting import Fit, level_rows
+from paratope.models.general.fitting import Fit, Roots, level_rows
 from paratope.models.general.intervals import DIFFERENCE, Intervals, stratum_of
 from paratope.models.general.level import CELLS, NEW, PEPTIDE_COLUMNS, Level, LevelRows
 from paratope.models.general.substitutions import (
@@ -44,7 +44,6 @@ from paratope.models.model import (
 )
 from paratope.molecules.sequences import Antibody, Antigen, Pair
 
-KIND = "general"
 # A variant changes at most this share of its parent's residues: all CDRs are about a quarter.
 _MOST_CHANGED = 0.35
 _NO_PARENT = "no parent named: variants of one antibody cannot be ranked"
@@ -71,21 +70,6 @@ class Explanation(NamedTuple):
     parts: dict[str, float]
     changes: tuple[tuple[Change, float], ...]
     pkd: float
-
-
-@dataclasses.dataclass(frozen=True)
-class Roots:
-    """Where the domain's molecules belong, by index into the domain's lists and the level's effects.
-
-    `antigen_cluster`, `antigen_effect`: (antigens,); `antibody_family`: (antibodies,);
-    `families`: (families, 2) cluster and antibody family; `cluster_rows`: (clusters,) rows trained.
-    """
-
-    antigen_cluster: np.ndarray
-    antigen_effect: np.ndarray
-    antibody_family: np.ndarray
-    families: np.ndarray
-    cluster_rows: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)
@@ -211,7 +195,7 @@ class GeneralModel:
         )
 
     def _known(self, roots: Sequence[Pair]) -> _Known:
-        closest = self.domain.closest(roots)
+        closest = self.judge(roots)
         cluster, antigen, family = np.full((3, len(roots)), NEW)
         families = {tuple(pair): row for row, pair in enumerate(self.roots.families.tolist())}
         for row, near in enumerate(closest):
@@ -270,7 +254,7 @@ class GeneralModel:
             "weights": np.array(list(substitutions.weights.values()), float),
         }
         config = {
-            "kind": KIND,
+            "kind": GENERAL,
             "encoders": {"antibody": "none", "antigen": "none"},
             "members": 1,
             "positions": list(substitutions.weights),
@@ -287,7 +271,7 @@ class GeneralModel:
 
     @classmethod
     def of_bundle(cls, bundle: Bundle) -> "GeneralModel":
-        """The inverse of `to_bundle`; raises `ModelError` if something is missing or out of range."""
+        """The inverse of `to_bundle`; raises `ModelError` if a part is missing or out of range."""
         arrays = {name: np.asarray(values) for name, values in bundle.weights.items()}
         try:
             level = Level(

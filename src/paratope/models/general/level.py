@@ -24,9 +24,9 @@ CELLS = ("protein, VH+VL", "protein, single domain", "peptide, VH+VL", "peptide,
 PRIOR_SD_PKD: dict[str, float] = {
     "cell": 1.0,
     "peptide": 0.3,
-    "cluster": 0.7,
+    "cluster": 1.0,
     "antigen": 0.3,
-    "family": 0.7,
+    "family": 0.5,
     "slope": 1.0,
 }
 NEW = -1  # a cluster, antigen or family that no training row has
@@ -109,12 +109,13 @@ class Level:
             "family": _indicators(rows.family, sizes[2]),
             "slope": sparse.csr_matrix(rows.scores),
         }
-        x = sparse.hstack([block * prior_sd[name] for name, block in blocks.items()]).tocsr()
-        weighted = x.multiply(weight[:, None]).tocsr()
-        gram = (weighted.T @ x + sparse.identity(x.shape[1])).tocsc()
-        solution = spsolve(gram, weighted.T @ (pkd - mean))
-        ends = np.cumsum([block.shape[1] for block in blocks.values()])[:-1]
-        parts = zip(blocks, np.split(solution, ends), strict=True)
+        scaled = [block * prior_sd[name] for name, block in blocks.items()]
+        widths = [len(CELLS), len(PEPTIDE_COLUMNS), *sizes, rows.scores.shape[1]]
+        x = sparse.csr_matrix(sparse.hstack(scaled))
+        weighted = sparse.csr_matrix(x.multiply(weight[:, None]))
+        gram = sparse.csc_matrix(weighted.T @ x + sparse.identity(sum(widths)))
+        solution = np.asarray(spsolve(gram, weighted.T @ (pkd - mean)))
+        parts = zip(blocks, np.split(solution, np.cumsum(widths)[:-1]), strict=True)
         effects = {name: values * prior_sd[name] for name, values in parts}
         slopes = np.maximum(effects.pop("slope"), 0.0)
         return cls(mean, **effects, slopes=slopes)

@@ -147,7 +147,8 @@ class SubstitutionScore:
             for region, values in by_region.items()
         }
         sites = {
-            site: (sum(values) + _REGION_MUTANTS * weights[region]) / (len(values) + _REGION_MUTANTS)
+            site: (sum(values) + _REGION_MUTANTS * weights[region])
+            / (len(values) + _REGION_MUTANTS)
             for (site, region), values in by_site.items()
         }
         return cls({**weights, **sites}, mean)

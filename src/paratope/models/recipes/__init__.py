@@ -87,6 +87,19 @@ class NetworkSettings(_Section):
         return self
 
 
+class NetworkConfig(NetworkSettings):
+    """Sizes of a network: a recipe's, with those of what it reads."""
+
+    # antibody_dim, antigen_dim: Width of the encoders' embeddings
+    antibody_dim: Annotated[int, within(1, 65_536)]
+    antigen_dim: Annotated[int, within(1, 65_536)]
+
+    @property
+    def weights(self) -> int:
+        """Those of one network's matrices: fewer than it has, by its biases."""
+        return super().weights + self.dim * (self.antibody_dim + self.antigen_dim)
+
+
 class TrainingSettings(_Section):
     """How long, how fast and in what portions to train.
 
