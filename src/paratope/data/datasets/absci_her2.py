@@ -47,6 +47,7 @@ CONTROLS = DataFile(
 )
 # Trastuzumab (its heavy chain with room for three CDRs), and the extracellular domain of HER2.
 _CDRS = {"HCDR1": "GFNIKDTY", "HCDR2": "IYPTNGYT", "Binder": "True"}
+_HCDR3 = "SRWGGDGFYAMDY"
 _HEAVY = (
     "EVQLVESGGGLVQPGGSLRLSCAAS{HCDR1}IHWVRQAPGKGLEWVAR{HCDR2}"
     "RYADSVKGRFTISADTSKNTAYLQMNSLRAEDTAVYYC{HCDR3}WGQGTLVTVSS"
@@ -86,7 +87,17 @@ def _joined(source: Source) -> Iterator[SourceRow]:
 
 def _read(source: Source) -> Iterator[Outcome]:
     first_set: dict[tuple[str, str, str], str] = {}
-    for row in source.rows(JOINED) if source.has(JOINED) else _joined(source):
+    rows = list(source.rows(JOINED) if source.has(JOINED) else _joined(source))
+    trastuzumab = _HEAVY.format(**_CDRS, HCDR3=_HCDR3)
+    parent_pkd = next(
+        (
+            kd_nM_to_pkd(row.positive_number("kd_nM", "nM"))
+            for row in rows
+            if row["heavy"] == trastuzumab and row.text("kd_nM")
+        ),
+        None,
+    )
+    for row in rows:
         first = first_set.setdefault((row["heavy"], row["light"], row["kd_nM"]), row["set"])
         if first != row["set"] and not source.as_published:
             yield f"{row['set']}, repeats a row of {first}", None
@@ -96,13 +107,18 @@ def _read(source: Source) -> Iterator[Outcome]:
             raise row.error(
                 "binder", f"expected True with a Kd or False without, got {row['binder']!r}"
             )
+        antigen = row["antigen"], "HER2"
+        is_variant = row["heavy"] != trastuzumab
+        pkd = None if kd_nM is None else kd_nM_to_pkd(kd_nM)
         yield (
             f"{row['set']}, {'non-binder' if kd_nM is None else 'measured'}",
             Measurement(
-                row.pair((row["heavy"], row["light"], row["hcdr3"]), (row["antigen"], "HER2")),
-                None if kd_nM is None else kd_nM_to_pkd(kd_nM),
-                Censoring.AT_MOST if kd_nM is None else Censoring.EXACT,
+                row.pair((row["heavy"], row["light"], row["hcdr3"]), antigen),
+                pkd,
+                Censoring.AT_MOST if pkd is None else Censoring.EXACT,
                 "absci_her2",
+                pkd - parent_pkd if pkd and parent_pkd and is_variant else None,
+                row.pair((trastuzumab, _LIGHT, "trastuzumab"), antigen) if is_variant else None,
                 conditions=Conditions(method="SPR"),
                 origin=Origin("absci_her2", row.row, LICENCE, row["set"], reference=CITATION),
             ),
