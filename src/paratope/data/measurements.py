@@ -5,9 +5,11 @@ import math
 import statistics
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import Literal, NamedTuple
 
 from paratope.core.censoring import Censoring
 from paratope.core.errors import InputError
+from paratope.molecules.epitope import Epitope
 from paratope.molecules.sequences import Pair
 
 # Exact values of one pair in one assay that are further apart than this contradict each other.
@@ -37,6 +39,19 @@ class Conditions:
     format: str = ""  # Construct: Fab, IgG, scFv, VHH
     method: str = ""  # SPR, BLI, ITC, KinExA,
     temperature_K: float | None = None
+
+
+ParentKind = Literal["germline", "mature", "lead"]
+PARENT_KINDS: tuple[ParentKind, ...] = ("germline", "mature", "lead")
+
+
+class PairContext(NamedTuple):
+    """What is known of a pair beside its residues; each is optional."""
+
+    parent: Pair | None = None  # What its mutations are counted from
+    parent_pkd: float | None = None  # Measured
+    parent_is: ParentKind | None = None
+    epitope: Epitope | None = None  # None: not known
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

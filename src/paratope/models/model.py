@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple, Protocol
 import numpy as np
 
 from paratope.core.units import STRONG_PKD
+from paratope.data.measurements import PairContext
 from paratope.models.applicability_domain import DomainDistance
 from paratope.molecules.sequences import Antigen, Pair
 
@@ -48,19 +49,6 @@ class PredictedDifference(NamedTuple):
     p_stronger: np.ndarray  # (n,) probability that it is above 0
 
 
-ParentKind = Literal["germline", "mature", "lead"]
-
-
-class PairContext(NamedTuple):
-    """What is known of a pair beside its residues; each is optional."""
-
-    parent: Pair | None = None  # What its mutations are counted from
-    parent_pkd: float | None = None  # Measured
-    parent_is: ParentKind | None = None
-    # Residues of the epitope as (chain, position from 1), such as ("A", 93); None: not known
-    epitope: frozenset[tuple[str, int]] | None = None
-
-
 class PairPredictions(NamedTuple):
     """All that a model says of n pairs."""
 
@@ -68,6 +56,13 @@ class PairPredictions(NamedTuple):
     distances: Sequence[DomainDistance]  # How close each pair is to what the model learned from
     notes: Sequence[str]  # What a reader should know of each row, empty if nothing
     difference: PredictedDifference | None = None  # To the parent, if one was given
+
+
+def unread_context(context: PairContext) -> str:
+    """Note for a model that reads no measured parent and no epitope; empty if none is given."""
+    given = context.parent_pkd, context.parent_is, context.epitope
+    unread = [n for n, v in zip(PairContext._fields[1:], given, strict=True) if v is not None]
+    return f"{', '.join(unread)}: not read by this model" if unread else ""
 
 
 class Model(Protocol):
@@ -94,8 +89,13 @@ class Model(Protocol):
         parent: Pair | None = None,
         coverage: float = DEFAULT_COVERAGE,
         strong_threshold_pkd: float = STRONG_PKD,
+        contexts: Sequence[PairContext] | None = None,
     ) -> PairPredictions:
-        """Calibrated predictions of pairs that `cut_pair` has given, in order."""
+        """Calibrated predictions of pairs that `cut_pair` has given, in order.
+
+        `contexts`, one a pair, is what is known of each besides; a model that has no use for it
+        says so in the row's note.
+        """
         ...
 
     def judge(self, pairs: Sequence[Pair]) -> Sequence[DomainDistance]:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from paratope.core.errors import ModelError
 from paratope.core.progress import console_progress
+from paratope.data.measurements import PairContext
 from paratope.encoders import Encoder, load_encoder
 from paratope.encoders.embedding_store import EmbeddingStore
 from paratope.encoders.protocol import Role
@@ -24,7 +25,14 @@ from paratope.models.batches import fit_molecule, pad, unique
 from paratope.models.bundle import Bundle, BundleConfig
 from paratope.models.calibration import Calibration
 from paratope.models.fine_tuning import SIDES, ResidueTokens, build_network, open_store
-from paratope.models.model import DEFAULT_COVERAGE, STRONG_PKD, Label, PairPredictions, Scored
+from paratope.models.model import (
+    DEFAULT_COVERAGE,
+    STRONG_PKD,
+    Label,
+    PairPredictions,
+    Scored,
+    unread_context,
+)
 from paratope.models.network import Network
 from paratope.models.recipes import NetworkConfig
 from paratope.molecules.sequences import Antibody, Antigen, Chains, Pair
@@ -147,6 +155,7 @@ class NetworkModel:
         parent: Pair | None = None,
         coverage: float = DEFAULT_COVERAGE,
         strong_threshold_pkd: float = STRONG_PKD,
+        contexts: Sequence[PairContext] | None = None,
     ) -> PairPredictions:
         """Calibrated predictions; see `paratope.models.model.Model`."""
         distances = self.judge(pairs)
@@ -158,7 +167,11 @@ class NetworkModel:
         if parent is not None:
             parent_pkd = float(self.predict_pairs([parent]).calibrated.value[0])
             difference = self.calibration.difference(answers.value, parent_pkd, domains, coverage)
-        notes = [_OUT_OF_DOMAIN if domain == "out" else "" for domain in domains]
+        unread = map(unread_context, contexts or [PairContext()] * len(pairs))
+        notes = [
+            "; ".join(filter(None, [_OUT_OF_DOMAIN * (domain == "out"), note]))
+            for domain, note in zip(domains, unread, strict=True)
+        ]
         return PairPredictions(answers, distances, notes, difference)
 
     def antibody_state(self, molecules: Sequence[Chains]) -> States:

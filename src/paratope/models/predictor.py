@@ -10,6 +10,7 @@ import polars as pl
 
 from paratope.core.errors import EncoderError, InputError, ModelError
 from paratope.core.units import STRONG_PKD
+from paratope.data.measurements import PairContext
 from paratope.data.tables import InputTable, TableRow, id_among, read_table, table_from_frame
 from paratope.models.bundle import Bundle, write_bundle
 from paratope.models.calibration import check_options
@@ -211,6 +212,7 @@ class Predictor:
         """Predictions of rows as read, in order; `parent` is what changes are counted from."""
         check_options(coverage, strong_threshold_pkd)
         pairs: list[Pair] = []
+        contexts: list[PairContext] = []
         errors: dict[int, str] = {}
         notes = [list(row.notes) for row in rows]
         for index, row in enumerate(rows):
@@ -224,8 +226,13 @@ class Predictor:
                 continue
             notes[index].append(note or "")
             pairs.append(pair)
+            contexts.append(row.context)
         answers = self.model.predict_pairs(
-            pairs, parent=parent, coverage=coverage, strong_threshold_pkd=strong_threshold_pkd
+            pairs,
+            parent=parent,
+            coverage=coverage,
+            strong_threshold_pkd=strong_threshold_pkd,
+            contexts=contexts,
         )
         if answers.difference is not None and parent is not None:
             itself = _residues(self.model.cut_pair(parent)[0])

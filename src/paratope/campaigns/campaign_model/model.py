@@ -27,6 +27,7 @@ from paratope.campaigns.kernels.terms import ENCODED_TERMS
 from paratope.campaigns.sparse_process import SparseFit, SparseProcess, inducing_rows
 from paratope.core.progress import Progress, silent
 from paratope.core.units import STRONG_PKD
+from paratope.data.measurements import PairContext
 from paratope.models.applicability_domain import ApplicabilityDomain, DomainDistance
 from paratope.models.model import (
     DEFAULT_COVERAGE,
@@ -34,6 +35,7 @@ from paratope.models.model import (
     Label,
     PairPredictions,
     PredictedDifference,
+    unread_context,
 )
 from paratope.molecules.sequences import Antigen, Pair
 
@@ -314,6 +316,7 @@ class CampaignModel:
         parent: Pair | None = None,
         coverage: float = DEFAULT_COVERAGE,
         strong_threshold_pkd: float = STRONG_PKD,
+        contexts: Sequence[PairContext] | None = None,
     ) -> PairPredictions:
         """Calibrated predictions; see `paratope.models.model.Model`."""
         difference = None
@@ -329,6 +332,8 @@ class CampaignModel:
             note or (_UNSEEN_SITES if domain == "near" else "")
             for note, domain in zip(prediction.note, prediction.domain, strict=True)
         ]
+        for row, context in enumerate(contexts or ()):
+            notes[row] = "; ".join(filter(None, [notes[row], unread_context(context)]))
         if self.label == "score":
             low_end, high_end = self.scale.latent[[0, -1]]
             for row, mean in enumerate(prediction.mean):

@@ -29,13 +29,12 @@ VALUE_COLUMNS = tuple("pkd kd_M kd_uM kd_nM kd_pM kd dg_kcal_mol ddg_kcal_mol sc
 # columns that say which molecules a row is about, and all that are read with a measurement
 PAIR_COLUMNS = tuple(
     "id heavy light antigen antigen_name format mutations parent parent_heavy parent_light "
-    "parent_antigen".split()
+    "parent_antigen parent_pkd parent_is epitope".split()
 )
 MEASURED_COLUMNS = (
     *PAIR_COLUMNS,
     *VALUE_COLUMNS,
-    *"binder relation unit value_type parent_pkd assay method temperature date reference "
-    "complex fold".split(),
+    *"binder relation unit value_type assay method temperature date reference complex fold".split(),
 )
 # "ka", "kon (10^5 /Ms)", "association rate constant"; and "koff", "kdis", "kd (1/s)"
 _ON_RATE = re.compile(r"(?:ka|kon|kass|onrate|association(?:rate)?)(?:constant)?[\dmsx]*$")

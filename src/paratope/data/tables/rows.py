@@ -18,9 +18,11 @@ from paratope.core.units import (
     parse_temperature_K,
 )
 from paratope.data.measurements import (
+    PARENT_KINDS,
     Conditions,
     Measurement,
     Origin,
+    PairContext,
     ParentValues,
     bound_non_binders,
 )
@@ -47,9 +49,14 @@ from paratope.data.tables.values import (
     read_values,
 )
 from paratope.data.tables.variants import Cells, joined_mutations, mutation_columns
+from paratope.molecules.epitope import parse_epitope
 from paratope.molecules.sequences import Antigen, Pair
 
 Require = Literal["pair", "measured"]
+# Columns that say what is known of a pair beside its residues.
+CONTEXT_COLUMNS = frozenset(
+    {"parent", "parent_heavy", "parent_light", "parent_pkd", "parent_is", "epitope"}
+)
 # What is said of a row whose id another row has, before that row's number.
 REPEATED_ID = "was used before, in row"
 
@@ -88,6 +95,7 @@ class TableRow:
     measurement: Measurement | None
     notes: tuple[str, ...]  # What was changed or should be known
     error: str | None  # Row, line, column and what is wrong
+    context: PairContext = PairContext()  # Of a pair that is not read as measured
 
     def with_error(self, problem: object) -> "TableRow":
         """The row in error; it has no measurement."""
@@ -224,11 +232,15 @@ class RowReader:
                 if self._is_measured and row.pair is not None:
                     row = self._measured(row, row.pair, cells, measured[number])
                 paired.append((row, cells))
-        if not self._is_measured:
-            return [row for row, _ in paired]
-        for row, _ in paired:
+        has_context = not CONTEXT_COLUMNS.isdisjoint(self.columns)
+        for row, _ in paired if self._is_measured or has_context else ():
             if row.pair is not None:
                 self._parents.setdefault(row.id, row.pair)
+        if not self._is_measured:
+            if not has_context:
+                return [row for row, _ in paired]
+            return [self._with_context(row, cells) for row, cells in paired]
+        for row, _ in paired:
             if row.measurement is not None:
                 self._parent_values.add(row.measurement)
         rows = [self._with_parent(row, cells) for row, cells in paired]
@@ -348,6 +360,41 @@ class RowReader:
         )
         return row.with_measurement(measurement, *written.notes, *values.notes)
 
+    def _with_context(self, row: TableRow, cells: Cells) -> TableRow:
+        """What a row's cells say of its parent and its epitope, for a prediction."""
+        if row.pair is None:
+            return row
+        text = {name: cells.get(name, "").strip() for name in CONTEXT_COLUMNS}
+        parent_pkd, kind, epitope = None, None, None
+        try:
+            parent = self._named_parent(row, row.pair, text["parent"])
+            if parent is None:
+                parent = self._molecules.parent_of(row.pair, cells)
+            if not is_not_measured(text["parent_pkd"]):
+                parent_pkd = self._exact(text["parent_pkd"], "parent_pkd")
+            if not is_not_measured(text["parent_is"]):
+                kind = next((k for k in PARENT_KINDS if k == text["parent_is"].lower()), None)
+                if kind is None:
+                    raise InputError(unknown_name("parent_is", text["parent_is"], PARENT_KINDS))
+            if not is_not_measured(text["epitope"]):
+                epitope = parse_epitope(text["epitope"], row.pair.antigen)
+        except InputError as problem:
+            return dataclasses.replace(row.with_error(problem), pair=None)
+        return dataclasses.replace(row, context=PairContext(parent, parent_pkd, kind, epitope))
+
+    def _named_parent(self, row: TableRow, pair: Pair, parent_id: str) -> Pair | None:
+        """The row of an id, that of the same antigen where each row has several; None for none."""
+        if is_not_measured(parent_id):
+            return None
+        suffix = row.id[len(pair.antibody.name) :]  # "/antigen", with several
+        return self._parents.get(id_among(parent_id, self._parents, suffix))
+
+    def _exact(self, text: str, name: str) -> float | None:
+        """A number, None for a bound."""
+        with located(f"column {self.columns[name]!r}"):
+            value, censoring = parse_bounded_number(text)
+        return value if censoring is Censoring.EXACT else None
+
     def _with_parent(self, row: TableRow, cells: Cells) -> TableRow:
         """Resolve the parent; of a pKd, a ΔpKd and the parent's pKd, two give the third."""
         measurement = row.measurement
@@ -360,8 +407,7 @@ class RowReader:
             if is_not_measured(parent_id):
                 parent = self._molecules.parent_of(measurement.pair, cells)
             else:
-                suffix = row.id[len(measurement.pair.antibody.name) :]  # "/antigen", with several
-                parent = self._parents.get(id_among(parent_id, self._parents, suffix))
+                parent = self._named_parent(row, measurement.pair, parent_id)
                 column = f"column {self.columns['parent']!r}"
                 if parent is not None:
                     parent_pkd, note = self._parent_values.median(parent, measurement.assay)
@@ -373,9 +419,7 @@ class RowReader:
                 else:  # a value of its own needs no parent
                     self._unread[f"{column}: names no row of the table, so it is not used"] += 1
             if parent_pkd is None and not is_not_measured(stated):
-                with located(f"column {self.columns['parent_pkd']!r}"):
-                    value, censoring = parse_bounded_number(stated)
-                parent_pkd = value if censoring is Censoring.EXACT else None
+                parent_pkd = self._exact(stated, "parent_pkd")
         except InputError as problem:
             return row.with_error(problem)
         if parent_pkd is not None and pkd is not None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -169,7 +170,7 @@ class TrainingTable:
     def subset(self, chosen: np.ndarray) -> "TrainingTable":
         """The rows of a mask; clusters, antigens and families keep their numbers."""
         index = np.flatnonzero(chosen).tolist()
-        values = {
+        values: dict[str, Any] = {
             field.name: tuple(column[row] for row in index)
             if isinstance(column := getattr(self, field.name), tuple)
             else column[chosen]
@@ -202,7 +203,8 @@ class TrainingTable:
         """Predict each row by a model that saw no row of its group, (n,) group labels."""
         from sklearn.model_selection import GroupKFold
 
-        held = HeldOut(*(np.zeros(len(self)) for _ in range(3)), np.zeros(len(self), int))
+        empty = np.zeros((3, len(self)))
+        held = HeldOut(empty[0], empty[1], empty[2], np.zeros(len(self), int))
         splitter = GroupKFold(folds, shuffle=True, random_state=seed)
         for train, test in splitter.split(self.pkd, groups=groups):
             mask = np.zeros(len(self), bool)

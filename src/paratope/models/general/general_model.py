@@ -14,6 +14,7 @@ from paratope.core.units import (
     PKD_MIN_OUTPUT,
     STRONG_PKD,
 )
+from paratope.data.measurements import PairContext
 from paratope.models.applicability_domain import (
     NEAR_ANTIGEN_IDENTITY,
     SAME_ANTIGEN_IDENTITY,
@@ -37,7 +38,6 @@ from paratope.models.model import (
     Calibrated,
     Chains,
     Label,
-    PairContext,
     PairPredictions,
     PredictedDifference,
     Scored,
