@@ -182,7 +182,7 @@ def _weights_bytes(bundle: Bundle) -> bytes:
     if bundle.config.get("kind") == GENERAL:
         from safetensors.numpy import save
 
-        return save({name: np.ascontiguousarray(values) for name, values in ordered.items()})
+        return save({name: np.array(values, order="C") for name, values in ordered.items()})
     from safetensors.torch import save as save_tensors
 
     return save_tensors(ordered)
