@@ -308,7 +308,7 @@ def level_rows(
     """What the level reads of variants of parents; `known` are clusters, antigens and families."""
     peptide = np.zeros((len(parents), 5))
     cells = np.zeros(len(parents), int)
-    scores = np.zeros((len(parents), 2))
+    scores = np.zeros((len(parents), 3))
     for row, (parent, changed) in enumerate(zip(parents, changes, strict=True)):
         cells[row] = cell_of(parent.antigen, parent.antibody.light is None)
         if is_peptide(parent.antigen):
@@ -317,6 +317,7 @@ def level_rows(
             epitope = epitopes[row] if epitopes is not None else None
             scores[row, 0] = fit.substitutions.antibody(changed).sum()
             scores[row, 1] = fit.substitutions.antigen(changed, epitope).sum()
+            scores[row, 2] = -any(change.region for change in changed)
     return LevelRows(cells, peptide, *known, scores)
 
 

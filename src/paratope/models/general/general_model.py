@@ -36,13 +36,11 @@ from paratope.models.general.substitutions import (
 from paratope.models.model import (
     DEFAULT_COVERAGE,
     Calibrated,
-    Chains,
     Label,
     PairPredictions,
     PredictedDifference,
-    Scored,
 )
-from paratope.molecules.sequences import Antibody, Antigen, Pair
+from paratope.molecules.sequences import Antigen, Pair
 
 # A variant changes at most this share of its parent's residues: all CDRs are about a quarter.
 _MOST_CHANGED = 0.35
@@ -137,6 +135,8 @@ class GeneralModel:
             named = {name: float(values[row]) for name, values in parts.items()}
             if read.parent_part[row]:
                 named["measured parent"] = float(read.parent_part[row])
+            if any(change.region for change in changes):
+                named["any mutation of the antibody"] = -float(self.learned.level.slopes[2])
             shares = self._contributions(changes, read.epitopes[row])
             together = tuple(zip(changes, shares.tolist(), strict=True))
             answers.append(Explanation(named, together, sum(named.values()) + float(shares.sum())))
@@ -146,7 +146,7 @@ class GeneralModel:
         self, changes: Sequence[Change], epitope: frozenset[tuple[str, int]] | None
     ) -> np.ndarray:
         scores = self.learned.substitutions
-        antibody, antigen = self.learned.level.slopes
+        antibody, antigen, _ = self.learned.level.slopes
         return scores.antibody(changes) * antibody + scores.antigen(changes, epitope) * antigen
 
     def _difference(
@@ -209,29 +209,6 @@ class GeneralModel:
         counts = self.roots.cluster_rows
         rows = np.where(cluster == NEW, 0, counts[cluster] if len(counts) else 0)
         return _Known(cluster, antigen, family, rows)
-
-    def antibody_state(self, molecules: Sequence[Chains]) -> list[Antibody]:
-        """The antibodies themselves."""
-        return [Antibody(chains[0], (*chains[1:], None)[0]) for chains in molecules]
-
-    def antigen_state(self, molecules: Sequence[Chains]) -> list[Antigen]:
-        """The antigens themselves."""
-        return [Antigen(chains) for chains in molecules]
-
-    def score(
-        self,
-        antibodies: Any,
-        antigens: Any,
-        antibody_index: Sequence[int] | np.ndarray | None = None,
-        antigen_index: Sequence[int] | np.ndarray | None = None,
-    ) -> Scored:
-        """Levels of pairs, with the standard deviation of errors where as much is known."""
-        left = range(len(antibodies)) if antibody_index is None else antibody_index
-        right = range(len(antigens)) if antigen_index is None else antigen_index
-        pairs = [Pair(antibodies[a], antigens[b]) for a, b in zip(left, right, strict=True)]
-        read = self._read(pairs, [PairContext()] * len(pairs))
-        sd = np.array([self.intervals.of(name).rmse for name in read.strata])
-        return Scored(read.level, sd, (read.level - STRONG_PKD) / np.maximum(sd, 1e-3) * 1.7)
 
     def to_bundle(
         self, metrics: Mapping[str, Any], environment: Mapping[str, Any], card: str
@@ -313,7 +290,7 @@ class GeneralModel:
             (roots.cluster_rows, len(level.cluster), 2**31),
         )
         sizes = len(level.cell) == len(CELLS) and len(level.peptide) == len(PEPTIDE_COLUMNS)
-        sizes &= len(level.slopes) == 2 and roots.families.shape == (len(level.family), 2)
+        sizes &= len(level.slopes) == 3 and roots.families.shape == (len(level.family), 2)
         inside = all(
             len(index) == count and (not count or NEW <= index.min() <= index.max() < most)
             for index, count, most in bounds

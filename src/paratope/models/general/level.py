@@ -57,7 +57,8 @@ class LevelRows:
     """What the level reads of n pairs.
 
     `cell`, `cluster`, `antigen`, `family`: (n,) index, or `NEW`; `peptide`: (n, 5), standardised,
-    rows of zeros for proteins; `scores`: (n, 2) substitution scores of antibody and antigen.
+    rows of zeros for proteins; `scores`: (n, 3) substitution scores of antibody and antigen, and -1
+    for a variant of the antibody, as most mutations cost something.
     """
 
     cell: np.ndarray
@@ -74,7 +75,7 @@ class LevelRows:
 
 @dataclasses.dataclass(frozen=True)
 class Level:
-    """Fitted effects in pKd; arrays by the index that `LevelRows` use, `slopes` (2,)."""
+    """Fitted effects in pKd; arrays by the index that `LevelRows` use, `slopes` (3,)."""
 
     mean: float
     cell: np.ndarray
