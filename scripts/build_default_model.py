@@ -42,7 +42,8 @@ def main() -> None:
     intervals = table.intervals(by_antigen, by_family, share)
     domain, roots = table.domain()
     learned = table.fit(np.ones(len(table), bool))
-    model = GeneralModel(learned, intervals, domain, roots, share)
+    measured = table.measured_pairs(learned)
+    model = GeneralModel(learned, intervals, domain, roots, measured, share)
     metrics = {
         "counts": dict(imported.counts),
         "rows": len(table),

@@ -1,6 +1,7 @@
 """Fitting the general model to measured pairs, and judging it on rows it did not see."""
 
 import dataclasses
+import hashlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -61,6 +62,32 @@ class Roots:
     antibody_family: np.ndarray
     families: np.ndarray
     cluster_rows: np.ndarray
+
+
+# Variance of a measurement around its pair's true pKd, over that of pairs around their level and Δ:
+# replicates across papers scatter by 0.5 pKd each, pairs by about one.
+_NOISE_SHARE = 0.25
+
+
+@dataclasses.dataclass(frozen=True)
+class MeasuredPairs:
+    """Pairs that were learned from; `key` are hashes of their residues, ascending."""
+
+    key: np.ndarray
+    effect: np.ndarray  # Above level and Δ, in pKd, shrunk by the noise of their measurements
+    pkd: np.ndarray  # Mean of what was measured
+
+    def row(self, pair: Pair) -> int:
+        """Index of a pair; -1 if it was not measured."""
+        key = pair_key(pair)
+        index = int(np.searchsorted(self.key, key))
+        return index if index < len(self.key) and self.key[index] == key else -1
+
+
+def pair_key(pair: Pair) -> int:
+    """63-bit hash of a pair's residues, the same on every machine."""
+    text = "/".join(("|".join(pair.antibody.chains), "|".join(pair.antigen.chains)))
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -266,6 +293,18 @@ class TrainingTable:
         delta_errors = (self.delta_pkd - by_antigen.delta)[known]
         strata[DIFFERENCE] = Errors(delta_errors, weight[known], self.delta_pkd[known])
         return Intervals(strata)
+
+    def measured_pairs(self, fit: Fit) -> MeasuredPairs:
+        """What was measured of each pair, beside what a fit of all rows says."""
+        rows = self.rows(fit, np.ones(len(self), bool))
+        rest = self.pkd - fit.level.level(rows) - fit.level.delta(rows)
+        keys = np.array([pair_key(pair) for pair in self.pairs], np.int64)
+        unique, index, count = np.unique(keys, return_inverse=True, return_counts=True)
+        return MeasuredPairs(
+            unique,
+            np.bincount(index, rest) / (count + _NOISE_SHARE),
+            np.bincount(index, self.pkd) / count,
+        )
 
     def domain(self) -> tuple[ApplicabilityDomain, Roots]:
         """The molecules learned from, and where each belongs."""

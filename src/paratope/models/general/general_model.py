@@ -24,7 +24,7 @@ from paratope.models.applicability_domain import (
 )
 from paratope.models.bundle import GENERAL, Bundle
 from paratope.models.calibration import check_options
-from paratope.models.general.fitting import Fit, Roots, level_rows
+from paratope.models.general.fitting import Fit, MeasuredPairs, Roots, level_rows
 from paratope.models.general.intervals import DIFFERENCE, Intervals, stratum_of
 from paratope.models.general.level import CELLS, NEW, PEPTIDE_COLUMNS, Level, LevelRows
 from paratope.models.general.substitutions import (
@@ -78,6 +78,7 @@ class GeneralModel:
     intervals: Intervals
     domain: ApplicabilityDomain
     roots: Roots
+    measured: MeasuredPairs
     parent_share: float  # Of the difference between a measured parent and its level that holds
     label: Label = "pkd"
     default_antigen: Antigen | None = None  # every row must name its antigen
@@ -107,16 +108,18 @@ class GeneralModel:
         given = contexts or [PairContext()] * len(pairs)
         given = [c if c.parent is not None else c._replace(parent=parent) for c in given]
         read = self._read(pairs, given)
-        pkd = np.clip(read.level + read.delta, PKD_MIN_OUTPUT, PKD_MAX_OUTPUT)
+        pkd = np.clip(read.level + read.delta + read.own, PKD_MIN_OUTPUT, PKD_MAX_OUTPUT)
         half, p_strong = np.zeros((2, len(pairs)))
         for name in dict.fromkeys(read.strata):
             rows = np.array([stratum == name for stratum in read.strata])
             errors = self.intervals.of(name)
             half[rows] = errors.half_width(coverage)
             share = errors.share_at_least(strong_threshold_pkd - pkd[rows])
-            if name.startswith("new"):  # what is not known never speaks for a strong binder
-                share = np.minimum(share, errors.base_rate(strong_threshold_pkd))
-            p_strong[rows] = share
+            # an antibody of no family measured against the antigen: that the level of its antigen
+            # is high never speaks for it
+            unknown = read.rows.family[rows] == NEW
+            base = errors.base_rate(strong_threshold_pkd)
+            p_strong[rows] = np.where(unknown, np.minimum(share, base), share)
         low, high = np.clip([pkd - half, pkd + half], PKD_MIN_MEASURABLE, PKD_MAX_MEASURABLE)
         calibrated = Calibrated(pkd, np.minimum(low, pkd), np.maximum(high, pkd), p_strong)
         difference = None
@@ -135,6 +138,8 @@ class GeneralModel:
             named = {name: float(values[row]) for name, values in parts.items()}
             if read.parent_part[row]:
                 named["measured parent"] = float(read.parent_part[row])
+            if read.own[row]:
+                named["this pair, as measured"] = float(read.own[row])
             if any(change.region for change in changes):
                 named["any mutation of the antibody"] = -float(self.learned.level.slopes[2])
             shares = self._contributions(changes, read.epitopes[row])
@@ -160,7 +165,7 @@ class GeneralModel:
     ) -> PredictedDifference:
         reference = float(self.predict_pairs([parent], coverage=coverage).calibrated.value[0])
         of_parent = np.array([root is parent for root in read.roots])
-        delta = np.where(of_parent, read.delta, pkd - reference)
+        delta = np.where(read.parent_part != 0, read.delta, pkd - reference)
         errors = self.intervals.of(DIFFERENCE)
         reach = np.where(of_parent, errors.half_width(coverage), np.sqrt(2) * half)
         levels = self.intervals.of("new antigen")
@@ -187,12 +192,16 @@ class GeneralModel:
             stratum_of(int(count), root.antibody.light is None, bool(part))
             for count, root, part in zip(known.rows, roots, parent_part, strict=True)
         ]
-        for row, cluster in enumerate(known.cluster):
+        own = np.zeros(len(pairs))
+        for row, (pair, cluster) in enumerate(zip(pairs, known.cluster.tolist(), strict=True)):
             if cluster == NEW:
                 notes[row] = "; ".join(filter(None, (_OUT, notes[row])))
-        return _Read(
-            roots, changes, notes, rows, level + parent_part, delta, parent_part, strata, epitopes
-        )
+            if (index := self.measured.row(pair)) >= 0 and not parent_part[row]:
+                own[row] = self.measured.effect[index]
+                told = f"learned from this pair: measured pKd {self.measured.pkd[index]:.2f}"
+                notes[row] = told
+        parts = level + parent_part, delta, own, parent_part
+        return _Read(roots, changes, notes, rows, *parts, strata, epitopes)
 
     def _known(self, roots: Sequence[Pair]) -> _Known:
         closest = self.judge(roots)
@@ -224,6 +233,9 @@ class GeneralModel:
             for field in dataclasses.fields(self.roots)
         }
         arrays |= {
+            "measured.key": self.measured.key,
+            "measured.effect": self.measured.effect,
+            "measured.pkd": self.measured.pkd,
             "peptide_mean": self.learned.peptide_mean,
             "peptide_sd": self.learned.peptide_sd,
             "parent_share": np.array(self.parent_share),
@@ -260,6 +272,7 @@ class GeneralModel:
                 },
             )
             roots = Roots(*(arrays[f"roots.{field.name}"] for field in dataclasses.fields(Roots)))
+            measured = MeasuredPairs(*(arrays[f"measured.{n}"] for n in ("key", "effect", "pkd")))
             positions = [str(name) for name in bundle.config["positions"]]
             weights = dict(zip(positions, arrays["weights"].tolist(), strict=True))
             substitutions = SubstitutionScore(weights, float(arrays["mean_weight"]))
@@ -275,6 +288,7 @@ class GeneralModel:
             Intervals.from_json(bundle.calibration),
             domain,
             roots,
+            measured,
             share,
         )
         model._check()
@@ -289,7 +303,9 @@ class GeneralModel:
             (roots.antibody_family, len(self.domain.antibodies), 2**31),
             (roots.cluster_rows, len(level.cluster), 2**31),
         )
-        sizes = len(level.cell) == len(CELLS) and len(level.peptide) == len(PEPTIDE_COLUMNS)
+        sizes = len({len(values) for values in dataclasses.astuple(self.measured)}) == 1
+        sizes &= bool(np.all(np.diff(self.measured.key) > 0))
+        sizes &= len(level.cell) == len(CELLS) and len(level.peptide) == len(PEPTIDE_COLUMNS)
         sizes &= len(level.slopes) == 3 and roots.families.shape == (len(level.family), 2)
         inside = all(
             len(index) == count and (not count or NEW <= index.min() <= index.max() < most)
@@ -308,6 +324,7 @@ class _Read(NamedTuple):
     rows: LevelRows
     level: np.ndarray
     delta: np.ndarray
+    own: np.ndarray
     parent_part: np.ndarray
     strata: list[str]
     epitopes: list[frozenset[tuple[str, int]] | None]
