@@ -24,7 +24,7 @@ SENTENCE_END = re.compile(r"\.\s+(?=[A-Z`])")  # not that of "et al. 2023"
 PACKAGE = ROOT / "src" / "paratope"
 RESULTS = ROOT / "benchmarks" / "results"
 WHOLE_FOLDERS = {
-    PACKAGE / "models" / "default",
+    *(PACKAGE / "models" / "bundled" / name for name in ("default", "network")),
     *(PACKAGE / wing / "templates" for wing in ("campaigns", "evaluation")),
 }
 PURPOSES = {
@@ -40,7 +40,8 @@ PURPOSES = {
     PACKAGE / "data" / "audit" / "page.html": "the audit's page, a template",
     PACKAGE / "campaigns" / "templates": "a model's card, a scan's page",
     PACKAGE / "evaluation" / "templates": "the report's page",
-    PACKAGE / "models" / "default": "the default model, a bundle; its card: paratope models show",
+    PACKAGE / "models" / "bundled" / "default": "the default model: arrays, JSON and its card",
+    PACKAGE / "models" / "bundled" / "network": "the earlier ensemble of networks, with its card",
 }
 BLOCK = re.compile(
     r"(?P<begin><!-- begin:(?P<name>[\w-]+) -->\n).*?(?P<end><!-- end:(?P=name) -->)", re.DOTALL
@@ -57,14 +58,14 @@ def commands() -> str:
 
 def default_model() -> str:
     """What the default model's card says first: everything between its title and first section."""
-    card = (PACKAGE / "models" / "default" / "card.md").read_text(encoding="utf-8")
+    card = (PACKAGE / "models" / "bundled" / "default" / "card.md").read_text(encoding="utf-8")
     _, _, text = card.partition("\n")
     return text.split("\n## ")[0].strip()
 
 
 def default_model_card() -> str:
     """The default model's card, without its title."""
-    card = (PACKAGE / "models" / "default" / "card.md").read_text(encoding="utf-8")
+    card = (PACKAGE / "models" / "bundled" / "default" / "card.md").read_text(encoding="utf-8")
     return card.partition("\n")[2].strip()
 
 

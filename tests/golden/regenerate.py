@@ -1,8 +1,9 @@
-"""Write the default model's predictions of the examples, which a test then holds it to."""
+"""Write the bundled models' predictions of the examples, which a test then holds them to."""
 
 import json
 from pathlib import Path
 
+from paratope.models.bundle import BUNDLED_MODELS
 from paratope.models.predictor import Predictor
 
 HERE = Path(__file__).resolve().parent
@@ -10,12 +11,14 @@ HERE = Path(__file__).resolve().parent
 
 def main() -> None:
     examples = HERE.parents[1] / "examples" / "pairs.csv"
-    frame = Predictor.load("default", device="cpu").predict(examples)
-    content = {
-        name: [round(v, 6) if isinstance(v, float) else v for v in frame[name].to_list()]
-        for name in ("id", "domain", "pkd", "pkd_low", "pkd_high", "p_strong")
-    }
-    (HERE / "default_model.json").write_text(json.dumps(content, indent=1) + "\n")
+    for model in BUNDLED_MODELS:
+        frame = Predictor.load(model, device="cpu").predict(examples)
+        content = {
+            name: [round(v, 7) if isinstance(v, float) else v for v in frame[name].to_list()]
+            for name in ("id", "domain", "pkd", "pkd_low", "pkd_high", "p_strong")
+        }
+        text = json.dumps(content, indent=1) + "\n"
+        (HERE / f"{model}_model.json").write_text(text)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import string
 from collections.abc import Sequence
 from typing import Any
 
@@ -35,7 +36,7 @@ from paratope.models.general.substitutions import (
     changes_between,
     is_mutant,
 )
-from paratope.molecules.numbering import prepare_antibody
+from paratope.molecules.numbering import number_chain, prepare_antibody
 from paratope.molecules.sequences import Antibody, Antigen, Pair
 
 
@@ -67,6 +68,7 @@ class Roots:
 # Variance of a measurement around its pair's true pKd, over that of pairs around their level and Δ:
 # replicates across papers scatter by 0.5 pKd each, pairs by about one.
 _NOISE_SHARE = 0.25
+_CORE = (5, 124)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,9 +87,20 @@ class MeasuredPairs:
 
 
 def pair_key(pair: Pair) -> int:
-    """63-bit hash of a pair's residues, the same on every machine."""
-    text = "/".join(("|".join(pair.antibody.chains), "|".join(pair.antigen.chains)))
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
+    """63-bit hash of a pair's residues, the same on every machine.
+
+    Of the antibody's domains IMGT `_CORE` alone, as structures and constructs end differently.
+    """
+    parts = [*map(_core, pair.antibody.chains), "", *pair.antigen.chains]
+    digest = hashlib.blake2b("|".join(parts).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1
+
+
+def _core(chain: str) -> str:
+    domain = number_chain(chain)
+    numbers = (int(label.rstrip(string.ascii_letters)) for label in domain.positions)
+    pairs = zip(domain.residues, numbers, strict=True)
+    return "".join(residue for residue, number in pairs if _CORE[0] <= number <= _CORE[1])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -356,7 +369,7 @@ def level_rows(
             epitope = epitopes[row] if epitopes is not None else None
             scores[row, 0] = fit.substitutions.antibody(changed).sum()
             scores[row, 1] = fit.substitutions.antigen(changed, epitope).sum()
-            scores[row, 2] = -any(change.region for change in changed)
+            scores[row, 2] = fit.substitutions.cost(changed).sum()
     return LevelRows(cells, peptide, *known, scores)
 
 

@@ -140,8 +140,6 @@ class GeneralModel:
                 named["measured parent"] = float(read.parent_part[row])
             if read.own[row]:
                 named["this pair, as measured"] = float(read.own[row])
-            if any(change.region for change in changes):
-                named["any mutation of the antibody"] = -float(self.learned.level.slopes[2])
             shares = self._contributions(changes, read.epitopes[row])
             together = tuple(zip(changes, shares.tolist(), strict=True))
             answers.append(Explanation(named, together, sum(named.values()) + float(shares.sum())))
@@ -151,8 +149,12 @@ class GeneralModel:
         self, changes: Sequence[Change], epitope: frozenset[tuple[str, int]] | None
     ) -> np.ndarray:
         scores = self.learned.substitutions
-        antibody, antigen, _ = self.learned.level.slopes
-        return scores.antibody(changes) * antibody + scores.antigen(changes, epitope) * antigen
+        antibody, antigen, cost = self.learned.level.slopes
+        return (
+            scores.antibody(changes) * antibody
+            + scores.antigen(changes, epitope) * antigen
+            + scores.cost(changes) * cost
+        )
 
     def _difference(
         self,

@@ -57,8 +57,8 @@ class LevelRows:
     """What the level reads of n pairs.
 
     `cell`, `cluster`, `antigen`, `family`: (n,) index, or `NEW`; `peptide`: (n, 5), standardised,
-    rows of zeros for proteins; `scores`: (n, 3) substitution scores of antibody and antigen, and -1
-    for a variant of the antibody, as most mutations cost something.
+    rows of zeros for proteins; `scores`: (n, 3) of the mutations: substitutions in the antibody, in
+    the antigen, and what any mutation of the antibody costs.
     """
 
     cell: np.ndarray

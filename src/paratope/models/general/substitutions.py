@@ -5,7 +5,8 @@ chains, ``s = BLOSUM62(before, after) / SD + AROMATIC (aromatic(after) - aromati
 Trp and Phe make most contacts of a paratope (Koide & Sidhu 2009, ACS Chem. Biol. 4:325). In the
 antibody each is weighted by how much single mutants of that IMGT position change on average, in
 the antigen by whether it is in the epitope, where that is known. n mutations add up to
-``sum / sqrt(n)``: those of a library were selected together and cost less than their sum.
+``sum / sqrt(n)``: those of a library were selected together and cost less than their sum. Any
+mutation of the antibody costs something besides, by the mean weight of its positions.
 """
 
 import dataclasses
@@ -170,6 +171,13 @@ class SubstitutionScore:
                 else 0.0
                 for change in changes
             ]
+        )
+
+    def cost(self, changes: Sequence[Change]) -> np.ndarray:
+        """Each change's share, (n,), of what any mutation of the antibody costs."""
+        count = max(1, sum(bool(change.region) for change in changes))
+        return np.array(
+            [-self.weight(change) / count if change.region else 0.0 for change in changes]
         )
 
     @staticmethod
