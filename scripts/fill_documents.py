@@ -24,7 +24,7 @@ SENTENCE_END = re.compile(r"\.\s+(?=[A-Z`])")  # not that of "et al. 2023"
 PACKAGE = ROOT / "src" / "paratope"
 RESULTS = ROOT / "benchmarks" / "results"
 WHOLE_FOLDERS = {
-    *(PACKAGE / "models" / "bundled" / name for name in ("default", "network")),
+    PACKAGE / "models" / "bundled",
     *(PACKAGE / wing / "templates" for wing in ("campaigns", "evaluation")),
 }
 PURPOSES = {
@@ -40,8 +40,9 @@ PURPOSES = {
     PACKAGE / "data" / "audit" / "page.html": "the audit's page, a template",
     PACKAGE / "campaigns" / "templates": "a model's card, a scan's page",
     PACKAGE / "evaluation" / "templates": "the report's page",
-    PACKAGE / "models" / "bundled" / "default": "the default model: arrays, JSON and its card",
-    PACKAGE / "models" / "bundled" / "network": "the earlier ensemble of networks, with its card",
+    PACKAGE
+    / "models"
+    / "bundled": "models that ship, with their cards: default; network, an ensemble",
 }
 BLOCK = re.compile(
     r"(?P<begin><!-- begin:(?P<name>[\w-]+) -->\n).*?(?P<end><!-- end:(?P=name) -->)", re.DOTALL
