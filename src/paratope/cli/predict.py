@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 app = command_app()
 # Id of the antibody that --mutations are made of.
 PARENT_ID = "parent"
+_FAMILY = "\0family"  # In place of a parent's id: no id of a table holds it
 _GAP, _SHORTEST_ID = 2, 12  # between columns of a terminal's table; of its ids
 _SPARED = ("P(strong)", "P(stronger)", "Kd")  # Left out of a narrow terminal, in this order
 
@@ -66,6 +67,16 @@ def predict(
     parent: Annotated[
         str | None, Option(help="Id of the row to compare with; adds ΔpKd columns.")
     ] = None,
+    known: Annotated[
+        list[str] | None,
+        Option(
+            help="What is known of all rows, as parent_pkd=8.7, parent_is=germline (mature, lead) "
+            "or epitope=K93,D101; may be repeated. Columns of these names say it row by row."
+        ),
+    ] = None,
+    family: Annotated[
+        bool, Option("--family", help="Take the rows' consensus as the parent of all.")
+    ] = False,
     columns: Columns = None,
     coverage: Annotated[float, Option(help="Nominal coverage of the intervals.")] = 0.9,
     strong_threshold: Annotated[
@@ -85,11 +96,15 @@ def predict(
         reading["antigens"] = antigen_source(antigen)
     if mutations and parent is None:
         parent = PARENT_ID
+    if known:
+        reading["context"] = _known(known)
+    if family and parent is not None:
+        raise InputError("--family takes the rows' consensus as parent; leave --parent out")
     predictor = Predictor.load(model, device)
     if predictor.default_antigen is not None:
         reading["default_antigen"] = predictor.default_antigen
     options = {"coverage": coverage, "strong_threshold_pkd": strong_threshold}
-    counts = _run(predictor, source, reading, parent, options, output)
+    counts = _run(predictor, source, reading, _FAMILY if family else parent, options, output)
     total, failed = sum(counts.values()), counts["in error"]
     domains = ", ".join(f"{counts[name]} {name}" for name in ("in", "near", "out"))
     line = f"{total - failed} of {total} rows predicted (domain: {domains})"
@@ -120,8 +135,11 @@ def _run(
 
     whole = None if isinstance(source, str) else source
     if whole is None and parent is not None:
-        whole = read_table(source, parent=parent, **reading)
-    if whole is not None and parent is not None:
+        named = {} if parent is _FAMILY else {"parent": parent}
+        whole = read_table(source, **named, **reading)
+    if whole is not None and parent is _FAMILY:
+        options["parent"] = predictor.family_parent(whole)
+    elif whole is not None and parent is not None:
         options["parent"] = predictor.parent(whole, parent)
     counts: Counter[str] = Counter()
     said: set[str] = set()
@@ -145,6 +163,17 @@ def _run(
                 writer = stack.enter_context(TableWriter(output or "-", keep))
             writer.write(frame)
     return counts
+
+
+def _known(texts: Sequence[str]) -> dict[str, str]:
+    """Cells of context columns, from ``name=value``."""
+    cells: dict[str, str] = {}
+    for text in texts:
+        name, sign, value = text.partition("=")
+        if not sign or name not in ("parent_pkd", "parent_is", "epitope"):
+            raise InputError(f"--known {text!r}: expected parent_pkd=…, parent_is=… or epitope=…")
+        cells[name] = value
+    return cells
 
 
 def _source(

@@ -16,6 +16,7 @@ from paratope.models.bundle import Bundle, write_bundle
 from paratope.models.calibration import check_options
 from paratope.models.model import DEFAULT_COVERAGE, Label, Model
 from paratope.models.prediction import Prediction, prediction_frame, row_prediction
+from paratope.molecules.consensus import consensus_pair
 from paratope.molecules.numbering import prepare_antibody
 from paratope.molecules.sequences import Antigen, Pair
 
@@ -200,6 +201,19 @@ class Predictor:
         if rows[0].pair is None:
             raise InputError(f"the parent {row_id!r} cannot be predicted: {rows[0].error}")
         return rows[0].pair
+
+    def family_parent(self, table: InputTable) -> Pair:
+        """Consensus of a table's antibodies; raises `InputError` if no two of them can be read.
+
+        They should be variants of one antibody against one antigen.
+        """
+        pairs = [row.pair for row in table.rows if row.pair is not None]
+        if len({pair.antibody.chains for pair in pairs}) < 2:
+            raise InputError(
+                f"{table.source}: a family's consensus needs at least two antibodies; name the "
+                "parent instead"
+            )
+        return consensus_pair(pairs)
 
     def predict_rows(
         self,

@@ -172,9 +172,8 @@ def _recipe_and_weights(
     general: Predictor | None, seed: int
 ) -> tuple[Recipe, list[dict[str, Any]]]:
     """The recipe, and the weights of each network of a general model."""
-    if general is None:
+    if general is None or not isinstance(general.model, NetworkModel):
         return load_recipe("default", [f"training.seed={seed}"]), []
-    assert isinstance(general.model, NetworkModel)
     recipe = validated(Recipe, general.bundle.config["recipe"], "config.json: recipe", ModelError)
     encoders = general.bundle.config["encoders"]
     names = {name: encoders[name].partition("@")[0] for name in ("antibody", "antigen")}

@@ -1,18 +1,16 @@
 """What a campaign's variants were made from: named, called wild type, or the family's consensus."""
 
 import re
-from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
 
 from paratope.data.measurements import Measurement
-from paratope.molecules.numbering import find_domains
-from paratope.molecules.sequences import Antibody, Antigen, Pair
+from paratope.molecules.consensus import consensus_pair
+from paratope.molecules.sequences import Antibody, Pair
 
 # Antibodies whose variable domains agree in this share of residues are variants of one parent.
 FAMILY_IDENTITY = 0.85
-CONSENSUS = "consensus"
 # A parent that agrees with its variants in less is another antibody.
 PARENT_IDENTITY = 0.7
 # "trastuzumab WT", "parental Fab"; not "WT_S31A" or "parent HS31del", which are mutants.
@@ -85,7 +83,7 @@ def find_parents(
                     f"(first {called[0].antibody.name!r}), so none is taken: their consensus "
                     "stands in; name it in a column 'parent'",
                 )
-            parents.append(_consensus(list(distinct.values())))
+            parents.append(consensus_pair(list(distinct.values())))
     return tuple(parents), notes
 
 
@@ -125,34 +123,3 @@ def _named(measurements: Sequence[Measurement]) -> tuple[list[Pair], tuple[str, 
                 "the consensus of their family stands in; check the parent column"
             )
     return parents, tuple(notes)
-
-
-def _consensus(members: Sequence[Pair]) -> Pair:
-    """The commonest residue at each IMGT number of the commonest numbering, or a member like it."""
-    heavy = _consensus_chain([pair.antibody.heavy for pair in members])
-    lights = [pair.antibody.light for pair in members if pair.antibody.light is not None]
-    light = _consensus_chain(lights) if lights else None
-    antigen = members[0].antigen
-    for pair in members:
-        if (pair.antibody.heavy, pair.antibody.light) == (heavy, light):
-            return Pair(pair.antibody, antigen)
-    return Pair(Antibody(heavy, light, CONSENSUS), Antigen(antigen.chains, antigen.name))
-
-
-def _consensus_chain(chains: Sequence[str]) -> str:
-    numbered: list[tuple[tuple[str, ...], str]] = []
-    for chain in chains:
-        if domains := find_domains(chain):
-            numbered.append((domains[0].positions, domains[0].residues))
-        else:  # counted from 1
-            numbered.append((tuple(map(str, range(1, len(chain) + 1))), chain))
-    patterns = Counter(positions for positions, _ in numbered)
-    pattern = min(patterns, key=lambda positions: (-patterns[positions], len(positions), positions))
-    counts: dict[str, Counter[str]] = {position: Counter() for position in pattern}
-    for positions, residues in numbered:
-        for position, residue in zip(positions, residues, strict=True):
-            if position in counts:
-                counts[position][residue] += 1
-    return "".join(
-        min(count, key=lambda residue: (-count[residue], residue)) for count in counts.values()
-    )

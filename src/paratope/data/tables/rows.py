@@ -23,6 +23,7 @@ from paratope.data.measurements import (
     Measurement,
     Origin,
     PairContext,
+    ParentKind,
     ParentValues,
     bound_non_binders,
 )
@@ -78,6 +79,8 @@ class ReadOptions(TypedDict, total=False):
     default_antigen: Antigen | None
     # Id of the row that rows of mutations are variants of, where no parent is named beside them
     parent: str | None
+    # Cells of `CONTEXT_COLUMNS` for rows that have none of their own
+    context: Mapping[str, str]
     # Types of value, such as ``"IC50"``, that are read as if they were Kd, where a column says of
     # each row which it is; each is an assay of its own. Without it they are errors.
     take: Collection[str]
@@ -142,6 +145,7 @@ class RowReader:
         for antigen in self.antigens or ():
             self._notes += [f"{source}: {note}" for note in peptide_note(antigen)]
         self._limit_pkd = options.get("limit_pkd")
+        self._context = dict(options.get("context", {}))
         self._assay = "stdin" if source == "stdin" else Path(source).name.split(".")[0]
         self._index = 0
         self._row_number = 0
@@ -232,7 +236,7 @@ class RowReader:
                 if self._is_measured and row.pair is not None:
                     row = self._measured(row, row.pair, cells, measured[number])
                 paired.append((row, cells))
-        has_context = not CONTEXT_COLUMNS.isdisjoint(self.columns)
+        has_context = bool(self._context) or not CONTEXT_COLUMNS.isdisjoint(self.columns)
         for row, _ in paired if self._is_measured or has_context else ():
             if row.pair is not None:
                 self._parents.setdefault(row.id, row.pair)
@@ -365,7 +369,9 @@ class RowReader:
         if row.pair is None:
             return row
         text = {name: cells.get(name, "").strip() for name in CONTEXT_COLUMNS}
-        parent_pkd, kind, epitope = None, None, None
+        text |= {name: value for name, value in self._context.items() if not text[name]}
+        parent_pkd, epitope = None, None
+        kind: ParentKind | None = None
         try:
             parent = self._named_parent(row, row.pair, text["parent"])
             if parent is None:
@@ -391,7 +397,7 @@ class RowReader:
 
     def _exact(self, text: str, name: str) -> float | None:
         """A number, None for a bound."""
-        with located(f"column {self.columns[name]!r}"):
+        with located(f"column {self.columns[name]!r}" if name in self.columns else name):
             value, censoring = parse_bounded_number(text)
         return value if censoring is Censoring.EXACT else None
 
