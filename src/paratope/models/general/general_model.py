@@ -139,7 +139,7 @@ class GeneralModel:
             if read.parent_part[row]:
                 named["measured parent"] = float(read.parent_part[row])
             if read.own[row]:
-                named["this pair, as measured"] = float(read.own[row])
+                named["this pair or its parent, as measured"] = float(read.own[row])
             shares = self._contributions(changes, read.epitopes[row])
             together = tuple(zip(changes, shares.tolist(), strict=True))
             answers.append(Explanation(named, together, sum(named.values()) + float(shares.sum())))
@@ -198,10 +198,14 @@ class GeneralModel:
         for row, (pair, cluster) in enumerate(zip(pairs, known.cluster.tolist(), strict=True)):
             if cluster == NEW:
                 notes[row] = "; ".join(filter(None, (_OUT, notes[row])))
-            if (index := self.measured.row(pair)) >= 0 and not parent_part[row]:
+            if parent_part[row]:
+                continue
+            if (index := self.measured.row(pair)) >= 0:
                 own[row] = self.measured.effect[index]
                 told = f"learned from this pair: measured pKd {self.measured.pkd[index]:.2f}"
                 notes[row] = told
+            elif changes[row] and (index := self.measured.row(roots[row])) >= 0:
+                own[row] = self.parent_share * self.measured.effect[index]
         parts = level + parent_part, delta, own, parent_part
         return _Read(roots, changes, notes, rows, *parts, strata, epitopes)
 
