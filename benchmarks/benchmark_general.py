@@ -35,7 +35,7 @@ from paratope.core.units import STRONG_PKD
 from paratope.data.datasets import data_root, load_dataset, training_rows
 from paratope.data.splits.clusters import antibody_clusters
 from paratope.models.general import level, substitutions
-from paratope.models.general.fitting import HeldOut, TrainingTable
+from paratope.models.general.fitting import Fit, HeldOut, TrainingTable
 from paratope.models.general.intervals import stratum_of
 from paratope.models.general.substitutions import Change, SubstitutionScore, changes_between
 from paratope.molecules.consensus import consensus_pair
@@ -238,7 +238,7 @@ def landscapes_part(table: TrainingTable) -> tuple[dict[str, Any], Lines]:
     together = antibody_clusters([*(pair.antibody for pair in table.parents), *parents])
     families = together[: len(table)]
     record: dict[str, Any] = {}
-    fitted: dict[int, SubstitutionScore | Any] = {}
+    fitted: dict[int, Fit] = {}
     for row, (name, kind, family, _, changes, measured) in enumerate(campaigns):
         own = int(together[len(table) + row])
         if own not in fitted:
