@@ -174,8 +174,11 @@ class Predictor:
         )
         return prediction_frame(table, predictions, parent is not None, self.label)
 
-    def predict_pkd(self, pairs: Sequence[Pair]) -> np.ndarray:
-        """Calibrated pKd of pairs, (n,); raises `InputError` if one cannot be predicted."""
+    def predict_pkd(self, pairs: Sequence[Pair], parents: Sequence[Pair] = ()) -> np.ndarray:
+        """Calibrated pKd of pairs, (n,); raises `InputError` if one cannot be predicted.
+
+        Each is a variant of the parent that it differs least from, if there are any.
+        """
         if self.label != "pkd":
             raise InputError("this model was adapted on scores; it knows no pKd")
         if not pairs:
@@ -187,7 +190,10 @@ class Predictor:
             ]
         except EncoderError as error:
             raise InputError(str(error)) from error
-        return self.model.predict_pairs(fitted).calibrated.value
+        contexts = None
+        if parents:
+            contexts = [PairContext(nearest_parent(pair, parents)) for pair in fitted]
+        return self.model.predict_pairs(fitted, contexts=contexts).calibrated.value
 
     def parent(self, table: InputTable, row_id: str) -> Pair:
         """The pair of the row with an id; raises `InputError` if there is none."""
@@ -262,6 +268,19 @@ class Predictor:
             )
             for index, row in enumerate(rows)
         ]
+
+
+def nearest_parent(pair: Pair, parents: Sequence[Pair]) -> Pair:
+    """The parent whose chains are the fewest edits away, the first of equals."""
+    from rapidfuzz.distance import Levenshtein
+
+    text = "|".join((*pair.antibody.chains, *pair.antigen.chains))
+    return min(
+        parents,
+        key=lambda parent: Levenshtein.distance(
+            text, "|".join((*parent.antibody.chains, *parent.antigen.chains))
+        ),
+    )
 
 
 def _residues(pair: Pair) -> tuple[tuple[str, ...], ...]:

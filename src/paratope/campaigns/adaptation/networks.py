@@ -93,9 +93,9 @@ class TunedNetworks:
     rows: int  # That each network learned from, about
     seconds: float
 
-    def predict_pkd(self, pairs: Sequence[Pair]) -> np.ndarray:
+    def predict_pkd(self, pairs: Sequence[Pair], parents: Sequence[Pair] = ()) -> np.ndarray:
         """pKd, (n,): of the campaign's own rows by the network that did not see them."""
-        return AskedOnce(self.predictor, self.out_of_fold).predict_pkd(pairs)
+        return AskedOnce(self.predictor, self.out_of_fold).predict_pkd(pairs, parents)
 
 
 def tune_networks(

@@ -243,11 +243,11 @@ class AskedOnce:
     def __init__(self, prior: Any, known: Mapping[Residues, float] | None = None) -> None:
         self._prior, self._known = prior, dict(known or {})
 
-    def predict_pkd(self, pairs: Sequence[Pair]) -> np.ndarray:
+    def predict_pkd(self, pairs: Sequence[Pair], parents: Sequence[Pair] = ()) -> np.ndarray:
         """pKd, (n,)."""
         new = {pair.residues: pair for pair in pairs if pair.residues not in self._known}
         if new:
-            predicted = self._prior.predict_pkd(list(new.values()))
+            predicted = self._prior.predict_pkd(list(new.values()), parents)
             self._known.update(zip(new, np.asarray(predicted, float).tolist(), strict=True))
         return np.array([self._known[pair.residues] for pair in pairs])
 

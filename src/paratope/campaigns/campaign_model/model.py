@@ -148,9 +148,9 @@ class CampaignModel:
 
         Seconds grow with the cube of the rows: for more than `MAX_ROWS` there is
         `SparseCampaignModel`. Without a language model, terms that need it are left out; of
-        `prior`, ``predict_pkd(pairs)`` becomes a linear term of learned weight. `terms` are names
-        in `paratope.campaigns.kernels.terms.TERMS`, by default all. Raises `InputError` if there is
-        nothing to learn from and `TrainingError` if the fit fails.
+        `prior`, ``predict_pkd(pairs, parents)`` becomes a linear term of learned weight. `terms`
+        are names in `paratope.campaigns.kernels.terms.TERMS`, by default all. Raises `InputError`
+        if there is nothing to learn from and `TrainingError` if the fit fails.
         """
         rows = np.arange(len(campaign))
         few = rows
@@ -374,7 +374,7 @@ class CampaignModel:
     def _features(self, pairs: Sequence[Pair], assay: np.ndarray | int) -> Features:
         prior_pkd = None
         if self.prior is not None and "general_model" in self.weights:
-            prior_pkd = self.prior.predict_pkd(pairs)
+            prior_pkd = self.prior.predict_pkd(pairs, self.trained.parents)
         readings = self.antigens.read([pair.antigen for pair in pairs])
         read = [
             Pair(pair.antibody, reading.antigen or pair.antigen)

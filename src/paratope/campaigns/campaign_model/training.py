@@ -126,7 +126,7 @@ class TrainedKernel:
     weights: dict[str, float]  # By term
     noise: np.ndarray  # Variances
     language: LanguageModel | None
-    prior: Any = None  # A general model, with ``predict_pkd(pairs)``
+    prior: Any = None  # A general model, with ``predict_pkd(pairs, parents)``
     # Of a sparse process: the rows that `train` holds, increasing, and which of them were drawn at
     # random, (m,) each; terms have mean 0 over these. By default all.
     inducing: np.ndarray | None = None
@@ -155,7 +155,7 @@ class TrainedKernel:
         sites = [ParentSites.of(parent, language) for parent in parents]
         featuriser = campaign_featuriser(campaign, parents, sites)
         part = campaign.rows(rows)
-        prior_pkd = None if prior is None else prior.predict_pkd(part.pairs)
+        prior_pkd = None if prior is None else prior.predict_pkd(part.pairs, parents)
         train = featuriser.features(part.pairs, language, prior_pkd, part.assay)
         scales = Scales.of(train.take(scaling), sites)
         scale = HalfRankNormalTransform.of(campaign.on_common_scale().values)
