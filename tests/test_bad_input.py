@@ -259,7 +259,10 @@ def test_files_that_hold_no_campaign(content, message, tmp_path, run_paratope):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--prior", "nosuch"), "unknown model 'nosuch'; valid names: default; or a model folder"),
+        (
+            ("--prior", "nosuch"),
+            "unknown model 'nosuch'; valid names: default, network; or a model folder",
+        ),
         (("--device", "tpu"), "unknown device 'tpu'; valid names: auto, cpu, cuda"),
         (("--antigen", "nosuch.fasta"), "neither a FASTA file that exists nor an antigen"),
         (("--antigen", "two.fasta"), "2 antigens given for all rows; expected one, or a column"),

@@ -154,7 +154,10 @@ def test_a_bad_option_is_said_before_anything_is_written(tiny_run, tmp_path, run
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("show", "nobody"), "unknown model 'nobody'; valid names: default; or a model folder"),
+        (
+            ("show", "nobody"),
+            "unknown model 'nobody'; valid names: default, network; or a model folder",
+        ),
         (("ensemble", "{run}", "-o", "{new}"), "an ensemble joins at least two models, got 1"),
         (("ensemble", "{run}", "nobody", "-o", "{new}"), "unknown model 'nobody'"),
         (("ensemble", "{run}", "{run}", "-o", "{taken}"), "exists and is no model folder"),

@@ -241,7 +241,7 @@ def test_command_joins_models(tiny_run, run_paratope, tmp_path):
     assert read_bundle(tmp_path / "joined").config["members"] == 2
     shown = run_paratope("models", "show", tmp_path / "joined", code=0)
     assert "Ensemble of 2 models" in shown.out
-    with pytest.raises(ModelError, match=r"valid names: default; or a model folder"):
+    with pytest.raises(ModelError, match=r"valid names: default, network; or a model folder"):
         Predictor.load("deafult")
 
 

@@ -24,7 +24,8 @@ from paratope.core.errors import ModelError
 from paratope.core.files import plain
 from paratope.core.validation import numbers, validated, within
 from paratope.models.applicability_domain import ApplicabilityDomain
-from paratope.models.bundle import Bundle, BundleConfig
+from paratope.models.bundle import GENERAL, Bundle, BundleConfig
+from paratope.models.general.general_model import GeneralModel
 from paratope.models.network_model import NetworkModel
 from paratope.models.predictor import Predictor
 from paratope.molecules.sequences import Antibody, Antigen, Pair
@@ -143,7 +144,10 @@ def open_campaign(
     if inner := document.prior:
         parts = (inner.config, _below(PRIOR_PREFIX, bundle.weights), inner.calibration)
         general = Bundle(*parts, inner.familiarity, {}, {}, "")
-        prior = Predictor(NetworkModel.open(general, device, cache), general)
+        if inner.config.get("kind") == GENERAL:
+            prior = Predictor(GeneralModel.of_bundle(general), general)
+        else:
+            prior = Predictor(NetworkModel.open(general, device, cache), general)
     model = from_state(document, arrays, language, prior)
     model.domain = ApplicabilityDomain.from_json(bundle.familiarity)
     return model
@@ -161,7 +165,10 @@ def campaign_bundle(
         inner: Bundle = model.prior.bundle
         kept = ("config", "calibration", "familiarity")
         document["prior"] = {name: getattr(inner, name) for name in kept}
-        weights |= {f"{PRIOR_PREFIX}{name}": tensor for name, tensor in inner.weights.items()}
+        weights |= {
+            f"{PRIOR_PREFIX}{name}": torch.as_tensor(values)
+            for name, values in inner.weights.items()
+        }
     encoder = model.language.encoder.name if isinstance(model.language, AntibodyLanguage) else ""
     return Bundle(
         config={

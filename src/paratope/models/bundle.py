@@ -38,7 +38,8 @@ _DOCUMENTS = ("calibration", "familiarity", "metrics", "environment", "campaign"
 _FILES = frozenset(
     {"config.json", "model.safetensors", "card.md", *(f"{name}.json" for name in _DOCUMENTS)}
 )
-_DTYPES = frozenset(f"torch.{kind}" for kind in ("float16", "bfloat16", "float32", "float64"))
+_KINDS = ("float16", "bfloat16", "float32", "float64", "int64")
+_DTYPES = frozenset(f"torch.{kind}" for kind in _KINDS)
 # Bounds of memory: bytes of a file, and of a campaign's weights; values of a JSON file.
 _MAX_BYTES: dict[str, int] = dict.fromkeys(
     ("config.json", "environment.json", "card.md"), 1_000_000
