@@ -38,8 +38,7 @@ _DOCUMENTS = ("calibration", "familiarity", "metrics", "environment", "campaign"
 _FILES = frozenset(
     {"config.json", "model.safetensors", "card.md", *(f"{name}.json" for name in _DOCUMENTS)}
 )
-_KINDS = ("float16", "bfloat16", "float32", "float64", "int64")
-_DTYPES = frozenset(f"torch.{kind}" for kind in _KINDS)
+_DTYPES = frozenset(f"torch.{kind}" for kind in ("float16", "bfloat16", "float32", "float64"))
 # Bounds of memory: bytes of a file, and of a campaign's weights; values of a JSON file.
 _MAX_BYTES: dict[str, int] = dict.fromkeys(
     ("config.json", "environment.json", "card.md"), 1_000_000
@@ -203,7 +202,9 @@ def _weights(source: Path, kind: str, data: bytes) -> dict[str, Any]:
             from safetensors.torch import load as load_tensors
 
             weights = dict(load_tensors(data))
-            known = {name: str(tensor.dtype) in _DTYPES for name, tensor in weights.items()}
+            # a campaign may hold a general model, whose indices are whole numbers
+            kinds = _DTYPES | ({"torch.int64"} if kind == "campaign" else set())
+            known = {name: str(tensor.dtype) in kinds for name, tensor in weights.items()}
     except (SafetensorError, KeyError) as error:
         raise ModelError(f"{source}: model.safetensors cannot be read: {error}") from error
     for name, values in weights.items():
