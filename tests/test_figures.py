@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from paratope.core.errors import InputError
-from paratope.evaluation.figures import campaigns, charts, scans, style
+from paratope.evaluation.figures import campaigns, charts, explanations, scans, style
 from paratope.evaluation.metrics import EvaluationRows
 
 
@@ -45,6 +45,11 @@ LINE = {"variants": [12, 96, 384], "spearman": [0.3, 0.5, 0.6]}
 LINE |= {"low": [0, 0.3, 0.4], "high": [1, 1, 1]}
 PARENT = [(9, 8, 10), (7, 6, 8)]
 NAN = float("nan")
+BARS = [
+    explanations.ChangeBar("S36A", "H", "CDR1", -0.5),
+    explanations.ChangeBar("L50Y", "H", "FR2", 0.2),
+    explanations.ChangeBar("K93A", "A", "", -0.4),
+]
 ROUNDS = {"ours": [(8, 7, 9), (9, 8.5, 9.5)], "random_draws": [(8, NAN, NAN), (8.4, NAN, NAN)]}
 DRAWN: dict[str, Callable[[], Figure]] = {
     "predicted_versus_measured": lambda: charts.predicted_versus_measured(some_rows()),
@@ -77,6 +82,13 @@ DRAWN: dict[str, Callable[[], Figure]] = {
     ),
     "ranked_changes": lambda: scans.ranked_changes(
         ["a", "b"], [0.1, 0.0], [-1, -1], [1, 1], label="Δ", title="combinations"
+    ),
+    "explained": lambda: explanations.explained_prediction(
+        {"mean of all": 8.2, "peptide": 0.0, "antigen": 0.4}, BARS, 7.9, "a variant", "a note " * 40
+    ),
+    "explained, one part": lambda: explanations.explained_prediction({"mean": 8.2}, [], 8.2, "a"),
+    "explained, occlusion": lambda: explanations.explained_prediction(
+        {"predicted": 8.2}, BARS * 60, 8.2, "every residue"
     ),
     "specificity": lambda: scans.specificity(
         ["target", "other"],
@@ -203,3 +215,13 @@ def test_a_heat_map_marks_the_parent_the_cdrs_and_both_directions_alike():
     assert heights[:2] == pytest.approx([(-0.4 * 19 + 0.1) / 20, -0.4])
     with pytest.raises(InputError, match=r"heat map: changes of shape \(20, 3\) for 12 sites"):
         some_heat_map(np.zeros((20, 3)))
+
+
+def test_a_waterfall_ends_at_the_prediction_and_leaves_out_parts_of_zero():
+    top, bottom = DRAWN["explained"]().axes
+    names = [label.get_text() for label in top.get_yticklabels()]
+    assert names == ["mean of all", "antigen", "3 mutations", "predicted pKd"]
+    ends = [bar.get_x() + bar.get_width() for bar in top.patches]
+    assert np.allclose(ends, [8.2, 8.6, 7.9, 7.9])
+    assert [bar.get_height() for bar in bottom.containers[0]] == [-0.5, 0.2, -0.4]
+    assert [text.get_text() for text in bottom.texts] == ["H CDR1"]  # the CDR alone is shaded

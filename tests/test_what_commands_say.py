@@ -168,6 +168,11 @@ SETTINGS = " ".join(f"--set {change}" for change in TINY_RECIPE)
 ENDS = {
     "predict": ("predict {pairs} --model {run} -o {new}.csv", "{new}.csv"),
     "predict, of a campaign": ("predict {pairs} --model {campaign} -o -", ""),
+    "explain": ("explain {pairs} -o {new}.csv", "{new}.csv"),
+    "explain, a figure": (
+        "explain {pairs} --model {run} -o {new}.csv --figure {new}.png",
+        "{new}.csv, {new}.png",
+    ),
     "adapt": ("adapt {table} -o {new} --no-report", "{new}"),
     "suggest": (
         "suggest {campaign} -b 2 --candidates single:50 -o {new}.csv",

@@ -26,6 +26,7 @@ from paratope.core.printing import printable
 # Command: the module that defines it, and its line in the main help
 COMMANDS: dict[str, tuple[str, str]] = {
     "predict": ("paratope.cli.predict", "Predict pKd with an interval for a table of pairs."),
+    "explain": ("paratope.cli.explain", "Say what a predicted pKd is made of, as a sum."),
     "adapt": ("paratope.cli.adapt", "Fit a model to a campaign's measurements, and validate it."),
     "suggest": ("paratope.cli.suggest", "Design the next plate of a campaign."),
     "scan": ("paratope.cli.scan", "Predict every mutant: heat maps, liabilities."),

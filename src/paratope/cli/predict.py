@@ -4,7 +4,7 @@ import contextlib
 import os
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -86,25 +86,16 @@ def predict(
     sheet: Sheet = None,
 ) -> None:
     """Predict pKd with an interval for every row of a table, or for one pair."""
-    from paratope.data.tables import parse_columns
     from paratope.models.predictor import Predictor
 
-    source = _source(in_sheet(table, sheet), heavy, light, antigen, mutations or [])
+    reading = reading_options(columns, antigen if heavy is None else None, known)
+    subject = in_sheet(table, sheet), heavy, light, antigen, mutations or []
+    source = given_source(*subject, reading.get("context"))
     check_output(output)
-    reading: dict[str, Any] = {"columns": parse_columns(columns) if columns else None}
-    if heavy is None and antigen is not None:
-        reading["antigens"] = antigen_source(antigen)
-    if mutations and parent is None:
-        parent = PARENT_ID
-    if known:
-        reading["context"] = _known(known)
-    if family and parent is not None:
-        raise InputError("--family takes the rows' consensus as parent; leave --parent out")
+    named = parent_id(parent, mutations, family)
     predictor = Predictor.load(model, device)
-    if predictor.default_antigen is not None:
-        reading["default_antigen"] = predictor.default_antigen
     options = {"coverage": coverage, "strong_threshold_pkd": strong_threshold}
-    counts = _run(predictor, source, reading, _FAMILY if family else parent, options, output)
+    counts = _run(predictor, source, reading, named, options, output)
     total, failed = sum(counts.values()), counts["in error"]
     domains = ", ".join(f"{counts[name]} {name}" for name in ("in", "near", "out"))
     line = f"{total - failed} of {total} rows predicted (domain: {domains})"
@@ -130,29 +121,17 @@ def _run(
     options: dict[str, Any],
     output: str | None,
 ) -> Counter[str]:
-    from paratope.data.tables import TableWriter, as_frame, iter_tables, read_table
+    from paratope.data.tables import TableWriter, as_frame
     from paratope.models.prediction import output_columns, prediction_frame
 
-    whole = None if isinstance(source, str) else source
-    if whole is None and parent is not None:
-        named = {} if parent is _FAMILY else {"parent": parent}
-        whole = read_table(source, **named, **reading)
-    if whole is not None and parent is _FAMILY:
-        options["parent"] = predictor.family_parent(whole)
-    elif whole is not None and parent is not None:
-        options["parent"] = predictor.parent(whole, parent)
     counts: Counter[str] = Counter()
-    said: set[str] = set()
     on_screen, with_parent = output is None and sys.stdout.isatty(), parent is not None
-    tables: Any = iter_tables(source, **reading) if whole is None else [whole]
     with contextlib.ExitStack() as stack:
-        if whole is None:
-            stack.callback(tables.close)  # the file is let go if a block fails
+        opened = open_tables(predictor, source, reading, parent)
+        tables, parent_pair = stack.enter_context(opened)
         writer = None
         for table in tables:
-            say(*(f"Note: {note}" for note in dict.fromkeys(table.notes) if note not in said))
-            said.update(table.notes)
-            predictions = predictor.predict_rows(table.rows, **options)
+            predictions = predictor.predict_rows(table.rows, parent=parent_pair, **options)
             counts.update("in error" if row.error else row.domain for row in predictions)
             if on_screen:
                 show(predictions)
@@ -163,6 +142,66 @@ def _run(
                 writer = stack.enter_context(TableWriter(output or "-", keep))
             writer.write(frame)
     return counts
+
+
+def reading_options(
+    columns: str | None, antigen: str | None, known: Sequence[str] | None
+) -> dict[str, Any]:
+    """How tables are read: the user's columns, an antigen for all rows, what is known of them."""
+    from paratope.data.tables import parse_columns
+
+    reading: dict[str, Any] = {"columns": parse_columns(columns) if columns else None}
+    if antigen is not None:
+        reading["antigens"] = antigen_source(antigen)
+    if known:
+        reading["context"] = _known(known)
+    return reading
+
+
+def parent_id(parent: str | None, mutations: Sequence[str] | None, family: bool) -> str | None:
+    """Which row changes are counted from, as `open_tables` takes it; None if none was named."""
+    if mutations and parent is None:
+        parent = PARENT_ID
+    if family and parent is not None:
+        raise InputError("--family takes the rows' consensus as parent; leave --parent out")
+    return _FAMILY if family else parent
+
+
+@contextlib.contextmanager
+def open_tables(
+    predictor: Any, source: Any, reading: dict[str, Any], parent: str | None
+) -> Iterator[tuple[Iterator[Any], Any]]:
+    """Blocks of a table, or the whole of it where a parent must be found; and the parent's pair.
+
+    Notes on the table are said as it is read, each once.
+    """
+    from paratope.data.tables import iter_tables, read_table
+
+    if predictor.default_antigen is not None:
+        reading = {**reading, "default_antigen": predictor.default_antigen}
+    whole = None if isinstance(source, str) else source
+    if whole is None and parent is not None:
+        named = {} if parent is _FAMILY else {"parent": parent}
+        whole = read_table(source, **named, **reading)
+    pair = None
+    if whole is not None and parent is _FAMILY:
+        pair = predictor.family_parent(whole)
+    elif whole is not None and parent is not None:
+        pair = predictor.parent(whole, parent)
+    blocks: Any = iter_tables(source, **reading) if whole is None else [whole]
+
+    def noted() -> Iterator[Any]:
+        said: set[str] = set()
+        for table in blocks:
+            say(*(f"Note: {note}" for note in dict.fromkeys(table.notes) if note not in said))
+            said.update(table.notes)
+            yield table
+
+    try:
+        yield noted(), pair
+    finally:
+        if whole is None:
+            blocks.close()  # the file is let go if a block fails
 
 
 def _known(texts: Sequence[str]) -> dict[str, str]:
@@ -176,14 +215,18 @@ def _known(texts: Sequence[str]) -> dict[str, str]:
     return cells
 
 
-def _source(
+def given_source(
     table: str | None,
     heavy: str | None,
     light: str | None,
     antigen: str | None,
     mutations: list[str],
+    context: dict[str, str] | None = None,
 ) -> Any:
-    """The table's name, or the pair given on the command line and its variants as a table."""
+    """The table's name, or the pair given on the command line and its variants as a table.
+
+    `context` is what is known of these, as `reading_options` gives it.
+    """
     import polars as pl
 
     from paratope.data.tables import read_antigens, table_from_frame
@@ -209,14 +252,15 @@ def _source(
         rows += [{"id": text, **empty, "mutations": text} for text in mutations]
     frame = pl.DataFrame(rows)
     if not os.path.isfile(antigen):  # no error for residues too many to be a file's name
-        return table_from_frame(frame, source="command line")
+        return table_from_frame(frame, source="command line", context=context or {})
     antigens = read_antigens(antigen)
     if mutations and len(antigens) > 1:
         raise InputError(
             f"{antigen}: {len(antigens)} antigens; --mutations are compared on one. "
             "paratope scan --combine compares variants on several"
         )
-    return table_from_frame(frame.drop("antigen"), source="command line", antigens=antigens)
+    options: dict[str, Any] = {"antigens": antigens, "context": context or {}}
+    return table_from_frame(frame.drop("antigen"), source="command line", **options)
 
 
 def antigen_source(antigen: str, name: str = "antigen") -> Any:

@@ -8,6 +8,7 @@ import numpy as np
 from paratope.core.units import STRONG_PKD
 from paratope.data.measurements import PairContext
 from paratope.models.applicability_domain import DomainDistance
+from paratope.models.explanation import Explanation
 from paratope.molecules.sequences import Antigen, Pair
 
 Label = Literal["pkd", "score"]
@@ -95,6 +96,18 @@ class Model(Protocol):
 
         `contexts`, one a pair, is what is known of each besides; a model that has no use for it
         says so in the row's note.
+        """
+        ...
+
+    def explain(
+        self,
+        pairs: Sequence[Pair],
+        contexts: Sequence[PairContext] | None = None,
+        parent: Pair | None = None,
+    ) -> Sequence[Explanation]:
+        """What the predictions of `predict_pairs` are made of, in order.
+
+        Raises `ModelError` if the model cannot say, with what to do instead.
         """
         ...
 

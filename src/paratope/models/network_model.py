@@ -24,6 +24,7 @@ from paratope.models.applicability_domain import ApplicabilityDomain, DomainDist
 from paratope.models.batches import fit_molecule, pad, unique
 from paratope.models.bundle import Bundle, BundleConfig
 from paratope.models.calibration import Calibration
+from paratope.models.explanation import Explanation, occlusion
 from paratope.models.fine_tuning import SIDES, ResidueTokens, build_network, open_store
 from paratope.models.model import (
     DEFAULT_COVERAGE,
@@ -173,6 +174,15 @@ class NetworkModel:
             for domain, note in zip(domains, unread, strict=True)
         ]
         return PairPredictions(answers, distances, notes, difference)
+
+    def explain(
+        self,
+        pairs: Sequence[Pair],
+        contexts: Sequence[PairContext] | None = None,
+        parent: Pair | None = None,
+    ) -> list[Explanation]:
+        """An `occlusion`; a network reads neither contexts nor a parent."""
+        return occlusion(self, pairs)
 
     def antibody_state(self, molecules: Sequence[Chains]) -> States:
         """Latents of antibodies; runs once per molecule."""

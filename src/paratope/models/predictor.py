@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, cast, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, cast, overload
 
 import numpy as np
 import polars as pl
@@ -14,6 +14,7 @@ from paratope.data.measurements import PairContext
 from paratope.data.tables import InputTable, TableRow, id_among, read_table, table_from_frame
 from paratope.models.bundle import Bundle, write_bundle
 from paratope.models.calibration import check_options
+from paratope.models.explanation import ExplainedRow, explanation_frame
 from paratope.models.model import DEFAULT_COVERAGE, Label, Model
 from paratope.models.prediction import Prediction, prediction_frame, row_prediction
 from paratope.molecules.consensus import consensus_pair
@@ -148,24 +149,7 @@ class Predictor:
         InputError
             If the table cannot be read, or the parent is not in it.
         """
-        if isinstance(source, InputTable):
-            table = source
-        elif isinstance(source, str | os.PathLike) or hasattr(source, "read"):
-            path = cast("str | os.PathLike[str]", source)
-            table = read_table(path, columns=columns, default_antigen=self.default_antigen)
-        elif isinstance(source, Sequence) and all(isinstance(item, Pair) for item in source):
-            names = ("id", "heavy", "light", "antigen")
-            rows = [
-                (pair.antibody.name or str(number), pair.antibody.heavy, pair.antibody.light or "")
-                + ("|".join(pair.antigen.chains),)
-                for number, pair in enumerate(source, start=1)
-            ]
-            schema: dict[str, Any] = dict.fromkeys(names, pl.String)
-            table = table_from_frame(pl.DataFrame(rows, schema=schema, orient="row"))
-        else:  # all but a frame is refused there
-            frame = cast("pl.DataFrame | pd.DataFrame", source)
-            options = {"columns": columns, "default_antigen": self.default_antigen}
-            table = table_from_frame(frame, **options)
+        table = self._table(source, columns)
         predictions = self.predict_rows(
             table.rows,
             parent=None if parent is None else self.parent(table, parent),
@@ -173,6 +157,46 @@ class Predictor:
             strong_threshold_pkd=strong_threshold_pkd,
         )
         return prediction_frame(table, predictions, parent is not None, self.label)
+
+    def explain(
+        self,
+        source: "Source | pd.DataFrame",
+        *,
+        parent: str | None = None,
+        columns: Mapping[str, str] | None = None,
+    ) -> pl.DataFrame:
+        """What each prediction is made of, in long form: a line a part and a line a mutation.
+
+        Takes what `predict` takes. Of the general model the ``pkd`` of a row's lines add up to its
+        prediction; of networks they are an occlusion: each residue by what the pKd loses with an X
+        in its place. Columns are those of `paratope.models.explanation.COLUMNS`. Raises
+        `InputError` as `predict` does, `ModelError` for a campaign's model, which has no parts.
+        """
+        table = self._table(source, columns)
+        named = None if parent is None else self.parent(table, parent)
+        return explanation_frame(self.explain_rows(table.rows, parent=named))
+
+    def _table(
+        self, source: "Source | pd.DataFrame", columns: Mapping[str, str] | None
+    ) -> InputTable:
+        if isinstance(source, InputTable):
+            return source
+        if isinstance(source, str | os.PathLike) or hasattr(source, "read"):
+            path = cast("str | os.PathLike[str]", source)
+            return read_table(path, columns=columns, default_antigen=self.default_antigen)
+        if isinstance(source, Sequence) and all(isinstance(item, Pair) for item in source):
+            names = ("id", "heavy", "light", "antigen")
+            rows = [
+                (pair.antibody.name or str(number), pair.antibody.heavy, pair.antibody.light or "")
+                + ("|".join(pair.antigen.chains),)
+                for number, pair in enumerate(source, start=1)
+            ]
+            schema: dict[str, Any] = dict.fromkeys(names, pl.String)
+            return table_from_frame(pl.DataFrame(rows, schema=schema, orient="row"))
+        # all but a frame is refused there
+        frame = cast("pl.DataFrame | pd.DataFrame", source)
+        options = {"columns": columns, "default_antigen": self.default_antigen}
+        return table_from_frame(frame, **options)
 
     def predict_pkd(self, pairs: Sequence[Pair], parents: Sequence[Pair] = ()) -> np.ndarray:
         """Calibrated pKd of pairs, (n,); raises `InputError` if one cannot be predicted.
@@ -231,22 +255,7 @@ class Predictor:
     ) -> list[Prediction]:
         """Predictions of rows as read, in order; `parent` is what changes are counted from."""
         check_options(coverage, strong_threshold_pkd)
-        pairs: list[Pair] = []
-        contexts: list[PairContext] = []
-        errors: dict[int, str] = {}
-        notes = [list(row.notes) for row in rows]
-        for index, row in enumerate(rows):
-            if row.error is not None or row.pair is None:
-                errors[index] = row.error or "no pair in this row"
-                continue
-            try:
-                pair, note = self.model.cut_pair(row.pair)
-            except EncoderError as error:
-                errors[index] = f"row {row.id!r}: {error}"
-                continue
-            notes[index].append(note or "")
-            pairs.append(pair)
-            contexts.append(row.context)
+        pairs, contexts, notes, errors = self._readable(rows)
         answers = self.model.predict_pairs(
             pairs,
             parent=parent,
@@ -268,6 +277,48 @@ class Predictor:
             )
             for index, row in enumerate(rows)
         ]
+
+    def explain_rows(
+        self, rows: Sequence[TableRow], *, parent: Pair | None = None
+    ) -> list[ExplainedRow]:
+        """Explanations of rows as read, in order; `parent` is what changes are counted from."""
+        pairs, contexts, notes, errors = self._readable(rows)
+        answers = iter(self.model.explain(pairs, contexts, parent))
+        told = []
+        for index, row in enumerate(rows):
+            explanation = None if index in errors else next(answers)
+            own = notes[index] if explanation is None else [*notes[index], explanation.note]
+            note = "; ".join(filter(None, own))
+            told.append(ExplainedRow(row.id, explanation, note, errors.get(index, "")))
+        return told
+
+    def _readable(self, rows: Sequence[TableRow]) -> "_Readable":
+        pairs: list[Pair] = []
+        contexts: list[PairContext] = []
+        errors: dict[int, str] = {}
+        notes = [list(row.notes) for row in rows]
+        for index, row in enumerate(rows):
+            if row.error is not None or row.pair is None:
+                errors[index] = row.error or "no pair in this row"
+                continue
+            try:
+                pair, note = self.model.cut_pair(row.pair)
+            except EncoderError as error:
+                errors[index] = f"row {row.id!r}: {error}"
+                continue
+            notes[index].append(note or "")
+            pairs.append(pair)
+            contexts.append(row.context)
+        return _Readable(pairs, contexts, notes, errors)
+
+
+class _Readable(NamedTuple):
+    """What can be predicted of rows, with notes and errors by the rows' index."""
+
+    pairs: list[Pair]
+    contexts: list[PairContext]
+    notes: list[list[str]]
+    errors: dict[int, str]
 
 
 def nearest_parent(pair: Pair, parents: Sequence[Pair]) -> Pair:

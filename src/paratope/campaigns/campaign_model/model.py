@@ -25,10 +25,12 @@ from paratope.campaigns.kernels.language import LanguageModel
 from paratope.campaigns.kernels.sum_kernel import Importance, NewVariants, SumKernel, importance
 from paratope.campaigns.kernels.terms import ENCODED_TERMS
 from paratope.campaigns.sparse_process import SparseFit, SparseProcess, inducing_rows
+from paratope.core.errors import ModelError
 from paratope.core.progress import Progress, silent
 from paratope.core.units import STRONG_PKD
 from paratope.data.measurements import PairContext
 from paratope.models.applicability_domain import ApplicabilityDomain, DomainDistance
+from paratope.models.explanation import Explanation
 from paratope.models.model import (
     DEFAULT_COVERAGE,
     Calibrated,
@@ -344,6 +346,19 @@ class CampaignModel:
         calibrated = Calibrated(self.to_label(prediction.mean), low, high, p_strong)
         return PairPredictions(
             calibrated, self._distances(pairs, prediction.domain), notes, difference
+        )
+
+    def explain(
+        self,
+        pairs: Sequence[Pair],
+        contexts: Sequence[PairContext] | None = None,
+        parent: Pair | None = None,
+    ) -> list[Explanation]:
+        """Raises `ModelError`: a Gaussian process compares whole sequences; see `importance`."""
+        raise ModelError(
+            "a campaign's model compares whole sequences with the measured ones, so a prediction "
+            "has no parts that add up; which positions matter stands in the campaign's card.md "
+            "and report/positions.png, and paratope scan gives the effect of every mutation"
         )
 
     def close(self) -> None:

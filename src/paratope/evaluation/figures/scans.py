@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib import rc_context
+from matplotlib.axes import Axes
 from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 
@@ -79,7 +80,7 @@ def heat_map(
         colours.outline.set_visible(False)  # type: ignore[operator]
         known = np.isfinite(changes)
         mean = np.where(known, changes, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
-        bottom.bar(np.arange(length), mean, color=_by_sign(mean), width=0.8)
+        bottom.bar(np.arange(length), mean, color=by_sign(mean), width=0.8)
         bottom.axhline(0, color=INK, linewidth=0.6)
         reach = min(bound, 1.15 * max(float(np.abs(mean).max(initial=0.0)), 1e-3))
         bottom.set_ylim(-reach, reach)
@@ -129,18 +130,14 @@ def position_profile(
     with rc_context({"font.size": 8}):
         figure, (axes,) = panels(1.6 + 0.148 * max(len(values), 20), 3.4)
         x = np.arange(len(values))
-        axes.bar(x, values, color=_by_sign(values), width=0.75, zorder=3)
+        axes.bar(x, values, color=by_sign(values), width=0.75, zorder=3)
         bound = max(1.15 * float(np.nanmax(np.abs(values), initial=0.0)), _SMALLEST_SCALE)
         half = float(np.nanmedian((np.asarray(high, float) - np.asarray(low, float)) / 2))
         if half < _WIDEST_LINES * bound:  # wider ones would hide the bars, and say nothing apart
             bound = max(bound, 1.05 * float(np.nanmax(np.abs([low, high]))))
             axes.vlines(x, low, high, color=GREY, linewidth=0.7, alpha=0.7, zorder=2)
         axes.axhline(0, color=INK, linewidth=0.8)
-        for start, stop, region in region_runs(regions):
-            if "CDR" in region:
-                axes.axvspan(start - 0.5, stop - 0.5, **_CDR_FILL)
-                middle = (start + stop - 1) / 2
-                axes.text(middle, bound, region, ha="center", va="bottom", fontsize=8)
+        shade_cdrs(axes, regions, bound)
         axes.set_xticks(x, list(names), rotation=90, fontsize=6.2)
         axes.tick_params(axis="x", length=0)
         axes.grid(visible=False, axis="x")
@@ -227,5 +224,15 @@ def colour_scale(changes: np.ndarray) -> float:
     return max(float(np.quantile(sizes, _SATURATION)) if len(sizes) else 0.0, _SMALLEST_SCALE)
 
 
-def _by_sign(values: np.ndarray) -> list[str]:
+def shade_cdrs(axes: Axes, regions: Sequence[str], top: float) -> None:
+    """Shade the bars of each CDR, one bar a region's name, and write its name at the top."""
+    for start, stop, region in region_runs(regions):
+        if "CDR" in region:
+            axes.axvspan(start - 0.5, stop - 0.5, **_CDR_FILL)
+            middle = (start + stop - 1) / 2
+            axes.text(middle, top, region, ha="center", va="bottom", fontsize=8)
+
+
+def by_sign(values: np.ndarray) -> list[str]:
+    """Colours of changes: blue is stronger."""
     return [BLUE if value > 0 else VERMILION for value in values]

@@ -24,6 +24,7 @@ from paratope.models.applicability_domain import (
 )
 from paratope.models.bundle import GENERAL, Bundle
 from paratope.models.calibration import check_options
+from paratope.models.explanation import Explanation
 from paratope.models.general.fitting import Fit, MeasuredPairs, Roots, level_rows
 from paratope.models.general.intervals import DIFFERENCE, Intervals, stratum_of
 from paratope.models.general.level import CELLS, NEW, PEPTIDE_COLUMNS, Level, LevelRows
@@ -62,14 +63,6 @@ class _Known(NamedTuple):
     rows: np.ndarray
 
 
-class Explanation(NamedTuple):
-    """A prediction as the sum it is: named parts and changes, in pKd."""
-
-    parts: dict[str, float]
-    changes: tuple[tuple[Change, float], ...]
-    pkd: float
-
-
 @dataclasses.dataclass(frozen=True)
 class GeneralModel:
     """What was learned of many antibodies and antigens; see `Model`."""
@@ -105,9 +98,7 @@ class GeneralModel:
     ) -> PairPredictions:
         """Predictions with intervals; what a row's context names goes before `parent`."""
         check_options(coverage, strong_threshold_pkd)
-        given = contexts or [PairContext()] * len(pairs)
-        given = [c if c.parent is not None else c._replace(parent=parent) for c in given]
-        read = self._read(pairs, given)
+        read = self._read(pairs, _with_parent(contexts, parent, len(pairs)))
         pkd = np.clip(read.level + read.delta + read.own, PKD_MIN_OUTPUT, PKD_MAX_OUTPUT)
         half, p_strong = np.zeros((2, len(pairs)))
         for name in dict.fromkeys(read.strata):
@@ -128,10 +119,14 @@ class GeneralModel:
         return PairPredictions(calibrated, self.judge(pairs), read.notes, difference)
 
     def explain(
-        self, pairs: Sequence[Pair], contexts: Sequence[PairContext] | None = None
+        self,
+        pairs: Sequence[Pair],
+        contexts: Sequence[PairContext] | None = None,
+        parent: Pair | None = None,
     ) -> list[Explanation]:
         """Parts of each prediction; they and the changes add up to it exactly."""
-        read = self._read(pairs, contexts or [PairContext()] * len(pairs))
+        given = _with_parent(contexts, parent, len(pairs))
+        read = self._read(pairs, given)
         parts = self.learned.level.parts(read.rows)
         answers = []
         for row, changes in enumerate(read.changes):
@@ -142,7 +137,14 @@ class GeneralModel:
                 named["this pair or its parent, as measured"] = float(read.own[row])
             shares = self._contributions(changes, read.epitopes[row])
             together = tuple(zip(changes, shares.tolist(), strict=True))
-            answers.append(Explanation(named, together, sum(named.values()) + float(shares.sum())))
+            total = sum(named.values()) + float(shares.sum())
+            pkd = float(np.clip(total, PKD_MIN_OUTPUT, PKD_MAX_OUTPUT))
+            if pkd != total:
+                named["end of the scale"] = pkd - total
+            note = read.notes[row]
+            if not changes:
+                note = _with_reason(note, _root_of(pairs[row], given[row])[2])
+            answers.append(Explanation(named, together, pkd, note))
         return answers
 
     def _contributions(
@@ -334,6 +336,22 @@ class _Read(NamedTuple):
     parent_part: np.ndarray
     strata: list[str]
     epitopes: list[frozenset[tuple[str, int]] | None]
+
+
+def _with_parent(
+    contexts: Sequence[PairContext] | None, parent: Pair | None, count: int
+) -> list[PairContext]:
+    """What is known of each pair; what a row's context names goes before `parent`."""
+    given = contexts or [PairContext()] * count
+    return [c if c.parent is not None else c._replace(parent=parent) for c in given]
+
+
+def _with_reason(note: str, reason: str) -> str:
+    """A row's note that says why its Δ is 0."""
+    said = f"Δ is 0 ({reason or 'this is the parent itself'})"
+    if reason and reason in note:
+        return note.replace(reason, said)
+    return "; ".join(filter(None, (note, said)))
 
 
 def _root_of(pair: Pair, context: PairContext) -> tuple[Pair, tuple[Change, ...], str]:

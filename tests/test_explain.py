@@ -1,0 +1,136 @@
+"""The explain command: its lines add up to what predict says; it says what it cannot explain."""
+
+import numpy as np
+import polars as pl
+import pytest
+
+from paratope.cli.doctor import D13_HEAVY, D13_LIGHT, LYSOZYME
+from paratope.models.explanation import COLUMNS
+from paratope.models.predictor import Predictor
+from paratope.molecules.sequences import Antibody, Antigen, Pair
+from small_campaigns import small_campaign
+from test_cli_suggest import write_campaign
+
+CHAINS = ("--heavy", D13_HEAVY, "--light", D13_LIGHT, "--antigen", LYSOZYME)
+VARIANT = "H:G31A,H:Y101A,L:Y32S,L:S10A"
+PROLINES = "P" * 5
+TABLE = "id,heavy,light,antigen\n" + "".join(
+    f"{name},{heavy},{D13_LIGHT},{antigen}\n"
+    for name, heavy, antigen in (
+        ("wt", D13_HEAVY, LYSOZYME),
+        ("mutant", D13_HEAVY.replace("DYR", "AYA"), LYSOZYME),
+        ("prolines", D13_HEAVY.replace("ARERDYRL", f"A{PROLINES}RL"), LYSOZYME),
+        ("of a peptide", D13_HEAVY, "GSHMKVLAEG"),
+        ("unreadable", "EVQL", LYSOZYME),
+    )
+)
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    path = tmp_path_factory.mktemp("explain") / "pairs.csv"
+    path.write_text(TABLE, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        (),
+        ("--parent", "wt"),
+        ("--parent", "wt", "--known", "parent_pkd=10.5"),
+        ("--parent", "wt", "--known", "parent_is=germline"),
+        ("--family",),
+    ],
+    ids=" ".join,
+)
+def test_the_lines_of_a_row_add_up_to_what_predict_says(options, table, tmp_path, run_paratope):
+    parts, predictions = tmp_path / "parts.csv", tmp_path / "predictions.csv"
+    run_paratope("explain", table, *options, "-o", parts, code=3)
+    run_paratope("predict", table, *options, "-o", predictions, code=3)
+    told, predicted = pl.read_csv(parts), pl.read_csv(predictions)
+    assert told.columns == list(COLUMNS)
+    sums = told.group_by("id", maintain_order=True).agg(pl.col("pkd").sum())
+    assert sums["id"].to_list() == predicted["id"].to_list()
+    np.testing.assert_allclose(sums["pkd"][:-1], predicted["pkd"][:-1], atol=6e-4)
+    last = told.filter(id="unreadable")
+    assert last["part"].to_list() == last["pkd"].to_list() == [None]
+    assert "too short" in last["error"][0]
+    assert last["error"][0] == predicted["error"][-1]
+
+
+def test_mutations_are_named_with_place_and_residues(tmp_path, run_paratope):
+    out = tmp_path / "parts.csv"
+    run_paratope("explain", *CHAINS, "--mutations", VARIANT, "-o", out, code=0)
+    told = pl.read_csv(out, infer_schema=False).filter(pl.col("chain").is_not_null())
+    assert set(told["id"]) == {VARIANT}  # the parent has none
+    names = ("imgt", "chain", "region", "before", "after")
+    assert told.select(names).rows() == [
+        ("36", "H", "CDR1", "G", "A"),
+        ("113", "H", "CDR3", "Y", "A"),
+        ("10", "L", "FR1", "S", "A"),
+        ("38", "L", "CDR1", "Y", "S"),
+    ]
+    assert told["part"][0] == "H:36G→A"
+    assert all(float(value) < 0 for value in told["pkd"])
+
+
+def test_one_pair_is_printed_and_drawn(tmp_path, run_paratope):
+    figure = tmp_path / "why.svg"
+    known = ("--mutations", VARIANT, "--known", "parent_pkd=10.5")
+    done = run_paratope("explain", *CHAINS, *known, "--figure", figure, code=0)
+    predicted = run_paratope("predict", *CHAINS, *known, "-o", "-", code=0)
+    pkd = pl.read_csv(predicted.out.encode())["pkd"][1]
+    assert f"predicted pKd {pkd:.2f}" in " ".join(done.out.split())
+    assert "measured parent" in done.out  # what is known reaches a pair of the command line
+    assert "H:113Y→A" in done.out
+    assert "Δ is 0 (this is the parent" in done.out
+    assert b"<svg" in figure.read_bytes()
+    assert f"Written: {figure}" in done.err
+
+
+def test_without_a_parent_it_says_that_delta_is_zero_and_why(run_paratope):
+    done = run_paratope("explain", *CHAINS, code=0)
+    assert "Δ is 0 (no parent named" in done.out
+    assert "name the parent, by --parent or --mutations" in done.err
+
+
+def test_networks_mask_each_residue(tiny_run, tmp_path, run_paratope):
+    out = tmp_path / "parts.csv"
+    run_paratope("explain", *CHAINS, "--model", tiny_run.folder, "-o", out, code=0)
+    told = pl.read_csv(out)
+    assert "do not add up" in told["note"][0]
+    assert len(told) == 1 + len(D13_HEAVY) + len(D13_LIGHT)
+    row = told.row(40, named=True)
+    assert (row["before"], row["after"]) == (D13_HEAVY[39], "X")
+    masked = Pair(Antibody(D13_HEAVY[:39] + "X" + D13_HEAVY[40:], D13_LIGHT), Antigen(LYSOZYME))
+    whole = Pair(Antibody(D13_HEAVY, D13_LIGHT), Antigen(LYSOZYME))
+    with Predictor.load(tiny_run.folder) as predictor:
+        pkd, without = predictor.predict_pkd([whole, masked])
+    assert told["pkd"][0] == pytest.approx(pkd, abs=1e-5)
+    assert row["pkd"] == pytest.approx(pkd - without, abs=1e-5)
+    assert np.abs(told["pkd"][1:]).max() > 0
+
+
+def test_what_cannot_be_explained_is_refused_in_words(table, tmp_path, run_paratope):
+    campaign = write_campaign(tmp_path / "campaign", small_campaign())
+    done = run_paratope("explain", table, "--model", campaign, code=2)
+    assert "compares whole sequences" in done.err
+    assert "paratope scan" in done.err
+    assert not done.out
+    out = tmp_path / "parts.csv"
+    done = run_paratope("explain", table, "--figure", tmp_path / "a.png", "-o", out, code=2)
+    assert "draws one pair" in done.err
+    assert not out.exists()
+    done = run_paratope("explain", *CHAINS, "--figure", tmp_path / "a.pdf", code=2)
+    assert "expected a name ending in .png or .svg" in done.err
+    done = run_paratope("explain", *CHAINS, "--figure", tmp_path / "no" / "a.svg", code=2)
+    assert "folder does not exist" in done.err
+
+
+def test_in_python(table):
+    with Predictor.load("default") as predictor:
+        told = predictor.explain(table, parent="wt")
+        predicted = predictor.predict(table, parent="wt")
+    for name, pkd in predicted.select("id", "pkd").head(4).rows():
+        assert told.filter(id=name)["pkd"].sum() == pytest.approx(pkd, abs=1e-9)
