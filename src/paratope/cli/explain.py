@@ -11,7 +11,6 @@ from typer import Argument, Option
 
 from paratope.cli.group import (
     Columns,
-    Device,
     Sheet,
     command_app,
     command_line,
@@ -80,7 +79,6 @@ def explain(
         bool, Option("--family", help="Take the rows' consensus as the parent of all.")
     ] = False,
     columns: Columns = None,
-    device: Device = "auto",
     sheet: Sheet = None,
 ) -> None:
     """Say what a predicted pKd is made of: parts of the level, and each mutation.
@@ -96,7 +94,7 @@ def explain(
     check_output(output)
     _check_figure(figure)
     named = parent_id(parent, mutations, family)
-    predictor = Predictor.load(model, device)
+    predictor = Predictor.load(model)
     on_screen = output is None and (heavy is not None or sys.stdout.isatty())
     with contextlib.ExitStack() as stack:
         tables, pair = stack.enter_context(open_tables(predictor, source, reading, named))

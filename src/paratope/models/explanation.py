@@ -1,16 +1,14 @@
 """Why a prediction is what it is: the terms of a sum, or what each residue is worth to a model."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
+import numpy as np
 import polars as pl
 
 from paratope.models.general.substitutions import Change
 from paratope.molecules.numbering import find_domains
 from paratope.molecules.sequences import Antibody, Pair
-
-if TYPE_CHECKING:
-    from paratope.models.model import Model
 
 _MASK = "X"
 _OCCLUSION = (
@@ -62,16 +60,18 @@ def explanation_frame(rows: Sequence[ExplainedRow]) -> pl.DataFrame:
     return pl.DataFrame(lines, schema=COLUMNS)
 
 
-def occlusion(model: "Model", pairs: Sequence[Pair]) -> list[Explanation]:
+def occlusion(
+    predict: Callable[[Sequence[Pair]], np.ndarray], pairs: Sequence[Pair]
+) -> list[Explanation]:
     """Each residue of the antibody by what the pKd loses with an X in its place.
 
-    Zeiler & Fergus 2014, ECCV. One prediction a residue; `pairs` are as `cut_pair` gives them.
+    Zeiler & Fergus 2014, ECCV. `predict` gives n pairs' pKd, (n,), and is asked once a residue.
     """
     told = []
     for pair in pairs:
         masked = _masked(pair)
         asked = [pair, *(variant for _, variant in masked)]
-        pkd, *without = model.predict_pairs(asked).calibrated.value.tolist()
+        pkd, *without = predict(asked).tolist()
         changes = tuple(
             (place, pkd - value) for (place, _), value in zip(masked, without, strict=True)
         )

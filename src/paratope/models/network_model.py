@@ -182,7 +182,7 @@ class NetworkModel:
         parent: Pair | None = None,
     ) -> list[Explanation]:
         """An `occlusion`; a network reads neither contexts nor a parent."""
-        return occlusion(self, pairs)
+        return occlusion(lambda asked: self.predict_pairs(asked).calibrated.value, pairs)
 
     def antibody_state(self, molecules: Sequence[Chains]) -> States:
         """Latents of antibodies; runs once per molecule."""
