@@ -84,7 +84,8 @@ def explain(
     """Say what a predicted pKd is made of: parts of the level, and each mutation.
 
     They add up to the prediction. Networks are no sum: of them, each residue of the antibody is
-    masked in turn, and counts by what the pKd loses. A campaign's model has no such parts.
+    masked in turn, and counts by what the pKd loses, which takes about a minute a pair. A
+    campaign's model has no such parts.
     """
     from paratope.models.predictor import Predictor
 
