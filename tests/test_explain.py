@@ -8,8 +8,7 @@ from paratope.cli.doctor import D13_HEAVY, D13_LIGHT, LYSOZYME
 from paratope.models.explanation import COLUMNS
 from paratope.models.predictor import Predictor
 from paratope.molecules.sequences import Antibody, Antigen, Pair
-from small_campaigns import small_campaign
-from test_cli_suggest import write_campaign
+from small_campaigns import small_campaign, write_campaign
 
 CHAINS = ("--heavy", D13_HEAVY, "--light", D13_LIGHT, "--antigen", LYSOZYME)
 VARIANT = "H:G31A,H:Y101A,L:Y32S,L:S10A"
@@ -33,18 +32,15 @@ def table(tmp_path_factory):
     return path
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        (),
-        ("--parent", "wt"),
-        ("--parent", "wt", "--known", "parent_pkd=10.5"),
-        ("--parent", "wt", "--known", "parent_is=germline"),
-        ("--family",),
-    ],
-    ids=" ".join,
-)
-def test_the_lines_of_a_row_add_up_to_what_predict_says(options, table, tmp_path, run_paratope):
+@pytest.mark.parametrize("context", ["", "parent_pkd=10.5", "parent_is=germline"])
+@pytest.mark.parametrize("options", [(), ("--parent", "wt"), ("--parent", "consensus")])
+def test_the_lines_of_a_row_add_up_to_what_predict_says(
+    options, context, table, tmp_path, run_paratope
+):
+    if context:
+        name, _, value = context.partition("=")
+        frame = pl.read_csv(table).with_columns(pl.lit(value).alias(name))
+        frame.write_csv(table := tmp_path / "known.csv")
     parts, predictions = tmp_path / "parts.csv", tmp_path / "predictions.csv"
     run_paratope("explain", table, *options, "-o", parts, code=3)
     run_paratope("predict", table, *options, "-o", predictions, code=3)
@@ -79,9 +75,7 @@ def test_one_pair_is_printed_and_drawn(tmp_path, run_paratope):
     figure = tmp_path / "why.svg"
     known = ("--mutations", VARIANT, "--known", "parent_pkd=10.5")
     done = run_paratope("explain", *CHAINS, *known, "--figure", figure, code=0)
-    predicted = run_paratope("predict", *CHAINS, *known, "-o", "-", code=0)
-    pkd = pl.read_csv(predicted.out.encode())["pkd"][1]
-    assert f"predicted pKd {pkd:.2f}" in " ".join(done.out.split())
+    assert "predicted pKd" in done.out
     assert "measured parent" in done.out  # what is known reaches a pair of the command line
     assert "H:113Y→A" in done.out
     assert "Δ is 0 (this is the parent" in done.out

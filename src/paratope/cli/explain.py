@@ -69,15 +69,15 @@ def explain(
     ] = None,
     model: Annotated[str, Option(help="Model folder, or bundled name.")] = "default",
     parent: Annotated[
-        str | None, Option(help="Id of the row that mutations are counted from.")
+        str | None, Option(help="Id of the row that mutations are counted from, or consensus.")
     ] = None,
     known: Annotated[
         list[str] | None,
-        Option(help="What is known of all rows, as of paratope predict; may be repeated."),
+        Option(
+            help="What is known of all rows: parent_pkd=8.7, parent_is=germline (mature, lead) or "
+            "epitope=K93,D101; may be repeated."
+        ),
     ] = None,
-    family: Annotated[
-        bool, Option("--family", help="Take the rows' consensus as the parent of all.")
-    ] = False,
     columns: Columns = None,
     sheet: Sheet = None,
 ) -> None:
@@ -89,12 +89,12 @@ def explain(
     """
     from paratope.models.predictor import Predictor
 
-    reading = reading_options(columns, antigen if heavy is None else None, known)
+    reading = reading_options(columns, antigen if heavy is None else None, known_cells(known or []))
     subject = in_sheet(table, sheet), heavy, light, antigen, mutations or []
     source = given_source(*subject, reading.get("context"))
     check_output(output)
     _check_figure(figure)
-    named = parent_id(parent, mutations, family)
+    named = parent_id(parent, mutations)
     predictor = Predictor.load(model)
     on_screen = output is None and (heavy is not None or sys.stdout.isatty())
     with contextlib.ExitStack() as stack:
@@ -187,3 +187,14 @@ def _draw(row: "ExplainedRow", target: Path) -> None:
     ]
     title = f"{row.id}: predicted pKd {pkd:.2f}"
     save_figure(explained_prediction(parts, bars, pkd, title, note), target)
+
+
+def known_cells(texts: Sequence[str]) -> dict[str, str]:
+    """Cells of context columns, from ``name=value``."""
+    cells: dict[str, str] = {}
+    for text in texts:
+        name, sign, value = text.partition("=")
+        if not sign or name not in ("parent_pkd", "parent_is", "epitope"):
+            raise InputError(f"--known {text!r}: expected parent_pkd=…, parent_is=… or epitope=…")
+        cells[name] = value
+    return cells

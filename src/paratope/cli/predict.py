@@ -4,7 +4,7 @@ import contextlib
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 app = command_app()
 # Id of the antibody that --mutations are made of.
 PARENT_ID = "parent"
-_FAMILY = "\0family"  # In place of a parent's id: no id of a table holds it
+# In place of a parent's id where no row has it: the rows' consensus
+CONSENSUS_ID = "consensus"
 _GAP, _SHORTEST_ID = 2, 12  # between columns of a terminal's table; of its ids
 _SPARED = ("P(strong)", "P(stronger)", "Kd")  # Left out of a narrow terminal, in this order
 
@@ -65,18 +66,11 @@ def predict(
     ] = None,
     model: Annotated[str, Option(help="Model folder, or bundled name.")] = "default",
     parent: Annotated[
-        str | None, Option(help="Id of the row to compare with; adds ΔpKd columns.")
-    ] = None,
-    known: Annotated[
-        list[str] | None,
+        str | None,
         Option(
-            help="What is known of all rows, as parent_pkd=8.7, parent_is=germline (mature, lead) "
-            "or epitope=K93,D101; may be repeated. Columns of these names say it row by row."
+            help="Id of the row to compare with, or consensus, that of all rows; adds ΔpKd columns."
         ),
     ] = None,
-    family: Annotated[
-        bool, Option("--family", help="Take the rows' consensus as the parent of all.")
-    ] = False,
     columns: Columns = None,
     coverage: Annotated[float, Option(help="Nominal coverage of the intervals.")] = 0.9,
     strong_threshold: Annotated[
@@ -88,11 +82,11 @@ def predict(
     """Predict pKd with an interval for every row of a table, or for one pair."""
     from paratope.models.predictor import Predictor
 
-    reading = reading_options(columns, antigen if heavy is None else None, known)
+    reading = reading_options(columns, antigen if heavy is None else None)
     subject = in_sheet(table, sheet), heavy, light, antigen, mutations or []
     source = given_source(*subject, reading.get("context"))
     check_output(output)
-    named = parent_id(parent, mutations, family)
+    named = parent_id(parent, mutations)
     predictor = Predictor.load(model, device)
     options = {"coverage": coverage, "strong_threshold_pkd": strong_threshold}
     counts = _run(predictor, source, reading, named, options, output)
@@ -145,7 +139,7 @@ def _run(
 
 
 def reading_options(
-    columns: str | None, antigen: str | None, known: Sequence[str] | None
+    columns: str | None, antigen: str | None, context: Mapping[str, str] | None = None
 ) -> dict[str, Any]:
     """How tables are read: the user's columns, an antigen for all rows, what is known of them."""
     from paratope.data.tables import parse_columns
@@ -153,18 +147,14 @@ def reading_options(
     reading: dict[str, Any] = {"columns": parse_columns(columns) if columns else None}
     if antigen is not None:
         reading["antigens"] = antigen_source(antigen)
-    if known:
-        reading["context"] = _known(known)
+    if context:
+        reading["context"] = context
     return reading
 
 
-def parent_id(parent: str | None, mutations: Sequence[str] | None, family: bool) -> str | None:
+def parent_id(parent: str | None, mutations: Sequence[str] | None) -> str | None:
     """Which row changes are counted from, as `open_tables` takes it; None if none was named."""
-    if mutations and parent is None:
-        parent = PARENT_ID
-    if family and parent is not None:
-        raise InputError("--family takes the rows' consensus as parent; leave --parent out")
-    return _FAMILY if family else parent
+    return PARENT_ID if mutations and parent is None else parent
 
 
 @contextlib.contextmanager
@@ -181,10 +171,10 @@ def open_tables(
         reading = {**reading, "default_antigen": predictor.default_antigen}
     whole = None if isinstance(source, str) else source
     if whole is None and parent is not None:
-        named = {} if parent is _FAMILY else {"parent": parent}
+        named = {} if parent == CONSENSUS_ID else {"parent": parent}
         whole = read_table(source, **named, **reading)
     pair = None
-    if whole is not None and parent is _FAMILY:
+    if whole is not None and parent == CONSENSUS_ID not in {row.id for row in whole.rows}:
         pair = predictor.family_parent(whole)
     elif whole is not None and parent is not None:
         pair = predictor.parent(whole, parent)
@@ -202,17 +192,6 @@ def open_tables(
     finally:
         if whole is None:
             blocks.close()  # the file is let go if a block fails
-
-
-def _known(texts: Sequence[str]) -> dict[str, str]:
-    """Cells of context columns, from ``name=value``."""
-    cells: dict[str, str] = {}
-    for text in texts:
-        name, sign, value = text.partition("=")
-        if not sign or name not in ("parent_pkd", "parent_is", "epitope"):
-            raise InputError(f"--known {text!r}: expected parent_pkd=…, parent_is=… or epitope=…")
-        cells[name] = value
-    return cells
 
 
 def given_source(
