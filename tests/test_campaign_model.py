@@ -345,7 +345,7 @@ def test_importance_finds_the_sites_that_matter_and_shares_out_the_fitted_values
 
 def test_a_general_model_has_a_learned_weight(landscape):
     class Truth:
-        def predict_pkd(self, pairs):
+        def predict_pkd(self, pairs, parents):
             return np.array([values[pair] for pair in pairs])
 
     exact = landscape.rows(np.flatnonzero(landscape.censoring == 0))
@@ -356,7 +356,7 @@ def test_a_general_model_has_a_learned_weight(landscape):
     alone = CampaignModel.fit(some).predict(rest.pairs)
     assert spearmanr(knowing, rest.values)[0] > spearmanr(alone, rest.values)[0] + 0.05
     misled = Truth()
-    misled.predict_pkd = lambda pairs: -Truth().predict_pkd(pairs)  # the sign is learned, too
+    misled.predict_pkd = lambda *asked: -Truth().predict_pkd(*asked)  # the sign is learned
     reversed_ = CampaignModel.fit(some, prior=misled).predict(rest.pairs)
     np.testing.assert_allclose(reversed_, knowing, atol=0.05)
 
