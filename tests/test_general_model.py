@@ -3,6 +3,7 @@
 import dataclasses
 
 import numpy as np
+import polars as pl
 import pytest
 
 from paratope.core.errors import InputError, ModelError
@@ -213,6 +214,17 @@ def test_epitopes_that_cannot_be_read(text, message):
         parse_epitope(text, Antigen("MKVLAEGRYW"))
 
 
+def test_cells_of_free_text_are_not_used_and_the_row_says_so():
+    row = {"id": "wt", "heavy": VHH[0], "light": "", "antigen": "MKVLAEGRYWDNKHTS"}
+    known = {"parent": "lead 7", "parent_is": "clone", "parent_pkd": "n.a.", "epitope": "domain IV"}
+    plain, told = (
+        Predictor.load("default").predict(pl.DataFrame([line])) for line in (row, row | known)
+    )
+    assert told["pkd"][0] == plain["pkd"][0]
+    for name in ("parent", "parent_is", "epitope"):
+        assert f"column {name!r} is not used" in told["note"][0]
+
+
 def test_half_width_is_conservative_and_weighted():
     errors = Errors(np.array([0.1, -0.2, 0.3, 5.0]), np.array([1.0, 1, 1, 1]), np.zeros(4))
     assert errors.half_width(0.5) == pytest.approx(0.3)
@@ -258,7 +270,15 @@ def test_a_model_comes_back_from_its_folder(model, tmp_path, complexes):
         strict=True,
     ):
         np.testing.assert_allclose(one, other, atol=1e-3)
-    broken = dataclasses.replace(bundle, weights={**bundle.weights, "level.cell": np.zeros(3)})
-    write_bundle(broken, tmp_path / "n")
-    with pytest.raises(ModelError, match="fit together"):
-        GeneralModel.of_bundle(read_bundle(tmp_path / "n"))
+    clusters = bundle.weights["roots.antigen_cluster"]
+    for name, values, says in (
+        ("level.cell", np.zeros(3), "fit together"),
+        ("level.cell", np.array(1.0), "other kinds"),
+        ("roots.antigen_cluster", clusters.astype(float), "other kinds"),
+        ("roots.antigen_cluster", clusters + 10**6, "fit together"),
+        ("measured.key", bundle.weights["measured.key"][::-1], "fit together"),
+    ):
+        broken = dataclasses.replace(bundle, weights={**bundle.weights, name: values})
+        write_bundle(broken, tmp_path / "n")
+        with pytest.raises(ModelError, match=says):
+            GeneralModel.of_bundle(read_bundle(tmp_path / "n"))

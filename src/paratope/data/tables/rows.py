@@ -2,9 +2,9 @@
 
 import dataclasses
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, TypedDict, Unpack
+from typing import Any, Literal, TypedDict, Unpack
 
 import polars as pl
 
@@ -109,6 +109,13 @@ class TableRow:
     def with_measurement(self, measurement: Measurement, *notes: str) -> "TableRow":
         """The row with a measurement, and more notes."""
         return dataclasses.replace(self, measurement=measurement, notes=(*self.notes, *notes))
+
+
+def _parent_kind(text: str) -> ParentKind:
+    for kind in PARENT_KINDS:
+        if kind == text.lower():
+            return kind
+    raise InputError(unknown_name("parent_is", text, PARENT_KINDS))
 
 
 class RowReader:
@@ -365,28 +372,41 @@ class RowReader:
         return row.with_measurement(measurement, *written.notes, *values.notes)
 
     def _with_context(self, row: TableRow, cells: Cells) -> TableRow:
-        """What a row's cells say of its parent and its epitope, for a prediction."""
-        if row.pair is None:
+        """What a row's cells say of its parent and its epitope, for a prediction.
+
+        A cell that cannot be read is not used, which a note says: users' columns of these names
+        hold free text, too. What was asked for all rows is an error of the row instead.
+        """
+        pair = row.pair
+        if pair is None:
             return row
-        text = {name: cells.get(name, "").strip() for name in CONTEXT_COLUMNS}
-        text |= {name: value for name, value in self._context.items() if not text[name]}
-        parent_pkd, epitope = None, None
-        kind: ParentKind | None = None
-        try:
-            parent = self._named_parent(row, row.pair, text["parent"])
-            if parent is None:
-                parent = self._molecules.parent_of(row.pair, cells)
-            if not is_not_measured(text["parent_pkd"]):
-                parent_pkd = self._exact(text["parent_pkd"], "parent_pkd")
-            if not is_not_measured(text["parent_is"]):
-                kind = next((k for k in PARENT_KINDS if k == text["parent_is"].lower()), None)
-                if kind is None:
-                    raise InputError(unknown_name("parent_is", text["parent_is"], PARENT_KINDS))
-            if not is_not_measured(text["epitope"]):
-                epitope = parse_epitope(text["epitope"], row.pair.antigen)
-        except InputError as problem:
-            return dataclasses.replace(row.with_error(problem), pair=None)
-        return dataclasses.replace(row, context=PairContext(parent, parent_pkd, kind, epitope))
+        known: dict[str, Any] = {}
+        notes = []
+        readers: dict[str, Callable[[str], Any]] = {
+            "parent": lambda text: self._parent_in_table(row, pair, text),
+            "parent_pkd": lambda text: self._exact(text, "parent_pkd"),
+            "parent_is": _parent_kind,
+            "epitope": lambda text: parse_epitope(text, pair.antigen),
+        }
+        for name, read in readers.items():
+            own = cells.get(name, "").strip()
+            text = self._context.get(name, "") if is_not_measured(own) else own
+            try:
+                if not is_not_measured(text):
+                    known[name] = read(text)
+                elif name == "parent":
+                    known[name] = self._molecules.parent_of(pair, cells)
+            except InputError as problem:
+                if text and text != own:
+                    return dataclasses.replace(row.with_error(problem), pair=None)
+                notes.append(f"column {self.columns.get(name, name)!r} is not used: {problem}")
+        context = PairContext(**known)
+        return dataclasses.replace(row, context=context, notes=(*row.notes, *notes))
+
+    def _parent_in_table(self, row: TableRow, pair: Pair, parent_id: str) -> Pair:
+        if (parent := self._named_parent(row, pair, parent_id)) is None:
+            raise InputError(f"{parent_id!r} names no row of the table that can be read")
+        return parent
 
     def _named_parent(self, row: TableRow, pair: Pair, parent_id: str) -> Pair | None:
         """The row of an id, that of the same antigen where each row has several; None for none."""

@@ -305,6 +305,10 @@ class GeneralModel:
     def _check(self) -> None:
         """Raise `ModelError` if indices point outside what is there."""
         level, roots = self.learned.level, self.roots
+        whole = [*dataclasses.astuple(roots), self.measured.key]
+        effects = [v for v in dataclasses.astuple(level) if isinstance(v, np.ndarray)]
+        if any(v.dtype.kind != "i" for v in whole) or any(v.ndim != 1 for v in effects):
+            raise ModelError("model.safetensors: arrays of this general model are of other kinds")
         bounds = (
             (roots.antigen_cluster, len(self.domain.antigens), len(level.cluster)),
             (roots.antigen_effect, len(self.domain.antigens), len(level.antigen)),
