@@ -178,6 +178,9 @@ def card(metrics: dict[str, Any]) -> str:
         "mutations of maturation improve an antibody and the loss score is withheld. Antigen "
         "mutants are hardly ranked unless the epitope is named. Coverage is marginal: a share of "
         "pairs like the held-out ones, not a promise about one. pKd means monovalent affinity.",
+        "",
+        "A pair that was learned from is answered mostly by what was measured of it, and its note "
+        "says so: such pairs are no test of this model, and none is counted above.",
     ]
     return "\n".join(lines) + "\n"
 

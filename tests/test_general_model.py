@@ -214,6 +214,11 @@ def test_epitopes_that_cannot_be_read(text, message):
         parse_epitope(text, Antigen("MKVLAEGRYW"))
 
 
+def test_a_peptide_of_unknown_residues_has_a_pkd(model):
+    told = model.predict_pairs([Pair(Antibody(*VHH), Antigen("XXXXXXXX"))])
+    assert np.isfinite(told.calibrated.value).all()
+
+
 def test_cells_of_free_text_are_not_used_and_the_row_says_so():
     row = {"id": "wt", "heavy": VHH[0], "light": "", "antigen": "MKVLAEGRYWDNKHTS"}
     known = {"parent": "lead 7", "parent_is": "clone", "parent_pkd": "n.a.", "epitope": "domain IV"}

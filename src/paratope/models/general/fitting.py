@@ -364,7 +364,9 @@ def level_rows(
     for row, (parent, changed) in enumerate(zip(parents, changes, strict=True)):
         cells[row] = cell_of(parent.antigen, parent.antibody.light is None)
         if is_peptide(parent.antigen):
-            peptide[row] = (peptide_features(parent.antigen) - fit.peptide_mean) / fit.peptide_sd
+            features = peptide_features(parent.antigen)
+            # what is not known of it is taken as the average peptide's
+            peptide[row] = np.nan_to_num((features - fit.peptide_mean) / fit.peptide_sd)
         if changed:
             epitope = epitopes[row] if epitopes is not None else None
             scores[row, 0] = fit.substitutions.antibody(changed).sum()

@@ -45,10 +45,15 @@ def cell_of(antigen: Antigen, is_single_domain: bool) -> int:
 
 
 def peptide_features(antigen: Antigen) -> np.ndarray:
-    """Mean hydropathy, charge, aromaticity and volume of residues, log of their number; (5,)."""
+    """Mean hydropathy, charge, aromaticity and volume of residues, log of their number; (5,).
+
+    Means of unknown residues alone (X) are NaN.
+    """
     residues = "".join(antigen.chains)
     index = [AMINO_ACIDS.index(letter) for letter in residues if letter in AMINO_ACIDS]
-    means = [float(np.mean(np.array(DESCRIPTORS[name])[index])) for name in _COMPOSITION]
+    means = [np.nan] * len(_COMPOSITION)
+    if index:
+        means = [float(np.mean(np.array(DESCRIPTORS[name])[index])) for name in _COMPOSITION]
     return np.array([*means, np.log(max(1, len(residues)))])
 
 
