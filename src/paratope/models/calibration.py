@@ -12,7 +12,7 @@ what is not known about a pair never speaks for a strong binder.
 import dataclasses
 import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
 
 import numpy as np
@@ -165,27 +165,34 @@ class _Stratum:
         return float(errors[min(math.ceil((len(errors) + 1) * coverage), len(errors)) - 1])
 
     @functools.cached_property
-    def share_below(self) -> Any:
-        """Distribution function of the symmetrised errors of a difference, smoothed.
+    def share_below(self) -> Callable[[np.ndarray], np.ndarray]:
+        """Distribution function of the symmetrised errors of a difference, smoothed."""
+        return smoothed_distribution(np.concatenate([self.delta_residuals, -self.delta_residuals]))
 
-        F(x) = mean over errors e of Φ((x ± e) / h), h = `_BANDWIDTH` standard deviations, so that
-        a tiny difference counts a little. It is a sum over all errors, so it is worked out on a
-        grid; the Hermite spline between, from values and slopes, is exact to about 1e-8.
-        """
-        from scipy.interpolate import CubicHermiteSpline
-        from scipy.special import ndtr
 
-        both = np.concatenate([self.delta_residuals, -self.delta_residuals])
-        width = _BANDWIDTH * both.std() + 1e-9
-        reach = np.abs(both).max() + 8 * width
-        grid = np.linspace(-reach, reach, 2 * math.ceil(16 * reach / width) + 1)
-        values, slopes = np.empty(len(grid)), np.empty(len(grid))
-        for index, point in enumerate(grid):
-            z = (point + both) / width
-            values[index] = ndtr(z).mean()
-            slopes[index] = np.exp(-0.5 * z * z).mean() / (math.sqrt(2 * math.pi) * width)
-        spline = CubicHermiteSpline(grid, values, slopes)
-        return lambda x: spline(np.clip(x, -reach, reach))
+def smoothed_distribution(
+    errors: np.ndarray, weights: np.ndarray | None = None
+) -> Callable[[np.ndarray], np.ndarray]:
+    """Distribution function of errors, smoothed so that a tiny difference counts a little.
+
+    F(x) = mean over errors e, weighted, of Φ((x - e) / h), h = `_BANDWIDTH` standard deviations. It
+    is a sum over all errors, so it is worked out on a grid; the Hermite spline between, from values
+    and slopes, is exact to about 1e-8.
+    """
+    from scipy.interpolate import CubicHermiteSpline
+    from scipy.special import ndtr
+
+    width = _BANDWIDTH * errors.std() + 1e-9
+    reach = np.abs(errors).max() + 8 * width
+    grid = np.linspace(-reach, reach, 2 * math.ceil(16 * reach / width) + 1)
+    values, slopes = np.empty(len(grid)), np.empty(len(grid))
+    for index, point in enumerate(grid):
+        z = (point - errors) / width
+        values[index] = np.average(ndtr(z), weights=weights)
+        density = np.average(np.exp(-0.5 * z * z), weights=weights)
+        slopes[index] = density / (math.sqrt(2 * math.pi) * width)
+    spline = CubicHermiteSpline(grid, values, slopes)
+    return lambda x: spline(np.clip(x, -reach, reach))
 
 
 class Calibration:

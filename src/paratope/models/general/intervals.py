@@ -7,16 +7,17 @@ Coverage is marginal: a share of pairs like the held-out ones.
 """
 
 import dataclasses
+import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import pydantic
-from scipy.special import ndtr
 
 from paratope.core.errors import ModelError
 from paratope.core.validation import validated
+from paratope.models.calibration import smoothed_distribution
 
 # Rows of an antigen's cluster from which its level is well known.
 MANY_ROWS = 20
@@ -27,8 +28,6 @@ STRATA = (
 DIFFERENCE = "difference to a parent"
 # Rows a stratum needs; with fewer, that of new antigens speaks for it.
 MIN_ROWS = 40
-# Bandwidth that smooths the distribution of errors, in their own standard deviation.
-_BANDWIDTH = 0.25
 
 
 def stratum_of(rows_in_cluster: int, is_single_domain: bool, parent_measured: bool) -> str:
@@ -60,13 +59,15 @@ class Errors:
         index = int(np.searchsorted(cumulated, needed - 1e-9))
         return float(np.abs(self.error[order][index])) if index < len(order) else math.inf
 
+    @functools.cached_property
+    def _share_below(self) -> Callable[[np.ndarray], np.ndarray]:
+        return smoothed_distribution(self.error, self.weight)
+
     def share_at_least(self, gap: np.ndarray) -> np.ndarray:
         """Probability that a value is at least `gap` above its prediction, smoothed; (n,)."""
-        width = _BANDWIDTH * float(self.error.std()) + 1e-6
-        share = ndtr((self.error[None, :] - np.asarray(gap, float)[:, None]) / width)
-        weight = self.weight / self.weight.sum()
         # never quite 0 or 1: as if one more had been seen on each side
-        return (share @ weight * len(self.error) + 1) / (len(self.error) + 2)
+        count = len(self.error)
+        return ((1 - self._share_below(gap)) * count + 1) / (count + 2)
 
     def base_rate(self, threshold: float) -> float:
         """Weighted share of measured values at or above a threshold."""

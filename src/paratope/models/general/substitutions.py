@@ -10,6 +10,7 @@ mutation of the antibody costs something besides, by the mean weight of its posi
 """
 
 import dataclasses
+import functools
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -89,6 +90,7 @@ def _place(parent: Antibody, mutation: Mutation) -> tuple[str, str, str]:
     return mutation.chain, domains[0].positions[index], domains[0].regions[index]
 
 
+@functools.cache
 def similarity(before: str, after: str) -> float:
     """The score s of one substitution; see the module. X and unknown letters count as no change.
 
@@ -104,6 +106,7 @@ def similarity(before: str, after: str) -> float:
     return float(score) / _blosum_sd() + AROMATIC * aromatic
 
 
+@functools.cache
 def _blosum_sd() -> float:
     return float(blosum62().std())
 
