@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import importlib.util
+import math
 import os
 import subprocess
 import tempfile
@@ -14,8 +15,8 @@ import polars as pl
 
 from paratope.core.errors import ParatopeError
 
-# Up to this many residues all pairs are aligned (some 10 s); beyond it a k-mer prefilter picks the
-# pairs, less sensitive where there are very many.
+# Up to this many residues (geometric mean of the two sides) all pairs are aligned, in some 10 s;
+# beyond it a k-mer prefilter picks the pairs, less sensitive where there are very many.
 EXHAUSTIVE_RESIDUES = 150_000
 _SENSITIVITIES = ((300_000, "5.7"), (1_200_000, "5"), (float("inf"), "4"))
 # MMseqs2 lists only alignments that chance gives at most this often in the whole database.
@@ -72,9 +73,9 @@ def placement_matches(length: int) -> int:
     >>> [placement_matches(length) for length in (6, 8, 12, 20)]
     [6, 8, 9, 12]
     """
-    from scipy.stats import binom
+    from scipy.special import bdtrc  # scipy.stats takes a second to import
 
-    tail = binom.sf(np.arange(length + 1) - 1, length, _CHANCE_MATCH)  # P(matches >= m)
+    tail = bdtrc(np.arange(length + 1) - 1, length, _CHANCE_MATCH)  # P(matches >= m)
     rare = np.flatnonzero(tail < _CHANCE_PLACEMENT)
     return int(rare[0]) if len(rare) else length
 
@@ -130,7 +131,8 @@ def _peptide_hits(peptides: Sequence[str], chains: Sequence[str]) -> Hits:
 
 def _mmseqs_hits(queries: Sequence[str], targets: Sequence[str]) -> Hits:
     columns = "query,target,fident,alnlen,qstart,qend,tstart,tend,qlen,tlen"
-    residues = max(sum(map(len, queries)), sum(map(len, targets)))
+    cells = sum(map(len, queries)) * sum(map(len, targets))
+    residues = math.isqrt(cells)
     with tempfile.TemporaryDirectory(prefix="paratope-") as folder:
         here = Path(folder)
         for name, chains in (("queries.fasta", queries), ("targets.fasta", targets)):

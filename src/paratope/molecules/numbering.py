@@ -9,7 +9,7 @@ import functools
 import itertools
 import re
 import string
-import sys
+from collections import Counter
 
 import immunum
 
@@ -50,18 +50,13 @@ class Domain:
     positions: tuple[str, ...]
     # Region of each residue in that scheme, one of `REGIONS`; as long as `residues`
     regions: tuple[str, ...]
+    # Regions that are missing, masked by X, or cut to less than half
+    missing: tuple[str, ...]
 
     @property
     def is_heavy(self) -> bool:
         """Whether this is a heavy chain's domain (VH or VHH)."""
         return self.chain == "H"
-
-    @property
-    def missing(self) -> tuple[str, ...]:
-        """Regions that are missing, masked by X, or cut to less than half."""
-        regions = zip(self.regions, self.residues, strict=True)
-        known = [region for region, residue in regions if residue != "X"]
-        return tuple(name for name in REGIONS if known.count(name) < _FEWEST[name])
 
     @property
     def is_conventional_vh(self) -> bool:
@@ -73,11 +68,11 @@ class Domain:
         """Residues of one region, such as ``"CDR3"``; empty where the domain lacks it."""
         if name not in REGIONS:
             raise InputError(unknown_name("region", name, REGIONS))
-        pairs = zip(self.residues, self.regions, strict=True)
-        return "".join(residue for residue, region in pairs if region == name)
+        count = self.regions.count(name)
+        first = self.regions.index(name) if count else 0
+        return self.residues[first : first + count]
 
 
-@functools.lru_cache(maxsize=16384)
 def find_domains(sequence: str, scheme: str = "imgt") -> tuple[Domain, ...]:
     """Antibody variable domains of a chain, in order; none if it is no antibody.
 
@@ -95,6 +90,11 @@ def find_domains(sequence: str, scheme: str = "imgt") -> tuple[Domain, ...]:
     """
     if scheme not in SCHEMES:
         raise InputError(unknown_name("numbering scheme", scheme, SCHEMES))
+    return _find_domains(sequence, scheme)
+
+
+@functools.lru_cache(maxsize=16384)
+def _find_domains(sequence: str, scheme: str) -> tuple[Domain, ...]:
     domains = []
     for numbered in _annotator(scheme).number_domains(sequence):
         if numbered.error is not None:
@@ -112,11 +112,26 @@ def find_domains(sequence: str, scheme: str = "imgt") -> tuple[Domain, ...]:
 def _domain(
     scheme: str, chain: str, sequence: str, start: int, positions: tuple[str, ...]
 ) -> Domain:
-    # interned: the same few hundred strings recur in every cached domain
-    positions = tuple(map(sys.intern, positions))
-    regions = tuple(_region_of(scheme, chain, position) for position in positions)
+    positions, regions = _regions(scheme, chain, positions)
     end = start + len(positions)
-    return Domain(chain, start, end, sequence[start:end], positions, regions)
+    residues = sequence[start:end]
+    masked = Counter(itertools.compress(regions, map("X".__eq__, residues)))
+    counts = {name: regions.count(name) - masked[name] for name in REGIONS}
+    missing = tuple(name for name in REGIONS if counts[name] < _FEWEST[name])
+    return Domain(chain, start, end, residues, positions, regions, missing)
+
+
+@functools.lru_cache(maxsize=4096)  # variants of one antibody share theirs, in memory too
+def _regions(
+    scheme: str, chain: str, positions: tuple[str, ...]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The positions, and the region of each."""
+    bounds = immunum.regions_for(scheme, chain)
+    numbers = [int(position.rstrip(string.ascii_letters)) for position in positions]
+    last = [(name, bounds[name.lower()][1]) for name in REGIONS]
+    return positions, tuple(
+        next((name for name, end in last if number <= end), REGIONS[-1]) for number in numbers
+    )
 
 
 def _with_long_cdr3(domain: Domain, sequence: str, scheme: str) -> Domain:
@@ -299,10 +314,3 @@ def _no_domain(what: str, sequence: str) -> str:
 @functools.cache
 def _annotator(scheme: str) -> immunum.Annotator:
     return immunum.Annotator(chains=["ig"], scheme=scheme, min_confidence=MIN_CONFIDENCE)
-
-
-@functools.lru_cache(maxsize=4096)
-def _region_of(scheme: str, chain: str, position: str) -> str:
-    number = int(position.rstrip(string.ascii_letters))
-    bounds = immunum.regions_for(scheme, chain)
-    return next((name for name in REGIONS if number <= bounds[name.lower()][1]), REGIONS[-1])
