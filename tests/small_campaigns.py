@@ -43,7 +43,7 @@ class SmallCampaignModel:
         self.process = self
         self.ep_target = self.to_latent(campaign.values)
         self._weights = cho_solve(self._solve, self.ep_target)
-        self.unencoded = self
+        self.fast = self
 
     def posterior(self, pairs: Sequence[Pair]) -> Posterior:
         cross = self._kernel(pairs, self.campaign.pairs)

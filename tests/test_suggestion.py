@@ -594,7 +594,7 @@ def test_scores_stay_within_reach_of_what_the_reader_showed(monkeypatch):
 def test_only_promising_candidates_are_encoded(tmp_path, monkeypatch):
     language = AntibodyLanguage("cpu", tmp_path)
     model = CampaignModel.fit(small_campaign(12), language=language)
-    assert CampaignModel.fit(small_campaign(12)).unencoded.unencoded.language is None
+    assert CampaignModel.fit(small_campaign(12)).fast.fast.language is None
     predictor = predictor_of(campaign_bundle(model, metrics={}, environment={}, card="# Small\n"),
                              "cpu", tmp_path)  # fmt: skip
     read: list[bytes] = []

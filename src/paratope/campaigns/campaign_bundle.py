@@ -11,6 +11,7 @@ from paratope.campaigns.campaign.campaign import COLUMNS, Campaign
 from paratope.campaigns.campaign_model import (
     MAX_ROWS,
     CampaignModel,
+    FastFit,
     FittedState,
     SparseCampaignModel,
     TrainedKernel,
@@ -32,7 +33,8 @@ from paratope.molecules.sequences import Antibody, Antigen, Pair
 
 # Of the general model's weights inside a campaign's bundle; of a sparse model's arrays.
 PRIOR_PREFIX = "prior."
-_PROCESS, _ERRORS = "campaign.process.", "campaign.errors."
+# Of the arrays of the full form and of the fast one.
+_FULL, _FAST = "campaign.", "fast."
 _T = TypeVar("_T")
 # Rows that new variants are compared with: their covariances take the square of it in memory.
 _MOST_COMPARED = 4 * MAX_ROWS
@@ -66,6 +68,13 @@ class _Prior(pydantic.BaseModel):
     familiarity: dict[str, Any]
 
 
+class _Fast(pydantic.BaseModel):
+    """The fast form of a campaign's model, beside its arrays."""
+
+    weights: Annotated[dict[str, Annotated[float, within(0, 1e9)]], pydantic.Field(min_length=1)]
+    noise: Annotated[np.ndarray, numbers(0, 1e9)]
+
+
 class CampaignDocument(pydantic.BaseModel):
     """What ``campaign.json`` holds; n rows, of which m are compared with."""
 
@@ -93,6 +102,7 @@ class CampaignDocument(pydantic.BaseModel):
     reference: tuple[bool, ...] = ()
     changed_sites: tuple[str, ...] = ()
     prior: _Prior | None = None
+    fast: _Fast | None = None  # None where all terms are fast, and in older folders
 
     @classmethod
     def of(cls, data: object) -> "CampaignDocument":
@@ -118,6 +128,8 @@ class CampaignDocument(pydantic.BaseModel):
         groups = len(self.assays) * max(self.named_parents, 1)
         if self.named_parents > len(self.parents) or len(self.noise) != groups:
             raise ValueError(f"{len(self.noise)} variances of noise for {groups} groups")
+        if self.fast is not None and len(self.fast.noise) != groups:
+            raise ValueError(f"{len(self.fast.noise)} variances of its fast form, not {groups}")
         return self
 
 
@@ -214,17 +226,48 @@ def to_state(model: CampaignModel) -> tuple[dict[str, Any], dict[str, np.ndarray
     if isinstance(process, SparseProcess):
         document["anchors"], document["reference"] = trained.inducing, trained.reference
         document["changed_sites"] = sorted(model.changed_sites)
-        arrays |= {f"{_PROCESS}{name}": array for name, array in process.to_arrays().items()}
-        arrays |= {f"{_ERRORS}{name}": errors for name, errors in model.errors.items()}
-    else:
-        arrays["campaign.site_target"] = process.ep_target
-        arrays["campaign.site_variance"] = process.ep_variance
+    arrays |= _process_arrays(model, _FULL)
+    if model.fast is not model:
+        fast = model.fast
+        document["fast"] = {"weights": fast.weights, "noise": fast.process.noise}
+        arrays |= _process_arrays(fast, _FAST)
     for index, sites in enumerate(model.featuriser.parent_sites):
         if sites.embedding:
             for name in ("embedding", "log_probability"):
                 rows = np.stack(list(getattr(sites, name).values()))
                 arrays[f"campaign.parent{index}.{name}"] = rows
     return plain(document), arrays
+
+
+def _process_arrays(model: CampaignModel, prefix: str) -> dict[str, np.ndarray]:
+    """What is kept of a form's process."""
+    process = model.process
+    if not isinstance(process, SparseProcess):
+        return {
+            f"{prefix}site_target": process.ep_target,
+            f"{prefix}site_variance": process.ep_variance,
+        }
+    arrays = {f"{prefix}process.{name}": array for name, array in process.to_arrays().items()}
+    return arrays | {f"{prefix}errors.{name}": errors for name, errors in model.errors.items()}
+
+
+def _learned(
+    document: CampaignDocument, arrays: Mapping[str, np.ndarray], prefix: str
+) -> tuple[tuple[np.ndarray, np.ndarray] | None, FittedState | None]:
+    """The inverse of `_process_arrays`: factors of an exact process, or a sparse one."""
+    if document.anchors is None:
+        ep = arrays[f"{prefix}site_target"], arrays[f"{prefix}site_variance"]
+        if {len(part) for part in ep} != {len(document.pairs)}:
+            raise ValueError("a process of other rows")
+        return ep, None
+    process = SparseProcess.from_arrays(_below(f"{prefix}process.", arrays))
+    rows = len(document.inducing), len(document.pairs)
+    if (len(process.alpha), len(process.ep_target)) != rows:
+        raise ValueError("a process of other rows")
+    errors = {name: arrays[f"{prefix}errors.{name}"] for name in ("in", "near")}
+    # sites of chains without IMGT numbers were once marked with #
+    sites_seen = frozenset(site.replace("#", "n") for site in document.changed_sites)
+    return None, FittedState(process, errors, sites_seen)
 
 
 def from_state(
@@ -279,17 +322,12 @@ def from_state(
             inducing=document.anchors,
             reference=None if document.anchors is None else reference,
         )
-        if document.anchors is not None:
-            process = SparseProcess.from_arrays(_below(_PROCESS, arrays))
-            if len(process.alpha) != len(inducing) or len(process.ep_target) != len(campaign):
-                raise ValueError("a process of other rows")
-            errors = {name: arrays[f"{_ERRORS}{name}"] for name in ("in", "near")}
-            # sites of chains without IMGT numbers were once marked with #
-            sites_seen = frozenset(site.replace("#", "n") for site in document.changed_sites)
-            fitted = FittedState(process, errors, sites_seen)
-            return SparseCampaignModel(campaign, trained, fitted=fitted)
-        ep = arrays["campaign.site_target"], arrays["campaign.site_variance"]
-        return CampaignModel(campaign, trained, ep=ep)
+        ep, fitted = _learned(document, arrays, _FULL)
+        kind = CampaignModel if fitted is None else SparseCampaignModel
+        model = kind(campaign, trained, ep=ep, fitted=fitted)
+        if (fast := document.fast) is not None:
+            model.fast_fit = FastFit(fast.weights, fast.noise, *_learned(document, arrays, _FAST))
+        return model
     except (KeyError, TypeError, ValueError, IndexError, AssertionError) as error:
         raise ModelError(f"not a campaign's model, or damaged: {error!r}") from error
 

@@ -130,6 +130,9 @@ class Validation:
     # Share of exact values inside the intervals, by what these claim, such as ``"90%"``
     coverage: Mapping[str, float] = dataclasses.field(default_factory=dict)
     held_out: HeldOutPredictions | None = None
+    # The model's fast form, and Spearman of it minus that of the full one, as `ahead`
+    fast: Score | None = None
+    fast_ahead: tuple[float, float, float] | None = None
 
     @property
     def best_baseline(self) -> str | None:
@@ -149,6 +152,7 @@ class Validation:
             "coverage": self.coverage,
             "standards": self.baselines,
             "ahead": self.ahead,
+            **({} if self.fast is None else {"fast": self.fast, "fast_ahead": self.fast_ahead}),
         }
 
 
@@ -257,7 +261,14 @@ def _validate(
         ahead={name: ranking.ahead(held_out.mean, values) for name, values in baselines.items()},
         coverage=coverage(campaign, held_out),
         held_out=held_out,
+        **_of_fast(ranking, held_out),
     )
+
+
+def _of_fast(ranking: Ranking, held_out: HeldOutPredictions) -> dict[str, Any]:
+    if (fast := held_out.fast) is None:
+        return {}
+    return {"fast": ranking.score(fast), "fast_ahead": ranking.ahead(fast, held_out.mean)}
 
 
 def _warnings(variants: int, validations: Mapping[Kind, Validation]) -> tuple[str, ...]:
@@ -361,6 +372,8 @@ def baselines_table(report: ValidationReport) -> Table:
     }
     header = ["Spearman / RMSE", *(KIND_NAMES[kind] for kind in judged)]
     rows = [["this model", *(_pair(validation.model) for validation in judged.values())]]
+    if any(validation.fast for validation in judged.values()):
+        rows.append(["its fast form", *(_pair(validation.fast) for validation in judged.values())])
     for name in COMPARED_BASELINES:
         pairs = (_pair(validation.baselines.get(name)) for validation in judged.values())
         rows.append([BASELINE_NAMES[name], *pairs])
@@ -393,7 +406,20 @@ def sentences(report: ValidationReport) -> list[str]:
                 "That is what they buy in other campaigns; in this one nothing shows yet that they "
                 "would."
             )
-    return unjudged + compared + linear + gains
+    return unjudged + compared + linear + _fast_form(report) + gains
+
+
+def _fast_form(report: ValidationReport) -> list[str]:
+    """What the fast form loses, which screens score all by before the full one scores the best."""
+    random = report.validations["random"]
+    if random.fast_ahead is None:
+        return []
+    gap, low, high = random.fast_ahead
+    interval = "" if math.isnan(low) else f" ({low:+.3f} to {high:+.3f})"
+    return [
+        f"The fast form, which encodes no variant and which paratope screen begins with, against "
+        f"this model on {KIND_NAMES['random']}: Spearman {gap:+.3f}{interval}."
+    ]
 
 
 def _linear_model(kind: Kind, validation: Validation) -> list[str]:

@@ -210,6 +210,12 @@ class AssayPredictor:
     def __init__(self, model: CampaignModel) -> None:
         self.model = model
 
+    @property
+    def fast(self) -> "AssayPredictor | None":
+        """Its fast form; None where it is the fast form itself."""
+        fast = self.model.fast
+        return None if fast is self.model else AssayPredictor(fast)
+
     def predict(self, pairs: Sequence[Pair], assay: np.ndarray) -> IntervalPredictions:
         """Medians and intervals of new measurements of pairs, each in the assay of that index."""
         mean = np.empty(len(pairs))
@@ -265,6 +271,7 @@ class HeldOutPredictions:
     low: np.ndarray
     high: np.ndarray
     baselines: Mapping[str, np.ndarray]  # (m,) predictions of the trivial models
+    fast: np.ndarray | None = None  # (m,) of the model's fast form, if it has one
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -288,6 +295,7 @@ def cross_validate(
 ) -> HeldOutPredictions:
     """Fit on each fold's training rows and predict its others; `advance` is called after a fold."""
     parts: list[dict[str, Any]] = []
+    has_fast = False
     for index, of_round in enumerate(folds.rounds):
         for fold in of_round:
             train, test = campaign.rows(fold.train), campaign.rows(fold.test)
@@ -302,13 +310,19 @@ def cross_validate(
                 for name in dict.fromkeys(("constant", *baselines))
             }
             rows = {"row": fold.test, "round": np.full(len(fold.test), index)}
-            predicted = fit(train).predict(test.pairs, test.assay)
+            fitted = fit(train)
+            predicted = fitted.predict(test.pairs, test.assay)
+            fast = fitted.fast and fitted.fast.predict(test.pairs, test.assay)
+            rows["fast"] = (fast or predicted).mean
+            has_fast |= fast is not None
             parts.append({**rows, "centre": trivial["constant"], **predicted._asdict(), **trivial})
             advance()
     joined = {name: np.concatenate([part[name] for part in parts], axis=-1) for name in parts[0]}
     of_baselines = {name: joined[name] for name in baselines}
     columns = ("row", "round", "centre", *IntervalPredictions._fields)
-    return HeldOutPredictions(**{name: joined[name] for name in columns}, baselines=of_baselines)
+    fast = joined["fast"] if has_fast else None
+    kept = {name: joined[name] for name in columns}
+    return HeldOutPredictions(**kept, baselines=of_baselines, fast=fast)
 
 
 def assay_spearman(measured: np.ndarray, predicted: np.ndarray, assay: np.ndarray) -> float:

@@ -3,6 +3,7 @@
 from paratope.campaigns.campaign_model.model import (
     INDUCING_ROWS,
     CampaignModel,
+    FastFit,
     FittedState,
     LatentPrediction,
     Posterior,
@@ -16,6 +17,7 @@ __all__ = [
     "INDUCING_ROWS",
     "MAX_ROWS",
     "CampaignModel",
+    "FastFit",
     "FittedState",
     "Importance",
     "LatentPrediction",

@@ -15,6 +15,8 @@ from paratope.campaigns.campaign_model.training import (
     MAX_ROWS,
     LeaveOut,
     TrainedKernel,
+    fit_weights,
+    fitting_rows,
     leave_site_out_errors,
     noise_group,
     observations,
@@ -111,6 +113,16 @@ class FittedState(NamedTuple):
         return cls(process, errors, frozenset(np.unique(site).tolist()))
 
 
+class FastFit(NamedTuple):
+    """What tells a model's fast form from its full one; see `CampaignModel.fast`."""
+
+    weights: dict[str, float]  # By term
+    noise: np.ndarray  # Variances
+    # The rows' Gaussian factors of an exact process, or what a sparse one has learned
+    ep: tuple[np.ndarray, np.ndarray] | None
+    fitted: FittedState | None
+
+
 class CampaignModel:
     """A fitted model of a campaign; `CampaignModel.fit` makes one.
 
@@ -136,6 +148,7 @@ class CampaignModel:
         )
         self.kernel = SumKernel(self.train, trained.scales, self.weights, trained.reference)
         self.process, self.errors, self.changed_sites = fitted or self._learn(ep, progress)
+        self.fast_fit: FastFit | None = None  # As a model folder holds it
 
     @classmethod
     def fit(
@@ -154,10 +167,7 @@ class CampaignModel:
         are names in `paratope.campaigns.kernels.terms.TERMS`, by default all. Raises `InputError`
         if there is nothing to learn from and `TrainingError` if the fit fails.
         """
-        rows = np.arange(len(campaign))
-        few = rows
-        if len(rows) > FITTING_ROWS:
-            few = np.sort(np.random.default_rng(0).permutation(len(rows))[:FITTING_ROWS])
+        rows, few = np.arange(len(campaign)), fitting_rows(len(campaign))
         options: dict[str, Any] = {"language": language, "prior": prior, "terms": terms}
         return cls(campaign, TrainedKernel.fit(campaign, rows, few, rows, **options))
 
@@ -210,18 +220,29 @@ class CampaignModel:
         return prediction.mean, np.sqrt(prediction.variance)
 
     @functools.cached_property
-    def unencoded(self) -> "CampaignModel":
-        """The model that its rows and weights give without the terms that encode variants.
+    def fast(self) -> "CampaignModel":
+        """The fast form: fitted to the same rows without the terms that must encode a variant.
 
-        It answers in milliseconds, for many candidates to be screened; itself if it has none.
+        It answers in microseconds a variant, for many to be screened; itself if it has no such
+        term. Read from the model's folder, or fitted here if the folder has none.
         """
-        weights = {term: w for term, w in self.weights.items() if term not in ENCODED_TERMS}
-        if len(weights) == len(self.weights):
+        names = [term for term in self.weights if term not in ENCODED_TERMS]
+        if len(names) == len(self.weights) or not names:
             return self
-        rows = self.trained.inducing
-        campaign = self.campaign if rows is None else self.campaign.rows(rows)
-        cheap: dict[str, Any] = dict.fromkeys(("language", "prior", "inducing", "reference"))
-        return CampaignModel(campaign, dataclasses.replace(self.trained, weights=weights, **cheap))
+        if self.fast_fit is not None:
+            weights, noise, ep, fitted = self.fast_fit
+        else:
+            rows = self.trained.inducing
+            rows = np.arange(len(self.campaign)) if rows is None else rows
+            drawn = self.trained.reference
+            few = fitting_rows(len(rows)) if drawn is None else np.flatnonzero(drawn)
+            few, ep, fitted = few[:FITTING_ROWS], None, None
+            campaign, features = self.campaign.rows(rows[few]), self.train.take(few)
+            scales, scale = self.trained.scales, self.scale
+            weights, noise = fit_weights(campaign, features, scales, scale, names)
+        unencoded: dict[str, Any] = {"language": None, "prior": None}
+        trained = dataclasses.replace(self.trained, weights=weights, noise=noise, **unencoded)
+        return type(self)(self.campaign, trained, ep=ep, fitted=fitted)
 
     @property
     def noise_variance(self) -> float:

@@ -161,19 +161,35 @@ class TrainedKernel:
         scale = HalfRankNormalTransform.of(campaign.on_common_scale().values)
         names = wanted_terms(campaign, train, terms, language, prior)
         few = train.take(fitting)
-        grams = list(centred_grams(few, scales, names))
-        names = [name for name, _, _ in grams]
-        observed = observations(part.rows(fitting), scale, few.parent)
-        fitted = fit_hyperparameters(
-            np.stack([gram for _, gram, _ in grams]), observed, prior_weights(names, list(OFFSETS))
-        )
-        # a group without rows among these has the noise of the others
-        common = np.median(fitted.noise[observed.noise_group])
-        noise = np.full(len(campaign.assays) * max(len(campaign.parents), 1), common)
-        seen = np.unique(observed.noise_group)
-        noise[seen] = fitted.noise[seen]
-        weights = dict(zip(names, fitted.weights.tolist(), strict=True))
+        weights, noise = fit_weights(part.rows(fitting), few, scales, scale, names)
         return cls(parents, featuriser, scale, scales, train, weights, noise, language, prior)
+
+
+def fitting_rows(count: int) -> np.ndarray:
+    """The rows of so many by which weights are found, increasing: all, or `FITTING_ROWS`."""
+    return np.sort(np.random.default_rng(0).permutation(count)[:FITTING_ROWS])
+
+
+def fit_weights(
+    campaign: Campaign,
+    features: Features,
+    scales: Scales,
+    scale: HalfRankNormalTransform,
+    names: Sequence[str],
+) -> tuple[dict[str, float], np.ndarray]:
+    """Weights by term in which a campaign's rows differ, and noise variances by group."""
+    grams = list(centred_grams(features, scales, names))
+    names = [name for name, _, _ in grams]
+    observed = observations(campaign, scale, features.parent)
+    fitted = fit_hyperparameters(
+        np.stack([gram for _, gram, _ in grams]), observed, prior_weights(names, list(OFFSETS))
+    )
+    # a group without rows among these has the noise of the others
+    common = np.median(fitted.noise[observed.noise_group])
+    noise = np.full(len(campaign.assays) * max(len(campaign.parents), 1), common)
+    seen = np.unique(observed.noise_group)
+    noise[seen] = fitted.noise[seen]
+    return dict(zip(names, fitted.weights.tolist(), strict=True)), noise
 
 
 def check_campaign(campaign: Campaign) -> None:

@@ -138,16 +138,19 @@ class Featuriser:
         antigens: Sequence[tuple[str, ...]],
     ) -> None:
         self.parent_sites, self.antigens = tuple(sites), tuple(antigens)
-        self._aligner = Aligner(parents, sites)
-        self.sites = self._aligner.sites
+        self.aligner = Aligner(parents, sites)
+        self.sites = self.aligner.sites
         self.roles = ("H", "L") if any(site.role == "L" for site in self.sites) else ("H",)
         self.dim = next((len(row) for parent in sites for row in parent.embedding.values()), 0)
         shape = len(sites), len(self.sites), PROJECTED * bool(self.dim)
         self._parent_rows = np.zeros(shape, np.float32)
         columns = {site: column for column, site in enumerate(self.sites)}
         for rows, parent in zip(self._parent_rows, sites, strict=True):
-            for site, embedding in parent.embedding.items():
-                rows[columns[site]] = embedding @ _projection(self.dim)
+            for role in self.roles:
+                inside = [site for site in parent.embedding if site.role == role]
+                if inside:  # the product that `chain_summaries` takes: the same chain differs by 0
+                    whole = np.stack([parent.embedding[site] for site in inside])
+                    rows[[columns[site] for site in inside]] = whole @ _projection(self.dim)
         self._describe = functools.lru_cache(_REMEMBERED)(self._description)
         regions: dict[tuple[str, int], list[int]] = {}
         for column, site in enumerate(self.sites):
@@ -167,14 +170,29 @@ class Featuriser:
 
         `embedded` are `Features.delta` and `Features.mean` as half-precision numbers.
         """
-        aligned, count = self._aligner.align(pairs), len(pairs)
+        aligned, count = self.aligner.align(pairs), len(pairs)
         delta, mean = embedded or self._embed(pairs, aligned.parent, language)
         delta = delta.astype(np.float32)
         by_site = delta.reshape(count, len(self.sites), delta.shape[1] // len(self.sites))
         index = {chains: antigen for antigen, chains in enumerate(self.antigens)}
-        substitutions = aligned.substitutions
+        return Features(
+            changes=self.described(aligned.substitutions),
+            row=aligned.row,
+            column=aligned.column,
+            parent=aligned.parent,
+            antigen=np.array([index.get(chains, -1) for chains in aligned.antigen], int),
+            assay=np.broadcast_to(np.asarray(assay, int), (count,)),
+            residues=aligned.residues,
+            delta=delta,
+            regional=np.stack([by_site[:, inside].mean(1) for inside in self._regions], 1),
+            mean=mean.astype(np.float32),
+            prior=np.zeros(count) if prior_pkd is None else np.asarray(prior_pkd, float),
+        )
+
+    def described(self, substitutions: Sequence[SiteSubstitution]) -> SubstitutionTable:
+        """What is known of substitutions, in their order."""
         known = [self._describe(change) for change in substitutions]
-        changes = SubstitutionTable(
+        return SubstitutionTable(
             key=np.array([change.site.key for change in substitutions], dtype=np.str_),
             parent=np.array([change.parent for change in substitutions], int),
             position=np.array([description.position for description in known], float),
@@ -189,19 +207,6 @@ class Featuriser:
             likelihood=np.array([description.likelihood for description in known], float).reshape(
                 -1, 3
             ),
-        )
-        return Features(
-            changes=changes,
-            row=aligned.row,
-            column=aligned.column,
-            parent=aligned.parent,
-            antigen=np.array([index.get(chains, -1) for chains in aligned.antigen], int),
-            assay=np.broadcast_to(np.asarray(assay, int), (count,)),
-            residues=aligned.residues,
-            delta=delta,
-            regional=np.stack([by_site[:, inside].mean(1) for inside in self._regions], 1),
-            mean=mean.astype(np.float32),
-            prior=np.zeros(count) if prior_pkd is None else np.asarray(prior_pkd, float),
         )
 
     def _description(self, substitution: SiteSubstitution) -> "_Description":
@@ -242,7 +247,7 @@ class Featuriser:
         summaries = chain_summaries(language, (chain for _, chain, _ in rows))
         for (role, chain, nearest), members in rows.items():
             summary = summaries[chain]
-            columns = self._aligner.columns(role, numbered(chain).labels)
+            columns = self.aligner.columns(role, numbered(chain).labels)
             inside = columns >= 0
             columns, projected = columns[inside], summary.projected[inside]
             theirs = self._parent_rows[nearest][columns]

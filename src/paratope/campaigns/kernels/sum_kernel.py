@@ -96,7 +96,7 @@ class SumKernel:
         self.centerers: dict[str, KernelCenterer] = {}
         self._additive: list[tuple[MutationKernel, float]] = []
         self._others: list[tuple[Term, float]] = []
-        self._column_mean, self._mean = np.zeros(len(train)), 0.0
+        self.column_mean, self.mean = np.zeros(len(train)), 0.0
         for name, gram, centerer in centred_grams(train, scales, list(weights), reference):
             self.covariance += np.float32(weights[name]) * gram
             self.centerers[name] = centerer
@@ -105,8 +105,8 @@ class SumKernel:
                 self._additive.append((term.additive, share))
             else:
                 self._others.append((term, share))
-            self._column_mean += share * centerer.column_mean
-            self._mean += share * centerer.mean
+            self.column_mean += share * centerer.column_mean
+            self.mean += share * centerer.mean
 
     def compare(self, features: Features) -> NewVariants:
         """New variants with the training ones."""
@@ -114,12 +114,12 @@ class SumKernel:
         rows = cross if self.reference is None else cross[:, self.reference]
         row_mean = rows.mean(1)
         cross -= row_mean[:, None]
-        cross -= self._column_mean
-        cross += self._mean
-        variance = self._mean - 2 * row_mean
+        cross -= self.column_mean
+        cross += self.mean
+        variance = self.mean - 2 * row_mean
         if self._additive:
             changes = Comparison(features.changes, features.changes, self.scales)
-            variance += features.summed_diagonal(self._of_substitutions(changes))
+            variance += features.summed_diagonal(self.of_substitutions(changes))
         for term, share in self._others:
             variance += share * term.diagonal(features, self.scales)
         return NewVariants(features, row_mean, cross, variance)
@@ -127,18 +127,19 @@ class SumKernel:
     def between(self, a: NewVariants, b: NewVariants) -> np.ndarray:
         """Prior covariance of new variants with others, (ma, mb)."""
         uncentred = self._uncentred(a.features, b.features)
-        return uncentred - a.row_mean[:, None] - b.row_mean[None] + self._mean
+        return uncentred - a.row_mean[:, None] - b.row_mean[None] + self.mean
 
     def _uncentred(self, a: Features, b: Features) -> np.ndarray:
         both = Pairwise(a, b, self.scales)
         total = np.zeros((len(a), len(b)))
         if self._additive:
-            total += both.summed(self._of_substitutions)
+            total += both.summed(self.of_substitutions)
         for term, share in self._others:
             total += share * term.gram(both)
         return total
 
-    def _of_substitutions(self, both: Comparison) -> np.ndarray:
+    def of_substitutions(self, both: Comparison) -> np.ndarray:
+        """Sum of the additive terms between substitutions, uncentred."""
         total = np.zeros((len(both.a.key), len(both.b.key)))
         for kernel, share in self._additive:
             total += share * kernel(both)

@@ -22,7 +22,7 @@ NO_REGION = len(REGIONS)  # antigens
 _ANTIGEN_IDENTITY = 0.7
 # Costs of a parent of another format (single domain, paired) than a variant, and of another
 # antigen: more than any number of changes.
-_OTHER_FORMAT, _OTHER_ANTIGEN = 10**6, 1000
+_OTHER_FORMAT, OTHER_ANTIGEN = 10**6, 1000
 # Numberings whose columns are kept: variants of one length share theirs.
 _REMEMBERED = 4096
 
@@ -252,7 +252,7 @@ class Aligner:
         paired = np.array([pair.antibody.light is not None for pair in pairs])
         for index, parent in enumerate(self.parents):
             of_antigen = [
-                _OTHER_ANTIGEN if mutations is None else len(mutations)
+                OTHER_ANTIGEN if mutations is None else len(mutations)
                 for mutations in mutants[index]
             ]
             cost[index] = (residues != self._parent_rows[index]).sum(1)

@@ -180,7 +180,7 @@ def suggest(
         ]
     notes, candidates = [*measured.notes], len(kept)
     most = wanted.read_candidates
-    if candidates > most and model.unencoded is not model:
+    if candidates > most and model.fast is not model:
         progress(f"screening {candidates:,} candidates", 0, 1)
         kept = [kept[index] for index in screened(model, kept, wanted.explore, most)]
         notes.append(
@@ -231,7 +231,7 @@ def generated(
 
     def optimistic(pairs: Sequence[Pair]) -> np.ndarray:
         progress(f"ranking {len(pairs):,} single mutants", 0, 1)
-        mean, deviation = model.unencoded.marginals(pairs)
+        mean, deviation = model.fast.marginals(pairs)
         return mean + SDS_AT_FULL_EXPLORE * options.explore * deviation
 
     shared = ("regions", "new_positions", "max_changes", "max_new_aromatics", "max_mutations")
@@ -253,7 +253,7 @@ def screened(
     deviations of that half is then fitted as a sum over mutations, for the other half.
     """
     pairs = [candidate.pair for candidate in candidates]
-    cheap = np.stack(model.unencoded.marginals(pairs))  # (2, n)
+    cheap = np.stack(model.fast.marginals(pairs))  # (2, n)
     first = preselect(cheap[0], cheap[1], explore, (count + 1) // 2)
     added = np.stack(model.marginals([pairs[index] for index in first])) - cheap[:, first]
     words = [

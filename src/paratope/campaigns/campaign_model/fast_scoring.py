@@ -1,0 +1,421 @@
+"""Posterior means of a campaign model's fast form, for millions of variants.
+
+``mean(x) = m + sum_c e(c) + sum_t w_t / s_t sum_j k_t(x, x_j) a_j`` over the variant's changes c,
+the terms t that are no sums over changes, and the training variants j. The effects e(c) of all
+additive terms are one number a change; within the exponential of the others, all is a sum over
+changes, too, so that a block of variants costs a sparse product and exponentials a term. Centring
+(see `KernelCenterer`) is linear, so it is done once, to the weights a of the training variants.
+
+A variant of its parent's length is compared with it byte by byte and never numbered.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from paratope.campaigns.campaign_model.model import SAME_ANTIBODY, CampaignModel
+from paratope.campaigns.kernels.features import residue_descriptors
+from paratope.campaigns.kernels.terms import (
+    ADDITIVE,
+    KERNELS,
+    WITHIN_ANTIGEN,
+    Comparison,
+    summed_diagonal,
+)
+from paratope.campaigns.kernels.variants import (
+    GAP,
+    OTHER_ANTIGEN,
+    Site,
+    SiteSubstitution,
+    antibody_chains,
+    antigen_mutations,
+    numbered,
+)
+from paratope.core.errors import ModelError
+from paratope.molecules.sequences import AMINO_ACIDS, Antibody, Antigen, Pair
+
+# Variants whose covariances with the training ones are in memory at once.
+_BLOCK = 4096
+# Sites at which every antibody has one residue: numbering begins from them, so a variant without it
+# is numbered.
+_ANCHORS = frozenset(f"{role}{number}" for role in "HL" for number in (23, 41, 104, 118))
+_UNREADABLE = 255
+_SATURATING = {
+    "saturating_substitution": ("same_site_substitution", "additive"),
+    "saturating_site_context": ("site_context_substitution", "by_site"),
+}
+_CONSTANT = ("parent", "assay", "antigen")
+Chains = tuple[str, str | None]
+
+
+class FastScores(NamedTuple):
+    """Of n variants, in one assay against one antigen."""
+
+    mean: np.ndarray  # (n,) latent
+    domain: np.ndarray  # (n,) as `LatentPrediction`
+
+
+class _Changes(NamedTuple):
+    """Which of n variants has which change of the scorer's table, by rows."""
+
+    parent: np.ndarray  # (n,)
+    row: np.ndarray
+    column: np.ndarray
+
+
+class FastScorer:
+    """Scores antibodies by the fast form of a campaign's model, against one antigen.
+
+    Raises `ModelError` for a model with terms that must encode a variant.
+    """
+
+    terms = frozenset(
+        {*ADDITIVE, *WITHIN_ANTIGEN, *_SATURATING, *_CONSTANT}
+        | {"total_likelihood", "residues", "physics"}
+    )
+
+    def __init__(self, model: CampaignModel, antigen: Antigen, assay: int = 0) -> None:
+        self._model, self._kernel, self._train = model, model.kernel, model.train
+        scales, train, kernel = model.trained.scales, model.train, model.kernel
+        self._share = {
+            name: model.weights[name] / centerer.scale
+            for name, centerer in kernel.centerers.items()
+        }
+        if unknown := self._share.keys() - self.terms:
+            raise ModelError(f"terms that must encode variants: {', '.join(sorted(unknown))}")
+        reading = model.antigens.read([antigen])[0]
+        self._other_antigen, self._replaced = reading.antigen is None, reading.replaced
+        self._antigen = reading.antigen or antigen
+        featuriser = model.featuriser
+        parents = [Pair(parent.antibody, self._antigen) for parent in model.parents]
+        itself = featuriser.aligner.align(parents)
+        self._of_antigen, self._antigen_cost = self._against_antigen()
+        alpha, count = model.process.alpha, len(train)
+        reference = np.ones(count, bool) if kernel.reference is None else kernel.reference
+        self._weights = alpha - alpha.sum() * reference / reference.sum()
+        # a constant of each parent: centring, and the terms that compare no changes
+        offset = kernel.mean * alpha.sum() - kernel.column_mean @ alpha
+        self._base = np.full(len(parents), offset)
+        constants: dict[str, Any] = {
+            "assay": train.assay == assay,
+            "parent": np.arange(len(parents))[:, None] == train.parent,
+            "antigen": self._same_antigen(),
+        }
+        for name, same in constants.items():
+            if name in self._share:
+                self._base += self._share[name] * (np.asarray(same, float) @ self._weights)
+        # products: what is within the exponential, of a variant without changes and of each change
+        changed = train.changes.of_antigen.astype(float)
+        apart = (itself.residues[:, None] != train.residues).sum(2)
+        self._apart = apart + train.totals(changed)
+        self._lengths = {
+            name: summed_diagonal(KERNELS[kernel_name], train, scales)
+            for name, (kernel_name, _) in _SATURATING.items()
+        }
+        self._table: dict[SiteSubstitution, int] = {}
+        width = np.zeros((0, count), np.float32)
+        self._products = {
+            n: width for n in (*_SATURATING, "residues", "physics") if n in self._share
+        }
+        self._own = {name: np.zeros((0, 0)) for name in self._products if name in _SATURATING}
+        self._effect, self._unseen = np.zeros(0), np.zeros(0, bool)
+        self._moved = np.zeros((0, train.physics.shape[1]))
+        self._substitutions: list[SiteSubstitution] = []
+        self._frames = self._parent_frames()
+
+    def score(self, antibodies: Sequence[Chains]) -> FastScores:
+        """Scores of antibodies as their variable domains, heavy and light.
+
+        Chains are taken as `paratope.molecules.numbering.prepare_antibody` gives them, or as long
+        as a parent's.
+        """
+        mean, domain = np.zeros(len(antibodies)), np.full(len(antibodies), "out", "<U4")
+        same, rest = self.by_length(antibodies)
+        for rows, changes in same:
+            mean[rows], domain[rows] = self._scored(changes, np.zeros(len(rows), bool))
+        for start in range(0, len(rest), _BLOCK):
+            rows = rest[start : start + _BLOCK]
+            pairs = [Pair(Antibody(*antibodies[row]), self._antigen) for row in rows.tolist()]
+            aligned = self._model.featuriser.aligner.align(pairs)
+            columns = np.array([self._column(each) for each in aligned.substitutions], int)
+            self._describe()
+            single = np.array([pair.antibody.light is None for pair in pairs])
+            parents = [parent.antibody.light is None for parent in self._model.parents]
+            other = single != np.array(parents)[aligned.parent]
+            changes = _Changes(aligned.parent, aligned.row, columns[aligned.column])
+            mean[rows], domain[rows] = self._scored(changes, other)
+        return FastScores(mean, domain)
+
+    def by_length(
+        self, antibodies: Sequence[Chains]
+    ) -> tuple[list[tuple[np.ndarray, _Changes]], np.ndarray]:
+        """Rows of a parent's lengths with their changes, and the other rows, which need numbers."""
+        lengths: dict[tuple[int, int], list[int]] = {}
+        for row, (heavy, light) in enumerate(antibodies):
+            lengths.setdefault((len(heavy), -1 if light is None else len(light)), []).append(row)
+        same, rest = [], [np.zeros(0, int)]
+        for shape, members in lengths.items():
+            frames = [frame for frame in self._frames if frame.shape == shape]
+            rows = np.array(members)
+            if not frames:
+                rest.append(rows)
+                continue
+            text = "".join(
+                antibodies[row][0] + (antibodies[row][1] or "") for row in members
+            ).encode("latin-1", "replace")
+            residues = _CODES[np.frombuffer(text, np.uint8)].reshape(len(rows), -1)
+            readable, changes = self._compared(residues, frames)
+            rest.append(rows[~readable])
+            same.append((rows[readable], changes))
+        return same, np.sort(np.concatenate(rest))
+
+    def _compared(
+        self, residues: np.ndarray, frames: list["_Frame"]
+    ) -> tuple[np.ndarray, _Changes]:
+        """Which rows, (n,), are surely variants of a parent of their length; and their changes."""
+        counts = np.stack([(residues != frame.residues).sum(1) for frame in frames])
+        cost = counts + np.array([[self._antigen_cost[frame.parent]] for frame in frames])
+        best = cost.argmin(0)
+        nearest = counts[best, np.arange(len(residues))]
+        limit = np.array([(1 - SAME_ANTIBODY) * len(frame.sites) for frame in frames])
+        readable = (nearest <= limit[best]) & (residues != _UNREADABLE).all(1)
+        for index, frame in enumerate(frames):
+            mine = readable & (best == index)
+            broken = residues[:, frame.anchors] != frame.residues[frame.anchors]
+            readable &= ~(mine & broken.any(1))
+            # farther than half of the way to a parent of another length: is that one nearer?
+            doubted = np.flatnonzero(mine & (nearest > frame.alone))
+            rows = np.full((len(doubted), self._parent_rows.shape[1]), GAP)
+            rows[:, frame.places] = residues[doubted]
+            for other in frame.others if len(doubted) else ():
+                theirs = (rows != self._parent_rows[other]).sum(1) + self._antigen_cost[other]
+                own = cost[index, doubted]
+                readable[doubted[(theirs < own) | ((theirs == own) & (other < frame.parent))]] = (
+                    False
+                )
+        kept = np.flatnonzero(readable)
+        parts = []
+        for index, frame in enumerate(frames):
+            members = np.flatnonzero(best[kept] == index)
+            inside = residues[kept[members]]
+            row, position = np.nonzero(inside != frame.residues)
+            after = inside[row, position]
+            unknown = np.flatnonzero(frame.column[position, after] < 0)
+            codes = np.unique(position[unknown] * (GAP + 1) + after[unknown])
+            for at, new in zip(*divmod(codes, GAP + 1), strict=True):
+                change = frame.parent, frame.sites[at], int(frame.residues[at]), int(new)
+                frame.column[at, new] = self._column(SiteSubstitution(*change))
+            every = [self._column(each) for each in self._of_antigen[frame.parent]]
+            row = np.concatenate([members[row], np.repeat(members, len(every))])
+            column = np.concatenate([frame.column[position, after], np.tile(every, len(members))])
+            parts.append((row, column.astype(int)))
+        self._describe()
+        row, column = (np.concatenate(part) for part in zip(*parts, strict=True))
+        order = np.argsort(row, kind="stable")
+        parent = np.array([frame.parent for frame in frames])[best[kept]]
+        return readable, _Changes(parent, row[order], column[order])
+
+    def _scored(self, changes: _Changes, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Means and domains; `other` are rows of another format than their parent's."""
+        count = len(changes.parent)
+        starts = np.searchsorted(changes.row, np.arange(count + 1))
+        mean = self._base[changes.parent]
+        mean += np.bincount(changes.row, self._effect[changes.column], count)
+        for first in range(0, count, _BLOCK):
+            last = min(first + _BLOCK, count)
+            inside = slice(starts[first], starts[last])
+            row, column = changes.row[inside] - first, changes.column[inside]
+            mean[first:last] += self._of_products(changes.parent[first:last], row, column)
+        unseen = np.bincount(changes.row, self._unseen[changes.column], count) > 0
+        near = unseen | self._replaced
+        domain = np.where(near, "near", "in").astype("<U4")
+        of_antibody = ~np.array([each.site.of_antigen for each in self._substitutions], bool)
+        changed = np.bincount(changes.row, of_antibody[changes.column], count)
+        out = other | (changed > (1 - SAME_ANTIBODY) * max(len(self._model.featuriser.sites), 1))
+        out |= self._other_antigen
+        domain[out] = "out"
+        return np.where(out, 0.0, mean), domain
+
+    def _of_products(self, parent: np.ndarray, row: np.ndarray, column: np.ndarray) -> np.ndarray:
+        """Part in the means of the terms that are no sums over changes, of some variants."""
+        from scipy.sparse import csr_array
+
+        scales, count, train = self._model.trained.scales, len(parent), self._train
+        shape = count, len(self._substitutions)
+        has = csr_array((np.ones(len(row), np.float32), (row, column)), shape=shape)
+        total = np.zeros(count)
+        weights = self._weights.astype(np.float32)
+        left, right = _pairs(row, count)
+        for name, product in self._products.items():
+            exponent = has @ product
+            if name in _SATURATING:
+                own = np.bincount(row[left], self._own[name][column[left], column[right]], count)
+                scale = 2 * getattr(scales, _SATURATING[name][1])
+                exponent -= (own[:, None] / scale).astype(np.float32)
+                exponent -= (self._lengths[name] / scale).astype(np.float32)
+            elif name == "physics":
+                own = np.asarray(has @ self._moved)
+                exponent -= (np.einsum("ij,ij->i", own, own)[:, None] / scales.physics).astype(
+                    np.float32
+                )
+                lengths = np.einsum("ij,ij->i", train.physics, train.physics)
+                exponent -= (lengths / scales.physics).astype(np.float32)
+            else:
+                exponent -= (self._apart / scales.hamming).astype(np.float32)[parent]
+            np.minimum(exponent, 0, out=exponent)
+            np.exp(exponent, out=exponent)
+            total += self._share[name] * (exponent @ weights)
+        return total
+
+    def _column(self, change: SiteSubstitution) -> int:
+        """A change's column in the table; `_describe` follows before it is used."""
+        if change not in self._table:
+            self._table[change] = len(self._substitutions)
+            self._substitutions.append(change)
+        return self._table[change]
+
+    def _describe(self) -> None:
+        """Effects and products of the changes that are new in the table."""
+        new = self._substitutions[len(self._effect) :]
+        if not new:
+            return
+        model, train, scales = self._model, self._train, self._model.trained.scales
+        table = model.featuriser.described(new)
+        both = Comparison(table, train.changes, scales)
+        has, weights = train.has, self._weights
+        effect = self._kernel.of_substitutions(both) @ (has.T @ weights)
+        within = [name for name in WITHIN_ANTIGEN if name in self._share]
+        if within:
+            same = self._same_antigen()[table.parent]  # (u, n)
+            for name in within:
+                summed = (has @ KERNELS[name.removeprefix("antigen_")](both).T).T
+                effect += self._share[name] * ((summed * same) @ weights)
+        if "total_likelihood" in self._share:
+            pull = float(train.log_odds[:, 0] @ weights)
+            effect += self._share["total_likelihood"] * pull * table.likelihood[:, 0]
+        self._effect = np.concatenate([self._effect, effect])
+        unseen = ~np.isin(table.key, list(model.changed_sites))
+        self._unseen = np.concatenate([self._unseen, unseen])
+        descriptors = residue_descriptors()
+        moved = descriptors[table.after] - descriptors[table.before]
+        self._moved = np.concatenate([self._moved, moved])
+        every = model.featuriser.described(self._substitutions)
+        for name, product in self._products.items():
+            if name in _SATURATING:
+                kernel, scale = KERNELS[_SATURATING[name][0]], getattr(scales, _SATURATING[name][1])
+                more = (has @ kernel(both).T).T / scale
+                known, old = self._own[name], len(self._own[name])
+                own = np.empty((len(every.after), len(every.after)))
+                own[:old, :old] = known
+                own[old:] = kernel(Comparison(table, every, scales))
+                own[:old, old:] = own[old:, :old].T
+                self._own[name] = own
+            elif name == "physics":
+                more = 2 * (moved @ train.physics.T) / scales.physics
+            else:
+                more = -self._moved_apart(new, both) / scales.hamming
+            self._products[name] = np.concatenate([product, more.astype(np.float32)])
+
+    def _moved_apart(self, new: Sequence[SiteSubstitution], both: Comparison) -> np.ndarray:
+        """How many residues more each change is away from each training variant, (u, n)."""
+        column = {site: index for index, site in enumerate(self._model.featuriser.sites)}
+        shared = both.same_site * (both.a.after[:, None] == both.b.after[None])
+        shared = (self._train.has @ (shared * both.b.of_antigen).T).T
+        apart = np.zeros((len(new), len(self._train)))
+        for row, change in enumerate(new):
+            if change.site.of_antigen:
+                apart[row] = 1 - 2 * shared[row]
+            elif change.site in column:
+                theirs = self._train.residues[:, column[change.site]]
+                apart[row] = (theirs != change.after) * 1.0 - (theirs != change.before)
+        return apart
+
+    def _against_antigen(self) -> tuple[list[list[SiteSubstitution]], list[int]]:
+        """Changes of the antigen against each parent's, and what they cost in its choice."""
+        changes, cost = [], []
+        for index, parent in enumerate(self._model.parents):
+            mutations = antigen_mutations(parent.antigen.chains, self._antigen.chains)
+            changes.append([SiteSubstitution(index, *each) for each in mutations or ()])
+            cost.append(OTHER_ANTIGEN if mutations is None else len(mutations))
+        return changes, cost
+
+    def _same_antigen(self) -> np.ndarray:
+        """Whether training variants have the antigen that a parent's variant has, (parents, n)."""
+        known = {chains: index for index, chains in enumerate(self._model.featuriser.antigens)}
+        own = []
+        for index, parent in enumerate(self._model.parents):
+            of_parent = parent.antigen.chains if self._of_antigen[index] else self._antigen.chains
+            own.append(known.get(of_parent, -1))
+        theirs = self._train.antigen
+        return (np.array(own)[:, None] == theirs) & (theirs >= 0)
+
+    def _parent_frames(self) -> list["_Frame"]:
+        """Parents of which variants are known by their length."""
+        aligner = self._model.featuriser.aligner
+        rows = self._parent_rows = aligner.align(self._model.parents).residues
+        places = {site: place for place, site in enumerate(aligner.sites)}
+        frames = []
+        for index, parent in enumerate(self._model.parents):
+            sites, residues, whole = [], [], True
+            for role, chain in antibody_chains(parent):
+                domain = numbered(chain)
+                whole &= (domain.start, domain.end) == (0, len(chain))
+                sites += [Site(role, label) for label in domain.labels]
+                residues += domain.residues
+            shape = _shape(parent)
+            if not whole or any(site.label.startswith("n") for site in sites):
+                continue
+            cost = self._antigen_cost
+            others = [
+                other
+                for other, each in enumerate(self._model.parents)
+                if _shape(each) != shape and (each.antibody.light is None) == (shape[1] < 0)
+            ]
+            way = [(rows[index] != rows[each]).sum() + cost[each] - cost[index] for each in others]
+            alone = (int(min(way, default=10**6)) - 1) // 2
+            anchors = np.array([i for i, site in enumerate(sites) if site.key in _ANCHORS], int)
+            column = np.full((len(sites), GAP + 1), -1)
+            place = np.array([places[site] for site in sites])
+            known = tuple(sites), np.array(residues, np.uint8), place
+            frames.append(_Frame(index, shape, *known, others, alone, anchors, column))
+        return frames
+
+
+def _shape(pair: Pair) -> tuple[int, int]:
+    """Lengths of its antibody's chains, -1 for none."""
+    antibody = pair.antibody
+    return len(antibody.heavy), -1 if antibody.light is None else len(antibody.light)
+
+
+class _Frame(NamedTuple):
+    """A parent's residues, with which variants of its lengths are compared."""
+
+    parent: int
+    shape: tuple[int, int]  # Lengths of its chains, -1 for none
+    sites: tuple[Site, ...]
+    residues: np.ndarray  # (sites,) index into `AMINO_ACIDS`
+    places: np.ndarray  # Of its sites among those of all parents
+    others: list[int]  # Parents of other lengths
+    alone: int  # Changes up to which none of these is nearer
+    anchors: np.ndarray  # Of sites that numbering begins from
+    column: np.ndarray  # (sites, 21) of each change in the scorer's table, -1 if it is not there
+
+
+def _pairs(row: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of all ordered pairs of entries of one row; `row` increases.
+
+    >>> _pairs(np.array([0, 2, 2]), 3)
+    (array([0, 1, 1, 2, 2]), array([0, 1, 2, 1, 2]))
+    """
+    sizes = np.bincount(row, minlength=count)
+    of_entry = sizes[row]
+    left = np.repeat(np.arange(len(row)), of_entry)
+    first = (np.cumsum(sizes) - sizes)[row]
+    within = np.arange(len(left)) - np.repeat(np.cumsum(of_entry) - of_entry, of_entry)
+    return left, np.repeat(first, of_entry) + within
+
+
+_CODES = np.full(256, _UNREADABLE, np.uint8)
+_CODES[[ord(letter) for letter in AMINO_ACIDS]] = np.arange(len(AMINO_ACIDS))
+_CODES[ord("X")] = GAP
