@@ -25,7 +25,8 @@ PACKAGE = ROOT / "src" / "paratope"
 RESULTS = ROOT / "benchmarks" / "results"
 WHOLE_FOLDERS = {
     PACKAGE / "models" / "bundled",
-    *(PACKAGE / wing / "templates" for wing in ("campaigns", "evaluation")),
+    *(PACKAGE / wing / "templates" for wing in ("campaigns", "evaluation", "web")),
+    PACKAGE / "web" / "static",
 }
 PURPOSES = {
     PACKAGE / "py.typed": "says that the package is typed",
@@ -40,6 +41,8 @@ PURPOSES = {
     PACKAGE / "data" / "audit" / "page.html": "the audit's page, a template",
     PACKAGE / "campaigns" / "templates": "a model's card, a scan's page",
     PACKAGE / "evaluation" / "templates": "the report's page",
+    PACKAGE / "web" / "static": "style sheet, our script, and htmx with its licence",
+    PACKAGE / "web" / "templates": "the pages",
     PACKAGE
     / "models"
     / "bundled": "models that ship, with their cards: default; network, an ensemble",

@@ -1,5 +1,6 @@
 """Pages and cards from Jinja templates, which stand in a folder beside the code that fills them."""
 
+import functools
 from typing import Any
 
 
@@ -8,9 +9,14 @@ def render(wing: str, template: str, **values: Any) -> str:
 
     A name that the template asks for and does not get is an error.
     """
+    return _environment(wing).get_template(template).render(**values)
+
+
+@functools.cache
+def _environment(wing: str) -> Any:
     import jinja2
 
-    environment = jinja2.Environment(
+    return jinja2.Environment(
         loader=jinja2.PackageLoader(f"paratope.{wing}"),
         autoescape=jinja2.select_autoescape(),
         undefined=jinja2.StrictUndefined,
@@ -18,4 +24,3 @@ def render(wing: str, template: str, **values: Any) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    return environment.get_template(template).render(**values)
