@@ -54,9 +54,9 @@ class SmallCampaignModel:
         found = self.posterior(pairs)
         return found.mean, np.sqrt(np.maximum(np.diagonal(found.covariance), 0.0))
 
-    def leave_one_out(self) -> tuple[np.ndarray, np.ndarray]:
+    def leave_one_out(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         diagonal = np.diagonal(cho_solve(self._solve, np.eye(len(self.campaign))))
-        return self.ep_target - self._weights / diagonal, 1.0 / diagonal
+        return self.ep_target, self.ep_target - self._weights / diagonal, 1.0 / diagonal
 
     def to_latent(self, values: np.ndarray) -> np.ndarray:
         return (np.asarray(values) - self._centre) / self._scale

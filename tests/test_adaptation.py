@@ -96,7 +96,7 @@ def test_the_folder_holds_card_and_report(adapted):
     assert {path.name for path in adapted.written} == names
     card = (adapted.folder / "card.md").read_text("utf-8")
     for said in ("25 values (25 exact, 0 bounds)", "| held out |", "one-hot ridge", "H:107",
-                 "24 more measurements", "General model beneath**: none"):  # fmt: skip
+                 "24 more measurements", "Expected before measurements**: what"):  # fmt: skip
         assert said in card
     for line in card.splitlines():
         if line.startswith("!["):
@@ -142,7 +142,7 @@ def test_scores_without_an_antigen(nameless):
 def test_a_general_model_beneath(tmp_path):
     found = adapt(plate(), tmp_path / "c", prior="default", report=False)
     assert "general_model" in found.model.weights
-    assert "General model beneath**: default" in (tmp_path / "c" / "card.md").read_text("utf-8")
+    assert "by the general model default" in (tmp_path / "c" / "card.md").read_text("utf-8")
     frame = Predictor.load(tmp_path / "c").predict(pool())
     assert frame["pkd"][0] < frame["pkd"][1]
     with pytest.raises(InputError, match="this is the model of a campaign; expected a general"):

@@ -18,6 +18,7 @@ from paratope.campaigns.campaign_model import (
 )
 from paratope.campaigns.campaign_model.training import HalfRankNormalTransform, campaign_featuriser
 from paratope.campaigns.kernels.language import AntibodyLanguage, LanguageModel
+from paratope.campaigns.kernels.substitution_prior import SubstitutionPrior
 from paratope.campaigns.kernels.terms import Scales
 from paratope.campaigns.kernels.variants import ParentSites
 from paratope.campaigns.sparse_process import SparseProcess
@@ -102,6 +103,7 @@ class CampaignDocument(pydantic.BaseModel):
     reference: tuple[bool, ...] = ()
     changed_sites: tuple[str, ...] = ()
     prior: _Prior | None = None
+    elsewhere: dict[str, Any] | None = None  # As `SubstitutionPrior`
     fast: _Fast | None = None  # None where all terms are fast, and in older folders
 
     @classmethod
@@ -217,6 +219,7 @@ def to_state(model: CampaignModel) -> tuple[dict[str, Any], dict[str, np.ndarray
         "scales": trained.scales,
         "label_scale": model.scale,
         "prior_pkd": model.train.prior,
+        "elsewhere": trained.elsewhere,
         **{name: getattr(campaign, name) for name in COLUMNS},
     }
     arrays = {
@@ -309,6 +312,9 @@ def from_state(
             compared.pairs, None, document.prior_pkd, compared.assay, (delta, mean)
         )
         reference = np.array(document.reference)
+        elsewhere = None
+        if document.elsewhere is not None:
+            elsewhere = SubstitutionPrior.from_json(document.elsewhere)
         trained = TrainedKernel(
             parents=parents,
             featuriser=featuriser,
@@ -319,6 +325,7 @@ def from_state(
             noise=document.noise,
             language=language,
             prior=prior,
+            elsewhere=elsewhere,
             inducing=document.anchors,
             reference=None if document.anchors is None else reference,
         )

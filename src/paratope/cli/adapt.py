@@ -45,8 +45,12 @@ def adapt(
         str | None, Option(help="Antigen of all rows, or its FASTA file; optional.")
     ] = None,
     prior: Annotated[
-        str, Option(help="General model to use as prior: none, default or a folder.")
-    ] = "none",
+        str,
+        Option(
+            help="What is expected before measurements: auto (what substitutions did in other "
+            "antibodies), none, or a general model: default, or a folder."
+        ),
+    ] = "auto",
     report: Annotated[
         bool, Option("--report/--no-report", help="Validate the model on held-out variants.")
     ] = True,

@@ -21,13 +21,14 @@ from paratope.campaigns.campaign import Campaign, campaign_of
 from paratope.campaigns.campaign_bundle import campaign_bundle, open_campaign
 from paratope.campaigns.campaign_model import INDUCING_ROWS, MAX_ROWS, CampaignModel, check_campaign
 from paratope.campaigns.kernels.language import AntibodyLanguage
+from paratope.campaigns.kernels.substitution_prior import SubstitutionPrior
 from paratope.core.errors import InputError, OutputError
 from paratope.core.progress import Progress, silent
 from paratope.models.bundle import Bundle, check_target, write_bundle
 from paratope.models.ensembling import environment
 from paratope.models.predictor import Predictor
 
-NO_PRIOR = "none"
+AUTO_PRIOR, NO_PRIOR = "auto", "none"
 # From this share of variants on that a general model was trained on relatives of, the report says
 # so: its held-out rows are no news to that model.
 _KNOWN_SHARE = 0.2
@@ -41,9 +42,11 @@ _REPORT_OF_SPARSE = (
 class AdaptOptions:
     """How to learn from a campaign's measurements."""
 
-    # General model whose predictions become one of the things that are learned from, with a weight
-    # that is learned too: a bundled name, a model folder, or ``"none"``
-    prior: str | os.PathLike[str] = NO_PRIOR
+    # What is expected of variants before any is measured. ``"auto"``: what substitutions did in
+    # other antibodies, as `SubstitutionPrior`. A bundled name or a model folder: a general model
+    # whose predictions are one of the things that are learned from, with a weight that is learned
+    # too. ``"none"``: nothing
+    prior: str | os.PathLike[str] = AUTO_PRIOR
     # Whether to find out what to expect of the model; takes a few times as long as the fit
     report: bool = True
     # Canonical name to the table's column, where the name is not known
@@ -131,11 +134,11 @@ def adapt(
     )
     progress("reading", 1, 1)
     check_campaign(campaign)
-    general, notes = _general_model(wanted, campaign)
+    large = len(campaign) > wanted.exact_rows
+    general, notes = _prior_of(wanted, campaign, large)
     campaign = dataclasses.replace(campaign, notes=(*campaign.notes, *notes))
     language, choice = AntibodyLanguage(wanted.device, wanted.cache), None
     progress("fitting", 0, 1)
-    large = len(campaign) > wanted.exact_rows
     if large:
         networks = NetworkOptions(wanted.network_seconds, wanted.seed, wanted.device, wanted.cache)
         model, choice = choose_model(
@@ -173,12 +176,14 @@ def adapt(
     return dataclasses.replace(adapted, written=tuple(written))
 
 
-def _general_model(
-    options: AdaptOptions, campaign: Campaign
-) -> tuple[Predictor | None, tuple[str, ...]]:
-    """The general model to learn from, and what a reader should know of it."""
+def _prior_of(
+    options: AdaptOptions, campaign: Campaign, large: bool
+) -> tuple[Any, tuple[str, ...]]:
+    """A general model, a `SubstitutionPrior` or None; and what a reader should know of it."""
     if str(prior := options.prior) == NO_PRIOR:
         return None, ()
+    if prior == AUTO_PRIOR:
+        return None if large else SubstitutionPrior.of_general_model(), ()
     if not campaign.antigens:
         return None, (
             "no antigen is named, so no general model is asked; the measurements alone count",

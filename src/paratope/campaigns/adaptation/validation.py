@@ -239,7 +239,8 @@ def campaign_fitter(
 
     Campaigns of more than `exact_rows` rows get a sparse process.
     """
-    asked = None if prior is None else AskedOnce(prior)
+    asks = hasattr(prior, "predict_pkd")
+    asked = AskedOnce(prior) if asks else prior
     return functools.partial(fit_campaign, language=language, prior=asked, exact_rows=exact_rows)
 
 

@@ -120,6 +120,7 @@ class FastScorer:
         }
         self._own = {name: np.zeros((0, 0)) for name in self._products if name in _SATURATING}
         self._effect, self._unseen = np.zeros(0), np.zeros(0, bool)
+        self._elsewhere = np.zeros((0, 2))  # What changes add to the sums of the prior mean
         self._moved = np.zeros((0, train.physics.shape[1]))
         self._substitutions: list[SiteSubstitution] = []
         self._frames = self._parent_frames()
@@ -222,6 +223,12 @@ class FastScorer:
         starts = np.searchsorted(changes.row, np.arange(count + 1))
         mean = self._base[changes.parent]
         mean += np.bincount(changes.row, self._effect[changes.column], count)
+        of_antibody = ~np.array([each.site.of_antigen for each in self._substitutions], bool)
+        changed = np.bincount(changes.row, of_antibody[changes.column], count)
+        if (elsewhere := self._model.trained.elsewhere) is not None:
+            each = self._elsewhere[changes.column].T
+            sums = [np.bincount(changes.row, values, count) for values in each]
+            mean += elsewhere.of_sums(np.stack(sums, 1), changed)
         for first in range(0, count, _BLOCK):
             last = min(first + _BLOCK, count)
             inside = slice(starts[first], starts[last])
@@ -230,8 +237,6 @@ class FastScorer:
         unseen = np.bincount(changes.row, self._unseen[changes.column], count) > 0
         near = unseen | self._replaced
         domain = np.where(near, "near", "in").astype("<U4")
-        of_antibody = ~np.array([each.site.of_antigen for each in self._substitutions], bool)
-        changed = np.bincount(changes.row, of_antibody[changes.column], count)
         out = other | (changed > (1 - SAME_ANTIBODY) * max(len(self._model.featuriser.sites), 1))
         out |= self._other_antigen
         domain[out] = "out"
@@ -282,6 +287,8 @@ class FastScorer:
             return
         model, train, scales = self._model, self._train, self._model.trained.scales
         table = model.featuriser.described(new)
+        if (elsewhere := model.trained.elsewhere) is not None:
+            self._elsewhere = np.concatenate([self._elsewhere, elsewhere.of_changes(table)])
         both = Comparison(table, train.changes, scales)
         has, weights = train.has, self._weights
         effect = self._kernel.of_substitutions(both) @ (has.T @ weights)

@@ -15,11 +15,13 @@ from paratope.campaigns.campaign_model.training import (
     MAX_ROWS,
     LeaveOut,
     TrainedKernel,
+    expected_of,
     fit_weights,
     fitting_rows,
     leave_site_out_errors,
     noise_group,
     observations,
+    parted,
 )
 from paratope.campaigns.gaussian_process import GaussianProcess
 from paratope.campaigns.kernels.features import Features
@@ -147,6 +149,8 @@ class CampaignModel:
             campaign.antigens, [parent.antigen for parent in self.parents]
         )
         self.kernel = SumKernel(self.train, trained.scales, self.weights, trained.reference)
+        # (n,) prior mean of the latent values that are compared with; the process knows the rest
+        self.expected = expected_of(self.train, trained.elsewhere)
         self.process, self.errors, self.changed_sites = fitted or self._learn(ep, progress)
         self.fast_fit: FastFit | None = None  # As a model folder holds it
 
@@ -163,7 +167,8 @@ class CampaignModel:
 
         Seconds grow with the cube of the rows: for more than `MAX_ROWS` there is
         `SparseCampaignModel`. Without a language model, terms that need it are left out; of
-        `prior`, ``predict_pkd(pairs, parents)`` becomes a linear term of learned weight. `terms`
+        `prior`, ``predict_pkd(pairs, parents)`` becomes a linear term of learned weight; a
+        `SubstitutionPrior` becomes the prior mean. `terms`
         are names in `paratope.campaigns.kernels.terms.TERMS`, by default all. Raises `InputError`
         if there is nothing to learn from and `TrainingError` if the fit fails.
         """
@@ -173,7 +178,7 @@ class CampaignModel:
 
     def _learn(self, ep: tuple[np.ndarray, np.ndarray] | None, progress: Progress) -> FittedState:
         """The process given all rows, and its errors in cross-validation."""
-        observed = observations(self.campaign, self.scale, self.train.parent)
+        observed = observations(self.campaign, self.scale, self.train.parent, self.expected)
         process = GaussianProcess(self.kernel.covariance, self.trained.noise, observed, ep)
         changes = self.train.row, self.train.changes.key[self.train.column]
         return FittedState.of(process, *changes, observed.exact, process.leave_rows_out)
@@ -195,7 +200,7 @@ class CampaignModel:
             block = block if parent is None else (*block, parent)
             features = self._features(block, assay)
             new = self.kernel.compare(features)
-            mean = self.process.mean(new.cross)
+            mean = self.process.mean(new.cross) + expected_of(features, self.trained.elsewhere)
             variance = self.process.variance(new.cross, new.variance)
             noise = self.process.noise[noise_group(self.campaign, assay, features.parent)]
             domain, notes = self._domains(block, features)
@@ -212,7 +217,13 @@ class CampaignModel:
         new = self.kernel.compare(self._features(pairs, assay))
         prior = self.kernel.between(new, new)
         covariance = self.process.posterior_covariance(new.cross, prior)
-        return Posterior(self.process.mean(new.cross), covariance)
+        expected = expected_of(new.features, self.trained.elsewhere)
+        return Posterior(self.process.mean(new.cross) + expected, covariance)
+
+    def leave_one_out(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Latent value of each row, and its mean and variance (noise included) from all others."""
+        mean, variance = self.process.leave_one_out()
+        return self.process.ep_target + self.expected, mean + self.expected, variance
 
     def marginals(self, pairs: Sequence[Pair], assay: int = 0) -> tuple[np.ndarray, np.ndarray]:
         """Mean and standard deviation of each noise-free latent value, (n,) each, in blocks."""
@@ -239,7 +250,8 @@ class CampaignModel:
             few, ep, fitted = few[:FITTING_ROWS], None, None
             campaign, features = self.campaign.rows(rows[few]), self.train.take(few)
             scales, scale = self.trained.scales, self.scale
-            weights, noise = fit_weights(campaign, features, scales, scale, names)
+            expected = expected_of(features, self.trained.elsewhere)
+            weights, noise = fit_weights(campaign, features, scales, scale, names, expected)
         unencoded: dict[str, Any] = {"language": None, "prior": None}
         trained = dataclasses.replace(self.trained, weights=weights, noise=noise, **unencoded)
         return type(self)(self.campaign, trained, ep=ep, fitted=fitted)
@@ -391,7 +403,8 @@ class CampaignModel:
     def importance(self) -> Importance:
         """Learned effects by site, and what each term of the kernel explains."""
         unit = float(np.diff(self.to_label(np.array([-0.5, 0.5])))[0])
-        return importance(self.kernel, self.weights, self.process.alpha, unit)
+        elsewhere = self.trained.elsewhere
+        return importance(self.kernel, self.weights, self.process.alpha, unit, elsewhere)
 
     def _half_widths(self, domains: np.ndarray, coverage: float) -> np.ndarray:
         """Half width of the interval of each pair in standard deviations, by its domain, (n,).
@@ -461,8 +474,10 @@ class SparseCampaignModel(CampaignModel):
         """Learn from a campaign; see `CampaignModel.fit`.
 
         New variants are compared with `inducing` rows, chosen among `pool` that are drawn at
-        random. `progress` is called with ``"fitting"``, the rows read and all rows.
+        random. `progress` is called with ``"fitting"``, the rows read and all rows. So many rows
+        have no need of a prior mean: a `SubstitutionPrior` is not used.
         """
+        _, prior = parted(prior)
         drawn = np.random.default_rng(0).permutation(len(campaign))[: max(pool, inducing)]
         rows = np.sort(drawn)
         few = np.flatnonzero(np.isin(rows, drawn[:FITTING_ROWS]))
@@ -494,7 +509,7 @@ class SparseCampaignModel(CampaignModel):
             changed_row.append(block[features.row])
             changed_site.append(features.changes.key[features.column])
             progress("fitting", int(block[-1]) + 1, count)
-        observed = observations(campaign, self.scale, parent)
+        observed = observations(campaign, self.scale, parent, np.zeros(count))
         fit = SparseFit(self.kernel.covariance, cross, prior_variance, self.trained.noise, observed)
         changes = np.concatenate(changed_row), np.concatenate(changed_site)
         return FittedState.of(fit.process(), *changes, observed.exact, fit.leave_rows_out)

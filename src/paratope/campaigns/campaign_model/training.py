@@ -11,6 +11,7 @@ from paratope.campaigns.campaign import UNKNOWN_ANTIGEN, Campaign
 from paratope.campaigns.gaussian_process import Observations, fit_hyperparameters, prior_weights
 from paratope.campaigns.kernels.features import Features, Featuriser
 from paratope.campaigns.kernels.language import LanguageModel
+from paratope.campaigns.kernels.substitution_prior import SubstitutionPrior
 from paratope.campaigns.kernels.sum_kernel import centred_grams
 from paratope.campaigns.kernels.terms import (
     LANGUAGE_TERMS,
@@ -127,6 +128,7 @@ class TrainedKernel:
     noise: np.ndarray  # Variances
     language: LanguageModel | None
     prior: Any = None  # A general model, with ``predict_pkd(pairs, parents)``
+    elsewhere: SubstitutionPrior | None = None  # What latent values are expected to be, unmeasured
     # Of a sparse process: the rows that `train` holds, increasing, and which of them were drawn at
     # random, (m,) each; terms have mean 0 over these. By default all.
     inducing: np.ndarray | None = None
@@ -149,6 +151,7 @@ class TrainedKernel:
         `fitting` and `scaling` are indices into `rows`, increasing, by which weights and length
         scales are settled.
         """
+        elsewhere, prior = parted(prior)
         check_campaign(campaign)
         # without parents, changes are counted from the strongest variant
         parents = campaign.parents or (campaign.pairs[int(np.argmax(campaign.values))],)
@@ -161,8 +164,21 @@ class TrainedKernel:
         scale = HalfRankNormalTransform.of(campaign.on_common_scale().values)
         names = wanted_terms(campaign, train, terms, language, prior)
         few = train.take(fitting)
-        weights, noise = fit_weights(part.rows(fitting), few, scales, scale, names)
-        return cls(parents, featuriser, scale, scales, train, weights, noise, language, prior)
+        elsewhere = None if elsewhere is None else elsewhere.fitted(train)
+        of_few = expected_of(few, elsewhere)
+        weights, noise = fit_weights(part.rows(fitting), few, scales, scale, names, of_few)
+        learned = weights, noise, language, prior, elsewhere
+        return cls(parents, featuriser, scale, scales, train, *learned)
+
+
+def parted(prior: Any) -> tuple[SubstitutionPrior | None, Any]:
+    """A prior as the prior mean and the general model, of which one is None."""
+    return (prior, None) if isinstance(prior, SubstitutionPrior) else (None, prior)
+
+
+def expected_of(variants: Features, elsewhere: SubstitutionPrior | None) -> np.ndarray:
+    """Prior mean of variants' latent values, (n,)."""
+    return np.zeros(len(variants)) if elsewhere is None else elsewhere.mean(variants)
 
 
 def fitting_rows(count: int) -> np.ndarray:
@@ -176,11 +192,15 @@ def fit_weights(
     scales: Scales,
     scale: HalfRankNormalTransform,
     names: Sequence[str],
+    expected: np.ndarray,
 ) -> tuple[dict[str, float], np.ndarray]:
-    """Weights by term in which a campaign's rows differ, and noise variances by group."""
+    """Weights by term in which a campaign's rows differ, and noise variances by group.
+
+    `expected` (n,) is the rows' prior mean.
+    """
     grams = list(centred_grams(features, scales, names))
     names = [name for name, _, _ in grams]
-    observed = observations(campaign, scale, features.parent)
+    observed = observations(campaign, scale, features.parent, expected)
     fitted = fit_hyperparameters(
         np.stack([gram for _, gram, _ in grams]), observed, prior_weights(names, list(OFFSETS))
     )
@@ -245,9 +265,9 @@ def wanted_terms(
 
 
 def observations(
-    campaign: Campaign, scale: HalfRankNormalTransform, parent: np.ndarray
+    campaign: Campaign, scale: HalfRankNormalTransform, parent: np.ndarray, expected: np.ndarray
 ) -> Observations:
-    """A campaign's values, latent, and each row's share of its group's noise."""
+    """A campaign's values above what is expected, latent; each row's share of its group's noise."""
     share = 1.0 / np.maximum(campaign.replicates, 1)
     known = np.isfinite(campaign.noise_sd) & (campaign.replicates > 1)
     single = np.where(known, campaign.noise_sd, 0.0) ** 2 * campaign.replicates
@@ -256,7 +276,7 @@ def observations(
         freedom = np.maximum(campaign.replicates - 1, 0)
         ratio = (_POOLED_REPLICATES + freedom * single / pooled) / (_POOLED_REPLICATES + freedom)
         share = np.where(known, share * ratio, share)
-    target = scale.to_latent(campaign.on_common_scale().values)
+    target = scale.to_latent(campaign.on_common_scale().values) - expected
     group = noise_group(campaign, campaign.assay, parent)
     return Observations(target, campaign.censoring, group, share)
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from paratope.campaigns.kernels.features import Features
+from paratope.campaigns.kernels.substitution_prior import SubstitutionPrior
 from paratope.campaigns.kernels.terms import (
     ADDITIVE,
     OFFSETS,
@@ -157,14 +158,19 @@ class Importance(NamedTuple):
 
 
 def importance(
-    kernel: SumKernel, weights: Mapping[str, float], alpha: np.ndarray, unit: float
+    kernel: SumKernel,
+    weights: Mapping[str, float],
+    alpha: np.ndarray,
+    unit: float,
+    elsewhere: SubstitutionPrior | None = None,
 ) -> Importance:
     """Learned effects of the measured substitutions, by site, and the terms' shares.
 
     The effect of substitution c is its part in the additive terms, ``sum_t w_t / s_t sum_c' k_t(c,
     c') [Zᵀ alpha]_c'`` with the centred incidence Z of substitutions in variants. The share of a
     term is ``cov(f_t, f) / var(f)``, ``f_t = w_t K_t alpha`` its part in the fitted values f.
-    `unit` is the campaign's units for each latent unit.
+    `unit` is the campaign's units for each latent unit. Of a prior mean, an effect takes in that of
+    the substitution alone, and its share is called ``prior mean``.
     """
     train = kernel.train
     both = Pairwise(train, train, kernel.scales)
@@ -178,6 +184,10 @@ def importance(
         fitted[name] = weight * centerer.transform(_EVERY_TERM[name].gram(both)) @ alpha
         if name in ADDITIVE:
             effects += weight / centerer.scale * (ADDITIVE[name](changes) @ pull)
+    if elsewhere is not None and elsewhere.scale:
+        fitted["prior_mean"] = elsewhere.mean(train)
+        alone = elsewhere.of_sums(elsewhere.of_changes(train.changes), np.ones(len(effects)))
+        effects += alone - elsewhere.of_sums(np.zeros((1, 2)), np.ones(1))
     total = np.sum(list(fitted.values()), axis=0)
     variance = float(np.var(total)) or 1.0
     shares = {

@@ -312,11 +312,11 @@ class ExceedanceProbability:
     def __init__(self, model: CampaignModel) -> None:
         self._noise = float(model.noise_variance)
         self._scale = model.scale
-        mean, variance = model.process.leave_one_out()
+        target, mean, variance = model.leave_one_out()
         exact = np.asarray(model.campaign.censoring) == 0
         self._mean = np.asarray(mean, float)[exact]
         self._deviation = np.sqrt(np.maximum(np.asarray(variance, float)[exact], _TINY))
-        self._target = np.asarray(model.process.ep_target, float)[exact]
+        self._target = np.asarray(target, float)[exact]
         pairs = model.campaign.pairs
         _, deviation = model.marginals(pairs[:: 1 + len(pairs) // _USUAL_ROWS])
         self._usual = max(float(np.median(deviation)), _TINY**0.5)
