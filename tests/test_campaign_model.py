@@ -304,13 +304,13 @@ def test_the_model_learns_the_values_on_the_common_scale(plate):
     campaign = dataclasses.replace(campaign, assay=second, assays=("a", "b"))
     common = campaign.on_common_scale()
     scale = HalfRankNormalTransform.of(common.values)
-    observed = observations(campaign, scale, np.zeros(len(plate), int))
+    observed = observations(campaign, scale, np.zeros(len(plate), int), np.zeros(len(plate)))
     np.testing.assert_allclose(scale.to_label(observed.target), common.values, atol=1e-9)
     exact = censoring == 0
     first, other = (common.values[exact & (second == number)] for number in (0, 1))
     assert (other.mean(), other.std()) == pytest.approx((first.mean(), first.std()))
     part = common.rows(np.arange(10))
-    again = observations(part, scale, np.zeros(10, int))
+    again = observations(part, scale, np.zeros(10, int), np.zeros(10))
     np.testing.assert_allclose(again.target, observed.target[:10])
 
 
@@ -321,7 +321,7 @@ def test_replicates_that_scatter_have_more_noise(plate):
     replicates[:4] = 3
     campaign = dataclasses.replace(plate, replicates=replicates, noise_sd=sd)
     scale, parent = HalfRankNormalTransform.of(plate.values), np.zeros(len(plate), int)
-    share = observations(campaign, scale, parent).noise_share
+    share = observations(campaign, scale, parent, np.zeros(len(parent))).noise_share
     assert share[4] == 1.0
     assert share[0] < 0.5
     assert share[3] > share[0]

@@ -497,12 +497,10 @@ class Left:
     def __init__(self, mean: np.ndarray, target: np.ndarray) -> None:
         rows = len(mean)
         self.campaign = types.SimpleNamespace(censoring=np.zeros(rows), pairs=range(rows))
-        self.process = self.scale = self
-        self.ep_target = target
-        self._mean = mean
+        self.scale, self._target, self._mean = self, target, mean
 
-    def leave_one_out(self) -> tuple[np.ndarray, np.ndarray]:
-        return self._mean, np.full(len(self._mean), 0.6)
+    def leave_one_out(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        return self._target, self._mean, np.full(len(self._mean), 0.6)
 
     def marginals(self, pairs: range) -> tuple[np.ndarray, np.ndarray]:
         return np.zeros(len(pairs)), np.full(len(pairs), 0.5**0.5)

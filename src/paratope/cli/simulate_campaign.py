@@ -51,9 +51,10 @@ def simulate_campaign(
     prior: Annotated[
         str,
         Option(
-            help="General model to use as prior; it must not have been trained on this landscape."
+            help="As of `adapt`: auto, none, or a general model that was not trained on this "
+            "landscape."
         ),
-    ] = "none",
+    ] = "auto",
     top: Annotated[
         int, Option(min=0, help="Number of best variants to find; 0: 1 % of them, at least 10.")
     ] = 0,
@@ -61,6 +62,7 @@ def simulate_campaign(
     sheet: Sheet = None,
 ) -> None:
     """Replay a landscape: how many rounds the model saves against random, greedy and one-hot."""
+    from paratope.campaigns.adaptation.adapting import open_prior
     from paratope.campaigns.adaptation.validation import campaign_fitter
     from paratope.campaigns.campaign_simulation import (
         ReplayOptions,
@@ -73,15 +75,13 @@ def simulate_campaign(
     from paratope.campaigns.kernels.language import AntibodyLanguage
     from paratope.campaigns.suggestion.acquisition import BatchOptions
     from paratope.core.progress import console_progress
-    from paratope.models.predictor import Predictor
 
     BatchOptions(batch, acquisition, explore)  # refuses what is out of range before the work
     options = ReplayOptions(batch, rounds, repeats, start, top, seed)
     landscape = landscape_of(in_sheet(table, sheet))
     options.settled(landscape)
     say(*(f"Note: {note}" for note in (*landscape.campaign.notes, *landscape.notes)))
-    general = None if prior == "none" else Predictor.load(prior)
-    fit = campaign_fitter(AntibodyLanguage(), general)
+    fit = campaign_fitter(AntibodyLanguage(), open_prior(prior))
     strategies = parse_strategies(compare, fit, acquisition, explore)
     with console_progress() as progress:
         replayed = replay(landscape, strategies, options, progress)

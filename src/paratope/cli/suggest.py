@@ -1,11 +1,14 @@
 """``paratope suggest``: the antibodies to make next in a campaign."""
 
-from typing import TYPE_CHECKING, Annotated
+import os
+from collections import Counter
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer import Argument, Option
 
 from paratope.cli.group import MAX_SEED, command_app, finish, print_table, say, table_console
+from paratope.core.errors import InputError
 
 if TYPE_CHECKING:
     from paratope.campaigns.suggestion import NextRound
@@ -42,7 +45,13 @@ MaxMutations = Annotated[
         help="Most mutations relative to the parent; default: as many as measured variants have.",
     ),
 ]
-Parent = Annotated[str | None, Option(help="Id of the parent or measured antibody to mutate.")]
+Parent = Annotated[
+    str | None,
+    Option(
+        help="Id of the parent or measured antibody to mutate; without a MODEL the file of a "
+        "parent, for a first plate."
+    ),
+]
 Acquisition = Annotated[str, Option(help="nei (noisy expected improvement), ucb or thompson.")]
 Explore = Annotated[
     float | None,
@@ -59,12 +68,19 @@ MinDistance = Annotated[
 
 @app.command(
     epilog="Example: paratope suggest my-campaign --batch 96 -o next.csv\n\n"
+    "Example: paratope suggest --parent parent.csv --batch 96 -o plate-1.csv\n\n"
     "Example: paratope suggest my-campaign --candidates library.fasta --explore 0.5 -o next.csv\n\n"
     "Example: paratope suggest my-campaign --candidates single,double:3000 --regions H3,L3 "
     "--allow tryptophan-oxidation --forbid K,weak-deamidation -o next.csv"
 )
 def suggest(
-    model: Annotated[str, Argument(help="Campaign model folder from `paratope adapt`.")],
+    model: Annotated[
+        str | None,
+        Argument(
+            help="Campaign model folder from `paratope adapt`; before any measurement, none.",
+            show_default=False,
+        ),
+    ] = None,
     output: Output = None,
     batch: Annotated[int, Option("--batch", "-b", min=1, help="How many.")] = 96,
     candidates: Candidates = "all",
@@ -78,14 +94,29 @@ def suggest(
     min_distance: MinDistance = 1,
     seed: Annotated[int, Option(min=0, max=MAX_SEED, help="Same seed, same batch.")] = 0,
 ) -> None:
-    """Design the next plate from your or generated candidates, each with its reason."""
+    """Design the next plate, or the first one, from your or generated candidates, with reasons."""
+    from paratope.campaigns.suggestion import SuggestionOptions, write_next_round
     from paratope.campaigns.suggestion import suggest as choose
-    from paratope.campaigns.suggestion import write_next_round
     from paratope.cli.predict import check_output
     from paratope.core.progress import console_progress
     from paratope.models.predictor import Predictor
 
     check_output(output)
+    asked = {
+        "candidates": candidates,
+        "regions": regions,
+        "max_mutations": max_mutations,
+        "allow": allow,
+        "forbid": forbid,
+        "min_distance": min_distance,
+        "seed": seed,
+    }
+    SuggestionOptions(batch, **asked)
+    if model is None:
+        if acquisition != "ucb" or explore is not None:
+            raise InputError("a first plate is chosen to learn from: no --acquisition or --explore")
+        _first(parent, batch, output, asked)
+        return
     predictor = Predictor.load(model)
     say(_intention(model, batch, candidates, explore, min_distance))
     with console_progress() as progress:
@@ -93,16 +124,10 @@ def suggest(
             predictor,
             batch,
             progress=progress,
-            candidates=candidates,
-            regions=regions,
-            max_mutations=max_mutations,
             parent=parent,
             acquisition=acquisition,
             **({} if explore is None else {"explore": explore}),
-            allow=allow,
-            forbid=forbid,
-            min_distance=min_distance,
-            seed=seed,
+            **asked,
         )
     written = write_next_round(chosen, output) if output is not None else []
     _show(chosen, with_table=output is None)
@@ -116,6 +141,55 @@ def suggest(
         )
     if chosen.refused:
         raise typer.Exit(3)
+
+
+def _first(parent: str | None, batch: int, output: str | None, asked: dict[str, Any]) -> None:
+    """A first plate of a parent of which nothing was measured."""
+    from paratope.campaigns.suggestion import first_plate, read_parent, write_next_round
+    from paratope.core.progress import console_progress
+
+    if parent is None:
+        raise InputError(
+            "give the folder of a campaign's model, as paratope adapt writes it; or, before any "
+            "measurement, --parent FILE: a table of one row with id, heavy, light, antigen"
+        )
+    if not os.path.isfile(parent):
+        raise InputError(
+            f"--parent {parent}: no such file; without a campaign's model it is the file of the "
+            "antibody to mutate (the id of a measured one needs the model's folder before it)"
+        )
+    if asked["candidates"] == "all":
+        del asked["candidates"]
+    if asked["max_mutations"] is None:
+        del asked["max_mutations"]
+    with console_progress() as progress:
+        chosen = first_plate(read_parent(parent), batch, progress=progress, **asked)
+    written = write_next_round(chosen, output) if output is not None else []
+    counts = Counter(len(suggestion.candidate.mutations) for suggestion in chosen.suggestions)
+    kinds = ", ".join(f"{n} with {k} mutation{'s' * (k > 1)}" for k, n in sorted(counts.items()))
+    sites = {
+        (each.chain, each.position)
+        for suggestion in chosen.suggestions
+        for each in suggestion.candidate.mutations
+    }
+    say(
+        *(f"Note: {note}" for note in chosen.notes),
+        f"Filters: {chosen.filters}",
+        str(chosen.left_out).capitalize(),
+        f"{len(chosen.suggestions)} chosen of {chosen.candidates:,} candidates, so that the plate "
+        f"teaches most: {kinds}, at {len(sites)} positions. Measure {chosen.best[0]} itself with "
+        "them, more than once.",
+    )
+    if output is None:
+        _table(chosen)
+    if not written:
+        finish("the plate and a FASTA to order it by go to files with -o plate-1.csv")
+    else:
+        finish(
+            f"order {written[1]}, add the measured values to {written[0]}, and: paratope adapt "
+            f"{written[0]} -o my-campaign",
+            *written,
+        )
 
 
 def _intention(
@@ -145,8 +219,6 @@ def _intention(
 
 def _show(chosen: "NextRound", with_table: bool) -> None:
     """Print what was left out and why, what to expect of the batch, and the batch."""
-    from paratope.molecules.mutations import format_mutations
-
     lines = [chosen.measured.parent_sentence, *(f"Note: {note}" for note in chosen.notes)]
     lines += [f"Filters: {chosen.filters}", str(chosen.left_out).capitalize()]
     if chosen.refused:
@@ -161,17 +233,28 @@ def _show(chosen: "NextRound", with_table: bool) -> None:
         f"{beating:.1f} of them expected above the best measured ({name}, {value:.3g})"
     )
     say(*lines)
-    if not with_table:
-        return
+    if with_table:
+        _table(chosen)
+
+
+def _table(chosen: "NextRound") -> None:
+    """The batch on stdout."""
+    from paratope.molecules.mutations import format_mutations
+
     rows = []
     for suggestion in chosen.suggestions:
         low, value, high = (
             getattr(suggestion.prediction, f"{chosen.label}{end}") for end in ("_low", "", "_high")
         )
-        mutations, better = suggestion.candidate.mutations, suggestion.p_beats_best
-        predicted = (f"{value:.2f}", f"{low:.2f} to {high:.2f}", f"{better:.2f}")
+        mutations = suggestion.candidate.mutations
+        is_first = not chosen.measured.variants
+        better = suggestion.p_beats_parent if is_first else suggestion.p_beats_best
+        predicted = ("–", "–", f"{better:.2f}")
+        if value is not None:
+            predicted = (f"{value:.2f}", f"{low:.2f} to {high:.2f}", f"{better:.2f}")
         rows.append((suggestion.rank, format_mutations(mutations), *predicted, suggestion.reason))
     label = "pKd" if chosen.label == "pkd" else "score"
-    columns = ("rank", "mutations", label, "interval", "P(best)", "why")
+    beats = "P(best)" if chosen.measured.variants else "P(better)"
+    columns = ("rank", "mutations", label, "interval", beats, "why")
     looks = {"column": {"overflow": "fold"}, "padding": (0, 2, 0, 0)}
     print_table(table_console(), columns, rows, **looks)

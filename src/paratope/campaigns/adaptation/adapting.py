@@ -176,19 +176,31 @@ def adapt(
     return dataclasses.replace(adapted, written=tuple(written))
 
 
+def open_prior(
+    prior: str | os.PathLike[str],
+    device: str = "auto",
+    cache: str | os.PathLike[str] | None = None,
+) -> Any:
+    """A `SubstitutionPrior`, None, or a general model; see `AdaptOptions.prior`."""
+    if prior == NO_PRIOR:
+        return None
+    if prior == AUTO_PRIOR:
+        return SubstitutionPrior.of_general_model()
+    return Predictor.load(prior, device, cache)
+
+
 def _prior_of(
     options: AdaptOptions, campaign: Campaign, large: bool
 ) -> tuple[Any, tuple[str, ...]]:
     """A general model, a `SubstitutionPrior` or None; and what a reader should know of it."""
-    if str(prior := options.prior) == NO_PRIOR:
-        return None, ()
-    if prior == AUTO_PRIOR:
-        return None if large else SubstitutionPrior.of_general_model(), ()
+    prior = options.prior
+    if prior in (AUTO_PRIOR, NO_PRIOR):
+        return None if large else open_prior(prior), ()
     if not campaign.antigens:
         return None, (
             "no antigen is named, so no general model is asked; the measurements alone count",
         )
-    general = Predictor.load(prior, options.device, options.cache)
+    general = open_prior(prior, options.device, options.cache)
     if general.bundle.campaign:
         raise InputError(
             f"--prior {prior}: this is the model of a campaign; expected a general model (a folder "

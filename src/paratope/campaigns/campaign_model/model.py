@@ -223,7 +223,8 @@ class CampaignModel:
     def leave_one_out(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Latent value of each row, and its mean and variance (noise included) from all others."""
         mean, variance = self.process.leave_one_out()
-        return self.process.ep_target + self.expected, mean + self.expected, variance
+        expected = self.expected if self.trained.elsewhere is not None else 0.0
+        return self.process.ep_target + expected, mean + expected, variance
 
     def marginals(self, pairs: Sequence[Pair], assay: int = 0) -> tuple[np.ndarray, np.ndarray]:
         """Mean and standard deviation of each noise-free latent value, (n,) each, in blocks."""

@@ -3,6 +3,7 @@
 from paratope.campaigns.suggestion.acquisition import ACQUISITIONS
 from paratope.campaigns.suggestion.candidates import GENERATORS
 from paratope.campaigns.suggestion.filters import Filters, parse_filters
+from paratope.campaigns.suggestion.first_plate import first_plate, read_parent
 from paratope.campaigns.suggestion.next_round import (
     NextRound,
     Suggestion,
@@ -18,7 +19,9 @@ __all__ = [
     "NextRound",
     "Suggestion",
     "SuggestionOptions",
+    "first_plate",
     "parse_filters",
+    "read_parent",
     "suggest",
     "suggestion_frame",
     "write_next_round",

@@ -234,14 +234,18 @@ def generated(
         mean, deviation = model.fast.marginals(pairs)
         return mean + SDS_AT_FULL_EXPLORE * options.explore * deviation
 
+    return generate(measured, generation_of(options, filters), optimistic, filters.liabilities)
+
+
+def generation_of(options: SuggestionOptions, filters: Filters) -> Generation:
+    """What to generate by the options."""
     shared = ("regions", "new_positions", "max_changes", "max_new_aromatics", "max_mutations")
-    generation = Generation(
+    return Generation(
         parse_generators(options.candidates),
         excluded=filters.residues,
         seed=options.seed,
         **{name: getattr(options, name) for name in shared},
     )
-    return generate(measured, generation, optimistic, filters.liabilities)
 
 
 def screened(

@@ -26,6 +26,7 @@ def suggestion_frame(next_round: NextRound) -> pl.DataFrame:
     With a column of measured values added, it is a table that ``paratope adapt`` reads.
     """
     rows, label, measured = [], next_round.label, next_round.measured
+    is_first = not measured.variants  # nothing was measured that could be beaten
     # a prefix, so that no reader takes predictions for measurements once the plate's are added
     predicted = [label, f"{label}_low", f"{label}_high", *["kd_nM"] * (label == "pkd")]
     for suggestion in next_round.suggestions:
@@ -44,7 +45,7 @@ def suggestion_frame(next_round: NextRound) -> pl.DataFrame:
                 "mutations_imgt": format_mutations(candidate.mutations, parent),
                 **{f"predicted_{name}": getattr(prediction, name) for name in predicted},
                 "predicted_note": prediction.note,
-                "p_beats_best": suggestion.p_beats_best,
+                **({} if is_first else {"p_beats_best": suggestion.p_beats_best}),
                 "p_beats_parent": suggestion.p_beats_parent,
                 "reason": suggestion.reason,
                 "liabilities": "; ".join(map(str, suggestion.liabilities)),

@@ -1,0 +1,139 @@
+"""The first plate: chosen of a parent's mutants so that it teaches most."""
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from paratope.campaigns.suggestion import first_plate, read_parent, suggestion_frame
+from paratope.campaigns.suggestion.first_plate import NOISE, teaching_batch
+from paratope.core.errors import InputError
+from paratope.data.tables import read_table
+from paratope.molecules.liabilities import new_liabilities
+from paratope.molecules.mutations import mutations_between
+from paratope.molecules.sequences import UNKNOWN_ANTIGEN, Antibody, Antigen, Pair
+from small_campaigns import HEAVY, LIGHT
+
+LYSOZYME = Antigen(
+    ("KVFGRCELAAAMKRHGLDNYRGYSLGNWVCAAKFESNFNTQATNRNTDGSTDYGILQINSRWWCNDGRTPGSRNLCNIPCSALLSSD",),
+    "HEL",
+)
+PARENT = Pair(Antibody(HEAVY, LIGHT, "mab"), LYSOZYME)
+
+
+@pytest.fixture(scope="module")
+def plate():
+    return first_plate(PARENT, 48)
+
+
+def variance_left(correlation: np.ndarray, rows: list[int]) -> float:
+    """Posterior variance of all, summed, by its definition."""
+    cross = correlation[:, rows]
+    inner = correlation[np.ix_(rows, rows)] + NOISE * np.eye(len(rows))
+    return float(np.trace(correlation - cross @ np.linalg.solve(inner, cross.T)))
+
+
+def test_each_choice_leaves_the_least_variance():
+    random = np.random.default_rng(0)
+    points = np.concatenate([random.normal(size=(30, 2)), random.normal(size=(30, 2)) + 6])
+    correlation = np.exp(-((points[:, None] - points) ** 2).sum(2) / 4)
+    chosen = teaching_batch(correlation, 6, np.zeros(60), np.arange(60)[:, None])
+    for count in range(6):
+        left = [variance_left(correlation, [*chosen[:count], other]) for other in range(60)]
+        assert left[chosen[count]] == pytest.approx(min(left), abs=1e-9)
+    assert {row < 30 for row in chosen} == {True, False}
+    drawn = [
+        variance_left(correlation, random.choice(60, 6, replace=False).tolist()) for _ in range(40)
+    ]
+    assert variance_left(correlation, chosen) < min(drawn)
+    # what is expected is a gentle preference: of twins the better one, and never the best alone
+    twins = np.kron(correlation, np.ones((2, 2)))
+    expected = np.tile([1.0, 0.0], 60)
+    assert all(row % 2 == 0 for row in teaching_batch(twins, 5, expected, np.arange(120)[:, None]))
+
+
+def test_the_plate_is_spread_over_positions_and_residues(plate):
+    mutations = [each for one in plate.suggestions for each in one.candidate.mutations]
+    assert len({one.candidate.pair.residues for one in plate.suggestions}) == 48
+    assert len({(each.chain, each.position) for each in mutations}) >= 24
+    assert len({each.after for each in mutations}) >= 14
+    sizes = Counter(len(one.candidate.mutations) for one in plate.suggestions)
+    assert set(sizes) == {1, 2, 3}
+    for one in plate.suggestions:
+        antibody = one.candidate.pair.antibody
+        assert mutations_between(PARENT.antibody, antibody) == one.candidate.mutations
+        kinds = {each.kind for each in new_liabilities(PARENT.antibody, antibody)}
+        assert not kinds & set(plate.filters.liabilities)
+        assert one.prediction.delta_pkd is not None
+        assert "to learn from" in one.reason
+    assert [one.candidate.name for one in first_plate(PARENT, 48).suggestions] == [
+        one.candidate.name for one in plate.suggestions
+    ]
+
+
+def test_the_table_is_read_by_adapt_once_values_are_added(plate, tmp_path):
+    frame = suggestion_frame(plate)
+    assert "p_beats_best" not in frame.columns
+    frame.with_columns(kd_nM=pl.Series(np.linspace(1, 50, 48))).write_csv(tmp_path / "plate.csv")
+    rows = read_table(tmp_path / "plate.csv", require="measured").rows
+    assert not [row.error for row in rows if row.error]
+
+
+def test_an_unnamed_antigen_has_differences_but_no_level():
+    parent = Pair(PARENT.antibody, UNKNOWN_ANTIGEN)
+    plate = first_plate(parent, 4, regions="H3")
+    assert any("no antigen is named" in note for note in plate.notes)
+    for one in plate.suggestions:
+        assert one.prediction.pkd is None
+        assert 0 < one.p_beats_parent < 1
+    positions = {m.position for one in plate.suggestions for m in one.candidate.mutations}
+    assert len(positions) > 2
+
+
+def test_what_cannot_be_chosen_is_said():
+    with pytest.raises(InputError, match="a batch of at most"):
+        first_plate(PARENT, 96, regions="H:D31", max_mutations=1)
+    with pytest.raises(InputError, match="made of measured variants"):
+        first_plate(PARENT, 4, candidates="recombination")
+    with pytest.raises(InputError, match="names kinds"):
+        first_plate(PARENT, 4, candidates="pool.csv")
+    with pytest.raises(InputError, match="residues apart"):
+        first_plate(PARENT, 24, regions="H:D31,H:T32", max_mutations=2, min_distance=2)
+
+
+@pytest.fixture
+def parent_file(tmp_path: Path) -> Path:
+    path = tmp_path / "parent.csv"
+    row = {"id": ["mab"], "heavy": [HEAVY], "light": [LIGHT], "antigen": [LYSOZYME.chains[0]]}
+    pl.DataFrame(row).write_csv(path)
+    return path
+
+
+def test_the_command_writes_a_plate_and_its_fasta(parent_file, tmp_path, run_paratope):
+    out = tmp_path / "plate-1.csv"
+    done = run_paratope("suggest", "--parent", parent_file, "--batch", "12", "-o", out, code=0)
+    assert "12 chosen of" in done.err
+    assert "paratope adapt" in done.err
+    assert pl.read_csv(out).height == 12
+    assert (tmp_path / "plate-1.fasta").read_text("utf-8").count(">") == 24
+    few = ("--batch", "3", "--regions", "H3")
+    shown = run_paratope("suggest", "--parent", parent_file, *few, code=0)
+    assert "P(better)" in shown.out
+
+
+def test_a_first_plate_needs_one_parent(parent_file, tmp_path, run_paratope):
+    for arguments, said in (
+        ((), "give the folder of a campaign's model"),
+        (("--parent", "mab"), "no such file"),
+        (("--parent", parent_file, "--explore", "1"), "to learn from"),
+    ):
+        done = run_paratope("suggest", *arguments, "--batch", "4", code=2)
+        assert said in done.err
+    two = pl.concat([pl.read_csv(parent_file)] * 2).with_columns(
+        heavy=pl.Series([HEAVY, HEAVY[:-1]])
+    )
+    two.write_csv(tmp_path / "two.csv")
+    with pytest.raises(InputError, match="made of one parent; got 2"):
+        read_parent(tmp_path / "two.csv")
