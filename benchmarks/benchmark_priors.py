@@ -83,14 +83,18 @@ def campaign_of_rows(landscape: MeasuredLandscape, rows: np.ndarray) -> Campaign
     )
 
 
+def prior_of(fit: Fit) -> SubstitutionPrior:
+    """The prior mean by a general model."""
+    scores, slopes = fit.substitutions, fit.level.slopes
+    ours = float(slopes[0]), float(slopes[2])
+    return SubstitutionPrior(dict(scores.weights), scores.mean_weight, *ours)
+
+
 def draws(
     landscape: MeasuredLandscape, fit: Fit, sizes: list[int], language: Remembered
 ) -> Iterator[dict[str, Any]]:
     """Every draw of a landscape, with and without the prior mean."""
-    scores, slopes = fit.substitutions, fit.level.slopes
-    elsewhere = SubstitutionPrior(
-        dict(scores.weights), scores.mean_weight, float(slopes[0]), float(slopes[2])
-    )
+    elsewhere = prior_of(fit)
     for count in sizes:
         for mode in MODES:
             for repeat in range(REPEATS[count]):

@@ -141,7 +141,7 @@ def first_plate(
     few = _drawn(kept, max(MAX_JOINT, batch), random)
     progress(f"comparing {len(few):,} candidates", 0, 1)
     expected = general.predict_pkd([candidate.pair for candidate in few], [parent])
-    correlation, residues = correlations(parent, few, language)
+    correlation, residues = correlations(parent, [each.pair for each in few], language)
     progress(f"choosing {batch:,} of them", 0, 1)
     chosen = teaching_batch(correlation, batch, expected, residues, wanted.min_distance)
     plate = [few[index] for index in chosen]
@@ -229,7 +229,7 @@ def _combined(
 
 
 def correlations(
-    parent: Pair, candidates: list[Candidate], language: LanguageModel
+    parent: Pair, candidates: Sequence[Pair], language: LanguageModel
 ) -> tuple[np.ndarray, np.ndarray]:
     """Prior correlations of candidates, (n, n), and their residues, (n, sites).
 
@@ -237,7 +237,7 @@ def correlations(
     """
     sites = [ParentSites.of(parent, language)]
     featuriser = Featuriser([parent], sites, [parent.antigen.chains])
-    features = featuriser.features([candidate.pair for candidate in candidates], None)
+    features = featuriser.features(candidates, None)
     absent = {*ENCODED_TERMS, *WITHIN_ANTIGEN, *WITHIN_PARENT, "parent"}
     if not sites[0].embedding:
         absent.update(LANGUAGE_TERMS)

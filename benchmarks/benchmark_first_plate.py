@@ -1,0 +1,157 @@
+"""The first plate of a campaign, replayed on measured landscapes.
+
+python benchmarks/benchmark_first_plate.py [-o results]
+
+Of a landscape's variants a plate is chosen before any value is known: as `paratope suggest` does
+with `--parent FILE`, at random, or the highest expected values. A campaign's model with its prior
+mean learns from it and ranks the others. The general model behind both never saw the antibody
+family.
+"""
+
+import argparse
+import statistics
+import sys
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmark_priors import FEWEST_VARIANTS, POOL, campaign_of_rows, prior_of
+from campaign_landscapes import Remembered, spearman
+from measured_landscapes import MeasuredLandscape, measured_landscapes, without_family
+from paratope.campaigns.campaign_model import CampaignModel
+from paratope.campaigns.kernels.language import AntibodyLanguage
+from paratope.campaigns.suggestion.first_plate import correlations, teaching_batch
+from paratope.data.datasets import training_rows
+from paratope.models.general.fitting import Fit, TrainingTable
+from results_writer import RESULTS, circumstances, write_results
+
+PACKAGES = ("paratope", "torch", "numpy", "scipy")
+SIZES = (24, 96)
+FEWEST_RANKED = 40
+REPEATS = 3  # Of each landscape, on so many random parts
+SHARE = 0.7
+RANDOM_PLATES = 3  # On each part
+PLATES = ("random", "highest expected", "suggest")
+
+
+def replayed(landscape: MeasuredLandscape, fit: Fit, language: Remembered) -> list[dict[str, Any]]:
+    """Spearman on the rest after each plate."""
+    elsewhere, lines = prior_of(fit), []
+    for repeat in range(REPEATS):
+        random = np.random.default_rng([7, repeat])
+        total = len(landscape.pairs)
+        part = landscape.take(np.sort(random.permutation(total)[: int(SHARE * total)]))
+        scores, count = fit.substitutions, len(part.pairs)
+        expected = (
+            np.array(
+                [
+                    [scores.antibody(each).sum(), 0.0, scores.cost(each).sum()]
+                    for each in part.changes
+                ]
+            )
+            @ fit.level.slopes
+        )
+        correlation, residues = correlations(part.parent, part.pairs, language)
+        for size in SIZES:
+            if count < size + FEWEST_RANKED:
+                continue
+            plates = [("random", random.permutation(count)[:size]) for _ in range(RANDOM_PLATES)]
+            plates.append(("highest expected", np.argsort(-expected, kind="stable")[:size]))
+            best = teaching_batch(correlation, size, expected, residues)
+            plates.append(("suggest", np.array(best)))
+            for name, rows in plates:
+                measured = np.sort(rows)
+                rest = np.setdiff1d(np.arange(count), measured)
+                value = 0.0
+                if np.ptp(part.measured[measured]):
+                    campaign = campaign_of_rows(part, measured)
+                    model = CampaignModel.fit(campaign, language=language, prior=elsewhere)
+                    mean = model.predict_latent([part.pairs[row] for row in rest]).mean
+                    value = spearman(part.measured[rest], mean)
+                line = {"landscape": landscape.name, "class": landscape.kind, "size": size}
+                lines.append({**line, "plate": name, "repeat": repeat, "spearman": round(value, 4)})
+    return lines
+
+
+def over_families(lines: list[dict[str, Any]], plate: str) -> dict[int, float]:
+    """Mean Spearman after a plate by family, each a mean over its landscapes."""
+    by: dict[int, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for line in lines:
+        if line["plate"] == plate:
+            by[line["family"]][line["landscape"]].append(line["spearman"])
+    return {
+        family: statistics.fmean(map(statistics.fmean, each.values()))
+        for family, each in by.items()
+    }
+
+
+def tables(lines: list[dict[str, Any]]) -> list[str]:
+    """Means over families, by class of landscape; then every landscape."""
+    shown = [
+        "| plate of | class | families | random | highest expected | suggest | suggest − "
+        "random (SE over families) |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    kinds = dict.fromkeys(line["class"] for line in lines)
+    for size in SIZES:
+        for kind in ("all", *kinds):
+            some = [one for one in lines if one["size"] == size and kind in ("all", one["class"])]
+            if not some:
+                continue
+            means = {plate: over_families(some, plate) for plate in PLATES}
+            gains = np.array([means["suggest"][f] - means["random"][f] for f in means["random"]])
+            error = gains.std(ddof=1) / np.sqrt(len(gains)) if len(gains) > 1 else float("nan")
+            cells = " | ".join(f"{statistics.fmean(means[plate].values()):.3f}" for plate in PLATES)
+            shown.append(
+                f"| {size} | {kind} | {len(gains)} | {cells} | {gains.mean():+.3f} ± {error:.3f} |"
+            )
+    shown += ["", "| landscape | " + " | ".join(f"{n}: {p}" for n in SIZES for p in PLATES) + " |"]
+    shown.append("|---|" + "---|" * (len(SIZES) * len(PLATES)))
+    for name in dict.fromkeys(line["landscape"] for line in lines):
+        own = [line for line in lines if line["landscape"] == name]
+        cells = []
+        for size in SIZES:
+            for plate in PLATES:
+                values = [
+                    line["spearman"]
+                    for line in own
+                    if (line["size"], line["plate"]) == (size, plate)
+                ]
+                cells.append(f"{statistics.fmean(values):.3f}" if values else "")
+        shown.append(f"| {name} | " + " | ".join(cells) + " |")
+    return shown
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("-o", "--output", type=Path, default=RESULTS)
+    options = arguments.parse_args()
+    command = " ".join(["python", "benchmarks/benchmark_first_plate.py", *sys.argv[1:]])
+    record: dict[str, Any] = circumstances(command, PACKAGES)
+    table = TrainingTable.of(training_rows().measurements)
+    landscapes = measured_landscapes(FEWEST_VARIANTS)
+    fits = without_family(table, landscapes)
+    lines: list[dict[str, Any]] = []
+    for landscape, (family, fit) in zip(landscapes, fits, strict=True):
+        started, language = time.perf_counter(), Remembered(AntibodyLanguage())
+        rows = np.random.default_rng(0).permutation(len(landscape.pairs))[:POOL]
+        part = landscape.take(np.sort(rows))
+        lines += [{**line, "family": family} for line in replayed(part, fit, language)]
+        took = time.perf_counter() - started
+        print(f"{landscape.name}: {took:.0f} s", file=sys.stderr, flush=True)
+    shown = [
+        "# The first plate",
+        "",
+        "Spearman on the variants that were not measured, after a plate chosen before any value "
+        f"was known, on {REPEATS} random parts of each landscape. A family counts once.",
+        "",
+        *tables(lines),
+    ]
+    write_results("first_plate", {**record, "plates": lines}, shown, options.output)
+
+
+if __name__ == "__main__":
+    main()
