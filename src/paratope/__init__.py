@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from paratope.models.prediction import Prediction
     from paratope.models.predictor import Predictor
     from paratope.molecules.sequences import Antibody, Antigen, Pair
+    from paratope.screening import Screened, screen
     from paratope.training import train_table
 
 __version__ = "0.1.0"
@@ -49,6 +50,7 @@ _HOMES = {
         "models.prediction": "Prediction",
         "models.predictor": "Predictor",
         "molecules.sequences": "Antibody Antigen Pair",
+        "screening": "Screened screen",
         "training": "train_table",
     }.items()
     for name in names.split()
@@ -65,6 +67,7 @@ __all__ = [
     "Prediction",
     "Predictor",
     "Scan",
+    "Screened",
     "adapt",
     "audit",
     "compare",
@@ -73,6 +76,7 @@ __all__ = [
     "read_fasta",
     "read_table",
     "scan",
+    "screen",
     "split_measurements",
     "suggest",
     "train_table",

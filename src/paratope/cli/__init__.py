@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "explain": ("paratope.cli.explain", "Say what a predicted pKd is made of, as a sum."),
     "adapt": ("paratope.cli.adapt", "Fit a model to a campaign's measurements, and validate it."),
     "suggest": ("paratope.cli.suggest", "Design the next plate of a campaign."),
+    "screen": ("paratope.cli.screen", "Screen a library of up to millions for its best binders."),
     "scan": ("paratope.cli.scan", "Predict every mutant: heat maps, liabilities."),
     "simulate-campaign": (
         "paratope.cli.simulate_campaign",

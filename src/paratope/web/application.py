@@ -15,8 +15,11 @@ from starlette.responses import Response
 
 from paratope import __version__
 from paratope.core.errors import ModelError, ParatopeError
+from paratope.core.files import sole_writer
+from paratope.models.bundle import find_model
 from paratope.models.predictor import Predictor
-from paratope.web import api, pages
+from paratope.web import api, job_api, pages
+from paratope.web.jobs import Runner, Store
 from paratope.web.predicting import FIRST_PAIR, Asked, BusyError, Predicting, ServedModel
 from paratope.web.protection import Gate, PatientProtocol, Refusal, refusal
 from paratope.web.settings import ServeSettings
@@ -38,14 +41,17 @@ def create_app(settings: ServeSettings) -> FastAPI:
         redirect_slashes=False,
         lifespan=_lifespan,
     )
-    watch = Watch()
+    watch = Watch(lambda path: path == "/v1/tables" or path in pages.TAKE_TABLES)
     state = app.state
     state.settings, state.watch = settings, watch
     state.ready = state.leaving = False
     state.not_ready = ""
+    state.sources = {served_name(source): _absolute(source) for source in settings.models}
+    state.store = Store(settings.folder, settings.limits)
     state.predicting = Predicting(settings.limits.waiting_rows, settings.limits.answer_seconds)
     state.update_metrics = lambda: _update_metrics(app)
     app.include_router(api.router)
+    app.include_router(job_api.router)
     app.include_router(pages.router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     app.add_middleware(Gate, settings=settings, watch=watch)
@@ -56,13 +62,18 @@ def create_app(settings: ServeSettings) -> FastAPI:
 
 @contextlib.asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    opening = asyncio.create_task(_open_models(app))
-    try:
-        yield
-    finally:
-        app.state.leaving = True
-        opening.cancel()
-        app.state.predicting.close()
+    state = app.state
+    with sole_writer(state.settings.folder):
+        state.runner = Runner(state.store, state.settings.job_processes)
+        opening = asyncio.create_task(_open_models(app))
+        try:
+            yield
+        finally:
+            state.leaving = True
+            opening.cancel()
+            await state.runner.close()
+            state.predicting.close()
+            state.store.close()
 
 
 async def _open_models(app: FastAPI) -> None:
@@ -83,6 +94,13 @@ async def _open_models(app: FastAPI) -> None:
     state.ready = True
 
 
+def _absolute(source: str) -> str:
+    try:
+        return str(find_model(source).resolve())
+    except ModelError:  # which opening it says
+        return source
+
+
 def served_name(source: str) -> str:
     """What clients call a model: its folder's name, not its path.
 
@@ -94,7 +112,14 @@ def served_name(source: str) -> str:
 
 def _update_metrics(app: FastAPI) -> None:
     watch, counts = app.state.watch, app.state.predicting.counts
-    watch.gauges["waiting_rows"].set(counts.waiting_rows)
+    store = app.state.store
+    for name, value in {
+        "waiting_rows": counts.waiting_rows,
+        "waiting_jobs": len(store.jobs("queued")),
+        "running_jobs": app.state.runner.running,
+        "stored_bytes": store.stored_bytes(),
+    }.items():
+        watch.gauges[name].set(value)
     batches, counts.batches = counts.batches, []
     for rows in batches:
         watch.batch(rows)

@@ -29,6 +29,7 @@ from paratope.web.protection import COOKIE, Refusal, session_cookie
 from paratope.web.settings import MAX_ANTIGEN, MAX_CHAIN
 
 PAGES = (("/", "Predict"),)
+TAKE_TABLES = frozenset({"/table", "/campaign", "/evaluate"})  # forms with files
 PARENT_ID = "parent"
 _EXAMPLES = Path(__file__).with_name("templates") / "examples.csv"
 EXAMPLES = tuple(csv.DictReader(_EXAMPLES.read_text("utf-8").splitlines()))

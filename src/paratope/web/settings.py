@@ -27,6 +27,7 @@ class Limits:
     body_seconds: float = 20.0  # without a byte of the body
     slowest_bytes_per_second: float = 20_000.0  # of a body, on average after `body_seconds`
     answer_seconds: float = 60.0  # a prediction may take
+    job_seconds: float = 6 * 3600.0  # a job may run
     drain_seconds: float = 20.0  # for what is under way at SIGTERM
     table_days: float = 1.0  # that an upload is kept which no job has taken
     job_days: float = 30.0  # that a job's results are kept

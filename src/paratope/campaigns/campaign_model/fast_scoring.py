@@ -21,6 +21,7 @@ from paratope.campaigns.kernels.terms import (
     KERNELS,
     WITHIN_ANTIGEN,
     Comparison,
+    residue_similarity,
     summed_diagonal,
 )
 from paratope.campaigns.kernels.variants import (
@@ -41,10 +42,12 @@ _BLOCK = 4096
 # is numbered.
 _ANCHORS = frozenset(f"{role}{number}" for role in "HL" for number in (23, 41, 104, 118))
 _UNREADABLE = 255
+# Kernel of substitutions, its factor of the sites (the other is `residue_similarity`), its scale
 _SATURATING = {
-    "saturating_substitution": ("same_site_substitution", "additive"),
-    "saturating_site_context": ("site_context_substitution", "by_site"),
+    "saturating_substitution": ("same_site_substitution", "same_site", "additive"),
+    "saturating_site_context": ("site_context_substitution", "site_context", "by_site"),
 }
+_RESIDUES = GAP + 1
 _CONSTANT = ("parent", "assay", "antigen")
 Chains = tuple[str, str | None]
 
@@ -111,18 +114,19 @@ class FastScorer:
         self._apart = apart + train.totals(changed)
         self._lengths = {
             name: summed_diagonal(KERNELS[kernel_name], train, scales)
-            for name, (kernel_name, _) in _SATURATING.items()
+            for name, (kernel_name, *_) in _SATURATING.items()
         }
-        self._table: dict[SiteSubstitution, int] = {}
+        # The table: `_RESIDUES` columns for each changed site of each parent
+        self._sites: dict[tuple[int, Site, int], int] = {}
         width = np.zeros((0, count), np.float32)
         self._products = {
             n: width for n in (*_SATURATING, "residues", "physics") if n in self._share
         }
-        self._own = {name: np.zeros((0, 0)) for name in self._products if name in _SATURATING}
+        self._between_sites = {n: np.zeros((0, 0)) for n in self._products if n in _SATURATING}
         self._effect, self._unseen = np.zeros(0), np.zeros(0, bool)
         self._elsewhere = np.zeros((0, 2))  # What changes add to the sums of the prior mean
         self._moved = np.zeros((0, train.physics.shape[1]))
-        self._substitutions: list[SiteSubstitution] = []
+        self._of_chains = np.zeros(0, bool)
         self._frames = self._parent_frames()
 
     def score(self, antibodies: Sequence[Chains]) -> FastScores:
@@ -202,14 +206,14 @@ class FastScorer:
             inside = residues[kept[members]]
             row, position = np.nonzero(inside != frame.residues)
             after = inside[row, position]
-            unknown = np.flatnonzero(frame.column[position, after] < 0)
-            codes = np.unique(position[unknown] * (GAP + 1) + after[unknown])
-            for at, new in zip(*divmod(codes, GAP + 1), strict=True):
-                change = frame.parent, frame.sites[at], int(frame.residues[at]), int(new)
-                frame.column[at, new] = self._column(SiteSubstitution(*change))
+            for at in np.unique(position[frame.site[position] < 0]).tolist():
+                before = int(frame.residues[at])
+                frame.site[at] = self._site(frame.parent, frame.sites[at], before)
             every = [self._column(each) for each in self._of_antigen[frame.parent]]
             row = np.concatenate([members[row], np.repeat(members, len(every))])
-            column = np.concatenate([frame.column[position, after], np.tile(every, len(members))])
+            column = np.concatenate(
+                [frame.site[position] * _RESIDUES + after, np.tile(every, len(members))]
+            )
             parts.append((row, column.astype(int)))
         self._describe()
         row, column = (np.concatenate(part) for part in zip(*parts, strict=True))
@@ -223,8 +227,7 @@ class FastScorer:
         starts = np.searchsorted(changes.row, np.arange(count + 1))
         mean = self._base[changes.parent]
         mean += np.bincount(changes.row, self._effect[changes.column], count)
-        of_antibody = ~np.array([each.site.of_antigen for each in self._substitutions], bool)
-        changed = np.bincount(changes.row, of_antibody[changes.column], count)
+        changed = np.bincount(changes.row, self._of_chains[changes.column], count)
         if (elsewhere := self._model.trained.elsewhere) is not None:
             each = self._elsewhere[changes.column].T
             sums = [np.bincount(changes.row, values, count) for values in each]
@@ -247,16 +250,18 @@ class FastScorer:
         from scipy.sparse import csr_array
 
         scales, count, train = self._model.trained.scales, len(parent), self._train
-        shape = count, len(self._substitutions)
+        shape = count, len(self._effect)
         has = csr_array((np.ones(len(row), np.float32), (row, column)), shape=shape)
         total = np.zeros(count)
         weights = self._weights.astype(np.float32)
         left, right = _pairs(row, count)
+        site, after = np.divmod(column, _RESIDUES)
+        sites, alike = (site[left], site[right]), residue_similarity()[after[left], after[right]]
         for name, product in self._products.items():
             exponent = has @ product
             if name in _SATURATING:
-                own = np.bincount(row[left], self._own[name][column[left], column[right]], count)
-                scale = 2 * getattr(scales, _SATURATING[name][1])
+                own = np.bincount(row[left], alike * self._between_sites[name][sites], count)
+                scale = 2 * getattr(scales, _SATURATING[name][2])
                 exponent -= (own[:, None] / scale).astype(np.float32)
                 exponent -= (self._lengths[name] / scale).astype(np.float32)
             elif name == "physics":
@@ -273,56 +278,79 @@ class FastScorer:
             total += self._share[name] * (exponent @ weights)
         return total
 
+    def _site(self, parent: int, site: Site, before: int) -> int:
+        """A changed site's place in the table; `_describe` follows before it is used."""
+        return self._sites.setdefault((parent, site, before), len(self._sites))
+
     def _column(self, change: SiteSubstitution) -> int:
-        """A change's column in the table; `_describe` follows before it is used."""
-        if change not in self._table:
-            self._table[change] = len(self._substitutions)
-            self._substitutions.append(change)
-        return self._table[change]
+        return self._site(*change[:3]) * _RESIDUES + change.after
 
     def _describe(self) -> None:
-        """Effects and products of the changes that are new in the table."""
-        new = self._substitutions[len(self._effect) :]
+        """Effects and products of the changes of the sites that are new in the table.
+
+        Site by site, so that a change has the same numbers, to the last bit, in whatever order the
+        sites come.
+        """
+        known = len(self._effect) // _RESIDUES
+        new = list(self._sites)[known:]
         if not new:
             return
+        parts = [self._described(each) for each in new]
+        columns = zip(*(effect for effect, _ in parts), strict=True)
+        old = self._effect, self._unseen, self._of_chains, self._moved, self._elsewhere
+        self._effect, self._unseen, self._of_chains, self._moved, self._elsewhere = (
+            np.concatenate([before, *more]) for before, more in zip(old, columns, strict=True)
+        )
+        for name, product in self._products.items():
+            self._products[name] = np.concatenate([product, *(of[name] for _, of in parts)])
+        some = [SiteSubstitution(*each, after=0) for each in self._sites]
+        table, scales = self._model.featuriser.described(some), self._model.trained.scales
+        for name, before in self._between_sites.items():
+            between = np.empty((len(some), len(some)))
+            between[:known, :known] = before
+            for row in range(known, len(some)):
+                one = self._model.featuriser.described(some[row : row + 1])
+                values = getattr(Comparison(one, table, scales), _SATURATING[name][1])[0]
+                between[row] = between[:, row] = values
+            self._between_sites[name] = between
+
+    def _described(
+        self, site: tuple[int, Site, int]
+    ) -> tuple[tuple[np.ndarray, ...], dict[str, np.ndarray]]:
+        """Effect of each change of a site, whether unseen, in a chain, descriptors, sums; products.
+
+        The sums are those of the prior mean.
+        """
         model, train, scales = self._model, self._train, self._model.trained.scales
-        table = model.featuriser.described(new)
-        if (elsewhere := model.trained.elsewhere) is not None:
-            self._elsewhere = np.concatenate([self._elsewhere, elsewhere.of_changes(table)])
+        changes = [SiteSubstitution(*site, after) for after in range(_RESIDUES)]
+        table = model.featuriser.described(changes)
         both = Comparison(table, train.changes, scales)
         has, weights = train.has, self._weights
         effect = self._kernel.of_substitutions(both) @ (has.T @ weights)
-        within = [name for name in WITHIN_ANTIGEN if name in self._share]
-        if within:
-            same = self._same_antigen()[table.parent]  # (u, n)
-            for name in within:
+        for name in WITHIN_ANTIGEN:
+            if name in self._share:
                 summed = (has @ KERNELS[name.removeprefix("antigen_")](both).T).T
+                same = self._same_antigen()[site[0]]
                 effect += self._share[name] * ((summed * same) @ weights)
         if "total_likelihood" in self._share:
             pull = float(train.log_odds[:, 0] @ weights)
             effect += self._share["total_likelihood"] * pull * table.likelihood[:, 0]
-        self._effect = np.concatenate([self._effect, effect])
         unseen = ~np.isin(table.key, list(model.changed_sites))
-        self._unseen = np.concatenate([self._unseen, unseen])
         descriptors = residue_descriptors()
         moved = descriptors[table.after] - descriptors[table.before]
-        self._moved = np.concatenate([self._moved, moved])
-        every = model.featuriser.described(self._substitutions)
-        for name, product in self._products.items():
+        products = {}
+        for name in self._products:
             if name in _SATURATING:
-                kernel, scale = KERNELS[_SATURATING[name][0]], getattr(scales, _SATURATING[name][1])
-                more = (has @ kernel(both).T).T / scale
-                known, old = self._own[name], len(self._own[name])
-                own = np.empty((len(every.after), len(every.after)))
-                own[:old, :old] = known
-                own[old:] = kernel(Comparison(table, every, scales))
-                own[:old, old:] = own[old:, :old].T
-                self._own[name] = own
+                kernel, _, scale = _SATURATING[name]
+                values = (has @ KERNELS[kernel](both).T).T / getattr(scales, scale)
             elif name == "physics":
-                more = 2 * (moved @ train.physics.T) / scales.physics
+                values = 2 * (moved @ train.physics.T) / scales.physics
             else:
-                more = -self._moved_apart(new, both) / scales.hamming
-            self._products[name] = np.concatenate([product, more.astype(np.float32)])
+                values = -self._moved_apart(changes, both) / scales.hamming
+            products[name] = values.astype(np.float32)
+        elsewhere = model.trained.elsewhere
+        sums = np.zeros((len(changes), 2)) if elsewhere is None else elsewhere.of_changes(table)
+        return (effect, unseen, ~table.of_antigen, moved, sums), products
 
     def _moved_apart(self, new: Sequence[SiteSubstitution], both: Comparison) -> np.ndarray:
         """How many residues more each change is away from each training variant, (u, n)."""
@@ -382,10 +410,10 @@ class FastScorer:
             way = [(rows[index] != rows[each]).sum() + cost[each] - cost[index] for each in others]
             alone = (int(min(way, default=10**6)) - 1) // 2
             anchors = np.array([i for i, site in enumerate(sites) if site.key in _ANCHORS], int)
-            column = np.full((len(sites), GAP + 1), -1)
+            site = np.full(len(sites), -1)
             place = np.array([places[site] for site in sites])
             known = tuple(sites), np.array(residues, np.uint8), place
-            frames.append(_Frame(index, shape, *known, others, alone, anchors, column))
+            frames.append(_Frame(index, shape, *known, others, alone, anchors, site))
         return frames
 
 
@@ -406,7 +434,7 @@ class _Frame(NamedTuple):
     others: list[int]  # Parents of other lengths
     alone: int  # Changes up to which none of these is nearer
     anchors: np.ndarray  # Of sites that numbering begins from
-    column: np.ndarray  # (sites, 21) of each change in the scorer's table, -1 if it is not there
+    site: np.ndarray  # (sites,) place in the scorer's table, -1 if it is not there
 
 
 def _pairs(row: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:

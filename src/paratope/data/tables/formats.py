@@ -53,7 +53,7 @@ Frame: TypeAlias = "pl.DataFrame | pd.DataFrame"
 MAX_FIELD_CHARACTERS = 1 << 24
 _MAX_LINE_CHARACTERS = 1 << 26
 _SUFFIX_DELIMITER = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
-_FASTA_NAME = re.compile(r"\.(fasta|fa|faa|fas|fsa)(\.gz)?$", re.IGNORECASE)
+_FASTA_NAME = re.compile(r"\.(fasta|fa|faa|fas|fsa)(\.gz|\.zst)?$", re.IGNORECASE)
 # "mab1_H" and "mab1_L", "mab1|heavy" and "mab1|light", "mab1 VH" and "mab1 VL"
 _CHAIN_MARK = re.compile(
     r"^(?P<stem>.+?)[\s_|.:/-]+(?P<mark>heavy|light|vh|vl|vk|hc|lc|h|l|k)(?:[\s_-]*chain)?$",

@@ -26,6 +26,7 @@ from paratope.core.errors import InputError
 Source: TypeAlias = str | os.PathLike[str] | IO[bytes]
 
 _CHUNK_BYTES = 1 << 20
+_ZSTD = b"\x28\xb5\x2f\xfd"
 # Control characters that no text file holds: all but tab, line feed, form feed, carriage return.
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f]")
 # By their byte-order marks; that of UTF-16 begins the one of UTF-32.
@@ -48,7 +49,6 @@ _MAGIC = {
     b"%PDF": "PDF",
     b"BZh": "bzip2",
     b"\xfd7zXZ": "xz",
-    b"\x28\xb5\x2f\xfd": "zstd",
 }
 
 MAX_COLUMNS = 16_384  # As many as the widest sheet has
@@ -180,6 +180,10 @@ def open_source(source: Source) -> Iterator[Opened]:
                         before, stretch = raw.tell(), 0
                 raw = copy
             raw.seek(0)
+            if raw.read(4) == _ZSTD:
+                raw.seek(0)
+                raw = stack.enter_context(_unpacked_zstd(raw, name))
+            raw.seek(0)
             head = raw.read(1 << 16)
             raw.seek(0)
         except (EOFError, zlib.error, gzip.BadGzipFile):
@@ -192,11 +196,31 @@ def open_source(source: Source) -> Iterator[Opened]:
             }
             other = f"cannot be read: {error.strerror or error}"
             raise InputError(f"{name}: {reasons.get(type(error), other)}") from None
-        suffix = Path(name.lower().removesuffix(".gz")).suffix
+        suffix = Path(name.lower().removesuffix(".gz").removesuffix(".zst")).suffix
         opened = Opened(name, _kind(head, name), suffix, raw, getattr(source, "sheet", None))
         if opened.sheet is not None and opened.kind != "xlsx":
             raise InputError(f"{name}: only an XLSX file has sheets; this is {opened.kind}")
         yield opened
+
+
+@contextlib.contextmanager
+def _unpacked_zstd(raw: IO[bytes], name: str) -> Iterator[IO[bytes]]:
+    """A temporary file of what a Zstandard file holds; `InputError` if it is damaged or a bomb."""
+    import pyarrow as pa
+
+    packed = raw.seek(0, io.SEEK_END)
+    raw.seek(0)
+    with tempfile.TemporaryFile() as copy:
+        try:
+            with pa.CompressedInputStream(pa.PythonFile(raw, "r"), "zstd") as unpacked:
+                while chunk := unpacked.read(_CHUNK_BYTES):
+                    copy.write(chunk)
+                    check_ratio(name, packed, copy.tell(), _FREE_BYTES)
+        except (pa.ArrowException, OSError) as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise
+            raise InputError(f"{name}: damaged Zstandard file (cut short or altered)") from None
+        yield copy
 
 
 def _kind(head: bytes, name: str) -> str:

@@ -1,0 +1,129 @@
+"""The folder of a screen: blocks that are durable once written, and what they were made of."""
+
+import contextlib
+import json
+import os
+import resource
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from paratope.core.errors import InputError, OutputError
+from paratope.core.files import as_output_error, atomic_file, write_json
+
+MANIFEST = "manifest.json"
+# What a screen's parts hold, a row for each antibody and antigen.
+PART_SCHEMA = {
+    "row": pl.Int64,  # In the library, from 0
+    "id": pl.String,
+    "heavy": pl.String,
+    "light": pl.String,
+    "antigen": pl.String,
+    "stage": pl.String,  # ``fast``, ``full`` or ``rejected``
+    "fast": pl.Float64,
+    "full": pl.Float64,
+    "low": pl.Float64,
+    "high": pl.Float64,
+    "p_strong": pl.Float64,
+    "domain": pl.String,
+    "note": pl.String,
+    "error": pl.String,
+}
+FULL_COLUMNS = ("full", "low", "high", "p_strong", "domain", "note", "error")
+
+
+class ScreenFolder:
+    """A screen's folder; raises `InputError` if it is that of another screen.
+
+    `made_of` is what the answer depends on: the library, the model, the antigens, the options.
+    """
+
+    def __init__(self, path: Path, made_of: Mapping[str, Any]) -> None:
+        self.path, self._made_of = path, json.loads(json.dumps(made_of))
+        with as_output_error(path):
+            path.mkdir(parents=True, exist_ok=True)
+        manifest = path / MANIFEST
+        if manifest.exists():
+            try:
+                known = json.loads(manifest.read_text(encoding="utf-8"))
+                before = dict(known["made_of"])
+            except (ValueError, KeyError, TypeError) as error:
+                raise InputError(f"{manifest} is damaged; give another folder: {error}") from None
+            changed = [
+                name
+                for name in dict.fromkeys([*self._made_of, *before])
+                if before.get(name) != self._made_of.get(name)
+            ]
+            if changed:
+                raise InputError(
+                    f"{path} holds a screen of another {', another '.join(changed)}: "
+                    f"{_shown(before, self._made_of, changed[0])}. To go on with it, give what it "
+                    "was begun with; for a new screen, give another folder"
+                )
+            self.finished: dict[str, Any] | None = known.get("finished")
+        else:
+            if any(path.iterdir()):
+                raise OutputError(f"{path} is not empty and holds no screen; give another folder")
+            self.finished = None
+            write_json(manifest, {"made_of": self._made_of})
+        with as_output_error(path):
+            for name in ("parts", "full"):
+                (path / name).mkdir(exist_ok=True)
+
+    def finish(self, summary: Mapping[str, Any]) -> None:
+        """Keep what a finished screen says of itself."""
+        write_json(self.path / MANIFEST, {"made_of": self._made_of, "finished": summary})
+        self.finished = dict(summary)
+
+    def part(self, number: int) -> Path:
+        """File of a block of the library."""
+        return self.path / "parts" / f"{number:08d}.parquet"
+
+    def rescored(self, number: int) -> Path:
+        """File of a block of those that were scored in full."""
+        return self.path / "full" / f"{number:08d}.parquet"
+
+    def parts(self, *columns: str) -> Iterator[tuple[int, pl.DataFrame]]:
+        """Blocks in order, or some columns of them; those without holes before them."""
+        number = 0
+        while (path := self.part(number)).exists():
+            yield number, read_part(path, columns)
+            number += 1
+
+    def log(self, stage: str, rows: int, seconds: float) -> None:
+        """One line of ``throughput.csv``: when, what, how fast, the most memory so far."""
+        path = self.path / "throughput.csv"
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        line = f"{now},{stage},{rows},{seconds:.3f},{rows / max(seconds, 1e-9):.1f},{memory:.0f}\n"
+        with as_output_error(path):
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+            try:
+                if not os.fstat(descriptor).st_size:
+                    line = "time,stage,rows,seconds,rows_per_second,peak_memory_mb\n" + line
+                os.write(descriptor, line.encode())
+            finally:
+                os.close(descriptor)
+
+
+def write_part(path: Path, frame: pl.DataFrame) -> None:
+    """Write a block, whole or not at all."""
+    with atomic_file(path) as file:
+        frame.write_parquet(file, compression="zstd")
+
+
+def read_part(path: Path, columns: tuple[str, ...] = ()) -> pl.DataFrame:
+    """A block, or some columns of it; raises `InputError` if it is damaged."""
+    with contextlib.suppress(OSError, pl.exceptions.PolarsError):
+        return pl.read_parquet(path, columns=list(columns) or None, use_pyarrow=False)
+    raise InputError(f"{path} is damaged; remove it and repeat the command, which makes it again")
+
+
+def _shown(before: Mapping[str, Any], now: Mapping[str, Any], name: str) -> str:
+    """How one of two settings differs, shortly."""
+    texts = [json.dumps(each.get(name), ensure_ascii=False) for each in (before, now)]
+    cut = (text if len(text) < 80 else f"{text[:77]}..." for text in texts)
+    return "{} before, {} now".format(*cut)

@@ -1,0 +1,185 @@
+"""What a screen asks of a model: fast scores of a block, full ones of the best, in its own unit."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from paratope.campaigns.campaign_model import CampaignModel
+from paratope.campaigns.campaign_model.fast_scoring import Chains, FastScorer
+from paratope.core.errors import EncoderError
+from paratope.core.units import STRONG_PKD
+from paratope.models.predictor import Predictor
+from paratope.molecules.sequences import Antibody, Antigen, Pair
+
+# Pairs that a model without a fast form is asked about at once.
+PAIRS_AT_ONCE = 20_000
+
+
+class FastScores(NamedTuple):
+    """Of n antibodies against m antigens, in the model's unit."""
+
+    value: np.ndarray  # (n, m)
+    domain: np.ndarray  # (n, m) as in `paratope.models.prediction.Prediction`
+
+
+class FullScores(NamedTuple):
+    """Of n antibodies against m antigens, in the model's unit; (n, m) each."""
+
+    value: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    p_strong: np.ndarray  # NaN where the unit is no pKd
+    domain: np.ndarray
+    note: np.ndarray
+    error: np.ndarray  # Why a pair has no numbers; mostly empty
+
+
+class ScreenModel(Protocol):
+    """A model as a screen uses it. Antibodies are chains as `prepare_antibody` gives them."""
+
+    antigens: tuple[Antigen, ...]
+    label: str
+    coverage: float
+    light: str | None  # Light chain of the rows that have none, if one is the campaign's
+    has_fast: bool  # Whether `fast` scores without encoding a variant
+
+    def readable(self, antibodies: Sequence[Chains]) -> np.ndarray:
+        """Rows, increasing, that need not be cleaned or numbered before they are scored."""
+        ...
+
+    def fast(self, antibodies: Sequence[Chains]) -> FastScores:
+        """Scores that cost microseconds."""
+        ...
+
+    def full(self, antibodies: Sequence[Chains]) -> FullScores:
+        """The model's own predictions; the same antibodies together give the same numbers."""
+        ...
+
+
+def screen_model(predictor: Predictor, antigens: Sequence[Antigen], coverage: float) -> ScreenModel:
+    """A predictor as screens ask it."""
+    if predictor.bundle.campaign:
+        return CampaignScreen(predictor.campaign, antigens, coverage)
+    return GeneralScreen(predictor, antigens, coverage)
+
+
+class CampaignScreen:
+    """A campaign's model: its fast form for all, its full form for the best."""
+
+    has_fast = True
+
+    def __init__(self, model: CampaignModel, antigens: Sequence[Antigen], coverage: float) -> None:
+        self.model, self.antigens, self.coverage = model, tuple(antigens), coverage
+        self.label = model.label
+        self._scorers = [FastScorer(model.fast, antigen) for antigen in self.antigens]
+        lights = {pair.antibody.light for pair in (*model.parents, *model.campaign.pairs)}
+        # what rows without a light chain are read with: that of all measured variants
+        self.light = lights.pop() if len(lights) == 1 else None
+
+    def readable(self, antibodies: Sequence[Chains]) -> np.ndarray:
+        """Those of a parent's length that differ from it in few residues."""
+        _, others = self._scorers[0].by_length(antibodies)
+        return np.setdiff1d(np.arange(len(antibodies)), others)
+
+    def fast(self, antibodies: Sequence[Chains]) -> FastScores:
+        """Posterior means, as sums over changes where they are."""
+        scored = [scorer.score(antibodies) for scorer in self._scorers]
+        values = [self.model.to_label(each.mean) for each in scored]
+        return FastScores(np.stack(values, 1), np.stack([each.domain for each in scored], 1))
+
+    def full(self, antibodies: Sequence[Chains]) -> FullScores:
+        """Predictions of the full form; each chain is encoded once."""
+        model = self.model
+        if model.language is None:
+            return self._predicted(model, antibodies)
+        kept, model.language = model.language, _Unstored(model.language)
+        try:
+            return self._predicted(model, antibodies)
+        finally:
+            model.language = kept
+
+    def _predicted(self, model: CampaignModel, antibodies: Sequence[Chains]) -> FullScores:
+        columns = []
+        for antigen in self.antigens:
+            pairs = [Pair(Antibody(*chains), antigen) for chains in antibodies]
+            latent = model.predict_latent(pairs)
+            low, high = model.interval(latent, self.coverage)
+            strong = np.full(len(pairs), np.nan)
+            if model.label == "pkd":
+                strong = model.exceeds(latent, STRONG_PKD)
+            value, note = model.to_label(latent.mean), np.array(latent.note, object)
+            nothing = np.full(len(pairs), "", object)
+            columns.append((value, low, high, strong, latent.domain, note, nothing))
+        return FullScores(*(np.stack(arrays, 1) for arrays in zip(*columns, strict=True)))
+
+
+class _Unstored:
+    """A language model that keeps each chain's embedding in memory, for one block, not on disk.
+
+    Blocks are encoded whole, so that a block gives the same numbers whenever it is repeated.
+    """
+
+    def __init__(self, language: Any) -> None:
+        self._language, self._rows = language, {}
+        self.encoder = language.encoder
+        self.log_probabilities = language.log_probabilities
+
+    def embeddings(self, chains: Sequence[str]) -> Iterator[np.ndarray]:
+        missing = [chain for chain in dict.fromkeys(chains) if chain not in self._rows]
+        encoded = self.encoder.encode([(chain,) for chain in missing])
+        self._rows.update(zip(missing, encoded, strict=True))
+        for chain in chains:
+            yield self._rows[chain]
+
+
+class GeneralScreen:
+    """A general model or networks: antibodies and antigens are read once, then all pairs."""
+
+    has_fast = False
+
+    def __init__(self, predictor: Predictor, antigens: Sequence[Antigen], coverage: float) -> None:
+        self.predictor, self.antigens, self.coverage = predictor, tuple(antigens), coverage
+        self.label = predictor.label
+        self.light: str | None = None
+
+    def readable(self, antibodies: Sequence[Chains]) -> np.ndarray:
+        """None: every chain is numbered."""
+        return np.zeros(0, int)
+
+    def fast(self, antibodies: Sequence[Chains]) -> FastScores:
+        """What it has: its predictions."""
+        full = self.full(antibodies)
+        return FastScores(full.value, full.domain)
+
+    def full(self, antibodies: Sequence[Chains]) -> FullScores:
+        """Predictions, in blocks of `PAIRS_AT_ONCE`."""
+        step = max(1, PAIRS_AT_ONCE // len(self.antigens))
+        blocks = [
+            self._block(antibodies[start : start + step])
+            for start in range(0, len(antibodies), step)
+        ]
+        return FullScores(*(np.concatenate(arrays) for arrays in zip(*blocks, strict=True)))
+
+    def _block(self, antibodies: Sequence[Chains]) -> FullScores:
+        model, shape = self.predictor.model, (len(antibodies), len(self.antigens))
+        errors, pairs, places = np.full(shape, "", object), [], []
+        for row, chains in enumerate(antibodies):
+            for column, antigen in enumerate(self.antigens):
+                try:
+                    pair, _ = model.cut_pair(Pair(Antibody(*chains), antigen))
+                except EncoderError as error:
+                    errors[row, column] = str(error)
+                    continue
+                pairs.append(pair)
+                places.append((row, column))
+        numbers, texts = np.full((4, *shape), np.nan), np.full((2, *shape), "", object)
+        if pairs:
+            answer = model.predict_pairs(pairs, coverage=self.coverage)
+            where = tuple(np.array(places).T)
+            for array, values in zip(numbers, answer.calibrated, strict=True):
+                array[where] = values
+            texts[0][where] = [distance.domain for distance in answer.distances]
+            texts[1][where] = answer.notes
+        value, low, high, strong = numbers
+        return FullScores(value, low, high, strong, texts[0], texts[1], errors)

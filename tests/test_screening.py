@@ -1,0 +1,335 @@
+"""Screens: the same hits however the library is packed, whenever the screen was interrupted."""
+
+import errno
+import gzip
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pytest
+
+from paratope.campaigns.campaign_model import CampaignModel
+from paratope.campaigns.kernels.language import AntibodyLanguage
+from paratope.core.errors import InputError, OutputError
+from paratope.models.bundle import write_bundle
+from paratope.models.predictor import Predictor
+from paratope.screening import funnel, run_folder, screen
+from paratope.screening import run as screening
+from small_campaigns import HEAVY, LIGHT, bundle_of, small_campaign
+
+ROWS, TOP = 160, 8
+
+
+def variants(count: int, seed: int = 0, most: int = 4) -> list[str]:
+    """Heavy chains with up to so many changes, most of them where the campaign has its own."""
+    random = np.random.default_rng(seed)
+    places = [30, 52, 56, *range(98, 105)]
+    made = []
+    for _ in range(count):
+        residues = list(HEAVY)
+        for place in random.choice(places, random.integers(1, most + 1), replace=False):
+            residues[place] = str(random.choice(list("ADEFGHIKLMNPQRSTVY")))
+        made.append("".join(residues))
+    return made
+
+
+def write_fasta(path: Path, chains: list[str]) -> Path:
+    path.write_text("".join(f">v{n}\n{chain}\n" for n, chain in enumerate(chains)))
+    return path
+
+
+@pytest.fixture(scope="module")
+def model_folder(tmp_path_factory) -> Path:
+    """A campaign of a language model, so that it has both forms."""
+    model = CampaignModel.fit(small_campaign(30), language=AntibodyLanguage("cpu"))
+    return write_bundle(bundle_of(model), tmp_path_factory.mktemp("model") / "my-campaign")
+
+
+@pytest.fixture(scope="module")
+def chains() -> list[str]:
+    made = variants(ROWS - 4)
+    longer = HEAVY[:100] + "GY" + HEAVY[100:]
+    return [*made[:100], longer, "EVQL", HEAVY[:50] + "1" + HEAVY[51:], HEAVY, *made[100:]]
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory, chains) -> Path:
+    return write_fasta(tmp_path_factory.mktemp("library") / "library.fasta", chains)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_blocks():
+    """Blocks so small that a screen of few rows has many."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, rows in {"FAST_ROWS": 64, "RESCORED_ROWS": 16, "SAMPLE_ROWS": 20}.items():
+            patch.setattr(f"paratope.screening.run.{name}", rows)
+        patch.setattr("paratope.screening.funnel._FIRST_MORE", 10)
+        yield
+
+
+@pytest.fixture(scope="module")
+def screened(model_folder, library, tmp_path_factory):
+    """The screen of the library, uninterrupted."""
+    folder = tmp_path_factory.mktemp("screen") / "hits"
+    return screen(library, folder, model=model_folder, top=TOP)
+
+
+@pytest.fixture(scope="module")
+def plain(campaign_folder, library, tmp_path_factory):
+    """The same by a model that encodes nothing: for what does not depend on the model."""
+    return screen(
+        library, tmp_path_factory.mktemp("plain") / "hits", model=campaign_folder, top=TOP
+    )
+
+
+def parts(folder: Path) -> pl.DataFrame:
+    return pl.concat([pl.read_parquet(path) for path in sorted((folder / "parts").iterdir())])
+
+
+def test_every_row_is_scored_once_and_hits_are_the_best_by_the_full_form(
+    screened, chains, model_folder
+):
+    rows = parts(screened.folder)
+    assert rows["row"].to_list() == list(range(ROWS))
+    assert rows["heavy"].to_list() == chains
+    rejected = rows.filter(pl.col("stage") == "rejected")
+    assert rejected["row"].to_list() == [101, 102]
+    assert rows["fast"].null_count() == 2
+    full = rows.drop_nulls("full")
+    assert (full["stage"] == "full").all()
+    assert TOP < full.height < ROWS
+    assert screened.summary["full"] == full.height
+    # the numbers are those of `predict`, but for rounding of the table
+    best = full.sort("full", descending=True).head(TOP)
+    hits = screened.hits
+    assert hits["id"].to_list() == best["id"].to_list()
+    assert hits["rank"].to_list() == list(range(1, TOP + 1))
+    table = hits.select("id", "heavy", "light").with_columns(antigen=pl.lit("MKTAYIAK"))
+    with Predictor.load(model_folder, "cpu") as predictor:
+        table = table.with_columns(antigen=pl.lit("|".join(predictor.default_antigen.chains)))
+        predicted = predictor.predict(table)
+    for name in ("pkd", "pkd_low", "pkd_high", "p_strong"):
+        np.testing.assert_allclose(hits[name], predicted[name], atol=2e-3)
+    assert set(hits["light"]) == {LIGHT}
+    assert (screened.folder / "rejected.csv").read_text().count("\n") == 3
+    histogram = pl.read_csv(screened.folder / "histogram.csv")
+    assert histogram["fast"].sum() == ROWS - 2
+    assert histogram["full"].sum() == full.height
+
+
+@pytest.mark.slow
+def test_the_funnel_holds_the_full_models_top(screened, library, model_folder, tmp_path):
+    every = screen(library, tmp_path / "all", model=model_folder, top=TOP, exhaustive=True)
+    assert parts(every.folder)["full"].null_count() == 2
+    held = set(every.hits["id"]) & set(screened.hits["id"])
+    recall = next(iter(screened.summary["recall"].values()))
+    assert recall["estimate"] >= 0.95
+    assert len(held) >= 0.9 * TOP
+    assert not every.summary["recall"]
+
+
+@pytest.mark.parametrize("kind", ["csv", "tsv.gz", "fasta.zst", "parquet", "folder"])
+def test_the_same_hits_however_the_library_is_packed(
+    kind, plain, chains, campaign_folder, tmp_path
+):
+    frame = pl.DataFrame({"id": [f"v{n}" for n in range(ROWS)], "VH": chains, "well": "A1"})
+    path = tmp_path / f"library.{kind}"
+    if kind == "folder":
+        path.mkdir()
+        write_fasta(path / "a.fasta", chains[:130])
+        frame[130:].write_csv(path / "b.csv")
+        (path / "notes.md").write_text("not a library")
+    elif kind == "parquet":
+        frame.write_parquet(path)
+    elif kind == "fasta.zst":
+        text = "".join(f">v{n}\n{chain}\n" for n, chain in enumerate(chains))
+        with pa.CompressedOutputStream(str(path), "zstd") as file:
+            file.write(text.encode())
+    else:
+        text = frame.write_csv(separator="\t" if kind.startswith("tsv") else ",")
+        path.write_bytes(gzip.compress(text.encode()) if kind.endswith("gz") else text.encode())
+    again = screen(path, tmp_path / "hits", model=campaign_folder, top=TOP)
+    assert again.hits["id"].to_list() == plain.hits["id"].to_list()
+    np.testing.assert_allclose(again.hits["pkd"], plain.hits["pkd"], atol=2e-3)
+    assert again.summary["rejected"] == 2
+
+
+def test_interrupted_anywhere_it_goes_on_to_the_same_rows(
+    screened, library, model_folder, tmp_path, monkeypatch
+):
+    write, left = run_folder.write_part, [0]
+
+    def stopping(path, frame):
+        if left[0] == 0:
+            raise KeyboardInterrupt
+        left[0] -= 1
+        write(path, frame)
+
+    monkeypatch.setattr("paratope.screening.run.write_part", stopping)
+    folder, stops = tmp_path / "hits", 0
+    for _ in range(60):
+        left[0] = 1 + stops % 3
+        try:
+            again = screen(library, folder, model=model_folder, top=TOP)
+            break
+        except KeyboardInterrupt:
+            stops += 1
+    assert stops > 4
+    assert parts(folder).equals(parts(screened.folder))
+    assert again.hits.equals(screened.hits)
+    assert not (folder / "full").exists()
+    finished = screen(library, folder, model=model_folder, top=TOP)  # nothing is left to do
+    assert finished.summary == again.summary
+
+
+def test_another_library_model_or_option_under_an_old_folder_is_refused(
+    plain, chains, library, campaign_folder, tmp_path
+):
+    folder, again = plain.folder, {"model": campaign_folder, "top": TOP}
+    with pytest.raises(InputError, match="another top: 8 before, 13 now"):
+        screen(library, folder, **{**again, "top": 13})
+    other_model = write_bundle(bundle_of(CampaignModel.fit(small_campaign(20))), tmp_path / "m")
+    with pytest.raises(InputError, match="another model"):
+        screen(library, folder, **{**again, "model": other_model})
+    other = write_fasta(tmp_path / "other.fasta", chains[:-1])
+    with pytest.raises(InputError, match="another library"):
+        screen(other, folder, **again)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("precious")
+    with pytest.raises(OutputError, match="not empty"):
+        screen(library, tmp_path / "mine", **again)
+
+
+def test_a_full_disk_stops_it_in_good_order_and_it_goes_on(
+    plain, library, campaign_folder, tmp_path, monkeypatch
+):
+    folder, fsync, left = tmp_path / "hits", os.fsync, [3]
+
+    def full(descriptor):
+        left[0] -= 1
+        if left[0] < 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        fsync(descriptor)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", full)
+        with pytest.raises(OutputError, match="No space left"):
+            screen(library, folder, model=campaign_folder, top=TOP)
+    assert not list(folder.rglob("*.tmp"))
+    assert screen(library, folder, model=campaign_folder, top=TOP).hits.equals(plain.hits)
+
+
+def test_the_command_says_what_it_did(library, campaign_folder, tmp_path, run_paratope):
+    folder = tmp_path / "hits"
+    done = run_paratope("screen", library, "--model", campaign_folder, "--top", 5, "-o", folder)
+    assert done.code == 3  # two rows are no antibodies
+    assert "160 antibodies" in done.err
+    assert "2 rows rejected: see rejected.csv" in done.err
+    assert "expected recall of the full model's top 5" in done.err
+    assert pl.read_csv(folder / "hits.csv").height == 5
+    assert pl.read_csv(folder / "throughput.csv")["rows"].sum() >= 160
+    missing = run_paratope("screen", tmp_path / "none.fasta", "-o", tmp_path / "x", code=2)
+    assert "antigen" in missing.err or "none.fasta" in missing.err
+
+
+def test_a_general_model_screens_against_several_antigens(tmp_path, run_paratope):
+    panel = tmp_path / "panel.fasta"
+    panel.write_text(
+        ">a\nMKTAYIAKQRQISFVKSHFSRQLEERLGLIEVQ\n>b\nTQVCTGTDMKLRLPASPETHLDMLRHLYQGCQVVQ\n"
+    )
+    library = write_fasta(tmp_path / "few.fasta", variants(6))
+    folder = tmp_path / "hits"
+    run_paratope("screen", library, "--antigen", panel, "--top", 2, "-o", folder, code=0)
+    hits = pl.read_csv(folder / "hits.csv")
+    assert hits["antigen"].to_list() == ["a", "a", "b", "b"]
+    both = parts(folder)
+    assert both.height == 12
+    assert (both["stage"] == "full").all()
+    for row in hits.iter_rows(named=True):
+        assert row[f"pkd {row['antigen']}"] == pytest.approx(row["pkd"], abs=2e-3)
+
+
+def test_the_share_is_as_large_as_the_recall_asks_for():
+    """Of scores with known errors, what the funnel says of itself is true."""
+    random = np.random.default_rng(0)
+    count, top = 40_000, 200
+    fast = random.normal(size=count)
+    for noise in (0.02, 0.1, 0.3):
+        full = 0.9 * fast + noise * random.normal(size=count) + 0.3
+        ranking = funnel.FastRanking(20_000, fast.min(), fast.max())
+        for start in range(0, count, 7000):
+            rows = np.arange(start, min(start + 7000, count))
+            ranking.add(rows, fast[rows])
+        assert ranking.counts.sum() == count - 20_000
+        sample = funnel.sampled(np.arange(count), 500, 0)
+        kept = funnel.first_kept(top, count)
+        while True:
+            rows = np.union1d(ranking.rows[:kept], sample)
+            known = funnel.Known(rows, fast[rows], full[rows])
+            if (following := funnel.next_kept(ranking, known, kept, top, 0.95)) == kept:
+                break
+            kept = following
+        said = funnel.assess(ranking, known, kept, top, sample)
+        best = np.argsort(-full)[:top]
+        true = np.isin(best, rows).mean()
+        assert true >= 0.93
+        assert said.estimate == pytest.approx(true, abs=0.04)
+        assert kept < (1000, 2000, 8000)[(0.02, 0.1, 0.3).index(noise)]
+
+
+def test_a_random_sample_is_the_same_however_rows_come():
+    rows = np.arange(10_000)
+    at_once = funnel.sampled(rows, 100, 5)
+    drawn = np.zeros(0, np.int64)
+    for start in range(0, 10_000, 300):
+        drawn = funnel.sampled(np.append(drawn, rows[start : start + 300]), 100, 5)
+    assert sorted(drawn) == sorted(at_once)
+    assert abs(at_once.mean() - 5000) < 1000
+    assert set(at_once) != set(funnel.sampled(rows, 100, 6))
+
+
+_KILLED = """
+import sys
+from paratope.screening import screen, funnel
+import paratope.screening.run as s
+s.FAST_ROWS, s.RESCORED_ROWS, s.SAMPLE_ROWS, funnel._FIRST_MORE = 64, 16, 20, 10
+screen(sys.argv[1], sys.argv[2], model=sys.argv[3], top=int(sys.argv[4]), device="cpu")
+"""
+
+
+@pytest.mark.slow
+def test_twenty_kills_lose_no_row_and_double_none(screened, library, model_folder, tmp_path):
+    """``kill -9`` at random moments; each start goes on where the one before it was."""
+    random, folder, kills = np.random.default_rng(1), tmp_path / "hits", 0
+    command = [sys.executable, "-c", _KILLED, library, folder, model_folder, str(TOP)]
+    while True:
+        before = len(list(folder.rglob("*.parquet")))
+        process = subprocess.Popen([str(word) for word in command], stderr=subprocess.PIPE)
+        wanted = before + int(random.integers(0, 3))
+        deadline = time.monotonic() + 60
+        while kills < 20 and process.poll() is None and time.monotonic() < deadline:
+            if len(list(folder.rglob("*.parquet"))) >= wanted and folder.exists():
+                time.sleep(random.uniform(0, 0.3))
+                process.send_signal(signal.SIGKILL)
+                kills += process.wait() == -signal.SIGKILL
+                break
+            time.sleep(0.02)
+        _, said = process.communicate(timeout=120)
+        if process.returncode != -signal.SIGKILL:
+            break
+    assert process.returncode == 0, said.decode()
+    assert kills >= 8
+    ours, theirs = parts(folder), parts(screened.folder)
+    exact = ("row", "id", "heavy", "light", "antigen", "stage", "domain", "note", "error")
+    assert ours.select(exact).equals(theirs.select(exact))
+    for name in ("fast", "full", "low", "high"):
+        np.testing.assert_allclose(ours[name].to_numpy(), theirs[name].to_numpy(), atol=1e-6)
+    assert json.loads((folder / "manifest.json").read_text())["finished"]["rows"] == ROWS
+    assert screening.FORMAT_VERSION == 1
