@@ -1,14 +1,20 @@
 """The explain command: its lines add up to what predict says; it says what it cannot explain."""
 
+import dataclasses
+
 import numpy as np
 import polars as pl
 import pytest
 
+from paratope.campaigns.campaign_model import CampaignModel
+from paratope.campaigns.kernels.substitution_prior import SubstitutionPrior
 from paratope.cli.doctor import D13_HEAVY, D13_LIGHT, LYSOZYME
+from paratope.models.bundle import write_bundle
 from paratope.models.explanation import COLUMNS
 from paratope.models.predictor import Predictor
 from paratope.molecules.sequences import Antibody, Antigen, Pair
-from small_campaigns import small_campaign, write_campaign
+from small_campaigns import bundle_of, small_campaign
+from test_numbering import VHH
 
 CHAINS = ("--heavy", D13_HEAVY, "--light", D13_LIGHT, "--antigen", LYSOZYME)
 VARIANT = "H:G31A,H:Y101A,L:Y32S,L:S10A"
@@ -107,11 +113,6 @@ def test_networks_mask_each_residue(tiny_run, tmp_path, run_paratope):
 
 
 def test_what_cannot_be_explained_is_refused_in_words(table, tmp_path, run_paratope):
-    campaign = write_campaign(tmp_path / "campaign", small_campaign())
-    done = run_paratope("explain", table, "--model", campaign, code=2)
-    assert "compares whole sequences" in done.err
-    assert "paratope scan" in done.err
-    assert not done.out
     out = tmp_path / "parts.csv"
     done = run_paratope("explain", table, "--figure", tmp_path / "a.png", "-o", out, code=2)
     assert "draws one pair" in done.err
@@ -128,3 +129,33 @@ def test_in_python(table):
         predicted = predictor.predict(table, parent="wt")
     for name, pkd in predicted.select("id", "pkd").head(4).rows():
         assert told.filter(id=name)["pkd"].sum() == pytest.approx(pkd, abs=1e-9)
+
+
+@pytest.mark.parametrize("unit", ["pkd", "score"])
+def test_parts_of_a_campaigns_model_add_up(tmp_path, run_paratope, unit):
+    measured = dataclasses.replace(small_campaign(), label=unit)
+    model = CampaignModel.fit(measured, prior=SubstitutionPrior.of_general_model())
+    folder = write_bundle(bundle_of(model), tmp_path / "campaign")
+    predictor = Predictor.load(folder)
+    pairs = [*measured.pairs, stranger := Pair(Antibody(VHH), measured.pairs[0].antigen)]
+    frame, predicted = predictor.explain(pairs), predictor.predict(pairs)
+    sums = frame.group_by("id", maintain_order=True).agg(pl.col(unit).sum())[unit]
+    np.testing.assert_allclose(sums, predicted[unit], atol=1e-9)
+    # a mutation's part is one number of the campaign, but for the factor to its units
+    latent = model.predict_latent(pairs).mean
+    middle = model.to_label(np.zeros(1))[0]
+    learned: dict[str, list[float]] = {}
+    for told, mean in zip(model.explain(pairs), latent, strict=True):
+        for change, value in told.changes:
+            learned.setdefault(str(change), []).append(value * mean / (told.pkd - middle))
+    assert any(len(values) > 1 for values in learned.values())
+    for values in learned.values():
+        np.testing.assert_allclose(values, values[0], atol=1e-6)
+    (alone,) = model.explain([stranger])
+    assert list(alone.parts) == ["the campaign's middle"]
+    assert not alone.changes
+    table = tmp_path / "pairs.csv"
+    predicted.select("heavy", "light", "antigen").head(3).write_csv(table)
+    done = run_paratope("explain", table, "--model", folder, "-o", tmp_path / "parts.csv", code=0)
+    assert "3 of 3 rows explained" in done.err
+    assert unit in pl.read_csv(tmp_path / "parts.csv").columns

@@ -84,8 +84,8 @@ def explain(
     """Say what a predicted pKd is made of: parts of the level, and each mutation.
 
     They add up to the prediction. Networks are no sum: of them, each residue of the antibody is
-    masked in turn, and counts by what the pKd loses, which takes about a minute a pair. A
-    campaign's model has no such parts.
+    masked in turn, and counts by what the pKd loses, which takes about a minute a pair. Of a
+    campaign's model they are what was learned of each mutation, and of the sequence as a whole.
     """
     from paratope.models.predictor import Predictor
 
@@ -148,9 +148,9 @@ def _writer(output: str | None) -> Any:
     from paratope.data.tables import TableWriter
     from paratope.models.explanation import explanation_frame
 
-    with TableWriter(output or "-", keep={"pkd"}) as writer:
+    with TableWriter(output or "-", keep={"pkd", "score"}) as writer:
         yield lambda rows: writer.write(
-            explanation_frame(rows).with_columns(pl.col("pkd").round(_DECIMALS))
+            explanation_frame(rows).with_columns(pl.col(pl.Float64).round(_DECIMALS))
         )
 
 
@@ -164,10 +164,11 @@ def _show(rows: "Sequence[ExplainedRow]") -> None:
         told = row.explanation
         lines = [(name, "", f"{value:+.2f}") for name, value in told.parts.items()]
         lines += [(str(change), change.region, f"{value:+.2f}") for change, value in told.changes]
+        label = "score" if told.label == "score" else "pKd"
         if told.is_sum:
-            lines.append(("predicted pKd", "", f"{told.pkd:.2f}"))
+            lines.append((f"predicted {label}", "", f"{told.pkd:.2f}"))
         titled = {"title": printable(row.id), "title_justify": "left"}
-        print_table(console, ("part or mutation", "region", "pKd"), lines, **titled)
+        print_table(console, ("part or mutation", "region", label), lines, **titled)
         if row.note:
             console.print(f"Note: {row.note}", markup=False)
 
@@ -178,15 +179,16 @@ def _draw(row: "ExplainedRow", target: Path) -> None:
 
     if row.explanation is None:
         raise InputError(f"nothing to draw: {row.error}")
-    parts, changes, pkd, note, _ = row.explanation
+    parts, changes, pkd, note, _, label = row.explanation
+    unit = "score" if label == "score" else "pKd"
     bars = [
         ChangeBar(
             f"{change.before}{change.number}{change.after}", change.chain, change.region, value
         )
         for change, value in changes
     ]
-    title = f"{row.id}: predicted pKd {pkd:.2f}"
-    save_figure(explained_prediction(parts, bars, pkd, title, note), target)
+    title = f"{row.id}: predicted {unit} {pkd:.2f}"
+    save_figure(explained_prediction(parts, bars, pkd, title, note, unit), target)
 
 
 def known_cells(texts: Sequence[str]) -> dict[str, str]:

@@ -18,7 +18,7 @@ _OCCLUSION = (
 
 
 class Explanation(NamedTuple):
-    """A prediction in named parts and changes, in pKd."""
+    """A prediction in named parts and changes, in pKd or the scores of a campaign."""
 
     parts: dict[str, float]
     # Of a sum: each mutation from the parent. Of an occlusion: each residue, and the mask
@@ -26,6 +26,7 @@ class Explanation(NamedTuple):
     pkd: float  # Predicted; of a sum, that of parts and changes
     note: str = ""  # What a reader should know, empty if nothing
     is_sum: bool = True
+    label: str = "pkd"  # Or ``"score"``
 
 
 class ExplainedRow(NamedTuple):
@@ -45,7 +46,10 @@ COLUMNS: dict[str, type[pl.DataType]] = {
 
 
 def explanation_frame(rows: Sequence[ExplainedRow]) -> pl.DataFrame:
-    """Long form: one line a part or mutation, one for a row in error; columns are `COLUMNS`."""
+    """Long form: one line a part or mutation, one for a row in error; columns are `COLUMNS`.
+
+    Scores are in a column ``score`` in place of ``pkd``.
+    """
     lines = []
     for row in rows:
         about = {"id": row.id, "note": row.note or None, "error": row.error or None}
@@ -57,7 +61,9 @@ def explanation_frame(rows: Sequence[ExplainedRow]) -> pl.DataFrame:
             place = {"imgt": change.number, "chain": change.chain, "region": change.region or None}
             letters = {"before": change.before, "after": change.after}
             lines.append(about | {"part": str(change), "pkd": value} | place | letters)
-    return pl.DataFrame(lines, schema=COLUMNS)
+    frame = pl.DataFrame(lines, schema=COLUMNS)
+    scored = any(row.explanation and row.explanation.label == "score" for row in rows)
+    return frame.rename({"pkd": "score"}) if scored else frame
 
 
 def occlusion(

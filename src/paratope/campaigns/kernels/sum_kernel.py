@@ -130,6 +130,20 @@ class SumKernel:
         uncentred = self._uncentred(a.features, b.features)
         return uncentred - a.row_mean[:, None] - b.row_mean[None] + self.mean
 
+    def parts_of_mean(self, features: Features, alpha: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What each change adds to posterior means, (u,), and all that is no sum over them, (n,).
+
+        With a = alpha, its sum taken from the reference, and f the terms of effects and others:
+        ``mean = sum_c f(c) + rest``, ``f(c) = sum_j k(c, c_j) a_j``; see `KernelCenterer`.
+        """
+        reference = np.ones(len(self.train)) if self.reference is None else self.reference * 1.0
+        weights = alpha - alpha.sum() * reference / reference.sum()
+        rest = np.full(len(features), self.mean * alpha.sum() - self.column_mean @ alpha)
+        both = Pairwise(features, self.train, self.scales)
+        for term, share in self._others:
+            rest += share * (term.gram(both) @ weights)
+        return self.of_substitutions(both.changes) @ (self.train.has.T @ weights), rest
+
     def _uncentred(self, a: Features, b: Features) -> np.ndarray:
         both = Pairwise(a, b, self.scales)
         total = np.zeros((len(a), len(b)))

@@ -27,7 +27,12 @@ class ChangeBar(NamedTuple):
 
 @styled
 def explained_prediction(
-    parts: Mapping[str, float], changes: Sequence[ChangeBar], pkd: float, title: str, note: str = ""
+    parts: Mapping[str, float],
+    changes: Sequence[ChangeBar],
+    pkd: float,
+    title: str,
+    note: str = "",
+    unit: str = "pKd",
 ) -> Figure:
     """Parts that lead to the predicted `pkd`, one below the other; under them the `changes`.
 
@@ -44,9 +49,9 @@ def explained_prediction(
     with rc_context({"font.size": 8}):
         size = width, 1.0 + sum(heights)
         figure, axes = panels(*size, len(heights), height_ratios=heights)
-        _waterfall(axes[0], steps, pkd)
+        _waterfall(axes[0], steps, pkd, unit)
         if changes:
-            _bars(axes[1], changes)
+            _bars(axes[1], changes, unit)
         headline(figure, title)
         if note:
             axes[0].set_title(
@@ -58,7 +63,7 @@ def explained_prediction(
     return figure
 
 
-def _waterfall(axes: Axes, steps: Mapping[str, float], pkd: float) -> None:
+def _waterfall(axes: Axes, steps: Mapping[str, float], pkd: float, unit: str) -> None:
     (first, start), *others = steps.items()
     ends = np.cumsum([start, *(value for _, value in others)])
     low, high = padded(ends, [pkd], share=0.25, least=1.0)
@@ -68,7 +73,7 @@ def _waterfall(axes: Axes, steps: Mapping[str, float], pkd: float) -> None:
         names.append(name)
         rows.append((before, value, colour, f"{value:+.2f}"))
     if others:
-        names.append("predicted pKd")
+        names.append(f"predicted {unit}")
         rows.append((low, pkd - low, INK, f"{pkd:.2f}"))
     for y, (left, length, colour, text) in enumerate(rows):
         axes.barh(y, length, left=left, color=colour, height=0.62, zorder=3)
@@ -78,10 +83,10 @@ def _waterfall(axes: Axes, steps: Mapping[str, float], pkd: float) -> None:
         axes.vlines(end, y - 0.31, y + 1.31, color=GREY, linewidth=0.7, zorder=2)
     axes.set_yticks(range(len(names)), names)
     axes.grid(visible=False, axis="y")
-    axes.set(xlim=(low, high), ylim=(len(names) - 0.4, -0.6), xlabel="pKd")
+    axes.set(xlim=(low, high), ylim=(len(names) - 0.4, -0.6), xlabel=unit)
 
 
-def _bars(axes: Axes, changes: Sequence[ChangeBar]) -> None:
+def _bars(axes: Axes, changes: Sequence[ChangeBar], unit: str) -> None:
     values, x = np.array([change.pkd for change in changes]), np.arange(len(changes))
     axes.bar(x, values, color=by_sign(values), width=0.75, zorder=3)
     axes.axhline(0, color=INK, linewidth=0.8)
@@ -91,5 +96,5 @@ def _bars(axes: Axes, changes: Sequence[ChangeBar]) -> None:
     axes.tick_params(axis="x", length=0)
     axes.grid(visible=False, axis="x")
     last = max(len(changes), _FEWEST_BARS) - 0.3
-    axes.set(xlim=(-0.7, last), ylim=(-reach, reach), ylabel="contribution, pKd")
+    axes.set(xlim=(-0.7, last), ylim=(-reach, reach), ylabel=f"contribution, {unit}")
     axes.set_xlabel("residues in order of position, IMGT numbers", color=INK)
