@@ -55,6 +55,7 @@ def test_extras_are_those_of_the_project():
     optional = tomllib.loads(PROJECT.read_text("utf-8"))["project"]["optional-dependencies"]
     asked = [(re.split(r"[\[=>]", one)[0], extra) for extra in optional for one in optional[extra]]
     asked = [(name.replace("mlflow-skinny", "mlflow"), extra) for name, extra in asked]
+    asked = [(name.replace("markdown-it-py", "markdown_it"), extra) for name, extra in asked]
     brought = {(name.replace("-", "_"), extra) for name, extra in asked}
     noted = {tuple(one) for needs in NEEDS.values() for one in needs.get("options", {}).values()}
     assert noted == {one for one in brought if one[0] not in ("paratope", "sqlalchemy", "alembic")}

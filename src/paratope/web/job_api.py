@@ -1,5 +1,6 @@
 """The API of tables and jobs: what takes longer than a request."""
 
+import asyncio
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
@@ -9,10 +10,10 @@ from pydantic import Field
 
 from paratope.campaigns.suggestion.candidates import parse_generators
 from paratope.core.errors import InputError
-from paratope.data.tables import ALIASES, match_columns, read_frame
+from paratope.data.tables import match_columns, read_frame
 from paratope.models.calibration import check_options
 from paratope.molecules.mutations import parse_regions
-from paratope.web.api import Coverage, ModelName, Shape, problems
+from paratope.web.api import Coverage, ModelName, Shape, model_source, problems
 from paratope.web.jobs import Job, Table, checked_columns
 from paratope.web.protection import Refusal
 from paratope.web.settings import MAX_ANTIGEN, MAX_CHAIN, MAX_ID
@@ -161,8 +162,6 @@ async def upload(
 
 async def table_output(request: Request, table: Table) -> TableOutput:
     """A table as the API tells it; one that cannot be read is removed again."""
-    import asyncio
-
     store = request.app.state.store
     try:
         names, recognised = await asyncio.to_thread(head_of, store.table_path(table), table)
@@ -302,21 +301,6 @@ def start(request: Request, kind: str, parameters: dict[str, Any], tables: Any =
     return output(request, made)
 
 
-def model_source(request: Request, name: str) -> str:
-    """The folder or bundled name behind a model's name: one that is served, or an adapt job."""
-    state = request.app.state
-    if name in state.sources:
-        return state.sources[name]
-    try:
-        job = state.store.job(name)
-    except Refusal:
-        job = None
-    if job is None or job.kind != "adapt" or job.state != "finished":
-        words = f"no model {name!r}; valid names: {', '.join(state.sources)}, or the id of a finished job of adapt"  # fmt: skip  # noqa: E501
-        raise Refusal(422, "unknown_model", words, {"model": words})
-    return str((state.store.job_folder(job) / "model").resolve())
-
-
 def output(request: Request, job: Job) -> JobOutput:
     """A job as the API tells it."""
     state = request.app.state
@@ -343,6 +327,3 @@ def output(request: Request, job: Job) -> JobOutput:
         files=files,
         result=told,
     )
-
-
-MAPPED = tuple(name for name in ("id", "heavy", "light", "antigen", "mutations", "parent") if name in ALIASES)  # fmt: skip  # noqa: E501
