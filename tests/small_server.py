@@ -87,7 +87,11 @@ class Server:
         return self.process.wait(60)
 
     def __enter__(self) -> "Server":
-        return self.start()
+        try:
+            return self.start()
+        except BaseException:
+            self.__exit__()
+            raise
 
     def __exit__(self, *error: object) -> None:
         if self.process is not None and self.process.poll() is None:

@@ -50,6 +50,15 @@ def test_what_a_command_lacks_is_said_with_the_extra_that_brings_it(monkeypatch,
     assert "Not working: suggest" in run_paratope("doctor", code=3).out
 
 
+@pytest.mark.slow
+def test_a_server_is_started_and_asked(monkeypatch, run_paratope):
+    monkeypatch.setattr(doctor, "CHECKS", {})
+    done = run_paratope("doctor", "--serve", "--json", code=0)
+    (check,) = json.loads(done.out)["checks"]
+    assert check["name"] == "server"
+    assert "pKd 8.6 by http://127.0.0.1:" in check["detail"]
+
+
 def test_extras_are_those_of_the_project():
     """What a plain installation lacks is all that a command may note."""
     optional = tomllib.loads(PROJECT.read_text("utf-8"))["project"]["optional-dependencies"]

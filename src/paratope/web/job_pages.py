@@ -38,6 +38,7 @@ _TITLES = {
     "scan": "Scan",
     "adapt": "Campaign: {}",
     "suggest": "The next plate",
+    "screen": "Screen of {}",
     "evaluate": "Evaluation of {}",
 }
 _AGAIN = {"predict": "/table", "scan": "/scan", "evaluate": "/evaluate"}
