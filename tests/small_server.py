@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import polars as pl
 from starlette.testclient import TestClient
 
@@ -69,7 +70,15 @@ class Server:
             return match[0] if match else ""
 
         self.address = until(address)
+        until(self.is_healthy)
         return self
+
+    def is_healthy(self) -> bool:
+        """Whether it answers predictions."""
+        try:
+            return httpx2.get(f"{self.address}/health").status_code == 200
+        except httpx2.TransportError:
+            return False
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """End it by a signal; its exit code."""
@@ -78,7 +87,11 @@ class Server:
         return self.process.wait(60)
 
     def __enter__(self) -> "Server":
-        return self.start()
+        try:
+            return self.start()
+        except BaseException:
+            self.__exit__()
+            raise
 
     def __exit__(self, *error: object) -> None:
         if self.process is not None and self.process.poll() is None:

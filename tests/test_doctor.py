@@ -50,11 +50,21 @@ def test_what_a_command_lacks_is_said_with_the_extra_that_brings_it(monkeypatch,
     assert "Not working: suggest" in run_paratope("doctor", code=3).out
 
 
+@pytest.mark.slow
+def test_a_server_is_started_and_asked(monkeypatch, run_paratope):
+    monkeypatch.setattr(doctor, "CHECKS", {})
+    done = run_paratope("doctor", "--serve", "--json", code=0)
+    (check,) = json.loads(done.out)["checks"]
+    assert check["name"] == "server"
+    assert "pKd 8.6 by http://127.0.0.1:" in check["detail"]
+
+
 def test_extras_are_those_of_the_project():
     """What a plain installation lacks is all that a command may note."""
     optional = tomllib.loads(PROJECT.read_text("utf-8"))["project"]["optional-dependencies"]
     asked = [(re.split(r"[\[=>]", one)[0], extra) for extra in optional for one in optional[extra]]
     asked = [(name.replace("mlflow-skinny", "mlflow"), extra) for name, extra in asked]
+    asked = [(name.replace("markdown-it-py", "markdown_it"), extra) for name, extra in asked]
     brought = {(name.replace("-", "_"), extra) for name, extra in asked}
     noted = {tuple(one) for needs in NEEDS.values() for one in needs.get("options", {}).values()}
     assert noted == {one for one in brought if one[0] not in ("paratope", "sqlalchemy", "alembic")}

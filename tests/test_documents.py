@@ -184,7 +184,11 @@ def test_dependencies_are_those_of_the_page():
 BEHIND_POLARS = {"pyarrow", "fastexcel", "xlsxwriter"}
 BEHIND_MLFLOW = {"sqlalchemy", "alembic"}
 BEHIND_FASTAPI = {"python-multipart"}
-IMPORT_NAMES = {"scikit-learn": "sklearn", "mlflow-skinny": "mlflow"}
+IMPORT_NAMES = {
+    "scikit-learn": "sklearn",
+    "mlflow-skinny": "mlflow",
+    "markdown-it-py": "markdown_it",
+}
 
 
 def test_every_dependency_is_used():

@@ -18,10 +18,15 @@ WINGS = (
     {"web"},
     {"cli"},
 )
-# Beside the wings: the front door, the one file that knows every kind of model, and `python -m`.
-BESIDE = {"opening", "__main__"}
+# Beside the wings: the front door, the one file that knows every kind of model, `python -m`, and
+# the client of a server, which needs no wing but core.
+BESIDE = {"opening", "__main__", "client"}
 # Predictor.load opens models of every kind, so it alone asks the file that knows them.
-UPWARD = {("paratope.models.predictor", "paratope.opening")}
+# The doctor asks a server as a user's program does.
+UPWARD = {
+    ("paratope.models.predictor", "paratope.opening"),
+    ("paratope.cli.doctor", "paratope.client"),
+}
 FLOOR = {wing: number for number, wings in enumerate(WINGS) for wing in wings}
 
 PACKAGE = Path(__file__).resolve().parents[1] / "src" / "paratope"

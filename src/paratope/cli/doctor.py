@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -154,6 +154,37 @@ def check_data() -> Iterator[Check]:
     yield Check("public data", "ok" if here else "note", detail)
 
 
+def check_serve() -> Iterator[Check]:
+    """A server starts on a free port, and answers a prediction."""
+    import re
+    import subprocess
+
+    from paratope.client import Client
+
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "paratope", "serve", "--port", "0", "--folder"]
+        start = time.perf_counter()
+        environment = {name: text for name, text in os.environ.items() if name != "PARATOPE_TOKEN"}
+        with subprocess.Popen(
+            [*command, f"{folder}/serve"], stderr=subprocess.PIPE, text=True, env=environment
+        ) as process:
+            assert process.stderr is not None
+            line = process.stderr.readline()
+            try:
+                if not (address := re.search(r"http://\S+", line)):
+                    yield Check("server", "fail", line.strip() or "it does not start")
+                    return
+                client = Client(address[0], token="", retries=30)
+                pair = {"heavy": D13_HEAVY, "light": D13_LIGHT, "antigen": LYSOZYME}
+                (row,) = client.predict([pair])
+                seconds = time.perf_counter() - start
+                detail = f"pKd {row['pkd']:.1f} by {address[0]}, {seconds:.1f} s after its start"
+                yield Check("server", "ok", detail)
+            finally:
+                process.terminate()
+                process.stderr.close()
+
+
 CHECKS: dict[str, Callable[[], Iterator[Check]]] = {
     "versions": check_versions,
     "commands": check_commands,
@@ -166,9 +197,11 @@ CHECKS: dict[str, Callable[[], Iterator[Check]]] = {
 }
 
 
-def run_checks() -> Iterator[Check]:
+def run_checks(
+    checks: Mapping[str, Callable[[], Iterator[Check]]] | None = None,
+) -> Iterator[Check]:
     """Every check's lines; whatever goes wrong in one becomes a failed line of the report."""
-    for name, check in CHECKS.items():
+    for name, check in (CHECKS if checks is None else checks).items():
         try:
             yield from check()
         except Exception as error:
@@ -182,6 +215,7 @@ app = command_app()
 @app.command(epilog="Example: paratope doctor --json")
 def doctor(
     as_json: Annotated[bool, Option("--json", help="Print the report as JSON.")] = False,
+    serve: Annotated[bool, Option("--serve", help="Also start a server, and ask it.")] = False,
 ) -> None:
     """Check this installation: versions, device, cache, encoders, the default model.
 
@@ -189,6 +223,8 @@ def doctor(
     merely not there (a large encoder, the public data) is a note.
     """
     checks = list(run_checks())
+    if serve:
+        checks += run_checks({"server": check_serve})
     failed = [check for check in checks if check.status == "fail"]
     if as_json:
         report = {"ok": not failed, "checks": [check._asdict() for check in checks]}

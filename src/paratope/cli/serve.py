@@ -60,6 +60,4 @@ def serve(
         allowed_hosts=tuple(allow_host or ()),
         log_sequences=log_sequences,
     )
-    shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host
-    say(f"Opening the models; then: http://{shown}:{port}")
-    run(settings)
+    run(settings, lambda address: say(f"Paratope is at {address} (Ctrl-C ends it)"))

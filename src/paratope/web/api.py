@@ -13,6 +13,7 @@ from paratope.core.files import plain
 from paratope.core.units import STRONG_PKD
 from paratope.models.model import DEFAULT_COVERAGE
 from paratope.models.prediction import Prediction
+from paratope.models.predictor import Predictor
 from paratope.web.predicting import FIRST_PAIR, Asked, ServedModel
 from paratope.web.protection import Refusal
 from paratope.web.settings import MAX_ANTIGEN, MAX_CHAIN, MAX_ID, Limits
@@ -23,6 +24,7 @@ ModelName = Annotated[
 Coverage = Annotated[
     float, Field(ge=0.01, le=0.99, allow_inf_nan=False, description="Of the intervals.")
 ]
+_OPEN_CAMPAIGNS = 3  # models of campaigns that stay open
 _MAX_PAIRS = Limits().pairs
 _EXAMPLE: dict[str, Any] = {"examples": [{"pairs": [FIRST_PAIR]}]}
 
@@ -211,7 +213,7 @@ async def models(request: Request) -> ModelsOutput:
 @router.post("/v1/predict", tags=["predict"], responses=problems(413, 422, 429))
 async def predict(request: Request, wanted: PredictInput) -> PredictOutput:
     """Predict up to 1,000 pairs; a bad row has an `error`, the others their numbers."""
-    model = served_model(request, wanted.model)
+    model = await served_model(request, wanted.model)
     asked = Asked(model.name, wanted.parent, wanted.coverage, wanted.strong_threshold_pkd)
     rows = [pair.cells() for pair in wanted.pairs]
     request.state.noted = {"rows": len(rows), "model": model.name}
@@ -226,15 +228,47 @@ async def predict(request: Request, wanted: PredictInput) -> PredictOutput:
     )
 
 
-def served_model(request: Request, name: str) -> ServedModel:
-    """A model by its name, never by a path; refuses names of none."""
+async def served_model(request: Request, name: str) -> ServedModel:
+    """A model by its name, never by a path; a campaign's is opened as it is asked for."""
     state = request.app.state
     if not state.ready:
         raise Refusal(503, "starting", "the models are being opened", retry_after=2)
-    if name not in state.predicting.models:
-        words = unknown_name("model", name, state.predicting.models)
+    models = state.predicting.models
+    source = model_source(request, name)  # refuses names of none, and jobs that were deleted
+    if name not in models:
+        opened = await state.predicting.run(lambda: Predictor.load(source))
+        models[name] = ServedModel(name, opened)
+        adapted = [one for one in models if one not in state.sources]
+        for old in adapted[:-_OPEN_CAMPAIGNS]:
+            models.pop(old)
+    return models[name]
+
+
+def model_source(request: Request, name: str) -> str:
+    """The folder or bundled name behind a model's name: one that is served, or an adapt job."""
+    state = request.app.state
+    if name in state.sources:
+        return state.sources[name]
+    try:
+        job = state.store.job(name)
+    except Refusal:
+        job = None
+    if job is None or job.kind != "adapt" or job.state != "finished":
+        words = unknown_name("model", name, state.sources)
+        words += "; or the id of a finished job of adapt"
         raise Refusal(422, "unknown_model", words, {"model": words})
-    return state.predicting.models[name]
+    return str((state.store.job_folder(job) / "model").resolve())
+
+
+def model_choices(request: Request) -> list[tuple[str, str]]:
+    """Names of the models that can be asked, and what to show for them."""
+    state = request.app.state
+    adapted = [
+        (job.id, f"campaign: {', '.join(job.parameters['names'])}")
+        for job in state.store.jobs("finished")
+        if job.kind == "adapt"
+    ]
+    return [(name, name) for name in state.sources] + adapted[::-1]
 
 
 def _model(one: ServedModel) -> ModelOutput:

@@ -18,7 +18,7 @@ from paratope.core.errors import ModelError, ParatopeError
 from paratope.core.files import sole_writer
 from paratope.models.bundle import find_model
 from paratope.models.predictor import Predictor
-from paratope.web import api, job_api, pages
+from paratope.web import api, job_api, job_pages, pages
 from paratope.web.jobs import Runner, Store
 from paratope.web.predicting import FIRST_PAIR, Asked, BusyError, Predicting, ServedModel
 from paratope.web.protection import Gate, PatientProtocol, Refusal, refusal
@@ -53,6 +53,7 @@ def create_app(settings: ServeSettings) -> FastAPI:
     app.include_router(api.router)
     app.include_router(job_api.router)
     app.include_router(pages.router)
+    app.include_router(job_pages.router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     app.add_middleware(Gate, settings=settings, watch=watch)
     for kind, handler in _HANDLERS.items():
@@ -166,14 +167,25 @@ _HANDLERS: dict[Any, Callable[..., Any]] = dict.fromkeys(
 class _Server(uvicorn.Server):
     """uvicorn's, whose application hears at once that it is to leave."""
 
+    announce: Callable[[str], None]
+
+    async def startup(self, sockets: Any = None) -> None:
+        """Listen, and say where."""
+        await super().startup(sockets)
+        if self.started:
+            port = self.servers[0].sockets[0].getsockname()[1]
+            host = self.config.host
+            host = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "::1": "[::1]"}.get(host, host)
+            self.announce(f"http://{host}:{port}")
+
     def handle_exit(self, sig: int, frame: Any) -> None:
         """Answer what is under way; refuse what comes."""
         self.config.app.state.leaving = True  # type: ignore[union-attr]
         super().handle_exit(sig, frame)
 
 
-def run(settings: ServeSettings) -> None:
-    """Serve until SIGINT or SIGTERM."""
+def run(settings: ServeSettings, announce: Callable[[str], None]) -> None:
+    """Serve until SIGINT or SIGTERM; `announce` is told the address once it can be asked."""
     log_to_stderr()
     limits = settings.limits
     PatientProtocol.limits = limits
@@ -193,4 +205,6 @@ def run(settings: ServeSettings) -> None:
         h11_max_incomplete_event_size=65_536,
         backlog=2048,
     )
-    _Server(config).run()
+    server = _Server(config)
+    server.announce = announce
+    server.run()

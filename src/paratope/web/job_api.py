@@ -1,5 +1,6 @@
 """The API of tables and jobs: what takes longer than a request."""
 
+import asyncio
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
@@ -9,10 +10,10 @@ from pydantic import Field
 
 from paratope.campaigns.suggestion.candidates import parse_generators
 from paratope.core.errors import InputError
-from paratope.data.tables import ALIASES, match_columns, read_frame
+from paratope.data.tables import match_columns, read_frame
 from paratope.models.calibration import check_options
 from paratope.molecules.mutations import parse_regions
-from paratope.web.api import Coverage, ModelName, Shape, problems
+from paratope.web.api import Coverage, ModelName, Shape, model_source, problems
 from paratope.web.jobs import Job, Table, checked_columns
 from paratope.web.protection import Refusal
 from paratope.web.settings import MAX_ANTIGEN, MAX_CHAIN, MAX_ID
@@ -79,6 +80,18 @@ class SuggestInput(Shape):
     explore: Annotated[float | None, Field(ge=0, le=1, allow_inf_nan=False)] = None
     min_distance: Annotated[int, Field(ge=1, le=50)] = 1
     seed: Seed = 0
+
+
+class ScreenInput(Shape):
+    """`paratope screen` of a library, as a table or FASTA."""
+
+    table: TableId
+    model: ModelName = "default"
+    columns: Columns = {}
+    antigen: Residues | None = None
+    top: Annotated[int, Field(ge=1, le=100_000)] = 1000
+    recall: Annotated[float, Field(ge=0.5, le=0.999, allow_inf_nan=False)] = 0.95
+    coverage: Coverage = 0.9
 
 
 class EvaluateInput(Shape):
@@ -161,8 +174,6 @@ async def upload(
 
 async def table_output(request: Request, table: Table) -> TableOutput:
     """A table as the API tells it; one that cannot be read is removed again."""
-    import asyncio
-
     store = request.app.state.store
     try:
         names, recognised = await asyncio.to_thread(head_of, store.table_path(table), table)
@@ -228,6 +239,16 @@ async def suggest(request: Request, wanted: SuggestInput) -> JobOutput:
     parameters = wanted.model_dump(exclude={"table"})
     parameters["source"] = model_source(request, wanted.campaign)
     return start(request, "suggest", parameters, [wanted.table] if wanted.table else [])
+
+
+@router.post("/screen", status_code=202, responses=JOB)
+async def screen(request: Request, wanted: ScreenInput) -> JobOutput:
+    """Keep the best of a library, as a job."""
+    parameters = wanted.model_dump(exclude={"table"}) | {
+        "columns": checked_columns(wanted.columns),
+        "source": model_source(request, wanted.model),
+    }
+    return start(request, "screen", parameters, [wanted.table])
 
 
 @router.post("/evaluate", status_code=202, responses=JOB)
@@ -302,21 +323,6 @@ def start(request: Request, kind: str, parameters: dict[str, Any], tables: Any =
     return output(request, made)
 
 
-def model_source(request: Request, name: str) -> str:
-    """The folder or bundled name behind a model's name: one that is served, or an adapt job."""
-    state = request.app.state
-    if name in state.sources:
-        return state.sources[name]
-    try:
-        job = state.store.job(name)
-    except Refusal:
-        job = None
-    if job is None or job.kind != "adapt" or job.state != "finished":
-        words = f"no model {name!r}; valid names: {', '.join(state.sources)}, or the id of a finished job of adapt"  # fmt: skip  # noqa: E501
-        raise Refusal(422, "unknown_model", words, {"model": words})
-    return str((state.store.job_folder(job) / "model").resolve())
-
-
 def output(request: Request, job: Job) -> JobOutput:
     """A job as the API tells it."""
     state = request.app.state
@@ -343,6 +349,3 @@ def output(request: Request, job: Job) -> JobOutput:
         files=files,
         result=told,
     )
-
-
-MAPPED = tuple(name for name in ("id", "heavy", "light", "antigen", "mutations", "parent") if name in ALIASES)  # fmt: skip  # noqa: E501

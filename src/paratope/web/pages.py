@@ -23,12 +23,20 @@ from paratope.core.units import STRONG_PKD, kd_text, pkd_to_kd_nM
 from paratope.models.bundle import GENERAL
 from paratope.models.explanation import ExplainedRow
 from paratope.models.prediction import Prediction
-from paratope.web.api import served_model
+from paratope.web.api import model_choices, served_model
 from paratope.web.predicting import Asked, ServedModel
 from paratope.web.protection import COOKIE, Refusal, session_cookie
 from paratope.web.settings import MAX_ANTIGEN, MAX_CHAIN
 
-PAGES = (("/", "Predict"),)
+PAGES = (
+    ("/", "Predict"),
+    ("/table", "Table"),
+    ("/scan", "Scan"),
+    ("/campaign", "Campaign"),
+    ("/evaluate", "Evaluate"),
+    ("/models", "Models"),
+    ("/jobs", "Jobs"),
+)
 TAKE_TABLES = frozenset({"/table", "/campaign", "/evaluate"})  # forms with files
 PARENT_ID = "parent"
 _EXAMPLES = Path(__file__).with_name("templates") / "examples.csv"
@@ -59,7 +67,7 @@ router = APIRouter(include_in_schema=False)
 
 def page(request: Request, template: str, status: int = 200, **values: Any) -> HTMLResponse:
     """A page of the templates."""
-    here = request.url.path
+    here = f"/{request.url.path.split('/')[1]}"
     about = {"pages": PAGES, "here": here, "version": __version__}
     return HTMLResponse(render("web", template, **about, **values), status)
 
@@ -129,8 +137,8 @@ async def predict(request: Request) -> Response:
     """The form with what is predicted, or with what is wrong beside its field."""
     values = await form_of(request, "heavy light antigen mutations parent_pkd epitope model")
     values["model"] = values["model"] or _first_model(request)
-    model = served_model(request, values["model"])
-    problems = _missing(values, model)
+    model = await served_model(request, values["model"])
+    problems = missing_chains(values, model)
     if problems:
         return _predict_page(request, values, problems, status=422)
     rows, asked = _rows(values, model)
@@ -140,8 +148,8 @@ async def predict(request: Request) -> Response:
         predictions = await state.predicting.predict(rows, asked)
         explained = await state.predicting.run(lambda: _explained(model, rows, asked))
     except ParatopeError as error:
-        return _predict_page(request, values, {_field(str(error)): str(error)}, status=422)
-    wrong = {_field(one.error): _plain(one.error) for one in predictions if one.error}
+        return _predict_page(request, values, {field_of(str(error)): str(error)}, status=422)
+    wrong = {field_of(one.error): plain_error(one.error) for one in predictions if one.error}
     if wrong:
         return _predict_page(request, values, wrong, status=422)
     answers = [
@@ -152,7 +160,7 @@ async def predict(request: Request) -> Response:
 
 
 def _first_model(request: Request) -> str:
-    return next(iter(request.app.state.predicting.models), "default")
+    return model_choices(request)[0][0]
 
 
 def _predict_page(
@@ -170,11 +178,11 @@ def _predict_page(
         problems=defaultdict(str, problems or {}),
         answers=answers or [],
         examples=EXAMPLES,
-        models=sorted(request.app.state.predicting.models),
+        models=model_choices(request),
     )
 
 
-def _missing(values: Mapping[str, str], model: ServedModel) -> dict[str, str]:
+def missing_chains(values: Mapping[str, str], model: ServedModel) -> dict[str, str]:
     """What is wrong with a form before anything is read."""
     problems = {}
     if not values["heavy"]:
@@ -184,7 +192,7 @@ def _missing(values: Mapping[str, str], model: ServedModel) -> dict[str, str]:
     for name, most in _LONGEST.items():
         if len(values[name]) > most:
             problems[name] = f"{len(values[name]):,} characters; at most {most:,} are read."
-    if values["parent_pkd"] and not values["mutations"]:
+    if values.get("parent_pkd") and not values["mutations"]:
         problems["mutations"] = "A parent's pKd needs mutations: say what the variant is."
     return problems
 
@@ -227,14 +235,14 @@ def _explained(model: ServedModel, rows: list[dict[str, str]], asked: Asked) -> 
     return model.predictor.explain_rows(table.rows, parent=parent)
 
 
-def _field(error: str) -> str:
+def field_of(error: str) -> str:
     """The field of a form that an error is about."""
     match = _COLUMN.search(error)
     names = {"heavy", "light", "antigen", "mutations", "parent_pkd", "epitope"}
     return match[1] if match and match[1] in names else "form"
 
 
-def _plain(error: str) -> str:
+def plain_error(error: str) -> str:
     """An error of a row without the row, of which a form has one."""
     return re.sub(r"^(row '[^']*', )?(column '\w+': )?", "", error)
 

@@ -5,6 +5,7 @@ as lines of JSON on stdout, and leaves files with ``result.json``, which names t
 its standard input does: with the server, however that ends.
 """
 
+import html
 import json
 import os
 import re
@@ -204,6 +205,30 @@ def suggest(job: dict[str, Any], tell: Tell) -> Result:
     }  # fmt: skip
 
 
+def screen(job: dict[str, Any], tell: Tell) -> Result:
+    """`paratope screen`, which goes on where it was."""
+    from paratope.screening import screen as run
+
+    screened = run(
+        job["inputs"],
+        "hits",
+        model=job["source"],
+        antigens=[_antigen(job["antigen"])] if job.get("antigen") else None,
+        top=job.get("top", 1000),
+        recall=job.get("recall", 0.95),
+        columns=job.get("columns") or None,
+        coverage=job.get("coverage", 0.9),
+        progress=tell,
+    )
+    written = sorted(Path("hits").glob("*.csv")) + sorted(Path("hits").glob("*.parquet"))
+    summary = {name: screened.summary[name] for name in ("rows", "rejected", "hits", "recall")}
+    return {
+        "files": _files([str(path) for path in written]),
+        **summary,
+        "notes": list(screened.notes),
+    }
+
+
 def evaluate(job: dict[str, Any], tell: Tell) -> Result:
     """`paratope evaluate` of one table; `paratope compare` of several."""
     from paratope.evaluation import compare, write_report
@@ -239,7 +264,9 @@ def evaluate(job: dict[str, Any], tell: Tell) -> Result:
         return {"files": _files(("comparison.json",)), "rows": compared.rows, "notes": notes,
                 "tables": [(header, rows), (gap_header, gaps)], "names": job["names"]}  # fmt: skip
     report = judge(job["inputs"][0], pred=pred, seed=job.get("seed", 0), **columns)
-    write_report(report, ".")
+    page = write_report(report, ".")
+    named = _named(page.read_text("utf-8"), {**job, "names": map(html.escape, job["names"])})
+    page.write_text(named, "utf-8")
     return {
         "files": _files(("report.html", "metrics.json", "judged_rows.csv")),
         "rows": len(report.table),
@@ -254,6 +281,7 @@ KINDS: dict[str, Callable[[dict[str, Any], Tell], Result]] = {
     "scan": scan,
     "adapt": adapt,
     "suggest": suggest,
+    "screen": screen,
     "evaluate": evaluate,
 }
 
