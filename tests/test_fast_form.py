@@ -58,13 +58,13 @@ def model(campaign) -> CampaignModel:
 
 @pytest.fixture(scope="module")
 def library():
-    """Variants of all parents; longer, shorter, without a cysteine, unreadable, of no parent."""
+    """Variants of all parents; longer, shorter, without cysteines, with an X, of no parent."""
     random = np.random.default_rng(3)
     chains = [(changed(HEAVY, random, 8), LIGHT) for _ in range(40)]
     chains += [(changed(SHORTER, random), changed(LIGHT, random)) for _ in range(20)]
     chains += [(changed(VHH, random), None) for _ in range(20)]
     chains += [(HEAVY[:100] + "GY" + HEAVY[100:], LIGHT), (HEAVY[:101] + HEAVY[102:], LIGHT)]
-    chains += [(HEAVY.replace("C", "S", 1), LIGHT), (HEAVY[:60] + "X" + HEAVY[61:], LIGHT)]
+    chains += [(HEAVY.replace("C", "S"), LIGHT), (HEAVY[:60] + "X" + HEAVY[61:], LIGHT)]
     chains += [(changed(HEAVY, random, 60), LIGHT), (HEAVY, None), (VHH, LIGHT), (HEAVY, LIGHT)]
     return chains
 
@@ -86,7 +86,7 @@ def test_means_as_sums_are_those_of_the_kernel(model, library, antigen):
 def test_variants_of_a_parents_length_are_not_numbered(model, library):
     scorer = FastScorer(model.fast, TARGET)
     _, numbered = scorer.by_length(library)
-    # longer, shorter, without a cysteine, another antibody, without a light chain or with one
+    # longer, shorter, without cysteines, another antibody, without a light chain or with one
     assert len(numbered) <= 8
     assert {80, 81, 82, 84} <= set(numbered.tolist())
     assert not set(range(80)) & set(numbered.tolist())

@@ -118,6 +118,13 @@ def test_every_row_is_scored_once_and_hits_are_the_best_by_the_full_form(
     for name in ("pkd", "pkd_low", "pkd_high", "p_strong"):
         np.testing.assert_allclose(hits[name], predicted[name], atol=2e-3)
     assert set(hits["light"]) == {LIGHT}
+    assert hits["percentile"].is_between(50, 100).all()
+    assert hits["cluster"][0] == 1
+    page = (screened.folder / "report.html").read_text()
+    assert all(name in page for name in hits["id"])
+    assert "expected recall of the full model" in page
+    assert 'src="' not in page
+    assert 'href="http' not in page
     assert (screened.folder / "rejected.csv").read_text().count("\n") == 3
     histogram = pl.read_csv(screened.folder / "histogram.csv")
     assert histogram["fast"].sum() == ROWS - 2

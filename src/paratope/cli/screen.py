@@ -70,16 +70,12 @@ def screen(
 
 def summary_lines(summary: Any) -> list[str]:
     """What a screen has to say of itself."""
+    from paratope.screening.report import recall_sentence
+
     rows, rejected = summary["rows"], summary["rejected"]
     lines = [f"{rows:,} antibodies in {summary['seconds']:,.0f} s; {summary['hits']:,} hits"]
     if rejected:
         lines.append(f"{rejected:,} rows rejected: see rejected.csv")
     for name, recall in summary["recall"].items():
-        lines.append(
-            f"{name}: the best {recall['kept']:,} of {recall['scored']:,} by the fast form were "
-            f"scored in full; expected recall of the full model's top {recall['top']:,}: "
-            f"{recall['estimate']:.3f}. At the edge of the kept share {recall['edge_hits']} of "
-            f"{recall['edge_rows']} are in the top, of a random sample beyond it "
-            f"{recall['sample_hits']} of {recall['sample_rows']}"
-        )
+        lines.append(f"{name}: {recall_sentence(recall)}")
     return lines

@@ -25,7 +25,7 @@ from paratope.models.predictor import Predictor
 from paratope.molecules.sequences import Antigen
 from paratope.screening import funnel
 from paratope.screening.library import LibraryBlock, LibraryFile, library_files, read_library
-from paratope.screening.report import histogram_frame, hits_frame
+from paratope.screening.report import histogram_frame, hits_frame, write_page
 from paratope.screening.run_folder import (
     FULL_COLUMNS,
     PART_SCHEMA,
@@ -39,7 +39,7 @@ from paratope.screening.scoring import FullScores, ScreenModel, screen_model
 FORMAT_VERSION = 1
 # Antibodies of one durable block: scored fast, and in full.
 FAST_ROWS, FULL_ROWS, RESCORED_ROWS = 20_000, 1000, 256
-SAMPLE_ROWS = 500
+SAMPLE_ROWS = 300
 _POOL, _LEAST_POOL = 30, 20_000
 _BINS = 60
 
@@ -336,19 +336,24 @@ class _Run:
                 mine = part.filter((pl.col("antigen") == name) & (pl.col("stage") == "full"))
                 both = pl.concat([best[name], mine]).sort(["full", "row"], descending=[True, False])
                 best[name] = both.head(self.options.top)
-        hits = hits_frame(self.model, self.names, best, self._specificity(folder, best))
+        scores = self.model.background()
+        background = {} if scores is None else dict(zip(self.names, scores.T, strict=True))
+        specificity = self._specificity(folder, best)
+        hits = hits_frame(self.model, self.names, best, specificity, background)
         write_table(hits, folder.path / "hits.csv")
         refused = pl.concat(rejected).select(
             "row", "id", "antigen", "heavy", "light", reason=pl.col("error")
         )
         write_table(refused.with_columns(row=pl.col("row") + 1), folder.path / "rejected.csv")
         write_table(histogram_frame(folder, self.names, _BINS), folder.path / "histogram.csv")
-        return {
+        summary = {
             **counts,
             "hits": hits.height,
             "unit": self.model.label,
             "recall": {name: funnel.report(recall) for name, recall in recalls.items()},
         }
+        write_page(folder, hits, summary, background)
+        return summary
 
     def _specificity(
         self, folder: ScreenFolder, best: Mapping[str, pl.DataFrame]

@@ -10,8 +10,10 @@ from paratope.campaigns.campaign_model.fast_scoring import Chains, FastScorer
 from paratope.core.errors import EncoderError
 from paratope.core.units import STRONG_PKD
 from paratope.models.predictor import Predictor
-from paratope.molecules.sequences import Antibody, Antigen, Pair
+from paratope.molecules.sequences import AMINO_ACIDS, Antibody, Antigen, Pair
 
+# A background: so many random variants of a campaign's parents, with 1 to so many changes each.
+BACKGROUND, MOST_CHANGES = 4000, 8
 # Pairs that a model without a fast form is asked about at once.
 PAIRS_AT_ONCE = 20_000
 
@@ -52,6 +54,10 @@ class ScreenModel(Protocol):
         """Scores that cost microseconds."""
         ...
 
+    def background(self) -> np.ndarray | None:
+        """Fast scores of random antibodies, (b, m), ascending; None where none are at hand."""
+        ...
+
     def full(self, antibodies: Sequence[Chains]) -> FullScores:
         """The model's own predictions; the same antibodies together give the same numbers."""
         ...
@@ -87,6 +93,19 @@ class CampaignScreen:
         scored = [scorer.score(antibodies) for scorer in self._scorers]
         values = [self.model.to_label(each.mean) for each in scored]
         return FastScores(np.stack(values, 1), np.stack([each.domain for each in scored], 1))
+
+    def background(self) -> np.ndarray:
+        """Of random variants of the parents, changed anywhere: what chance gives."""
+        random, made = np.random.default_rng(0), []
+        for number in range(BACKGROUND):
+            antibody = self.model.parents[number % len(self.model.parents)].antibody
+            residues = list("".join(antibody.chains))
+            count = int(random.integers(1, MOST_CHANGES + 1))
+            for place in random.choice(len(residues), count, replace=False).tolist():
+                residues[place] = AMINO_ACIDS[int(random.integers(len(AMINO_ACIDS)))]
+            split, whole = len(antibody.heavy), "".join(residues)
+            made.append((whole[:split], whole[split:] if antibody.light else None))
+        return np.sort(self.fast(made).value, axis=0)
 
     def full(self, antibodies: Sequence[Chains]) -> FullScores:
         """Predictions of the full form; each chain is encoded once."""
@@ -151,6 +170,9 @@ class GeneralScreen:
         """What it has: its predictions."""
         full = self.full(antibodies)
         return FastScores(full.value, full.domain)
+
+    def background(self) -> None:
+        """None: no antibodies are random for every antigen."""
 
     def full(self, antibodies: Sequence[Chains]) -> FullScores:
         """Predictions, in blocks of `PAIRS_AT_ONCE`."""

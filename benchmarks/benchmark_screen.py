@@ -1,0 +1,382 @@
+"""How fast a library is screened, what a screen misses, and what a user's own loop would take.
+
+python benchmarks/benchmark_screen.py [--parts million growth loop recall pairs suggest scan]
+
+* million: 1,000,000 distinct VH variants (1 to 8 changes) of one parent by a campaign's model of
+  384 rows, by the command, from FASTA to ``hits.csv``, nothing encoded before;
+* growth: the same of 10,000 and 100,000;
+* loop: the loop a user would write (AntiBERTy in transformers, mean embeddings, batches of 32 in
+  the library's order, a Gaussian process of scikit-learn), on a sample, extrapolated;
+* recall: of the full model's true top, for campaigns of four landscapes, every variant of a smaller
+  library scored in full; antibodies that the random sample scores in full do not count;
+* pairs: antibodies × antigens by the default model, against predicting each pair by itself;
+* suggest, scan: a plate of 96 generated candidates, and all mutants of one Fv, nothing encoded.
+
+Each part keeps what the others wrote.
+"""
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from paratope.campaigns.adaptation import adapt
+from paratope.campaigns.campaign_model.fast_scoring import FastScorer
+from paratope.data.datasets import data_root, load_dataset
+from paratope.models.predictor import Predictor
+from paratope.molecules.sequences import AMINO_ACIDS, Antibody
+from paratope.screening import funnel
+from paratope.screening.scoring import CampaignScreen
+from results_writer import RESULTS, circumstances, write_results
+
+TOPIC = "screen"
+PACKAGES = ("paratope", "torch", "transformers", "numpy", "scikit-learn", "polars")
+LANDSCAPES = ("aayl49", "1n8z", "2fjg", "3gbn_h1")
+ROWS, MILLION, TOP = 384, 1_000_000, 1000
+GROWTH = (10_000, 100_000)
+LOOP_ROWS = 512
+# A library of which every variant is scored in full, and the share of it that is the top: that of
+# 1,000 in 20,000.
+RECALL_ROWS, RECALL_TOP = 2000, 100
+LETTERS = np.frombuffer(AMINO_ACIDS.encode(), np.uint8)
+
+
+def main() -> None:
+    """Run some parts, and write the table of all that are known."""
+    parts: dict[str, Callable[[Path], Any]] = {
+        "million": million,
+        "growth": growth,
+        "loop": loop,
+        "recall": recall,
+        "pairs": pairs,
+        "suggest": suggest,
+        "scan": scan,
+    }
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--parts", nargs="+", choices=parts, default=list(parts))
+    parser.add_argument("--work", type=Path, help="folder to keep models and libraries in")
+    chosen = parser.parse_args()
+    path = RESULTS / f"{TOPIC}.json"
+    before = json.loads(path.read_text()) if path.exists() else {}
+    record = circumstances("python benchmarks/benchmark_screen.py", PACKAGES)
+    results = dict(before.get("results", {}))
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = chosen.work or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in chosen.parts:
+            load = round(os.getloadavg()[0], 2)
+            results[name] = {"load_before": load, **parts[name](folder)}
+            print(name, json.dumps(results[name]), flush=True)
+            write_results(TOPIC, {**record, "results": results}, lines(results))
+
+
+def campaign(folder: Path, name: str = LANDSCAPES[0]) -> Path:
+    """The model of a campaign of `ROWS` variants of a landscape, drawn at random."""
+    target = folder / f"model-{name}"
+    if not (target / "config.json").exists():
+        rows = load_dataset(f"abbibench_{name}", data_root()).measurements
+        order = np.random.default_rng(0).permutation(len(rows))[:ROWS]
+        adapt([rows[index] for index in order], target, report=False)
+    return target
+
+
+def parent_of(model: Path) -> dict[str, Any]:
+    """The campaign's first parent."""
+    return json.loads((model / "campaign.json").read_text())["parents"][0]
+
+
+def variants(chain: str, count: int, seed: int) -> list[str]:
+    """So many distinct variants of a chain, with 1 to 8 changes anywhere."""
+    random = np.random.default_rng(seed)
+    parent = np.frombuffer(chain.encode(), np.uint8)
+    made: dict[str, None] = {}
+    while len(made) < count:
+        rows = np.tile(parent, (50_000, 1))
+        changes = random.integers(1, 9, len(rows))
+        for step in range(8):
+            some = changes > step
+            places = random.integers(0, len(parent), int(some.sum()))
+            rows[some, places] = LETTERS[random.integers(0, 20, int(some.sum()))]
+        made.update(dict.fromkeys(row.tobytes().decode() for row in rows))
+        made.pop(chain, None)
+    return list(made)[:count]
+
+
+def library(folder: Path, model: Path, count: int) -> Path:
+    """A FASTA file of variants of the campaign's heavy chain."""
+    path = folder / f"library-{count}.fasta"
+    if not path.exists():
+        chains = variants(parent_of(model)["heavy"], count, seed=1)
+        text = "".join(f">v{number}\n{chain}\n" for number, chain in enumerate(chains))
+        path.write_text(text)
+    return path
+
+
+def timed(folder: Path, command: Sequence[object]) -> dict[str, float]:
+    """Seconds, processor seconds and peak memory of ``paratope …``, with an empty cache."""
+    with tempfile.TemporaryDirectory(dir=folder) as cache:
+        before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+        environment = {**os.environ, "PARATOPE_CACHE": cache}
+        words = [sys.executable, "-m", "paratope", *map(str, command)]
+        subprocess.run(words, env=environment, check=True, stderr=subprocess.DEVNULL)
+        seconds, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+    worked = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return {
+        "seconds": round(seconds, 1),
+        "processor_seconds": round(worked, 1),
+        "peak_gb": round(after.ru_maxrss / 2**20, 2),
+    }
+
+
+def screened(folder: Path, count: int) -> dict[str, Any]:
+    """One screen by the command, with what it says of itself."""
+    model = campaign(folder)
+    with tempfile.TemporaryDirectory(dir=folder) as hits:
+        command = ["screen", library(folder, model, count), "--model", model, "--top", TOP]
+        answer: dict[str, Any] = {"rows": count, **timed(folder, [*command, "-o", f"{hits}/hits"])}
+        manifest = json.loads((Path(hits) / "hits" / "manifest.json").read_text())["finished"]
+        log = pl.read_csv(Path(hits) / "hits" / "throughput.csv")
+    by_stage = log.group_by("stage").agg(pl.col("seconds").sum(), pl.col("rows").sum())
+    for stage, seconds, rows in by_stage.iter_rows():
+        answer[stage] = {"rows": rows, "seconds": round(seconds, 1)}
+    (answer["recall"],) = manifest["recall"].values()
+    return answer
+
+
+def million(folder: Path) -> dict[str, Any]:
+    """The million."""
+    return screened(folder, MILLION)
+
+
+def growth(folder: Path) -> dict[str, Any]:
+    """Smaller libraries."""
+    return {str(count): screened(folder, count) for count in GROWTH}
+
+
+def loop(folder: Path) -> dict[str, Any]:
+    """The loop a user would write, on a sample of the same library."""
+    import torch
+    from sklearn.gaussian_process import GaussianProcessRegressor
+    from sklearn.gaussian_process.kernels import RBF, WhiteKernel
+    from transformers import BertConfig, BertModel
+
+    from paratope.encoders.antiberty import AntibertyEncoder
+
+    encoder = AntibertyEncoder("cpu")
+    source = encoder._folder
+    config = BertConfig(**json.loads((source / "config.json").read_text()))
+    model = BertModel(config, add_pooling_layer=False).eval()
+    weights = torch.load(source / "pytorch_model.bin", weights_only=True, map_location="cpu")
+    own = {name.removeprefix("bert."): tensor for name, tensor in weights.items()}
+    model.load_state_dict(own, strict=False)
+
+    def embedded(chains: Sequence[str]) -> np.ndarray:
+        parts = []
+        for start in range(0, len(chains), 32):
+            ids = [encoder.tokenize((chain,)).ids for chain in chains[start : start + 32]]
+            longest = max(map(len, ids))
+            mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in ids])
+            batch = torch.tensor([row + [0] * (longest - len(row)) for row in ids])
+            with torch.inference_mode():
+                hidden = model(input_ids=batch, attention_mask=mask).last_hidden_state
+            parts.append(((hidden * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)).numpy())
+        return np.concatenate(parts)
+
+    folder_of_model = campaign(folder)
+    document = json.loads((folder_of_model / "campaign.json").read_text())
+    train = embedded([pair["heavy"] for pair in document["pairs"]])
+    process = GaussianProcessRegressor(RBF(10.0) + WhiteKernel(0.1), normalize_y=True)
+    process.fit(train, np.array(document["values"]))
+    text = library(folder, folder_of_model, MILLION).read_text()[: 200 * LOOP_ROWS]
+    sample = text.split("\n")[1::2][:LOOP_ROWS]
+    embedded(sample[:64])
+    began = time.perf_counter()
+    process.predict(embedded(sample))
+    rate = len(sample) / (time.perf_counter() - began)
+    return {
+        "rows": len(sample),
+        "rows_per_second": round(rate, 2),
+        "million_hours": round(MILLION / rate / 3600, 2),
+    }
+
+
+def recall(folder: Path) -> dict[str, Any]:
+    """What the funnel holds of the full model's true top, in each landscape's campaign."""
+    answer: dict[str, Any] = {"rows": RECALL_ROWS, "top": RECALL_TOP, "landscapes": {}}
+    for name in LANDSCAPES:
+        model_folder = campaign(folder, name)
+        parent = parent_of(model_folder)
+        chains = [(chain, parent["light"]) for chain in variants(parent["heavy"], RECALL_ROWS, 2)]
+        with Predictor.load(model_folder) as predictor:
+            model = predictor.campaign
+            antigen = model.default_antigen or model.campaign.antigens[0]
+            fast = model.to_label(FastScorer(model.fast, antigen).score(chains).mean)
+            full = CampaignScreen(model, [antigen], 0.9).full(chains).value[:, 0]
+        answer["landscapes"][name] = funnelled(fast, full)
+        print(name, answer["landscapes"][name], flush=True)
+    of_all = [each["recall"] for each in answer["landscapes"].values()]
+    return answer | {"mean": round(float(np.mean(of_all)), 4)}
+
+
+def funnelled(fast: np.ndarray, full: np.ndarray) -> dict[str, Any]:
+    """The funnel on known scores."""
+    count = len(fast)
+    ranking = funnel.FastRanking(count, float(fast.min()), float(fast.max()))
+    ranking.add(np.arange(count), fast)
+    sample = funnel.sampled(np.arange(count), RECALL_TOP, 0)
+    kept = funnel.first_kept(RECALL_TOP, count)
+    while True:
+        rows = np.union1d(ranking.rows[:kept], sample)
+        known = funnel.Known(rows, fast[rows], full[rows])
+        following = funnel.next_kept(ranking, known, kept, RECALL_TOP, 0.95)
+        if following == kept:
+            break
+        kept = following
+    said = funnel.assess(ranking, known, kept, RECALL_TOP, sample)
+    best = np.argsort(-full)[:RECALL_TOP]
+    return {
+        "kept": kept,
+        "recall": round(float(np.isin(best, ranking.rows[:kept]).mean()), 4),
+        "said": round(said.estimate, 4),
+        "correlation": round(float(np.corrcoef(fast, full)[0, 1]), 4),
+    }
+
+
+def pairs(folder: Path, antibodies: int = 2000, antigens: int = 100) -> dict[str, Any]:
+    """Antibodies × antigens by the default model."""
+    model = campaign(folder)
+    parent = parent_of(model)
+    path = folder / f"library-{antibodies}.fasta"
+    chains = variants(parent["heavy"], antibodies, 3)
+    path.write_text("".join(f">v{n}\n{chain}\n" for n, chain in enumerate(chains)))
+    random, panel = np.random.default_rng(0), folder / "panel.fasta"
+    texts = ["".join(random.choice(list(AMINO_ACIDS), 200)) for _ in range(antigens)]
+    panel.write_text("".join(f">a{n}\n{text}\n" for n, text in enumerate(texts)))
+    with tempfile.TemporaryDirectory(dir=folder) as hits:
+        command = ["screen", path, "--antigen", panel, "--top", 10, "-o", f"{hits}/hits"]
+        answer = timed(folder, command)
+    return {"pairs": antibodies * antigens, **answer}
+
+
+def suggest(folder: Path) -> dict[str, Any]:
+    """A plate of 96 of generated candidates, campaign of 96 rows."""
+    rows = load_dataset(f"abbibench_{LANDSCAPES[0]}", data_root()).measurements
+    order = np.random.default_rng(1).permutation(len(rows))[:96]
+    target = folder / "model-96"
+    if not (target / "config.json").exists():
+        adapt([rows[index] for index in order], target, report=False)
+    output = folder / "next.csv"
+    return timed(folder, ["suggest", target, "--batch", 96, "-o", output])
+
+
+def scan(folder: Path) -> dict[str, Any]:
+    """All single mutants of one Fv by a campaign's model."""
+    model = campaign(folder, "1n8z")
+    parent = parent_of(model)
+    antibody = Antibody(parent["heavy"], parent["light"])
+    with tempfile.TemporaryDirectory(dir=folder) as output:
+        chains = ["--heavy", antibody.heavy, "--light", antibody.light]
+        command = ["scan", *chains, "--model", model, "-o", f"{output}/scan"]
+        answer = timed(folder, command)
+    return {"mutants": 19 * sum(map(len, antibody.chains)), **answer}
+
+
+def lines(results: dict[str, Any]) -> list[str]:
+    """The page."""
+    page = ["# Screening", "", "| what | reached | at least | aim |", "| --- | --- | --- | --- |"]
+
+    def row(what: str, reached: str, least: str, aim: str) -> None:
+        page.append(f"| {what} | {reached} | {least} | {aim} |")
+
+    whole, own = results.get("million"), results.get("loop")
+    if whole:
+        stages = {name: whole[name] for name in ("fast", "rescored") if name in whole}
+        told = "; ".join(
+            f"{name} {each['rows']:,} in {each['seconds']:,.0f} s" for name, each in stages.items()
+        )
+        row(
+            f"{whole['rows']:,} distinct VH variants, campaign of {ROWS} rows, FASTA to hits.csv",
+            f"{whole['seconds'] / 60:.1f} minutes ({told}; {whole['processor_seconds']:,.0f} s of "
+            "processor time)",
+            "15 minutes",
+            "4 minutes",
+        )
+        row("peak memory of that", f"{whole['peak_gb']:.2f} GB", "2 GB", "1 GB")
+        said = whole["recall"]
+        row(
+            f"its expected recall of the full model's top {said['top']:,}",
+            f"{said['estimate']:.3f} with {said['kept']:,} kept; at the edge {said['edge_hits']} "
+            f"of {said['edge_rows']} in the top, of the sample beyond {said['sample_hits']} of "
+            f"{said['sample_rows']}",
+            "0.95",
+            "0.99",
+        )
+    if whole and own:
+        row(
+            f"against a user's loop ({own['rows_per_second']:.1f} rows a second on "
+            f"{own['rows']} rows, extrapolated to {own['million_hours']:.1f} hours)",
+            f"{own['million_hours'] * 3600 / whole['seconds']:.0f} ×",
+            "50 ×",
+            "150 ×",
+        )
+    if known := results.get("recall"):
+        each = ", ".join(
+            f"{name} {value['recall']:.3f} (said {value['said']:.3f}, kept {value['kept']})"
+            for name, value in known["landscapes"].items()
+        )
+        row(
+            f"recall of the full model's true top {known['top']:,} of {known['rows']:,}, mean of "
+            "four landscapes' campaigns",
+            f"{known['mean']:.3f}: {each}",
+            "0.95",
+            "0.99",
+        )
+    if (grown := results.get("growth")) and whole:
+        rates = [
+            f"{each['fast']['rows'] / each['fast']['seconds']:,.0f}"
+            for each in (*grown.values(), whole)
+        ]
+        row("rows a second by the fast form, of 10⁴, 10⁵, 10⁶ rows", " / ".join(rates), "", "")
+    if many := results.get("pairs"):
+        row(
+            f"{many['pairs']:,} pairs (2,000 × 100) by the default model, start to hits.csv",
+            f"{many['pairs'] / many['seconds']:,.0f} pairs a second",
+            "",
+            "",
+        )
+    if plate := results.get("suggest"):
+        row(
+            "suggest --batch 96, generated candidates, campaign of 96 rows, nothing encoded",
+            f"{plate['seconds']:.0f} s",
+            "60 s",
+            "20 s",
+        )
+    if mutants := results.get("scan"):
+        row(
+            f"scan of one Fv ({mutants['mutants']:,} mutants), nothing encoded",
+            f"{mutants['seconds']:.0f} s",
+            "120 s",
+            "60 s",
+        )
+    loads = {name: each["load_before"] for name, each in results.items()}
+    told = ", ".join(f"{name} {value}" for name, value in loads.items())
+    return [
+        *page,
+        "",
+        f"Two cores, shared with other work: the load of the machine when each part began was "
+        f"{told} (2 is two busy cores), so that seconds are pessimistic.",
+    ]
+
+
+if __name__ == "__main__":
+    main()
