@@ -178,6 +178,7 @@ ENDS = {
         "suggest {campaign} -b 2 --candidates single:50 -o {new}.csv",
         "{new}.csv, {new}.fasta",
     ),
+    "screen": ("screen {pairs} --model {campaign} --top 2 -o {new}", "{new}"),
     "suggest, on screen": ("suggest {campaign} -b 2 --candidates single:50", ""),
     "scan": ("scan --table {pairs} --model {run} --combine H:D31A -o {new}", "{new}"),
     "simulate-campaign": (
