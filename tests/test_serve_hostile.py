@@ -316,7 +316,7 @@ def test_every_job_ends_though_the_server_is_killed(tmp_path):
         assert job["kind"] == "predict"
         server.stop(signal.SIGKILL)
     until(lambda: not children_of(ids[1]))  # a job's process ends with the server
-    with server.__enter__(), httpx2.Client(base_url=server.address, timeout=60) as client:
+    with server, httpx2.Client(base_url=server.address, timeout=60) as client:
 
         def states() -> set[str]:
             return {client.get(f"/v1/jobs/{one}").json()["state"] for one in ids}

@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import signal
+import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from starlette.responses import Response
 
 from paratope import __version__
 from paratope.core.errors import ModelError, ParatopeError
-from paratope.core.files import sole_writer
+from paratope.core.files import as_output_error, sole_writer
 from paratope.models.bundle import find_model
 from paratope.models.predictor import Predictor
 from paratope.web import api, job_api, job_pages, pages
@@ -187,24 +189,29 @@ class _Server(uvicorn.Server):
 def run(settings: ServeSettings, announce: Callable[[str], None]) -> None:
     """Serve until SIGINT or SIGTERM; `announce` is told the address once it can be asked."""
     log_to_stderr()
-    limits = settings.limits
-    PatientProtocol.limits = limits
-    app = create_app(settings)
-    config = uvicorn.Config(
-        app,
-        host=settings.host,
-        port=settings.port,
-        http=PatientProtocol,
-        ws="none",
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        timeout_keep_alive=10,
-        timeout_graceful_shutdown=round(limits.drain_seconds),
-        h11_max_incomplete_event_size=65_536,
-        backlog=2048,
-    )
-    server = _Server(config)
-    server.announce = announce
-    server.run()
+    # what uvicorn passes on once all is answered: asked to leave, it has left well
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    with as_output_error(settings.folder):
+        settings.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with sole_writer(settings.folder):  # before anything in it is touched
+        limits = settings.limits
+        PatientProtocol.limits = limits
+        app = create_app(settings)
+        config = uvicorn.Config(
+            app,
+            host=settings.host,
+            port=settings.port,
+            http=PatientProtocol,
+            ws="none",
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=10,
+            timeout_graceful_shutdown=round(limits.drain_seconds),
+            h11_max_incomplete_event_size=65_536,
+            backlog=2048,
+        )
+        server = _Server(config)
+        server.announce = announce
+        server.run()
