@@ -2,12 +2,10 @@
 
 import errno
 import gzip
-import json
 import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +19,6 @@ from paratope.core.errors import InputError, OutputError
 from paratope.models.bundle import write_bundle
 from paratope.models.predictor import Predictor
 from paratope.screening import funnel, run_folder, screen
-from paratope.screening import run as screening
 from small_campaigns import HEAVY, LIGHT, bundle_of, small_campaign
 
 ROWS, TOP = 160, 8
@@ -302,41 +299,47 @@ def test_a_random_sample_is_the_same_however_rows_come():
     assert set(at_once) != set(funnel.sampled(rows, 100, 6))
 
 
+# Kills itself, as ``kill -9`` does, at a moment around its n-th write; never for n below 0.
 _KILLED = """
-import sys
-from paratope.screening import screen, funnel
-import paratope.screening.run as s
-s.FAST_ROWS, s.RESCORED_ROWS, s.SAMPLE_ROWS, funnel._FIRST_MORE = 64, 16, 20, 10
-screen(sys.argv[1], sys.argv[2], model=sys.argv[3], top=int(sys.argv[4]), device="cpu")
+import os, signal, sys, threading
+import paratope.screening.run as run
+from paratope.screening import funnel, screen
+run.FAST_ROWS, run.RESCORED_ROWS, run.SAMPLE_ROWS, funnel._FIRST_MORE = 8, 4, 20, 10
+write, left, delay = run.write_part, int(sys.argv[4]), float(sys.argv[5])
+def killing(path, frame):
+    global left
+    if left == 0:
+        threading.Timer(delay, os.kill, (os.getpid(), signal.SIGKILL)).start()
+    left -= 1
+    write(path, frame)
+run.write_part = killing
+screen(sys.argv[1], sys.argv[2], model=sys.argv[3], top=8, device="cpu")
 """
 
 
 @pytest.mark.slow
-def test_twenty_kills_lose_no_row_and_double_none(screened, library, model_folder, tmp_path):
-    """``kill -9`` at random moments; each start goes on where the one before it was."""
-    random, folder, kills = np.random.default_rng(1), tmp_path / "hits", 0
-    command = [sys.executable, "-c", _KILLED, library, folder, model_folder, str(TOP)]
-    while True:
-        before = len(list(folder.rglob("*.parquet")))
-        process = subprocess.Popen([str(word) for word in command], stderr=subprocess.PIPE)
-        wanted = before + int(random.integers(0, 3))
-        deadline = time.monotonic() + 60
-        while kills < 20 and process.poll() is None and time.monotonic() < deadline:
-            if len(list(folder.rglob("*.parquet"))) >= wanted and folder.exists():
-                time.sleep(random.uniform(0, 0.3))
-                process.send_signal(signal.SIGKILL)
-                kills += process.wait() == -signal.SIGKILL
-                break
-            time.sleep(0.02)
-        _, said = process.communicate(timeout=120)
-        if process.returncode != -signal.SIGKILL:
+@pytest.mark.timeout(1200)  # 22 processes
+def test_twenty_kills_lose_no_row_and_double_none(library, campaign_folder, tmp_path):
+    """Each start goes on where the one before it was, past every lock and half-written file."""
+    random, kills = np.random.default_rng(1), 0
+
+    def start(folder: Path, write: int, delay: float) -> int:
+        command = [sys.executable, "-c", _KILLED, library, folder, campaign_folder, write, delay]
+        return subprocess.run([str(word) for word in command], check=False).returncode
+
+    while kills < 20:
+        code = start(tmp_path / "killed", int(random.integers(0, 2)), random.uniform(0, 0.003))
+        if code == 0:  # so quick that it was done before
             break
-    assert process.returncode == 0, said.decode()
+        assert code == -signal.SIGKILL
+        kills += 1
     assert kills >= 8
-    ours, theirs = parts(folder), parts(screened.folder)
-    exact = ("row", "id", "heavy", "light", "antigen", "stage", "domain", "note", "error")
-    assert ours.select(exact).equals(theirs.select(exact))
-    for name in ("fast", "full", "low", "high"):
-        np.testing.assert_allclose(ours[name].to_numpy(), theirs[name].to_numpy(), atol=1e-6)
-    assert json.loads((folder / "manifest.json").read_text())["finished"]["rows"] == ROWS
-    assert screening.FORMAT_VERSION == 1
+    assert start(tmp_path / "killed", -1, 0) == 0
+    assert start(tmp_path / "whole", -1, 0) == 0
+    ours, theirs = parts(tmp_path / "killed"), parts(tmp_path / "whole")
+    assert ours["row"].to_list() == list(range(ROWS))
+    assert ours.equals(theirs)
+    for name in ("hits.csv", "rejected.csv", "histogram.csv"):
+        same = [(tmp_path / each / name).read_bytes() for each in ("killed", "whole")]
+        assert same[0] == same[1]
+    assert not list((tmp_path / "killed").rglob("*.tmp"))
