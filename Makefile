@@ -42,8 +42,8 @@ demo: $(STAMP) ## predict a dozen well-known antibodies with the default model
 test: $(STAMP) ## the fast tests (at most six minutes on two cores)
 	$(BIN)/pytest -m "not slow" -n 2 --dist loadfile
 
-test-slow: $(STAMP) ## the heavier tests
-	$(BIN)/pytest -m slow
+test-slow: $(STAMP) ## the heavier tests, on two processes
+	$(BIN)/pytest -m slow -n 2 --dist loadfile
 
 test-threads: $(STAMP) ## what computes, at the default number of threads, as users run it
 	PARATOPE_TEST_THREADS=default $(BIN)/pytest -m "not slow" tests/test_golden.py tests/test_network.py \
