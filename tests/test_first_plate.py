@@ -125,7 +125,7 @@ def test_the_command_writes_a_plate_and_its_fasta(parent_file, tmp_path, run_par
 
 def test_a_first_plate_needs_one_parent(parent_file, tmp_path, run_paratope):
     for arguments, said in (
-        ((), "give the folder of a campaign's model"),
+        ((), "the folder of a campaign's model"),
         (("--parent", "mab"), "no such file"),
         (("--parent", parent_file, "--explore", "1"), "to learn from"),
     ):

@@ -268,7 +268,8 @@ def test_only_a_model_folder_is_written_into(tiny_predictor, tmp_path):
 def test_models_of_version_0_1_say_what_they_said(name, tolerance, repository, tmp_path):
     """Folders that version 0.1 wrote, with their predictions beside them, say it still.
 
-    Only the parent's difference from itself has since lost its interval. `campaign-0.1` is of two
+    Only the parent's difference from itself has since lost its interval, and intervals of campaigns
+    have become wider by Student's t: these are as of today. `campaign-0.1` is of two
     assays with bounds, on top of the tiny network `model-0.1`.
     """
     folder = repository / "tests" / "data" / name

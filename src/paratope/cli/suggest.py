@@ -150,8 +150,8 @@ def _first(parent: str | None, batch: int, output: str | None, asked: dict[str, 
 
     if parent is None:
         raise InputError(
-            "give the folder of a campaign's model, as paratope adapt writes it; or, before any "
-            "measurement, --parent FILE: a table of one row with id, heavy, light, antigen"
+            "before any measurement, give --parent FILE: a table of one row with id, heavy, light, "
+            "antigen; after it, the folder of a campaign's model, as paratope adapt writes it"
         )
     if not os.path.isfile(parent):
         raise InputError(
