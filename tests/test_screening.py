@@ -338,7 +338,8 @@ def test_twenty_kills_lose_no_row_and_double_none(library, campaign_folder, tmp_
     assert start(tmp_path / "whole", -1, 0) == 0
     ours, theirs = parts(tmp_path / "killed"), parts(tmp_path / "whole")
     assert ours["row"].to_list() == list(range(ROWS))
-    assert ours.equals(theirs)
+    assert ours.drop("fast").equals(theirs.drop("fast"))
+    np.testing.assert_allclose(ours["fast"], theirs["fast"], atol=1e-6)  # sums of single precision
     for name in ("hits.csv", "rejected.csv", "histogram.csv"):
         same = [(tmp_path / each / name).read_bytes() for each in ("killed", "whole")]
         assert same[0] == same[1]

@@ -311,11 +311,11 @@ def test_every_job_ends_though_the_server_is_killed(tmp_path):
     server = Server(tmp_path / "kept")
     with server, httpx2.Client(base_url=server.address, timeout=60) as client:
         ids = start_jobs(client, 10)
-        until(lambda: client.get(f"/v1/jobs/{ids[1]}").json()["progress"], 120)
+        until(lambda: client.get(f"/v1/jobs/{ids[1]}").json()["state"] != "queued", 240)
         job = json.loads((server.folder / "jobs" / ids[1] / "job.json").read_text())
         assert job["kind"] == "predict"
         server.stop(signal.SIGKILL)
-    until(lambda: not children_of(ids[1]))  # a job's process ends with the server
+    until(lambda: not children_of(ids[1]), 120)  # a job's process ends with the server
     with server, httpx2.Client(base_url=server.address, timeout=60) as client:
 
         def states() -> set[str]:

@@ -252,7 +252,10 @@ class FastScorer:
 
         scales, count, train = self._model.trained.scales, len(parent), self._train
         shape = count, len(self._effect)
-        has = csr_array((np.ones(len(row), np.float32), (row, column)), shape=shape)
+        # entries as they are, by site: sums are the same, to the last bit, in whatever order the
+        # sites came into the table
+        ends = np.searchsorted(row, np.arange(count + 1))
+        has = csr_array((np.ones(len(row), np.float32), column, ends), shape=shape)
         total = np.zeros(count)
         weights = self._weights.astype(np.float32)
         left, right = _pairs(row, count)
