@@ -34,7 +34,7 @@ from paratope.campaigns.suggestion.candidates import (
     generate,
     mutated_position,
 )
-from paratope.campaigns.suggestion.filters import leave_out, parse_filters
+from paratope.campaigns.suggestion.filters import Filters, leave_out, parse_filters
 from paratope.campaigns.suggestion.next_round import (
     MutationCounts,
     NextRound,
@@ -118,19 +118,7 @@ def first_plate(
     measured = MeasuredVariants(parent.antigen, (parent,), (), frozenset({parent.residues}))
     progress("making mutants", 0, 1)
     random = np.random.default_rng(wanted.seed)
-    generation = generation_of(wanted, filters)
-    counts = generation.counts
-    if wrong := counts.keys() - KINDS.keys():
-        raise InputError(
-            f"candidates {', '.join(sorted(wrong))}: made of measured variants; a first plate has "
-            f"none, only {', '.join(KINDS)}"
-        )
-    every = {"single": MAX_CANDIDATES}
-    singles = generate(measured, dataclasses.replace(generation, counts=every), _unranked)
-    clean, _ = leave_out(singles, measured, filters)
-    offered = _drawn(singles, counts.get("single", 0), random)
-    for kind in counts.keys() - {"single"}:
-        offered += _combined(parent, clean, kind, generation, random)
+    offered = _offered(parent, measured, wanted, filters, random)
     kept, left_out = leave_out(offered, measured, filters)
     if len(kept) < batch:
         raise InputError(
@@ -187,6 +175,30 @@ def first_plate(
         None,
         tuple(notes),
     )
+
+
+def _offered(
+    parent: Pair,
+    measured: MeasuredVariants,
+    wanted: SuggestionOptions,
+    filters: Filters,
+    random: np.random.Generator,
+) -> list[Candidate]:
+    """Mutants of the parent; the same in every process, as kinds come in the order named."""
+    generation = generation_of(wanted, filters)
+    counts = generation.counts
+    if wrong := counts.keys() - KINDS.keys():
+        raise InputError(
+            f"candidates {', '.join(sorted(wrong))}: made of measured variants; a first plate has "
+            f"none, only {', '.join(KINDS)}"
+        )
+    every = {"single": MAX_CANDIDATES}
+    singles = generate(measured, dataclasses.replace(generation, counts=every), _unranked)
+    clean, _ = leave_out(singles, measured, filters)
+    offered = _drawn(singles, counts.get("single", 0), random)
+    for kind in (kind for kind in counts if kind != "single"):
+        offered += _combined(parent, clean, kind, generation, random)
+    return offered
 
 
 def _unranked(pairs: Sequence[Pair]) -> np.ndarray:
