@@ -19,7 +19,7 @@ def table_of(path: Path, *rows: tuple, header: tuple = HEADER) -> Path:
 
 def test_a_row_of_a_table_and_the_same_antibody_by_its_chains(tiny_run, tmp_path, run_paratope):
     source = table_of(tmp_path / "t.csv", ("x", VH, VK, LYSOZYME), ("wt", VHH, "", LYSOZYME))
-    options = ("--model", tiny_run.folder, "--alanine", "--regions", "H1")
+    options = ("--model", tiny_run.folder, "--variants", "alanine", "--regions", "H1")
     row = ("scan", "--table", source, "--id", "wt", *options)
     done = run_paratope(*row, "-o", tmp_path / "a", code=0)
     assert "Predicted strongest" in done.out
@@ -42,7 +42,7 @@ def test_combinations_against_a_panel(tiny_run, tmp_path, run_paratope):
     panel.write_text(f">hen\n{LYSOZYME}\n>part\n{LYSOZYME[:60]}\n")
     run_paratope(
         *("scan", "--heavy", VHH, "--antigen", panel, "--model", tiny_run.folder),
-        *("--combine", "H:D1A,H:D1E+H:V2L", "--max-mutations", "2", "-o", tmp_path / "scan"),
+        *("--variants", "H:D1A,H:D1E+H:V2L", "--max-mutations", "2", "-o", tmp_path / "scan"),
         code=0,
     )
     table = pl.read_csv(tmp_path / "scan" / "scan.csv")
@@ -93,7 +93,7 @@ def test_a_campaign_on_scores(tmp_path, run_paratope):
     model = tmp_path / "campaign"
     run_paratope("adapt", table, "-o", model, "--prior", "none", "--no-report", code=0)
     chains = ("--heavy", VH, "--light", VK, "--model", model)
-    combined = ("--combine", "H:W99A,H:G100W", "-o", tmp_path / "scan")
+    combined = ("--variants", "H:W99A,H:G100W", "-o", tmp_path / "scan")
     run_paratope("scan", *chains, *combined, code=0)
     found = pl.read_csv(tmp_path / "scan" / "scan.csv")
     assert "delta_pkd" not in found.columns

@@ -12,7 +12,7 @@ from paratope.cli.doctor import D13_HEAVY, D13_LIGHT, LYSOZYME
 from paratope.models.bundle import write_bundle
 from paratope.models.explanation import COLUMNS
 from paratope.models.predictor import Predictor
-from paratope.molecules.sequences import Antibody, Antigen, Pair
+from paratope.molecules.sequences import AMINO_ACIDS, Antibody, Antigen, Pair
 from small_campaigns import bundle_of, small_campaign
 from test_numbering import VHH
 
@@ -110,6 +110,34 @@ def test_networks_mask_each_residue(tiny_run, tmp_path, run_paratope):
     assert told["pkd"][0] == pytest.approx(pkd, abs=1e-5)
     assert row["pkd"] == pytest.approx(pkd - without, abs=1e-5)
     assert np.abs(told["pkd"][1:]).max() > 0
+
+
+def test_masking_is_what_it_says_on_twenty_pairs(tiny_predictor):
+    random = np.random.default_rng(0)
+    pairs = []
+    for number in range(20):
+        heavy = list(D13_HEAVY)
+        for place in random.choice(len(heavy), 6, replace=False):
+            heavy[place] = str(random.choice(list(AMINO_ACIDS)))
+        light = D13_LIGHT if number % 3 else None
+        target = LYSOZYME if number % 2 else LYSOZYME[: 40 + number]
+        pairs.append(Pair(Antibody("".join(heavy), light), Antigen(target)))
+    told = tiny_predictor.model.explain(pairs)
+    whole = tiny_predictor.model.predict_pairs(pairs).calibrated.value
+    masked, shares = [], []
+    for pair, explanation in zip(pairs, told, strict=True):
+        assert len(explanation.changes) == sum(map(len, pair.antibody.chains))
+        for index in random.choice(len(explanation.changes), 5, replace=False).tolist():
+            text = list("".join(pair.antibody.chains))
+            change, share = explanation.changes[index]
+            assert (change.before, change.after) == (text[index], "X")
+            text[index], split = "X", len(pair.antibody.heavy)
+            light = "".join(text[split:]) or None
+            masked.append(Pair(Antibody("".join(text[:split]), light), pair.antigen))
+            shares.append(share)
+    without = tiny_predictor.model.predict_pairs(masked).calibrated.value
+    np.testing.assert_allclose(shares, np.repeat(whole, 5) - without, atol=1e-5)
+    assert np.std(shares) > 0
 
 
 def test_what_cannot_be_explained_is_refused_in_words(table, tmp_path, run_paratope):

@@ -153,8 +153,8 @@ COMMANDS = {
     "data simulate --antibodies 99999999 -o {dir}/t.csv": "at most 1,000,000",
     "data simulate --antibodies 0 -o {dir}/t.csv": "--antibodies",
     f"scan --heavy {D13_HEAVY} --antigen MKVL --max-mutations 0 -o {{dir}}/s": "--max-mutations",
-    f"scan --heavy {D13_HEAVY} --antigen {'MKVLITRN' * 9} --combine , -o {{dir}}/s": "no mutation",
-    f"scan --heavy {D13_HEAVY} --antigen {'MKVLITRN' * 9} --combine -1 -o {{dir}}/s": "-1",
+    f"scan --heavy {D13_HEAVY} --antigen {'MKVLITRN' * 9} --variants , -o {{dir}}/s": "alanine",
+    f"scan --heavy {D13_HEAVY} --antigen {'MKVLITRN' * 9} --variants -1 -o {{dir}}/s": "-1",
 }
 
 

@@ -10,11 +10,15 @@ from paratope.campaigns.adaptation.report import card
 from paratope.campaigns.adaptation.validation import AssayPredictor, campaign_fitter
 from paratope.campaigns.campaign_bundle import open_campaign
 from paratope.campaigns.campaign_model import CampaignModel, SparseCampaignModel
+from paratope.campaigns.campaign_model.background import BACKGROUND, MOST_CHANGES, background
 from paratope.campaigns.campaign_model.fast_scoring import FastScorer
 from paratope.campaigns.kernels.language import AntibodyLanguage
 from paratope.campaigns.kernels.terms import ENCODED_TERMS, OFFSETS, TERMS
+from paratope.campaigns.kernels.variants import Site, antibody_chains, numbered
 from paratope.core.errors import ModelError
-from paratope.molecules.sequences import Antibody, Antigen, Pair
+from paratope.models.prediction import OUTPUT_COLUMNS
+from paratope.molecules.sequences import AMINO_ACIDS, Antibody, Antigen, Pair
+from paratope.opening import predictor_of
 from small_campaigns import HEAVY, LIGHT, bundle_of, exact_campaign
 from test_numbering import VHH
 
@@ -148,3 +152,46 @@ def test_the_report_judges_both_forms_on_the_same_rows(campaign):
     assert f"Spearman {random.fast_ahead[0]:+.3f}" in text
     assert "its fast form" in text
     assert AssayPredictor(CampaignModel.fit(few)).fast is None
+
+
+def test_a_percentile_is_the_share_of_random_natural_variants_below(model):
+    random = background(model, TARGET)
+    assert len(random) == BACKGROUND
+    assert (np.diff(random) >= 0).all()
+    assert np.array_equal(background(model, TARGET), random)
+    own = [pair for pair in model.campaign.pairs if pair.antigen == TARGET]
+    pairs = [*own, dataclasses.replace(own[0], antigen=OTHER)]
+    answer = model.predict_pairs(pairs)
+    latent = model.predict_latent(pairs).mean
+    expected = [(random < value).mean() * 100 for value in latent[:-1]]
+    np.testing.assert_allclose(answer.percentile[:-1], expected)
+    assert np.ptp(expected) > 20
+    assert np.isnan(answer.percentile[-1])  # nothing is known of another antigen
+    frame = predictor_of(bundle_of(model)).predict(pairs)
+    assert frame.columns[frame.columns.index(OUTPUT_COLUMNS[-1]) + 1] == "percentile"
+    assert frame["percentile"].null_count() == 1
+
+
+def test_random_variants_have_the_residues_of_natural_antibodies(model, monkeypatch):
+    scored = []
+    score = FastScorer.score
+    monkeypatch.setattr(FastScorer, "score", lambda self, a: scored.extend(a) or score(self, a))
+    background(model, TARGET)
+    chance, drawn = [], []
+    for number, parent in enumerate(model.parents):
+        logs, mine = model.featuriser.parent_sites[number].log_probability, scored[number::3]
+        for chain, (role, text) in enumerate(antibody_chains(parent)):
+            for index, label in enumerate(numbered(text).labels):
+                odds = np.exp(logs[Site(role, label)].astype(float))
+                odds[AMINO_ACIDS.index(text[index])] = 0
+                got = [row[chain][index] for row in mine if row[chain][index] != text[index]]
+                chance += list(len(got) * odds / odds.sum())
+                drawn += [got.count(letter) for letter in AMINO_ACIDS]
+    chance, drawn = np.array(chance), np.array(drawn)
+    common = chance > 4
+    assert common.sum() > 200
+    deviations = (drawn - chance)[common] / np.sqrt(chance[common])
+    assert np.mean(deviations**2) < 1.3
+    whole = "".join(model.parents[0].antibody.chains)
+    changes = [sum(map(str.__ne__, whole, "".join(chains))) for chains in scored[::3]]
+    assert (min(changes), max(changes)) == (1, MOST_CHANGES)

@@ -1,6 +1,7 @@
 """Scans: complete, equal to what predict says, kept, and honest about what they cannot rank."""
 
 import dataclasses
+import re
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +45,8 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def single(tiny_predictor: Predictor, cache: Path) -> Scan:
-    return scan(tiny_predictor, PARENT, [TARGET, OTHER], regions=REGIONS, cache=cache)
+    panel = [TARGET, OTHER]
+    return scan(tiny_predictor, PARENT, panel, regions=REGIONS, cache=cache, thorough=True)
 
 
 def row_of(found: Scan, mutations: str) -> dict:
@@ -71,7 +73,9 @@ def test_every_single_mutant_is_there_once(single, tiny_predictor, cache):
     assert len(single_mutants(PARENT)) == 19 * (len(VH) + len(VK))
     whole = Antibody(VH + CH1, VK, "trastuzumab")  # whole chains are cut
     found = scan(tiny_predictor, whole, [TARGET, OTHER], regions=REGIONS, cache=cache)
-    assert found.variants.equals(single.variants)
+    judged = [name for name in single.variants.columns if re.match("humanness|(log_)?freq", name)]
+    assert len(judged) == 6  # what is added to a thorough scan
+    assert found.variants.equals(single.variants.drop(judged))
 
 
 def test_predictions_are_those_of_predict(single, tiny_predictor):
@@ -110,7 +114,7 @@ def test_a_second_scan_asks_no_model(single, cache, tiny_run, tiny_predictor, mo
         raise AssertionError("the model ran again")
 
     def again(model, **options):
-        options = {"regions": REGIONS, **options}
+        options = {"regions": REGIONS, "thorough": True, **options}
         return scan(model, PARENT, [TARGET, OTHER], cache=cache, **options)
 
     with monkeypatch.context() as patch:
@@ -159,9 +163,35 @@ def test_a_campaigns_language_model_reads_each_variant_once(tmp_path, monkeypatc
     predictor = predictor_of(bundle, "cpu", tmp_path)
     monkeypatch.setattr(AntibertyEncoder, "_forward", counted)
     parent = campaign.pairs[0]
-    found = scan(predictor, parent.antibody, parent.antigen, regions=["H1"], cache=tmp_path)
-    assert found.variants["humanness_change"].null_count() == 0
-    assert len(read) == len(set(read)) >= found.variants.height
+    subject = {"antibody": parent.antibody, "antigens": parent.antigen, "regions": ["H1"]}
+    monkeypatch.setattr("paratope.campaigns.scanning.columns.FULL_ROWS", 9)
+    staged = scan(predictor, **subject, cache=tmp_path).variants
+    assert staged["stage"].value_counts(sort=True).rows() == [
+        ("fast", staged.height - 9),
+        ("full", 9),
+    ]
+    assert len(read) == len(set(read)) <= 9 + 2 + 2  # of the parent also each residue's odds
+    found = scan(predictor, **subject, cache=tmp_path, thorough=True).variants
+    assert found["humanness_change"].null_count() == 0
+    assert len(read) == len(set(read)) >= found.height
+    # the best by the fast form have what a thorough scan says of them, the others the fast form's
+    numbers = ("score", "delta_score", "delta_score_low", "p_stronger")
+    numbers = [name for name in numbers if name in found.columns]
+    full = (staged["stage"] == "full").to_numpy()
+    quick = model.fast.predict_pairs(
+        [
+            Pair(Antibody(heavy, light), parent.antigen)
+            for heavy, light in staged["heavy", "light"].rows()
+        ],
+        parent=parent,
+    )
+    np.testing.assert_allclose(staged.filter(full)[numbers], found.filter(full)[numbers], atol=1e-5)
+    label = "pkd" if "pkd" in staged.columns else "score"
+    np.testing.assert_allclose(
+        staged[label].filter(~full), quick.calibrated.value[~full], atol=1e-9
+    )
+    least = np.sort(quick.difference[0])[-9]
+    assert (quick.difference[0][full] >= least).all()
 
 
 def test_a_campaign_says_which_antigens_it_cannot_tell_apart(cache):
@@ -185,7 +215,9 @@ def test_a_campaign_says_which_antigens_it_cannot_tell_apart(cache):
 
 def test_combinations(tiny_predictor, cache):
     chosen = parse_mutations("H:D31A,H:T32Y,L:S50A") + parse_mutations("L:S50R,H:103insG")
-    found = scan(tiny_predictor, PARENT, TARGET, combine=chosen, max_mutations=2, cache=cache)
+    found = scan(
+        tiny_predictor, PARENT, TARGET, combine=chosen, max_mutations=2, cache=cache, thorough=True
+    )
     names = found.variants["mutations"].to_list()
     assert names[:5] == ["H:D31A", "H:T32Y", "L:S50A", "L:S50R", "H:103insG"]
     assert len(names) == 5 + 9  # all pairs but the two of one place

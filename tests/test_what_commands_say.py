@@ -180,7 +180,7 @@ ENDS = {
     ),
     "screen": ("screen {pairs} --model {campaign} --top 2 -o {new}", "{new}"),
     "suggest, on screen": ("suggest {campaign} -b 2 --candidates single:50", ""),
-    "scan": ("scan --table {pairs} --model {run} --combine H:D31A -o {new}", "{new}"),
+    "scan": ("scan --table {pairs} --model {run} --variants H:D31A -o {new}", "{new}"),
     "simulate-campaign": (
         "simulate-campaign {table} -b 5 --rounds 1 --repeats 1 --compare random -o {new}",
         "{new}",

@@ -116,10 +116,11 @@ def _run(
     output: str | None,
 ) -> Counter[str]:
     from paratope.data.tables import TableWriter, as_frame
-    from paratope.models.prediction import output_columns, prediction_frame
+    from paratope.models.prediction import prediction_frame
 
     counts: Counter[str] = Counter()
-    on_screen, with_parent = output is None and sys.stdout.isatty(), parent is not None
+    on_screen = output is None and sys.stdout.isatty()
+    names = predictor.output_columns(parent is not None)
     with contextlib.ExitStack() as stack:
         opened = open_tables(predictor, source, reading, parent)
         tables, parent_pair = stack.enter_context(opened)
@@ -130,9 +131,9 @@ def _run(
             if on_screen:
                 show(predictions)
                 continue
-            frame = as_frame(prediction_frame(table, predictions, with_parent, predictor.label))
+            frame = as_frame(prediction_frame(table, predictions, names))
             if writer is None:
-                keep = set(frame.columns) - set(output_columns(with_parent, predictor.label))
+                keep = set(frame.columns) - set(names)
                 writer = stack.enter_context(TableWriter(output or "-", keep))
             writer.write(frame)
     return counts
@@ -236,7 +237,7 @@ def given_source(
     if mutations and len(antigens) > 1:
         raise InputError(
             f"{antigen}: {len(antigens)} antigens; --mutations are compared on one. "
-            "paratope scan --combine compares variants on several"
+            "paratope scan --variants compares variants on several"
         )
     options: dict[str, Any] = {"antigens": antigens, "context": context or {}}
     return table_from_frame(frame.drop("antigen"), source="command line", **options)

@@ -16,7 +16,7 @@ app = command_app()
 @app.command(
     epilog="Example: paratope scan --heavy EVQL… --light DIQM… --antigen TQVC… -o scan/\n\n"
     "Example: paratope scan --table parents.csv --id wt --model my-campaign --regions CDR -o s/\n"
-    "\nExample: paratope scan --heavy EVQL… --antigen panel.fasta --combine H:S31A,H:Y105W -o scan/"
+    "\nExample: paratope scan --heavy EVQL… --antigen panel.fasta --variants H:S31A,H:Y105W -o s/"
 )
 def scan(
     output: Annotated[Path, Option("--output", "-o", help="Folder for tables and figures.")],
@@ -33,11 +33,14 @@ def scan(
     regions: Annotated[
         str | None, Option(help="Regions to mutate: CDR, FR, H, L, H3, LFR1, …; default: all.")
     ] = None,
-    alanine: Annotated[bool, Option("--alanine", help="Alanine scan.")] = False,
-    combine: Annotated[
-        str | None, Option(help="Combinations of these only, such as H:S31A,L:T93Y.")
-    ] = None,
+    variants: Annotated[
+        str,
+        Option(help="single (every residue to all others), alanine, or mutations to combine."),
+    ] = "single",
     max_mutations: Annotated[int, Option(min=1, help="Most mutations in one combination.")] = 3,
+    thorough: Annotated[
+        bool, Option("--thorough", help="AntiBERTy reads every variant: humanness; takes minutes.")
+    ] = False,
     coverage: Annotated[float, Option(help="Nominal coverage of the intervals.")] = 0.9,
 ) -> None:
     """Predict every mutant of an antibody against its parent: table, heat maps, liabilities."""
@@ -48,24 +51,28 @@ def scan(
     from paratope.core.progress import console_progress
     from paratope.molecules.mutations import parse_mutation, parse_regions
 
-    if combine is not None and (alanine or regions is not None):
-        raise InputError("--combine takes neither --alanine nor --regions; give one of them")
+    combine = variants if variants not in ("single", "alanine") else None
+    if combine is not None and regions is not None:
+        raise InputError("combinations are of the mutations given: no --regions")
     if output.exists() and not output.is_dir():
         raise InputError(f"cannot write {output}: this is a file; expected a folder")
     predictor, antibody, antigens = _subject(model, table, row_id, heavy, light, antigen)
     # unlike those of one variant, several may be at one position
     parts = [part for part in re.split("[,+;]", combine or "") if part.strip()]
     if combine is not None and not parts:
-        raise InputError(f"--combine {combine!r} names no mutation; expected such as H:S31A,L:T93Y")
+        raise InputError(
+            f"--variants {variants!r}: expected single, alanine, or mutations as H:S31A,L:T93Y"
+        )
     with console_progress() as progress:
         scanned = run(
             predictor,
             antibody,
             antigens,
-            alanine=alanine,
+            alanine=variants == "alanine",
             combine=[parse_mutation(part, antibody) for part in parts],
             max_mutations=max_mutations,
             regions=None if regions is None else parse_regions(regions),
+            thorough=thorough,
             coverage=coverage,
             progress=progress,
         )

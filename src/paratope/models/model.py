@@ -57,6 +57,9 @@ class PairPredictions(NamedTuple):
     distances: Sequence[DomainDistance]  # How close each pair is to what the model learned from
     notes: Sequence[str]  # What a reader should know of each row, empty if nothing
     difference: PredictedDifference | None = None  # To the parent, if one was given
+    # (n,) share of random variants of a campaign's parents that score lower, in percent; NaN out of
+    # the domain
+    percentile: np.ndarray | None = None
 
 
 def unread_context(context: PairContext) -> str:

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import polars as pl
 
 from paratope.core.units import pkd_to_kd_nM
@@ -20,6 +21,8 @@ OUTPUT_COLUMNS = (
 # A model adapted on scores answers in these, and leaves the columns of pKd empty.
 SCORE_COLUMNS = ("score", "score_low", "score_high")
 SCORE_PARENT_COLUMNS = ("delta_score", "delta_score_low", "delta_score_high", "p_stronger")
+# And one adapted to a campaign has this one besides.
+CAMPAIGN_COLUMNS = ("percentile",)
 _TEXT = frozenset({"domain", "note", "error"})
 PARENT_COLUMNS = ("delta_pkd", "delta_pkd_low", "delta_pkd_high", "p_stronger")
 
@@ -54,6 +57,8 @@ class Prediction:
     delta_score: float | None = None
     delta_score_low: float | None = None
     delta_score_high: float | None = None
+    # Share of random variants of a campaign's parents that score lower, in percent
+    percentile: float | None = None
 
 
 def row_prediction(
@@ -78,6 +83,8 @@ def row_prediction(
         names = PARENT_COLUMNS if label == "pkd" else SCORE_PARENT_COLUMNS
         values = (float(array[index]) for array in predictions.difference)
         numbers |= dict(zip(names, values, strict=True))
+    if predictions.percentile is not None and not np.isnan(predictions.percentile[index]):
+        numbers["percentile"] = float(predictions.percentile[index])
     return Prediction(
         row_id,
         coverage,
@@ -89,31 +96,32 @@ def row_prediction(
     )
 
 
-def output_columns(with_parent: bool = False, label: str = "pkd") -> tuple[str, ...]:
+def output_columns(
+    with_parent: bool = False, label: str = "pkd", campaign: bool = False
+) -> tuple[str, ...]:
     """Columns of a table of predictions, for a model that answers in pKd or in scores.
 
     >>> output_columns(label="score")[:4]
     ('score', 'score_low', 'score_high', 'pkd')
     """
+    columns = OUTPUT_COLUMNS + (CAMPAIGN_COLUMNS if campaign else ())
     if label == "score":
-        return SCORE_COLUMNS + OUTPUT_COLUMNS + (SCORE_PARENT_COLUMNS if with_parent else ())
-    return OUTPUT_COLUMNS + (PARENT_COLUMNS if with_parent else ())
+        return SCORE_COLUMNS + columns + (SCORE_PARENT_COLUMNS if with_parent else ())
+    return columns + (PARENT_COLUMNS if with_parent else ())
 
 
 def prediction_frame(
     table: InputTable,
     predictions: Sequence[Prediction],
-    with_parent: bool = False,
-    label: str = "pkd",
+    names: Sequence[str] = OUTPUT_COLUMNS,
 ) -> "pl.DataFrame | pd.DataFrame":
     """Predictions beside the user's own columns, row by row.
 
-    A pandas frame comes back as pandas, with its index and its types; all else as polars. `label`
-    is what the model answers in, ``"pkd"`` or ``"score"``. A column of the user's that has the name
+    A pandas frame comes back as pandas, with its index and its types; all else as polars. `names`
+    are of `output_columns`. A column of the user's that has the name
     of an output column comes back as ``NAME_measured`` (``pkd``, ``kd_nM``, ``score``) or
     ``NAME_input``.
     """
-    names = output_columns(with_parent, label)
     data = {
         name: [None if (value := getattr(row, name)) == "" else value for row in predictions]
         for name in names

@@ -16,7 +16,12 @@ from paratope.models.bundle import Bundle, write_bundle
 from paratope.models.calibration import check_options
 from paratope.models.explanation import ExplainedRow, explanation_frame
 from paratope.models.model import DEFAULT_COVERAGE, Label, Model
-from paratope.models.prediction import Prediction, prediction_frame, row_prediction
+from paratope.models.prediction import (
+    Prediction,
+    output_columns,
+    prediction_frame,
+    row_prediction,
+)
 from paratope.molecules.consensus import consensus_pair
 from paratope.molecules.numbering import prepare_antibody
 from paratope.molecules.sequences import Antigen, Pair
@@ -139,10 +144,10 @@ class Predictor:
         Returns
         -------
         DataFrame
-            `paratope.models.prediction.OUTPUT_COLUMNS` (with a parent also its
-            `PARENT_COLUMNS`), then the table's own columns, rows in order; pandas with the same
-            index if a pandas frame came in, else polars. A row that cannot be predicted has its
-            ``error`` and no numbers.
+            `paratope.models.prediction.OUTPUT_COLUMNS` (of a campaign's model also its
+            `CAMPAIGN_COLUMNS`, with a parent its `PARENT_COLUMNS`), then the table's own columns,
+            rows in order; pandas with the same index if a pandas frame came in, else polars. A row
+            that cannot be predicted has its ``error`` and no numbers.
 
         Raises
         ------
@@ -156,7 +161,11 @@ class Predictor:
             coverage=coverage,
             strong_threshold_pkd=strong_threshold_pkd,
         )
-        return prediction_frame(table, predictions, parent is not None, self.label)
+        return prediction_frame(table, predictions, self.output_columns(parent is not None))
+
+    def output_columns(self, with_parent: bool = False) -> tuple[str, ...]:
+        """Names of the columns that `predict` adds to a table."""
+        return output_columns(with_parent, self.label, bool(self.bundle.campaign))
 
     def explain(
         self,

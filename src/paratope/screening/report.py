@@ -9,6 +9,7 @@ import polars as pl
 from matplotlib.figure import Figure
 from rapidfuzz.distance import Levenshtein
 
+from paratope.campaigns.campaign_model.background import MOST_CHANGES
 from paratope.core.errors import InputError
 from paratope.core.files import atomic_file
 from paratope.core.templates import render
@@ -25,7 +26,7 @@ from paratope.molecules.liabilities import find_liabilities
 from paratope.molecules.numbering import cdrs
 from paratope.molecules.sequences import Antibody
 from paratope.screening.run_folder import ScreenFolder
-from paratope.screening.scoring import MOST_CHANGES, ScreenModel
+from paratope.screening.scoring import ScreenModel
 
 # Two CDR-H3 are of one cluster if they share so many of their residues.
 SAME_CLUSTER = 0.8
@@ -195,7 +196,8 @@ def _sentences(hits: pl.DataFrame, recall: Mapping[str, Any] | None) -> list[str
     if "percentile" in hits.columns:
         sentences.append(
             "The percentile is the share of random variants of the campaign's parents, with one to "
-            f"{MOST_CHANGES} changes anywhere, that the fast form scores lower."
+            f"{MOST_CHANGES} changes usual in natural antibodies, that the fast form scores "
+            "lower."
         )
     return sentences
 

@@ -6,14 +6,13 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from paratope.campaigns.campaign_model import CampaignModel
+from paratope.campaigns.campaign_model.background import background
 from paratope.campaigns.campaign_model.fast_scoring import Chains, FastScorer
 from paratope.core.errors import EncoderError
 from paratope.core.units import STRONG_PKD
 from paratope.models.predictor import Predictor
-from paratope.molecules.sequences import AMINO_ACIDS, Antibody, Antigen, Pair
+from paratope.molecules.sequences import Antibody, Antigen, Pair
 
-# A background: so many random variants of a campaign's parents, with 1 to so many changes each.
-BACKGROUND, MOST_CHANGES = 4000, 8
 # Pairs that a model without a fast form is asked about at once.
 PAIRS_AT_ONCE = 20_000
 
@@ -95,17 +94,9 @@ class CampaignScreen:
         return FastScores(np.stack(values, 1), np.stack([each.domain for each in scored], 1))
 
     def background(self) -> np.ndarray:
-        """Of random variants of the parents, changed anywhere: what chance gives."""
-        random, made = np.random.default_rng(0), []
-        for number in range(BACKGROUND):
-            antibody = self.model.parents[number % len(self.model.parents)].antibody
-            residues = list("".join(antibody.chains))
-            count = int(random.integers(1, MOST_CHANGES + 1))
-            for place in random.choice(len(residues), count, replace=False).tolist():
-                residues[place] = AMINO_ACIDS[int(random.integers(len(AMINO_ACIDS)))]
-            split, whole = len(antibody.heavy), "".join(residues)
-            made.append((whole[:split], whole[split:] if antibody.light else None))
-        return np.sort(self.fast(made).value, axis=0)
+        """Of random variants of the parents: what chance gives."""
+        latent = [background(self.model, antigen) for antigen in self.antigens]
+        return self.model.to_label(np.stack(latent, 1))
 
     def full(self, antibodies: Sequence[Chains]) -> FullScores:
         """Predictions of the full form; each chain is encoded once."""

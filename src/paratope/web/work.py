@@ -35,7 +35,7 @@ Result = dict[str, Any]
 def predict_table(job: dict[str, Any], tell: Tell) -> Result:
     """`paratope predict TABLE`: in blocks, each kept, so that a new start goes on."""
     from paratope.data.tables import TableWriter, as_frame, iter_tables, read_table
-    from paratope.models.prediction import output_columns, prediction_frame
+    from paratope.models.prediction import prediction_frame
     from paratope.models.predictor import Predictor
 
     tell("opening the model", 0, 1)
@@ -53,7 +53,7 @@ def predict_table(job: dict[str, Any], tell: Tell) -> Result:
     parts.mkdir(exist_ok=True)
     rows, notes, counts = 0, {}, dict.fromkeys(("in", "near", "out", "error"), 0)
     total = _rows_of(source)
-    names = output_columns(parent is not None, predictor.label)
+    names = predictor.output_columns(parent is not None)
     written = []
     for number, table in enumerate(tables or iter_tables(source, _BLOCK_ROWS, **reading)):
         tell("predicting", rows, max(total, rows + len(table.rows)))
@@ -66,7 +66,7 @@ def predict_table(job: dict[str, Any], tell: Tell) -> Result:
                 coverage=job.get("coverage", 0.9),
                 strong_threshold_pkd=job.get("strong_threshold_pkd", 9.0),
             )
-            frame = prediction_frame(table, answers, parent is not None, predictor.label)
+            frame = prediction_frame(table, answers, names)
             partial = part.with_suffix(".tmp")
             as_frame(frame).write_parquet(partial)
             partial.rename(part)

@@ -155,6 +155,7 @@ class CampaignModel:
         self.expected = expected_of(self.train, trained.elsewhere)
         self.process, self.errors, self.changed_sites = fitted or self._learn(ep, progress)
         self.fast_fit: FastFit | None = None  # As a model folder holds it
+        self._backgrounds: dict[tuple[str, ...], np.ndarray] = {}  # By the antigen's chains
 
     @classmethod
     def fit(
@@ -381,8 +382,27 @@ class CampaignModel:
                     notes[row] = "; ".join(filter(None, [notes[row], beyond]))
         calibrated = Calibrated(self.to_label(prediction.mean), low, high, p_strong)
         return PairPredictions(
-            calibrated, self._distances(pairs, prediction.domain), notes, difference
+            calibrated,
+            self._distances(pairs, prediction.domain),
+            notes,
+            difference,
+            self._percentiles(pairs, prediction),
         )
+
+    def _percentiles(self, pairs: Sequence[Pair], prediction: LatentPrediction) -> np.ndarray:
+        """As `PairPredictions.percentile`; the background is scored by the fast form."""
+        from paratope.campaigns.campaign_model.background import background
+
+        percentiles = np.full(len(pairs), np.nan)
+        readings = self.antigens.read([pair.antigen for pair in pairs])
+        for row, (reading, domain) in enumerate(zip(readings, prediction.domain, strict=True)):
+            if (antigen := reading.antigen) is None or domain == "out":
+                continue
+            if antigen.chains not in self._backgrounds:
+                self._backgrounds[antigen.chains] = background(self, antigen)
+            random = self._backgrounds[antigen.chains]
+            percentiles[row] = 100 * np.searchsorted(random, prediction.mean[row]) / len(random)
+        return percentiles
 
     def explain(
         self,

@@ -20,6 +20,8 @@ from paratope.molecules.sequences import AMINO_ACIDS, Antibody, Antigen, Pair
 
 # Variants predicted at once: a report of progress every few seconds, and bounded memory.
 ROWS_PER_BLOCK = 512
+# Variants that a campaign's full form predicts: the best by the fast form, of more than these.
+FULL_ROWS = 500
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -63,6 +65,36 @@ def predict_changes(
     columns = {name: [getattr(answer, name) for answer in answers] for name in names}
     schema = {name: pl.String if name in text else pl.Float64 for name in names}
     return pl.DataFrame(columns, schema=schema).with_columns(pl.col(pl.String).replace("", None))
+
+
+def predict_changes_in_stages(
+    predictor: Predictor,
+    parent: Pair,
+    reference: Reference,
+    variants: Sequence[tuple[str, Pair]],
+    coverage: float,
+    progress: Progress = silent,
+) -> pl.DataFrame:
+    """As `predict_changes`; of many variants a campaign's full form predicts the best alone.
+
+    The others are predicted by the fast form, which encodes none; ``stage``, ``full`` or ``fast``,
+    tells which. Models without a fast form have no such column.
+    """
+    inputs = (parent, reference, variants, coverage, progress)
+    fast = predictor.campaign.fast if predictor.bundle.campaign else predictor.model
+    if fast is predictor.model:
+        return predict_changes(predictor, *inputs)
+    if len(variants) <= FULL_ROWS:
+        return predict_changes(predictor, *inputs).with_columns(stage=pl.lit("full"))
+    quick = predict_changes(Predictor(fast, predictor.bundle), *inputs)
+    delta = quick[f"delta_{reference.unit}"].fill_null(-math.inf).to_numpy()
+    best = np.sort(np.argsort(-delta, kind="stable")[:FULL_ROWS])
+    chosen = [variants[row] for row in best.tolist()]
+    full = predict_changes(predictor, parent, reference, chosen, coverage, progress)
+    stages = [quick.with_columns(stage=pl.lit("fast")), full.with_columns(stage=pl.lit("full"))]
+    order = np.arange(len(variants))
+    order[best] = len(variants) + np.arange(len(best))
+    return pl.concat(stages)[order.tolist()]
 
 
 def value_columns(unit: str) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ from paratope.campaigns.scanning.columns import (
     liability_columns,
     position_columns,
     predict_changes,
+    predict_changes_in_stages,
     predict_reference,
     specificity_table,
     value_columns,
@@ -51,7 +52,7 @@ FLAT = 0.25
 # Variants below which their spread says nothing.
 MIN_FOR_SPREAD = 10
 # Raised when what a scan holds, or how it is worked out, changes.
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 Model = Predictor | str | os.PathLike[str]
 
@@ -118,6 +119,8 @@ class ScanOptions:
     max_mutations: int = 3  # In one combination
     # Keys of `paratope.molecules.mutations.REGION_NAMES` to mutate; all by default
     regions: Sequence[str] | None = None
+    # Have AntiBERTy read every variant: a campaign's full form for all, frequencies, humanness
+    thorough: bool = False
     coverage: float = DEFAULT_COVERAGE  # Of the intervals
     cache: str | os.PathLike[str] | None = None  # Folder of the caches; as `EmbeddingStore`
 
@@ -144,7 +147,8 @@ class Scan:
     antigens: tuple[Antigen, ...]  # The target first
     references: tuple[Reference, ...]  # The parent's prediction against each antigen
     # One row per variant: its mutations and their positions, prediction against the target and
-    # change against the parent with interval, liabilities, frequencies, humanness, chains
+    # change against the parent with interval, liabilities, chains; the stage if a campaign's full
+    # form predicted some; frequencies and humanness of a thorough scan
     variants: pl.DataFrame
     # With several antigens: the parent and every variant against each
     specificity: pl.DataFrame | None
@@ -182,8 +186,9 @@ def scan(
     progress : callable
         Called with the stage, the variants predicted and all variants.
     **options
-        Of `ScanOptions`: ``alanine``, ``combine``, ``max_mutations``, ``regions``, ``coverage``,
-        ``cache``.
+        Of `ScanOptions`: ``alanine``, ``combine``, ``max_mutations``, ``regions``, ``thorough``,
+        ``coverage``, ``cache``. A campaign's fast form predicts all variants and its full form
+        the best, unless all are few or the scan is thorough.
 
     Raises
     ------
@@ -202,6 +207,7 @@ def scan(
     if (checksum := model_checksum(model)) is not None:
         variants_key = _sha256("\n".join(map(format_mutations, mutations)))
         key = [__version__, checksum, variants_key, repr(wanted.coverage), "|".join(parent.chains)]
+        key.append(f"thorough={wanted.thorough}")
         for antigen, name in zip(targets, antigen_names(targets), strict=True):
             key += [name, "|".join(antigen.chains)]
         cache = ScanCache(key, wanted.cache)
@@ -239,6 +245,7 @@ def _compute(
     antibodies = [apply_mutations(parent, mutations) for mutations in variants]
     names = [format_mutations(mutations) for mutations in variants]
     references, changes = [], []
+    predict = predict_changes if options.thorough else predict_changes_in_stages
     for antigen in antigens:
         pair = Pair(parent, antigen)
         pairs = [
@@ -246,27 +253,24 @@ def _compute(
             for name, antibody in zip(names, antibodies, strict=True)
         ]
         references.append(predict_reference(predictor, pair, coverage))
-        changes.append(predict_changes(predictor, pair, references[-1], pairs, coverage, progress))
-    # the AntiBERTy that has just read the variants: a network's, or a campaign's
-    network = predictor.model
-    reader = getattr(network, "antibody_store", None) or getattr(network, "language", None)
-    encoder = getattr(reader, "encoder", None)
-    likelihood = Likelihood(
-        encoder if isinstance(encoder, AntibertyEncoder) else None, cache, progress
-    )
-    positions = position_columns(parent, variants)
+        changes.append(predict(predictor, pair, references[-1], pairs, coverage, progress))
+    positions, last = position_columns(parent, variants), ("note", "error")
     chains = {
         name: [getattr(antibody, name) for antibody in antibodies] for name in ("heavy", "light")
     }
-    columns = [
-        positions,
-        changes[0].drop("note", "error"),
-        liability_columns(parent, antibodies),
-        frequency_columns(likelihood, parent, variants),
-        humanness_columns(likelihood, parent, antibodies),
-        changes[0].select("note", "error"),
-        pl.DataFrame(chains, schema=dict.fromkeys(chains, pl.String)),
-    ]
+    columns = [positions, changes[0].drop(last), liability_columns(parent, antibodies)]
+    if options.thorough:
+        # the AntiBERTy that has just read the variants: a network's, or a campaign's
+        network = predictor.model
+        reader = getattr(network, "antibody_store", None) or getattr(network, "language", None)
+        encoder = getattr(reader, "encoder", None)
+        likelihood = Likelihood(
+            encoder if isinstance(encoder, AntibertyEncoder) else None, cache, progress
+        )
+        columns.append(frequency_columns(likelihood, parent, variants))
+        columns.append(humanness_columns(likelihood, parent, antibodies))
+    columns.append(changes[0].select(last))
+    columns.append(pl.DataFrame(chains, schema=dict.fromkeys(chains, pl.String)))
     tables = {"variants": pl.concat(columns, how="horizontal")}
     if len(antigens) > 1:
         tables["specificity"] = specificity_table(

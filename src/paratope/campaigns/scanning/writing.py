@@ -67,6 +67,7 @@ def summary(scan: Scan) -> str:
         label=_LABELS[scan.unit],
         percent=percent,
         best=best.to_dicts(),
+        judged="log_frequency_ratio" in best.columns,
         with_new=scan.variants["liabilities_gained"].is_not_null().sum(),
         **{"delta": delta, "low": low, "high": high},
     )
