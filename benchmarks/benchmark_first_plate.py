@@ -11,21 +11,18 @@ family.
 import argparse
 import statistics
 import sys
-import time
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmark_priors import FEWEST_VARIANTS, POOL, campaign_of_rows, prior_of
+from benchmark_priors import campaign_of_rows, of_landscapes, prior_of
 from campaign_landscapes import Remembered, spearman
-from measured_landscapes import MeasuredLandscape, measured_landscapes, without_family
+from measured_landscapes import MeasuredLandscape
 from paratope.campaigns.campaign_model import CampaignModel
-from paratope.campaigns.kernels.language import AntibodyLanguage
 from paratope.campaigns.suggestion.first_plate import correlations, teaching_batch
-from paratope.data.datasets import training_rows
-from paratope.models.general.fitting import Fit, TrainingTable
+from paratope.models.general.fitting import Fit
 from results_writer import RESULTS, circumstances, write_results
 
 PACKAGES = ("paratope", "torch", "numpy", "scipy")
@@ -131,17 +128,7 @@ def main() -> None:
     options = arguments.parse_args()
     command = " ".join(["python", "benchmarks/benchmark_first_plate.py", *sys.argv[1:]])
     record: dict[str, Any] = circumstances(command, PACKAGES)
-    table = TrainingTable.of(training_rows().measurements)
-    landscapes = measured_landscapes(FEWEST_VARIANTS)
-    fits = without_family(table, landscapes)
-    lines: list[dict[str, Any]] = []
-    for landscape, (family, fit) in zip(landscapes, fits, strict=True):
-        started, language = time.perf_counter(), Remembered(AntibodyLanguage())
-        rows = np.random.default_rng(0).permutation(len(landscape.pairs))[:POOL]
-        part = landscape.take(np.sort(rows))
-        lines += [{**line, "family": family} for line in replayed(part, fit, language)]
-        took = time.perf_counter() - started
-        print(f"{landscape.name}: {took:.0f} s", file=sys.stderr, flush=True)
+    lines, _ = of_landscapes(replayed)
     shown = [
         "# The first plate",
         "",

@@ -13,7 +13,7 @@ import statistics
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +119,26 @@ def draws(
                 yield line
 
 
+def of_landscapes(
+    judge: Callable[[MeasuredLandscape, Fit, Remembered], Iterable[dict[str, Any]]],
+) -> tuple[list[dict[str, Any]], int]:
+    """Lines of `judge` for `POOL` variants of each landscape, with its family; and how many.
+
+    The general model that it is given was fitted without the landscape's family.
+    """
+    table = TrainingTable.of(training_rows().measurements)
+    landscapes = measured_landscapes(FEWEST_VARIANTS)
+    lines: list[dict[str, Any]] = []
+    for landscape, (family, fit) in zip(landscapes, without_family(table, landscapes), strict=True):
+        started, language = time.perf_counter(), Remembered(AntibodyLanguage())
+        rows = np.random.default_rng(0).permutation(len(landscape.pairs))[:POOL]
+        part = landscape.take(np.sort(rows))
+        lines += [{**line, "family": family} for line in judge(part, fit, language)]
+        took = time.perf_counter() - started
+        print(f"{landscape.name}: {took:.0f} s", file=sys.stderr, flush=True)
+    return lines, len(landscapes)
+
+
 def of_families(
     lines: list[dict[str, Any]], value: Callable[[dict[str, Any]], float]
 ) -> np.ndarray:
@@ -182,25 +202,16 @@ def main() -> None:
     options = arguments.parse_args()
     command = " ".join(["python", "benchmarks/benchmark_priors.py", *sys.argv[1:]])
     record: dict[str, Any] = circumstances(command, PACKAGES)
-    table = TrainingTable.of(training_rows().measurements)
-    landscapes = measured_landscapes(FEWEST_VARIANTS)
-    fits = without_family(table, landscapes)
-    lines: list[dict[str, Any]] = []
-    for landscape, (family, fit) in zip(landscapes, fits, strict=True):
-        started, language = time.perf_counter(), Remembered(AntibodyLanguage())
-        rows = np.random.default_rng(0).permutation(len(landscape.pairs))[:POOL]
-        part = landscape.take(np.sort(rows))
-        of_landscape = draws(part, fit, options.measured, language)
-        lines += [{**line, "family": family} for line in of_landscape]
-        took = time.perf_counter() - started
-        print(f"{landscape.name}: {took:.0f} s", file=sys.stderr, flush=True)
+    lines, count = of_landscapes(
+        lambda part, fit, language: draws(part, fit, options.measured, language)
+    )
     shown = [
         "# A campaign's prior mean",
         "",
         "Spearman with what was measured, of variants that were not, learned from few of a "
         "landscape: without a prior mean (`--prior none`) and with it (`--prior auto`, the "
         "default). The general model behind it never saw the landscape's antibody family. "
-        f"{len(landscapes)} landscapes of at least {FEWEST_VARIANTS} variants; random: variants "
+        f"{count} landscapes of at least {FEWEST_VARIANTS} variants; random: variants "
         "like those measured; unseen: variants that change positions no measured variant changes. "
         "A family counts once.",
         "",
