@@ -155,6 +155,7 @@ def test_the_report_judges_both_forms_on_the_same_rows(campaign):
 
 
 def test_a_percentile_is_the_share_of_random_natural_variants_below(model):
+    model = open_campaign(bundle_of(model))
     random = background(model, TARGET)
     assert len(random) == BACKGROUND
     assert (np.diff(random) >= 0).all()

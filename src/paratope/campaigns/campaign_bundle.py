@@ -1,5 +1,6 @@
 """A campaign's model as a model folder, with the general model that it uses inside."""
 
+import functools
 import os
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self, TypeVar
@@ -16,6 +17,7 @@ from paratope.campaigns.campaign_model import (
     SparseCampaignModel,
     TrainedKernel,
 )
+from paratope.campaigns.campaign_model.background import background
 from paratope.campaigns.campaign_model.training import HalfRankNormalTransform, campaign_featuriser
 from paratope.campaigns.kernels.language import AntibodyLanguage, LanguageModel
 from paratope.campaigns.kernels.substitution_prior import SubstitutionPrior
@@ -164,6 +166,7 @@ def open_campaign(
             prior = Predictor(NetworkModel.open(general, device, cache), general)
     model = from_state(document, arrays, language, prior)
     model.domain = ApplicabilityDomain.from_json(bundle.familiarity)
+    model.background = functools.cache(functools.partial(background, model))
     return model
 
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -155,7 +155,8 @@ class CampaignModel:
         self.expected = expected_of(self.train, trained.elsewhere)
         self.process, self.errors, self.changed_sites = fitted or self._learn(ep, progress)
         self.fast_fit: FastFit | None = None  # As a model folder holds it
-        self._backgrounds: dict[tuple[str, ...], np.ndarray] = {}  # By the antigen's chains
+        # Latent scores, ascending, of random variants against an antigen; of an opened folder
+        self.background: Callable[[Antigen], np.ndarray] | None = None
 
     @classmethod
     def fit(
@@ -391,16 +392,14 @@ class CampaignModel:
 
     def _percentiles(self, pairs: Sequence[Pair], prediction: LatentPrediction) -> np.ndarray:
         """As `PairPredictions.percentile`; the background is scored by the fast form."""
-        from paratope.campaigns.campaign_model.background import background
-
         percentiles = np.full(len(pairs), np.nan)
+        if self.background is None:
+            return percentiles
         readings = self.antigens.read([pair.antigen for pair in pairs])
         for row, (reading, domain) in enumerate(zip(readings, prediction.domain, strict=True)):
             if (antigen := reading.antigen) is None or domain == "out":
                 continue
-            if antigen.chains not in self._backgrounds:
-                self._backgrounds[antigen.chains] = background(self, antigen)
-            random = self._backgrounds[antigen.chains]
+            random = self.background(antigen)
             percentiles[row] = 100 * np.searchsorted(random, prediction.mean[row]) / len(random)
         return percentiles
 
