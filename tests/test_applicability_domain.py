@@ -3,6 +3,7 @@
 import pytest
 
 from paratope.cli.doctor import D13_HEAVY, D13_LIGHT, LYSOZYME
+from paratope.models import applicability_domain
 from paratope.models.applicability_domain import ApplicabilityDomain
 from paratope.molecules.sequences import Antibody, Antigen, Pair
 from small_campaigns import PARENT as TRASTUZUMAB
@@ -53,6 +54,24 @@ def test_how_close_a_pair_is(familiarity, antibody, antigen, domain, of_antigen,
     assert close.domain == domain
     assert of_antigen[0] <= close.antigen_identity <= of_antigen[1]
     assert of_antibody[0] <= close.antibody_identity <= of_antibody[1]
+
+
+def test_what_is_remembered_of_antigens_is_bounded(familiarity, monkeypatch):
+    monkeypatch.setattr(applicability_domain, "MAX_KEPT_ANTIGENS", 3)
+    asked = [HEL, HUMAN, *(Antigen((mutated(LYSOZYME, n, n + 1),)) for n in range(6))]
+    pairs = [Pair(D13, antigen) for antigen in asked]
+    together = familiarity.judge(pairs)  # more than are remembered
+    assert len(familiarity._kept_antigens) == 3
+    for _ in range(2):
+        assert [familiarity.judge([pair])[0] for pair in pairs] == together
+        assert len(familiarity._kept_antigens) == 3
+    aligned = []
+    closest = familiarity._closest_antigens
+    monkeypatch.setattr(
+        familiarity, "_closest_antigens", lambda new: aligned.extend(new) or closest(new)
+    )
+    familiarity.judge(pairs[-3:])
+    assert aligned == []  # the newest are remembered
 
 
 @pytest.mark.parametrize("start", [0, 40, 79])

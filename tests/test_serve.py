@@ -3,6 +3,8 @@
 import json
 import logging
 import re
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import polars as pl
@@ -51,6 +53,21 @@ def test_predictions_are_those_of_the_library(client, expected):
             assert answer[name] == pytest.approx(row[name], abs=1e-9), name
         assert (answer["id"], answer["domain"]) == (row["id"], row["domain"])
         assert answer["note"] == row["note"]
+
+
+def test_a_server_starts_without_what_only_jobs_need():
+    statement = (
+        "import sys, polars; from paratope.models.predictor import Predictor\n"
+        "from paratope.web import application, predicting\n"
+        "row = Predictor.load('default').predict(polars.DataFrame([predicting.FIRST_PAIR]))\n"
+        "assert row['pkd'][0] > 8; print(*sys.modules)"
+    )
+    command = [sys.executable, "-c", statement]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    loaded = {name.split(".")[0] for name in done.stdout.split()}
+    heavy = {"torch", "transformers", "sklearn", "matplotlib", "pandas", "pyarrow", "plotly"}
+    assert not heavy & loaded
+    assert {"uvicorn", "fastapi", "polars"} <= loaded
 
 
 def test_rows_asked_together_by_many_are_as_alone(client, expected):

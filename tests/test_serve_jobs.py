@@ -10,7 +10,7 @@ from conftest import ROOT
 from paratope.web.jobs import Store
 from paratope.web.settings import Limits
 from paratope.web.work import without_formulas
-from small_server import PAIRS, asked, until
+from small_server import EXAMPLES, PAIRS, asked, until
 from test_serve import problem
 
 PLATE = ROOT / "examples" / "plate-1.csv"
@@ -90,6 +90,30 @@ def test_formulas_are_escaped_in_downloads_and_nothing_else(client):
     assert read["pkd"][0] == "8.632"
     parquet = pl.read_parquet(content(client, job, "predictions.parquet"))
     assert parquet["=note"][0] == "=1+1"
+
+
+def test_a_forms_problems_stand_beside_its_fields_and_what_was_typed_stays(client):
+    def screen(content, name="mine.csv", **fields):
+        files = {"table": (name, content)}
+        return client.post("/screen", data=fields, files=files, follow_redirects=False)
+
+    good = EXAMPLES.write_csv().encode()
+    for content, fields, field, words in (
+        (b"", {"top": "7"}, "table", "the table is empty"),
+        (b"colour,antigen\nred,MKV\n", {"antigen": "MKV"}, "table", "no column of heavy chains"),
+        (good, {}, "antigen", "Paste the antigen"),
+        (good, {"antigen": ">a\n>b\nMKV"}, "antigen", "has no sequence"),
+        (good, {"antigen": "lysozyme of hens", "top": "7"}, "antigen", "antigen"),
+        (good, {"antigen": PAIRS[0]["antigen"], "top": "0"}, "top", "from 1 to 100,000"),
+    ):
+        answer = screen(content, **fields)
+        assert answer.status_code == 422
+        assert f'id="{field}-problem" role="alert">' in answer.text, (fields, answer.text)
+        assert words in answer.text.replace("&#39;", "'").replace("&gt;", ">")
+        assert f'value="{fields.get("top", "")}"' in answer.text
+    assert not [job for job in client.app.state.store.jobs() if job.kind == "screen"]
+    unread = {"table": upload(client, good)["id"], "antigen": "7"}
+    problem(client.post("/v1/screen", json=unread), 422, "unreadable")
 
 
 def test_tables_are_checked_as_they_come(client):

@@ -32,6 +32,7 @@ MIN_COVERAGE = 0.5
 WHOLE_COVERAGE, WHOLE_RESIDUES = 0.5, 100
 # Of the six (VHH: three) CDRs together, 1 - edit distance / longer length.
 SAME_FAMILY_IDENTITY = 0.7
+MAX_KEPT_ANTIGENS = 2_000  # Asked for, whose closest ones are remembered: servers run for long
 _CDR_NAMES = ("H1", "H2", "H3", "L1", "L2", "L3")
 _Chain = Annotated[str, pydantic.Field(pattern="^[A-Z]+$")]
 _Loop = Annotated[str, pydantic.Field(pattern="^[A-Z]*$")]
@@ -76,7 +77,7 @@ class ApplicabilityDomain:
         for index, chains in enumerate(self.antigens):
             for chain in chains:
                 self._antigens_of_chain[chain].append(index)
-        self._known_antigens: dict[tuple[str, ...], tuple[float, int, frozenset[int]]] = {}
+        self._kept_antigens: dict[tuple[str, ...], tuple[float, int, frozenset[int]]] = {}
 
     @classmethod
     def of_pairs(cls, pairs: Iterable[Pair]) -> "ApplicabilityDomain":
@@ -110,8 +111,12 @@ class ApplicabilityDomain:
         from rapidfuzz.process import cdist
 
         antigens = dict.fromkeys(pair.antigen.chains for pair in pairs)
-        unknown = [chains for chains in antigens if chains not in self._known_antigens]
-        self._known_antigens.update(self._closest_antigens(unknown))
+        kept = self._kept_antigens
+        nearest = {chains: kept[chains] for chains in antigens if chains in kept}
+        if unknown := [chains for chains in antigens if chains not in nearest]:
+            nearest |= self._closest_antigens(unknown)
+            newest = list((kept | nearest).items())[-MAX_KEPT_ANTIGENS:]
+            self._kept_antigens = dict(newest)  # whole, as other threads may read it
         antibodies = list(dict.fromkeys(pair.antibody.chains for pair in pairs))
         loops = [cdr_loops(Antibody(chains[0], (*chains[1:], None)[0])) for chains in antibodies]
         similarity = np.zeros((len(loops), len(self._texts)))
@@ -122,7 +127,7 @@ class ApplicabilityDomain:
         partners: dict[tuple[frozenset[int], bool], list[int]] = {}
         answers = []
         for pair in pairs:
-            antigen_identity, antigen, same = self._known_antigens[pair.antigen.chains]
+            antigen_identity, antigen, same = nearest[pair.antigen.chains]
             to_all = similarity[row_of[pair.antibody.chains]]
             antibody = int(to_all.argmax()) if len(to_all) else -1
             closest = float(to_all[antibody]) if len(to_all) else 0.0

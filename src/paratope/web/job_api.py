@@ -8,7 +8,6 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import FileResponse
 from pydantic import Field
 
-from paratope.campaigns.suggestion.candidates import parse_generators
 from paratope.core.errors import InputError
 from paratope.data.tables import match_columns, read_frame
 from paratope.models.calibration import check_options
@@ -17,6 +16,7 @@ from paratope.web.api import Coverage, ModelName, Shape, model_source, problems
 from paratope.web.jobs import Job, Table, checked_columns
 from paratope.web.protection import Refusal
 from paratope.web.settings import MAX_ANTIGEN, MAX_CHAIN, MAX_ID
+from paratope.web.work import antigens_of
 
 TableId = Annotated[str, Field(max_length=40, description="Of POST /v1/tables.")]
 Columns = Annotated[
@@ -26,6 +26,7 @@ Columns = Annotated[
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 Residues = Annotated[str, Field(max_length=MAX_ANTIGEN)]
 Name = Annotated[str, Field(max_length=500)]
+MOST_HITS = 100_000  # of a screen, against each antigen
 
 
 class PredictTableInput(Shape):
@@ -88,8 +89,11 @@ class ScreenInput(Shape):
     table: TableId
     model: ModelName = "default"
     columns: Columns = {}
-    antigen: Residues | None = None
-    top: Annotated[int, Field(ge=1, le=100_000)] = 1000
+    antigen: Annotated[
+        str | None,
+        Field(max_length=MAX_ANTIGEN, description="Its residues, or the FASTA of several."),
+    ] = None
+    top: Annotated[int, Field(ge=1, le=MOST_HITS, description="Hits against each.")] = 1000
     recall: Annotated[float, Field(ge=0.5, le=0.999, allow_inf_nan=False)] = 0.95
     coverage: Coverage = 0.9
 
@@ -235,15 +239,24 @@ async def adapt(request: Request, wanted: AdaptInput) -> JobOutput:
 @router.post("/suggest", status_code=202, responses=JOB)
 async def suggest(request: Request, wanted: SuggestInput) -> JobOutput:
     """Design the next plate of a campaign, as a job."""
-    parse_generators(wanted.candidates)  # never the name of a file
+    await asyncio.to_thread(_check_generators, wanted.candidates)
     parameters = wanted.model_dump(exclude={"table"})
     parameters["source"] = model_source(request, wanted.campaign)
     return start(request, "suggest", parameters, [wanted.table] if wanted.table else [])
 
 
+def _check_generators(candidates: str) -> None:
+    """Refuse what is no kind of candidates, above all the name of a file."""
+    # takes seconds, which neither a start nor the other requests wait for
+    from paratope.campaigns.suggestion.candidates import parse_generators
+
+    parse_generators(candidates)
+
+
 @router.post("/screen", status_code=202, responses=JOB)
 async def screen(request: Request, wanted: ScreenInput) -> JobOutput:
     """Keep the best of a library, as a job."""
+    antigens_of(wanted.antigen or "")
     parameters = wanted.model_dump(exclude={"table"}) | {
         "columns": checked_columns(wanted.columns),
         "source": model_source(request, wanted.model),

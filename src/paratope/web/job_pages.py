@@ -1,12 +1,14 @@
-"""Pages of what takes longer than a request: tables, scans, campaigns, evaluations; models' cards.
+"""Pages of what takes longer than a request: tables, scans, campaigns, screens, evaluations; cards.
 
 Each is a form that starts a job of `paratope.web.job_api`, and the page of that job.
 """
 
 import asyncio
+import functools
+import re
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from importlib import resources
 from typing import Any
 
@@ -16,20 +18,27 @@ from fastapi.responses import FileResponse
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 from starlette.datastructures import UploadFile
-from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.responses import RedirectResponse, Response
 
-from paratope.campaigns.scanning.columns import value_columns
 from paratope.core.errors import InputError, ParatopeError
-from paratope.core.files import plain
 from paratope.core.units import kd_text
-from paratope.evaluation.figures.scans import RESIDUE_ORDER, colour_scale
-from paratope.molecules.mutations import chain_domain, parse_regions
-from paratope.molecules.sequences import Antibody
+from paratope.molecules.mutations import parse_regions
 from paratope.web import job_api
 from paratope.web.api import model_choices, served_model
 from paratope.web.jobs import Job
-from paratope.web.pages import EXAMPLES, form_of, missing_chains, page, residues_of
+from paratope.web.pages import (
+    example_values,
+    field_of,
+    form_of,
+    form_page,
+    missing_chains,
+    page,
+    plain_error,
+    residues_of,
+)
 from paratope.web.protection import SECURITY_HEADERS, Refusal
+from paratope.web.settings import MAX_ANTIGEN
+from paratope.web.work import antigens_of
 
 ROWS_SHOWN = 50
 _CHAINS = {"H": "Heavy chain", "L": "Light chain"}
@@ -41,7 +50,7 @@ _TITLES = {
     "screen": "Screen of {}",
     "evaluate": "Evaluation of {}",
 }
-_AGAIN = {"predict": "/table", "scan": "/scan", "evaluate": "/evaluate"}
+_AGAIN = {"predict": "/table", "scan": "/scan", "screen": "/screen", "evaluate": "/evaluate"}
 MAPPED = {
     "id": "Id",
     "heavy": "Heavy chain",
@@ -75,9 +84,9 @@ async def table_form(request: Request) -> Response:
 async def upload_table(request: Request) -> Response:
     """Keep a table, and go on to its columns."""
     try:
-        (table, *_), _ = await _uploads(request)
+        table, *_ = await _uploads(request, {})
     except Refusal as error:
-        return _table_page(request, {"table": str(error.detail)}, error.status_code)
+        return _table_page(request, {"table": str(error.detail)}, status=error.status_code)
     return RedirectResponse(f"/table/{table.id}", 303)
 
 
@@ -104,57 +113,67 @@ async def predict_table(request: Request, table_id: str) -> Response:
         problems["antigen"] = "Choose the antigen's column, or paste one antigen for all rows."
     if not problems:
         try:
-            made = await job_api.predict_table(
-                request,
-                job_api.PredictTableInput(
-                    table=table_id,
-                    model=values["model"] or "default",
-                    columns={name: column for name, column in chosen.items() if column},
-                    antigen=residues_of(values["antigen"], "|") or None,
-                    parent=values["parent"] or None,
-                ),
+            wanted = job_api.PredictTableInput(
+                table=table_id,
+                model=values["model"] or "default",
+                columns={name: column for name, column in chosen.items() if column},
+                antigen=residues_of(values["antigen"], "|") or None,
+                parent=values["parent"] or None,
             )
-            return RedirectResponse(f"/jobs/{made.id}", 303)
+            return _job_of(await job_api.predict_table(request, wanted))
         except (ParatopeError, Refusal, ValueError) as error:
             problems["form"] = _words(error)
-    return _table_page(request, problems, 422, table, chosen, values)
+    return _table_page(request, problems, values, table=table, chosen=chosen)
 
 
 def _table_page(
     request: Request,
     problems: Mapping[str, str] | None = None,
-    status: int = 200,
-    table: Any = None,
-    chosen: Mapping[str, str] | None = None,
     values: Mapping[str, str] | None = None,
+    status: int | None = None,
+    **about: Any,
 ) -> Response:
-    return page(
-        request,
-        "table.html",
-        status,
-        table=table,
-        mapped=MAPPED.items(),
-        chosen=defaultdict(str, chosen or {}),
-        problems=defaultdict(str, problems or {}),
-        values=defaultdict(str, values or {}),
-        models=model_choices(request),
-        most_mb=f"{request.app.state.settings.limits.table_bytes / 1e6:g}",
-    )
+    most = f"{request.app.state.settings.limits.table_bytes / 1e6:g}"
+    about = {"table": None, "mapped": MAPPED.items(), "most_mb": most, **about}
+    about["chosen"] = defaultdict(str, about.get("chosen", {}))
+    return form_page(request, "table.html", values, problems, status, **about)
 
 
-async def _uploads(request: Request, names: str = "") -> tuple[list[Any], dict[str, str]]:
-    """Tables that a form holds, kept, and its other fields; refuses a form without any."""
+async def _from_upload(
+    request: Request,
+    names: str,
+    start: Callable[[list[Any], dict[str, str]], Awaitable[job_api.JobOutput]],
+    again: Callable[..., Response],
+) -> Response:
+    """The job that `start` makes of a form's tables and fields, or the form `again`."""
+    values, tables = dict.fromkeys(names.split(), ""), []
+    try:
+        tables = await _uploads(request, values)
+        return _job_of(await start(tables, values))
+    except (ParatopeError, Refusal) as error:
+        told, status = {"form" if tables else "table": _words(error)}, 422
+        if isinstance(error, Refusal):
+            status = error.status_code
+            told = error.details if tables and error.details else told
+        return again(values=values, problems=told, status=status)
+
+
+def _job_of(made: job_api.JobOutput) -> Response:
+    return RedirectResponse(f"/jobs/{made.id}", 303)
+
+
+async def _uploads(request: Request, values: dict[str, str]) -> list[Any]:
+    """Tables that a form holds, kept; fills `values` by their names; refuses a form without any."""
     tables = []
     async with request.form(max_files=20, max_fields=100, max_part_size=1_000_000) as form:
+        values |= {name: str(form.get(name, "")).strip() for name in values}
         files = [one for one in form.getlist("table") if isinstance(one, UploadFile) and one.filename]  # fmt: skip  # noqa: E501
         if not files:
-            raise Refusal(422, "no_table", "Choose a file.", {"table": "Choose a file."})
-        values = {name: str(form.get(name, "")).strip() for name in names.split()}
+            raise Refusal(422, "no_table", "Choose a file.")
         for file in files:
             table = await request.app.state.store.add_table(file.filename or "", _chunks(file))
-            await job_api.table_output(request, table)  # refuses what cannot be read
-            tables.append(table)
-    return tables, values
+            tables.append(await job_api.table_output(request, table))  # or it cannot be read
+    return tables
 
 
 async def _chunks(file: UploadFile) -> AsyncIterator[bytes]:
@@ -172,10 +191,7 @@ def _words(error: Exception) -> str:
 @router.get("/scan")
 async def scan_form(request: Request, example: int = 0) -> Response:
     """Ask for an antibody."""
-    values: dict[str, str] = defaultdict(str, regions="CDR")
-    if 0 < example <= len(EXAMPLES):
-        values |= {name: EXAMPLES[example - 1][name] for name in ("heavy", "light", "antigen")}
-    return _scan_page(request, values)
+    return form_page(request, "scan.html", {"regions": "CDR", **example_values(example)})
 
 
 @router.post("/scan")
@@ -203,126 +219,9 @@ async def scan(request: Request) -> Response:
         row = {"id": "1", "heavy": wanted.heavy, "light": wanted.light or "", "antigen": antigen}
         (read,) = await request.app.state.predicting.run(lambda: model.read([row]).rows)
         if read.error is None:
-            made = await job_api.scan(request, wanted)
-            return RedirectResponse(f"/jobs/{made.id}", 303)
-        from paratope.web.pages import field_of, plain_error
-
+            return _job_of(await job_api.scan(request, wanted))
         problems[field_of(read.error)] = plain_error(read.error)
-    return _scan_page(request, values, problems, 422)
-
-
-def _scan_page(
-    request: Request,
-    values: Mapping[str, str],
-    problems: Mapping[str, str] | None = None,
-    status: int = 200,
-) -> Response:
-    about = {"examples": EXAMPLES, "models": model_choices(request)}
-    problems = defaultdict(str, problems or {})
-    return page(request, "scan.html", status, values=values, problems=problems, **about)
-
-
-@router.get("/jobs/{job_id}/heat-map")
-async def heat_map(request: Request, job_id: str, chain: str = "H") -> Response:
-    """A scan's heat map as Plotly takes it."""
-    store = request.app.state.store
-    job = store.job(job_id)
-    result = store.result(job)
-    if job.kind != "scan" or chain not in _CHAINS or not result:
-        raise Refusal(404, "no_such_figure", "there is no such figure")
-    path = store.result_file(job, "scan.parquet")
-    return JSONResponse(await asyncio.to_thread(figure_of, pl.read_parquet(path), result, chain))
-
-
-def figure_of(variants: pl.DataFrame, result: Mapping[str, Any], chain: str) -> dict[str, Any]:
-    """Data and layout of a heat map: residues by positions, CDRs framed, the parent's dotted."""
-    parent = Antibody(result["chains"]["heavy"], result["chains"].get("light"))
-    domain = chain_domain(parent, chain)
-    delta, low, high = value_columns(result["unit"])[3:6]
-    rows = variants.filter(pl.col("chain") == chain)
-    sites = sorted(set(rows["position"].to_list()))
-    at = {position: index for index, position in enumerate(sites)}
-    z: list[list[Any]] = [[None] * len(sites) for _ in RESIDUE_ORDER]
-    texts = [[""] * len(sites) for _ in RESIDUE_ORDER]
-    mutations = [[""] * len(sites) for _ in RESIDUE_ORDER]
-    label = "ΔpKd" if result["unit"] == "pkd" else "Δscore"
-    for row in rows.iter_rows(named=True):
-        y, x = RESIDUE_ORDER.index(row["mutant"]), at[row["position"]]
-        z[y][x], mutations[y][x] = row[delta], row["mutations"]
-        if row[delta] is not None:
-            lines = [
-                f"<b>{row['mutations']}</b> ({row['imgt']}, {row['region']})",
-                f"{label} {row[delta]:+.2f} ({row[low]:+.2f} to {row[high]:+.2f})",
-                f"stronger with probability {row['p_stronger']:.2f}",
-            ]
-            if row["liabilities_gained"]:
-                lines.append(f"new liability: {row['liabilities_gained']}")
-            texts[y][x] = "<br>".join(lines)
-    bound = colour_scale(variants[delta].to_numpy())
-    names = [f"{domain.residues[p - 1]}{domain.positions[p - 1]}" for p in sites]
-    heat = {
-        "type": "heatmap",
-        "z": z,
-        "text": texts,
-        "customdata": mutations,
-        "hovertemplate": "%{text}<extra></extra>",
-        "y": list(RESIDUE_ORDER),
-        "x": list(range(len(sites))),
-        "zmid": 0,
-        "zmin": -bound,
-        "zmax": bound,
-        "colorscale": [[0, "#b2182b"], [0.25, "#f4a582"], [0.5, "#f7f7f7"], [0.75, "#92c5de"],
-                       [1, "#2166ac"]],
-        "xgap": 1,
-        "ygap": 1,
-        "hoverongaps": False,
-        "colorbar": {"title": {"text": label}, "thickness": 12},
-    }  # fmt: skip
-    dots = {
-        "type": "scatter",
-        "mode": "markers",
-        "x": list(range(len(sites))),
-        "y": [domain.residues[p - 1] for p in sites],
-        "marker": {"size": 5, "color": "#14202e"},
-        "hoverinfo": "skip",
-        "showlegend": False,
-    }
-    shapes, notes = _frames([domain.regions[p - 1] for p in sites])
-    width = max(360, 18 * len(sites) + 130)
-    axis = {"tickmode": "array", "tickvals": heat["x"], "ticktext": names, "tickangle": -90}
-    layout = {
-        "width": width,
-        "height": 480,
-        "margin": {"l": 32, "r": 10, "t": 34, "b": 64},
-        "xaxis": {**axis, "tickfont": {"size": 10}, "showgrid": False, "zeroline": False,
-                  "fixedrange": True, "range": [-0.5, len(sites) - 0.5]},
-        "yaxis": {"autorange": "reversed", "showgrid": False, "fixedrange": True,
-                  "tickfont": {"family": "monospace", "size": 12}, "dtick": 1, "type": "category",
-                  "categoryorder": "array", "categoryarray": list(RESIDUE_ORDER)},
-        "shapes": shapes,
-        "annotations": notes,
-        "plot_bgcolor": "#e5e7eb",
-        "hovermode": "closest",
-        "dragmode": False,
-    }  # fmt: skip
-    return plain({"data": [heat, dots], "layout": layout})
-
-
-def _frames(regions: list[str]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Borders of the CDRs, and their names above."""
-    from paratope.evaluation.figures.campaigns import region_runs
-
-    shapes, notes = [], []
-    for start, stop, region in region_runs(regions):
-        if not region.startswith("CDR"):
-            continue
-        ends = {"x0": start - 0.5, "x1": stop - 0.5, "y0": -0.5, "y1": len(RESIDUE_ORDER) - 0.5}
-        line = {"color": "#14202e", "width": 1.5}
-        shapes.append({"type": "rect", **ends, "line": line, "fillcolor": "rgba(0,0,0,0)"})
-        middle = (start + stop - 1) / 2
-        notes.append({"x": middle, "y": 1.0, "yref": "paper", "yanchor": "bottom", "text": region,
-                      "showarrow": False})  # fmt: skip
-    return shapes, notes
+    return form_page(request, "scan.html", values, problems)
 
 
 # -- campaigns
@@ -337,37 +236,32 @@ async def campaign_form(request: Request) -> Response:
 @router.post("/campaign")
 async def adapt(request: Request) -> Response:
     """Start to learn, from a new plate and those that a campaign has learned from before."""
-    try:
-        tables, values = await _uploads(request, "antigen assay previous")
-    except Refusal as error:
-        return _campaign_page(request, {"table": str(error.detail)}, error.status_code)
     state = request.app.state
-    parameters = {"antigen": residues_of(values["antigen"], "|"), "assay": values["assay"]}
-    paths = [state.store.table_path(table) for table in tables]
-    names = [table.name for table in tables]
-    if values["previous"]:
-        before = state.store.job(values["previous"])
-        folder = state.store.job_folder(before)
-        if before.kind != "adapt":
-            raise Refusal(422, "no_campaign", "this is no campaign")
-        paths = [*(folder / name for name in before.parameters["inputs"]), *paths]
-        names = [*before.parameters["names"], *names]
-        kept = ("antigen", "assay", "columns")
-        parameters |= {name: before.parameters.get(name) for name in kept}
-    made = state.store.add_job("adapt", {**parameters, "names": names}, paths)
-    state.runner.wake()
-    return RedirectResponse(f"/jobs/{made.id}", 303)
+
+    async def start(tables: Any, values: Mapping[str, str]) -> job_api.JobOutput:
+        parameters = {"antigen": residues_of(values["antigen"], "|"), "assay": values["assay"]}
+        paths = [state.store.table_path(state.store.table(table.id)) for table in tables]
+        names = [table.name for table in tables]
+        if values["previous"]:
+            before = state.store.job(values["previous"])
+            folder = state.store.job_folder(before)
+            if before.kind != "adapt":
+                raise Refusal(422, "no_campaign", "this is no campaign")
+            paths = [*(folder / name for name in before.parameters["inputs"]), *paths]
+            names = [*before.parameters["names"], *names]
+            kept = ("antigen", "assay", "columns")
+            parameters |= {name: before.parameters.get(name) for name in kept}
+        made = state.store.add_job("adapt", {**parameters, "names": names}, paths)
+        state.runner.wake()
+        return job_api.output(request, made)
+
+    again = functools.partial(_campaign_page, request)
+    return await _from_upload(request, "antigen assay previous", start, again)
 
 
-def _campaign_page(
-    request: Request, problems: Mapping[str, str] | None = None, status: int = 200
-) -> Response:
+def _campaign_page(request: Request, **form: Any) -> Response:
     jobs = [job for job in request.app.state.store.jobs() if job.kind == "adapt"]
-    problems, values = defaultdict(str, problems or {}), defaultdict(str)
-    campaigns = [_summary(job) for job in jobs]
-    return page(
-        request, "campaign.html", status, problems=problems, values=values, campaigns=campaigns
-    )
+    return form_page(request, "campaign.html", campaigns=[_summary(job) for job in jobs], **form)
 
 
 @router.post("/jobs/{job_id}/suggest")
@@ -382,8 +276,52 @@ async def suggest(request: Request, job_id: str) -> Response:
         candidates=values["candidates"] or "all",
         regions=values["regions"] or None,
     )
-    made = await job_api.suggest(request, wanted)
-    return RedirectResponse(f"/jobs/{made.id}", 303)
+    return _job_of(await job_api.suggest(request, wanted))
+
+
+# -- libraries
+
+
+@router.get("/screen")
+async def screen_form(request: Request) -> Response:
+    """Ask for a library."""
+    return form_page(request, "screen.html", {"top": "1000"})
+
+
+@router.post("/screen")
+async def screen(request: Request) -> Response:
+    """Start to screen it."""
+
+    async def start(tables: Any, values: Mapping[str, str]) -> job_api.JobOutput:
+        (library, *_), top = tables, values["top"] or "1000"
+        name = values["model"] or model_choices(request)[0][0]
+        model = await served_model(request, name)
+        problems = {}
+        if not {"heavy", "mutations"} & set(library.recognised):
+            problems["table"] = (
+                f"{library.name} has no column of heavy chains; name the column heavy, "
+                "or upload a FASTA file."
+            )
+        if not values["antigen"] and model.predictor.default_antigen is None:
+            problems["antigen"] = "Paste the antigen's residues, or a FASTA of several antigens."
+        if not top.isdecimal() or not 1 <= int(top[:9]) <= job_api.MOST_HITS:
+            problems["top"] = f"The number of hits is from 1 to {job_api.MOST_HITS:,}."
+        if len(values["antigen"]) > MAX_ANTIGEN:
+            problems["antigen"] = f"At most {MAX_ANTIGEN:,} characters are read."
+        if not problems:
+            try:
+                antigens_of(values["antigen"])
+            except InputError as error:
+                problems["antigen"] = str(error)
+        if problems:
+            raise Refusal(422, "invalid", "; ".join(problems.values()), problems)
+        wanted = job_api.ScreenInput(
+            table=library.id, model=name, antigen=values["antigen"] or None, top=int(top)
+        )
+        return await job_api.screen(request, wanted)
+
+    again = functools.partial(form_page, request, "screen.html")
+    return await _from_upload(request, "antigen top model", start, again)
 
 
 # -- evaluations
@@ -392,29 +330,22 @@ async def suggest(request: Request, job_id: str) -> Response:
 @router.get("/evaluate")
 async def evaluate_form(request: Request) -> Response:
     """Ask for predictions."""
-    return _evaluate_page(request)
+    return form_page(request, "evaluate.html")
 
 
 @router.post("/evaluate")
 async def evaluate(request: Request) -> Response:
     """Start to judge or compare them."""
-    try:
-        tables, values = await _uploads(request, "true pred group")
-    except Refusal as error:
-        return _evaluate_page(request, {"table": str(error.detail)}, error.status_code)
-    wanted = job_api.EvaluateInput(
-        tables=[table.id for table in tables],
-        **{name: text[:500] or None for name, text in values.items()},  # type: ignore[arg-type]
-    )
-    made = await job_api.evaluate(request, wanted)
-    return RedirectResponse(f"/jobs/{made.id}", 303)
 
+    async def start(tables: Any, values: Mapping[str, str]) -> job_api.JobOutput:
+        wanted = job_api.EvaluateInput(
+            tables=[table.id for table in tables],
+            **{name: text[:500] or None for name, text in values.items()},  # type: ignore[arg-type]
+        )
+        return await job_api.evaluate(request, wanted)
 
-def _evaluate_page(
-    request: Request, problems: Mapping[str, str] | None = None, status: int = 200
-) -> Response:
-    about = {"problems": defaultdict(str, problems or {}), "values": defaultdict(str)}
-    return page(request, "evaluate.html", status, **about)
+    again = functools.partial(form_page, request, "evaluate.html")
+    return await _from_upload(request, "true pred group", start, again)
 
 
 # -- models
@@ -466,7 +397,7 @@ async def job_page(
     files = [
         {**one, "size": _size(one["bytes"])}
         for one in result.get("files", ())
-        if not one["name"].endswith((".svg", "html"))
+        if not re.search(r"\.svg$|\.html$|heat_map_.\.json$", one["name"])
     ]
     names = {one["name"] for one in result.get("files", ())}
     about |= {"files": files, "names": names, "problems": defaultdict(str)}
@@ -594,7 +525,7 @@ def _cell(name: str, value: Any) -> dict[str, str]:
 
 
 def _scan_summary(variants: pl.DataFrame, result: Mapping[str, Any], job: Job) -> dict[str, Any]:
-    delta, low, high = value_columns(result["unit"])[3:6]
+    delta, low, high = (f"delta_{result['unit']}{end}" for end in ("", "_low", "_high"))
     parent, title = result["parent"], "pKd" if result["unit"] == "pkd" else "score"
     best = variants.drop_nulls(delta).sort(delta, descending=True).head(20)
     rows = [

@@ -5,6 +5,7 @@ What they show is what the command line says of the same input: `Predictor.predi
 """
 
 import csv
+import functools
 import hmac
 import re
 from collections import defaultdict
@@ -33,11 +34,12 @@ PAGES = (
     ("/table", "Table"),
     ("/scan", "Scan"),
     ("/campaign", "Campaign"),
+    ("/screen", "Screen"),
     ("/evaluate", "Evaluate"),
     ("/models", "Models"),
     ("/jobs", "Jobs"),
 )
-TAKE_TABLES = frozenset({"/table", "/campaign", "/evaluate"})  # forms with files
+TAKE_TABLES = frozenset({"/table", "/campaign", "/screen", "/evaluate"})  # forms with files
 PARENT_ID = "parent"
 _EXAMPLES = Path(__file__).with_name("templates") / "examples.csv"
 EXAMPLES = tuple(csv.DictReader(_EXAMPLES.read_text("utf-8").splitlines()))
@@ -72,6 +74,21 @@ def page(request: Request, template: str, status: int = 200, **values: Any) -> H
     return HTMLResponse(render("web", template, **about, **values), status)
 
 
+def form_page(
+    request: Request,
+    template: str,
+    values: Mapping[str, str] | None = None,
+    problems: Mapping[str, str] | None = None,
+    status: int | None = None,
+    **about: Any,
+) -> HTMLResponse:
+    """A page with a form: what its fields hold, and what is wrong with them (by default 422)."""
+    about = {"models": model_choices(request), "examples": EXAMPLES, **about}
+    fields = {name: defaultdict(str, given or {})
+              for name, given in (("values", values), ("problems", problems))}  # fmt: skip
+    return page(request, template, status or (422 if problems else 200), **fields, **about)
+
+
 def wants_page(request: Request) -> bool:
     """Whether a person's browser asks, and not a program."""
     is_browser = "text/html" in request.headers.get("accept", "") or "hx-request" in request.headers
@@ -104,7 +121,7 @@ async def form_of(request: Request, names: str) -> dict[str, str]:
 @router.get("/login")
 async def login(request: Request) -> Response:
     """Ask for the token."""
-    return page(request, "login.html", values=defaultdict(str), problems=defaultdict(str))
+    return form_page(request, "login.html")
 
 
 @router.post("/login")
@@ -114,8 +131,8 @@ async def log_in(request: Request) -> Response:
     if token is None:
         return RedirectResponse("/", 303)
     if not hmac.compare_digest(given["token"].encode(), token.encode()):
-        problems = defaultdict(str, token="This is not the token of this server.")
-        return page(request, "login.html", 401, values=defaultdict(str), problems=problems)
+        problems = {"token": "This is not the token of this server."}
+        return form_page(request, "login.html", problems=problems, status=401)
     answer = RedirectResponse("/", 303)
     secure = request.url.scheme == "https"
     cookie = session_cookie(token)
@@ -126,21 +143,25 @@ async def log_in(request: Request) -> Response:
 @router.get("/")
 async def predict_form(request: Request, example: int = 0) -> Response:
     """The form, empty or with an example."""
-    values: dict[str, str] = defaultdict(str, model=_first_model(request))
-    if 0 < example <= len(EXAMPLES):
-        values |= {name: EXAMPLES[example - 1][name] for name in ("heavy", "light", "antigen")}
-    return _predict_page(request, values)
+    return form_page(request, "predict.html", example_values(example), answers=[])
+
+
+def example_values(number: int) -> dict[str, str]:
+    """Fields of an example by its number from 1; of others none."""
+    if not 0 < number <= len(EXAMPLES):
+        return {}
+    return {name: EXAMPLES[number - 1][name] for name in ("heavy", "light", "antigen")}
 
 
 @router.post("/")
 async def predict(request: Request) -> Response:
     """The form with what is predicted, or with what is wrong beside its field."""
     values = await form_of(request, "heavy light antigen mutations parent_pkd epitope model")
-    values["model"] = values["model"] or _first_model(request)
+    values["model"] = values["model"] or model_choices(request)[0][0]
     model = await served_model(request, values["model"])
-    problems = missing_chains(values, model)
-    if problems:
-        return _predict_page(request, values, problems, status=422)
+    again = functools.partial(form_page, request, "predict.html", values, answers=[])
+    if problems := missing_chains(values, model):
+        return again(problems)
     rows, asked = _rows(values, model)
     state = request.app.state
     request.state.noted = {"rows": len(rows), "model": model.name}
@@ -148,38 +169,15 @@ async def predict(request: Request) -> Response:
         predictions = await state.predicting.predict(rows, asked)
         explained = await state.predicting.run(lambda: _explained(model, rows, asked))
     except ParatopeError as error:
-        return _predict_page(request, values, {field_of(str(error)): str(error)}, status=422)
+        return again({field_of(str(error)): str(error)})
     wrong = {field_of(one.error): plain_error(one.error) for one in predictions if one.error}
     if wrong:
-        return _predict_page(request, values, wrong, status=422)
+        return again(wrong)
     answers = [
         shown(one, why, values["mutations"])
         for one, why in zip(predictions, explained, strict=True)
     ]
-    return _predict_page(request, values, answers=answers[::-1])
-
-
-def _first_model(request: Request) -> str:
-    return model_choices(request)[0][0]
-
-
-def _predict_page(
-    request: Request,
-    values: Mapping[str, str],
-    problems: Mapping[str, str] | None = None,
-    answers: list[dict[str, Any]] | None = None,
-    status: int = 200,
-) -> Response:
-    return page(
-        request,
-        "predict.html",
-        status,
-        values=values,
-        problems=defaultdict(str, problems or {}),
-        answers=answers or [],
-        examples=EXAMPLES,
-        models=model_choices(request),
-    )
+    return form_page(request, "predict.html", values, answers=answers[::-1])
 
 
 def missing_chains(values: Mapping[str, str], model: ServedModel) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import hashlib
 import math
 import queue
 import threading
@@ -106,7 +107,7 @@ class Predicting:
         self.counts = Counts()
         self._waiting_rows, self._answer_seconds = waiting_rows, answer_seconds
         self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
-        self._kept: OrderedDict[tuple[Any, ...], Prediction] = OrderedDict()
+        self._kept: OrderedDict[bytes, Prediction] = OrderedDict()
         self._thread = threading.Thread(target=self._work, name="models", daemon=True)
         self._thread.start()
 
@@ -227,14 +228,15 @@ def _give(future: asyncio.Future[Any], answer: Any) -> None:
         future.set_result(answer)
 
 
-def _keys(rows: Sequence[Cells], asked: Asked) -> list[tuple[Any, ...]] | None:
-    """Keys under which predictions are remembered; None where rows depend on each other."""
+def _keys(rows: Sequence[Cells], asked: Asked) -> list[bytes] | None:
+    """Keys under which predictions are remembered; None where rows depend on each other.
+
+    Digests, so that what is remembered is as small for the longest chains.
+    """
     ids = [row.get("id") or str(number) for number, row in enumerate(rows, start=1)]
     if asked.parent is not None or any(row.get("parent") for row in rows):
         return None
     if len(set(ids)) < len(ids):  # which a note says
         return None
-    return [
-        (*asked, *sorted(item for item in row.items() if item[0] != "id" and item[1]))
-        for row in rows
-    ]
+    cells = (sorted(item for item in row.items() if item[0] != "id" and item[1]) for row in rows)
+    return [hashlib.sha256(repr((asked, one)).encode()).digest() for one in cells]

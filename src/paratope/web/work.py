@@ -6,6 +6,7 @@ its standard input does: with the server, however that ends.
 """
 
 import html
+import io
 import json
 import os
 import re
@@ -94,6 +95,7 @@ def scan(job: dict[str, Any], tell: Tell) -> Result:
     from paratope.data.tables import table_from_frame
     from paratope.models.predictor import Predictor
     from paratope.molecules.mutations import parse_mutation, parse_regions
+    from paratope.web.heat_map import figure_of
 
     predictor = Predictor.load(job["source"])
     given = {"id": "the antibody", "heavy": job["heavy"], "light": job.get("light") or ""}
@@ -120,15 +122,22 @@ def scan(job: dict[str, Any], tell: Tell) -> Result:
     written = write_scan(scanned, ".")
     scanned.variants.write_parquet("scan.parquet")
     parent = scanned.references[0]
+    chains: dict[str, str] = dict(zip(("heavy", "light"), scanned.parent.chains, strict=False))
+    maps = []
+    if scanned.kind == "single":
+        for chain in scanned.variants["chain"].unique().drop_nulls().sort():
+            maps.append(f"heat_map_{chain}.json")
+            figure = figure_of(scanned.variants, chains, scanned.unit, chain)
+            write_json(maps[-1], figure, indent=None)
     return {
-        "files": _files((*(str(path) for path in written), "scan.parquet")),
+        "files": _files((*(str(path) for path in written), "scan.parquet", *maps)),
         "unit": scanned.unit,
         "kind": scanned.kind,
         "notes": [*row.notes, *scanned.notes],
         "rows": scanned.variants.height,
         "parent": {"value": parent.value, "low": parent.low, "high": parent.high,
                    "domain": parent.domain},
-        "chains": dict(zip(("heavy", "light"), scanned.parent.chains, strict=False)),
+        "chains": chains,
         "antigen": "|".join(row.pair.antigen.chains),
         "failed": int(scanned.variants["error"].drop_nulls().len()),
     }  # fmt: skip
@@ -213,17 +222,17 @@ def screen(job: dict[str, Any], tell: Tell) -> Result:
         job["inputs"],
         "hits",
         model=job["source"],
-        antigens=[_antigen(job["antigen"])] if job.get("antigen") else None,
+        antigens=antigens_of(job.get("antigen") or "") or None,
         top=job.get("top", 1000),
         recall=job.get("recall", 0.95),
         columns=job.get("columns") or None,
         coverage=job.get("coverage", 0.9),
         progress=tell,
     )
-    written = sorted(Path("hits").glob("*.csv")) + sorted(Path("hits").glob("*.parquet"))
+    written = [f"hits/{name}" for name in ("hits.csv", "report.html", "rejected.csv")]
     summary = {name: screened.summary[name] for name in ("rows", "rejected", "hits", "recall")}
     return {
-        "files": _files([str(path) for path in written]),
+        "files": _files(written),
         **summary,
         "notes": list(screened.notes),
     }
@@ -291,7 +300,19 @@ def _antigen(text: str) -> Any:
 
     if doubt := antigen_doubt(text):
         raise InputError(f"antigen: {doubt}; expected its residues")
-    return clean_antigen(text, "the antigen")[0]
+    return clean_antigen(text, "antigen")[0]
+
+
+def antigens_of(text: str) -> list[Any]:
+    """Antigens of pasted text: the records of a FASTA, or one; none of an empty text."""
+    from paratope.data.tables import read_antigens
+
+    if ">" not in text:
+        return [_antigen(text)] if text.strip() else []
+    try:
+        return list(read_antigens(io.BytesIO(text.encode())))
+    except InputError as error:
+        raise InputError(f"antigen: {error}") from error
 
 
 def _rows_of(source: str) -> int:
