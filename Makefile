@@ -16,7 +16,7 @@ PYTHON ?= $(shell for name in python3 python3.11 python3.12 python3.13 python3.1
 	&& command -v "$$name" && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-threads lint format documents default-model pins clean
+.PHONY: help setup demo test test-slow test-threads lint format documents audit default-model pins clean
 
 help: ## list the tasks
 	@sed -nE 's/^([a-z-]+)(%?):.*## /\1\2\t/p' $(MAKEFILE_LIST) | sed 's/%/TOPIC/' \
@@ -65,6 +65,9 @@ benchmark-%: $(STAMP) ## run benchmarks/benchmark_TOPIC.py, as in make benchmark
 
 documents: $(STAMP) ## put the newest numbers into README.md and docs/
 	$(BIN)/python scripts/fill_documents.py
+
+audit: $(STAMP) ## known vulnerabilities of what is installed, or at least a list of it
+	$(BIN)/python scripts/audit_dependencies.py -o docs/dependency-audit.md
 
 default-model: $(STAMP) ## train the model that ships (needs the public data)
 	$(BIN)/python scripts/build_default_model.py

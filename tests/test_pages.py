@@ -299,14 +299,19 @@ def test_screen(visit, tmp_path, run_paratope):
     expect(page).to_have_url(re.compile("/jobs/"))
     page.reload()  # in the midst of it
     visit.done()
-    report = page.frame_locator("iframe")
-    expect(report.locator("h1")).to_have_text("Screen of 15 antibodies")
+    expect(page.get_by_role("heading", name="Best against second")).to_be_visible()
     visit.look("screen-result")
+    page.get_by_role("link", name="Open the report").click()
+    expect(page.locator("h1")).to_have_text("Screen of 15 antibodies")
+    page.go_back()
     with page.expect_download() as download:
         page.get_by_role("link", name=re.compile(r"hits\.csv")).click()
     options = ("--antigen", panel, "--top", 4, "-o", tmp_path / "hits")
     run_paratope("screen", library, *options, code=0)
-    assert download.value.path().read_bytes() == (tmp_path / "hits" / "hits.csv").read_bytes()
+    hits = tmp_path / "hits" / "hits.csv"
+    assert download.value.path().read_bytes() == hits.read_bytes()
+    shown = page.locator("section tbody tr td:nth-child(3)").all_inner_texts()
+    assert shown == [f"{pkd:.2f}" for pkd in pl.read_csv(hits)["pkd"]]
 
 
 def test_evaluate_and_compare(visit, tmp_path):

@@ -38,6 +38,12 @@ def test_the_client_gets_what_the_library_says(server, tmp_path):
     failed = client.start("scan", heavy="AAAA", antigen="MKV")
     with pytest.raises(ServerError, match="too short"):
         client.wait(failed, 0.1)
+    (tmp_path / "mine.csv").write_text("id,true\na,5\n")
+    failed = client.start("evaluate", [tmp_path / "mine.csv"])
+    with pytest.raises(ServerError, match=r"mine\.csv"):
+        client.wait(failed, 0.1)
+    with pytest.raises(ServerError, match="kind of candidates 'nothing'"):
+        client.start("suggest", campaign=job["id"], candidates="nothing")
     client.delete(job)
     with pytest.raises(ServerError, match="no such job") as caught:
         client.job(job["id"])

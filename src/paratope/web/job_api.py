@@ -72,7 +72,12 @@ class SuggestInput(Shape):
     campaign: Annotated[str, Field(max_length=100, description="Id of a finished adapt job.")]
     batch: Annotated[int, Field(ge=1, le=2_000)] = 96
     candidates: Annotated[
-        str, Field(max_length=200, description="single, double:3000, …, all; or give a table.")
+        str,
+        Field(
+            max_length=200,
+            pattern="^[a-z0-9:, ]+$",  # never the name of a file
+            description="single, double:3000, …, all; or give a table.",
+        ),
     ] = "all"
     table: TableId | None = None
     regions: Annotated[str | None, Field(max_length=200)] = None
@@ -246,7 +251,7 @@ async def suggest(request: Request, wanted: SuggestInput) -> JobOutput:
 
 
 def _check_generators(candidates: str) -> None:
-    """Refuse what is no kind of candidates, above all the name of a file."""
+    """Refuse what is no kind of candidates."""
     # takes seconds, which neither a start nor the other requests wait for
     from paratope.campaigns.suggestion.candidates import parse_generators
 

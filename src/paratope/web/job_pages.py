@@ -397,7 +397,7 @@ async def job_page(
     files = [
         {**one, "size": _size(one["bytes"])}
         for one in result.get("files", ())
-        if not re.search(r"\.svg$|\.html$|heat_map_.\.json$", one["name"])
+        if not re.search(r"\.svg$|heat_map_.\.json$", one["name"])
     ]
     names = {one["name"] for one in result.get("files", ())}
     about |= {"files": files, "names": names, "problems": defaultdict(str)}
@@ -476,6 +476,9 @@ def _shown(
     if job.kind == "suggest":
         frame = pl.read_parquet(store.result_file(job, "next.parquet"))
         return {"plate": _plate(frame, result, job)}
+    if job.kind == "screen":
+        hits = pl.scan_csv(store.result_file(job, "hits/hits.csv"), infer_schema_length=None)
+        return {"hits": _hits(hits.filter(pl.col("rank") <= ROWS_SHOWN).collect())}
     return {}
 
 
@@ -514,6 +517,10 @@ def _prediction_rows(
     }  # fmt: skip
 
 
+def _range(low: float, high: float, digits: str) -> str:
+    return f"{low:{digits}}\N{NO-BREAK SPACE}to\N{NO-BREAK SPACE}{high:{digits}}"
+
+
 def _cell(name: str, value: Any) -> dict[str, str]:
     if value is None:
         return {"text": "", "look": "", "badge": ""}
@@ -534,7 +541,7 @@ def _scan_summary(variants: pl.DataFrame, result: Mapping[str, Any], job: Job) -
             row["mutations_imgt"],
             row["region"] or "",
             f"{row[delta]:+.2f}",
-            f"{row[low]:+.2f} to {row[high]:+.2f}",
+            _range(row[low], row[high], "+.2f"),
             f"{row['p_stronger']:.2f}",
             row["liabilities_gained"] or "",
         ]
@@ -557,6 +564,21 @@ def _scan_summary(variants: pl.DataFrame, result: Mapping[str, Any], job: Job) -
     }
 
 
+def _hits(frame: pl.DataFrame) -> dict[str, Any]:
+    """The best of a screen against each antigen, as rows to show."""
+    label, title = ("pkd", "pKd") if "pkd" in frame.columns else ("score", "score")
+    shown = {"rank": "rank", "id": "id", label: title, f"{label}_low": "low",
+             f"{label}_high": "high", "kd_nM": "Kd", "p_strong": "P(strong)", "domain": "domain",
+             "cdr_h3": "CDR-H3", "liabilities": "liabilities"}  # fmt: skip
+    there = [name for name in shown if name in frame and frame[name].null_count() < frame.height]
+    antigens = [
+        (name, [[_cell(column, row[column])["text"] for column in there]
+                for row in frame.filter(pl.col("antigen") == name).iter_rows(named=True)])
+        for name in frame["antigen"].unique(maintain_order=True)
+    ]  # fmt: skip
+    return {"header": [shown[name] for name in there], "antigens": antigens}
+
+
 def _plate(frame: pl.DataFrame, result: Mapping[str, Any], job: Job) -> dict[str, Any]:
     label = result["label"]
     title = "pKd" if label == "pkd" else "score"
@@ -565,7 +587,7 @@ def _plate(frame: pl.DataFrame, result: Mapping[str, Any], job: Job) -> dict[str
             row["rank"],
             row["mutations"],
             f"{row[f'predicted_{label}']:.2f}",
-            f"{row[f'predicted_{label}_low']:.2f} to {row[f'predicted_{label}_high']:.2f}",
+            _range(row[f"predicted_{label}_low"], row[f"predicted_{label}_high"], ".2f"),
             f"{row['p_beats_best']:.2f}",
             row["reason"],
         ]
