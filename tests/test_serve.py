@@ -287,6 +287,8 @@ def test_the_page_shows_what_the_library_says(client, expected):
     assert f"{row['pkd_low']:.2f} to {row['pkd_high']:.2f}" in text
     assert "in domain" in text
     assert "predicted pKd, their sum" in text
+    assert "To compare a variant of it, name its mutations" in text
+    assert "Δ is 0" not in text
 
 
 def test_the_page_says_what_is_wrong_beside_the_field(client):

@@ -525,7 +525,8 @@ def _cell(name: str, value: Any) -> dict[str, str]:
     if value is None:
         return {"text": "", "look": "", "badge": ""}
     if name == "kd_nM":
-        return {"text": kd_text(value), "look": "number", "badge": ""}
+        text = kd_text(value).replace(" ", "\N{NO-BREAK SPACE}")
+        return {"text": text, "look": "number", "badge": ""}
     if isinstance(value, float):
         return {"text": f"{value:.2f}", "look": "number", "badge": ""}
     return {"text": str(value), "look": "", "badge": value if name == "domain" else ""}
@@ -594,9 +595,11 @@ def _plate(frame: pl.DataFrame, result: Mapping[str, Any], job: Job) -> dict[str
         for row in frame.head(200).iter_rows(named=True)
     ]
     return {
-        "header": ["rank", "mutations", title, "interval", "P(best)", "why"],
+        "header": ["rank", "mutations", title, "interval", "P(above best)", "why"],
         "rows": rows,
-        "beating": f"{result['beating']:.1f}",
+        "beating": "hardly one of them is"
+        if result["beating"] < 0.5
+        else f"about {result['beating']:.1f} of them are",
         "best": f"{result['best']['value']:.3g}",
         "campaign": job.parameters["campaign"],
     }

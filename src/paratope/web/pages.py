@@ -59,6 +59,12 @@ _DOMAINS = {
         "average. Measure a few variants of your own.",
     ),
 }
+# Notes of tables, in the words of a page that shows one antibody; empty: the page says it already
+_NOTES = {
+    "Δ is 0 (this is the parent itself)": "",
+    "Δ is 0 (no parent named: variants of one antibody cannot be ranked)": "This is the level of "
+    "the antibody as a whole. To compare a variant of it, name its mutations under More.",
+}
 # pKd at the ends of the scale, and its pixels
 _WEAKEST, _STRONGEST, _LEFT, _WIDTH = 4.0, 13.0, 24, 592
 _LONGEST = {"heavy": MAX_CHAIN, "light": MAX_CHAIN, "antigen": MAX_ANTIGEN}
@@ -287,7 +293,7 @@ def shown(one: Prediction, why: ExplainedRow | None, mutations: str = "") -> dic
         "domain_word": word,
         "domain_sentence": sentence,
         "facts": facts,
-        "notes": list(notes),
+        "notes": [text for note in notes if (text := _NOTES.get(note, note))],
         "contributions": [],
         "sum": "",
     }

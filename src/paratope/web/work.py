@@ -268,7 +268,7 @@ def evaluate(job: dict[str, Any], tell: Tell) -> Result:
             for gap in compared.differences
         ]  # fmt: skip
         gap_header = ["predictor", "metric", "difference", "95 % interval", "p"]
-        about = f"{compared.rows:,} rows that all have; {compared.groups:,} groups"
+        about = f"{compared.rows:,} rows that all tables have; {compared.groups:,} groups"
         notes = [f"{about} ({compared.grouping})"]
         return {"files": _files(("comparison.json",)), "rows": compared.rows, "notes": notes,
                 "tables": [(header, rows), (gap_header, gaps)], "names": job["names"]}  # fmt: skip
