@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from paratope.cli.doctor import D13_HEAVY, D13_LIGHT
 from paratope.core.errors import EncoderError, MissingExtraError
-from paratope.encoders import ENCODERS, BaseEncoder, Encoder, load_encoder
+from paratope.encoders import ENCODERS, BaseEncoder, Encoder, encoding_speed, load_encoder
 from paratope.encoders.antiberty import SPECIES, AntibertyEncoder
 from paratope.encoders.embedding_store import EmbeddingStore
 from paratope.encoders.likelihood import Likelihood
@@ -297,6 +297,67 @@ def test_antiberty_knows_antibodies():
     np.testing.assert_allclose(masked[20], hidden[20], atol=1e-4)
     with pytest.raises(EncoderError, match="510"):
         encoder.log_likelihoods("G" * 511)
+
+
+def test_antiberty_without_padding_is_as_with_padding():
+    """Chains of all lengths, each pass holding several; also for the species they seem to be of."""
+    encoder = load_encoder("antiberty", "cpu")
+    assert isinstance(encoder, AntibertyEncoder)
+    chains = [VH[:90], VK, VH, VHH, VH[:90][::-1], "G", *(VH[:length] for length in range(60, 90))]
+    packed = encoder.encode([(chain,) for chain in chains])
+    species = encoder.species_logits(chains)
+    for chain, rows, logits in zip(chains, packed, species, strict=True):
+        with torch.inference_mode():
+            hidden = encoder._forward([encoder.tokenize((chain,)).ids, [1] * 130])
+        np.testing.assert_allclose(rows, hidden[0, 1 : len(chain) + 1].numpy(), atol=1e-5)
+        np.testing.assert_allclose(logits, encoder.species_logits([chain])[0], atol=1e-4)
+        assert rows.base is None  # keeps no other chain's numbers
+
+
+def test_antiberty_in_int8_is_near_and_says_that_it_is_not_the_same():
+    encoder = load_encoder("antiberty", "cpu")
+    assert isinstance(encoder, AntibertyEncoder)
+    rounded = encoder.in_int8()
+    assert rounded.name == "antiberty@0.1.3+int8"
+    exact, near = (each.encode([(VH,), (VK,)]) for each in (encoder, rounded))
+    for first, second in zip(exact, near, strict=True):
+        difference = np.sqrt(np.mean((first - second) ** 2) / np.mean(first**2))
+        assert 1e-3 < difference < 0.15
+        cosine = (first * second).sum(1)
+        cosine /= np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
+        assert cosine.min() > 0.97
+    np.testing.assert_array_equal(encoder.encode([(VH,)])[0], encoder.encode([(VH,)])[0])
+    assert encoder.name == "antiberty@0.1.3"
+
+
+def test_int8_without_products_for_it(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(torch.backends.quantized, "engine", "qnnpack")
+    encoder = load_encoder("antiberty", "cpu")
+    assert isinstance(encoder, AntibertyEncoder)
+    with pytest.raises(EncoderError, match="no int8 products"):
+        encoder.in_int8()
+
+
+def test_encoding_speed_adds_up():
+    ways = encoding_speed.ways_to_encode()
+    chains = encoding_speed.chains_like((VH, VK), 6)
+    assert chains == encoding_speed.chains_like((VH, VK), 6)
+    assert len({len(chain) for chain in chains}) > 2
+    speeds, peak = encoding_speed.compare_speed(ways, chains, repeats=1)
+    assert [speed.name for speed in speeds] == list(ways)
+    padded, packed, *rounded = speeds
+    assert padded.ratio == 1
+    assert padded.drift == 0
+    assert packed.drift < 1e-5
+    assert all(1e-3 < speed.drift < 0.15 for speed in rounded)
+    # 50 million operations a token and layer's attention, as worked out by hand
+    tokens = sum(len(chain) + 2 for chain in chains)
+    squares = sum((len(chain) + 2) ** 2 for chain in chains)
+    operations = 8 * (2 * tokens * (4 * 512**2 + 2 * 512 * 2048) + 4 * 512 * squares)
+    for speed in speeds:
+        expected = speed.sequences_per_second / len(chains) * operations / 1e9
+        assert speed.gflops == pytest.approx(expected)
+        assert speed.share_of_peak == pytest.approx(speed.gflops / peak)
 
 
 def test_antiberty_uses_every_weight_it_has(monkeypatch: pytest.MonkeyPatch):

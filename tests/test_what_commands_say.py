@@ -207,6 +207,7 @@ ENDS = {
     "models ensemble": ("models ensemble {run} {run} -o {new}", "{new}"),
     "encoders list": ("encoders list", ""),
     "encoders download": ("encoders download residue", ""),
+    "encoders benchmark": ("encoders benchmark --sequences 2 --repeats 1", ""),
     "encoders cache": ("encoders cache", ""),
     "encoders cache, cleared": ("encoders cache --clear", ""),
     "doctor": ("doctor", ""),

@@ -40,7 +40,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "compare": ("paratope.cli.compare", "Compare runs or tables of predictions on the same rows."),
     "data": ("paratope.cli.data", "Import, audit, split and simulate measurements."),
     "models": ("paratope.cli.models", "List and show models; combine several into an ensemble."),
-    "encoders": ("paratope.cli.encoders", "List and download encoders; manage their cache."),
+    "encoders": ("paratope.cli.encoders", "List, download and time encoders; manage their cache."),
     "serve": ("paratope.cli.serve", "Pages and an API over the models, on this machine."),
     "doctor": ("paratope.cli.doctor", "Check this installation."),
 }

@@ -6,9 +6,9 @@ from typing import Annotated
 import typer
 from typer import Argument, Option
 
-from paratope.cli.group import command_app, command_line, finish, print_table, table_console
+from paratope.cli.group import command_app, command_line, finish, print_table, say, table_console
 
-app = command_app("List and download encoders; manage their cache.")
+app = command_app("List, download and time encoders; manage their cache.")
 
 
 @app.command("list", epilog="Example: paratope encoders list")
@@ -67,3 +67,35 @@ def cache(
     total = sum(stored.size_bytes for stored in caches)
     typer.echo(f"{folder}: {total / 1e6:.1f} MB of embeddings, {len(caches)} encoders")
     finish("to free the space: paratope encoders cache --clear")
+
+
+@app.command(epilog="Example: paratope encoders benchmark --sequences 256")
+def benchmark(
+    sequences: Annotated[int, Option(min=1, help="Antibody chains to encode each way.")] = 64,
+    repeats: Annotated[int, Option(min=1, help="Times that each way has its turn.")] = 3,
+) -> None:
+    """Measure how fast this machine's processor encodes antibody chains, and how exactly."""
+    from paratope.cli.doctor import D13_HEAVY, D13_LIGHT
+    from paratope.encoders import encoding_speed
+
+    ways = encoding_speed.ways_to_encode()
+    chains = encoding_speed.chains_like((D13_HEAVY, D13_LIGHT), sequences)
+    speeds, peak = encoding_speed.compare_speed(ways, chains, repeats)
+    columns = ("antiberty in", "sequences/s", "GFLOP/s", "of peak", "speed", "drift")
+    rows = [
+        (
+            speed.name,
+            f"{speed.sequences_per_second:.1f}",
+            f"{speed.gflops:.0f}",
+            f"{speed.share_of_peak:.0%}",
+            f"{speed.ratio:.2f} x",
+            f"{speed.drift:.1e}",
+        )
+        for speed in speeds
+    ]
+    print_table(table_console(), columns, rows, padding=(0, 2, 0, 0))
+    say(
+        f"peak: {peak:.0f} GFLOP/s of float32 matrix products here; operations of padding do not "
+        "count; drift: root mean square difference of embeddings from the first, relative to theirs"
+    )
+    finish("nothing; see docs/screening.md for what encodes in int8")

@@ -5,6 +5,7 @@ read with ``weights_only=True`` into a BERT of ours. AntiBERTy was trained on si
 and says nothing about other proteins.
 """
 
+import copy
 import functools
 import json
 import pickle
@@ -35,6 +36,8 @@ _OF_SPECIES = (
 )
 # Chains whose species is remembered from the pass that encoded them.
 _REMEMBERED = 50_000
+# Tokens of one pass without padding.
+PACKED_TOKENS = 2048
 # What the checkpoint holds beyond a masked language model: a pooler, three classifiers, a constant.
 # The head's bias is there twice.
 _UNUSED_WEIGHTS = r"pooler\.|cls\.(species|chain|graft|predictions\.bias)|position_ids"
@@ -59,6 +62,7 @@ class AntibertyEncoder(TransformerEncoder):
                 f"pip install antiberty=={PACKAGE_VERSION}"
             )
         self._folder = path.parent
+        self._int8: Any = None  # The network of `in_int8`
         self._species: dict[bytes, np.ndarray] = {}
 
     @functools.cached_property
@@ -101,18 +105,61 @@ class AntibertyEncoder(TransformerEncoder):
     def _hidden(self, ids: Any, mask: Any) -> Any:
         return self.language_model.bert(ids, mask)
 
-    def _forward(self, batch: list[list[int]]) -> Any:
+    def in_int8(self) -> "AntibertyEncoder":
+        """An encoder of the same weights in int8, for CPUs: faster, and not quite the same.
+
+        Weights are rounded by output, activations by their range in a batch, so that companions
+        change the numbers a little. The name says so, that no store mixes them. Raises
+        `EncoderError` on a GPU, and where torch has no such products.
+        """
         import torch
 
+        from paratope.encoders.antiberty_network import int8_copy
+
+        if resolve_device(self.device).type != "cpu":
+            raise EncoderError(f"int8 is for CPUs, not for {self.device!r}; use --device cpu")
+        if torch.backends.quantized.engine not in ("x86", "fbgemm", "onednn"):
+            raise EncoderError("this torch has no int8 products for this processor; use float32")
+        other = copy.copy(self)
+        other.name, other._species = f"{self.name}+int8", {}
+        other._int8 = int8_copy(self.language_model.bert)
+        return other
+
+    def _encode_units(self, units: list[Chains]) -> list[np.ndarray]:
+        import torch
+
+        model = self.language_model
+        network = self._int8 or model.bert
+        if next(model.parameters()).device.type != "cpu":
+            return super()._encode_units(units)
+        rows: list[np.ndarray] = [np.empty(0)] * len(units)
+        tokens = [self._tokenize(unit).ids for unit in units]
+        for batch in length_batches([len(ids) for ids in tokens], PACKED_TOKENS):
+            batch.sort(key=lambda index: -len(tokens[index]))
+            chains = [tokens[index] for index in batch]
+            with torch.inference_mode():
+                states = network.packed(chains).split([len(ids) for ids in chains])
+                self._remember_species(chains, torch.stack([each[0] for each in states]))
+            for index, each in zip(batch, states, strict=True):
+                rows[index] = each[1:-1].numpy().copy()  # not the whole batch
+        return rows
+
+    def _forward(self, batch: list[list[int]]) -> Any:
         hidden = super()._forward(batch)
+        self._remember_species(batch, hidden[:, 0])
+        return hidden
+
+    def _remember_species(self, chains: list[list[int]], first: Any) -> None:
+        """Keep the species of chains from their first states (chains, dim)."""
+        import torch
+
         pooler, pooler_bias, species, species_bias = self._species_head
         with torch.inference_mode():  # of the first token, as the classifier was trained
-            pooled = torch.tanh(hidden[:, 0] @ pooler.T + pooler_bias)
+            pooled = torch.tanh(first @ pooler.T + pooler_bias)
             logits = (pooled @ species.T + species_bias).cpu().numpy()
         if len(self._species) > _REMEMBERED:
             self._species.clear()
-        self._species.update(zip(map(bytes, batch), logits, strict=True))
-        return hidden
+        self._species.update(zip(map(bytes, chains), logits, strict=True))
 
     def species_logits(self, chains: Sequence[str]) -> np.ndarray:
         """Logits of `SPECIES`, (chains, 6); chains just encoded cost nothing; as `encode`."""

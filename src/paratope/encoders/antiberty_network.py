@@ -4,7 +4,8 @@ Written out because importing the BERT of `transformers` takes longer than every
 first prediction does. Parameters are named as there, so its checkpoints and adapters load.
 """
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -43,23 +44,68 @@ class Bert(nn.Module):
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
         """Last hidden states (B, T, dim) of token ids (B, T) and their mask (B, T)."""
-        embed: Any = self.embeddings
-        positions = torch.arange(ids.shape[1], device=ids.device)
-        states = embed["word_embeddings"](ids) + embed["token_type_embeddings"].weight[0]
-        states = embed["LayerNorm"](states + embed["position_embeddings"](positions))
         attends = mask[:, None, None, :].bool()  # every query, (B, heads, query, key)
+
+        def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+            query, key, value = map(self._by_head, (query, key, value))
+            heard = functional.scaled_dot_product_attention(query, key, value, attn_mask=attends)
+            return heard.transpose(1, 2).flatten(2)
+
+        positions = torch.arange(ids.shape[1], device=ids.device)
+        return self._transform(self._embed(ids, positions), attend)
+
+    def packed(self, rows: Sequence[Sequence[int]]) -> Tensor:
+        """Last hidden states (tokens, dim) of rows of token ids, one after the other: no padding.
+
+        Rows of one length should be neighbours: they attend in one call.
+        """
+        lengths = [len(row) for row in rows]
+        spans: list[tuple[int, int]] = []  # how many rows of one length, and that length
+        for length in lengths:
+            many = spans.pop()[0] if spans and spans[-1][1] == length else 0
+            spans.append((many + 1, length))
+        sizes = [many * length for many, length in spans]
+
+        def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+            heard = torch.empty_like(query)
+            parts = (each.split(sizes) for each in (query, key, value, heard))
+            for shape, query, key, value, target in zip(spans, *parts, strict=True):
+                rows = (self._by_head(each.unflatten(0, shape)) for each in (query, key, value))
+                query, key, value = rows
+                states = functional.scaled_dot_product_attention(query, key, value)
+                target.copy_(states.transpose(1, 2).reshape(target.shape))
+            return heard
+
+        ids = torch.tensor([token for row in rows for token in row])
+        positions = torch.cat([torch.arange(length) for length in lengths])
+        return self._transform(self._embed(ids, positions), attend)
+
+    def operations(self, lengths: Sequence[int]) -> int:
+        """Floating-point operations in matrix products of rows of so many tokens."""
+        dim, wide = self.config.hidden_size, self.config.intermediate_size
+        each = 2 * dim * (4 * dim + 2 * wide)
+        layers = self.config.num_hidden_layers
+        return layers * sum(each * length + 4 * dim * length**2 for length in lengths)
+
+    def _embed(self, ids: Tensor, positions: Tensor) -> Tensor:
+        embed: Any = self.embeddings
+        states = embed["word_embeddings"](ids) + embed["token_type_embeddings"].weight[0]
+        return embed["LayerNorm"](states + embed["position_embeddings"](positions))
+
+    def _transform(self, states: Tensor, attend: Callable[..., Tensor]) -> Tensor:
+        """All layers; `attend` gives from queries, keys and values (…, dim) what each hears."""
         layers: Any = self.encoder["layer"]
         for layer in layers:
             parts = layer["attention"]["self"]
-            query, key, value = (
-                parts[name](states).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-                for name in ("query", "key", "value")
-            )
-            heard = functional.scaled_dot_product_attention(query, key, value, attn_mask=attends)
-            states = _add(layer["attention"]["output"], heard.transpose(1, 2).flatten(2), states)
+            heard = attend(*(parts[name](states) for name in ("query", "key", "value")))
+            states = _add(layer["attention"]["output"], heard, states)
             wide = functional.gelu(layer["intermediate"]["dense"](states))
             states = _add(layer["output"], wide, states)
         return states
+
+    def _by_head(self, states: Tensor) -> Tensor:
+        """(B, T, dim) as (B, heads, T, dim of a head)."""
+        return states.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
 
 class MaskedLanguageModel(nn.Module):
@@ -94,3 +140,42 @@ def _dense_norm(before: int, dim: int, eps: float) -> nn.ModuleDict:
 
 def _add(output: Any, update: Tensor, states: Tensor) -> Tensor:
     return output["LayerNorm"](output["dense"](update) + states)
+
+
+class Int8Linear(nn.Module):
+    """A linear layer of int8 products: weights by output, activations as one, from their range."""
+
+    def __init__(self, layer: nn.Linear) -> None:
+        super().__init__()
+        weight = layer.weight.detach()
+        scale = weight.abs().amax(1).clamp(min=1e-12).double() / 127
+        zero = torch.zeros(len(weight), dtype=torch.long)
+        with warnings.catch_warnings():  # of torch: that this goes, once another is there
+            warnings.simplefilter("ignore", UserWarning)
+            kept = torch.quantize_per_channel(weight, scale, zero, 0, torch.qint8)
+        self.packed = torch.ops.quantized.linear_prepack(kept, layer.bias.detach())
+
+    def forward(self, states: Tensor) -> Tensor:
+        """Outputs (…, out) of states (…, in)."""
+        # activations of seven bits: sums of two products overflow sixteen bits otherwise
+        return torch.ops.quantized.linear_dynamic(states, self.packed, True)
+
+
+def int8_copy(network: Bert) -> Bert:
+    """The network with its linear layers in int8, sharing everything else; for inference only."""
+    copy = Bert.__new__(Bert)
+    nn.Module.__init__(copy)
+    copy.config, copy.heads = network.config, network.heads
+    copy.embeddings = network.embeddings
+    copy.encoder = _in_int8(network.encoder)
+    return copy
+
+
+def _in_int8(part: nn.Module) -> Any:
+    if isinstance(part, nn.Linear):
+        return Int8Linear(part)
+    if isinstance(part, nn.ModuleList):
+        return nn.ModuleList(map(_in_int8, part))
+    if isinstance(part, nn.ModuleDict):
+        return nn.ModuleDict({name: _in_int8(each) for name, each in part.items()})
+    return part
