@@ -158,9 +158,9 @@ def test_layers_of_one_batch_at_a_time_give_the_same_gradients(tiny_folder, monk
 
 def small_network(tiny_folder: Callable[[str], Path]):
     """Both sides adapted: the antibody's paired, the antigen's chain by chain."""
-    torch.manual_seed(0)
     names = {"antibody": "igt5", "antigen": "esm2-8m"}
     encoders = {side: f"{name}@{tiny_folder(name)}" for side, name in names.items()}
+    torch.manual_seed(0)  # once the folders are there, which the first to ask for them makes
     config = NetworkConfig(antibody_dim=32, antigen_dim=24, dim=8, heads=2, tower_layers=1)
     return build_network(config, LoraSettings(rank=2), encoders, "cpu")
 
