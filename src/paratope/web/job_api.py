@@ -50,6 +50,7 @@ class ScanInput(Shape):
     model: ModelName = "default"
     regions: Annotated[str | None, Field(max_length=200, description="CDR, H3, FR, …")] = None
     alanine: bool = False
+    thorough: bool = False
     combine: Annotated[str | None, Field(max_length=1_000, description="H:S31A,L:T93Y")] = None
     max_mutations: Annotated[int, Field(ge=1, le=5)] = 3
     coverage: Coverage = 0.9

@@ -113,6 +113,7 @@ def scan(job: dict[str, Any], tell: Tell) -> Result:
         row.pair.antibody,
         (row.pair.antigen,),
         alanine=bool(job.get("alanine")),
+        thorough=bool(job.get("thorough")),
         combine=[parse_mutation(part, row.pair.antibody) for part in combine],
         max_mutations=job.get("max_mutations", 3),
         regions=parse_regions(job["regions"]) if job.get("regions") else None,
