@@ -13,6 +13,8 @@ python benchmarks/benchmark_screen.py [--parts million growth loop recall pairs 
   release did: here its antibody alone, at the loop's rate; its antigen encoder is not at hand;
 * interaction: what runs for each pair once molecules have been read, in the default model, and in
   the bundled ensemble of networks, its members together and one alone;
+* ray: 200,000 variants by two workers of one thread on Ray, against this machine's own engine of
+  two threads, one after the other, nothing encoded before;
 * suggest, scan: a plate of 96 generated candidates, and all mutants of one Fv, nothing encoded.
 
 Each part keeps what the others wrote.
@@ -48,6 +50,7 @@ PACKAGES = ("paratope", "torch", "transformers", "numpy", "scikit-learn", "polar
 LANDSCAPES = ("aayl49", "1n8z", "2fjg", "3gbn_h1")
 ROWS, MILLION, TOP = 384, 1_000_000, 1000
 GROWTH = (10_000, 100_000)
+RAY_ROWS, RAY_TOP = 200_000, 100
 LOOP_ROWS = 512
 # A library of which every variant is scored in full, and the share of it that is the top: that of
 # 1,000 in 20,000.
@@ -64,6 +67,7 @@ def main() -> None:
         "recall": recall,
         "pairs": pairs,
         "interaction": interaction,
+        "ray": ray,
         "suggest": suggest,
         "scan": scan,
     }
@@ -146,11 +150,12 @@ def timed(folder: Path, command: Sequence[object]) -> dict[str, float]:
     }
 
 
-def screened(folder: Path, count: int) -> dict[str, Any]:
+def screened(folder: Path, count: int, top: int = TOP, engine: str = "local") -> dict[str, Any]:
     """One screen by the command, with what it says of itself."""
     model = campaign(folder)
     with tempfile.TemporaryDirectory(dir=folder) as hits:
-        command = ["screen", library(folder, model, count), "--model", model, "--top", TOP]
+        command = ["screen", library(folder, model, count), "--model", model, "--top", top]
+        command += ["--engine", engine]
         answer: dict[str, Any] = {"rows": count, **timed(folder, [*command, "-o", f"{hits}/hits"])}
         manifest = json.loads((Path(hits) / "hits" / "manifest.json").read_text())["finished"]
         log = pl.read_csv(Path(hits) / "hits" / "throughput.csv")
@@ -169,6 +174,15 @@ def million(folder: Path) -> dict[str, Any]:
 def growth(folder: Path) -> dict[str, Any]:
     """Smaller libraries."""
     return {str(count): screened(folder, count) for count in GROWTH}
+
+
+def ray(folder: Path) -> dict[str, Any]:
+    """Both engines on the processors of this machine."""
+    answer: dict[str, Any] = {"rows": RAY_ROWS, "top": RAY_TOP}
+    for engine in ("local", "ray=2"):
+        load = round(os.getloadavg()[0], 2)
+        answer[engine] = {"load_before": load, **screened(folder, RAY_ROWS, RAY_TOP, engine)}
+    return answer
 
 
 def loop(folder: Path) -> dict[str, Any]:
@@ -423,6 +437,16 @@ def lines(results: dict[str, Any]) -> list[str]:
             rates,
             "3,000",
             "10,000",
+        )
+    if engines := results.get("ray"):
+        local, workers = engines["local"], engines["ray=2"]
+        row(
+            f"Ray, two workers of one thread, against the local engine of two threads, one run "
+            f"after the other, {engines['rows']:,} variants, top {engines['top']}",
+            f"{local['seconds'] / workers['seconds']:.2f} × ({local['seconds']:.0f} s local, "
+            f"{workers['seconds']:.0f} s with Ray's start)",
+            "0.8 ×",
+            "0.95 ×",
         )
     if plate := results.get("suggest"):
         row(

@@ -27,6 +27,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from paratope.core.progress import peak_memory_mb
 from paratope.data.datasets.simulated import simulate
 from paratope.data.measurements import Measurement
 from paratope.encoders import BaseEncoder
@@ -43,7 +44,6 @@ from paratope.molecules.sequences import AMINO_ACIDS, Antibody, Antigen, Pair
 from paratope.training import RunOptions, fit
 from paratope.training.checkpoints import LATEST
 from paratope.training.loggers import RunLog
-from paratope.training.loop import peak_memory_mb
 from paratope.training.runs import held_out
 from results_writer import RESULTS, circumstances, write_results
 

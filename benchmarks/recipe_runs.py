@@ -14,6 +14,7 @@ import polars as pl
 
 from paratope.core.censoring import Censoring
 from paratope.core.errors import InputError
+from paratope.core.progress import peak_memory_mb
 from paratope.data.datasets import training_rows
 from paratope.data.measurements import Measurement
 from paratope.data.tables import write_table
@@ -27,7 +28,6 @@ from paratope.molecules.numbering import prepare_antibody
 from paratope.molecules.sequences import Antibody, Antigen, Pair
 from paratope.training import RunOptions, fit, score
 from paratope.training.history import history_table, summarise
-from paratope.training.loop import peak_memory_mb
 from paratope.training.run_folder import (
     open_run_folder,
     prediction_table,

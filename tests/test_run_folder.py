@@ -13,6 +13,7 @@ import torch
 from matplotlib.figure import Figure
 
 from conftest import Finished
+from paratope.core.progress import peak_memory_mb
 from paratope.data.datasets.simulated import simulate
 from paratope.data.tables import frame_from_measurements, read_table
 from paratope.evaluation import evaluate, read_predictions
@@ -21,7 +22,7 @@ from paratope.models.recipes import load_recipe
 from paratope.training import RunOptions, fit, train_table
 from paratope.training.checkpoints import LATEST
 from paratope.training.history import history_figure
-from paratope.training.loop import TIME_AND_MEMORY, peak_memory_mb
+from paratope.training.loop import TIME_AND_MEMORY
 from paratope.training.runs import bundle_of_run, calibration_warning, lines_of_test
 from small_runs import LONG, StopHereError, StoppingLog, rows, run, tiny
 from trained_models import TINY_RECIPE, simulated_table

@@ -1,5 +1,7 @@
 """``paratope screen``: the best of a library of any size, in a folder that is never lost."""
 
+import contextlib
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +16,8 @@ app = command_app()
 
 @app.command(
     epilog="Example: paratope screen library.fasta --model my-campaign --top 1000 -o hits/\n\n"
-    "Example: paratope screen parts/ --antigen panel.fasta --top 200 -o hits/"
+    "Example: paratope screen parts/ --antigen panel.fasta --top 200 -o hits/\n\n"
+    "Example: paratope screen library.fasta --model my-campaign --engine ray=auto -o hits/"
 )
 def screen(
     library: Annotated[
@@ -37,6 +40,10 @@ def screen(
     columns: Columns = None,
     coverage: Annotated[float, Option(help="Nominal coverage of the intervals.")] = 0.9,
     device: Device = "auto",
+    engine: Annotated[
+        str,
+        Option(help="local; ray: a worker for each processor; ray=N; ray=ADDRESS: a cluster's."),
+    ] = "local",
 ) -> None:
     """Score a library of up to millions and keep the best; killed, it goes on where it was."""
     from paratope.core.progress import console_progress
@@ -46,7 +53,8 @@ def screen(
     given: Any = None if antigen is None else antigen_source(antigen)
     if isinstance(given, str):
         given = read_antigens(given)
-    with console_progress() as progress:
+    # Ray tells of workers that died on stdout
+    with contextlib.redirect_stdout(sys.stderr), console_progress() as progress:
         screened = run(
             library,
             output,
@@ -58,6 +66,7 @@ def screen(
             columns=parse_columns(columns) if columns else None,
             coverage=coverage,
             device=device,
+            engine=engine,
             progress=progress,
         )
     say(*(f"Note: {note}" for note in screened.notes))

@@ -32,6 +32,10 @@ class ModelError(ParatopeError):
     """A model bundle is missing, incomplete, altered or of another format version."""
 
 
+class EngineError(ParatopeError):
+    """Workers cannot be started, or end again and again."""
+
+
 class TrainingError(ParatopeError):
     """A training run cannot start or go on: data, recipe, or numbers that are no longer finite."""
 

@@ -1,8 +1,11 @@
 """Progress of long work: one callback type, and the bar a terminal shows for it."""
 
 import contextlib
+import re
+import resource
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 Progress = Callable[[str, int, int], None]
 """Called with the stage under way, the units done and the units to do (1: they are not counted)."""
@@ -10,6 +13,18 @@ Progress = Callable[[str, int, int], None]
 
 def silent(stage: str, done: int, total: int) -> None:
     """Show nothing: the default wherever a `Progress` is taken."""
+
+
+def peak_memory_mb() -> float:
+    """Most main memory this process has held so far, in MB of 10⁶ bytes."""
+    # on Linux, what getrusage reports includes the process that started this one
+    status = Path("/proc/self/status")
+    if status.is_file():
+        peak = re.search(r"VmHWM:\s+(\d+) kB", status.read_text(encoding="ascii"))
+        if peak:
+            return int(peak[1]) * 1024 / 1e6
+    size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return size / 1e6 if sys.platform == "darwin" else size * 1024 / 1e6
 
 
 class _Bar:

@@ -6,13 +6,12 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import polars as pl
 
 from paratope import __version__
-from paratope.campaigns.campaign_model.fast_scoring import Chains
 from paratope.campaigns.scanning.columns import antigen_names
 from paratope.campaigns.scanning.mutational_scan import model_checksum
 from paratope.core.errors import InputError
@@ -24,7 +23,9 @@ from paratope.models.model import DEFAULT_COVERAGE
 from paratope.models.predictor import Predictor
 from paratope.molecules.sequences import Antigen
 from paratope.screening import funnel
-from paratope.screening.library import LibraryBlock, LibraryFile, library_files, read_library
+from paratope.screening.blocks import BlockScorer, Task, part_frame
+from paratope.screening.engines import Engine, check_engine, open_engine
+from paratope.screening.library import LibraryFile, library_files, read_library
 from paratope.screening.report import histogram_frame, hits_frame, write_page
 from paratope.screening.run_folder import (
     FULL_COLUMNS,
@@ -33,12 +34,12 @@ from paratope.screening.run_folder import (
     read_part,
     write_part,
 )
-from paratope.screening.scoring import FullScores, ScreenModel, screen_model
+from paratope.screening.scoring import ScreenModel, screen_model
 
 # Raised when what a screen holds, or how it is worked out, changes.
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 # Antibodies of one durable block: scored fast, and in full.
-FAST_ROWS, FULL_ROWS, RESCORED_ROWS = 20_000, 1000, 256
+FAST_ROWS, FULL_ROWS, RESCORED_ROWS = 20_000, 1000, 64
 SAMPLE_ROWS = 300
 _POOL, _LEAST_POOL = 30, 20_000
 _BINS = 60
@@ -56,9 +57,11 @@ class ScreenOptions:
     seed: int = 0  # Of the random sample
     device: str = "auto"  # ``auto``, ``cpu`` or ``cuda``
     cache: str | os.PathLike[str] | None = None  # Folder of the embedding stores
+    engine: str = "local"  # Or ``ray``, ``ray=N`` or ``ray=ADDRESS``: see `open_engine`
 
     def __post_init__(self) -> None:
         check_options(self.coverage)
+        check_engine(self.engine)
         if self.top < 1:
             raise InputError(f"top must be at least 1, got {self.top}")
         if not 0 < self.recall <= 0.999:
@@ -103,7 +106,7 @@ def screen(
         Called with the stage, the antibodies done and (about) all of them.
     **options
         Of `ScreenOptions`: ``top``, ``recall``, ``exhaustive``, ``columns``, ``coverage``,
-        ``seed``, ``device``, ``cache``.
+        ``seed``, ``device``, ``cache``, ``engine``.
 
     Raises
     ------
@@ -111,6 +114,8 @@ def screen(
         If the library cannot be read, no antigen is known, or the folder is another screen's.
     OutputError
         If the folder cannot be written; what is done by then is kept.
+    EngineError
+        If workers of another engine cannot be started, or end again and again.
     """
     wanted = ScreenOptions(**options)
     predictor = model
@@ -124,7 +129,10 @@ def screen(
         run = _Run(asked, files, wanted, progress)
         folder = ScreenFolder(Path(output), run.made_of(model_checksum(predictor)))
         if folder.finished is None:
-            run.carry_out(folder)
+            with open_engine(
+                wanted.engine, run.scorer, predictor, wanted.device, wanted.cache
+            ) as engine:
+                run.carry_out(folder, engine)
         hits = pl.read_csv(folder.path / "hits.csv", infer_schema_length=None)
         return Screened(folder.path, hits, folder.finished or {}, tuple(run.notes))
 
@@ -143,14 +151,6 @@ def _antigens(
     return (predictor.default_antigen,)
 
 
-class _Readable(NamedTuple):
-    """Antibodies of a block as a model reads them, and why others are not."""
-
-    row: np.ndarray  # (n,) index in the block
-    chains: list[Chains]  # (n,)
-    errors: dict[int, str]
-
-
 class _Run:
     """One screen, from its blocks to its hits."""
 
@@ -164,6 +164,7 @@ class _Run:
         self.model, self.files, self.options, self.progress = model, files, options, progress
         self.names = antigen_names(model.antigens)
         self.fast = model.has_fast and not options.exhaustive
+        self.scorer = BlockScorer(model, self.names, self.fast)
         rows = FAST_ROWS if self.fast else FULL_ROWS
         self.block_rows = max(1, rows // len(self.names))
         self.notes: list[str] = []
@@ -188,106 +189,63 @@ class _Run:
             "block": self.block_rows,
         }
 
-    def carry_out(self, folder: ScreenFolder) -> None:
+    def carry_out(self, folder: ScreenFolder, engine: Engine) -> None:
         """Score all, the best share in full, and write what was found."""
         started = time.perf_counter()
-        for block in self._blocks():
-            if not folder.part(block.number).exists():
-                began = time.perf_counter()
-                write_part(folder.part(block.number), self._scored(block))
-                folder.log("fast" if self.fast else "full", len(block), time.perf_counter() - began)
-        recalls = self._rescore(folder) if self.fast else {}
+        self._score(folder, engine)
+        recalls = self._rescore(folder, engine) if self.fast else {}
         self.progress("writing the hits", 0, 1)
         summary = self._written(folder, recalls)
         summary["seconds"] = round(time.perf_counter() - started, 2)
         folder.finish(summary)
         shutil.rmtree(folder.path / "full", ignore_errors=True)  # all of it is in the parts
 
-    def _blocks(self) -> Iterator[LibraryBlock]:
+    def _score(self, folder: ScreenFolder, engine: Engine) -> None:
+        """Score the blocks of the library that have no part yet."""
         total, done = sum(file.rows for file in self.files), 0
         known = total if all(file.rows for file in self.files) else 1
         stage = "scoring" if self.fast else "scoring in full"
-        self.progress(stage, 0, known)
-        for block in read_library(
-            self.files, self.block_rows, self.model.antigens, self.options.columns
-        ):
-            yield block
-            done += len(block)
+
+        def count(rows: int) -> None:
+            nonlocal done
+            done += rows
             self.progress(stage, min(done, known) if known > 1 else 0, known)
 
-    def _readable(self, block: LibraryBlock) -> _Readable:
-        """Antibodies as variable domains; only what the model cannot compare is numbered."""
-        own = self.model.light
-        raw = [(heavy, light or own) for heavy, light in zip(block.heavy, block.light, strict=True)]
-        chains: dict[int, Chains] = {row: raw[row] for row in self.model.readable(raw).tolist()}
-        rest = np.array([row for row in range(len(block)) if row not in chains], int)
-        errors: dict[int, str] = {}
-        for index, row in zip(rest.tolist(), block.read(rest) if len(rest) else (), strict=True):
-            if row.pair is None:
-                errors[index] = row.error or "no antibody in this row"
-            else:
-                antibody = row.pair.antibody
-                chains[index] = (antibody.heavy, antibody.light or own)
-        rows = sorted(chains)
-        return _Readable(np.array(rows, int), [chains[row] for row in rows], errors)
+        def missing() -> Iterator[Task]:
+            for block in read_library(
+                self.files, self.block_rows, self.model.antigens, self.options.columns
+            ):
+                if folder.part(block.number).exists():
+                    count(len(block))
+                else:
+                    yield Task(block.number, len(block), block)
 
-    def _scored(self, block: LibraryBlock) -> pl.DataFrame:
-        """A block's part: a row for each antibody and antigen, and the rejected rows."""
-        read, parts = self._readable(block), []
-        shared = {
-            "row": block.first_row + read.row,
-            "id": [block.ids[row] for row in read.row.tolist()],
-            "heavy": [heavy for heavy, _ in read.chains],
-            "light": [light for _, light in read.chains],
-        }
-        scored: list[dict[str, Any]] = []
-        if read.chains and self.fast:
-            value, domain = self.model.fast(read.chains)
-            scored = [{"fast": f, "domain": d} for f, d in zip(value.T, domain.T, strict=True)]
-        elif read.chains:
-            full = self.model.full(read.chains)
-            scored = [_full_columns(full, column) for column in range(len(self.names))]
-        stage = ["fast" if self.fast else "full"] * len(read.chains)
-        for name, columns in zip(self.names, scored, strict=False):
-            antigen = [name] * len(read.chains)
-            parts.append(_part({**shared, "antigen": antigen, "stage": stage, **columns}))
-        if read.errors:
-            rows = list(read.errors)
-            values = {
-                "row": [block.first_row + row for row in rows],
-                "id": [block.ids[row] for row in rows],
-                "heavy": [block.heavy[row] for row in rows],
-                "light": [block.light[row] for row in rows],
-                "stage": ["rejected"] * len(rows),
-                "error": [f"{block.file}: {error}" for error in read.errors.values()],
-            }
-            parts.append(_part(values))
-        frame = pl.concat(parts) if parts else _part({})
-        failed = pl.col("error").is_not_null() & pl.col("full").is_null()
-        frame = frame.with_columns(
-            stage=pl.when(failed).then(pl.lit("rejected")).otherwise(pl.col("stage"))
-        )
-        return frame.sort("row", maintain_order=True)
+        count(0)
+        for answer in engine.answers("scored", missing()):
+            write_part(folder.part(answer.number), answer.part)
+            folder.log("fast" if self.fast else "full", answer.rows, answer.seconds, answer.peak_mb)
+            count(answer.rows)
 
-    def _rescore(self, folder: ScreenFolder) -> dict[str, funnel.Recall]:
+    def _rescore(self, folder: ScreenFolder, engine: Engine) -> dict[str, funnel.Recall]:
         """Score the best share, and a random sample, in full: block by durable block."""
         options = self.options
         sample, pool = self._sample(folder), max(_POOL * options.top, _LEAST_POOL)
         if not len(sample):
             return {}
         rankings = {name: self._ranking(folder, name, pool) for name in self.names}
-        scores = _Rescored(self, folder)
-        scores.add(sample)
+        first = {
+            name: funnel.first_kept(options.top, each.scored) for name, each in rankings.items()
+        }
+        scores = _Rescored(self.names, folder, engine, self.progress)
+        best = [rankings[name].rows[:kept] for name, kept in first.items()]
+        scores.add(np.concatenate([sample, *best]))
         recalls = {}
         for name, ranking in rankings.items():
-            kept = funnel.first_kept(options.top, ranking.scored)
+            kept = first[name]
             while True:
                 if kept > len(ranking.rows) < ranking.scored:
                     pool = 4 * kept
                     ranking = self._ranking(folder, name, pool)
-                self.progress(
-                    "scoring the best in full", min(scores.done, kept), max(kept, scores.done, 2)
-                )
                 scores.add(ranking.rows[:kept])
                 known = scores.known(name)
                 following = funnel.next_kept(ranking, known, kept, options.top, options.recall)
@@ -323,8 +281,8 @@ class _Run:
         self, folder: ScreenFolder, recalls: Mapping[str, funnel.Recall]
     ) -> dict[str, Any]:
         """Hits, rejected rows and the histogram of a screen whose parts are complete."""
-        best = {name: _part({}) for name in self.names}
-        rejected, counts = [_part({})], dict.fromkeys(("rows", "fast", "full", "rejected"), 0)
+        best = {name: part_frame({}) for name in self.names}
+        rejected, counts = [part_frame({})], dict.fromkeys(("rows", "fast", "full", "rejected"), 0)
         for _, part in folder.parts():
             refused = part.filter(pl.col("stage") == "rejected")
             rejected.append(refused)
@@ -373,19 +331,45 @@ class _Run:
 class _Rescored:
     """Antibodies scored in full, in blocks that are the same whenever the screen is repeated."""
 
-    def __init__(self, run: _Run, folder: ScreenFolder) -> None:
-        self._run, self._folder = run, folder
-        self.done, self._blocks = 0, 0
+    def __init__(
+        self, names: Sequence[str], folder: ScreenFolder, engine: Engine, progress: Progress
+    ) -> None:
+        self._folder, self._engine, self._progress = folder, engine, progress
+        self._blocks = 0
         self._rows: set[int] = set()
-        self._known: dict[str, list[funnel.Known]] = {name: [] for name in run.names}
+        self._known: dict[str, list[funnel.Known]] = {name: [] for name in names}
         # of each part, the number of its first row
         self._first = np.array([part["row"].min() for _, part in folder.parts("row")], np.int64)
 
     def add(self, rows: np.ndarray) -> None:
         """Score those of the rows in full that are not yet."""
-        new = np.array([row for row in rows.tolist() if row not in self._rows], np.int64)
-        for start in range(0, len(new), RESCORED_ROWS):
-            self._add(new[start : start + RESCORED_ROWS])
+        every = dict.fromkeys(rows.tolist())
+        new = np.array([row for row in every if row not in self._rows], np.int64)
+        starts = range(0, len(new), RESCORED_ROWS)
+        blocks = dict(enumerate((new[s : s + RESCORED_ROWS] for s in starts), self._blocks))
+        missing = {n: rows for n, rows in blocks.items() if not self._folder.rescored(n).exists()}
+        total = len(self._rows) + len(new)
+        done = total - sum(map(len, missing.values()))
+        tasks = (Task(n, len(rows), self._parts(rows)) for n, rows in missing.items())
+        for answer in self._engine.answers("rescored", tasks):
+            self._progress("scoring the best in full", done, max(total, 2))
+            write_part(self._folder.rescored(answer.number), answer.part)
+            self._folder.log("rescored", answer.rows, answer.seconds, answer.peak_mb)
+            done += answer.rows
+        for number, block in blocks.items():
+            path = self._folder.rescored(number)
+            frame = read_part(path)
+            if sorted(set(frame["row"].to_list())) != sorted(block.tolist()):
+                raise InputError(
+                    f"{path} holds other rows than this screen scores; remove the folder "
+                    f"{path.parent} and repeat the command"
+                )
+            for name, known in self._known.items():
+                mine = frame.filter((pl.col("antigen") == name) & pl.col("full").is_not_null())
+                both = (mine[key].to_numpy() for key in ("row", "fast", "full"))
+                known.append(funnel.Known(*both))
+        self._rows.update(new.tolist())
+        self._blocks += len(blocks)
 
     def known(self, name: str) -> funnel.Known:
         """Both scores against an antigen."""
@@ -420,66 +404,11 @@ class _Rescored:
             )
             write_part(self._folder.part(number), merged.select(*PART_SCHEMA))
 
-    def _add(self, rows: np.ndarray) -> None:
-        path, began = self._folder.rescored(self._blocks), time.perf_counter()
-        if path.exists():
-            frame = read_part(path)
-            if sorted(set(frame["row"].to_list())) != sorted(rows.tolist()):
-                raise InputError(
-                    f"{path} holds other rows than this screen scores; remove the folder "
-                    f"{path.parent} and repeat the command"
-                )
-        else:
-            frame = self._scored(rows)
-            write_part(path, frame)
-            self._folder.log("rescored", len(rows), time.perf_counter() - began)
-        for name, known in self._known.items():
-            mine = frame.filter((pl.col("antigen") == name) & pl.col("full").is_not_null())
-            known.append(funnel.Known(*(mine[key].to_numpy() for key in ("row", "fast", "full"))))
-        self._rows.update(rows.tolist())
-        self._blocks, self.done = self._blocks + 1, self.done + len(rows)
-
-    def _scored(self, rows: np.ndarray) -> pl.DataFrame:
-        """Full scores of rows; their chains and fast scores are read from the parts."""
+    def _parts(self, rows: np.ndarray) -> pl.DataFrame:
+        """Chains and fast scores of rows, from the parts."""
         wanted, parts = pl.Series(rows).implode(), []
+        columns = ("row", "antigen", "heavy", "light", "fast")
         for number in np.unique(np.searchsorted(self._first, rows, "right") - 1).tolist():
-            part = read_part(self._folder.part(number))
+            part = read_part(self._folder.part(number), columns)
             parts.append(part.filter(pl.col("row").is_in(wanted)))
-        mine = pl.concat(parts)
-        first = mine.filter(pl.col("antigen") == self._run.names[0])
-        answer = self._run.model.full(list(first.select("heavy", "light").iter_rows()))
-        frames = []
-        for column, name in enumerate(self._run.names):
-            fast = mine.filter(pl.col("antigen") == name)
-            frames.append(
-                _part(
-                    {"row": fast["row"], "antigen": fast["antigen"], "fast": fast["fast"]}
-                    | _full_columns(answer, column)
-                )
-            )
-        return pl.concat(frames)
-
-
-def _full_columns(answer: FullScores, column: int) -> dict[str, Any]:
-    """Full scores against one antigen, by columns of a part; what is not known is null."""
-    numbers = {"full": answer.value, "low": answer.low, "high": answer.high}
-    numbers["p_strong"] = answer.p_strong
-    texts = {"domain": answer.domain, "note": answer.note, "error": answer.error}
-    columns: dict[str, Any] = {
-        name: pl.Series(array[:, column].astype(float)).fill_nan(None)
-        for name, array in numbers.items()
-    }
-    return columns | {
-        name: [text or None for text in array[:, column].tolist()] for name, array in texts.items()
-    }
-
-
-def _part(values: Mapping[str, Any]) -> pl.DataFrame:
-    """A part with these columns, the others null."""
-    count = len(next(iter(values.values()), ()))
-    return pl.DataFrame(
-        {
-            name: pl.Series(name, values.get(name, [None] * count), dtype=dtype, strict=False)
-            for name, dtype in PART_SCHEMA.items()
-        }
-    )
+        return pl.concat(parts)

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import resource
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -93,12 +92,11 @@ class ScreenFolder:
             yield number, read_part(path, columns)
             number += 1
 
-    def log(self, stage: str, rows: int, seconds: float) -> None:
-        """One line of ``throughput.csv``: when, what, how fast, the most memory so far."""
+    def log(self, stage: str, rows: int, seconds: float, peak_mb: float) -> None:
+        """One line of ``throughput.csv``: when, what, how fast, the most memory of who did it."""
         path = self.path / "throughput.csv"
-        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        line = f"{now},{stage},{rows},{seconds:.3f},{rows / max(seconds, 1e-9):.1f},{memory:.0f}\n"
+        line = f"{now},{stage},{rows},{seconds:.3f},{rows / max(seconds, 1e-9):.1f},{peak_mb:.0f}\n"
         with as_output_error(path):
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
             try:

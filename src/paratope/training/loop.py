@@ -2,9 +2,6 @@
 
 import dataclasses
 import math
-import re
-import resource
-import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,7 +12,7 @@ from torch import Tensor
 
 from paratope.core.errors import TrainingError
 from paratope.core.interruption import Interrupted, Interruption
-from paratope.core.progress import Progress, silent
+from paratope.core.progress import Progress, peak_memory_mb, silent
 from paratope.core.resumable import Resumable
 from paratope.encoders.transformer import resolve_device
 from paratope.models.batches import BatchPlan, Embeddings, Examples, collate, label_batch
@@ -304,18 +301,6 @@ class TrainingLoop:
         self.monitors.gradients.load_state_dict(state["monitors"]["gradients"])
         restore_random_state(state["random"])
         self._mark()
-
-
-def peak_memory_mb() -> float:
-    """Most main memory this process has held so far, in MB of 10⁶ bytes."""
-    # on Linux, what getrusage reports includes the process that started this one
-    status = Path("/proc/self/status")
-    if status.is_file():
-        peak = re.search(r"VmHWM:\s+(\d+) kB", status.read_text(encoding="ascii"))
-        if peak:
-            return int(peak[1]) * 1024 / 1e6
-    size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return size / 1e6 if sys.platform == "darwin" else size * 1024 / 1e6
 
 
 @callers_random_state_kept()
