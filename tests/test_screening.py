@@ -18,7 +18,7 @@ from paratope.campaigns.kernels.language import AntibodyLanguage
 from paratope.core.errors import InputError, OutputError
 from paratope.models.bundle import write_bundle
 from paratope.models.predictor import Predictor
-from paratope.screening import funnel, run_folder, screen
+from paratope.screening import funnel, run_folder, scoring, screen
 from small_campaigns import HEAVY, LIGHT, bundle_of, small_campaign
 
 ROWS, TOP = 160, 8
@@ -241,6 +241,38 @@ def test_the_command_says_what_it_did(library, campaign_folder, tmp_path, run_pa
     assert pl.read_csv(folder / "throughput.csv")["rows"].sum() >= 160
     missing = run_paratope("screen", tmp_path / "none.fasta", "-o", tmp_path / "x", code=2)
     assert "antigen" in missing.err or "none.fasta" in missing.err
+
+
+def test_int8_encodes_only_where_the_full_scores_allow_it(model_folder, monkeypatch):
+    model = Predictor.load(model_folder, "cpu").campaign
+    asked = scoring.CampaignScreen(model, [model.parents[0].antigen], 0.9)
+    monkeypatch.setattr(scoring, "CHECKED", 12)
+    few = [(chain, LIGHT) for chain in variants(6)]
+    exact = asked.full(few).value
+    monkeypatch.setattr(scoring, "LEAST_SPEARMAN", 1.01)
+    assert asked.use_int8().startswith("encoded in float32: full scores of 12 random variants")
+    np.testing.assert_array_equal(asked.full(few).value, exact)
+    monkeypatch.setattr(scoring, "LEAST_SPEARMAN", 0.5)
+    monkeypatch.setattr(scoring, "MOST_DIFFERENCE", 0.5)
+    assert asked.use_int8().startswith("encoded in int8")
+    rounded = asked.full(few).value
+    assert 0 < np.abs(rounded - exact).max() < 0.5
+    np.testing.assert_array_equal(asked.full(few).value, rounded)
+    if asked.label == "pkd":
+        asked = scoring.CampaignScreen(model, asked.antigens, 0.9)
+        monkeypatch.setattr(scoring, "MOST_DIFFERENCE", 0.0)
+        assert asked.use_int8().startswith("encoded in float32")
+    assert model.language.encoder.name == "antiberty@0.1.3"  # everything else stays as it was
+
+
+def test_the_command_takes_int8_and_says_what_it_did(library, model_folder, tmp_path, run_paratope):
+    words = ("--model", model_folder, "--top", 5, "--int8", "-o", tmp_path / "hits")
+    done = run_paratope("screen", library, *words, code=3)
+    assert "Note: encoded in " in done.err
+    assert pl.read_csv(tmp_path / "hits" / "hits.csv").height == 5
+    # it is another screen without
+    told = run_paratope("screen", library, *(word for word in words if word != "--int8"), code=2)
+    assert "int8" in told.err
 
 
 def test_a_general_model_screens_against_several_antigens(tmp_path, run_paratope):

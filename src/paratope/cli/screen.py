@@ -37,6 +37,9 @@ def screen(
     exhaustive: Annotated[
         bool, Option("--exhaustive", help="Score all by the full model, however long it takes.")
     ] = False,
+    int8: Annotated[
+        bool, Option("--int8", help="Encode in int8, faster, if the full scores stay near enough.")
+    ] = False,
     columns: Columns = None,
     coverage: Annotated[float, Option(help="Nominal coverage of the intervals.")] = 0.9,
     device: Device = "auto",
@@ -63,6 +66,7 @@ def screen(
             top=top,
             recall=recall,
             exhaustive=exhaustive,
+            int8=int8,
             columns=parse_columns(columns) if columns else None,
             coverage=coverage,
             device=device,

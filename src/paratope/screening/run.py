@@ -55,13 +55,15 @@ class ScreenOptions:
     columns: Mapping[str, str] | None = None  # Canonical name to the library's column
     coverage: float = DEFAULT_COVERAGE  # Of the intervals
     seed: int = 0  # Of the random sample
+    int8: bool = False  # Encode in int8 if the full scores allow
     device: str = "auto"  # ``auto``, ``cpu`` or ``cuda``
     cache: str | os.PathLike[str] | None = None  # Folder of the embedding stores
     engine: str = "local"  # Or ``ray``, ``ray=N`` or ``ray=ADDRESS``: see `open_engine`
 
     def __post_init__(self) -> None:
         check_options(self.coverage)
-        check_engine(self.engine)
+        if check_engine(self.engine)[0] != "local" and self.int8:
+            raise InputError(f"int8 is for the local engine, not for {self.engine!r}")
         if self.top < 1:
             raise InputError(f"top must be at least 1, got {self.top}")
         if not 0 < self.recall <= 0.999:
@@ -106,7 +108,7 @@ def screen(
         Called with the stage, the antibodies done and (about) all of them.
     **options
         Of `ScreenOptions`: ``top``, ``recall``, ``exhaustive``, ``columns``, ``coverage``,
-        ``seed``, ``device``, ``cache``, ``engine``.
+        ``seed``, ``int8``, ``device``, ``cache``, ``engine``.
 
     Raises
     ------
@@ -187,11 +189,14 @@ class _Run:
             "coverage": options.coverage,
             "seed": options.seed,
             "block": self.block_rows,
+            **({"int8": True} if options.int8 else {}),
         }
 
     def carry_out(self, folder: ScreenFolder, engine: Engine) -> None:
         """Score all, the best share in full, and write what was found."""
         started = time.perf_counter()
+        if self.options.int8:
+            self.notes.append(self.scorer.model.use_int8())
         self._score(folder, engine)
         recalls = self._rescore(folder, engine) if self.fast else {}
         self.progress("writing the hits", 0, 1)

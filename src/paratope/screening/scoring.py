@@ -4,17 +4,22 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+from scipy.stats import spearmanr
 
 from paratope.campaigns.campaign_model import CampaignModel
-from paratope.campaigns.campaign_model.background import background
+from paratope.campaigns.campaign_model.background import background, random_variants
 from paratope.campaigns.campaign_model.fast_scoring import Chains, FastScorer
 from paratope.core.errors import EncoderError
 from paratope.core.units import STRONG_PKD
+from paratope.encoders.antiberty import AntibertyEncoder
 from paratope.models.predictor import Predictor
 from paratope.molecules.sequences import Antibody, Antigen, Pair
 
 # Pairs that a model without a fast form is asked about at once.
 PAIRS_AT_ONCE = 20_000
+# Int8 may encode if, for so many random variants of the parents, full scores rank as those of
+# float32 do and, where they are pKd, lie as near at the 99th percentile.
+CHECKED, LEAST_SPEARMAN, MOST_DIFFERENCE = 200, 0.998, 0.05
 
 
 class FastScores(NamedTuple):
@@ -61,6 +66,10 @@ class ScreenModel(Protocol):
         """The model's own predictions; the same antibodies together give the same numbers."""
         ...
 
+    def use_int8(self) -> str:
+        """Encode in int8 from now on if its full scores allow; says what was decided, and why."""
+        ...
+
 
 def screen_model(predictor: Predictor, antigens: Sequence[Antigen], coverage: float) -> ScreenModel:
     """A predictor as screens ask it."""
@@ -78,6 +87,7 @@ class CampaignScreen:
         self.model, self.antigens, self.coverage = model, tuple(antigens), coverage
         self.label = model.label
         self._scorers = [FastScorer(model.fast, antigen) for antigen in self.antigens]
+        self._encoder: Any = getattr(model.language, "encoder", None)
         lights = {pair.antibody.light for pair in (*model.parents, *model.campaign.pairs)}
         # what rows without a light chain are read with: that of all measured variants
         self.light = lights.pop() if len(lights) == 1 else None
@@ -103,11 +113,38 @@ class CampaignScreen:
         model = self.model
         if model.language is None:
             return self._predicted(model, antibodies)
-        kept, model.language = model.language, _Unstored(model.language)
+        kept, model.language = model.language, _Unstored(model.language, self._encoder)
         try:
             return self._predicted(model, antibodies)
         finally:
             model.language = kept
+
+    def use_int8(self) -> str:
+        """Decided by random variants of the parents, so always as before for the same model."""
+        exact = self._encoder
+        if not isinstance(exact, AntibertyEncoder):
+            return "this model's full form encodes no antibody; int8 changes nothing"
+        try:
+            rounded = exact.in_int8()
+        except EncoderError as error:
+            return f"encoded in float32: {error}"
+        variants = random_variants(self.model, CHECKED)
+        before = self.full(variants).value
+        self._encoder = rounded
+        after = self.full(variants).value
+        difference = float(np.percentile(np.abs(after - before), 99))
+        pairs = zip(before.T, after.T, strict=True)
+        ranks: list[Any] = [spearmanr(*pair)[0] for pair in pairs]
+        rank = float(min(ranks))
+        far = self.label == "pkd" and difference > MOST_DIFFERENCE
+        if far or not rank >= LEAST_SPEARMAN:
+            self._encoder = exact
+        return (
+            f"encoded in {'int8' if self._encoder is rounded else 'float32'}: full scores of "
+            f"{CHECKED} random variants in int8 rank as in float32 by Spearman {rank:.4f} (needed: "
+            f"{LEAST_SPEARMAN}), 99 % within {difference:.3f}"
+            + (f" (needed: {MOST_DIFFERENCE})" if self.label == "pkd" else "")
+        )
 
     def _predicted(self, model: CampaignModel, antibodies: Sequence[Chains]) -> FullScores:
         columns = []
@@ -130,9 +167,9 @@ class _Unstored:
     Blocks are encoded whole, so that a block gives the same numbers whenever it is repeated.
     """
 
-    def __init__(self, language: Any) -> None:
+    def __init__(self, language: Any, encoder: Any) -> None:
         self._language, self._rows = language, {}
-        self.encoder = language.encoder
+        self.encoder = encoder
         self.log_probabilities = language.log_probabilities
 
     def embeddings(self, chains: Sequence[str]) -> Iterator[np.ndarray]:
@@ -173,6 +210,10 @@ class GeneralScreen:
             for start in range(0, len(antibodies), step)
         ]
         return FullScores(*(np.concatenate(arrays) for arrays in zip(*blocks, strict=True)))
+
+    def use_int8(self) -> str:
+        """Never: only campaigns' models are judged in int8."""
+        return "encoded in float32: int8 is for a campaign's model"
 
     def _block(self, antibodies: Sequence[Chains]) -> FullScores:
         model, shape = self.predictor.model, (len(antibodies), len(self.antigens))

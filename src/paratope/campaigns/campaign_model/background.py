@@ -12,7 +12,12 @@ BACKGROUND, MOST_CHANGES = 4000, 8
 
 
 def background(model: CampaignModel, antigen: Antigen) -> np.ndarray:
-    """Latent scores of random variants by the fast form, (`BACKGROUND`,), ascending.
+    """Latent scores of random variants by the fast form, (`BACKGROUND`,), ascending."""
+    return np.sort(FastScorer(model.fast, antigen).score(random_variants(model, BACKGROUND)).mean)
+
+
+def random_variants(model: CampaignModel, count: int) -> list[Chains]:
+    """So many random variants of a campaign's parents, the same whenever asked.
 
     Positions are drawn evenly, the new residues as natural antibodies have them there by the
     language model (evenly, if the campaign has none).
@@ -25,7 +30,7 @@ def background(model: CampaignModel, antigen: Antigen) -> np.ndarray:
         for chains in [list(antibody_chains(parent))]
     ]
     variants: list[Chains] = []
-    for number in range(BACKGROUND):
+    for number in range(count):
         chains, places, likely = parents[number % len(parents)]
         texts = [list(chain) for _, chain in chains]
         changes = min(int(random.integers(1, MOST_CHANGES + 1)), len(places))
@@ -35,7 +40,7 @@ def background(model: CampaignModel, antigen: Antigen) -> np.ndarray:
             texts[chain][position] = AMINO_ACIDS[min(residue, len(AMINO_ACIDS) - 1)]
         heavy, *light = map("".join, texts)
         variants.append((heavy, light[0] if light else None))
-    return np.sort(FastScorer(model.fast, antigen).score(variants).mean)
+    return variants
 
 
 def _choices(
