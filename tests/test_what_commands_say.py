@@ -5,6 +5,7 @@ import io
 import re
 import shutil
 import sys
+import time
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,7 +25,7 @@ from paratope.cli.group import open_console, say
 from paratope.cli.predict import prediction_table
 from paratope.cli.train import _epochs
 from paratope.core.printing import printable
-from paratope.core.progress import _Bar, console_progress
+from paratope.core.progress import _Bar, console_progress, peak_memory_mb
 from paratope.data.datasets import fetch
 from paratope.models.prediction import Prediction
 from small_campaigns import (
@@ -103,6 +104,21 @@ def test_one_bar_at_a_time_with_its_stage(monkeypatch: pytest.MonkeyPatch):
     fitting = ("fitting", "")
     assert shown == [fitting, ("fitting: encoding", "1/2"), fitting, ("folds", "3/9")]
     assert _Bar.under_way is None
+
+
+def test_a_bar_tells_speed_and_memory(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    with console_progress() as stage:
+        for done in (0, 2_000, 4_000, 6_000):
+            stage("scoring", done, 9_000)
+            time.sleep(0.02)
+        (task,) = _Bar.under_way.display.tasks
+        count, speed, memory = re.fullmatch(
+            r"(6,000/9,000) ([\d,]+)/s ([\d,]+) MB", task.fields["count"]
+        ).groups()
+    assert count == "6,000/9,000"
+    assert 1_000 < int(speed.replace(",", "")) < 200_000
+    assert int(memory.replace(",", "")) == pytest.approx(peak_memory_mb(), abs=5)
 
 
 def test_what_is_said_stands_on_a_line_of_its_own(monkeypatch: pytest.MonkeyPatch):

@@ -28,7 +28,7 @@ def peak_memory_mb() -> float:
 
 
 class _Bar:
-    """One line on stderr: the stage under way, how much of it is done, and the time it takes."""
+    """One line on stderr: the stage, how much is done and how fast, the most memory, the time."""
 
     under_way: "_Bar | None" = None
 
@@ -72,6 +72,10 @@ class _Bar:
             count=f"{done:,}/{total:,}" if counted else "",
             left="left" if counted else "",
         )
+        (task,) = self.display.tasks
+        if counted and (speed := task.speed) is not None:
+            told = f"{done:,}/{total:,} {speed:,.{0 if speed >= 10 else 1}f}/s"
+            self.display.update(task.id, count=f"{told} {peak_memory_mb():,.0f} MB")
 
 
 @contextlib.contextmanager
