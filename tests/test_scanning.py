@@ -3,6 +3,7 @@
 import dataclasses
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -154,14 +155,18 @@ def test_several_antigens_are_told_apart(single, tiny_predictor):
 
 def test_a_campaigns_language_model_reads_each_variant_once(tmp_path, monkeypatch):
     read: list[bytes] = []
-    forward = AntibertyEncoder._forward
-    counted = lambda self, batch: read.extend(map(bytes, batch)) or forward(self, batch)  # noqa: E731
+    remember = AntibertyEncoder._remember_species  # of every chain that is read
+
+    def counted(self: AntibertyEncoder, chains: list[list[int]], first: Any) -> None:
+        read.extend(map(bytes, chains))
+        remember(self, chains, first)
+
     campaign = small_campaign()
     language = AntibodyLanguage("cpu", tmp_path)
     model = CampaignModel.fit(campaign.rows(np.arange(8)), language=language)
     bundle = campaign_bundle(model, metrics={}, environment={}, card="# Small\n")
     predictor = predictor_of(bundle, "cpu", tmp_path)
-    monkeypatch.setattr(AntibertyEncoder, "_forward", counted)
+    monkeypatch.setattr(AntibertyEncoder, "_remember_species", counted)
     parent = campaign.pairs[0]
     subject = {"antibody": parent.antibody, "antigens": parent.antigen, "regions": ["H1"]}
     monkeypatch.setattr("paratope.campaigns.scanning.columns.FULL_ROWS", 9)

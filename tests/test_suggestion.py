@@ -596,9 +596,13 @@ def test_only_promising_candidates_are_encoded(tmp_path, monkeypatch):
     predictor = predictor_of(campaign_bundle(model, metrics={}, environment={}, card="# Small\n"),
                              "cpu", tmp_path)  # fmt: skip
     read: list[bytes] = []
-    forward = AntibertyEncoder._forward
+    remember = AntibertyEncoder._remember_species  # of every chain that is read
     monkeypatch.setattr(
-        AntibertyEncoder, "_forward", lambda self, batch: read.extend(batch) or forward(self, batch)
+        AntibertyEncoder,
+        "_remember_species",
+        lambda self, chains, first: (
+            read.extend(map(bytes, chains)) or remember(self, chains, first)
+        ),
     )
     kinds = "single:200,double:50,recombination:20"
     chosen = suggest(predictor, 4, candidates=kinds)

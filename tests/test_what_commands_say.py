@@ -278,7 +278,7 @@ def test_a_campaign_is_not_overwritten_unasked(files: dict[str, Path], run_parat
     assert (files["campaign"] / "card.md").read_bytes() == card
 
 
-OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
+OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]+")
 PACKAGE = Path(paratope.__file__).parent
 # But those that speak of other programs' options, or of every command's.
 OTHERS = {"alignment.py", "antiberty.py", "group.py", "__init__.py"}
