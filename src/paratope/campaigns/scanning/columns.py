@@ -74,11 +74,13 @@ def predict_changes_in_stages(
     variants: Sequence[tuple[str, Pair]],
     coverage: float,
     progress: Progress = silent,
+    best: np.ndarray | None = None,
 ) -> pl.DataFrame:
     """As `predict_changes`; of many variants a campaign's full form predicts the best alone.
 
     The others are predicted by the fast form, which encodes none; ``stage``, ``full`` or ``fast``,
-    tells which. Models without a fast form have no such column.
+    tells which. Models without a fast form have no such column. `best` are the rows, ascending,
+    that are predicted in full, by default those of the greatest change.
     """
     inputs = (parent, reference, variants, coverage, progress)
     fast = predictor.campaign.fast if predictor.bundle.campaign else predictor.model
@@ -87,8 +89,9 @@ def predict_changes_in_stages(
     if len(variants) <= FULL_ROWS:
         return predict_changes(predictor, *inputs).with_columns(stage=pl.lit("full"))
     quick = predict_changes(Predictor(fast, predictor.bundle), *inputs)
-    delta = quick[f"delta_{reference.unit}"].fill_null(-math.inf).to_numpy()
-    best = np.sort(np.argsort(-delta, kind="stable")[:FULL_ROWS])
+    if best is None:
+        delta = quick[f"delta_{reference.unit}"].fill_null(-math.inf).to_numpy()
+        best = np.sort(np.argsort(-delta, kind="stable")[:FULL_ROWS])
     chosen = [variants[row] for row in best.tolist()]
     full = predict_changes(predictor, parent, reference, chosen, coverage, progress)
     stages = [quick.with_columns(stage=pl.lit("fast")), full.with_columns(stage=pl.lit("full"))]

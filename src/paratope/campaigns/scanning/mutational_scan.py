@@ -245,7 +245,7 @@ def _compute(
     antibodies = [apply_mutations(parent, mutations) for mutations in variants]
     names = [format_mutations(mutations) for mutations in variants]
     references, changes = [], []
-    predict = predict_changes if options.thorough else predict_changes_in_stages
+    best: np.ndarray | None = None
     for antigen in antigens:
         pair = Pair(parent, antigen)
         pairs = [
@@ -253,7 +253,13 @@ def _compute(
             for name, antibody in zip(names, antibodies, strict=True)
         ]
         references.append(predict_reference(predictor, pair, coverage))
-        changes.append(predict(predictor, pair, references[-1], pairs, coverage, progress))
+        inputs = (predictor, pair, references[-1], pairs, coverage, progress)
+        if options.thorough:
+            changes.append(predict_changes(*inputs))
+            continue
+        changes.append(predict_changes_in_stages(*inputs, best=best))
+        if "stage" in changes[0].columns:  # a selectivity compares numbers of one form
+            best = np.flatnonzero((changes[0]["stage"] == "full").to_numpy())
     positions, last = position_columns(parent, variants), ("note", "error")
     chains = {
         name: [getattr(antibody, name) for antibody in antibodies] for name in ("heavy", "light")
