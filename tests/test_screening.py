@@ -176,7 +176,7 @@ def test_interrupted_anywhere_it_goes_on_to_the_same_rows(
         left[0] -= 1
         write(path, frame)
 
-    monkeypatch.setattr("paratope.screening.run.write_part", stopping)
+    monkeypatch.setattr("paratope.screening.run_folder.write_part", stopping)
     folder, stops = tmp_path / "hits", 0
     for _ in range(60):
         left[0] = 1 + stops % 3
@@ -335,16 +335,16 @@ def test_a_random_sample_is_the_same_however_rows_come():
 _KILLED = """
 import os, signal, sys, threading
 import paratope.screening.run as run
-from paratope.screening import funnel, screen
+from paratope.screening import funnel, run_folder, screen
 run.FAST_ROWS, run.RESCORED_ROWS, run.SAMPLE_ROWS, funnel._FIRST_MORE = 8, 4, 20, 10
-write, left, delay = run.write_part, int(sys.argv[4]), float(sys.argv[5])
+write, left, delay = run_folder.write_part, int(sys.argv[4]), float(sys.argv[5])
 def killing(path, frame):
     global left
     if left == 0:
         threading.Timer(delay, os.kill, (os.getpid(), signal.SIGKILL)).start()
     left -= 1
     write(path, frame)
-run.write_part = killing
+run_folder.write_part = killing
 screen(sys.argv[1], sys.argv[2], model=sys.argv[3], top=8, device="cpu")
 """
 

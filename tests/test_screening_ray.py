@@ -24,7 +24,7 @@ ROWS, TOP = 120, 6
 _COMMON = """
 import os, pathlib, signal, sys, threading, time
 import paratope.screening.run as run
-from paratope.screening import funnel, screen
+from paratope.screening import funnel, run_folder, screen
 run.FAST_ROWS, run.RESCORED_ROWS, run.SAMPLE_ROWS, funnel._FIRST_MORE = 8, 4, 20, 10
 
 def above(pid):
@@ -45,7 +45,7 @@ def workers():
 _KILLED = """
 library, folder, model, engine = sys.argv[1:5]
 plan = {int(number): who for who, number in (word.split(":") for word in sys.argv[5:])}
-written, write = 0, run.write_part
+written, write = 0, run_folder.write_part
 def killing(path, frame):
     global written
     written += 1
@@ -53,7 +53,7 @@ def killing(path, frame):
         target = os.getpid() if who == "driver" else workers()[written % len(workers())]
         threading.Timer(0.001, os.kill, (target, signal.SIGKILL)).start()
     write(path, frame)
-run.write_part = killing
+run_folder.write_part = killing
 screen(library, folder, model=model, top=6, device="cpu", engine=engine)
 assert written >= max(plan, default=0)
 """

@@ -2,7 +2,6 @@
 
 import contextlib
 import sys
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -17,14 +16,15 @@ app = command_app()
 @app.command(
     epilog="Example: paratope screen library.fasta --model my-campaign --top 1000 -o hits/\n\n"
     "Example: paratope screen parts/ --antigen panel.fasta --top 200 -o hits/\n\n"
-    "Example: paratope screen library.fasta --model my-campaign --engine ray=auto -o hits/"
+    "Example: paratope screen s3://lab/parts --model my-campaign --engine ray=auto -o s3://lab/hits"
 )
 def screen(
     library: Annotated[
-        list[str], Argument(help="FASTA, CSV or Parquet files, .gz or .zst or not, or folders.")
+        list[str],
+        Argument(help="FASTA, CSV or Parquet files, .gz or .zst or not, or folders; or URLs."),
     ],
     output: Annotated[
-        Path, Option("--output", "-o", help="Folder; one that was interrupted is gone on with.")
+        str, Option("--output", "-o", help="Folder or URL; interrupted, it is gone on with.")
     ],
     model: Annotated[str, Option(help="Model folder, or bundled name.")] = "default",
     antigen: Annotated[

@@ -76,7 +76,8 @@ def library_files(
         if not source.is_dir():
             paths.append(source)
             continue
-        inside = sorted(path for path in source.iterdir() if path.is_file() and _is_library(path))
+        files = (path for path in source.iterdir() if path.is_file())
+        inside = sorted(path for path in files if is_library(path.name))
         if not inside:
             raise InputError(
                 f"{source}: no library in this folder; expected FASTA, CSV, TSV or Parquet files, "
@@ -85,18 +86,19 @@ def library_files(
         paths += inside
     if not paths:
         raise InputError("no library given; expected a FASTA file, a table, or a folder of them")
-    files = []
+    read = []
     for number, path in enumerate(paths):
         progress("reading the library", number, len(paths))
         try:
-            files.append(_file(path))
+            read.append(_file(path))
         except OSError as error:
             raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
-    return tuple(files)
+    return tuple(read)
 
 
-def _is_library(path: Path) -> bool:
-    name = path.name.lower()
+def is_library(name: str) -> bool:
+    """Whether a file of a folder belongs to the library, by its name."""
+    name = name.lower()
     for suffix in _PACKED:
         name = name.removesuffix(suffix)
     return Path(name).suffix in _SUFFIXES

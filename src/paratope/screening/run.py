@@ -2,7 +2,6 @@
 
 import dataclasses
 import os
-import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,7 +14,6 @@ from paratope import __version__
 from paratope.campaigns.scanning.columns import antigen_names
 from paratope.campaigns.scanning.mutational_scan import model_checksum
 from paratope.core.errors import InputError
-from paratope.core.files import sole_writer
 from paratope.core.progress import Progress, silent
 from paratope.data.tables import write_table
 from paratope.models.calibration import check_options
@@ -26,14 +24,9 @@ from paratope.screening import funnel
 from paratope.screening.blocks import BlockScorer, Task, part_frame
 from paratope.screening.engines import Engine, check_engine, open_engine
 from paratope.screening.library import LibraryFile, library_files, read_library
+from paratope.screening.remote_folder import at_hand
 from paratope.screening.report import histogram_frame, hits_frame, write_page
-from paratope.screening.run_folder import (
-    FULL_COLUMNS,
-    PART_SCHEMA,
-    ScreenFolder,
-    read_part,
-    write_part,
-)
+from paratope.screening.run_folder import FULL_COLUMNS, PART_SCHEMA, ScreenFolder, read_part
 from paratope.screening.scoring import ScreenModel, screen_model
 
 # Raised when what a screen holds, or how it is worked out, changes.
@@ -74,7 +67,7 @@ class ScreenOptions:
 class Screened:
     """What `screen` gives."""
 
-    folder: Path
+    folder: Path | str  # A URL if it was given as one
     # A row a hit: its rank against its antigen, prediction, domain, liabilities, chains
     hits: pl.DataFrame
     summary: Mapping[str, Any]  # As ``finished`` in ``manifest.json``
@@ -97,9 +90,9 @@ def screen(
 
     Parameters
     ----------
-    library : path, or sequence of paths
-        FASTA, CSV, TSV or Parquet files, packed or not, or folders of them.
-    output : path
+    library : path or URL, or sequence of them
+        FASTA, CSV, TSV or Parquet files, packed or not, or folders of them. URLs are fsspec's.
+    output : path or URL
         Folder of the screen. If it holds a part of this very screen, that is gone on with.
     model : Predictor, or a folder or bundled name of one
     antigens : Antigen, or sequence of Antigen
@@ -125,18 +118,20 @@ def screen(
         predictor = Predictor.load(predictor, wanted.device, wanted.cache)
     against = _antigens(predictor, antigens)
     sources = [library] if isinstance(library, str | os.PathLike) else list(library)
-    with sole_writer(output):
-        files = library_files(sources, progress)
+    with at_hand(sources, output, progress) as here:
+        files = library_files(here.library, progress)
         asked = screen_model(predictor, against, wanted.coverage)
         run = _Run(asked, files, wanted, progress)
-        folder = ScreenFolder(Path(output), run.made_of(model_checksum(predictor)))
+        made_of = run.made_of(model_checksum(predictor))
+        folder = ScreenFolder(here.folder, made_of, here.remote)
         if folder.finished is None:
             with open_engine(
                 wanted.engine, run.scorer, predictor, wanted.device, wanted.cache
             ) as engine:
                 run.carry_out(folder, engine)
         hits = pl.read_csv(folder.path / "hits.csv", infer_schema_length=None)
-        return Screened(folder.path, hits, folder.finished or {}, tuple(run.notes))
+        where = here.remote.url if here.remote else folder.path
+        return Screened(where, hits, folder.finished or {}, tuple(run.notes))
 
 
 def _antigens(
@@ -203,7 +198,6 @@ class _Run:
         summary = self._written(folder, recalls)
         summary["seconds"] = round(time.perf_counter() - started, 2)
         folder.finish(summary)
-        shutil.rmtree(folder.path / "full", ignore_errors=True)  # all of it is in the parts
 
     def _score(self, folder: ScreenFolder, engine: Engine) -> None:
         """Score the blocks of the library that have no part yet."""
@@ -227,7 +221,7 @@ class _Run:
 
         count(0)
         for answer in engine.answers("scored", missing()):
-            write_part(folder.part(answer.number), answer.part)
+            folder.write(folder.part(answer.number), answer.part)
             folder.log("fast" if self.fast else "full", answer.rows, answer.seconds, answer.peak_mb)
             count(answer.rows)
 
@@ -358,7 +352,7 @@ class _Rescored:
         tasks = (Task(n, len(rows), self._parts(rows)) for n, rows in missing.items())
         for answer in self._engine.answers("rescored", tasks):
             self._progress("scoring the best in full", done, max(total, 2))
-            write_part(self._folder.rescored(answer.number), answer.part)
+            self._folder.write(self._folder.rescored(answer.number), answer.part)
             self._folder.log("rescored", answer.rows, answer.seconds, answer.peak_mb)
             done += answer.rows
         for number, block in blocks.items():
@@ -407,7 +401,7 @@ class _Rescored:
                 domain=pl.when(again).then(pl.col("domain")).otherwise(kept["domain"]),
                 error=pl.when(again).then(pl.col("error")).otherwise(kept["error"]),
             )
-            write_part(self._folder.part(number), merged.select(*PART_SCHEMA))
+            self._folder.write(self._folder.part(number), merged.select(*PART_SCHEMA))
 
     def _parts(self, rows: np.ndarray) -> pl.DataFrame:
         """Chains and fast scores of rows, from the parts."""

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,6 +13,7 @@ import polars as pl
 
 from paratope.core.errors import InputError, OutputError
 from paratope.core.files import as_output_error, atomic_file, write_json
+from paratope.screening.remote_folder import RemoteFolder
 
 MANIFEST = "manifest.json"
 # What a screen's parts hold, a row for each antibody and antigen.
@@ -32,18 +34,26 @@ PART_SCHEMA = {
     "error": pl.String,
 }
 FULL_COLUMNS = ("full", "low", "high", "p_strong", "domain", "note", "error")
+# So often, in seconds, is the log sent to a remote folder.
+_SEND_LOG = 30
 
 
 class ScreenFolder:
     """A screen's folder; raises `InputError` if it is that of another screen.
 
     `made_of` is what the answer depends on: the library, the model, the antigens, the options.
+    `remote` is what the folder is a copy of, if it is one.
     """
 
-    def __init__(self, path: Path, made_of: Mapping[str, Any]) -> None:
+    def __init__(
+        self, path: Path, made_of: Mapping[str, Any], remote: RemoteFolder | None = None
+    ) -> None:
         self.path, self._made_of = path, json.loads(json.dumps(made_of))
+        self._remote, self._log_sent = remote, 0.0
         with as_output_error(path):
             path.mkdir(parents=True, exist_ok=True)
+        if remote:
+            remote.fetch(r"manifest\.json|throughput\.csv|hits\.csv")
         manifest = path / MANIFEST
         if manifest.exists():
             try:
@@ -64,18 +74,44 @@ class ScreenFolder:
                 )
             self.finished: dict[str, Any] | None = known.get("finished")
         else:
-            if any(path.iterdir()):
+            names = remote.names if remote else [entry.name for entry in path.iterdir()]
+            if any(not name.startswith(".paratope-") for name in names):  # of a killed process
                 raise OutputError(f"{path} is not empty and holds no screen; give another folder")
             self.finished = None
             write_json(manifest, {"made_of": self._made_of})
+            self._send(manifest)
+        if self.finished:
+            self._remove_full()
+            return
         with as_output_error(path):
             for name in ("parts", "full"):
                 (path / name).mkdir(exist_ok=True)
+        if remote:
+            remote.fetch(r"(parts|full)/\d+\.parquet")
 
     def finish(self, summary: Mapping[str, Any]) -> None:
         """Keep what a finished screen says of itself."""
+        for file in (*self.path.glob("*.csv"), *self.path.glob("*.html")):
+            self._send(file)
         write_json(self.path / MANIFEST, {"made_of": self._made_of, "finished": summary})
+        self._send(self.path / MANIFEST)
         self.finished = dict(summary)
+        self._remove_full()
+
+    def write(self, path: Path, frame: pl.DataFrame) -> None:
+        """Write a block, whole or not at all."""
+        write_part(path, frame)
+        self._send(path)
+
+    def _send(self, path: Path) -> None:
+        if self._remote:
+            self._remote.send(path)
+
+    def _remove_full(self) -> None:
+        """All that was scored in full is in the parts."""
+        shutil.rmtree(self.path / "full", ignore_errors=True)
+        if self._remote:
+            self._remote.remove("full")
 
     def part(self, number: int) -> Path:
         """File of a block of the library."""
@@ -105,6 +141,9 @@ class ScreenFolder:
                 os.write(descriptor, line.encode())
             finally:
                 os.close(descriptor)
+        if time.monotonic() - self._log_sent > _SEND_LOG:
+            self._send(path)
+            self._log_sent = time.monotonic()
 
 
 def write_part(path: Path, frame: pl.DataFrame) -> None:
