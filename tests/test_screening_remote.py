@@ -94,6 +94,7 @@ def copied(files, folder: Path) -> Path:
 def test_an_object_store_holds_the_folder_of_a_local_screen(
     plain, lab, campaign_folder, tmp_path, run_paratope: Run
 ):
+    lab.pipe_file("/lab/hits/.paratope-0a1b-2c3d.tmp", b"of a killed one")
     words = "--model", campaign_folder, "--top", TOP, "-o", "memory://lab/hits"
     done = run_paratope("screen", "memory://lab/library.fasta", *words, code=3)
     assert "Written: memory://lab/hits." in done.err
@@ -120,6 +121,8 @@ def test_a_remote_folder_of_packed_files_into_a_local_one(
         lab.pipe_file(f"/lab/parts/{name}", gzip.compress(text.encode()))
     lab.pipe_file("/lab/parts/notes.md", b"not a library")
     into = f"file://{tmp_path}/hits"
+    (tmp_path / "hits").mkdir()
+    (tmp_path / "hits" / ".paratope-0a1b-2c3d.tmp").write_text("of one killed at its first write")
     again = screen("memory://lab/parts/", into, model=campaign_folder, top=TOP)
     assert again.folder == tmp_path / "hits"
     assert again.hits["id"].to_list() == plain.hits["id"].to_list()
@@ -179,7 +182,7 @@ def test_another_screen_or_something_else_there_is_refused(lab, library, campaig
 @pytest.mark.parametrize(
     ("source", "told"),
     [
-        ("memory://lab/none.fasta", "memory://lab/none.fasta: no such file or folder"),
+        ("memory://lab/none.fasta", "memory://lab/none.fasta: no such file, folder or bucket"),
         ("memory://lab/empty.fasta", "memory://lab/empty.fasta: the file is empty"),
         ("memory://lab/notes", "memory://lab/notes: no library in this folder"),
         ("nowhere://lab/a.fasta", "unknown protocol 'nowhere'; valid names: "),

@@ -25,7 +25,7 @@ from paratope.screening.library import is_library
 # Files that are fetched at once.
 _AT_ONCE = 64
 # What a killed process was writing.
-_LEFT = re.compile(r"(^|/)\.paratope-\w+\.tmp$")
+_LEFT = re.compile(r"(^|/)\.paratope-[\w-]+\.tmp$")
 _KEPT = "; what was written before is kept: repeat the command, and it goes on"
 
 
@@ -122,6 +122,7 @@ class RemoteFolder:
             files.put_file(str(path), beside)
             with contextlib.suppress(OSError):
                 files.mv(beside, target)
+            files.invalidate_cache()
             if files.exists(beside):  # some (SMB, HDFS) rename to no name that is taken
                 if files.exists(target):
                     files.rm_file(target)
@@ -192,7 +193,10 @@ def _in_words(kind: type[ParatopeError], what: str, then: str = "") -> Iterator[
     except ParatopeError:
         raise
     except Exception as error:
-        known = {FileNotFoundError: "no such file or folder", PermissionError: "no permission"}
+        known = {
+            FileNotFoundError: "no such file, folder or bucket",
+            PermissionError: "no permission",
+        }
         reason = known.get(type(error), one_line(error) or type(error).__name__)
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             reason += f" there or in {tempfile.gettempdir()}; TMPDIR names another place for copies"
