@@ -12,6 +12,8 @@ Int8 is judged by the full predictions of a campaign's model for random variants
 
 import argparse
 import os
+import shlex
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -48,7 +50,7 @@ def main() -> None:
     if not chosen.wall:
         os.environ["OPENBLAS_NUM_THREADS"] = "1"
         torch.set_num_threads(1)
-    record = circumstances("python benchmarks/benchmark_encoding.py", PACKAGES)
+    record = circumstances("python " + shlex.join(sys.argv), PACKAGES)
     clock = time.perf_counter if chosen.wall else time.process_time
     examples = pl.read_csv(EXAMPLES)
     parents = [
@@ -104,12 +106,13 @@ def drift(folder: Path, count: int) -> dict[str, Any]:
     folder.mkdir(parents=True, exist_ok=True)
     path = campaign(folder)
     predictor, parent = Predictor.load(path, "cpu"), parent_of(path)
-    model = CampaignScreen(predictor.campaign, [predictor.default_antigen], 0.9)
+    asked = predictor.campaign, [predictor.default_antigen], 0.9
     antibodies = [(heavy, parent.get("light")) for heavy in variants(parent["heavy"], count, 2)]
     language = predictor.campaign.language
+    model = CampaignScreen(*asked)
     exact = model.full(antibodies).value[:, 0]
     language.encoder = language.encoder.in_int8()
-    rounded = model.full(antibodies).value[:, 0]
+    rounded = CampaignScreen(*asked).full(antibodies).value[:, 0]
     differences = np.abs(exact - rounded)
     return {
         "variants": count,

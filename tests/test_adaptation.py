@@ -373,8 +373,9 @@ def test_adapt_makes_a_large_campaigns_model(tiny_run: TrainedRun, tmp_path: Pat
     )
 
 
-TRAIN, TEST = 5_100, 200
-NETWORK_SECONDS = 60.0
+# More rows than inducing points, and more than one exact process may learn from.
+TRAIN, EXACT, TEST = 2_200, 2_100, 200
+NETWORK_SECONDS = 30.0
 
 
 @pytest.mark.slow
@@ -392,8 +393,9 @@ def test_a_simulated_landscape_from_adapt_to_suggest(tmp_path, run_paratope):
     frame.tail(TEST).write_csv(test)
     model = tmp_path / "model"
 
-    # as the command does, with less time for the networks
-    adapted = adapt(train, model, report=False, network_seconds=NETWORK_SECONDS)
+    # as the command does with more than 5,000 rows, and with less time for the networks
+    limits = {"exact_rows": EXACT, "network_seconds": NETWORK_SECONDS}
+    adapted = adapt(train, model, report=False, **limits)
     assert any("two models learned from" in note for note in adapted.campaign.notes)
     choice = json.loads((model / "metrics.json").read_text())["choice"]
     assert choice["train_rows"] + choice["judged_rows"] == TRAIN

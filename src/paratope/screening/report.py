@@ -1,7 +1,7 @@
 """What a screen shows: hits as a table and as a page, the distribution of the scores."""
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -36,17 +36,18 @@ SHOWN_HITS = 100
 def hits_frame(
     model: ScreenModel,
     names: Sequence[str],
-    best: Mapping[str, pl.DataFrame],
+    best: pl.DataFrame,
     specificity: Mapping[tuple[int, str], float],
     background: Mapping[str, np.ndarray],
 ) -> pl.DataFrame:
     """Hits against each antigen, the strongest first: prediction, what else is known, chains.
 
+    `best` are their rows of the parts, in that order for each antigen.
     `background` are fast scores of random antibodies against each antigen, in order.
     """
     unit, frames = model.label, []
     for name in names:
-        part = best[name]
+        part = best.filter(pl.col("antigen") == name)
         rows = list(part.select("heavy", "light").iter_rows())
         columns = {
             "rank": pl.Series(range(1, part.height + 1), dtype=pl.Int64),
@@ -88,29 +89,34 @@ def described(heavy: str, light: str | None) -> tuple[str, str]:
 
 def histogram_frame(folder: ScreenFolder, names: Sequence[str], bins: int) -> pl.DataFrame:
     """How many antibodies have which score against each antigen, fast and full."""
-    frames = []
-    for name in names:
-        lowest, highest = np.inf, -np.inf
-        for counting in (False, True):
-            edges = np.linspace(lowest, highest, bins + 1) if counting else np.zeros(0)
-            counts = {stage: np.zeros(bins, int) for stage in ("fast", "full")}
-            for _, part in folder.parts("antigen", "fast", "full"):
-                mine = part.filter(pl.col("antigen") == name)
-                for stage, total in counts.items():
-                    values = mine[stage].drop_nulls().to_numpy()
-                    if counting:
-                        total += np.histogram(values, edges)[0]
-                    elif len(values):
-                        lowest = min(lowest, float(values.min()))
-                        highest = max(highest, float(values.max()))
-            if not counting and lowest > highest:
-                break
-            if counting:
-                sides = {"low": edges[:-1], "high": edges[1:]}
-                frames.append(pl.DataFrame({"antigen": [name] * bins, **sides, **counts}))
+    stages = ("fast", "full")
+
+    def scores() -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+        for _, part in folder.parts("antigen", *stages):
+            for (name,), mine in part.partition_by("antigen", as_dict=True).items():
+                if name in spans:  # a rejected row may have no antigen
+                    yield name, {stage: mine[stage].drop_nulls().to_numpy() for stage in stages}
+
+    spans = {name: (np.inf, -np.inf) for name in names}
+    for name, arrays in scores():
+        (low, high), values = spans[name], np.concatenate(list(arrays.values()))
+        spans[name] = (float(values.min(initial=low)), float(values.max(initial=high)))
+    spans = {name: span for name, span in spans.items() if span[0] <= span[1]}
+    edges = {name: np.linspace(*span, bins + 1) for name, span in spans.items()}
+    counts = {name: {stage: np.zeros(bins, int) for stage in stages} for name in spans}
+    for name, arrays in scores():
+        for stage, values in arrays.items():
+            counts[name][stage] += np.histogram(values, edges[name])[0]
     empty = {"antigen": pl.String, "low": pl.Float64, "high": pl.Float64}
     empty |= {"fast": pl.Int64, "full": pl.Int64}
-    return pl.concat(frames) if frames else pl.DataFrame(schema=empty)
+    frames = [
+        pl.DataFrame(
+            {"antigen": [name] * bins, "low": each[:-1], "high": each[1:], **counts[name]},
+            schema=empty,
+        )
+        for name, each in edges.items()
+    ]
+    return pl.concat([pl.DataFrame(schema=empty), *frames])
 
 
 def clusters(loops: Sequence[str]) -> list[int]:

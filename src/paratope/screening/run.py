@@ -31,7 +31,8 @@ from paratope.screening.scoring import ScreenModel, screen_model
 
 # Raised when what a screen holds, or how it is worked out, changes.
 FORMAT_VERSION = 2
-# Antibodies of one durable block: scored fast, and in full.
+# Of one durable block: rows scored fast, rows of a model that encodes scored in full, antibodies of
+# the best share.
 FAST_ROWS, FULL_ROWS, RESCORED_ROWS = 20_000, 1000, 64
 SAMPLE_ROWS = 300
 _POOL, _LEAST_POOL = 30, 20_000
@@ -162,7 +163,7 @@ class _Run:
         self.names = antigen_names(model.antigens)
         self.fast = model.has_fast and not options.exhaustive
         self.scorer = BlockScorer(model, self.names, self.fast)
-        rows = FAST_ROWS if self.fast else FULL_ROWS
+        rows = FAST_ROWS if self.fast or not model.encodes else FULL_ROWS
         self.block_rows = max(1, rows // len(self.names))
         self.notes: list[str] = []
 
@@ -280,8 +281,8 @@ class _Run:
         self, folder: ScreenFolder, recalls: Mapping[str, funnel.Recall]
     ) -> dict[str, Any]:
         """Hits, rejected rows and the histogram of a screen whose parts are complete."""
-        best = {name: part_frame({}) for name in self.names}
-        rejected, counts = [part_frame({})], dict.fromkeys(("rows", "fast", "full", "rejected"), 0)
+        best, rejected = part_frame({}), [part_frame({})]
+        counts = dict.fromkeys(("rows", "fast", "full", "rejected"), 0)
         for _, part in folder.parts():
             refused = part.filter(pl.col("stage") == "rejected")
             rejected.append(refused)
@@ -289,10 +290,10 @@ class _Run:
             counts["rejected"] += refused["row"].n_unique()
             for stage in ("fast", "full"):
                 counts[stage] += int((part["stage"] == stage).sum())
-            for name in self.names:
-                mine = part.filter((pl.col("antigen") == name) & (pl.col("stage") == "full"))
-                both = pl.concat([best[name], mine]).sort(["full", "row"], descending=[True, False])
-                best[name] = both.head(self.options.top)
+            best = pl.concat([best, part.filter(pl.col("stage") == "full")])
+            best = best.sort(["full", "row"], descending=[True, False], maintain_order=True)
+            best = best.group_by("antigen", maintain_order=True).head(self.options.top)
+            best = best.select(*PART_SCHEMA)
         scores = self.model.background()
         background = {} if scores is None else dict(zip(self.names, scores.T, strict=True))
         specificity = self._specificity(folder, best)
@@ -313,12 +314,12 @@ class _Run:
         return summary
 
     def _specificity(
-        self, folder: ScreenFolder, best: Mapping[str, pl.DataFrame]
+        self, folder: ScreenFolder, best: pl.DataFrame
     ) -> dict[tuple[int, str], float]:
         """Full scores of the hits against every antigen."""
         if len(self.names) < 2:
             return {}
-        wanted = pl.concat(list(best.values()))["row"].unique().implode()
+        wanted = best["row"].unique().implode()
         known = {}
         for _, part in folder.parts("row", "antigen", "stage", "full"):
             mine = part.filter((pl.col("stage") == "full") & pl.col("row").is_in(wanted))

@@ -12,6 +12,7 @@ from paratope.campaigns.campaign_model.fast_scoring import Chains, FastScorer
 from paratope.core.errors import EncoderError
 from paratope.core.units import STRONG_PKD
 from paratope.encoders.antiberty import AntibertyEncoder
+from paratope.models.bundle import GENERAL
 from paratope.models.predictor import Predictor
 from paratope.molecules.sequences import Antibody, Antigen, Pair
 
@@ -49,6 +50,7 @@ class ScreenModel(Protocol):
     coverage: float
     light: str | None  # Light chain of the rows that have none, if one is the campaign's
     has_fast: bool  # Whether `fast` scores without encoding a variant
+    encodes: bool  # Whether `full` encodes antibodies, which costs most of a screen
 
     def readable(self, antibodies: Sequence[Chains]) -> np.ndarray:
         """Rows, increasing, that need not be cleaned or numbered before they are scored."""
@@ -81,7 +83,7 @@ def screen_model(predictor: Predictor, antigens: Sequence[Antigen], coverage: fl
 class CampaignScreen:
     """A campaign's model: its fast form for all, its full form for the best."""
 
-    has_fast = True
+    has_fast = encodes = True
 
     def __init__(self, model: CampaignModel, antigens: Sequence[Antigen], coverage: float) -> None:
         self.model, self.antigens, self.coverage = model, tuple(antigens), coverage
@@ -187,8 +189,8 @@ class GeneralScreen:
 
     def __init__(self, predictor: Predictor, antigens: Sequence[Antigen], coverage: float) -> None:
         self.predictor, self.antigens, self.coverage = predictor, tuple(antigens), coverage
-        self.label = predictor.label
-        self.light: str | None = None
+        self.label, self.light = predictor.label, None
+        self.encodes = predictor.bundle.config.get("kind") != GENERAL
 
     def readable(self, antibodies: Sequence[Chains]) -> np.ndarray:
         """None: every chain is numbered."""

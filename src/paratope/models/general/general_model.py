@@ -116,7 +116,9 @@ class GeneralModel:
         difference = None
         if parent is not None:
             difference = self._difference(pairs, pkd, half, read, parent, coverage)
-        return PairPredictions(calibrated, self.judge(pairs), read.notes, difference)
+        is_root = all(root is pair for root, pair in zip(read.roots, pairs, strict=True))
+        distances = read.closest if is_root else self.judge(pairs)
+        return PairPredictions(calibrated, distances, read.notes, difference)
 
     def explain(
         self,
@@ -183,7 +185,8 @@ class GeneralModel:
             roots.append(root)
             changes.append(changed)
             notes.append(note)
-        known = self._known(roots)
+        closest = self.judge(roots)
+        known = self._known(closest)
         epitopes = [context.epitope for context in contexts]
         indices = known.cluster, known.antigen, known.family
         rows = level_rows(self.learned, roots, changes, indices, epitopes)
@@ -209,11 +212,10 @@ class GeneralModel:
             elif changes[row] and (index := self.measured.row(roots[row])) >= 0:
                 own[row] = self.parent_share * self.measured.effect[index]
         parts = level + parent_part, delta, own, parent_part
-        return _Read(roots, changes, notes, rows, *parts, strata, epitopes)
+        return _Read(roots, changes, notes, rows, *parts, strata, epitopes, closest)
 
-    def _known(self, roots: Sequence[Pair]) -> _Known:
-        closest = self.judge(roots)
-        cluster, antigen, family = np.full((3, len(roots)), NEW)
+    def _known(self, closest: Sequence[DomainDistance]) -> _Known:
+        cluster, antigen, family = np.full((3, len(closest)), NEW)
         families = {tuple(pair): row for row, pair in enumerate(self.roots.families.tolist())}
         for row, near in enumerate(closest):
             if near.antigen_identity >= NEAR_ANTIGEN_IDENTITY:
@@ -340,6 +342,7 @@ class _Read(NamedTuple):
     parent_part: np.ndarray
     strata: list[str]
     epitopes: list[frozenset[tuple[str, int]] | None]
+    closest: list[DomainDistance]  # What was learned from, of the roots
 
 
 def _with_parent(
