@@ -97,7 +97,7 @@ def histogram_frame(folder: ScreenFolder, names: Sequence[str], bins: int) -> pl
                 if name in spans:  # a rejected row may have no antigen
                     yield name, {stage: mine[stage].drop_nulls().to_numpy() for stage in stages}
 
-    spans = {name: (np.inf, -np.inf) for name in names}
+    spans = dict.fromkeys(names, (np.inf, -np.inf))
     for name, arrays in scores():
         (low, high), values = spans[name], np.concatenate(list(arrays.values()))
         spans[name] = (float(values.min(initial=low)), float(values.max(initial=high)))

@@ -189,7 +189,8 @@ class GeneralScreen:
 
     def __init__(self, predictor: Predictor, antigens: Sequence[Antigen], coverage: float) -> None:
         self.predictor, self.antigens, self.coverage = predictor, tuple(antigens), coverage
-        self.label, self.light = predictor.label, None
+        self.label = predictor.label
+        self.light: str | None = None
         self.encodes = predictor.bundle.config.get("kind") != GENERAL
 
     def readable(self, antibodies: Sequence[Chains]) -> np.ndarray:
