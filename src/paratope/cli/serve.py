@@ -23,7 +23,7 @@ def serve(
             help="Address to listen on; PARATOPE_TOKEN is needed for "
             "others than this machine's own."
         ),
-    ] = "127.0.0.1",  # fmt: skip
+    ] = "127.0.0.1",
     port: Annotated[int, Option(min=0, max=65_535, help="Port; 0: one that is free.")] = 8000,
     model: Annotated[
         list[str] | None, Option(help="Model folder or bundled name; may be repeated.")

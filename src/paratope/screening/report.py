@@ -222,8 +222,9 @@ def _distribution(
         edges = np.append(histogram["low"].to_numpy(), histogram["high"][-1])
         stage = "fast" if histogram["fast"].sum() else "full"
         counts = histogram[stage].to_numpy()
-        axes.stairs(counts / max(counts.sum(), 1), edges, fill=True, color=GREY, alpha=0.35,
-                    label="library")  # fmt: skip
+        axes.stairs(
+            counts / max(counts.sum(), 1), edges, fill=True, color=GREY, alpha=0.35, label="library"
+        )
         for values, colour, label in (
             (background, BLUE, "random variants of the parents"),
             (hits, VERMILION, "hits"),

@@ -193,9 +193,7 @@ async def health(request: Request) -> HealthOutput:
     return HealthOutput(status="ok", version=__version__, models=sorted(state.predicting.models))
 
 
-@router.get(
-    "/metrics", tags=["watching"], response_class=PlainTextResponse, responses=problems()
-)  # fmt: skip
+@router.get("/metrics", tags=["watching"], response_class=PlainTextResponse, responses=problems())
 async def metrics(request: Request) -> PlainTextResponse:
     """Counts and times in the format of Prometheus."""
     state = request.app.state

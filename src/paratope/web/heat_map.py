@@ -54,13 +54,18 @@ def figure_of(
         "zmid": 0,
         "zmin": -bound,
         "zmax": bound,
-        "colorscale": [[0, "#b2182b"], [0.25, "#f4a582"], [0.5, "#f7f7f7"], [0.75, "#92c5de"],
-                       [1, "#2166ac"]],
+        "colorscale": [
+            [0, "#b2182b"],
+            [0.25, "#f4a582"],
+            [0.5, "#f7f7f7"],
+            [0.75, "#92c5de"],
+            [1, "#2166ac"],
+        ],
         "xgap": 1,
         "ygap": 1,
         "hoverongaps": False,
         "colorbar": {"title": {"text": label}, "thickness": 12},
-    }  # fmt: skip
+    }
     dots = {
         "type": "scatter",
         "mode": "markers",
@@ -77,17 +82,30 @@ def figure_of(
         "width": width,
         "height": 480,
         "margin": {"l": 32, "r": 10, "t": 34, "b": 64},
-        "xaxis": {**axis, "tickfont": {"size": 10}, "showgrid": False, "zeroline": False,
-                  "fixedrange": True, "range": [-0.5, len(sites) - 0.5]},
-        "yaxis": {"autorange": "reversed", "showgrid": False, "fixedrange": True,
-                  "tickfont": {"family": "monospace", "size": 12}, "dtick": 1, "type": "category",
-                  "categoryorder": "array", "categoryarray": list(RESIDUE_ORDER)},
+        "xaxis": {
+            **axis,
+            "tickfont": {"size": 10},
+            "showgrid": False,
+            "zeroline": False,
+            "fixedrange": True,
+            "range": [-0.5, len(sites) - 0.5],
+        },
+        "yaxis": {
+            "autorange": "reversed",
+            "showgrid": False,
+            "fixedrange": True,
+            "tickfont": {"family": "monospace", "size": 12},
+            "dtick": 1,
+            "type": "category",
+            "categoryorder": "array",
+            "categoryarray": list(RESIDUE_ORDER),
+        },
         "shapes": shapes,
         "annotations": notes,
         "plot_bgcolor": "#e5e7eb",
         "hovermode": "closest",
         "dragmode": False,
-    }  # fmt: skip
+    }
     return plain({"data": [heat, dots], "layout": layout})
 
 
@@ -101,6 +119,14 @@ def _frames(regions: list[str]) -> tuple[list[dict[str, Any]], list[dict[str, An
         line = {"color": "#14202e", "width": 1.5}
         shapes.append({"type": "rect", **ends, "line": line, "fillcolor": "rgba(0,0,0,0)"})
         middle = (start + stop - 1) / 2
-        notes.append({"x": middle, "y": 1.0, "yref": "paper", "yanchor": "bottom", "text": region,
-                      "showarrow": False})  # fmt: skip
+        notes.append(
+            {
+                "x": middle,
+                "y": 1.0,
+                "yref": "paper",
+                "yanchor": "bottom",
+                "text": region,
+                "showarrow": False,
+            }
+        )
     return shapes, notes

@@ -313,7 +313,9 @@ async def job_file(request: Request, job_id: str, name: str) -> Response:
 
 _MEDIA = {".csv": "text/csv; charset=utf-8", ".png": "image/png", ".html": "text/html"}
 # for a report, whose style stands in the page: nothing in it runs, wherever it is opened
-_REPORT_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'self'"  # fmt: skip  # noqa: E501
+_REPORT_POLICY = (
+    "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'self'"
+)
 
 
 def send_file(request: Request, job_id: str, name: str, is_shown: bool = False) -> Response:
@@ -322,8 +324,11 @@ def send_file(request: Request, job_id: str, name: str, is_shown: bool = False) 
     path = store.result_file(store.job(job_id), name)
     media = _MEDIA.get(path.suffix, "application/octet-stream")
     if not is_shown:
-        return FileResponse(path, media_type=media.replace("text/html", "application/octet-stream"),
-                            filename=path.name)  # fmt: skip
+        return FileResponse(
+            path,
+            media_type=media.replace("text/html", "application/octet-stream"),
+            filename=path.name,
+        )
     answer = FileResponse(path, media_type=media)
     if path.suffix == ".html":
         answer.headers["content-security-policy"] = _REPORT_POLICY

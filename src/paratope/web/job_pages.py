@@ -167,7 +167,9 @@ async def _uploads(request: Request, values: dict[str, str]) -> list[Any]:
     tables = []
     async with request.form(max_files=20, max_fields=100, max_part_size=1_000_000) as form:
         values |= {name: str(form.get(name, "")).strip() for name in values}
-        files = [one for one in form.getlist("table") if isinstance(one, UploadFile) and one.filename]  # fmt: skip  # noqa: E501
+        files = [
+            one for one in form.getlist("table") if isinstance(one, UploadFile) and one.filename
+        ]
         if not files:
             raise Refusal(422, "no_table", "Choose a file.")
         for file in files:
@@ -490,10 +492,18 @@ def _prediction_rows(
     lazy = pl.scan_parquet(path)
     there = lazy.collect_schema().names()
     titles = {
-        "id": "id", label: "pKd" if label == "pkd" else "score", f"{label}_low": "low",
-        f"{label}_high": "high", "kd_nM": "Kd", "p_strong": "P(strong)", f"delta_{label}": "Δ",
-        "p_stronger": "P(stronger)", "domain": "domain", "note": "note", "error": "error",
-    }  # fmt: skip
+        "id": "id",
+        label: "pKd" if label == "pkd" else "score",
+        f"{label}_low": "low",
+        f"{label}_high": "high",
+        "kd_nM": "Kd",
+        "p_strong": "P(strong)",
+        f"delta_{label}": "Δ",
+        "p_stronger": "P(stronger)",
+        "domain": "domain",
+        "note": "note",
+        "error": "error",
+    }
     if label != "pkd":
         titles.pop("kd_nM")
         titles.pop("p_strong")
@@ -509,12 +519,19 @@ def _prediction_rows(
     rows = [[_cell(name, row[name]) for name in columns] for row in frame.iter_rows(named=True)]
     numbers = {name for name in columns if frame.schema[name].is_float()}
     return {
-        "columns": [{"name": name, "title": titles[name],
-                     "look": "number" if name in numbers else ""} for name in columns],
-        "rows": rows, "sort": sort, "descending": descending, "page": max(1, number),
-        "first": start + 1 if frame.height else 0, "last": start + frame.height,
-        "before": start > 0, "after": start + frame.height < result["rows"],
-    }  # fmt: skip
+        "columns": [
+            {"name": name, "title": titles[name], "look": "number" if name in numbers else ""}
+            for name in columns
+        ],
+        "rows": rows,
+        "sort": sort,
+        "descending": descending,
+        "page": max(1, number),
+        "first": start + 1 if frame.height else 0,
+        "last": start + frame.height,
+        "before": start > 0,
+        "after": start + frame.height < result["rows"],
+    }
 
 
 def _range(low: float, high: float, digits: str) -> str:
@@ -568,15 +585,29 @@ def _scan_summary(variants: pl.DataFrame, result: Mapping[str, Any], job: Job) -
 def _hits(frame: pl.DataFrame) -> dict[str, Any]:
     """The best of a screen against each antigen, as rows to show."""
     label, title = ("pkd", "pKd") if "pkd" in frame.columns else ("score", "score")
-    shown = {"rank": "rank", "id": "id", label: title, f"{label}_low": "low",
-             f"{label}_high": "high", "kd_nM": "Kd", "p_strong": "P(strong)", "domain": "domain",
-             "cdr_h3": "CDR-H3", "liabilities": "liabilities"}  # fmt: skip
+    shown = {
+        "rank": "rank",
+        "id": "id",
+        label: title,
+        f"{label}_low": "low",
+        f"{label}_high": "high",
+        "kd_nM": "Kd",
+        "p_strong": "P(strong)",
+        "domain": "domain",
+        "cdr_h3": "CDR-H3",
+        "liabilities": "liabilities",
+    }
     there = [name for name in shown if name in frame and frame[name].null_count() < frame.height]
     antigens = [
-        (name, [[_cell(column, row[column])["text"] for column in there]
-                for row in frame.filter(pl.col("antigen") == name).iter_rows(named=True)])
+        (
+            name,
+            [
+                [_cell(column, row[column])["text"] for column in there]
+                for row in frame.filter(pl.col("antigen") == name).iter_rows(named=True)
+            ],
+        )
         for name in frame["antigen"].unique(maintain_order=True)
-    ]  # fmt: skip
+    ]
     return {"header": [shown[name] for name in there], "antigens": antigens}
 
 

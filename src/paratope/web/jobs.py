@@ -209,8 +209,9 @@ class Store:
         if self.stored_bytes() > self.limits.stored_bytes:
             words = "no room for more results; delete jobs, or wait until they expire"
             raise Refusal(503, "no_room", words, retry_after=3600)
-        job = Job(secrets.token_hex(12), kind, dict(parameters), "queued", time.time(), None, None,
-                  0, "")  # fmt: skip
+        job = Job(
+            secrets.token_hex(12), kind, dict(parameters), "queued", time.time(), None, None, 0, ""
+        )
         folder = self.job_folder(job)
         folder.mkdir(mode=0o700)
         inputs = []

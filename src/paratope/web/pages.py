@@ -47,7 +47,7 @@ _DOMAINS = {
     "in": (
         "in domain",
         "The model has learned from this antigen, and from antibodies like this one.",
-    ),  # fmt: skip
+    ),
     "near": (
         "near the domain",
         "The model knows this antigen or a relative of it, but no such antibody against it: "
@@ -90,8 +90,10 @@ def form_page(
 ) -> HTMLResponse:
     """A page with a form: what its fields hold, and what is wrong with them (by default 422)."""
     about = {"models": model_choices(request), "examples": EXAMPLES, **about}
-    fields = {name: defaultdict(str, given or {})
-              for name, given in (("values", values), ("problems", problems))}  # fmt: skip
+    fields = {
+        name: defaultdict(str, given or {})
+        for name, given in (("values", values), ("problems", problems))
+    }
     return page(request, template, status or (422 if problems else 200), **fields, **about)
 
 
@@ -270,7 +272,7 @@ def shown(one: Prediction, why: ExplainedRow | None, mutations: str = "") -> dic
         (
             "identity of the nearest known antibody's CDRs",
             f"{100 * (one.antibody_identity or 0):.0f} %",
-        ),  # fmt: skip
+        ),
     ]
     if one.p_strong is not None:
         strong = f"probability of a strong binder (pKd ≥ {STRONG_PKD:g})"
@@ -286,7 +288,7 @@ def shown(one: Prediction, why: ExplainedRow | None, mutations: str = "") -> dic
         "delta": "" if not is_variant or delta is None else f"Δ {delta:+{digits}}",
         "delta_interval": ""
         if delta is None
-        else f"{delta_low:+{digits}} to {delta_high:+{digits}}",  # fmt: skip
+        else f"{delta_low:+{digits}} to {delta_high:+{digits}}",
         "p_stronger": "" if one.p_stronger is None else f"{one.p_stronger:.2f}",
         "scale": _scale(value, low, high) if label == "pkd" else None,
         "domain": one.domain,
@@ -311,8 +313,13 @@ def _bar(name: str, value: float, widest: float) -> dict[str, Any]:
     width = 0 if name == "mean of all" else min(96.0, 96 * abs(value) / widest)
     side = "plus" if value > 0 else "minus"
     x = 100 if value > 0 else 100 - width
-    return {"name": name, "value": f"{value:+.2f}", "x": round(x, 1), "width": round(width, 1),
-            "side": side}  # fmt: skip
+    return {
+        "name": name,
+        "value": f"{value:+.2f}",
+        "x": round(x, 1),
+        "width": round(width, 1),
+        "side": side,
+    }
 
 
 def _scale(value: float, low: float, high: float) -> dict[str, Any]:

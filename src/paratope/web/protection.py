@@ -133,8 +133,11 @@ class Gate:
         host = headers.get("host", b"").decode("latin-1").lower()
         name = re.sub(r":\d*$", "", host)
         if name not in self.settings.hosts:
-            raise Refusal(421, "wrong_host", f"this server is not called {name[:100]!r}; allow the "
-                          "name with --allow-host")  # fmt: skip
+            raise Refusal(
+                421,
+                "wrong_host",
+                f"this server is not called {name[:100]!r}; allow the name with --allow-host",
+            )
         if scope["app"].state.leaving and path != "/health":
             raise Refusal(503, "leaving", "the server is being stopped", retry_after=10)
         if self.under_way > self.settings.limits.requests:

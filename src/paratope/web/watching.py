@@ -23,9 +23,12 @@ class Watch:
         names = ["method", "route", "status"]
         self._requests = Counter("paratope_requests", "Requests.", names, registry=registry)
         self._seconds = Histogram(
-            "paratope_request_seconds", "Time to answer.", ["route"], buckets=_SECONDS,
+            "paratope_request_seconds",
+            "Time to answer.",
+            ["route"],
+            buckets=_SECONDS,
             registry=registry,
-        )  # fmt: skip
+        )
         self._batch = Histogram(
             "paratope_batch_rows", "Rows predicted together.", buckets=_ROWS, registry=registry
         )

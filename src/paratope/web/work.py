@@ -84,8 +84,13 @@ def predict_table(job: dict[str, Any], tell: Tell) -> Result:
             for part in written:
                 writer.write(pl.read_parquet(part))
     files = _files(("predictions.csv", "predictions.parquet"))
-    return {"files": files, "rows": rows, "counts": counts, "notes": list(notes),
-            "label": predictor.label}  # fmt: skip
+    return {
+        "files": files,
+        "rows": rows,
+        "counts": counts,
+        "notes": list(notes),
+        "label": predictor.label,
+    }
 
 
 def scan(job: dict[str, Any], tell: Tell) -> Result:
@@ -101,9 +106,11 @@ def scan(job: dict[str, Any], tell: Tell) -> Result:
     given = {"id": "the antibody", "heavy": job["heavy"], "light": job.get("light") or ""}
     antigens = [_antigen(job["antigen"])] if job.get("antigen") else None
     table = table_from_frame(
-        pl.DataFrame([given]), source="request", antigens=antigens,
+        pl.DataFrame([given]),
+        source="request",
+        antigens=antigens,
         default_antigen=predictor.default_antigen,
-    )  # fmt: skip
+    )
     (row,) = table.rows
     if row.pair is None:
         raise InputError(row.error or "no pair")
@@ -136,12 +143,16 @@ def scan(job: dict[str, Any], tell: Tell) -> Result:
         "kind": scanned.kind,
         "notes": [*row.notes, *scanned.notes],
         "rows": scanned.variants.height,
-        "parent": {"value": parent.value, "low": parent.low, "high": parent.high,
-                   "domain": parent.domain},
+        "parent": {
+            "value": parent.value,
+            "low": parent.low,
+            "high": parent.high,
+            "domain": parent.domain,
+        },
         "chains": chains,
         "antigen": "|".join(row.pair.antigen.chains),
         "failed": int(scanned.variants["error"].drop_nulls().len()),
-    }  # fmt: skip
+    }
 
 
 def adapt(job: dict[str, Any], tell: Tell) -> Result:
@@ -163,8 +174,10 @@ def adapt(job: dict[str, Any], tell: Tell) -> Result:
         progress=tell,
     )
     report = adapted.report
-    figures = [f"model/report/{name}" for name in ("learning_curve.png", "positions.png",
-               "held_out.png", "held_out.csv")]  # fmt: skip
+    figures = [
+        f"model/report/{name}"
+        for name in ("learning_curve.png", "positions.png", "held_out.png", "held_out.csv")
+    ]
     there = [name for name in figures if Path(name).exists()]
     told: Result = {
         "files": _files(("model/card.md", *there)),
@@ -210,9 +223,13 @@ def suggest(job: dict[str, Any], tell: Tell) -> Result:
         "label": chosen.label,
         "best": {"name": name, "value": value},
         "beating": sum(one.p_beats_best for one in chosen.suggestions),
-        "notes": [chosen.measured.parent_sentence, *chosen.notes, f"Filters: {chosen.filters}",
-                  str(chosen.left_out).capitalize()],
-    }  # fmt: skip
+        "notes": [
+            chosen.measured.parent_sentence,
+            *chosen.notes,
+            f"Filters: {chosen.filters}",
+            str(chosen.left_out).capitalize(),
+        ],
+    }
 
 
 def screen(job: dict[str, Any], tell: Tell) -> Result:
@@ -259,20 +276,35 @@ def evaluate(job: dict[str, Any], tell: Tell) -> Result:
         names = dict(zip(compared.names, job["names"], strict=True))
         header = ["predictor", *COMPARED]
         rows = [
-            [names[name], *(f"{number(one[key].value)} ({interval_text(one[key]) or 'no interval'})"
-                            for key in COMPARED)]
+            [
+                names[name],
+                *(
+                    f"{number(one[key].value)} ({interval_text(one[key]) or 'no interval'})"
+                    for key in COMPARED
+                ),
+            ]
             for name, one in zip(compared.names, compared.metrics, strict=True)
-        ]  # fmt: skip
+        ]
         gaps = [
-            [names[gap.name], gap.metric, number(gap.value),
-             interval_text(Estimate(gap.value, gap.interval)), number(gap.p_value)]
+            [
+                names[gap.name],
+                gap.metric,
+                number(gap.value),
+                interval_text(Estimate(gap.value, gap.interval)),
+                number(gap.p_value),
+            ]
             for gap in compared.differences
-        ]  # fmt: skip
+        ]
         gap_header = ["predictor", "metric", "difference", "95 % interval", "p"]
         about = f"{compared.rows:,} rows that all tables have; {compared.groups:,} groups"
         notes = [f"{about} ({compared.grouping})"]
-        return {"files": _files(("comparison.json",)), "rows": compared.rows, "notes": notes,
-                "tables": [(header, rows), (gap_header, gaps)], "names": job["names"]}  # fmt: skip
+        return {
+            "files": _files(("comparison.json",)),
+            "rows": compared.rows,
+            "notes": notes,
+            "tables": [(header, rows), (gap_header, gaps)],
+            "names": job["names"],
+        }
     report = judge(job["inputs"][0], pred=pred, seed=job.get("seed", 0), **columns)
     page = write_report(report, ".")
     named = _named(page.read_text("utf-8"), {**job, "names": map(html.escape, job["names"])})
