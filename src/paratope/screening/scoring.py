@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-from scipy.stats import spearmanr
 
 from paratope.campaigns.campaign_model import CampaignModel
 from paratope.campaigns.campaign_model.background import background, random_variants
@@ -123,6 +122,8 @@ class CampaignScreen:
 
     def use_int8(self) -> str:
         """Decided by random variants of the parents, so always as before for the same model."""
+        from scipy.stats import spearmanr  # scipy.stats takes a second to import
+
         exact = self._encoder
         if not isinstance(exact, AntibertyEncoder):
             return "this model's full form encodes no antibody; int8 changes nothing"
