@@ -1,6 +1,7 @@
 """Antibodies, antigens and pairs, and the cleaning of the letters people paste."""
 
 import dataclasses
+import functools
 import re
 
 from paratope.core.errors import InputError
@@ -150,6 +151,7 @@ def clean_antigen(text: str, name: str = "") -> tuple[Antigen, tuple[str, ...]]:
     return Antigen(tuple(chains), name), tuple(notes)
 
 
+@functools.lru_cache(maxsize=256)  # rows share their antigen
 def antigen_doubt(text: str) -> str:
     """Why a text is a name, or too short, rather than an antigen's residues; empty if it is not.
 
