@@ -250,7 +250,8 @@ def blocks(path: Path) -> list[str]:
 
 
 # Examples that encode hundreds of mutants.
-HEAVY = dict.fromkeys(("scan.md", "suggest.md"), pytest.mark.slow)
+OF_CAMPAIGNS = ("scan.md", "suggest.md")
+HEAVY = dict.fromkeys(("campaigns.md", *OF_CAMPAIGNS), pytest.mark.slow)
 # recipes.md needs a run of the release's large encoders: tests/test_dual_encoder.py runs it.
 RUN_HERE = [path for path in WITH_PYTHON if path.name != "recipes.md"]
 
@@ -270,7 +271,7 @@ def test_python_in_documents_runs(path, tmp_path, request, run_paratope, monkeyp
     rows = pl.read_csv("measurements.csv")
     rows.select("id", "heavy", "light", "antigen").head(5).write_csv("pool.csv")
     names: dict[str, object] = {}
-    if path.name in HEAVY:  # which speak of a campaign, and an antibody of it
+    if path.name in OF_CAMPAIGNS:  # which speak of a campaign, and an antibody of it
         campaign = rows.filter(pl.col("antigen") == rows["antigen"][0])
         paratope.adapt(campaign, "my-campaign", report=False)
         names |= {name: campaign[name][0] for name in ("heavy", "light", "antigen")}

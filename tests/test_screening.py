@@ -265,6 +265,7 @@ def test_int8_encodes_only_where_the_full_scores_allow_it(model_folder, monkeypa
     assert model.language.encoder.name == "antiberty@0.1.3"  # everything else stays as it was
 
 
+@pytest.mark.slow
 def test_the_command_takes_int8_and_says_what_it_did(library, model_folder, tmp_path, run_paratope):
     words = ("--model", model_folder, "--top", 5, "--int8", "-o", tmp_path / "hits")
     done = run_paratope("screen", library, *words, code=3)
