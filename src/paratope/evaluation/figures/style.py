@@ -83,7 +83,7 @@ def figure_bytes(figure: Figure, kind: str = "svg") -> bytes:
     with rc_context(STYLE):
         if figure.get_layout_engine() is not None:  # laid out once: a second time moves it a little
             figure.draw_without_rendering()
-            figure.set_layout_engine("none")
+            figure.set_layout_engine(None)  # "none" keeps one, and each saving draws twice
         figure.savefig(buffer, format=kind, dpi=150, metadata=metadata)
     return buffer.getvalue()
 
