@@ -38,7 +38,7 @@ from paratope.core.units import STRONG_PKD
 from paratope.data.datasets import data_root, load_dataset, training_rows
 from paratope.evaluation.figures.style import BLUE, GREY, panels, save_figure, styled
 from paratope.models.applicability_domain import DOMAINS, ApplicabilityDomain
-from paratope.models.general import level, substitutions
+from paratope.models.general import level, pair_kernel, substitutions
 from paratope.models.general.fitting import HeldOut, TrainingTable
 from paratope.models.general.intervals import stratum_of
 from paratope.models.general.substitutions import Change, SubstitutionScore, changes_between
@@ -262,14 +262,22 @@ def ablation_part(table: TrainingTable) -> tuple[dict[str, Any], Lines]:
     for name in level.PRIOR_SD_PKD:
         less = {**level.PRIOR_SD_PKD, name: 1e-6}
         changes[f"without {name}"] = mock.patch.dict(level.PRIOR_SD_PKD, less)
+    for name, amplitudes in (
+        ("similar pairs", ("PAIR_SD_PKD", "PEPTIDE_SD_PKD")),
+        ("similar peptide binders", ("PEPTIDE_SD_PKD",)),
+    ):
+        none: dict[str, Any] = dict.fromkeys(amplitudes, 0.0)
+        changes[f"without {name}"] = mock.patch.multiple(pair_kernel, **none)
     for value in (0.0, 1.0, 3.0):
         changes[f"aromatic {value:g}"] = mock.patch.object(substitutions, "AROMATIC", value)
     for name, patch in changes.items():
         with patch:
+            substitutions.similarity.cache_clear()  # it keeps scores of another AROMATIC
             held = [
                 table.cross_validate(groups) for groups in (table.cluster, table.antibody_family)
             ]
         record[name] = [judged(table, each) for each in held]
+    substitutions.similarity.cache_clear()
     lines = [
         "| | antigens held out: RMSE | within antigen | families held out: RMSE |",
         "|---|---|---|---|",

@@ -133,8 +133,9 @@ def card(metrics: dict[str, Any]) -> str:
         "",
         "pKd = level + Δ, each a sum of parts that `paratope explain` shows. Level: the mean of "
         "its kind of pair (peptide or protein antigen, VH+VL or single domain), a peptide's "
-        "composition, and what was measured of the antigen's cluster, the antigen and the "
-        "antibody's family against it, all shrunk (a linear mixed model). Δ: the "
+        "composition, what was measured of pairs with similar loops and antigens (a Gaussian "
+        "process on their lengths and composition), and of the antigen's cluster, the antigen and "
+        "the antibody's family against it, all shrunk (a linear mixed model). Δ: the "
         "mutations from a named parent, by BLOSUM62 and aromatic side chains, weighted by how "
         "much single mutants of each IMGT position change on average; in the antigen by the "
         "epitope, if it is named. No network, no language model, no structure.",
@@ -174,7 +175,9 @@ def card(metrics: dict[str, Any]) -> str:
         "",
         "## Limits",
         "",
-        "Without a parent Δ is 0: variants of one antibody are not ranked. From a germline parent, "
+        "Without a parent Δ is 0: variants of one antibody cannot be ranked. They then differ by "
+        "their loops' composition alone, mostly by hundredths of a pKd, which tells nothing about "
+        "them. From a germline parent, "
         "mutations of maturation improve an antibody and the loss score is withheld. Antigen "
         "mutants are hardly ranked unless the epitope is named. Coverage is marginal: a share of "
         "pairs like the held-out ones, not a promise about one. pKd means monovalent affinity.",

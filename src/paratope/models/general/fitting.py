@@ -31,6 +31,7 @@ from paratope.models.general.level import (
     is_peptide,
     peptide_features,
 )
+from paratope.models.general.pair_kernel import PairKernel
 from paratope.models.general.substitutions import (
     Change,
     MeasuredChange,
@@ -50,6 +51,7 @@ class Fit:
     level: Level
     peptide_mean: np.ndarray
     peptide_sd: np.ndarray
+    kernel: PairKernel
 
 
 @dataclasses.dataclass(frozen=True)
@@ -243,9 +245,19 @@ class TrainingTable:
         ).reshape(-1, 5)
         mean = features.mean(axis=0) if len(features) else np.zeros(5)
         sd = features.std(axis=0) + 1e-6 if len(features) else np.ones(5)
-        fit = Fit(substitutions, Level(0.0, *np.zeros((6, 0))), mean, sd)
-        level = Level.fit(self.rows(fit, chosen), self.pkd[chosen], self.sizes)
-        return dataclasses.replace(fit, level=level)
+        fit = Fit(substitutions, Level(0.0, *np.zeros((7, 0))), mean, sd, self.kernel(index))
+        rows, kernel = self.rows(fit, chosen), fit.kernel.prior()
+        return dataclasses.replace(fit, level=Level.fit(rows, self.pkd[chosen], self.sizes, kernel))
+
+    def kernel(self, rows: Sequence[int]) -> PairKernel:
+        """Kernel of some rows' parents; its landmarks are the first pair of each cluster."""
+        parents = list(dict.fromkeys(self.parents[row] for row in rows))
+        cluster = {self.parents[row]: int(self.cluster[row]) for row in rows}
+        first: dict[int, int] = {}
+        for index, parent in enumerate(parents):
+            first.setdefault(cluster[parent], index)
+        peptides = [is_peptide(parent.antigen) for parent in parents]
+        return PairKernel.of_pairs(parents, peptides, list(first.values()))
 
     def cross_validate(self, groups: np.ndarray, folds: int = 5, seed: int = 0) -> HeldOut:
         """Predict each row by a model that saw no row of its group, (n,) group labels."""
@@ -369,6 +381,9 @@ def level_rows(
     peptide = np.zeros((len(parents), 5))
     cells = np.zeros(len(parents), int)
     scores = np.zeros((len(parents), 3))
+    place = {parent: index for index, parent in enumerate(dict.fromkeys(parents))}
+    peptides = np.array([is_peptide(parent.antigen) for parent in place], bool)
+    similar = fit.kernel(list(place), peptides)[[place[parent] for parent in parents]]
     for row, (parent, changed) in enumerate(zip(parents, changes, strict=True)):
         cells[row] = cell_of(parent.antigen, parent.antibody.light is None)
         if is_peptide(parent.antigen):
@@ -380,7 +395,7 @@ def level_rows(
             scores[row, 0] = fit.substitutions.antibody(changed).sum()
             scores[row, 1] = fit.substitutions.antigen(changed, epitope).sum()
             scores[row, 2] = fit.substitutions.cost(changed).sum()
-    return LevelRows(cells, peptide, *known, scores)
+    return LevelRows(cells, peptide, similar, *known, scores)
 
 
 def _prepared(pair: Pair) -> Pair:

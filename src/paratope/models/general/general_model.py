@@ -28,6 +28,11 @@ from paratope.models.explanation import Explanation
 from paratope.models.general.fitting import Fit, MeasuredPairs, Roots, level_rows
 from paratope.models.general.intervals import DIFFERENCE, Intervals, stratum_of
 from paratope.models.general.level import CELLS, NEW, PEPTIDE_COLUMNS, Level, LevelRows
+from paratope.models.general.pair_kernel import (
+    ANTIBODY_DESCRIPTORS,
+    ANTIGEN_DESCRIPTORS,
+    PairKernel,
+)
 from paratope.models.general.substitutions import (
     Change,
     SubstitutionScore,
@@ -243,6 +248,10 @@ class GeneralModel:
             for field in dataclasses.fields(self.roots)
         }
         arrays |= {
+            f"kernel.{field.name}": np.asarray(getattr(self.learned.kernel, field.name), float)
+            for field in dataclasses.fields(PairKernel)
+        }
+        arrays |= {
             "measured.key": self.measured.key,
             "measured.effect": self.measured.effect,
             "measured.pkd": self.measured.pkd,
@@ -287,6 +296,9 @@ class GeneralModel:
             weights = dict(zip(positions, arrays["weights"].tolist(), strict=True))
             substitutions = SubstitutionScore(weights, float(arrays["mean_weight"]))
             features = arrays["peptide_mean"], arrays["peptide_sd"]
+            kernel = PairKernel(
+                *(arrays[f"kernel.{f.name}"] for f in dataclasses.fields(PairKernel))
+            )
             share = float(arrays["parent_share"])
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(
@@ -294,7 +306,7 @@ class GeneralModel:
             ) from error
         domain = ApplicabilityDomain.from_json(bundle.familiarity)
         model = cls(
-            Fit(substitutions, level, *features),
+            Fit(substitutions, level, *features, kernel),
             Intervals.from_json(bundle.calibration),
             domain,
             roots,
@@ -320,6 +332,10 @@ class GeneralModel:
         sizes = len({len(values) for values in dataclasses.astuple(self.measured)}) == 1
         sizes &= bool(np.all(np.diff(self.measured.key) > 0))
         sizes &= len(level.cell) == len(CELLS) and len(level.peptide) == len(PEPTIDE_COLUMNS)
+        descriptors = ANTIBODY_DESCRIPTORS + ANTIGEN_DESCRIPTORS
+        kernel, count = self.learned.kernel, len(level.similar)
+        sizes &= kernel.landmarks.shape == (count, descriptors) and kernel.peptide.shape == (count,)
+        sizes &= kernel.mean.shape == kernel.scale.shape == (descriptors,)
         sizes &= len(level.slopes) == 3 and roots.families.shape == (len(level.family), 2)
         inside = all(
             len(index) == count and (not count or NEW <= index.min() <= index.max() < most)

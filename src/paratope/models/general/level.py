@@ -2,9 +2,10 @@
 
 A linear mixed model (Henderson 1975, Biometrics 31:423): fixed noise of one pKd, and effects with
 normal priors of mean 0 whose standard deviations are `PRIOR_SD_PKD`. Peptide or protein and paired
-or single domain make four cells; a peptide's composition refines its cell; the antigen's cluster,
-the antigen itself and an antibody family against a cluster add what was measured of them. An effect
-of few rows is shrunk, one of none is 0. Slopes of the substitution scores are fitted with them.
+or single domain make four cells; a peptide's composition refines its cell, and so does what was
+measured of similar pairs (a Gaussian process, `PairKernel`); the antigen's cluster, the antigen
+itself and an antibody family against a cluster add what was measured of them. An effect of few rows
+is shrunk, one of none is 0. Slopes of the substitution scores are fitted with them.
 """
 
 import dataclasses
@@ -12,10 +13,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from scipy import sparse
-from scipy.sparse.linalg import spsolve
+from scipy.sparse.linalg import splu
 
-from paratope.encoders.residue import DESCRIPTORS
-from paratope.molecules.sequences import AMINO_ACIDS, Antigen
+from paratope.models.general.pair_kernel import COMPOSITION, composition
+from paratope.molecules.sequences import Antigen
 
 # Antigens of fewer residues are peptides.
 PEPTIDE_RESIDUES = 40
@@ -24,14 +25,13 @@ CELLS = ("protein, VH+VL", "protein, single domain", "peptide, VH+VL", "peptide,
 PRIOR_SD_PKD: dict[str, float] = {
     "cell": 1.0,
     "peptide": 0.3,
-    "cluster": 1.0,
+    "cluster": 0.7,
     "antigen": 0.3,
     "family": 0.5,
     "slope": 1.0,
 }
 NEW = -1  # a cluster, antigen or family that no training row has
-_COMPOSITION = ("hydropathy", "charge", "aromatic", "volume")
-PEPTIDE_COLUMNS = (*_COMPOSITION, "log of residues")
+PEPTIDE_COLUMNS = (*COMPOSITION, "log of residues")
 
 
 def is_peptide(antigen: Antigen) -> bool:
@@ -50,11 +50,7 @@ def peptide_features(antigen: Antigen) -> np.ndarray:
     Means of unknown residues alone (X) are NaN.
     """
     residues = "".join(antigen.chains)
-    index = [AMINO_ACIDS.index(letter) for letter in residues if letter in AMINO_ACIDS]
-    means = [np.nan] * len(_COMPOSITION)
-    if index:
-        means = [float(np.mean(np.array(DESCRIPTORS[name])[index])) for name in _COMPOSITION]
-    return np.array([*means, np.log(max(1, len(residues)))])
+    return np.array([*composition(residues), np.log(max(1, len(residues)))])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,12 +58,14 @@ class LevelRows:
     """What the level reads of n pairs.
 
     `cell`, `cluster`, `antigen`, `family`: (n,) index, or `NEW`; `peptide`: (n, 5), standardised,
-    rows of zeros for proteins; `scores`: (n, 3) of the mutations: substitutions in the antibody, in
-    the antigen, and what any mutation of the antibody costs.
+    rows of zeros for proteins; `similar`: (n, m) kernel with landmarks; `scores`: (n, 3) of the
+    mutations: substitutions in the antibody, in the antigen, and what any mutation of the antibody
+    costs.
     """
 
     cell: np.ndarray
     peptide: np.ndarray
+    similar: np.ndarray
     cluster: np.ndarray
     antigen: np.ndarray
     family: np.ndarray
@@ -85,6 +83,7 @@ class Level:
     mean: float
     cell: np.ndarray
     peptide: np.ndarray
+    similar: np.ndarray  # (m,) weights of the kernel's landmarks
     cluster: np.ndarray
     antigen: np.ndarray
     family: np.ndarray
@@ -96,9 +95,12 @@ class Level:
         rows: LevelRows,
         pkd: np.ndarray,
         sizes: Sequence[int],
+        kernel: np.ndarray,
         prior_sd: Mapping[str, float] = PRIOR_SD_PKD,
     ) -> "Level":
         """Effects from n measured rows; `sizes` are numbers of clusters, antigens and families.
+
+        `kernel`: (m, m) among the landmarks of `rows.similar`.
 
         A row weighs n(cluster)^-1/2, so that an antigen with a thousand rows is no thousand
         antigens. Slopes are held to be at least 0.
@@ -120,11 +122,18 @@ class Level:
         x = sparse.csr_matrix(sparse.hstack(scaled))
         weighted = sparse.csr_matrix(x.multiply(weight[:, None]))
         gram = sparse.csc_matrix(weighted.T @ x + sparse.identity(sum(widths)))
-        solution = np.asarray(spsolve(gram, weighted.T @ (pkd - mean)))
+        # effects are sparse and the kernel is dense: the kernel by the Schur complement
+        across, target = weighted.T @ rows.similar, weighted.T @ (pkd - mean)
+        solved = splu(gram).solve(np.column_stack([across, target]))
+        similar_weighted = rows.similar * weight[:, None]
+        inner = similar_weighted.T @ rows.similar + kernel - across.T @ solved[:, :-1]
+        outer = similar_weighted.T @ (pkd - mean) - across.T @ solved[:, -1]
+        similar = np.linalg.solve(inner, outer)
+        solution = solved[:, -1] - solved[:, :-1] @ similar
         parts = zip(blocks, np.split(solution, np.cumsum(widths)[:-1]), strict=True)
         effects = {name: values * prior_sd[name] for name, values in parts}
         slopes = np.maximum(effects.pop("slope"), 0.0)
-        return cls(mean, **effects, slopes=slopes)
+        return cls(mean, similar=similar, **effects, slopes=slopes)
 
     def parts(self, rows: LevelRows) -> dict[str, np.ndarray]:
         """Each effect on n pairs, (n,) each, in pKd; their sum is the prediction."""
@@ -132,6 +141,8 @@ class Level:
             "mean of all": np.full(len(rows.cell), self.mean),
             "kind of pair": self.cell[rows.cell],
             "peptide": rows.peptide @ self.peptide,
+            # a sum by row, so that no row's rounding depends on its companions
+            "similar pairs": (rows.similar * self.similar).sum(axis=1),
             "antigen's cluster": _effect(self.cluster, rows.cluster),
             "antigen": _effect(self.antigen, rows.antigen),
             "antibody family": _effect(self.family, rows.family),
