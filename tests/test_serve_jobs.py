@@ -78,7 +78,7 @@ def test_columns_and_a_parent_are_named_and_formulas_escaped_in_downloads(client
     read = pl.read_csv(content(client, job, "predictions.csv"), infer_schema_length=0)
     assert read["'=note"].to_list()[1:5] == ["'=1+1", "'@SUM(A1)", "'+A1", "'-2+3"]
     assert read["'=note"].to_list()[6:] == ["-0.5", "plain"]
-    assert read["pkd"][0] == "8.632"
+    assert read["pkd"][0] == "8.630"
     assert float(read["delta_pkd"][0]) == 0
     parquet = pl.read_parquet(content(client, job, "predictions.parquet"))
     assert parquet["=note"][1] == "=1+1"
