@@ -159,6 +159,20 @@ def acquisitions() -> str:
     return "\n".join(["| `--acquisition` | takes next |", "|---|---|", *rows])
 
 
+def screening() -> str:
+    """What a million antibodies take."""
+    record = json.loads((RESULTS / "screen.json").read_text(encoding="utf-8"))
+    results = record["results"]
+    whole, own = results["million"], results["loop"]
+    return (
+        f"{whole['rows']:,} distinct variants take {whole['seconds'] / 60:.1f} minutes on "
+        f"{record['machine']['cores']} cores and {whole['peak_gb']:.1f} GB; a loop over the "
+        f"language model would take {own['million_hours']:.1f} hours. "
+        f"{whole['recall']['estimate']:.0%} of the best {whole['recall']['top']:,} by the full "
+        "model are expected among the hits: [screening](docs/screening.md)."
+    )
+
+
 def serve_sizing() -> str:
     """What one server carries, from its measured rates."""
     record = json.loads((RESULTS / "serve.json").read_text(encoding="utf-8"))
@@ -277,6 +291,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "default-model-card": default_model_card,
     "domains": domains,
     "eighty-wells": eighty_wells,
+    "screening": screening,
     "encoders": encoders,
     "layers": layers,
     "serve-sizing": serve_sizing,
