@@ -8,10 +8,14 @@ versions give equal bytes on one machine.
 """
 
 import argparse
+import os
 import sys
 import time
 from pathlib import Path
 from typing import Any
+
+# Before numpy is read: with more threads sums have other last bits.
+os.environ["OPENBLAS_NUM_THREADS"] = os.environ["OMP_NUM_THREADS"] = "1"
 
 import numpy as np
 
@@ -127,7 +131,9 @@ def card(metrics: dict[str, Any]) -> str:
         table_line("antibody families, antigen's cluster known", known),
         "",
         "RMSE: every antigen cluster has one vote. The constant is the mean of the training rows, "
-        "each weighted by its cluster's size to the power -1/2.",
+        "each weighted by its cluster's size to the power -1/2. The level's constants were looked "
+        "for on these rows: chosen anew inside every training part, they gain less "
+        "(docs/general-model.md).",
         "",
         "## What it is",
         "",
