@@ -310,8 +310,9 @@ def nested_part(table: TrainingTable) -> tuple[dict[str, Any], Lines]:
         "",
         "The model's constants were looked for on the rows above, so those numbers are its best "
         "light. Here the standard deviations of clusters, of similar pairs and of similar peptide "
-        "binders are chosen by inner folds of each training part; what is described, and the "
-        "length scales, are as above.",
+        f"binders are chosen among {len(CONSTANTS)} settings by inner folds of each training part; "
+        "what is described, and the length scales, are as above. With more constants to choose, "
+        "inner folds choose less well and less is gained (docs/LOG.md).",
     ]
 
 
