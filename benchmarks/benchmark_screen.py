@@ -245,9 +245,7 @@ def recall(folder: Path, landscapes: Sequence[str] = LANDSCAPES) -> dict[str, An
     Landscapes that another run asked in the same way are kept.
     """
     answer: dict[str, Any] = {"rows": RECALL_ROWS, "top": RECALL_TOP}
-    known = measured().get("recall", {})
-    same = all(known.get(key) == value for key, value in answer.items())
-    answer["landscapes"] = dict(known["landscapes"]) if same else {}
+    asked: dict[str, Any] = {}
     for name in landscapes:
         model_folder = campaign(folder, name)
         parent = parent_of(model_folder)
@@ -259,8 +257,11 @@ def recall(folder: Path, landscapes: Sequence[str] = LANDSCAPES) -> dict[str, An
             screen = CampaignScreen(model, [antigen], 0.9)
             blocks = (chains[start : start + AT_ONCE] for start in range(0, len(chains), AT_ONCE))
             full = np.concatenate([screen.full(block).value[:, 0] for block in blocks])
-        answer["landscapes"][name] = funnelled(fast, full)
-        print(name, answer["landscapes"][name], flush=True)
+        asked[name] = funnelled(fast, full)
+        print(name, asked[name], flush=True)
+    known = measured().get("recall", {})
+    same = all(known.get(key) == value for key, value in answer.items())
+    answer["landscapes"] = (known["landscapes"] if same else {}) | asked
     of_all = [each["recall"] for each in answer["landscapes"].values()]
     return answer | {"mean": round(float(np.mean(of_all)), 4)}
 
