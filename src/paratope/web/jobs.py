@@ -317,7 +317,11 @@ class Runner:
         error = ""
         try:
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-P", "-m", "paratope.web.work", str(self.store.job_folder(job))),
+                sys.executable,
+                "-P",
+                "-m",
+                "paratope.web.work",
+                str(self.store.job_folder(job)),
                 stdin=asyncio.subprocess.PIPE,  # which ends when this process does
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.DEVNULL,  # may quote sequences
