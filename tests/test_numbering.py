@@ -3,6 +3,7 @@
 import dataclasses
 import time
 
+import immunum
 import polars as pl
 import pytest
 from hypothesis import given, settings
@@ -11,7 +12,13 @@ from hypothesis import strategies as st
 from paratope.cli.doctor import LYSOZYME
 from paratope.core.errors import InputError
 from paratope.molecules import numbering
-from paratope.molecules.numbering import SCHEMES, find_domains, number_chain, prepare_antibody
+from paratope.molecules.numbering import (
+    MIN_CONFIDENCE,
+    SCHEMES,
+    find_domains,
+    number_chain,
+    prepare_antibody,
+)
 from paratope.molecules.sequences import AMINO_ACIDS, Antibody
 
 VH = (
@@ -260,6 +267,24 @@ def test_thousands_of_chains_a_second():
     assert all(len(find_domains(chain)) == 1 for chain in chains)
     # 400 chains; measured 0.1 s on one core, the bound leaves room for a busy machine
     assert time.perf_counter() - started < 2.0
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_heavy_chains_are_numbered_as_when_compared_with_light_ones(data_root, scheme: str):
+    table = pl.read_csv(data_root / "sabdab" / "sabdab_affinity.csv", infer_schema=False)
+    compared = immunum.Annotator(chains=["ig"], scheme=scheme, min_confidence=MIN_CONFIDENCE)
+    read = {True: 0, False: 0}
+    for whole in {*table["heavy"], *table["light"]} - {None, ""}:
+        chain = whole[:150]
+        numbered = [each for each in compared.number_domains(chain) if each.error is None]
+        domains = find_domains(chain, scheme)
+        assert [domain.chain for domain in domains] == [each.chain for each in numbered]
+        for domain, each in zip(domains, numbered, strict=True):
+            read[domain.is_heavy] += 1
+            assert domain.start == each.query_start
+            if len(domain.residues) == len(each.numbering):  # no long CDR3 that is read further
+                assert dict(zip(domain.positions, domain.residues, strict=True)) == each.numbering
+    assert min(read.values()) > 200
 
 
 def test_public_antibodies_and_antigens(data_root):

@@ -117,21 +117,25 @@ class ApplicabilityDomain:
             nearest |= self._closest_antigens(unknown)
             newest = list((kept | nearest).items())[-MAX_KEPT_ANTIGENS:]
             self._kept_antigens = dict(newest)  # whole, as other threads may read it
-        antibodies = list(dict.fromkeys(pair.antibody.chains for pair in pairs))
-        loops = [cdr_loops(Antibody(chains[0], (*chains[1:], None)[0])) for chains in antibodies]
-        similarity = np.zeros((len(loops), len(self._texts)))
-        if loops and self._texts:
-            queries, scorer = ["".join(parts) for parts in loops], Levenshtein.normalized_similarity
+        row_of: dict[str, int] = {}  # one row for variants whose loops are the same
+        loops_of: dict[tuple[str, ...], tuple[int, bool]] = {}
+        for pair in pairs:
+            if (chains := pair.antibody.chains) not in loops_of:
+                row = row_of.setdefault("".join(cdr_loops(pair.antibody)), len(row_of))
+                loops_of[chains] = row, any(number_chain(chain).missing for chain in chains)
+        similarity = np.zeros((len(row_of), len(self._texts)))
+        if row_of and self._texts:
+            queries, scorer = list(row_of), Levenshtein.normalized_similarity
             similarity = cdist(queries, self._texts, scorer=scorer, dtype=np.float32, workers=-1)
-        row_of = {chains: row for row, chains in enumerate(antibodies)}
+        closest_of = similarity.argmax(axis=1).tolist() if self._texts else [-1] * len(row_of)
         partners: dict[tuple[frozenset[int], bool], list[int]] = {}
         answers = []
         for pair in pairs:
             antigen_identity, antigen, same = nearest[pair.antigen.chains]
-            to_all = similarity[row_of[pair.antibody.chains]]
-            antibody = int(to_all.argmax()) if len(to_all) else -1
+            row, is_cut_short = loops_of[pair.antibody.chains]
+            to_all, antibody = similarity[row], closest_of[row]
             closest = float(to_all[antibody]) if len(to_all) else 0.0
-            chains, is_paired = pair.antibody.chains, pair.antibody.light is not None
+            is_paired = pair.antibody.light is not None
             if (measured := partners.get((same, is_paired))) is None:
                 measured = partners[same, is_paired] = [
                     partner
@@ -139,9 +143,9 @@ class ApplicabilityDomain:
                     for partner in self._measured_with[known]
                     if any(self.antibodies[partner][3:]) == is_paired
                 ]
-            if any(number_chain(chain).missing for chain in chains):
-                measured = []
-            relative = float(to_all[measured].max()) if measured else 0.0
+            relative = 0.0
+            if measured and not is_cut_short:
+                relative = float(to_all[measured].max())
             domain: Domain = "near" if antigen_identity >= NEAR_ANTIGEN_IDENTITY else "out"
             if antigen_identity >= SAME_ANTIGEN_IDENTITY and relative >= SAME_FAMILY_IDENTITY:
                 domain = "in"

@@ -186,11 +186,13 @@ def smoothed_distribution(
     reach = np.abs(errors).max() + 8 * width
     grid = np.linspace(-reach, reach, 2 * math.ceil(16 * reach / width) + 1)
     values, slopes = np.empty(len(grid)), np.empty(len(grid))
+    weights = np.ones(len(errors)) if weights is None else weights
+    shares = weights / weights.sum()
     for index, point in enumerate(grid):
         z = (point - errors) / width
-        values[index] = np.average(ndtr(z), weights=weights)
-        density = np.average(np.exp(-0.5 * z * z), weights=weights)
-        slopes[index] = density / (math.sqrt(2 * math.pi) * width)
+        values[index] = ndtr(z) @ shares
+        slopes[index] = np.exp(-0.5 * z * z) @ shares
+    slopes /= math.sqrt(2 * math.pi) * width
     spline = CubicHermiteSpline(grid, values, slopes)
     return lambda x: spline(np.clip(x, -reach, reach))
 

@@ -439,16 +439,18 @@ def mutations_between(parent: Molecule, variant: Molecule) -> tuple[Mutation, ..
 
 
 def _between_chains(chain: str, old: str, new: str) -> Iterable[Mutation]:
-    edits = Levenshtein.editops(old, new)
-    steps = [(e.tag, e.src_pos, "" if e.tag == "delete" else new[e.dest_pos]) for e in edits]
-    fewest = _merged(chain, old, steps)
-    if chain not in ("H", "L"):
-        return fewest
     steps = []
     if len(old) == len(new):
         pairs = enumerate(zip(old, new, strict=True))
         steps = [("replace", index, b) for index, (a, b) in pairs if a != b]
-    else:  # residues with the same IMGT number are aligned
+        if Levenshtein.distance(old, new) == len(steps):
+            return _merged(chain, old, steps)
+    edits = Levenshtein.editops(old, new)
+    edited = [(e.tag, e.src_pos, "" if e.tag == "delete" else new[e.dest_pos]) for e in edits]
+    fewest = _merged(chain, old, edited)
+    if chain not in ("H", "L"):
+        return fewest
+    if len(old) != len(new):  # residues with the same IMGT number are aligned
         left, right = number_chain(old).positions, number_chain(new).positions
         here, at = {label: index for index, label in enumerate(left)}, len(old)
         for label, residue in zip(reversed(right), reversed(new), strict=True):

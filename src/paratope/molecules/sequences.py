@@ -74,6 +74,7 @@ class Pair:
         return self.antibody.chains, self.antigen.chains
 
 
+@functools.lru_cache(maxsize=256)  # rows of a table often share a chain
 def clean_sequence(text: str, what: str = "sequence") -> tuple[str, tuple[str, ...]]:
     """Residues of one chain: upper case, no white space, gaps (``-.~``) or trailing stop ``*``.
 

@@ -104,13 +104,13 @@ def pair_key(pair: Pair) -> int:
 @functools.lru_cache(maxsize=16384)
 def _core(chain: str) -> str:
     domain = number_chain(chain)
-    inside = [_is_core(label) for label in domain.positions]
-    return "".join(itertools.compress(domain.residues, inside))
+    return "".join(itertools.compress(domain.residues, _is_core(domain.positions)))
 
 
-@functools.cache
-def _is_core(label: str) -> bool:
-    return _CORE[0] <= int(label.rstrip(string.ascii_letters)) <= _CORE[1]
+@functools.lru_cache(maxsize=4096)  # variants of one antibody share their positions
+def _is_core(positions: tuple[str, ...]) -> tuple[bool, ...]:
+    numbers = (int(label.rstrip(string.ascii_letters)) for label in positions)
+    return tuple(_CORE[0] <= number <= _CORE[1] for number in numbers)
 
 
 @dataclasses.dataclass(frozen=True)
