@@ -1,6 +1,6 @@
 """What other antibodies teach a campaign: its prior mean, on landscapes of families left out.
 
-python benchmarks/benchmark_priors.py [--measured 8 24 96 384] [-o results]
+python benchmarks/benchmark_priors.py [--measured 8 16 24 96 384] [-o results]
 
 A campaign model learns from a few variants of a landscape, once with the prior mean of
 `paratope.campaigns.kernels.substitution_prior` and once without, and ranks the others: on variants
@@ -30,7 +30,7 @@ from paratope.models.general.fitting import Fit, TrainingTable
 from results_writer import RESULTS, circumstances, write_results
 
 PACKAGES = ("paratope", "torch", "numpy", "scipy")
-REPEATS = {8: 6, 24: 6, 96: 4, 384: 1}
+REPEATS = {8: 6, 16: 6, 24: 6, 96: 4, 384: 1}
 MODES = ("random", "unseen")
 FEWEST_VARIANTS = 50
 FEWEST_RANKED = 30

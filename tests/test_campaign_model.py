@@ -64,6 +64,18 @@ def test_it_ranks_what_it_has_not_seen_and_intervals_cover_what_they_say(model, 
     assert (narrow_high <= high).all()
 
 
+@pytest.mark.parametrize("rows", [8, 24, 96])
+def test_bounds_that_know_nothing_leave_out_few_scores(rows):
+    random, inside = np.random.default_rng(rows), []
+    for _ in range(100):
+        scale = HalfRankNormalTransform.of(random.normal(size=rows))
+        ends = scale.to_label(np.array([-30.0, 30.0]))
+        (low,), (high,) = scale.bounds_within_reach(ends[:1], ends[1:], rows)
+        new = random.normal(size=100)
+        inside.append(np.mean((new >= low) & (new <= high)))
+    assert np.mean(inside) > 0.95  # drawn in like values, 0.86 of 8 rows
+
+
 def test_a_variant_is_told_alike_in_any_company_as_the_margin_of_the_posterior(
     small, landscape, monkeypatch
 ):

@@ -281,7 +281,14 @@ class CampaignModel:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Bounds, in the campaign's units, that cover a share of new measurements."""
         half = self._half_widths(prediction.domain, coverage) * prediction.sd
-        return self.to_label(prediction.mean - half), self.to_label(prediction.mean + half)
+        return self._bounds(prediction.mean, half)
+
+    def _bounds(self, latent: np.ndarray, half: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Ends of intervals in the campaign's units, from latent middles and half widths."""
+        low, high = self.scale.to_label(latent - half), self.scale.to_label(latent + half)
+        if self.label != "score":
+            return low, high
+        return self.scale.bounds_within_reach(low, high, len(self.campaign))
 
     def exceeds(self, prediction: LatentPrediction, value: float) -> np.ndarray:
         """Probability that a new measurement is above a value in the campaign's units, (n,)."""
@@ -316,9 +323,8 @@ class CampaignModel:
         sd = np.where(unrelated, np.sqrt(2) * np.maximum(prediction.sd, 1.0), sd)
         half = self._half_widths(prediction.domain, coverage) * sd
         start = float(self.to_label(np.array([parent_mean]))[0])
-        value, low, high = (
-            self.to_label(latent + shift) - start for shift in (np.zeros_like(half), -half, half)
-        )
+        value = self.to_label(latent) - start
+        low, high = (bound - start for bound in self._bounds(latent, half))
         p_stronger = ndtr((latent - parent_mean) / sd)
         return prediction, PredictedDifference(value, low, high, p_stronger)
 

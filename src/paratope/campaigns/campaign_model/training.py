@@ -33,8 +33,10 @@ MAX_ROWS = 5000
 FITTING_ROWS = 800
 # Replicates of a row that the assay's pooled variance is worth.
 _POOLED_REPLICATES = 4.0
-# How far scores are predicted beyond the measured ones, as a share of their range.
-_REACH = 0.1
+# How far scores are predicted beyond the measured ones, as a share of their range; and the same of
+# their intervals, times the number of measured rows, if that is further. Both chosen by replays of
+# landscapes (docs/LOG.md).
+_REACH, _BOUNDS_REACH = 0.1, 8.0
 # Folds of sites; fewer rows than this are not judged, and fewer are not learned from.
 _FOLDS, _MIN_JUDGED, _MIN_TRAINING = 5, 3, 5
 
@@ -93,11 +95,11 @@ class HalfRankNormalTransform:
             raise ModelError("a campaign's label scale must increase; the model is damaged")
         return scale
 
-    def within_reach(self, labels: np.ndarray) -> np.ndarray:
+    def within_reach(self, labels: np.ndarray, reach: float = _REACH) -> np.ndarray:
         """Values drawn in towards the measured range, in their order: a reader shows no more.
 
-        ``y_max + r (1 - exp(-(y - y_max) / r))`` above the highest value, r a tenth of the range,
-        and likewise below the lowest.
+        ``y_max + r (1 - exp(-(y - y_max) / r))`` above the highest value, r a share `reach` of the
+        range, and likewise below the lowest.
 
         >>> scale = HalfRankNormalTransform.of(np.array([0.0, 1.0, 3.0]))
         >>> scale.within_reach(np.array([-5.0, 0.5, 3.1, 9.0])).round(2).tolist()
@@ -106,9 +108,29 @@ class HalfRankNormalTransform:
         low, high = self.values[[0, -1]]
         if low == high:
             return labels
-        reach = _REACH * (high - low)
+        wide = reach * (high - low)
         beyond = labels - np.clip(labels, low, high)
-        return labels - beyond - np.sign(beyond) * reach * np.expm1(-np.abs(beyond) / reach)
+        return labels - beyond - np.sign(beyond) * wide * np.expm1(-np.abs(beyond) / wide)
+
+    def bounds_within_reach(
+        self, low: np.ndarray, high: np.ndarray, count: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Bounds of intervals drawn in as `within_reach`, of few measured rows less.
+
+        Of `count` exchangeable rows, a share 1 / (count + 1) of new ones is above the highest, and
+        as many below the lowest (Wilks 1941): few have not seen what the reader shows. Bounds
+        enclose the value of `within_reach`.
+
+        >>> scale = HalfRankNormalTransform.of(np.array([0.0, 1.0, 3.0]))
+        >>> low, high = scale.bounds_within_reach(np.array([-5.0]), np.array([9.0]), 8)
+        >>> [low.round(2).item(), high.round(2).item()]
+        [-2.43, 5.59]
+        """
+        reach = max(_REACH, _BOUNDS_REACH / count)
+        return (
+            np.minimum(self.within_reach(low), self.within_reach(low, reach)),
+            np.maximum(self.within_reach(high), self.within_reach(high, reach)),
+        )
 
 
 def _extended(x: np.ndarray, knots: np.ndarray, images: np.ndarray, slope: float) -> np.ndarray:
