@@ -141,6 +141,36 @@ def test_without_a_parent_variants_are_not_ranked_and_the_row_says_so(model, com
     assert all("cannot be ranked" in note for note in told.notes)
 
 
+def test_a_measured_mutant_is_answered_by_its_measurement_whoever_is_named_its_parent(
+    model, data_root
+):
+    rows = [r for r in load_dataset("skempi", data_root).measurements if r.parent and r.pkd]
+    variants, parents = (
+        [Pair(prepare_antibody(p.antibody)[0], p.antigen) for p in pairs]
+        for pairs in ([r.pair for r in rows[:200]], [r.parent for r in rows[:200]])
+    )
+    contexts = [PairContext(parent) for parent in parents]
+    alone, named = model.predict_pairs(variants), model.predict_pairs(variants, contexts=contexts)
+    known = [row for row, pair in enumerate(variants) if model.measured.row(pair) >= 0]
+    assert len(known) > 100
+    measured = model.measured.pkd[[model.measured.row(variants[row]) for row in known]]
+    for told in (alone, named):
+        assert np.sqrt(np.mean((told.calibrated.value[known] - measured) ** 2)) < 0.3
+        assert "learned from this pair" in told.notes[known[0]]
+
+
+def test_a_mutation_at_a_chains_end_makes_another_pair_of_a_measured_one(model, complexes):
+    pair = next(pair for pair in complexes if model.measured.row(pair) >= 0)
+    variant = Pair(Antibody("A" + pair.antibody.heavy[1:], pair.antibody.light), pair.antigen)
+    assert model.measured.row(variant) == model.measured.row(pair)
+    told = model.predict_pairs([variant], contexts=[PairContext(pair)])
+    assert "learned" not in told.notes[0]
+    (explained,) = model.explain([variant], [PairContext(pair)])
+    whole = model.measured.effect[model.measured.row(pair)]
+    kept = explained.parts["this pair or its parent, as measured"]
+    assert kept == pytest.approx(model.parent_share * whole)
+
+
 def test_a_germline_parent_withholds_the_score(model, complexes):
     pair = complexes[0]
     variant = mutated(pair, "CDR3", "A")
@@ -232,6 +262,18 @@ def test_cells_of_free_text_are_not_used_and_the_row_says_so():
     assert told["pkd"][0] == plain["pkd"][0]
     for name in ("parent", "parent_is", "epitope"):
         assert f"column {name!r} is not used" in told["note"][0]
+
+
+@pytest.mark.parametrize("stated", ["500", ">9", "0.5", "5 nM"])
+def test_a_parents_pkd_that_is_none_is_not_used_and_the_row_says_so(stated):
+    wt = {"id": "wt", "heavy": VHH[0], "light": "", "antigen": "MKVLAEGRYWDNKHTS"}
+    variant = {"id": "v", "heavy": VHH[0].replace("DRLS", "DALS"), "parent": "wt"}
+    plain, told = (
+        Predictor.load("default").predict(pl.DataFrame([wt, wt | variant | known], strict=False))
+        for known in ({}, {"parent_pkd": stated})
+    )
+    assert told["pkd"][1] == plain["pkd"][1]
+    assert "column 'parent_pkd' is not used" in told["note"][1]
 
 
 def test_half_width_is_conservative_and_weighted():

@@ -226,6 +226,11 @@ def test_a_bound_is_no_parent_to_subtract_but_a_stated_pkd_stands_in_for_one():
     assert read(*rows).measurements[1].delta_pkd == pytest.approx(-1.0)
 
 
+def test_a_stated_parents_pkd_that_no_assay_measures_is_refused():
+    mutant = {"heavy": MUTANT, "ddg_kcal_mol": "1", "parent_heavy": VH, "parent_pkd": "500"}
+    assert "a Kd of 5 nM is a pKd of 8.3" in read(mutant).rows[0].error
+
+
 def test_a_ddg_is_counted_from_the_median_of_its_parents_replicates():
     parent = [{"id": f"wt{n}", "pkd": value} for n, value in enumerate("6.0 9.0 9.1 8.9".split())]
     other_assay = {"id": "wt-bli", "pkd": "7.5", "assay": "bli"}

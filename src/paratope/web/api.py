@@ -10,7 +10,7 @@ from pydantic import Field
 from paratope import __version__
 from paratope.core.errors import unknown_name
 from paratope.core.files import plain
-from paratope.core.units import STRONG_PKD
+from paratope.core.units import PKD_MAX_MEASURABLE, PKD_MIN_MEASURABLE, STRONG_PKD
 from paratope.models.model import DEFAULT_COVERAGE
 from paratope.models.prediction import Prediction
 from paratope.models.predictor import Predictor
@@ -57,7 +57,12 @@ class PairInput(Shape):
     ] = None
     parent_pkd: Annotated[
         float | None,
-        Field(ge=0, le=20, allow_inf_nan=False, description="Measured pKd of that parent."),
+        Field(
+            ge=PKD_MIN_MEASURABLE,
+            le=PKD_MAX_MEASURABLE,
+            allow_inf_nan=False,
+            description="Measured pKd of that parent.",
+        ),
     ] = None
     parent_is: Annotated[
         Literal["germline", "mature", "lead"] | None, Field(description="What the parent is.")

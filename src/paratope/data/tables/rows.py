@@ -384,7 +384,7 @@ class RowReader:
         notes = []
         readers: dict[str, Callable[[str], Any]] = {
             "parent": lambda text: self._parent_in_table(row, pair, text),
-            "parent_pkd": lambda text: self._exact(text, "parent_pkd"),
+            "parent_pkd": self._parent_pkd,
             "parent_is": _parent_kind,
             "epitope": lambda text: parse_epitope(text, pair.antigen),
         }
@@ -394,6 +394,8 @@ class RowReader:
             try:
                 if not is_not_measured(text):
                     known[name] = read(text)
+                    if known[name] is None:
+                        raise InputError(f"{text!r} is a bound; expected a number")
                 elif name == "parent":
                     known[name] = self._molecules.parent_of(pair, cells)
             except InputError as problem:
@@ -415,11 +417,19 @@ class RowReader:
         suffix = row.id[len(pair.antibody.name) :]  # "/antigen", with several
         return self._parents.get(id_among(parent_id, self._parents, suffix))
 
-    def _exact(self, text: str, name: str) -> float | None:
-        """A number, None for a bound."""
+    def _parent_pkd(self, text: str) -> float | None:
+        """A parent's stated pKd, such as an assay measures; None for a bound."""
+        name = "parent_pkd"
         with located(f"column {self.columns[name]!r}" if name in self.columns else name):
             value, censoring = parse_bounded_number(text)
-        return value if censoring is Censoring.EXACT else None
+            if censoring is not Censoring.EXACT:
+                return None
+            if not PKD_MIN_MEASURABLE <= value <= PKD_MAX_MEASURABLE:
+                raise InputError(
+                    f"expected the parent's pKd, -log10(Kd / M), from {PKD_MIN_MEASURABLE:g} to "
+                    f"{PKD_MAX_MEASURABLE:g}, got {text!r}; a Kd of 5 nM is a pKd of 8.3"
+                )
+        return value
 
     def _with_parent(self, row: TableRow, cells: Cells) -> TableRow:
         """Resolve the parent; of a pKd, a ΔpKd and the parent's pKd, two give the third."""
@@ -445,7 +455,7 @@ class RowReader:
                 else:  # a value of its own needs no parent
                     self._unread[f"{column}: names no row of the table, so it is not used"] += 1
             if parent_pkd is None and not is_not_measured(stated):
-                parent_pkd = self._exact(stated, "parent_pkd")
+                parent_pkd = self._parent_pkd(stated)
         except InputError as problem:
             return row.with_error(problem)
         if parent_pkd is not None and pkd is not None:

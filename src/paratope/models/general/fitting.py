@@ -83,6 +83,7 @@ class MeasuredPairs:
     key: np.ndarray
     effect: np.ndarray  # Above level and Δ, in pKd, shrunk by the noise of their measurements
     pkd: np.ndarray  # Mean of what was measured
+    delta: np.ndarray  # Δ to the parents they were learned as variants of, 0 of others
 
     def row(self, pair: Pair) -> int:
         """Index of a pair; -1 if it was not measured."""
@@ -330,13 +331,15 @@ class TrainingTable:
     def measured_pairs(self, fit: Fit) -> MeasuredPairs:
         """What was measured of each pair, beside what a fit of all rows says."""
         rows = self.rows(fit, np.ones(len(self), bool))
-        rest = self.pkd - fit.level.level(rows) - fit.level.delta(rows)
+        delta = fit.level.delta(rows)
+        rest = self.pkd - fit.level.level(rows) - delta
         keys = np.array([pair_key(pair) for pair in self.pairs], np.int64)
         unique, index, count = np.unique(keys, return_inverse=True, return_counts=True)
         return MeasuredPairs(
             unique,
             np.bincount(index, rest) / (count + _NOISE_SHARE),
             np.bincount(index, self.pkd) / count,
+            np.bincount(index, delta) / count,
         )
 
     def domain(self) -> tuple[ApplicabilityDomain, Roots]:

@@ -210,12 +210,14 @@ class GeneralModel:
                 notes[row] = "; ".join(filter(None, (_OUT, notes[row])))
             if parent_part[row]:
                 continue
-            if (index := self.measured.row(pair)) >= 0:
-                own[row] = self.measured.effect[index]
+            index, of_root = self.measured.row(pair), self.measured.row(roots[row])
+            if index >= 0 and not (changes[row] and index == of_root):
+                # as a variant of the parent it was learned with, whichever is named now, if any
+                own[row] = self.measured.effect[index] + self.measured.delta[index] - delta[row]
                 told = f"learned from this pair: measured pKd {self.measured.pkd[index]:.2f}"
                 notes[row] = told
-            elif changes[row] and (index := self.measured.row(roots[row])) >= 0:
-                own[row] = self.parent_share * self.measured.effect[index]
+            elif changes[row] and of_root >= 0:
+                own[row] = self.parent_share * self.measured.effect[of_root]
         parts = level + parent_part, delta, own, parent_part
         return _Read(roots, changes, notes, rows, *parts, strata, epitopes, closest)
 
@@ -255,6 +257,7 @@ class GeneralModel:
             "measured.key": self.measured.key,
             "measured.effect": self.measured.effect,
             "measured.pkd": self.measured.pkd,
+            "measured.delta": self.measured.delta,
             "peptide_mean": self.learned.peptide_mean,
             "peptide_sd": self.learned.peptide_sd,
             "parent_share": np.array(self.parent_share),
@@ -291,7 +294,9 @@ class GeneralModel:
                 },
             )
             roots = Roots(*(arrays[f"roots.{field.name}"] for field in dataclasses.fields(Roots)))
-            measured = MeasuredPairs(*(arrays[f"measured.{n}"] for n in ("key", "effect", "pkd")))
+            measured = MeasuredPairs(
+                *(arrays[f"measured.{field.name}"] for field in dataclasses.fields(MeasuredPairs))
+            )
             positions = [str(name) for name in bundle.config["positions"]]
             weights = dict(zip(positions, arrays["weights"].tolist(), strict=True))
             substitutions = SubstitutionScore(weights, float(arrays["mean_weight"]))
