@@ -23,9 +23,9 @@ from campaign_landscapes import Remembered, spearman
 from measured_landscapes import MeasuredLandscape, measured_landscapes, without_family
 from paratope.campaigns.campaign import Campaign
 from paratope.campaigns.campaign_model import CampaignModel
-from paratope.campaigns.kernels.language import AntibodyLanguage
 from paratope.campaigns.kernels.substitution_prior import SubstitutionPrior
 from paratope.data.datasets import training_rows
+from paratope.encoders.likelihood import AntibodyLanguage
 from paratope.models.general.fitting import Fit, TrainingTable
 from results_writer import RESULTS, circumstances, write_results
 

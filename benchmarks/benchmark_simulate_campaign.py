@@ -28,9 +28,9 @@ from paratope.campaigns.campaign_simulation import (
     replay_figure,
     summary,
 )
-from paratope.campaigns.kernels.language import AntibodyLanguage
 from paratope.campaigns.suggestion.acquisition import DEFAULT_ACQUISITION, DEFAULT_EXPLORE
 from paratope.data.datasets import load_dataset
+from paratope.encoders.likelihood import AntibodyLanguage
 from paratope.evaluation.figures.style import save_figure
 from results_writer import circumstances, write_results
 

@@ -9,11 +9,11 @@ import numpy as np
 
 from paratope.campaigns.campaign import Campaign
 from paratope.campaigns.campaign_model import CampaignModel
-from paratope.campaigns.kernels.language import AntibodyLanguage, LanguageModel
 from paratope.campaigns.kernels.terms import TERMS, WITHIN_PARENT
 from paratope.core.units import ddg_kcal_mol_to_delta_pkd
 from paratope.data.datasets import load_dataset
 from paratope.data.measurements import Measurement
+from paratope.encoders.likelihood import AntibodyLanguage, LanguageModel
 from paratope.evaluation.baselines import BASELINES
 from paratope.evaluation.metrics import METRICS
 from paratope.models.recipes import load_recipe

@@ -10,12 +10,12 @@ import numpy as np
 
 from paratope.campaigns.campaign import Campaign
 from paratope.campaigns.campaign_model import CampaignModel
-from paratope.campaigns.kernels.language import AntibodyLanguage
 from paratope.campaigns.kernels.terms import TERMS, WITHIN_ANTIGEN, WITHIN_PARENT
 from paratope.data.datasets import load_dataset
 from paratope.data.datasets.abbibench import ASSAYS as ABBIBENCH
 from paratope.data.datasets.abbibench import abbibench_scores
 from paratope.data.measurements import Measurement
+from paratope.encoders.likelihood import AntibodyLanguage
 from paratope.evaluation.baselines import BASELINES
 from paratope.evaluation.metrics import METRICS
 from paratope.molecules.sequences import Antibody, Pair

@@ -11,8 +11,8 @@ import numpy as np
 from paratope.campaigns.adaptation.networks import NetworkOptions, tune_networks
 from paratope.campaigns.campaign import Campaign
 from paratope.campaigns.campaign_model import CampaignModel, SparseCampaignModel
-from paratope.campaigns.kernels.language import AntibodyLanguage
 from paratope.data.datasets import load_dataset
+from paratope.encoders.likelihood import AntibodyLanguage
 from paratope.evaluation.metrics import METRICS
 from paratope.molecules.sequences import Antibody, Pair
 

@@ -11,9 +11,9 @@ import numpy as np
 
 from paratope.campaigns.campaign import Campaign
 from paratope.campaigns.campaign_model import CampaignModel
-from paratope.campaigns.kernels.language import AntibodyLanguage
 from paratope.data.datasets import load_dataset
 from paratope.data.datasets.abbibench import ASSAYS
+from paratope.encoders.likelihood import AntibodyLanguage
 from paratope.molecules.sequences import Antibody, Pair
 
 ASSAY = "aayl49"

@@ -12,7 +12,7 @@ from paratope.data.datasets import load_dataset
 from paratope.data.splits.clusters import antibody_clusters
 from paratope.models.general.fitting import Fit, TrainingTable
 from paratope.models.general.substitutions import Change, changes_between
-from paratope.molecules.consensus import consensus_pair
+from paratope.molecules.alignment import consensus_pair
 from paratope.molecules.numbering import prepare_antibody
 from paratope.molecules.sequences import Antibody, Pair
 

@@ -11,9 +11,8 @@ import polars as pl
 
 from paratope.core.errors import InputError, unknown_name
 from paratope.data.datasets import ab_bind, data_root
-from paratope.data.datasets.dataset import require
+from paratope.data.datasets.dataset import read_rows, require
 from paratope.data.datasets.fetch import GEARBIND, GRAPHINITY, PROTATTBA
-from paratope.data.datasets.rows import read_rows
 
 GEARBIND_MODELS = (
     "FoldX", "Flex-ddG", "esm-1b", "ESM-ensemble", "Bind-ddG", "GearBind", "GearBind+P", "Ensemble",

@@ -27,10 +27,11 @@ from paratope.models.recipes import Recipe, load_recipe
 from paratope.molecules.numbering import prepare_antibody
 from paratope.molecules.sequences import Antibody, Antigen, Pair
 from paratope.training import RunOptions, fit, score
-from paratope.training.history import history_table, summarise
 from paratope.training.run_folder import (
+    history_table,
     open_run_folder,
     prediction_table,
+    summarise,
     write_predictions,
     write_run,
 )

@@ -9,9 +9,8 @@ from paratope.core.errors import InputError
 from paratope.core.units import pkd_to_dg_kcal_mol
 from paratope.data.audit import FAULTS, Finding, audit
 from paratope.data.datasets.simulated import simulate
-from paratope.data.findings import ordered
+from paratope.data.findings import ordered, point_masses
 from paratope.data.tables import frame_from_measurements, table_from_frame
-from paratope.data.value_faults import point_masses
 
 
 def clean_table(seed, **options):

@@ -9,9 +9,9 @@ from paratope.campaigns.campaign import Campaign
 from paratope.campaigns.campaign_model import CampaignModel
 from paratope.campaigns.campaign_model.antigens import CampaignAntigens
 from paratope.campaigns.campaign_model.training import HalfRankNormalTransform, observations
-from paratope.campaigns.kernels.language import AntibodyLanguage
 from paratope.campaigns.kernels.terms import TERMS, WITHIN_ANTIGEN
 from paratope.core.errors import InputError, ModelError
+from paratope.encoders.likelihood import AntibodyLanguage
 from paratope.models.bundle import write_bundle
 from paratope.models.predictor import Predictor
 from paratope.molecules.mutations import apply_mutations, parse_mutations

@@ -24,9 +24,17 @@ from paratope.models.predictor import Predictor
 from paratope.models.recipes import load_recipe
 from paratope.training import FitResult, RunOptions, train_table
 from paratope.training import checkpoints as checkpoint_files
-from paratope.training.checkpoints import LATEST, PREVIOUS, Checkpoints, DamageError, read_checked
+from paratope.training.checkpoints import (
+    LATEST,
+    PREVIOUS,
+    Checkpoints,
+    DamageError,
+    random_state,
+    read_checked,
+    restore_random_state,
+    seed_everything,
+)
 from paratope.training.loggers import RunLog
-from paratope.training.random_state import random_state, restore_random_state, seed_everything
 from small_runs import LONG, StopHereError, StoppingLog, run, same_run, same_weights, tiny
 
 

@@ -12,10 +12,10 @@ from paratope.campaigns.campaign_bundle import open_campaign
 from paratope.campaigns.campaign_model import CampaignModel, SparseCampaignModel
 from paratope.campaigns.campaign_model.background import BACKGROUND, MOST_CHANGES, background
 from paratope.campaigns.campaign_model.fast_scoring import FastScorer
-from paratope.campaigns.kernels.language import AntibodyLanguage
 from paratope.campaigns.kernels.terms import ENCODED_TERMS, OFFSETS, TERMS
 from paratope.campaigns.kernels.variants import Site, antibody_chains, numbered
 from paratope.core.errors import ModelError
+from paratope.encoders.likelihood import AntibodyLanguage
 from paratope.models.prediction import OUTPUT_COLUMNS
 from paratope.molecules.sequences import AMINO_ACIDS, Antibody, Antigen, Pair
 from paratope.opening import predictor_of

@@ -3,10 +3,10 @@ import pytest
 
 from paratope.campaigns.kernels import terms
 from paratope.campaigns.kernels.features import Featuriser
-from paratope.campaigns.kernels.language import AntibodyLanguage
 from paratope.campaigns.kernels.sum_kernel import KernelCenterer, SumKernel
 from paratope.campaigns.kernels.terms import TERMS, Pairwise, Scales
 from paratope.campaigns.kernels.variants import GAP, Aligner, ParentSites, Site
+from paratope.encoders.likelihood import AntibodyLanguage
 from paratope.molecules.mutations import apply_mutations, parse_mutations
 from paratope.molecules.numbering import number_chain
 from paratope.molecules.sequences import Antibody, Antigen, Pair

@@ -14,8 +14,8 @@ import pytest
 from paratope.core.errors import MissingExtraError, TrainingError
 from paratope.core.interruption import Interrupted
 from paratope.models.recipes import load_recipe
-from paratope.training.history import HistoryFile, history_table
 from paratope.training.loggers import LOGGERS, LoggerSet, RunLog, check_loggers, open_loggers
+from paratope.training.run_folder import HistoryFile, history_table
 from small_runs import run, tiny
 from test_offline import Offline
 

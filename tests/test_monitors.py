@@ -22,7 +22,7 @@ from paratope.models.batches import Examples
 from paratope.models.recipes import RECIPES, MonitorSettings, load_recipe, recipe_toml
 from paratope.molecules.sequences import Antibody, Antigen, Pair
 from paratope.training import RunOptions, fit, loop, monitors, train_table, validation
-from paratope.training.history import history_table
+from paratope.training.run_folder import history_table
 from small_runs import examples, run, tiny
 
 STEADY = ["schedule.name=constant", "training.learning_rate=0.01"]

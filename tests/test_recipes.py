@@ -16,8 +16,7 @@ from paratope.encoders import ENCODERS, load_encoder
 from paratope.encoders.transformer import TransformerEncoder
 from paratope.evaluation.figures import style
 from paratope.models.recipes import RECIPES, Recipe, load_recipe, recipe_toml, valid_keys
-from paratope.training.history import history_figure
-from paratope.training.run_folder import hyperparameters
+from paratope.training.run_folder import history_figure, hyperparameters
 from trained_models import simulated_table
 
 

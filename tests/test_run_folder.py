@@ -21,8 +21,8 @@ from paratope.models.batches import Examples
 from paratope.models.recipes import load_recipe
 from paratope.training import RunOptions, fit, train_table
 from paratope.training.checkpoints import LATEST
-from paratope.training.history import history_figure
 from paratope.training.loop import TIME_AND_MEMORY
+from paratope.training.run_folder import history_figure
 from paratope.training.runs import bundle_of_run, calibration_warning, lines_of_test
 from small_runs import LONG, StopHereError, StoppingLog, rows, run, tiny
 from trained_models import TINY_RECIPE, simulated_table

@@ -11,7 +11,6 @@ import pytest
 
 from paratope.campaigns.campaign_bundle import campaign_bundle
 from paratope.campaigns.campaign_model import CampaignModel
-from paratope.campaigns.kernels.language import AntibodyLanguage
 from paratope.campaigns.scanning import (
     Scan,
     combinations,
@@ -23,7 +22,7 @@ from paratope.campaigns.scanning import (
 from paratope.campaigns.scanning.mutational_scan import is_flat, model_checksum
 from paratope.core.errors import InputError
 from paratope.encoders.antiberty import AntibertyEncoder
-from paratope.encoders.likelihood import Likelihood
+from paratope.encoders.likelihood import AntibodyLanguage, Likelihood
 from paratope.models.predictor import Predictor
 from paratope.molecules.liabilities import new_liabilities
 from paratope.molecules.mutations import apply_mutations, parse_mutations

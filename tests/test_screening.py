@@ -14,8 +14,8 @@ import pyarrow as pa
 import pytest
 
 from paratope.campaigns.campaign_model import CampaignModel
-from paratope.campaigns.kernels.language import AntibodyLanguage
 from paratope.core.errors import InputError, OutputError
+from paratope.encoders.likelihood import AntibodyLanguage
 from paratope.models.bundle import write_bundle
 from paratope.models.predictor import Predictor
 from paratope.screening import funnel, run_folder, scoring, screen

@@ -13,8 +13,8 @@ import pytest
 
 from conftest import Run
 from paratope.campaigns.campaign_model import CampaignModel
-from paratope.campaigns.kernels.language import AntibodyLanguage
 from paratope.core.errors import InputError
+from paratope.encoders.likelihood import AntibodyLanguage
 from paratope.models.bundle import write_bundle
 from paratope.screening.engines import check_engine
 from small_campaigns import HEAVY, bundle_of, small_campaign

@@ -20,7 +20,6 @@ from paratope.campaigns import suggestion as rounds
 from paratope.campaigns.campaign import campaign_of
 from paratope.campaigns.campaign_bundle import campaign_bundle
 from paratope.campaigns.campaign_model import CampaignModel, LatentPrediction
-from paratope.campaigns.kernels.language import AntibodyLanguage
 from paratope.campaigns.suggestion import acquisition, parse_filters, suggest, suggestion_frame
 from paratope.campaigns.suggestion import candidates as pools
 from paratope.campaigns.suggestion.candidates import MeasuredVariants, allowed_positions
@@ -30,6 +29,7 @@ from paratope.cli.doctor import D13_HEAVY
 from paratope.core.errors import InputError, MissingExtraError
 from paratope.data.tables import read_table
 from paratope.encoders.antiberty import AntibertyEncoder
+from paratope.encoders.likelihood import AntibodyLanguage
 from paratope.models.predictor import Predictor
 from paratope.molecules.liabilities import LIABILITIES, find_liabilities, new_liabilities
 from paratope.molecules.mutations import Mutation, mutations_between, parse_mutations, positions_in

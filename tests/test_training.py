@@ -19,10 +19,10 @@ from paratope.models.batches import BatchPlan, Examples, collate
 from paratope.models.recipes import RECIPES, ScheduleSettings, load_recipe
 from paratope.molecules.sequences import AMINO_ACIDS
 from paratope.training import RunOptions, fit, score, train_table
-from paratope.training.history import history_table, summarise
 from paratope.training.learner import Learner, Schedule
 from paratope.training.loop import untrained_network
 from paratope.training.monitors import EarlyStopping, Monitors
+from paratope.training.run_folder import history_table, summarise
 from paratope.training.table import TrainingRows
 from small_campaigns import HEAVY, LIGHT
 from small_runs import TINY, comparable, examples, rows, run, same_weights, tiny

@@ -19,7 +19,6 @@ from paratope.campaigns.campaign_model import (
 )
 from paratope.campaigns.campaign_model.background import background
 from paratope.campaigns.campaign_model.training import HalfRankNormalTransform, campaign_featuriser
-from paratope.campaigns.kernels.language import AntibodyLanguage, LanguageModel
 from paratope.campaigns.kernels.substitution_prior import SubstitutionPrior
 from paratope.campaigns.kernels.terms import Scales
 from paratope.campaigns.kernels.variants import ParentSites
@@ -27,6 +26,7 @@ from paratope.campaigns.sparse_process import SparseProcess
 from paratope.core.errors import ModelError
 from paratope.core.files import plain
 from paratope.core.validation import numbers, validated, within
+from paratope.encoders.likelihood import AntibodyLanguage, LanguageModel
 from paratope.models.applicability_domain import ApplicabilityDomain
 from paratope.models.bundle import GENERAL, Bundle, BundleConfig
 from paratope.models.general.general_model import GeneralModel

@@ -72,9 +72,9 @@ def simulate_campaign(
         write_replay,
     )
     from paratope.campaigns.campaign_simulation import compare as compare_strategies
-    from paratope.campaigns.kernels.language import AntibodyLanguage
     from paratope.campaigns.suggestion.acquisition import BatchOptions
     from paratope.core.progress import console_progress
+    from paratope.encoders.likelihood import AntibodyLanguage
 
     BatchOptions(batch, acquisition, explore)  # refuses what is out of range before the work
     options = ReplayOptions(batch, rounds, repeats, start, top, seed)

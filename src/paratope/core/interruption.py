@@ -1,4 +1,4 @@
-"""Leaving in good order when asked to: Ctrl-C (SIGINT) and SIGTERM.
+"""Leaving in good order when asked to, by Ctrl-C (SIGINT) or SIGTERM, and what goes on afterwards.
 
 A first signal ends the work at the next place where it can go on later; a second one ends it at
 once. Nothing is damaged by either: every file is written whole or not at all.
@@ -8,9 +8,9 @@ import contextlib
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from types import FrameType
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -79,3 +79,18 @@ class Interruption:
         if not self._deferred:
             raise Interrupted(number)
         os.write(2, b"Leaving; a second signal leaves at once.\n")
+
+
+class Resumable:
+    """An object whose attributes named in `kept` are plain values, and all it goes on from."""
+
+    kept: ClassVar[tuple[str, ...]]
+
+    def state_dict(self) -> dict[str, Any]:
+        """The kept attributes by name."""
+        return {name: getattr(self, name) for name in self.kept}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from another's state; what is not in it stays."""
+        for name in self.kept:
+            setattr(self, name, state.get(name, getattr(self, name)))

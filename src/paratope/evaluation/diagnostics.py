@@ -7,14 +7,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 
 from paratope.core.units import PKD_MAX_OUTPUT, PKD_MIN_OUTPUT
-from paratope.data.findings import Finding, ordered, percent
-from paratope.data.value_faults import (
+from paratope.data.findings import (
     DOMINANT_SHARE,
     MAX_OUTSIDE_SHARE,
+    Finding,
     collapse,
     dominant_group,
+    ordered,
     outlying_cluster,
     outside_share,
+    percent,
     point_masses,
 )
 from paratope.evaluation.bootstrap import MIN_GROUPS, Bootstrap, Interval

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from paratope.core.errors import InputError
-from paratope.core.resumable import Resumable
+from paratope.core.interruption import Resumable
 from paratope.data.measurements import Measurement
 from paratope.encoders import Encoder
 from paratope.encoders.protocol import Role

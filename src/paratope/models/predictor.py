@@ -22,7 +22,7 @@ from paratope.models.prediction import (
     prediction_frame,
     row_prediction,
 )
-from paratope.molecules.consensus import consensus_pair
+from paratope.molecules.alignment import consensus_pair
 from paratope.molecules.numbering import prepare_antibody
 from paratope.molecules.sequences import Antigen, Pair
 

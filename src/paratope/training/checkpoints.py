@@ -11,15 +11,18 @@ Each is what `torch.save` writes, followed by the SHA-256 of it in 64 hexadecima
 `torch.load` reads the file as any other.
 """
 
+import contextlib
 import functools
 import hashlib
 import os
 import pickle
+import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -188,3 +191,43 @@ def check_same_run(
             f"the checkpoint was made with other {' and '.join(other)} rows: the table or its "
             "split has changed; start a new run in another folder"
         )
+
+
+def random_state() -> dict[str, Any]:
+    """State of the generators of Python, NumPy, torch and every CUDA device, as plain values."""
+    version, words, gauss = random.getstate()
+    kind, keys, position, has_gauss, cached = np.random.get_state()
+    return {
+        "python": [version, torch.tensor(words), gauss],
+        "numpy": [str(kind), torch.from_numpy(np.array(keys)), position, has_gauss, cached],
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    }
+
+
+def restore_random_state(state: dict[str, Any]) -> None:
+    """Put every generator where it was."""
+    version, words, gauss = state["python"]
+    random.setstate((version, tuple(words.tolist()), gauss))
+    kind, keys, position, has_gauss, cached = state["numpy"]
+    np.random.set_state((kind, keys.numpy(), position, has_gauss, cached))
+    torch.set_rng_state(state["torch"])
+    if state["cuda"] and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all(state["cuda"])
+
+
+def seed_everything(seed: int) -> None:
+    """Seed the global generators, which libraries may draw from."""
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+@contextlib.contextmanager
+def callers_random_state_kept() -> Iterator[None]:
+    """Whatever is seeded or drawn inside, or in what it decorates, the caller's go on unmoved."""
+    state = random_state()
+    try:
+        yield
+    finally:
+        restore_random_state(state)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from paratope.core.resumable import Resumable
+from paratope.core.interruption import Resumable
 from paratope.models.batches import PairBatch
 from paratope.models.losses import Objective
 from paratope.models.network import Network, NetworkOutput

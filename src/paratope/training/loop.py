@@ -11,24 +11,25 @@ import torch
 from torch import Tensor
 
 from paratope.core.errors import TrainingError
-from paratope.core.interruption import Interrupted, Interruption
+from paratope.core.interruption import Interrupted, Interruption, Resumable
 from paratope.core.progress import Progress, peak_memory_mb, silent
-from paratope.core.resumable import Resumable
 from paratope.encoders.transformer import resolve_device
 from paratope.models.batches import BatchPlan, Embeddings, Examples, collate, label_batch
 from paratope.models.fine_tuning import build_network, embedding_width
 from paratope.models.network import Network
 from paratope.models.recipes import NetworkConfig, Recipe
-from paratope.training.checkpoints import Checkpoints, check_same_run, weights_of
-from paratope.training.learner import Learner
-from paratope.training.loggers import RunLog
-from paratope.training.monitors import EarlyStopping, Monitors
-from paratope.training.random_state import (
+from paratope.training.checkpoints import (
+    Checkpoints,
     callers_random_state_kept,
+    check_same_run,
     random_state,
     restore_random_state,
     seed_everything,
+    weights_of,
 )
+from paratope.training.learner import Learner
+from paratope.training.loggers import RunLog
+from paratope.training.monitors import EarlyStopping, Monitors
 from paratope.training.validation import Validation
 
 Record = dict[str, Any]

@@ -16,10 +16,16 @@ import torch
 from torch import Tensor, nn
 
 from paratope.core.errors import TrainingError
-from paratope.core.resumable import Resumable
+from paratope.core.interruption import Resumable
 from paratope.core.units import PKD_MAX_OUTPUT, PKD_MIN_OUTPUT
-from paratope.data.findings import Finding, named, percent
-from paratope.data.value_faults import MAX_OUTSIDE_SHARE, collapse, outside_share
+from paratope.data.findings import (
+    MAX_OUTSIDE_SHARE,
+    Finding,
+    collapse,
+    named,
+    outside_share,
+    percent,
+)
 from paratope.models.batches import PairBatch
 from paratope.models.network import NetworkOutput
 from paratope.models.recipes import Recipe
@@ -204,7 +210,7 @@ def observe_collapse(epoch: Epoch) -> Observation:
 
 
 def collapse_of(predicted: np.ndarray, measured: np.ndarray) -> Observation:
-    """`paratope.data.value_faults.collapse` of predictions, (n,), as an observation."""
+    """`paratope.data.findings.collapse` of predictions, (n,), as an observation."""
     spread = collapse(predicted, measured)
     columns = {name: getattr(spread, name) for name in ("distinct", "tie_share", "spread_ratio")}
     advice = "look at the losses of the first epochs, and try another training.learning_rate"

@@ -29,10 +29,15 @@ from paratope.models.ensembling import calibration_lines, environment
 from paratope.models.fine_tuning import adapted_sides
 from paratope.models.model import Scored
 from paratope.models.recipes import Recipe, load_recipe
-from paratope.training.history import history_table, summarise
 from paratope.training.loggers import LOG, RunLog
 from paratope.training.monitors import collapse_of, range_of
-from paratope.training.run_folder import input_files, result_files, write_predictions
+from paratope.training.run_folder import (
+    history_table,
+    input_files,
+    result_files,
+    summarise,
+    write_predictions,
+)
 from paratope.training.table import TrainedTable
 
 # The baselines whose numbers stand beside a run's own when it ends; `evaluate` fits them all.

@@ -28,10 +28,9 @@ from paratope.encoders import Encoder
 from paratope.models.batches import Embeddings, Examples
 from paratope.models.fine_tuning import open_store
 from paratope.models.recipes import Recipe, in_folder, recipe_toml
-from paratope.training.checkpoints import Checkpoints
+from paratope.training.checkpoints import Checkpoints, callers_random_state_kept
 from paratope.training.loggers import RunLog
 from paratope.training.loop import Record, RunOptions, fit
-from paratope.training.random_state import callers_random_state_kept
 from paratope.training.table import TrainingRows
 
 if TYPE_CHECKING:

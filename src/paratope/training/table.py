@@ -19,11 +19,11 @@ from paratope.models.fine_tuning import open_store
 from paratope.models.model import Scored
 from paratope.models.network_model import fit_pair
 from paratope.models.recipes import Recipe, in_folder
-from paratope.training.history import HistoryFile
+from paratope.training.checkpoints import callers_random_state_kept
 from paratope.training.loggers import check_loggers, open_loggers
 from paratope.training.loop import FitResult, RunOptions, fit
-from paratope.training.random_state import callers_random_state_kept
 from paratope.training.run_folder import (
+    HistoryFile,
     input_files,
     molecule_columns,
     open_run_folder,

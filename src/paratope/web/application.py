@@ -23,9 +23,8 @@ from paratope.models.predictor import Predictor
 from paratope.web import api, job_api, job_pages, pages
 from paratope.web.jobs import Runner, Store
 from paratope.web.predicting import FIRST_PAIR, Asked, BusyError, Predicting, ServedModel
-from paratope.web.protection import Gate, PatientProtocol, Refusal, refusal
+from paratope.web.protection import Gate, PatientProtocol, Refusal, Watch, log_to_stderr, refusal
 from paratope.web.settings import ServeSettings
-from paratope.web.watching import Watch, log_to_stderr
 
 STATIC = Path(__file__).with_name("static")
 _CODES = {404: "not_found", 405: "wrong_method", 400: "bad_request"}

@@ -20,10 +20,10 @@ from paratope.campaigns.adaptation.validation import AssayPredictor, campaign_fi
 from paratope.campaigns.campaign import Campaign, campaign_of
 from paratope.campaigns.campaign_bundle import campaign_bundle, open_campaign
 from paratope.campaigns.campaign_model import INDUCING_ROWS, MAX_ROWS, CampaignModel, check_campaign
-from paratope.campaigns.kernels.language import AntibodyLanguage
 from paratope.campaigns.kernels.substitution_prior import SubstitutionPrior
 from paratope.core.errors import InputError, OutputError
 from paratope.core.progress import Progress, silent
+from paratope.encoders.likelihood import AntibodyLanguage
 from paratope.models.bundle import Bundle, check_target, write_bundle
 from paratope.models.ensembling import environment
 from paratope.models.predictor import Predictor

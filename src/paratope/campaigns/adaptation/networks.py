@@ -30,13 +30,13 @@ from paratope.campaigns.adaptation.validation import (
 from paratope.campaigns.campaign import Campaign
 from paratope.campaigns.campaign_model import INDUCING_ROWS, CampaignModel, SparseCampaignModel
 from paratope.campaigns.campaign_model.training import HalfRankNormalTransform
-from paratope.campaigns.kernels.language import LanguageModel
 from paratope.core.errors import ModelError
 from paratope.core.files import plain
 from paratope.core.progress import Progress, silent
 from paratope.core.validation import validated
 from paratope.data.measurements import Measurement
 from paratope.encoders import load_encoder
+from paratope.encoders.likelihood import LanguageModel
 from paratope.evaluation.metrics import METRICS, EvaluationRows
 from paratope.models.applicability_domain import ApplicabilityDomain
 from paratope.models.batches import Embeddings, Examples

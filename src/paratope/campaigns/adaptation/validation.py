@@ -10,9 +10,9 @@ import numpy as np
 
 from paratope.campaigns.campaign import Campaign
 from paratope.campaigns.campaign_model import MAX_ROWS, CampaignModel, fit_campaign
-from paratope.campaigns.kernels.language import LanguageModel
 from paratope.core.censoring import Censoring
 from paratope.core.errors import InputError
+from paratope.encoders.likelihood import LanguageModel
 from paratope.evaluation.baselines import BASELINES
 from paratope.evaluation.bootstrap import Bootstrap, Interval, fisher_z, group_codes
 from paratope.evaluation.metrics import METRICS, EvaluationRows, RowWeights

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from paratope.data.measurements import Measurement
-from paratope.molecules.consensus import consensus_pair
+from paratope.molecules.alignment import consensus_pair
 from paratope.molecules.sequences import Antibody, Pair
 
 # Antibodies whose variable domains agree in this share of residues are variants of one parent.

@@ -25,13 +25,13 @@ from paratope.campaigns.campaign_model.training import (
 )
 from paratope.campaigns.gaussian_process import GaussianProcess
 from paratope.campaigns.kernels.features import Features
-from paratope.campaigns.kernels.language import LanguageModel
 from paratope.campaigns.kernels.sum_kernel import Importance, NewVariants, SumKernel, importance
 from paratope.campaigns.kernels.terms import ENCODED_TERMS
 from paratope.campaigns.sparse_process import SparseFit, SparseProcess, inducing_rows
 from paratope.core.progress import Progress, silent
 from paratope.core.units import STRONG_PKD
 from paratope.data.measurements import PairContext
+from paratope.encoders.likelihood import LanguageModel
 from paratope.models.applicability_domain import ApplicabilityDomain, DomainDistance
 from paratope.models.explanation import Explanation
 from paratope.models.general.substitutions import Change

@@ -10,7 +10,6 @@ from scipy.special import ndtri
 from paratope.campaigns.campaign import UNKNOWN_ANTIGEN, Campaign
 from paratope.campaigns.gaussian_process import Observations, fit_hyperparameters, prior_weights
 from paratope.campaigns.kernels.features import Features, Featuriser
-from paratope.campaigns.kernels.language import LanguageModel
 from paratope.campaigns.kernels.substitution_prior import SubstitutionPrior
 from paratope.campaigns.kernels.sum_kernel import centred_grams
 from paratope.campaigns.kernels.terms import (
@@ -25,6 +24,7 @@ from paratope.campaigns.kernels.variants import ParentSites
 from paratope.core.censoring import Censoring
 from paratope.core.errors import InputError, ModelError
 from paratope.core.validation import numbers, validated, within
+from paratope.encoders.likelihood import LanguageModel
 from paratope.molecules.sequences import Pair
 
 # With more rows a sparse process takes the place of an exact one.

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from paratope.campaigns.kernels.language import LanguageModel
 from paratope.campaigns.kernels.variants import (
     GAP,
     NO_REGION,
@@ -18,6 +17,7 @@ from paratope.campaigns.kernels.variants import (
     antibody_chains,
     numbered,
 )
+from paratope.encoders.likelihood import LanguageModel
 from paratope.encoders.residue import residue_table
 from paratope.molecules.sequences import Pair
 

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from paratope.campaigns.kernels.language import LanguageModel
 from paratope.core.errors import InputError
+from paratope.encoders.likelihood import LanguageModel
 from paratope.molecules.numbering import REGIONS, find_domains
 from paratope.molecules.sequences import AMINO_ACIDS, Pair
 

@@ -12,7 +12,7 @@ from rapidfuzz.distance import Levenshtein
 from paratope.campaigns.campaign.parents import FAMILY_IDENTITY
 from paratope.campaigns.campaign_model import CampaignModel
 from paratope.core.errors import InputError, unknown_name
-from paratope.molecules.consensus import CONSENSUS
+from paratope.molecules.alignment import CONSENSUS
 from paratope.molecules.liabilities import new_liabilities
 from paratope.molecules.mutations import (
     REGION_NAMES,

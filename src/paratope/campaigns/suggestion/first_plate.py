@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from paratope.campaigns.kernels.features import Featuriser
-from paratope.campaigns.kernels.language import AntibodyLanguage, LanguageModel
 from paratope.campaigns.kernels.sum_kernel import centred_grams
 from paratope.campaigns.kernels.terms import (
     ENCODED_TERMS,
@@ -45,6 +44,7 @@ from paratope.campaigns.suggestion.next_round import (
 from paratope.core.errors import InputError
 from paratope.core.progress import Progress, silent
 from paratope.data.tables import TableRow, read_table
+from paratope.encoders.likelihood import AntibodyLanguage, LanguageModel
 from paratope.models.predictor import Predictor
 from paratope.molecules.liabilities import new_liabilities
 from paratope.molecules.mutations import Mutation, apply_mutations

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from paratope.core.errors import InputError
-from paratope.data.audit import molecules, reading, relations, rows, values
+from paratope.data.audit import molecules, relations, rows, values
 from paratope.data.audit.report import CASES, FAULTS, AuditReport, TableSummary
 from paratope.data.audit.table import AuditedTable, read_audited
 from paratope.data.findings import Finding, ordered
@@ -59,7 +59,7 @@ VALUE_CHECKS: tuple[Check, ...] = (
 TABLE_CHECKS: tuple[Check, ...] = (
     rows.check_cells,
     rows.check_ids,
-    reading.check_reading,
+    values.check_reading,
     *VALUE_CHECKS,
     molecules.check_readable,
     molecules.check_antigen_cells,

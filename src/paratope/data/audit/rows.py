@@ -7,8 +7,14 @@ import numpy as np
 
 from paratope.data.audit.relations import centred, group_means
 from paratope.data.audit.table import KCAL_PER_LOG10, AuditedTable, ValueColumn, rank_correlation
-from paratope.data.findings import Finding, concise, named, percent
-from paratope.data.value_faults import MIN_DOMINANCE_ROWS, dominant_group
+from paratope.data.findings import (
+    MIN_DOMINANCE_ROWS,
+    Finding,
+    concise,
+    dominant_group,
+    named,
+    percent,
+)
 
 # SD of one measurement (log10) that laboratories reach between each other
 USUAL_SD = 0.5

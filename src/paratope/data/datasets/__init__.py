@@ -19,6 +19,7 @@ from paratope.data.datasets.abbibench import ABBIBENCH, abbibench_scores, publis
 from paratope.data.datasets.absci_her2 import ABSCI_HER2
 from paratope.data.datasets.curated import CURATED
 from paratope.data.datasets.dataset import (
+    UNKNOWN_ANTIGEN,
     DataFile,
     Dataset,
     Imported,
@@ -32,7 +33,6 @@ from paratope.data.datasets.dataset import (
 )
 from paratope.data.datasets.formats import ALPHASEQ, FLAB, PLAIN
 from paratope.data.datasets.general import GENERAL
-from paratope.data.datasets.rows import UNKNOWN_ANTIGEN
 from paratope.data.datasets.sabdab import SABDAB, SABDAB_SUMMARY
 from paratope.data.datasets.skempi import SKEMPI, SKEMPI_RAW
 from paratope.data.measurements import Measurement

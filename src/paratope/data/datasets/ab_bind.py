@@ -17,8 +17,15 @@ from collections.abc import Iterator, Sequence
 
 from paratope.core.censoring import Censoring
 from paratope.core.units import ddg_kcal_mol_to_delta_pkd
-from paratope.data.datasets.dataset import DataFile, Dataset, Outcome, Source
-from paratope.data.datasets.rows import SourceRow, celsius_to_K, has_heavy_domain
+from paratope.data.datasets.dataset import (
+    DataFile,
+    Dataset,
+    Outcome,
+    Source,
+    SourceRow,
+    celsius_to_K,
+    has_heavy_domain,
+)
 from paratope.data.measurements import Conditions, Measurement, Origin
 from paratope.molecules.sequences import Pair
 

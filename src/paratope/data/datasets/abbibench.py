@@ -23,15 +23,16 @@ import polars as pl
 from paratope.core.censoring import Censoring
 from paratope.core.errors import InputError, unknown_name
 from paratope.data.datasets.dataset import (
+    UNKNOWN_ANTIGEN,
     DataFile,
     Dataset,
     Outcome,
     Source,
     data_root,
     locate,
+    read_rows,
     require,
 )
-from paratope.data.datasets.rows import UNKNOWN_ANTIGEN, read_rows
 from paratope.data.measurements import Conditions, Measurement, Origin
 
 LICENCE = "CC-BY-4.0"  # stated by the data page; the repository holds no licence file

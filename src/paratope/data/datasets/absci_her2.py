@@ -13,8 +13,7 @@ from collections.abc import Iterator
 
 from paratope.core.censoring import Censoring
 from paratope.core.units import kd_nM_to_pkd
-from paratope.data.datasets.dataset import DataFile, Dataset, Outcome, Source
-from paratope.data.datasets.rows import SourceRow
+from paratope.data.datasets.dataset import DataFile, Dataset, Outcome, Source, SourceRow
 from paratope.data.measurements import Conditions, Measurement, Origin, bound_non_binders
 
 LICENCE = "BSD-3-Clause-Clear"

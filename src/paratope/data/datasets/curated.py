@@ -20,8 +20,15 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from paratope.core.censoring import Censoring
-from paratope.data.datasets.dataset import DataFile, Dataset, Outcome, Source
-from paratope.data.datasets.rows import UNKNOWN_ANTIGEN, SourceRow, celsius_to_K
+from paratope.data.datasets.dataset import (
+    UNKNOWN_ANTIGEN,
+    DataFile,
+    Dataset,
+    Outcome,
+    Source,
+    SourceRow,
+    celsius_to_K,
+)
 from paratope.data.measurements import Conditions, Measurement, Origin, bound_non_binders
 from paratope.molecules.sequences import Pair
 

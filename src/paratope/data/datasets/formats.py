@@ -17,8 +17,15 @@ from pathlib import Path
 
 from paratope.core.censoring import Censoring
 from paratope.core.errors import InputError
-from paratope.data.datasets.dataset import Dataset, Outcome, Source
-from paratope.data.datasets.rows import UNKNOWN_ANTIGEN, has_heavy_domain, header_of, read_rows
+from paratope.data.datasets.dataset import (
+    UNKNOWN_ANTIGEN,
+    Dataset,
+    Outcome,
+    Source,
+    has_heavy_domain,
+    header_of,
+    read_rows,
+)
 from paratope.data.measurements import Conditions, Measurement, Origin, bound_non_binders
 from paratope.data.tables import SheetPath, match_columns, read_table
 from paratope.data.tables.columns import VALUE_COLUMNS

@@ -12,8 +12,7 @@ are left out. As published, a light chain alone stands in the place of the heavy
 import re
 from collections.abc import Iterator
 
-from paratope.data.datasets.dataset import DataFile, Dataset, Outcome, Source
-from paratope.data.datasets.rows import has_heavy_domain
+from paratope.data.datasets.dataset import DataFile, Dataset, Outcome, Source, has_heavy_domain
 from paratope.data.measurements import Measurement, Origin
 
 TABLE = DataFile(

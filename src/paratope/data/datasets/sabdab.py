@@ -12,8 +12,7 @@ from collections.abc import Iterator
 
 from paratope.core.errors import InputError
 from paratope.core.units import kd_M_to_pkd
-from paratope.data.datasets.dataset import DataFile, Dataset, Outcome, Source
-from paratope.data.datasets.rows import celsius_to_K
+from paratope.data.datasets.dataset import DataFile, Dataset, Outcome, Source, celsius_to_K
 from paratope.data.measurements import Conditions, Measurement, Origin
 
 CITATION = (

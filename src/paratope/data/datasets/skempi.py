@@ -13,8 +13,7 @@ from collections.abc import Iterable, Iterator
 
 from paratope.core.censoring import Censoring
 from paratope.core.units import kd_M_to_pkd, parse_kd
-from paratope.data.datasets.dataset import DataFile, Dataset, Outcome, Source
-from paratope.data.datasets.rows import SourceRow
+from paratope.data.datasets.dataset import DataFile, Dataset, Outcome, Source, SourceRow
 from paratope.data.measurements import Conditions, Measurement, Origin, bound_non_binders
 
 CITATION = "Jankauskaite et al. 2019, SKEMPI 2.0, Bioinformatics 35:462"
