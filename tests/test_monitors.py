@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from paratope.core.errors import TrainingError
-from paratope.data import value_faults
+from paratope.data import findings
 from paratope.data.datasets.simulated import simulate
 from paratope.data.measurements import Measurement
 from paratope.data.tables import frame_from_measurements, write_table
@@ -424,16 +424,16 @@ def test_the_page_states_the_limits_of_the_code(repository):
     page = (repository / "docs" / "recipes.md").read_text("utf-8")
     section = " ".join(page.partition("## Monitors")[2].partition("## Loggers")[0].split())
     for text in (
-        f"fewer than {value_faults.FEW_ALWAYS} distinct predictions",
-        f"more than {100 * value_faults.MAX_TIE_SHARE:g} % of them equal",
-        f"a spread below {100 * value_faults.MIN_SPREAD_RATIO:g} % of the measured",
+        f"fewer than {findings.FEW_ALWAYS} distinct predictions",
+        f"more than {100 * findings.MAX_TIE_SHARE:g} % of them equal",
+        f"a spread below {100 * findings.MIN_SPREAD_RATIO:g} % of the measured",
         f"for {monitors.OVERFITTED_EPOCHS} epochs",
         f"above its minimum by {100 * monitors.MIN_RISE:g} %",
         f"in the latest {monitors.RECALL_WINDOW} epochs",
         f"fell by more than {monitors.MAX_RECALL_FALL:g} points",
         f"a standard deviation above {monitors.MAX_STABLE_RECALL_SD:g};",
         f"at least {monitors.MIN_STRONG} strong binders",
-        f"more than {100 * value_faults.MAX_OUTSIDE_SHARE:g} % of the predictions lie outside",
+        f"more than {100 * findings.MAX_OUTSIDE_SHARE:g} % of the predictions lie outside",
         f"AdamW's ε of {monitors.VANISHED:g}",
         f"more than {100 * monitors.MAX_DEAD_UNITS:g} % of the hidden units",
         f"at most {validation.MAX_SAMPLE} training rows",

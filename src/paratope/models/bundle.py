@@ -100,10 +100,16 @@ def write_bundle(bundle: Bundle, folder: str | os.PathLike[str]) -> Path:
     """Write a bundle over the model in a folder, other files kept; raises as `check_target`."""
     target = Path(folder)
     check_target(target)
-    contents = {
-        "model.safetensors": _weights_bytes(bundle),
-        "card.md": bundle.card.encode("utf-8"),
-    }
+    weights = {name: bundle.weights[name] for name in sorted(bundle.weights)}
+    if bundle.config.get("kind") == GENERAL:
+        from safetensors.numpy import save
+
+        content = save({name: np.array(values, order="C") for name, values in weights.items()})
+    else:
+        from safetensors.torch import save as save_tensors
+
+        content = save_tensors(weights)
+    contents = {"model.safetensors": content, "card.md": bundle.card.encode("utf-8")}
     for name in _DOCUMENTS:
         if name != "campaign" or bundle.campaign:
             indent = 2 if name in ("metrics", "environment") else None
@@ -175,17 +181,6 @@ def read_bundle(folder: str | os.PathLike[str]) -> Bundle:
     }
     card = contents.get("card.md", b"").decode("utf-8", errors="replace")
     return Bundle(config=config, weights=weights, card=card, **documents)
-
-
-def _weights_bytes(bundle: Bundle) -> bytes:
-    ordered = {name: bundle.weights[name] for name in sorted(bundle.weights)}
-    if bundle.config.get("kind") == GENERAL:
-        from safetensors.numpy import save
-
-        return save({name: np.array(values, order="C") for name, values in ordered.items()})
-    from safetensors.torch import save as save_tensors
-
-    return save_tensors(ordered)
 
 
 def _weights(source: Path, kind: str, data: bytes) -> dict[str, Any]:

@@ -75,26 +75,15 @@ def occlusion(
     """
     told = []
     for pair in pairs:
-        masked = _masked(pair)
-        asked = [pair, *(variant for _, variant in masked)]
-        pkd, *without = predict(asked).tolist()
-        changes = tuple(
-            (place, pkd - value) for (place, _), value in zip(masked, without, strict=True)
-        )
+        places, variants, own = [], [], dict(zip("HL", pair.antibody.chains, strict=False))
+        for name, chain in own.items():
+            for domain in find_domains(chain):
+                sites = zip(domain.positions, domain.regions, strict=True)
+                for index, (imgt, region) in enumerate(sites, domain.start):
+                    masked = own | {name: chain[:index] + _MASK + chain[index + 1 :]}
+                    places.append(Change(name, imgt, region, chain[index], _MASK))
+                    variants.append(Pair(Antibody(masked["H"], masked.get("L")), pair.antigen))
+        pkd, *without = predict([pair, *variants]).tolist()
+        changes = tuple((place, pkd - value) for place, value in zip(places, without, strict=True))
         told.append(Explanation({"predicted": pkd}, changes, pkd, _OCCLUSION, is_sum=False))
     return told
-
-
-def _masked(pair: Pair) -> list[tuple[Change, Pair]]:
-    """The pair with each residue of its variable domains masked in turn, and where."""
-    masked = []
-    own = dict(zip("HL", pair.antibody.chains, strict=False))
-    for name, chain in own.items():
-        for domain in find_domains(chain):
-            sites = zip(domain.positions, domain.regions, strict=True)
-            for index, (imgt, region) in enumerate(sites, domain.start):
-                place = Change(name, imgt, region, chain[index], _MASK)
-                chains = own | {name: chain[:index] + _MASK + chain[index + 1 :]}
-                antibody = Antibody(chains["H"], chains.get("L"))
-                masked.append((place, Pair(antibody, pair.antigen)))
-    return masked

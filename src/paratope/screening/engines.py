@@ -272,7 +272,9 @@ class RayEngine:
         if on_gpus not in self._workers:
             order = dataclasses.replace(self._order, device="auto" if on_gpus else "cpu")
             needs = {"num_cpus": 0 if on_gpus else 1, "num_gpus": int(on_gpus)}
-            files = _model_files(self._predictor)
+            with tempfile.TemporaryDirectory() as above:
+                folder = self._predictor.save(Path(above) / "model")
+                files = {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
             self._models[on_gpus] = [self._ray.put((order, files))]
             actor = self._ray.remote(_Worker).options(max_restarts=_RESTARTS, **needs)
             count = gpus if on_gpus else max(1, processors)
@@ -296,7 +298,9 @@ class RayEngine:
                     "node running there? If it asks for a token, set RAY_AUTH_MODE=token"
                 ) from None
         else:
-            workers = int(self._address or 0) or _processors()
+            has_affinity = hasattr(os, "sched_getaffinity")  # what this process may use
+            processors = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
+            workers = int(self._address or 0) or processors
             with _environment():
                 self._ray.init(
                     address="local",
@@ -370,17 +374,3 @@ def _environment() -> Iterator[None]:
             os.environ.pop(name)
             if value is not None:
                 os.environ[name] = value
-
-
-def _processors() -> int:
-    """How many this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def _model_files(predictor: Predictor) -> dict[str, bytes]:
-    """Files of a model's folder, by name."""
-    with tempfile.TemporaryDirectory() as above:
-        folder = predictor.save(Path(above) / "model")
-        return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}

@@ -62,10 +62,7 @@ class FastRanking:
         order = np.lexsort((rows, -values))  # equal scores in the library's order
         best, rest = order[: self.pool], order[self.pool :]
         self.rows, self.values = rows[best], values[best]
-        self._count(values[rest])
-
-    def _count(self, values: np.ndarray) -> None:
-        index = np.clip(np.searchsorted(self.edges, values, "right") - 1, 0, _BINS - 1)
+        index = np.clip(np.searchsorted(self.edges, values[rest], "right") - 1, 0, _BINS - 1)
         self.counts += np.bincount(index, minlength=_BINS)
 
     @property

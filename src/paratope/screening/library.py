@@ -112,7 +112,8 @@ def _file(path: Path) -> LibraryFile:
             lines += chunk.count(b"\n")
             records += chunk.count(b">")
     name = path.name.lower()
-    rows = records if _is_fasta(name) else max(lines - 1, 0)
+    is_fasta = path.suffix.lower() in {".fasta", ".fa", ".faa", ".fas", ".fsa"}
+    rows = records if is_fasta else max(lines - 1, 0)
     if name.endswith((".parquet", ".pq")):
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -124,10 +125,6 @@ def _file(path: Path) -> LibraryFile:
     elif name.endswith(_PACKED):
         rows = 0
     return LibraryFile(path, path.stat().st_size, digest.hexdigest(), rows)
-
-
-def _is_fasta(name: str) -> bool:
-    return Path(name).suffix in {".fasta", ".fa", ".faa", ".fas", ".fsa"}
 
 
 def read_library(

@@ -228,8 +228,11 @@ class _Run:
 
     def _rescore(self, folder: ScreenFolder, engine: Engine) -> dict[str, funnel.Recall]:
         """Score the best share, and a random sample, in full: block by durable block."""
-        options = self.options
-        sample, pool = self._sample(folder), max(_POOL * options.top, _LEAST_POOL)
+        options, sample = self.options, np.zeros(0, np.int64)
+        for _, part in folder.parts("row", "stage"):
+            rows = part.filter(pl.col("stage") != "rejected")["row"].unique().to_numpy()
+            sample = funnel.sampled(np.append(sample, rows), SAMPLE_ROWS, options.seed)
+        sample, pool = np.sort(sample), max(_POOL * options.top, _LEAST_POOL)
         if not len(sample):
             return {}
         rankings = {name: self._ranking(folder, name, pool) for name in self.names}
@@ -256,13 +259,6 @@ class _Run:
         self.progress("merging", 0, 1)
         scores.merge()
         return recalls
-
-    def _sample(self, folder: ScreenFolder) -> np.ndarray:
-        drawn = np.zeros(0, np.int64)
-        for _, part in folder.parts("row", "stage"):
-            rows = part.filter(pl.col("stage") != "rejected")["row"].unique().to_numpy()
-            drawn = funnel.sampled(np.append(drawn, rows), SAMPLE_ROWS, self.options.seed)
-        return np.sort(drawn)
 
     def _ranking(self, folder: ScreenFolder, name: str, pool: int) -> funnel.FastRanking:
         """Fast scores against an antigen, in two passes over the parts."""

@@ -48,8 +48,8 @@ class ScreenFolder:
     def __init__(
         self, path: Path, made_of: Mapping[str, Any], remote: RemoteFolder | None = None
     ) -> None:
-        self.path, self._made_of = path, json.loads(json.dumps(made_of))
-        self._remote, self._log_sent = remote, 0.0
+        self.path, now = path, json.loads(json.dumps(made_of))
+        self._made_of, self._remote, self._log_sent = now, remote, 0.0
         with as_output_error(path):
             path.mkdir(parents=True, exist_ok=True)
         if remote:
@@ -62,15 +62,15 @@ class ScreenFolder:
             except (ValueError, KeyError, TypeError) as error:
                 raise InputError(f"{manifest} is damaged; give another folder: {error}") from None
             changed = [
-                name
-                for name in dict.fromkeys([*self._made_of, *before])
-                if before.get(name) != self._made_of.get(name)
+                name for name in dict.fromkeys([*now, *before]) if before.get(name) != now.get(name)
             ]
             if changed:
+                each = (json.dumps(of.get(changed[0]), ensure_ascii=False) for of in (before, now))
+                shown = [text if len(text) < 80 else f"{text[:77]}..." for text in each]
                 raise InputError(
-                    f"{path} holds a screen of another {', another '.join(changed)}: "
-                    f"{_shown(before, self._made_of, changed[0])}. To go on with it, give what it "
-                    "was begun with; for a new screen, give another folder"
+                    f"{path} holds a screen of another {', another '.join(changed)}: {shown[0]} "
+                    f"before, {shown[1]} now. To go on with it, give what it was begun with; for "
+                    "a new screen, give another folder"
                 )
             self.finished: dict[str, Any] | None = known.get("finished")
         else:
@@ -78,7 +78,7 @@ class ScreenFolder:
             if any(not name.startswith(".paratope-") for name in names):  # of a killed process
                 raise OutputError(f"{path} is not empty and holds no screen; give another folder")
             self.finished = None
-            write_json(manifest, {"made_of": self._made_of})
+            write_json(manifest, {"made_of": now})
             self._send(manifest)
         if self.finished:
             self._remove_full()
@@ -157,10 +157,3 @@ def read_part(path: Path, columns: tuple[str, ...] = ()) -> pl.DataFrame:
     with contextlib.suppress(OSError, pl.exceptions.PolarsError):
         return pl.read_parquet(path, columns=list(columns) or None, use_pyarrow=False)
     raise InputError(f"{path} is damaged; remove it and repeat the command, which makes it again")
-
-
-def _shown(before: Mapping[str, Any], now: Mapping[str, Any], name: str) -> str:
-    """How one of two settings differs, shortly."""
-    texts = [json.dumps(each.get(name), ensure_ascii=False) for each in (before, now)]
-    cut = (text if len(text) < 80 else f"{text[:77]}..." for text in texts)
-    return "{} before, {} now".format(*cut)

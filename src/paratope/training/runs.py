@@ -126,7 +126,14 @@ def write_model_of_run(trained: TrainedTable, folder: str | Path) -> Path:
         log.event("model")
         metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
         bundle = bundle_of_run(trained, metrics)
-        write_predictions(run, _with_intervals(trained, bundle))
+        table, (_, measurements) = trained.test_predictions(), trained.part("test")
+        domain = ApplicabilityDomain.from_json(bundle.familiarity)
+        rows = held_out(measurements, trained.scores["test"], domain)
+        answer = Calibration.from_json(bundle.calibration).apply(rows.scored, list(rows.domain))
+        after = table.columns.index("error") + 1
+        for name, values in (("pkd_high", answer.high), ("pkd_low", answer.low)):
+            table.insert_column(after, pl.Series(name, values.round(6), pl.Float64))
+        write_predictions(run, table)
         with atomic_file(run / "card.md") as file:
             file.write(bundle.card.encode())
         log.event("bundle")
@@ -177,19 +184,6 @@ def _named(recipe: Recipe) -> Recipe:
     """The recipe with its files by name alone, which may be written from several folders."""
     names = {key: Path(getattr(recipe.data, key)).name for key in ("table", "split")}
     return recipe.model_copy(update={"data": recipe.data.model_copy(update=names)})
-
-
-def _with_intervals(trained: TrainedTable, bundle: Bundle) -> pl.DataFrame:
-    """Test predictions with the model's intervals: ``pkd_low``, ``pkd_high`` after ``error``."""
-    table, familiarity = trained.test_predictions(), bundle.familiarity
-    _, measurements = trained.part("test")
-    scores = trained.scores["test"]
-    rows = held_out(measurements, scores, ApplicabilityDomain.from_json(familiarity))
-    answer = Calibration.from_json(bundle.calibration).apply(rows.scored, list(rows.domain))
-    after = table.columns.index("error") + 1
-    for name, values in (("pkd_high", answer.high), ("pkd_low", answer.low)):
-        table.insert_column(after, pl.Series(name, values.round(6), pl.Float64))
-    return table
 
 
 def run_card(

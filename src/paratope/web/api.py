@@ -209,8 +209,21 @@ async def metrics(request: Request) -> PlainTextResponse:
 @router.get("/v1/models", tags=["models"], responses=problems())
 async def models(request: Request) -> ModelsOutput:
     """The models that can be asked."""
-    served = request.app.state.predicting.models.values()
-    return ModelsOutput(models=[_model(one) for one in served])
+    served = []
+    for one in request.app.state.predicting.models.values():
+        bundle = one.predictor.bundle
+        encoders = bundle.config.get("encoders", {})
+        served.append(
+            ModelOutput(
+                name=one.name,
+                version=one.version,
+                kind="campaign" if bundle.campaign else bundle.config.get("kind", "network"),
+                label=one.predictor.label,
+                antibody_encoder=encoders.get("antibody", "none"),
+                antigen_encoder=encoders.get("antigen", "none"),
+            )
+        )
+    return ModelsOutput(models=served)
 
 
 @router.post("/v1/predict", tags=["predict"], responses=problems(413, 422, 429))
@@ -272,19 +285,6 @@ def model_choices(request: Request) -> list[tuple[str, str]]:
         if job.kind == "adapt"
     ]
     return [(name, name) for name in state.sources] + adapted[::-1]
-
-
-def _model(one: ServedModel) -> ModelOutput:
-    config = one.predictor.bundle.config
-    encoders = config.get("encoders", {})
-    return ModelOutput(
-        name=one.name,
-        version=one.version,
-        kind="campaign" if one.predictor.bundle.campaign else config.get("kind", "network"),
-        label=one.predictor.label,
-        antibody_encoder=encoders.get("antibody", "none"),
-        antigen_encoder=encoders.get("antigen", "none"),
-    )
 
 
 def _row(one: Prediction) -> PredictionOutput:

@@ -200,7 +200,13 @@ class Gate:
         except (asyncio.CancelledError, OSError):  # the client has gone
             exchange.status = exchange.status or 499
         except Exception as error:
-            self._log_bug(error, exchange)
+            calls = traceback.extract_tb(error.__traceback__)
+            told: dict[str, Any] = {"request_id": exchange.request_id}
+            told |= {"error": type(error).__name__}
+            told |= {"where": [f"{call.filename}:{call.lineno}" for call in calls]}
+            if self.settings.log_sequences:  # messages may quote what was sent
+                told["message"] = str(error)
+            LOG.error(json.dumps({"event": "bug", **told}))
             words = "something went wrong on our side; the log names it by the request id"
             await exchange.refuse(Refusal(500, "internal", words))
         finally:
@@ -227,27 +233,16 @@ class Gate:
             if wants_page and method == "GET":
                 return RedirectResponse("/login", 303)
             raise Refusal(401, "no_token", "send the header Authorization: Bearer TOKEN")
-        if method in _UNSAFE:
-            self._check_origin(headers, host)
+        if method in _UNSAFE:  # which another site's page may make a browser send
+            origin = headers.get("origin", b"").decode("latin-1").lower()
+            same = not origin or urlsplit(origin).netloc == host
+            if not same or headers.get("sec-fetch-site", b"none") not in (b"none", b"same-origin"):
+                raise Refusal(403, "other_site", "this comes from the page of another site")
         length = headers.get("content-length", b"0")
         exchange.most = self.watch.most_bytes(path, self.settings.limits)
         if length.isdigit() and int(length[:20]) > exchange.most:
             raise _too_large(exchange.most)
         return None
-
-    def _check_origin(self, headers: Mapping[str, bytes], host: str) -> None:
-        """Refuse what another site's page makes a browser send."""
-        origin = headers.get("origin", b"").decode("latin-1").lower()
-        same = not origin or urlsplit(origin).netloc == host
-        if not same or headers.get("sec-fetch-site", b"none") not in (b"none", b"same-origin"):
-            raise Refusal(403, "other_site", "this comes from the page of another site")
-
-    def _log_bug(self, error: Exception, exchange: "_Exchange") -> None:
-        where = [f"{f.filename}:{f.lineno}" for f in traceback.extract_tb(error.__traceback__)]
-        told = {"request_id": exchange.request_id, "error": type(error).__name__, "where": where}
-        if self.settings.log_sequences:  # messages may quote what was sent
-            told["message"] = str(error)
-        LOG.error(json.dumps({"event": "bug", **told}))
 
     def _note(self, scope: Scope, exchange: "_Exchange") -> None:
         seconds = time.perf_counter() - exchange.start

@@ -246,7 +246,7 @@ def _validate(
     if folds.reason:
         return Validation(folds.kind, reason=folds.reason)
     held_out = cross_validate(campaign, folds, fit, advance=advance)
-    ranking = Ranking(campaign, held_out, seed)
+    ranking, fast = Ranking(campaign, held_out, seed), held_out.fast
     baselines = {
         name: held_out.baselines[name]
         for name in COMPARED_BASELINES
@@ -261,14 +261,9 @@ def _validate(
         ahead={name: ranking.ahead(held_out.mean, values) for name, values in baselines.items()},
         coverage=coverage(campaign, held_out),
         held_out=held_out,
-        **_of_fast(ranking, held_out),
+        fast=None if fast is None else ranking.score(fast),
+        fast_ahead=None if fast is None else ranking.ahead(fast, held_out.mean),
     )
-
-
-def _of_fast(ranking: Ranking, held_out: HeldOutPredictions) -> dict[str, Any]:
-    if (fast := held_out.fast) is None:
-        return {}
-    return {"fast": ranking.score(fast), "fast_ahead": ranking.ahead(fast, held_out.mean)}
 
 
 def _warnings(variants: int, validations: Mapping[Kind, Validation]) -> tuple[str, ...]:

@@ -193,16 +193,13 @@ def _offered(
             f"none, only {', '.join(KINDS)}"
         )
     every = {"single": MAX_CANDIDATES}
-    singles = generate(measured, dataclasses.replace(generation, counts=every), _unranked)
+    only_singles = dataclasses.replace(generation, counts=every)
+    singles = generate(measured, only_singles, lambda pairs: np.zeros(len(pairs)))
     clean, _ = leave_out(singles, measured, filters)
     offered = _drawn(singles, counts.get("single", 0), random)
     for kind in (kind for kind in counts if kind != "single"):
         offered += _combined(parent, clean, kind, generation, random)
     return offered
-
-
-def _unranked(pairs: Sequence[Pair]) -> np.ndarray:
-    return np.zeros(len(pairs))
 
 
 def _drawn(candidates: list[Candidate], count: int, random: np.random.Generator) -> list[Candidate]:

@@ -1,7 +1,7 @@
 """Rows against each other, and shortcuts: what predicts the label and knows nothing of binding."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -62,21 +62,16 @@ def check_cells(table: AuditedTable) -> Iterator[Finding]:
             f"{len(refused)} of {table.rows} rows ({percent(len(refused), table.rows)}) hold text "
             "that cannot be read as a value: every command leaves them out"
         )
-        texts = [str(table.frame[name][row]) for row in refused]
-        yield table.finding("unreadable_value", name, message, refused, _texts(texts, refused))
-
-
-def _texts(texts: Sequence[str], rows: Sequence[int]) -> tuple[str, ...]:
-    """Each distinct text with the numbers of its rows, from 1."""
-    rows_of: dict[str, list[str]] = {}
-    for text, row in zip(texts, rows, strict=True):
-        rows_of.setdefault(text, []).append(str(row + 1))
-    shown = [
-        f"{text!r}: row{'s' * (len(held) > 1)} {named(held, MAX_ROWS_SHOWN)}"
-        for text, held in rows_of.items()
-    ]
-    more = len(shown) - MAX_TEXTS_SHOWN
-    return (*shown[:MAX_TEXTS_SHOWN], *([f"{more} more texts"] if more > 0 else []))
+        rows_of: dict[str, list[str]] = {}
+        for row in refused:
+            rows_of.setdefault(str(table.frame[name][row]), []).append(str(row + 1))
+        shown = [
+            f"{text!r}: row{'s' * (len(held) > 1)} {named(held, MAX_ROWS_SHOWN)}"
+            for text, held in rows_of.items()
+        ]
+        if (more := len(shown) - MAX_TEXTS_SHOWN) > 0:
+            shown[MAX_TEXTS_SHOWN:] = [f"{more} more texts"]
+        yield table.finding("unreadable_value", name, message, refused, shown)
 
 
 def check_ids(table: AuditedTable) -> Iterator[Finding]:

@@ -77,6 +77,8 @@ def _read(source: Source, table: CuratedTable) -> Iterator[Outcome]:
         is_pkd = table.value == "pkd"
         pkd, score = (value, None) if is_pkd else (None, value)
         delta_pkd = None if pkd is None or parent_pkd is None else pkd - parent_pkd
+        method = table.method or row["assay"]
+        celsius = row.optional_number("temperature") if "temperature" in row.values else None
         yield (
             _fate(row, table, value, censoring),
             Measurement(
@@ -87,7 +89,11 @@ def _read(source: Source, table: CuratedTable) -> Iterator[Outcome]:
                 assay=_assay_of(row, table),
                 delta_pkd=delta_pkd,
                 parent=parent,
-                conditions=_conditions(row, table),
+                conditions=Conditions(
+                    table.format or ("" if row["light"] else "VHH"),
+                    "" if method in _UNKNOWN_METHODS else method,
+                    celsius_to_K(celsius),
+                ),
                 origin=_origin(row, table),
             ),
         )
@@ -160,16 +166,6 @@ def _assay_of(row: SourceRow, table: CuratedTable) -> str:
     texts = (row.text(column) for column in table.assay.split())
     which = next(filter(None, texts), "")
     return f"{table.name}:{which}" if which else table.name
-
-
-def _conditions(row: SourceRow, table: CuratedTable) -> Conditions:
-    method = table.method or row["assay"]
-    celsius = row.optional_number("temperature") if "temperature" in row.values else None
-    return Conditions(
-        table.format or ("" if row["light"] else "VHH"),
-        "" if method in _UNKNOWN_METHODS else method,
-        celsius_to_K(celsius),
-    )
 
 
 def _origin(row: SourceRow, table: CuratedTable) -> Origin:
