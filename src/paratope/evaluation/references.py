@@ -4,7 +4,6 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -130,21 +129,6 @@ def _training_rows(file: str | Path) -> tuple[list[Measurement], bool]:
     return rows, bool(chosen)
 
 
-def _check_against_run(
-    train_file: str | Path, trained: list[Measurement], judged: set[Any], run_split: Path
-) -> None:
-    """Raise `InputError` if a file's ``train`` rows hold what the run held out."""
-    own = {row.pair.residues for row in _training_rows(run_split)[0]}
-    held_out = judged - own
-    shared = held_out & {row.pair.residues for row in trained}
-    if shared:
-        raise InputError(
-            f"--train {train_file} contradicts the run's own split: {len(shared):,} of "
-            f"{len(held_out):,} pairs that the run held out are 'train' in it. Leave out --train: "
-            f"the run's own training rows are in {run_split} and are fitted on"
-        )
-
-
 def fitted_references(
     table: PredictionTable,
     train: PredictionTable | None,
@@ -169,7 +153,15 @@ def fitted_references(
         every, has_split = _training_rows(file)
         judged = {pair.residues for pair in pairs if pair is not None}
         if train_file is not None and table.run_split is not None and has_split:
-            _check_against_run(train_file, every, judged, table.run_split)
+            held_out = judged - {row.pair.residues for row in _training_rows(table.run_split)[0]}
+            shared = held_out & {row.pair.residues for row in every}
+            if shared:
+                raise InputError(
+                    f"--train {train_file} contradicts the run's own split: {len(shared):,} of "
+                    f"{len(held_out):,} pairs that the run held out are 'train' in it. Leave out "
+                    f"--train: the run's own training rows are in {table.run_split} and are fitted "
+                    "on"
+                )
         measurements = [row for row in every if row.pair.residues not in judged]
         seen = len(every) - len(measurements)
         if train_file is None and len(measurements) > MAX_RUN_ROWS:

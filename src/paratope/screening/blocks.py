@@ -34,14 +34,6 @@ class Answer(NamedTuple):
     peak_mb: float  # The most memory so far of its worker
 
 
-class _Readable(NamedTuple):
-    """Antibodies of a block as a model reads them, and why others are not."""
-
-    row: np.ndarray  # (n,) index in the block
-    chains: list[Chains]  # (n,)
-    errors: dict[int, str]
-
-
 class BlockScorer:
     """Scores blocks by a model; the same block gives the same part wherever that is done.
 
@@ -53,33 +45,45 @@ class BlockScorer:
 
     def scored(self, block: LibraryBlock) -> pl.DataFrame:
         """A block's part: a row for each antibody and antigen, and the rejected rows."""
-        read, parts = self._readable(block), []
+        own = self.model.light
+        raw = [(heavy, light or own) for heavy, light in zip(block.heavy, block.light, strict=True)]
+        variable: dict[int, Chains] = {row: raw[row] for row in self.model.readable(raw).tolist()}
+        # only what the model cannot compare is numbered
+        rest = np.array([row for row in range(len(block)) if row not in variable], int)
+        errors: dict[int, str] = {}
+        for index, row in zip(rest.tolist(), block.read(rest) if len(rest) else (), strict=True):
+            if row.pair is None:
+                errors[index] = row.error or "no antibody in this row"
+            else:
+                antibody = row.pair.antibody
+                variable[index] = (antibody.heavy, antibody.light or own)
+        rows, parts = sorted(variable), []
+        chains = [variable[row] for row in rows]
         shared = {
-            "row": block.first_row + read.row,
-            "id": [block.ids[row] for row in read.row.tolist()],
-            "heavy": [heavy for heavy, _ in read.chains],
-            "light": [light for _, light in read.chains],
+            "row": block.first_row + np.array(rows, int),
+            "id": [block.ids[row] for row in rows],
+            "heavy": [heavy for heavy, _ in chains],
+            "light": [light for _, light in chains],
         }
         scored: list[dict[str, Any]] = []
-        if read.chains and self.fast:
-            value, domain = self.model.fast(read.chains)
+        if chains and self.fast:
+            value, domain = self.model.fast(chains)
             scored = [{"fast": f, "domain": d} for f, d in zip(value.T, domain.T, strict=True)]
-        elif read.chains:
-            full = self.model.full(read.chains)
+        elif chains:
+            full = self.model.full(chains)
             scored = [_full_columns(full, column) for column in range(len(self.names))]
-        stage = ["fast" if self.fast else "full"] * len(read.chains)
+        stage = ["fast" if self.fast else "full"] * len(chains)
         for name, columns in zip(self.names, scored, strict=False):
-            antigen = [name] * len(read.chains)
+            antigen = [name] * len(chains)
             parts.append(part_frame({**shared, "antigen": antigen, "stage": stage, **columns}))
-        if read.errors:
-            rows = list(read.errors)
+        if errors:
             values = {
-                "row": [block.first_row + row for row in rows],
-                "id": [block.ids[row] for row in rows],
-                "heavy": [block.heavy[row] for row in rows],
-                "light": [block.light[row] for row in rows],
-                "stage": ["rejected"] * len(rows),
-                "error": [f"{block.file}: {error}" for error in read.errors.values()],
+                "row": [block.first_row + row for row in errors],
+                "id": [block.ids[row] for row in errors],
+                "heavy": [block.heavy[row] for row in errors],
+                "light": [block.light[row] for row in errors],
+                "stage": ["rejected"] * len(errors),
+                "error": [f"{block.file}: {error}" for error in errors.values()],
             }
             parts.append(part_frame(values))
         frame = pl.concat(parts) if parts else part_frame({})
@@ -99,22 +103,6 @@ class BlockScorer:
             known = {key: fast[key] for key in ("row", "antigen", "fast")}
             frames.append(part_frame(known | _full_columns(answer, column)))
         return pl.concat(frames)
-
-    def _readable(self, block: LibraryBlock) -> _Readable:
-        """Antibodies as variable domains; only what the model cannot compare is numbered."""
-        own = self.model.light
-        raw = [(heavy, light or own) for heavy, light in zip(block.heavy, block.light, strict=True)]
-        chains: dict[int, Chains] = {row: raw[row] for row in self.model.readable(raw).tolist()}
-        rest = np.array([row for row in range(len(block)) if row not in chains], int)
-        errors: dict[int, str] = {}
-        for index, row in zip(rest.tolist(), block.read(rest) if len(rest) else (), strict=True):
-            if row.pair is None:
-                errors[index] = row.error or "no antibody in this row"
-            else:
-                antibody = row.pair.antibody
-                chains[index] = (antibody.heavy, antibody.light or own)
-        rows = sorted(chains)
-        return _Readable(np.array(rows, int), [chains[row] for row in rows], errors)
 
 
 def answered(scorer: BlockScorer, work: Work, task: Task) -> Answer:

@@ -117,7 +117,12 @@ def screen(
     predictor = model
     if not isinstance(predictor, Predictor):
         predictor = Predictor.load(predictor, wanted.device, wanted.cache)
-    against = _antigens(predictor, antigens)
+    if not antigens and predictor.default_antigen is None:
+        raise InputError(
+            "no antigen given: this model knows none, or several; name one or more (--antigen)"
+        )
+    antigens = antigens or predictor.default_antigen or ()
+    against = (antigens,) if isinstance(antigens, Antigen) else tuple(antigens)
     sources = [library] if isinstance(library, str | os.PathLike) else list(library)
     with at_hand(sources, output, progress) as here:
         files = library_files(here.library, progress)
@@ -133,20 +138,6 @@ def screen(
         hits = pl.read_csv(folder.path / "hits.csv", infer_schema_length=None)
         where = here.remote.url if here.remote else folder.path
         return Screened(where, hits, folder.finished or {}, tuple(run.notes))
-
-
-def _antigens(
-    predictor: Predictor, antigens: Antigen | Sequence[Antigen] | None
-) -> tuple[Antigen, ...]:
-    if isinstance(antigens, Antigen):
-        return (antigens,)
-    if antigens:
-        return tuple(antigens)
-    if predictor.default_antigen is None:
-        raise InputError(
-            "no antigen given: this model knows none, or several; name one or more (--antigen)"
-        )
-    return (predictor.default_antigen,)
 
 
 class _Run:
@@ -292,7 +283,13 @@ class _Run:
             best = best.select(*PART_SCHEMA)
         scores = self.model.background()
         background = {} if scores is None else dict(zip(self.names, scores.T, strict=True))
-        specificity = self._specificity(folder, best)
+        specificity = {}  # full scores of the hits against every antigen
+        if len(self.names) > 1:
+            wanted = best["row"].unique().implode()
+            for _, part in folder.parts("row", "antigen", "stage", "full"):
+                mine = part.filter((pl.col("stage") == "full") & pl.col("row").is_in(wanted))
+                for row, name, value in mine.select("row", "antigen", "full").iter_rows():
+                    specificity[row, name] = value
         hits = hits_frame(self.model, self.names, best, specificity, background)
         write_table(hits, folder.path / "hits.csv")
         refused = pl.concat(rejected).select(
@@ -308,20 +305,6 @@ class _Run:
         }
         write_page(folder, hits, summary, background)
         return summary
-
-    def _specificity(
-        self, folder: ScreenFolder, best: pl.DataFrame
-    ) -> dict[tuple[int, str], float]:
-        """Full scores of the hits against every antigen."""
-        if len(self.names) < 2:
-            return {}
-        wanted = best["row"].unique().implode()
-        known = {}
-        for _, part in folder.parts("row", "antigen", "stage", "full"):
-            mine = part.filter((pl.col("stage") == "full") & pl.col("row").is_in(wanted))
-            for row, name, value in mine.select("row", "antigen", "full").iter_rows():
-                known[row, name] = value
-        return known
 
 
 class _Rescored:

@@ -401,20 +401,15 @@ def sentences(report: ValidationReport) -> list[str]:
                 "That is what they buy in other campaigns; in this one nothing shows yet that they "
                 "would."
             )
-    return unjudged + compared + linear + _fast_form(report) + gains
-
-
-def _fast_form(report: ValidationReport) -> list[str]:
-    """What the fast form loses, which screens score all by before the full one scores the best."""
-    random = report.validations["random"]
-    if random.fast_ahead is None:
-        return []
-    gap, low, high = random.fast_ahead
-    interval = "" if math.isnan(low) else f" ({low:+.3f} to {high:+.3f})"
-    return [
-        f"The fast form, which encodes no variant and which paratope screen begins with, against "
-        f"this model on {KIND_NAMES['random']}: Spearman {gap:+.3f}{interval}."
-    ]
+    fast = []
+    if (ahead := report.validations["random"].fast_ahead) is not None:
+        gap, low, high = ahead
+        interval = "" if math.isnan(low) else f" ({low:+.3f} to {high:+.3f})"
+        fast.append(
+            f"The fast form, which encodes no variant and which paratope screen begins with, "
+            f"against this model on {KIND_NAMES['random']}: Spearman {gap:+.3f}{interval}."
+        )
+    return unjudged + compared + linear + fast + gains
 
 
 def _linear_model(kind: Kind, validation: Validation) -> list[str]:

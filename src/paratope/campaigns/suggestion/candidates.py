@@ -406,16 +406,19 @@ class _ParentGenerator:
             yield from self._new(self._recombined(), count)
 
     def _new(self, made: Iterator[Candidate | None], count: int) -> Iterator[Candidate]:
-        """Nothing twice, nothing that was measured; at most `count` without a liability."""
-        left, patience = count, _PATIENCE * count
+        """Nothing twice, nothing measured or far from all that is; `count` without a liability."""
+        left, patience, most = count, _PATIENCE * count, self.generation.max_changes
         for candidate in made:
             patience -= 1
-            if candidate is None or candidate.pair.residues in self.seen:
-                pass
-            elif self._is_near(candidate.pair.antibody):
-                self.seen.add(candidate.pair.residues)
-                left -= not self._is_liability(candidate.pair.antibody)
-                yield candidate
+            if candidate is not None and candidate.pair.residues not in self.seen:
+                text = "|".join(candidate.pair.antibody.chains)
+                if not self.texts or any(
+                    Levenshtein.distance(text, other, score_cutoff=most) <= most
+                    for other in self.texts
+                ):
+                    self.seen.add(candidate.pair.residues)
+                    left -= not self._is_liability(candidate.pair.antibody)
+                    yield candidate
             if left == 0 or patience == 0:
                 return
 
@@ -437,13 +440,6 @@ class _ParentGenerator:
         antibody = apply_mutations(self.parent, mutations).antibody
         pair = Pair(dataclasses.replace(antibody, name=name), self.parent.antigen)
         return Candidate(name, pair, self.index, tuple(mutations), origin, sources)
-
-    def _is_near(self, antibody: Antibody) -> bool:
-        """Whether it differs from a measured variant in at most `Generation.max_changes`."""
-        text, most = "|".join(antibody.chains), self.generation.max_changes
-        return not self.texts or any(
-            Levenshtein.distance(text, other, score_cutoff=most) <= most for other in self.texts
-        )
 
     def _may_be(self, mutation: Mutation) -> bool:
         """Whether a measured mutation may be used again."""

@@ -68,7 +68,8 @@ def _read(source: Source, table: CuratedTable) -> Iterator[Outcome]:
     rows = list(source.rows(table.file))
     parents = _Parents(rows, table)
     for row in rows:
-        if row.values.get("suspect") == "1" and not source.as_published:
+        published = row.values
+        if published.get("suspect") == "1" and not source.as_published:
             yield "not used: suspect value", None
             continue
         pair = _pair_of(row)
@@ -78,7 +79,7 @@ def _read(source: Source, table: CuratedTable) -> Iterator[Outcome]:
         pkd, score = (value, None) if is_pkd else (None, value)
         delta_pkd = None if pkd is None or parent_pkd is None else pkd - parent_pkd
         method = table.method or row["assay"]
-        celsius = row.optional_number("temperature") if "temperature" in row.values else None
+        celsius = row.optional_number("temperature") if "temperature" in published else None
         yield (
             _fate(row, table, value, censoring),
             Measurement(
@@ -94,7 +95,19 @@ def _read(source: Source, table: CuratedTable) -> Iterator[Outcome]:
                     "" if method in _UNKNOWN_METHODS else method,
                     celsius_to_K(celsius),
                 ),
-                origin=_origin(row, table),
+                origin=Origin(
+                    table.name,
+                    row.row,
+                    table.licence,
+                    published.get("pdb")
+                    or published.get("label_id")
+                    or published.get("campaign")
+                    or table.name,
+                    mutations=tuple(published.get("mutations", "").split()),
+                    date=published.get("date", ""),
+                    reference=published.get("pmid") or table.citation,
+                    note=_note(row),
+                ),
             ),
         )
     nameless = sum(not row["antigen"] for row in rows)
@@ -166,20 +179,6 @@ def _assay_of(row: SourceRow, table: CuratedTable) -> str:
     texts = (row.text(column) for column in table.assay.split())
     which = next(filter(None, texts), "")
     return f"{table.name}:{which}" if which else table.name
-
-
-def _origin(row: SourceRow, table: CuratedTable) -> Origin:
-    values = row.values
-    return Origin(
-        table.name,
-        row.row,
-        table.licence,
-        values.get("pdb") or values.get("label_id") or values.get("campaign") or table.name,
-        mutations=tuple(values.get("mutations", "").split()),
-        date=values.get("date", ""),
-        reference=values.get("pmid") or table.citation,
-        note=_note(row),
-    )
 
 
 def _note(row: SourceRow) -> str:

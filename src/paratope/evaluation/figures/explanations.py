@@ -51,7 +51,18 @@ def explained_prediction(
         figure, axes = panels(*size, len(heights), height_ratios=heights)
         _waterfall(axes[0], steps, pkd, unit)
         if changes:
-            _bars(axes[1], changes, unit)
+            values, x = np.array([change.pkd for change in changes]), np.arange(len(changes))
+            axes[1].bar(x, values, color=by_sign(values), width=0.75, zorder=3)
+            axes[1].axhline(0, color=INK, linewidth=0.8)
+            reach = max(1.2 * float(np.abs(values).max()), _SMALLEST_REACH)
+            regions = [f"{change.chain} {change.region}".strip() for change in changes]
+            shade_cdrs(axes[1], regions, reach)
+            axes[1].set_xticks(x, [change.name for change in changes], rotation=90, fontsize=6.2)
+            axes[1].tick_params(axis="x", length=0)
+            axes[1].grid(visible=False, axis="x")
+            last = max(len(changes), _FEWEST_BARS) - 0.3
+            axes[1].set(xlim=(-0.7, last), ylim=(-reach, reach), ylabel=f"contribution, {unit}")
+            axes[1].set_xlabel("residues in order of position, IMGT numbers", color=INK)
         headline(figure, title)
         if note:
             axes[0].set_title(
@@ -84,17 +95,3 @@ def _waterfall(axes: Axes, steps: Mapping[str, float], pkd: float, unit: str) ->
     axes.set_yticks(range(len(names)), names)
     axes.grid(visible=False, axis="y")
     axes.set(xlim=(low, high), ylim=(len(names) - 0.4, -0.6), xlabel=unit)
-
-
-def _bars(axes: Axes, changes: Sequence[ChangeBar], unit: str) -> None:
-    values, x = np.array([change.pkd for change in changes]), np.arange(len(changes))
-    axes.bar(x, values, color=by_sign(values), width=0.75, zorder=3)
-    axes.axhline(0, color=INK, linewidth=0.8)
-    reach = max(1.2 * float(np.abs(values).max()), _SMALLEST_REACH)
-    shade_cdrs(axes, [f"{change.chain} {change.region}".strip() for change in changes], reach)
-    axes.set_xticks(x, [change.name for change in changes], rotation=90, fontsize=6.2)
-    axes.tick_params(axis="x", length=0)
-    axes.grid(visible=False, axis="x")
-    last = max(len(changes), _FEWEST_BARS) - 0.3
-    axes.set(xlim=(-0.7, last), ylim=(-reach, reach), ylabel=f"contribution, {unit}")
-    axes.set_xlabel("residues in order of position, IMGT numbers", color=INK)
