@@ -1,20 +1,28 @@
 """Print the size and shape of the package: lines by kind, files, functions, imports up the order.
 
-Usage: python scripts/count_house.py [FOLDER ...] [--names]
+Usage: python scripts/count_house.py [FOLDER ...] [--names] [--trace]
 
 A folder is a checkout; by default the one this script is in. Several stand side by side.
 With --names, private functions with one caller and functions of many parameters are listed.
-Nothing of a checkout is imported or run.
+With --trace, `paratope adapt` is run on a small simulated table, to see which files of the package
+its calls enter, which takes minutes; otherwise nothing of a checkout is imported or run.
 """
 
 import ast
 import collections
+import contextlib
 import io
+import json
+import os
 import re
+import subprocess
 import sys
+import tempfile
 import tokenize
+from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
+from types import FrameType
 
 WINGS = (
     ("core",),
@@ -29,6 +37,9 @@ WINGS = (
 FLOOR = {wing: number for number, wings in enumerate(WINGS) for wing in wings}
 MOST_PARAMETERS = 8
 KINDS = ("code", "import", "docstring", "comment", "blank")
+# The call that reads adapt's table, and returns when the campaign exists.
+READER = "campaign_of"
+TRACED_ROWS = 24
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -141,11 +152,86 @@ def describe(root: Path) -> tuple[dict[str, object], list[str]]:
     return figures, listed
 
 
+@contextlib.contextmanager
+def entered(package: Path, reader: str = READER) -> Iterator[dict[str, set[Path]]]:
+    """Files of a package whose functions are called: by the reader and what it calls, and by all.
+
+    What runs only because a module is imported does not count.
+    """
+    files: dict[str, set[Path]] = {"reader": set(), "all": set()}
+    depth = {"import": 0, "reader": 0}
+
+    def profile(frame: FrameType, event: str, _: object) -> None:
+        step = {"call": 1, "return": -1}.get(event, 0)
+        name = frame.f_code.co_name
+        if name == "<module>":
+            depth["import"] += step
+        elif step and not depth["import"]:
+            path = Path(frame.f_code.co_filename)
+            if name == reader and path.is_relative_to(package):
+                depth["reader"] += step
+            if event == "call" and path.is_relative_to(package):
+                files["all"].add(path)
+                if depth["reader"]:
+                    files["reader"].add(path)
+
+    sys.setprofile(profile)
+    try:
+        yield files
+    finally:
+        sys.setprofile(None)
+
+
+def run_adapt(package: Path) -> dict[str, int]:
+    """Files and folders that `paratope adapt` enters, run in this process; see `trace`."""
+    from paratope.cli import main as paratope
+
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["PARATOPE_CACHE"] = folder
+        table, model = str(Path(folder) / "plate.csv"), str(Path(folder) / "model")
+        simulated = ("--antibodies", str(TRACED_ROWS), "--antigens", "1", "-o", table)
+        with contextlib.redirect_stdout(sys.stderr):
+            with contextlib.suppress(SystemExit):
+                paratope(["data", "simulate", *simulated])
+            with entered(package) as files, contextlib.suppress(SystemExit):
+                paratope(["adapt", table, "-o", model])
+        if not (Path(model) / "config.json").exists():
+            raise SystemExit(f"adapt failed in {package}")
+    return {
+        "files adapt's table enters": len(files["reader"]),
+        "  folders": len({path.parent for path in files["reader"]}),
+        "files adapt enters": len(files["all"]),
+        "  folders of them": len({path.parent for path in files["all"]}),
+    }
+
+
+def trace(root: Path) -> dict[str, int]:
+    """Distinct files and folders of a checkout that `paratope adapt` enters, in a new process.
+
+    First from the call that reads the table until the campaign exists, then over the whole command.
+    """
+    source = root.resolve() / "src"
+    environment = {**os.environ, "PYTHONPATH": str(source)}
+    done = subprocess.run(
+        [sys.executable, str(Path(__file__).resolve()), "--traced", str(source / "paratope")],
+        env=environment,
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    return json.loads(done.stdout)
+
+
 def main(arguments: list[str]) -> None:
     """Print the figures of each checkout as a table."""
     folders = [Path(argument) for argument in arguments if not argument.startswith("--")]
+    if "--traced" in arguments:
+        print(json.dumps(run_adapt(folders[0])))
+        return
     folders = folders or [Path(__file__).resolve().parents[1]]
     described = [describe(folder) for folder in folders]
+    if "--trace" in arguments:
+        for folder, (figures, _) in zip(folders, described, strict=True):
+            figures.update(trace(folder))
     print(f"{'':36}" + "".join(f"{folder.resolve().name[:14]:>15}" for folder in folders))
     for name in described[0][0]:
         print(f"{name:36}" + "".join(f"{figures[name]:>15,}" for figures, _ in described))

@@ -1,5 +1,6 @@
 """What a user installs and what checks a fresh clone: the wheel, the tasks, the whole check."""
 
+import importlib.util
 import os
 import re
 import subprocess
@@ -98,3 +99,25 @@ def test_tasks_exist_and_set_up_first(target: str, repository: Path):
 def test_pkd_is_said_to_mean_monovalent_affinity(page: str, repository: Path):
     text = (repository / page).read_text(encoding="utf-8").replace("*", "")
     assert "monovalent affinit" in text
+
+
+def test_traced_files_are_those_whose_functions_are_called(tmp_path: Path, monkeypatch):
+    spec = importlib.util.spec_from_file_location("count_house", ROOT / "scripts/count_house.py")
+    assert spec is not None
+    assert spec.loader is not None
+    count_house = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(count_house)
+    package = tmp_path / "toy"
+    package.mkdir()
+    (package / "parts.py").write_text("def number():\n    return 1\n")
+    (package / "rows.py").write_text("from toy.parts import number\n\nnumber()\n")
+    (package / "reading.py").write_text(
+        "def read():\n    from toy import rows\n    return len(rows.__name__)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    with count_house.entered(package, "read") as files:
+        importlib.import_module("toy.reading").read()  # what an import calls does not count
+        importlib.import_module("toy.parts").number()
+    reading, parts = package / "reading.py", package / "parts.py"
+    assert files == {"reader": {reading}, "all": {reading, parts}}
+    assert sys.getprofile() is None
