@@ -96,6 +96,18 @@ def campaign_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_campaign(tmp_path_factory.mktemp("campaign") / "my-campaign", small_campaign())
 
 
+@pytest.fixture(scope="session")
+def two_form_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a campaign's model that has a language model, so that it has both forms."""
+    from paratope.campaigns.campaign_model import CampaignModel
+    from paratope.encoders.likelihood import AntibodyLanguage
+    from paratope.models.bundle import write_bundle
+    from small_campaigns import bundle_of, small_campaign
+
+    model = CampaignModel.fit(small_campaign(30), language=AntibodyLanguage("cpu"))
+    return write_bundle(bundle_of(model), tmp_path_factory.mktemp("language") / "my-campaign")
+
+
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple]:
     """Training and validation examples with their store."""

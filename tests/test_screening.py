@@ -13,47 +13,27 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from paratope.campaigns.campaign_model import CampaignModel
 from paratope.core.errors import InputError, OutputError
-from paratope.encoders.likelihood import AntibodyLanguage
-from paratope.models.bundle import write_bundle
 from paratope.models.predictor import Predictor
 from paratope.screening import funnel, run_folder, scoring, screen
-from small_campaigns import HEAVY, LIGHT, bundle_of, small_campaign
+from small_campaigns import HEAVY, LIGHT, small_campaign, write_campaign
+from small_screens import (
+    LONGER,
+    NO_ANTIBODIES,
+    blocks_of,
+    check_same_screen,
+    parts,
+    variants,
+    write_fasta,
+)
 
 ROWS, TOP = 160, 8
-
-
-def variants(count: int, seed: int = 0, most: int = 4) -> list[str]:
-    """Heavy chains with up to so many changes, most of them where the campaign has its own."""
-    random = np.random.default_rng(seed)
-    places = [30, 52, 56, *range(98, 105)]
-    made = []
-    for _ in range(count):
-        residues = list(HEAVY)
-        for place in random.choice(places, random.integers(1, most + 1), replace=False):
-            residues[place] = str(random.choice(list("ADEFGHIKLMNPQRSTVY")))
-        made.append("".join(residues))
-    return made
-
-
-def write_fasta(path: Path, chains: list[str]) -> Path:
-    path.write_text("".join(f">v{n}\n{chain}\n" for n, chain in enumerate(chains)))
-    return path
-
-
-@pytest.fixture(scope="module")
-def model_folder(tmp_path_factory) -> Path:
-    """A campaign of a language model, so that it has both forms."""
-    model = CampaignModel.fit(small_campaign(30), language=AntibodyLanguage("cpu"))
-    return write_bundle(bundle_of(model), tmp_path_factory.mktemp("model") / "my-campaign")
 
 
 @pytest.fixture(scope="module")
 def chains() -> list[str]:
     made = variants(ROWS - 4)
-    longer = HEAVY[:100] + "GY" + HEAVY[100:]
-    return [*made[:100], longer, "EVQL", HEAVY[:50] + "1" + HEAVY[51:], HEAVY, *made[100:]]
+    return [*made[:100], LONGER, *NO_ANTIBODIES, HEAVY, *made[100:]]
 
 
 @pytest.fixture(scope="module")
@@ -63,19 +43,15 @@ def library(tmp_path_factory, chains) -> Path:
 
 @pytest.fixture(scope="module", autouse=True)
 def small_blocks():
-    """Blocks so small that a screen of few rows has many."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name, rows in {"FAST_ROWS": 64, "RESCORED_ROWS": 16, "SAMPLE_ROWS": 20}.items():
-            patch.setattr(f"paratope.screening.run.{name}", rows)
-        patch.setattr("paratope.screening.funnel._FIRST_MORE", 10)
+    with blocks_of(fast=64, rescored=16, sample=20):
         yield
 
 
 @pytest.fixture(scope="module")
-def screened(model_folder, library, tmp_path_factory):
+def screened(two_form_folder, library, tmp_path_factory):
     """The screen of the library, uninterrupted."""
     folder = tmp_path_factory.mktemp("screen") / "hits"
-    return screen(library, folder, model=model_folder, top=TOP)
+    return screen(library, folder, model=two_form_folder, top=TOP)
 
 
 @pytest.fixture(scope="module")
@@ -86,12 +62,8 @@ def plain(campaign_folder, library, tmp_path_factory):
     )
 
 
-def parts(folder: Path) -> pl.DataFrame:
-    return pl.concat([pl.read_parquet(path) for path in sorted((folder / "parts").iterdir())])
-
-
 def test_every_row_is_scored_once_and_hits_are_the_best_by_the_full_form(
-    screened, chains, model_folder
+    screened, chains, two_form_folder
 ):
     rows = parts(screened.folder)
     assert rows["row"].to_list() == list(range(ROWS))
@@ -109,7 +81,7 @@ def test_every_row_is_scored_once_and_hits_are_the_best_by_the_full_form(
     assert hits["id"].to_list() == best["id"].to_list()
     assert hits["rank"].to_list() == list(range(1, TOP + 1))
     table = hits.select("id", "heavy", "light").with_columns(antigen=pl.lit("MKTAYIAK"))
-    with Predictor.load(model_folder, "cpu") as predictor:
+    with Predictor.load(two_form_folder, "cpu") as predictor:
         table = table.with_columns(antigen=pl.lit("|".join(predictor.default_antigen.chains)))
         predicted = predictor.predict(table)
     for name in ("pkd", "pkd_low", "pkd_high", "p_strong"):
@@ -129,8 +101,8 @@ def test_every_row_is_scored_once_and_hits_are_the_best_by_the_full_form(
 
 
 @pytest.mark.slow
-def test_the_funnel_holds_the_full_models_top(screened, library, model_folder, tmp_path):
-    every = screen(library, tmp_path / "all", model=model_folder, top=TOP, exhaustive=True)
+def test_the_funnel_holds_the_full_models_top(screened, library, two_form_folder, tmp_path):
+    every = screen(library, tmp_path / "all", model=two_form_folder, top=TOP, exhaustive=True)
     assert parts(every.folder)["full"].null_count() == 2
     held = set(every.hits["id"]) & set(screened.hits["id"])
     recall = next(iter(screened.summary["recall"].values()))
@@ -166,7 +138,7 @@ def test_the_same_hits_however_the_library_is_packed(
 
 
 def test_interrupted_anywhere_it_goes_on_to_the_same_rows(
-    screened, library, model_folder, tmp_path, monkeypatch
+    screened, library, two_form_folder, tmp_path, monkeypatch
 ):
     write, left = run_folder.write_part, [0]
 
@@ -181,7 +153,7 @@ def test_interrupted_anywhere_it_goes_on_to_the_same_rows(
     for _ in range(60):
         left[0] = 1 + stops % 3
         try:
-            again = screen(library, folder, model=model_folder, top=TOP)
+            again = screen(library, folder, model=two_form_folder, top=TOP)
             break
         except KeyboardInterrupt:
             stops += 1
@@ -189,7 +161,7 @@ def test_interrupted_anywhere_it_goes_on_to_the_same_rows(
     assert parts(folder).equals(parts(screened.folder))
     assert again.hits.equals(screened.hits)
     assert not (folder / "full").exists()
-    finished = screen(library, folder, model=model_folder, top=TOP)  # nothing is left to do
+    finished = screen(library, folder, model=two_form_folder, top=TOP)  # nothing is left to do
     assert finished.summary == again.summary
 
 
@@ -199,7 +171,7 @@ def test_another_library_model_or_option_under_an_old_folder_is_refused(
     folder, again = plain.folder, {"model": campaign_folder, "top": TOP}
     with pytest.raises(InputError, match="another top: 8 before, 13 now"):
         screen(library, folder, **{**again, "top": 13})
-    other_model = write_bundle(bundle_of(CampaignModel.fit(small_campaign(20))), tmp_path / "m")
+    other_model = write_campaign(tmp_path / "m", small_campaign(20))
     with pytest.raises(InputError, match="another model"):
         screen(library, folder, **{**again, "model": other_model})
     other = write_fasta(tmp_path / "other.fasta", chains[:-1])
@@ -243,8 +215,8 @@ def test_the_command_says_what_it_did(library, campaign_folder, tmp_path, run_pa
     assert "antigen" in missing.err or "none.fasta" in missing.err
 
 
-def test_int8_encodes_only_where_the_full_scores_allow_it(model_folder, monkeypatch):
-    model = Predictor.load(model_folder, "cpu").campaign
+def test_int8_encodes_only_where_the_full_scores_allow_it(two_form_folder, monkeypatch):
+    model = Predictor.load(two_form_folder, "cpu").campaign
     asked = scoring.CampaignScreen(model, [model.parents[0].antigen], 0.9)
     monkeypatch.setattr(scoring, "CHECKED", 12)
     few = [(chain, LIGHT) for chain in variants(6)]
@@ -266,8 +238,10 @@ def test_int8_encodes_only_where_the_full_scores_allow_it(model_folder, monkeypa
 
 
 @pytest.mark.slow
-def test_the_command_takes_int8_and_says_what_it_did(library, model_folder, tmp_path, run_paratope):
-    words = ("--model", model_folder, "--top", 5, "--int8", "-o", tmp_path / "hits")
+def test_the_command_takes_int8_and_says_what_it_did(
+    library, two_form_folder, tmp_path, run_paratope
+):
+    words = ("--model", two_form_folder, "--top", 5, "--int8", "-o", tmp_path / "hits")
     done = run_paratope("screen", library, *words, code=3)
     assert "Note: encoded in " in done.err
     assert pl.read_csv(tmp_path / "hits" / "hits.csv").height == 5
@@ -369,11 +343,4 @@ def test_twenty_kills_lose_no_row_and_double_none(library, campaign_folder, tmp_
     assert kills >= 8
     assert start(tmp_path / "killed", -1, 0) == 0
     assert start(tmp_path / "whole", -1, 0) == 0
-    ours, theirs = parts(tmp_path / "killed"), parts(tmp_path / "whole")
-    assert ours["row"].to_list() == list(range(ROWS))
-    assert ours.drop("fast").equals(theirs.drop("fast"))
-    np.testing.assert_allclose(ours["fast"], theirs["fast"], atol=1e-6)  # sums of single precision
-    for name in ("hits.csv", "rejected.csv", "histogram.csv"):
-        same = [(tmp_path / each / name).read_bytes() for each in ("killed", "whole")]
-        assert same[0] == same[1]
-    assert not list((tmp_path / "killed").rglob("*.tmp"))
+    check_same_screen(tmp_path / "killed", tmp_path / "whole", ROWS)

@@ -8,16 +8,19 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 import pytest
 
 from conftest import Run
-from paratope.campaigns.campaign_model import CampaignModel
 from paratope.core.errors import InputError
-from paratope.encoders.likelihood import AntibodyLanguage
-from paratope.models.bundle import write_bundle
 from paratope.screening.engines import check_engine
-from small_campaigns import HEAVY, bundle_of, small_campaign
+from small_screens import (
+    LONGER,
+    NO_ANTIBODIES,
+    check_same_screen,
+    parts,
+    variants,
+    write_fasta,
+)
 
 ROWS, TOP = 120, 6
 # What the scripts share: small blocks, the workers of a cluster of this process.
@@ -113,25 +116,11 @@ input()
 
 
 @pytest.fixture(scope="module")
-def model_folder(tmp_path_factory) -> Path:
-    """A campaign of a language model, so that it has both forms."""
-    model = CampaignModel.fit(small_campaign(30), language=AntibodyLanguage("cpu"))
-    return write_bundle(bundle_of(model), tmp_path_factory.mktemp("model") / "my-campaign")
-
-
-@pytest.fixture(scope="module")
 def library(tmp_path_factory) -> Path:
     """Variants, a chain that must be numbered, and two that are no antibodies."""
-    drawn, chains = random.Random(0), []
-    for _ in range(ROWS - 3):
-        residues = list(HEAVY)
-        for place in drawn.sample([30, 52, 56, *range(98, 105)], drawn.randint(1, 4)):
-            residues[place] = drawn.choice("ADEFGHIKLMNPQRSTVY")
-        chains.append("".join(residues))
-    chains[50:50] = [HEAVY[:100] + "GY" + HEAVY[100:], "EVQL", HEAVY[:50] + "1" + HEAVY[51:]]
-    path = tmp_path_factory.mktemp("library") / "library.fasta"
-    path.write_text("".join(f">v{n}\n{chain}\n" for n, chain in enumerate(chains)))
-    return path
+    chains = variants(ROWS - 3)
+    chains[50:50] = [LONGER, *NO_ANTIBODIES]
+    return write_fasta(tmp_path_factory.mktemp("library") / "library.fasta", chains)
 
 
 def python(code: str, *arguments: object) -> subprocess.CompletedProcess[str]:
@@ -140,10 +129,6 @@ def python(code: str, *arguments: object) -> subprocess.CompletedProcess[str]:
     # a cluster that Ray begins by itself asks for its user's token
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "RAY_AUTH_MODE": "token"}
     return subprocess.run(words, check=False, env=environment, capture_output=True, text=True)
-
-
-def parts(folder: Path) -> pl.DataFrame:
-    return pl.concat([pl.read_parquet(path) for path in sorted((folder / "parts").iterdir())])
 
 
 def test_engines_have_names(run_paratope: Run, library, tmp_path):
@@ -156,8 +141,8 @@ def test_engines_have_names(run_paratope: Run, library, tmp_path):
 
 
 @pytest.mark.slow
-def test_blocks_under_way_are_few_and_a_killed_worker_is_replaced(library, model_folder):
-    done = python(_COMMON + _BOUNDED, library, "", model_folder)
+def test_blocks_under_way_are_few_and_a_killed_worker_is_replaced(library, two_form_folder):
+    done = python(_COMMON + _BOUNDED, library, "", two_form_folder)
     assert done.returncode == 0, done.stderr
     assert "the same" in done.stdout
 
@@ -165,7 +150,7 @@ def test_blocks_under_way_are_few_and_a_killed_worker_is_replaced(library, model
 @pytest.mark.slow
 @pytest.mark.timeout(900)  # five processes, three of which begin a cluster
 def test_five_kills_of_driver_or_worker_give_the_rows_of_the_local_engine(
-    library, model_folder, tmp_path
+    library, two_form_folder, tmp_path
 ):
     """One run, which the local engine began; the folder does not say who scored what.
 
@@ -175,7 +160,7 @@ def test_five_kills_of_driver_or_worker_give_the_rows_of_the_local_engine(
 
     def start(name: str, engine: str, *plan: str) -> int:
         folder = f"{'' if engine == 'local' else 'disk://'}{tmp_path / name}"
-        ended = python(_COMMON + _KILLED, library, folder, model_folder, engine, *plan)
+        ended = python(_COMMON + _KILLED, library, folder, two_form_folder, engine, *plan)
         assert ended.returncode in (0, -signal.SIGKILL), ended.stderr
         return ended.returncode
 
@@ -185,26 +170,19 @@ def test_five_kills_of_driver_or_worker_give_the_rows_of_the_local_engine(
         plan = f"worker:{drawn.randint(1, 3)}", f"driver:{drawn.randint(4, 7)}"
         assert start("killed", "ray=2", *plan) == -signal.SIGKILL
     assert start("killed", "ray=2", f"worker:{drawn.randint(1, 3)}") == 0
-    ours, theirs = parts(tmp_path / "killed"), parts(tmp_path / "whole")
-    assert ours["row"].to_list() == list(range(ROWS))
+    ours = check_same_screen(tmp_path / "killed", tmp_path / "whole", ROWS)
     assert ours["full"].is_not_null().sum() > TOP
-    assert ours.drop("fast").equals(theirs.drop("fast"))
-    np.testing.assert_allclose(ours["fast"], theirs["fast"], atol=1e-6)  # sums of single precision
-    for name in ("hits.csv", "rejected.csv", "histogram.csv"):
-        same = [(tmp_path / each / name).read_bytes() for each in ("killed", "whole")]
-        assert same[0] == same[1]
-    assert not list((tmp_path / "killed").rglob("*.tmp"))
 
 
 @pytest.mark.slow
-def test_a_cluster_by_its_address(library, model_folder, tmp_path, run_paratope: Run):
+def test_a_cluster_by_its_address(library, two_form_folder, tmp_path, run_paratope: Run):
     """The command joins one, and leaves it as it was."""
     command = [sys.executable, "-W", "ignore", "-c", _CLUSTER]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with subprocess.Popen(command, text=True, **pipes) as cluster:
         address = cluster.stdout.readline().strip()
         script = "from paratope.cli import main; main()"
-        screened = ["screen", library, "--model", model_folder, "--top", TOP]
+        screened = ["screen", library, "--model", two_form_folder, "--top", TOP]
         done = python(script, *screened, "--engine", f"ray={address}", "-o", tmp_path / "joined")
         assert done.returncode == 3, done.stderr  # two rows are no antibodies
         assert done.stdout == ""

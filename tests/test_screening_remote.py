@@ -10,7 +10,6 @@ import tempfile
 from pathlib import Path
 
 import fsspec
-import numpy as np
 import polars as pl
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
@@ -20,7 +19,14 @@ from paratope.core.errors import InputError, OutputError
 from paratope.core.progress import silent
 from paratope.screening import screen
 from paratope.screening.remote_folder import at_hand
-from small_campaigns import HEAVY
+from small_screens import (
+    NO_ANTIBODIES,
+    blocks_of,
+    check_same_screen,
+    parts,
+    variants,
+    write_fasta,
+)
 
 ROWS, TOP = 90, 6
 TABLES = ("hits.csv", "rejected.csv", "histogram.csv")
@@ -29,29 +35,18 @@ TABLES = ("hits.csv", "rejected.csv", "histogram.csv")
 @pytest.fixture(scope="module")
 def chains() -> list[str]:
     """Variants, and two that are no antibodies."""
-    drawn, made = random.Random(0), []
-    for _ in range(ROWS - 2):
-        residues = list(HEAVY)
-        for place in drawn.sample([30, 52, 56, *range(98, 105)], drawn.randint(1, 4)):
-            residues[place] = drawn.choice("ADEFGHIKLMNPQRSTVY")
-        made.append("".join(residues))
-    return [*made[:50], "EVQL", HEAVY[:50] + "1" + HEAVY[51:], *made[50:]]
+    made = variants(ROWS - 2)
+    return [*made[:50], *NO_ANTIBODIES, *made[50:]]
 
 
 @pytest.fixture(scope="module")
 def library(tmp_path_factory, chains) -> Path:
-    path = tmp_path_factory.mktemp("library") / "library.fasta"
-    path.write_text("".join(f">v{n}\n{chain}\n" for n, chain in enumerate(chains)))
-    return path
+    return write_fasta(tmp_path_factory.mktemp("library") / "library.fasta", chains)
 
 
 @pytest.fixture(scope="module", autouse=True)
 def small_blocks():
-    """Blocks so small that a screen of few rows has many."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name, rows in {"FAST_ROWS": 16, "RESCORED_ROWS": 8, "SAMPLE_ROWS": 10}.items():
-            patch.setattr(f"paratope.screening.run.{name}", rows)
-        patch.setattr("paratope.screening.funnel._FIRST_MORE", 10)
+    with blocks_of(fast=16, rescored=8, sample=10):
         yield
 
 
@@ -72,10 +67,6 @@ def lab(library, tmp_path, monkeypatch):
     yield files
     files.rm("/lab", recursive=True)
     assert not list((tmp_path / "tmp").iterdir())
-
-
-def parts(folder: Path) -> pl.DataFrame:
-    return pl.concat([pl.read_parquet(path) for path in sorted((folder / "parts").iterdir())])
 
 
 def names(folder: Path) -> set[str]:
@@ -265,12 +256,6 @@ def test_kills_leave_whole_files_and_the_rows_of_an_uninterrupted_screen(
     assert list((tmp_path / "tmp").iterdir())
     assert start(remote, -1, 0) == 0
     assert not list((tmp_path / "tmp").iterdir())  # nor what the killed ones left
-    assert not list(killed.rglob("*.tmp"))
     assert start(tmp_path / "whole", -1, 0) == 0
-    ours, theirs = parts(killed), parts(tmp_path / "whole")
-    assert ours["row"].to_list() == list(range(ROWS))
-    assert ours.drop("fast").equals(theirs.drop("fast"))
-    np.testing.assert_allclose(ours["fast"], theirs["fast"], atol=1e-6)  # sums of single precision
-    for name in TABLES:
-        assert (killed / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    check_same_screen(killed, tmp_path / "whole", ROWS)
     assert names(killed) == names(tmp_path / "whole")
