@@ -20,9 +20,9 @@ from paratope.core.errors import EncoderError, MissingExtraError
 from paratope.encoders import ENCODERS, BaseEncoder, Encoder, encoding_speed, load_encoder
 from paratope.encoders.antiberty import SPECIES, AntibertyEncoder
 from paratope.encoders.embedding_store import EmbeddingStore
+from paratope.encoders.language_models import length_batches, resolve_device
 from paratope.encoders.likelihood import Likelihood
 from paratope.encoders.residue import DESCRIPTORS, blosum62, residue_table
-from paratope.encoders.transformer import length_batches, resolve_device
 from paratope.molecules.sequences import ALPHABET, AMINO_ACIDS
 from test_numbering import VH, VHH, VK
 from tiny_models import PUBLISHED, tokenizer_of

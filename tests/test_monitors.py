@@ -21,7 +21,7 @@ from paratope.data.tables import frame_from_measurements, write_table
 from paratope.models.batches import Examples
 from paratope.models.recipes import RECIPES, MonitorSettings, load_recipe, recipe_toml
 from paratope.molecules.sequences import Antibody, Antigen, Pair
-from paratope.training import RunOptions, fit, loop, monitors, train_table, validation
+from paratope.training import RunOptions, fit, learner, loop, monitors, train_table
 from paratope.training.run_folder import history_table
 from small_runs import examples, run, tiny
 
@@ -436,7 +436,7 @@ def test_the_page_states_the_limits_of_the_code(repository):
         f"more than {100 * findings.MAX_OUTSIDE_SHARE:g} % of the predictions lie outside",
         f"AdamW's ε of {monitors.VANISHED:g}",
         f"more than {100 * monitors.MAX_DEAD_UNITS:g} % of the hidden units",
-        f"at most {validation.MAX_SAMPLE} training rows",
+        f"at most {learner.MAX_SAMPLE} training rows",
     ):
         assert text in section, text
     written = [part for part in section.split("`monitors.")[1:] if " = " not in part[:25]]

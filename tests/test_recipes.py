@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from paratope.core.errors import TrainingError
 from paratope.encoders import ENCODERS, load_encoder
-from paratope.encoders.transformer import TransformerEncoder
+from paratope.encoders.language_models import TransformerEncoder
 from paratope.evaluation.figures import style
 from paratope.models.recipes import RECIPES, Recipe, load_recipe, recipe_toml, valid_keys
 from paratope.training.run_folder import history_figure, hyperparameters

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from paratope.core.errors import EncoderError
-from paratope.encoders.transformer import (
+from paratope.encoders.language_models import (
     TokenizedUnit,
     TokenTable,
     TransformerEncoder,

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from paratope.core.errors import EncoderError, MissingExtraError
+from paratope.encoders.language_models import installed_file, length_batches, resolve_device
 from paratope.encoders.protocol import BaseEncoder
-from paratope.encoders.transformer import installed_file, length_batches, resolve_device
 from paratope.molecules.sequences import Chains
 
 if TYPE_CHECKING:

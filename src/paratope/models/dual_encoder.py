@@ -15,8 +15,13 @@ from torch import Tensor
 
 from paratope.core.errors import EncoderError, InputError, ModelError
 from paratope.encoders import ENCODERS, Encoder, load_encoder, molecule_units
+from paratope.encoders.language_models import (
+    TokenizedUnit,
+    TokenTable,
+    TransformerEncoder,
+    padded_ids,
+)
 from paratope.encoders.protocol import Role
-from paratope.encoders.transformer import TokenizedUnit, TokenTable, TransformerEncoder, padded_ids
 from paratope.models.batches import fit_molecule
 from paratope.models.fine_tuning import AdaptedTower, adapt
 from paratope.models.network import Network

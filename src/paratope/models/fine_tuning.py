@@ -19,8 +19,8 @@ from paratope.core.errors import MissingExtraError, TrainingError
 from paratope.core.progress import Progress, silent
 from paratope.encoders import Encoder, load_encoder, molecule_units
 from paratope.encoders.embedding_store import EmbeddingStore
+from paratope.encoders.language_models import TOKENS_PER_BATCH, TransformerEncoder, length_batches
 from paratope.encoders.protocol import Role
-from paratope.encoders.transformer import TOKENS_PER_BATCH, TransformerEncoder, length_batches
 from paratope.models.batches import Embeddings
 from paratope.models.network import Network
 from paratope.models.recipes import LoraSettings, NetworkConfig

@@ -18,8 +18,8 @@ from paratope.core.progress import console_progress
 from paratope.data.measurements import PairContext
 from paratope.encoders import Encoder, load_encoder
 from paratope.encoders.embedding_store import EmbeddingStore
+from paratope.encoders.language_models import length_batches, resolve_device
 from paratope.encoders.protocol import Role
-from paratope.encoders.transformer import length_batches, resolve_device
 from paratope.models.applicability_domain import ApplicabilityDomain, DomainDistance
 from paratope.models.batches import fit_molecule, pad, unique
 from paratope.models.bundle import Bundle, BundleConfig

@@ -13,7 +13,7 @@ from torch import Tensor
 from paratope.core.errors import TrainingError
 from paratope.core.interruption import Interrupted, Interruption, Resumable
 from paratope.core.progress import Progress, peak_memory_mb, silent
-from paratope.encoders.transformer import resolve_device
+from paratope.encoders.language_models import resolve_device
 from paratope.models.batches import BatchPlan, Embeddings, Examples, collate, label_batch
 from paratope.models.fine_tuning import build_network, embedding_width
 from paratope.models.network import Network
@@ -27,10 +27,9 @@ from paratope.training.checkpoints import (
     seed_everything,
     weights_of,
 )
-from paratope.training.learner import Learner
+from paratope.training.learner import Learner, Validation
 from paratope.training.loggers import RunLog
 from paratope.training.monitors import EarlyStopping, Monitors
-from paratope.training.validation import Validation
 
 Record = dict[str, Any]
 # monitored value -> 1 if higher is better, -1 if lower is

@@ -13,13 +13,14 @@ from paratope.data.measurements import Measurement
 from paratope.data.splits import split_measurements
 from paratope.data.tables import InputTable, parse_columns, read_frame, read_table, write_table
 from paratope.encoders import Encoder, load_encoder
-from paratope.encoders.transformer import resolve_device
+from paratope.encoders.language_models import resolve_device
 from paratope.models.batches import Examples
 from paratope.models.fine_tuning import open_store
 from paratope.models.model import Scored
 from paratope.models.network_model import fit_pair
 from paratope.models.recipes import Recipe, in_folder
 from paratope.training.checkpoints import callers_random_state_kept
+from paratope.training.learner import score
 from paratope.training.loggers import check_loggers, open_loggers
 from paratope.training.loop import FitResult, RunOptions, fit
 from paratope.training.run_folder import (
@@ -33,7 +34,6 @@ from paratope.training.run_folder import (
     write_predictions,
     write_run,
 )
-from paratope.training.validation import score
 
 PARTS = ("train", "validation", "test")
 
