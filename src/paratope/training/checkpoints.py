@@ -88,7 +88,21 @@ class Checkpoints:
         notes: list[str] = []
         for path in self.paths():
             try:
-                state = self._read(path)
+                state, _ = read_checked(path)
+                if not isinstance(state, dict) or not _KEYS <= state.keys():
+                    raise DamageError(
+                        "it is another kind of file, or of another version of paratope"
+                    )
+                progress = state["progress"]
+                if name := Path(progress["best_file"]).name:
+                    try:
+                        best, checksum = read_checked(self.folder / name)
+                    except DamageError as damage:
+                        raise DamageError(f"the best weights it needs, {name}: {damage}") from None
+                    if checksum != progress["best_checksum"]:
+                        raise DamageError(f"the best weights it needs, {name}, are of another run")
+                    progress["best_state"] = best["model_state_dict"]
+                    self._best_written = {name: checksum}
             except DamageError as damage:
                 notes.append(f"{path} is damaged: {damage}.")
                 continue
@@ -106,23 +120,6 @@ class Checkpoints:
         """Checkpoints there are, newest first."""
         paths = (self.folder / LATEST, self.folder / PREVIOUS)
         return [path for path in paths if path.is_file()]
-
-    def _read(self, path: Path) -> dict[str, Any]:
-        state, _ = read_checked(path)
-        if not isinstance(state, dict) or not _KEYS <= state.keys():
-            raise DamageError("it is another kind of file, or of another version of paratope")
-        progress = state["progress"]
-        name = Path(progress["best_file"]).name
-        if name:
-            try:
-                best, checksum = read_checked(self.folder / name)
-            except DamageError as damage:
-                raise DamageError(f"the best weights it needs, {name}: {damage}") from damage
-            if checksum != progress["best_checksum"]:
-                raise DamageError(f"the best weights it needs, {name}, are of another run")
-            progress["best_state"] = best["model_state_dict"]
-            self._best_written = {name: checksum}
-        return state
 
 
 def write_checked(

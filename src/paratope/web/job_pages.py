@@ -389,7 +389,20 @@ async def job_page(
     """A job: how far it is, or what has come out."""
     state = request.app.state
     job = state.store.job(job_id)
-    told = _summary(job) | _progress(request, job)
+    text, share = "waits for its turn", None
+    if (progress := state.runner.progress.get(job.id)) is not None:
+        text = progress.stage
+        if progress.total > 1:
+            share = round(100 * progress.done / progress.total)
+            text += f": {progress.done:,} of {progress.total:,}"
+        if progress.eta_seconds is not None:
+            text += f", about {_duration(progress.eta_seconds)} left"
+    told = _summary(job) | {
+        "progress_text": text,
+        "share": share,
+        "is_going": job.state in ("queued", "running"),
+        "took": _duration((job.finished or 0) - (job.started or 0)),
+    }
     result: dict[str, Any] = {"notes": [], **state.store.result(job)}
     about: dict[str, Any] = {"result": defaultdict(str, result)}
     if job.state == "finished":
@@ -437,21 +450,6 @@ def _summary(job: Job) -> dict[str, Any]:
     told = {"id": job.id, "kind": job.kind, "state": job.state, "error": job.error}
     again = _AGAIN.get(job.kind, "/campaign")
     return {**told, "names": names, "title": title, "when": when, "again": again}
-
-
-def _progress(request: Request, job: Job) -> dict[str, Any]:
-    progress = request.app.state.runner.progress.get(job.id)
-    text, share = "waits for its turn", None
-    if progress is not None:
-        text = progress.stage
-        if progress.total > 1:
-            share = round(100 * progress.done / progress.total)
-            text += f": {progress.done:,} of {progress.total:,}"
-        if progress.eta_seconds is not None:
-            text += f", about {_duration(progress.eta_seconds)} left"
-    took = _duration((job.finished or 0) - (job.started or 0))
-    is_going = job.state in ("queued", "running")
-    return {"progress_text": text, "share": share, "is_going": is_going, "took": took}
 
 
 def _duration(seconds: float) -> str:

@@ -27,7 +27,6 @@ from paratope.campaigns.kernels.variants import ParentSites
 from paratope.campaigns.suggestion.candidates import (
     MAX_CANDIDATES,
     Candidate,
-    Generation,
     MeasuredVariants,
     candidate_name,
     generate,
@@ -197,8 +196,24 @@ def _offered(
     singles = generate(measured, only_singles, lambda pairs: np.zeros(len(pairs)))
     clean, _ = leave_out(singles, measured, filters)
     offered = _drawn(singles, counts.get("single", 0), random)
-    for kind in (kind for kind in counts if kind != "single"):
-        offered += _combined(parent, clean, kind, generation, random)
+    by_position: dict[tuple[str, int], list[Mutation]] = {}
+    for (mutation,) in (single.mutations for single in clean):
+        by_position.setdefault(mutated_position(mutation), []).append(mutation)
+    positions = sorted(by_position)
+    for kind in (kind for kind in counts if kind != "single"):  # mutations drawn together
+        most = 2 if kind == "double" else generation.max_mutations or MAX_MUTATIONS
+        fewest, most = 2 if kind == "double" else 3, min(most, len(positions))
+        made: dict[str, Candidate] = {}
+        for _ in range(counts[kind] if fewest <= most else 0):
+            size = int(random.integers(fewest, most + 1))
+            chosen = np.sort(random.choice(len(positions), size, replace=False))
+            choices = [by_position[positions[index]] for index in chosen]
+            mutations = tuple(some[random.integers(len(some))] for some in choices)
+            name = candidate_name(parent.antibody.name or "parent1", mutations)
+            antibody = apply_mutations(parent, mutations).antibody
+            pair = Pair(dataclasses.replace(antibody, name=name), parent.antigen)
+            made[name] = Candidate(name, pair, 0, mutations, kind)
+        offered += made.values()
     return offered
 
 
@@ -206,35 +221,6 @@ def _drawn(candidates: list[Candidate], count: int, random: np.random.Generator)
     """At most so many of them, in order."""
     chosen = np.sort(random.permutation(len(candidates))[:count])
     return [candidates[index] for index in chosen]
-
-
-def _combined(
-    parent: Pair,
-    singles: list[Candidate],
-    kind: str,
-    generation: Generation,
-    random: np.random.Generator,
-) -> list[Candidate]:
-    """Mutations of singles drawn together, two of them or up to the most, none at one position."""
-    most = 2 if kind == "double" else generation.max_mutations or MAX_MUTATIONS
-    fewest = 2 if kind == "double" else 3
-    by_position: dict[tuple[str, int], list[Mutation]] = {}
-    for single in singles:
-        by_position.setdefault(mutated_position(single.mutations[0]), []).append(
-            single.mutations[0]
-        )
-    positions = sorted(by_position)
-    made: dict[str, Candidate] = {}
-    for _ in range(generation.counts[kind] if fewest <= min(most, len(positions)) else 0):
-        size = int(random.integers(fewest, min(most, len(positions)) + 1))
-        chosen = np.sort(random.choice(len(positions), size, replace=False))
-        choices = [by_position[positions[index]] for index in chosen]
-        mutations = tuple(some[random.integers(len(some))] for some in choices)
-        name = candidate_name(parent.antibody.name or "parent1", mutations)
-        antibody = apply_mutations(parent, mutations).antibody
-        pair = Pair(dataclasses.replace(antibody, name=name), parent.antigen)
-        made[name] = Candidate(name, pair, 0, mutations, kind)
-    return list(made.values())
 
 
 def correlations(
