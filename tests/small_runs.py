@@ -16,7 +16,9 @@ from paratope.models.recipes import Recipe, load_recipe
 from paratope.molecules.sequences import AMINO_ACIDS, Antibody, Antigen, Pair
 from paratope.training import FitResult, RunOptions, fit
 from paratope.training.loggers import RunLog
-from paratope.training.loop import TIME_AND_MEMORY
+
+# entries of an epoch's record that differ from one run to the next of the same recipe
+TIME_AND_MEMORY = ("seconds", "peak_memory_mb", "peak_gpu_memory_mb")
 
 TINY = [
     *("network.dim=8", "network.heads=2", "network.tower_layers=1", "network.regressor=[8]"),

@@ -21,10 +21,9 @@ from paratope.models.batches import Examples
 from paratope.models.recipes import load_recipe
 from paratope.training import RunOptions, fit, train_table
 from paratope.training.checkpoints import LATEST
-from paratope.training.loop import TIME_AND_MEMORY
 from paratope.training.run_folder import history_figure
 from paratope.training.runs import bundle_of_run, calibration_warning, lines_of_test
-from small_runs import LONG, StopHereError, StoppingLog, rows, run, tiny
+from small_runs import LONG, TIME_AND_MEMORY, StopHereError, StoppingLog, rows, run, tiny
 from trained_models import TINY_RECIPE, simulated_table
 
 RELEASE_BYTES = 16.3e9  # of the release's checkpoint_latest.pth

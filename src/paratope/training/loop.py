@@ -34,8 +34,6 @@ from paratope.training.monitors import EarlyStopping, Monitors
 Record = dict[str, Any]
 # monitored value -> 1 if higher is better, -1 if lower is
 _DIRECTION = {"spearman": 1.0, "rmse": -1.0, "loss": -1.0}
-# entries of an epoch's record that differ from one run to the next of the same recipe
-TIME_AND_MEMORY = ("seconds", "peak_memory_mb", "peak_gpu_memory_mb")
 
 
 def _ignore(value: Any) -> None:

@@ -9,7 +9,6 @@ import hashlib
 import hmac
 import json
 import logging
-import math
 import re
 import secrets
 import sys
@@ -364,8 +363,3 @@ class PatientProtocol(H11Protocol):
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
-
-
-def retry_text(seconds: float) -> int:
-    """Seconds of a ``Retry-After`` header."""
-    return max(1, math.ceil(seconds))

@@ -66,12 +66,6 @@ class Fetched:
     missing: tuple[str, ...]  # Files that are published nowhere as such, and how to make them
 
 
-def checksum_table() -> dict[str, DataFile]:
-    """Every file that a data set or a comparator reads, by its path under the data root."""
-    groups = [dataset.files for dataset in DATASETS.values()] + list(COMPARATORS.values())
-    return {file.path: file for files in groups for file in files}
-
-
 def fetch(
     name: str,
     folder: Path | None = None,
