@@ -200,12 +200,15 @@ class Gate:
             exchange.status = exchange.status or 499
         except Exception as error:
             calls = traceback.extract_tb(error.__traceback__)
-            told: dict[str, Any] = {"request_id": exchange.request_id}
-            told |= {"error": type(error).__name__}
-            told |= {"where": [f"{call.filename}:{call.lineno}" for call in calls]}
+            told = {
+                "event": "bug",
+                "request_id": exchange.request_id,
+                "error": type(error).__name__,
+                "where": [f"{call.filename}:{call.lineno}" for call in calls],
+            }
             if self.settings.log_sequences:  # messages may quote what was sent
                 told["message"] = str(error)
-            LOG.error(json.dumps({"event": "bug", **told}))
+            LOG.error(json.dumps(told))
             words = "something went wrong on our side; the log names it by the request id"
             await exchange.refuse(Refusal(500, "internal", words))
         finally:
