@@ -168,7 +168,7 @@ def write_page(
                 "sentences": _sentences(mine, summary["recall"].get(name)),
                 "figure": figure_bytes(figure).decode().partition("<svg")[2].join(("<svg", "")),
                 "columns": shown.columns,
-                "rows": [[_cell(value) for value in row] for row in shown.iter_rows()],
+                "rows": shown.rows(),
             }
         )
     title = f"Screen of {summary['rows']:,} antibodies"
@@ -206,10 +206,6 @@ def _sentences(hits: pl.DataFrame, recall: Mapping[str, Any] | None) -> list[str
             "lower."
         )
     return sentences
-
-
-def _cell(value: object) -> str:
-    return "" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
 @styled
