@@ -107,6 +107,12 @@ def test_whole_chains_count_from_their_domain():
     assert mutations_between(whole, Antibody("Q" + VH[1:], VK)) == (Mutation("H", "E", 1, "Q"),)
 
 
+def test_an_antigen_of_equal_length_is_aligned_by_substitutions_if_they_are_no_more():
+    old, new = "MKTAWCLPGSDE", "MKTAMWLPGSDE"  # as few as M inserted and C deleted
+    both = (Pair(PARENT, Antigen(chain)) for chain in (old, new))
+    assert format_mutations(mutations_between(*both)) == "A:W5M,A:C6W"
+
+
 def test_written_in_other_ways():
     one = Mutation("H", "D", 31, "A")
     for text in ("H:D31A", " h:d31a ", "H : D31A", "H:36D->A", "H:36D→A"):
