@@ -79,6 +79,7 @@ def describe(root: Path) -> tuple[dict[str, object], list[str]]:
     trees = {path: ast.parse(text) for path, text in texts.items()}
     kinds: collections.Counter[str] = collections.Counter()
     uses: collections.Counter[tuple[Path, str]] = collections.Counter()
+    called: set[tuple[Path, str]] = set()
     functions: list[tuple[Path, Function]] = []
     upward = splats = any_typed = 0
     for path, tree in trees.items():
@@ -99,6 +100,7 @@ def describe(root: Path) -> tuple[dict[str, object], list[str]]:
                 target = (node.module or "").split(".")[1]
                 upward += FLOOR.get(target, -1) > FLOOR.get(wing, 99)
             elif isinstance(node, ast.Call):
+                called.add((path, getattr(node.func, "id", getattr(node.func, "attr", ""))))
                 splats += sum(
                     isinstance(argument, ast.Starred) and isinstance(argument.value, ast.Tuple)
                     for argument in node.args
@@ -107,6 +109,12 @@ def describe(root: Path) -> tuple[dict[str, object], list[str]]:
         (path, function)
         for path, function in functions
         if re.match(r"_[^_]", function.name) and uses[path, function.name] == 1
+    ]
+    # not the entries of a table, callbacks, caches, contexts and hooks
+    plain = [
+        function
+        for path, function in private
+        if (path, function.name) in called and not function.decorator_list
     ]
     crowded = [
         (path, function)
@@ -134,6 +142,7 @@ def describe(root: Path) -> tuple[dict[str, object], list[str]]:
         "  length, nine in ten under": lengths[int(0.9 * len(lengths))],
         "  longest": lengths[-1],
         "private functions with one caller": len(private),
+        "  plainly called": len(plain),
         f"functions of over {MOST_PARAMETERS} parameters": len(crowded),
         "calls through *(...)": splats,
         "parameters typed Any": any_typed,
