@@ -198,7 +198,6 @@ class ModelStrategy(Strategy):
 
 
 def _unmeasured(landscape: Landscape, measured: np.ndarray) -> np.ndarray:
-    """Rows that are left to measure, in order."""
     return np.setdiff1d(np.arange(len(landscape)), measured)
 
 

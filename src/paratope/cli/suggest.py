@@ -238,7 +238,6 @@ def _show(chosen: "NextRound", with_table: bool) -> None:
 
 
 def _table(chosen: "NextRound") -> None:
-    """The batch on stdout."""
     from paratope.molecules.mutations import format_mutations
 
     rows = []

@@ -154,7 +154,6 @@ def _search(
     pins: Sequence[str],
     options: "RunOptions",
 ) -> "Recipe":
-    """The best recipe of a search."""
     from paratope.training.search import search
 
     def say_trial(trial: "Trial") -> None:

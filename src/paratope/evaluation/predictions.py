@@ -246,7 +246,6 @@ def read_predictions(
 def _roles(
     name: str, frame: pl.DataFrame, true: str | None, pred: str | None, group: str | None
 ) -> dict[str, str]:
-    """Which column plays which role."""
     by_lower = {column.strip().lower(): column for column in reversed(frame.columns)}
 
     def first(names: tuple[str, ...], *, without: str | None = None) -> str | None:

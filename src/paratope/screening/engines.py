@@ -282,7 +282,6 @@ class RayEngine:
         return self._models[on_gpus], self._workers[on_gpus]
 
     def _connect(self) -> None:
-        """Find the cluster, or begin one."""
         before = signal.getsignal(signal.SIGTERM)
         quietly: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
         if self._address and not self._address.isdigit():

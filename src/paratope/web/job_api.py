@@ -252,7 +252,6 @@ async def suggest(request: Request, wanted: SuggestInput) -> JobOutput:
 
 
 def _check_generators(candidates: str) -> None:
-    """Refuse what is no kind of candidates."""
     # takes seconds, which neither a start nor the other requests wait for
     from paratope.campaigns.suggestion.candidates import parse_generators
 

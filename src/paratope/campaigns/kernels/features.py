@@ -210,7 +210,6 @@ class Featuriser:
         )
 
     def _description(self, substitution: SiteSubstitution) -> "_Description":
-        """What is known of a substitution."""
         site, parent = substitution.site, self.parent_sites[substitution.parent]
         embedding, profile, likelihood = np.zeros(self.dim, np.float32), np.zeros(20), np.zeros(3)
         if site.of_antigen:

@@ -345,8 +345,6 @@ def mutated_position(mutation: Mutation) -> Position:
 
 
 class _ParentGenerator:
-    """Generates the candidates of one parent."""
-
     def __init__(
         self,
         measured: MeasuredVariants,
@@ -442,7 +440,6 @@ class _ParentGenerator:
         return Candidate(name, pair, self.index, tuple(mutations), origin, sources)
 
     def _may_be(self, mutation: Mutation) -> bool:
-        """Whether a measured mutation may be used again."""
         anywhere = self.generation.regions is None
         return not set(mutation.after) & set(self.generation.excluded) and (
             anywhere or mutated_position(mutation) in self.positions
@@ -547,7 +544,6 @@ def candidate_name(parent: str, mutations: Sequence[Mutation]) -> str:
 
 
 def _clash(first: Mutation, second: Mutation) -> bool:
-    """Whether two mutations change the same position."""
     return _sequence_order(first) == _sequence_order(second)
 
 

@@ -196,7 +196,6 @@ def check_assays(table: AuditedTable) -> Iterator[Finding]:
 
 
 def _medians(keys: Iterable[_Key], values: np.ndarray) -> dict[_Key, float]:
-    """Median of each key's values."""
     grouped: dict[_Key, list[float]] = {}
     for key, value in zip(keys, values.tolist(), strict=True):
         grouped.setdefault(key, []).append(value)
