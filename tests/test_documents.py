@@ -180,6 +180,12 @@ def test_dependencies_are_those_of_the_page():
     assert set(re.findall(r"^\| `([^`]+)` \| `([^`]+)` \|", extras, re.M)) == optional
 
 
+def test_installation_names_every_extra():
+    page = (ROOT / "docs" / "installation.md").read_text("utf-8")
+    named = re.findall(r"^\| `\[(\w+)\]` \|", page, re.M)
+    assert sorted(named) == sorted(project()["project"]["optional-dependencies"])
+
+
 # Imported by another library on our behalf: what for is in docs/dependencies.md.
 BEHIND_POLARS = {"pyarrow", "fastexcel", "xlsxwriter"}
 BEHIND_MLFLOW = {"sqlalchemy", "alembic"}

@@ -335,3 +335,21 @@ def test_a_model_comes_back_from_its_folder(model, tmp_path, complexes):
         write_bundle(broken, tmp_path / "n")
         with pytest.raises(ModelError, match=says):
             GeneralModel.of_bundle(read_bundle(tmp_path / "n"))
+
+
+def test_mutations_made_in_the_sequences_beside_them_are_counted_from_these():
+    cells = {"heavy": VHH[0], "light": "", "antigen": "MKVLAEGRYWDNKHTS"}
+    texts = {"wt": "", "a": "H:D99A", "b": "H:R100A", "c": "A:Y9A"}
+    beside = [{"id": name, **cells, "mutations": text} for name, text in texts.items()]
+    named = [
+        {"id": name, **(dict.fromkeys(cells, "") if text else cells), "mutations": text}
+        | {"parent": "wt" if text else ""}
+        for name, text in texts.items()
+    ]
+    told, right = (
+        Predictor.load("default").predict(pl.DataFrame(rows)) for rows in (beside, named)
+    )
+    assert told["pkd"].to_list() == right["pkd"].to_list()
+    assert len(set(told["pkd"])) == 4
+    assert "mutations are made" in told["note"][1]
+    assert "no parent named" not in told["note"][1]

@@ -40,6 +40,7 @@ class Molecules:
     notes: tuple[str, ...] = ()
     # Still to be made in the antigen, the parent's first
     antigen_mutations: tuple[tuple[Mutation, ...], ...] = ()
+    made_in: Antibody | None = None  # Whose mutations were made, where its sequences stood there
 
     @property
     def molecule(self) -> Molecule:
@@ -128,7 +129,8 @@ class MoleculeReader:
             if not self._variants.to_make(cells, molecules.molecule, is_parent):
                 return molecules
         made = self._with_mutations(molecules, self._variants.text(cells), column)
-        return dataclasses.replace(made, notes=(*made.notes, MADE))
+        notes = (*made.notes, MADE)
+        return dataclasses.replace(made, notes=notes, made_in=molecules.antibody)
 
     def antigen(self, cells: Cells) -> tuple[Antigen, tuple[str, ...]]:
         """The antigen of a row's own cells, or the default one, and notes."""

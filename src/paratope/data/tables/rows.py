@@ -313,7 +313,9 @@ class RowReader:
                 antibody = dataclasses.replace(molecules.antibody, name=row_id)
                 pair = Pair(antibody, molecules.paired_with(antigen))
                 more = (*notes, *more, *antibody_antigen(pair))
-                rows.append(dataclasses.replace(row, pair=pair, notes=more))
+                made_in = molecules.made_in
+                context = PairContext(Pair(made_in, antigen) if made_in is not None else None)
+                rows.append(dataclasses.replace(row, pair=pair, notes=more, context=context))
             except InputError as error:
                 rows.append(row.with_error(error))
         return rows
@@ -396,13 +398,13 @@ class RowReader:
                     known[name] = read(text)
                     if known[name] is None:
                         raise InputError(f"{text!r} is a bound; expected a number")
-                elif name == "parent":
-                    known[name] = self._molecules.parent_of(pair, cells)
+                elif name == "parent" and (parent := self._molecules.parent_of(pair, cells)):
+                    known[name] = parent
             except InputError as problem:
                 if text and text != own:
                     return dataclasses.replace(row.with_error(problem), pair=None)
                 notes.append(f"column {self.columns.get(name, name)!r} is not used: {problem}")
-        context = PairContext(**known)
+        context = row.context._replace(**known)
         return dataclasses.replace(row, context=context, notes=(*row.notes, *notes))
 
     def _parent_in_table(self, row: TableRow, pair: Pair, parent_id: str) -> Pair:
