@@ -298,6 +298,21 @@ def test_named_columns_win(tmp_path):
         read_predictions(frame, pred="nope")
 
 
+def test_what_does_not_bind_is_at_most_the_weakest_value_of_its_assay():
+    frame = pl.DataFrame(
+        {
+            "kd_nM_measured": ["10", "n.b.", ">1000", "1", "no binding", "n.d.", "n.b."],
+            "assay": ["a", "a", "a", "b", "b", "b", "c"],
+            "pkd": [8.0, 5.0, 5.0, 9.0, 9.5, 9.0, 9.0],
+        }
+    )
+    table = read_predictions(frame)
+    assert table.rows.measured.tolist() == pytest.approx([8, 6, 6, 9, 9])
+    assert table.rows.censoring.tolist() == [0, -1, -1, 0, -1]
+    assert table.left_out == {"no measured value": 1, "measured value cannot be read": 1}
+    assert table.faulty == 1
+
+
 def rich_frame() -> pl.DataFrame:
     measured, predicted, group = hierarchy(5)
     rng = np.random.default_rng(5)

@@ -18,6 +18,7 @@ from paratope.data.datasets import load_dataset
 from paratope.data.datasets.simulated import simulate
 from paratope.data.measurements import Conditions, Measurement, ParentValues, bound_non_binders
 from paratope.data.tables import InputTable, iter_tables, read_table, table_from_frame
+from paratope.models.predictor import Predictor
 from paratope.molecules.sequences import Antibody, Antigen, Pair
 from test_numbering import CH1, LYSOZYME, VH, VHH, VK
 from test_tables import rows_text
@@ -638,3 +639,30 @@ def test_bounds_in_a_column_of_their_own_are_no_floor():
     frame = pl.DataFrame({"pkd": np.maximum(pkd, 7), "qualifier": signs})
     assert audit(frame.drop("qualifier")).of("floor")
     assert not audit(frame).of("floor")
+
+
+PREDICTED = {"pkd": 5.0, "pkd_low": 4.0, "pkd_high": 6.0, "kd_nM": 1e4, "domain": "in"}
+
+
+@pytest.mark.parametrize("name", ["Kd (nM)", "kd_nM_measured", "measured_pkd", "true Kd"])
+def test_predictions_in_a_table_are_no_measurements(name):
+    value = "8" if "pkd" in name else "10"
+    by_hand = {"columns": {"kd_nM": name}} if name == "true Kd" else {}
+    table = read(PREDICTED | {name: value}, **by_hand)
+    assert table.measurements[0].pkd == pytest.approx(8.0)
+    assert any("predictions of Paratope" in note for note in table.notes)
+
+
+def test_predictions_alone_are_no_measurements_unless_they_are_named():
+    with pytest.raises(InputError, match="are predictions of Paratope"):
+        read(PREDICTED)
+    assert read(PREDICTED, columns={"pkd": "pkd"}).measurements[0].pkd == pytest.approx(5.0)
+
+
+def test_predictions_of_predictions_are_not_called_measured():
+    rows = [{"heavy": VH, "light": VK, "antigen": LYSOZYME} | PREDICTED | {"kd_nM_measured": 7.0}]
+    told = Predictor.load("default").predict(pl.DataFrame(rows))
+    assert told["pkd_input"][0] == 5.0
+    assert told["kd_nM_input"][0] == 1e4
+    assert told["kd_nM_measured"][0] == 7.0
+    assert "pkd_measured" not in told.columns

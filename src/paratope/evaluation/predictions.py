@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from paratope.core.censoring import Censoring
 from paratope.core.errors import InputError
+from paratope.core.number_text import is_no_binding, is_not_measured
 from paratope.core.units import (
     LARGEST,
     dg_kcal_mol_to_pkd,
@@ -182,7 +183,6 @@ def read_predictions(
     measured, codes, bad_measured = _measured(frame, columns)
     predicted = _numbers(frame, columns["predicted"])
     reasons: Counter[str] = Counter()
-    empty = _empty(frame, columns["measured"])
     no_measured, no_predicted = ~np.isfinite(measured), ~np.isfinite(predicted)
     huge_measured = _huge(frame, columns["measured"])
     huge_predicted = _huge(frame, columns["predicted"])
@@ -190,7 +190,7 @@ def read_predictions(
     if "error" in columns:
         bad_predicted |= no_predicted & ~_empty(frame, columns["error"])
     for reason, mask in (
-        ("no measured value", empty),
+        ("no measured value", no_measured & ~bad_measured & ~huge_measured),
         ("measured value cannot be read", bad_measured & ~huge_measured),
         (f"measured value is beyond ±{LARGEST:g}", huge_measured),
         ("prediction is an error", ~no_measured & bad_predicted & ~huge_predicted),
@@ -309,7 +309,10 @@ def _huge(frame: pl.DataFrame, column: str) -> NDArray[np.bool_]:
 def _measured(
     frame: pl.DataFrame, columns: Mapping[str, str]
 ) -> tuple[NDArray[np.float64], NDArray[np.int8], NDArray[np.bool_]]:
-    """Measured pKd, censoring codes, and which rows hold something that cannot be read."""
+    """Measured pKd, censoring codes, and which rows hold something that cannot be read.
+
+    What does not bind is at most the weakest value of its assay.
+    """
     kind = columns["measured"].lower().removesuffix("_measured")
     texts = _text(frame, columns["measured"])
     relations = _text(frame, columns["censoring"]) if "censoring" in columns else None
@@ -317,12 +320,16 @@ def _measured(
     flips = kind in _KD_UNITS or kind == "dg_kcal_mol"
     values = np.full(len(texts), np.nan) if flips else _numbers(frame, columns["measured"])
     codes = np.zeros(len(texts), dtype=np.int8)
-    bad = np.zeros(len(texts), dtype=bool)
+    bad, unbounded = np.zeros((2, len(texts)), dtype=bool)
     for row in np.flatnonzero(~np.isfinite(values) & ~empty):
-        try:
-            values[row], codes[row] = _read_value(texts[int(row)], kind)
-        except InputError:
-            bad[row] = True
+        text = texts[int(row)]
+        if is_no_binding(text, of_kd=kind in _KD_UNITS):
+            unbounded[row], codes[row] = True, Censoring.AT_MOST
+        elif not is_not_measured(text):
+            try:
+                values[row], codes[row] = _read_value(text, kind)
+            except InputError:
+                bad[row] = True
     if relations is not None:
         for row in np.flatnonzero((relations != "").to_numpy()):
             relation = _RELATIONS.get(relations[int(row)].lower())
@@ -330,14 +337,19 @@ def _measured(
                 bad[row], values[row] = True, np.nan
             elif relation != Censoring.EXACT:
                 codes[row] = flip_censoring(relation) if flips else relation
+    assays = _text(frame, columns["assay"]) if "assay" in columns else pl.Series([""] * len(texts))
+    for row in np.flatnonzero(unbounded):
+        same = (assays == assays[int(row)]).to_numpy() & (codes != Censoring.AT_LEAST)
+        known = values[same & np.isfinite(values)]  # those already bounded do not lower it
+        values[row] = known.min() if len(known) else np.nan
+        bad[row] = not len(known)
     return values, codes, bad
 
 
 def _read_value(text: str, kind: str) -> tuple[float, Censoring]:
     if kind in _KD_UNITS:
         pkd, censoring = parse_kd(text, _KD_UNITS[kind])
-        if pkd is None:
-            raise InputError("a non-binder without a bound")
+        assert pkd is not None  # what does not bind is no number, and is not read here
         return pkd, censoring
     value, censoring = parse_bounded_number(text)
     if abs(value) > LARGEST:

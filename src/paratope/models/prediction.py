@@ -9,6 +9,7 @@ import polars as pl
 
 from paratope.core.units import pkd_to_kd_nM
 from paratope.data.tables import InputTable
+from paratope.data.tables.columns import predicted_columns
 from paratope.models.model import Label, PairPredictions
 
 if TYPE_CHECKING:
@@ -119,8 +120,8 @@ def prediction_frame(
 
     A pandas frame comes back as pandas, with its index and its types; all else as polars. `names`
     are of `output_columns`. A column of the user's that has the name
-    of an output column comes back as ``NAME_measured`` (``pkd``, ``kd_nM``, ``score``) or
-    ``NAME_input``.
+    of an output column comes back as ``NAME_measured`` (``pkd``, ``kd_nM``, ``score``, unless they
+    were predicted, too) or ``NAME_input``.
     """
     data = {
         name: [None if (value := getattr(row, name)) == "" else value for row in predictions]
@@ -128,10 +129,12 @@ def prediction_frame(
     }
     original = table.original
     taken = {*names, *map(str, original.columns)}
+    predicted = predicted_columns([str(name) for name in original.columns])
     renamed: dict[str, str] = {}
     for name in original.columns:
         if name in names and name not in renamed:
-            new = f"{name}_{'measured' if name in ('pkd', 'kd_nM', 'score') else 'input'}"
+            is_measured = name in ("pkd", "kd_nM", "score") and name not in predicted
+            new = f"{name}_{'measured' if is_measured else 'input'}"
             while new in taken:
                 new += "_"
             taken.add(new)

@@ -109,9 +109,9 @@ def match_columns(
             )
         matched[_canonical(canonical)] = name
     by_key: dict[str, str] = {}
-    rates = rate_columns(names)
+    apart = {*rate_columns(names), *predicted_columns(names)}
     for name in names:
-        if name not in matched.values() and name not in rates:
+        if name not in matched.values() and name not in apart:
             by_key.setdefault(_key(name), name)
     for canonical in ALIASES if wanted is None else wanted:
         for name in (canonical, *ALIASES[_canonical(canonical)]):
@@ -129,15 +129,29 @@ def rate_columns(names: Sequence[str]) -> tuple[str | None, str | None]:
     return next(iter(on), None), next(iter(off), None)
 
 
+def predicted_columns(names: Collection[str]) -> list[str]:
+    """Columns of a table that Paratope predicted which would else be taken for measured ones.
+
+    >>> predicted_columns(["pkd", "pkd_low", "pkd_high", "kd_nM", "domain", "Kd (nM)"])
+    ['pkd', 'kd_nM']
+    """
+    found = []
+    for kind, columns in (("pkd", ("pkd", "kd_nM")), ("score", ("score", "pkd", "kd_nM"))):
+        if {kind, f"{kind}_low", f"{kind}_high", "domain"} <= set(names):
+            found += [name for name in columns if name in names and name not in found]
+    return found
+
+
 def same_meaning(names: Sequence[str], canonical: str, taken: Collection[str]) -> list[str]:
     """Further columns that a canonical one is known by, in the table's order."""
-    keys, rates = {_key(name) for name in (canonical, *ALIASES[canonical])}, rate_columns(names)
+    keys = {_key(name) for name in (canonical, *ALIASES[canonical])}
+    apart = {*rate_columns(names), *predicted_columns(names)}
 
     def is_known(name: str) -> bool:
         first = re.sub(r"(?:_[2-9]|\.[1-9])$", "", name)  # of a name that is there twice
         return _key(name) in keys or (first in names and _key(first) in keys)
 
-    return [n for n in names if is_known(n) and n not in taken and n not in rates]
+    return [n for n in names if is_known(n) and n not in taken and n not in apart]
 
 
 def residues_before_names(
@@ -186,6 +200,12 @@ def missing_column(
     rest = [name for name in names if name not in matched.values()]
     name = next((n for n in rest if _residues_share(sample[n]) >= 0.5), "YOUR_COLUMN")
     advice = f"Name yours with --columns {canonical}={name}"
+    if canonical == "pkd" and (predicted := predicted_columns(names)):
+        return (
+            f"{source}: no column of measured values; {' and '.join(map(repr, predicted))} are "
+            "predictions of Paratope. Add what was measured as a column 'kd_nM_measured' or "
+            "'pkd_measured', or name yours with --columns kd_nM=YOUR_COLUMN"
+        )
     if canonical == "pkd":
         numbers = {name: sample[name].cast(pl.Float64, strict=False).drop_nulls() for name in rest}
         # a number of wells or rows is whole

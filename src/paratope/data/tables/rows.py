@@ -36,6 +36,7 @@ from paratope.data.tables.columns import (
     iso_dates,
     match_columns,
     missing_column,
+    predicted_columns,
     residues_before_names,
     whole_number,
 )
@@ -149,6 +150,12 @@ class RowReader:
         if self._is_measured and not (self._values.has_any or "binder" in self.columns):
             message = missing_column(source, "pkd", sample, self.columns)
             raise InputError(f"{message}; or give one of {', '.join(VALUE_COLUMNS)}")
+        read = {*self.columns.values(), *self._values.columns.values()}
+        if self._is_measured and (unread := [n for n in predicted_columns(names) if n not in read]):
+            shown = " and ".join(map(repr, unread))
+            self._notes.append(
+                f"{source}: {shown} are predictions of Paratope: not read as measured"
+            )
         for antigen in self.antigens or ():
             self._notes += [f"{source}: {note}" for note in peptide_note(antigen)]
         self._limit_pkd = options.get("limit_pkd")
