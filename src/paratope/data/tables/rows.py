@@ -149,7 +149,10 @@ class RowReader:
         self._values = ValueColumns(source, names, self.columns, take=take, only_matched=by_hand)
         if self._is_measured and not (self._values.has_any or "binder" in self.columns):
             message = missing_column(source, "pkd", sample, self.columns)
-            raise InputError(f"{message}; or give one of {', '.join(VALUE_COLUMNS)}")
+            others = (
+                "" if predicted_columns(names) else f"; or give one of {', '.join(VALUE_COLUMNS)}"
+            )
+            raise InputError(message + others)
         read = {*self.columns.values(), *self._values.columns.values()}
         if self._is_measured and (unread := [n for n in predicted_columns(names) if n not in read]):
             shown = " and ".join(map(repr, unread))
