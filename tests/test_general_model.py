@@ -273,7 +273,10 @@ def test_a_parents_pkd_that_is_none_is_not_used_and_the_row_says_so(stated):
         for known in ({}, {"parent_pkd": stated})
     )
     assert told["pkd"][1] == plain["pkd"][1]
-    assert "column 'parent_pkd' is not used" in told["note"][1]
+    (said,) = (note for note in told["note"][1].split("; ") if "parent_pkd" in note)
+    assert said.startswith("column 'parent_pkd' is not used: ")
+    assert said.count("parent_pkd") == 1
+    assert repr(stated) in said
 
 
 def test_half_width_is_conservative_and_weighted():

@@ -407,7 +407,7 @@ class RowReader:
                 if not is_not_measured(text):
                     known[name] = read(text)
                     if known[name] is None:
-                        raise InputError(f"{text!r} is a bound; expected a number")
+                        raise InputError(f"expected a number, got the bound {text!r}")
                 elif name == "parent" and (parent := self._molecules.parent_of(pair, cells)):
                     known[name] = parent
             except InputError as problem:
@@ -429,18 +429,17 @@ class RowReader:
         suffix = row.id[len(pair.antibody.name) :]  # "/antigen", with several
         return self._parents.get(id_among(parent_id, self._parents, suffix))
 
-    def _parent_pkd(self, text: str) -> float | None:
+    @staticmethod
+    def _parent_pkd(text: str) -> float | None:
         """A parent's stated pKd, such as an assay measures; None for a bound."""
-        name = "parent_pkd"
-        with located(f"column {self.columns[name]!r}" if name in self.columns else name):
-            value, censoring = parse_bounded_number(text)
-            if censoring is not Censoring.EXACT:
-                return None
-            if not PKD_MIN_MEASURABLE <= value <= PKD_MAX_MEASURABLE:
-                raise InputError(
-                    f"expected the parent's pKd, -log10(Kd / M), from {PKD_MIN_MEASURABLE:g} to "
-                    f"{PKD_MAX_MEASURABLE:g}, got {text!r}; a Kd of 5 nM is a pKd of 8.3"
-                )
+        value, censoring = parse_bounded_number(text)
+        if censoring is not Censoring.EXACT:
+            return None
+        if not PKD_MIN_MEASURABLE <= value <= PKD_MAX_MEASURABLE:
+            raise InputError(
+                f"expected the parent's pKd, -log10(Kd / M), from {PKD_MIN_MEASURABLE:g} to "
+                f"{PKD_MAX_MEASURABLE:g}, got {text!r} (a Kd of 5 nM is a pKd of 8.3)"
+            )
         return value
 
     def _with_parent(self, row: TableRow, cells: Cells) -> TableRow:
@@ -467,7 +466,8 @@ class RowReader:
                 else:  # a value of its own needs no parent
                     self._unread[f"{column}: names no row of the table, so it is not used"] += 1
             if parent_pkd is None and not is_not_measured(stated):
-                parent_pkd = self._parent_pkd(stated)
+                with located(f"column {self.columns['parent_pkd']!r}"):
+                    parent_pkd = self._parent_pkd(stated)
         except InputError as problem:
             return row.with_error(problem)
         if parent_pkd is not None and pkd is not None:
