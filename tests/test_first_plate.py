@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from paratope.campaigns.suggestion import first_plate, read_parent, suggestion_frame
-from paratope.campaigns.suggestion.first_plate import NOISE, teaching_batch
+from paratope.campaigns.suggestion.first_plate import representative_batch
 from paratope.core.errors import InputError
 from paratope.data.tables import read_table
 from paratope.molecules.liabilities import new_liabilities
@@ -28,30 +28,27 @@ def plate():
     return first_plate(PARENT, 48)
 
 
-def variance_left(correlation: np.ndarray, rows: list[int]) -> float:
-    """Posterior variance of all, summed, by its definition."""
-    cross = correlation[:, rows]
-    inner = correlation[np.ix_(rows, rows)] + NOISE * np.eye(len(rows))
-    return float(np.trace(correlation - cross @ np.linalg.solve(inner, cross.T)))
+def discrepancy(kernel: np.ndarray, rows: list[int]) -> float:
+    """Squared maximum mean discrepancy of rows and all, by its definition."""
+    among = kernel[np.ix_(rows, rows)].mean()
+    return float(kernel.mean() - 2 * kernel[rows].mean() + among)
 
 
-def test_each_choice_leaves_the_least_variance():
+def test_each_choice_leaves_the_plate_most_like_all():
     random = np.random.default_rng(0)
-    points = np.concatenate([random.normal(size=(30, 2)), random.normal(size=(30, 2)) + 6])
-    correlation = np.exp(-((points[:, None] - points) ** 2).sum(2) / 4)
-    chosen = teaching_batch(correlation, 6, np.zeros(60), np.arange(60)[:, None])
+    points = np.concatenate([random.normal(size=(20, 2)), random.normal(size=(40, 2)) + 6])
+    kernel = np.exp(-((points[:, None] - points) ** 2).sum(2) / 4)
+    chosen = representative_batch(kernel, 6, np.zeros(60), np.arange(60)[:, None])
     for count in range(6):
-        left = [variance_left(correlation, [*chosen[:count], other]) for other in range(60)]
-        assert left[chosen[count]] == pytest.approx(min(left), abs=1e-9)
-    assert {row < 30 for row in chosen} == {True, False}
-    drawn = [
-        variance_left(correlation, random.choice(60, 6, replace=False).tolist()) for _ in range(40)
-    ]
-    assert variance_left(correlation, chosen) < min(drawn)
-    # what is expected is a gentle preference: of twins the better one, and never the best alone
-    twins = np.kron(correlation, np.ones((2, 2)))
-    expected = np.tile([1.0, 0.0], 60)
-    assert all(row % 2 == 0 for row in teaching_batch(twins, 5, expected, np.arange(120)[:, None]))
+        others = [row for row in range(60) if row not in chosen[:count]]
+        left = {row: discrepancy(kernel, [*chosen[:count], row]) for row in others}
+        assert left[chosen[count]] == pytest.approx(min(left.values()), abs=1e-12)
+    assert sum(row < 20 for row in chosen) == 2  # a third of all is a third of the plate
+    drawn = [random.choice(60, 6, replace=False).tolist() for _ in range(40)]
+    assert discrepancy(kernel, chosen) < min(discrepancy(kernel, each) for each in drawn)
+    # what is expected is a gentle preference: more of the better third, and never that alone
+    liked = representative_batch(kernel, 12, 3.0 * (np.arange(60) < 20), np.arange(60)[:, None])
+    assert 4 < sum(row < 20 for row in liked) < 9
 
 
 def test_the_plate_is_spread_over_positions_and_residues(plate):

@@ -1,10 +1,11 @@
 """The first plate of a campaign: what to measure of a parent before anything is measured.
 
-Candidates are chosen one after the other so that the plate teaches most: each is the one whose
-measurement leaves the least variance in all candidates together, in the campaign's own kernel
-before it has seen a value (integrated posterior variance, or active learning after Cohn 1996). The
-kernel is scaled to correlations, or a few candidates of many mutations would be all that is chosen.
-What substitutions did in other antibodies is a gentle preference.
+The plate is to be what all candidates are, in small: a campaign's model settles its scale, its
+noise and its weights on what was measured, and a plate of extremes misleads it. Candidates are
+chosen one after the other so that the plate's mean in a reproducing kernel Hilbert space stays
+closest to that of all (kernel herding, Chen, Welling & Smola 2010; greedy maximum mean discrepancy,
+Teymur et al. 2021), which spreads them, too. The kernel is of the campaign's own terms before it
+has seen a value. What substitutions did in other antibodies is a gentle preference.
 """
 
 import dataclasses
@@ -22,6 +23,7 @@ from paratope.campaigns.kernels.terms import (
     WITHIN_ANTIGEN,
     WITHIN_PARENT,
     Scales,
+    distances,
 )
 from paratope.campaigns.kernels.variants import ParentSites
 from paratope.campaigns.suggestion.candidates import (
@@ -51,9 +53,9 @@ from paratope.molecules.sequences import UNKNOWN_ANTIGEN, Pair
 
 KINDS = {"single": 2500, "double": 1000, "combinatorial": 500}  # And how many of each
 MAX_MUTATIONS = 3
-# Chosen by replays of landscapes (docs/LOG.md): the noise of a measurement as a multiple of a
-# candidate's variance, and how many e-folds a standard deviation of what is expected is worth.
-NOISE, PREFERENCE = 1.0, 0.1
+# Chosen by replays of landscapes (docs/LOG.md): how fast candidates become unlike each other with
+# their distance, and how many e-folds a standard deviation of what is expected is worth.
+SHARPNESS, PREFERENCE = 2.0, 0.1
 # Of more candidates so many are drawn; their covariances are in memory.
 MAX_JOINT = 2500
 _NO_ANTIGEN = "no antigen is named: only the difference to the parent is expected"
@@ -128,9 +130,9 @@ def first_plate(
     few = _drawn(kept, max(MAX_JOINT, batch), random)
     progress(f"comparing {len(few):,} candidates", 0, 1)
     expected = general.predict_pkd([candidate.pair for candidate in few], [parent])
-    correlation, residues = correlations(parent, [each.pair for each in few], language)
+    kernel, residues = similarities(parent, [each.pair for each in few], language)
     progress(f"choosing {batch:,} of them", 0, 1)
-    chosen = teaching_batch(correlation, batch, expected, residues, wanted.min_distance)
+    chosen = representative_batch(kernel, batch, expected, residues, wanted.min_distance)
     plate = [few[index] for index in chosen]
     rows = [
         TableRow(index, 0, candidate.name, candidate.pair, None, (), None)
@@ -223,12 +225,13 @@ def _drawn(candidates: list[Candidate], count: int, random: np.random.Generator)
     return [candidates[index] for index in chosen]
 
 
-def correlations(
+def similarities(
     parent: Pair, candidates: Sequence[Pair], language: LanguageModel
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Prior correlations of candidates, (n, n), and their residues, (n, sites).
+    """Likeness of candidates, (n, n), 1 of each with itself, and their residues, (n, sites).
 
-    Of the kernel's terms that encode no variant, in equal shares.
+    ``exp(-SHARPNESS d_ij² / median d²)``, d the distance in the sum of those terms of the kernel
+    that encode no variant, in equal shares.
     """
     sites = [ParentSites.of(parent, language)]
     featuriser = Featuriser([parent], sites, [parent.antigen.chains])
@@ -240,12 +243,12 @@ def correlations(
     total = np.zeros((len(candidates), len(candidates)))
     for _, gram, _ in centred_grams(features, Scales.of(features, sites), names):
         total += gram
-    size = np.sqrt(np.maximum(np.diag(total), 1e-9))
-    return total / size / size[:, None], features.residues
+    apart = distances(total, np.diag(total), np.diag(total))
+    return np.exp(-SHARPNESS * apart / (float(np.median(apart)) or 1.0)), features.residues
 
 
-def teaching_batch(
-    correlation: np.ndarray,
+def representative_batch(
+    kernel: np.ndarray,
     batch: int,
     expected: np.ndarray,
     residues: np.ndarray,
@@ -253,17 +256,17 @@ def teaching_batch(
 ) -> list[int]:
     """Indices of candidates in order of choice, each at least `min_distance` residues from others.
 
-    Measuring candidate i takes ``sum_j k_ij² / (k_ii + NOISE)`` from the variances of all, by their
-    covariance k given those chosen before; it is weighted by ``exp(PREFERENCE z)``, z the
-    standardised `expected`. Raises `InputError` if too few are far enough apart.
+    The next of t + 1 is the candidate i with the highest ``sum_j w_j k_ij - sum_s k_is / (t + 1)``,
+    j all candidates, s those chosen, k the `kernel`: it leaves the least squared maximum mean
+    discrepancy, ``|sum_j w_j phi_j - sum_s phi_s / (t + 1)|²``. Weights w, of sum 1, are in
+    proportion to ``exp(PREFERENCE z)``, z the standardised `expected`. Raises `InputError` if too
+    few are far enough apart.
     """
-    covariance = correlation.copy()
-    spread = float(expected.std())
-    weight = np.exp(PREFERENCE * (expected - expected.mean()) / (spread or 1.0))
-    is_open, chosen = np.ones(len(covariance), bool), []
-    for _ in range(batch):
-        variance = np.maximum(np.diag(covariance), 0.0)
-        gain = weight * np.einsum("ij,ij->i", covariance, covariance) / (variance + NOISE)
+    weight = np.exp(PREFERENCE * (expected - expected.mean()) / (float(expected.std()) or 1.0))
+    mean, of_chosen = kernel @ (weight / weight.sum()), np.zeros(len(kernel))
+    is_open, chosen = np.ones(len(kernel), bool), []
+    for count in range(batch):
+        gain = mean - of_chosen / (count + 1)
         gain[~is_open] = -np.inf
         index = int(np.argmax(gain))
         if not is_open[index]:
@@ -274,8 +277,7 @@ def teaching_batch(
         chosen.append(index)
         is_open &= (residues != residues[index]).sum(1) >= min_distance
         is_open[index] = False
-        column = covariance[:, index].copy()
-        covariance -= np.outer(column, column) / (variance[index] + NOISE)
+        of_chosen += kernel[index]
     return chosen
 
 
