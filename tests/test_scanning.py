@@ -264,6 +264,16 @@ def test_what_cannot_be_scanned(options, says, tiny_predictor, cache):
         combinations(PARENT, many, 4)
 
 
+def test_a_scans_parent_is_named(cache):
+    parent = Antibody(VHH, None, "vhh")
+    targets = [Antigen((LYSOZYME,), "target"), Antigen((LYSOZYME[:100],), "other")]
+    found = scan("default", parent, targets, alanine=True, regions=("H3",), cache=cache)
+    assert not [note for note in found.notes if "no parent named" in note]
+    told = Predictor.load("default").predict([Pair(parent, target) for target in targets])
+    values = [reference.value for reference in found.references]
+    assert values == pytest.approx(told["pkd"].to_list(), abs=1e-9)
+
+
 def test_flat_predictions_are_called_so(single):
     assert all(words in " ".join(single.notes) for words in ("nearly flat", "paratope adapt"))
     assert is_flat(single.variants, "pkd")

@@ -38,7 +38,8 @@ class Reference:
 
 def predict_reference(predictor: Predictor, parent: Pair, coverage: float) -> Reference:
     """Prediction of the parent; raises `InputError` if it cannot be predicted."""
-    (answer,) = predictor.predict_rows([_row(0, "parent", parent)], coverage=coverage)
+    row = _row(0, "parent", parent)
+    (answer,) = predictor.predict_rows([row], parent=parent, coverage=coverage)
     if answer.error:
         raise InputError(f"the parent cannot be predicted: {answer.error}")
     unit = "pkd" if answer.pkd is not None else "score"
