@@ -69,6 +69,12 @@ def test_help_of_every_command_and_bad_usage(name, run_paratope):
     assert not done.out
 
 
+def test_the_lines_of_a_commands_help_are_filled_anew():
+    explain = load_command("explain").help
+    assert "each residue of the antibody is masked in turn" in explain
+    assert explain.count("\n") == 2  # one between paragraphs
+
+
 def test_main_help_says_what_each_module_says():
     assert all(summary.endswith(".") and len(summary) < 60 for _, summary in COMMANDS.values())
     assert all(load_command(name).name == name for name in COMMANDS)

@@ -1,5 +1,6 @@
 """How every command group looks: help on ``-h``, unknown names answered with the valid ones."""
 
+import re
 import shlex
 import sys
 from collections.abc import Iterable, Sequence
@@ -37,7 +38,14 @@ class CommandGroup(TyperGroup):
 
 
 class WritingCommand(TyperCommand):
-    """A command that no other one with the same output runs beside."""
+    """A command that no other one with the same output runs beside.
+
+    The lines of its docstring are filled anew in its help, whatever the terminal's width.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.help = re.sub(r"(?<!\n)\n(?!\n)", " ", self.help or "")
 
     def invoke(self, ctx: Any) -> Any:
         """Run it, or raise `OutputError` at once."""
