@@ -56,7 +56,7 @@ def test_a_server_is_started_and_asked(monkeypatch, run_paratope):
     done = run_paratope("doctor", "--serve", "--json", code=0)
     (check,) = json.loads(done.out)["checks"]
     assert check["name"] == "server"
-    assert "pKd 8.6 by http://127.0.0.1:" in check["detail"]
+    assert "pKd 8.3 by http://127.0.0.1:" in check["detail"]
 
 
 def test_extras_are_those_of_the_project():

@@ -283,7 +283,7 @@ def test_the_page_shows_what_the_library_says(client, expected):
     text = client.post("/", data=PAGE).text
     row = expected[0]
     assert f"{row['pkd']:.2f}" in text
-    assert "2.35 nM" in text
+    assert f"{row['kd_nM']:.3g} nM" in text
     assert f"{row['pkd_low']:.2f} to {row['pkd_high']:.2f}" in text
     assert "in domain" in text
     assert "predicted pKd, their sum" in text
