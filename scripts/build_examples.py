@@ -1,4 +1,4 @@
-"""Write the example campaign of examples/: two plates, a pool, an antigen. Values are simulated.
+"""Write the example campaign of examples/: two plates, a pool, a parent. Values are simulated.
 
 Variants of trastuzumab with one to four mutations in the CDRs that touch HER2; pKd is the parent's
 plus an effect of each mutation (drawn by site and kind of residue: most weaken, none strengthens by
@@ -56,6 +56,8 @@ def main() -> None:
     frame = frame.with_columns(kd_nM=pl.Series(kd_nM)).drop("pkd")
     pool = frame[80:]
     best = pool.with_row_index().filter(np.array(noisy[80:]) > PARENT_PKD)
+    single = {name: known[name] for name in ("heavy", "light", "antigen")}
+    pl.DataFrame({"id": parent.name, **single}).write_csv(FOLDER / "parent.csv")
     frame[:80].write_csv(FOLDER / "plate-1.csv")
     best.head(24).drop("index").write_csv(FOLDER / "plate-2.csv")
     pool.drop("kd_nM").write_csv(FOLDER / "pool.csv")

@@ -671,6 +671,17 @@ def test_a_pool_of_another_construct_of_the_antigen_belongs(predictor):
     assert "of the pool: antigen differs from the campaign's: 8 residues more at its ends" in note
 
 
+def test_values_above_the_best_that_the_probabilities_do_not_promise_are_said(predictor, found):
+    label = found.label
+    lowest = min(getattr(each.prediction, label) for each in found.suggestions)
+    unlikely = [dataclasses.replace(each, p_beats_best=0.03) for each in found.suggestions]
+    (note,) = rounds._promise_note(unlikely, label, lowest - 0.1)
+    assert note.startswith("24 of 24 are predicted above the best measured, fewer are expected")
+    likely = [dataclasses.replace(each, p_beats_best=0.99) for each in found.suggestions]
+    assert rounds._promise_note(likely, label, lowest - 0.1) == ()
+    assert rounds._promise_note(unlikely, label, lowest + 100.0) == ()
+
+
 def test_a_pool_may_be_fasta_frame_or_pairs(predictor, tmp_path):
     fasta = tmp_path / "pool.fasta"
     changes = ("W99S", "Y105A", "F104K")

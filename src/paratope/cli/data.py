@@ -116,9 +116,11 @@ def import_dataset(
     sheet: Sheet = None,
 ) -> None:
     """Turn a public source into a plain table that every other command reads."""
+    from paratope.cli.predict import check_output
     from paratope.data.datasets import filter_licence, load_dataset
     from paratope.data.tables import frame_from_measurements, parse_columns, write_table
 
+    check_output(output, None if source is None else str(source))
     imported = load_dataset(
         name,
         source,

@@ -92,7 +92,7 @@ def explain(
     reading = reading_options(columns, antigen if heavy is None else None, known_cells(known or []))
     subject = in_sheet(table, sheet), heavy, light, antigen, mutations or []
     source = given_source(*subject, reading.get("context"))
-    check_output(output)
+    check_output(output, table)
     _check_figure(figure)
     named = parent_id(parent, mutations)
     predictor = Predictor.load(model)

@@ -85,7 +85,7 @@ def predict(
     reading = reading_options(columns, antigen if heavy is None else None)
     subject = in_sheet(table, sheet), heavy, light, antigen, mutations or []
     source = given_source(*subject, reading.get("context"))
-    check_output(output)
+    check_output(output, table)
     named = parent_id(parent, mutations)
     predictor = Predictor.load(model, device)
     options = {"coverage": coverage, "strong_threshold_pkd": strong_threshold}
@@ -259,12 +259,19 @@ def antigen_source(antigen: str, name: str = "antigen") -> Any:
         ) from error
 
 
-def check_output(output: str | None) -> None:
-    """Fail before the work, not after it."""
-    if output in (None, "-"):
+def check_output(output: str | None, *read: str | None) -> None:
+    """Fail before the work, not after it; `read` are files that the output must not replace."""
+    if output is None or output == "-":
         return
     from paratope.data.tables import TableWriter
 
+    for path in read:
+        if path and os.path.isfile(path) and os.path.exists(output):
+            if os.path.samefile(path, output):
+                raise InputError(
+                    f"cannot write {output}: this is a table that is read; give another file, so "
+                    "that yours stays as it is"
+                )
     if Path(output).is_dir():
         raise InputError(f"cannot write {output}: this is a folder; expected a file name")
     TableWriter(output)  # refuses unknown suffixes

@@ -68,7 +68,7 @@ MinDistance = Annotated[
 
 @app.command(
     epilog="Example: paratope suggest my-campaign --batch 96 -o next.csv\n\n"
-    "Example: paratope suggest --parent parent.csv --batch 96 -o plate-1.csv\n\n"
+    "Example: paratope suggest --parent examples/parent.csv --batch 96 -o plate-1.csv\n\n"
     "Example: paratope suggest my-campaign --candidates library.fasta --explore 0.5 -o next.csv\n\n"
     "Example: paratope suggest my-campaign --candidates single,double:3000 --regions H3,L3 "
     "--allow tryptophan-oxidation --forbid K,weak-deamidation -o next.csv"
@@ -101,7 +101,7 @@ def suggest(
     from paratope.core.progress import console_progress
     from paratope.models.predictor import Predictor
 
-    check_output(output)
+    check_output(output, candidates, parent)
     asked = {
         "candidates": candidates,
         "regions": regions,
@@ -136,7 +136,7 @@ def suggest(
     else:
         finish(
             f"order {written[1]}, add the measured values to {written[0]}, and: paratope adapt "
-            f"plate-1.csv {written[0]} -o round-2",
+            f"plate-1.csv {written[0]} -o round-2 (plate-1.csv: what {model} was learned from)",
             *written,
         )
     if chosen.refused:

@@ -206,17 +206,23 @@ def suggest(
             "smaller batch"
         )
     progress("giving reasons", 0, 1)
+    suggestions = _describe(predictor, measured, kept, chosen, marginal, wanted)
+    best = best_measured(model, measured)
     return NextRound(
-        tuple(_describe(predictor, measured, kept, chosen, marginal, wanted)),
+        tuple(suggestions),
         measured,
         model.campaign.label,
-        best_measured(model, measured),
+        best,
         filters,
         left_out,
         tuple(refused),
         candidates,
         pool,
-        (*notes, *(construct_notes(kept, measured) if pool else ())),
+        (
+            *notes,
+            *(construct_notes(kept, measured) if pool else ()),
+            *_promise_note(suggestions, model.campaign.label, best[1]),
+        ),
     )
 
 
@@ -350,6 +356,19 @@ def _describe(
             )
         )
     return suggestions
+
+
+def _promise_note(suggestions: Sequence[Suggestion], label: str, best: float) -> tuple[str, ...]:
+    """A note where more is predicted above the best measured value than is expected to be."""
+    values = [getattr(suggestion.prediction, label) for suggestion in suggestions]
+    higher = sum(value is not None and value > best for value in values)
+    if higher < 1 + sum(suggestion.p_beats_best for suggestion in suggestions):
+        return ()
+    return (
+        f"{higher} of {len(suggestions)} are predicted above the best measured, fewer are expected "
+        "to be: the probabilities count what replayed plates lost farther from what was measured, "
+        "the predicted values and their intervals do not",
+    )
 
 
 def best_measured(model: CampaignModel, measured: MeasuredVariants) -> tuple[str, float]:
