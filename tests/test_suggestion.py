@@ -24,7 +24,12 @@ from paratope.campaigns.suggestion import acquisition, parse_filters, suggest, s
 from paratope.campaigns.suggestion import candidates as pools
 from paratope.campaigns.suggestion.candidates import MeasuredVariants, allowed_positions
 from paratope.campaigns.suggestion.filters import leave_out
-from paratope.campaigns.suggestion.next_round import MutationCounts, Standing, reason
+from paratope.campaigns.suggestion.next_round import (
+    MutationCounts,
+    Standing,
+    _promise_note,
+    reason,
+)
 from paratope.cli.doctor import D13_HEAVY
 from paratope.core.errors import InputError, MissingExtraError
 from paratope.data.tables import read_table
@@ -675,11 +680,11 @@ def test_values_above_the_best_that_the_probabilities_do_not_promise_are_said(pr
     label = found.label
     lowest = min(getattr(each.prediction, label) for each in found.suggestions)
     unlikely = [dataclasses.replace(each, p_beats_best=0.03) for each in found.suggestions]
-    (note,) = rounds._promise_note(unlikely, label, lowest - 0.1)
+    (note,) = _promise_note(unlikely, label, lowest - 0.1)
     assert note.startswith("24 of 24 are predicted above the best measured, fewer are expected")
     likely = [dataclasses.replace(each, p_beats_best=0.99) for each in found.suggestions]
-    assert rounds._promise_note(likely, label, lowest - 0.1) == ()
-    assert rounds._promise_note(unlikely, label, lowest + 100.0) == ()
+    assert _promise_note(likely, label, lowest - 0.1) == ()
+    assert _promise_note(unlikely, label, lowest + 100.0) == ()
 
 
 def test_a_pool_may_be_fasta_frame_or_pairs(predictor, tmp_path):
