@@ -221,7 +221,7 @@ def judged(
     clones = [
         {
             "distance": s.distance,
-            "promised": s.p_beats_best,
+            "promised": round(s.p_beats_best, 4),
             "above": int(above[row]),
         }
         for s, row in zip(default.suggestions, rows, strict=True)

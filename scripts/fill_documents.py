@@ -77,11 +77,7 @@ def eighty_wells() -> str:
     """What plates of 80 variants, drawn at random from measured landscapes, led to."""
     record = json.loads((RESULTS / "suggest.json").read_text(encoding="utf-8"))
     plates = [plate for plate in record["plates"] if plate["draw"] == "random"]
-    clones = [
-        clone
-        for clone in record["clones"]
-        if clone["draw"] == "random" and clone["plate"] == "pool"
-    ]
+    clones = [clone for clone in record["clones"] if clone["draw"] == "random"]
     landscapes = sorted({plate["landscape"] for plate in plates})
     held = [
         fmean(plate["suggested"] for plate in plates if plate["landscape"] == name)
