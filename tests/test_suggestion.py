@@ -374,6 +374,7 @@ def test_a_batch_spreads_where_single_choices_would_not():
 
 
 def test_bounds_and_draws_are_those_of_botorch():
+    acquisition._botorch()  # imported without its warnings
     from botorch.acquisition import analytic
     from botorch.sampling import IIDNormalSampler
 
