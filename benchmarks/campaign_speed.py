@@ -11,6 +11,7 @@ import numpy as np
 
 from paratope.campaigns.campaign import Campaign
 from paratope.campaigns.campaign_model import CampaignModel
+from paratope.campaigns.scanning.columns import FULL_ROWS
 from paratope.data.datasets import load_dataset
 from paratope.data.datasets.abbibench import ASSAYS
 from paratope.encoders.likelihood import AntibodyLanguage
@@ -20,7 +21,8 @@ ASSAY = "aayl49"
 FIT_ROWS = {96: 20.0, 384: 45.0, 2000: 240.0}
 POOL_ROWS, POOL_SECONDS = 10_000, 60.0
 # The landscape of which an antibody is scanned, and how many others a model is adapted to.
-SCAN_ASSAY, SCAN_ROWS, SCAN_SECONDS = "1n8z", 96, 300.0
+SCAN_ASSAY, SCAN_ROWS = "1n8z", 96
+SCAN_SECONDS = {"default": 5.0, "adapted": 120.0}
 # A scan that is read, not computed: what a person takes for at once.
 AGAIN_SECONDS = 2.0
 
@@ -70,8 +72,9 @@ def speed_page(timings: list[dict[str, Any]]) -> list[str]:
         "",
         f"Fitting, report, prediction and suggestion: variants of {ASSAY} (AbBiBench), heavy "
         "chains; embeddings cached before. Reports: the limit is twice that of the fit. Scans: all "
-        f"single mutants of both chains of an antibody of {SCAN_ASSAY}, by the default model and "
-        f"by one adapted to {SCAN_ROWS} measurements; the first one encodes every mutant, too.",
+        f"single mutants of both chains of an antibody of {SCAN_ASSAY}, by the default model, "
+        f"which encodes nothing, and by one adapted to {SCAN_ROWS} measurements, which encodes the "
+        f"{FULL_ROWS} best by its fast form.",
         "",
         "| what | seconds | of processor time | limit | reached |",
         "| --- | --- | --- | --- | --- |",
@@ -132,7 +135,7 @@ def _scans(root: Path, clock: Clock) -> None:
     order = np.random.default_rng(0).permutation(len(rows))
     campaign = _campaign([rows[index] for index in order[:SCAN_ROWS]])
     subject = campaign.pairs[0]
-    for name in ("default", "adapted"):
+    for name, limit in SCAN_SECONDS.items():
         with tempfile.TemporaryDirectory() as folder:
             cache = Path(folder)
             source: Any = name
@@ -144,7 +147,7 @@ def _scans(root: Path, clock: Clock) -> None:
                 return scan(source, subject.antibody, subject.antigen, cache=cache)
 
             what = f"scan with the {name} model"
-            scanned = clock.time(f"{what}, nothing cached", SCAN_SECONDS, run)
+            scanned = clock.time(f"{what}, nothing cached", limit, run)
             clock.timings[-1]["mutants"] = scanned.variants.height
             clock.time(f"{what}, repeated", AGAIN_SECONDS, run)
 
