@@ -23,9 +23,12 @@ LYSOZYME = Antigen(
 PARENT = Pair(Antibody(HEAVY, LIGHT, "mab"), LYSOZYME)
 
 
+FEW = "single:1200,double:300,combinatorial:200"
+
+
 @pytest.fixture(scope="module")
 def plate():
-    return first_plate(PARENT, 48)
+    return first_plate(PARENT, 48, candidates=FEW)
 
 
 def discrepancy(kernel: np.ndarray, rows: list[int]) -> float:
@@ -65,7 +68,7 @@ def test_the_plate_is_spread_over_positions_and_residues(plate):
         assert not kinds & set(plate.filters.liabilities)
         assert one.prediction.delta_pkd is not None
         assert "to learn from" in one.reason
-    assert [one.candidate.name for one in first_plate(PARENT, 48).suggestions] == [
+    assert [one.candidate.name for one in first_plate(PARENT, 48, candidates=FEW).suggestions] == [
         one.candidate.name for one in plate.suggestions
     ]
 
@@ -80,7 +83,7 @@ def test_the_table_is_read_by_adapt_once_values_are_added(plate, tmp_path):
 
 def test_an_unnamed_antigen_has_differences_but_no_level():
     parent = Pair(PARENT.antibody, UNKNOWN_ANTIGEN)
-    plate = first_plate(parent, 4, regions="H3")
+    plate = first_plate(parent, 4, regions="H3", candidates="single")
     assert any("no antigen is named" in note for note in plate.notes)
     for one in plate.suggestions:
         assert one.prediction.pkd is None
@@ -109,14 +112,15 @@ def parent_file(tmp_path: Path) -> Path:
 
 
 def test_the_command_writes_a_plate_and_its_fasta(parent_file, tmp_path, run_paratope):
-    out = tmp_path / "plate-1.csv"
-    done = run_paratope("suggest", "--parent", parent_file, "--batch", "12", "-o", out, code=0)
+    out, few = tmp_path / "plate-1.csv", ("--candidates", "single:300,double:100")
+    done = run_paratope(
+        "suggest", "--parent", parent_file, "--batch", "12", *few, "-o", out, code=0
+    )
     assert "12 chosen of" in done.err
     assert "paratope adapt" in done.err
     assert pl.read_csv(out).height == 12
     assert (tmp_path / "plate-1.fasta").read_text("utf-8").count(">") == 24
-    few = ("--batch", "3", "--regions", "H3")
-    shown = run_paratope("suggest", "--parent", parent_file, *few, code=0)
+    shown = run_paratope("suggest", "--parent", parent_file, "--batch", "3", *few, code=0)
     assert "P(better)" in shown.out
 
 

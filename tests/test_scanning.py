@@ -152,6 +152,7 @@ def test_several_antigens_are_told_apart(single, tiny_predictor):
     assert table[off][0] == pytest.approx(direct, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_a_campaigns_language_model_reads_each_variant_once(tmp_path, monkeypatch):
     read: list[bytes] = []
     remember = AntibertyEncoder._remember_species  # of every chain that is read
