@@ -165,6 +165,7 @@ def assert_same_run(left: Path, right: Path) -> None:
             assert one.read_bytes() == other.read_bytes(), name
 
 
+@pytest.mark.slow
 def test_a_run_killed_in_a_window_and_in_a_write_is_the_same_run(workshop, undisturbed):
     run = workshop.folder / "killed"
     place = workshop.kill(run, 2, after("batch", 6, "window=2/"), 0.0)

@@ -161,6 +161,7 @@ def test_a_fold_is_not_trained_on_and_its_labels_change_no_prediction_of_it(data
     assert (got > 0).all()
 
 
+@pytest.mark.slow
 def test_prior_leaves_out_every_relative(benchmark, predictors, data_root, monkeypatch):
     monkeypatch.setenv("PARATOPE_DATA", str(data_root))
     recipe = benchmark.load_recipe("default", ["encoders.antibody=residue"])

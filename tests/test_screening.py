@@ -215,6 +215,7 @@ def test_the_command_says_what_it_did(library, campaign_folder, tmp_path, run_pa
     assert "antigen" in missing.err or "none.fasta" in missing.err
 
 
+@pytest.mark.slow
 def test_int8_encodes_only_where_the_full_scores_allow_it(two_form_folder, monkeypatch):
     model = Predictor.load(two_form_folder, "cpu").campaign
     asked = scoring.CampaignScreen(model, [model.parents[0].antigen], 0.9)
